@@ -1,0 +1,62 @@
+"""convlens builds and trains convolutional networks, and shows what a trained one has learned.
+
+    import convlens
+
+    model = convlens.load()                      # the embedded default, or any other spec
+    images = model.prepare(["cat.jpg"])
+    convlens.gradcam(model, images, classes="tiger cat").save("cat")
+
+Names are imported when they are first used, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convlens.errors import ConvlensError, PhotoError, TraceError
+    from convlens.loading import load
+    from convlens.model import Model, wrap
+    from convlens.page import report
+    from convlens.results import Result
+    from convlens.tracing import trace
+    from convlens.views.anatomy import anatomy
+    from convlens.views.answers import answers
+    from convlens.views.doctor import doctor
+    from convlens.views.fgsm import fgsm
+    from convlens.views.filters import filters
+    from convlens.views.flips import flips
+    from convlens.views.gradcam import gradcam
+
+_HOMES = {
+    "ConvlensError": "errors",
+    "PhotoError": "errors",
+    "TraceError": "errors",
+    "load": "loading",
+    "Model": "model",
+    "wrap": "model",
+    "report": "page",
+    "Result": "results",
+    "trace": "tracing",
+    "anatomy": "views.anatomy",
+    "answers": "views.answers",
+    "doctor": "views.doctor",
+    "fgsm": "views.fgsm",
+    "filters": "views.filters",
+    "flips": "views.flips",
+    "gradcam": "views.gradcam",
+}
+
+__all__ = [
+    "ConvlensError", "Model", "PhotoError", "Result", "TraceError", "anatomy", "answers", "doctor",
+    "fgsm", "filters", "flips", "gradcam", "load", "report", "trace", "wrap",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'convlens' has no attribute {name!r}")
+    return getattr(import_module(f"convlens.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,76 @@
+"""Maps over photos: cells put where they look, painted so that the photo stays readable."""
+
+import torch
+from torch import Tensor
+
+from convlens.drawing.colormaps import diverging, signed_unit
+from convlens.errors import ConvlensError
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow makes grey
+_MOST_OPAQUE = 0.75  # the photo shows through even where the map is strongest
+_VIVID = 0.75  # where on the diverging map red and blue are taken; its ends are nearly black
+
+
+def overlay(photo: Tensor, values: Tensor, scale: float) -> Tensor:
+    """A photo in grey under a signed map: its sign is the hue, its strength the opacity.
+
+    Positive numbers are red, negative ones blue, as in `diverging`, in one colour each; where the
+    map is zero the grey photo is seen as it is. NaN is magenta.
+
+    Args:
+        photo: uint8 `(H, W, 3)`.
+        values: `(H, W)`, such as `place` gives.
+        scale: the magnitude that has the greatest opacity, three quarters; larger ones too.
+
+    Returns:
+        uint8 `(H, W, 3)`.
+
+    Raises:
+        ConvlensError: shapes that differ, or a scale below zero or not finite.
+    """
+    if photo.shape != (*values.shape, 3):
+        raise ConvlensError(f"a map {tuple(values.shape)} over a photo {tuple(photo.shape)}")
+    unit = signed_unit(values, scale)
+    grey = (photo.cpu().double() @ torch.tensor(_LUMA, dtype=torch.float64)).unsqueeze(-1)
+    colour = diverging(signed_unit(values, 0) * _VIVID, 1).double()  # one for each sign
+    opacity = (unit.abs() * _MOST_OPAQUE).nan_to_num(nan=1.0).unsqueeze(-1)
+    return torch.lerp(grey.expand_as(colour), colour, opacity).round().to(torch.uint8)
+
+
+def place(values: Tensor, centres_y: Tensor, centres_x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cells of a map at given pixels, bilinear between their centres, constant beyond the last.
+
+    Args:
+        values: `(..., h, w)` floats.
+        centres_y: `(h,)` vertical centres in pixels, not decreasing, 0 being the first pixel's
+            own centre; they may be uneven and outside the picture.
+        centres_x: `(w,)` horizontal centres, in the same way.
+        size: height H and width W of the picture.
+
+    Returns:
+        `(..., H, W)` in the type of `values`.
+
+    Raises:
+        ConvlensError: centres that decrease, are NaN, or are not one for each cell.
+    """
+    for axis, centres in ((-2, centres_y), (-1, centres_x)):
+        values = _interpolate(values, centres, size[axis], axis)
+    return values
+
+
+def _interpolate(values: Tensor, centres: Tensor, length: int, axis: int) -> Tensor:
+    centres = centres.to(values.device, torch.float64)
+    cells = values.shape[axis]
+    if centres.shape != (cells,) or not bool((centres.diff() >= 0).all()):
+        raise ConvlensError(f"{tuple(centres.shape)} centres for {cells} cells; one each, in order")
+    if cells == 1:
+        return values.expand(*values.shape[:axis], length, *values.shape[axis:][1:])
+    pixels = torch.arange(length, dtype=torch.float64, device=values.device)
+    right = torch.searchsorted(centres, pixels, right=True).clamp(1, cells - 1)
+    left = right - 1
+    gap = centres[right] - centres[left]
+    # Cells that look at the same pixel have no gap between them: the later holds from there on.
+    after = (pixels >= centres[left]).double()
+    weight = torch.where(gap > 0, (pixels - centres[left]) / gap, after).clamp(0, 1)
+    weight = weight.to(values.dtype).view(-1, *[1] * (-1 - axis))
+    return torch.lerp(values.index_select(axis, left), values.index_select(axis, right), weight)

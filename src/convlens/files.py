@@ -1,0 +1,100 @@
+"""Files and folders that are written whole or not at all."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from convlens.errors import ConvlensError
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside `path`, for the block to write its file under.
+
+    When the block succeeds the file is renamed onto `path`, in one step; when it fails in any
+    way the file is removed, and what stood at `path` before is still there.
+
+    Yields:
+        A path in the same folder, with the same ending, at which nothing exists yet.
+
+    Raises:
+        ConvlensError: `path` is a folder or a device, or the file cannot be written.
+    """
+    # A link is followed, so that the file that it points to is replaced and not the link.
+    target = Path(path).resolve()
+    temporary = _beside(target)
+    try:
+        if target.exists() and not target.is_file():
+            what = "a folder" if target.is_dir() else "no ordinary file"
+            raise ConvlensError(f"cannot write {path}: it is {what}; give the name of a file")
+        yield temporary
+        temporary.replace(target)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        with suppress(OSError):  # there is none after a success, or in a place that is no folder
+            temporary.unlink()
+
+
+@contextmanager
+def whole_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
+    """A temporary folder beside `path`, for the block to fill.
+
+    When the block succeeds the folder takes the place of `path`; when it fails in any way it is
+    removed, and what stood at `path` before is still there.
+
+    Args:
+        path: the folder that is wanted.
+        marker: name of a file that such a folder always holds. An existing folder is replaced
+            only if it holds that file or is empty: nobody's photos are lost to a wrong argument.
+
+    Yields:
+        An empty folder.
+
+    Raises:
+        ConvlensError: `path` is something else, or the folder cannot be written.
+    """
+    target = Path(path).resolve()
+    temporary, old = _beside(target), _beside(target)
+    try:
+        if target.exists() and not target.is_dir():
+            raise ConvlensError(f"cannot write {path}: it is a file; give the name of a folder")
+        if target.exists() and not (target / marker).is_file() and any(target.iterdir()):
+            raise ConvlensError(
+                f"{path} holds other files and no {marker}; give a new or an empty folder"
+            )
+        temporary.mkdir()
+        yield temporary
+        if target.exists():
+            _swap(temporary, target, old)
+        else:
+            temporary.rename(target)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(target: Path) -> Path:
+    # Hidden, so that nobody's glob picks it up; the ending stays, as some writers go by it.
+    return target.with_name(f".convlens-{secrets.token_hex(4)}{target.suffix}")
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+
+
+def _unwritable(path: str | Path, error: OSError) -> ConvlensError:
+    if not Path(path).resolve().parent.is_dir():
+        return ConvlensError(f"cannot write {path}: its folder does not exist; make it first")
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return ConvlensError(f"cannot write {path}: {reason}; choose another place or make room there")

@@ -1,0 +1,124 @@
+"""The guard: whatever is done with a network inside it, the network is left as it was."""
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from convlens.model import bare
+
+
+@contextmanager
+def untouched(network: nn.Module) -> Iterator[nn.Module]:
+    """Evaluation mode and frozen parameters inside; everything as it was outside.
+
+    Restored, also after an exception: the mode of each submodule, `requires_grad` and `.grad` of
+    each parameter, which parameters and buffers there are and the buffers' values, the hooks, and
+    the state of the random generators of Python, numpy and torch (CPU and the network's GPU).
+    Parameters are neither copied nor converted.
+
+    Yields:
+        The bare module, which runs its hooks also where the network was compiled.
+    """
+    network = bare(network)
+    modules = [_ModuleState.of(module) for module in network.modules()]
+    parameters = [(p, p.requires_grad, p.grad) for p in network.parameters()]
+    device = next((p.device for p, _, _ in parameters if p.device.type == "cuda"), None)
+    with _random_state(device), _eagerly():
+        try:
+            for state in modules:
+                state.module.training = False
+            for parameter, wanted, _ in parameters:
+                if wanted:
+                    parameter.requires_grad_(False)
+            yield network
+        finally:
+            for state in modules:
+                state.restore()
+            for parameter, wanted, gradient in parameters:
+                if parameter.requires_grad != wanted:
+                    parameter.requires_grad_(wanted)
+                if parameter.grad is not gradient:
+                    parameter.grad = gradient
+
+
+_HOOKS = (
+    "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
+    "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_backward_hooks",
+    "_backward_pre_hooks",
+)  # fmt: skip
+
+
+@dataclass(eq=False)
+class _ModuleState:
+    module: nn.Module
+    training: bool
+    parameters: dict[str, Any]
+    buffers: dict[str, Any]
+    values: dict[str, tuple[Tensor, int]]
+    hooks: dict[str, dict[int, Any]]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> "_ModuleState":
+        buffers = dict(module._buffers)
+        return cls(
+            module=module,
+            training=module.training,
+            parameters=dict(module._parameters),
+            buffers=buffers,
+            values={
+                name: (buffer.detach().clone(), _version(buffer))
+                for name, buffer in buffers.items()
+                if buffer is not None
+            },
+            hooks={name: dict(getattr(module, name)) for name in _HOOKS},
+        )
+
+    def restore(self) -> None:
+        self.module.training = self.training
+        _put_back(self.module._parameters, self.parameters)
+        _put_back(self.module._buffers, self.buffers)
+        for name, (value, version) in self.values.items():
+            buffer = self.buffers[name]
+            if version < 0 or _version(buffer) != version:
+                with torch.no_grad():
+                    buffer.copy_(value)
+        for name, hooks in self.hooks.items():
+            _put_back(getattr(self.module, name), hooks)
+
+
+def _put_back(now: dict[Any, Any], before: dict[Any, Any]) -> None:
+    same = list(now) == list(before) and all(now[key] is before[key] for key in before)
+    if not same:
+        now.clear()
+        now.update(before)
+
+
+def _version(buffer: Tensor) -> int:
+    """How often a tensor was written, or -1 where torch does not count."""
+    return -1 if buffer.is_inference() else buffer._version
+
+
+def _eagerly() -> AbstractContextManager[Any]:
+    """Parts that were compiled by themselves run as written, hooks and all."""
+    # Importing the compiler takes seconds: nothing is compiled where nobody has.
+    if "torch._dynamo" in sys.modules:
+        return torch.compiler.set_stance("force_eager")
+    return nullcontext()
+
+
+@contextmanager
+def _random_state(device: torch.device | None) -> Iterator[None]:
+    plain, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[device] if device is not None else []):
+            yield
+    finally:
+        random.setstate(plain)
+        np.random.set_state(numpy_state)

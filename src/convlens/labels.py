@@ -1,0 +1,141 @@
+"""Class names, and the right answers to photos."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from convlens.errors import ConvlensError, nearest
+
+_FILE_COLUMNS = ("file", "filename", "image", "path", "photo")
+_CLASS_COLUMNS = ("class", "index", "label", "name")
+
+
+def class_index(labels: Sequence[str] | None, wanted: str | int, classes: int) -> int:
+    """The index of a class that is given by index or by name.
+
+    Args:
+        labels: names of the classes by index, synonyms separated by commas; or None.
+        wanted: an index, also as text, or a name: a whole label or one of its synonyms, in
+            capitals or not. Text that is both, as in `("1", "2")`, is taken as a name.
+        classes: how many classes the network tells apart.
+
+    Raises:
+        ConvlensError: an index out of range; a name that no class or more than one has; a name
+            where there are no labels.
+    """
+    if isinstance(wanted, str):
+        matches = _matches(labels or (), wanted)
+        if len(matches) > 1:
+            raise ConvlensError(
+                f"{wanted!r} is the name of classes {', '.join(map(str, matches))}; "
+                f"give one of these indices"
+            )
+        if matches:
+            return matches[0]
+        wanted = _index(labels, wanted, classes)
+    if not 0 <= wanted < classes:
+        raise ConvlensError(f"class {wanted} of {classes}; give an index of 0 to {classes - 1}")
+    return wanted
+
+
+def class_name(labels: Sequence[str] | None, index: int) -> str:
+    """The first synonym of a class; "class 17" where it has no label."""
+    if labels is None or not 0 <= index < len(labels):
+        return f"class {index}"
+    return labels[index].split(",")[0].strip()
+
+
+def read_labels(
+    path: str | Path, labels: Sequence[str] | None, classes: int
+) -> dict[str, tuple[int, ...]]:
+    """The right answers to photos, from a CSV file with a header.
+
+    Args:
+        path: the file, in UTF-8. The photo stands in its column file, filename, image, path or
+            photo, the class in its column class, index, label or name (the first of these that
+            there is), by index or name; `|` separates several acceptable classes.
+        labels: names of the classes by index, or None.
+        classes: how many classes the network tells apart.
+
+    Returns:
+        The acceptable classes by file name (without its folders).
+
+    Raises:
+        ConvlensError: with file and line, whatever cannot be read or does not fit.
+    """
+    table: dict[str, tuple[int, ...]] = {}
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            file_column, class_column = _columns(path, rows.fieldnames or ())
+            for row in rows:
+                try:
+                    name, answer = _entry(row[file_column], row[class_column], labels, classes)
+                    _enter(table, name, answer)
+                except ConvlensError as error:
+                    raise ConvlensError(f"{path}, line {rows.line_num}: {error}") from None
+    except OSError as error:
+        raise ConvlensError(f"cannot read {path} ({error.strerror}); give a CSV file") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConvlensError(f"{path} is not CSV in UTF-8 ({error}); save it as such") from error
+    return table
+
+
+def labels_of(
+    paths: Sequence[str | Path], table: Mapping[str, tuple[int, ...]]
+) -> list[tuple[int, ...] | None]:
+    """The acceptable classes of each photo, by its file name; None where the table has none."""
+    return [table.get(Path(path).name) for path in paths]
+
+
+def _matches(labels: Sequence[str], wanted: str) -> list[int]:
+    key = wanted.strip().casefold()
+    return [index for index, label in enumerate(labels) if key in _names(label)]
+
+
+def _names(label: str) -> list[str]:
+    return [name.strip().casefold() for name in (label, *label.split(","))]
+
+
+def _index(labels: Sequence[str] | None, wanted: str, classes: int) -> int:
+    try:
+        return int(wanted)
+    except ValueError:
+        if labels is None:
+            raise ConvlensError(
+                f"class {wanted!r}: the network has no labels; give an index of 0 to {classes - 1}"
+            ) from None
+        names = (name.strip() for label in labels for name in label.split(","))
+        close = nearest(wanted, names) or f"; give a name or an index of 0 to {classes - 1}"
+        raise ConvlensError(f"unknown class {wanted!r}{close}") from None
+
+
+def _columns(path: str | Path, header: Sequence[str]) -> tuple[str, str]:
+    known = {name.strip().casefold(): name for name in header}
+    found = []
+    for wanted in (_FILE_COLUMNS, _CLASS_COLUMNS):
+        column = next((known[name] for name in wanted if name in known), None)
+        if column is None:
+            raise ConvlensError(
+                f"{path}, line 1: no column {' or '.join(wanted)} among {list(known)}; "
+                f"start the file with a line such as file,class"
+            )
+        found.append(column)
+    return found[0], found[1]
+
+
+def _entry(
+    file: str | None, cell: str | None, labels: Sequence[str] | None, classes: int
+) -> tuple[str, tuple[int, ...]]:
+    if not (file and file.strip()) or not (cell and cell.strip()):
+        raise ConvlensError("a file or its class is missing; fill it in or remove the line")
+    answer = tuple(class_index(labels, part.strip(), classes) for part in cell.split("|"))
+    return Path(file.strip()).name, answer
+
+
+def _enter(table: dict[str, tuple[int, ...]], name: str, answer: tuple[int, ...]) -> None:
+    if table.setdefault(name, answer) != answer:
+        raise ConvlensError(
+            f"{name} stands further up with another class; "
+            f"photos in different folders need different names"
+        )

@@ -1,0 +1,231 @@
+"""Photos: found, decoded the right way up, and left out with a reason where they are damaged."""
+
+import functools
+import glob
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from convlens.errors import ConvlensError, PhotoError, nearest
+
+Pixels = Tensor | NDArray[np.uint8]
+
+# The formats of photos. Pillow's others are stubs, have no signature to know them by, or run
+# another program (EPS), which an untrusted folder must not bring about.
+_ANIMATED = ("AVIF", "GIF", "PNG", "WEBP")
+_FORMATS = (*_ANIMATED, "BMP", "DIB", "ICO", "JPEG", "JPEG2000", "MPO", "PPM", "QOI", "TIFF")
+_ORIENTATION = ExifTags.Base.Orientation
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo as decoded, before any geometry.
+
+    Attributes:
+        picture: its pixels, 8-bit RGB, the right way up.
+        name: what a person calls it: the name of its file.
+        path: where it was read, or None.
+        notes: short sentences about what was done to the pixels, such as "CMYK: converted to RGB".
+    """
+
+    picture: Image.Image
+    name: str
+    path: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A photo that was left out, and why, in one line."""
+
+    path: Path
+    reason: str
+
+
+def read_photo(source: str | Path | Image.Image | Photo) -> Photo:
+    """Decode a photo fully: first frame, EXIF orientation applied, 8-bit RGB.
+
+    16-bit greyscale is scaled to 8 bits (Pillow's own conversion clips it), and what is
+    transparent is laid on white.
+
+    Args:
+        source: a path, a PIL image (left as it is) or a Photo (returned as it is).
+
+    Raises:
+        PhotoError: no such file, a folder, empty, not an image, damaged, too many pixels (Pillow's
+            limit against decompression bombs), or pixels in floating point.
+    """
+    if isinstance(source, Photo):
+        return source
+    if isinstance(source, Image.Image):
+        name = Path(getattr(source, "filename", "") or "photo").name
+        with _one_line(name):
+            picture, notes = _decode(source)
+        return Photo(picture, name, None, notes)
+    path = Path(source)
+    with _one_line(path), path.open("rb") as file:
+        if not file.read(1):
+            raise PhotoError("is empty; copy it again")
+        picture, notes = _decode(Image.open(file, formats=_formats()))
+    return Photo(picture, path.name, path, notes)
+
+
+def find_photos(arguments: Sequence[str | Path]) -> list[Path]:
+    """The photos that files, folders and globs name, each once, in the order of the arguments.
+
+    Args:
+        arguments: a file is taken whatever its name; a folder stands for all photos in it and
+            below, sorted; in a glob `**` reaches below. In folders and globs, only visible files
+            with the ending of an image count.
+
+    Raises:
+        ConvlensError: nothing of that name, or no photos in it.
+    """
+    found: dict[Path, Path] = {}
+    for argument in arguments:
+        for path in _expand(Path(argument)):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def read_photos(
+    paths: Sequence[str | Path], *, strict: bool = False
+) -> tuple[list[Photo], list[Skipped]]:
+    """Decode photos; those that cannot be read are left out and named.
+
+    Args:
+        paths: files, as from `find_photos`.
+        strict: raise for the first that cannot be read.
+
+    Raises:
+        PhotoError: with `strict`; or not one can be read.
+    """
+    photos, skipped = [], []
+    for path in paths:
+        try:
+            photos.append(read_photo(path))
+        except PhotoError as error:
+            if strict:
+                raise
+            skipped.append(Skipped(Path(path), str(error)))
+    if not photos:
+        reason = f"; the first: {skipped[0].reason}" if skipped else ""
+        raise PhotoError(f"none of {len(skipped)} photos can be read{reason}")
+    return photos, skipped
+
+
+@contextmanager
+def _one_line(path: str | Path) -> Iterator[None]:
+    """Every error of decoding as one PhotoError; warnings about harmless damage are dropped."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:  # decoders raise whatever they stumble over in a damaged file
+        raise PhotoError(f"{path} {_reason(Path(path), error)}") from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    match error:
+        case PhotoError():
+            reason = str(error)
+        case FileNotFoundError() | NotADirectoryError():
+            reason = f"does not exist{_siblings(path)}"
+        case IsADirectoryError():
+            reason = "is a folder; give the photos in it"
+        case UnidentifiedImageError():
+            reason = "is not an image that can be read; save it as PNG or JPEG"
+        case Image.DecompressionBombError():
+            reason = "has too many pixels; save it smaller"
+        case OSError(errno=int()):
+            reason = f"cannot be read ({error.strerror}); check its name and permissions"
+        case _:
+            words = " ".join(str(error).split()) or type(error).__name__
+            reason = f"is truncated or damaged ({words}); copy it again"
+    return reason
+
+
+def _decode(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """8-bit RGB pixels of an opened picture, and notes about what was done to them."""
+    notes = []
+    frames, frame = getattr(picture, "n_frames", 1), picture.tell()
+    if frames > 1:
+        word = "animated" if picture.format in _ANIMATED else "several pictures"
+        which = "first" if frame == 0 else f"number {frame + 1}"
+        notes.append(f"{word}: {which} of {frames} frames")
+    upright = ImageOps.exif_transpose(picture)
+    if picture.getexif().get(_ORIENTATION, 1) in range(2, 9):
+        notes.append("rotated by EXIF")
+    if upright.mode == "F":
+        raise PhotoError("holds 32-bit floats of unknown range; save it with 8 or 16 bits")
+    if upright.mode.startswith("I"):
+        upright = _eight_bits(upright)
+        notes.append("16-bit: scaled to 8")
+    elif upright.has_transparency_data:
+        upright = upright.convert("RGBA")
+        if np.asarray(upright.getchannel("A")).min() < 255:
+            notes.append("transparent: laid on white")
+        white = Image.new("RGBA", upright.size, "white")
+        upright = Image.alpha_composite(white, upright)
+    elif upright.mode == "CMYK":
+        notes.append("CMYK: converted to RGB")
+    return upright.convert("RGB"), tuple(notes)
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    values = np.asarray(picture).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise PhotoError("holds 32-bit integers of unknown range; save it with 8 or 16 bits")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _expand(argument: Path) -> list[Path]:
+    # os.path, as pathlib raises for a name that is too long, such as a whole list in quotes.
+    if os.path.isfile(argument):  # noqa: PTH113
+        return [argument]
+    if os.path.isdir(argument):  # noqa: PTH112
+        found = sorted(path for path in argument.rglob("*") if _looks_like_photo(path, argument))
+        if not found:
+            raise ConvlensError(f"no photos in {argument}; give a folder with image files")
+        return found
+    if not glob.has_magic(str(argument)):
+        raise ConvlensError(f"{argument} does not exist{_siblings(argument)}")
+    # glob.glob, as Path.glob takes no absolute patterns.
+    matches = (Path(match) for match in glob.glob(str(argument), recursive=True))  # noqa: PTH207
+    found = sorted(path for path in matches if _looks_like_photo(path, path.parent))
+    if not found:
+        raise ConvlensError(f"{argument} matches no photos; quote it or check its folder")
+    return found
+
+
+def _looks_like_photo(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return not hidden and path.suffix.lower() in _endings() and path.is_file()
+
+
+def _siblings(path: Path) -> str:
+    try:
+        return nearest(path.name, (sibling.name for sibling in path.parent.iterdir()))
+    except OSError:
+        return ""
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)  # AVIF is not in every build
+
+
+@functools.cache
+def _endings() -> frozenset[str]:
+    formats = _formats()
+    endings = Image.registered_extensions().items()
+    return frozenset(ending for ending, name in endings if name in formats)

@@ -1,0 +1,216 @@
+"""The trace: what a network really ran, and what each value of it can see of the image."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from weakref import WeakKeyDictionary, ref
+
+import torch
+from torch import Tensor, nn
+
+from convlens.errors import ConvlensError, TraceError, nearest
+from convlens.guard import untouched
+from convlens.model import Model, bare, select_output
+from convlens.tracing.fields import Field, Reach, field_of, reaches
+from convlens.tracing.places import IMAGE, Place
+from convlens.tracing.recorder import ModuleRun, Operation, Recording, Ref, Step, record
+from convlens.tracing.structure import Final, Structure
+
+__all__ = ["Field", "Final", "ModuleRun", "Operation", "Place", "Ref", "Step", "Trace", "trace"]
+
+
+def trace(
+    model: Model, images: Tensor | None = None, *, size: tuple[int, int] | None = None
+) -> "Trace":
+    """What the model's network runs on an image, in evaluation mode.
+
+    A copy of the network runs once on fake tensors: nothing is computed and nothing of the
+    user's is touched. Networks that look at their data (`.item()`, branches, numpy) run once on
+    a real image instead, and the trace then says that it holds for that image.
+
+    Args:
+        model: the model.
+        images: `(N, C, H, W)`; the first gives the size, and the image if one is needed.
+        size: height and width in pixels instead; default: the model's own size.
+
+    Raises:
+        TraceError: the network does not run on an image of that size.
+    """
+    height, width = tuple(images.shape[-2:]) if images is not None else size or model.size
+    made = _made.setdefault(model, {})
+    modules = [ref(module) for module in bare(model.network).modules()]
+    known = made.get((height, width))
+    if known is not None and known[0] == modules and known[1].recording.faked:
+        return known[1]
+    if images is None:
+        generator = torch.Generator().manual_seed(0)
+        images = torch.rand(1, model.channels, height, width, generator=generator)
+        images = (images * model.span + model.bounds[0]).to(model.device)
+    found = Trace(model.name, _recording(model, model.normalise(images[:1])))
+    made[(height, width)] = (modules, found)
+    return found
+
+
+_Known = tuple[list[ref[nn.Module]], "Trace"]
+_made: WeakKeyDictionary[Model, dict[tuple[int, int], _Known]] = WeakKeyDictionary()
+
+
+def _recording(model: Model, images: Tensor) -> Recording:
+    network = bare(model.network)
+    with untouched(network):
+        try:
+            return record(network, images, select_output, fake=True)
+        except ConvlensError:
+            raise
+        except Exception:  # whatever fake tensors cannot do, real ones may
+            try:
+                return record(network, images, select_output, fake=False)
+            except ConvlensError:
+                raise
+            except Exception as error:
+                reason = str(error).strip().splitlines() or [type(error).__name__]
+                shape = " x ".join(map(str, images.shape[1:]))
+                raise TraceError(
+                    f"{model.name} does not run on an image of {shape}: {reason[0]}"
+                ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Values, places and receptive fields of one run of a network."""
+
+    model_name: str
+    recording: Recording
+
+    @cached_property
+    def structure(self) -> Structure:
+        """Makers and readers of values."""
+        return Structure(self.recording)
+
+    @cached_property
+    def _followed(self) -> tuple[dict[int, tuple[Reach, Reach]], dict[int, str]]:
+        return reaches(self.recording)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        height, width = self.recording.shapes[0][-2:]
+        return height, width
+
+    @property
+    def unknown(self) -> dict[int, str]:
+        """Values whose field was not followed but taken as global, with the operation's name."""
+        return self._followed[1]
+
+    @property
+    def valid_for(self) -> str:
+        """What the trace holds for, in words."""
+        return "any input of this size" if self.recording.faked else "this input"
+
+    def shape(self, value: int) -> tuple[int, ...]:
+        """Shape of a value for a batch of one."""
+        return self.recording.shapes[value]
+
+    def spatial_dims(self, value: int) -> tuple[int, int] | None:
+        """Dimensions along which rows and columns lie, or None where the value has no map.
+
+        (2, 3) for `(N, C, h, w)`, (1, 2) for `(N, h, w, C)`.
+        """
+        reach = self._followed[0].get(value)
+        shape = self.shape(value)
+        if reach is None or len(shape) != 4 or all(one.everywhere for one in reach):
+            return None
+        for dims in ((2, 3), (1, 2)):
+            if all(
+                all(
+                    one.low.shape[other] == 1
+                    for other in (1, 2, 3)
+                    if other not in (dim, 6 - sum(dims))
+                )
+                for one, dim in zip(reach, dims, strict=True)
+            ):
+                return dims if max(shape[dim] for dim in dims) > 1 else None
+        return None
+
+    def field(self, value: int) -> Field | None:
+        """Receptive field of each position of a spatial value, else None."""
+        dims = self.spatial_dims(value)
+        if dims is None:
+            return None
+        return field_of(self._followed[0][value], self.shape(value), dims)
+
+    def reach(self, value: int) -> tuple[tuple[int, int], tuple[int, int], bool] | None:
+        """First and last row, first and last column that any element sees, and whether more."""
+        found = self._followed[0].get(value)
+        if found is None:
+            return None
+        y, x = ((int(one.low.amin()), int(one.high.amax())) for one in found)
+        return y, x, any(one.beyond for one in found)
+
+    @cached_property
+    def logits(self) -> int:
+        """The value that holds class scores before any softmax."""
+        return self.structure.logits()
+
+    @cached_property
+    def final(self) -> Final | None:
+        """The final convolutional place, or None for a network without maps."""
+        spatial = [value for value in self._followed[0] if self.spatial_dims(value) is not None]
+        return self.structure.final(spatial)
+
+    def name(self, value: int) -> str:
+        """The most telling name of a value."""
+        if value == 0:
+            return IMAGE
+        places = self.recording.places.get(value)
+        return str(places[0]) if places else f"value {value}"
+
+    def places(self, value: int) -> tuple[Place, ...]:
+        """All places at which a value stood."""
+        return self.recording.places.get(value, ())
+
+    def names(self) -> Iterator[str]:
+        """Every name that `find` knows, layers first."""
+        events = self.recording.events
+        seen = dict.fromkeys(event.call.path for event in events if event.call.path)
+        yield from seen
+        for places in self.recording.places.values():
+            yield from (name for name in map(str, places) if name not in seen)
+
+    def find(self, name: str) -> int:
+        """The value at a place.
+
+        Raises:
+            ConvlensError: no such place (with the nearest names), or one that this input's run
+                did not come through.
+        """
+        if name == IMAGE:
+            return 0
+        if name in self._index:
+            return self._index[name]
+        raise ConvlensError(
+            f"{self.model_name} has no layer {name!r} in its run on {_by(self.image_size)}"
+            + nearest(name, self.names())
+        )
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        index: dict[str, int] = {}
+        # Later runs come last, so that a name without a call number ends at the last run.
+        for value, places in self.recording.places.items():
+            for place in places:
+                index[str(place)] = value
+        numbered: dict[str, tuple[int, int]] = {}
+        for value, places in self.recording.places.items():
+            for place in places:
+                if place.call is None:
+                    continue
+                plain = str(replace(place, call=None))
+                numbered[plain] = max(numbered.get(plain, (0, 0)), (place.call, value))
+        for plain, (_, value) in numbered.items():
+            index.setdefault(plain, value)
+        return index
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]} pixels"

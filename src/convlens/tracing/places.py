@@ -1,0 +1,78 @@
+"""Places: names for the values that a network computed.
+
+layer4.2                 what layer4.2 gave the last time that it ran
+layer4.2.relu#1          what it gave the first time
+layer4.2.relu#3:in       what it was given the third time
+layer4.2/add_            an operation in layer4.2's own code, here a sum
+layer4.2/relu#2          the second of its operations of that name
+layer4.2/chunk.1         the second tensor that an operation gave
+image                    the image itself, after normalisation
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+IMAGE = "image"
+
+_PLACE = re.compile(
+    r"(?P<path>[^#:/]*)"
+    r"(?:#(?P<call>\d+))?"
+    r"(?P<given>:in)?"
+    r"(?:/(?P<operation>[A-Za-z_]\w*)(?:#(?P<number>\d+))?)?"
+    r"(?:\.(?P<part>\d+))?"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the run of a network a value stood.
+
+    Attributes:
+        path: dotted name of the module; "" is the network itself.
+        call: which of the module's runs, from 1; None stands for the last.
+        given: the module's first input rather than what it gave.
+        operation: name of an operation in the module's own code, or None.
+        number: which of its operations of that name in that run, from 1.
+        part: which tensor of several, from 0.
+    """
+
+    path: str
+    call: int | None = None
+    given: bool = False
+    operation: str | None = None
+    number: int = 1
+    part: int = 0
+
+    def __str__(self) -> str:
+        text = self.path
+        if self.call is not None:
+            text += f"#{self.call}"
+        if self.given:
+            text += ":in"
+        if self.operation is not None:
+            text += f"/{self.operation}"
+            if self.number != 1:
+                text += f"#{self.number}"
+        return f"{text}.{self.part}" if self.part else text
+
+    def brief(self, runs: Mapping[str, int]) -> "Place":
+        """Without the call number where the module runs once, as `runs` by path says."""
+        return replace(self, call=None) if runs.get(self.path) == 1 else self
+
+    @classmethod
+    def parse(cls, text: str) -> "Place | None":
+        """The place that `text` names, or None where it is not of the form above."""
+        match = _PLACE.fullmatch(text)
+        if match is None:
+            return None
+        found = match.groupdict()
+        path, part = found["path"], found["part"]
+        return cls(
+            path=path,
+            call=int(found["call"]) if found["call"] else None,
+            given=found["given"] is not None,
+            operation=found["operation"],
+            number=int(found["number"] or 1),
+            part=int(part or 0),
+        )

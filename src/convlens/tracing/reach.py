@@ -1,0 +1,148 @@
+"""Reach: what each element of a value sees along one axis of the image, and how reaches combine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convlens.tracing.recorder import Operation, Ref
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """What a value sees along one axis of the image.
+
+    Attributes:
+        low: int64, least pixel, broadcasting to the value's shape (same number of dimensions).
+        high: likewise the greatest pixel.
+        step: pixels between neighbouring positions, to extrapolate into padding.
+        length: pixels of the image.
+        everywhere: no position is left; the same for all elements after a global operation.
+        beyond: a global operation lies on the way, so that more than this is seen.
+    """
+
+    low: Tensor
+    high: Tensor
+    step: float
+    length: int
+    everywhere: bool = False
+    beyond: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operation seen along one axis of the image (-2 for y, -1 for x)."""
+
+    operation: Operation
+    shapes: tuple[tuple[int, ...], ...]
+    seen: dict[int, Reach]
+    axis: int
+
+    def __getitem__(self, name: str) -> Any:
+        return self.operation.arguments.get(name)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return self.shapes[self.operation.outputs[0]]
+
+    def reach(self, name: str) -> Reach | None:
+        ref = self[name]
+        return self.seen.get(ref.value) if isinstance(ref, Ref) else None
+
+    def first(self) -> str:
+        return next(iter(self.operation.arguments))
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.shapes[self[name].value]
+
+
+Rule = Callable[[Step], list[Reach | None]]
+
+
+def merge(reaches: Sequence[Reach | None], ndim: int) -> Reach | None:
+    """Element by element: least low, greatest high. A local reach outweighs one from everywhere."""
+    present = [reach for reach in reaches if reach is not None]
+    if not present:
+        return None
+    local = [reach for reach in present if not reach.everywhere] or present
+    low, high = _ranked(local[0].low, ndim), _ranked(local[0].high, ndim)
+    for reach in local[1:]:
+        low = torch.minimum(low, _ranked(reach.low, ndim))
+        high = torch.maximum(high, _ranked(reach.high, ndim))
+    return Reach(
+        low,
+        high,
+        step=max(reach.step for reach in local),
+        length=local[0].length,
+        everywhere=all(reach.everywhere for reach in present),
+        beyond=any(reach.beyond for reach in present),
+    )
+
+
+def over(reach: Reach | None, dims: Sequence[int]) -> Reach | None:
+    """Combined along `dims`, which stay with length 1."""
+    if reach is None or not dims:
+        return reach
+    dims = [dim % reach.low.ndim for dim in dims]
+    low, high = torch.amin(reach.low, dims, True), torch.amax(reach.high, dims, True)
+    varied = low.numel() < reach.low.numel() or high.numel() < reach.high.numel()
+    # No position is left once all elements see the same of the image, whatever of the padding.
+    inside = low.clamp(min=0), high.clamp(max=reach.length - 1)
+    seen = torch.stack(torch.broadcast_tensors(*inside))
+    lost = varied and bool((seen == seen.flatten(1)[:, 0].view(-1, *[1] * low.ndim)).all())
+    return replace(
+        reach,
+        low=low,
+        high=high,
+        everywhere=reach.everywhere or lost,
+        beyond=reach.beyond or lost,
+    )
+
+
+def _ranked(tensor: Tensor, ndim: int) -> Tensor:
+    return tensor.reshape((1,) * (ndim - tensor.ndim) + tuple(tensor.shape))
+
+
+def thin(tensor: Tensor) -> Tensor:
+    """Without repetition: dimensions along which nothing varies get length 1."""
+    for dim in range(tensor.ndim):
+        if tensor.shape[dim] > 1:
+            first = tensor.narrow(dim, 0, 1)
+            if tensor.stride(dim) == 0 or bool((tensor == first).all()):
+                tensor = first
+    return tensor
+
+
+def each(reach: Reach, change: Callable[[Tensor], Tensor]) -> Reach:
+    return replace(reach, low=change(reach.low), high=change(reach.high))
+
+
+def restep(reach: Reach, axis: int) -> Reach:
+    """With the step that even positions along the axis' own dimension show."""
+    if reach.low.ndim < 2 or reach.low.shape[axis] < 2:
+        return reach
+    steps = torch.unique(reach.low.diff(dim=axis))
+    return replace(reach, step=float(steps[0])) if steps.numel() == 1 else reach
+
+
+def mix_all(step: Step) -> list[Reach | None]:
+    """Everything of everything: the widest that the operation can do, whatever it is."""
+    ndims = [reach.low.ndim for reach in step.seen.values()]
+    merged = [over(r, list(range(r.low.ndim))) for r in step.seen.values()]
+    together = merge(merged, max(ndims, default=0))
+    if together is None:
+        return [None]
+    low, high = together.low.amin(), together.high.amax()
+    return [
+        Reach(
+            low.reshape((1,) * len(step.shapes[value])),
+            high.reshape((1,) * len(step.shapes[value])),
+            together.step,
+            together.length,
+            everywhere=True,
+            beyond=True,
+        )
+        for value in step.operation.outputs
+    ]

@@ -1,0 +1,153 @@
+"""What a recording says about the network as a whole.
+
+Pre and post, the logits, the values through which everything passes, and the final convolutional
+place.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from convlens.tracing.recorder import Operation, Recording
+
+NON_LINEARITIES = frozenset({
+    "relu", "leaky_relu", "hardtanh", "gelu", "silu", "mish", "hardswish", "elu", "celu", "selu",
+    "sigmoid", "hardsigmoid", "tanh", "softplus", "softshrink", "hardshrink", "threshold",
+    "_prelu_kernel", "rrelu_with_noise", "clamp", "clamp_min", "log_sigmoid_forward",
+})  # fmt: skip
+_SOFTMAX = frozenset({"_softmax", "_log_softmax"})
+# These pass values on, or thin them out, and detect nothing of their own.
+_POOLING = frozenset({
+    "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
+})  # fmt: skip
+_PASSING = frozenset({"clone", "alias", "detach", "native_dropout", "_to_copy", "lift_fresh"})
+_RESHAPING = frozenset({"view", "_unsafe_view", "squeeze", "unsqueeze"})
+
+
+@dataclass(frozen=True)
+class Final:
+    """The final convolutional place: the last spatial value that every path passes through.
+
+    Attributes:
+        post: the value after the non-linearity.
+        pre: the values before it; several where branches are concatenated after their
+            non-linearities, in the order of the concatenation along the channels.
+        reason: why it is this one, in a sentence.
+    """
+
+    post: int
+    pre: tuple[int, ...]
+    reason: str
+
+
+class Structure:
+    """Who made and who reads each value of a recording."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.maker: dict[int, Operation] = {}
+        self.readers: dict[int, list[Operation]] = {}
+        for operation in recording.operations:
+            for value in operation.outputs:
+                self.maker[value] = operation
+            for value in operation.inputs:
+                self.readers.setdefault(value, []).append(operation)
+
+    def is_pre(self, value: int) -> bool:
+        """Whether a non-linearity consumes it."""
+        return any(reader.name in NON_LINEARITIES for reader in self.readers.get(value, ()))
+
+    def is_post(self, value: int) -> bool:
+        """Whether a non-linearity gives it."""
+        return value in self.maker and self.maker[value].name in NON_LINEARITIES
+
+    def logits(self) -> int:
+        """The output, or what the softmax at the very end was given."""
+        value = self.recording.output
+        while value in self.maker and self.maker[value].name in _PASSING | _RESHAPING:
+            value = self.maker[value].inputs[0]
+        if value in self.maker and self.maker[value].name in _SOFTMAX:
+            return self.maker[value].inputs[0]
+        return self.recording.output
+
+    def passages(self, end: int) -> list[int]:
+        """The values on every path from the image to `end`, in the order of execution.
+
+        In an order of execution a value is on every path exactly if nothing made before it (from
+        the image) is read after it (towards the end).
+        """
+        forward = {0}
+        for operation in self.recording.operations:
+            if forward.intersection(operation.inputs):
+                forward.update(operation.outputs)
+        needed = {end}
+        for operation in reversed(self.recording.operations):
+            if needed.intersection(operation.outputs):
+                needed.update(operation.inputs)
+        relevant = forward & needed
+        made_at = {0: 0}
+        last_read = dict.fromkeys(relevant, 0)
+        for time, operation in enumerate(self.recording.operations, start=1):
+            made_at.update(dict.fromkeys(operation.outputs, time))
+            if relevant.intersection(operation.outputs):
+                for value in relevant.intersection(operation.inputs):
+                    last_read[value] = time
+        found = []
+        open_until = 0
+        for value in sorted(relevant, key=lambda value: (made_at[value], value)):
+            if open_until <= made_at[value]:
+                found.append(value)
+            open_until = max(open_until, last_read[value])
+        return found
+
+    def final(self, spatial: Iterable[int]) -> Final | None:
+        """The final convolutional place among the given spatial values, if there is one.
+
+        From the last spatial value that every path passes through, pooling and what only passes
+        values on is walked back. A spatial output (segmentation) is not its own explanation: there
+        the last non-linearity that every path passes through is taken.
+        """
+        end = self.logits()
+        spatial = set(spatial)
+        inside = [value for value in self.passages(end) if value in spatial and value != 0]
+        if end in spatial:
+            inside = [value for value in inside if self.is_post(value)]
+            why = "the last non-linearity before the output, which is itself a map"
+        else:
+            why = "the last spatial value that every path passes through"
+        if not inside:
+            return None
+        value = inside[-1]
+        stripped = False
+        while (
+            (maker := self.maker.get(value)) is not None
+            and maker.name in _POOLING | _PASSING
+            and maker.inputs[0] in spatial
+            and maker.inputs[0] != 0
+        ):
+            stripped = stripped or maker.name in _POOLING
+            value = maker.inputs[0]
+        if stripped:
+            why += ", before pooling"
+        pre = self._before(value)
+        if pre is None:
+            return Final(
+                value, (value,), f"{why}; no non-linearity gives it, so pre and post agree"
+            )
+        if len(pre) > 1:
+            why += f"; its pre side is the {len(pre)} values before the concatenated branches"
+        return Final(value, tuple(pre), why)
+
+    def _before(self, value: int) -> list[int] | None:
+        """What the non-linearities behind a value consumed, through concatenation of channels."""
+        maker = self.maker.get(value)
+        if maker is None:
+            return None
+        if maker.name in NON_LINEARITIES:
+            return [maker.inputs[0]]
+        if maker.name in _PASSING:
+            return self._before(maker.inputs[0])
+        if maker.name == "cat" and maker.arguments.get("dim") in (1, -3):
+            parts = [self._before(part) for part in maker.inputs]
+            if all(part is not None for part in parts):
+                return [value for part in parts if part is not None for value in part]
+        return None

@@ -1,0 +1,122 @@
+"""Following a network while it runs: which module, which of its runs, which operation.
+
+The recorder and the probe both count with this walk, so that a name that the one gave leads the
+other to the same value.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+
+@dataclass(eq=False)
+class Call:
+    """One run of one module: `number` counts the runs of the module at `path` from 1."""
+
+    path: str
+    number: int
+    module: nn.Module
+    operations: Counter[str] = field(default_factory=Counter)
+
+
+class Listener:
+    """What a walk tells. Each method may hand on something else than it was given."""
+
+    def entered(self, call: Call, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """A module is about to run. None leaves its inputs as they are."""
+
+    def left(self, call: Call, output: Any) -> Any:
+        """A module has run. None leaves its output as it is."""
+
+    def operated(self, call: Call, name: str, number: int, output: Any) -> Any:
+        """An operation in the module's own code gave `output`; return it, or another."""
+        return output
+
+
+@contextmanager
+def walk(network: nn.Module, listener: Listener) -> Iterator[None]:
+    """While the block lasts, tell `listener` of every module and operation that runs.
+
+    Operations are those of torch's Python interface: what a module's code calls, whole, even
+    where it is carried out as several smaller ones.
+    """
+    # Code outside any module (a hook on the network, say) belongs to the network itself.
+    stack: list[Call] = [Call("", 0, network)]
+    runs: Counter[str] = Counter()
+
+    def enter(path: str) -> Callable[..., Any]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+            runs[path] += 1
+            call = Call(path, runs[path], module)
+            handed = listener.entered(call, inputs, options)
+            stack.append(call)
+            return handed
+
+        return hook
+
+    def leave(module: nn.Module, inputs: Any, output: Any) -> Any:
+        return listener.left(stack.pop(), output)
+
+    with ExitStack() as undo:
+        for path, module in network.named_modules():
+            before = module.register_forward_pre_hook(enter(path), prepend=True, with_kwargs=True)
+            undo.callback(before.remove)
+            undo.callback(module.register_forward_hook(leave).remove)
+        undo.enter_context(_Operations(stack, listener))
+        yield
+
+
+def tensors_in(output: Any) -> list[Tensor]:
+    """The tensors in a value as networks return them: tensor, sequence, mapping or object."""
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, dict):
+        return [tensor for value in output.values() for tensor in tensors_in(value)]
+    if isinstance(output, (tuple, list)):
+        return [tensor for value in output for tensor in tensors_in(value)]
+    if hasattr(output, "__dict__") and not isinstance(output, (type, nn.Module)):
+        return [value for value in vars(output).values() if isinstance(value, Tensor)]
+    return []
+
+
+def operation_name(function: Callable[..., Any]) -> str:
+    """The plain name of a function of torch: `add` for `+`, `+=`, `torch.add` and `Tensor.add_`."""
+    name = getattr(function, "__name__", type(function).__name__)
+    if name.startswith("__") and name.endswith("__"):
+        name = _OPERATORS.get(name[2:-2], name[2:-2])
+    return name.strip("_") or name
+
+
+_OPERATORS = {
+    "iadd": "add", "radd": "add", "isub": "sub", "rsub": "sub", "imul": "mul", "rmul": "mul",
+    "truediv": "div", "itruediv": "div", "rtruediv": "div", "rdiv": "div", "idiv": "div",
+    "ipow": "pow", "rpow": "pow", "rmatmul": "matmul",
+}  # fmt: skip
+
+
+class _Operations(TorchFunctionMode):
+    """Counts the calls of torch's Python interface that give tensors, module run by module run."""
+
+    def __init__(self, stack: list[Call], listener: Listener) -> None:
+        super().__init__()
+        self._stack = stack
+        self._listener = listener
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if not isinstance(output, (Tensor, tuple, list)) or isinstance(output, torch.Size):
+            return output
+        if not tensors_in(output):
+            return output
+        call = self._stack[-1]
+        name = operation_name(func)
+        call.operations[name] += 1
+        return self._listener.operated(call, name, call.operations[name], output)

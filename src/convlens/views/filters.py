@@ -1,0 +1,106 @@
+"""Filters: the weights of a convolution as pictures, the first one's by default."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convlens.drawing import diverging, enlarge, grid
+from convlens.errors import ConvlensError
+from convlens.model import Model, bare
+from convlens.results import Result
+from convlens.tracing import Operation, Trace, trace
+
+_TILE = 44  # pixels that a filter is enlarged to, about
+
+
+@dataclass(frozen=True, eq=False)
+class Filters(Result):
+    """Weights of one convolution.
+
+    Attributes:
+        layer: its dotted name.
+        weights: float32 `(F, C, Mh, Mw)`, raw.
+        scale: greatest absolute weight; all filters are drawn on this one scale.
+        stride: of the convolution, rows and columns.
+        first: whether it looks at the image itself.
+    """
+
+    layer: str
+    weights: Tensor
+    scale: float
+    stride: tuple[int, int]
+    first: bool
+
+    def tiles(self) -> list[Tensor]:
+        """Each filter as uint8 `(Mh, Mw, 3)`, one pixel a weight, on the common scale.
+
+        Filters of three channels that look at the image are colour: mid-grey is no weight, and
+        ±scale is the end of each channel. Other filters show the channel of greatest norm, red
+        for positive and blue for negative.
+        """
+        if self.first and self.weights.shape[1] == 3:
+            colour = (self.weights / (2 * self.scale or 1.0) + 0.5).clamp(0, 1)
+            return list((colour * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
+        strongest = self.weights.flatten(2).norm(dim=2).argmax(dim=1)
+        chosen = self.weights[torch.arange(len(self.weights)), strongest]
+        return list(diverging(chosen, self.scale))
+
+    def pictures(self) -> dict[str, Tensor]:
+        """All filters in one grid, enlarged with hard edges."""
+        tiles = self.tiles()
+        times = max(1, _TILE // max(tiles[0].shape[:2]))
+        columns = max(1, round((2 * len(tiles)) ** 0.5))
+        return {"filters": grid([enlarge(tile, times) for tile in tiles], columns)}
+
+
+def filters(model: Model, *, layer: str | None = None) -> Filters:
+    """The filters of a convolution.
+
+    Args:
+        model: the model; its weights are not run, only looked at.
+        layer: dotted name of a convolution; default: the first that an image meets.
+
+    Raises:
+        ConvlensError: no convolution, or not one of that name.
+    """
+    found = trace(model)
+    convolutions = _convolutions(found)
+    if not convolutions:
+        raise ConvlensError(f"{model.name} runs no convolution, so it has no filters")
+    name = layer or next(iter(convolutions))
+    if name not in convolutions:
+        found.find(name)  # an unknown name is told with the nearest ones
+        raise ConvlensError(
+            f"{name} of {model.name} is not a convolution; the first one is "
+            f"{next(iter(convolutions))}"
+        )
+    operation = convolutions[name]
+    weight = getattr(dict(bare(model.network).named_modules())[name], "weight", None)
+    if not isinstance(weight, Tensor):
+        raise ConvlensError(f"{name} of {model.name} keeps no weights of its own")
+    weights = weight.detach().float().cpu().clone()
+    if operation.arguments["transposed"]:
+        weights = weights.transpose(0, 1)
+    if not bool(weights.isfinite().all()):
+        bad = int((~weights.isfinite()).sum())
+        raise ConvlensError(f"{bad} of {weights.numel()} weights of {name} are NaN or infinite")
+    stride = operation.arguments["stride"]
+    return Filters(
+        layer=name,
+        weights=weights,
+        scale=float(weights.abs().max()),
+        stride=(stride[0], stride[-1]),
+        first=name == next(iter(convolutions)),
+    )
+
+
+def _convolutions(found: Trace) -> dict[str, Operation]:
+    """Two-dimensional convolutions of what follows from the image, by module, in order."""
+    convolutions: dict[str, Operation] = {}
+    for operation in found.recording.operations:
+        if operation.name != "convolution" or operation.call is None:
+            continue
+        if len(operation.arguments["stride"]) == 2 and found.reach(operation.outputs[0]):
+            convolutions.setdefault(operation.call.path, operation)
+    return convolutions
