@@ -2,9 +2,6 @@
 
 import io
 import random
-import struct
-import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,28 +99,6 @@ class TestGeometry:
             Geometry((224, 224), 256, "???")
 
 
-def sixteen_bit_png(values):
-    """A PNG by hand, so that Pillow's own writer is no part of the test."""
-
-    def chunk(kind, data):
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    height, width = values.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
-
-
-def open_files():
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 class TestPixels:
     @pytest.mark.parametrize("channels", [1, 3])
     def test_as_in_torchvision(self, channels):
@@ -185,8 +160,3 @@ class TestPixels:
             encode_png(torch.zeros(4, 4, 5, dtype=torch.uint8))
         with pytest.raises(ConvlensError, match="4 channels"):
             encode_jpeg(torch.zeros(4, 4, 4, dtype=torch.uint8))
-
-
-def test_photo_is_plain():
-    read = Photo(photo(2, 2), "a.png")
-    assert (read.path, read.notes) == (None, ())

@@ -25,6 +25,28 @@ def photo(height, width, seed=0):
     return Image.fromarray(noise(height, width, seed=seed))
 
 
+def sixteen_bit_png(values):
+    """A PNG by hand, so that Pillow's own writer is no part of the test."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    height, width = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 class TestReadPhoto:
     def test_plain(self, tmp_path):
         path = tmp_path / "a.png"
@@ -242,3 +264,8 @@ class TestReadPhotos:
     def test_none(self, tmp_path):
         with pytest.raises(PhotoError, match=r"none of 2 photos .* first: .*a\.png"):
             read_photos([tmp_path / "a.png", tmp_path / "b.png"])
+
+
+def test_photo_is_plain():
+    read = Photo(photo(2, 2), "a.png")
+    assert (read.path, read.notes) == (None, ())
