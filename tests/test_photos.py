@@ -8,6 +8,7 @@ from PIL import ExifTags, Image
 
 from convlens.errors import ConvlensError, PhotoError
 from convlens.photos import (
+    Photo,
     find_photos,
     read_photo,
     read_photos,

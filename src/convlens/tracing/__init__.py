@@ -1,6 +1,8 @@
 """The trace: what a network really ran, and what each value of it can see of the image."""
 
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from weakref import WeakKeyDictionary, ref
@@ -59,7 +61,8 @@ def _recording(model: Model, images: Tensor) -> Recording:
     network = bare(model.network)
     with untouched(network):
         try:
-            return record(network, images, select_output, fake=True)
+            with _hushed("torch._subclasses.fake_tensor"):
+                return record(network, images, select_output, fake=True)
         except ConvlensError:
             raise
         except Exception:  # whatever fake tensors cannot do, real ones may
@@ -73,6 +76,18 @@ def _recording(model: Model, images: Tensor) -> Recording:
                 raise TraceError(
                     f"{model.name} does not run on an image of {shape}: {reason[0]}"
                 ) from error
+
+
+@contextmanager
+def _hushed(logger: str) -> Iterator[None]:
+    """What fake tensors cannot do is expected here, and no news for a user."""
+    log = logging.getLogger(logger)
+    before = log.disabled
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,7 +107,7 @@ class Structure:
         the last non-linearity that every path passes through is taken.
         """
         end = self.logits()
-        spatial = set(spatial)
+        spatial = {0, *spatial}
         inside = [value for value in self.passages(end) if value in spatial and value != 0]
         if end in spatial:
             inside = [value for value in inside if self.is_post(value)]
@@ -118,14 +118,13 @@ class Structure:
             return None
         value = inside[-1]
         stripped = False
-        while (
-            (maker := self.maker.get(value)) is not None
-            and maker.name in _POOLING | _PASSING
-            and maker.inputs[0] in spatial
-            and maker.inputs[0] != 0
-        ):
+        while (maker := self.maker.get(value)) and maker.name in _POOLING | _PASSING:
+            if maker.inputs[0] not in spatial:
+                break
             stripped = stripped or maker.name in _POOLING
             value = maker.inputs[0]
+        if value == 0:
+            return None  # the image itself, copied or thinned out: nothing was detected in it
         if stripped:
             why += ", before pooling"
         pre = self._before(value)

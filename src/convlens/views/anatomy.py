@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from convlens import arithmetic
-from convlens.errors import ConvlensError
+from convlens.errors import ConvlensError, nearest
 from convlens.model import Model, bare
 from convlens.results import Result
 from convlens.tracing import ModuleRun, Operation, Place, Step, Trace, trace
@@ -97,13 +97,18 @@ class Anatomy(Result):
     logits: str
     valid_for: str
 
-    def layer(self, name: str) -> Layer:
-        """The layer of that name (its last run, where it runs several times)."""
-        found = [layer for layer in self.layers if layer.name.split("#")[0] == name]
-        found = [layer for layer in self.layers if layer.name == name] or found
+    def within(self, name: str) -> tuple[Layer, ...]:
+        """The layer of that name, all its runs, or everything inside the module of that name.
+
+        Raises:
+            ConvlensError: nothing of that name, with the nearest ones.
+        """
+        inside = tuple(name + mark for mark in ".#/")
+        found = tuple(one for one in self.layers if one.name == name or one.name.startswith(inside))
         if not found:
-            raise ConvlensError(f"{self.model} has no layer {name!r} in its anatomy")
-        return found[-1]
+            known = [one.name for one in self.layers]
+            raise ConvlensError(f"{self.model} has no layer {name!r}{nearest(name, known)}")
+        return found
 
 
 def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:

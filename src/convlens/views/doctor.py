@@ -6,16 +6,16 @@ no labels are given, on one and the same class for a photo and its mirror image,
 that is merely overconfident does not do.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from scipy.stats import wilcoxon
 from torch import Tensor
 
-from convlens.errors import ConvlensError
+from convlens.errors import ConvlensError, PhotoError
 from convlens.model import Model, PhotoLike
+from convlens.photos import read_photo
 from convlens.results import Result
 from convlens.tracing import Trace, trace
 from convlens.views.answers import class_scores
@@ -72,6 +72,7 @@ class Diagnosis(Result):
         readings: the configured one first, then the alternatives, best score first.
         photos: how many photos were read.
         labelled: whether labels were used.
+        skipped: a line for each photo that could not be read.
     """
 
     verdict: str
@@ -79,6 +80,7 @@ class Diagnosis(Result):
     readings: tuple[Reading, ...]
     photos: int
     labelled: bool
+    skipped: tuple[str, ...]
 
 
 def doctor(
@@ -86,6 +88,7 @@ def doctor(
     photos: Sequence[PhotoLike] | Tensor,
     *,
     labels: Sequence[Sequence[int] | None] | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Compare the configured reading of the photos with the usual mistakes.
@@ -98,61 +101,105 @@ def doctor(
         photos: paths or pictures; or images `(N, C, H, W)`, for which other resizes are not tried.
         labels: for each photo the indices of the classes that are right, or None; photos without
             are then left out. Default: no labels.
+        strict: raise for a damaged photo, instead of leaving it out and naming it.
         progress: called with (readings done, of how many).
 
     Raises:
         ConvlensError: no photos, or photos that the model cannot take.
+        PhotoError: a damaged photo, with `strict`.
     """
+    ways = _ways(model, tensors=isinstance(photos, Tensor))
     chosen = [i for i in range(len(photos)) if labels is None or labels[i]]
-    if not chosen:
-        raise ConvlensError("no photos to examine" + (" have labels" if labels else ""))
-    truth = [list(labels[i] or ()) for i in chosen] if labels is not None else None
-    picked = photos[chosen] if isinstance(photos, Tensor) else [photos[i] for i in chosen]
-    readings = list(_readings(model, picked))
+    images, kept, skipped = _prepared(model, photos, chosen, ways, strict=strict)
+    if not kept:
+        why = "none of them can be read" if skipped else "none of them has a label"
+        raise ConvlensError(f"{len(photos)} photos to examine, but {why}")
+    truth = [list(labels[i] or ()) for i in kept] if labels is not None else None
     scores, rights = [], []
-    for done, (_, fed, images) in enumerate(readings):
-        score, right = _examine(fed, images(), truth)
+    for done, way in enumerate(ways):
+        fed = images[way.resize].flip(1) if way.reversed else images[way.resize]
+        score, right = _examine(way.model, fed, truth)
         scores.append(score)
         rights.append(right)
         if progress is not None:
-            progress(done + 1, len(readings))
-    names = [name for name, _, _ in readings]
+            progress(done + 1, len(ways))
     judged = [
-        _judge(name, score, right, scores[0], len(readings) - 1)
-        for name, score, right in zip(names, scores, rights, strict=True)
+        _judge(way.name, score, right, scores[0], len(ways) - 1)
+        for way, score, right in zip(ways, scores, rights, strict=True)
     ]
     configured, others = judged[0], sorted(judged[1:], key=lambda one: -one.score)
-    verdict, sentence = _verdict(configured, others, len(chosen), truth is not None)
+    verdict, sentence = _verdict(configured, others, len(kept), truth is not None)
     return Diagnosis(
         verdict=verdict,
         sentence=sentence,
         readings=(configured, *others),
-        photos=len(chosen),
+        photos=len(kept),
         labelled=truth is not None,
+        skipped=tuple(skipped),
     )
 
 
-_Prepared = tuple[str, Model, Callable[[], Tensor]]
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """A way to feed photos: resize (None: squashed), the order of channels, normalisation."""
+
+    name: str
+    model: Model
+    resize: int | None
+    reversed: bool = False
 
 
-def _readings(model: Model, photos: Sequence[PhotoLike] | Tensor) -> Iterator[_Prepared]:
-    """Name, model and images of each reading; the configured one first."""
-    images = photos if isinstance(photos, Tensor) else model.prepare(photos)
-    named, as_configured = _normalisations(model)
-    yield f"as configured: {named}", model, lambda: images
-    for name, fed in as_configured.items():
-        yield f"{name}, RGB" if model.channels == 3 else name, fed, lambda: images
-    if model.channels == 3:
-        for name, fed in {f"as configured ({named})": model, **as_configured}.items():
+def _ways(model: Model, *, tensors: bool) -> list[_Way]:
+    """The configured way first, then those to compare it with."""
+    resize = model.geometry.resize
+    named, others = _normalisations(model)
+    colour = model.channels == 3
+    ways = [_Way(f"as configured: {named}", model, resize)]
+    ways += [_Way(f"{name}, RGB" if colour else name, fed, resize) for name, fed in others.items()]
+    if colour:
+        for name, fed in {f"as configured ({named})": model, **others}.items():
             turned = replace(fed, mean=fed.mean[::-1], std=fed.std[::-1])
-            yield f"{name}, BGR", turned, lambda: images.flip(1)
-    if not isinstance(photos, Tensor):
-        side = max(model.geometry.size)
-        for name, resize in _RESIZES.items():
-            pixels = round(resize * side) if resize is not None else None
-            if pixels != model.geometry.resize:
-                resized = replace(model, geometry=replace(model.geometry, resize=pixels))
-                yield name, model, partial(resized.prepare, photos)
+            ways.append(_Way(f"{name}, BGR", turned, resize, reversed=True))
+    if not tensors:
+        for name, part in _RESIZES.items():
+            pixels = round(part * max(model.size)) if part is not None else None
+            if pixels != resize:
+                ways.append(_Way(name, model, pixels))
+    return ways
+
+
+def _prepared(
+    model: Model,
+    photos: Sequence[PhotoLike] | Tensor,
+    chosen: Sequence[int],
+    ways: Sequence[_Way],
+    *,
+    strict: bool,
+) -> tuple[dict[int | None, Tensor], list[int], list[str]]:
+    """Images by resize, the photos that they are of, and a line for each that cannot be read.
+
+    Each photo is decoded once and not kept: only images of the network's size are.
+    """
+    if isinstance(photos, Tensor):
+        return {model.geometry.resize: photos[list(chosen)]}, list(chosen), []
+    models = {
+        way.resize: replace(model, geometry=replace(model.geometry, resize=way.resize))
+        for way in ways
+    }
+    made: dict[int | None, list[Tensor]] = {resize: [] for resize in models}
+    kept, skipped = [], []
+    for i in chosen:
+        try:
+            photo = read_photo(photos[i])
+        except PhotoError as error:
+            if strict:
+                raise
+            skipped.append(str(error))
+            continue
+        kept.append(i)
+        for resize, resized in models.items():
+            made[resize].append(resized.prepare(photo))
+    return {resize: torch.cat(parts) for resize, parts in made.items() if parts}, kept, skipped
 
 
 def _normalisations(model: Model) -> tuple[str, dict[str, Model]]:

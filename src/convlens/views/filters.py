@@ -20,13 +20,15 @@ class Filters(Result):
 
     Attributes:
         layer: its dotted name.
+        channels: which of its channels the filters give (F of them).
         weights: float32 `(F, C, Mh, Mw)`, raw.
-        scale: greatest absolute weight; all filters are drawn on this one scale.
+        scale: greatest absolute weight of the layer; all filters are drawn on this one scale.
         stride: of the convolution, rows and columns.
         first: whether it looks at the image itself.
     """
 
     layer: str
+    channels: tuple[int, ...]
     weights: Tensor
     scale: float
     stride: tuple[int, int]
@@ -54,15 +56,16 @@ class Filters(Result):
         return {"filters": grid([enlarge(tile, times) for tile in tiles], columns)}
 
 
-def filters(model: Model, *, layer: str | None = None) -> Filters:
+def filters(model: Model, *, layer: str | None = None, channel: int | None = None) -> Filters:
     """The filters of a convolution.
 
     Args:
         model: the model; its weights are not run, only looked at.
         layer: dotted name of a convolution; default: the first that an image meets.
+        channel: only the filter of this channel; default: all.
 
     Raises:
-        ConvlensError: no convolution, or not one of that name.
+        ConvlensError: no convolution, not one of that name, or no such channel.
     """
     found = trace(model)
     convolutions = _convolutions(found)
@@ -85,10 +88,16 @@ def filters(model: Model, *, layer: str | None = None) -> Filters:
     if not bool(weights.isfinite().all()):
         bad = int((~weights.isfinite()).sum())
         raise ConvlensError(f"{bad} of {weights.numel()} weights of {name} are NaN or infinite")
+    if channel is not None and not 0 <= channel < len(weights):
+        raise ConvlensError(
+            f"{name} has {len(weights)} channels, 0 to {len(weights) - 1}; given {channel}"
+        )
+    chosen = tuple(range(len(weights))) if channel is None else (channel,)
     stride = operation.arguments["stride"]
     return Filters(
         layer=name,
-        weights=weights,
+        channels=chosen,
+        weights=weights[list(chosen)],
         scale=float(weights.abs().max()),
         stride=(stride[0], stride[-1]),
         first=name == next(iter(convolutions)),

@@ -1,0 +1,18 @@
+"""The command line: `convlens COMMAND`. Nothing heavy is imported before a command runs."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one line on standard error and exit status 2."""
+    from convlens.cli.commands import app
+    from convlens.errors import ConvlensError
+
+    try:
+        app(prog_name="convlens")
+    except ConvlensError as error:
+        print(f"convlens: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except MemoryError as error:  # also what torch raises for a full GPU, through _as_memory_error
+        print(f"convlens: not enough memory; try a smaller --size: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,237 @@
+"""The commands. Each loads a model, calls one view and shows its result."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convlens.cli import options as o
+
+app = typer.Typer(
+    help="Shows what a convolutional network has learned.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def report(
+    photos: o.MaybePhotos = None,
+    out: o.Out = Path("convlens-report"),
+    model: o.ModelSpec = "default",
+    labels: o.Labels = None,
+    layer: o.Layer = None,
+    classes: o.Classes = None,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Make one self-contained page about a network and photos."""
+    from convlens.cli import show
+    from convlens.cli.inputs import find_labels, load_model
+    from convlens.page import report as make
+    from convlens.photos import find_photos
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    with show.progress(quiet=quiet) as progress:
+        made = make(
+            loaded,
+            find_photos(photos) if photos else None,
+            out=out,
+            labels=find_labels(labels, loaded),
+            layer=layer,
+            classes=classes,
+            seed=seed,
+            strict=strict,
+            command=shlex.join(["convlens", *sys.argv[1:]]),
+            progress=progress,
+        )
+    show.report(made, out, json=json)
+
+
+@app.command()
+def anatomy(
+    model: o.ModelSpec = "default",
+    layer: o.Layer = None,
+    channel: o.Channel = None,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """List every layer that runs, with sizes, costs and receptive fields."""
+    from convlens.cli import show
+    from convlens.cli.inputs import load_model, split_channel
+    from convlens.views.anatomy import anatomy as look
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    found = look(loaded)
+    if channel is not None:
+        layer, _ = split_channel(channel, {one.name: one.output[1] for one in found.layers})
+    show.anatomy(found, found.within(layer) if layer else found.layers, json=json)
+
+
+@app.command()
+def filters(
+    out: o.Out = Path("convlens-filters"),
+    model: o.ModelSpec = "default",
+    layer: o.Layer = None,
+    channel: o.Channel = None,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Show the filters of the first convolution, or of another, as images."""
+    from convlens.cli import show
+    from convlens.cli.inputs import load_model, split_channel
+    from convlens.views.filters import filters as look
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    only = None
+    if channel is not None:
+        name = layer or channel.rpartition(":")[0]
+        found = look(loaded, layer=name)
+        layer, only = split_channel(channel, {found.layer: len(found.weights)})
+    found = look(loaded, layer=layer, channel=only)
+    found.save(out)
+    show.filters(found, out, json=json)
+
+
+@app.command()
+def gradcam(
+    photos: o.Photos,
+    out: o.Out = Path("convlens-gradcam"),
+    model: o.ModelSpec = "default",
+    classes: o.Classes = None,
+    top: Annotated[int, typer.Option(help="Without --class: how many of the highest.")] = 1,
+    layer: o.Layer = None,
+    activation: Annotated[
+        o.Activation, typer.Option(help="Which side of the non-linearity.")
+    ] = o.Activation.pre,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Show where the network looks: Grad-CAM, one folder a photo."""
+    from convlens.cli import show
+    from convlens.cli.inputs import each_image, load_model
+    from convlens.files import whole_folder
+    from convlens.photos import find_photos
+    from convlens.views.gradcam import gradcam as look
+
+    paths = find_photos(photos)
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    table = show.GradCamTable()
+    with show.progress(quiet=quiet) as progress, whole_folder(out, marker=show.NUMBERS) as folder:
+        for name, image in each_image(loaded, paths, table.skipped, strict=strict):
+            result = look(
+                loaded, image, classes=classes, top=top, activation=activation.value, layer=layer
+            )
+            result.save(folder / name)
+            table.add(name, result)
+            progress("Grad-CAM", len(table.results), len(paths))
+        table.write(folder)
+    table.show(out, json=json)
+
+
+@app.command()
+def fgsm(
+    photos: o.Photos,
+    out: o.Out = Path("convlens-fgsm"),
+    model: o.ModelSpec = "default",
+    epsilon: Annotated[
+        str, typer.Option(help="Largest changes, by commas; 8/255 is of the span of the bounds.")
+    ] = "1/255,2/255,4/255,8/255",
+    target: o.OneClass = None,
+    labels: o.Labels = None,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Change photos by the fast gradient sign method, one folder a photo."""
+    from convlens.cli import show
+    from convlens.cli.inputs import each_image, find_labels, load_model
+    from convlens.files import whole_folder
+    from convlens.photos import find_photos
+    from convlens.views.fgsm import fgsm as attack
+
+    paths = find_photos(photos)
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    known = find_labels(labels, loaded) or {}
+    table = show.FgsmTable(loaded.labels)
+    with show.progress(quiet=quiet) as progress, whole_folder(out, marker=show.NUMBERS) as folder:
+        for name, image in each_image(loaded, paths, table.skipped, strict=strict):
+            against = target if target is not None else known.get(name, (None,))[0]
+            sizes = [one.strip() for one in epsilon.split(",")]
+            result = attack(loaded, image, sizes, classes=against, seed=seed)
+            result.save(folder / name)
+            table.add(name, result)
+            progress("FGSM", len(table.results), len(paths))
+        table.write(folder)
+    table.show(out, json=json)
+
+
+@app.command()
+def doctor(
+    photos: o.Photos,
+    model: o.ModelSpec = "default",
+    labels: o.Labels = None,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Ask whether the network would read these photos better if they were fed otherwise."""
+    from convlens.cli import show
+    from convlens.cli.inputs import find_labels, load_model
+    from convlens.labels import labels_of
+    from convlens.photos import find_photos
+    from convlens.views.doctor import doctor as examine
+
+    paths = find_photos(photos)
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    table = find_labels(labels, loaded)
+    with show.progress(quiet=quiet) as progress:
+        found = examine(
+            loaded,
+            paths,
+            labels=labels_of(paths, table) if table is not None else None,
+            strict=strict,
+            progress=lambda done, total: progress("readings", done, total),
+        )
+    show.doctor(found, json=json)
+
+
+@app.command()
+def models(
+    containing: Annotated[
+        str, typer.Argument(metavar="[TEXT]", help="Only names that hold this text.")
+    ] = "",
+    json: o.Json = False,
+) -> None:
+    """List the networks that can be loaded by name."""
+    from convlens.cli import show
+    from convlens.loading import known_models
+
+    known = {
+        form: [name for name in names if containing.casefold() in name.casefold()]
+        for form, names in known_models().items()
+    }
+    show.models(known, containing, json=json)

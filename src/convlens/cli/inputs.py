@@ -1,0 +1,91 @@
+"""From what was typed to what the views take."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from convlens.errors import ConvlensError, PhotoError, nearest
+from convlens.labels import read_labels
+from convlens.loading import load
+from convlens.model import Model
+from convlens.tracing import trace
+
+
+def load_model(spec: str, *, size: str | None, device: str | None, seed: int, quiet: bool) -> Model:
+    """The model that a command line names."""
+    from convlens.cli import show
+
+    with show.waiting(f"loading {spec}", quiet=quiet):
+        return load(
+            spec, size=parse_size(size) if size is not None else None, device=device, seed=seed
+        )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`224` or `224x320` (height x width) to pixels.
+
+    Raises:
+        ConvlensError: anything else.
+    """
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConvlensError(f"size {text!r} is not a number of pixels; write 224, or 224x320")
+    return int(parts[0]), int(parts[-1])
+
+
+def split_channel(text: str, channels: Mapping[str, int]) -> tuple[str, int]:
+    """`LAYER:K` to the layer and the channel, checked against the `channels` of each layer.
+
+    Raises:
+        ConvlensError: not of that form, no such layer, or no such channel of it.
+    """
+    layer, colon, number = text.rpartition(":")
+    if not colon or not number.isdecimal():
+        raise ConvlensError(f"channel {text!r} is not LAYER:K, for example conv1:17")
+    if layer not in channels:
+        raise ConvlensError(f"no layer {layer!r}{nearest(layer, channels)}")
+    if int(number) >= channels[layer]:
+        raise ConvlensError(
+            f"{layer} has {channels[layer]} channels, 0 to {channels[layer] - 1}; given {number}"
+        )
+    return layer, int(number)
+
+
+def find_labels(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] | None:
+    """The labels of photos by file name, or None where no CSV was given."""
+    if path is None:
+        return None
+    found = trace(model)
+    return read_labels(path, model.labels, found.shape(found.logits)[1])
+
+
+def each_image(
+    model: Model, paths: Sequence[Path], skipped: dict[str, str], *, strict: bool
+) -> Iterator[tuple[str, Tensor]]:
+    """Name and image `(1, C, H, W)` of each photo, decoded one at a time.
+
+    Names are those of the files, told apart where two are alike. Photos that cannot be read are
+    left out and go into `skipped`, by path with the reason.
+
+    Raises:
+        PhotoError: a photo that cannot be read, with `strict`; or none can be read.
+    """
+    used: set[str] = set()
+    for path in paths:
+        try:
+            image = model.prepare(path)
+        except PhotoError as error:
+            if strict:
+                raise
+            skipped[str(path)] = str(error)
+            continue
+        name, number = path.name, 1
+        while name in used:
+            number += 1
+            name = f"{number}-{path.name}"
+        used.add(name)
+        yield name, image
+    if not used:
+        first = next(iter(skipped.values()), "")
+        raise PhotoError(f"none of {len(paths)} photos can be read; the first: {first}")

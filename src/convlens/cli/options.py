@@ -1,0 +1,80 @@
+"""Options that mean the same in every command."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Activation(StrEnum):
+    """Sides of a non-linearity."""
+
+    pre = "pre"
+    post = "post"
+
+
+_FORMS = ("default", "torchvision:", "timm:", "file:", "python:")
+
+
+def _complete_model(incomplete: str) -> list[str]:
+    return [form for form in _FORMS if form.startswith(incomplete)]
+
+
+Photos = Annotated[list[str], typer.Argument(help="Photos: files, folders, globs.")]
+MaybePhotos = Annotated[
+    list[str] | None,
+    typer.Argument(help="Photos: files, folders, globs. Default: eight that come along."),
+]
+ModelSpec = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="SPEC",
+        help="default, torchvision:NAME[@WEIGHTS], timm:NAME, file:PATH@ARCHITECTURE or "
+        "python:MODULE:FACTORY; NAME@random has random weights.",
+        autocompletion=_complete_model,
+    ),
+]
+Layer = Annotated[
+    str | None, typer.Option("--layer", metavar="NAME", help="A layer, as `anatomy` names it.")
+]
+Channel = Annotated[
+    str | None, typer.Option("--channel", metavar="LAYER:K", help="Channel K of a layer, from 0.")
+]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option("--class", metavar="NAME|INDEX", help="A class; may be given several times."),
+]
+OneClass = Annotated[
+    str | None,
+    typer.Option(
+        "--class",
+        metavar="NAME|INDEX",
+        help="Class to move away from. Default: the label, else the answer.",
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", metavar="CSV", help="Right classes: a file with the columns file and class."
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option("--size", metavar="N|HxW", help="Size of the images in pixels."),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Numbers on standard output; progress on standard error.")
+]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Results only, no progress.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at a damaged photo instead of leaving it out.")
+]
+
+
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")]

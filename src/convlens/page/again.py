@@ -1,0 +1,104 @@
+"""How to make a picture again: the command line, and the same in Python."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from convlens.errors import ConvlensError
+from convlens.labels import class_index, class_name
+from convlens.model import Model
+from convlens.page.parts import PhotoReport, Report
+
+
+@dataclass(frozen=True)
+class Again:
+    """A command, or None for a network that no command line can name, and Python lines."""
+
+    command: str | None
+    python: str
+
+
+class Recipes:
+    """Commands and Python lines for one report."""
+
+    def __init__(self, model: Model, made: Report) -> None:
+        self._model = model
+        self._seed = made.options["seed"]
+        self._layer = made.options["layer"]
+        self._options, arguments = _options(model, self._seed)
+        if model.spec is None:
+            self._load = "# model: your own network, in convlens.wrap(...)"
+        else:
+            self._load = f"model = convlens.load({', '.join(arguments)})"
+
+    def gradcam(self, photo: PhotoReport) -> Again:
+        """The maps of one photo."""
+        assert photo.gradcam is not None
+        classes = photo.gradcam.classes[0].tolist()
+        layer = ["--layer", str(self._layer)] if self._layer else []
+        words = [word for index in classes for word in ("--class", self._class(index))]
+        named = f", layer={self._layer!r}" if self._layer else ""
+        return self._make(
+            ["gradcam", photo.path, *words, *layer],
+            f"convlens.gradcam(model, model.prepare({photo.path!r}), classes={classes}{named})",
+        )
+
+    def flip(self, photo: PhotoReport) -> Again:
+        """The adversarial PNG of one photo."""
+        assert photo.turn is not None
+        epsilon = f"{photo.turn.level}/255"
+        return self._make(
+            ["fgsm", photo.path, "--epsilon", epsilon],
+            f"attack = convlens.fgsm(model, model.prepare({photo.path!r}), [{epsilon!r}])\n"
+            f"convlens.flips(model, attack, seed={self._seed})",
+        )
+
+    def filters(self) -> Again:
+        """The first layer's filters."""
+        return self._make(["filters"], "convlens.filters(model)")
+
+    def anatomy(self) -> Again:
+        """The table of layers."""
+        return self._make(["anatomy"], "convlens.anatomy(model)")
+
+    def doctor(self, photos: Sequence[PhotoReport], *, labelled: bool) -> Again:
+        """The readings; labels can stand in Python only, as a command takes them from a file."""
+        paths = [one.path for one in photos]
+        right = f", labels={[one.expected for one in photos]}" if labelled else ""
+        again = self._make(["doctor", *paths], f"convlens.doctor(model, {paths}{right})")
+        return Again(None, again.python) if labelled else again
+
+    def _make(self, words: Sequence[str], line: str) -> Again:
+        command = None
+        if self._model.spec is not None:
+            command = shlex.join(["convlens", *words, *self._options])
+        return Again(command, f"import convlens\n{self._load}\n{line}")
+
+    def _class(self, index: int) -> str:
+        """The class by name, or by index where the name is not its own alone."""
+        name = class_name(self._model.labels, index)
+        try:
+            own = class_index(self._model.labels, name, index + 1) == index
+        except ConvlensError:
+            own = False
+        return name if own else str(index)
+
+
+def _options(model: Model, seed: object) -> tuple[list[str], list[str]]:
+    """What loads the same model: words of the command line, and arguments of `load`."""
+    words: list[str] = []
+    arguments: list[str] = []
+    if model.spec not in (None, "default"):
+        words += ["--model", str(model.spec)]
+        arguments.append(repr(model.spec))
+    if model.spec != "default" or model.size != (224, 224):
+        height, width = model.size
+        words += ["--size", f"{height}" if height == width else f"{height}x{width}"]
+        arguments.append(f"size={height if height == width else model.size}")
+    if model.device.type != "cpu":
+        words += ["--device", str(model.device)]
+        arguments.append(f"device={str(model.device)!r}")
+    if seed:
+        words += ["--seed", str(seed)]
+        arguments.append(f"seed={seed}")
+    return words, arguments

@@ -1,0 +1,54 @@
+"""What a page may cost: for each section the most items, bytes and seconds, in one table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+MOST_BYTES = 10_000_000  # of the page as a whole
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that a section may take.
+
+    Attributes:
+        items: photos, filters or layers.
+        bytes: of its pictures, as they stand on the page.
+        seconds: after which no further item is begun.
+    """
+
+    items: int
+    bytes: int
+    seconds: float
+
+
+ANSWERS = Budget(items=256, bytes=0, seconds=600)  # photos that are read at all
+DOCTOR = Budget(items=64, bytes=0, seconds=600)
+PHOTOS = Budget(items=24, bytes=7_500_000, seconds=1800)  # photos that are shown in full
+FILTERS = Budget(items=256, bytes=1_000_000, seconds=60)
+LAYERS = Budget(items=500, bytes=1_000_000, seconds=60)
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many items, evenly spread over all, the first among them.
+
+    A folder that is sorted by class is then seen from one end to the other.
+    """
+    count = min(len(items), most)
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+class Purse:
+    """Bytes that pictures may still take."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+    def pays(self, size: int) -> bool:
+        """Take so many bytes, if they are there."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True

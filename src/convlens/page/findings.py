@@ -1,0 +1,180 @@
+"""Findings: the report in a few sentences, each with its number and a mark."""
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from convlens.page.parts import Finding, PhotoReport, Report
+
+_NAMED = 5  # photos that a sentence still names
+
+
+def findings(made: Report) -> tuple[Finding, ...]:
+    """The findings of a report that holds everything else."""
+    found = [
+        *_skipped(made),
+        *_reading(made),
+        *_preprocessing(made),
+        *_fragility(made),
+        *_looking(made),
+        *_structure(made),
+        *_silent_filters(made),
+    ]
+    # One cause may fail several sections, in the same words: it is told once.
+    return tuple({one.sentence: one for one in reversed(found)}.values())[::-1]
+
+
+def _skipped(made: Report) -> Iterator[Finding]:
+    if made.skipped:
+        names = _listed([one.path.rpartition("/")[2] for one in made.skipped])
+        count = len(made.skipped)
+        yield Finding(
+            "look", f"Left out {count} of {made.given} photos, which cannot be read: {names}.",
+            "left-out",
+        )  # fmt: skip
+
+
+def _reading(made: Report) -> Iterator[Finding]:
+    if "answers" in made.failures:
+        yield Finding("broken", f"No answers: {made.failures['answers']}.", "photos")
+        return
+    labelled = [one for one in made.photos if one.right is not None]
+    if not labelled:
+        yield _sureness(made.photos)
+        return
+    wrong = [one for one in labelled if not one.right]
+    right, count = len(labelled) - len(wrong), len(labelled)
+    named = _listed(
+        [f"{one.name} ({one.names[0]}, not {' or '.join(one.expected_names)})" for one in wrong]
+    )
+    mark = "fine" if not wrong else "look" if 2 * right >= count else "broken"
+    sentence = f"Reads {right} of {count} photos as expected"
+    yield Finding(mark, f"{sentence}; wrong: {named}." if wrong else f"{sentence}.", "photos")
+
+
+def _sureness(photos: Sequence[PhotoReport]) -> Finding:
+    first = sorted((one.probabilities[0], one.name) for one in photos)
+    middle = median(probability for probability, _ in first)
+    (least, unsure), (most, sure) = first[0], first[-1]
+    return Finding(
+        "look",
+        f"The highest class has a probability of {_percent(middle)} in the median of {len(first)} "
+        f"photos, from {_percent(least)} ({unsure}) to {_percent(most)} ({sure}); without labels "
+        f"nobody knows which answers are right.",
+        "photos",
+    )
+
+
+def _preprocessing(made: Report) -> Iterator[Finding]:
+    if made.diagnosis is not None:
+        marks = {"fine": "fine", "mistake": "broken", "cannot tell": "look"}
+        sentence = made.diagnosis.sentence
+        mark = marks[made.diagnosis.verdict]
+        yield Finding(mark, f"{sentence[0].upper()}{sentence[1:]}.", "doctor")  # type: ignore[arg-type]
+    elif made.failures.get("doctor") != made.failures.get("answers"):
+        yield Finding("broken", f"No check of preprocessing: {made.failures['doctor']}.", "doctor")
+
+
+def _fragility(made: Report) -> Iterator[Finding]:
+    turned = [one.flips for one in made.photos if one.flips is not None]
+    if not turned:
+        if made.failures.get("flips") != made.failures.get("answers"):
+            yield Finding("broken", f"No attack: {made.failures['flips']}.", "photos")
+        return
+    count, levels = len(turned), turned[0].levels
+    flipped = [sum(int(one.answers[at, 0] != one.originals[0]) for one in turned)
+               for at in range(len(levels))]  # fmt: skip
+    noise = [sum(int(one.noise_flipped[at, 0]) for one in turned) for at in range(len(levels))]
+    at = next((at for at, flips in enumerate(flipped) if 2 * flips >= count), len(levels) - 1)
+    control = f"random signs of that size flip {noise[at]} of {count}"
+    size = _levels(levels[at])
+    if not any(flipped):
+        sentence = f"None of {count} answers flips under FGSM of up to {size}; {control}."
+        yield Finding("fine", sentence, "photos")
+        return
+    mark = "broken" if 2 * noise[at] >= count else "look"
+    sentence = f"{flipped[at]} of {count} answers flip at {size} of FGSM; {control}."
+    yield Finding(mark, sentence, "photos")
+
+
+def _looking(made: Report) -> Iterator[Finding]:
+    seen = [one for one in made.photos if one.gradcam is not None]
+    if not seen:
+        if made.failures.get("gradcam") != made.failures.get("answers"):
+            yield Finding("look", f"No Grad-CAM: {made.failures['gradcam']}.", "photos")
+        return
+    cam = seen[0].gradcam
+    assert cam is not None
+    speaks = [one for one in seen if one.peaks[0].high > 0]
+    border = sum(one.peaks[0].at_border for one in speaks)
+    rows, columns = cam.maps.shape[-2:]
+    sentence = (
+        f"Grad-CAM at {', '.join(cam.layer)} ({rows} × {columns} cells): in {len(speaks)} of "
+        f"{len(seen)} photos some cell speaks for the class"
+    )
+    if min(rows, columns) > 2:
+        sentence += f"; in {border} the strongest cell lies at the border"
+    doubtful = len(speaks) < len(seen) or (min(rows, columns) > 2 and 2 * border > len(seen))
+    yield Finding("look" if doubtful else "fine", f"{sentence}.", "photos")
+
+
+def _structure(made: Report) -> Iterator[Finding]:
+    found = made.anatomy
+    if found is None:
+        yield Finding("broken", f"No anatomy: {made.failures['anatomy']}.", "network")
+        return
+    parts = [f"{short(found.parameters)} parameters", f"{short(found.multiply_adds)} multiply-adds"]
+    strided = next((one for one in found.layers if one.stride and max(one.stride) > 1), None)
+    if strided is not None and strided.stride is not None:
+        parts.append(f"first stride {max(strided.stride)} at {strided.name}")
+    sentence = ", ".join(parts)
+    whole = next(
+        (
+            one.name
+            for one in found.layers
+            if one.field_size
+            and all(field >= side for field, side in zip(one.field_size, made.model.size, strict=True))
+        ),
+        None,
+    )
+    if whole is not None:
+        sentence += f"; from {whole} on, a unit sees as many pixels as the image has"
+    if found.unused:
+        sentence += f"; {len(found.unused)} parameter tensors are never used: {_listed(found.unused)}"
+    yield Finding("look" if found.unused else "fine", f"{sentence}.", "network")
+
+
+def _silent_filters(made: Report) -> Iterator[Finding]:
+    if made.filters is None:
+        if made.failures.get("filters") is not None:
+            yield Finding("look", f"No filters: {made.failures['filters']}.", "filters")
+        return
+    if made.silent:
+        count, layer = len(made.norms), made.filters.layer
+        names = _listed([str(number) for number in made.silent])
+        yield Finding(
+            "look",
+            f"{len(made.silent)} of {count} filters of {layer} are next to nothing "
+            f"(norm below 1/10,000 of the greatest): {names}.",
+            "filters",
+        )
+
+
+def short(number: float) -> str:
+    """4652008 as 4.65 M."""
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:g}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}".replace("%", " %")
+
+
+def _levels(count: int) -> str:
+    return f"{count} grey level{'s' if count != 1 else ''}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

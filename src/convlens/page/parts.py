@@ -1,0 +1,218 @@
+"""What a report holds: its findings, and for each photo and the network what the views gave."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from convlens.results import Result
+from convlens.views.anatomy import Anatomy
+from convlens.views.answers import Answers
+from convlens.views.doctor import Diagnosis
+from convlens.views.fgsm import Fgsm
+from convlens.views.filters import Filters
+from convlens.views.flips import Flips
+from convlens.views.gradcam import GradCam
+
+Mark = Literal["fine", "look", "broken"]
+
+
+@dataclass(frozen=True, eq=False)
+class Finding(Result):
+    """A sentence for the first screen.
+
+    Attributes:
+        mark: "fine", "look" (worth a look) or "broken".
+        sentence: what was measured, with its number and on how many.
+        evidence: address on the page of what it rests on.
+    """
+
+    mark: Mark
+    sentence: str
+    evidence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Peak(Result):
+    """The numbers of one Grad-CAM map, in units of the logit.
+
+    Attributes:
+        low: its least value.
+        high: its greatest value.
+        row: of the cell with the greatest value, from 0.
+        column: likewise.
+        at_border: that cell is in the first or last row or column.
+        positive: how many cells are above zero, of `cells`.
+        cells: how many there are.
+    """
+
+    low: float
+    high: float
+    row: int
+    column: int
+    at_border: bool
+    positive: int
+    cells: int
+
+
+@dataclass(frozen=True, eq=False)
+class Turn(Result):
+    """The flip of one photo, at the level that the page shows.
+
+    Attributes:
+        level: the least that changed the answer, or the highest tried where none did.
+        flipped: the answer changed.
+        name: of the answer to the PNG at that level.
+        confidence: its probability.
+        noise_name: of the answer to random signs at that level.
+        noise_flipped: that is another answer than to the photo.
+        largest: greatest change as measured on the file, in grey levels.
+        came_back: a higher level gave the first answer again.
+        zero_gradients: share of the pixel values whose gradient is exactly 0.
+    """
+
+    level: int
+    flipped: bool
+    name: str
+    confidence: float
+    noise_name: str
+    noise_flipped: bool
+    largest: int
+    came_back: bool
+    zero_gradients: float
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoReport(Result):
+    """One photo. What a view could not give is None, or empty.
+
+    Attributes:
+        name: of its file.
+        path: as it was given.
+        notes: what was done to its pixels while it was read.
+        answers: what the network says.
+        names: of the five highest classes.
+        probabilities: of these.
+        expected: indices of the classes that are right, or None without a label.
+        expected_names: their names.
+        right: the answer is one of them, or None.
+        shown: in full, with maps and flip.
+        image: float32 `(1, C, H, W)`, for a photo that is shown.
+        gradcam: maps of the classes.
+        peaks: their numbers, in the same order.
+        fgsm: the attack.
+        flips: what it takes to change the answer.
+        turn: the flip that is shown.
+    """
+
+    name: str
+    path: str
+    notes: tuple[str, ...] = ()
+    answers: Answers | None = None
+    names: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    expected: tuple[int, ...] | None = None
+    expected_names: tuple[str, ...] = ()
+    right: bool | None = None
+    shown: bool = False
+    image: Tensor | None = None
+    gradcam: GradCam | None = None
+    peaks: tuple[Peak, ...] = ()
+    fgsm: Fgsm | None = None
+    flips: Flips | None = None
+    turn: Turn | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut(Result):
+    """A photo that could not be read, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Subject(Result):
+    """The model as it was used.
+
+    Attributes:
+        name: of the model.
+        spec: what `load` was given, or None.
+        origin: where weights and preprocessing come from.
+        geometry: how a photo becomes an image, in words.
+        size: height and width of the image.
+        channels: of the image.
+        mean: subtracted.
+        std: divided by.
+        bounds: of a pixel.
+        device: on which the network ran.
+    """
+
+    name: str
+    spec: str | None
+    origin: str
+    geometry: str
+    size: tuple[int, int]
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    bounds: tuple[float, float]
+    device: str
+
+
+@dataclass(frozen=True, eq=False)
+class Report(Result):
+    """A page, and all that it shows.
+
+    Attributes:
+        folder: where `index.html` and `report.json` lie.
+        model: as it was used.
+        findings: of the first screen.
+        photos: those that were read, in the order given.
+        skipped: those that could not be read.
+        given: how many photos were given.
+        scale: greatest absolute value of all Grad-CAM maps, their common scale, or None.
+        diagnosis: of the preprocessing.
+        anatomy: of the network.
+        filters: of its first convolution.
+        norms: of each filter, the root of its summed squared weights.
+        silent: numbers of the filters whose norm is next to nothing.
+        failures: sections that could not be made, and why.
+        left_out: what the page's budget left out, in sentences.
+        options: with which the report was made.
+        command: that made it, or None from Python.
+        versions: of the libraries.
+        made: when, in ISO 8601.
+        seconds: by stage.
+    """
+
+    folder: str
+    model: Subject
+    findings: tuple[Finding, ...]
+    photos: tuple[PhotoReport, ...]
+    skipped: tuple[LeftOut, ...]
+    given: int
+    scale: float | None
+    diagnosis: Diagnosis | None
+    anatomy: Anatomy | None
+    filters: Filters | None
+    norms: tuple[float, ...]
+    silent: tuple[int, ...]
+    failures: dict[str, str]
+    left_out: tuple[str, ...]
+    options: dict[str, str | int | bool | None]
+    command: str | None
+    versions: dict[str, str]
+    made: str
+    seconds: dict[str, float]
+
+    @property
+    def page(self) -> Path:
+        """The page itself."""
+        return Path(self.folder) / "index.html"
+
+    @property
+    def data(self) -> Path:
+        """The file with every number of the page."""
+        return Path(self.folder) / "report.json"

@@ -1,0 +1,329 @@
+"""The command line as a user meets it: what it prints, what it writes, how it fails."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from convlens.cli import main
+from convlens.loading import demo_photos
+from convlens.views.gradcam import GradCam
+
+CAT, COFFEE = (str(photo.path) for photo in demo_photos()[:2])
+
+TINY = """
+import torch
+from torch import nn
+import convlens
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 4),
+    )
+
+
+def tiny():
+    return convlens.wrap(network(), size=32, labels=["ant", "bee", "cat", "dog"])
+
+
+def dense():
+    return convlens.wrap(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4)), size=32)
+
+
+def broken():
+    found = network()
+    with torch.no_grad():
+        found[4].bias[2] = float("nan")
+    return found
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder to work in, with a small network of one's own in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(TINY)
+    Image.effect_noise((40, 50), 60).convert("RGB").save(tmp_path / "a.png")
+    Image.effect_noise((64, 48), 60).convert("RGB").save(tmp_path / "b.png")
+    return tmp_path
+
+
+@pytest.fixture
+def convlens(monkeypatch, capsys):
+    """Run the command line in this process: exit status, standard output, standard error."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["convlens", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        return stop.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+def one_line(answer):
+    status, out, err = answer
+    assert status == 2
+    assert out == ""
+    assert err.startswith("convlens: ")
+    assert err.count("\n") == 1
+    return err
+
+
+MINE = "python:mine.py:tiny"
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['convlens', '--help']\n"
+        "from convlens.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'matplotlib', 'scipy', 'numpy', 'PIL'}\n"
+        "print('heavy:', sorted(heavy & sys.modules.keys()))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "heavy: []" in answer.stdout
+    for command in ("report", "anatomy", "filters", "gradcam", "fgsm", "doctor", "models"):
+        assert command in answer.stdout
+
+
+@pytest.mark.parametrize("command", ["report", "anatomy", "filters", "gradcam", "fgsm", "doctor"])
+def test_common_options(convlens, command):
+    status, out, _ = convlens(command, "--help")
+    assert status == 0
+    for option in ("--model", "--size", "--device", "--seed", "--json", "--quiet"):
+        assert option in out
+
+
+def test_completion():
+    environment = {
+        **os.environ,
+        "_CONVLENS_COMPLETE": "complete_bash",
+        "COMP_WORDS": "convlens gra",
+        "COMP_CWORD": "1",
+    }
+    code = "from convlens.cli import main; main()"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert answer.stdout.split() == ["gradcam"]
+
+
+class TestAnatomy:
+    def test_table(self, here, convlens):
+        status, out, err = convlens("anatomy", "--model", MINE, "--quiet")
+        assert (status, err) == (0, "")
+        row = next(line for line in out.splitlines() if line.startswith("0 "))
+        assert row.split()[:8] == ["0", "Conv2d", "6x32x32", "3", "1", "1", "168", "165,888"]
+        assert "final convolutional place: 0 (pre), 1 (post)" in out
+
+    def test_json_is_all_of_standard_output(self, here, convlens):
+        status, out, _ = convlens("anatomy", "--model", MINE, "--json")
+        assert status == 0
+        found = json.loads(out)
+        assert found["parameters"] == 3 * 3 * 3 * 6 + 6 + 6 * 4 + 4
+        assert [layer["name"] for layer in found["layers"]] == ["0", "1", "2", "3", "4"]
+
+    def test_layer_and_channel_and_size(self, here, convlens):
+        _, out, _ = convlens(
+            "anatomy", "--model", MINE, "--layer", "0", "--size", "16x20", "--json"
+        )
+        layers = json.loads(out)["layers"]
+        assert [layer["output"] for layer in layers] == [[1, 6, 16, 20]]
+        _, out, _ = convlens("anatomy", "--model", MINE, "--channel", "1:5", "--json")
+        assert [layer["name"] for layer in json.loads(out)["layers"]] == ["1"]
+
+    def test_bad_names(self, here, convlens):
+        assert "nearest: 0" in one_line(convlens("anatomy", "--model", MINE, "--layer", "00"))
+        assert "0 to 5" in one_line(convlens("anatomy", "--model", MINE, "--channel", "0:6"))
+        assert "LAYER:K" in one_line(convlens("anatomy", "--model", MINE, "--channel", "0"))
+        assert "224x320" in one_line(convlens("anatomy", "--model", MINE, "--size", "big"))
+
+
+class TestFilters:
+    def test_picture(self, here, convlens):
+        status, out, _ = convlens("filters", "--model", MINE, "--out", "f", "--quiet")
+        assert status == 0
+        assert "6 filters of 3x3x3, stride 1; one scale for all" in out
+        assert (here / "f" / "filters.png").is_file()
+
+    def test_one_channel(self, here, convlens):
+        _, out, _ = convlens(
+            "filters", "--model", MINE, "--channel", "0:4", "--out", "f", "--json", "--quiet"
+        )
+        assert json.loads(out)["channels"] == [4]
+
+    def test_network_without_convolutions(self, here, convlens):
+        error = one_line(convlens("filters", "--model", "python:mine.py:dense", "--quiet"))
+        assert "no convolution" in error
+        assert not (here / "convlens-filters").exists()
+
+
+class TestGradCam:
+    def test_folder_and_numbers(self, here, convlens):
+        status, out, err = convlens(
+            "gradcam", "a.png", "b.png", "--model", MINE, "--class", "cat", "--class", "0",
+            "--out", "g", "--quiet",
+        )  # fmt: skip
+        assert (status, err) == (0, "")
+        assert [line.split()[:2] for line in out.splitlines()[1:5]] == [
+            ["a.png", "cat"], ["a.png", "ant"], ["b.png", "cat"], ["b.png", "ant"],
+        ]  # fmt: skip
+        result = GradCam.load(here / "g" / "a.png")
+        assert result.names == (("cat", "ant"),)
+        assert len(list((here / "g" / "a.png").glob("*.png"))) == 2
+        numbers = json.loads((here / "g" / "numbers.json").read_text())
+        assert numbers["photos"]["b.png"]["classes"] == [[2, 0]]
+
+    def test_damaged_photo_is_left_out_and_named(self, here, convlens):
+        (here / "bad.jpg").write_bytes(b"\xff\xd8\xff rubbish")
+        words = ("gradcam", "a.png", "bad.jpg", "--model", MINE, "--out", "g", "--json", "--quiet")
+        status, out, err = convlens(*words)
+        assert status == 0
+        assert "left out" in err
+        assert "bad.jpg" in err
+        assert list(json.loads(out)["skipped"]) == ["bad.jpg"]
+        assert "bad.jpg" in one_line(convlens(*words, "--strict"))
+
+    def test_nothing_is_left_of_a_failure(self, here, convlens):
+        error = one_line(
+            convlens("gradcam", "a.png", "--model", MINE, "--class", "cta", "--out", "g", "--quiet")
+        )
+        assert "nearest: cat" in error
+        assert not (here / "g").exists()
+        assert {path.name for path in here.iterdir()} <= {
+            "a.png",
+            "b.png",
+            "mine.py",
+            "__pycache__",
+        }
+
+    def test_somebody_elses_folder_is_not_replaced(self, here, convlens):
+        (here / "photos").mkdir()
+        (here / "photos" / "precious.txt").write_text("mine")
+        one_line(convlens("gradcam", "a.png", "--model", MINE, "--out", "photos", "--quiet"))
+        assert (here / "photos" / "precious.txt").read_text() == "mine"
+
+    def test_network_without_convolutions(self, here, convlens):
+        error = one_line(convlens("gradcam", "a.png", "--model", "python:mine.py:dense", "--quiet"))
+        assert "no final convolutional place" in error
+
+    def test_nan_in_weights(self, here, convlens):
+        error = one_line(
+            convlens("gradcam", "a.png", "--model", "python:mine.py:broken", "--quiet")
+        )
+        assert "4.bias" in error
+
+    def test_default_network_sees_the_cat(self, here, convlens):
+        _, out, _ = convlens("gradcam", CAT, "--out", "g", "--json", "--quiet")
+        found = json.loads(out)["photos"]["chelsea.png"]
+        assert found["names"] == [["tiger cat"]]
+        assert found["layer"] == ["bn2/batch_norm"]
+
+
+class TestFgsm:
+    def test_epsilons(self, here, convlens):
+        status, out, _ = convlens(
+            "fgsm", "a.png", "--model", MINE, "--epsilon", "2/255, 0.5", "--out", "f", "--json",
+            "--quiet",
+        )  # fmt: skip
+        assert status == 0
+        found = json.loads(out)["photos"]["a.png"]
+        assert found["epsilons"] == pytest.approx([2 / 255, 0.5])
+        assert (here / "f" / "a.png" / "0-epsilon-2of255.png").is_file()
+
+    def test_labels(self, here, convlens):
+        with (here / "labels.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["file", "class"], ["a.png", "dog"], ["b.png", "bee"]])
+        words = ("fgsm", "a.png", "b.png", "--model", MINE, "--labels", "labels.csv", "--json")
+        _, out, _ = convlens(*words, "--quiet")
+        found = json.loads(out)["photos"]
+        assert [found[name]["names"] for name in ("a.png", "b.png")] == [["dog"], ["bee"]]
+
+    @pytest.mark.parametrize("epsilon", ["much", "8", "-1/255", "1/0"])
+    def test_bad_epsilon(self, here, convlens, epsilon):
+        words = ("fgsm", "a.png", "--model", MINE, f"--epsilon={epsilon}", "--quiet")
+        assert "8/255" in one_line(convlens(*words))
+
+
+def test_doctor(here, convlens):
+    status, out, _ = convlens("doctor", "a.png", "b.png", "--model", MINE, "--quiet")
+    assert status == 0
+    assert "cannot tell: 2 photos are too few" in out
+
+
+def test_models(convlens):
+    status, out, _ = convlens("models", "squeezenet")
+    assert status == 0
+    assert out.splitlines() == ["torchvision:squeezenet1_0", "torchvision:squeezenet1_1"]
+    _, out, _ = convlens("models", "--json")
+    assert json.loads(out)["embedded"] == ["default"]
+
+
+class TestBadModels:
+    def test_unknown(self, here, convlens):
+        error = one_line(convlens("anatomy", "--model", "torchvision:resnt50", "--quiet"))
+        assert "nearest: resnet50" in error
+
+    def test_checkpoint_of_another_architecture(self, here, convlens):
+        save_file({"conv.weight": torch.zeros(2, 3, 3, 3)}, here / "w.safetensors")
+        spec = "file:w.safetensors@torchvision:squeezenet1_1"
+        assert "w.safetensors" in one_line(convlens("anatomy", "--model", spec, "--quiet"))
+
+    def test_pickle_that_wants_to_run_code(self, here, convlens):
+        class Trap:
+            def __reduce__(self):
+                return (Path.touch, (here / "sprung",))
+
+        torch.save({"state_dict": Trap()}, here / "w.pth")
+        spec = "file:w.pth@torchvision:squeezenet1_1"
+        one_line(convlens("anatomy", "--model", spec, "--quiet"))
+        assert not (here / "sprung").exists()
+
+    def test_network_that_does_not_fit_the_size(self, here, convlens):
+        words = ("anatomy", "--model", "torchvision:alexnet@random", "--size", "16", "--quiet")
+        assert "3 x 16 x 16" in one_line(convlens(*words))
+
+
+def test_unwritable_folder(here, convlens):
+    (here / "file").write_text("")
+    words = ("filters", "--model", MINE, "--out", "file/under", "--quiet")
+    assert "file" in one_line(convlens(*words))
+
+
+def test_interrupt_leaves_nothing_half_written(here, convlens, monkeypatch):
+    import convlens.views.gradcam as room
+
+    real, calls = room.gradcam, []
+
+    def second_time(*arguments, **options):
+        calls.append(time.time())
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(room, "gradcam", second_time)
+    status, _, _ = convlens("gradcam", "a.png", "b.png", "--model", MINE, "--out", "g", "--quiet")
+    assert status != 0
+    assert not (here / "g").exists()
+
+
+def test_a_network_of_ones_own_needs_no_model(here, convlens):
+    status, out, _ = convlens("anatomy", "--model", "python:mine.py:network", "--size", "32")
+    assert status == 0
+    assert "Conv2d" in out
