@@ -4,8 +4,8 @@ The forward pass ends as soon as everything asked for has been seen. Gradients a
 from the places named on: the parameters are frozen, nothing below those places keeps a graph.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,8 +47,8 @@ def observe(
             through (a network that decides by its data).
     """
     wanted = dict.fromkeys((*values, *start))
-    recording = bool(start) or images.requires_grad
-    with untouched(model.network) as network, torch.set_grad_enabled(recording):
+    graph = bool(start) or images.requires_grad
+    with untouched(model.network) as network, torch.set_grad_enabled(graph):
         prepared = model.normalise(model.check(images))
         watcher = _Watcher(trace, set(wanted), set(start))
         if 0 in wanted:
@@ -101,6 +101,13 @@ def gradients(outputs: Tensor, starts: Sequence[Tensor], directions: Tensor) -> 
             for direction in directions
         ]
         return tuple(torch.stack(column) for column in zip(*rows, strict=True))
+
+
+@contextmanager
+def recording() -> Iterator[None]:
+    """Gradients can be taken inside, also where the caller has switched them off."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield
 
 
 class _Enough(BaseException):

@@ -15,7 +15,7 @@ from convlens.errors import ConvlensError
 from convlens.images import to_pixels
 from convlens.labels import class_index, class_name
 from convlens.model import Model
-from convlens.probe import observe
+from convlens.probe import observe, recording
 from convlens.results import Result
 from convlens.tracing import trace
 from convlens.views.answers import as_scores, class_scores
@@ -89,6 +89,7 @@ class Fgsm(Result):
         return found
 
 
+@recording()
 def fgsm(
     model: Model,
     images: Tensor,

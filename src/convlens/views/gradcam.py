@@ -19,7 +19,7 @@ from convlens.errors import ConvlensError
 from convlens.images import to_pixels
 from convlens.labels import class_index, class_name
 from convlens.model import Model
-from convlens.probe import gradients, observe
+from convlens.probe import gradients, observe, recording
 from convlens.results import Result
 from convlens.tracing import Trace, trace
 from convlens.views.answers import as_scores
@@ -96,6 +96,7 @@ class GradCam(Result):
         }
 
 
+@recording()
 def gradcam(
     model: Model,
     images: Tensor,
