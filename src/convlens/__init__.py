@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from convlens.views.anatomy import anatomy
     from convlens.views.answers import answers
     from convlens.views.doctor import doctor
+    from convlens.views.evidence import evidence
     from convlens.views.fgsm import fgsm
     from convlens.views.filters import filters
     from convlens.views.flips import flips
@@ -40,6 +41,7 @@ _HOMES = {
     "anatomy": "views.anatomy",
     "answers": "views.answers",
     "doctor": "views.doctor",
+    "evidence": "views.evidence",
     "fgsm": "views.fgsm",
     "filters": "views.filters",
     "flips": "views.flips",
@@ -48,7 +50,7 @@ _HOMES = {
 
 __all__ = [
     "ConvlensError", "Model", "PhotoError", "Result", "TraceError", "anatomy", "answers", "doctor",
-    "fgsm", "filters", "flips", "gradcam", "load", "report", "trace", "wrap",
+    "evidence", "fgsm", "filters", "flips", "gradcam", "load", "report", "trace", "wrap",
 ]  # fmt: skip
 
 
