@@ -1,6 +1,6 @@
 """The self-contained page: a network and photos in, one HTML file out."""
 
+from convlens.page.gather import report
 from convlens.page.parts import Finding, PhotoReport, Report
-from convlens.page.report import report
 
 __all__ = ["Finding", "PhotoReport", "Report", "report"]

@@ -27,6 +27,7 @@ class Budget:
 ANSWERS = Budget(items=256, bytes=0, seconds=600)  # photos that are read at all
 DOCTOR = Budget(items=64, bytes=0, seconds=600)
 PHOTOS = Budget(items=24, bytes=7_500_000, seconds=1800)  # photos that are shown in full
+CLASSES = 8  # Grad-CAM maps of a photo
 FILTERS = Budget(items=256, bytes=1_000_000, seconds=60)
 LAYERS = Budget(items=500, bytes=1_000_000, seconds=60)
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from convlens.page.parts import Finding, PhotoReport, Report
+from convlens.page.parts import Finding, Mark, PhotoReport, Report
+from convlens.views.gradcam import GradCam
 
 _NAMED = 5  # photos that a sentence still names
 
@@ -46,7 +47,7 @@ def _reading(made: Report) -> Iterator[Finding]:
     named = _listed(
         [f"{one.name} ({one.names[0]}, not {' or '.join(one.expected_names)})" for one in wrong]
     )
-    mark = "fine" if not wrong else "look" if 2 * right >= count else "broken"
+    mark: Mark = "fine" if not wrong else "look" if 2 * right >= count else "broken"
     sentence = f"Reads {right} of {count} photos as expected"
     yield Finding(mark, f"{sentence}; wrong: {named}." if wrong else f"{sentence}.", "photos")
 
@@ -66,10 +67,10 @@ def _sureness(photos: Sequence[PhotoReport]) -> Finding:
 
 def _preprocessing(made: Report) -> Iterator[Finding]:
     if made.diagnosis is not None:
-        marks = {"fine": "fine", "mistake": "broken", "cannot tell": "look"}
+        marks: dict[str, Mark] = {"fine": "fine", "mistake": "broken", "cannot tell": "look"}
         sentence = made.diagnosis.sentence
         mark = marks[made.diagnosis.verdict]
-        yield Finding(mark, f"{sentence[0].upper()}{sentence[1:]}.", "doctor")  # type: ignore[arg-type]
+        yield Finding(mark, f"{sentence[0].upper()}{sentence[1:]}.", "doctor")
     elif made.failures.get("doctor") != made.failures.get("answers"):
         yield Finding("broken", f"No check of preprocessing: {made.failures['doctor']}.", "doctor")
 
@@ -91,7 +92,7 @@ def _fragility(made: Report) -> Iterator[Finding]:
         sentence = f"None of {count} answers flips under FGSM of up to {size}; {control}."
         yield Finding("fine", sentence, "photos")
         return
-    mark = "broken" if 2 * noise[at] >= count else "look"
+    mark: Mark = "broken" if 2 * noise[at] >= count else "look"
     sentence = f"{flipped[at]} of {count} answers flip at {size} of FGSM; {control}."
     yield Finding(mark, sentence, "photos")
 
@@ -109,12 +110,16 @@ def _looking(made: Report) -> Iterator[Finding]:
     rows, columns = cam.maps.shape[-2:]
     sentence = (
         f"Grad-CAM at {', '.join(cam.layer)} ({rows} × {columns} cells): in {len(speaks)} of "
-        f"{len(seen)} photos some cell speaks for the class"
+        f"{len(seen)} photos some cell speaks for {_class(made, cam)}"
     )
     if min(rows, columns) > 2:
-        sentence += f"; in {border} the strongest cell lies at the border"
+        sentence += f"; in {border or 'none'} the strongest cell lies at the border"
     doubtful = len(speaks) < len(seen) or (min(rows, columns) > 2 and 2 * border > len(seen))
     yield Finding("look" if doubtful else "fine", f"{sentence}.", "photos")
+
+
+def _class(made: Report, cam: GradCam) -> str:
+    return "the highest class" if made.options["classes"] is None else cam.names[0][0]
 
 
 def _structure(made: Report) -> Iterator[Finding]:
@@ -132,14 +137,18 @@ def _structure(made: Report) -> Iterator[Finding]:
             one.name
             for one in found.layers
             if one.field_size
-            and all(field >= side for field, side in zip(one.field_size, made.model.size, strict=True))
+            and all(
+                field >= side for field, side in zip(one.field_size, made.model.size, strict=True)
+            )
         ),
         None,
     )
     if whole is not None:
         sentence += f"; from {whole} on, a unit sees as many pixels as the image has"
     if found.unused:
-        sentence += f"; {len(found.unused)} parameter tensors are never used: {_listed(found.unused)}"
+        sentence += (
+            f"; {len(found.unused)} parameter tensors are never used: {_listed(found.unused)}"
+        )
     yield Finding("look" if found.unused else "fine", f"{sentence}.", "network")
 
 

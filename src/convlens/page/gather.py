@@ -197,6 +197,10 @@ def _check(model: Model, layer: str | None, classes: Classes | None) -> list[int
     if classes is None:
         return None
     wanted = [classes] if isinstance(classes, (str, int)) else list(classes)
+    if len(wanted) > budget.CLASSES:
+        raise ConvlensError(
+            f"{len(wanted)} classes on one page; give at most {budget.CLASSES}, or use gradcam"
+        )
     return [class_index(model.labels, one, found.shape(found.logits)[-1]) for one in wanted] or None
 
 
@@ -247,15 +251,14 @@ def _diagnose(model: Model, read: Sequence[PhotoReport], desk: _Desk) -> Diagnos
     most = max(1, min(budget.DOCTOR.items, affordable))
     labelled = [one for one in read if one.expected]
     chosen = spread(labelled or read, most)
-    found = None
     with desk.section("doctor"):
-        found = doctor(
+        return doctor(
             model,
             [one.path for one in chosen],
             labels=[one.expected for one in chosen] if labelled else None,
             progress=lambda done, total: desk.tell("doctor", done, total),
         )
-    return found
+    return None
 
 
 def _look(
@@ -357,8 +360,10 @@ def _left_out(
     could = sum(bool(one.expected) for one in rows) or len(rows)
     sentences = []
     if read < given:
-        sentences.append(f"{given - read} of {given} photos were not read; the others lie evenly "
-                         "spread among them")
+        sentences.append(
+            f"{given - read} of {given} photos were not read; the others lie evenly "
+            "spread among them"
+        )
     if shown < len(rows):
         sentences.append(f"{shown} of {len(rows)} photos are shown in full, evenly spread")
     if diagnosis is not None and diagnosis.photos < could:
