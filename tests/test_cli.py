@@ -255,6 +255,17 @@ class TestFgsm:
         found = json.loads(out)["photos"]
         assert [found[name]["names"] for name in ("a.png", "b.png")] == [["dog"], ["bee"]]
 
+    def test_labels_go_by_file_name_also_where_two_are_alike(self, here, convlens):
+        (here / "more").mkdir()
+        (here / "a.png").rename(here / "more" / "b.png")
+        (here / "labels.csv").write_text("file,class\nb.png,bee\n")
+        words = ("fgsm", "b.png", "more/b.png", "--model", MINE, "--labels", "labels.csv")
+        _, out, _ = convlens(*words, "--json", "--quiet")
+        found = json.loads(out)["photos"]
+        assert {name: one["names"] for name, one in found.items()} == {
+            "b.png": ["bee"], "2-b.png": ["bee"],
+        }  # fmt: skip
+
     @pytest.mark.parametrize("epsilon", ["much", "8", "-1/255", "1/0"])
     def test_bad_epsilon(self, here, convlens, epsilon):
         words = ("fgsm", "a.png", "--model", MINE, f"--epsilon={epsilon}", "--quiet")

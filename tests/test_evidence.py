@@ -62,6 +62,9 @@ def test_as_a_plain_loop_does_it():
                     model, images[image], order, ys, xs, counts, 0, deleting=deleting
                 )
                 assert curves[image, which].tolist() == pytest.approx(plain, abs=1e-6)
+        assert found.deletion_areas[image, 0] == pytest.approx(
+            torch.trapezoid(found.deletion[image, 0], found.covered)
+        )
         # Every order begins and ends at the same images.
         assert found.deletion[image, :, 0].unique().numel() == 1
         assert torch.equal(found.deletion[image, :, -1], found.insertion[image, :, 0])
@@ -93,8 +96,8 @@ def test_a_map_upside_down_does_not():
     cam = gradcam(model, images)
     turned = type(cam)(**{**vars(cam), "maps": -cam.maps})
     right, wrong = evidence(model, cam), evidence(model, turned)
-    assert right.deletion_area[0, 0] < wrong.deletion_area[0, 0]
-    assert right.insertion_area[0, 0] > wrong.insertion_area[0, 0]
+    assert right.deletion_areas[0, 0] < wrong.deletion_areas[0, 0]
+    assert right.insertion_areas[0, 0] > wrong.insertion_areas[0, 0]
 
 
 def test_ties_do_not_go_all_at_once():

@@ -1,5 +1,7 @@
 """Photos: bad files are made here."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np

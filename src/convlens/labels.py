@@ -15,8 +15,9 @@ def class_index(labels: Sequence[str] | None, wanted: str | int, classes: int) -
 
     Args:
         labels: names of the classes by index, synonyms separated by commas; or None.
-        wanted: an index, also as text, or a name: a whole label or one of its synonyms, in
-            capitals or not. Text that is both, as in `("1", "2")`, is taken as a name.
+        wanted: an index, also as text, or a name, in capitals or not: a whole label, or
+            failing that one of its synonyms. Text that is both an index and a name, as in
+            `("1", "2")`, is taken as a name.
         classes: how many classes the network tells apart.
 
     Raises:
@@ -89,12 +90,14 @@ def labels_of(
 
 
 def _matches(labels: Sequence[str], wanted: str) -> list[int]:
+    """Indices of the labels that are `wanted`; where there are none, those with it as synonym."""
     key = wanted.strip().casefold()
-    return [index for index, label in enumerate(labels) if key in _names(label)]
-
-
-def _names(label: str) -> list[str]:
-    return [name.strip().casefold() for name in (label, *label.split(","))]
+    whole = [index for index, label in enumerate(labels) if label.strip().casefold() == key]
+    return whole or [
+        index
+        for index, label in enumerate(labels)
+        if key in (name.strip().casefold() for name in label.split(","))
+    ]
 
 
 def _index(labels: Sequence[str] | None, wanted: str, classes: int) -> int:

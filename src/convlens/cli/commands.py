@@ -135,7 +135,7 @@ def gradcam(
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = show.GradCamTable()
     with show.progress(quiet=quiet) as progress, whole_folder(out, marker=show.NUMBERS) as folder:
-        for name, image in each_image(loaded, paths, table.skipped, strict=strict):
+        for _, name, image in each_image(loaded, paths, table.skipped, strict=strict):
             result = look(
                 loaded, image, classes=classes, top=top, activation=activation.value, layer=layer
             )
@@ -175,8 +175,8 @@ def fgsm(
     known = find_labels(labels, loaded) or {}
     table = show.FgsmTable(loaded.labels)
     with show.progress(quiet=quiet) as progress, whole_folder(out, marker=show.NUMBERS) as folder:
-        for name, image in each_image(loaded, paths, table.skipped, strict=strict):
-            against = target if target is not None else known.get(name, (None,))[0]
+        for path, name, image in each_image(loaded, paths, table.skipped, strict=strict):
+            against = target if target is not None else known.get(path.name, (None,))[0]
             sizes = [one.strip() for one in epsilon.split(",")]
             result = attack(loaded, image, sizes, classes=against, seed=seed)
             result.save(folder / name)

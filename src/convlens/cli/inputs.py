@@ -62,8 +62,8 @@ def find_labels(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] |
 
 def each_image(
     model: Model, paths: Sequence[Path], skipped: dict[str, str], *, strict: bool
-) -> Iterator[tuple[str, Tensor]]:
-    """Name and image `(1, C, H, W)` of each photo, decoded one at a time.
+) -> Iterator[tuple[Path, str, Tensor]]:
+    """Path, name and image `(1, C, H, W)` of each photo, decoded one at a time.
 
     Names are those of the files, told apart where two are alike. Photos that cannot be read are
     left out and go into `skipped`, by path with the reason.
@@ -85,7 +85,7 @@ def each_image(
             number += 1
             name = f"{number}-{path.name}"
         used.add(name)
-        yield name, image
+        yield path, name, image
     if not used:
         first = next(iter(skipped.values()), "")
         raise PhotoError(f"none of {len(paths)} photos can be read; the first: {first}")

@@ -17,6 +17,7 @@ def findings(made: Report) -> tuple[Finding, ...]:
         *_preprocessing(made),
         *_fragility(made),
         *_looking(made),
+        *_covering(made),
         *_structure(made),
         *_silent_filters(made),
     ]
@@ -116,6 +117,21 @@ def _looking(made: Report) -> Iterator[Finding]:
         sentence += f"; in {border or 'none'} the strongest cell lies at the border"
     doubtful = len(speaks) < len(seen) or (min(rows, columns) > 2 and 2 * border > len(seen))
     yield Finding("look" if doubtful else "fine", f"{sentence}.", "photos")
+
+
+def _covering(made: Report) -> Iterator[Finding]:
+    proofs = [one.evidence for one in made.photos if one.evidence is not None]
+    if not proofs:
+        return
+    deletion = sum(int(one.deletion_beats[0]) for one in proofs)
+    insertion = sum(int(one.insertion_beats[0]) for one in proofs)
+    count = len(proofs)
+    mark: Mark = "fine" if 2 * min(deletion, insertion) > count else "look"
+    sentence = (
+        f"Grad-CAM beats random and centre on {deletion} of {count} photos when its cells are "
+        f"covered first (deletion), on {insertion} when they are uncovered first (insertion)."
+    )
+    yield Finding(mark, sentence, "photos")
 
 
 def _class(made: Report, cam: GradCam) -> str:

@@ -14,8 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
 
-from torch import Tensor
-
 from convlens.errors import ConvlensError, PhotoError
 from convlens.files import whole_folder
 from convlens.labels import class_index, class_name, labels_of
@@ -24,13 +22,14 @@ from convlens.model import Model
 from convlens.page import budget
 from convlens.page.budget import spread
 from convlens.page.findings import findings
-from convlens.page.parts import LeftOut, Peak, PhotoReport, Report, Subject, Turn
+from convlens.page.parts import LeftOut, PhotoReport, Report, Subject, Turn
 from convlens.page.render import render
 from convlens.photos import read_photo
 from convlens.tracing import trace
 from convlens.views.anatomy import anatomy
 from convlens.views.answers import answers
 from convlens.views.doctor import Diagnosis, doctor
+from convlens.views.evidence import evidence
 from convlens.views.fgsm import Fgsm, fgsm
 from convlens.views.filters import Filters, filters
 from convlens.views.flips import Flips, flips
@@ -41,7 +40,6 @@ Classes = str | int | Sequence[str | int]
 Item = TypeVar("Item")
 
 _MARKER = "report.json"
-_SILENT = 1e-4  # of the greatest norm; trained filters that do anything are far above
 _PASSES = 24  # forward passes of the doctor for each photo, about
 
 
@@ -92,7 +90,6 @@ def report(
             structure = anatomy(model)
         with desk.section("filters"):
             first = filters(model)
-        norms, silent = _norms(first)
         made = Report(
             folder=str(out),
             model=_subject(model),
@@ -104,8 +101,8 @@ def report(
             diagnosis=diagnosis,
             anatomy=structure,
             filters=first,
-            norms=norms,
-            silent=silent,
+            norms=tuple(first.norms.tolist()) if first else (),
+            silent=first.silent if first else (),
             failures=desk.failures,
             left_out=_left_out(len(paths), len(read) + len(skipped), rows, diagnosis, first),
             options={
@@ -270,7 +267,7 @@ def _look(
     desk: _Desk,
 ) -> PhotoReport:
     """A photo in full: its maps and its flip."""
-    image, cam, attack, turned = None, None, None, None
+    image, cam, proof, attack, turned = None, None, None, None, None
     with desk.section("answers"):
         image = model.prepare(row.path)
     if image is None:
@@ -278,6 +275,9 @@ def _look(
     with desk.section("gradcam"):
         top = 2 if row.answers is None else min(2, row.answers.logits.shape[1])
         cam = gradcam(model, image, classes=classes, top=top, layer=layer)
+    if cam is not None:
+        with desk.section("evidence"):
+            proof = evidence(model, cam, seed=seed)
     with desk.section("flips"):
         attack = fgsm(model, image, score=False, seed=seed)
         turned = flips(model, attack, seed=seed)
@@ -286,24 +286,11 @@ def _look(
         shown=True,
         image=image.cpu(),
         gradcam=cam,
-        peaks=tuple(_peak(one) for one in cam.maps[0]) if cam else (),
+        peaks=tuple(cam.peak(0, rank) for rank in range(cam.maps.shape[1])) if cam else (),
+        evidence=proof,
         fgsm=attack,
         flips=turned,
         turn=_turn(model, attack, turned) if attack and turned else None,
-    )
-
-
-def _peak(cells: Tensor) -> Peak:
-    height, width = cells.shape
-    row, column = divmod(int(cells.argmax()), width)
-    return Peak(
-        low=float(cells.min()),
-        high=float(cells.max()),
-        row=row,
-        column=column,
-        at_border=row in (0, height - 1) or column in (0, width - 1),
-        positive=int((cells > 0).sum()),
-        cells=cells.numel(),
     )
 
 
@@ -322,15 +309,6 @@ def _turn(model: Model, attack: Fgsm, turned: Flips) -> Turn:
         came_back=turned.came_back[0],
         zero_gradients=float(attack.zero_gradients[0]),
     )
-
-
-def _norms(found: Filters | None) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """The norm of each filter, and the numbers of those that are next to nothing."""
-    if found is None:
-        return (), ()
-    norms = found.weights.flatten(1).norm(dim=1)
-    silent = (norms <= _SILENT * norms.max()).nonzero().flatten()
-    return tuple(norms.tolist()), tuple(silent.tolist())
 
 
 def _subject(model: Model) -> Subject:

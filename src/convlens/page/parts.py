@@ -10,10 +10,11 @@ from convlens.results import Result
 from convlens.views.anatomy import Anatomy
 from convlens.views.answers import Answers
 from convlens.views.doctor import Diagnosis
+from convlens.views.evidence import Evidence
 from convlens.views.fgsm import Fgsm
 from convlens.views.filters import Filters
 from convlens.views.flips import Flips
-from convlens.views.gradcam import GradCam
+from convlens.views.gradcam import GradCam, Peak
 
 Mark = Literal["fine", "look", "broken"]
 
@@ -31,29 +32,6 @@ class Finding(Result):
     mark: Mark
     sentence: str
     evidence: str
-
-
-@dataclass(frozen=True, eq=False)
-class Peak(Result):
-    """The numbers of one Grad-CAM map, in units of the logit.
-
-    Attributes:
-        low: its least value.
-        high: its greatest value.
-        row: of the cell with the greatest value, from 0.
-        column: likewise.
-        at_border: that cell is in the first or last row or column.
-        positive: how many cells are above zero, of `cells`.
-        cells: how many there are.
-    """
-
-    low: float
-    high: float
-    row: int
-    column: int
-    at_border: bool
-    positive: int
-    cells: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +79,7 @@ class PhotoReport(Result):
         image: float32 `(1, C, H, W)`, for a photo that is shown.
         gradcam: maps of the classes.
         peaks: their numbers, in the same order.
+        evidence: deletion and insertion for the first of them.
         fgsm: the attack.
         flips: what it takes to change the answer.
         turn: the flip that is shown.
@@ -119,6 +98,7 @@ class PhotoReport(Result):
     image: Tensor | None = None
     gradcam: GradCam | None = None
     peaks: tuple[Peak, ...] = ()
+    evidence: Evidence | None = None
     fgsm: Fgsm | None = None
     flips: Flips | None = None
     turn: Turn | None = None

@@ -230,6 +230,7 @@ _FORMS: dict[str, Callable[[Any], str]] = {
     "count": lambda value: f"{value:,}",
     "short": short,
     "percent": lambda value: f"{value * 100:.1f}\N{NO-BREAK SPACE}%",
+    "area": lambda value: f"{value:.2f}",
     "signed": _signed,
     "number": lambda value: f"{value:.3g}".replace("-", "−"),
     "norm": _norm,

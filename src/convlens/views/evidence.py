@@ -32,6 +32,8 @@ class Evidence(Result):
             uncovered (insertion), from 0 to 1.
         deletion: float32 `(N, 3, S)`, probability of the class in the orders map, random, centre.
         insertion: float32 `(N, 3, S)`.
+        deletion_areas: float32 `(N, 3)`, areas under the curves; smaller is better.
+        insertion_areas: float32 `(N, 3)`; larger is better.
         classes: int64 `(N,)`.
         rank: which of the Grad-CAM's classes was taken, from 0.
         passes: forward passes for each image.
@@ -40,30 +42,22 @@ class Evidence(Result):
     covered: Tensor
     deletion: Tensor
     insertion: Tensor
+    deletion_areas: Tensor
+    insertion_areas: Tensor
     classes: Tensor
     rank: int
     passes: int
 
     @property
-    def deletion_area(self) -> Tensor:
-        """float32 `(N, 3)`, area under the curve; smaller is better."""
-        return torch.trapezoid(self.deletion, self.covered, dim=2)
-
-    @property
-    def insertion_area(self) -> Tensor:
-        """float32 `(N, 3)`, area under the curve; larger is better."""
-        return torch.trapezoid(self.insertion, self.covered, dim=2)
-
-    @property
     def deletion_beats(self) -> Tensor:
         """Bool `(N,)`: the map's area is smaller than that of both other orders."""
-        areas = self.deletion_area
+        areas = self.deletion_areas
         return (areas[:, :1] < areas[:, 1:]).all(dim=1)
 
     @property
     def insertion_beats(self) -> Tensor:
         """Bool `(N,)`: the map's area is larger than that of both other orders."""
-        areas = self.insertion_area
+        areas = self.insertion_areas
         return (areas[:, :1] > areas[:, 1:]).all(dim=1)
 
 
@@ -86,7 +80,7 @@ def evidence(
     Raises:
         ConvlensError: a rank or a number of steps that cannot be used.
     """
-    count, known = cam.classes.shape
+    known = cam.classes.shape[1]
     if not 0 <= rank < known:
         raise ConvlensError(f"rank {rank} of {known} classes; give 0 to {known - 1}")
     cells = cam.maps[0, 0].numel()
@@ -104,13 +98,17 @@ def evidence(
         ]
         curves.append(_curves(model, image, owner, orders, counts, int(classes[rank])))
     found = torch.stack(curves)
+    covered = torch.tensor(counts, dtype=torch.float32) / cells
+    areas = torch.trapezoid(found, covered, dim=3)
     return Evidence(
-        covered=torch.tensor(counts, dtype=torch.float32) / cells,
+        covered=covered,
         deletion=found[:, 0],
         insertion=found[:, 1],
+        deletion_areas=areas[:, 0],
+        insertion_areas=areas[:, 1],
         classes=cam.classes[:, rank].clone(),
         rank=rank,
-        passes=2 * len(ORDERS) * (steps - 1) + 2 if count else 0,
+        passes=2 * len(ORDERS) * (steps - 1) + 2,
     )
 
 

@@ -11,6 +11,7 @@ from convlens.model import Model, bare
 from convlens.results import Result
 from convlens.tracing import Operation, Trace, trace
 
+_SILENT = 1e-4
 _TILE = 44  # pixels that a filter is enlarged to, about
 
 
@@ -33,6 +34,20 @@ class Filters(Result):
     scale: float
     stride: tuple[int, int]
     first: bool
+
+    @property
+    def norms(self) -> Tensor:
+        """float32 `(F,)`, root of the summed squared weights of each filter."""
+        return self.weights.flatten(1).norm(dim=1)
+
+    @property
+    def silent(self) -> tuple[int, ...]:
+        """Numbers of the filters that are next to nothing: norm at most 1/10,000 of the greatest.
+
+        Trained filters that do anything are far above.
+        """
+        norms = self.norms
+        return tuple((norms <= _SILENT * norms.max()).nonzero().flatten().tolist())
 
     def tiles(self) -> list[Tensor]:
         """Each filter as uint8 `(Mh, Mw, 3)`, one pixel a weight, on the common scale.

@@ -22,6 +22,7 @@ from convlens.views.answers import class_scores
 from convlens.views.fgsm import Fgsm, step
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
+_BATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,28 +86,26 @@ def flips(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, seed: i
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(0, 2, signs.shape, generator=generator) * 2 - 1
     noise = drawn * signs.abs()
-    originals = _answer(model, base)[0]
-    answers, noise_answers, confidences, files = [], [], [], []
-    for level in tried:
-        size = level * model.span / 255
-        file = _written(model, step(base, signs, size, model.bounds))
-        answer, confidence = _answer(model, file)
-        files.append(to_pixels(file, model.bounds))
-        answers.append(answer)
-        confidences.append(confidence)
-        control = _written(model, step(base, noise, size, model.bounds))
-        noise_answers.append(_answer(model, control)[0])
-    changed = torch.stack(answers) != originals
+    sizes = [level * model.span / 255 for level in tried]
+    files = [_written(model, step(base, signs, size, model.bounds)) for size in sizes]
+    controls = [_written(model, step(base, noise, size, model.bounds)) for size in sizes]
+    classes, probabilities = _answer(model, torch.cat([base, *files, *controls]))
+    rows = [1, len(tried), len(tried)]
+    originals, answers, noise_answers = classes.view(-1, len(base)).split(rows)
+    confidences = probabilities.view(-1, len(base))[1 : 1 + len(tried)]
+    changed = answers != originals
     first = [_first(column, tried) for column in changed.T.tolist()]
     at = [tried.index(level) if level is not None else len(tried) - 1 for level in first]
-    pixels = torch.stack([files[index][image] for image, index in enumerate(at)])
+    pixels = torch.stack(
+        [to_pixels(files[index][image], model.bounds) for image, index in enumerate(at)]
+    )
     change = pixels.short() - to_pixels(base, model.bounds).short()
     return Flips(
         levels=tuple(tried),
-        originals=originals,
-        answers=torch.stack(answers),
-        noise_answers=torch.stack(noise_answers),
-        confidences=torch.stack(confidences),
+        originals=originals[0],
+        answers=answers,
+        noise_answers=noise_answers,
+        confidences=confidences,
         first=tuple(first),
         came_back=tuple(_came_back(column) for column in changed.T.tolist()),
         names=tuple(
@@ -130,7 +129,9 @@ def _written(model: Model, images: Tensor) -> Tensor:
 
 def _answer(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
     """Classes and their probabilities."""
-    scores = class_scores(model, trace(model, images), images.to(model.device)).cpu()
+    images = images.to(model.device)
+    found = trace(model, images)
+    scores = torch.cat([class_scores(model, found, part) for part in images.split(_BATCH)]).cpu()
     best = scores.softmax(dim=1).max(dim=1)
     return best.indices, best.values
 

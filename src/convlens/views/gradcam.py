@@ -29,6 +29,29 @@ Classes = str | int | Sequence[str | int] | Tensor
 
 
 @dataclass(frozen=True, eq=False)
+class Peak(Result):
+    """The numbers of one Grad-CAM map, in units of the logit.
+
+    Attributes:
+        low: its least value.
+        high: its greatest value.
+        row: of the cell with the greatest value, from 0.
+        column: likewise.
+        at_border: that cell is in the first or last row or column.
+        positive: how many cells are above zero, of `cells`.
+        cells: how many there are.
+    """
+
+    low: float
+    high: float
+    row: int
+    column: int
+    at_border: bool
+    positive: int
+    cells: int
+
+
+@dataclass(frozen=True, eq=False)
 class GradCam(Result):
     """Signed maps at the layer's own resolution, raw.
 
@@ -67,6 +90,21 @@ class GradCam(Result):
     def scale(self) -> float:
         """Greatest absolute value of all maps, the common scale of their pictures."""
         return float(self.maps.abs().max())
+
+    def peak(self, image: int, rank: int) -> Peak:
+        """The numbers of one map."""
+        cells = self.maps[image, rank]
+        height, width = cells.shape
+        row, column = divmod(int(cells.argmax()), width)
+        return Peak(
+            low=float(cells.min()),
+            high=float(cells.max()),
+            row=row,
+            column=column,
+            at_border=row in (0, height - 1) or column in (0, width - 1),
+            positive=int((cells > 0).sum()),
+            cells=cells.numel(),
+        )
 
     def on_image(self) -> Tensor:
         """The maps `(N, K, H, W)`, cells at the centres of their fields, bilinear between."""
