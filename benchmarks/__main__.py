@@ -1,0 +1,24 @@
+"""`python -m benchmarks [NAME ...]`: the benchmarks named, or all of them."""
+
+import sys
+from importlib import import_module
+
+from convlens.errors import nearest
+
+NAMES = ("gradcam", "fgsm")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the benchmarks named; 0, or 2 for a name that none has."""
+    for name in arguments:
+        if name not in NAMES:
+            close = nearest(name, NAMES) or f"; there are: {', '.join(NAMES)}"
+            print(f"no benchmark is called {name!r}{close}", file=sys.stderr)
+            return 2
+    for name in dict.fromkeys(arguments or NAMES):
+        import_module(f"benchmarks.{name}").run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
