@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -27,11 +28,19 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
         The bare module, which runs its hooks also where the network was compiled.
     """
     network = bare(network)
+    if network in _guarded:
+        # Guarded further out already, to whose end what is changed here may be needed.
+        yield network
+        return
     modules = [_ModuleState.of(module) for module in network.modules()]
-    parameters = [(p, p.requires_grad, p.grad) for p in network.parameters()]
+    # Those made in inference mode record nothing, whatever they say, and let nothing be changed.
+    parameters = [
+        (p, p.requires_grad, p.grad) for p in network.parameters() if not p.is_inference()
+    ]
     device = next((p.device for p, _, _ in parameters if p.device.type == "cuda"), None)
     with _random_state(device), _eagerly():
         try:
+            _guarded.add(network)
             for state in modules:
                 state.module.training = False
             for parameter, wanted, _ in parameters:
@@ -39,6 +48,7 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
                     parameter.requires_grad_(False)
             yield network
         finally:
+            _guarded.discard(network)
             for state in modules:
                 state.restore()
             for parameter, wanted, gradient in parameters:
@@ -47,6 +57,8 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
                 if parameter.grad is not gradient:
                     parameter.grad = gradient
 
+
+_guarded: WeakSet[nn.Module] = WeakSet()
 
 _HOOKS = (
     "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
@@ -61,7 +73,7 @@ class _ModuleState:
     training: bool
     parameters: dict[str, Any]
     buffers: dict[str, Any]
-    values: dict[str, tuple[Tensor, int]]
+    values: dict[str, Tensor]
     hooks: dict[str, dict[int, Any]]
 
     @classmethod
@@ -73,7 +85,7 @@ class _ModuleState:
             parameters=dict(module._parameters),
             buffers=buffers,
             values={
-                name: (buffer.detach().clone(), _version(buffer))
+                name: buffer.detach().clone()
                 for name, buffer in buffers.items()
                 if buffer is not None
             },
@@ -84,10 +96,11 @@ class _ModuleState:
         self.module.training = self.training
         _put_back(self.module._parameters, self.parameters)
         _put_back(self.module._buffers, self.buffers)
-        for name, (value, version) in self.values.items():
+        for name, value in self.values.items():
             buffer = self.buffers[name]
-            if version < 0 or _version(buffer) != version:
-                with torch.no_grad():
+            # Only what differs is written: a graph may hold a buffer, and notices every write.
+            if not _same(buffer, value):
+                with torch.inference_mode(mode=buffer.is_inference()), torch.no_grad():
                     buffer.copy_(value)
         for name, hooks in self.hooks.items():
             _put_back(getattr(self.module, name), hooks)
@@ -100,9 +113,9 @@ def _put_back(now: dict[Any, Any], before: dict[Any, Any]) -> None:
         now.update(before)
 
 
-def _version(buffer: Tensor) -> int:
-    """How often a tensor was written, or -1 where torch does not count."""
-    return -1 if buffer.is_inference() else buffer._version
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Equal, NaN to NaN."""
+    return torch.equal(one, other) or torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def _eagerly() -> AbstractContextManager[Any]:

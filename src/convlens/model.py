@@ -113,13 +113,10 @@ class Model:
         """The images, if they are what `model(images)` takes.
 
         Raises:
-            ConvlensError: a shape other than `(N, C, H, W)`, values outside the bounds or NaN.
+            ConvlensError: a shape other than `(N, C, H, W)`, whole numbers, values outside the
+                bounds or NaN.
         """
-        if images.ndim != 4 or images.shape[1] != self.channels or images.shape[0] == 0:
-            raise ConvlensError(
-                f"images of shape {tuple(images.shape)} for a network that takes "
-                f"(N, {self.channels}, H, W)"
-            )
+        self.check_shape(images)
         low, high = (value.item() for value in torch.aminmax(images))
         slack = _ROUNDING * self.span
         if not (low >= self.bounds[0] - slack and high <= self.bounds[1] + slack):
@@ -129,6 +126,19 @@ class Model:
                 f"or set bounds"
             )
         return images
+
+    def check_shape(self, images: Tensor) -> None:
+        """Raise ConvlensError for a shape other than `(N, C, H, W)` or for whole numbers."""
+        if images.ndim != 4 or images.shape[1] != self.channels or 0 in images.shape:
+            raise ConvlensError(
+                f"images of shape {tuple(images.shape)} for a network that takes "
+                f"(N, {self.channels}, H, W)"
+            )
+        if not images.is_floating_point():
+            raise ConvlensError(
+                f"images of type {images.dtype}; give floating-point pixels inside the bounds "
+                f"{self.bounds[0]:g} to {self.bounds[1]:g}"
+            )
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images as the network takes them: (image - mean) / std per channel, in its own type."""

@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+from torch.utils.checkpoint import CheckpointError
 
 from convlens.errors import ConvlensError
 from convlens.guard import untouched
 from convlens.model import Model, select_output
-from convlens.tracing import Place, Trace
+from convlens.tracing import Place, Ref, Trace
 from convlens.tracing.walk import Call, Listener, tensors_in, walk
 
 
@@ -48,15 +50,17 @@ def observe(
     """
     wanted = dict.fromkeys((*values, *start))
     graph = bool(start) or images.requires_grad
+    if images.is_inference() and not torch.is_inference_mode_enabled():
+        images = images.clone()  # gradients cannot pass through what was made without any
     with untouched(model.network) as network, torch.set_grad_enabled(graph):
         prepared = model.normalise(model.check(images))
         watcher = _Watcher(trace, set(wanted), set(start))
-        if 0 in wanted:
-            prepared = watcher.caught(0, prepared)
         try:
+            if 0 in wanted:
+                prepared = watcher.caught(0, prepared)
             with ExitStack() as undo:
                 watcher.attach(network, undo)
-                output = select_output(network(prepared))
+                output = select_output(_run(network, prepared))
             if trace.recording.output in wanted:
                 watcher.seen[trace.recording.output] = output
         except _Enough:
@@ -81,26 +85,36 @@ def gradients(outputs: Tensor, starts: Sequence[Tensor], directions: Tensor) -> 
     Returns:
         For each start the gradients `(K, N, ...)`; zero where outputs do not depend on it.
     """
-    if len(directions) == 1:
-        found = torch.autograd.grad(outputs, starts, directions[0], materialize_grads=True)
-        return tuple(gradient.unsqueeze(0) for gradient in found)
+    if not outputs.requires_grad:
+        return tuple(torch.zeros(len(directions), *start.shape).to(start) for start in starts)
     try:
-        return torch.autograd.grad(
-            outputs,
-            starts,
-            directions,
-            is_grads_batched=True,
-            retain_graph=True,
-            materialize_grads=True,
-        )
+        return _batched(outputs, starts, directions)
+    except CheckpointError as error:
+        raise ConvlensError(
+            "the network computes this layer again in the backward pass (activation "
+            "checkpointing); switch that off, or choose a layer outside it"
+        ) from error
     except RuntimeError:  # an operation that cannot be batched, such as one written by hand
-        rows = [
-            torch.autograd.grad(
-                outputs, starts, direction, retain_graph=True, materialize_grads=True
-            )
-            for direction in directions
-        ]
-        return tuple(torch.stack(column) for column in zip(*rows, strict=True))
+        rows = [_batched(outputs, starts, one.unsqueeze(0)) for one in directions]
+        return tuple(torch.cat(column) for column in zip(*rows, strict=True))
+
+
+def _batched(outputs: Tensor, starts: Sequence[Tensor], directions: Tensor) -> tuple[Tensor, ...]:
+    several = len(directions) > 1
+    columns = torch.autograd.grad(
+        outputs,
+        starts,
+        directions if several else directions[0],
+        is_grads_batched=several,
+        retain_graph=True,
+        allow_unused=True,
+    )
+    return tuple(
+        torch.zeros(len(directions), *start.shape).to(start)
+        if column is None
+        else column.reshape(len(directions), *start.shape)
+        for column, start in zip(columns, starts, strict=True)
+    )
 
 
 @contextmanager
@@ -108,6 +122,15 @@ def recording() -> Iterator[None]:
     """Gradients can be taken inside, also where the caller has switched them off."""
     with torch.inference_mode(mode=False), torch.enable_grad():
         yield
+
+
+def _run(network: nn.Module, images: Tensor) -> Any:
+    """The network on images; where it was made in inference mode, on copies of its tensors."""
+    state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    made_without = {name: tensor.clone() for name, tensor in state.items() if tensor.is_inference()}
+    if made_without and not torch.is_inference_mode_enabled():
+        return torch.func.functional_call(network, made_without, (images,))
+    return network(images)
 
 
 class _Enough(BaseException):
@@ -137,34 +160,30 @@ class _Watcher(Listener):
             undo.enter_context(walk(network, self))
 
     def operated(self, call: Call, name: str, number: int, output: Any) -> Any:
-        tensors = tensors_in(output)
-        for part, tensor in enumerate(tensors):
+        for part, tensor in enumerate(tensors_in(output)):
             place = Place(call.path, call.number, operation=name, number=number, part=part)
             value = self._steps.get(place)
-            if value is None:
-                continue
-            caught = self.caught(value, tensor)
-            if caught is not tensor:
-                output = _replaced(output, part, caught)
+            if value is not None:
+                output = _replaced(output, tensor, self.caught(value, tensor))
         return output
 
     def caught(self, value: int, tensor: Tensor) -> Tensor:
         """Keep what was computed, and give what the network is to go on with."""
         last = len(self.seen) + 1 == len(self.wanted)
+        handed = tensor
         if value not in self.start:
             self.seen[value] = tensor if last else tensor.clone()
-            self._stop_if_done()
-            return tensor
-        if tensor.requires_grad:
+        elif tensor.requires_grad:
+            # It follows from another start, so it is in the graph already.
             self.seen[value] = tensor
-            handed = tensor.clone()
+            if _overwritten(self.trace, value):
+                handed = tensor.clone()
         else:
             kept = tensor.detach().clone().requires_grad_()
             self.seen[value] = kept
-            if _shares_memory(self.trace, value) and 0 not in tensor.stride():
-                # Written where it stands, since others hold the same memory.
+            if _writable(self.trace, value, tensor):
+                # Where it stands, so that whoever else holds this tensor goes on with it too.
                 tensor.copy_(kept)
-                handed = tensor
             else:
                 handed = kept.clone()
         self._stop_if_done()
@@ -189,8 +208,7 @@ class _ModuleCounter:
         if self.runs != (self.place.call or 1):
             return None
         tensor = tensors_in(output)[self.place.part]
-        caught = self.watcher.caught(self.value, tensor)
-        return None if caught is tensor else _replaced(output, self.place.part, caught)
+        return _replaced(output, tensor, self.watcher.caught(self.value, tensor))
 
 
 def _made_at(trace: Trace, value: int) -> Place:
@@ -217,26 +235,29 @@ def _made_at(trace: Trace, value: int) -> Place:
     )
 
 
-def _shares_memory(trace: Trace, value: int) -> bool:
-    """Whether another tensor of the network holds the memory of this value."""
+def _writable(trace: Trace, value: int, tensor: Tensor) -> bool:
+    """Whether the network's own tensor may be written: none of the user's, one element a place."""
     maker = trace.structure.maker.get(value)
-    if maker is None or maker.function is None:
-        return True
-    if any(returned.alias_info is not None for returned in maker.function._schema.returns):
-        return True
-    readers = trace.structure.readers.get(value, [])
-    return any(reader.name == "write_through" for reader in readers)
+    if maker is None or trace.reach(value) is None or 0 in tensor.stride():
+        return False
+    # torch forbids writing to one of several views that one operation gave.
+    return not (len(maker.outputs) > 1 and tensor._is_view())
 
 
-def _replaced(output: Any, part: int, tensor: Tensor) -> Any:
+def _overwritten(trace: Trace, value: int) -> bool:
+    """Whether an operation in place later writes over this value."""
+    for reader in trace.structure.readers.get(value, []):
+        if reader.function is None:
+            return True
+        for argument in reader.function._schema.arguments:
+            written = argument.alias_info is not None and argument.alias_info.is_write
+            if written and reader.arguments.get(argument.name) == Ref(value):
+                return True
+    return False
+
+
+def _replaced(output: Any, old: Tensor, new: Tensor) -> Any:
     """The same output with one of its tensors exchanged."""
-    if isinstance(output, Tensor):
-        return tensor
-    if isinstance(output, dict):
-        keys = [key for key, item in output.items() if isinstance(item, Tensor)]
-        return type(output)({**output, keys[part]: tensor})
-    items = list(output)
-    items[part] = tensor
-    if hasattr(output, "_make"):
-        return output._make(items)
-    return type(output)(items)
+    if old is new:
+        return output
+    return tree_map(lambda item: new if item is old else item, output)

@@ -38,6 +38,8 @@ def trace(
     Raises:
         TraceError: the network does not run on an image of that size.
     """
+    if images is not None:
+        model.check_shape(images)
     height, width = tuple(images.shape[-2:]) if images is not None else size or model.size
     made = _made.setdefault(model, {})
     modules = [ref(module) for module in bare(model.network).modules()]
@@ -48,7 +50,10 @@ def trace(
         generator = torch.Generator().manual_seed(0)
         images = torch.rand(1, model.channels, height, width, generator=generator)
         images = (images * model.span + model.bounds[0]).to(model.device)
-    found = Trace(model.name, _recording(model, model.normalise(images[:1])))
+    with torch.inference_mode(mode=False):
+        if images.is_inference():
+            images = images.clone()
+        found = Trace(model.name, _recording(model, model.normalise(images[:1])))
     made[(height, width)] = (modules, found)
     return found
 
@@ -133,7 +138,9 @@ class Trace:
         """
         reach = self._followed[0].get(value)
         shape = self.shape(value)
-        if reach is None or len(shape) != 4 or all(one.everywhere for one in reach):
+        if reach is None or len(shape) != 4 or shape[0] != 1:
+            return None
+        if all(one.everywhere for one in reach):
             return None
         for dims in ((2, 3), (1, 2)):
             if all(

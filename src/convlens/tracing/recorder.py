@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -115,8 +116,6 @@ def record(network: nn.Module, images: Tensor, select: Any, *, fake: bool) -> Re
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else None
     duplicate = _copy(network, mode)
-    for module in duplicate.modules():
-        module.training = False
     image = mode.from_tensor(images) if mode else images.clone()
     ledger = _Ledger(image)
     scribe = _Scribe(ledger)
@@ -144,15 +143,27 @@ def _nothing() -> Iterator[None]:
 def _copy(network: nn.Module, mode: FakeTensorMode | None) -> nn.Module:
     """A deep copy without a copy of the weights: fake ones, or the same memory.
 
-    Buffers are cloned where they are real, since running a network may change them.
+    Buffers, and tensors that modules keep for themselves, are cloned where they are real, since
+    running a network may change them. Hooks that are plain functions are left off: they would put
+    the copy's tensors where their owner looks. Those of torch itself, and methods of what is
+    copied along, are part of the network.
     """
     memo: dict[int, Any] = {}
     for parameter in network.parameters():
         data = mode.from_tensor(parameter.detach()) if mode else parameter.detach()
         memo[id(parameter)] = nn.Parameter(data, requires_grad=False)
-    for buffer in network.buffers():
-        memo[id(buffer)] = mode.from_tensor(buffer.detach()) if mode else buffer.detach().clone()
-    return copy.deepcopy(network, memo)
+    kept = (value for module in network.modules() for value in vars(module).values())
+    for tensor in (*network.buffers(), *(value for value in kept if isinstance(value, Tensor))):
+        copied = mode.from_tensor(tensor.detach()) if mode else tensor.detach().clone()
+        memo.setdefault(id(tensor), copied)
+    duplicate = copy.deepcopy(network, memo)
+    for module in duplicate.modules():
+        module.training = False
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            for key, hook in list(hooks.items()):
+                if isinstance(hook, FunctionType) and not hook.__module__.startswith("torch."):
+                    del hooks[key]
+    return duplicate
 
 
 @dataclass

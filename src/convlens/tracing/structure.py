@@ -4,6 +4,7 @@ Pre and post, the logits, the values through which everything passes, and the fi
 place.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -93,8 +94,10 @@ class Structure:
                     last_read[value] = time
         found = []
         open_until = 0
+        twins = Counter(made_at[value] for value in relevant)
         for value in sorted(relevant, key=lambda value: (made_at[value], value)):
-            if open_until <= made_at[value]:
+            # Of several that one operation gave, each leaves a path through the others.
+            if open_until <= made_at[value] and twins[made_at[value]] == 1:
                 found.append(value)
             open_until = max(open_until, last_read[value])
         return found
@@ -119,11 +122,11 @@ class Structure:
         value = inside[-1]
         stripped = False
         while (maker := self.maker.get(value)) and maker.name in _POOLING | _PASSING:
-            if maker.inputs[0] not in spatial:
+            if len(self.recording.shapes[maker.inputs[0]]) != 4:
                 break
             stripped = stripped or maker.name in _POOLING
             value = maker.inputs[0]
-        if value == 0:
+        if value == 0 or value not in spatial:
             return None  # the image itself, copied or thinned out: nothing was detected in it
         if stripped:
             why += ", before pooling"

@@ -119,10 +119,14 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
     """
     found = trace(model, size=size)
     named = dict(bare(model.network).named_parameters())
-    unread = dict.fromkeys(named)
+    ran = {id(operation): at for at, operation in enumerate(found.recording.operations)}
+    unread, done = dict.fromkeys(named), 0
     layers = []
     for name, kind, operations, value in _parts(found):
-        read = _parameters_read(found, operations)
+        # With what was read on the way: a table that is looked up, a token that is expanded.
+        upto = max((ran[id(operation)] + 1 for operation in operations), default=done)
+        read = _parameters_read(found, found.recording.operations[done:upto])
+        done = max(done, upto)
         fresh = [parameter for parameter in read if parameter in unread]
         for parameter in fresh:
             del unread[parameter]
@@ -303,9 +307,11 @@ def _multiply_adds(found: Trace, operation: Operation) -> int:
 
 
 def _dense_weights(found: Trace, operations: Sequence[Operation]) -> int | None:
+    inputs = [value for operation in operations for value in operation.inputs]
+    given = next((value for value in inputs if found.reach(value) is not None), None)
     for operation in operations:
-        if operation.name == "convolution":
-            given = found.shape(operation.arguments["input"].value)
+        if operation.name == "convolution" and given is not None:
+            # From what the layer was given, before any padding of its own.
             gave = found.shape(operation.outputs[0])
-            return arithmetic.dense_weights(given[1:], gave[1:])
+            return arithmetic.dense_weights(found.shape(given)[1:], gave[1:])
     return None

@@ -67,6 +67,8 @@ def class_scores(model: Model, found: Trace, images: Tensor) -> Tensor:
 
 def as_scores(model: Model, logits: Tensor) -> Tensor:
     """The network's output, if it is one vector of class scores for each image."""
+    if logits.ndim > 2 and logits.shape[2:].numel() == 1:
+        logits = logits.flatten(1)  # a softmax over maps of one cell
     if logits.ndim != 2 or not logits.is_floating_point():
         raise ConvlensError(
             f"{model.name} gives {tuple(logits.shape[1:])} for each image; "

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.errors import ConvlensError
+from convlens.guard import untouched
 from convlens.images import to_pixels
 from convlens.labels import class_index, class_name
 from convlens.model import Model
@@ -118,11 +119,13 @@ def fgsm(
     sizes = [epsilon_size(epsilon, model.bounds) for epsilon in epsilons]
     found = trace(model, images)
     leaf = images.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    raw = as_scores(model, observe(model, found, leaf, [found.logits])[found.logits])
-    against = _classes(model, raw.detach(), classes)
-    # The sum, not the mean: an image's gradient must not depend on how many are beside it.
-    losses = F.cross_entropy(raw, against, reduction="none")
-    (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+    # Guarded to the end: a network may compute parts of itself again in the backward pass.
+    with untouched(model.network):
+        raw = as_scores(model, observe(model, found, leaf, [found.logits])[found.logits])
+        against = _classes(model, raw.detach(), classes)
+        # The sum, not the mean: an image's gradient must not depend on how many are beside it.
+        losses = F.cross_entropy(raw, against, reduction="none")
+        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
     if not bool(gradient.isfinite().all()):
         raise ConvlensError(f"the gradient of {model.name} to the image is not finite")
     signs = gradient.sign()

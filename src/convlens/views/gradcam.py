@@ -16,6 +16,7 @@ from torch import Tensor
 
 from convlens.drawing import overlay, place
 from convlens.errors import ConvlensError
+from convlens.guard import untouched
 from convlens.images import to_pixels
 from convlens.labels import class_index, class_name
 from convlens.model import Model
@@ -166,12 +167,14 @@ def gradcam(
         raise ConvlensError(f"activation {activation!r}; it is pre or post")
     found = trace(model, images)
     values, reason = _choose(model, found, activation, layer)
-    seen = observe(model, found, images.detach(), [found.logits], start=values)
-    logits = as_scores(model, seen[found.logits])
-    indices = _indices(model, logits.detach(), classes, top)
-    directions = torch.zeros(indices.shape[1], *logits.shape, dtype=logits.dtype).to(logits.device)
-    directions.scatter_(2, indices.T.unsqueeze(2), 1)
-    slopes = gradients(logits, [seen[value] for value in values], directions)
+    # Guarded to the end: a network may compute parts of itself again in the backward pass.
+    with untouched(model.network):
+        seen = observe(model, found, images.detach(), [found.logits], start=values)
+        logits = as_scores(model, seen[found.logits])
+        indices = _indices(model, logits.detach(), classes, top)
+        directions = torch.zeros(indices.shape[1], *logits.shape).to(logits)
+        directions.scatter_(2, indices.T.unsqueeze(2), 1)
+        slopes = gradients(logits, [seen[value] for value in values], directions)
     alphas, features = [], []
     for value, slope in zip(values, slopes, strict=True):
         dims = found.spatial_dims(value)
@@ -179,6 +182,11 @@ def gradcam(
         features.append(_channels_first(seen[value].detach(), dims))
     alpha, feature_maps = torch.cat(alphas, dim=2), torch.cat(features, dim=1)
     weighted = torch.einsum("knc,nchw->nkhw", alpha, feature_maps)
+    if not bool(weighted.isfinite().all()):
+        raise ConvlensError(
+            f"the maps of {model.name} at {found.name(values[0])} are not finite: NaN or infinity "
+            f"in its activations or gradients"
+        )
     centres_y, centres_x = _centres(found, values)
     scores = logits.detach().float()
     return GradCam(
@@ -237,6 +245,8 @@ def _indices(model: Model, logits: Tensor, classes: Classes | None, top: int) ->
             raise ConvlensError(f"a class outside 0 to {known - 1}")
         return classes.long().to(logits.device)
     wanted = [classes] if isinstance(classes, (str, int)) else list(classes)
+    if not wanted:
+        raise ConvlensError("no class to explain; give at least one, or none for the highest")
     row = [class_index(model.labels, one, known) for one in wanted]
     return torch.tensor(row, device=logits.device).expand(count, -1)
 
@@ -246,7 +256,18 @@ def _channels_first(values: Tensor, dims: tuple[int, int] | None) -> Tensor:
 
 
 def _centres(found: Trace, values: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Middles of the fields; branches see around the same middle, so the first one speaks."""
+    """Middles of the fields; branches see around the same middle, so the first one speaks.
+
+    Where neighbours see the same (windows of attention), cells are spread evenly instead.
+    """
     field = found.field(values[0])
     assert field is not None
-    return field.centres
+    y, x = (
+        centres if bool((centres.diff() > 0).all()) else _spread(len(centres), side)
+        for centres, side in zip(field.centres, found.image_size, strict=True)
+    )
+    return y, x
+
+
+def _spread(cells: int, side: int) -> Tensor:
+    return (torch.arange(cells, dtype=torch.float64) + 0.5) * side / cells - 0.5
