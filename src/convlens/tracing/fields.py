@@ -13,12 +13,12 @@ that is not known here counts as one that combines everything.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from convlens.tracing.reach import Reach, Step, mix_all
+from convlens.tracing.reach import Reach, Rule, Step, each, mix_all, thin
 from convlens.tracing.recorder import Recording
 from convlens.tracing.rules import rule_of
 
@@ -86,13 +86,23 @@ def reaches(recording: Recording) -> tuple[dict[int, tuple[Reach, Reach]], dict[
         for axis in (-2, -1):
             seen = {value: found[value][axis] for value in operation.inputs if value in found}
             step = Step(operation, recording.shapes, seen, axis)
-            axes.append((rule or mix_all)(step))
+            axes.append(_applied(rule or mix_all, step))
         for index, value in enumerate(operation.outputs):
             # Operations that give several tensors of one kind have one rule for all.
             y, x = (results[min(index, len(results) - 1)] for results in axes)
             if y is not None and x is not None:
                 found[value] = (y, x)
     return found, unknown
+
+
+def _applied(rule: Rule, step: Step) -> list[Reach | None]:
+    """What the rule gives; marked where something of the image enters by another argument."""
+    results = [reach and each(reach, thin) for reach in rule(step)]
+    if step.seen.keys() <= step.used:
+        return results
+    if None in results:
+        return mix_all(step)
+    return [reach and replace(reach, beyond=True) for reach in results]
 
 
 def field_of(reach: tuple[Reach, Reach], shape: tuple[int, ...], dims: tuple[int, int]) -> Field:

@@ -1,7 +1,7 @@
 """Reach: what each element of a value sees along one axis of the image, and how reaches combine."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -39,6 +39,7 @@ class Step:
     shapes: tuple[tuple[int, ...], ...]
     seen: dict[int, Reach]
     axis: int
+    used: set[int] = field(default_factory=set)
 
     def __getitem__(self, name: str) -> Any:
         return self.operation.arguments.get(name)
@@ -49,7 +50,12 @@ class Step:
 
     def reach(self, name: str) -> Reach | None:
         ref = self[name]
-        return self.seen.get(ref.value) if isinstance(ref, Ref) else None
+        return self.of(ref.value) if isinstance(ref, Ref) else None
+
+    def of(self, value: int) -> Reach | None:
+        """The reach of an input, which has then been taken into account."""
+        self.used.add(value)
+        return self.seen.get(value)
 
     def first(self) -> str:
         return next(iter(self.operation.arguments))
@@ -87,11 +93,13 @@ def over(reach: Reach | None, dims: Sequence[int]) -> Reach | None:
         return reach
     dims = [dim % reach.low.ndim for dim in dims]
     low, high = torch.amin(reach.low, dims, True), torch.amax(reach.high, dims, True)
-    varied = low.numel() < reach.low.numel() or high.numel() < reach.high.numel()
-    # No position is left once all elements see the same of the image, whatever of the padding.
+    # Along channels intervals may differ in size, along positions they move. A position is lost
+    # where some that move are combined and all then see the same, whatever of the padding.
+    middle = reach.low + reach.high
+    moved = any(bool((middle.diff(dim=dim) != 0).any()) for dim in dims)
     inside = low.clamp(min=0), high.clamp(max=reach.length - 1)
     seen = torch.stack(torch.broadcast_tensors(*inside))
-    lost = varied and bool((seen == seen.flatten(1)[:, 0].view(-1, *[1] * low.ndim)).all())
+    lost = moved and bool((seen == seen.flatten(1)[:, 0].view(-1, *[1] * low.ndim)).all())
     return replace(
         reach,
         low=low,
@@ -129,6 +137,7 @@ def restep(reach: Reach, axis: int) -> Reach:
 
 def mix_all(step: Step) -> list[Reach | None]:
     """Everything of everything: the widest that the operation can do, whatever it is."""
+    step.used.update(step.seen)
     ndims = [reach.low.ndim for reach in step.seen.values()]
     merged = [over(r, list(range(r.low.ndim))) for r in step.seen.values()]
     together = merge(merged, max(ndims, default=0))

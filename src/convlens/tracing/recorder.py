@@ -213,7 +213,7 @@ class _Ledger:
             if _geometry(write.tensor) == _geometry(tensor):
                 value = write.value
             else:
-                value = self._written_through(tensor, value, write.value)
+                value = self._written_through(tensor, value, write.tensor, write.value)
             self.hold(tensor, value)
         return self._held[id(tensor)][1]
 
@@ -232,14 +232,19 @@ class _Ledger:
                 return
         value = self.new(tensor)
         if values and not self.constants.issuperset(values):
-            value = self._written_through(tensor, value, values[-1])
+            value = self._written_through(tensor, value, relatives[-1], values[-1])
         else:
             self.constants.add(value)
         self.hold(tensor, value)
 
-    def _written_through(self, tensor: Tensor, before: int, written: int) -> int:
+    def _written_through(self, tensor: Tensor, before: int, view: Tensor, written: int) -> int:
         value = self.new(tensor)
-        arguments = {"before": Ref(before), "written": Ref(written)}
+        arguments = {
+            "before": Ref(before),
+            "written": Ref(written),
+            "base": _geometry(tensor),
+            "view": _geometry(view),
+        }
         self.operations.append(
             Operation("write_through", None, arguments, (before, written), (value,), None)
         )
@@ -250,8 +255,23 @@ def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def _geometry(tensor: Tensor) -> tuple[Any, ...]:
-    return tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+@dataclass(frozen=True)
+class Geometry:
+    """How a tensor lies in its memory."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+
+    @property
+    def end(self) -> int:
+        """One beyond its last element."""
+        steps = zip(self.shape, self.stride, strict=True)
+        return self.offset + 1 + sum((size - 1) * stride for size, stride in steps)
+
+
+def _geometry(tensor: Tensor) -> Geometry:
+    return Geometry(tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
 
 
 class _Scribe(Listener):

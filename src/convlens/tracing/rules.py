@@ -1,5 +1,6 @@
 """The rule by which each operation passes on what its inputs see."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch import Tensor
 from convlens.tracing.reach import Reach, Rule, Step, each, merge, mix_all, over, restep, thin
 from convlens.tracing.recorder import Operation
 from convlens.tracing.windows import adaptive, convolution, padded, pooling, resampled
+
+_MOST_MEMORY = 2**24  # elements of a tensor whose intervals are followed through its memory
 
 
 def rule_of(operation: Operation) -> Rule | None:
@@ -21,7 +24,7 @@ def rule_of(operation: Operation) -> Rule | None:
 
 def _pointwise(step: Step) -> list[Reach | None]:
     ndim = len(step.out_shape)
-    return [merge([step.seen.get(value) for value in step.operation.inputs], ndim)]
+    return [merge([step.of(value) for value in step.operation.inputs], ndim)]
 
 
 def _constant(step: Step) -> list[Reach | None]:
@@ -75,7 +78,7 @@ def _concatenated(step: Step) -> list[Reach | None]:
     refs = [ref for ref in step["tensors"] if step.shapes[ref.value] != (0,)]
     ndim = len(step.out_shape)
     dim = (step["dim"] or 0) % ndim
-    seen = [step.seen.get(ref.value) for ref in refs]
+    seen = [step.of(ref.value) for ref in refs]
     sizes = [step.shapes[ref.value][dim] if step.operation.name == "cat" else 1 for ref in refs]
     if step.operation.name == "stack":
         seen = [reach and each(reach, lambda tensor: tensor.unsqueeze(dim)) for reach in seen]
@@ -196,17 +199,37 @@ def _halved(step: Step) -> list[Reach | None]:
 
 
 def _written_through(step: Step) -> list[Reach | None]:
-    """A write through a view of some channels reaches the other views of the same memory."""
-    before, written = step["before"], step["written"]
-    old, new = step.shapes[before.value], step.shapes[written.value]
-    if len(old) < 4 or old[-2:] != new[-2:]:
+    """Another view of the same memory was written: do the same to the intervals, in that memory."""
+    before, written = step.of(step["before"].value), step.of(step["written"].value)
+    base, view = step["base"], step["view"]
+    start = min(base.offset, view.offset)
+    size = max(base.end, view.end) - start
+    strides = [
+        stride
+        for one in (base, view)
+        for length, stride in zip(one.shape, one.stride, strict=True)
+        if length > 1
+    ]
+    present = [reach for reach in (before, written) if reach is not None]
+    if 0 in strides or size > _MOST_MEMORY:
         return mix_all(step)
-    ndim = len(step.out_shape)
-    leading = list(range(ndim - 2))
-    fresh = step.seen.get(written.value)
-    if fresh is not None and fresh.low.ndim >= ndim:
-        fresh = over(fresh, leading)
-    return [merge([step.seen.get(before.value), fresh], ndim)]
+
+    def stored(of: Callable[[Reach], Tensor], rest: int) -> Tensor:
+        memory = torch.full((size,), rest)
+        for one, reach in ((base, before), (view, written)):
+            window = memory.as_strided(one.shape, one.stride, one.offset - start)
+            window.fill_(rest) if reach is None else window.copy_(of(reach))
+        return memory.as_strided(base.shape, base.stride, base.offset - start).contiguous()
+
+    # Elements that see nothing (yet) count as seeing all that the others do.
+    together = replace(
+        present[0],
+        low=stored(lambda reach: reach.low, min(int(reach.low.amin()) for reach in present)),
+        high=stored(lambda reach: reach.high, max(int(reach.high.amax()) for reach in present)),
+        everywhere=all(reach.everywhere for reach in present),
+        beyond=any(reach.beyond for reach in present),
+    )
+    return [restep(together, step.axis)]
 
 
 _MOVES = (

@@ -98,29 +98,37 @@ def resampled(step: Step) -> list[Reach | None]:
 
 
 def _sources(step: Step, dim: int, n: int, m: int) -> tuple[Tensor, Tensor]:
-    """First and last input position that each of m outputs is interpolated from."""
+    """First and last input position that each of m outputs is interpolated from.
+
+    torch computes them in the network's own precision, and rounding may move one by a position:
+    what either precision reads counts.
+    """
+    ranges = [_sources_in(dtype, step, dim, n, m) for dtype in (torch.float32, torch.float64)]
+    first = torch.minimum(ranges[0][0], ranges[1][0])
+    last = torch.maximum(ranges[0][1], ranges[1][1])
+    # Interpolation repeats the edge, it does not pad.
+    return first.clamp(0, n - 1), last.clamp(0, n - 1)
+
+
+def _sources_in(dtype: torch.dtype, step: Step, dim: int, n: int, m: int) -> tuple[Tensor, Tensor]:
     name = step.operation.name
-    positions = torch.arange(m, dtype=torch.float64)
+    positions = torch.arange(m, dtype=dtype)
+    factor = _scale_factor(step, dim)
+    ratio = torch.tensor(1 / factor if factor else n / m, dtype=dtype)
+    centre = (positions + 0.5) * ratio - 0.5
     if step["align_corners"]:
-        centre = positions * ((n - 1) / (m - 1) if m > 1 else 0.0)
-        ratio = n / m
-    else:
-        factor = _scale_factor(step, dim)
-        ratio = 1 / factor if factor else n / m
-        centre = (positions + 0.5) * ratio - 0.5
+        centre = positions * torch.tensor((n - 1) / (m - 1) if m > 1 else 0.0, dtype=dtype)
     if "nearest" in name:
-        shifted = positions * ratio if "exact" not in name else (positions + 0.5) * ratio
-        first = last = torch.floor(shifted)
+        first = last = torch.floor((positions + (0.5 if "exact" in name else 0)) * ratio)
     elif name.endswith("_aa"):
-        support = max(ratio, 1.0) * (2 if "bicubic" in name else 1)
+        support = max(float(ratio), 1.0) * (2 if "bicubic" in name else 1)
         first, last = torch.floor(centre - support + 0.5), torch.ceil(centre + support - 0.5)
     elif "bicubic" in name:
         first, last = torch.floor(centre) - 1, torch.floor(centre) + 2
     else:
         centre = centre.clamp(min=0)
         first, last = torch.floor(centre), torch.ceil(centre)
-    # Interpolation repeats the edge, it does not pad.
-    return first.clamp(0, n - 1).long(), last.clamp(0, n - 1).long()
+    return first.long(), last.long()
 
 
 def _scale_factor(step: Step, dim: int) -> float | None:
