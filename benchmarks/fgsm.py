@@ -9,9 +9,13 @@ from torch import Tensor
 import convlens
 from benchmarks import networks
 from benchmarks.floors import Floor, floor, freeze, pass_and_back
-from benchmarks.tables import Entry, Row, compare, show, write
+from benchmarks.tables import Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work
 
+TITLE = (
+    f"FGSM without scoring, {networks.BATCH} images of {networks.SIZE} pixels, "
+    f"in passes forward and back to the images"
+)
 COUNTS = (1, 5, 10)  # of epsilons
 TARGET = 1.1  # passes forward and back, whatever the number of epsilons
 HOW = (
@@ -35,12 +39,10 @@ def run() -> None:
         )
         remarks.append(f"{name}, {least.describe()}")
         remarks.append(f"{name}, images: {_agreement(name, least)}")
-        rows += compare(name, least.what, least.work, _entries(least))
-    title = (
-        f"FGSM without scoring, {networks.BATCH} images of {networks.SIZE} pixels, "
-        f"in passes forward and back to the images"
-    )
-    show(title, rows, remarks)
+        measured = compare(name, least.what, least.work, _entries(least))
+        show(f"{TITLE}: {name}", measured)
+        rows += measured
+    tell(remarks)
     print(f"written: {write('fgsm', rows, remarks)}")
 
 

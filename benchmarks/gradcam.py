@@ -10,9 +10,10 @@ from torch import Tensor, nn
 import convlens
 from benchmarks import networks
 from benchmarks.floors import Floor, bare_pass, floor, freeze
-from benchmarks.tables import Entry, Row, compare, show, write
+from benchmarks.tables import Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work
 
+TITLE = f"Grad-CAM, {networks.BATCH} images of {networks.SIZE} pixels, in bare forward passes"
 TARGETS = {1: 1.2, 10: 1.6}  # by number of classes, in bare forward passes
 HOW = (
     "convlens: at its defaults, network not frozen; all classes in one call",
@@ -31,9 +32,10 @@ def run() -> None:
         least = floor("bare forward pass", bare_pass, networks.build(name), networks.images())
         remarks.append(f"{name}, {least.describe()}")
         remarks.append(f"{name}, maps: {_agreement(name, least)}")
-        rows += compare(name, least.what, least.work, _entries(name, least))
-    title = f"Grad-CAM, {networks.BATCH} images of {networks.SIZE} pixels, in bare forward passes"
-    show(title, rows, remarks)
+        measured = compare(name, least.what, least.work, _entries(name, least))
+        show(f"{TITLE}: {name}", measured)
+        rows += measured
+    tell(remarks)
     print(f"written: {write('gradcam', rows, remarks)}")
 
 

@@ -78,30 +78,27 @@ def compare(network: str, what: str, floor: Work, entries: Sequence[Entry]) -> l
     return rows
 
 
-def show(title: str, rows: Sequence[Row], remarks: Sequence[str]) -> None:
-    """Print the table, with its remarks under it."""
+def show(title: str, rows: Sequence[Row]) -> None:
+    """Print the table of one network, as soon as it is measured."""
     table = Table(title=title, title_justify="left", caption_justify="left")
-    for heading in ("network", "task", "who"):
+    for heading in ("task", "who"):
         table.add_column(heading, no_wrap=True)
     for heading in ("wall ms", "CPU ms", "x floor", "x floor, CPU"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("rounds", justify="right")
     table.add_column("target")
-    before = ("", "")
+    before = ""
     for row in rows:
-        if before[0] and before[0] != row.network:
-            table.add_section()
-        here = (row.network, row.task)
         table.add_row(
-            row.network if row.network != before[0] else "",
-            row.task if here != before else "",
-            row.who,
-            *_figures(row),
-            _verdict(row),
+            row.task if row.task != before else "", row.who, *_figures(row), _verdict(row)
         )
-        before = here
-    console = Console(width=None if Console().is_terminal else 160)
-    console.print(table)
+        before = row.task
+    _console().print(table)
+
+
+def tell(remarks: Sequence[str]) -> None:
+    """Print what the figures were taken on, and how."""
+    console = _console()
     on = machine()
     console.print(
         f"{on['cores']} cores ({on['cpu']}, {on['instructions']}), {on['threads']} torch threads, "
@@ -113,6 +110,10 @@ def show(title: str, rows: Sequence[Row], remarks: Sequence[str]) -> None:
     )
     for remark in remarks:
         console.print(remark)
+
+
+def _console() -> Console:
+    return Console(width=None if Console().is_terminal else 160)
 
 
 def write(name: str, rows: Sequence[Row], remarks: Sequence[str]) -> Path:
