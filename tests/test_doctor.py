@@ -117,6 +117,28 @@ def test_bgr_with_another_normalisation_besides():
     assert f"'{RIGHT}, BGR'" in found.sentence
 
 
+def test_bgr_keeps_each_colours_own_mean_and_deviation():
+    class Blue(nn.Module):
+        """Sure only of blue, green, red with ImageNet's numbers for each."""
+
+        def __init__(self):
+            super().__init__()
+            self.unused = nn.Conv2d(3, 1, 1)
+
+        def forward(self, x):
+            mean, std = (torch.tensor(numbers[::-1]).view(3, 1, 1) for numbers in IMAGENET)
+            return Known.forward(self.known, (x * std + mean) * 2 - 1)
+
+        known = Known(bgr=True)
+
+    mean, std = IMAGENET
+    found = doctor(wrap(Blue(), size=SIZE, mean=mean, std=std), photos(16), labels=labels(16))
+    assert found.verdict == "mistake"
+    assert "ImageNet's mean and deviation), BGR" in found.sentence
+    assert found.readings[1].accuracy == 1
+    assert found.readings[1].score == pytest.approx(0, abs=1e-3)
+
+
 def test_every_usual_mistake_is_tried_once():
     found = doctor(known(RIGHT), photos(8))
     names = [one.name for one in found.readings]

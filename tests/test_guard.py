@@ -264,6 +264,44 @@ def test_guard_restores_buffers_however_they_were_written(write):
     assert torch.equal(network[1].running_mean, before)
 
 
+def test_guard_restores_everything_where_a_buffer_changed_its_shape():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4)).train()
+    buffers = dict(network.named_buffers())
+    before = {name: buffer.clone() for name, buffer in buffers.items()}
+    with untouched(network):
+        network[1].running_mean.data = torch.ones(7)
+        network[2].running_var.fill_(3)
+    for name, buffer in network.named_buffers():
+        assert buffer is buffers[name] and torch.equal(buffer, before[name])
+    assert all(module.training for module in network.modules())
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.uint8, torch.complex64, torch.bfloat16])
+def test_guard_restores_buffers_of_every_type(kind):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3))
+    network.register_buffer("some", torch.zeros(3).to(kind))
+    with untouched(network):
+        network.some.fill_(1)
+    assert not network.some.any()
+
+
+def test_guard_takes_sparse_buffers():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3))
+    network.register_buffer("some", torch.eye(3).to_sparse())
+    with untouched(network):
+        pass
+    assert torch.equal(network.some.to_dense(), torch.eye(3))
+
+
+def test_guard_does_not_write_where_nothing_changed():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    network.register_buffer("nans", torch.full((3,), torch.nan))
+    versions = {name: buffer._version for name, buffer in network.named_buffers()}
+    with untouched(network):
+        network(images())
+    assert {name: buffer._version for name, buffer in network.named_buffers()} == versions
+
+
 def test_graph_that_the_owner_holds_still_goes_backward():
     network = lived_in(small())
     network.zero_grad()

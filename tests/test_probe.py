@@ -314,6 +314,38 @@ def test_gradient_through_a_tensor_that_the_networks_own_hook_keeps():
     close(slope[0], by_hand(value, lambda x: network.head(network.second(x) + x)))
 
 
+class Listening(nn.Module):
+    """Reads what a plain function hooked on one of its modules has put aside."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.head = conv(3, 4), conv(4, 4), Head()
+        self.kept = {}
+        self.first.register_forward_hook(
+            lambda module, given, gave: self.kept.__setitem__("first", gave)
+        )
+
+    def forward(self, x):
+        x = self.second(self.first(x)).relu()
+        return self.head(x + self.kept["first"])
+
+
+@pytest.mark.parametrize("ran_before", [False, True])
+def test_network_that_works_by_a_plain_hook_of_its_own(ran_before):
+    network = Listening().eval()
+    if ran_before:
+        with torch.no_grad():
+            network(images(1))
+    _, found = prepared(network)
+    assert found.find("first") in found.structure.passages(found.logits)
+    relu = found.structure.passages(found.logits)
+    assert found.find("/relu") not in relu  # the sum's other half goes around it
+    assert all(type(kept) is torch.Tensor for kept in network.kept.values())
+    (slope,), (value,) = slopes(network, "first")
+    close(slope[0], by_hand(value, lambda x: network.head(network.second(x).relu() + x)))
+
+
 class Nested(nn.Module):
     """Gives more than a tensor."""
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from operator import is_
 from typing import Any
 from weakref import WeakSet
 
@@ -42,7 +43,8 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
         try:
             _guarded.add(network)
             for state in modules:
-                state.module.training = False
+                if state.training:  # setting it is slow, and a network has hundreds of modules
+                    state.module.training = False
             for parameter, wanted, _ in parameters:
                 if wanted:
                     parameter.requires_grad_(False)
@@ -89,32 +91,39 @@ class _ModuleState:
                 for name, buffer in buffers.items()
                 if buffer is not None
             },
-            hooks={name: dict(getattr(module, name)) for name in _HOOKS},
+            hooks={name: dict(hooks) for name in _HOOKS if (hooks := getattr(module, name))},
         )
 
     def restore(self) -> None:
-        self.module.training = self.training
+        if self.module.training != self.training:
+            self.module.training = self.training
         _put_back(self.module._parameters, self.parameters)
         _put_back(self.module._buffers, self.buffers)
         for name, value in self.values.items():
             buffer = self.buffers[name]
             # Only what differs is written: a graph may hold a buffer, and notices every write.
-            if not _same(buffer, value):
+            if buffer.shape != value.shape:
+                buffer.data = value
+            elif not _same(buffer, value):
                 with torch.inference_mode(mode=buffer.is_inference()), torch.no_grad():
                     buffer.copy_(value)
-        for name, hooks in self.hooks.items():
-            _put_back(getattr(self.module, name), hooks)
+        for name in _HOOKS:
+            now = getattr(self.module, name)
+            if now or name in self.hooks:
+                _put_back(now, self.hooks.get(name, {}))
 
 
 def _put_back(now: dict[Any, Any], before: dict[Any, Any]) -> None:
-    same = list(now) == list(before) and all(now[key] is before[key] for key in before)
+    same = list(now) == list(before) and all(map(is_, now.values(), before.values()))
     if not same:
         now.clear()
         now.update(before)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Equal, NaN to NaN."""
+    """Equal, NaN to NaN; sparse tensors cannot be compared and count as changed."""
+    if one.layout != torch.strided:
+        return False
     return torch.equal(one, other) or torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 

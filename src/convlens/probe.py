@@ -157,7 +157,7 @@ class _Watcher(Listener):
             else:
                 self._steps[place] = value
         if self._steps:
-            undo.enter_context(walk(network, self))
+            undo.enter_context(walk(network, self, {place.path for place in self._steps}))
 
     def operated(self, call: Call, name: str, number: int, output: Any) -> Any:
         for part, tensor in enumerate(tensors_in(output)):

@@ -41,9 +41,9 @@ def trace(
     if images is not None:
         model.check_shape(images)
     height, width = tuple(images.shape[-2:]) if images is not None else size or model.size
-    made = _made.setdefault(model, {})
+    made = _made.setdefault(bare(model.network), {})
     modules = [ref(module) for module in bare(model.network).modules()]
-    known = made.get((height, width))
+    known = made.get((model.channels, height, width))
     if known is not None and known[0] == modules and known[1].recording.faked:
         return known[1]
     if images is None:
@@ -54,12 +54,12 @@ def trace(
         if images.is_inference():
             images = images.clone()
         found = Trace(model.name, _recording(model, model.normalise(images[:1])))
-    made[(height, width)] = (modules, found)
+    made[(model.channels, height, width)] = (modules, found)
     return found
 
 
 _Known = tuple[list[ref[nn.Module]], "Trace"]
-_made: WeakKeyDictionary[Model, dict[tuple[int, int], _Known]] = WeakKeyDictionary()
+_made: WeakKeyDictionary[nn.Module, dict[tuple[int, int, int], _Known]] = WeakKeyDictionary()
 
 
 def _recording(model: Model, images: Tensor) -> Recording:

@@ -90,7 +90,7 @@ def reaches(recording: Recording) -> tuple[dict[int, tuple[Reach, Reach]], dict[
         for index, value in enumerate(operation.outputs):
             # Operations that give several tensors of one kind have one rule for all.
             y, x = (results[min(index, len(results) - 1)] for results in axes)
-            if y is not None and x is not None:
+            if y is not None and x is not None and 0 not in recording.shapes[value]:
                 found[value] = (y, x)
     return found, unknown
 

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Any
 
 import torch
@@ -144,9 +144,8 @@ def _copy(network: nn.Module, mode: FakeTensorMode | None) -> nn.Module:
     """A deep copy without a copy of the weights: fake ones, or the same memory.
 
     Buffers, and tensors that modules keep for themselves, are cloned where they are real, since
-    running a network may change them. Hooks that are plain functions are left off: they would put
-    the copy's tensors where their owner looks. Those of torch itself, and methods of what is
-    copied along, are part of the network.
+    running a network may change them. Hooks that are plain functions get copies of what they
+    close over, so that nothing of the run is put where their owner looks.
     """
     memo: dict[int, Any] = {}
     for parameter in network.parameters():
@@ -160,10 +159,27 @@ def _copy(network: nn.Module, mode: FakeTensorMode | None) -> nn.Module:
     for module in duplicate.modules():
         module.training = False
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            for key, hook in list(hooks.items()):
-                if isinstance(hook, FunctionType) and not hook.__module__.startswith("torch."):
-                    del hooks[key]
+            for key, hook in hooks.items():
+                if isinstance(hook, FunctionType):
+                    hooks[key] = _apart(hook, memo)
     return duplicate
+
+
+def _apart(hook: FunctionType, memo: dict[int, Any]) -> FunctionType:
+    """The function with copies of what it closes over, and of the containers it finds by name."""
+    named = {
+        name: copy.deepcopy(value, memo)
+        for name in hook.__code__.co_names
+        if isinstance(value := hook.__globals__.get(name), (dict, list, set))
+    }
+    cells = [CellType(copy.deepcopy(cell.cell_contents, memo)) for cell in hook.__closure__ or ()]
+    return FunctionType(
+        hook.__code__,
+        {**hook.__globals__, **named},
+        hook.__name__,
+        copy.deepcopy(hook.__defaults__, memo),
+        tuple(cells) or None,
+    )
 
 
 @dataclass

@@ -29,6 +29,13 @@ def _pointwise(step: Step) -> list[Reach | None]:
 
 def _constant(step: Step) -> list[Reach | None]:
     """Takes no more than a shape from its arguments."""
+    step.used.update(step.operation.inputs)
+    return [None]
+
+
+def _filled(step: Step) -> list[Reach | None]:
+    """Overwritten by one number, which may come from the image."""
+    step.reach("self")
     return [None]
 
 
@@ -39,6 +46,7 @@ def _same(step: Step) -> list[Reach | None]:
 
 def _source(step: Step) -> list[Reach | None]:
     """Overwritten by another tensor, which may be broadcast."""
+    step.used.update(step.operation.inputs)
     return [merge([step.reach("src")], len(step.out_shape))]
 
 
@@ -214,22 +222,46 @@ def _written_through(step: Step) -> list[Reach | None]:
     if 0 in strides or size > _MOST_MEMORY:
         return mix_all(step)
 
-    def stored(of: Callable[[Reach], Tensor], rest: int) -> Tensor:
-        memory = torch.full((size,), rest)
+    def stored(of: Callable[[Reach], Tensor], sign: int) -> Tensor:
+        memory = torch.full((size,), sign * _NOTHING)
         for one, reach in ((base, before), (view, written)):
             window = memory.as_strided(one.shape, one.stride, one.offset - start)
-            window.fill_(rest) if reach is None else window.copy_(of(reach))
-        return memory.as_strided(base.shape, base.stride, base.offset - start).contiguous()
+            window.fill_(sign * _NOTHING) if reach is None else window.copy_(of(reach))
+        lying = memory.as_strided(base.shape, base.stride, base.offset - start).contiguous()
+        return _completed(lying, step.axis, present[0].step, sign)
 
-    # Elements that see nothing (yet) count as seeing all that the others do.
     together = replace(
         present[0],
-        low=stored(lambda reach: reach.low, min(int(reach.low.amin()) for reach in present)),
-        high=stored(lambda reach: reach.high, max(int(reach.high.amax()) for reach in present)),
+        low=stored(lambda reach: reach.low, 1),
+        high=stored(lambda reach: reach.high, -1),
         everywhere=all(reach.everywhere for reach in present),
         beyond=any(reach.beyond for reach in present),
     )
     return [restep(together, step.axis)]
+
+
+_NOTHING = 2**40  # beyond any image: the low of an element that sees nothing; minus it is its high
+
+
+def _completed(interval: Tensor, axis: int, step: float, sign: int) -> Tensor:
+    """With elements that see nothing (a frame of zeros) counted like those beside them.
+
+    They take the widest of their row (column, along x); rows of which all see nothing go on in
+    steps from the nearest that does, as padding does.
+    """
+    nothing = interval == sign * _NOTHING
+    if interval.ndim < 2 or not bool(nothing.any()):
+        return interval
+    others = [dim for dim in range(interval.ndim) if dim != interval.ndim + axis]
+    rows = torch.amin(interval, others) if sign > 0 else torch.amax(interval, others)
+    known = (rows != sign * _NOTHING).nonzero().flatten()
+    positions = torch.arange(len(rows))
+    nearest = known[(positions[:, None] - known[None]).abs().argmin(dim=1)]
+    away = (positions - nearest) * step
+    rows = rows[nearest] + (away.floor() if sign > 0 else away.ceil()).long()
+    shape = [1] * interval.ndim
+    shape[axis] = len(rows)
+    return torch.where(nothing, rows.view(shape), interval)
 
 
 _MOVES = (
@@ -309,8 +341,9 @@ _RULES: dict[str, Rule] = {
     "glu": _halved,
     **dict.fromkeys(
         ("new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided", "zeros_like",
-         "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "fill", "zero"),
+         "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "zero"),
         _constant,
     ),
+    "fill": _filled,
     "write_through": _written_through,
 }  # fmt: skip

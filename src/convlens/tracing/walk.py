@@ -5,7 +5,7 @@ other to the same value.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,8 +40,11 @@ class Listener:
 
 
 @contextmanager
-def walk(network: nn.Module, listener: Listener) -> Iterator[None]:
+def walk(network: nn.Module, listener: Listener, within: Iterable[str] = ("",)) -> Iterator[None]:
     """While the block lasts, tell `listener` of every module and operation that runs.
+
+    `within` names the modules to follow, with what they hold; the others run unwatched and at
+    their full speed.
 
     Operations are those of torch's Python interface: what a module's code calls, whole, even
     where it is carried out as several smaller ones.
@@ -49,11 +52,15 @@ def walk(network: nn.Module, listener: Listener) -> Iterator[None]:
     # Code outside any module (a hook on the network, say) belongs to the network itself.
     stack: list[Call] = [Call("", 0, network)]
     runs: Counter[str] = Counter()
+    paths = set(within)
+    everywhere = "" in paths
 
     def enter(path: str) -> Callable[..., Any]:
         def hook(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
             runs[path] += 1
             call = Call(path, runs[path], module)
+            if len(stack) == 1 and not everywhere:
+                inside.enter_context(_Operations(stack, listener))
             handed = listener.entered(call, inputs, options)
             stack.append(call)
             return handed
@@ -61,14 +68,20 @@ def walk(network: nn.Module, listener: Listener) -> Iterator[None]:
         return hook
 
     def leave(module: nn.Module, inputs: Any, output: Any) -> Any:
-        return listener.left(stack.pop(), output)
+        call = stack.pop()
+        if len(stack) == 1 and not everywhere:
+            inside.close()
+        return listener.left(call, output)
 
-    with ExitStack() as undo:
+    with ExitStack() as undo, ExitStack() as inside:
         for path, module in network.named_modules():
+            if not everywhere and not any(f"{path}.".startswith(f"{one}.") for one in paths):
+                continue
             before = module.register_forward_pre_hook(enter(path), prepend=True, with_kwargs=True)
             undo.callback(before.remove)
             undo.callback(module.register_forward_hook(leave).remove)
-        undo.enter_context(_Operations(stack, listener))
+        if everywhere:
+            undo.enter_context(_Operations(stack, listener))
         yield
 
 

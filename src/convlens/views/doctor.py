@@ -109,6 +109,7 @@ def doctor(
         PhotoError: a damaged photo, with `strict`.
     """
     ways = _ways(model, tensors=isinstance(photos, Tensor))
+    _check_labels(model, labels, len(photos))
     chosen = [i for i in range(len(photos)) if labels is None or labels[i]]
     images, kept, skipped = _prepared(model, photos, chosen, ways, strict=strict)
     if not kept:
@@ -137,6 +138,18 @@ def doctor(
         labelled=truth is not None,
         skipped=tuple(skipped),
     )
+
+
+def _check_labels(model: Model, labels: Sequence[Sequence[int] | None] | None, photos: int) -> None:
+    if labels is None:
+        return
+    if len(labels) != photos:
+        raise ConvlensError(f"{len(labels)} labels for {photos} photos; give one each, or None")
+    found = trace(model)
+    known = found.shape(found.logits)[1]
+    wrong = [index for right in labels for index in right or () if not 0 <= index < known]
+    if wrong:
+        raise ConvlensError(f"class {wrong[0]} of {known}; give an index of 0 to {known - 1}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,18 +126,24 @@ def fgsm(
         # The sum, not the mean: an image's gradient must not depend on how many are beside it.
         losses = F.cross_entropy(raw, against, reduction="none")
         (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-    if not bool(gradient.isfinite().all()):
+    # One pass that keeps nothing; NaN comes through it as well.
+    if not all(value.isfinite() for value in torch.aminmax(gradient)):
         raise ConvlensError(f"the gradient of {model.name} to the image is not finite")
     signs = gradient.sign()
     source = images.detach()
-    changed = [step(source, signs, size, model.bounds) for size in sizes]
+    values, largest, scores = source[0].numel(), [], []
+    for size in sizes:  # one at a time: memory that is used again is not cleared again
+        changed = step(source, signs, size, model.bounds)
+        if score:
+            scores.append(class_scores(model, found, changed))
+        largest.append(changed.sub_(source).abs_().amax(dim=(1, 2, 3)))
     scored, noise = None, None
     if score:
         generator = torch.Generator().manual_seed(seed)
         # Random signs where the gradient has one: the same pixels move, by the same amount.
         drawn = torch.randint(0, 2, source.shape, generator=generator) * 2 - 1
         random = drawn.to(signs) * signs.abs()
-        scored = torch.stack([class_scores(model, found, image) for image in changed]).cpu()
+        scored = torch.stack(scores).cpu()
         noise = torch.stack(
             [class_scores(model, found, step(source, random, size, model.bounds)) for size in sizes]
         ).cpu()
@@ -150,14 +156,12 @@ def fgsm(
         names=tuple(class_name(model.labels, index) for index in against.tolist()),
         against_is="prediction" if classes is None else "given",
         loss=losses.detach().float().cpu(),
-        zero_gradients=(signs == 0).float().mean(dim=(1, 2, 3)).cpu(),
+        zero_gradients=((values - signs.abs().sum(dim=(1, 2, 3))) / values).cpu(),
         bounds=model.bounds,
         logits=raw.detach().float().cpu(),
         adversarial_logits=scored,
         noise_logits=noise,
-        largest_changes=torch.stack(
-            [(image - source).abs().amax(dim=(1, 2, 3)).cpu() for image in changed]
-        ),
+        largest_changes=torch.stack(largest).cpu(),
     )
 
 
