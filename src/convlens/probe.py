@@ -126,11 +126,12 @@ def recording() -> Iterator[None]:
 
 def _run(network: nn.Module, images: Tensor) -> Any:
     """The network on images; where it was made in inference mode, on copies of its tensors."""
+    first = next(network.parameters(), None)
+    if first is None or not first.is_inference() or torch.is_inference_mode_enabled():
+        return network(images)
     state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    made_without = {name: tensor.clone() for name, tensor in state.items() if tensor.is_inference()}
-    if made_without and not torch.is_inference_mode_enabled():
-        return torch.func.functional_call(network, made_without, (images,))
-    return network(images)
+    copies = {name: tensor.clone() for name, tensor in state.items()}
+    return torch.func.functional_call(network, copies, (images,))
 
 
 class _Enough(BaseException):
