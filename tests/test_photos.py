@@ -16,8 +16,6 @@ from convlens.photos import (
     read_photos,
 )
 
-INTERPOLATIONS = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
-
 
 def noise(height, width, channels=3, seed=0):
     shape = (height, width, channels) if channels > 1 else (height, width)

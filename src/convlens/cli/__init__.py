@@ -13,6 +13,6 @@ def main() -> None:
     except ConvlensError as error:
         print(f"convlens: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except MemoryError as error:  # also what torch raises for a full GPU, through _as_memory_error
+    except MemoryError as error:
         print(f"convlens: not enough memory; try a smaller --size: {error}", file=sys.stderr)
         raise SystemExit(2) from None

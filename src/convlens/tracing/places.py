@@ -9,19 +9,10 @@ layer4.2/chunk.1         the second tensor that an operation gave
 image                    the image itself, after normalisation
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 IMAGE = "image"
-
-_PLACE = re.compile(
-    r"(?P<path>[^#:/]*)"
-    r"(?:#(?P<call>\d+))?"
-    r"(?P<given>:in)?"
-    r"(?:/(?P<operation>[A-Za-z_]\w*)(?:#(?P<number>\d+))?)?"
-    r"(?:\.(?P<part>\d+))?"
-)
 
 
 @dataclass(frozen=True)
@@ -59,20 +50,3 @@ class Place:
     def brief(self, runs: Mapping[str, int]) -> "Place":
         """Without the call number where the module runs once, as `runs` by path says."""
         return replace(self, call=None) if runs.get(self.path) == 1 else self
-
-    @classmethod
-    def parse(cls, text: str) -> "Place | None":
-        """The place that `text` names, or None where it is not of the form above."""
-        match = _PLACE.fullmatch(text)
-        if match is None:
-            return None
-        found = match.groupdict()
-        path, part = found["path"], found["part"]
-        return cls(
-            path=path,
-            call=int(found["call"]) if found["call"] else None,
-            given=found["given"] is not None,
-            operation=found["operation"],
-            number=int(found["number"] or 1),
-            part=int(part or 0),
-        )
