@@ -22,7 +22,7 @@ SMALL = st.integers(1, 7)
 
 
 @given(st.integers(0, 40), SMALL, SMALL, st.integers(0, 5), SMALL)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_convolution(size, kernel, stride, padding, dilation):
     image = torch.zeros(1, 1, size)
     options = {"stride": stride, "padding": padding, "dilation": dilation}
@@ -38,7 +38,7 @@ def test_convolution(size, kernel, stride, padding, dilation):
 
 
 @given(st.integers(1, 40), SMALL, SMALL, st.integers(0, 3), st.integers(1, 3), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_pooling(size, kernel, stride, padding, dilation, ceil_mode):
     assume(padding <= kernel // 2)  # PyTorch's own limit
     assume(size + 2 * padding >= dilation * (kernel - 1) + 1)
@@ -131,3 +131,21 @@ def test_receptive_field_is_the_support_of_a_gradient(layers):
         touched = gradient[0, 0].nonzero()
         seen.append((touched.min().item(), touched.max().item()))
     assert seen == [(0, size - 1), (stride, stride + size - 1)]
+
+
+def test_figure_of_the_chapter():
+    """A 3 x 3 image under a 2 x 2 filter: four values, each of four products, four weights."""
+    a, b, c, d, e, f, g, h, i = image = torch.arange(1.0, 10)
+    j, k, l, m = weights = torch.tensor([2.0, -3.0, 5.0, 7.0])  # noqa: E741 - the chapter's letters
+    layer = nn.Conv2d(1, 1, 2, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(weights.view(1, 1, 2, 2))
+        found = layer(image.view(1, 1, 3, 3))[0, 0]
+    assert found.tolist() == [
+        [a * j + b * k + d * l + e * m, b * j + c * k + e * l + f * m],
+        [d * j + e * k + g * l + h * m, e * j + f * k + h * l + i * m],
+    ]
+    assert output_size(3, 2) == 2
+    assert multiply_adds(2, 1, 1, (2, 2)) == 16
+    assert parameters(2, 1, 1, bias=False) == 4
+    assert dense_weights((3, 3), (2, 2)) == 36

@@ -1,0 +1,38 @@
+"""Pooling: the greatest, the mean, or the greatest blurred before it is subsampled."""
+
+from torch import nn
+
+from convlens.errors import ConvlensError, nearest
+
+POOLINGS = ("max", "average", "blur")
+
+
+def pooling(kind: str, kernel: int = 2, stride: int = 2) -> nn.Module:
+    """A pooling layer without parameters; all kinds give maps of the same size.
+
+    Args:
+        kind: `max`; `average`; or `blur`, max pooling at stride 1 and then subsampling with a
+            binomial filter (1 2 1 on each axis), which keeps more of the shift equivariance
+            (Zhang, Making Convolutional Networks Shift-Invariant Again, 2019).
+        kernel: side of the window.
+        stride: its step.
+
+    Raises:
+        ConvlensError: another kind.
+    """
+    if kind == "max":
+        return nn.MaxPool2d(kernel, stride)
+    if kind == "average":
+        return nn.AvgPool2d(kernel, stride)
+    if kind == "blur":
+        # Two averages of two pixels are the binomial filter. Edge pixels are repeated, since
+        # zeros after a ReLU would darken the border.
+        return nn.Sequential(
+            nn.MaxPool2d(kernel, stride=1),
+            nn.ReplicationPad2d(1),
+            nn.AvgPool2d(2, stride=1),
+            nn.AvgPool2d(2, stride),
+        )
+    raise ConvlensError(
+        f"no pooling {kind!r}{nearest(kind, POOLINGS)}; there are {', '.join(POOLINGS)}"
+    )
