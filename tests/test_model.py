@@ -103,6 +103,24 @@ def test_normalise_subtracts_then_divides_per_channel():
     assert torch.equal(model(images), model.normalise(images))
 
 
+def test_center_of_each_image():
+    """Each image's own mean is subtracted in each channel; the gradient knows of it."""
+    model = wrap(nn.Identity(), std=(0.5, 0.25), center="image", channels=2, size=4)
+    images = torch.rand(3, 2, 4, 5, dtype=torch.float32, requires_grad=True)
+    found = model.normalise(images)
+    for n in range(3):
+        for c in range(2):
+            own = images[n, c] - images[n, c].sum() / 20
+            torch.testing.assert_close(found[n, c], own / (0.5, 0.25)[c])
+    (gradient,) = torch.autograd.grad(found[0, 0, 0, 0], images)
+    assert gradient[0, 0, 0, 0].item() == pytest.approx(2 * (1 - 1 / 20))
+    assert gradient[0, 0, 1, 1].item() == pytest.approx(-2 / 20)
+    with pytest.raises(ConvlensError, match="beside each image's own"):
+        wrap(nn.Identity(), mean=0.5, center="image")
+    with pytest.raises(ConvlensError, match="center 'middle'"):
+        wrap(nn.Identity(), center="middle")
+
+
 def test_normalise_in_the_units_of_the_image():
     images = torch.rand(1, 3, 6, 8)
     unit = identity(mean=0.5, std=0.25)

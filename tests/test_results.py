@@ -186,7 +186,7 @@ class TestFolder:
         def full(*_):
             raise OSError(errno.ENOSPC, "full")
 
-        monkeypatch.setattr("convlens.results.save_file", full)
+        monkeypatch.setattr("convlens.results.write_tensors", full)
         with pytest.raises(ConvlensError, match="No space left"):
             Bare(1).save(tmp_path / "result")
         assert list(tmp_path.iterdir()) == []

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convlens.errors import ConvlensError, PhotoError, TraceError
-    from convlens.loading import load
+    from convlens.loading import load, snapshots
     from convlens.model import Model, wrap
+    from convlens.networks import build
     from convlens.page import report
     from convlens.results import Result
     from convlens.tracing import trace
+    from convlens.training import open_data, train
     from convlens.views.anatomy import anatomy
     from convlens.views.answers import answers
     from convlens.views.doctor import doctor
@@ -27,17 +29,22 @@ if TYPE_CHECKING:
     from convlens.views.filters import filters
     from convlens.views.flips import flips
     from convlens.views.gradcam import gradcam
+    from convlens.views.growth import growth
 
 _HOMES = {
     "ConvlensError": "errors",
     "PhotoError": "errors",
     "TraceError": "errors",
     "load": "loading",
+    "snapshots": "loading",
     "Model": "model",
     "wrap": "model",
+    "build": "networks",
     "report": "page",
     "Result": "results",
     "trace": "tracing",
+    "open_data": "training",
+    "train": "training",
     "anatomy": "views.anatomy",
     "answers": "views.answers",
     "doctor": "views.doctor",
@@ -46,11 +53,13 @@ _HOMES = {
     "filters": "views.filters",
     "flips": "views.flips",
     "gradcam": "views.gradcam",
+    "growth": "views.growth",
 }
 
 __all__ = [
-    "ConvlensError", "Model", "PhotoError", "Result", "TraceError", "anatomy", "answers", "doctor",
-    "evidence", "fgsm", "filters", "flips", "gradcam", "load", "report", "trace", "wrap",
+    "ConvlensError", "Model", "PhotoError", "Result", "TraceError", "anatomy", "answers", "build",
+    "doctor", "evidence", "fgsm", "filters", "flips", "gradcam", "growth", "load", "open_data",
+    "report", "snapshots", "trace", "train", "wrap",
 ]  # fmt: skip
 
 

@@ -3,9 +3,12 @@
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from safetensors.torch import save
+from torch import Tensor
 
 from convlens.errors import ConvlensError
 
@@ -77,6 +80,18 @@ def whole_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors, readable by whom the system's defaults let read.
+
+    The library's own way to write a file lets nobody but its owner read it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    path.write_bytes(save(plain))
 
 
 def _beside(target: Path) -> Path:

@@ -15,6 +15,8 @@ from convlens.photos import Photo, read_photo
 
 PhotoLike = str | Path | Image.Image | Photo
 
+CENTERS = ("data", "image")  # whose mean is subtracted
+
 _ROUNDING = 1e-6  # of the span of the bounds; float arithmetic on pixels may overshoot by this
 
 
@@ -36,6 +38,8 @@ class Model:
         labels: names of the classes by index, or None. Synonyms are separated by commas.
         spec: what `convlens.load` was given, or None for a network that was wrapped.
         origin: a sentence about where weights and preprocessing come from.
+        center: what is subtracted: `data`, the mean above, which is that of a training set; or
+            `image`, each image's own mean in each channel. Either way zero padding is the average.
     """
 
     network: nn.Module
@@ -48,6 +52,7 @@ class Model:
     labels: tuple[str, ...] | None = None
     spec: str | None = None
     origin: str = ""
+    center: str = "data"
 
     def __post_init__(self) -> None:
         for word, values in (("mean", self.mean), ("std", self.std)):
@@ -58,6 +63,10 @@ class Model:
                 )
         if any(value == 0 for value in self.std):
             raise ConvlensError(f"std {self.std} has a zero, and images are divided by it")
+        if self.center not in CENTERS:
+            raise ConvlensError(f"center {self.center!r}; give {' or '.join(CENTERS)}")
+        if self.center == "image" and any(self.mean):
+            raise ConvlensError(f"mean {self.mean} beside each image's own; give one of the two")
         low, high = self.bounds
         if not low < high:
             raise ConvlensError(f"bounds {self.bounds} are empty; give (least, greatest)")
@@ -143,6 +152,8 @@ class Model:
     def normalise(self, images: Tensor) -> Tensor:
         """Images as the network takes them: (image - mean) / std per channel, in its own type."""
         images = images.to(self.dtype)
+        if self.center == "image":
+            images = images - images.mean(dim=(2, 3), keepdim=True)
         mean = torch.tensor(self.mean, dtype=images.dtype, device=images.device)
         std = torch.tensor(self.std, dtype=images.dtype, device=images.device)
         if bool((mean == 0).all()) and bool((std == 1).all()):
@@ -169,6 +180,7 @@ def wrap(
     channels: int | None = None,
     resize: int | None = None,
     interpolation: str = "bilinear",
+    center: str = "data",
     name: str | None = None,
 ) -> Model:
     """A Model around a network that is at hand, in a notebook say.
@@ -184,6 +196,7 @@ def wrap(
         resize: short side of a photo before the centre crop; default: 8/7 of `size`, the field's
             habit (256 for 224), for square sizes of at least 64; else photos are squashed to size.
         interpolation: of that resize: nearest, bilinear, bicubic or lanczos.
+        center: `image` subtracts each image's own mean in each channel, instead of `mean`.
         name: for messages and pages; default: the class of the network.
 
     Raises:
@@ -208,6 +221,7 @@ def wrap(
         std=_numbers(std),
         bounds=(float(bounds[0]), float(bounds[1])),
         labels=tuple(labels) if labels is not None else None,
+        center=center,
     )
 
 

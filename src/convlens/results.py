@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Self
 import torch
 from matplotlib.figure import Figure
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from convlens.errors import ConvlensError, nearest
-from convlens.files import whole_folder
+from convlens.files import whole_folder, write_tensors
 from convlens.images import encode_png
 
 _FORMAT = 1  # of the folder; raised when an older version could not read it
@@ -73,10 +73,7 @@ class Result:
         tensors: dict[str, Tensor] = {}
         data = {"format": _FORMAT, "result": _encode(self, "", tensors)}
         with whole_folder(folder, marker=_DATA) as temporary:
-            try:
-                save_file(tensors, temporary / _TENSORS)
-            except SafetensorError as error:  # its own word for a full disk
-                raise OSError(str(error)) from error
+            write_tensors(temporary / _TENSORS, tensors)
             for name, pixels in self.pictures().items():
                 _free_name(temporary, name).write_bytes(encode_png(pixels))
             text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)

@@ -1,5 +1,6 @@
 """The command line: `convlens COMMAND`. Nothing heavy is imported before a command runs."""
 
+import os
 import sys
 
 
@@ -11,7 +12,9 @@ def main() -> None:
     try:
         app(prog_name="convlens")
     except ConvlensError as error:
-        print(f"convlens: {error}", file=sys.stderr)
+        # Further processes of a training on several devices stop for the reason of the first.
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(f"convlens: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except MemoryError as error:
         print(f"convlens: not enough memory; try a smaller --size: {error}", file=sys.stderr)

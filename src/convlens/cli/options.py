@@ -31,8 +31,8 @@ ModelSpec = Annotated[
     typer.Option(
         "--model",
         metavar="SPEC",
-        help="default, torchvision:NAME[@WEIGHTS], timm:NAME, file:PATH@ARCHITECTURE or "
-        "python:MODULE:FACTORY; NAME@random has random weights.",
+        help="default, torchvision:NAME[@WEIGHTS], timm:NAME, file:PATH@ARCHITECTURE, "
+        "python:MODULE:FACTORY or the folder of a training; NAME@random has random weights.",
         autocompletion=_complete_model,
     ),
 ]

@@ -1,6 +1,8 @@
 """Results on a terminal: tables for people, JSON for programs; progress on standard error."""
 
 import json as json_format
+import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,8 @@ from convlens.views.gradcam import GradCam
 
 if TYPE_CHECKING:
     from convlens.page import Report
+    from convlens.training import Training
+    from convlens.views.growth import Growth
 
 NUMBERS = "numbers.json"  # in every folder that a command writes
 
@@ -35,7 +39,9 @@ def progress(*, quiet: bool) -> Iterator[Tell]:
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=_err, transient=True, disable=quiet) as bars:
+    with Progress(
+        *columns, console=_err, transient=True, disable=quiet or not _err.is_terminal
+    ) as bars:
         tasks: dict[str, Any] = {}
 
         def tell(stage: str, done: int, total: int) -> None:
@@ -124,6 +130,49 @@ def filters(found: Filters, out: Path, *, json: bool) -> None:
         markup=False,
     )
     _out.print(str((out / "filters.png").resolve()), markup=False)
+
+
+def growth(found: "Growth", out: Path, *, json: bool) -> None:
+    """Which steps the picture shows, and where it lies."""
+    if json:
+        _print_json(found.to_json())
+        return
+    steps = ", ".join(f"{step:,}" for step in found.steps)
+    _out.print(
+        f"{found.layer}: {len(found.channels)} filters after {steps} steps, a column each; one "
+        f"scale for all, ±{found.scale:.3g}",
+        markup=False,
+    )
+    _out.print(str((out / "growth.png").resolve()), markup=False)
+
+
+def saying(*, quiet: bool) -> Callable[[str], None]:
+    """Sentences on standard error while something runs."""
+    if quiet:
+        return lambda sentence: None
+    return lambda sentence: _err.print(sentence, markup=False)
+
+
+def training(trained: "Training", out: Path, *, json: bool) -> None:
+    """How good the network is, where it lies, and what to do with it."""
+    if _follows():
+        return
+    if json:
+        _print_json(trained.to_json())
+        return
+    _out.print(
+        f"{trained.recipe['network']}, {trained.parameters:,} parameters: {trained.accuracy:.2%} "
+        f"of {trained.validated:,} images right that it was not trained on ({trained.held_out})",
+        markup=False,
+    )
+    if trained.best_accuracy > trained.accuracy:
+        _out.print(
+            f"best checkpoint, after step {trained.best_step:,}: {trained.best_accuracy:.2%}, "
+            f"chosen on these same images",
+            markup=False,
+        )
+    _out.print(f"convlens report PHOTOS --model {shlex.quote(str(out))}", markup=False)
+    _out.print(str(out.resolve()), markup=False)
 
 
 class _PhotoTable:
@@ -240,6 +289,11 @@ def models(known: Mapping[str, Sequence[str]], containing: str, *, json: bool) -
         f"{count} networks{which}; also file:PATH@ARCHITECTURE and python:MODULE:FACTORY",
         markup=False,
     )
+
+
+def _follows() -> bool:
+    """Whether this process was started to help another one that runs the same command."""
+    return any(os.environ.get(rank, "0") != "0" for rank in ("LOCAL_RANK", "NODE_RANK"))
 
 
 def _table(*columns: str) -> Table:

@@ -12,14 +12,15 @@ from convlens.errors import ConvlensError, nearest
 from convlens.loading.embedded import DemoPhoto, demo_photos, embedded_model
 from convlens.loading.factories import factory_model
 from convlens.loading.files import fill, read_state
+from convlens.loading.runs import find_run, read_run, run_model
 from convlens.loading.zoo import timm_model, timm_names, torchvision_model, torchvision_names
 from convlens.model import Model
 
-__all__ = ["DemoPhoto", "demo_photos", "known_models", "load"]
+__all__ = ["DemoPhoto", "demo_photos", "known_models", "load", "snapshots"]
 
 _FORMS = (
     "default, torchvision:NAME[@WEIGHTS], timm:NAME[@TAG], file:PATH@ARCHITECTURE, "
-    "python:MODULE:FACTORY"
+    "python:MODULE:FACTORY, RUN (the folder of a training)"
 )
 # A path may hold an @ itself: the last one that an architecture follows is the one that counts.
 _FILE = re.compile(r"(?P<path>.+)@(?P<architecture>default|(?:torchvision|timm|python):.+)")
@@ -48,7 +49,10 @@ def load(
               any of the other forms and whose own weights are neither used nor downloaded;
             - `python:MODULE:FACTORY`: what a function without arguments returns, an `nn.Module`
               or a Model. MODULE is importable (also from the current folder) or the path of a
-              `.py` file. This runs the code in it.
+              `.py` file. This runs the code in it;
+            - `RUN`: the folder that a training wrote, with its best checkpoint; `RUN@last`, or
+              `@` and the name of a snapshot, for another; `@average`, also after that, puts
+              average pooling before a fully connected stage that other sizes do not fit.
         size: height and width of the images in pixels; default: those of the weights. The resize
             before the crop changes in proportion.
         device: `cpu`, or an accelerator that is there (`cuda`, `cuda:1`, `mps`); default: the CPU,
@@ -62,18 +66,18 @@ def load(
     if device is not None:
         _check_device(device)
     text = "default" if spec is None else str(spec)
+    wanted = (size, size) if isinstance(size, int) else size
     # Drawn on the CPU alone, so that no accelerator's random state needs to be kept.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = _build(text)
+        model = _build(text, size=wanted)
     _check_finite(model.network, text)
     model.network.eval()
     if device is not None:
         model.network.to(device)
     geometry = model.geometry
-    if size is not None:
-        height, width = (size, size) if isinstance(size, int) else size
-        geometry = geometry.with_size(height, width)
+    if wanted is not None:
+        geometry = geometry.with_size(*wanted)
     return replace(model, spec=text, geometry=geometry)
 
 
@@ -87,7 +91,27 @@ def known_models() -> dict[str, list[str]]:
     return {"embedded": ["default"], "torchvision": torchvision_names(), "timm": timm_names()}
 
 
-def _build(text: str, *, weights: bool = True) -> Model:
+def snapshots(spec: str | Path, *, device: str | None = None) -> list[tuple[int, Model]]:
+    """Training step and Model of each snapshot that a training kept, in order.
+
+    Args:
+        spec: a run folder.
+        device: as for `load`.
+
+    Raises:
+        ConvlensError: no run folder, or one without snapshots.
+    """
+    found = find_run(str(spec))
+    if found is None or found[1]:
+        raise ConvlensError(
+            f"{spec} is not the folder of a training; snapshots are kept by "
+            f"convlens train DATA --out RUN --snapshots 5"
+        )
+    kept = read_run(found[0]).snapshots()
+    return [(step, load(f"{found[0]}@{name}", device=device)) for step, name in kept]
+
+
+def _build(text: str, *, weights: bool = True, size: tuple[int, int] | None = None) -> Model:
     """The Model, or with `weights=False` its architecture to be filled from elsewhere."""
     form, _, rest = text.partition(":")
     if text == "default":
@@ -100,6 +124,9 @@ def _build(text: str, *, weights: bool = True) -> Model:
         return factory_model(rest)
     if form == "file":
         return _file_model(rest)
+    run = find_run(text)
+    if run is not None:
+        return run_model(*run, size=size)
     raise ConvlensError(_unknown(text))
 
 
@@ -123,8 +150,6 @@ def _file_model(text: str) -> Model:
 
 
 def _unknown(text: str) -> str:
-    if text and Path(text).is_dir():
-        return f"{text} holds no convlens checkpoint: there is no convlens.json in it"
     if Path(text).is_file():
         return (
             f"{text} is a file; say what network its weights are for: file:{text}@ARCHITECTURE, "

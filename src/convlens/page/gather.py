@@ -320,6 +320,7 @@ def _subject(model: Model) -> Subject:
         size=model.size,
         channels=model.channels,
         mean=model.mean,
+        center=model.center,
         std=model.std,
         bounds=model.bounds,
         device=str(model.device),

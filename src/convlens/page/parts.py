@@ -123,7 +123,8 @@ class Subject(Result):
         geometry: how a photo becomes an image, in words.
         size: height and width of the image.
         channels: of the image.
-        mean: subtracted.
+        mean: subtracted, if `center` does not say otherwise.
+        center: `data`, or `image` where each image's own mean is subtracted.
         std: divided by.
         bounds: of a pixel.
         device: on which the network ran.
@@ -136,6 +137,7 @@ class Subject(Result):
     size: tuple[int, int]
     channels: int
     mean: tuple[float, ...]
+    center: str
     std: tuple[float, ...]
     bounds: tuple[float, float]
     device: str

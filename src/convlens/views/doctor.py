@@ -219,16 +219,18 @@ def _normalisations(model: Model) -> tuple[str, dict[str, Model]]:
     """The name of the configured normalisation, and models with each of the others."""
     low, span, channels = model.bounds[0], model.span, model.channels
     mine = [(values * channels)[:channels] for values in (model.mean, model.std)]
-    found, others = "a normalisation of its own", {}
+    found = "a normalisation of its own" if model.center == "data" else "each image's own mean"
+    others: dict[str, Model] = {}
     for name, (mean, std) in _NORMALISATIONS.items():
         if channels != 3 and len(set(mean)) > 1:
             continue  # ImageNet's numbers are for red, green and blue
         means = tuple(low + span * mean[c % 3] for c in range(channels))
         deviations = tuple(span * std[c % 3] for c in range(channels))
-        if torch.allclose(torch.tensor(mine), torch.tensor([means, deviations]), rtol=1e-2):
+        close = torch.allclose(torch.tensor(mine), torch.tensor([means, deviations]), rtol=1e-2)
+        if close and model.center == "data":
             found = name
         else:
-            others[name] = replace(model, mean=means, std=deviations)
+            others[name] = replace(model, mean=means, std=deviations, center="data")
     return found, others
 
 
