@@ -1,5 +1,7 @@
 """The chapter's networks, against torchvision's and against plain loops."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 import torchvision
@@ -61,11 +63,9 @@ def test_vgg16_is_the_figures():
     )
     counted = sum(p.numel() for p in network.parameters())
     chain = [3, *filters.values()]
-    convolutions = sum(
-        parameters(3, before, after) for before, after in zip(chain, chain[1:], strict=False)
-    )
+    convolutions = sum(parameters(3, before, after) for before, after in pairwise(chain))
     dense = [7 * 7 * 512, 4096, 4096, 1000]
-    stages = sum((before + 1) * after for before, after in zip(dense, dense[1:], strict=False))
+    stages = sum((before + 1) * after for before, after in pairwise(dense))
     assert counted == convolutions + stages == 138_357_544
 
 

@@ -208,6 +208,14 @@ def test_seed_decides_everything(archive, tmp_path):
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_gradient_mode_does_not_matter(archive, tmp_path, mode):
+    train(archive, out=tmp_path / "plain", **RECIPE)
+    with mode():
+        train(archive, out=tmp_path / "run", **RECIPE)
+    assert same(weights(tmp_path / "plain"), weights(tmp_path / "run"))
+
+
 def test_random_state_is_left_alone(archive, tmp_path):
     torch.manual_seed(7)
     random.seed(7)
@@ -410,7 +418,7 @@ class TestRefusals:
         monkeypatch.setattr(torch.nn.Conv2d, "forward", full)
         monkeypatch.setattr("convlens.training.run.fitting_batch", lambda *_: None)
         monkeypatch.setattr("convlens.training.memory.fitting_batch", lambda *_: None)
-        with pytest.raises(ConvlensError, match="20 images for each step .* --batch 10"):
+        with pytest.raises(ConvlensError, match=r"20 images for each step .* --batch 10"):
             train(archive, out=tmp_path / "run", **RECIPE)
 
     @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ class TestIdx:
         with pytest.raises(ConvlensError, match="but not the labels"):
             open_data(tmp_path)
         write_idx(labels, np.arange(19, dtype=np.uint8) % 2)
-        with pytest.raises(ConvlensError, match="20 images .* 19 labels"):
+        with pytest.raises(ConvlensError, match=r"20 images .* 19 labels"):
             open_data(tmp_path)
         labels.write_bytes(labels.read_bytes()[:-3])
         with pytest.raises(ConvlensError, match="should hold 19 bytes and holds 16"):
@@ -209,7 +209,7 @@ class TestFolder:
         data = open_data(folder)
         assert len(data.train) + len(data.validation) == 12
         assert [one.path.name for one in data.skipped] == ["bad.png", "empty.jpg"]
-        with pytest.raises(ConvlensError, match="bad.png"):
+        with pytest.raises(ConvlensError, match=r"bad\.png"):
             open_data(folder, strict=True)
 
     def test_one_image_of_a_class(self, folder):
@@ -226,7 +226,7 @@ class TestFolder:
         (tmp_path / "empty" / "cat").mkdir()
         with pytest.raises(ConvlensError, match="no photos in the folders cat"):
             open_data(tmp_path / "empty")
-        with pytest.raises(ConvlensError, match="all 12 images of .* are of one class, 'data'"):
+        with pytest.raises(ConvlensError, match=r"all 12 images of .* are of one class, 'data'"):
             open_data(tmp_path)
         with pytest.raises(ConvlensError, match="no data"):
             open_data(tmp_path / "nowhere")

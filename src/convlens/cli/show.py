@@ -39,9 +39,8 @@ def progress(*, quiet: bool) -> Iterator[Tell]:
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(
-        *columns, console=_err, transient=True, disable=quiet or not _err.is_terminal
-    ) as bars:
+    hidden = quiet or not _err.is_terminal  # a bar in a file would be noise
+    with Progress(*columns, console=_err, transient=True, disable=hidden) as bars:
         tasks: dict[str, Any] = {}
 
         def tell(stage: str, done: int, total: int) -> None:

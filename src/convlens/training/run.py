@@ -143,7 +143,12 @@ def train(
     for sentence in _told(data, recipe):
         say(sentence)
     folder = Path(out).expanduser()
-    with _random_state_kept(fabric.device), _owned(fabric, folder) as found:
+    with (
+        torch.inference_mode(mode=False),
+        torch.enable_grad(),
+        _random_state_kept(fabric.device),
+        _owned(fabric, folder) as found,
+    ):
         return _run(fabric, data, recipe, folder, found, log, save_every, progress, say)
 
 
