@@ -307,6 +307,31 @@ def test_network_that_fails_says_so_in_one_line():
     assert "\n" not in str(caught.value)
 
 
+def test_size_that_a_fully_connected_stage_forbids():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(196, 5))
+    with pytest.raises(TraceError, match=r"stage 3 takes 196 values and gets 3,844; average pool"):
+        trace(wrap(network, size=64))
+    assert trace(wrap(network, size=16)).shape(0) == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize("branches", [False, True])
+def test_size_that_shrinks_below_a_pixel(branches):
+    """Which layer, what it is given, and the least size: 2 (2 + 2 (2 + 2)) + 2 = 22."""
+
+    class Stack(nn.Sequential):
+        def forward(self, x):
+            if branches and float(x.sum()) > 1e9:  # no fake tensor can tell
+                return x
+            return super().forward(x)
+
+    pooled = [part for _ in range(3) for part in (nn.Conv2d(3, 3, 3), nn.MaxPool2d(2))]
+    network = Stack(*pooled)
+    with pytest.raises(TraceError, match=r"layer 4 is given 2 x 2 .* give at least 22 x 22" if not
+                       branches else r"layer 4 is given 2 x 2"):  # fmt: skip
+        trace(wrap(network, size=16))
+    assert trace(wrap(network, size=22)).shape(trace(wrap(network, size=22)).recording.output)
+
+
 # nothing of the user's is touched
 
 

@@ -14,6 +14,7 @@ from convlens.errors import ConvlensError, TraceError, nearest
 from convlens.guard import untouched
 from convlens.model import Model, bare, select_output
 from convlens.tracing.fields import Field, Reach, field_of, reaches
+from convlens.tracing.misfits import misfit
 from convlens.tracing.places import IMAGE, Place
 from convlens.tracing.recorder import ModuleRun, Operation, Recording, Ref, Step, record
 from convlens.tracing.structure import Final, Structure
@@ -76,11 +77,22 @@ def _recording(model: Model, images: Tensor) -> Recording:
             except ConvlensError:
                 raise
             except Exception as error:
-                reason = str(error).strip().splitlines() or [type(error).__name__]
                 shape = " x ".join(map(str, images.shape[1:]))
+                why = misfit(error, lambda side: _runs(network, images, side))
                 raise TraceError(
-                    f"{model.name} does not run on an image of {shape}: {reason[0]}"
+                    f"{model.name} does not run on an image of {shape}: {why}"
                 ) from error
+
+
+def _runs(network: nn.Module, images: Tensor, side: int) -> bool:
+    """Whether the network runs on a square image with that side."""
+    square = images.new_zeros(1, images.shape[1], side, side)
+    try:
+        with _hushed("torch._subclasses.fake_tensor"):
+            record(network, square, select_output, fake=True)
+    except Exception:  # whatever it is: it does not run
+        return False
+    return True
 
 
 @contextmanager

@@ -100,6 +100,9 @@ class Recording:
     faked: bool
 
 
+STOPPED = "convlens_call"  # what an error that the network raised carries: the module run
+
+
 def record(network: nn.Module, images: Tensor, select: Any, *, fake: bool) -> Recording:
     """Run a copy of `network` on `images` `(N, C, H, W)` and note what happened.
 
@@ -119,8 +122,13 @@ def record(network: nn.Module, images: Tensor, select: Any, *, fake: bool) -> Re
     image = mode.from_tensor(images) if mode else images.clone()
     ledger = _Ledger(image)
     scribe = _Scribe(ledger)
-    with torch.no_grad(), mode or _nothing(), walk(duplicate, scribe), _Dispatch(ledger, scribe):
-        output = select(duplicate(image))
+    following = walk(duplicate, scribe)
+    with torch.no_grad(), mode or _nothing(), following as stack, _Dispatch(ledger, scribe):
+        try:
+            output = select(duplicate(image))
+        except Exception as error:
+            error.__dict__[STOPPED] = stack[-1]
+            raise
     return Recording(
         shapes=tuple(ledger.shapes),
         operations=tuple(ledger.operations),

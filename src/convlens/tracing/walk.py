@@ -17,12 +17,16 @@ from torch.overrides import TorchFunctionMode
 
 @dataclass(eq=False)
 class Call:
-    """One run of one module: `number` counts the runs of the module at `path` from 1."""
+    """One run of one module: `number` counts the runs of the module at `path` from 1.
+
+    `inputs` are what it was given, as long as it runs.
+    """
 
     path: str
     number: int
     module: nn.Module
     operations: Counter[str] = field(default_factory=Counter)
+    inputs: tuple[Any, ...] = ()
 
 
 class Listener:
@@ -40,7 +44,9 @@ class Listener:
 
 
 @contextmanager
-def walk(network: nn.Module, listener: Listener, within: Iterable[str] = ("",)) -> Iterator[None]:
+def walk(
+    network: nn.Module, listener: Listener, within: Iterable[str] = ("",)
+) -> Iterator[list[Call]]:
     """While the block lasts, tell `listener` of every module and operation that runs.
 
     `within` names the modules to follow, with what they hold; the others run unwatched and at
@@ -48,6 +54,9 @@ def walk(network: nn.Module, listener: Listener, within: Iterable[str] = ("",)) 
 
     Operations are those of torch's Python interface: what a module's code calls, whole, even
     where it is carried out as several smaller ones.
+
+    Yields:
+        The runs that have begun and not ended, the innermost last.
     """
     # Code outside any module (a hook on the network, say) belongs to the network itself.
     stack: list[Call] = [Call("", 0, network)]
@@ -62,6 +71,7 @@ def walk(network: nn.Module, listener: Listener, within: Iterable[str] = ("",)) 
             if len(stack) == 1 and not everywhere:
                 inside.enter_context(_Operations(stack, listener))
             handed = listener.entered(call, inputs, options)
+            call.inputs = inputs
             stack.append(call)
             return handed
 
@@ -69,6 +79,7 @@ def walk(network: nn.Module, listener: Listener, within: Iterable[str] = ("",)) 
 
     def leave(module: nn.Module, inputs: Any, output: Any) -> Any:
         call = stack.pop()
+        call.inputs = ()
         if len(stack) == 1 and not everywhere:
             inside.close()
         return listener.left(call, output)
@@ -82,7 +93,7 @@ def walk(network: nn.Module, listener: Listener, within: Iterable[str] = ("",)) 
             undo.callback(module.register_forward_hook(leave).remove)
         if everywhere:
             undo.enter_context(_Operations(stack, listener))
-        yield
+        yield stack
 
 
 def tensors_in(output: Any) -> list[Tensor]:
