@@ -4,7 +4,7 @@ The forward pass ends as soon as everything asked for has been seen. Gradients a
 from the places named on: the parameters are frozen, nothing below those places keeps a graph.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -65,13 +65,46 @@ def observe(
                 watcher.seen[trace.recording.output] = output
         except _Enough:
             pass
-    missing = [trace.name(value) for value in wanted if value not in watcher.seen]
-    if missing:
-        raise ConvlensError(
-            f"{model.name} did not come through {missing[0]} for these images, "
-            f"though it did when it was traced; the trace is valid for {trace.valid_for}"
-        )
+    _complete(model, trace, watcher)
     return watcher.seen
+
+
+def stream(
+    model: Model,
+    trace: Trace,
+    images: Tensor,
+    values: Collection[int],
+    tell: Callable[[int, Tensor], None],
+) -> None:
+    """Show each value of a trace at the moment when it is computed, and keep none.
+
+    Nothing is copied: what `tell` is given is the network's own tensor, without a graph, and may be
+    overwritten as soon as `tell` returns. The forward pass ends after the last value.
+
+    Args:
+        model: the model that was traced; it is left untouched.
+        trace: made by `convlens.tracing.trace` for images of this size.
+        images: `(N, C, H, W)` inside the bounds.
+        values: by number in the trace.
+        tell: called with a value's number and its tensor, first dimension N.
+
+    Raises:
+        ConvlensError: as `observe`.
+    """
+    with untouched(model.network) as network, torch.no_grad():
+        prepared = model.normalise(model.check(images))
+        watcher = _Watcher(trace, set(values), set(), tell=tell)
+        try:
+            if 0 in watcher.wanted:
+                watcher.caught(0, prepared)
+            with ExitStack() as undo:
+                watcher.attach(network, undo)
+                output = select_output(_run(network, prepared))
+            if trace.recording.output in watcher.wanted:
+                watcher.caught(trace.recording.output, output)
+        except _Enough:
+            pass
+    _complete(model, trace, watcher)
 
 
 def gradients(outputs: Tensor, starts: Sequence[Tensor], directions: Tensor) -> tuple[Tensor, ...]:
@@ -97,6 +130,15 @@ def gradients(outputs: Tensor, starts: Sequence[Tensor], directions: Tensor) -> 
     except RuntimeError:  # an operation that cannot be batched, such as one written by hand
         rows = [_batched(outputs, starts, one.unsqueeze(0)) for one in directions]
         return tuple(torch.cat(column) for column in zip(*rows, strict=True))
+
+
+def _complete(model: Model, trace: Trace, watcher: "_Watcher") -> None:
+    missing = [trace.name(value) for value in sorted(watcher.wanted) if value not in watcher.seen]
+    if missing:
+        raise ConvlensError(
+            f"{model.name} did not come through {missing[0]} for these images, "
+            f"though it did when it was traced; the trace is valid for {trace.valid_for}"
+        )
 
 
 def _batched(outputs: Tensor, starts: Sequence[Tensor], directions: Tensor) -> tuple[Tensor, ...]:
@@ -143,6 +185,7 @@ class _Watcher(Listener):
     trace: Trace
     wanted: set[int]
     start: set[int]
+    tell: Callable[[int, Tensor], None] | None = None
     seen: dict[int, Tensor] = field(default_factory=dict)
     _steps: dict[Place, int] = field(default_factory=dict)
 
@@ -172,7 +215,10 @@ class _Watcher(Listener):
         """Keep what was computed, and give what the network is to go on with."""
         last = len(self.seen) + 1 == len(self.wanted)
         handed = tensor
-        if value not in self.start:
+        if self.tell is not None:
+            self.tell(value, tensor)
+            self.seen[value] = tensor.new_empty(0)
+        elif value not in self.start:
             self.seen[value] = tensor if last else tensor.clone()
         elif tensor.requires_grad:
             # It follows from another start, so it is in the graph already.

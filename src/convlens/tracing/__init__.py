@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from convlens.errors import ConvlensError, TraceError, nearest
 from convlens.guard import untouched
 from convlens.model import Model, bare, select_output
+from convlens.tracing.detectors import Detector, detectors
 from convlens.tracing.fields import Field, Reach, field_of, reaches
 from convlens.tracing.misfits import misfit
 from convlens.tracing.places import IMAGE, Place
 from convlens.tracing.recorder import ModuleRun, Operation, Recording, Ref, Step, record
 from convlens.tracing.structure import Final, Structure
 
-__all__ = ["Field", "Final", "ModuleRun", "Operation", "Place", "Ref", "Step", "Trace", "trace"]
+__all__ = ["Detector", "Field", "Final", "ModuleRun", "Operation", "Place", "Ref", "Step", "Trace", "trace"]
 
 
 def trace(
@@ -191,6 +192,11 @@ class Trace:
         """The final convolutional place, or None for a network without maps."""
         spatial = [value for value in self._followed[0] if self.spatial_dims(value) is not None]
         return self.structure.final(spatial)
+
+    @cached_property
+    def detectors(self) -> tuple[Detector, ...]:
+        """For each convolution the value that its channels are read from, in order."""
+        return detectors(self.recording, self.structure, set(self._followed[0]))
 
     def name(self, value: int) -> str:
         """The most telling name of a value."""

@@ -13,6 +13,7 @@ from convlens.views.filters import Filters, filters
 
 _TILE = 44  # pixels that a filter is enlarged to, about
 _ROWS = 16  # of filters, before another block of columns begins
+_LINES = (150, 150, 150)  # between cells; a weight near zero is as white as the page
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class Growth(Result):
         for start in range(0, len(times[0]), _ROWS):
             rows = range(start, min(start + _ROWS, len(times[0])))
             tiles = [enlarge(column[row], enlarged) for row in rows for column in times]
-            blocks.append(grid(tiles, len(times)))
+            blocks.append(grid(tiles, len(times), background=_LINES))
         return {"growth": grid(blocks, len(blocks), gap=3 * enlarged)}
 
 
