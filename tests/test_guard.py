@@ -151,9 +151,13 @@ CALLS = {
     "gradcam": lambda model: convlens.gradcam(model, images(), top=3),
     "fgsm": lambda model: convlens.fgsm(model, images()),
     "flips": flipped,
+    "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
+    "receptive_field": lambda model: convlens.receptive_field(model, images(1), layer="7"),
     "doctor": lambda model: convlens.doctor(model, photos()),
     "evidence": lambda model: convlens.evidence(model, convlens.gradcam(model, images()), steps=2),
 }
+# These do not run the network, or run it on fake tensors.
+LOOKING = {"filters", "growth", "receptive_field"}
 # Not functions of a model.
 ELSEWHERE = {
     "ConvlensError", "PhotoError", "TraceError", "Model", "Result", "build", "load", "open_data",
@@ -198,7 +202,9 @@ def test_every_function_leaves_the_network_untouched(name, tmp_path):
 # Runs of a Trip until it raises: the first is that of the trace, on a copy.
 @pytest.mark.parametrize("runs", [1, 2])
 @pytest.mark.parametrize("place", [0, 6, 12])
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("filters", "growth")])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in ("filters", "growth", "receptive_field")]
+)
 def test_nothing_is_left_where_a_module_raises(name, place, runs, tmp_path):
     network = lived_in(small())
     if runs == 2:

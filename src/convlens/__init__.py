@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convlens.networks import build
     from convlens.page import report
     from convlens.results import Result
+    from convlens.sweep.patches import patches
     from convlens.tracing import trace
     from convlens.training import open_data, train
     from convlens.views.anatomy import anatomy
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from convlens.views.doctor import doctor
     from convlens.views.evidence import evidence
     from convlens.views.fgsm import fgsm
+    from convlens.views.field import receptive_field
     from convlens.views.filters import filters
     from convlens.views.flips import flips
     from convlens.views.gradcam import gradcam
@@ -42,6 +44,8 @@ _HOMES = {
     "build": "networks",
     "report": "page",
     "Result": "results",
+    "patches": "sweep.patches",
+    "receptive_field": "views.field",
     "trace": "tracing",
     "open_data": "training",
     "train": "training",
@@ -59,7 +63,7 @@ _HOMES = {
 __all__ = [
     "ConvlensError", "Model", "PhotoError", "Result", "TraceError", "anatomy", "answers", "build",
     "doctor", "evidence", "fgsm", "filters", "flips", "gradcam", "growth", "load", "open_data",
-    "report", "snapshots", "trace", "train", "wrap",
+    "patches", "receptive_field", "report", "snapshots", "trace", "train", "wrap",
 ]  # fmt: skip
 
 

@@ -203,6 +203,92 @@ def fgsm(
 
 
 @app.command()
+def patches(
+    photos: o.Photos,
+    out: o.Out = Path("convlens-patches"),
+    model: o.ModelSpec = "default",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", metavar="NAME", help="May be given several times. Default: all."),
+    ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option("--channel", metavar="LAYER:K", help="Show these channels only."),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Patches for each channel.")] = 9,
+    each: Annotated[int, typer.Option(help="At most so many of one photo.")] = 1,
+    show: Annotated[int, typer.Option(help="Channels of each layer in the pictures.")] = 16,
+    labels: o.Labels = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run of this command that was stopped.")
+    ] = False,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Show what excites each channel most: exact crops of photos, with their proof."""
+    from convlens.cli import show as shown
+    from convlens.cli.inputs import channels_by_layer, find_labels, load_model, unfinished
+    from convlens.labels import labels_of
+    from convlens.photos import find_photos
+    from convlens.sweep.patches import patches as look
+
+    paths = find_photos(photos)
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    table = find_labels(labels, loaded)
+    wanted = channels_by_layer(loaded, channel or [])
+    with unfinished(out, resume=resume) as folder, shown.progress(quiet=quiet) as progress:
+        found = look(
+            loaded,
+            paths,
+            layers=[*(layer or []), *(one for one in wanted if one not in (layer or []))] or None,
+            top=top,
+            each=each,
+            show=wanted or show,
+            labels=labels_of(paths, table) if table is not None else None,
+            seed=seed,
+            strict=strict,
+            folder=folder,
+            progress=progress,
+        )
+        found.save(out)
+    shown.patches(found, out, json=json)
+
+
+@app.command()
+def field(
+    photo: Annotated[str, typer.Argument(help="A photo.")],
+    layer: Annotated[
+        str, typer.Option("--layer", metavar="NAME", help="A layer, as `anatomy` names it.")
+    ],
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="Y,X", help="Row and column in the layer's map. Default: its middle."),
+    ] = None,
+    out: o.Out = Path("convlens-field"),
+    model: o.ModelSpec = "default",
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Draw the receptive field of a unit on a photo."""
+    from convlens.cli import show
+    from convlens.cli.inputs import load_model, parse_position
+    from convlens.views.field import receptive_field
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    position = parse_position(at) if at is not None else None
+    found = receptive_field(loaded, loaded.prepare(photo), layer=layer, at=position)
+    found.save(out)
+    show.field(found, out, json=json)
+
+
+@app.command()
 def doctor(
     photos: o.Photos,
     model: o.ModelSpec = "default",

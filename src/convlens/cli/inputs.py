@@ -1,6 +1,8 @@
 """From what was typed to what the views take."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor
@@ -10,6 +12,7 @@ from convlens.labels import read_labels
 from convlens.loading import load
 from convlens.model import Model
 from convlens.tracing import trace
+from convlens.views.excitation import watched
 
 
 def load_model(spec: str, *, size: str | None, device: str | None, seed: int, quiet: bool) -> Model:
@@ -32,6 +35,53 @@ def parse_size(text: str) -> tuple[int, int]:
     if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ConvlensError(f"size {text!r} is not a number of pixels; write 224, or 224x320")
     return int(parts[0]), int(parts[-1])
+
+
+def parse_position(text: str) -> tuple[int, int]:
+    """`Y,X` to row and column.
+
+    Raises:
+        ConvlensError: anything else.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise ConvlensError(f"position {text!r} is not Y,X, for example 3,5")
+    return int(parts[0]), int(parts[1])
+
+
+def channels_by_layer(model: Model, texts: Sequence[str]) -> dict[str, list[int]]:
+    """Several `LAYER:K` as the channels of each layer."""
+    if not texts:
+        return {}
+    found = trace(model)
+    asked: dict[str, list[int]] = {}
+    for text in texts:
+        name = text.rpartition(":")[0]
+        known = {place.layer: place.channels for place in watched(found, [name])} if name else {}
+        layer, channel = split_channel(text, known)
+        asked.setdefault(layer, []).append(channel)
+    return asked
+
+
+@contextmanager
+def unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
+    """The folder beside `out` that keeps what is done of a long pass; removed when all is done.
+
+    Raises:
+        ConvlensError: it is there already and `resume` was not asked for, or the other way round.
+    """
+    folder = out.with_name(f"{out.name}.unfinished")
+    if folder.exists() and not resume:
+        raise ConvlensError(
+            f"{folder} holds what is done of a run that was stopped; give --resume to go on with "
+            f"it, or remove it"
+        )
+    if resume and not folder.exists():
+        raise ConvlensError(
+            f"there is nothing to go on with: no {folder} (what is done is saved twice a minute)"
+        )
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def split_channel(text: str, channels: Mapping[str, int]) -> tuple[str, int]:

@@ -22,7 +22,9 @@ from convlens.views.gradcam import GradCam
 if TYPE_CHECKING:
     from convlens.page import Report
     from convlens.training import Training
+    from convlens.views.field import ReceptiveField
     from convlens.views.growth import Growth
+    from convlens.views.patches import Patches
 
 NUMBERS = "numbers.json"  # in every folder that a command writes
 
@@ -172,6 +174,46 @@ def training(trained: "Training", out: Path, *, json: bool) -> None:
         )
     _out.print(f"convlens report PHOTOS --model {shlex.quote(str(out))}", markup=False)
     _out.print(str(out.resolve()), markup=False)
+
+
+def patches(found: "Patches", out: Path, *, json: bool) -> None:
+    """A row a layer, and where the pictures lie."""
+    for reason in found.skipped:
+        _err.print(f"left out: {reason}", markup=False)
+    if json:
+        _print_json(found.to_json())
+        return
+    selective = any(len(one.selectivity) for one in found.layers)
+    table = _table(
+        "layer", "looked at", ">channels", ">dead", ">maps", ">sees", ">fires on",
+        *((">most selective", "for") if selective else ()), "proof",
+    )  # fmt: skip
+    for one in found.layers:
+        share = float(one.images_fired.double().mean()) / max(1, found.seen)
+        row = [one.layer, one.place, str(one.channels), str(len(one.dead)), _pair(one.maps)]
+        row += [(_pair(one.field) or "varies") + ("+" if one.beyond else ""), f"{share:.0%}"]
+        if selective:
+            best = int(one.selectivity.nan_to_num(0).argmax())
+            name = class_name(found.labels, int(one.preferred[best]))
+            row += [f"{one.layer}:{best}  {one.selectivity[best]:.3f}", name]
+        table.add_row(*row, one.proof.brief())
+    _out.print(table)
+    _out.print(
+        f"{found.seen:,} photos; dead: fires at no position of any of them; sees: rows and columns "
+        f"of the image, + the whole image besides; proof: crops of the receptive field, run again "
+        f"alone, with the same activation",
+        markup=False,
+    )
+    _out.print(str(out.resolve()), markup=False)
+
+
+def field(found: "ReceptiveField", out: Path, *, json: bool) -> None:
+    """The field in words, and where it is drawn."""
+    if json:
+        _print_json(found.to_json())
+        return
+    _out.print(found.sentence(), markup=False)
+    _out.print(str((out / "field.png").resolve()), markup=False)
 
 
 class _PhotoTable:

@@ -20,7 +20,19 @@ from convlens.tracing.places import IMAGE, Place
 from convlens.tracing.recorder import ModuleRun, Operation, Recording, Ref, Step, record
 from convlens.tracing.structure import Final, Structure
 
-__all__ = ["Detector", "Field", "Final", "ModuleRun", "Operation", "Place", "Ref", "Step", "Trace", "trace"]
+__all__ = [
+    "Detector",
+    "Field",
+    "Final",
+    "ModuleRun",
+    "Operation",
+    "Place",
+    "Ref",
+    "Step",
+    "Trace",
+    "runs",
+    "trace",
+]
 
 
 def trace(
@@ -60,6 +72,16 @@ def trace(
     return found
 
 
+def runs(model: Model, size: tuple[int, int]) -> bool:
+    """Whether the model's network runs on images of a size, as far as fake tensors can tell."""
+    made = _made.get(bare(model.network), {})
+    if (model.channels, *size) in made:
+        return True
+    with torch.inference_mode(mode=False), untouched(model.network) as network:
+        images = torch.zeros(1, model.channels, *size, device=model.device, dtype=model.dtype)
+        return _runs(network, images)
+
+
 _Known = tuple[list[ref[nn.Module]], "Trace"]
 _made: WeakKeyDictionary[nn.Module, dict[tuple[int, int, int], _Known]] = WeakKeyDictionary()
 
@@ -79,18 +101,21 @@ def _recording(model: Model, images: Tensor) -> Recording:
                 raise
             except Exception as error:
                 shape = " x ".join(map(str, images.shape[1:]))
-                why = misfit(error, lambda side: _runs(network, images, side))
+                why = misfit(error, lambda side: _runs(network, _square(images, side)))
                 raise TraceError(
                     f"{model.name} does not run on an image of {shape}: {why}"
                 ) from error
 
 
-def _runs(network: nn.Module, images: Tensor, side: int) -> bool:
-    """Whether the network runs on a square image with that side."""
-    square = images.new_zeros(1, images.shape[1], side, side)
+def _square(images: Tensor, side: int) -> Tensor:
+    return images.new_zeros(1, images.shape[1], side, side)
+
+
+def _runs(network: nn.Module, images: Tensor) -> bool:
+    """Whether the network runs on fake images like these."""
     try:
         with _hushed("torch._subclasses.fake_tensor"):
-            record(network, square, select_output, fake=True)
+            record(network, images, select_output, fake=True)
     except Exception:  # whatever it is: it does not run
         return False
     return True

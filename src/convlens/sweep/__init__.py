@@ -1,0 +1,117 @@
+"""Sweeps: one pass of a network over a data set, reduced as it goes by, on this machine."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convlens.errors import ConvlensError, PhotoError
+from convlens.guard import untouched
+from convlens.model import Model
+from convlens.probe import stream
+from convlens.sweep import progress as kept
+from convlens.sweep.source import Images, Photos, Source
+from convlens.tracing import Trace
+from convlens.views.reducer import Reducer, State
+
+__all__ = ["Images", "Photos", "Source", "Swept", "sweep"]
+
+BATCH = 32  # images; fixed, since a convolution's last bits may depend on it
+_SAVED = 30.0  # seconds between saves
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that has come to its end.
+
+    Attributes:
+        state: of the reducer.
+        seen: how many images it has taken in.
+        skipped: reason by number of the images that could not be read.
+    """
+
+    state: State
+    seen: int
+    skipped: dict[int, str]
+
+
+def sweep(
+    model: Model,
+    trace: Trace,
+    reducer: Reducer,
+    source: Source,
+    *,
+    batch: int = BATCH,
+    folder: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    save_every: float = _SAVED,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Swept:
+    """Run the network once over all images, as far as the reducer's last place.
+
+    Args:
+        model: left untouched.
+        trace: of it, for images of the size that come.
+        reducer: takes in the values; its state is all that is kept.
+        source: the images, numbered from 0 in its order.
+        batch: images at a time. Image n is always in the batch that begins at a multiple of it.
+        folder: where what is done is kept, so that a sweep that was killed goes on; whoever has
+            saved the result removes it. Default: nothing is kept.
+        options: what else decides the result, by name; a folder of other options is refused.
+        save_every: seconds between saves.
+        progress: called with how many images are done and how many there are.
+
+    Raises:
+        ConvlensError: nothing could be read, a folder of another sweep, an interrupt (what is
+            done is kept where there is a folder).
+    """
+    if batch < 1:
+        raise ConvlensError(f"batch {batch}; give at least 1")
+    identity = {
+        "model": f"{model.name} {kept.fingerprint(model)}" if folder else "",
+        "batch": batch,
+        **(options or {}),
+    }
+    marks = source.marks() if folder else []
+    found = kept.read(folder, identity, marks) if folder else None
+    done, state = found or (kept.Done(), reducer.start())
+    spans = [
+        span
+        for start in range(0, len(source), batch)
+        if (span := (start, min(start + batch, len(source)))) not in done
+    ]
+    saved = time.monotonic()
+    progress(done.count, len(source))
+    try:
+        # Guarded once for all batches, as the guard has something to do each time.
+        with untouched(model.network):
+            for one in source.batches(spans):
+                if one.images is not None:
+                    stream(
+                        model,
+                        trace,
+                        one.images,
+                        reducer.values,
+                        # Bound now: it is called before the next batch comes.
+                        lambda value, maps, ids=one.ids: reducer.update(state, value, maps, ids),  # type: ignore[misc]
+                    )
+                done.add(one.start, one.stop, one.skipped)
+                progress(done.count, len(source))
+                if folder and time.monotonic() - saved > save_every:
+                    kept.save(folder, identity, marks, done, state)
+                    saved = time.monotonic()
+    except KeyboardInterrupt:
+        if not folder:
+            raise
+        # The batch that was interrupted may be half in the state, so the last save counts.
+        raise ConvlensError(
+            f"interrupted after {done.count:,} of {len(source):,} images; what was saved in "
+            f"{folder} is gone on with by --resume"
+        ) from None
+    if len(done.skipped) == len(source):
+        first = next(iter(done.skipped.values()), "there are none")
+        raise PhotoError(f"none of {len(source)} photos can be read; the first: {first}")
+    if folder:
+        kept.save(folder, identity, marks, done, state)
+    return Swept(state, len(source) - len(done.skipped), dict(sorted(done.skipped.items())))

@@ -1,0 +1,277 @@
+"""`patches`: one pass over photos, then the winners are cut out and proved."""
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convlens.errors import ConvlensError
+from convlens.model import Model
+from convlens.sweep import BATCH, Images, Photos, Source, sweep
+from convlens.tracing import Field, Trace, trace
+from convlens.views.crops import Unit, box, prove
+from convlens.views.excitation import Excitation, Watched, watched
+from convlens.views.patches import ChannelPatches, LayerPatches, Patches, numbers, tile
+from convlens.views.reducer import State
+from convlens.views.selectivity import ClassMeans, Separation
+
+Tell = Callable[[str, int, int], None]
+
+_SAMPLED = 16  # units of each layer that are proved beside those shown
+_BANDS = 4  # shown below the strongest
+
+
+def patches(
+    model: Model,
+    photos: Sequence[str | Path] | Tensor,
+    *,
+    layers: Sequence[str] | str | None = None,
+    top: int = 9,
+    each: int = 1,
+    show: int | Mapping[str, Sequence[int]] = 16,
+    labels: Sequence[Sequence[int] | None] | None = None,
+    batch: int = BATCH,
+    seed: int = 0,
+    strict: bool = False,
+    folder: Path | None = None,
+    save_every: float = 30.0,
+    progress: Tell = lambda stage, done, total: None,
+) -> Patches:
+    """The patches that excite each channel most, with what else the channel responds to.
+
+    All channels of all layers in one pass over the data (with labels a second one, for the
+    selectivity). One patch of each image, so that one photo does not fill a row; of equal
+    activations the image that comes first by its path wins.
+
+    Args:
+        model: left untouched.
+        photos: files, taken in the order of their paths; or images `(N, C, H, W)` in the bounds.
+        layers: names; a convolution stands for the output of the non-linearity after it. Default:
+            all convolutions.
+        top: patches for each channel.
+        each: at most so many of one image.
+        show: of how many channels of each layer patches are cut out, evenly spread; or the
+            channels by the name of the layer.
+        labels: for each photo the classes that are right, or None: gives the selectivity.
+        batch: images at a time; results may differ in the last bits with another one.
+        seed: of what is sampled.
+        strict: raise for a photo that cannot be read instead of leaving it out.
+        folder: keeps what is done, so that a pass that was killed goes on; see `sweep`.
+        save_every: seconds between saves into it.
+        progress: called with a stage, how much is done and how much there is.
+
+    Raises:
+        ConvlensError: an unknown layer, one without maps, no photo that can be read, NaN in the
+            activations, a folder of another pass.
+    """
+    if isinstance(layers, str):
+        layers = [layers]
+    if isinstance(photos, Tensor):
+        model.check(photos)
+        found = trace(model, photos)
+        source: Source = Images(photos)
+        names: tuple[str, ...] = tuple(f"image {number}" for number in range(len(photos)))
+        answers = labels
+    else:
+        order = sorted(range(len(photos)), key=lambda number: str(photos[number]))
+        paths = [Path(photos[number]) for number in order]
+        found = trace(model)
+        source = Photos(model, paths, strict=strict)
+        names = tuple(map(str, paths))
+        answers = [labels[number] for number in order] if labels is not None else None
+    if labels is not None and len(labels) != len(source):
+        raise ConvlensError(f"{len(labels)} labels for {len(source)} photos")
+    places = watched(found, layers)
+    options = {"layers": [place.place for place in places], "top": top, "each": each, "seed": seed}
+    means = ClassMeans(places, answers) if answers is not None else None
+    first = Excitation(found, places, top=top, each=each, seed=seed, also=means)
+    how: dict[str, Any] = {"batch": batch, "save_every": save_every}
+    done = sweep(
+        model, found, first, source, **how, folder=folder,
+        options={**options, "labels": _mark(answers)},
+        progress=lambda at, of: progress("photos", at, of),
+    )  # fmt: skip
+    selective: dict[int, tuple[Tensor, Tensor]] = {}
+    if means is not None and answers is not None:
+        preferred = {place.value: means.preferred(done.state, place.value) for place in places}
+        second = Separation(found, places, answers, preferred)
+        again = sweep(
+            model, found, second, source, **how,
+            progress=lambda at, of: progress("selectivity", at, of),
+        )  # fmt: skip
+        selective = {
+            place.value: (preferred[place.value], second.areas(again.state, place.value))
+            for place in places
+        }
+    gathered = []
+    for number, place in enumerate(places):
+        progress("crops", number, len(places))
+        table = first.table(done.state, place.value)
+        gathered.append(
+            _layer(model, found, source, place, table, show, seed, selective.get(place.value))
+        )
+    progress("crops", len(places), len(places))
+    return Patches(
+        model=model.name,
+        size=found.image_size,
+        photos=names,
+        seen=done.seen,
+        skipped=tuple(done.skipped.values()),
+        layers=tuple(gathered),
+        labels=model.labels,
+    )
+
+
+def _layer(
+    model: Model,
+    found: Trace,
+    source: Source,
+    place: Watched,
+    table: State,
+    show: int | Mapping[str, Sequence[int]],
+    seed: int,
+    selective: tuple[Tensor, Tensor] | None,
+) -> LayerPatches:
+    field = found.field(place.value)
+    assert field is not None
+    dims = found.spatial_dims(place.value)
+    assert dims is not None
+    height, width = (found.shape(place.value)[dim] for dim in dims)
+    chosen = _channels(place, table, show)
+    bands = _bands(table, chosen)
+    sample = _sample(table, seed)
+    needed = {int(image) for channel in chosen for image in numbers(table["images"][channel])}
+    needed |= {int(table["band_images"][channel, band]) for channel, band in bands}
+    needed |= {image for _, _, image in sample}
+    held = _read(source, sorted(needed - {-1}))
+    shown = tuple(
+        _channel(model, field, table, channel, [b for c, b in bands if c == channel], width, held)
+        for channel in chosen
+    )
+    ranked = [(c, k, int(i)) for c in chosen for k, i in enumerate(numbers(table["images"][c]))]
+    units = [
+        _unit(table, channel, rank, width, held[image][0])
+        for channel, rank, image in dict.fromkeys([*ranked, *sample])
+        if image >= 0
+    ]
+    images = torch.stack([image for _, image in held.values()]) if held else None
+    proof = prove(model, found, place.value, images, units) if images is not None else None
+    assert proof is not None
+    extent = field.size
+    empty = torch.zeros(0)
+    return LayerPatches(
+        layer=place.layer,
+        place=place.place,
+        post=place.post,
+        maps=(height, width),
+        field=(extent[0], extent[1]) if extent[0] and extent[1] else None,
+        beyond=field.beyond,
+        values=table["values"],
+        images=numbers(table["images"]),
+        rows=table["positions"] // width,
+        columns=table["positions"] % width,
+        images_fired=table["images_fired"],
+        positions_fired=table["positions_fired"],
+        histogram=table["histogram"],
+        band_values=table["band_values"],
+        band_images=numbers(table["band_images"]),
+        band_rows=table["band_positions"] // width,
+        band_columns=table["band_positions"] % width,
+        preferred=selective[0] if selective else empty.long(),
+        selectivity=selective[1] if selective else empty,
+        shown=shown,
+        proof=proof,
+    )
+
+
+def _channels(place: Watched, table: State, show: int | Mapping[str, Sequence[int]]) -> list[int]:
+    """The channels that are shown: those asked for, or as many evenly spread over the living."""
+    if not isinstance(show, int):
+        asked = list(show.get(place.layer, show.get(place.place, ())))
+        for channel in asked:
+            if not 0 <= channel < place.channels:
+                raise ConvlensError(
+                    f"{place.layer} has {place.channels} channels, 0 to {place.channels - 1}; "
+                    f"given {channel}"
+                )
+        return asked
+    living = table["images_fired"].nonzero().flatten().tolist()
+    count = min(show, len(living))
+    return [living[number * len(living) // count] for number in range(count)]
+
+
+def _bands(table: State, channels: Sequence[int]) -> list[tuple[int, int]]:
+    """Channel and octave of the samples shown: the highest octaves below the strongest's own."""
+    chosen = []
+    for channel in channels:
+        there = (numbers(table["band_images"][channel]) >= 0).nonzero().flatten().tolist()
+        chosen += [(channel, band) for band in there[::-1][1 : _BANDS + 1]]
+    return chosen
+
+
+def _sample(table: State, seed: int) -> list[tuple[int, int, int]]:
+    """Channel, rank and image of some entries of the table, drawn."""
+    there = (numbers(table["images"]) >= 0).nonzero().tolist()
+    drawn = random.Random(seed).sample(there, min(_SAMPLED, len(there)))
+    return [(channel, rank, int(table["images"][channel, rank])) for channel, rank in drawn]
+
+
+def _read(source: Source, wanted: Sequence[int]) -> dict[int, tuple[int, Tensor]]:
+    """By the image's number: its place among those read, and the image `(C, H, W)`."""
+    held: dict[int, tuple[int, Tensor]] = {}
+    for one in source.batches([(number, number + 1) for number in wanted]):
+        if one.images is None:
+            raise ConvlensError(
+                f"{next(iter(one.skipped.values()))}: it was read a moment ago; leave the photos "
+                f"alone while they are looked at"
+            )
+        held[one.start] = (len(held), one.images[0])
+    return held
+
+
+def _unit(table: State, channel: int, rank: int, width: int, image: int) -> Unit:
+    row, column = divmod(int(table["positions"][channel, rank]), width)
+    return Unit(image, channel, row, column, float(table["values"][channel, rank]))
+
+
+def _channel(
+    model: Model,
+    field: Field,
+    table: State,
+    channel: int,
+    bands: Sequence[int],
+    width: int,
+    held: Mapping[int, tuple[int, Tensor]],
+) -> ChannelPatches:
+    def drawn(image: int, position: int) -> Tensor:
+        return tile(held[image][1], box(field, *divmod(position, width)), model.bounds)
+
+    entries = [
+        (image, int(table["positions"][channel, rank]))
+        for rank, image in enumerate(numbers(table["images"][channel]).tolist())
+        if image >= 0
+    ]
+    below = [
+        (int(table["band_images"][channel, band]), int(table["band_positions"][channel, band]))
+        for band in bands
+    ]
+    nothing = torch.zeros(0, dtype=torch.uint8)
+    return ChannelPatches(
+        channel=channel,
+        tiles=torch.stack([drawn(*entry) for entry in entries]) if entries else nothing,
+        bands=torch.stack([drawn(*entry) for entry in below]) if below else nothing,
+        band_values=tuple(float(table["band_values"][channel, band]) for band in bands),
+        boxes=torch.tensor([box(field, *divmod(at, width)) for _, at in entries]),
+    )
+
+
+def _mark(answers: Sequence[Sequence[int] | None] | None) -> str:
+    """Labels as a short text that changes when they do."""
+    if answers is None:
+        return ""
+    plain = repr([None if answer is None else tuple(answer) for answer in answers])
+    return hashlib.sha256(plain.encode()).hexdigest()[:16]

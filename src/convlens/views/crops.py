@@ -1,0 +1,283 @@
+"""Crops: what a unit sees of an image, and the proof that this is what excites it.
+
+The proof: everything outside the unit's receptive field is replaced by the average, and the
+activation must stay. Where it can be, a part of the image is run and not the whole: a window whose
+corner lies on the layer's stride grid and whose size leaves the same remainder, so that all padding
+on the way (also a padding that depends on the size) falls as it did; at the image's edges the
+window is pinned to them.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from convlens.errors import ConvlensError
+from convlens.model import Model
+from convlens.probe import observe
+from convlens.results import Result
+from convlens.tracing import Field, Trace, runs, trace
+
+BOUND = 1e-5  # of the layer's root mean square: differences up to here are rounding
+
+_AT_ONCE = 32  # windows in a batch
+_PROBED = 8  # images that the layer's root mean square is taken from
+
+Box = tuple[int, int, int, int]  # first and last row, first and last column; may lie in the padding
+_Window = tuple[int, int, int, int]  # top, left, height, width; inside the image
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A channel at a position, and the activation that it had in an image.
+
+    Attributes:
+        image: number of the image among those given.
+        channel: of the layer.
+        row: of the layer's map.
+        column: likewise.
+        value: the activation.
+    """
+
+    image: int
+    channel: int
+    row: int
+    column: int
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Proof(Result):
+    """Whether units have the same activation when they see nothing but their receptive fields.
+
+    Attributes:
+        checked: how many units were run again.
+        worst: greatest difference of activation, in root mean squares of the layer; None where
+            nothing was checked.
+        whole: how many see the whole image, for which there is nothing to prove.
+        beyond: whether the layer also depends on the whole image by a global operation, so that
+            only its local field can be shown.
+    """
+
+    checked: int
+    worst: float | None
+    whole: int
+    beyond: bool
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether all differences are rounding; None where nothing was checked."""
+        return None if self.worst is None else self.worst <= BOUND
+
+    def brief(self) -> str:
+        """The proof in few words, for tables."""
+        if self.beyond:
+            return "local field only"
+        same = "" if self.worst is None else f"{self.checked} the same"
+        if self.holds is False:
+            same = f"{self.checked} run again, one DIFFERS by {self.worst:.1g} RMS"
+        whole = f"{self.whole} see the whole image" if self.whole else ""
+        return ", ".join(filter(None, [same, whole]))
+
+    def sentence(self) -> str:
+        """The proof in words."""
+        if self.beyond:
+            return "local field of values that also depend on the whole image: not proved"
+        parts = []
+        if self.worst is not None:
+            verdict = "the same activation" if self.holds else "ANOTHER ACTIVATION"
+            within = f"within {self.worst:.1g} of the layer's RMS" if self.worst else "in every bit"
+            parts.append(f"{self.checked} crops run again alone give {verdict} ({within})")
+        if self.whole:
+            parts.append(f"{self.whole} see the whole image, which proves nothing")
+        return "; ".join(parts)
+
+
+def box(field: Field, row: int, column: int) -> Box:
+    """First and last row, first and last column of the image that a position can see."""
+    (low_y, low_x), (high_y, high_x) = field.low, field.high
+    return int(low_y[row]), int(high_y[row]), int(low_x[column]), int(high_x[column])
+
+
+def cut(image: Tensor, seen: Box) -> tuple[Tensor, Tensor]:
+    """A box cut from an image, padding included.
+
+    On an axis on which the box holds the whole image it is cut down to it.
+
+    Args:
+        image: `(C, H, W)`.
+        seen: the box.
+
+    Returns:
+        `(C, h, w)`, zero in the padding; and bool `(h, w)`, true where it is the image.
+    """
+    top, bottom, left, right = seen
+    height, width = image.shape[1:]
+    if top <= 0 and bottom >= height - 1:
+        top, bottom = 0, height - 1
+    if left <= 0 and right >= width - 1:
+        left, right = 0, width - 1
+    crop = image.new_zeros(len(image), bottom - top + 1, right - left + 1)
+    inside = torch.zeros(crop.shape[1:], dtype=torch.bool)
+    rows = slice(max(top, 0), min(bottom, height - 1) + 1)
+    columns = slice(max(left, 0), min(right, width - 1) + 1)
+    target = (
+        slice(rows.start - top, rows.stop - top),
+        slice(columns.start - left, columns.stop - left),
+    )
+    crop[:, *target] = image[:, rows, columns]
+    inside[target] = True
+    return crop, inside
+
+
+def prove(model: Model, found: Trace, value: int, images: Tensor, units: Sequence[Unit]) -> Proof:
+    """Run units again on what they see alone.
+
+    Args:
+        model: left untouched.
+        found: its trace, for images of this size.
+        value: the place, by number in the trace.
+        images: `(N, C, H, W)` inside the bounds.
+        units: of this place.
+
+    Raises:
+        ConvlensError: a place without maps.
+    """
+    field = found.field(value)
+    if field is None:
+        raise ConvlensError(f"{found.name(value)} gives no maps, so nothing can be cut")
+    if field.beyond:
+        return Proof(checked=0, worst=None, whole=0, beyond=True)
+    height, width = found.image_size
+    boxes = [box(field, unit.row, unit.column) for unit in units]
+    partial = [
+        not (one[0] <= 0 and one[1] >= height - 1 and one[2] <= 0 and one[3] >= width - 1)
+        for one in boxes
+    ]
+    # What the network is fed: the average is zero, also where each image's own is subtracted.
+    fed = model.normalise(images)
+    raw = replace(model, mean=(0.0,), std=(1.0,), center="data", bounds=(-1e30, 1e30))
+    least = _least(raw, field, (height, width))
+    groups: dict[tuple[int, int], list[tuple[Unit, Box, _Window]]] = defaultdict(list)
+    for unit, seen, counts in zip(units, boxes, partial, strict=True):
+        if counts:
+            window = _window(field, seen, (height, width), least)
+            groups[window[2:]].append((unit, seen, window))
+    worst, checked = 0.0, 0
+    for group in groups.values():
+        for start in range(0, len(group), _AT_ONCE):
+            part = group[start : start + _AT_ONCE]
+            again = _again(raw, found, value, fed, part)
+            values = torch.tensor([unit.value for unit, _, _ in part])
+            worst = max(worst, float((again - values).abs().max()))
+            checked += len(part)
+    if not checked:
+        return Proof(checked=0, worst=None, whole=len(units), beyond=False)
+    scale = _root_mean_square(raw, found, value, fed[:_PROBED])
+    return Proof(
+        checked=checked,
+        worst=worst / scale if scale else worst,
+        whole=len(units) - checked,
+        beyond=False,
+    )
+
+
+def _least(raw: Model, field: Field, size: tuple[int, int]) -> int:
+    """Pixels that a window's sides need at least, for the network to run on it at all."""
+    least = 1
+    while least < max(size):
+        window = _window(field, (0, 0, 0, 0), size, least)
+        if runs(raw, window[2:]):
+            return least
+        least = 2 * max(window[2:])
+    return least
+
+
+def _window(field: Field, seen: Box, size: tuple[int, int], least: int) -> _Window:
+    """The smallest window on the stride grid that holds the box; else the whole image."""
+    starts, lengths = [], []
+    for axis, length in enumerate(size):
+        low, high = seen[2 * axis], seen[2 * axis + 1]
+        step, extent = field.stride[axis], field.size[axis]
+        if step is None or extent is None or step < 1:
+            return (0, 0, *size)
+        needed = max(extent + step, least)
+        # The same remainder as the image has, so that the window's end falls where its end does.
+        needed += (length - needed) % step
+        if needed >= length:
+            starts.append(0)
+            lengths.append(length)
+            continue
+        start = min(max(low, 0) // step * step, length - needed)
+        if high > length - 1:
+            start = length - needed
+        starts.append(start)
+        lengths.append(needed)
+    return starts[0], starts[1], lengths[0], lengths[1]
+
+
+def _again(
+    raw: Model,
+    found: Trace,
+    value: int,
+    fed: Tensor,
+    part: Sequence[tuple[Unit, Box, _Window]],
+) -> Tensor:
+    """Activations of units, each on its window with the average outside of its field."""
+    size = part[0][2][2:]
+    name = found.name(value)
+    there = trace(raw, size=size)
+    at = _matches(found, there, value, there.find(name), part)
+    if at is None:
+        whole = (0, 0, *found.image_size)
+        return _again(raw, found, value, fed, [(unit, seen, whole) for unit, seen, _ in part])
+    windows = []
+    for unit, (top, bottom, left, right), (y, x, height, width) in part:
+        window = torch.zeros_like(fed[unit.image, :, :height, :width])
+        rows = slice(max(top, y), min(bottom + 1, y + height))
+        columns = slice(max(left, x), min(right + 1, x + width))
+        window[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = fed[
+            unit.image, :, rows, columns
+        ]
+        windows.append(window)
+    images = torch.stack(windows).contiguous(memory_format=torch.channels_last)
+    maps = _maps(raw, there, there.find(name), images)
+    where = torch.tensor([(unit.channel, *one) for (unit, _, _), one in zip(part, at, strict=True)])
+    return maps[torch.arange(len(part)), where[:, 0], where[:, 1], where[:, 2]].float().cpu()
+
+
+def _matches(
+    found: Trace,
+    there: Trace,
+    value: int,
+    value_there: int,
+    part: Sequence[tuple[Unit, Box, _Window]],
+) -> list[tuple[int, int]] | None:
+    """Row and column of each unit in its window: where the same pixels are seen."""
+    if there.image_size == found.image_size:
+        return [(unit.row, unit.column) for unit, _, _ in part]
+    field = there.field(value_there)
+    if field is None:
+        return None
+    at = []
+    for _, seen, window in part:
+        position = []
+        for axis in (0, 1):
+            low, high = (seen[2 * axis + end] - window[axis] for end in (0, 1))
+            same = (field.low[axis] == low) & (field.high[axis] == high)
+            if int(same.sum()) != 1:
+                return None
+            position.append(int(same.nonzero()))
+        at.append((position[0], position[1]))
+    return at
+
+
+def _maps(raw: Model, found: Trace, value: int, fed: Tensor) -> Tensor:
+    maps = observe(raw, found, fed, [value])[value]
+    return maps.movedim(-1, 1) if found.spatial_dims(value) == (1, 2) else maps
+
+
+def _root_mean_square(raw: Model, found: Trace, value: int, fed: Tensor) -> float:
+    return float(_maps(raw, found, value, fed).double().square().mean().sqrt())
