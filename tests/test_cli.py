@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from convlens.cli import main
 from convlens.loading import demo_photos
+from convlens.results import Result
 from convlens.views.gradcam import GradCam
 
 CAT, COFFEE = (str(photo.path) for photo in demo_photos()[:2])
@@ -98,11 +99,17 @@ def test_help_is_quick_and_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert "heavy: []" in answer.stdout
-    for command in ("report", "anatomy", "filters", "gradcam", "fgsm", "doctor", "models"):
+    for command in (
+        "report", "anatomy", "filters", "gradcam", "patches", "field", "fgsm", "doctor", "train",
+        "models",
+    ):  # fmt: skip
         assert command in answer.stdout
 
 
-@pytest.mark.parametrize("command", ["report", "anatomy", "filters", "gradcam", "fgsm", "doctor"])
+@pytest.mark.parametrize(
+    "command",
+    ["report", "anatomy", "filters", "gradcam", "patches", "field", "fgsm", "doctor"],
+)
 def test_common_options(convlens, command):
     status, out, _ = convlens(command, "--help")
     assert status == 0
@@ -270,6 +277,76 @@ class TestFgsm:
     def test_bad_epsilon(self, here, convlens, epsilon):
         words = ("fgsm", "a.png", "--model", MINE, f"--epsilon={epsilon}", "--quiet")
         assert "8/255" in one_line(convlens(*words))
+
+
+class TestPatches:
+    def test_tables_and_pictures(self, here, convlens):
+        status, out, _ = convlens(
+            "patches", "a.png", "b.png", "--model", MINE, "--top", 2, "--out", "p"
+        )
+        assert status == 0
+        assert "2 photos" in out
+        assert (here / "p" / "0.png").exists()
+        saved = Result.load(here / "p")
+        assert saved.layers[0].values.shape == (6, 2)
+        assert not (here / "p.unfinished").exists()
+
+    def test_channels_asked_for(self, here, convlens):
+        status, out, _ = convlens("patches", "a.png", "--model", MINE, "--channel", "0:3",
+                                  "--channel", "0:5", "--json", "--out", "p")  # fmt: skip
+        assert status == 0
+        shown = json.loads(out)["layers"][0]["shown"]
+        assert [one["channel"] for one in shown] == [3, 5]
+        assert "6 channels, 0 to 5; given 6" in one_line(
+            convlens("patches", "a.png", "--model", MINE, "--channel", "0:6")
+        )
+        assert "is not LAYER:K" in one_line(
+            convlens("patches", "a.png", "--model", MINE, "--channel", "0")
+        )
+
+    def test_going_on(self, here, convlens):
+        words = ("patches", "a.png", "b.png", "--model", MINE, "--out", "p")
+        assert "nothing to go on with" in one_line(convlens(*words, "--resume"))
+        (here / "p.unfinished").mkdir()
+        assert "--resume to go on" in one_line(convlens(*words))
+        status, _, _ = convlens(*words, "--resume")
+        assert status == 0
+        assert not (here / "p.unfinished").exists()
+
+    def test_bad_input(self, here, convlens):
+        (here / "bad.png").write_bytes(b"\x89PNG")
+        status, _, err = convlens("patches", "a.png", "bad.png", "--model", MINE)
+        assert status == 0
+        assert "left out: bad.png" in err
+        assert "none of 1 photos" in one_line(convlens("patches", "bad.png", "--model", MINE))
+        assert "no convolution" in one_line(
+            convlens("patches", "a.png", "--model", "python:mine.py:dense")
+        )
+
+
+def test_field(here, convlens):
+    status, out, _ = convlens(
+        "field", "a.png", "--model", MINE, "--layer", "0", "--at", "0,4", "--out", "f"
+    )
+    assert status == 0
+    assert "rows -1 to 1 and columns 3 to 5" in out
+    assert (here / "f" / "field.png").exists()
+    assert "is not Y,X" in one_line(
+        convlens("field", "a.png", "--model", MINE, "--layer", "0", "--at", "3")
+    )
+
+
+def test_train(here, convlens):
+    status, out, err = convlens("train", "--epochs", 1, "--out", "run", "--device", "cpu")
+    assert status == 0
+    assert "of 179 images right that it was not trained on" in out
+    assert "epoch 1/1" in err
+    status, out, _ = convlens("train", "--epochs", 1, "--out", "run", "--device", "cpu", "--json")
+    assert json.loads(out)["recipe"]["epochs"] == 1
+    assert "epochs 1, now 2" in one_line(
+        convlens("train", "--epochs", 2, "--out", "run", "--device", "cpu", "--quiet")
+    )
+    assert "no data 'nowhere'" in one_line(convlens("train", "nowhere", "--quiet"))
 
 
 def test_doctor(here, convlens):

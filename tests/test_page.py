@@ -1,5 +1,7 @@
 """The self-contained page: its numbers, its looks in a browser, and what it does with bad input."""
 
+import base64
+import io
 import json
 import os
 import re
@@ -9,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -179,6 +182,51 @@ def test_numbers_are_what_the_views_give_in_one_call(demo):
     attack = convlens.fgsm(model, image, score=False)
     assert convlens.flips(model, attack, levels=[photo.turn.level]).pixels.equal(photo.flips.pixels)
     assert demo.scale == max(one.gradcam.scale for one in demo.photos)
+
+
+def test_channels_are_those_of_the_view(demo, text, data):
+    """Every strip has an address; its picture, its numbers and the proof are those of the view."""
+    page = Page(text)
+    layers = demo.patches.layers
+    assert len(layers) == 4
+    model = convlens.load()
+    paths = [one.path for one in demo.photos]
+    again = convlens.patches(model, paths, layers=[layers[1].layer], show=12)
+    assert again.layers[0] == layers[1]
+    fields = [max(one.field) for one in layers]
+    assert fields == sorted(fields) and fields[-1] < 300
+    for number, one in enumerate(layers):
+        assert one.proof.holds
+        assert one.proof.checked > 60
+        assert len(one.shown) == 12
+        for index, strip in enumerate(one.shown):
+            assert f"{one.layer}:{strip.channel}" in page.ids
+            told = data["patches"]["layers"][number]["shown"][index]
+            assert told["values"] == pytest.approx(one.values[strip.channel].tolist()[:8])
+    sources = [img["src"] for img in page.all("img") if img.get("src")]
+    tiles = [decoded(source) for source in sources if source.startswith("data:image/jpeg")]
+    wanted = layers[0].shown[0].tiles
+    strip = np.concatenate([tile.numpy() for tile in wanted], axis=1)
+    assert any(
+        abs(pixels.astype(int)[:, :64] - strip[:, :64].astype(int)).mean() < 6
+        for pixels in tiles
+        if pixels.shape[1] == 66 * len(wanted) - 2
+    )
+
+
+def decoded(source: str) -> np.ndarray:
+    content = base64.b64decode(source.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def test_dead_channels_are_a_finding(tmp_path, photos):
+    model = tiny()
+    with torch.no_grad():
+        model.network[0].bias[1] = -100
+    made = convlens.report(model, photos, out=tmp_path / "page")
+    (finding,) = [one for one in made.findings if one.evidence == "channels"]
+    assert finding.mark == "look"
+    assert "1 of " in finding.sentence and "never fire" in finding.sentence
 
 
 def test_perturbed_pixels_survive_on_the_page(demo, text):
@@ -401,7 +449,9 @@ def test_layer_classes_and_labels_are_used(tmp_path, photos):
     assert made.photos[0].gradcam.layer == ("0",)
     assert [photo.right for photo in made.photos] == [True, None, None]
     assert made.diagnosis.photos == 1
-    assert seen[-1] == ("photos", 3, 3) and ("answers", 1, 3) in seen
+    assert ("photos", 3, 3) in seen and ("answers", 1, 3) in seen
+    stage, done, total = seen[-1]
+    assert stage == "channels, crops" and done == total
 
 
 def test_a_network_without_convolutions_gives_a_page(tmp_path, photos):
@@ -492,11 +542,13 @@ def visit(browser, demo) -> Iterator[Any]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_page_fits_and_pictures_load(visit, width, scheme):
+def test_page_fits_and_pictures_load(visit, demo, width, scheme):
     page = visit(width, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     loaded = page.evaluate("[...document.querySelectorAll('main img')].map(i => i.naturalWidth)")
-    assert len(loaded) == 8 * 5 + 32 and min(loaded) > 0
+    strips = [one for layer in demo.patches.layers for one in layer.shown]
+    channels = 2 * len(strips) + sum(len(one.bands) > 0 for one in strips)
+    assert len(loaded) == 8 * 5 + 32 + channels and min(loaded) > 0
     assert page.evaluate(CONTRASTS) >= 4.5
     # Nothing but tables, code and the navigation is wider than the window.
     assert page.evaluate(OVERFLOWING, width) == []

@@ -25,6 +25,16 @@ NETWORKS = {
     "resnet50": lambda: torchvision.models.resnet50(weights=None),
     "mobilenet_v2": lambda: torchvision.models.mobilenet_v2(weights=None),
     "tf_efficientnet_lite0": lambda: timm.create_model("tf_efficientnet_lite0", pretrained=False),
+    "inception_v3": lambda: torchvision.models.inception_v3(weights=None, init_weights=False),
+    "densenet121": lambda: torchvision.models.densenet121(weights=None),
+    "convnext_tiny": lambda: torchvision.models.convnext_tiny(weights=None),
+    "efficientnet_b0": lambda: torchvision.models.efficientnet_b0(weights=None),
+    "squeezenet1_0": lambda: torchvision.models.squeezenet1_0(weights=None),
+    "fcn_resnet50": lambda: torchvision.models.segmentation.fcn_resnet50(
+        weights=None, weights_backbone=None
+    ),
+    "timm_resnet50": lambda: timm.create_model("resnet50", pretrained=False),
+    "regnety_004": lambda: timm.create_model("regnety_004", pretrained=False),
 }
 
 
@@ -335,6 +345,18 @@ def assert_blind_outside(network, found, size, paths, positions):
         ("resnet50", (97, 96), ["maxpool", "layer1", "layer2.0", "layer3.0"]),
         ("mobilenet_v2", (97, 64), ["features.1", "features.4", "features.8"]),
         ("tf_efficientnet_lite0", (96, 71), ["conv_stem", "blocks.1", "blocks.2", "blocks.3.0"]),
+        ("inception_v3", (107, 96), ["Conv2d_2b_3x3", "maxpool2", "Mixed_5b"]),
+        (
+            "densenet121",
+            (97, 96),
+            ["features.pool0", "features.denseblock1.denselayer3.conv2", "features.transition1"],
+        ),
+        ("convnext_tiny", (96, 75), ["features.0", "features.1.1", "features.2"]),
+        ("efficientnet_b0", (97, 96), ["features.0", "features.1.0.block.0"]),
+        ("squeezenet1_0", (97, 75), ["features.2", "features.4", "features.7"]),
+        ("fcn_resnet50", (97, 96), ["backbone.maxpool", "backbone.layer1", "backbone.layer2.1"]),
+        ("timm_resnet50", (97, 96), ["maxpool", "layer1", "layer2.0"]),
+        ("regnety_004", (97, 96), ["stem", "s1.b1.conv2"]),
     ],
 )
 def test_known_networks_are_blind_outside_their_fields(name, size, paths):

@@ -23,6 +23,7 @@ class Recipes:
 
     def __init__(self, model: Model, made: Report) -> None:
         self._model = model
+        self._photos = made.photos
         self._seed = made.options["seed"]
         self._layer = made.options["layer"]
         self._options, arguments = _options(model, self._seed)
@@ -56,6 +57,14 @@ class Recipes:
     def filters(self) -> Again:
         """The first layer's filters."""
         return self._make(["filters"], "convlens.filters(model)")
+
+    def patches(self, layer: str) -> Again:
+        """What excites the channels of a layer; the photos are those of the page."""
+        paths = [one.path for one in self._photos]
+        return self._make(
+            ["patches", *paths, "--layer", layer],
+            f"convlens.patches(model, {paths}, layers=[{layer!r}])",
+        )
 
     def anatomy(self) -> Again:
         """The table of layers."""

@@ -20,6 +20,7 @@ def findings(made: Report) -> tuple[Finding, ...]:
         *_covering(made),
         *_structure(made),
         *_silent_filters(made),
+        *_channels(made),
     ]
     # One cause may fail several sections, in the same words: it is told once.
     return tuple({one.sentence: one for one in reversed(found)}.values())[::-1]
@@ -182,6 +183,34 @@ def _silent_filters(made: Report) -> Iterator[Finding]:
             f"(norm below 1/10,000 of the greatest): {names}.",
             "filters",
         )
+
+
+def _channels(made: Report) -> Iterator[Finding]:
+    if made.patches is None:
+        if made.failures.get("channels") not in (None, made.failures.get("answers")):
+            yield Finding("look", f"No channels: {made.failures['channels']}.", "channels")
+        return
+    layers, seen = made.patches.layers, made.patches.seen
+    wrong = [one.layer for one in layers if one.proof.holds is False]
+    if wrong:
+        yield Finding(
+            "broken",
+            f"Patches of {_listed(wrong)}, run again alone, give another activation: do not trust "
+            f"them.",
+            "channels",
+        )
+    dead = [one for one in layers if one.dead]
+    photos = f"{seen} photo{'s' if seen != 1 else ''}"
+    if not dead:
+        total = sum(one.channels for one in layers)
+        yield Finding(
+            "fine",
+            f"Each of the {total} channels of {len(layers)} layers fires somewhere on {photos}.",
+            "channels",
+        )
+        return
+    parts = [f"{len(one.dead)} of {one.channels} channels of {one.layer}" for one in dead]
+    yield Finding("look", f"{_listed(parts)} never fire on {photos}.", "channels")
 
 
 def short(number: float) -> str:

@@ -25,15 +25,18 @@ from convlens.page.findings import findings
 from convlens.page.parts import LeftOut, PhotoReport, Report, Subject, Turn
 from convlens.page.render import render
 from convlens.photos import read_photo
-from convlens.tracing import trace
+from convlens.sweep.patches import patches
+from convlens.tracing import Trace, trace
 from convlens.views.anatomy import anatomy
 from convlens.views.answers import answers
 from convlens.views.doctor import Diagnosis, doctor
 from convlens.views.evidence import evidence
+from convlens.views.excitation import watched
 from convlens.views.fgsm import Fgsm, fgsm
 from convlens.views.filters import Filters, filters
 from convlens.views.flips import Flips, flips
 from convlens.views.gradcam import gradcam
+from convlens.views.patches import Patches
 
 Progress = Callable[[str, int, int], None]
 Classes = str | int | Sequence[str | int]
@@ -85,7 +88,9 @@ def report(
         for one in desk.each("photos", spread(read, budget.PHOTOS.items)):
             looked[one.path] = _look(model, one, layer, chosen, seed, desk)
         rows = tuple(looked.get(one.path, one) for one in read)
-        structure, first = None, None
+        structure, first, excited = None, None, None
+        with desk.section("channels"):
+            excited = _excite(model, read, seed, desk)
         with desk.section("anatomy"):
             structure = anatomy(model)
         with desk.section("filters"):
@@ -101,6 +106,7 @@ def report(
             diagnosis=diagnosis,
             anatomy=structure,
             filters=first,
+            patches=excited,
             norms=tuple(first.norms.tolist()) if first else (),
             silent=first.silent if first else (),
             failures=desk.failures,
@@ -256,6 +262,43 @@ def _diagnose(model: Model, read: Sequence[PhotoReport], desk: _Desk) -> Diagnos
             progress=lambda done, total: desk.tell("doctor", done, total),
         )
     return None
+
+
+def _excite(model: Model, read: Sequence[PhotoReport], seed: int, desk: _Desk) -> Patches | None:
+    """What excites channels of a few layers, from the first convolution to the last.
+
+    Layers in which every unit sees the whole image come last in the choice: nothing can be cut
+    out of the photo there.
+    """
+    each = desk.seconds.get("answers", 0.0) / len(read)
+    affordable = max(1, int(budget.CHANNELS.seconds / max(2 * each, 1e-9)))
+    found = trace(model)
+    places = watched(found, None)
+    local = [place for place in places if _sees_a_part(found, place.value)]
+    chosen = spread([place for place in local if place.post] or local or places, len(places))
+    # The last of each of so many stretches of the network: what is furthest along.
+    count = min(budget.CHANNELS.items, len(chosen))
+    layers = [chosen[(number + 1) * len(chosen) // count - 1].layer for number in range(count)]
+    return patches(
+        model,
+        [one.path for one in spread(read, affordable)],
+        layers=layers,
+        show=budget.CHANNELS_EACH,
+        seed=seed,
+        progress=lambda stage, done, total: desk.tell(f"channels, {stage}", done, total),
+    )
+
+
+def _sees_a_part(found: Trace, value: int) -> bool:
+    """Whether a middle unit sees less than the whole image."""
+    field = found.field(value)
+    if field is None or field.beyond:
+        return False
+    extents = (
+        int((field.high[axis] - field.low[axis]).max()) + 1 < found.image_size[axis]
+        for axis in (0, 1)
+    )
+    return any(extents)
 
 
 def _look(

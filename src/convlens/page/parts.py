@@ -15,6 +15,7 @@ from convlens.views.fgsm import Fgsm
 from convlens.views.filters import Filters
 from convlens.views.flips import Flips
 from convlens.views.gradcam import GradCam, Peak
+from convlens.views.patches import Patches
 
 Mark = Literal["fine", "look", "broken"]
 
@@ -158,6 +159,7 @@ class Report(Result):
         diagnosis: of the preprocessing.
         anatomy: of the network.
         filters: of its first convolution.
+        patches: what excites channels of some layers most.
         norms: of each filter, the root of its summed squared weights.
         silent: numbers of the filters whose norm is next to nothing.
         failures: sections that could not be made, and why.
@@ -179,6 +181,7 @@ class Report(Result):
     diagnosis: Diagnosis | None
     anatomy: Anatomy | None
     filters: Filters | None
+    patches: Patches | None
     norms: tuple[float, ...]
     silent: tuple[int, ...]
     failures: dict[str, str]

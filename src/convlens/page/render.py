@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Tensor
 
-from convlens.drawing import diverging, overlay
+from convlens.drawing import diverging, grid, overlay
 from convlens.images import encode_jpeg, encode_png, to_pixels
 from convlens.model import Model
 from convlens.page import budget
@@ -48,6 +48,7 @@ def render(model: Model, made: Report) -> tuple[str, tuple[str, ...]]:
         left_out=(*made.left_out, *unpaid, *_idle(made, layers)),
         scales=_scales(made),
         tiles=_tiles(made),
+        channels=_channels(made),
         drawing=fields_drawing(made.anatomy) if made.anatomy else None,
         layers=layers,
         doctored=_doctored(made),
@@ -155,6 +156,49 @@ def _tiles(made: Report) -> list[Tile]:
             picture = Picture(source, width * times, height * times, hard=True)
             found.append(Tile(number, picture, number in made.silent))
     return found
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The patches of one channel: a strip of tiles each, strongest first."""
+
+    channel: int
+    at: str
+    whole: Picture
+    top: Picture
+    bands: Picture | None
+    photos: tuple[str, ...]
+
+
+def _channels(made: Report) -> list[tuple[int, list[Strip]]]:
+    """For each layer its number and the strips that there is room for."""
+    if made.patches is None:
+        return []
+    purse = Purse(budget.CHANNELS.bytes)
+    found = []
+    for number, layer in enumerate(made.patches.layers):
+        strips = []
+        for index, one in enumerate(layer.shown):
+            whole, top = _strip(one.whole[None], purse), _strip(one.tiles, purse)
+            if whole is None or top is None:
+                continue
+            bands = _strip(one.bands, purse) if len(one.bands) else None
+            at = f"patches.layers.{number}.shown.{index}"
+            names = tuple(photo.rpartition("/")[2] for photo in one.photos)
+            strips.append(Strip(one.channel, at, whole, top, bands, names))
+        found.append((number, strips))
+    return found
+
+
+def _strip(tiles: Tensor, purse: Purse) -> Picture | None:
+    """Tiles side by side as one picture."""
+    if tiles.ndim != 4 or not len(tiles):
+        return None
+    pixels = grid(list(tiles), len(tiles))
+    source = f"data:image/jpeg;base64,{base64.b64encode(encode_jpeg(pixels, 88)).decode()}"
+    if not purse.pays(len(source)):
+        return None
+    return Picture(source, pixels.shape[1], pixels.shape[0], hard=False)
 
 
 def _scales(made: Report) -> dict[str, str]:

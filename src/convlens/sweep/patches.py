@@ -15,7 +15,14 @@ from convlens.sweep import BATCH, Images, Photos, Source, sweep
 from convlens.tracing import Field, Trace, trace
 from convlens.views.crops import Unit, box, prove
 from convlens.views.excitation import Excitation, Watched, watched
-from convlens.views.patches import ChannelPatches, LayerPatches, Patches, numbers, tile
+from convlens.views.patches import (
+    ChannelPatches,
+    LayerPatches,
+    Patches,
+    framed,
+    numbers,
+    tile,
+)
 from convlens.views.reducer import State
 from convlens.views.selectivity import ClassMeans, Separation
 
@@ -112,7 +119,9 @@ def patches(
         progress("crops", number, len(places))
         table = first.table(done.state, place.value)
         gathered.append(
-            _layer(model, found, source, place, table, show, seed, selective.get(place.value))
+            _layer(
+                model, found, source, place, table, show, seed, selective.get(place.value), names
+            )
         )
     progress("crops", len(places), len(places))
     return Patches(
@@ -135,6 +144,7 @@ def _layer(
     show: int | Mapping[str, Sequence[int]],
     seed: int,
     selective: tuple[Tensor, Tensor] | None,
+    seen: Sequence[str],
 ) -> LayerPatches:
     field = found.field(place.value)
     assert field is not None
@@ -149,7 +159,9 @@ def _layer(
     needed |= {image for _, _, image in sample}
     held = _read(source, sorted(needed - {-1}))
     shown = tuple(
-        _channel(model, field, table, channel, [b for c, b in bands if c == channel], width, held)
+        _channel(
+            model, field, table, channel, [b for c, b in bands if c == channel], width, held, seen
+        )
         for channel in chosen
     )
     ranked = [(c, k, int(i)) for c in chosen for k, i in enumerate(numbers(table["images"][c]))]
@@ -246,6 +258,7 @@ def _channel(
     bands: Sequence[int],
     width: int,
     held: Mapping[int, tuple[int, Tensor]],
+    seen: Sequence[str],
 ) -> ChannelPatches:
     def drawn(image: int, position: int) -> Tensor:
         return tile(held[image][1], box(field, *divmod(position, width)), model.bounds)
@@ -260,12 +273,20 @@ def _channel(
         for band in bands
     ]
     nothing = torch.zeros(0, dtype=torch.uint8)
+    whole = nothing
+    if entries:
+        image, at = entries[0]
+        whole = framed(held[image][1], box(field, *divmod(at, width)), model.bounds)
     return ChannelPatches(
         channel=channel,
         tiles=torch.stack([drawn(*entry) for entry in entries]) if entries else nothing,
         bands=torch.stack([drawn(*entry) for entry in below]) if below else nothing,
         band_values=tuple(float(table["band_values"][channel, band]) for band in bands),
         boxes=torch.tensor([box(field, *divmod(at, width)) for _, at in entries]),
+        values=tuple(table["values"][channel, : len(entries)].tolist()),
+        photos=tuple(seen[image] for image, _ in entries),
+        fired=int(table["images_fired"][channel]) / max(1, int(table["histogram"][channel].sum())),
+        whole=whole,
     )
 
 

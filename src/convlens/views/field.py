@@ -12,9 +12,8 @@ from convlens.results import Result
 from convlens.tracing import trace
 from convlens.views.crops import Box, box
 from convlens.views.excitation import watched
-from convlens.views.patches import tile
+from convlens.views.patches import FRAME, tile
 
-_FRAME = (214, 39, 40)  # red, as positive values are drawn
 _DIMMED = 0.35  # of the contrast that is left outside of the field
 
 
@@ -71,7 +70,7 @@ class ReceptiveField(Result):
         columns = slice(max(left, 0), min(right, width - 1) + 1)
         drawn = 255 - (255 - pixels) * _DIMMED
         drawn[rows, columns] = pixels[rows, columns]
-        frame = torch.tensor(_FRAME, dtype=torch.float32)
+        frame = torch.tensor(FRAME, dtype=torch.float32)
         sides = (
             ((top, columns), top >= 0),
             ((bottom, columns), bottom < height),

@@ -17,6 +17,7 @@ from convlens.views.crops import Box, Proof, cut
 from convlens.views.toplist import NOBODY
 
 TILE = 64  # pixels of a patch in a picture
+FRAME = (214, 39, 40)  # around what a unit sees
 
 _PADDING = ((236, 236, 232), (206, 206, 200))  # the stripes that padding is drawn with
 _COLUMNS = 2  # of channels in a picture
@@ -36,6 +37,11 @@ class ChannelPatches(Result):
         band_values: the activation of each of these.
         boxes: int64 `(k, 4)`, first and last row, first and last column of each patch in its
             image; what lies outside is padding.
+        values: the activation of each patch.
+        photos: name of the image of each.
+        fired: share of all images in which the channel fires.
+        whole: uint8 `(T, T, 3)`, the image of the strongest patch with its field framed; empty
+            for a channel without patches.
     """
 
     channel: int
@@ -43,6 +49,10 @@ class ChannelPatches(Result):
     bands: Tensor
     band_values: tuple[float, ...]
     boxes: Tensor
+    values: tuple[float, ...]
+    photos: tuple[str, ...]
+    fired: float
+    whole: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +213,24 @@ def tile(image: Tensor, seen: Box, bounds: tuple[float, float]) -> Tensor:
     picture = torch.full((TILE, TILE, 3), 255, dtype=torch.uint8)
     top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
     picture[top : top + size[1], left : left + size[0]] = drawn
+    return picture
+
+
+def framed(image: Tensor, seen: Box, bounds: tuple[float, float]) -> Tensor:
+    """A whole image as a picture of `TILE` pixels with a frame around what is seen of it."""
+    height, width = image.shape[1:]
+    picture = tile(image, (0, height - 1, 0, width - 1), bounds)
+    scale = TILE / max(height, width)
+    top, bottom, left, right = (
+        round(min(max(side, 0), length) * scale) + (TILE - round(length * scale)) // 2
+        for side, length in (
+            (seen[0], height), (seen[1] + 1, height), (seen[2], width), (seen[3] + 1, width),
+        )
+    )  # fmt: skip
+    bottom, right = min(bottom, TILE) - 1, min(right, TILE) - 1
+    frame = torch.tensor(FRAME, dtype=torch.uint8)
+    picture[[top, bottom], left : right + 1] = frame
+    picture[top : bottom + 1, [left, right]] = frame
     return picture
 
 

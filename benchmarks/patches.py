@@ -1,0 +1,241 @@
+"""Patches: one pass that watches every convolution, beside bare passes and a peer's pass.
+
+Then what a pass costs from files, and that memory does not grow with the data.
+"""
+
+import copy
+import itertools
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from io import StringIO
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import convlens
+from benchmarks import networks
+from benchmarks.floors import Floor, bare_pass, floor, freeze
+from benchmarks.tables import Entry, Row, compare, show, tell, write
+from benchmarks.timing import Work, measure
+from convlens.probe import stream
+from convlens.sweep import Images, Photos, Source, sweep
+from convlens.sweep.source import Batch
+from convlens.tracing import trace
+from convlens.views.excitation import Excitation, watched
+
+TITLE = "Top 16 patches of every convolution, 8 images of 224 pixels, in bare forward passes"
+NAMES = ("resnet18", "resnet50", "vgg16")
+TOP = 16
+FILLED = 25  # batches that the tables have seen before: few new images then make it into them
+TARGETS = {"top patches": 1.05, "all statistics": 1.3}
+PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "photos" / "imagenet"
+HOW = (
+    f"convlens: every convolution's post side, {FILLED} batches seen before",
+    "zennit-crp, tables alone: forward hooks on every convolution, its ActMax tables, k = 40",
+    "zennit-crp: FeatureVisualization.run as shipped, which also takes gradients for its "
+    "relevance, writes files and reads them back",
+)
+
+
+def run() -> None:
+    """Measure, print and keep."""
+    rows: list[Row] = []
+    remarks = list(HOW)
+    for name in NAMES:
+        least = floor("bare forward pass", bare_pass, networks.build(name), networks.images())
+        remarks.append(f"{name}, {least.describe()}")
+        entries = [
+            Entry(task, "convlens", partial(_ours, least, statistics=task != "top patches"), target)
+            for task, target in TARGETS.items()
+        ]
+        entries += [
+            Entry("activation maximisation", "zennit-crp, tables alone", partial(_tables, least)),
+            Entry("activation maximisation", "zennit-crp", partial(_peer, least)),
+        ]
+        measured = compare(name, least.what, least.work, entries)
+        show(f"{TITLE}: {name}", measured)
+        rows += measured
+    remarks += [_memory(), _from_files()]
+    tell(remarks)
+    print(f"written: {write('patches', rows, remarks)}")
+
+
+def _ours(least: Floor, *, statistics: bool) -> Work:
+    model = convlens.wrap(least.network)
+    found = trace(model, least.images)
+    reducer = Excitation(found, watched(found, None), top=TOP, statistics=statistics)
+    state = reducer.start()
+    numbers = itertools.count()
+
+    def work(images: Tensor = least.images) -> object:
+        first = next(numbers) * len(images)
+        ids = torch.arange(first, first + len(images))
+        stream(
+            model,
+            found,
+            images,
+            reducer.values,
+            lambda value, maps: reducer.update(state, value, maps, ids),
+        )
+        return state
+
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(FILLED):
+        drawn = torch.rand(least.images.shape, generator=generator)
+        work(torch.empty_like(least.images).copy_(drawn))
+    return work
+
+
+def _tables(least: Floor) -> Work:
+    from crp.concepts import ChannelConcept
+    from crp.maximization import Maximization
+
+    network = freeze(least.network)
+    layers = _convolutions(network)
+    folder = tempfile.mkdtemp()
+    tables = Maximization("activation", "max", abs_norm=False, path=folder)
+    numbers = itertools.count()
+
+    def work() -> object:
+        first = next(numbers) * networks.BATCH
+        ids = torch.arange(first, first + networks.BATCH).numpy()
+        kept: dict[str, Tensor] = {}
+        hooks = [
+            layer.register_forward_hook(
+                lambda module, given, gave, name=name: kept.__setitem__(name, gave.contiguous())
+            )
+            for name, layer in layers.items()
+        ]
+        with torch.no_grad():
+            network(least.images)
+        for hook in hooks:
+            hook.remove()
+        for name, maps in kept.items():
+            tables.analyze_layer(maps, ChannelConcept(), name, ids, ids)
+        return tables
+
+    return work
+
+
+def _peer(least: Floor) -> Work:
+    from crp.attribution import CondAttribution
+    from crp.concepts import ChannelConcept
+    from crp.visualization import FeatureVisualization
+
+    # In the default layout, which its views of tensors need.
+    network = copy.deepcopy(least.network).to(memory_format=torch.contiguous_format)
+    images = least.images.contiguous()
+    data = [(image, 0) for image in images]
+    layers = {name: ChannelConcept() for name in _convolutions(network)}
+
+    def work() -> object:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            redirect_stdout(StringIO()),
+            redirect_stderr(StringIO()),
+        ):
+            made = FeatureVisualization(
+                CondAttribution(network), data, layers, max_target="max", path=folder
+            )
+            return made.run(None, 0, len(data), len(data))
+
+    return work
+
+
+def _convolutions(network: nn.Module) -> dict[str, nn.Module]:
+    return {
+        name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)
+    }
+
+
+class _Noise:
+    """So many images, made when they are asked for."""
+
+    def __init__(self, count: int, side: int) -> None:
+        self._count, self._side = count, side
+
+    def __len__(self) -> int:
+        return self._count
+
+    def batches(self, spans: Sequence[tuple[int, int]]) -> Iterator[Batch]:
+        """Noise, another for each batch."""
+        for start, stop in spans:
+            generator = torch.Generator().manual_seed(start)
+            images = torch.rand(stop - start, 3, self._side, self._side, generator=generator)
+            yield Batch(start, stop, torch.arange(start, stop), images, {})
+
+    def marks(self) -> list[str]:
+        """None change."""
+        return []
+
+
+def peak(count: int) -> int:
+    """Watch ResNet-18 on so many small images; the process's greatest memory in KiB."""
+    model = convlens.wrap(networks.build("resnet18"), size=64)
+    found = trace(model)
+    source: Source = _Noise(count, 64)
+    sweep(model, found, Excitation(found, watched(found, None), top=TOP), source)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _memory() -> str:
+    """Peak memory of processes of their own, for 1,000 and for 10,000 images."""
+    peaks = []
+    for count in (1_000, 10_000):
+        words = f"from benchmarks.patches import peak; print(peak({count}))"
+        done = subprocess.run(
+            [sys.executable, "-c", words], capture_output=True, text=True, check=True
+        )
+        peaks.append(int(done.stdout) / 1024)
+    growth = peaks[1] / peaks[0] - 1
+    return (
+        f"memory: ResNet-18 on images of 64 pixels, all statistics: peak {peaks[0]:.0f} MiB for "
+        f"1,000 images, {peaks[1]:.0f} MiB for 10,000: {growth:+.1%} (target 5 %: "
+        f"{'met' if growth <= 0.05 else 'MISSED'})"
+    )
+
+
+def _from_files() -> str:
+    """Photos a second of decoding alone, of the network alone, and of both together."""
+    if not PHOTOS.is_dir():
+        return f"from files: skipped, there is no {PHOTOS}"
+    model = convlens.wrap(networks.build("resnet50"))
+    paths = sorted(PHOTOS.glob("*.jpg"))[:96]
+    found = trace(model)
+    reducer = Excitation(found, watched(found, None), top=TOP)
+    photos = Photos(model, paths)
+    ready = torch.cat([one.images for one in photos.batches([(0, 96)]) if one.images is not None])
+    spans = [(start, start + 32) for start in range(0, 96, 32)]
+
+    def decode() -> object:
+        return [len(one.ids) for one in photos.batches(spans)]
+
+    def network() -> object:
+        return sweep(model, found, reducer, Images(ready)).seen
+
+    def both() -> object:
+        return sweep(model, found, reducer, photos).seen
+
+    pairs = measure(network, {"decode": decode, "both": both})
+    alone = pairs["both"].floor.wall
+    rates = {
+        "decoding alone": len(paths) / _median(pairs["decode"].own.wall),
+        "network alone": len(paths) / _median(alone),
+        "from files": len(paths) / _median(pairs["both"].own.wall),
+    }
+    share = rates["from files"] / min(rates["decoding alone"], rates["network alone"])
+    told = ", ".join(f"{name} {rate:.1f}" for name, rate in rates.items())
+    return (
+        f"from files, ResNet-50, photos a second: {told}: {share:.0%} of the slower (target 90 %: "
+        f"{'met' if share >= 0.9 else 'MISSED'}); both share {torch.get_num_threads()} threads"
+    )
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
