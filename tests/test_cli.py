@@ -313,6 +313,18 @@ class TestPatches:
         assert status == 0
         assert not (here / "p.unfinished").exists()
 
+    def test_a_place_that_cannot_be_written_is_told_before_the_work(
+        self, here, convlens, monkeypatch
+    ):
+        def never(*_, **__):
+            raise AssertionError
+
+        monkeypatch.setattr("convlens.sweep.patches.sweep", never)
+        words = ("patches", "a.png", "--model", MINE, "--out")
+        assert "its folder does not exist" in one_line(convlens(*words, "no/where"))
+        assert "it is a file" in one_line(convlens(*words, "a.png"))
+        assert "holds other files" in one_line(convlens(*words, "."))
+
     def test_bad_input(self, here, convlens):
         (here / "bad.png").write_bytes(b"\x89PNG")
         status, _, err = convlens("patches", "a.png", "bad.png", "--model", MINE)

@@ -512,11 +512,11 @@ class TestSweep:
 
         def stop(done, total):
             if done in (8, 16):
-                raise KeyboardInterrupt
+                os.kill(os.getpid(), signal.SIGINT)
 
         for _ in range(2):
             with pytest.raises(ConvlensError, match="interrupted after"):
-                sweep(model, found, reducer, Photos(model, paths), batch=4, save_every=1e-9,
+                sweep(model, found, reducer, Photos(model, paths), batch=4,
                       folder=tmp_path / "kept", progress=stop)  # fmt: skip
         swept = sweep(model, found, reducer, Photos(model, paths), batch=4,
                       folder=tmp_path / "kept")  # fmt: skip

@@ -63,12 +63,7 @@ def whole_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
     target = Path(path).resolve()
     temporary, old = _beside(target), _beside(target)
     try:
-        if target.exists() and not target.is_dir():
-            raise ConvlensError(f"cannot write {path}: it is a file; give the name of a folder")
-        if target.exists() and not (target / marker).is_file() and any(target.iterdir()):
-            raise ConvlensError(
-                f"{path} holds other files and no {marker}; give a new or an empty folder"
-            )
+        check_folder(path, marker=marker)
         temporary.mkdir()
         yield temporary
         if target.exists():
@@ -80,6 +75,19 @@ def whole_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def check_folder(path: str | Path, *, marker: str) -> None:
+    """Raise ConvlensError where `whole_folder` would refuse the path: before long work, say."""
+    target = Path(path).resolve()
+    if not target.parent.is_dir():
+        raise ConvlensError(f"cannot write {path}: its folder does not exist; make it first")
+    if target.exists() and not target.is_dir():
+        raise ConvlensError(f"cannot write {path}: it is a file; give the name of a folder")
+    if target.exists() and not (target / marker).is_file() and any(target.iterdir()):
+        raise ConvlensError(
+            f"{path} holds other files and no {marker}; give a new or an empty folder"
+        )
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

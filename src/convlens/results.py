@@ -19,7 +19,8 @@ from convlens.files import whole_folder, write_tensors
 from convlens.images import encode_png
 
 _FORMAT = 1  # of the folder; raised when an older version could not read it
-_DATA, _TENSORS = "result.json", "tensors.safetensors"
+RESULT = "result.json"  # in the folder of every saved result
+_TENSORS = "tensors.safetensors"
 _LISTED = 64  # values of a tensor that `to_json` still lists
 _SHOWN = 6  # entries of a tuple or dictionary that words still name
 _LINE = 100  # characters
@@ -72,12 +73,12 @@ class Result:
         """
         tensors: dict[str, Tensor] = {}
         data = {"format": _FORMAT, "result": _encode(self, "", tensors)}
-        with whole_folder(folder, marker=_DATA) as temporary:
+        with whole_folder(folder, marker=RESULT) as temporary:
             write_tensors(temporary / _TENSORS, tensors)
             for name, pixels in self.pictures().items():
                 _free_name(temporary, name).write_bytes(encode_png(pixels))
             text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
-            (temporary / _DATA).write_text(text + "\n", encoding="utf-8")
+            (temporary / RESULT).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -164,7 +165,7 @@ def _join(path: str, name: str) -> str:
 
 def _read(folder: Path) -> Any:
     try:
-        data = json.loads((folder / _DATA).read_text(encoding="utf-8"))
+        data = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         return _unpack(data, load_file(folder / _TENSORS))
     except ConvlensError as error:
         raise ConvlensError(f"the result in {folder} {error}") from None

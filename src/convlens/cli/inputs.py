@@ -8,9 +8,11 @@ from pathlib import Path
 from torch import Tensor
 
 from convlens.errors import ConvlensError, PhotoError, nearest
+from convlens.files import check_folder
 from convlens.labels import read_labels
 from convlens.loading import load
 from convlens.model import Model
+from convlens.results import RESULT
 from convlens.tracing import trace
 from convlens.views.excitation import watched
 
@@ -70,6 +72,7 @@ def unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
     Raises:
         ConvlensError: it is there already and `resume` was not asked for, or the other way round.
     """
+    check_folder(out, marker=RESULT)
     folder = out.with_name(f"{out.name}.unfinished")
     if folder.exists() and not resume:
         raise ConvlensError(

@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from convlens.labels import class_name
 from convlens.views.anatomy import Anatomy, Layer
@@ -35,11 +44,19 @@ _err = Console(stderr=True, highlight=False, soft_wrap=True)
 Tell = Callable[[str, int, int], None]
 
 
+class _Rate(ProgressColumn):
+    """How many a second, once that is known."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Tell]:
-    """A bar with the time left on standard error: call it with (stage, done, total)."""
+    """A bar with rate and time left on standard error: call it with (stage, done, total)."""
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(),
+        TimeRemainingColumn(),
     )  # fmt: skip
     hidden = quiet or not _err.is_terminal  # a bar in a file would be noise
     with Progress(*columns, console=_err, transient=True, disable=hidden) as bars:

@@ -3,11 +3,15 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from convlens.errors import ConvlensError, PhotoError
 from convlens.guard import untouched
+from convlens.interrupts import asked_to_stop
 from convlens.model import Model
 from convlens.probe import stream
 from convlens.sweep import progress as kept
@@ -83,35 +87,29 @@ def sweep(
     ]
     saved = time.monotonic()
     progress(done.count, len(source))
-    try:
-        # Guarded once for all batches, as the guard has something to do each time.
-        with untouched(model.network):
-            for one in source.batches(spans):
-                if one.images is not None:
-                    stream(
-                        model,
-                        trace,
-                        one.images,
-                        reducer.values,
-                        # Bound now: it is called before the next batch comes.
-                        lambda value, maps, ids=one.ids: reducer.update(state, value, maps, ids),  # type: ignore[misc]
-                    )
-                done.add(one.start, one.stop, one.skipped)
-                progress(done.count, len(source))
-                if folder and time.monotonic() - saved > save_every:
-                    kept.save(folder, identity, marks, done, state)
-                    saved = time.monotonic()
-    except KeyboardInterrupt:
-        if not folder:
-            raise
-        # The batch that was interrupted may be half in the state, so the last save counts.
-        raise ConvlensError(
-            f"interrupted after {done.count:,} of {len(source):,} images; what was saved in "
-            f"{folder} is gone on with by --resume"
-        ) from None
+    # Guarded once for all batches, as the guard has something to do each time.
+    with asked_to_stop(catch=folder is not None) as interrupted, untouched(model.network):
+        for one in source.batches(spans):
+            if one.images is not None:
+                update = partial(_update, reducer, state, one.ids)
+                stream(model, trace, one.images, reducer.values, update)
+            done.add(one.start, one.stop, one.skipped)
+            progress(done.count, len(source))
+            if folder and (interrupted() or time.monotonic() - saved > save_every):
+                kept.save(folder, identity, marks, done, state)
+                saved = time.monotonic()
+            if interrupted() and done.count < len(source):
+                raise ConvlensError(
+                    f"interrupted after {done.count:,} of {len(source):,} images, which are kept "
+                    f"in {folder}; --resume goes on from there"
+                )
     if len(done.skipped) == len(source):
         first = next(iter(done.skipped.values()), "there are none")
         raise PhotoError(f"none of {len(source)} photos can be read; the first: {first}")
     if folder:
         kept.save(folder, identity, marks, done, state)
     return Swept(state, len(source) - len(done.skipped), dict(sorted(done.skipped.items())))
+
+
+def _update(reducer: Reducer, state: State, ids: Tensor, value: int, maps: Tensor) -> None:
+    reducer.update(state, value, maps, ids)

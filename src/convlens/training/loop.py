@@ -5,11 +5,8 @@ step's number, so that a training that goes on from a checkpoint draws what it w
 """
 
 import hashlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convlens.errors import ConvlensError
+from convlens.interrupts import asked_to_stop
 from convlens.model import Model
 from convlens.training.augment import augment
 from convlens.training.data import Dataset, Images
@@ -112,7 +110,7 @@ def fit(
     total = torch.tensor(state.loss, dtype=torch.float64, device=fabric.device)
     began = saved = time.monotonic()
 
-    with _interrupts(catch=fabric.world_size == 1) as interrupted:
+    with asked_to_stop(catch=fabric.world_size == 1) as interrupted:
         bare.train()
         while state.step < steps:
             epoch, within = divmod(state.step, each)
@@ -268,23 +266,3 @@ def _diverged(what: str, step: int, recipe: Recipe) -> ConvlensError:
         f"{recipe.learning_rate:g}; the last good checkpoint is kept; train into another --out "
         f"with --learning-rate {recipe.learning_rate / 10:g}"
     )
-
-
-@contextmanager
-def _interrupts(*, catch: bool) -> Iterator[Callable[[], bool]]:
-    """Lets a step end, and the state be saved, when the user interrupts; a second time at once."""
-    came: list[int] = []
-    if not catch or threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-
-    def note(number: int, frame: object) -> None:
-        if came:
-            raise KeyboardInterrupt
-        came.append(number)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(came)
-    finally:
-        signal.signal(signal.SIGINT, before)
