@@ -84,15 +84,16 @@ def stream(
     Args:
         model: the model that was traced; it is left untouched.
         trace: made by `convlens.tracing.trace` for images of this size.
-        images: `(N, C, H, W)` inside the bounds.
+        images: `(N, C, H, W)` inside the bounds, which is not checked again for each batch.
         values: by number in the trace.
         tell: called with a value's number and its tensor, first dimension N.
 
     Raises:
         ConvlensError: as `observe`.
     """
+    model.check_shape(images)
     with untouched(model.network) as network, torch.no_grad():
-        prepared = model.normalise(model.check(images))
+        prepared = model.normalise(images)
         watcher = _Watcher(trace, set(values), set(), tell=tell)
         try:
             if 0 in watcher.wanted:
