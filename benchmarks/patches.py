@@ -40,8 +40,8 @@ FILLED = 8  # batches that the tables have seen before, as in the middle of a pa
 TARGETS = {"top patches": 1.05, "all statistics": 1.3}
 PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "photos" / "imagenet"
 HOW = (
-    f"convlens: every convolution's post side, {FILLED} batches seen before; reading every map once "
-    "is the least that a pass over all channels costs here",
+    f"convlens: every convolution's post side, {FILLED} batches seen before",
+    "reading every map once: the least that a pass over all channels costs here",
     "zennit-crp, tables alone: forward hooks on every convolution, its ActMax tables, k = 40",
     "zennit-crp: FeatureVisualization.run as shipped, which also takes gradients for its "
     "relevance, writes files and reads them back",
@@ -170,7 +170,11 @@ def _reading(least: Floor) -> Work:
     model = convlens.wrap(least.network)
     found = trace(model, least.images)
     values = [place.value for place in watched(found, None)]
-    return lambda: stream(model, found, least.images, values, lambda value, maps: peaks(maps))
+
+    def read(value: int, maps: Tensor) -> None:
+        peaks(maps)
+
+    return lambda: stream(model, found, least.images, values, read)
 
 
 class _Noise:

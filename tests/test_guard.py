@@ -153,6 +153,7 @@ CALLS = {
     "flips": flipped,
     "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
     "receptive_field": lambda model: convlens.receptive_field(model, images(1), layer="7"),
+    "maps": lambda model: convlens.maps(model, images(1)),
     "doctor": lambda model: convlens.doctor(model, photos()),
     "evidence": lambda model: convlens.evidence(model, convlens.gradcam(model, images()), steps=2),
 }
@@ -160,8 +161,8 @@ CALLS = {
 LOOKING = {"filters", "growth", "receptive_field"}
 # Not functions of a model.
 ELSEWHERE = {
-    "ConvlensError", "PhotoError", "TraceError", "Model", "Result", "build", "load", "open_data",
-    "snapshots", "train", "wrap",
+    "ConvlensError", "PhotoError", "TraceError", "Model", "Result", "build", "cortex",
+    "feature_maps", "gabor", "gabor_bank", "load", "open_data", "snapshots", "train", "wrap",
 }  # fmt: skip
 
 

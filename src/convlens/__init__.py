@@ -24,14 +24,17 @@ if TYPE_CHECKING:
     from convlens.training import open_data, train
     from convlens.views.anatomy import anatomy
     from convlens.views.answers import answers
+    from convlens.views.cortex import cortex
     from convlens.views.doctor import doctor
     from convlens.views.evidence import evidence
     from convlens.views.fgsm import fgsm
     from convlens.views.field import receptive_field
     from convlens.views.filters import filters
     from convlens.views.flips import flips
+    from convlens.views.gabor import gabor, gabor_bank
     from convlens.views.gradcam import gradcam
     from convlens.views.growth import growth
+    from convlens.views.maps import feature_maps, maps
 
 _HOMES = {
     "ConvlensError": "errors",
@@ -56,14 +59,20 @@ _HOMES = {
     "fgsm": "views.fgsm",
     "filters": "views.filters",
     "flips": "views.flips",
+    "cortex": "views.cortex",
+    "feature_maps": "views.maps",
+    "gabor": "views.gabor",
+    "gabor_bank": "views.gabor",
     "gradcam": "views.gradcam",
+    "maps": "views.maps",
     "growth": "views.growth",
 }
 
 __all__ = [
     "ConvlensError", "Model", "PhotoError", "Result", "TraceError", "anatomy", "answers", "build",
-    "doctor", "evidence", "fgsm", "filters", "flips", "gradcam", "growth", "load", "open_data",
-    "patches", "receptive_field", "report", "snapshots", "trace", "train", "wrap",
+    "cortex", "doctor", "evidence", "feature_maps", "fgsm", "filters", "flips", "gabor",
+    "gabor_bank", "gradcam", "growth", "load", "maps", "open_data", "patches", "receptive_field",
+    "report", "snapshots", "trace", "train", "wrap",
 ]  # fmt: skip
 
 

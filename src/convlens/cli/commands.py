@@ -289,6 +289,59 @@ def field(
 
 
 @app.command()
+def maps(
+    photo: Annotated[str, typer.Argument(help="A photo.")],
+    layer: o.Layer = None,
+    pool: Annotated[
+        str | None, typer.Option(help="max or average: the maps after pooling too.")
+    ] = None,
+    window: Annotated[int, typer.Option(help="Side of the pooling's windows.")] = 2,
+    out: o.Out = Path("convlens-maps"),
+    model: o.ModelSpec = "default",
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Show the feature maps of a layer on a photo."""
+    from convlens.cli import show
+    from convlens.cli.inputs import load_model
+    from convlens.views.maps import maps as look
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    found = look(loaded, loaded.prepare(photo), layer=layer, pooling=pool, window=window)
+    found.save(out)
+    show.maps(found, out, json=json)
+
+
+@app.command()
+def cortex(
+    photo: Annotated[str, typer.Argument(help="A photo.")],
+    orientations: Annotated[int, typer.Option(help="How many, over 180 degrees.")] = 8,
+    wavelength: Annotated[float, typer.Option(help="Of the waves, in pixels.")] = 8.0,
+    size: Annotated[
+        str, typer.Option("--size", metavar="N|HxW", help="Of the image in pixels.")
+    ] = "256",
+    out: o.Out = Path("convlens-cortex"),
+    json: o.Json = False,
+) -> None:
+    """Show a photo as simple and complex cells of the visual cortex would see it."""
+    from convlens.cli import show
+    from convlens.cli.inputs import parse_size
+    from convlens.images import Geometry, to_tensor
+    from convlens.photos import read_photo
+    from convlens.views.cortex import cortex as look
+
+    height, width = parse_size(size)
+    geometry = Geometry(size=(height, width), resize=max(height, width), interpolation="bicubic")
+    image = to_tensor(geometry.apply(read_photo(photo).picture))
+    found = look(image, orientations=orientations, wavelength=wavelength)
+    found.save(out)
+    show.cortex(found, out, json=json)
+
+
+@app.command()
 def doctor(
     photos: o.Photos,
     model: o.ModelSpec = "default",

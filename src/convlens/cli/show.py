@@ -31,8 +31,10 @@ from convlens.views.gradcam import GradCam
 if TYPE_CHECKING:
     from convlens.page import Report
     from convlens.training import Training
+    from convlens.views.cortex import Cortex
     from convlens.views.field import ReceptiveField
     from convlens.views.growth import Growth
+    from convlens.views.maps import FeatureMaps
     from convlens.views.patches import Patches
 
 NUMBERS = "numbers.json"  # in every folder that a command writes
@@ -231,6 +233,37 @@ def field(found: "ReceptiveField", out: Path, *, json: bool) -> None:
         return
     _out.print(found.sentence(), markup=False)
     _out.print(str((out / "field.png").resolve()), markup=False)
+
+
+def maps(found: "FeatureMaps", out: Path, *, json: bool) -> None:
+    """What the pictures show, and where they lie."""
+    if json:
+        _print_json(found.to_json())
+        return
+    count, height, width = found.maps.shape
+    shown = f", {len(found.shown)} of them drawn" if len(found.shown) < count else ""
+    _out.print(
+        f"{found.layer} ({found.place}): {count} maps of {height} x {width}{shown}; one scale for "
+        f"all, to {found.scale:.3g}" + (f"; {found.pooling} beside it" if found.pooling else ""),
+        markup=False,
+    )
+    _out.print(str(out.resolve()), markup=False)
+
+
+def cortex(found: "Cortex", out: Path, *, json: bool) -> None:
+    """How strongly the cells of each orientation answer, and where the pictures lie."""
+    if json:
+        _print_json(found.to_json())
+        return
+    table = _table(">orientation", ">mean answer of complex cells")
+    for degrees, answers in zip(found.orientations, found.complex, strict=True):
+        table.add_row(f"{degrees:g}°", f"{answers.mean():.4f}")
+    _out.print(table)
+    _out.print(
+        "orientation of the bars, counter-clockwise from horizontal as one looks at the picture",
+        markup=False,
+    )
+    _out.print(str(out.resolve()), markup=False)
 
 
 class _PhotoTable:
