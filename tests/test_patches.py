@@ -156,6 +156,17 @@ class TestTables:
         }
         assert len(drawn) > 3
 
+    def test_two_names_of_one_value(self):
+        """A block's last convolution and its shortcut have the same sum after them."""
+        found = patches(
+            wrap(network(), size=SIZE), images(4), layers=["left", "right"],
+            show={"left": [1], "right": [3, 1]},
+        )  # fmt: skip
+        (one,) = found.layers
+        assert (one.layer, one.also) == ("left", ("right",))
+        assert [shown.channel for shown in one.shown] == [1, 3]
+        assert found["right"] is one
+
     def test_dead_channels(self):
         net = network()
         with torch.no_grad():
@@ -404,6 +415,15 @@ class TestCrops:
         assert picture[10:].max() == 0
         assert len(torch.unique(picture[:5].flatten(0, 1), dim=0)) == 2
 
+    def test_many_channels_are_proved_in_parts(self, monkeypatch):
+        model, given = wrap(network(), size=SIZE), images(30)
+        whole = patches(model, given, layers="stem", show=6)["stem"]
+        monkeypatch.setattr("convlens.sweep.patches._AT_ONCE", 2)
+        parts = patches(model, given, layers="stem", show=6)["stem"]
+        assert parts.shown == whole.shown
+        assert parts.proof.holds and whole.proof.holds
+        assert parts.proof.checked >= whole.proof.checked
+
     def test_picture_of_a_layer(self):
         found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=3)
         picture = sheet(found["stem"])
@@ -435,6 +455,15 @@ class TestField:
         rows, columns = touched.any(1).nonzero(), touched.any(0).nonzero()
         assert top <= rows.min() and rows.max() <= bottom
         assert left <= columns.min() and columns.max() <= right
+
+    def test_a_field_that_is_all_padding(self):
+        model = wrap(nn.Sequential(nn.Conv2d(3, 2, 1, padding=1), nn.ReLU()), size=16)
+        for at in ((0, 5), (17, 5), (5, 17), (0, 0)):
+            found = receptive_field(model, images(1, 16), layer="0", at=at)
+            red = (found.pictures()["field"] == torch.tensor([214, 39, 40])).all(2)
+            assert not red.any()
+        one = patches(model, images(2, 16) * 0, layers="0", show=2)["0"]
+        assert one.proof.holds
 
     def test_drawn_frame(self):
         model = wrap(network(), size=SIZE)
@@ -478,7 +507,10 @@ class TestSweep:
         one = patches(model, paths, show=2, batch=5)
         other = patches(model, model.prepare(paths), show=2, batch=5)
         for a, b in zip(one.layers, other.layers, strict=True):
-            assert a == b
+            for name in ("values", "images", "rows", "columns", "histogram", "band_images"):
+                assert torch.equal(getattr(a, name), getattr(b, name))
+            for c, d in zip(a.shown, b.shown, strict=True):
+                assert torch.equal(c.tiles, d.tiles)
         shuffled = random.Random(1).sample(paths, len(paths))
         assert patches(model, shuffled, show=2, batch=5) == one
 

@@ -62,6 +62,8 @@ def test_larger_images(run):
     said = str(caught.value)
     assert "stage classifier.0 takes 16 values" in said
     assert "1 x 20 x 20" in said
+    with torch.no_grad():  # 13 pixels leave the same single cell
+        assert load(run, size=13)(torch.rand(1, 1, 13, 13)).shape == (1, 3)
     advised = said.partition("; ")[2].split()[0]
     model = load(advised, size=20)
     small = torch.rand(2, 1, 12, 12)

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -289,7 +290,7 @@ KILLED = """
 
     die_at("half a file", folder, "write_tensors", lambda path, _: path.write_bytes(b"half"))
     die_at("before the description", folder, "whole")
-    die_at("after the description", folder, "_prune")
+    die_at("after the description", folder, "prune")
     die_at("renaming", Path, "replace")
     train(archive, out=out, network="lenet5", epochs=2, batch=20, device="cpu", save_every=1e-9)
 """
@@ -378,6 +379,30 @@ class TestRefusals:
         with pytest.raises(ConvlensError, match=r"other files \(holiday.jpg\)"):
             train(archive, out=tmp_path, **RECIPE)
         assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["holiday.jpg"]
+
+    @pytest.mark.parametrize("described", [False, True])
+    def test_nobodys_checkpoints_are_removed(self, archive, trained, tmp_path, described):
+        """Folders and files that are named alike, as other programs name theirs."""
+        out = tmp_path / "run"
+        if described:
+            shutil.copytree(trained[0], out)
+        for name in ("step-1000.ckpt", "step-2000/model.pt", "step-0003000/notes.txt"):
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).touch()
+        if described:
+            train(archive, out=out, snapshots=3, **(RECIPE | {"epochs": 8}))
+        else:
+            with pytest.raises(ConvlensError, match="other files"):
+                train(archive, out=out, **RECIPE)
+        for name in ("step-1000.ckpt", "step-2000/model.pt", "step-0003000/notes.txt"):
+            assert (out / name).exists()
+
+    def test_a_run_without_its_description_keeps_its_weights(self, archive, trained, tmp_path):
+        shutil.copytree(trained[0], tmp_path / "run")
+        (tmp_path / "run" / DESCRIPTION).unlink()
+        with pytest.raises(ConvlensError, match="other files"):
+            train(archive, out=tmp_path / "run", **RECIPE)
+        assert len(list((tmp_path / "run").glob("*/weights.safetensors"))) >= 3
 
     def test_in_use(self, archive, tmp_path):
         started, refused = threading.Event(), []

@@ -179,6 +179,13 @@ class TestFolder:
         assert data.train.pixels[:, 0, 0, 0].tolist() == [10, 20]
         assert data.validation.pixels[:, 0, 0, 0].tolist() == [11, 21]
 
+    def test_a_class_may_be_called_train(self, folder):
+        for number in range(3):
+            write_photo(folder / "train" / f"{number}.png")
+        assert open_data(folder).labels == ("cat", "dog", "train")
+        (folder / "train" / "more").mkdir()
+        assert open_data(folder).labels == ("cat", "dog", "train")
+
     def test_sizes_and_modes_mixed(self, folder):
         write_photo(folder / "cat" / "large.png", (300, 200))
         write_photo(folder / "dog" / "grey.png", (50, 90), mode="L")

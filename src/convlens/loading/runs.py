@@ -17,7 +17,7 @@ from convlens.errors import ConvlensError, nearest
 from convlens.images import Geometry
 from convlens.loading.files import fill, read_state
 from convlens.model import Model
-from convlens.networks import build
+from convlens.networks import ConvNet, build, sizes_through
 
 DESCRIPTION = "convlens.json"
 WEIGHTS = "weights.safetensors"
@@ -149,8 +149,8 @@ def _model(
     description = run.description
     options = dict(description["network"])
     network = build(**{**options, "average": True} if average else options)
-    if size is not None and size != run.size and isinstance(network.avgpool, nn.Identity):
-        _refuse(run, network, options, size)
+    if size is not None and isinstance(network.avgpool, nn.Identity):
+        _check_stage(run, network, options, size)
     path = run.folder / checkpoint / WEIGHTS
     fill(network, read_state(path), path)
     how = description["preprocessing"]
@@ -171,10 +171,19 @@ def _model(
     )
 
 
-def _refuse(run: Run, network: nn.Module, options: dict[str, Any], size: tuple[int, int]) -> None:
-    """Raise ConvlensError that names the fully connected stage and what would make it fit."""
+def _check_stage(
+    run: Run, network: ConvNet, options: dict[str, Any], size: tuple[int, int]
+) -> None:
+    """Raise ConvlensError where the fully connected stage fits no images of that size.
+
+    The error names the stage and what would make it fit.
+    """
+    trained, wanted = (sizes_through(network.features, one)[-1][1] for one in (run.size, size))
+    if trained == wanted:
+        return
     first = next(name for name, module in network.named_modules() if isinstance(module, nn.Linear))
     stage = network.get_submodule(first)
+    assert isinstance(stage, nn.Linear)
     channels, height, width = options["channels"], *size
     raise ConvlensError(
         f"{run.folder} was trained on {run.size[0]} x {run.size[1]} pixels: the fully connected "

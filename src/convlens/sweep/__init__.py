@@ -13,6 +13,7 @@ from convlens.errors import ConvlensError, PhotoError
 from convlens.guard import untouched
 from convlens.interrupts import asked_to_stop
 from convlens.model import Model
+from convlens.precision import full_precision
 from convlens.probe import stream
 from convlens.sweep import progress as kept
 from convlens.sweep.source import Images, Photos, Source
@@ -86,9 +87,13 @@ def sweep(
         if (span := (start, min(start + batch, len(source)))) not in done
     ]
     saved = time.monotonic()
-    progress(done.count, len(source))
     # Guarded once for all batches, as the guard has something to do each time.
-    with asked_to_stop(catch=folder is not None) as interrupted, untouched(model.network):
+    with (
+        asked_to_stop(catch=folder is not None) as interrupted,
+        untouched(model.network),
+        full_precision(),
+    ):
+        progress(done.count, len(source))
         for one in source.batches(spans):
             if one.images is not None:
                 update = partial(_update, reducer, state, one.ids)

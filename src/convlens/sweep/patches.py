@@ -13,7 +13,7 @@ from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.sweep import BATCH, Images, Photos, Source, sweep
 from convlens.tracing import Field, Trace, trace
-from convlens.views.crops import Unit, box, prove
+from convlens.views.crops import Proof, Unit, box, prove, together
 from convlens.views.excitation import Excitation, Watched, watched
 from convlens.views.patches import (
     ChannelPatches,
@@ -28,6 +28,7 @@ from convlens.views.selectivity import ClassMeans, Separation
 
 Tell = Callable[[str, int, int], None]
 
+_AT_ONCE = 16  # channels whose images are held in memory
 _SAMPLED = 16  # units of each layer that are proved beside those shown
 _BANDS = 4  # shown below the strongest
 
@@ -154,29 +155,32 @@ def _layer(
     chosen = _channels(place, table, show)
     bands = _bands(table, chosen)
     sample = _sample(table, seed)
-    needed = {int(image) for channel in chosen for image in numbers(table["images"][channel])}
-    needed |= {int(table["band_images"][channel, band]) for channel, band in bands}
-    needed |= {image for _, _, image in sample}
-    held = _read(source, sorted(needed - {-1}))
-    shown = tuple(
-        _channel(
-            model, field, table, channel, [b for c, b in bands if c == channel], width, held, seen
-        )
-        for channel in chosen
-    )
-    ranked = [(c, k, int(i)) for c in chosen for k, i in enumerate(numbers(table["images"][c]))]
-    units = [
-        _unit(table, channel, rank, width, held[image][0])
-        for channel, rank, image in dict.fromkeys([*ranked, *sample])
-        if image >= 0
-    ]
-    images = torch.stack([image for _, image in held.values()]) if held else None
-    proof = prove(model, found, place.value, images, units) if images is not None else None
-    assert proof is not None
+    shown: list[ChannelPatches] = []
+    proofs: list[Proof] = []
+    # A few channels at a time, so that their images fit the memory however many are shown.
+    for start in range(0, max(1, len(chosen)), _AT_ONCE):
+        part = chosen[start : start + _AT_ONCE]
+        entries = [(c, k, int(i)) for c in part for k, i in enumerate(numbers(table["images"][c]))]
+        entries = [entry for entry in entries if entry[2] >= 0] + (sample if start == 0 else [])
+        below = [(channel, band) for channel, band in bands if channel in part]
+        needed = {image for _, _, image in entries}
+        needed |= {int(table["band_images"][channel, band]) for channel, band in below}
+        held = _read(source, sorted(needed))
+        for channel in part:
+            mine = [band for one, band in below if one == channel]
+            shown.append(_channel(model, field, table, channel, mine, width, held, seen))
+        if held:
+            units = [
+                _unit(table, channel, rank, width, held[image][0])
+                for channel, rank, image in dict.fromkeys(entries)
+            ]
+            images = torch.stack([image for _, image in held.values()])
+            proofs.append(prove(model, found, place.value, images, units))
     extent = field.size
     empty = torch.zeros(0)
     return LayerPatches(
         layer=place.layer,
+        also=place.also,
         place=place.place,
         post=place.post,
         maps=(height, width),
@@ -195,22 +199,23 @@ def _layer(
         band_columns=table["band_positions"] % width,
         preferred=selective[0] if selective else empty.long(),
         selectivity=selective[1] if selective else empty,
-        shown=shown,
-        proof=proof,
+        shown=tuple(shown),
+        proof=together(proofs),
     )
 
 
 def _channels(place: Watched, table: State, show: int | Mapping[str, Sequence[int]]) -> list[int]:
     """The channels that are shown: those asked for, or as many evenly spread over the living."""
     if not isinstance(show, int):
-        asked = list(show.get(place.layer, show.get(place.place, ())))
+        names = dict.fromkeys((place.layer, *place.also, place.place))
+        asked = [channel for name in names for channel in show.get(name, ())]
         for channel in asked:
             if not 0 <= channel < place.channels:
                 raise ConvlensError(
                     f"{place.layer} has {place.channels} channels, 0 to {place.channels - 1}; "
                     f"given {channel}"
                 )
-        return asked
+        return list(dict.fromkeys(asked))
     living = table["images_fired"].nonzero().flatten().tolist()
     count = min(show, len(living))
     return [living[number * len(living) // count] for number in range(count)]

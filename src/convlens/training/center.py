@@ -6,7 +6,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.training.data import Images
 
-_AT_ONCE = 1024  # images
+_AT_ONCE = 2**23  # values; each takes 16 bytes for a moment
 
 
 def mean_and_deviation(images: Images, center: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -26,7 +26,7 @@ def mean_and_deviation(images: Images, center: str) -> tuple[tuple[float, ...], 
     sums = torch.zeros(channels, dtype=torch.int64)
     squares = torch.zeros(channels, dtype=torch.int64)
     between = torch.zeros(channels, dtype=torch.int64)  # of the images' own sums, squared
-    for pixels in images.pixels.split(_AT_ONCE):
+    for pixels in images.pixels.split(max(1, _AT_ONCE // (height * width * channels))):
         levels = pixels.to(torch.int64)
         own = levels.sum(dim=(1, 2))
         sums += own.sum(dim=0)

@@ -6,6 +6,7 @@ Killed at any moment, the run is as it was after the last such step.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from convlens.loading.runs import DESCRIPTION, WEIGHTS, Run, read_run
 OPTIMIZER = "optimizer.safetensors"
 _LOCK = ".lock"
 _STEP = "step-{:07d}"
+_CHECKPOINT = re.compile(r"\.?step-\d{7,}")
+_TEMPORARY = re.compile(r"\.convlens-[0-9a-f]{8}(\.\w+)?")
 
 
 @contextmanager
@@ -92,7 +95,7 @@ def save(
             f"cannot save the training in {folder} ({error}); make room there and start again: "
             f"it goes on from the last checkpoint"
         ) from error
-    _prune(folder, description)
+    prune(folder, description)
 
 
 def checkpoint_name(step: int) -> str:
@@ -125,16 +128,19 @@ def checkpoints_in(description: dict[str, Any]) -> set[str]:
 def _found(folder: Path) -> Run | None:
     inside = {path.name for path in folder.iterdir()}
     if DESCRIPTION in inside:
-        run = read_run(folder)
-        _prune(folder, run.description)
-        return run
-    foreign = sorted(name for name in inside if name != _LOCK and not _ours(name))
+        return read_run(folder)
+    # Killed before its first checkpoint counted, it holds that one's parts at most.
+    begun = {checkpoint_name(0), f".{checkpoint_name(0)}"}
+    foreign = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name != _LOCK and not (_ours(path) and (path.name in begun or path.is_file()))
+    )
     if foreign:
         raise ConvlensError(
             f"{folder} holds other files ({', '.join(foreign[:3])}) and no {DESCRIPTION}; "
             f"give a new or an empty folder"
         )
-    _prune(folder, None)  # killed before its first checkpoint was whole
     return None
 
 
@@ -143,24 +149,30 @@ def _counted(folder: Path) -> set[str]:
     return checkpoints_in(read_run(folder).description) if path.is_file() else set()
 
 
-def _ours(name: str) -> bool:
-    return name.startswith((".step-", "step-", ".convlens-"))
+def _ours(path: Path) -> bool:
+    """Whether it is a checkpoint, or a file that was being written: by name and by content."""
+    if path.is_dir():
+        inside = {WEIGHTS, OPTIMIZER}
+        return bool(_CHECKPOINT.fullmatch(path.name)) and all(
+            one.name in inside for one in path.iterdir()
+        )
+    return bool(_TEMPORARY.fullmatch(path.name))
 
 
-def _prune(folder: Path, description: dict[str, Any] | None) -> None:
+def prune(folder: Path, description: dict[str, Any]) -> None:
     """Remove the checkpoints that do not count, and what only the last one needs from the others.
 
     Args:
         folder: the run folder.
-        description: names those that count; None for none of them.
+        description: names those that count.
     """
-    named = checkpoints_in(description) if description else set()
+    named = checkpoints_in(description)
     for path in folder.iterdir():
-        if not _ours(path.name):
+        if not _ours(path):
             continue
         if path.is_file():
             path.unlink(missing_ok=True)
         elif path.name not in named:
             shutil.rmtree(path, ignore_errors=True)
-        elif description and path.name != description["checkpoints"]["last"]:
+        elif path.name != description["checkpoints"]["last"]:
             (path / OPTIMIZER).unlink(missing_ok=True)

@@ -22,7 +22,6 @@ from convlens.training.data import Dataset, Images
 from convlens.training.memory import out_of_memory, too_much
 from convlens.training.recipe import Recipe
 
-_VALIDATED = 500  # images at a time
 _LOOKS = 20  # steps between looks at the loss where looking makes the device wait
 _KEPT_ON_DEVICE = 2**30  # bytes of pixels that are moved to an accelerator as a whole
 
@@ -102,12 +101,13 @@ def fit(
     steps = steps_of(data, recipe)
     each = steps // recipe.epochs
     share = slice(fabric.global_rank, None, fabric.world_size)
+    per_device = recipe.batch // fabric.world_size
     train = _on(data.train, fabric.device)
     schedule = _schedule(optimizer, recipe, state.step, steps)
     snapshots = set(recipe.snapshot_steps(steps))
     looks = 1 if fabric.device.type == "cpu" else _LOOKS
     order = _order(recipe.seed, state.step // each, len(data.train))
-    total = torch.tensor(state.loss, dtype=torch.float64, device=fabric.device)
+    total = torch.tensor(state.loss, dtype=_wide(fabric.device), device=fabric.device)
     began = saved = time.monotonic()
 
     with asked_to_stop(catch=fabric.world_size == 1) as interrupted:
@@ -123,11 +123,11 @@ def fit(
             state.step += 1
             ends = state.step % each == 0
             if ends or state.step % looks == 0:
-                _check_loss(total, state.step, recipe)
+                _check_loss(fabric, total, state.step, recipe)
             reports.progress(state.step)
 
             if ends:
-                row = _row(fabric, model, data, state, float(total) / each)
+                row = _row(fabric, model, data, state, float(total) / each, per_device)
                 row["learning_rate"] = float(schedule.get_last_lr()[0])
                 row["seconds"] = round(time.monotonic() - began, 1)
                 state.history.append(row)
@@ -136,7 +136,6 @@ def fit(
             late = time.monotonic() - saved > save_every
             if ends or stop or late or state.step in snapshots:
                 state.loss = float(total)
-                _check_loss(total, state.step, recipe)
                 _check_weights(bare, state.step, recipe)
                 reports.save()
                 saved = time.monotonic()
@@ -154,21 +153,24 @@ def steps_of(data: Dataset, recipe: Recipe) -> int:
     return len(data.train) // recipe.batch * recipe.epochs
 
 
-def validate(fabric: Any, model: Model, images: Images) -> tuple[float, float]:
-    """Share of images answered rightly, and mean cross-entropy in nats, over all devices."""
+def validate(fabric: Any, model: Model, images: Images, at_once: int) -> tuple[float, float]:
+    """Share of images answered rightly, and mean cross-entropy in nats, over all devices.
+
+    So many images at once as a training step has take less memory than the step.
+    """
     network = model.network
     if fabric.world_size > 1:
         for buffer in network.buffers():  # those of batch normalisation are each device's own
             torch.distributed.broadcast(buffer, 0)
-    sums = torch.zeros(2, dtype=torch.float64, device=fabric.device)
+    sums = torch.zeros(2, dtype=_wide(fabric.device), device=fabric.device)
     mine = torch.arange(fabric.global_rank, len(images), fabric.world_size)
     network.eval()
     with torch.no_grad(), fabric.autocast():
-        for chosen in mine.split(_VALIDATED):
+        for chosen in mine.split(at_once):
             batch, classes = _batch(images, chosen, model, fabric.device)
             logits = network(batch).float()
             sums[0] += (logits.argmax(1) == classes).sum()
-            sums[1] += F.cross_entropy(logits, classes, reduction="sum").double()
+            sums[1] += F.cross_entropy(logits, classes, reduction="sum")
     network.train()
     right, loss = (fabric.all_reduce(sums, reduce_op="sum") / len(images)).tolist()
     return right, loss
@@ -226,6 +228,11 @@ def _schedule(
     )
 
 
+def _wide(device: torch.device) -> torch.dtype:
+    """The type that sums are kept in; Apple's devices have no doubles."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def _order(seed: int, epoch: int, count: int) -> Tensor:
     """The order of the images in an epoch, the same on every device."""
     generator = torch.Generator().manual_seed(_seed("order", seed, epoch))
@@ -238,8 +245,10 @@ def _seed(*what: object) -> int:
     return int.from_bytes(digest[:8], "little") % 2**63
 
 
-def _row(fabric: Any, model: Model, data: Dataset, state: State, loss: float) -> dict[str, float]:
-    right, held = validate(fabric, model, data.validation)
+def _row(
+    fabric: Any, model: Model, data: Dataset, state: State, loss: float, at_once: int
+) -> dict[str, float]:
+    right, held = validate(fabric, model, data.validation, at_once)
     return {
         "epoch": len(state.history) + 1,
         "step": state.step,
@@ -249,8 +258,10 @@ def _row(fabric: Any, model: Model, data: Dataset, state: State, loss: float) ->
     }
 
 
-def _check_loss(total: Tensor, step: int, recipe: Recipe) -> None:
-    if not bool(total.isfinite()):
+def _check_loss(fabric: Any, total: Tensor, step: int, recipe: Recipe) -> None:
+    """Raise ConvlensError on every device where the loss of any of them is no number."""
+    bad = (~total.isfinite()).float()
+    if bool(fabric.all_reduce(bad, reduce_op="sum")):
         raise _diverged("the loss", step, recipe)
 
 

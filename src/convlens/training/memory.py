@@ -26,7 +26,15 @@ def fitting_batch(network: nn.Module, image: Tensor, batch: int) -> None:
     free = _free(image.device)
     if free is None:
         return
-    fixed, each = _needs(network, image)
+    try:
+        fixed, each = _needs(network, image)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise ConvlensError(
+            f"not even a step on {_TRIED} images fits the {free / 2**30:.1f} GiB of memory that "
+            f"are free; give a smaller size"
+        ) from error
     if fixed + each * batch <= free:
         return
     fits = max(0, (free - fixed) // each)

@@ -17,7 +17,7 @@ from convlens.model import Model
 from convlens.results import Result
 from convlens.training.data import Dataset, open_data
 from convlens.training.description import best, compare, describe, new_model, state_of
-from convlens.training.folder import optimizer_state, owned, save
+from convlens.training.folder import optimizer_state, owned, prune, save
 from convlens.training.logs import add_to_board, check_log, write_csv
 from convlens.training.loop import Reports, State, fit, optimizer_for, steps_of
 from convlens.training.memory import fitting_batch
@@ -91,9 +91,11 @@ def train(
     The run folder holds the best and the last checkpoint (safetensors and JSON), snapshots where
     they are asked for, and a log. Stopped at any moment, also killed in the middle of a save, and
     started again with the same arguments, the training ends as if it had never been stopped: on
-    the CPU equal in every bit, with the same number of threads and devices.
+    the CPU equal in every bit, with the same number of threads and devices. (With 16-mixed the
+    scale of the loss starts anew, which the first steps after a stop then notice.)
 
-    Several devices on one machine start this very program once more for each further device.
+    Several devices on one machine start this very program once more for each further device;
+    several machines need a run folder that all of them see.
 
     Args:
         data: what `open_data` takes, or what it gave.
@@ -173,6 +175,8 @@ def _run(
         weights = folder / found.description["checkpoints"]["last"] / WEIGHTS
         fill(network, read_state(weights), weights)
         say(f"goes on after step {state.step:,} of {steps:,}")
+        if fabric.global_rank == 0:
+            prune(folder, found.description)  # what a kill left behind
 
     optimizer = optimizer_for(network, recipe)
     # Several devices get the first one's weights here.
@@ -184,20 +188,24 @@ def _run(
             description = describe(data, recipe, model, state, steps)
             save(folder, description, network.state_dict(), _momenta(network, optimizer))
 
+    def noted() -> None:
+        if fabric.global_rank == 0 and state.history:
+            write_csv(folder, state.history)
+            if log == "tensorboard":
+                add_to_board(folder, state.history[-1])
+
     def told(row: dict[str, float]) -> None:
         say(
             f"epoch {row['epoch']}/{recipe.epochs}: loss {row['loss']:.3f}, "
             f"{row['validation_accuracy']:.2%} of the validation images right"
         )
-        if fabric.global_rank == 0:
-            write_csv(folder, state.history)
-            if log == "tensorboard":
-                add_to_board(folder, row)
+        noted()
 
     if found is None:
         keep()
     else:
         _restore(network, optimizer, optimizer_state(found))
+        noted()  # a kill may have come between the checkpoint and the log
     fit(
         fabric,
         wrapped,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 from convlens.model import Model
+from convlens.precision import full_precision
 from convlens.probe import observe
 from convlens.results import Result
 from convlens.tracing import Field, Trace, runs, trace
@@ -132,6 +133,7 @@ def cut(image: Tensor, seen: Box) -> tuple[Tensor, Tensor]:
     return crop, inside
 
 
+@full_precision()
 def prove(model: Model, found: Trace, value: int, images: Tensor, units: Sequence[Unit]) -> Proof:
     """Run units again on what they see alone.
 
@@ -181,6 +183,17 @@ def prove(model: Model, found: Trace, value: int, images: Tensor, units: Sequenc
         worst=worst / scale if scale else worst,
         whole=len(units) - checked,
         beyond=False,
+    )
+
+
+def together(proofs: Sequence[Proof]) -> Proof:
+    """Several proofs of one layer as one."""
+    worst = [one.worst for one in proofs if one.worst is not None]
+    return Proof(
+        checked=sum(one.checked for one in proofs),
+        worst=max(worst, default=None),
+        whole=sum(one.whole for one in proofs),
+        beyond=any(one.beyond for one in proofs),
     )
 
 

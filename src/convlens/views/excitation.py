@@ -5,7 +5,7 @@ section 10.3: patches with the strongest activation).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -24,6 +24,7 @@ class Watched:
 
     Attributes:
         layer: the name that was asked for, or the convolution's.
+        also: further names that were asked for, or convolutions, with the same value.
         place: name of the value.
         value: its number in the trace.
         channels: how many it has.
@@ -37,6 +38,7 @@ class Watched:
     channels: int
     post: bool
     rectified: bool
+    also: tuple[str, ...] = ()
 
 
 def watched(trace: Trace, layers: Sequence[str] | None) -> tuple[Watched, ...]:
@@ -73,7 +75,11 @@ def watched(trace: Trace, layers: Sequence[str] | None) -> tuple[Watched, ...]:
         channels = trace.shape(value)[1 if dims == (2, 3) else 3]
         post = trace.structure.is_post(value)
         rectified = post and trace.structure.maker[value].name == "relu"
-        found.setdefault(value, Watched(layer, trace.name(value), value, channels, post, rectified))
+        if value in found:
+            found[value] = replace(found[value], also=(*found[value].also, layer))
+        else:
+            name = trace.name(value)
+            found[value] = Watched(layer, name, value, channels, post, rectified)
     return tuple(found.values())
 
 

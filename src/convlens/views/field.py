@@ -72,10 +72,10 @@ class ReceptiveField(Result):
         drawn[rows, columns] = pixels[rows, columns]
         frame = torch.tensor(FRAME, dtype=torch.float32)
         sides = (
-            ((top, columns), top >= 0),
-            ((bottom, columns), bottom < height),
-            ((rows, left), left >= 0),
-            ((rows, right), right < width),
+            ((top, columns), 0 <= top < height),
+            ((bottom, columns), 0 <= bottom < height),
+            ((rows, left), 0 <= left < width),
+            ((rows, right), 0 <= right < width),
         )
         for side, on_the_photo in sides:
             if on_the_photo:  # the others lie in the padding

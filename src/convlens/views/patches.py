@@ -61,6 +61,8 @@ class LayerPatches(Result):
 
     Attributes:
         layer: the name that was asked for, or the convolution's.
+        also: further names with the same value: a residual block's last convolution and its
+            shortcut have one sum.
         place: name of the value that is looked at.
         post: whether a non-linearity gave it.
         maps: height and width of its maps.
@@ -90,6 +92,7 @@ class LayerPatches(Result):
     """
 
     layer: str
+    also: tuple[str, ...]
     place: str
     post: bool
     maps: tuple[int, int]
@@ -164,7 +167,7 @@ class Patches(Result):
             ConvlensError: none was watched under it.
         """
         for one in self.layers:
-            if layer in (one.layer, one.place):
+            if layer in (one.layer, one.place, *one.also):
                 return one
         known = [one.layer for one in self.layers]
         raise ConvlensError(f"no layer {layer!r} was watched{nearest(layer, known)}")

@@ -52,7 +52,7 @@ def open_data(
 
     Raises:
         ConvlensError: nothing of that name, nothing in it, fewer than two classes, labels that do
-            not fit, damaged files, or more pixels than the memory holds.
+            not fit, damaged files, or photos whose pixels would not leave half of the memory free.
     """
     text, path = str(spec), Path(spec).expanduser()
     skipped: list[Skipped] = []

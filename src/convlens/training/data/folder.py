@@ -87,6 +87,9 @@ def geometry_for(common: tuple[int, int] | None, size: tuple[int, int] | None) -
 def _parts(folder: Path) -> dict[str, Path]:
     inside = {path.name.casefold(): path for path in _subfolders(folder)}
     train = next((inside[name] for name in _TRAIN if name in inside), None)
+    # A class may be called train: parts have classes in them, and nothing but parts beside them.
+    if train is not None and not (inside.keys() <= {*_TRAIN, *_TEST} and _subfolders(train)):
+        train = None
     if train is None:
         if not inside:
             raise ConvlensError(
@@ -95,10 +98,6 @@ def _parts(folder: Path) -> dict[str, Path]:
         return {"train": folder}
     test = next((inside[name] for name in _TEST if name in inside), None)
     parts = {"train": train} if test is None else {"train": train, "test": test}
-    if not _subfolders(train):
-        raise ConvlensError(
-            f"{train} holds no folders; make one for each class and put its photos there"
-        )
     if test is not None:
         known = {path.name for path in _subfolders(train)}
         unknown = [path.name for path in _subfolders(test) if path.name not in known]
