@@ -71,6 +71,7 @@ def run() -> None:
         measured = compare(name, least.what, least.work, entries)
         show(f"{TITLE}: {name}", measured)
         rows += measured
+        _guards.close()
     remarks += [_memory(), _from_files()]
     tell(remarks)
     print(f"written: {write('patches', rows, remarks)}")
