@@ -153,12 +153,13 @@ CALLS = {
     "flips": flipped,
     "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
     "receptive_field": lambda model: convlens.receptive_field(model, images(1), layer="7"),
+    "likeness": convlens.likeness,
     "maps": lambda model: convlens.maps(model, images(1)),
     "doctor": lambda model: convlens.doctor(model, photos()),
     "evidence": lambda model: convlens.evidence(model, convlens.gradcam(model, images()), steps=2),
 }
 # These do not run the network, or run it on fake tensors.
-LOOKING = {"filters", "growth", "receptive_field"}
+LOOKING = {"filters", "growth", "likeness", "receptive_field"}
 # Not functions of a model.
 ELSEWHERE = {
     "ConvlensError", "PhotoError", "TraceError", "Model", "Result", "build", "cortex",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from convlens.views.gabor import gabor, gabor_bank
     from convlens.views.gradcam import gradcam
     from convlens.views.growth import growth
+    from convlens.views.likeness import likeness
     from convlens.views.maps import feature_maps, maps
 
 _HOMES = {
@@ -64,6 +65,7 @@ _HOMES = {
     "gabor": "views.gabor",
     "gabor_bank": "views.gabor",
     "gradcam": "views.gradcam",
+    "likeness": "views.likeness",
     "maps": "views.maps",
     "growth": "views.growth",
 }
@@ -71,8 +73,8 @@ _HOMES = {
 __all__ = [
     "ConvlensError", "Model", "PhotoError", "Result", "TraceError", "anatomy", "answers", "build",
     "cortex", "doctor", "evidence", "feature_maps", "fgsm", "filters", "flips", "gabor",
-    "gabor_bank", "gradcam", "growth", "load", "maps", "open_data", "patches", "receptive_field",
-    "report", "snapshots", "trace", "train", "wrap",
+    "gabor_bank", "gradcam", "growth", "likeness", "load", "maps", "open_data", "patches",
+    "receptive_field", "report", "snapshots", "trace", "train", "wrap",
 ]  # fmt: skip
 
 

@@ -3,11 +3,14 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convlens.cli import options as o
+
+if TYPE_CHECKING:
+    from convlens.model import Model
 
 app = typer.Typer(
     help="Shows what a convolutional network has learned.",
@@ -90,6 +93,9 @@ def filters(
     over_time: Annotated[
         bool, typer.Option("--over-time", help="How they grew: a training's snapshots, in order.")
     ] = False,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="The nearest Gabor functions, beside fits to noise.")
+    ] = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -98,6 +104,10 @@ def filters(
     from convlens.cli.inputs import load_model, split_channel
     from convlens.views.filters import filters as look
 
+    if fit:
+        _fit(out, load_model(model, size=size, device=device, seed=seed, quiet=quiet),
+             layer=layer, seed=seed, json=json, quiet=quiet)  # fmt: skip
+        return
     if over_time:
         _growth(out, model, layer=layer, device=device, json=json)
         return
@@ -110,6 +120,18 @@ def filters(
     found = look(loaded, layer=layer, channel=only)
     found.save(out)
     show.filters(found, out, json=json)
+
+
+def _fit(
+    out: Path, model: "Model", *, layer: str | None, seed: int, json: bool, quiet: bool
+) -> None:
+    from convlens.cli import show
+    from convlens.views.likeness import likeness
+
+    with show.waiting("fitting Gabor functions to the filters and to 5,000 of noise", quiet=quiet):
+        found = likeness(model, layer=layer, seed=seed)
+    found.save(out)
+    show.likeness(found, out, json=json)
 
 
 def _growth(out: Path, model: str, *, layer: str | None, device: str | None, json: bool) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from convlens.views.cortex import Cortex
     from convlens.views.field import ReceptiveField
     from convlens.views.growth import Growth
+    from convlens.views.likeness import Likeness
     from convlens.views.maps import FeatureMaps
     from convlens.views.patches import Patches
 
@@ -164,6 +165,29 @@ def growth(found: "Growth", out: Path, *, json: bool) -> None:
         markup=False,
     )
     _out.print(str((out / "growth.png").resolve()), markup=False)
+
+
+def likeness(found: "Likeness", out: Path, *, json: bool) -> None:
+    """A row a filter, then the verdicts, and where the picture lies."""
+    if json:
+        _print_json(found.to_json())
+        return
+    if len(found.fitted):
+        table = _table(
+            ">filter", "verdict", ">R²", ">p", ">orientation", ">cycles/pixel", ">σ along",
+            ">σ across", ">centre x", ">centre y",
+        )  # fmt: skip
+        for number, verdict in enumerate(found.verdicts):
+            numbers = (found.sigma_along, found.sigma_across, found.x0, found.y0)
+            table.add_row(
+                str(found.filters.channels[number]), verdict, f"{found.r2[number]:.2f}",
+                f"{found.p[number]:.2g}", f"{found.orientation[number]:.0f}°",
+                f"{found.frequency[number]:.3f}", *(f"{one[number]:.2f}" for one in numbers),
+            )  # fmt: skip
+        _out.print(table)
+    _out.print(found.sentence(), markup=False)
+    name = "fits.png" if len(found.fitted) else "filters.png"
+    _out.print(str((out / name).resolve()), markup=False)
 
 
 def saying(*, quiet: bool) -> Callable[[str], None]:
