@@ -336,6 +336,32 @@ class TestPatches:
         )
 
 
+def test_maps_and_cortex(here, convlens):
+    status, out, _ = convlens("maps", "a.png", "--model", MINE, "--pool", "max", "--out", "m")
+    assert status == 0
+    assert "0 (1): 6 maps of 32 x 32; one scale for all" in out
+    assert (here / "m" / "pooled.png").exists()
+    assert "no pooling 'mx'" in one_line(convlens("maps", "a.png", "--model", MINE, "--pool", "mx"))
+    status, out, _ = convlens("cortex", "a.png", "--size", 48, "--orientations", 4, "--out", "c")
+    assert status == 0
+    assert "45°" in out
+    assert (here / "c" / "complex.png").exists()
+    assert "give 2 to 48" in one_line(convlens("cortex", "a.png", "--size", 48, "--wavelength", 60))
+
+
+def test_fits(here, convlens):
+    (here / "large.py").write_text(
+        "import torch, convlens\n"
+        "def stem(): torch.manual_seed(0); return torch.nn.Conv2d(3, 4, 7)\n"
+    )
+    status, out, _ = convlens("filters", "--fit", "--model", "python:large.py:stem", "--out", "f")
+    assert status == 0
+    assert "4 filters of " in out and "4 other" in out
+    assert (here / "f" / "fits.png").exists()
+    status, out, _ = convlens("filters", "--fit", "--model", MINE, "--out", "g")
+    assert "too few to judge" in out
+
+
 def test_field(here, convlens):
     status, out, _ = convlens(
         "field", "a.png", "--model", MINE, "--layer", "0", "--at", "0,4", "--out", "f"

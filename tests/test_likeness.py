@@ -89,7 +89,7 @@ class TestFit:
 
     @pytest.mark.parametrize("side", [7, 11])
     def test_error_under_noise_is_near_the_cramer_rao_bound(self, side):
-        """No unbiased estimate does better than the bound, by numerical slopes of all parameters."""
+        """No unbiased estimate does better than the bound, here by numerical slopes."""
         made, set_to = synthetic(150, side, noise=0.3)
         clean, _ = synthetic(150, side)
         fit = fit_gabors(made)
