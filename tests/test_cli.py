@@ -336,6 +336,14 @@ class TestPatches:
         )
 
 
+def test_tuning(here, convlens):
+    status, out, _ = convlens("tuning", "--model", MINE, "--orientations", 4, "--out", "t")
+    assert status == 0
+    assert "512 gratings of 16 x 16 pixels" in out
+    assert (here / "t" / "tuning.png").exists()
+    assert "no convolution" in one_line(convlens("tuning", "--model", "python:mine.py:dense"))
+
+
 def test_maps_and_cortex(here, convlens):
     status, out, _ = convlens("maps", "a.png", "--model", MINE, "--pool", "max", "--out", "m")
     assert status == 0

@@ -154,6 +154,7 @@ CALLS = {
     "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
     "receptive_field": lambda model: convlens.receptive_field(model, images(1), layer="7"),
     "likeness": convlens.likeness,
+    "tuning": lambda model: convlens.tuning(model, layer="7", orientations=2, phases=4),
     "maps": lambda model: convlens.maps(model, images(1)),
     "doctor": lambda model: convlens.doctor(model, photos()),
     "evidence": lambda model: convlens.evidence(model, convlens.gradcam(model, images()), steps=2),

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from convlens.views.growth import growth
     from convlens.views.likeness import likeness
     from convlens.views.maps import feature_maps, maps
+    from convlens.views.tuning import tuning
 
 _HOMES = {
     "ConvlensError": "errors",
@@ -67,6 +68,7 @@ _HOMES = {
     "gradcam": "views.gradcam",
     "likeness": "views.likeness",
     "maps": "views.maps",
+    "tuning": "views.tuning",
     "growth": "views.growth",
 }
 
@@ -74,7 +76,7 @@ __all__ = [
     "ConvlensError", "Model", "PhotoError", "Result", "TraceError", "anatomy", "answers", "build",
     "cortex", "doctor", "evidence", "feature_maps", "fgsm", "filters", "flips", "gabor",
     "gabor_bank", "gradcam", "growth", "likeness", "load", "maps", "open_data", "patches",
-    "receptive_field", "report", "snapshots", "trace", "train", "wrap",
+    "receptive_field", "report", "snapshots", "trace", "train", "tuning", "wrap",
 ]  # fmt: skip
 
 

@@ -311,6 +311,37 @@ def field(
 
 
 @app.command()
+def tuning(
+    layer: o.Layer = None,
+    orientations: Annotated[int, typer.Option(help="How many, over 180 degrees.")] = 12,
+    phases: Annotated[int, typer.Option(help="Steps of the drift.")] = 16,
+    out: o.Out = Path("convlens-tuning"),
+    model: o.ModelSpec = "default",
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Ask what gratings make each channel fire, and which are simple or complex."""
+    from convlens.cli import show
+    from convlens.cli.inputs import load_model
+    from convlens.views.tuning import tuning as record
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    with show.progress(quiet=quiet) as progress:
+        found = record(
+            loaded,
+            layer=layer,
+            orientations=orientations,
+            phases=phases,
+            progress=lambda done, total: progress("gratings", done, total),
+        )
+    found.save(out)
+    show.tuning(found, out, json=json)
+
+
+@app.command()
 def maps(
     photo: Annotated[str, typer.Argument(help="A photo.")],
     layer: o.Layer = None,

@@ -1,6 +1,7 @@
 """Results on a terminal: tables for people, JSON for programs; progress on standard error."""
 
 import json as json_format
+import math
 import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from convlens.views.likeness import Likeness
     from convlens.views.maps import FeatureMaps
     from convlens.views.patches import Patches
+    from convlens.views.tuning import Tuning
 
 NUMBERS = "numbers.json"  # in every folder that a command writes
 
@@ -259,6 +261,40 @@ def field(found: "ReceptiveField", out: Path, *, json: bool) -> None:
     _out.print(str((out / "field.png").resolve()), markup=False)
 
 
+def tuning(found: "Tuning", out: Path, *, json: bool) -> None:
+    """A row a channel, the counts, and where the picture lies."""
+    simple, complex_, silent = found.counts()
+    if json:
+        _print_json(found.to_json())
+        return
+    table = _table(
+        ">channel", ">orientation", ">± at half", ">cycles/pixel", ">octaves", ">selectivity",
+        ">F1/F0", "kind",
+    )  # fmt: skip
+    columns = zip(
+        found.preferred_orientation.tolist(), found.orientation_bandwidth.tolist(),
+        found.preferred_frequency.tolist(), found.frequency_bandwidth.tolist(),
+        found.selectivity.tolist(), found.modulation.tolist(), strict=True,
+    )  # fmt: skip
+    for channel, (angle, width, frequency, octaves, selective, ratio) in enumerate(columns):
+        if found.silent[channel]:
+            table.add_row(str(channel), *[""] * 6, "silent")
+            continue
+        table.add_row(
+            str(channel), f"{angle:.0f}°", _known(width, ".0f", "°"), f"{frequency:.3f}",
+            _known(octaves, ".1f"), f"{selective:.2f}", f"{ratio:.2f}",
+            "simple" if ratio > 1 else "complex",
+        )  # fmt: skip
+    _out.print(table)
+    _out.print(
+        f"{found.layer} ({found.place}): {simple} simple, {complex_} complex, {silent} silent; "
+        f"{found.responses[0].numel()} gratings of {found.size[0]} x {found.size[1]} pixels, the "
+        f"unit in the middle sees {_pair(found.field)}",
+        markup=False,
+    )
+    _out.print(str((out / "tuning.png").resolve()), markup=False)
+
+
 def maps(found: "FeatureMaps", out: Path, *, json: bool) -> None:
     """What the pictures show, and where they lie."""
     if json:
@@ -418,6 +454,10 @@ def _table(*columns: str) -> Table:
         justify = "right" if column.startswith(">") else "left"
         table.add_column(column.lstrip(">"), justify=justify, no_wrap=True)  # type: ignore[arg-type]
     return table
+
+
+def _known(value: float, form: str, unit: str = "") -> str:
+    return "" if math.isnan(value) else f"{value:{form}}{unit}"
 
 
 def _pair(pair: tuple[int, int] | None) -> str:
