@@ -219,6 +219,23 @@ def decoded(source: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
+def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 6, 7), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    )
+    made = convlens.report(convlens.wrap(network, size=32), photos, out=tmp_path / "page")
+    expected = convlens.likeness(convlens.wrap(network, size=32), null=1000)
+    assert made.likeness.verdicts == expected.verdicts
+    assert torch.equal(made.likeness.r2, expected.r2)
+    (finding,) = [one for one in made.findings if "Gabor-like" in one.sentence]
+    assert f"{expected.count('Gabor-like')} of 6 filters of 0" in finding.sentence
+    text = (tmp_path / "page" / "index.html").read_text()
+    assert "the Gabor function nearest to it" in text
+    assert "filters --fit" not in text  # a network of one's own has Python lines only
+    assert "convlens.likeness(model, seed=0)" in text
+
+
 def test_dead_channels_are_a_finding(tmp_path, photos):
     model = tiny()
     with torch.no_grad():

@@ -58,6 +58,10 @@ class Recipes:
         """The first layer's filters."""
         return self._make(["filters"], "convlens.filters(model)")
 
+    def fits(self) -> Again:
+        """The Gabor functions nearest to the first layer's filters, with more noise than here."""
+        return self._make(["filters", "--fit"], f"convlens.likeness(model, seed={self._seed})")
+
     def patches(self, layer: str) -> Again:
         """What excites the channels of a layer; the photos are those of the page."""
         paths = [one.path for one in self._photos]

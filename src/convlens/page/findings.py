@@ -5,6 +5,7 @@ from statistics import median
 
 from convlens.page.parts import Finding, Mark, PhotoReport, Report
 from convlens.views.gradcam import GradCam
+from convlens.views.likeness import BLOB, GABOR
 
 _NAMED = 5  # photos that a sentence still names
 
@@ -20,6 +21,7 @@ def findings(made: Report) -> tuple[Finding, ...]:
         *_covering(made),
         *_structure(made),
         *_silent_filters(made),
+        *_gabor(made),
         *_channels(made),
     ]
     # One cause may fail several sections, in the same words: it is told once.
@@ -183,6 +185,19 @@ def _silent_filters(made: Report) -> Iterator[Finding]:
             f"(norm below 1/10,000 of the greatest): {names}.",
             "filters",
         )
+
+
+def _gabor(made: Report) -> Iterator[Finding]:
+    found = made.likeness
+    if found is None or found.reason:
+        return
+    yield Finding(
+        "fine",
+        f"{found.count(GABOR)} of {len(found.verdicts)} filters of {found.filters.layer} are "
+        f"Gabor-like and {found.count(BLOB)} blobs or colour contrasts, beside fits to "
+        f"{len(found.null_r2):,} filters of noise as smooth.",
+        "filters",
+    )
 
 
 def _channels(made: Report) -> Iterator[Finding]:

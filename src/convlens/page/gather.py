@@ -36,6 +36,7 @@ from convlens.views.fgsm import Fgsm, fgsm
 from convlens.views.filters import Filters, filters
 from convlens.views.flips import Flips, flips
 from convlens.views.gradcam import gradcam
+from convlens.views.likeness import likeness
 from convlens.views.patches import Patches
 
 Progress = Callable[[str, int, int], None]
@@ -93,8 +94,10 @@ def report(
             excited = _excite(model, read, seed, desk)
         with desk.section("anatomy"):
             structure = anatomy(model)
+        alike = None
         with desk.section("filters"):
             first = filters(model)
+            alike = likeness(model, null=budget.NOISE, seed=seed)
         made = Report(
             folder=str(out),
             model=_subject(model),
@@ -106,6 +109,8 @@ def report(
             diagnosis=diagnosis,
             anatomy=structure,
             filters=first,
+            likeness=alike,
+            r2=tuple(alike.r2.tolist()) if alike else (),
             patches=excited,
             norms=tuple(first.norms.tolist()) if first else (),
             silent=first.silent if first else (),

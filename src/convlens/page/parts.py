@@ -15,6 +15,7 @@ from convlens.views.fgsm import Fgsm
 from convlens.views.filters import Filters
 from convlens.views.flips import Flips
 from convlens.views.gradcam import GradCam, Peak
+from convlens.views.likeness import Likeness
 from convlens.views.patches import Patches
 
 Mark = Literal["fine", "look", "broken"]
@@ -159,6 +160,8 @@ class Report(Result):
         diagnosis: of the preprocessing.
         anatomy: of the network.
         filters: of its first convolution.
+        likeness: of these filters to Gabor functions.
+        r2: of the Gabor fit of each filter, share of the squared weights that it explains.
         patches: what excites channels of some layers most.
         norms: of each filter, the root of its summed squared weights.
         silent: numbers of the filters whose norm is next to nothing.
@@ -181,6 +184,8 @@ class Report(Result):
     diagnosis: Diagnosis | None
     anatomy: Anatomy | None
     filters: Filters | None
+    likeness: Likeness | None
+    r2: tuple[float, ...]
     patches: Patches | None
     norms: tuple[float, ...]
     silent: tuple[int, ...]

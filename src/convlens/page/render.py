@@ -48,6 +48,7 @@ def render(model: Model, made: Report) -> tuple[str, tuple[str, ...]]:
         left_out=(*made.left_out, *unpaid, *_idle(made, layers)),
         scales=_scales(made),
         tiles=_tiles(made),
+        fits=_fits(made),
         channels=_channels(made),
         drawing=fields_drawing(made.anatomy) if made.anatomy else None,
         layers=layers,
@@ -154,6 +155,20 @@ def _tiles(made: Report) -> list[Tile]:
         source = f"data:image/png;base64,{data}"
         if purse.pays(len(source)):
             picture = Picture(source, width * times, height * times, hard=True)
+            found.append(Tile(number, picture, number in made.silent))
+    return found
+
+
+def _fits(made: Report) -> list[Tile]:
+    """Filter, nearest Gabor function and what is left, for every filter; the likest first."""
+    if made.likeness is None:
+        return []
+    purse = Purse(budget.FILTERS.bytes)
+    found = []
+    for number, pixels in made.likeness.triples()[: budget.FILTERS.items]:
+        source = f"data:image/png;base64,{base64.b64encode(encode_png(pixels)).decode()}"
+        if purse.pays(len(source)):
+            picture = Picture(source, pixels.shape[1], pixels.shape[0], hard=True)
             found.append(Tile(number, picture, number in made.silent))
     return found
 

@@ -24,12 +24,12 @@ GABOR, BLOB, OTHER, UNTOLD = (
 )  # fmt: skip
 RATE = 0.05  # of false discoveries, at most, among those that are called more than noise
 
-# Cycles of the wave in one standard deviation of its envelope: below, there is hardly one lobe (as
-# the blob-like cells of Ringach, Spatial structure and symmetry of simple-cell receptive fields,
-# 2002).
+# A wave has light and dark bars. A function of which the weaker sign, in its strongest channel,
+# reaches less than this share of the other's greatest weight is a blob.
 _LOBES = 0.2
 
 _LINES = (150, 150, 150)
+_GAP = 18  # pixels between triples
 _TILE = 44  # pixels that a filter is enlarged to, about
 
 
@@ -92,10 +92,13 @@ class Likeness(Result):
             f"{len(self.null_r2):,} fits (false discoveries at most {RATE:.0%})"
         )
 
-    def pictures(self) -> dict[str, Tensor]:
-        """Filter, fit and what is left, side by side for each; Gabor-like ones first."""
+    def triples(self) -> list[tuple[int, Tensor]]:
+        """For each filter its number and a picture: filter, fit and what is left, side by side.
+
+        Gabor-like ones first, and among those of one verdict the best explained.
+        """
         if not len(self.fitted):
-            return self.filters.pictures()
+            return []
         kinds = (GABOR, BLOB, OTHER, UNTOLD)
         order = sorted(
             range(len(self.verdicts)),
@@ -106,9 +109,16 @@ class Likeness(Result):
         for number in order:
             weights, fit = self.filters.weights[number], self.fitted[number]
             tiles = [enlarge(self._tile(one), times) for one in (weights, fit, weights - fit)]
-            blocks.append(grid(tiles, 3, background=_LINES))
+            blocks.append((number, grid(tiles, 3, background=_LINES)))
+        return blocks
+
+    def pictures(self) -> dict[str, Tensor]:
+        """All triples in one picture; the filters alone where nothing was fitted."""
+        blocks = [block for _, block in self.triples()]
+        if not blocks:
+            return self.filters.pictures()
         columns = max(1, round((len(blocks) / 2) ** 0.5))
-        return {"fits": grid(blocks, columns, gap=3 * times)}
+        return {"fits": grid(blocks, columns, gap=_GAP)}
 
     def _tile(self, weights: Tensor) -> Tensor:
         """Weights `(C, M, M)` as `(M, M, 3)`: colour for three channels, else the strongest one."""
@@ -146,7 +156,7 @@ def likeness(
     above = len(null_r2) - torch.searchsorted(null_r2, fit.r2)
     p = (above + 1) / (len(null_r2) + 1)
     found_more = _discoveries(p)
-    lobes = fit.frequency * fit.sigma_along
+    lobes = _lobes(fit.fitted)
     verdicts = []
     for number in range(count):
         if number in found.silent:
@@ -174,6 +184,14 @@ def likeness(
         verdicts=tuple(verdicts),
         reason="",
     )
+
+
+def _lobes(fitted: Tensor) -> Tensor:
+    """`(F,)`: the weaker sign's greatest weight to the stronger's, in the strongest channel."""
+    strongest = fitted.flatten(2).norm(dim=2).argmax(dim=1)
+    one = fitted[torch.arange(len(fitted)), strongest].flatten(1)
+    signs = torch.stack([one.amax(dim=1).clamp(min=0), (-one).amax(dim=1).clamp(min=0)])
+    return signs.amin(dim=0) / signs.amax(dim=0).clamp(min=1e-30)
 
 
 def _untold(found: Filters, reason: str) -> Likeness:
