@@ -9,7 +9,7 @@ from torch import Tensor
 import convlens
 from benchmarks import networks
 from benchmarks.floors import Floor, floor, freeze, pass_and_back
-from benchmarks.tables import Entry, Row, compare, show, tell, write
+from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work
 
 TITLE = (
@@ -42,7 +42,7 @@ def run() -> None:
         measured = compare(name, least.what, least.work, _entries(least))
         show(f"{TITLE}: {name}", measured)
         rows += measured
-    tell(remarks)
+    tell((METHOD, *remarks))
     print(f"written: {write('fgsm', rows, remarks)}")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import convlens
 from benchmarks import networks
 from benchmarks.floors import Floor, bare_pass, floor, freeze
-from benchmarks.tables import Entry, Row, compare, show, tell, write
+from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work
 
 TITLE = f"Grad-CAM, {networks.BATCH} images of {networks.SIZE} pixels, in bare forward passes"
@@ -35,7 +35,7 @@ def run() -> None:
         measured = compare(name, least.what, least.work, _entries(name, least))
         show(f"{TITLE}: {name}", measured)
         rows += measured
-    tell(remarks)
+    tell((METHOD, *remarks))
     print(f"written: {write('gradcam', rows, remarks)}")
 
 

@@ -21,7 +21,7 @@ import convlens
 import convlens.sweep as sweep_engine
 from benchmarks import networks
 from benchmarks.floors import Floor, bare_pass, floor, freeze
-from benchmarks.tables import Entry, Row, compare, show, tell, write
+from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work, measure
 from convlens.guard import untouched
 from convlens.probe import stream
@@ -72,7 +72,7 @@ def run() -> None:
         rows += measured
         _guards.close()
     remarks += [_memory(), _from_files()]
-    tell(remarks)
+    tell((METHOD, *remarks))
     print(f"written: {write('patches', rows, remarks)}")
 
 

@@ -11,6 +11,10 @@ from rich.table import Table
 from benchmarks.timing import Pair, Spread, Timing, Work, machine, measure
 
 RESULTS = Path(__file__).parent / "results"
+METHOD = (
+    "Median (least-most) of the rounds, everyone in turn after a warm-up each, the floor beside each "
+    "of them; a ratio is the median of those between neighbours."
+)
 
 
 @dataclass(frozen=True)
@@ -97,16 +101,12 @@ def show(title: str, rows: Sequence[Row]) -> None:
 
 
 def tell(remarks: Sequence[str]) -> None:
-    """Print what the figures were taken on, and how."""
+    """Print what the figures were taken on, and the remarks."""
     console = _console()
     on = machine()
     console.print(
         f"{on['cores']} cores ({on['cpu']}, {on['instructions']}), {on['threads']} torch threads, "
         f"torch {on['torch']}, load {on['load']}"
-    )
-    console.print(
-        "Median (least-most) of the rounds, everyone in turn after a warm-up each, the floor "
-        "beside each of them; a ratio is the median of those between neighbours."
     )
     for remark in remarks:
         console.print(remark)

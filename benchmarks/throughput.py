@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.tables import Entry, Row, compare, show, tell, write
+from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work
 from convlens.images import Geometry
 from convlens.training import Dataset, Images, recipe_for, train
@@ -49,7 +49,7 @@ def run() -> None:
         ],
     )
     show(TITLE, rows)
-    tell(HOW)
+    tell((METHOD, *HOW))
     print(f"written: {write('throughput', rows, HOW)}")
 
 
