@@ -128,6 +128,23 @@ def test_saved_loaded_and_drawn(tmp_path):
     assert found.pictures()["tuning"].shape == (3 * 36 + 12, 2 * 48 + 6, 3)
 
 
+@pytest.mark.parametrize(
+    "rectifier",
+    [nn.ReLU6(), nn.ReLU6(inplace=True), nn.Hardtanh(0, 3), nn.Threshold(0, 0), nn.ReLU(),
+     type("Clamp", (nn.Module,), {"forward": lambda self, x: x.clamp(min=0)})()],
+)  # fmt: skip
+def test_all_rectifiers_will_do(rectifier):
+    found = tuning(wrap(nn.Sequential(nn.Conv2d(3, 2, 5), rectifier), size=32), orientations=2)
+    assert found.responses.min() >= 0
+
+
+def test_what_is_not_rectified_is_refused():
+    for activation in (nn.Hardtanh(-1, 3), nn.LeakyReLU(), nn.Tanh(), nn.SiLU()):
+        model = wrap(nn.Sequential(nn.Conv2d(3, 2, 5), activation), size=32)
+        with pytest.raises(ConvlensError, match="no rectifier gave it"):
+            tuning(model)
+
+
 def test_what_is_wrong():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Flatten())
     model = wrap(network, size=16)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from convlens.errors import ConvlensError
-from convlens.tracing import Trace
+from convlens.tracing import Operation, Trace
 from convlens.views import firing, toplist
 from convlens.views.peaks import peaks
 from convlens.views.reducer import State
@@ -74,13 +74,21 @@ def watched(trace: Trace, layers: Sequence[str] | None) -> tuple[Watched, ...]:
             )
         channels = trace.shape(value)[1 if dims == (2, 3) else 3]
         post = trace.structure.is_post(value)
-        rectified = post and trace.structure.maker[value].name == "relu"
+        rectified = post and _rectifies(trace.structure.maker[value])
         if value in found:
             found[value] = replace(found[value], also=(*found[value].also, layer))
         else:
             name = trace.name(value)
             found[value] = Watched(layer, name, value, channels, post, rectified)
     return tuple(found.values())
+
+
+def _rectifies(operation: Operation) -> bool:
+    """Whether an operation never gives anything negative: ReLU, ReLU6, clamping at zero."""
+    least = {"hardtanh": "min_val", "clamp_min": "min", "clamp": "min", "threshold": "value"}
+    if operation.name in least:
+        return operation.arguments.get(least[operation.name]) == 0
+    return operation.name == "relu"
 
 
 class Also(Protocol):
