@@ -236,6 +236,19 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
     assert "convlens.likeness(model, seed=0)" in text
 
 
+def test_simple_and_complex_channels_are_told(demo, text):
+    """Of the layers with small fields, as the view counts them."""
+    by_layer = {one.layer: one for one in demo.patches.layers}
+    assert [one.layer for one in demo.cells] == [
+        name for name, one in by_layer.items() if max(one.field) <= 48
+    ]
+    assert demo.cells
+    first = demo.cells[0]
+    told = convlens.tuning(convlens.load(), layer=first.layer, orientations=8, phases=8)
+    assert (first.simple, first.complex, first.silent) == told.counts()
+    assert f"{first.simple} channels are simple" in text
+
+
 def test_dead_channels_are_a_finding(tmp_path, photos):
     model = tiny()
     with torch.no_grad():

@@ -31,6 +31,7 @@ CLASSES = 8  # Grad-CAM maps of a photo
 FILTERS = Budget(items=256, bytes=1_000_000, seconds=60)
 CHANNELS = Budget(items=4, bytes=1_500_000, seconds=600)  # layers whose channels are shown
 CHANNELS_EACH = 12  # channels of such a layer
+GRATING_FIELD = 48  # pixels that a unit may see, for gratings to be shown to its layer
 NOISE = 1000  # filters of noise that Gabor fits are compared with
 LAYERS = Budget(items=500, bytes=1_000_000, seconds=60)
 

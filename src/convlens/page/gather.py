@@ -22,7 +22,7 @@ from convlens.model import Model
 from convlens.page import budget
 from convlens.page.budget import spread
 from convlens.page.findings import findings
-from convlens.page.parts import LeftOut, PhotoReport, Report, Subject, Turn
+from convlens.page.parts import Cells, LeftOut, PhotoReport, Report, Subject, Turn
 from convlens.page.render import render
 from convlens.photos import read_photo
 from convlens.sweep.patches import patches
@@ -38,6 +38,7 @@ from convlens.views.flips import Flips, flips
 from convlens.views.gradcam import gradcam
 from convlens.views.likeness import likeness
 from convlens.views.patches import Patches
+from convlens.views.tuning import tuning
 
 Progress = Callable[[str, int, int], None]
 Classes = str | int | Sequence[str | int]
@@ -92,6 +93,9 @@ def report(
         structure, first, excited = None, None, None
         with desk.section("channels"):
             excited = _excite(model, read, seed, desk)
+        cells: tuple[Cells, ...] = ()
+        with desk.section("cells"):
+            cells = _cells(model, excited) if excited else ()
         with desk.section("anatomy"):
             structure = anatomy(model)
         alike = None
@@ -112,6 +116,7 @@ def report(
             likeness=alike,
             r2=tuple(alike.r2.tolist()) if alike else (),
             patches=excited,
+            cells=cells,
             norms=tuple(first.norms.tolist()) if first else (),
             silent=first.silent if first else (),
             failures=desk.failures,
@@ -292,6 +297,25 @@ def _excite(model: Model, read: Sequence[PhotoReport], seed: int, desk: _Desk) -
         seed=seed,
         progress=lambda stage, done, total: desk.tell(f"channels, {stage}", done, total),
     )
+
+
+def _cells(model: Model, excited: Patches) -> tuple[Cells, ...]:
+    """Simple and complex channels of the layers shown, where their units see few pixels.
+
+    Gratings are then small images, and the network is run no further than the layer.
+    """
+    found = trace(model)
+    cells = []
+    for place in watched(found, [one.layer for one in excited.layers]):
+        field = found.field(place.value)
+        if field is None or field.beyond or not place.rectified:
+            continue
+        widest = max(int((field.high[axis] - field.low[axis]).max()) + 1 for axis in (0, 1))
+        if widest > budget.GRATING_FIELD:
+            continue
+        told = tuning(model, layer=place.layer, orientations=8, phases=8)
+        cells.append(Cells(place.layer, *told.counts()))
+    return tuple(cells)
 
 
 def _sees_a_part(found: Trace, value: int) -> bool:

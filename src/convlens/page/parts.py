@@ -146,6 +146,23 @@ class Subject(Result):
 
 
 @dataclass(frozen=True, eq=False)
+class Cells(Result):
+    """How many channels of a layer follow the bars of a grating, mind only them, or neither.
+
+    Attributes:
+        layer: its name.
+        simple: channels whose F1/F0 is above 1.
+        complex: at most 1.
+        silent: that no grating makes fire.
+    """
+
+    layer: str
+    simple: int
+    complex: int
+    silent: int
+
+
+@dataclass(frozen=True, eq=False)
 class Report(Result):
     """A page, and all that it shows.
 
@@ -165,6 +182,7 @@ class Report(Result):
         patches: what excites channels of some layers most.
         norms: of each filter, the root of its summed squared weights.
         silent: numbers of the filters whose norm is next to nothing.
+        cells: of those layers that see little enough for gratings to be shown to them.
         failures: sections that could not be made, and why.
         left_out: what the page's budget left out, in sentences.
         options: with which the report was made.
@@ -187,6 +205,7 @@ class Report(Result):
     likeness: Likeness | None
     r2: tuple[float, ...]
     patches: Patches | None
+    cells: tuple[Cells, ...]
     norms: tuple[float, ...]
     silent: tuple[int, ...]
     failures: dict[str, str]
