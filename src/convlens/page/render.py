@@ -28,6 +28,7 @@ from convlens.views.anatomy import Layer
 _SIDE = 224  # pixels of the screen that the long side of a picture takes, at most
 _HARD = 112  # pixels of an image's long side up to which it is enlarged, with hard edges
 _TILE = 48  # likewise for a filter
+_GAPS = (128, 128, 128)  # between patches: neither scheme's own colour
 
 # Layers that hand on what they are given: in the report's numbers, but not in the table.
 _IDLE = frozenset({"Identity", "Dropout", "Dropout2d", "DropPath", "StochasticDepth"})
@@ -209,7 +210,7 @@ def _strip(tiles: Tensor, purse: Purse) -> Picture | None:
     """Tiles side by side as one picture."""
     if tiles.ndim != 4 or not len(tiles):
         return None
-    pixels = grid(list(tiles), len(tiles))
+    pixels = grid(list(tiles), len(tiles), background=_GAPS)
     source = f"data:image/jpeg;base64,{base64.b64encode(encode_jpeg(pixels, 88)).decode()}"
     if not purse.pays(len(source)):
         return None

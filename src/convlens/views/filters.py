@@ -19,6 +19,9 @@ _TILE = 44  # pixels that a filter is enlarged to, about
 class Filters(Result):
     """Weights of one convolution.
 
+    Of all patches of one norm the filter itself gives the greatest response (Cauchy-Schwarz), so
+    that its picture is also what it looks for.
+
     Attributes:
         layer: its dotted name.
         channels: which of its channels the filters give (F of them).
