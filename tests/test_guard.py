@@ -169,15 +169,11 @@ ELSEWHERE = {
 
 
 def report(model, folder):
-    try:
-        from convlens import report as write
-    except ImportError:
-        pytest.skip("report is not there yet")
     paths = []
     for number, photo in enumerate(photos(3)):
         paths.append(folder / f"{number}.png")
         photo.save(paths[-1])
-    return write(model, paths, out=folder / "page")
+    return convlens.report(model, paths, out=folder / "page")
 
 
 def call(name, model, folder):

@@ -192,6 +192,10 @@ class Trace:
                 return dims if max(shape[dim] for dim in dims) > 1 else None
         return None
 
+    def channels_first(self, value: int, tensor: Tensor) -> Tensor:
+        """A tensor of the value's layout, channels last or not, as `(..., C, h, w)`."""
+        return tensor.movedim(-1, -3) if self.spatial_dims(value) == (1, 2) else tensor
+
     def field(self, value: int) -> Field | None:
         """Receptive field of each position of a spatial value, else None."""
         dims = self.spatial_dims(value)

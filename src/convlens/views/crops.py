@@ -289,7 +289,7 @@ def _matches(
 
 def _maps(raw: Model, found: Trace, value: int, fed: Tensor) -> Tensor:
     maps = observe(raw, found, fed, [value])[value]
-    return maps.movedim(-1, 1) if found.spatial_dims(value) == (1, 2) else maps
+    return found.channels_first(value, maps)
 
 
 def _root_mean_square(raw: Model, found: Trace, value: int, fed: Tensor) -> float:

@@ -132,7 +132,7 @@ class Excitation:
         if top < 1 or each < 1:
             raise ConvlensError(f"top {top}, {each} for each image; give at least 1")
         self._places = {place.value: place for place in places}
-        self._dims = {place.value: trace.spatial_dims(place.value) for place in places}
+        self._trace = trace
         self._top, self._each = top, each
         self._statistics, self._seed, self._also = statistics, seed, also
         self._scratch: dict[tuple[torch.dtype, torch.device], Tensor] = {}
@@ -155,8 +155,7 @@ class Excitation:
 
     def update(self, state: State, value: int, maps: Tensor, ids: Tensor) -> None:
         """Take in one place's maps of a batch, in place."""
-        if self._dims[value] == (1, 2):
-            maps = maps.movedim(-1, 1)
+        maps = self._trace.channels_first(value, maps)
         found, positions = peaks(maps)
         greatest = found.float().cpu()
         if not bool(greatest.isfinite().all()):

@@ -177,9 +177,8 @@ def gradcam(
         slopes = gradients(logits, [seen[value] for value in values], directions)
     alphas, features = [], []
     for value, slope in zip(values, slopes, strict=True):
-        dims = found.spatial_dims(value)
-        alphas.append(_channels_first(slope, dims).mean(dim=(-2, -1)))
-        features.append(_channels_first(seen[value].detach(), dims))
+        alphas.append(found.channels_first(value, slope).mean(dim=(-2, -1)))
+        features.append(found.channels_first(value, seen[value].detach()))
     alpha, feature_maps = torch.cat(alphas, dim=2), torch.cat(features, dim=1)
     weighted = torch.einsum("knc,nchw->nkhw", alpha, feature_maps)
     if not bool(weighted.isfinite().all()):
@@ -249,10 +248,6 @@ def _indices(model: Model, logits: Tensor, classes: Classes | None, top: int) ->
         raise ConvlensError("no class to explain; give at least one, or none for the highest")
     row = [class_index(model.labels, one, known) for one in wanted]
     return torch.tensor(row, device=logits.device).expand(count, -1)
-
-
-def _channels_first(values: Tensor, dims: tuple[int, int] | None) -> Tensor:
-    return values.movedim(-1, -3) if dims == (1, 2) else values
 
 
 def _centres(found: Trace, values: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -170,9 +170,7 @@ def maps(
     found = trace(model, image)
     place = watched(found, [layer] if layer is not None else None)[0]
     seen = observe(model, found, image[:1], [place.value])[place.value].detach()
-    if found.spatial_dims(place.value) == (1, 2):
-        seen = seen.movedim(-1, 1)
-    raw = seen[0].float().cpu()
+    raw = found.channels_first(place.value, seen)[0].float().cpu()
     return FeatureMaps(
         layer=place.layer,
         place=place.place,

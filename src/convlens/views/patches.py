@@ -187,7 +187,7 @@ def sheet(layer: LayerPatches) -> Tensor:
         tiles = [*one.tiles, *[blank] * (most - len(one.tiles))]
         below = [*one.bands, *[blank] * (bands - len(one.bands))]
         parts = [grid(tiles, most)] + ([grid(below, bands)] if below else [])
-        rows.append(grid(parts, len(parts), gap=10) if len(parts) == 1 else _beside(parts))
+        rows.append(_beside(parts))
     return grid(rows, _COLUMNS, gap=14)
 
 

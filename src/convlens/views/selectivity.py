@@ -15,6 +15,7 @@ from convlens.errors import ConvlensError
 from convlens.tracing import Trace
 from convlens.views.excitation import Watched
 from convlens.views.firing import BINS, EDGES
+from convlens.views.peaks import peaks
 from convlens.views.reducer import State
 
 Answers = Sequence[Sequence[int] | None]
@@ -84,7 +85,7 @@ class Separation:
         preferred: Mapping[int, Tensor],
     ) -> None:
         """Say what is right, and which class each channel of each place prefers."""
-        self._dims = {place.value: trace.spatial_dims(place.value) for place in places}
+        self._trace = trace
         self._channels = {place.value: place.channels for place in places}
         classes = classes_of(answers)
         self._members = membership(answers, classes).bool()
@@ -97,7 +98,7 @@ class Separation:
     @property
     def values(self) -> tuple[int, ...]:
         """The places, by number in the trace."""
-        return tuple(self._dims)
+        return tuple(self._channels)
 
     def start(self) -> State:
         """Empty bins."""
@@ -109,9 +110,8 @@ class Separation:
 
     def update(self, state: State, value: int, maps: Tensor, ids: Tensor) -> None:
         """Take in one place's maps of a batch, in place."""
-        if self._dims[value] == (1, 2):
-            maps = maps.movedim(-1, 1)
-        bins = torch.bucketize(maps.amax(dim=(2, 3)).float().cpu(), EDGES).T
+        greatest, _ = peaks(self._trace.channels_first(value, maps))
+        bins = torch.bucketize(greatest.float().cpu(), EDGES).T
         inside = self._members[ids][:, self._column[value]].T
         known = self._known[ids].expand_as(inside)
         state[f"{value}/inside"].scatter_add_(1, bins, (inside & known).long())

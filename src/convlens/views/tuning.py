@@ -221,9 +221,8 @@ def tuning(
             )
 
             def keep(_: int, maps: Tensor, numbers: Tensor = numbers) -> None:
-                if found.spatial_dims(value) == (1, 2):
-                    maps = maps.movedim(-1, 1)
-                answers[:, numbers] = maps[:, :, row, column].float().cpu().T
+                unit = found.channels_first(value, maps)[:, :, row, column]
+                answers[:, numbers] = unit.float().cpu().T
 
             stream(model, found, images, [value], keep)
             progress(int(numbers[-1]) + 1, total)
