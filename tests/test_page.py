@@ -286,7 +286,7 @@ def test_the_seed_draws_the_noise(tmp_path, photos, monkeypatch):
         seeds.append(seed)
         return convlens.flips(*given, seed=seed)
 
-    monkeypatch.setattr("convlens.page.gather.flips", spy)
+    monkeypatch.setattr("convlens.page.photos.flips", spy)
     report(tiny(), photos, out=tmp_path / "page", seed=7)
     assert seeds == [7, 7, 7]
 

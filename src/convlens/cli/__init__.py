@@ -6,7 +6,8 @@ import sys
 
 def main() -> None:
     """Run the command line; bad input ends in one line on standard error and exit status 2."""
-    from convlens.cli.commands import app
+    from convlens.cli import commands  # noqa: F401 # adds them to the app
+    from convlens.cli.app import app
     from convlens.errors import ConvlensError
 
     try:

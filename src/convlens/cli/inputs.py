@@ -19,9 +19,9 @@ from convlens.views.excitation import watched
 
 def load_model(spec: str, *, size: str | None, device: str | None, seed: int, quiet: bool) -> Model:
     """The model that a command line names."""
-    from convlens.cli import show
+    from convlens.cli import terminal
 
-    with show.waiting(f"loading {spec}", quiet=quiet):
+    with terminal.waiting(f"loading {spec}", quiet=quiet):
         return load(
             spec, size=parse_size(size) if size is not None else None, device=device, seed=seed
         )

@@ -1,0 +1,8 @@
+"""The commands. Each loads a model, calls one view and shows its result."""
+
+# In the order in which --help lists them.
+from convlens.cli.commands import (  # isort: skip
+    page, network, filters, gradcam, fgsm, patches, cells, doctor, train,
+)  # fmt: skip
+
+__all__ = ["cells", "doctor", "fgsm", "filters", "gradcam", "network", "page", "patches", "train"]

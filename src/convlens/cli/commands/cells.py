@@ -1,0 +1,94 @@
+"""What the cells of a layer, or of the cortex, answer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convlens.cli import options as o
+from convlens.cli.app import app
+
+
+@app.command()
+def tuning(
+    layer: o.Layer = None,
+    orientations: Annotated[int, typer.Option(help="How many, over 180 degrees.")] = 12,
+    phases: Annotated[int, typer.Option(help="Steps of the drift.")] = 16,
+    out: o.Out = Path("convlens-tuning"),
+    model: o.ModelSpec = "default",
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Ask what gratings make each channel fire, and which are simple or complex."""
+    from convlens.cli import terminal
+    from convlens.cli.inputs import load_model
+    from convlens.cli.show import cells as show
+    from convlens.views.tuning import tuning as record
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    with terminal.progress(quiet=quiet) as progress:
+        found = record(
+            loaded,
+            layer=layer,
+            orientations=orientations,
+            phases=phases,
+            progress=lambda done, total: progress("gratings", done, total),
+        )
+    found.save(out)
+    show.tuning(found, out, json=json)
+
+
+@app.command()
+def maps(
+    photo: Annotated[str, typer.Argument(help="A photo.")],
+    layer: o.Layer = None,
+    pool: Annotated[
+        str | None, typer.Option(help="max or average: the maps after pooling too.")
+    ] = None,
+    window: Annotated[int, typer.Option(help="Side of the pooling's windows.")] = 2,
+    out: o.Out = Path("convlens-maps"),
+    model: o.ModelSpec = "default",
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Show the feature maps of a layer on a photo."""
+    from convlens.cli.inputs import load_model
+    from convlens.cli.show import cells as show
+    from convlens.views.maps import maps as look
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    found = look(loaded, loaded.prepare(photo), layer=layer, pooling=pool, window=window)
+    found.save(out)
+    show.maps(found, out, json=json)
+
+
+@app.command()
+def cortex(
+    photo: Annotated[str, typer.Argument(help="A photo.")],
+    orientations: Annotated[int, typer.Option(help="How many, over 180 degrees.")] = 8,
+    wavelength: Annotated[float, typer.Option(help="Of the waves, in pixels.")] = 8.0,
+    size: Annotated[
+        str, typer.Option("--size", metavar="N|HxW", help="Of the image in pixels.")
+    ] = "256",
+    out: o.Out = Path("convlens-cortex"),
+    json: o.Json = False,
+) -> None:
+    """Show a photo as simple and complex cells of the visual cortex would see it."""
+    from convlens.cli.inputs import parse_size
+    from convlens.cli.show import cells as show
+    from convlens.images import Geometry, to_tensor
+    from convlens.photos import read_photo
+    from convlens.views.cortex import cortex as look
+
+    height, width = parse_size(size)
+    geometry = Geometry(size=(height, width), resize=max(height, width), interpolation="bicubic")
+    image = to_tensor(geometry.apply(read_photo(photo).picture))
+    found = look(image, orientations=orientations, wavelength=wavelength)
+    found.save(out)
+    show.cortex(found, out, json=json)

@@ -1,0 +1,38 @@
+"""Whether photos are fed to it as it needs them."""
+
+from convlens.cli import options as o
+from convlens.cli.app import app
+
+
+@app.command()
+def doctor(
+    photos: o.Photos,
+    model: o.ModelSpec = "default",
+    labels: o.Labels = None,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Ask whether the network would read these photos better if they were fed otherwise."""
+    from convlens.cli import terminal
+    from convlens.cli.inputs import find_labels, load_model
+    from convlens.cli.show import doctor as show
+    from convlens.labels import labels_of
+    from convlens.photos import find_photos
+    from convlens.views.doctor import doctor as examine
+
+    paths = find_photos(photos)
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    table = find_labels(labels, loaded)
+    with terminal.progress(quiet=quiet) as progress:
+        found = examine(
+            loaded,
+            paths,
+            labels=labels_of(paths, table) if table is not None else None,
+            strict=strict,
+            progress=lambda done, total: progress("readings", done, total),
+        )
+    show.doctor(found, json=json)

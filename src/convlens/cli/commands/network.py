@@ -1,0 +1,80 @@
+"""What the network is made of, and which there are."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convlens.cli import options as o
+from convlens.cli.app import app
+
+
+@app.command()
+def anatomy(
+    model: o.ModelSpec = "default",
+    layer: o.Layer = None,
+    channel: o.Channel = None,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """List every layer that runs, with sizes, costs and receptive fields."""
+    from convlens.cli.inputs import load_model, split_channel
+    from convlens.cli.show import network as show
+    from convlens.views.anatomy import anatomy as look
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    found = look(loaded)
+    if channel is not None:
+        layer, _ = split_channel(channel, {one.name: one.output[1] for one in found.layers})
+    show.anatomy(found, found.within(layer) if layer else found.layers, json=json)
+
+
+@app.command()
+def field(
+    photo: Annotated[str, typer.Argument(help="A photo.")],
+    layer: Annotated[
+        str, typer.Option("--layer", metavar="NAME", help="A layer, as `anatomy` names it.")
+    ],
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="Y,X", help="Row and column in the layer's map. Default: its middle."),
+    ] = None,
+    out: o.Out = Path("convlens-field"),
+    model: o.ModelSpec = "default",
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Draw the receptive field of a unit on a photo."""
+    from convlens.cli.inputs import load_model, parse_position
+    from convlens.cli.show import network as show
+    from convlens.views.field import receptive_field
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    position = parse_position(at) if at is not None else None
+    found = receptive_field(loaded, loaded.prepare(photo), layer=layer, at=position)
+    found.save(out)
+    show.field(found, out, json=json)
+
+
+@app.command()
+def models(
+    containing: Annotated[
+        str, typer.Argument(metavar="[TEXT]", help="Only names that hold this text.")
+    ] = "",
+    json: o.Json = False,
+) -> None:
+    """List the networks that can be loaded by name."""
+    from convlens.cli.show import network as show
+    from convlens.loading import known_models
+
+    known = {
+        form: [name for name in names if containing.casefold() in name.casefold()]
+        for form, names in known_models().items()
+    }
+    show.models(known, containing, json=json)

@@ -1,0 +1,47 @@
+"""The page."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from convlens.cli import options as o
+from convlens.cli.app import app
+
+
+@app.command()
+def report(
+    photos: o.MaybePhotos = None,
+    out: o.Out = Path("convlens-report"),
+    model: o.ModelSpec = "default",
+    labels: o.Labels = None,
+    layer: o.Layer = None,
+    classes: o.Classes = None,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Make one self-contained page about a network and photos."""
+    from convlens.cli import terminal
+    from convlens.cli.inputs import find_labels, load_model
+    from convlens.cli.show import page as show
+    from convlens.page import report as make
+    from convlens.photos import find_photos
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    with terminal.progress(quiet=quiet) as progress:
+        made = make(
+            loaded,
+            find_photos(photos) if photos else None,
+            out=out,
+            labels=find_labels(labels, loaded),
+            layer=layer,
+            classes=classes,
+            seed=seed,
+            strict=strict,
+            command=shlex.join(["convlens", *sys.argv[1:]]),
+            progress=progress,
+        )
+    show.report(made, out, json=json)

@@ -1,0 +1,66 @@
+"""What excites its channels."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convlens.cli import options as o
+from convlens.cli.app import app
+
+
+@app.command()
+def patches(
+    photos: o.Photos,
+    out: o.Out = Path("convlens-patches"),
+    model: o.ModelSpec = "default",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", metavar="NAME", help="May be given several times. Default: all."),
+    ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option("--channel", metavar="LAYER:K", help="Show these channels only."),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Patches for each channel.")] = 9,
+    each: Annotated[int, typer.Option(help="At most so many of one photo.")] = 1,
+    show: Annotated[int, typer.Option(help="Channels of each layer in the pictures.")] = 16,
+    labels: o.Labels = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run of this command that was stopped.")
+    ] = False,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Show what excites each channel most: exact crops of photos, with their proof."""
+    from convlens.cli import terminal
+    from convlens.cli.inputs import channels_by_layer, find_labels, load_model, unfinished
+    from convlens.cli.show import patches as shown
+    from convlens.labels import labels_of
+    from convlens.photos import find_photos
+    from convlens.sweep.patches import patches as look
+
+    paths = find_photos(photos)
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    table = find_labels(labels, loaded)
+    wanted = channels_by_layer(loaded, channel or [])
+    with unfinished(out, resume=resume) as folder, terminal.progress(quiet=quiet) as progress:
+        found = look(
+            loaded,
+            paths,
+            layers=[*(layer or []), *(one for one in wanted if one not in (layer or []))] or None,
+            top=top,
+            each=each,
+            show=wanted or show,
+            labels=labels_of(paths, table) if table is not None else None,
+            seed=seed,
+            strict=strict,
+            folder=folder,
+            progress=progress,
+        )
+        found.save(out)
+    shown.patches(found, out, json=json)

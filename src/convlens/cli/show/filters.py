@@ -1,0 +1,62 @@
+"""Filters in words."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convlens.cli import terminal
+
+if TYPE_CHECKING:
+    from convlens.views.filters import Filters
+    from convlens.views.growth import Growth
+    from convlens.views.likeness import Likeness
+
+
+def filters(found: "Filters", out: Path, *, json: bool) -> None:
+    """What the picture shows, and where it lies."""
+    if json:
+        terminal.print_json(found.to_json())
+        return
+    count, channels, height, width = found.weights.shape
+    terminal.out.print(
+        f"{found.layer}: {count} filters of {height}x{width}x{channels}, stride "
+        f"{terminal.pair(found.stride)}; one scale for all, ±{found.scale:.3g}",
+        markup=False,
+    )
+    terminal.out.print(str((out / "filters.png").resolve()), markup=False)
+
+
+def growth(found: "Growth", out: Path, *, json: bool) -> None:
+    """Which steps the picture shows, and where it lies."""
+    if json:
+        terminal.print_json(found.to_json())
+        return
+    steps = ", ".join(f"{step:,}" for step in found.steps)
+    terminal.out.print(
+        f"{found.layer}: {len(found.channels)} filters after {steps} steps, a column each; one "
+        f"scale for all, ±{found.scale:.3g}",
+        markup=False,
+    )
+    terminal.out.print(str((out / "growth.png").resolve()), markup=False)
+
+
+def likeness(found: "Likeness", out: Path, *, json: bool) -> None:
+    """A row a filter, then the verdicts, and where the picture lies."""
+    if json:
+        terminal.print_json(found.to_json())
+        return
+    if len(found.fitted):
+        table = terminal.table(
+            ">filter", "verdict", ">R²", ">p", ">orientation", ">cycles/pixel", ">σ along",
+            ">σ across", ">centre x", ">centre y",
+        )  # fmt: skip
+        for number, verdict in enumerate(found.verdicts):
+            numbers = (found.sigma_along, found.sigma_across, found.x0, found.y0)
+            table.add_row(
+                str(found.filters.channels[number]), verdict, f"{found.r2[number]:.2f}",
+                f"{found.p[number]:.2g}", f"{found.orientation[number]:.0f}°",
+                f"{found.frequency[number]:.3f}", *(f"{one[number]:.2f}" for one in numbers),
+            )  # fmt: skip
+        terminal.out.print(table)
+    terminal.out.print(found.sentence(), markup=False)
+    name = "fits.png" if len(found.fitted) else "filters.png"
+    terminal.out.print(str((out / name).resolve()), markup=False)

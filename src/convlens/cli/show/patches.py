@@ -1,0 +1,44 @@
+"""Patches in words."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convlens.cli import terminal
+from convlens.labels import class_name
+
+if TYPE_CHECKING:
+    from convlens.views.patches import Patches
+
+
+def patches(found: "Patches", out: Path, *, json: bool) -> None:
+    """A row a layer, and where the pictures lie."""
+    for reason in found.skipped:
+        terminal.err.print(f"left out: {reason}", markup=False)
+    if json:
+        terminal.print_json(found.to_json())
+        return
+    selective = any(len(one.selectivity) for one in found.layers)
+    table = terminal.table(
+        "layer", "looked at", ">channels", ">dead", ">maps", ">sees", ">fires on",
+        *((">most selective", "for") if selective else ()), "proof",
+    )  # fmt: skip
+    for one in found.layers:
+        share = float(one.images_fired.double().mean()) / max(1, found.seen)
+        row = [one.layer, one.place, str(one.channels), str(len(one.dead)), terminal.pair(one.maps)]
+        row += [
+            (terminal.pair(one.field) or "varies") + ("+" if one.beyond else ""),
+            f"{share:.0%}",
+        ]
+        if selective:
+            best = int(one.selectivity.nan_to_num(0).argmax())
+            name = class_name(found.labels, int(one.preferred[best]))
+            row += [f"{one.layer}:{best}  {one.selectivity[best]:.3f}", name]
+        table.add_row(*row, one.proof.brief())
+    terminal.out.print(table)
+    terminal.out.print(
+        f"{found.seen:,} photos; dead: fires at no position of any of them; sees: rows and columns "
+        f"of the image, + the whole image besides; proof: crops of the receptive field, run again "
+        f"alone, with the same activation",
+        markup=False,
+    )
+    terminal.out.print(str(out.resolve()), markup=False)

@@ -1,0 +1,38 @@
+"""What a training reached."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convlens.cli import terminal
+
+if TYPE_CHECKING:
+    from convlens.training import Training
+
+
+def training(trained: "Training", out: Path, *, json: bool) -> None:
+    """How good the network is, where it lies, and what to do with it."""
+    if _follows():
+        return
+    if json:
+        terminal.print_json(trained.to_json())
+        return
+    terminal.out.print(
+        f"{trained.recipe['network']}, {trained.parameters:,} parameters: {trained.accuracy:.2%} "
+        f"of {trained.validated:,} images right that it was not trained on ({trained.held_out})",
+        markup=False,
+    )
+    if trained.best_accuracy > trained.accuracy:
+        terminal.out.print(
+            f"best checkpoint, after step {trained.best_step:,}: {trained.best_accuracy:.2%}, "
+            f"chosen on these same images",
+            markup=False,
+        )
+    terminal.out.print(f"convlens report PHOTOS --model {shlex.quote(str(out))}", markup=False)
+    terminal.out.print(str(out.resolve()), markup=False)
+
+
+def _follows() -> bool:
+    """Whether this process was started to help another one that runs the same command."""
+    return any(os.environ.get(rank, "0") != "0" for rank in ("LOCAL_RANK", "NODE_RANK"))

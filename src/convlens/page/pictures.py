@@ -1,0 +1,174 @@
+"""The pictures of a page as data, as far as each section's bytes go."""
+
+import base64
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convlens.drawing import grid
+from convlens.images import encode_jpeg, encode_png, to_pixels
+from convlens.page import budget
+from convlens.page.budget import Purse, spread
+from convlens.page.parts import PhotoReport, Report
+
+_SIDE = 224  # pixels of the screen that the long side of a picture takes, at most
+_HARD = 112  # pixels of an image's long side up to which it is enlarged, with hard edges
+_TILE = 48  # likewise for a filter
+_GAPS = (128, 128, 128)  # between patches: neither scheme's own colour
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it stands on the page.
+
+    Attributes:
+        source: its file as a `data:` address.
+        width: on the screen, in CSS pixels.
+        height: likewise.
+        hard: its pixels are squares with hard edges.
+    """
+
+    source: str
+    width: int
+    height: int
+    hard: bool
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The pictures of one photo; those that found no room are None."""
+
+    number: int
+    photo: PhotoReport
+    plain: Picture | None
+    maps: list[Picture | None]
+    flip: Picture | None
+    change: Picture | None
+    factor: int
+
+
+def sheets(made: Report) -> tuple[list[Sheet], tuple[str, ...]]:
+    """Pictures of the photos that are shown, photos and maps before the larger files."""
+    purse = Purse(budget.PHOTOS.bytes)
+    shown = [(at, one) for at, one in enumerate(made.photos) if one.shown and one.image is not None]
+    plain = {}
+    maps: dict[int, list[Picture | None]] = {}
+    for at, one in shown:
+        assert one.image is not None
+        plain[at] = fitted(to_pixels(one.image, made.model.bounds)[0], purse)
+        overlays = one.gradcam.overlays(made.scale)[0] if one.gradcam else ()
+        maps[at] = [fitted(pixels, purse) for pixels in overlays]
+    sheets = []
+    for at, one in shown:
+        flip, change, factor = None, None, 1
+        if one.flips is not None and one.turn is not None:
+            factor = max(1, 127 // max(one.turn.level, 1))
+            flip = fitted(one.flips.pixels[0], purse, exact=True)
+            magnified = one.flips.change[0] * factor + 128
+            change = fitted(magnified.clamp(0, 255).to(torch.uint8), purse, exact=True)
+        sheets.append(Sheet(at + 1, one, plain[at], maps[at], flip, change, factor))
+    missing = sum(
+        picture is None
+        for one in sheets
+        for picture in (one.plain, *one.maps, *((one.flip, one.change) if one.photo.turn else ()))
+    )
+    room = f"{budget.PHOTOS.bytes / 1e6:.3g} MB that the page gives to photos"
+    return sheets, (f"{missing} pictures found no room in the {room}",) if missing else ()
+
+
+def fitted(pixels: Tensor, purse: Purse, *, exact: bool = False) -> Picture | None:
+    """A picture, if there is room for it: JPEG where it may be, PNG where pixels are the claim."""
+    height, width = pixels.shape[:2]
+    side = max(height, width)
+    hard = side <= _HARD
+    scale = _SIDE // side if hard else min(1.0, _SIDE / side)
+    png = exact or hard
+    data = encode_png(pixels) if png else encode_jpeg(pixels)
+    source = f"data:image/{'png' if png else 'jpeg'};base64,{base64.b64encode(data).decode()}"
+    if not purse.pays(len(source)):
+        return None
+    return Picture(source, round(width * scale), round(height * scale), hard)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One filter."""
+
+    number: int
+    picture: Picture
+    silent: bool
+
+
+def tiles_of(made: Report) -> list[Tile]:
+    if made.filters is None:
+        return []
+    purse = Purse(budget.FILTERS.bytes)
+    tiles = list(enumerate(made.filters.tiles()))
+    found = []
+    for number, pixels in spread(tiles, budget.FILTERS.items):
+        data = base64.b64encode(encode_png(pixels)).decode()
+        height, width = pixels.shape[:2]
+        times = max(1, _TILE // max(height, width))
+        source = f"data:image/png;base64,{data}"
+        if purse.pays(len(source)):
+            picture = Picture(source, width * times, height * times, hard=True)
+            found.append(Tile(number, picture, number in made.silent))
+    return found
+
+
+def fits_of(made: Report) -> list[Tile]:
+    """Filter, nearest Gabor function and what is left, for every filter; the likest first."""
+    if made.likeness is None:
+        return []
+    purse = Purse(budget.FILTERS.bytes)
+    found = []
+    for number, pixels in made.likeness.triples()[: budget.FILTERS.items]:
+        source = f"data:image/png;base64,{base64.b64encode(encode_png(pixels)).decode()}"
+        if purse.pays(len(source)):
+            picture = Picture(source, pixels.shape[1], pixels.shape[0], hard=True)
+            found.append(Tile(number, picture, number in made.silent))
+    return found
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The patches of one channel: a strip of tiles each, strongest first."""
+
+    channel: int
+    at: str
+    whole: Picture
+    top: Picture
+    bands: Picture | None
+    photos: tuple[str, ...]
+
+
+def strips_of(made: Report) -> list[tuple[int, list[Strip]]]:
+    """For each layer its number and the strips that there is room for."""
+    if made.patches is None:
+        return []
+    purse = Purse(budget.CHANNELS.bytes)
+    found = []
+    for number, layer in enumerate(made.patches.layers):
+        strips = []
+        for index, one in enumerate(layer.shown):
+            whole, top = strip(one.whole[None], purse), strip(one.tiles, purse)
+            if whole is None or top is None:
+                continue
+            bands = strip(one.bands, purse) if len(one.bands) else None
+            at = f"patches.layers.{number}.shown.{index}"
+            names = tuple(photo.rpartition("/")[2] for photo in one.photos)
+            strips.append(Strip(one.channel, at, whole, top, bands, names))
+        found.append((number, strips))
+    return found
+
+
+def strip(tiles: Tensor, purse: Purse) -> Picture | None:
+    """Tiles side by side as one picture."""
+    if tiles.ndim != 4 or not len(tiles):
+        return None
+    pixels = grid(list(tiles), len(tiles), background=_GAPS)
+    source = f"data:image/jpeg;base64,{base64.b64encode(encode_jpeg(pixels, 88)).decode()}"
+    if not purse.pays(len(source)):
+        return None
+    return Picture(source, pixels.shape[1], pixels.shape[0], hard=False)
