@@ -1,11 +1,15 @@
-"""Sweeps: one pass of a network over a data set, reduced as it goes by, on this machine."""
+"""Sweeps: one pass over a data set, reduced as it goes by, on this machine.
+
+`sweep` runs a network forward and shows a reducer the values at its places. `over` is the engine
+below it, for work that asks more of the network than that: gradients, changed images.
+"""
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -20,7 +24,7 @@ from convlens.sweep.source import Images, Photos, Source
 from convlens.tracing import Trace
 from convlens.views.reducer import Reducer, State
 
-__all__ = ["Images", "Photos", "Source", "Swept", "sweep"]
+__all__ = ["Images", "Photos", "Source", "Swept", "Work", "over", "sweep"]
 
 BATCH = 32  # images; fixed, since a convolution's last bits may depend on it
 _SAVED = 30.0  # seconds between saves
@@ -39,6 +43,22 @@ class Swept:
     state: State
     seen: int
     skipped: dict[int, str]
+
+
+class Work(Protocol):
+    """What is done with each batch of a data set, and what is kept of it."""
+
+    def start(self) -> State:
+        """The state of no data."""
+
+    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
+        """Take in a batch, in place.
+
+        Args:
+            state: of `start` or `take`.
+            images: `(N, C, H, W)`.
+            ids: int64 `(N,)`, the number of each in the data set.
+        """
 
 
 def sweep(
@@ -71,6 +91,40 @@ def sweep(
         ConvlensError: nothing could be read, a folder of another sweep, an interrupt (what is
             done is kept where there is a folder).
     """
+    work = _Streamed(model, trace, reducer)
+    return over(
+        model, work, source, batch=batch, folder=folder, options=options, save_every=save_every,
+        progress=progress,
+    )  # fmt: skip
+
+
+def over(
+    model: Model,
+    work: Work,
+    source: Source,
+    *,
+    batch: int = BATCH,
+    folder: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    save_every: float = _SAVED,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Swept:
+    """Do some work with each batch of a data set; what it keeps survives a kill.
+
+    Args:
+        model: that the work is done with, left untouched; part of what a folder is kept for.
+        work: takes in each batch once. What else it writes has to bear being written again, as a
+            batch that was not saved is done anew.
+        source: the images, numbered from 0 in its order.
+        batch: images at a time. Image n is always in the batch that begins at a multiple of it.
+        folder: as for `sweep`.
+        options: likewise.
+        save_every: likewise.
+        progress: likewise.
+
+    Raises:
+        ConvlensError: as `sweep`.
+    """
     if batch < 1:
         raise ConvlensError(f"batch {batch}; give at least 1")
     identity = {
@@ -80,7 +134,7 @@ def sweep(
     }
     marks = source.marks() if folder else []
     found = kept.read(folder, identity, marks) if folder else None
-    done, state = found or (kept.Done(), reducer.start())
+    done, state = found or (kept.Done(), work.start())
     spans = [
         span
         for start in range(0, len(source), batch)
@@ -96,8 +150,7 @@ def sweep(
         progress(done.count, len(source))
         for one in source.batches(spans):
             if one.images is not None:
-                update = partial(_update, reducer, state, one.ids)
-                stream(model, trace, one.images, reducer.values, update)
+                work.take(state, one.images, one.ids)
             done.add(one.start, one.stop, one.skipped)
             progress(done.count, len(source))
             if folder and (interrupted() or time.monotonic() - saved > save_every):
@@ -116,5 +169,20 @@ def sweep(
     return Swept(state, len(source) - len(done.skipped), dict(sorted(done.skipped.items())))
 
 
-def _update(reducer: Reducer, state: State, ids: Tensor, value: int, maps: Tensor) -> None:
-    reducer.update(state, value, maps, ids)
+@dataclass(frozen=True)
+class _Streamed:
+    """One forward pass, each value shown to a reducer as it is computed."""
+
+    model: Model
+    trace: Trace
+    reducer: Reducer
+
+    def start(self) -> State:
+        return self.reducer.start()
+
+    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
+        update = partial(self._update, state, ids)
+        stream(self.model, self.trace, images, self.reducer.values, update)
+
+    def _update(self, state: State, ids: Tensor, value: int, maps: Tensor) -> None:
+        self.reducer.update(state, value, maps, ids)
