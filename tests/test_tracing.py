@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from convlens import ConvlensError, TraceError, anatomy, answers, gradcam, trace, wrap
+from convlens.probe import observe
 
 SIZE = 16
 
@@ -333,6 +334,40 @@ def test_size_that_shrinks_below_a_pixel(branches):
 
 
 # nothing of the user's is touched
+
+
+@pytest.mark.parametrize("branches", [False, True])
+def test_what_runs_before_a_stage_that_does_not_fit_is_traced_in_part(branches):
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.linear = conv(3, 4), conv(4, 4), nn.Linear(4 * 256, 5)
+
+        def forward(self, x):
+            x = self.second(self.first(x).relu()).relu()
+            if branches and float(x.sum()) < -1e9:
+                x = x * 0
+            return self.linear(x.flatten(1))
+
+    model = wrap(Flat(), size=16)
+    found = trace(model, size=(12, 10), partly=True)
+    value = found.find("second")
+    assert found.shape(value) == (1, 4, 12, 10)
+    assert [one.layer for one in found.detectors] == ["first", "second"]
+    image = torch.rand(2, 3, 12, 10)
+    inner = model.network
+    with torch.no_grad():
+        expected = inner.second(inner.first(image).relu())
+    assert torch.equal(observe(model, found, image, [value])[value], expected)
+    with pytest.raises(
+        TraceError, match="does not run to its end: the fully connected stage linear"
+    ):
+        found.logits  # noqa: B018 # it raises
+    with pytest.raises(ConvlensError, match="ends early: the fully connected stage linear takes"):
+        found.find("third")
+    with pytest.raises(TraceError, match="linear"):
+        trace(model, size=(12, 10))
+    assert not trace(model, partly=True).recording.stopped
 
 
 class Caching(nn.Module):

@@ -36,7 +36,11 @@ __all__ = [
 
 
 def trace(
-    model: Model, images: Tensor | None = None, *, size: tuple[int, int] | None = None
+    model: Model,
+    images: Tensor | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    partly: bool = False,
 ) -> "Trace":
     """What the model's network runs on an image, in evaluation mode.
 
@@ -48,6 +52,8 @@ def trace(
         model: the model.
         images: `(N, C, H, W)`; the first gives the size, and the image if one is needed.
         size: height and width in pixels instead; default: the model's own size.
+        partly: where the network does not run to its end on images of that size (a fully
+            connected stage that takes another), trace it as far as it runs.
 
     Raises:
         TraceError: the network does not run on an image of that size.
@@ -57,9 +63,12 @@ def trace(
     height, width = tuple(images.shape[-2:]) if images is not None else size or model.size
     made = _made.setdefault(bare(model.network), {})
     modules = [ref(module) for module in bare(model.network).modules()]
-    known = made.get((model.channels, height, width))
-    if known is not None and known[0] == modules and known[1].recording.faked:
-        return known[1]
+    for key in ((model.channels, height, width), (model.channels, height, width, "partly")):
+        known = made.get(key)
+        if known is None or known[0] != modules or not known[1].recording.faked:
+            continue
+        if partly or not known[1].recording.stopped:
+            return known[1]
     if images is None:
         generator = torch.Generator().manual_seed(0)
         images = torch.rand(1, model.channels, height, width, generator=generator)
@@ -67,8 +76,9 @@ def trace(
     with torch.inference_mode(mode=False):
         if images.is_inference():
             images = images.clone()
-        found = Trace(model.name, _recording(model, model.normalise(images[:1])))
-    made[(model.channels, height, width)] = (modules, found)
+        found = Trace(model.name, _recording(model, model.normalise(images[:1]), partly=partly))
+    part = ("partly",) if found.recording.stopped else ()
+    made[(model.channels, height, width, *part)] = (modules, found)
     return found
 
 
@@ -83,10 +93,10 @@ def runs(model: Model, size: tuple[int, int]) -> bool:
 
 
 _Known = tuple[list[ref[nn.Module]], "Trace"]
-_made: WeakKeyDictionary[nn.Module, dict[tuple[int, int, int], _Known]] = WeakKeyDictionary()
+_made: WeakKeyDictionary[nn.Module, dict[tuple[int | str, ...], _Known]] = WeakKeyDictionary()
 
 
-def _recording(model: Model, images: Tensor) -> Recording:
+def _recording(model: Model, images: Tensor, *, partly: bool) -> Recording:
     network = bare(model.network)
     with untouched(network):
         try:
@@ -100,11 +110,29 @@ def _recording(model: Model, images: Tensor) -> Recording:
             except ConvlensError:
                 raise
             except Exception as error:
-                shape = " x ".join(map(str, images.shape[1:]))
-                why = misfit(error, lambda side: _runs(network, _square(images, side)))
-                raise TraceError(
-                    f"{model.name} does not run on an image of {shape}: {why}"
-                ) from error
+                if partly:
+                    return _part(network, images)
+                raise TraceError(_why(model, images, error)) from error
+
+
+def _part(network: nn.Module, images: Tensor) -> Recording:
+    """What ran until the network raised something; with fake tensors if they get as far."""
+
+    def words(error: Exception) -> str:
+        return misfit(error, lambda side: False)
+
+    real = record(network, images, select_output, fake=False, partly=words)
+    with _hushed("torch._subclasses.fake_tensor"):
+        faked = record(network, images, select_output, fake=True, partly=words)
+    return faked if len(faked.operations) >= len(real.operations) else real
+
+
+def _why(model: Model, images: Tensor, error: Exception) -> str:
+    """Why the network does not run on images like these, and what would make it run."""
+    network = bare(model.network)
+    shape = " x ".join(map(str, images.shape[1:]))
+    why = misfit(error, lambda side: _runs(network, _square(images, side)))
+    return f"{model.name} does not run on an image of {shape}: {why}"
 
 
 def _square(images: Tensor, side: int) -> Tensor:
@@ -213,7 +241,16 @@ class Trace:
 
     @cached_property
     def logits(self) -> int:
-        """The value that holds class scores before any softmax."""
+        """The value that holds class scores before any softmax.
+
+        Raises:
+            TraceError: the network was traced in part and does not run to its end.
+        """
+        if self.recording.stopped:
+            raise TraceError(
+                f"{self.model_name} gives no class scores on {_by(self.image_size)}, where it does "
+                f"not run to its end: {self.recording.stopped}"
+            )
         return self.structure.logits()
 
     @cached_property
@@ -259,6 +296,7 @@ class Trace:
             return self._index[name]
         raise ConvlensError(
             f"{self.model_name} has no layer {name!r} in its run on {_by(self.image_size)}"
+            + (f", which ends early: {self.recording.stopped}" if self.recording.stopped else "")
             + nearest(name, self.names())
         )
 

@@ -5,7 +5,7 @@ The copy runs on fake tensors (shapes without memory) where it can, else on a re
 
 import copy
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import CellType, FunctionType
@@ -86,8 +86,9 @@ class Recording:
         runs: how often each module ran, by its path.
         places: the places at which each value stood, most telling name first.
         parameters: names of the parameters among the values.
-        output: the value that the network returned (its class scores).
+        output: the value that the network returned (its class scores); -1 where it stopped before.
         faked: whether fake tensors sufficed, so that it holds for every input of this size.
+        stopped: why it did not run to its end, in words; empty if it did.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -98,12 +99,20 @@ class Recording:
     parameters: dict[int, str]
     output: int
     faked: bool
+    stopped: str = ""
 
 
 STOPPED = "convlens_call"  # what an error that the network raised carries: the module run
 
 
-def record(network: nn.Module, images: Tensor, select: Any, *, fake: bool) -> Recording:
+def record(
+    network: nn.Module,
+    images: Tensor,
+    select: Any,
+    *,
+    fake: bool,
+    partly: Callable[[Exception], str] | None = None,
+) -> Recording:
     """Run a copy of `network` on `images` `(N, C, H, W)` and note what happened.
 
     Args:
@@ -112,6 +121,8 @@ def record(network: nn.Module, images: Tensor, select: Any, *, fake: bool) -> Re
             device are used.
         select: picks the tensor of class scores from what the network returns.
         fake: use fake tensors.
+        partly: puts into words what the network raised; what ran until then is returned. Default:
+            it is raised on.
 
     Raises:
         Whatever the network raises, and what fake tensors cannot do (`.item()`, numpy, branches
@@ -123,12 +134,15 @@ def record(network: nn.Module, images: Tensor, select: Any, *, fake: bool) -> Re
     ledger = _Ledger(image)
     scribe = _Scribe(ledger)
     following = walk(duplicate, scribe)
+    output, stopped = None, ""
     with torch.no_grad(), mode or _nothing(), following as stack, _Dispatch(ledger, scribe):
         try:
             output = select(duplicate(image))
         except Exception as error:
             error.__dict__[STOPPED] = stack[-1]
-            raise
+            if partly is None:
+                raise
+            stopped = partly(error)
     return Recording(
         shapes=tuple(ledger.shapes),
         operations=tuple(ledger.operations),
@@ -138,8 +152,9 @@ def record(network: nn.Module, images: Tensor, select: Any, *, fake: bool) -> Re
         parameters={
             ledger.read(parameter): name for name, parameter in duplicate.named_parameters()
         },
-        output=ledger.read(output),
+        output=ledger.read(output) if output is not None else -1,
         faked=fake,
+        stopped=stopped,
     )
 
 
