@@ -13,7 +13,7 @@ from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.sweep import BATCH, Images, Photos, Source, sweep
 from convlens.tracing import Field, Trace, trace
-from convlens.views.crops import Proof, Unit, box, prove, together
+from convlens.views.crops import Proof, Unit, prove, together
 from convlens.views.excitation import Excitation, Watched, watched
 from convlens.views.patches import (
     ChannelPatches,
@@ -25,6 +25,7 @@ from convlens.views.patches import (
 )
 from convlens.views.reducer import State
 from convlens.views.selectivity import ClassMeans, Separation
+from convlens.views.windows import box
 
 Tell = Callable[[str, int, int], None]
 

@@ -30,7 +30,6 @@ __all__ = [
     "Ref",
     "Step",
     "Trace",
-    "runs",
     "trace",
 ]
 
@@ -80,16 +79,6 @@ def trace(
     part = ("partly",) if found.recording.stopped else ()
     made[(model.channels, height, width, *part)] = (modules, found)
     return found
-
-
-def runs(model: Model, size: tuple[int, int]) -> bool:
-    """Whether the model's network runs on images of a size, as far as fake tensors can tell."""
-    made = _made.get(bare(model.network), {})
-    if (model.channels, *size) in made:
-        return True
-    with torch.inference_mode(mode=False), untouched(model.network) as network:
-        images = torch.zeros(1, model.channels, *size, device=model.device, dtype=model.dtype)
-        return _runs(network, images)
 
 
 _Known = tuple[list[ref[nn.Module]], "Trace"]
@@ -290,15 +279,17 @@ class Trace:
             ConvlensError: no such place (with the nearest names), or one that this input's run
                 did not come through.
         """
-        if name == IMAGE:
-            return 0
-        if name in self._index:
-            return self._index[name]
+        if name in self:
+            return 0 if name == IMAGE else self._index[name]
         raise ConvlensError(
             f"{self.model_name} has no layer {name!r} in its run on {_by(self.image_size)}"
             + (f", which ends early: {self.recording.stopped}" if self.recording.stopped else "")
             + nearest(name, self.names())
         )
+
+    def __contains__(self, name: str) -> bool:
+        """Whether `find` knows a name."""
+        return name == IMAGE or name in self._index
 
     @cached_property
     def _index(self) -> dict[str, int]:

@@ -1,10 +1,7 @@
 """Crops: what a unit sees of an image, and the proof that this is what excites it.
 
 The proof: everything outside the unit's receptive field is replaced by the average, and the
-activation must stay. Where it can be, a part of the image is run and not the whole: a window whose
-corner lies on the layer's stride grid and whose size leaves the same remainder, so that all padding
-on the way (also a padding that depends on the size) falls as it did; at the image's edges the
-window is pinned to them.
+activation must stay. Where it can be, a window is run and not the whole image.
 """
 
 from collections import defaultdict
@@ -19,15 +16,13 @@ from convlens.model import Model
 from convlens.precision import full_precision
 from convlens.probe import observe
 from convlens.results import Result
-from convlens.tracing import Field, Trace, runs, trace
+from convlens.tracing import Trace, trace
+from convlens.views.windows import Box, Window, box, least_side, position, window
 
 BOUND = 1e-5  # of the layer's root mean square: differences up to here are rounding
 
 _AT_ONCE = 32  # windows in a batch
 _PROBED = 8  # images that the layer's root mean square is taken from
-
-Box = tuple[int, int, int, int]  # first and last row, first and last column; may lie in the padding
-_Window = tuple[int, int, int, int]  # top, left, height, width; inside the image
 
 
 @dataclass(frozen=True)
@@ -96,12 +91,6 @@ class Proof(Result):
         return "; ".join(parts)
 
 
-def box(field: Field, row: int, column: int) -> Box:
-    """First and last row, first and last column of the image that a position can see."""
-    (low_y, low_x), (high_y, high_x) = field.low, field.high
-    return int(low_y[row]), int(high_y[row]), int(low_x[column]), int(high_x[column])
-
-
 def cut(image: Tensor, seen: Box) -> tuple[Tensor, Tensor]:
     """A box cut from an image, padding included.
 
@@ -161,12 +150,12 @@ def prove(model: Model, found: Trace, value: int, images: Tensor, units: Sequenc
     # What the network is fed: the average is zero, also where each image's own is subtracted.
     fed = model.normalise(images)
     raw = replace(model, mean=(0.0,), std=(1.0,), center="data", bounds=(-1e30, 1e30))
-    least = _least(raw, field, (height, width))
-    groups: dict[tuple[int, int], list[tuple[Unit, Box, _Window]]] = defaultdict(list)
+    least = least_side(raw, found, value)
+    groups: dict[tuple[int, int], list[tuple[Unit, Box, Window]]] = defaultdict(list)
     for unit, seen, counts in zip(units, boxes, partial, strict=True):
         if counts:
-            window = _window(field, seen, (height, width), least)
-            groups[window[2:]].append((unit, seen, window))
+            held = window(field, seen, (height, width), least)
+            groups[held[2:]].append((unit, seen, held))
     worst, checked = 0.0, 0
     for group in groups.values():
         for start in range(0, len(group), _AT_ONCE):
@@ -197,38 +186,15 @@ def together(proofs: Sequence[Proof]) -> Proof:
     )
 
 
-def _least(raw: Model, field: Field, size: tuple[int, int]) -> int:
-    """Pixels that a window's sides need at least, for the network to run on it at all."""
-    least = 1
-    while least < max(size):
-        window = _window(field, (0, 0, 0, 0), size, least)
-        if runs(raw, window[2:]):
-            return least
-        least = 2 * max(window[2:])
-    return least
-
-
-def _window(field: Field, seen: Box, size: tuple[int, int], least: int) -> _Window:
-    """The smallest window on the stride grid that holds the box; else the whole image."""
-    starts, lengths = [], []
-    for axis, length in enumerate(size):
-        low, high = seen[2 * axis], seen[2 * axis + 1]
-        step, extent = field.stride[axis], field.size[axis]
-        if step is None or extent is None or step < 1:
-            return (0, 0, *size)
-        needed = max(extent + step, least)
-        # The same remainder as the image has, so that the window's end falls where its end does.
-        needed += (length - needed) % step
-        if needed >= length:
-            starts.append(0)
-            lengths.append(length)
-            continue
-        start = min(max(low, 0) // step * step, length - needed)
-        if high > length - 1:
-            start = length - needed
-        starts.append(start)
-        lengths.append(needed)
-    return starts[0], starts[1], lengths[0], lengths[1]
+def _positions(
+    found: Trace, there: Trace, value: int, part: Sequence[tuple[Unit, Box, Window]]
+) -> list[tuple[int, int]] | None:
+    """Row and column of each unit in its window; None where one of them cannot be told."""
+    if there.image_size == found.image_size:
+        return [(unit.row, unit.column) for unit, _, _ in part]
+    at = [position(there, value, seen, held) for _, seen, held in part]
+    known = [one for one in at if one is not None]
+    return known if len(known) == len(at) else None
 
 
 def _again(
@@ -236,13 +202,13 @@ def _again(
     found: Trace,
     value: int,
     fed: Tensor,
-    part: Sequence[tuple[Unit, Box, _Window]],
+    part: Sequence[tuple[Unit, Box, Window]],
 ) -> Tensor:
     """Activations of units, each on its window with the average outside of its field."""
     size = part[0][2][2:]
     name = found.name(value)
-    there = trace(raw, size=size)
-    at = _matches(found, there, value, there.find(name), part)
+    there = trace(raw, size=size, partly=True)
+    at = _positions(found, there, there.find(name), part)
     if at is None:
         whole = (0, 0, *found.image_size)
         return _again(raw, found, value, fed, [(unit, seen, whole) for unit, seen, _ in part])
@@ -259,32 +225,6 @@ def _again(
     maps = _maps(raw, there, there.find(name), images)
     where = torch.tensor([(unit.channel, *one) for (unit, _, _), one in zip(part, at, strict=True)])
     return maps[torch.arange(len(part)), where[:, 0], where[:, 1], where[:, 2]].float().cpu()
-
-
-def _matches(
-    found: Trace,
-    there: Trace,
-    value: int,
-    value_there: int,
-    part: Sequence[tuple[Unit, Box, _Window]],
-) -> list[tuple[int, int]] | None:
-    """Row and column of each unit in its window: where the same pixels are seen."""
-    if there.image_size == found.image_size:
-        return [(unit.row, unit.column) for unit, _, _ in part]
-    field = there.field(value_there)
-    if field is None:
-        return None
-    at = []
-    for _, seen, window in part:
-        position = []
-        for axis in (0, 1):
-            low, high = (seen[2 * axis + end] - window[axis] for end in (0, 1))
-            same = (field.low[axis] == low) & (field.high[axis] == high)
-            if int(same.sum()) != 1:
-                return None
-            position.append(int(same.nonzero()))
-        at.append((position[0], position[1]))
-    return at
 
 
 def _maps(raw: Model, found: Trace, value: int, fed: Tensor) -> Tensor:

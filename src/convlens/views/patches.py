@@ -13,8 +13,9 @@ from convlens.errors import ConvlensError, nearest
 from convlens.images import to_pixels
 from convlens.results import Result
 from convlens.views import firing
-from convlens.views.crops import Box, Proof, cut
+from convlens.views.crops import Proof, cut
 from convlens.views.toplist import NOBODY
+from convlens.views.windows import Box
 
 TILE = 64  # pixels of a patch in a picture
 FRAME = (214, 39, 40)  # around what a unit sees

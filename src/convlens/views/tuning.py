@@ -21,7 +21,7 @@ from convlens.model import Model
 from convlens.precision import full_precision
 from convlens.probe import stream
 from convlens.results import Result
-from convlens.tracing import Trace, runs, trace
+from convlens.tracing import Trace, trace
 from convlens.views.excitation import Watched, watched
 
 _BATCH = 64  # gratings
@@ -246,8 +246,8 @@ def _stage(
     """The smallest images on which a unit sees no padding, that unit, and what it sees."""
     side = 16
     while side < max(whole.image_size):
-        if runs(model, (side, side)):
-            found = trace(model, size=(side, side))
+        found = trace(model, size=(side, side), partly=True)
+        if place.place in found:
             value = found.find(place.place)
             unit = _inner(found, value)
             if unit is not None:
