@@ -156,6 +156,7 @@ CALLS = {
     "likeness": convlens.likeness,
     "tuning": lambda model: convlens.tuning(model, layer="7", orientations=2, phases=4),
     "maps": lambda model: convlens.maps(model, images(1)),
+    "maximize": lambda model: convlens.maximize(model, ["7:1", "7:2@3,3", "1"], steps=2),
     "doctor": lambda model: convlens.doctor(model, photos()),
     "evidence": lambda model: convlens.evidence(model, convlens.gradcam(model, images()), steps=2),
 }
@@ -163,7 +164,7 @@ CALLS = {
 LOOKING = {"filters", "growth", "likeness", "receptive_field"}
 # Not functions of a model.
 ELSEWHERE = {
-    "ConvlensError", "PhotoError", "TraceError", "Model", "Result", "build", "cortex",
+    "ConvlensError", "Direction", "PhotoError", "TraceError", "Model", "Result", "build", "cortex",
     "feature_maps", "gabor", "gabor_bank", "load", "open_data", "snapshots", "train", "wrap",
 }  # fmt: skip
 

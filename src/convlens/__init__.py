@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from convlens.views.growth import growth
     from convlens.views.likeness import likeness
     from convlens.views.maps import feature_maps, maps
+    from convlens.views.maximize import maximize
+    from convlens.views.targets import Direction
     from convlens.views.tuning import tuning
 
 _HOMES = {
@@ -68,15 +70,18 @@ _HOMES = {
     "gradcam": "views.gradcam",
     "likeness": "views.likeness",
     "maps": "views.maps",
+    "maximize": "views.maximize",
+    "Direction": "views.targets",
     "tuning": "views.tuning",
     "growth": "views.growth",
 }
 
 __all__ = [
-    "ConvlensError", "Model", "PhotoError", "Result", "TraceError", "anatomy", "answers", "build",
-    "cortex", "doctor", "evidence", "feature_maps", "fgsm", "filters", "flips", "gabor",
-    "gabor_bank", "gradcam", "growth", "likeness", "load", "maps", "open_data", "patches",
-    "receptive_field", "report", "snapshots", "trace", "train", "tuning", "wrap",
+    "ConvlensError", "Direction", "Model", "PhotoError", "Result", "TraceError", "anatomy",
+    "answers", "build", "cortex", "doctor", "evidence", "feature_maps", "fgsm", "filters",
+    "flips", "gabor", "gabor_bank", "gradcam", "growth", "likeness", "load", "maps", "maximize",
+    "open_data", "patches", "receptive_field", "report", "snapshots", "trace", "train",
+    "tuning", "wrap",
 ]  # fmt: skip
 
 

@@ -14,6 +14,20 @@ class Activation(StrEnum):
     post = "post"
 
 
+class Objective(StrEnum):
+    """What is to become great, of a class."""
+
+    logit = "logit"
+    probability = "probability"
+
+
+class Parameterisation(StrEnum):
+    """Numbers behind an image."""
+
+    fourier = "fourier"
+    pixels = "pixels"
+
+
 _FORMS = ("default", "torchvision:", "timm:", "file:", "python:")
 
 

@@ -32,8 +32,8 @@ def misfit(error: Exception, runs: Callable[[int], bool]) -> str:
         )
     if isinstance(module, _SHRINKING) and len(given) == 4 and _too_small(module, given):
         height, width = given[-2:]
-        least = _least(runs)
-        advice = f"; give at least {least} x {least}" if least else ""
+        side = least(runs)
+        advice = f"; give at least {side} x {side}" if side else ""
         return (
             f"layer {call.path} is given {height} x {width} and would give less than one pixel"
             f"{advice}"
@@ -59,7 +59,7 @@ def _of(value: object, axis: int) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _least(runs: Callable[[int], bool]) -> int | None:
+def least(runs: Callable[[int], bool]) -> int | None:
     """The least side on which it runs, by doubling and then halving."""
     high = 1
     while not runs(high):

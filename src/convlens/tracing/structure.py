@@ -61,6 +61,23 @@ class Structure:
         """Whether a non-linearity gives it."""
         return value in self.maker and self.maker[value].name in NON_LINEARITIES
 
+    def before(self, value: int) -> int | None:
+        """What the non-linearity that gave a value consumed; None where none gave it.
+
+        Of x · sigmoid(x), written out, that is x.
+        """
+        maker = self.maker.get(value)
+        if maker is None:
+            return None
+        if maker.name in NON_LINEARITIES:
+            return maker.inputs[0]
+        if maker.name == "mul":
+            for gate, gated in (maker.inputs, maker.inputs[::-1]) if len(maker.inputs) == 2 else ():
+                made = self.maker.get(gate)
+                if made is not None and made.name in NON_LINEARITIES and made.inputs[0] == gated:
+                    return gated
+        return None
+
     def logits(self) -> int:
         """The output, or what the softmax at the very end was given."""
         value = self.recording.output

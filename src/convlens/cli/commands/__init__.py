@@ -2,7 +2,10 @@
 
 # In the order in which --help lists them.
 from convlens.cli.commands import (  # isort: skip
-    page, network, filters, gradcam, fgsm, patches, cells, doctor, train,
+    page, network, filters, gradcam, fgsm, patches, maximize, cells, doctor, train,
 )  # fmt: skip
 
-__all__ = ["cells", "doctor", "fgsm", "filters", "gradcam", "network", "page", "patches", "train"]
+__all__ = [
+    "cells", "doctor", "fgsm", "filters", "gradcam", "maximize", "network", "page", "patches",
+    "train",
+]  # fmt: skip

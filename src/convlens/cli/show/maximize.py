@@ -1,0 +1,26 @@
+"""What images that maximise something reach, in words."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convlens.cli import terminal
+
+if TYPE_CHECKING:
+    from convlens.views.maximum import Maximized
+
+
+def maximize(found: "Maximized", out: Path, *, json: bool) -> None:
+    """A row a target, and where the pictures lie."""
+    if found.stopped:
+        terminal.err.print(f"{found.stopped}; what there was by then is kept", markup=False)
+    if json:
+        terminal.print_json(found.to_json())
+        return
+    table = terminal.table("target", "reported at", ">pixels", "")
+    for one in found.maxima:
+        table.add_row(
+            one.target, one.place, terminal.pair((one.images.shape[2], one.images.shape[3])),
+            one.sentence(),
+        )  # fmt: skip
+    terminal.out.print(table)
+    terminal.out.print(str((out / "maximized.png").resolve()), markup=False)
