@@ -336,6 +336,44 @@ class TestPatches:
         )
 
 
+class TestMaximize:
+    def test_targets_of_every_kind(self, here, convlens):
+        photos = ("patches", "a.png", "b.png", "--model", "python:mine:tiny", "--out", "known")
+        assert convlens(*photos)[0] == 0
+        status, out, err = convlens(
+            "maximize", "--channel", "0:3", "--channel=-0:3", "--unit", "0:1@4,5", "--class", "bee",
+            "--class", "bee - dog", "--steps", 4, "--seeds", 2, "--known", "known",
+            "--model", "python:mine:tiny",
+        )  # fmt: skip
+        assert status == 0, err
+        rows = [line.split("  ")[0] for line in out.splitlines()]
+        assert rows[1:6] == ["0:3", "-0:3", "0:1@4,5", "bee", "bee - dog"]
+        assert "of 2 photos" in out
+        assert "rank" in out
+        found = Result.load("convlens-maximize")
+        assert [one.images.shape[0] for one in found.maxima] == [2] * 5
+        assert len(list(Path("convlens-maximize").glob("*.png"))) == 11
+
+    def test_numbers_and_a_photo_to_begin_with(self, here, convlens):
+        status, out, _ = convlens(
+            "maximize", "--class", "bee", "--steps", 2, "--photo", "a.png", "--objective",
+            "probability", "--parameterisation", "pixels", "--json", "--model", "python:mine:tiny",
+        )  # fmt: skip
+        assert status == 0
+        assert json.loads(out)["maxima"][0]["target"] == "bee"
+
+    def test_bad_input(self, here, convlens):
+        run = ("maximize", "--model", "python:mine:tiny")
+        assert "nothing to maximise" in one_line(convlens(*run))
+        assert "0 steps" in one_line(convlens(*run, "--class", "bee", "--steps", 0))
+        assert "unknown class 'be'; nearest: bee" in one_line(convlens(*run, "--class", "be"))
+        assert "0 has 6 channels" in one_line(convlens(*run, "--channel", "0:6"))
+        assert "holds no whole result" in one_line(
+            convlens(*run, "--class", "bee", "--known", "nowhere")
+        )
+        assert not Path("convlens-maximize").exists()
+
+
 def test_tuning(here, convlens):
     status, out, _ = convlens("tuning", "--model", MINE, "--orientations", 4, "--out", "t")
     assert status == 0

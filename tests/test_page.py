@@ -249,6 +249,39 @@ def test_simple_and_complex_channels_are_told(demo, text):
     assert f"{first.simple} channels are simple" in text
 
 
+def test_made_images_stand_beside_the_patches(demo, text, data):
+    """The images are those of the view with the steps that the page names."""
+    assert len(demo.maximized) == len(demo.patches.layers)
+    for layer, found in zip(demo.patches.layers, demo.maximized, strict=True):
+        assert [one.target for one in found.maxima] == [
+            f"{layer.layer}:{shown.channel}" for shown in layer.shown
+        ]
+        assert 16 <= found.steps <= 96
+        assert found.stopped == ""
+    first = demo.maximized[0]
+    alone = convlens.maximize(
+        convlens.load(), first.maxima[2].target, steps=first.steps,
+        canvas=tuple(first.maxima[2].images.shape[2:]),
+    )  # fmt: skip
+    torch.testing.assert_close(
+        alone.maxima[0].reached, first.maxima[2].reached, rtol=0.02, atol=0.02
+    )
+    assert text.count('class="made"') == sum(len(one.shown) for one in demo.patches.layers)
+    assert f"{first.steps} steps on" in text
+    last = demo.maximized[-1]
+    beaten = sum(float(one.reached[0]) >= one.best for one in last.maxima)
+    assert f"{beaten} of {len(last.maxima)} excite their channel" in text
+
+
+def test_classes_are_made_that_the_photos_are_taken_for(demo, text, data):
+    answered = {one.names[0] for one in demo.photos}
+    made = [one.target for one in demo.classes.maxima]
+    assert len(made) == min(6, len(answered))
+    assert set(made) <= answered
+    assert all(int(one.rank[0]) == 1 for one in demo.classes.maxima)
+    assert all(name in text for name in made)
+
+
 def test_dead_channels_are_a_finding(tmp_path, photos):
     model = tiny()
     with torch.no_grad():
@@ -481,7 +514,7 @@ def test_layer_classes_and_labels_are_used(tmp_path, photos):
     assert made.diagnosis.photos == 1
     assert ("photos", 3, 3) in seen and ("answers", 1, 3) in seen
     stage, done, total = seen[-1]
-    assert stage == "channels, crops" and done == total
+    assert stage == "maximised images" and done == total
 
 
 def test_a_network_without_convolutions_gives_a_page(tmp_path, photos):
@@ -577,8 +610,8 @@ def test_page_fits_and_pictures_load(visit, demo, width, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     loaded = page.evaluate("[...document.querySelectorAll('main img')].map(i => i.naturalWidth)")
     strips = [one for layer in demo.patches.layers for one in layer.shown]
-    channels = 2 * len(strips) + sum(len(one.bands) > 0 for one in strips)
-    assert len(loaded) == 8 * 5 + 32 + channels and min(loaded) > 0
+    channels = 3 * len(strips) + sum(len(one.bands) > 0 for one in strips)
+    assert len(loaded) == 8 * 5 + 32 + 6 + channels and min(loaded) > 0
     assert page.evaluate(CONTRASTS) >= 4.5
     # Nothing but tables, code and the navigation is wider than the window.
     assert page.evaluate(OVERFLOWING, width) == []

@@ -8,6 +8,7 @@ from convlens.errors import ConvlensError
 from convlens.labels import class_index, class_name
 from convlens.model import Model
 from convlens.page.parts import PhotoReport, Report
+from convlens.views.maximum import Maximized
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,22 @@ class Recipes:
         return self._make(
             ["patches", *paths, "--layer", layer],
             f"convlens.patches(model, {paths}, layers=[{layer!r}])",
+        )
+
+    def maximized(self, found: Maximized) -> Again:
+        """The images of some targets; beside what photos reach only on the page."""
+        targets = [one.target for one in found.maxima]
+        height, width = found.maxima[0].images.shape[2:]
+        words = [
+            word
+            for one in found.maxima
+            for word in ("--channel" if one.layer else "--class", one.target)
+        ]
+        canvas = f"{height}" if height == width else f"{height}x{width}"
+        return self._make(
+            ["maximize", *words, "--steps", str(found.steps), "--canvas", canvas],
+            f"convlens.maximize(model, {targets}, steps={found.steps}, "
+            f"canvas={(height, width)}, seed={self._seed})",
         )
 
     def anatomy(self) -> Again:

@@ -31,6 +31,11 @@ CLASSES = 8  # Grad-CAM maps of a photo
 FILTERS = Budget(items=256, bytes=1_000_000, seconds=60)
 CHANNELS = Budget(items=4, bytes=1_500_000, seconds=600)  # layers whose channels are shown
 CHANNELS_EACH = 12  # channels of such a layer
+MAXIMA = Budget(items=4, bytes=1_000_000, seconds=18)  # maximised images of these channels
+MAXIMA_SIDE = 96  # pixels of their canvas, at most where the network allows
+CLASS_MAXIMA = Budget(items=6, bytes=500_000, seconds=8)  # maximised images of classes
+CLASS_SIDE = 160
+MAXIMA_STEPS = (16, 96)  # least and most, whatever they cost
 GRATING_FIELD = 48  # pixels that a unit may see, for gratings to be shown to its layer
 NOISE = 1000  # filters of noise that Gabor fits are compared with
 LAYERS = Budget(items=500, bytes=1_000_000, seconds=60)

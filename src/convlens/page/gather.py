@@ -24,6 +24,7 @@ from convlens.page.findings import findings
 from convlens.page.parts import Cells, PhotoReport, Report, Subject
 from convlens.page.photos import diagnose, look, read_photos
 from convlens.page.render import render
+from convlens.page.synthetic import channels_maximized, classes_maximized
 from convlens.tracing import trace
 from convlens.views.anatomy import anatomy
 from convlens.views.doctor import Diagnosis
@@ -83,6 +84,8 @@ def report(
         cells: tuple[Cells, ...] = ()
         with desk.section("cells"):
             cells = cells_of(model, excited) if excited else ()
+        maxima = channels_maximized(model, excited, seed, desk) if excited else ()
+        loved = classes_maximized(model, rows, seed, desk)
         with desk.section("anatomy"):
             structure = anatomy(model)
         alike = None
@@ -103,6 +106,8 @@ def report(
             likeness=alike,
             r2=tuple(alike.r2.tolist()) if alike else (),
             patches=excited,
+            maximized=maxima,
+            classes=loved,
             cells=cells,
             norms=tuple(first.norms.tolist()) if first else (),
             silent=first.silent if first else (),

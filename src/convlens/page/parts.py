@@ -16,6 +16,7 @@ from convlens.views.filters import Filters
 from convlens.views.flips import Flips
 from convlens.views.gradcam import GradCam, Peak
 from convlens.views.likeness import Likeness
+from convlens.views.maximum import Maximized
 from convlens.views.patches import Patches
 
 Mark = Literal["fine", "look", "broken"]
@@ -182,6 +183,9 @@ class Report(Result):
         patches: what excites channels of some layers most.
         norms: of each filter, the root of its summed squared weights.
         silent: numbers of the filters whose norm is next to nothing.
+        maximized: images that excite the same channels, layer by layer of `patches`; None for a
+            layer where there could be none.
+        classes: images that excite the classes that the photos are taken for.
         cells: of those layers that see little enough for gratings to be shown to them.
         failures: sections that could not be made, and why.
         left_out: what the page's budget left out, in sentences.
@@ -205,6 +209,8 @@ class Report(Result):
     likeness: Likeness | None
     r2: tuple[float, ...]
     patches: Patches | None
+    maximized: tuple[Maximized | None, ...]
+    classes: Maximized | None
     cells: tuple[Cells, ...]
     norms: tuple[float, ...]
     silent: tuple[int, ...]

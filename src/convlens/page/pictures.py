@@ -15,6 +15,7 @@ from convlens.page.parts import PhotoReport, Report
 _SIDE = 224  # pixels of the screen that the long side of a picture takes, at most
 _HARD = 112  # pixels of an image's long side up to which it is enlarged, with hard edges
 _TILE = 48  # likewise for a filter
+_STRIP_SIDE, _CLASS_SIDE = 96, 160  # pixels of the screen that maximised images take
 _GAPS = (128, 128, 128)  # between patches: neither scheme's own colour
 
 
@@ -133,7 +134,10 @@ def fits_of(made: Report) -> list[Tile]:
 
 @dataclass(frozen=True)
 class Strip:
-    """The patches of one channel: a strip of tiles each, strongest first."""
+    """One channel: its patches, a strip of tiles each, strongest first, and its maximised image.
+
+    `at` and `reached` are the places of its numbers in the report's JSON.
+    """
 
     channel: int
     at: str
@@ -141,6 +145,8 @@ class Strip:
     top: Picture
     bands: Picture | None
     photos: tuple[str, ...]
+    maximum: Picture | None
+    reached: str
 
 
 def strips_of(made: Report) -> list[tuple[int, list[Strip]]]:
@@ -149,7 +155,10 @@ def strips_of(made: Report) -> list[tuple[int, list[Strip]]]:
         return []
     purse = Purse(budget.CHANNELS.bytes)
     found = []
+    paid = Purse(budget.MAXIMA.bytes)
     for number, layer in enumerate(made.patches.layers):
+        climbed = made.maximized[number] if made.maximized else None
+        drawn = climbed.tiles() if climbed is not None else None
         strips = []
         for index, one in enumerate(layer.shown):
             whole, top = strip(one.whole[None], purse), strip(one.tiles, purse)
@@ -158,7 +167,9 @@ def strips_of(made: Report) -> list[tuple[int, list[Strip]]]:
             bands = strip(one.bands, purse) if len(one.bands) else None
             at = f"patches.layers.{number}.shown.{index}"
             names = tuple(photo.rpartition("/")[2] for photo in one.photos)
-            strips.append(Strip(one.channel, at, whole, top, bands, names))
+            most = _synthetic(drawn[index][0], _STRIP_SIDE, paid) if drawn else None
+            reached = f"maximized.{number}.maxima.{index}"
+            strips.append(Strip(one.channel, at, whole, top, bands, names, most, reached))
         found.append((number, strips))
     return found
 
@@ -172,3 +183,21 @@ def strip(tiles: Tensor, purse: Purse) -> Picture | None:
     if not purse.pays(len(source)):
         return None
     return Picture(source, pixels.shape[1], pixels.shape[0], hard=False)
+
+
+def classes_of(made: Report) -> list[Picture | None]:
+    """The maximised image of each class."""
+    if made.classes is None:
+        return []
+    purse = Purse(budget.CLASS_MAXIMA.bytes)
+    return [_synthetic(row[0], _CLASS_SIDE, purse) for row in made.classes.tiles()]
+
+
+def _synthetic(pixels: Tensor, side: int, purse: Purse) -> Picture | None:
+    """A maximised image, its long side so many pixels of the screen."""
+    source = f"data:image/jpeg;base64,{base64.b64encode(encode_jpeg(pixels, 88)).decode()}"
+    if not purse.pays(len(source)):
+        return None
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    return Picture(source, round(width * scale), round(height * scale), hard=False)

@@ -21,7 +21,7 @@ from convlens.page.budget import spread
 from convlens.page.fields import fields_drawing
 from convlens.page.findings import short
 from convlens.page.parts import PhotoReport, Report
-from convlens.page.pictures import fits_of, sheets, strips_of, tiles_of
+from convlens.page.pictures import classes_of, fits_of, sheets, strips_of, tiles_of
 from convlens.views.anatomy import Layer
 
 # Layers that hand on what they are given: in the report's numbers, but not in the table.
@@ -45,6 +45,7 @@ def render(model: Model, made: Report) -> tuple[str, tuple[str, ...]]:
         tiles=tiles_of(made),
         fits=fits_of(made),
         channels=strips_of(made),
+        class_pictures=classes_of(made),
         drawing=fields_drawing(made.anatomy) if made.anatomy else None,
         layers=layers,
         doctored=_doctored(made),

@@ -125,6 +125,10 @@ class Maximized(Result):
     bounds: tuple[float, float]
     stopped: str
 
+    def beaten(self) -> int:
+        """How many targets' first images reach more than anything in the data set beside them."""
+        return sum(bool(one.seen) and float(one.reached[0]) >= one.best for one in self.maxima)
+
     def tiles(self) -> list[list[Tensor]]:
         """For each target its images as uint8 `(H, W, 3)`, small ones enlarged with hard edges."""
         rows = []
