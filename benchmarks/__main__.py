@@ -5,7 +5,7 @@ from importlib import import_module
 
 from convlens.errors import nearest
 
-NAMES = ("gradcam", "fgsm", "patches", "gabor", "throughput", "resume", "accuracy")
+NAMES = ("gradcam", "fgsm", "patches", "maximize", "gabor", "throughput", "resume", "accuracy")
 
 
 def main(arguments: list[str]) -> int:

@@ -26,27 +26,23 @@ def network() -> nn.Module:
     from torchvision.models import vgg16
 
     torch.manual_seed(0)
-    built: nn.Module = vgg16(weights=None).eval()
+    built: nn.Module = vgg16(weights=None, init_weights=False).eval()
     if WEIGHTS.is_file():
         built.load_state_dict(load_file(WEIGHTS), strict=False)
     return built
 
 
 def lucent(what: str, steps: int) -> tuple[float, Tensor]:
-    """torch-lucent at its defaults, one channel a call as it does: seconds a step, and the image.
-
-    `what` is "CHANNEL" for its own canvas, or "CHANNEL same" for one of 224 pixels.
-    """
+    """torch-lucent at its defaults, one channel a call as it does: seconds a step, and the image."""
     from lucent.optvis import param, render
 
-    number, _, same = what.partition(" ")
     built = network()
     stamps: list[float] = []
     built.register_forward_pre_hook(lambda *_: stamps.append(time.perf_counter()))
     kept: list[Tensor] = []
 
     def image() -> tuple[list[Tensor], object]:
-        parameters, make = param.image(SIDE if same else 128)
+        parameters, make = param.image(128)
 
         def drawn() -> Tensor:
             kept[:] = [make()]
@@ -55,7 +51,7 @@ def lucent(what: str, steps: int) -> tuple[float, Tensor]:
         return parameters, drawn
 
     render.render_vis(
-        built, f"features_{LAYER}:{number}", image, thresholds=(steps + WARM,),
+        built, f"features_{LAYER}:{what}", image, thresholds=(steps + WARM,),
         show_image=False, progress=False, verbose=False,
     )  # fmt: skip
     # From the beginning of one pass to that of the next.

@@ -322,6 +322,10 @@ class TestTargets:
                 maximize(model, "4:1", **options)
         with pytest.raises(ConvlensError, match="at least 1 of each"):
             maximize(model, [])
+        with pytest.raises(ConvlensError, match="2 images to begin with"):
+            maximize(model, "4:1", start=torch.rand(2, 3, 24, 24))
+        with pytest.raises(ConvlensError, match="outside the model's bounds"):
+            maximize(model, "4:1", start=255 * torch.rand(1, 3, 24, 24))
         with pytest.raises(ConvlensError, match="parameterisation 'wavelet'"):
             maximize(model, "4:1", parameterisation="wavelet")
         with pytest.raises(ConvlensError, match="objective 'loss'"):

@@ -97,6 +97,8 @@ def maximize(
             f"{len(wanted)} targets, {seeds} seeds, {steps} steps, {batch} at a time; "
             f"give at least 1 of each"
         )
+    if start is not None and len(model.check(start)) != 1:
+        raise ConvlensError(f"{len(start)} images to begin with; give one, (1, C, H, W)")
     size = (canvas, canvas) if isinstance(canvas, int) else canvas
     base = trace(model, partly=True)
     jobs = []

@@ -24,6 +24,7 @@ from convlens.views.patches import Patches
 
 _SIDE = 160  # pixels that a picture of a small canvas is enlarged to, about
 _GREY = (128, 128, 128)
+_AT_ONCE = 16  # images
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +169,7 @@ def assess(
         climbed: what came of each.
         known: what excites the channels in a data set, or None.
     """
-    found = [_Found.of(model, job, one) for job, one in zip(jobs, climbed, strict=True)]
+    found = _look(model, jobs, climbed)
     by_target: dict[int, list[int]] = {}
     for index, job in enumerate(jobs):
         by_target.setdefault(job.number, []).append(index)
@@ -185,37 +186,56 @@ class _Found:
     rank: int
     change: Tensor  # `(C,)` or `(classes,)`: what the layer does, less what it does for plain grey
 
-    @classmethod
-    def of(cls, model: Model, job: Job, made: Climbed) -> "_Found":
-        target, stage = job.target, job.stage
-        image = made.image[None].to(model.device)
-        grey = torch.full_like(image, sum(model.bounds) / 2)
-        pair = torch.cat([image, grey]).contiguous(memory_format=torch.channels_last)
+
+def _look(model: Model, jobs: Sequence[Job], climbed: Sequence[Climbed]) -> list[_Found]:
+    """What each image makes the network do; those of one stage run together, beside plain grey."""
+    groups: dict[tuple[str, str, tuple[int, int]], list[int]] = {}
+    for index, job in enumerate(jobs):
+        groups.setdefault((job.target.driven, job.target.place, job.stage.size), []).append(index)
+    found: dict[int, _Found] = {}
+    for of in groups.values():
+        target, stage = jobs[of[0]].target, jobs[of[0]].stage
         place = stage.trace.find(target.place) if target.layer else stage.value
-        with torch.no_grad():
-            seen = observe(model, stage.trace, pair, [stage.value, place])
-        driven, shown = (
-            stage.trace.channels_first(value, seen[value]).float().cpu()
-            for value in (stage.value, place)
-        )
-        weights = target.weights
-        if not target.layer:
-            scores = driven[0] @ weights
-            index, single = int(weights.argmax()), int((weights != 0).sum()) == 1
-            rank = int((driven[0] > driven[0, index]).sum()) + 1 if single else 0
-            probability = float(driven[0].softmax(dim=0)[index]) if single else float("nan")
-            return cls(float(scores), float(scores), probability, rank, driven[0] - driven[1])
-        maps = [torch.einsum("chw,c->hw", one[0], weights) for one in (driven, shown)]
-        if stage.position is not None:
-            row, column = stage.position
-            reached = mean = float(maps[1][row, column])
-            change = driven[0, :, row, column] - driven[1, :, row, column]
-        else:
-            inner, shown_inner = (one[stage.counted] for one in maps)
-            reached = float(shown_inner.max() if target.sign > 0 else shown_inner.min())
-            mean = float(inner.mean())
-            change = (driven[0] - driven[1]).mean(dim=(1, 2))
-        return cls(reached, mean, float("nan"), 0, change)
+        for at in range(0, len(of), _AT_ONCE):
+            part = of[at : at + _AT_ONCE]
+            images = torch.stack([climbed[index].image for index in part])
+            grey = torch.full_like(images[:1], sum(model.bounds) / 2)
+            fed = torch.cat([images, grey]).to(model.device)
+            with torch.no_grad():
+                seen = observe(
+                    model, stage.trace, fed.contiguous(memory_format=torch.channels_last),
+                    [stage.value, place],
+                )  # fmt: skip
+            driven, shown = (
+                stage.trace.channels_first(value, seen[value]).float().cpu()
+                for value in (stage.value, place)
+            )
+            for number, index in enumerate(part):
+                found[index] = _found(jobs[index], driven[number], shown[number], driven[-1])
+    return [found[index] for index in range(len(jobs))]
+
+
+def _found(job: Job, driven: Tensor, shown: Tensor, grey: Tensor) -> _Found:
+    """Of the values `(C, h, w)` or `(classes,)` at both places, and of plain grey at the first."""
+    target, stage = job.target, job.stage
+    weights = target.weights
+    if not target.layer:
+        scores = float(driven @ weights)
+        index, single = int(weights.argmax()), int((weights != 0).sum()) == 1
+        rank = int((driven > driven[index]).sum()) + 1 if single else 0
+        probability = float(driven.softmax(dim=0)[index]) if single else float("nan")
+        return _Found(scores, scores, probability, rank, driven - grey)
+    if stage.position is not None:
+        row, column = stage.position
+        reached = float(shown[:, row, column] @ weights)
+        change = (driven - grey)[:, row, column]
+        return _Found(reached, reached, float("nan"), 0, change)
+    inner, shown_inner = (
+        torch.einsum("chw,c->hw", one, weights)[stage.counted] for one in (driven, shown)
+    )
+    reached = float(shown_inner.max() if target.sign > 0 else shown_inner.min())
+    change = (driven - grey).mean(dim=(1, 2))
+    return _Found(reached, float(inner.mean()), float("nan"), 0, change)
 
 
 def _maximum(
