@@ -33,7 +33,7 @@ def network() -> nn.Module:
 
 
 def lucent(what: str, steps: int) -> tuple[float, Tensor]:
-    """torch-lucent at its defaults, one channel a call as it does: seconds a step, and the image."""
+    """torch-lucent at its defaults, a channel a call: seconds a step, and the image."""
     from lucent.optvis import param, render
 
     built = network()
