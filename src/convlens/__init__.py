@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from convlens.views.filters import filters
     from convlens.views.flips import flips
     from convlens.views.gabor import gabor, gabor_bank
+    from convlens.views.goals import Direction
     from convlens.views.gradcam import gradcam
     from convlens.views.growth import growth
     from convlens.views.likeness import likeness
     from convlens.views.maps import feature_maps, maps
     from convlens.views.maximize import maximize
-    from convlens.views.targets import Direction
     from convlens.views.tuning import tuning
 
 _HOMES = {
@@ -71,7 +71,7 @@ _HOMES = {
     "likeness": "views.likeness",
     "maps": "views.maps",
     "maximize": "views.maximize",
-    "Direction": "views.targets",
+    "Direction": "views.goals",
     "tuning": "views.tuning",
     "growth": "views.growth",
 }

@@ -11,11 +11,11 @@ from convlens.page import budget
 from convlens.page.desk import Desk
 from convlens.page.parts import PhotoReport
 from convlens.tracing import trace
+from convlens.views.goals import find_goal
 from convlens.views.maximize import maximize
 from convlens.views.maximum import Maximized
 from convlens.views.patches import Patches
 from convlens.views.stage import stage_for
-from convlens.views.targets import find_target
 
 _TRIED = 3  # steps, from which the cost of the others is told
 
@@ -83,7 +83,7 @@ def _within(
 def _canvas(model: Model, target: str, most: int) -> tuple[int, int]:
     """The usual canvas of a target, made smaller where it is large and the network runs on it."""
     base = trace(model, partly=True)
-    wanted = find_target(model, base, target)
+    wanted = find_goal(model, base, target)
     usual = stage_for(model, base, wanted, None).size
     smaller = (min(usual[0], most), min(usual[1], most))
     try:
@@ -95,9 +95,9 @@ def _canvas(model: Model, target: str, most: int) -> tuple[int, int]:
 def _named(model: Model, index: int) -> str:
     """A class by its name, or by its index where another one has that name too."""
     name = class_name(model.labels, index)
-    target = None
+    goal = None
     try:
-        target = find_target(model, trace(model), name)
+        goal = find_goal(model, trace(model), name)
     except ConvlensError:
         return str(index)
-    return name if not target.layer and int(target.weights.argmax()) == index else str(index)
+    return name if not goal.layer and int(goal.weights.argmax()) == index else str(index)

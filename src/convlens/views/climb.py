@@ -11,8 +11,8 @@ from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.probe import observe
 from convlens.views.canvas import Canvas
+from convlens.views.goals import Goal
 from convlens.views.stage import Stage
-from convlens.views.targets import Target
 from convlens.views.wobble import Wobble
 
 _HELPED = 16  # first steps, in which an image that moves nothing is drawn again
@@ -25,20 +25,20 @@ class Job:
     """One image to be made.
 
     Attributes:
-        number: of the target among all.
-        target: what it is to excite.
+        number: of the goal among all.
+        goal: what it is to excite.
         stage: where.
         seed: of what is drawn for it.
     """
 
     number: int
-    target: Target
+    goal: Goal
     stage: Stage
     seed: int
 
     def generator(self, what: str) -> torch.Generator:
         """Draws for this image alone, whatever else is made beside it."""
-        digest = hashlib.sha256(f"{what} {self.target.text} {self.seed}".encode()).digest()
+        digest = hashlib.sha256(f"{what} {self.goal.text} {self.seed}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
@@ -119,7 +119,7 @@ def climb(
         loss = _penalty(images, canvas, ascent) - excitement.sum()
         (gradient,) = torch.autograd.grad(loss, [numbers])
         if not bool(excitement.isfinite().all() and gradient.isfinite().all()):
-            ended = f"step {step + 1} gave NaN or infinity at {jobs[0].target.driven}"
+            ended = f"step {step + 1} gave NaN or infinity at {jobs[0].goal.driven}"
             if step == 0:
                 raise ConvlensError(f"{model.name}: {ended}; there is nothing to climb")
             break
@@ -130,7 +130,7 @@ def climb(
         numbers.grad = gradient
         optimiser.step()
         if step < _HELPED and not bool(reached.all()) and start is None:
-            # Nothing of these images reaches the target: rectifiers on the way are all shut.
+            # Nothing of these images reaches the goal: rectifiers on the way are all shut.
             for index in (~reached).nonzero().flatten().tolist():
                 again = canvas.fresh([starts[index]], contrast=_STRONGER ** (step + 1))
                 with torch.no_grad():
@@ -161,9 +161,9 @@ def _penalty(images: Tensor, canvas: Canvas, ascent: Ascent) -> Tensor:
 
 @dataclass(frozen=True)
 class _Objective:
-    """What is to become great, for a batch of targets at one place."""
+    """What is to become great, for a batch of goals at one place."""
 
-    weights: Tensor  # (N, C), with the targets' signs
+    weights: Tensor  # (N, C), with the goals' signs
     channels: Tensor | None  # (N,) where each has one channel only
     positions: Tensor | None  # (N, 2) for units, (-1, -1) for the whole map
     counted: tuple[slice, slice]  # of the map
@@ -171,12 +171,12 @@ class _Objective:
 
     @classmethod
     def of(cls, jobs: Sequence[Job]) -> "_Objective":
-        weights = torch.stack([job.target.sign * job.target.weights for job in jobs])
-        channels = [job.target.channel for job in jobs]
+        weights = torch.stack([job.goal.sign * job.goal.weights for job in jobs])
+        channels = [job.goal.channel for job in jobs]
         at = [job.stage.position or (-1, -1) for job in jobs]
         single = None if None in channels else torch.tensor([one or 0 for one in channels])
         positions = torch.tensor(at) if any(one != (-1, -1) for one in at) else None
-        probability = jobs[0].target.objective == "probability"
+        probability = jobs[0].goal.objective == "probability"
         # Units count themselves, and every other job on the stage the same part of the map.
         counted = next((job.stage.counted for job in jobs if job.stage.position is None), None)
         return cls(weights, single, positions, counted or _WHOLE, probability)

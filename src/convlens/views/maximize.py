@@ -20,10 +20,10 @@ from convlens.probe import recording
 from convlens.tracing import trace
 from convlens.views.canvas import Canvas, Kind
 from convlens.views.climb import Ascent, Climbed, Job, climb
+from convlens.views.goals import Direction, Objective, find_goal
 from convlens.views.maximum import Maximized, assess
 from convlens.views.patches import Patches
 from convlens.views.stage import Stage, stage_for
-from convlens.views.targets import Direction, Objective, find_target
 from convlens.views.wobble import Wobble
 
 # Of the wobble: share of the canvas's side, degrees, share. Classes need more of it, or their
@@ -60,7 +60,7 @@ def maximize(
     Args:
         model: the model, left untouched.
         targets: `LAYER:K`, `LAYER:K@Y,X`, a class or the difference of two (`tabby - tiger cat`);
-            with a minus in front the least; or directions. See `convlens.views.targets`.
+            with a minus in front the least; or directions. See `convlens.views.goals`.
         steps: of ascent, at least 1.
         canvas: height and width in pixels. Default for channels and directions: twice the receptive
             field, at least 64 and at most 160 and the model's own size; for classes the model's
@@ -103,12 +103,12 @@ def maximize(
     base = trace(model, partly=True)
     jobs = []
     for number, one in enumerate(wanted):
-        target = find_target(model, base, one, objective)
-        stage = stage_for(model, base, target, size)
-        jobs += [Job(number, target, stage, seed + draw) for draw in range(seeds)]
+        goal = find_goal(model, base, one, objective)
+        stage = stage_for(model, base, goal, size)
+        jobs += [Job(number, goal, stage, seed + draw) for draw in range(seeds)]
     groups: dict[tuple[str, tuple[int, int]], list[int]] = defaultdict(list)
     for index, job in enumerate(jobs):
-        groups[job.target.driven, job.stage.size].append(index)
+        groups[job.goal.driven, job.stage.size].append(index)
     climbed: dict[int, Climbed] = {}
     stopped, total = "", len(jobs) * steps
     with untouched(model.network), asked_to_stop() as interrupted:
@@ -157,7 +157,7 @@ def maximize(
 
 
 def _default(job: Job) -> Wobble:
-    share, turn, scale = _UNITS if job.target.layer else _CLASSES
+    share, turn, scale = _UNITS if job.goal.layer else _CLASSES
     return Wobble(share * min(job.stage.size), turn, scale)
 
 

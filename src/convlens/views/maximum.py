@@ -191,11 +191,11 @@ def _look(model: Model, jobs: Sequence[Job], climbed: Sequence[Climbed]) -> list
     """What each image makes the network do; those of one stage run together, beside plain grey."""
     groups: dict[tuple[str, str, tuple[int, int]], list[int]] = {}
     for index, job in enumerate(jobs):
-        groups.setdefault((job.target.driven, job.target.place, job.stage.size), []).append(index)
+        groups.setdefault((job.goal.driven, job.goal.place, job.stage.size), []).append(index)
     found: dict[int, _Found] = {}
     for of in groups.values():
-        target, stage = jobs[of[0]].target, jobs[of[0]].stage
-        place = stage.trace.find(target.place) if target.layer else stage.value
+        goal, stage = jobs[of[0]].goal, jobs[of[0]].stage
+        place = stage.trace.find(goal.place) if goal.layer else stage.value
         for at in range(0, len(of), _AT_ONCE):
             part = of[at : at + _AT_ONCE]
             images = torch.stack([climbed[index].image for index in part])
@@ -217,9 +217,9 @@ def _look(model: Model, jobs: Sequence[Job], climbed: Sequence[Climbed]) -> list
 
 def _found(job: Job, driven: Tensor, shown: Tensor, grey: Tensor) -> _Found:
     """Of the values `(C, h, w)` or `(classes,)` at both places, and of plain grey at the first."""
-    target, stage = job.target, job.stage
-    weights = target.weights
-    if not target.layer:
+    goal, stage = job.goal, job.stage
+    weights = goal.weights
+    if not goal.layer:
         scores = float(driven @ weights)
         index, single = int(weights.argmax()), int((weights != 0).sum()) == 1
         rank = int((driven > driven[index]).sum()) + 1 if single else 0
@@ -233,7 +233,7 @@ def _found(job: Job, driven: Tensor, shown: Tensor, grey: Tensor) -> _Found:
     inner, shown_inner = (
         torch.einsum("chw,c->hw", one, weights)[stage.counted] for one in (driven, shown)
     )
-    reached = float(shown_inner.max() if target.sign > 0 else shown_inner.min())
+    reached = float(shown_inner.max() if goal.sign > 0 else shown_inner.min())
     change = (driven - grey).mean(dim=(1, 2))
     return _Found(reached, float(inner.mean()), float("nan"), 0, change)
 
@@ -245,19 +245,19 @@ def _maximum(
     of: Sequence[int],
     known: Patches | None,
 ) -> Maximum:
-    target, mine = jobs[of[0]].target, [found[index] for index in of]
+    goal, mine = jobs[of[0]].goal, [found[index] for index in of]
     others = [
         found[index].change
         for index, job in enumerate(jobs)
-        if index not in of and job.target.driven == target.driven
+        if index not in of and job.goal.driven == goal.driven
     ]
     own = [one.change for one in mine]
-    best, percentile, seen = _beside(target.place, target.channel, target.sign, mine[0], known)
+    best, percentile, seen = _beside(goal.place, goal.channel, goal.sign, mine[0], known)
     return Maximum(
-        target=target.text,
-        layer=target.layer,
-        place=target.place,
-        driven=target.driven,
+        target=goal.text,
+        layer=goal.layer,
+        place=goal.place,
+        driven=goal.driven,
         images=torch.stack([climbed[index].image for index in of]),
         curve=pad_sequence(
             [climbed[index].curve for index in of], batch_first=True, padding_value=float("nan")

@@ -1,4 +1,4 @@
-"""Stages: the smallest canvas on which a target can be driven, and where it stands there."""
+"""Stages: the smallest canvas on which a goal can be driven, and where it stands there."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.tracing import Trace, trace
 from convlens.tracing.misfits import least
-from convlens.views.targets import Target
+from convlens.views.goals import Goal
 from convlens.views.windows import Window, box, least_side, position, window
 
 _TIMES = 2  # receptive fields that a channel's canvas is long
@@ -16,7 +16,7 @@ _LEAST, _MOST = 64, 160  # pixels of a channel's canvas, where nothing else is a
 
 @dataclass(frozen=True)
 class Stage:
-    """Where a target is driven.
+    """Where a goal is driven.
 
     Attributes:
         trace: of the model on the canvas, as far as it runs there.
@@ -41,27 +41,27 @@ class Stage:
         return self.trace.image_size
 
 
-def stage_for(model: Model, base: Trace, target: Target, size: tuple[int, int] | None) -> Stage:
-    """The stage of a target.
+def stage_for(model: Model, base: Trace, goal: Goal, size: tuple[int, int] | None) -> Stage:
+    """The stage of a goal.
 
     Args:
         model: the model.
         base: its trace on images of its own size.
-        target: what is driven.
+        goal: what is driven.
         size: of the canvas; for a unit, of the image in which it stands. Default: see `maximize`.
 
     Raises:
-        ConvlensError: the network does not run as far as the target on that size (with the least
+        ConvlensError: the network does not run as far as the goal on that size (with the least
             that does), or there is no such unit.
     """
-    if not target.layer:
+    if not goal.layer:
         there = base if size is None else trace(model, size=size)
         return Stage(there, there.logits)
-    if target.position is not None:
-        whole = base if size is None else _far_enough(model, target, size)
-        return _of_unit(model, whole, target)
-    there = _far_enough(model, target, size) if size else _roomy(model, base, target)
-    value = there.find(target.driven)
+    if goal.position is not None:
+        whole = base if size is None else _far_enough(model, goal, size)
+        return _of_unit(model, whole, goal)
+    there = _far_enough(model, goal, size) if size else _roomy(model, base, goal)
+    value = there.find(goal.driven)
     return Stage(there, value, counted=_inner(there, value))
 
 
@@ -78,47 +78,47 @@ def _inner(there: Trace, value: int) -> tuple[slice, slice]:
     return found[0], found[1]
 
 
-def _reaches(there: Trace, target: Target) -> bool:
-    """Whether the target's layer gives a map there."""
-    if target.driven not in there or target.place not in there:
+def _reaches(there: Trace, goal: Goal) -> bool:
+    """Whether the goal's layer gives a map there."""
+    if goal.driven not in there or goal.place not in there:
         return False
-    return there.spatial_dims(there.find(target.driven)) is not None
+    return there.spatial_dims(there.find(goal.driven)) is not None
 
 
-def _far_enough(model: Model, target: Target, size: tuple[int, int]) -> Trace:
+def _far_enough(model: Model, goal: Goal, size: tuple[int, int]) -> Trace:
     there = trace(model, size=size, partly=True)
-    if _reaches(there, target):
+    if _reaches(there, goal):
         return there
-    side = least(lambda side: _reaches(trace(model, size=(side, side), partly=True), target))
+    side = least(lambda side: _reaches(trace(model, size=(side, side), partly=True), goal))
     advice = f"; give at least {side} x {side}" if side else ""
     raise ConvlensError(
-        f"{size[0]} x {size[1]} pixels are too few for {target.layer} of {model.name} to give a "
+        f"{size[0]} x {size[1]} pixels are too few for {goal.layer} of {model.name} to give a "
         f"map{advice}"
     )
 
 
-def _roomy(model: Model, base: Trace, target: Target) -> Trace:
+def _roomy(model: Model, base: Trace, goal: Goal) -> Trace:
     """A canvas of some receptive fields, within bounds, on which the layer gives a map."""
-    field = base.field(base.find(target.driven))
+    field = base.field(base.find(goal.driven))
     extents = field.size if field is not None else (None, None)
     side = max(_LEAST if extent is None else _TIMES * extent for extent in extents)
     side = min(max(side, _LEAST), _MOST)
     while side < max(base.image_size):
         there = trace(model, size=(side, side), partly=True)
-        if _reaches(there, target):
+        if _reaches(there, goal):
             return there
         side *= 2
     return base
 
 
-def _of_unit(model: Model, whole: Trace, target: Target) -> Stage:
-    assert target.position is not None
-    value = whole.find(target.driven)
+def _of_unit(model: Model, whole: Trace, goal: Goal) -> Stage:
+    assert goal.position is not None
+    value = whole.find(goal.driven)
     height, width = (whole.shape(value)[dim] for dim in whole.spatial_dims(value) or ())
-    row, column = target.position
+    row, column = goal.position
     if row >= height or column >= width:
         raise ConvlensError(
-            f"{target.layer} has units from 0,0 to {height - 1},{width - 1} on images of "
+            f"{goal.layer} has units from 0,0 to {height - 1},{width - 1} on images of "
             f"{whole.image_size[0]} x {whole.image_size[1]}; given {row},{column}"
         )
     field = whole.field(value)
@@ -126,8 +126,8 @@ def _of_unit(model: Model, whole: Trace, target: Target) -> Stage:
     seen = box(field, row, column)
     held = window(field, seen, whole.image_size, least_side(model, whole, value))
     there = trace(model, size=held[2:], partly=True)
-    inner = there.find(target.driven)
+    inner = there.find(goal.driven)
     at = position(there, inner, seen, held)
-    if at is None or held[2:] == whole.image_size or target.place not in there:
-        return Stage(whole, value, target.position, (0, 0, *whole.image_size), whole.image_size)
+    if at is None or held[2:] == whole.image_size or goal.place not in there:
+        return Stage(whole, value, goal.position, (0, 0, *whole.image_size), whole.image_size)
     return Stage(there, inner, at, held, whole.image_size)

@@ -1,4 +1,4 @@
-"""Targets: what an image is to excite, and where in the network that stands.
+"""Goals: what an image is to excite, and where in the network that stands.
 
 features.14:3          channel 3 of a layer
 features.14:3@5,7      its unit in row 5, column 7
@@ -31,7 +31,7 @@ class Direction:
     """A direction in a layer: the sum of its channels with these weights, divided by their norm.
 
     Attributes:
-        layer: as `Target.layer`.
+        layer: as `Goal.layer`.
         weights: a number for each channel.
     """
 
@@ -40,7 +40,7 @@ class Direction:
 
 
 @dataclass(frozen=True)
-class Target:
+class Goal:
     """What an image is to excite.
 
     Attributes:
@@ -72,9 +72,9 @@ class Target:
         return int(self.weights.argmax())
 
 
-def find_target(
+def find_goal(
     model: Model, found: Trace, wanted: str | Direction, objective: Objective = "logit"
-) -> Target:
+) -> Goal:
     """What a text or a direction stands for in a model.
 
     A text of the form LAYER:K is a channel where there is such a layer; else it is a class.
@@ -93,7 +93,7 @@ def find_target(
     if isinstance(wanted, Direction):
         return _direction(found, wanted)
     if wanted.startswith("-") and wanted[1:].strip():
-        inner = find_target(model, found, wanted[1:].strip(), objective)
+        inner = find_goal(model, found, wanted[1:].strip(), objective)
         return replace(inner, text=f"-{inner.text}", sign=-inner.sign)
     match = _UNIT.fullmatch(wanted)
     if match is not None and (match["layer"] in found or not _names_class(model, found, wanted)):
@@ -102,7 +102,7 @@ def find_target(
     return _class(model, found, wanted, objective)
 
 
-def _direction(found: Trace, wanted: Direction) -> Target:
+def _direction(found: Trace, wanted: Direction) -> Goal:
     weights = torch.tensor(wanted.weights, dtype=torch.float32)
     place, driven, channels = _places(found, wanted.layer)
     if len(weights) != channels or not bool(weights.any()):
@@ -110,12 +110,10 @@ def _direction(found: Trace, wanted: Direction) -> Target:
             f"a direction of {len(weights)} numbers in {wanted.layer}, which has {channels} "
             f"channels; give one for each, not all 0"
         )
-    return Target(
-        f"{wanted.layer}:direction", wanted.layer, place, driven, weights / weights.norm()
-    )
+    return Goal(f"{wanted.layer}:direction", wanted.layer, place, driven, weights / weights.norm())
 
 
-def _channel(found: Trace, layer: str, channel: int, position: tuple[int, int] | None) -> Target:
+def _channel(found: Trace, layer: str, channel: int, position: tuple[int, int] | None) -> Goal:
     place, driven, channels = _places(found, layer)
     if channel >= channels:
         raise ConvlensError(
@@ -126,7 +124,7 @@ def _channel(found: Trace, layer: str, channel: int, position: tuple[int, int] |
         text += f"@{position[0]},{position[1]}"
     weights = torch.zeros(channels)
     weights[channel] = 1
-    return Target(text, layer, place, driven, weights, position)
+    return Goal(text, layer, place, driven, weights, position)
 
 
 def _places(found: Trace, layer: str) -> tuple[str, str, int]:
@@ -147,10 +145,10 @@ def _names_class(model: Model, found: Trace, text: str) -> bool:
     return True
 
 
-def _class(model: Model, found: Trace, text: str, objective: Objective) -> Target:
+def _class(model: Model, found: Trace, text: str, objective: Objective) -> Goal:
     weights, name = _weights(model, found, text)
     logits = found.name(found.logits)
-    return Target(name, "", logits, logits, weights, objective=objective)
+    return Goal(name, "", logits, logits, weights, objective=objective)
 
 
 def _weights(model: Model, found: Trace, text: str) -> tuple[Tensor, str]:
