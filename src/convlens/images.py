@@ -64,14 +64,28 @@ class Geometry:
         height, width = self.size
         if self.resize is None:
             return picture.resize((width, height), _FILTERS[self.interpolation])
-        short, long = sorted(picture.size)
-        long = int(self.resize * long / short)
-        wide, high = (self.resize, long) if picture.width <= picture.height else (long, self.resize)
-        left, top = _offset(wide, width), _offset(high, height)
+        wide, high, left, top = self._resized(picture.width, picture.height)
         crop = (left, top, left + width, top + height)
         if wide * high > _MOST_RESIZED:
             return self._apply_to_part(picture, (wide, high), crop)
         return picture.resize((wide, high), _FILTERS[self.interpolation]).crop(crop)
+
+    def boxes(self, boxes: Tensor, width: int, height: int) -> Tensor:
+        """Boxes on a photo as boxes on its image.
+
+        Args:
+            boxes: `(..., 4)`, left, top, right and bottom in pixels of the photo the right way up,
+                0 being the first pixel's outer edge.
+            width: of the photo in pixels.
+            height: likewise.
+
+        Returns:
+            float64 `(..., 4)`, likewise in pixels of the image; parts that the crop leaves out lie
+            outside of it.
+        """
+        wide, high, left, top = self._resized(width, height)
+        scale = torch.tensor([wide / width, high / height] * 2, dtype=torch.float64)
+        return boxes.double() * scale - torch.tensor([left, top] * 2, dtype=torch.float64)
 
     def sentence(self) -> str:
         """The geometry in words, for pages."""
@@ -91,6 +105,15 @@ class Geometry:
         if resize is not None:
             resize = max(1, round(resize * max(height / self.size[0], width / self.size[1])))
         return replace(self, size=(height, width), resize=resize)
+
+    def _resized(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Width and height of a photo after the resize, left and top of the crop in it."""
+        if self.resize is None:
+            return self.size[1], self.size[0], 0, 0
+        short, long = sorted((width, height))
+        long = int(self.resize * long / short)
+        wide, high = (self.resize, long) if width <= height else (long, self.resize)
+        return wide, high, _offset(wide, self.size[1]), _offset(high, self.size[0])
 
     def _apply_to_part(
         self, picture: Image.Image, resized: tuple[int, int], crop: tuple[int, int, int, int]

@@ -8,6 +8,7 @@ from convlens.errors import ConvlensError, nearest
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "photo")
 _CLASS_COLUMNS = ("class", "index", "label", "name")
+_MINUS = " - "  # between two classes whose difference is meant
 
 
 def class_index(labels: Sequence[str] | None, wanted: str | int, classes: int) -> int:
@@ -37,6 +38,50 @@ def class_index(labels: Sequence[str] | None, wanted: str | int, classes: int) -
     if not 0 <= wanted < classes:
         raise ConvlensError(f"class {wanted} of {classes}; give an index of 0 to {classes - 1}")
     return wanted
+
+
+def class_pair(
+    labels: Sequence[str] | None, wanted: str | int, classes: int
+) -> tuple[int, int | None]:
+    """A class, or the difference of two that `A - B` names, with spaces around the minus.
+
+    Args:
+        labels: as for `class_index`.
+        wanted: likewise, or two of these; a name that itself contains ` - ` is taken whole.
+        classes: likewise.
+
+    Returns:
+        The index of the class, and of the one that is subtracted, or None.
+
+    Raises:
+        ConvlensError: as `class_index`, for either side; sides that are one class; text that can
+            be parted in several ways.
+    """
+    if not isinstance(wanted, str) or _MINUS not in wanted or _matches(labels or (), wanted):
+        return class_index(labels, wanted, classes), None
+    parts = wanted.split(_MINUS)
+    found: list[tuple[int, int]] = []
+    reason: ConvlensError | None = None
+    for cut in range(1, len(parts)):
+        sides = _MINUS.join(parts[:cut]), _MINUS.join(parts[cut:])
+        try:
+            first, second = (class_index(labels, side, classes) for side in sides)
+        except ConvlensError as error:
+            reason = error
+            continue
+        found.append((first, second))
+    if not found:
+        assert reason is not None
+        raise reason
+    if len(found) > 1:
+        raise ConvlensError(
+            f"{wanted!r} can be parted in {len(found)} ways; give indices, such as "
+            f"'{found[0][0]} - {found[0][1]}'"
+        )
+    first, second = found[0]
+    if first == second:
+        raise ConvlensError(f"{wanted!r} is class {first} without itself, which is nothing")
+    return first, second
 
 
 def class_name(labels: Sequence[str] | None, index: int) -> str:

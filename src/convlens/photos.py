@@ -78,6 +78,19 @@ def read_photo(source: str | Path | Image.Image | Photo) -> Photo:
     return Photo(picture, path.name, path, notes)
 
 
+def stored(source: str | Path) -> tuple[int, int, int]:
+    """Width and height of a photo file as it is stored, and its EXIF orientation, 1 to 8.
+
+    Raises:
+        PhotoError: it cannot be opened.
+    """
+    path = Path(source)
+    with _one_line(path), path.open("rb") as file:
+        picture = Image.open(file, formats=_formats())
+        orientation = picture.getexif().get(_ORIENTATION, 1)
+        return *picture.size, orientation if orientation in range(1, 9) else 1
+
+
 def find_photos(arguments: Sequence[str | Path]) -> list[Path]:
     """The photos that files, folders and globs name, each once, in the order of the arguments.
 

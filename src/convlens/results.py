@@ -5,6 +5,7 @@ import html
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -71,11 +72,15 @@ class Result:
         Raises:
             ConvlensError: it cannot be written there.
         """
+        self._write(folder, self.pictures())
+
+    def _write(self, folder: str | Path, pictures: Mapping[str, Tensor]) -> None:
+        """The folder of `save`, with these pictures."""
         tensors: dict[str, Tensor] = {}
         data = {"format": _FORMAT, "result": _encode(self, "", tensors)}
         with whole_folder(folder, marker=RESULT) as temporary:
             write_tensors(temporary / _TENSORS, tensors)
-            for name, pixels in self.pictures().items():
+            for name, pixels in pictures.items():
                 _free_name(temporary, name).write_bytes(encode_png(pixels))
             text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
             (temporary / RESULT).write_text(text + "\n", encoding="utf-8")

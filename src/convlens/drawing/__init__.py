@@ -1,7 +1,11 @@
 """Numbers to pixels: colour maps, grids of pictures, overlays on photos. All uint8, on the CPU."""
 
+from convlens.drawing.captions import ramp, rendered, with_bar, with_boxes, with_words
 from convlens.drawing.colormaps import bar, diverging, sequential
 from convlens.drawing.grids import enlarge, grid
 from convlens.drawing.overlays import overlay, place
 
-__all__ = ["bar", "diverging", "enlarge", "grid", "overlay", "place", "sequential"]
+__all__ = [
+    "bar", "diverging", "enlarge", "grid", "overlay", "place", "ramp", "rendered", "sequential",
+    "with_bar", "with_boxes", "with_words",
+]  # fmt: skip

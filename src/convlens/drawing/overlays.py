@@ -37,7 +37,14 @@ def overlay(photo: Tensor, values: Tensor, scale: float) -> Tensor:
     return torch.lerp(grey.expand_as(colour), colour, opacity).round().to(torch.uint8)
 
 
-def place(values: Tensor, centres_y: Tensor, centres_x: Tensor, size: tuple[int, int]) -> Tensor:
+def place(
+    values: Tensor,
+    centres_y: Tensor,
+    centres_x: Tensor,
+    size: tuple[int, int],
+    *,
+    smooth: bool = True,
+) -> Tensor:
     """Cells of a map at given pixels, bilinear between their centres, constant beyond the last.
 
     Args:
@@ -46,6 +53,8 @@ def place(values: Tensor, centres_y: Tensor, centres_x: Tensor, size: tuple[int,
             own centre; they may be uneven and outside the picture.
         centres_x: `(w,)` horizontal centres, in the same way.
         size: height H and width W of the picture.
+        smooth: bilinear; else each pixel has the value of the cell whose centre is nearest, of
+            two equally near the first.
 
     Returns:
         `(..., H, W)` in the type of `values`.
@@ -54,15 +63,20 @@ def place(values: Tensor, centres_y: Tensor, centres_x: Tensor, size: tuple[int,
         ConvlensError: centres that decrease, are NaN, or are not one for each cell.
     """
     for axis, centres in ((-2, centres_y), (-1, centres_x)):
-        values = _interpolate(values, centres, size[axis], axis)
+        values = (_interpolate if smooth else _nearest)(values, centres, size[axis], axis)
     return values
 
 
+def _nearest(values: Tensor, centres: Tensor, length: int, axis: int) -> Tensor:
+    centres = _checked(values, centres, axis)
+    pixels = torch.arange(length, dtype=torch.float64, device=values.device)
+    cells = (pixels[:, None] - centres[None]).abs().argmin(dim=1)
+    return values.index_select(axis, cells)
+
+
 def _interpolate(values: Tensor, centres: Tensor, length: int, axis: int) -> Tensor:
-    centres = centres.to(values.device, torch.float64)
+    centres = _checked(values, centres, axis)
     cells = values.shape[axis]
-    if centres.shape != (cells,) or not bool((centres.diff() >= 0).all()):
-        raise ConvlensError(f"{tuple(centres.shape)} centres for {cells} cells; one each, in order")
     if cells == 1:
         return values.expand(*values.shape[:axis], length, *values.shape[axis:][1:])
     pixels = torch.arange(length, dtype=torch.float64, device=values.device)
@@ -74,3 +88,11 @@ def _interpolate(values: Tensor, centres: Tensor, length: int, axis: int) -> Ten
     weight = torch.where(gap > 0, (pixels - centres[left]) / gap, after).clamp(0, 1)
     weight = weight.to(values.dtype).view(-1, *[1] * (-1 - axis))
     return torch.lerp(values.index_select(axis, left), values.index_select(axis, right), weight)
+
+
+def _checked(values: Tensor, centres: Tensor, axis: int) -> Tensor:
+    centres = centres.to(values.device, torch.float64)
+    cells = values.shape[axis]
+    if centres.shape != (cells,) or not bool((centres.diff() >= 0).all()):
+        raise ConvlensError(f"{tuple(centres.shape)} centres for {cells} cells; one each, in order")
+    return centres

@@ -129,15 +129,15 @@ def record(
         on data).
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else None
-    duplicate = _copy(network, mode)
+    twin = duplicate(network, mode)
     image = mode.from_tensor(images) if mode else images.clone()
     ledger = _Ledger(image)
     scribe = _Scribe(ledger)
-    following = walk(duplicate, scribe)
+    following = walk(twin, scribe)
     output, stopped = None, ""
     with torch.no_grad(), mode or _nothing(), following as stack, _Dispatch(ledger, scribe):
         try:
-            output = select(duplicate(image))
+            output = select(twin(image))
         except Exception as error:
             error.__dict__[STOPPED] = stack[-1]
             if partly is None:
@@ -150,7 +150,7 @@ def record(
         runs=scribe.runs(),
         places=scribe.named(),
         parameters={
-            ledger.read(parameter): name for name, parameter in duplicate.named_parameters()
+            ledger.read(parameter): name for name, parameter in twin.named_parameters()
         },
         output=ledger.read(output) if output is not None else -1,
         faked=fake,
@@ -163,7 +163,7 @@ def _nothing() -> Iterator[None]:
     yield
 
 
-def _copy(network: nn.Module, mode: FakeTensorMode | None) -> nn.Module:
+def duplicate(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.Module:
     """A deep copy without a copy of the weights: fake ones, or the same memory.
 
     Buffers, and tensors that modules keep for themselves, are cloned where they are real, since
@@ -178,14 +178,14 @@ def _copy(network: nn.Module, mode: FakeTensorMode | None) -> nn.Module:
     for tensor in (*network.buffers(), *(value for value in kept if isinstance(value, Tensor))):
         copied = mode.from_tensor(tensor.detach()) if mode else tensor.detach().clone()
         memo.setdefault(id(tensor), copied)
-    duplicate = copy.deepcopy(network, memo)
-    for module in duplicate.modules():
+    twin = copy.deepcopy(network, memo)
+    for module in twin.modules():
         module.training = False
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for key, hook in hooks.items():
                 if isinstance(hook, FunctionType):
                     hooks[key] = _apart(hook, memo)
-    return duplicate
+    return twin
 
 
 def _apart(hook: FunctionType, memo: dict[int, Any]) -> FunctionType:

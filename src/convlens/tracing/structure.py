@@ -147,7 +147,7 @@ class Structure:
             return None  # the image itself, copied or thinned out: nothing was detected in it
         if stripped:
             why += ", before pooling"
-        pre = self._before(value)
+        pre = self.consumed(value)
         if pre is None:
             return Final(
                 value, (value,), f"{why}; no non-linearity gives it, so pre and post agree"
@@ -156,7 +156,7 @@ class Structure:
             why += f"; its pre side is the {len(pre)} values before the concatenated branches"
         return Final(value, tuple(pre), why)
 
-    def _before(self, value: int) -> list[int] | None:
+    def consumed(self, value: int) -> list[int] | None:
         """What the non-linearities behind a value consumed, through concatenation of channels."""
         maker = self.maker.get(value)
         if maker is None:
@@ -164,9 +164,9 @@ class Structure:
         if maker.name in NON_LINEARITIES:
             return [maker.inputs[0]]
         if maker.name in _PASSING:
-            return self._before(maker.inputs[0])
+            return self.consumed(maker.inputs[0])
         if maker.name == "cat" and maker.arguments.get("dim") in (1, -3):
-            parts = [self._before(part) for part in maker.inputs]
+            parts = [self.consumed(part) for part in maker.inputs]
             if all(part is not None for part in parts):
                 return [value for part in parts if part is not None for value in part]
         return None

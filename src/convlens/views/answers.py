@@ -74,9 +74,14 @@ def as_scores(model: Model, logits: Tensor) -> Tensor:
             f"{model.name} gives {tuple(logits.shape[1:])} for each image; "
             f"this needs one vector of class scores"
         )
-    if bool(logits.isnan().any()):
+    return without_nan(model, logits)
+
+
+def without_nan(model: Model, output: Tensor) -> Tensor:
+    """The network's output `(N, ...)`, if no number of it is missing."""
+    if bool(output.isnan().any()):
         raise ConvlensError(
-            f"{model.name} gives NaN for {int(logits.isnan().any(1).sum())} of {len(logits)} "
-            f"images; look for NaN in its weights"
+            f"{model.name} gives NaN for {int(output.isnan().flatten(1).any(1).sum())} of "
+            f"{len(output)} images; look for NaN in its weights"
         )
-    return logits
+    return output

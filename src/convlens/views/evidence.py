@@ -7,20 +7,29 @@ shown nothing about this image.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
+from convlens.drawing import place, rendered
 from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.results import Result
 from convlens.tracing import trace
 from convlens.views.answers import class_scores
-from convlens.views.gradcam import GradCam
+from convlens.views.cam import GradCam
+from convlens.views.targets import NONE
 
 ORDERS = ("map", "random", "centre")
 _BATCH = 16
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "#b2182b", "linewidth": 2},
+    {"color": "0.45", "linestyle": "--"},
+    {"color": "0.45", "linestyle": ":"},
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +44,7 @@ class Evidence(Result):
         deletion_areas: float32 `(N, 3)`, areas under the curves; smaller is better.
         insertion_areas: float32 `(N, 3)`; larger is better.
         classes: int64 `(N,)`.
+        names: of the classes, by image; `A - B` for a difference.
         rank: which of the Grad-CAM's classes was taken, from 0.
         passes: forward passes for each image.
     """
@@ -45,6 +55,7 @@ class Evidence(Result):
     deletion_areas: Tensor
     insertion_areas: Tensor
     classes: Tensor
+    names: tuple[str, ...]
     rank: int
     passes: int
 
@@ -60,6 +71,40 @@ class Evidence(Result):
         areas = self.insertion_areas
         return (areas[:, :1] > areas[:, 1:]).all(dim=1)
 
+    def figure(self) -> Figure:
+        """Deletion and insertion of each image, the map's order beside both baselines."""
+        figure = Figure(figsize=(7, 2.9 * len(self.classes)), layout="constrained")
+        all_axes = figure.subplots(len(self.classes), 2, squeeze=False, sharey=True)
+        sides = (
+            ("deletion", self.deletion, self.deletion_areas, "covered"),
+            ("insertion", self.insertion, self.insertion_areas, "uncovered"),
+        )
+        for image, row in enumerate(all_axes):
+            for axes, (name, curves, areas, done) in zip(row, sides, strict=True):
+                for which, (order, style) in enumerate(zip(ORDERS, _STYLES, strict=True)):
+                    label = f"{order} {areas[image, which]:.2f}"
+                    axes.plot(self.covered, curves[image, which], label=label, **style)
+                axes.set(xlabel=f"share of cells {done}", ylim=(-0.03, 1.03), title=name)
+                axes.spines[["top", "right"]].set_visible(False)
+                axes.legend(title="area", frameon=False, fontsize="small", title_fontsize="small")
+            row[0].set_ylabel(f"probability of\n{self.names[image]}")
+        return figure
+
+    def pictures(self) -> dict[str, Tensor]:
+        """The curves of each image."""
+        return {
+            f"{image}-{name}": rendered(self._single(image).figure())
+            for image, name in enumerate(self.names)
+        }
+
+    def _single(self, image: int) -> "Evidence":
+        at = slice(image, image + 1)
+        return replace(
+            self, deletion=self.deletion[at], insertion=self.insertion[at],
+            deletion_areas=self.deletion_areas[at], insertion_areas=self.insertion_areas[at],
+            classes=self.classes[at], names=self.names[at],
+        )  # fmt: skip
+
 
 def evidence(
     model: Model, cam: GradCam, *, rank: int = 0, steps: int = 8, seed: int = 0
@@ -68,7 +113,8 @@ def evidence(
 
     A cell covers the pixels that are nearest to the centre of its receptive field; covered pixels
     have the image's mean colour. Cells are ranked, so that ties never go all at once. It takes
-    6 (steps - 1) + 2 forward passes an image, 44 by default.
+    6 (steps - 1) + 2 forward passes an image, 44 by default. For the difference of two classes
+    the probability is that of the first where only these two are possible.
 
     Args:
         model: the model that the maps are of, left untouched.
@@ -78,11 +124,17 @@ def evidence(
         seed: of the random order, drawn for each image.
 
     Raises:
-        ConvlensError: a rank or a number of steps that cannot be used.
+        ConvlensError: a rank or a number of steps that cannot be used; maps that do not explain
+            class scores.
     """
     known = cam.classes.shape[1]
     if not 0 <= rank < known:
         raise ConvlensError(f"rank {rank} of {known} classes; give 0 to {known - 1}")
+    if bool((cam.classes[:, rank] == NONE).any()):
+        raise ConvlensError(
+            "deletion and insertion follow the probability of a class, and these maps explain a "
+            "target of one's own"
+        )
     cells = cam.maps[0, 0].numel()
     if not steps >= 1:
         raise ConvlensError(f"{steps} steps; give at least 1")
@@ -90,13 +142,14 @@ def evidence(
     owner = _owner(cam)
     counts = [round(cells * number / steps) for number in range(steps + 1)]
     curves = []
-    for image, maps, classes in zip(cam.images, cam.maps, cam.classes, strict=True):
+    wanted = torch.stack([cam.classes[:, rank], cam.against[:, rank]], dim=1).tolist()
+    for image, maps, pair in zip(cam.images, cam.maps, wanted, strict=True):
         orders = [
             maps[rank].flatten().argsort(descending=True, stable=True),
             torch.randperm(cells, generator=generator),
             _outwards(cam),
         ]
-        curves.append(_curves(model, image, owner, orders, counts, int(classes[rank])))
+        curves.append(_curves(model, image, owner, orders, counts, *pair))
     found = torch.stack(curves)
     covered = torch.tensor(counts, dtype=torch.float32) / cells
     areas = torch.trapezoid(found, covered, dim=3)
@@ -107,6 +160,7 @@ def evidence(
         deletion_areas=areas[:, 0],
         insertion_areas=areas[:, 1],
         classes=cam.classes[:, rank].clone(),
+        names=tuple(row[rank] for row in cam.names),
         rank=rank,
         passes=2 * len(ORDERS) * (steps - 1) + 2,
     )
@@ -119,6 +173,7 @@ def _curves(
     orders: Sequence[Tensor],
     counts: Sequence[int],
     wanted: int,
+    against: int,
 ) -> Tensor:
     """Probabilities `(2, 3, S)` of the class, deletion first."""
     mean = image.mean(dim=(1, 2), keepdim=True)
@@ -133,6 +188,9 @@ def _curves(
     batch = batch.contiguous(memory_format=torch.channels_last).to(model.device)
     found = trace(model, batch)
     scores = torch.cat([class_scores(model, found, part) for part in batch.split(_BATCH)])
+    if against != NONE:
+        scores = scores[:, [wanted, against]]
+        wanted = 0
     probability = scores.softmax(dim=1)[:, wanted].cpu()
     whole, nothing = probability[0], probability[1]
     middle = probability[2:].view(2, len(orders), len(counts) - 2)
@@ -150,11 +208,9 @@ def _first(owner: Tensor, order: Tensor, number: int) -> Tensor:
 def _owner(cam: GradCam) -> Tensor:
     """int64 `(H, W)`: the cell to whose centre each pixel is nearest, rows first."""
     height, width = cam.images.shape[-2:]
-    rows, columns = (
-        (torch.arange(length).double()[:, None] - centres[None]).abs().argmin(dim=1)
-        for length, centres in ((height, cam.centres_y), (width, cam.centres_x))
-    )
-    return rows[:, None] * len(cam.centres_x) + columns[None]
+    cells = torch.arange(cam.maps[0, 0].numel(), dtype=torch.float64).view(cam.maps.shape[-2:])
+    owner = place(cells, cam.centres_y, cam.centres_x, (height, width), smooth=False)
+    return owner.long()
 
 
 def _outwards(cam: GradCam) -> Tensor:

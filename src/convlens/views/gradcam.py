@@ -14,125 +14,35 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from convlens.drawing import overlay, place
 from convlens.errors import ConvlensError
 from convlens.guard import untouched
-from convlens.images import to_pixels
-from convlens.labels import class_index, class_name
 from convlens.model import Model
 from convlens.probe import gradients, observe, recording
-from convlens.results import Result
 from convlens.tracing import Trace, trace
-from convlens.views.answers import as_scores
+from convlens.views.cam import GradCam, GradCamLayers, Peak, Share
+from convlens.views.targets import Aim, Classes, Target, aim
+
+__all__ = [
+    "Activation", "Classes", "GradCam", "GradCamLayers", "Peak", "Share", "Target", "gradcam",
+    "gradcam_layers", "look",
+]  # fmt: skip
 
 Activation = Literal["pre", "post"]
-Classes = str | int | Sequence[str | int] | Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Peak(Result):
-    """The numbers of one Grad-CAM map, in units of the logit.
-
-    Attributes:
-        low: its least value.
-        high: its greatest value.
-        row: of the cell with the greatest value, from 0.
-        column: likewise.
-        at_border: that cell is in the first or last row or column.
-        positive: how many cells are above zero, of `cells`.
-        cells: how many there are.
-    """
-
-    low: float
-    high: float
-    row: int
-    column: int
-    at_border: bool
-    positive: int
-    cells: int
-
-
-@dataclass(frozen=True, eq=False)
-class GradCam(Result):
-    """Signed maps at the layer's own resolution, raw.
+@dataclass(frozen=True)
+class Spot:
+    """Where maps are taken.
 
     Attributes:
-        maps: float32 `(N, K, h, w)`, L for each image and class, in units of the logit.
-        alpha: float32 `(N, K, channels)`.
-        classes: int64 `(N, K)`.
-        names: of the classes, by image.
-        scores: float32 `(N, K)`, the logits a^c.
-        probabilities: float32 `(N, K)`, softmax over all classes.
-        layer: names of the values whose channels were weighted (several where branches are
-            concatenated after their non-linearities).
-        activation: "pre" or "post".
-        reason: why this layer.
-        centres_y: float64 `(h,)`, the image row in the middle of each cell's receptive field.
-        centres_x: float64 `(w,)`, likewise the column.
-        images: float32 `(N, C, H, W)`, as given.
-        bounds: of the images.
+        values: whose channels are weighted, by number in the trace.
+        post: the value whose channels these are after the non-linearity.
+        reason: why here.
     """
 
-    maps: Tensor
-    alpha: Tensor
-    classes: Tensor
-    names: tuple[tuple[str, ...], ...]
-    scores: Tensor
-    probabilities: Tensor
-    layer: tuple[str, ...]
-    activation: str
+    values: tuple[int, ...]
+    post: int
     reason: str
-    centres_y: Tensor
-    centres_x: Tensor
-    images: Tensor
-    bounds: tuple[float, float]
-
-    @property
-    def scale(self) -> float:
-        """Greatest absolute value of all maps, the common scale of their pictures."""
-        return float(self.maps.abs().max())
-
-    def peak(self, image: int, rank: int) -> Peak:
-        """The numbers of one map."""
-        cells = self.maps[image, rank]
-        height, width = cells.shape
-        row, column = divmod(int(cells.argmax()), width)
-        return Peak(
-            low=float(cells.min()),
-            high=float(cells.max()),
-            row=row,
-            column=column,
-            at_border=row in (0, height - 1) or column in (0, width - 1),
-            positive=int((cells > 0).sum()),
-            cells=cells.numel(),
-        )
-
-    def on_image(self) -> Tensor:
-        """The maps `(N, K, H, W)`, cells at the centres of their fields, bilinear between."""
-        height, width = self.images.shape[-2:]
-        return place(self.maps, self.centres_y, self.centres_x, (height, width))
-
-    def overlays(self, scale: float | None = None) -> Tensor:
-        """The maps over the photos in grey: uint8 `(N, K, H, W, 3)`, red speaks for the class.
-
-        Args:
-            scale: value with the strongest colour; default: `scale`, common to all maps.
-        """
-        scale = self.scale if scale is None else scale
-        pixels = to_pixels(self.images, self.bounds).expand(-1, -1, -1, 3)
-        rows = [
-            torch.stack([overlay(photo, one, scale) for one in maps])
-            for photo, maps in zip(pixels, self.on_image(), strict=True)
-        ]
-        return torch.stack(rows)
-
-    def pictures(self) -> dict[str, Tensor]:
-        """The overlays, by number of the image and name of the class."""
-        return {
-            f"{image}-{rank}-{name}": picture
-            for image, (names, row) in enumerate(zip(self.names, self.overlays(), strict=True))
-            for rank, (name, picture) in enumerate(zip(names, row, strict=True), start=1)
-        }
 
 
 @recording()
@@ -142,112 +52,243 @@ def gradcam(
     *,
     classes: Classes | None = None,
     top: int = 1,
+    pixel: tuple[int, int] | None = None,
+    target: Target | None = None,
     activation: Activation = "pre",
     layer: str | None = None,
 ) -> GradCam:
     """Grad-CAM of several classes for each image, from one forward pass.
 
     The forward pass keeps a graph only from the layer on, and the backward passes of all classes
-    run as one, from the logits to the layer.
+    run as one, from the logits to the layer. Of a network that answers for each pixel
+    (segmentation) a class is explained by its mean logit over the pixels whose answer it is.
 
     Args:
         model: the model, left untouched.
         images: `(N, C, H, W)` inside the bounds.
-        classes: names or indices for all images, or an int64 tensor `(N, K)` with those of each;
-            default: the `top` highest-scoring of each image.
+        classes: names or indices for all images, `A - B` for the logit of one less that of
+            another; or an int64 tensor `(N, K)` with those of each, `(N, K, 2)` with what is
+            subtracted (-1: nothing). Default: the `top` highest-scoring of each image; in
+            segmentation those of the largest area.
         top: how many, where no classes are given.
+        pixel: row and column of an output that is a map: its scores there are explained.
+        target: instead of classes, any number computed by torch from the network's output
+            (before a softmax): a function from it to `(N,)`, or `(N, K)` for K maps of each image.
         activation: the layer's side before ("pre") or after ("post") its non-linearity.
         layer: a place to use instead of the final convolutional one; used as it is.
 
     Raises:
-        ConvlensError: an unknown class or layer, a layer without maps, or images that the model
-            does not take.
+        ConvlensError: an unknown class or layer, a layer without maps, images that the model does
+            not take, or a target that does not fit the output.
     """
-    if activation not in ("pre", "post"):
-        raise ConvlensError(f"activation {activation!r}; it is pre or post")
-    found = trace(model, images)
-    values, reason = _choose(model, found, activation, layer)
+    found = _traced(model, images, activation)
+    spot = final(model, found, activation) if layer is None else named(model, found, layer)
+    return look(
+        model, found, images, [spot], activation,
+        classes=classes, top=top, pixel=pixel, target=target,
+    )[0]  # fmt: skip
+
+
+@recording()
+def gradcam_layers(
+    model: Model,
+    images: Tensor,
+    *,
+    layers: Sequence[str] | None = None,
+    classes: Classes | None = None,
+    top: int = 1,
+    pixel: tuple[int, int] | None = None,
+    target: Target | None = None,
+    activation: Activation = "pre",
+) -> GradCamLayers:
+    """Grad-CAM at several layers, from coarse to fine, from one forward and one backward pass.
+
+    Args:
+        model: the model, left untouched.
+        images: as for `gradcam`.
+        layers: places, each used as it is. Default: at each resolution of the network's maps the
+            last value through which every path passes.
+        classes: as for `gradcam`.
+        top: likewise.
+        pixel: likewise.
+        target: likewise.
+        activation: likewise, for the layers that are chosen here.
+
+    Raises:
+        ConvlensError: as `gradcam`; no layers.
+    """
+    found = _traced(model, images, activation)
+    if layers is None:
+        spots = _by_resolution(model, found, activation)
+    elif not layers:
+        raise ConvlensError("no layer; give at least one, or none for one of each resolution")
+    else:
+        spots = [named(model, found, layer) for layer in dict.fromkeys(layers)]
+    cams = look(
+        model, found, images, spots, activation,
+        classes=classes, top=top, pixel=pixel, target=target,
+    )  # fmt: skip
+    return GradCamLayers(tuple(sorted(cams, key=lambda cam: cam.maps[0, 0].numel())))
+
+
+def look(
+    model: Model,
+    found: Trace,
+    images: Tensor,
+    spots: Sequence[Spot],
+    activation: Activation,
+    *,
+    classes: Classes | None = None,
+    top: int = 1,
+    pixel: tuple[int, int] | None = None,
+    target: Target | None = None,
+) -> list[GradCam]:
+    """The maps at each of some spots, in their order; gradients have to be recorded.
+
+    Args:
+        model: whose network is run; any with the same structure as the one that was traced.
+        found: the trace.
+        images: as for `gradcam`.
+        spots: from `final` or `named`.
+        activation: what the result says of them.
+        classes: as for `gradcam`.
+        top: likewise.
+        pixel: likewise.
+        target: likewise.
+    """
+    values = list(dict.fromkeys(value for spot in spots for value in spot.values))
     # Guarded to the end: a network may compute parts of itself again in the backward pass.
     with untouched(model.network):
         seen = observe(model, found, images.detach(), [found.logits], start=values)
-        logits = as_scores(model, seen[found.logits])
-        indices = _indices(model, logits.detach(), classes, top)
-        directions = torch.zeros(indices.shape[1], *logits.shape).to(logits)
-        directions.scatter_(2, indices.T.unsqueeze(2), 1)
-        slopes = gradients(logits, [seen[value] for value in values], directions)
+        aimed = aim(
+            model, seen[found.logits], classes=classes, top=top, pixel=pixel, target=target
+        )  # fmt: skip
+        slopes = gradients(aimed.outputs, [seen[value] for value in values], aimed.directions)
+    by_value = dict(zip(values, slopes, strict=True))
+    return [_cam(model, found, images, spot, activation, aimed, seen, by_value) for spot in spots]
+
+
+def _cam(
+    model: Model,
+    found: Trace,
+    images: Tensor,
+    spot: Spot,
+    activation: Activation,
+    aimed: Aim,
+    seen: dict[int, Tensor],
+    slopes: dict[int, Tensor],
+) -> GradCam:
     alphas, features = [], []
-    for value, slope in zip(values, slopes, strict=True):
-        alphas.append(found.channels_first(value, slope).mean(dim=(-2, -1)))
+    for value in spot.values:
+        alphas.append(found.channels_first(value, slopes[value]).mean(dim=(-2, -1)))
         features.append(found.channels_first(value, seen[value].detach()))
     alpha, feature_maps = torch.cat(alphas, dim=2), torch.cat(features, dim=1)
     weighted = torch.einsum("knc,nchw->nkhw", alpha, feature_maps)
     if not bool(weighted.isfinite().all()):
         raise ConvlensError(
-            f"the maps of {model.name} at {found.name(values[0])} are not finite: NaN or infinity "
-            f"in its activations or gradients"
+            f"the maps of {model.name} at {found.name(spot.values[0])} are not finite: NaN or "
+            f"infinity in its activations or gradients"
         )
-    centres_y, centres_x = _centres(found, values)
-    scores = logits.detach().float()
+    alpha = alpha.transpose(0, 1)
+    speaking = (weighted > 0).to(feature_maps)
+    centres_y, centres_x = _centres(found, spot.values)
     return GradCam(
         maps=weighted.float().cpu(),
-        alpha=alpha.transpose(0, 1).float().cpu(),
-        classes=indices.cpu(),
-        names=tuple(
-            tuple(class_name(model.labels, index) for index in row) for row in indices.tolist()
-        ),
-        scores=scores.gather(1, indices).cpu(),
-        probabilities=scores.softmax(dim=1).gather(1, indices).cpu(),
-        layer=tuple(found.name(value) for value in values),
+        alpha=alpha.float().cpu(),
+        contributions=(
+            alpha * torch.einsum("nkhw,nchw->nkc", speaking, feature_maps)
+        ).float().cpu(),
+        classes=aimed.classes.cpu(),
+        against=aimed.against.cpu(),
+        names=aimed.names,
+        scores=aimed.scores.cpu(),
+        probabilities=aimed.probabilities.cpu(),
+        layer=tuple(found.name(value) for value in spot.values),
+        detector=_detector(found, spot.post),
         activation=activation,
-        reason=reason,
+        reason=spot.reason,
         centres_y=centres_y,
         centres_x=centres_x,
         images=images.detach().cpu(),
         bounds=model.bounds,
-    )
+    )  # fmt: skip
 
 
-def _choose(
-    model: Model, found: Trace, activation: Activation, layer: str | None
-) -> tuple[list[int], str]:
-    """The values whose channels are weighted, and why these."""
-    if layer is not None:
-        value = found.find(layer)
-        if found.spatial_dims(value) is None:
-            raise ConvlensError(
-                f"{layer} of {model.name} gives {found.shape(value)} for one image, not maps; "
-                f"choose a layer before the spatial positions are lost"
-            )
-        return [value], "asked for"
+def _traced(model: Model, images: Tensor, activation: str) -> Trace:
+    if activation not in ("pre", "post"):
+        raise ConvlensError(f"activation {activation!r}; it is pre or post")
+    return trace(model, images)
+
+
+def named(model: Model, found: Trace, layer: str) -> Spot:
+    """The spot at a place.
+
+    Raises:
+        ConvlensError: no such place, or one without maps.
+    """
+    value = found.find(layer)
+    if found.spatial_dims(value) is None:
+        raise ConvlensError(
+            f"{layer} of {model.name} gives {found.shape(value)} for one image, not maps; "
+            f"choose a layer before the spatial positions are lost"
+        )
+    return Spot((value,), value, "asked for")
+
+
+def final(model: Model, found: Trace, activation: Activation) -> Spot:
+    """The final convolutional place.
+
+    Raises:
+        ConvlensError: there is none.
+    """
     if found.final is None:
         raise ConvlensError(
             f"{model.name} has no final convolutional place: no value with a map lies on every "
             f"path from the image to the output; name a layer"
         )
-    values = list(found.final.pre) if activation == "pre" else [found.final.post]
-    return values, found.final.reason
+    values = found.final.pre if activation == "pre" else (found.final.post,)
+    return Spot(tuple(values), found.final.post, found.final.reason)
 
 
-def _indices(model: Model, logits: Tensor, classes: Classes | None, top: int) -> Tensor:
-    """int64 `(N, K)`."""
-    count, known = logits.shape
-    if classes is None:
-        if not 1 <= top <= known:
-            raise ConvlensError(f"top {top} of {known} classes; give 1 to {known}")
-        return logits.topk(top, dim=1).indices
-    if isinstance(classes, Tensor):
-        if classes.ndim != 2 or len(classes) != count:
-            raise ConvlensError(
-                f"classes of shape {tuple(classes.shape)} for {count} images; give ({count}, K)"
-            )
-        if bool((classes < 0).any() or (classes >= known).any()):
-            raise ConvlensError(f"a class outside 0 to {known - 1}")
-        return classes.long().to(logits.device)
-    wanted = [classes] if isinstance(classes, (str, int)) else list(classes)
-    if not wanted:
-        raise ConvlensError("no class to explain; give at least one, or none for the highest")
-    row = [class_index(model.labels, one, known) for one in wanted]
-    return torch.tensor(row, device=logits.device).expand(count, -1)
+def _by_resolution(model: Model, found: Trace, activation: Activation) -> list[Spot]:
+    """The final place, and at each finer resolution the last value that all paths pass through.
+
+    Of values that only pass something on, such as padding, none is taken.
+    """
+    detected = {one.value for one in found.detectors}
+    last = final(model, found, activation)
+    least = _cells(found, last.values[0])
+    spots = {least: last}
+    for value in found.structure.passages(found.logits):
+        if value == last.post:
+            break
+        if value not in detected or found.spatial_dims(value) is None:
+            continue
+        if _cells(found, value) == least:
+            continue
+        pre = found.structure.consumed(value)
+        values = tuple(pre) if activation == "pre" and pre is not None else (value,)
+        cells = _cells(found, value)
+        spots[cells] = Spot(
+            values,
+            value,
+            f"the last value of {cells[0]} × {cells[1]} that every path "
+            f"passes through",
+        )
+    return list(spots.values())
+
+
+def _cells(found: Trace, value: int) -> tuple[int, int]:
+    dims = found.spatial_dims(value)
+    assert dims is not None
+    height, width = (found.shape(value)[dim] for dim in dims)
+    return height, width
+
+
+def _detector(found: Trace, value: int) -> str:
+    """The convolution whose channels stand at a value, else the value's own name."""
+    own = (one.layer for one in found.detectors if one.value == value)
+    return next(own, found.name(value))
 
 
 def _centres(found: Trace, values: Sequence[int]) -> tuple[Tensor, Tensor]:
