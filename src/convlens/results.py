@@ -80,10 +80,16 @@ class Result:
         data = {"format": _FORMAT, "result": _encode(self, "", tensors)}
         with whole_folder(folder, marker=RESULT) as temporary:
             write_tensors(temporary / _TENSORS, tensors)
-            for name, pixels in pictures.items():
-                _free_name(temporary, name).write_bytes(encode_png(pixels))
+            self._draw(temporary, pictures)
             text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
             (temporary / RESULT).write_text(text + "\n", encoding="utf-8")
+
+    def _draw(self, folder: Path, pictures: Mapping[str, Tensor]) -> None:
+        """Pictures as PNG files, in place of those that are there."""
+        for old in folder.glob("*.png"):
+            old.unlink()
+        for name, pixels in pictures.items():
+            _free_name(folder, name).write_bytes(encode_png(pixels))
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

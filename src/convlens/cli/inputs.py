@@ -66,13 +66,15 @@ def channels_by_layer(model: Model, texts: Sequence[str]) -> dict[str, list[int]
 
 
 @contextmanager
-def unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
+def unfinished(out: Path, *, resume: bool, marker: str = RESULT) -> Iterator[Path]:
     """The folder beside `out` that keeps what is done of a long pass; removed when all is done.
+
+    `marker` is the file by which an earlier folder of this kind is known.
 
     Raises:
         ConvlensError: it is there already and `resume` was not asked for, or the other way round.
     """
-    check_folder(out, marker=RESULT)
+    check_folder(out, marker=marker)
     folder = out.with_name(f"{out.name}.unfinished")
     if folder.exists() and not resume:
         raise ConvlensError(

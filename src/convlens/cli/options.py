@@ -58,7 +58,20 @@ Channel = Annotated[
 ]
 Classes = Annotated[
     list[str] | None,
-    typer.Option("--class", metavar="NAME|INDEX", help="A class; may be given several times."),
+    typer.Option(
+        "--class",
+        metavar="NAME|INDEX",
+        help="A class, or 'A - B' for the difference of two; may be given several times.",
+    ),
+]
+Boxes = Annotated[
+    Path | None,
+    typer.Option(
+        "--boxes",
+        metavar="CSV",
+        help="Objects: a file with the columns file, class, left, top, right and bottom, in "
+        "pixels of the file.",
+    ),
 ]
 OneClass = Annotated[
     str | None,

@@ -268,6 +268,21 @@ class GradCam(Result):
         """As every result, with the options of `pictures` for those that are written."""
         self._write(folder, self.pictures(scale=scale, cells=cells, boxes=boxes))
 
+    def keep(self, folder: str | Path) -> None:
+        """As `save`, without pictures."""
+        self._write(folder, {})
+
+    def draw(
+        self,
+        folder: str | Path,
+        *,
+        scale: float | None = None,
+        cells: bool = False,
+        boxes: Boxes | None = None,
+    ) -> None:
+        """The pictures of `save` alone, in place of those that are there."""
+        self._draw(Path(folder), self.pictures(scale=scale, cells=cells, boxes=boxes))
+
     def _photos(self) -> Tensor:
         return to_pixels(self.images, self.bounds).expand(-1, -1, -1, 3)
 
@@ -348,6 +363,31 @@ class GradCamLayers(Result):
     ) -> None:
         """As every result, with the options of `pictures` for those that are written."""
         self._write(folder, self.pictures(scales=scales, cells=cells, boxes=boxes))
+
+    def keep(self, folder: str | Path) -> None:
+        """As `save`, without pictures."""
+        self._write(folder, {})
+
+    def draw(
+        self,
+        folder: str | Path,
+        *,
+        scales: Sequence[float] | None = None,
+        cells: bool = False,
+        boxes: Boxes | None = None,
+    ) -> None:
+        """The pictures of `save` alone, in place of those that are there."""
+        self._draw(Path(folder), self.pictures(scales=scales, cells=cells, boxes=boxes))
+
+    def figure(self) -> Figure:
+        """The strips, one beneath the other."""
+        strips = self.pictures()
+        figure = Figure(figsize=(2.6 * (len(self.cams) + 1), 2.6 * len(strips)), layout="constrained")
+        rows = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
+        for axes, strip in zip(rows, strips.values(), strict=True):
+            axes.imshow(strip.numpy())
+            axes.set_axis_off()
+        return figure
 
 
 def _row(tiles: Sequence[Tensor]) -> Tensor:

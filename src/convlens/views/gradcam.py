@@ -7,6 +7,7 @@ non-linearity, and M_k the number of its units (Bishop & Bishop, Deep Learning, 
 Selvaraju et al. 2017, who take the place after the non-linearity: `activation="post"`).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -118,17 +119,11 @@ def gradcam_layers(
         ConvlensError: as `gradcam`; no layers.
     """
     found = _traced(model, images, activation)
-    if layers is None:
-        spots = _by_resolution(model, found, activation)
-    elif not layers:
-        raise ConvlensError("no layer; give at least one, or none for one of each resolution")
-    else:
-        spots = [named(model, found, layer) for layer in dict.fromkeys(layers)]
     cams = look(
-        model, found, images, spots, activation,
+        model, found, images, several(model, found, activation, layers), activation,
         classes=classes, top=top, pixel=pixel, target=target,
     )  # fmt: skip
-    return GradCamLayers(tuple(sorted(cams, key=lambda cam: cam.maps[0, 0].numel())))
+    return GradCamLayers(tuple(cams))
 
 
 def look(
@@ -248,6 +243,23 @@ def final(model: Model, found: Trace, activation: Activation) -> Spot:
         )
     values = found.final.pre if activation == "pre" else (found.final.post,)
     return Spot(tuple(values), found.final.post, found.final.reason)
+
+
+def several(
+    model: Model, found: Trace, activation: Activation, layers: Sequence[str] | None
+) -> list[Spot]:
+    """Spots from coarse to fine; without names one of each resolution.
+
+    Raises:
+        ConvlensError: an empty sequence, or as `named` and `final`.
+    """
+    if layers is None:
+        spots = _by_resolution(model, found, activation)
+    elif not layers:
+        raise ConvlensError("no layer; give at least one, or none for one of each resolution")
+    else:
+        spots = [named(model, found, layer) for layer in dict.fromkeys(layers)]
+    return sorted(spots, key=lambda spot: math.prod(_cells(found, spot.values[0])))
 
 
 def _by_resolution(model: Model, found: Trace, activation: Activation) -> list[Spot]:

@@ -8,6 +8,8 @@ import typer
 from convlens.cli import options as o
 from convlens.cli.app import app
 
+_SANITY = 4  # photos that the check by random parameters is made on
+
 
 @app.command()
 def gradcam(
@@ -16,10 +18,38 @@ def gradcam(
     model: o.ModelSpec = "default",
     classes: o.Classes = None,
     top: Annotated[int, typer.Option(help="Without --class: how many of the highest.")] = 1,
-    layer: o.Layer = None,
+    pixel: Annotated[
+        str | None,
+        typer.Option(metavar="Y,X", help="Of a network that answers for each pixel: this one."),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer", metavar="NAME", help="Several times: a strip from coarse to fine."
+        ),
+    ] = None,
+    strip: Annotated[
+        bool, typer.Option("--strip", help="A strip with a layer of each resolution.")
+    ] = False,
     activation: Annotated[
         o.Activation, typer.Option(help="Which side of the non-linearity.")
     ] = o.Activation.pre,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Deletion and insertion of every map.")
+    ] = False,
+    randomise: Annotated[
+        bool, typer.Option("--randomise", help="Sanity check: maps with random parameters.")
+    ] = False,
+    boxes: o.Boxes = None,
+    channels: Annotated[
+        int, typer.Option(metavar="K", help="List so many channels that add most to each map.")
+    ] = 0,
+    cells: Annotated[
+        bool, typer.Option("--cells", help="Draw cells instead of smoothing between them.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run of this command that was stopped.")
+    ] = False,
     size: o.Size = None,
     device: o.Device = None,
     seed: o.Seed = 0,
@@ -27,25 +57,38 @@ def gradcam(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Show where the network looks: Grad-CAM, one folder a photo."""
+    """Show where the network looks: Grad-CAM, one folder a photo, and a table of all."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import each_image, load_model
-    from convlens.cli.show import photos as show
-    from convlens.cli.show.photos import NUMBERS
-    from convlens.files import whole_folder
+    from convlens.cli.inputs import load_model, parse_position, unfinished
+    from convlens.cli.show import gradcam as show
     from convlens.photos import find_photos
-    from convlens.views.gradcam import gradcam as look
+    from convlens.sweep.gradcam import NUMBERS, gradcams
+    from convlens.views.boxes import read_boxes
 
     paths = find_photos(photos)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    table = show.GradCamTable()
-    with terminal.progress(quiet=quiet) as progress, whole_folder(out, marker=NUMBERS) as folder:
-        for _, name, image in each_image(loaded, paths, table.skipped, strict=strict):
-            result = look(
-                loaded, image, classes=classes, top=top, activation=activation.value, layer=layer
-            )
-            result.save(folder / name)
-            table.add(name, result)
-            progress("Grad-CAM", len(table.results), len(paths))
-        table.write(folder)
-    table.show(out, json=json)
+    drawn = read_boxes(boxes, loaded) if boxes is not None else None
+    with (
+        unfinished(out, resume=resume, marker=NUMBERS) as folder,
+        terminal.progress(quiet=quiet) as progress,
+    ):
+        found = gradcams(
+            loaded,
+            paths,
+            out=out,
+            classes=classes,
+            top=top,
+            pixel=parse_position(pixel) if pixel is not None else None,
+            activation=activation.value,
+            layers=layer[0] if layer and len(layer) == 1 and not strip else layer,
+            strip=strip,
+            curves=evidence,
+            boxes=drawn,
+            randomise=_SANITY if randomise else 0,
+            cells=cells,
+            seed=seed,
+            strict=strict,
+            folder=folder,
+            progress=progress,
+        )
+    show.gradcams(found, out, json=json, channels=channels)

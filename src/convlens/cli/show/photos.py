@@ -9,7 +9,6 @@ from convlens.labels import class_name
 
 if TYPE_CHECKING:
     from convlens.views.fgsm import Fgsm
-    from convlens.views.gradcam import GradCam
 
 NUMBERS = "numbers.json"  # in every folder that a command writes
 
@@ -39,31 +38,6 @@ class _PhotoTable:
         for note in self.notes:
             terminal.out.print(note, markup=False)
         terminal.out.print(str(out.resolve()), markup=False)
-
-
-class GradCamTable(_PhotoTable):
-    """A row for each photo and class."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = terminal.table(
-            "photo", "class", ">logit", ">probability", ">least", ">greatest"
-        )
-
-    def add(self, name: str, result: "GradCam") -> None:
-        """One photo's maps."""
-        self.results[name] = result.to_json()
-        self.notes = [f"layer {', '.join(result.layer)}: {result.reason}"]
-        for rank, label in enumerate(result.names[0]):
-            one = result.maps[0, rank]
-            self.table.add_row(
-                name,
-                label,
-                f"{result.scores[0, rank]:.2f}",
-                f"{result.probabilities[0, rank]:.3f}",
-                f"{one.min():.3g}",
-                f"{one.max():.3g}" if one.max() > 0 else "nothing speaks for it",
-            )
 
 
 class FgsmTable(_PhotoTable):

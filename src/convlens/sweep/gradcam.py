@@ -1,0 +1,429 @@
+"""`gradcams`: Grad-CAM of a folder of photos, batch by batch, with its evidence and a table.
+
+    OUT/PHOTO/          the maps of a photo, as `GradCam.save` writes them
+    OUT/PHOTO/evidence-1/   deletion and insertion for its first class
+    OUT/randomisation/  the sanity check
+    OUT/scores.csv      a line for each photo, class and layer
+    OUT/numbers.json    the numbers of all photos
+
+What is kept in memory does not grow with the photos but for their names. First each photo's raw
+maps are written; when all are there, pictures are drawn on the scale that is common to them.
+"""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from torch import Tensor
+
+from convlens.errors import ConvlensError
+from convlens.files import whole_folder
+from convlens.model import Model
+from convlens.probe import recording
+from convlens.results import Result
+from convlens.sweep import Photos, over
+from convlens.sweep.progress import MANIFEST
+from convlens.tracing import Trace, trace
+from convlens.views.boxes import Box, boxes_on_image
+from convlens.views.cam import GradCam, GradCamLayers
+from convlens.views.evidence import Evidence, evidence
+from convlens.views.gradcam import Activation, Classes, Spot, Target, final, look, named, several
+from convlens.views.pointing import pointing, told
+from convlens.views.randomisation import Randomisation, randomisation
+from convlens.views.reducer import State
+
+NUMBERS = "numbers.json"
+SCORES = "scores.csv"
+_SANITY = "randomisation"
+_BATCH = 16  # images; fixed, since a convolution's last bits may depend on it
+
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class GradCams(Result):
+    """Grad-CAMs that lie in a folder, and what all of them have in common.
+
+    Attributes:
+        folder: where they lie.
+        photos: names of the photos' folders in it, in the order given.
+        skipped: reason by path of the photos that could not be read.
+        layers: names of the values whose channels were weighted, for each layer of a strip.
+        reasons: why these layers.
+        scales: for each layer the greatest absolute value of all maps, the scale of all pictures.
+        pointing: over all maps with a box: how many, hits, hits of the middle of the image, sums
+            of energy and of the boxes' share of the image, as `Pointing.sums`; empty without boxes.
+        randomisation: the sanity check, or None.
+    """
+
+    folder: str
+    photos: tuple[str, ...]
+    skipped: dict[str, str]
+    layers: tuple[str, ...]
+    reasons: tuple[str, ...]
+    scales: tuple[float, ...]
+    pointing: tuple[float, ...]
+    randomisation: Randomisation | None
+
+    def __getitem__(self, photo: str) -> GradCam | GradCamLayers:
+        """The maps of a photo, read from the folder."""
+        found = Result.load(Path(self.folder) / photo)
+        assert isinstance(found, (GradCam, GradCamLayers))
+        return found
+
+    @property
+    def scores(self) -> Path:
+        """The table of all maps."""
+        return Path(self.folder) / SCORES
+
+    @property
+    def numbers(self) -> Path:
+        """The numbers of all photos as JSON."""
+        return Path(self.folder) / NUMBERS
+
+    def sentences(self) -> tuple[str, ...]:
+        """What the maps have in common, in words."""
+        words = [
+            f"layer {layer}: {reason}; all its pictures share the scale ±{scale:.3g} logit"
+            for layer, reason, scale in zip(self.layers, self.reasons, self.scales, strict=True)
+        ]
+        if self.pointing:
+            count, hits, centre, energy, area = self.pointing
+            words.append(told(int(count), int(hits), int(centre), energy, area))
+        if self.randomisation is not None:
+            words.append(self.randomisation.sentence())
+        return tuple(words)
+
+
+def gradcams(
+    model: Model,
+    photos: Sequence[str | Path],
+    *,
+    out: str | Path,
+    classes: Classes | None = None,
+    top: int = 1,
+    pixel: tuple[int, int] | None = None,
+    target: Target | None = None,
+    activation: Activation = "pre",
+    layers: str | Sequence[str] | None = None,
+    strip: bool = False,
+    curves: bool = False,
+    boxes: Mapping[str, tuple[Box, ...]] | None = None,
+    randomise: int = 0,
+    cells: bool = False,
+    batch: int = _BATCH,
+    seed: int = 0,
+    strict: bool = False,
+    folder: Path | None = None,
+    save_every: float = 30.0,
+    progress: Tell = lambda stage, done, total: None,
+) -> GradCams:
+    """Grad-CAM of many photos, each written to a folder of its own, with a table of all.
+
+    Memory does not grow with the photos. Where a `folder` is given, a run that was killed goes on
+    and ends as one that was not.
+
+    Args:
+        model: left untouched.
+        photos: files, in this order.
+        out: the folder to be written, whole or not at all; an earlier one of this kind is replaced.
+        classes: names or indices, as for `gradcam`. Default: the classes of the photo's boxes
+            where it has any, else the `top` highest.
+        top: as for `gradcam`.
+        pixel: likewise.
+        target: likewise.
+        activation: likewise.
+        layers: a place, or several for a strip from coarse to fine. Default: the final one.
+        strip: without layers, one of each resolution, as `gradcam_layers` chooses them.
+        curves: deletion and insertion of every map, 44 passes each.
+        boxes: by file name, from `read_boxes`: drawn on the pictures, with the pointing game.
+        randomise: photos for the sanity check by random parameters; 0 for none.
+        cells: maps are drawn as cells instead of bilinear between them.
+        batch: images at a time; results may differ in the last bits with another one.
+        seed: of the evidence's random orders and of the random parameters.
+        strict: raise for a photo that cannot be read instead of leaving it out.
+        folder: keeps what is done; whoever has the result removes it. Default: nothing is kept.
+        save_every: seconds between saves into it.
+        progress: called with a stage, how much is done and how much there is.
+
+    Raises:
+        ConvlensError: as `gradcam`; no photo that can be read, a folder of another run, or one
+            that cannot be written.
+    """
+    paths = [Path(photo) for photo in photos]
+    work = _Work(
+        model, activation, layers, strip, paths, boxes or {},
+        {"classes": classes, "top": top, "pixel": pixel, "target": target}, curves, seed,
+    )  # fmt: skip
+    found, spots = work.found, work.spots
+    options = {
+        "classes": repr(classes), "top": top, "pixel": pixel, "target": target is not None,
+        "layers": [found.name(spot.values[0]) for spot in spots], "activation": activation,
+        "evidence": curves, "boxes": repr(sorted((boxes or {}).items())), "seed": seed,
+    }  # fmt: skip
+    with _kept(Path(out), folder) as (written, state):
+        work.folder = written
+        # A network that decides by its data has a trace that holds for one image.
+        done = over(
+            model, work, Photos(model, paths, strict=strict),
+            batch=batch if found.recording.faked else 1, folder=state, options=options,
+            save_every=save_every, progress=lambda at, of: progress("Grad-CAM", at, of),
+        )  # fmt: skip
+        scales = tuple(done.state["scales"].tolist())
+        kept = [number for number in range(len(paths)) if number not in done.skipped]
+        skipped = {str(paths[number]): reason for number, reason in done.skipped.items()}
+        sums = _finish(work, kept, skipped, scales, cells, progress)
+        sanity = None
+        if randomise > 0:
+            some = model.prepare([paths[number] for number in kept[:randomise]])
+            sanity = randomisation(
+                model, some, classes=classes, top=top, activation=activation, seed=seed,
+                layer=found.name(spots[0].values[0]) if layers is not None else None,
+                progress=lambda at, of: progress("randomisation", at, of),
+            )  # fmt: skip
+            sanity.save(written / _SANITY)
+    return GradCams(
+        folder=str(out),
+        photos=tuple(work.names[number] for number in kept),
+        skipped=skipped,
+        layers=tuple(", ".join(found.name(one) for one in spot.values) for spot in spots),
+        reasons=tuple(spot.reason for spot in spots),
+        scales=scales,
+        pointing=sums if boxes is not None else (),
+        randomisation=sanity,
+    )
+
+
+class _Work:
+    """Maps of a batch, each image's written to its folder; only their scale is kept."""
+
+    def __init__(
+        self,
+        model: Model,
+        activation: Activation,
+        layers: str | Sequence[str] | None,
+        strip: bool,
+        paths: Sequence[Path],
+        boxes: Mapping[str, tuple[Box, ...]],
+        wanted: dict[str, Any],
+        curves: bool,
+        seed: int,
+    ) -> None:
+        self.model, self.curves, self.seed = model, curves, seed
+        self.paths, self.names = paths, _names(paths)
+        self.folder = Path()
+        self._activation, self._layers, self._strip = activation, layers, strip
+        self.found = trace(model)
+        self.spots = _spots(model, self.found, activation, layers, strip=strip)
+        self.given, self._wanted = boxes, wanted
+        free = all(wanted[name] is None for name in ("classes", "target", "pixel"))
+        self._by_boxes = free and bool(boxes)
+
+    def start(self) -> State:
+        """No map yet."""
+        return {"scales": torch.zeros(len(self.spots), dtype=torch.float64)}
+
+    @recording()
+    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
+        """Write the results of a batch; written again they are the same."""
+        for classes, rows in self._alike(ids):
+            wanted = self._wanted if classes is None else {"classes": classes}
+            part = images if len(rows) == len(images) else images[rows]
+            found, spots = self._places(part)
+            cams = look(self.model, found, part, spots, self._activation, **wanted)
+            highest = torch.tensor([one.scale for one in cams], dtype=torch.float64)
+            torch.maximum(state["scales"], highest, out=state["scales"])
+            for at, row in enumerate(rows):
+                self._write(self.names[int(ids[row])], [one.single(at) for one in cams])
+
+    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+        """The states of two parts of the photos together."""
+        return {"scales": torch.maximum(one["scales"], other["scales"])}
+
+    def boxes(self, number: int) -> tuple[Box, ...]:
+        """On the image of a photo."""
+        return boxes_on_image(self.model, self.paths[number], self.given)
+
+    def _places(self, images: Tensor) -> tuple[Trace, Sequence[Spot]]:
+        """The trace and the spots; a network that decides by its data is traced for each image."""
+        if self.found.recording.faked:
+            return self.found, self.spots
+        found = trace(self.model, images)
+        return found, _spots(self.model, found, self._activation, self._layers, strip=self._strip)
+
+    def _write(self, name: str, cams: Sequence[GradCam]) -> None:
+        folder = self.folder / name
+        (GradCamLayers(tuple(cams)) if len(cams) > 1 else cams[0]).keep(folder)
+        if self.curves:
+            for layer, cam in enumerate(cams):
+                for rank in range(len(cam.names[0])):
+                    proof = evidence(self.model, cam, rank=rank, seed=self.seed)
+                    proof.save(curves_at(folder, layer, rank, len(cams)))
+
+    def _alike(self, ids: Tensor) -> Iterator[tuple[Tensor | None, list[int]]]:
+        """Rows of the batch by how many classes their boxes have, with these classes."""
+        asked: dict[int, list[tuple[int, list[int]]]] = {}
+        for row, number in enumerate(ids.tolist()):
+            mine = self.boxes(number) if self._by_boxes else ()
+            seen = list(dict.fromkeys(box.classes[0] for box in mine))
+            asked.setdefault(len(seen), []).append((row, seen))
+        for count, rows in sorted(asked.items()):
+            classes = torch.tensor([seen for _, seen in rows]) if count else None
+            yield classes, [row for row, _ in rows]
+
+
+def curves_at(folder: Path, layer: int, rank: int, layers: int) -> Path:
+    """Where the evidence of one map lies in a photo's folder."""
+    return folder / (f"evidence-{layer + 1}-{rank + 1}" if layers > 1 else f"evidence-{rank + 1}")
+
+
+def _spots(
+    model: Model,
+    found: Trace,
+    activation: Activation,
+    layers: str | Sequence[str] | None,
+    *,
+    strip: bool,
+) -> list[Spot]:
+    if activation not in ("pre", "post"):
+        raise ConvlensError(f"activation {activation!r}; it is pre or post")
+    if layers is None:
+        if strip:
+            return several(model, found, activation, None)
+        return [final(model, found, activation)]
+    if isinstance(layers, str):
+        return [named(model, found, layers)]
+    return several(model, found, activation, layers)
+
+
+def _finish(
+    work: _Work,
+    kept: Sequence[int],
+    skipped: Mapping[str, str],
+    scales: Sequence[float],
+    cells: bool,
+    progress: Tell,
+) -> tuple[float, ...]:
+    """Pictures, table and numbers of what has been written; the sums of the pointing game."""
+    sums = torch.zeros(5, dtype=torch.float64)
+    with (work.folder / SCORES).open("w", encoding="utf-8", newline="") as table, (
+        work.folder / NUMBERS
+    ).open("w", encoding="utf-8") as numbers:
+        rows: csv.DictWriter[str] | None = None
+        numbers.write('{"photos": {')
+        for done, number in enumerate(kept):
+            progress("pictures", done, len(kept))
+            name = work.names[number]
+            result = Result.load(work.folder / name)
+            mine = work.boxes(number)
+            outlines = [[box.sides for box in mine]] if mine else None
+            if isinstance(result, GradCamLayers):
+                result.draw(work.folder / name, scales=scales, cells=cells, boxes=outlines)
+                cams: tuple[GradCam, ...] = result.cams
+            else:
+                assert isinstance(result, GradCam)
+                result.draw(work.folder / name, scale=scales[0], cells=cells, boxes=outlines)
+                cams = (result,)
+            for layer, cam in enumerate(cams):
+                pointed = pointing(cam, [mine]) if work.given else None
+                if pointed is not None and layer == 0:
+                    sums += torch.tensor(pointed.sums(), dtype=torch.float64)
+                for rank in range(len(cam.names[0])):
+                    proof = None
+                    if work.curves:
+                        at = curves_at(work.folder / name, layer, rank, len(cams))
+                        proof = Evidence.load(at)
+                    row = _row(name, cam, rank) | _areas(proof)
+                    if pointed is not None:
+                        row |= {
+                            "hit": int(pointed.hits[0, rank]) if pointed.boxed[0, rank] else "",
+                            "energy": _number(pointed.energy[0, rank]),
+                            "box_area": _number(pointed.area[0, rank]),
+                        }
+                    if rows is None:
+                        rows = csv.DictWriter(table, list(row))
+                        rows.writeheader()
+                    rows.writerow(row)
+            _entry(numbers, name, result, first=done == 0)
+        left = json.dumps(dict(skipped), indent=1, ensure_ascii=False)
+        numbers.write(f'\n}},\n"skipped": {left}\n}}\n')
+    progress("pictures", len(kept), len(kept))
+    return tuple(sums.tolist())
+
+
+def _row(name: str, cam: GradCam, rank: int) -> dict[str, Any]:
+    peak = cam.peak(0, rank)
+    return {
+        "photo": name, "class": cam.names[0][rank], "layer": ", ".join(cam.layer),
+        "logit": _number(cam.scores[0, rank]), "probability": _number(cam.probabilities[0, rank]),
+        "least": _number(peak.low), "greatest": _number(peak.high), "row": peak.row,
+        "column": peak.column, "positive": peak.positive, "cells": peak.cells,
+    }  # fmt: skip
+
+
+def _areas(proof: Evidence | None) -> dict[str, str]:
+    if proof is None:
+        return {}
+    return {
+        f"{kind}{order}": _number(areas[0, which])
+        for kind, areas in (
+            ("deletion", proof.deletion_areas), ("insertion", proof.insertion_areas),
+        )
+        for which, order in enumerate(("", "_random", "_centre"))
+    }  # fmt: skip
+
+
+def _number(value: Tensor | float) -> str:
+    """With all digits of a float32; nothing for NaN."""
+    number = float(value)
+    return "" if number != number else f"{number:.9g}"  # noqa: PLR0124 # NaN alone differs
+
+
+def _entry(file: TextIO, name: str, result: Result, *, first: bool) -> None:
+    text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    file.write(f"{'' if first else ','}\n{json.dumps(name, ensure_ascii=False)}: {text}")
+
+
+def _names(paths: Sequence[Path]) -> tuple[str, ...]:
+    """A folder name for each photo: that of its file, told apart where two are alike."""
+    used = {NUMBERS, SCORES, _SANITY}
+    names = []
+    for path in paths:
+        name, number = path.name, 1
+        while name in used:
+            number += 1
+            name = f"{number}-{path.name}"
+        used.add(name)
+        names.append(name)
+    return tuple(names)
+
+
+@contextmanager
+def _kept(out: Path, folder: Path | None) -> Iterator[tuple[Path, Path | None]]:
+    """Where photos are written, and what survives a kill; at the end the first becomes `out`."""
+    if folder is None:
+        with whole_folder(out, marker=NUMBERS) as temporary:
+            yield temporary, None
+        return
+    photos = folder / "photos"
+    try:
+        photos.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConvlensError(f"cannot write {folder} ({error.strerror or error})") from error
+    try:
+        yield photos, folder
+    except BaseException:
+        if not any(photos.iterdir()):  # nothing came about that could be gone on with
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    # What is done is forgotten first: it says that the photos' folders are here.
+    (folder / MANIFEST).unlink(missing_ok=True)
+    with whole_folder(out, marker=NUMBERS) as temporary:
+        temporary.rmdir()
+        shutil.move(photos, temporary)
