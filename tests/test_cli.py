@@ -479,9 +479,9 @@ def test_unwritable_folder(here, convlens):
 
 
 def test_interrupt_leaves_nothing_half_written(here, convlens, monkeypatch):
-    import convlens.views.gradcam as room
+    import convlens.sweep.gradcam as room
 
-    real, calls = room.gradcam, []
+    real, calls = room.GradCam.keep, []
 
     def second_time(*arguments, **options):
         calls.append(time.time())
@@ -489,7 +489,7 @@ def test_interrupt_leaves_nothing_half_written(here, convlens, monkeypatch):
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(room, "gradcam", second_time)
+    monkeypatch.setattr(room.GradCam, "keep", second_time)
     status, _, _ = convlens("gradcam", "a.png", "b.png", "--model", MINE, "--out", "g", "--quiet")
     assert status != 0
     assert not (here / "g").exists()

@@ -349,7 +349,7 @@ def test_network_without_maps_and_output_that_is_no_vector():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 5))
     with pytest.raises(ConvlensError, match="no final convolutional place"):
         gradcam(wrap(flat, size=SIZE), images())
-    maps = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 5))
+    maps = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 5), nn.Flatten(2))
     with pytest.raises(ConvlensError, match="needs one vector of class scores"):
         gradcam(wrap(maps, size=SIZE), images())
 

@@ -149,6 +149,8 @@ CALLS = {
     "filters": convlens.filters,
     "growth": lambda model: convlens.growth([(0, model), (1, model)]),
     "gradcam": lambda model: convlens.gradcam(model, images(), top=3),
+    "gradcam_layers": lambda model: convlens.gradcam_layers(model, images()),
+    "randomisation": lambda model: convlens.randomisation(model, images(), stages=2, draws=1),
     "fgsm": lambda model: convlens.fgsm(model, images()),
     "flips": flipped,
     "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
@@ -164,28 +166,35 @@ CALLS = {
 LOOKING = {"filters", "growth", "likeness", "receptive_field"}
 # Not functions of a model.
 ELSEWHERE = {
-    "ConvlensError", "Direction", "PhotoError", "TraceError", "Model", "Result", "build", "cortex",
-    "feature_maps", "gabor", "gabor_bank", "load", "open_data", "snapshots", "train", "wrap",
+    "ConvlensError", "Direction", "PhotoError", "TraceError", "Model", "Result", "boxes_on_image",
+    "build", "cortex", "feature_maps", "gabor", "gabor_bank", "load", "open_data", "pointing",
+    "read_boxes", "snapshots", "train", "wrap",
 }  # fmt: skip
 
 
-def report(model, folder):
+def files(folder):
     paths = []
     for number, photo in enumerate(photos(3)):
         paths.append(folder / f"{number}.png")
         photo.save(paths[-1])
-    return convlens.report(model, paths, out=folder / "page")
+    return paths
+
+
+WRITING = {
+    "report": lambda model, folder: convlens.report(model, files(folder), out=folder / "page"),
+    "gradcams": lambda model, folder: convlens.gradcams(model, files(folder), out=folder / "cams"),
+}
 
 
 def call(name, model, folder):
-    return report(model, folder) if name == "report" else CALLS[name](model)
+    return WRITING[name](model, folder) if name in WRITING else CALLS[name](model)
 
 
 NAMES = sorted(set(convlens.__all__) - ELSEWHERE)
 
 
 def test_this_file_knows_every_public_function():
-    assert {*CALLS, "report"} >= set(NAMES)
+    assert {*CALLS, *WRITING} >= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -187,8 +188,9 @@ def test_numbers_are_what_the_views_give_in_one_call(demo):
 def test_channels_are_those_of_the_view(demo, text, data):
     """Every strip has an address; its picture, its numbers and the proof are those of the view."""
     page = Page(text)
-    layers = demo.patches.layers
-    assert len(layers) == 4
+    # The last is that of the Grad-CAMs, where every unit sees the whole image.
+    assert len(demo.patches.layers) == 5
+    *layers, _ = demo.patches.layers
     model = convlens.load()
     paths = [one.path for one in demo.photos]
     again = convlens.patches(model, paths, layers=[layers[1].layer], show=12)
@@ -212,6 +214,67 @@ def test_channels_are_those_of_the_view(demo, text, data):
         for pixels in tiles
         if pixels.shape[1] == 66 * len(wanted) - 2
     )
+
+
+def test_channels_that_add_most_to_a_map_are_shown_and_linked(demo, text, data):
+    page = Page(text)
+    layer = demo.patches.layers[-1]
+    shown = {one.channel for one in layer.shown}
+    links = {link["href"] for link in page.all("a") if link.get("href")}
+    for number, photo in enumerate(demo.photos):
+        cam, shares = photo.gradcam, photo.shares[0]
+        assert shares == cam.channels(0, 0, top=3)
+        # The first of each photo is among them, and its name leads there.
+        address = f"{layer.layer}:{shares[0].channel}"
+        assert shares[0].channel in shown
+        assert address in page.ids and f"#{quote(address)}" in links
+        for rank, told in enumerate(photo.shares):
+            for at, one in enumerate(told):
+                assert data["photos"][number]["shares"][rank][at]["share"] == one.share
+    # The channels of a place before its non-linearity are those after it.
+    model = convlens.load()
+    again = convlens.patches(
+        model, [one.path for one in demo.photos], layers=["bn2"], show={"bn2": sorted(shown)}
+    )
+    assert torch.equal(again.layers[0].values, layer.values)
+
+
+def test_sanity_check_of_the_maps_is_on_the_page(demo, text):
+    found = demo.randomisation
+    assert found.correlations.shape[2:] == (4, 1)
+    assert found.changes and abs(found.means[-1]) < 0.3
+    words = " ".join(Page(text).words)
+    assert found.sentence() in words
+    (finding,) = [one for one in demo.findings if "random weights" in one.sentence]
+    assert finding.mark == "fine" and finding.evidence in Page(text).ids
+
+
+def test_boxes_give_the_pointing_game(tmp_path, photos):
+    table = tmp_path / "boxes.csv"
+    table.write_text(
+        "file,class,left,top,right,bottom\none.png,3,0,0,30,40\ntwo.png,2|4,5,5,10,10\n"
+    )
+    made = report(tiny(), photos, out=tmp_path / "page", boxes=table)
+    assert [one.gradcam.classes.tolist() for one in made.photos[:2]] == [[[3]], [[2]]]
+    assert len(made.photos[2].gradcam.names[0]) == 2
+    whole, part, none = (one.pointing for one in made.photos)
+    assert whole.boxed.all() and part.boxed.all() and not none.boxed.any()
+    speaks = bool((made.photos[0].gradcam.maps > 0).any())
+    assert bool(whole.hits) == speaks and float(whole.area) == 1
+    # Squashed from 40 x 30 to 32 x 32.
+    assert made.photos[1].boxes == ((5 * 32 / 30, 4.0, 10 * 32 / 30, 8.0),)
+    (finding,) = [one for one in made.findings if "object's box" in one.sentence]
+    assert "of 2 maps" in finding.sentence
+    page = made.page.read_text("utf-8")
+    assert "its box" in page and str(table) in page
+
+
+def test_differences_of_classes_on_a_page(tmp_path, photos):
+    made = report(tiny(), photos, out=tmp_path / "page", classes=["4 - 1", 0])
+    cam = made.photos[0].gradcam
+    assert cam.classes.tolist() == [[4, 0]] and cam.against.tolist() == [[1, -1]]
+    assert cam == convlens.gradcam(tiny(), made.photos[0].image, classes=["4 - 1", 0])
+    assert "classes=['4 - 1', 0]" in made.page.read_text("utf-8").replace("&#39;", "'")
 
 
 def decoded(source: str) -> np.ndarray:
@@ -529,7 +592,9 @@ def test_a_network_without_convolutions_gives_a_page(tmp_path, photos):
 def test_an_output_that_is_a_map_gives_a_page(tmp_path, photos):
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
     made = report(convlens.wrap(network, size=64), photos, out=tmp_path / "page")
-    assert {"answers", "gradcam", "flips", "doctor"} <= set(made.failures)
+    assert {"answers", "flips", "doctor"} <= set(made.failures)
+    # A class is explained over the pixels whose answer it is.
+    assert all(photo.gradcam.maps.any() for photo in made.photos)
     page = Page(made.page.read_text("utf-8"))
     assert "one vector of class scores" in " ".join(page.words)
     assert made.filters is not None and len(page.all("img")) > 3

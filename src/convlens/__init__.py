@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from convlens.networks import build
     from convlens.page import report
     from convlens.results import Result
+    from convlens.sweep.gradcam import gradcams
     from convlens.sweep.patches import patches
     from convlens.tracing import trace
     from convlens.training import open_data, train
     from convlens.views.anatomy import anatomy
     from convlens.views.answers import answers
+    from convlens.views.boxes import boxes_on_image, read_boxes
     from convlens.views.cortex import cortex
     from convlens.views.doctor import doctor
     from convlens.views.evidence import evidence
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
     from convlens.views.flips import flips
     from convlens.views.gabor import gabor, gabor_bank
     from convlens.views.goals import Direction
-    from convlens.views.gradcam import gradcam
+    from convlens.views.gradcam import gradcam, gradcam_layers
     from convlens.views.growth import growth
     from convlens.views.likeness import likeness
     from convlens.views.maps import feature_maps, maps
     from convlens.views.maximize import maximize
+    from convlens.views.pointing import pointing
+    from convlens.views.randomisation import randomisation
     from convlens.views.tuning import tuning
 
 _HOMES = {
@@ -51,6 +55,7 @@ _HOMES = {
     "build": "networks",
     "report": "page",
     "Result": "results",
+    "gradcams": "sweep.gradcam",
     "patches": "sweep.patches",
     "receptive_field": "views.field",
     "trace": "tracing",
@@ -58,6 +63,8 @@ _HOMES = {
     "train": "training",
     "anatomy": "views.anatomy",
     "answers": "views.answers",
+    "boxes_on_image": "views.boxes",
+    "read_boxes": "views.boxes",
     "doctor": "views.doctor",
     "evidence": "views.evidence",
     "fgsm": "views.fgsm",
@@ -68,6 +75,9 @@ _HOMES = {
     "gabor": "views.gabor",
     "gabor_bank": "views.gabor",
     "gradcam": "views.gradcam",
+    "gradcam_layers": "views.gradcam",
+    "pointing": "views.pointing",
+    "randomisation": "views.randomisation",
     "likeness": "views.likeness",
     "maps": "views.maps",
     "maximize": "views.maximize",
@@ -78,10 +88,10 @@ _HOMES = {
 
 __all__ = [
     "ConvlensError", "Direction", "Model", "PhotoError", "Result", "TraceError", "anatomy",
-    "answers", "build", "cortex", "doctor", "evidence", "feature_maps", "fgsm", "filters",
-    "flips", "gabor", "gabor_bank", "gradcam", "growth", "likeness", "load", "maps", "maximize",
-    "open_data", "patches", "receptive_field", "report", "snapshots", "trace", "train",
-    "tuning", "wrap",
+    "answers", "boxes_on_image", "build", "cortex", "doctor", "evidence", "feature_maps", "fgsm",
+    "filters", "flips", "gabor", "gabor_bank", "gradcam", "gradcam_layers", "gradcams", "growth",
+    "likeness", "load", "maps", "maximize", "open_data", "patches", "pointing", "randomisation",
+    "read_boxes", "receptive_field", "report", "snapshots", "trace", "train", "tuning", "wrap",
 ]  # fmt: skip
 
 

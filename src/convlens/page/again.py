@@ -27,6 +27,7 @@ class Recipes:
         self._photos = made.photos
         self._seed = made.options["seed"]
         self._layer = made.options["layer"]
+        self._boxes = made.options["boxes"]
         self._options, arguments = _options(model, self._seed)
         if model.spec is None:
             self._load = "# model: your own network, in convlens.wrap(...)"
@@ -36,13 +37,30 @@ class Recipes:
     def gradcam(self, photo: PhotoReport) -> Again:
         """The maps of one photo."""
         assert photo.gradcam is not None
-        classes = photo.gradcam.classes[0].tolist()
+        cam = photo.gradcam
+        pairs = list(zip(cam.classes[0].tolist(), cam.against[0].tolist(), strict=True))
+        # In Python the indices; a difference is text.
+        classes = [one if other < 0 else f"{one} - {other}" for one, other in pairs]
         layer = ["--layer", str(self._layer)] if self._layer else []
-        words = [word for index in classes for word in ("--class", self._class(index))]
+        layer += ["--boxes", str(self._boxes)] if self._boxes else []
+        words = []
+        for one, other in pairs:
+            name = self._class(one)
+            words += ["--class", name if other < 0 else f"{name} - {self._class(other)}"]
         named = f", layer={self._layer!r}" if self._layer else ""
         return self._make(
             ["gradcam", photo.path, *words, *layer],
             f"convlens.gradcam(model, model.prepare({photo.path!r}), classes={classes}{named})",
+        )
+
+    def randomisation(self) -> Again:
+        """The sanity check of the maps, on the first photos and with more draws than here."""
+        paths = [one.path for one in self._photos if one.gradcam is not None][:4]
+        layer = ["--layer", str(self._layer)] if self._layer else []
+        named = f", layer={self._layer!r}" if self._layer else ""
+        return self._make(
+            ["gradcam", *paths, "--randomise", *layer],
+            f"convlens.randomisation(model, model.prepare({paths}){named}, seed={self._seed})",
         )
 
     def flip(self, photo: PhotoReport) -> Again:

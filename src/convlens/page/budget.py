@@ -28,6 +28,10 @@ ANSWERS = Budget(items=256, bytes=0, seconds=600)  # photos that are read at all
 DOCTOR = Budget(items=64, bytes=0, seconds=600)
 PHOTOS = Budget(items=24, bytes=7_500_000, seconds=1800)  # photos that are shown in full
 CLASSES = 8  # Grad-CAM maps of a photo
+SHARES = 3  # channels that are named beneath a map
+RANDOM = Budget(items=4, bytes=0, seconds=30)  # photos that the sanity check of maps is made on
+RANDOM_STAGES = 6
+RANDOM_DRAWS = 2
 FILTERS = Budget(items=256, bytes=1_000_000, seconds=60)
 CHANNELS = Budget(items=4, bytes=1_500_000, seconds=600)  # layers whose channels are shown
 CHANNELS_EACH = 12  # channels of such a layer

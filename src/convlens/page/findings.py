@@ -6,6 +6,7 @@ from statistics import median
 from convlens.page.parts import Finding, Mark, PhotoReport, Report
 from convlens.views.gradcam import GradCam
 from convlens.views.likeness import BLOB, GABOR
+from convlens.views.pointing import told
 
 _NAMED = 5  # photos that a sentence still names
 
@@ -19,6 +20,8 @@ def findings(made: Report) -> tuple[Finding, ...]:
         *_fragility(made),
         *_looking(made),
         *_covering(made),
+        *_pointing(made),
+        *_random(made),
         *_structure(made),
         *_silent_filters(made),
         *_gabor(made),
@@ -135,6 +138,29 @@ def _covering(made: Report) -> Iterator[Finding]:
         f"covered first (deletion), on {insertion} when they are uncovered first (insertion)."
     )
     yield Finding(mark, sentence, "photos")
+
+
+def _pointing(made: Report) -> Iterator[Finding]:
+    seen = [one.pointing for one in made.photos if one.pointing is not None]
+    if not seen:
+        return
+    sums = [sum(column) for column in zip(*(one.sums() for one in seen), strict=True)]
+    count, hits, centre = (int(one) for one in sums[:3])
+    sentence = told(count, hits, centre, *sums[3:])
+    good = 2 * hits > count and hits >= centre
+    yield Finding("fine" if good else "look", f"{sentence[0].upper()}{sentence[1:]}.", "photos")
+
+
+def _random(made: Report) -> Iterator[Finding]:
+    found = made.randomisation
+    if found is None:
+        return
+    verb = "depends" if found.changes else "hardly depends"
+    yield Finding(
+        "fine" if found.changes else "look",
+        f"Grad-CAM {verb} on what the network has learned: {found.brief()}.",
+        "randomisation",
+    )
 
 
 def _class(made: Report, cam: GradCam) -> str:

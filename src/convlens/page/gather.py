@@ -13,7 +13,7 @@ from pathlib import Path
 
 from convlens.errors import ConvlensError
 from convlens.files import whole_folder
-from convlens.labels import class_index
+from convlens.labels import class_pair
 from convlens.loading import demo_photos
 from convlens.model import Model
 from convlens.page import budget
@@ -22,11 +22,12 @@ from convlens.page.channels import cells_of, excite
 from convlens.page.desk import Desk, Progress
 from convlens.page.findings import findings
 from convlens.page.parts import Cells, PhotoReport, Report, Subject
-from convlens.page.photos import diagnose, look, read_photos
+from convlens.page.photos import diagnose, look, randomised, read_photos
 from convlens.page.render import render
 from convlens.page.synthetic import channels_maximized, classes_maximized
 from convlens.tracing import trace
 from convlens.views.anatomy import anatomy
+from convlens.views.boxes import read_boxes
 from convlens.views.doctor import Diagnosis
 from convlens.views.filters import Filters, filters
 from convlens.views.likeness import likeness
@@ -44,6 +45,7 @@ def report(
     labels: Mapping[str, Sequence[int]] | None = None,
     layer: str | None = None,
     classes: Classes | None = None,
+    boxes: str | Path | None = None,
     seed: int = 0,
     strict: bool = False,
     command: str | None = None,
@@ -57,7 +59,8 @@ def report(
         out: folder for `index.html` and `report.json`; an earlier report there is replaced.
         labels: indices of the right classes by file name, as `read_labels` gives them.
         layer: for Grad-CAM; default: the final convolutional place.
-        classes: for Grad-CAM; default: the two highest of each photo.
+        classes: for Grad-CAM; default: those of the photo's boxes, else its two highest.
+        boxes: a CSV file of objects on the photos, as `read_boxes` takes it.
         seed: of the noise that the attack is compared with.
         strict: stop at a photo that cannot be read, instead of leaving it out.
         command: the command line that makes this page, to be shown on it.
@@ -72,15 +75,18 @@ def report(
     desk = Desk(progress)
     with whole_folder(out, marker=_MARKER) as folder:
         chosen = _check(model, layer, classes)
+        drawn = read_boxes(boxes, model) if boxes is not None else None
         read, skipped = read_photos(model, spread(paths, budget.ANSWERS.items), table, strict, desk)
         diagnosis = diagnose(model, read, desk)
         looked = {}
         for one in desk.each("photos", spread(read, budget.PHOTOS.items)):
-            looked[one.path] = look(model, one, layer, chosen, seed, desk)
+            looked[one.path] = look(model, one, layer, chosen, drawn, seed, desk)
         rows = tuple(looked.get(one.path, one) for one in read)
-        structure, first, excited = None, None, None
+        structure, first, excited, sanity = None, None, None, None
+        with desk.section("randomisation"):
+            sanity = randomised(model, rows, layer, chosen, seed, desk)
         with desk.section("channels"):
-            excited = excite(model, read, seed, desk)
+            excited = excite(model, rows, seed, desk)
         cells: tuple[Cells, ...] = ()
         with desk.section("cells"):
             cells = cells_of(model, excited) if excited else ()
@@ -100,6 +106,7 @@ def report(
             skipped=tuple(skipped),
             given=len(paths),
             scale=max((one.gradcam.scale for one in rows if one.gradcam), default=None),
+            randomisation=sanity,
             diagnosis=diagnosis,
             anatomy=structure,
             filters=first,
@@ -116,6 +123,7 @@ def report(
             options={
                 "layer": layer,
                 "classes": ", ".join(map(str, chosen)) if chosen is not None else None,
+                "boxes": str(boxes) if boxes is not None else None,
                 "seed": seed,
                 "strict": strict,
             },
@@ -158,8 +166,11 @@ def _given(
     return [photo.path for photo in demo], given or own
 
 
-def _check(model: Model, layer: str | None, classes: Classes | None) -> list[int] | None:
-    """The classes for Grad-CAM as indices; what was misspelt is told before any work."""
+def _check(model: Model, layer: str | None, classes: Classes | None) -> list[int | str] | None:
+    """The classes for Grad-CAM as indices, differences as text with two of them.
+
+    What was misspelt is told before any work.
+    """
     found = trace(model)
     if layer is not None:
         found.find(layer)
@@ -170,7 +181,8 @@ def _check(model: Model, layer: str | None, classes: Classes | None) -> list[int
         raise ConvlensError(
             f"{len(wanted)} classes on one page; give at most {budget.CLASSES}, or use gradcam"
         )
-    return [class_index(model.labels, one, found.shape(found.logits)[-1]) for one in wanted] or None
+    pairs = [class_pair(model.labels, one, found.shape(found.logits)[1]) for one in wanted]
+    return [one if other is None else f"{one} - {other}" for one, other in pairs] or None
 
 
 def _subject(model: Model) -> Subject:

@@ -14,10 +14,12 @@ from convlens.views.evidence import Evidence
 from convlens.views.fgsm import Fgsm
 from convlens.views.filters import Filters
 from convlens.views.flips import Flips
-from convlens.views.gradcam import GradCam, Peak
+from convlens.views.gradcam import GradCam, Peak, Share
 from convlens.views.likeness import Likeness
 from convlens.views.maximum import Maximized
 from convlens.views.patches import Patches
+from convlens.views.pointing import Pointing
+from convlens.views.randomisation import Randomisation
 
 Mark = Literal["fine", "look", "broken"]
 
@@ -82,7 +84,10 @@ class PhotoReport(Result):
         image: float32 `(1, C, H, W)`, for a photo that is shown.
         gradcam: maps of the classes.
         peaks: their numbers, in the same order.
+        shares: for each map the channels that add most to it.
         evidence: deletion and insertion for the first of them.
+        boxes: left, top, right, bottom of the objects on the image, in its pixels.
+        pointing: whether the maps point at these.
         fgsm: the attack.
         flips: what it takes to change the answer.
         turn: the flip that is shown.
@@ -101,7 +106,10 @@ class PhotoReport(Result):
     image: Tensor | None = None
     gradcam: GradCam | None = None
     peaks: tuple[Peak, ...] = ()
+    shares: tuple[tuple[Share, ...], ...] = ()
     evidence: Evidence | None = None
+    boxes: tuple[tuple[float, ...], ...] = ()
+    pointing: Pointing | None = None
     fgsm: Fgsm | None = None
     flips: Flips | None = None
     turn: Turn | None = None
@@ -175,6 +183,7 @@ class Report(Result):
         skipped: those that could not be read.
         given: how many photos were given.
         scale: greatest absolute value of all Grad-CAM maps, their common scale, or None.
+        randomisation: the sanity check of the maps, or None.
         diagnosis: of the preprocessing.
         anatomy: of the network.
         filters: of its first convolution.
@@ -203,6 +212,7 @@ class Report(Result):
     skipped: tuple[LeftOut, ...]
     given: int
     scale: float | None
+    randomisation: Randomisation | None
     diagnosis: Diagnosis | None
     anatomy: Anatomy | None
     filters: Filters | None

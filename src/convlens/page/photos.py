@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from convlens.errors import PhotoError
 from convlens.labels import class_name, labels_of
 from convlens.model import Model
@@ -12,12 +14,16 @@ from convlens.page.budget import spread
 from convlens.page.desk import Desk
 from convlens.page.parts import LeftOut, PhotoReport, Turn
 from convlens.photos import read_photo
+from convlens.tracing import trace
 from convlens.views.answers import answers
+from convlens.views.boxes import Box, boxes_on_image
 from convlens.views.doctor import Diagnosis, doctor
 from convlens.views.evidence import evidence
 from convlens.views.fgsm import Fgsm, fgsm
 from convlens.views.flips import Flips, flips
 from convlens.views.gradcam import gradcam
+from convlens.views.pointing import pointing
+from convlens.views.randomisation import Randomisation, randomisation
 
 _PASSES = 24  # forward passes of the doctor for each photo, about
 
@@ -67,19 +73,24 @@ def look(
     model: Model,
     row: PhotoReport,
     layer: str | None,
-    classes: list[int] | None,
+    classes: list[int | str] | None,
+    table: Mapping[str, tuple[Box, ...]] | None,
     seed: int,
     desk: Desk,
 ) -> PhotoReport:
     """A photo in full: its maps and its flip."""
     image, cam, proof, attack, turned = None, None, None, None, None
+    boxes: tuple[Box, ...] = ()
     with desk.section("answers"):
         image = model.prepare(row.path)
+        boxes = boxes_on_image(model, row.path, table or {})
     if image is None:
         return row
     with desk.section("gradcam"):
-        top = 2 if row.answers is None else min(2, row.answers.logits.shape[1])
-        cam = gradcam(model, image, classes=classes, top=top, layer=layer)
+        found = trace(model)
+        top = min(2, found.shape(found.logits)[1])
+        drawn = list(dict.fromkeys(box.classes[0] for box in boxes))[: budget.CLASSES]
+        cam = gradcam(model, image, classes=classes or drawn or None, top=top, layer=layer)
     if cam is not None:
         with desk.section("evidence"):
             proof = evidence(model, cam, seed=seed)
@@ -92,10 +103,43 @@ def look(
         image=image.cpu(),
         gradcam=cam,
         peaks=tuple(cam.peak(0, rank) for rank in range(cam.maps.shape[1])) if cam else (),
+        shares=tuple(
+            cam.channels(0, rank, top=budget.SHARES) for rank in range(cam.maps.shape[1])
+        ) if cam else (),
         evidence=proof,
+        boxes=tuple(box.sides for box in boxes),
+        pointing=pointing(cam, [boxes]) if cam and table is not None else None,
         fgsm=attack,
         flips=turned,
         turn=_turn(model, attack, turned) if attack and turned else None,
+    )
+
+
+def randomised(
+    model: Model,
+    rows: Sequence[PhotoReport],
+    layer: str | None,
+    classes: list[int | str] | None,
+    seed: int,
+    desk: Desk,
+) -> Randomisation | None:
+    """The sanity check of the maps on a few photos, in as many stages as there is time for."""
+    shown = [one for one in rows if one.gradcam is not None and one.image is not None]
+    if not shown or shown[0].answers is None:
+        return None
+    each = max(desk.seconds.get("gradcam", 0.0) / len(shown), 1e-9) * budget.RANDOM_DRAWS
+    runs = int(budget.RANDOM.seconds / each)
+    few = spread(shown, max(1, min(budget.RANDOM.items, runs // 2)))
+    images = [one.image for one in few if one.image is not None]
+    return randomisation(
+        model,
+        torch.cat(images).to(model.device),
+        classes=classes,
+        layer=layer,
+        stages=max(1, min(budget.RANDOM_STAGES, runs // len(few))),
+        draws=budget.RANDOM_DRAWS,
+        seed=seed,
+        progress=lambda done, total: desk.tell("randomisation", done, total),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.drawing import grid
+from convlens.drawing import grid, with_boxes
 from convlens.images import encode_jpeg, encode_png, to_pixels
 from convlens.page import budget
 from convlens.page.budget import Purse, spread
@@ -58,7 +58,8 @@ def sheets(made: Report) -> tuple[list[Sheet], tuple[str, ...]]:
     for at, one in shown:
         assert one.image is not None
         plain[at] = fitted(to_pixels(one.image, made.model.bounds)[0], purse)
-        overlays = one.gradcam.overlays(made.scale)[0] if one.gradcam else ()
+        overlays = one.gradcam.overlays(made.scale)[0] if one.gradcam else torch.zeros(0)
+        overlays = [with_boxes(pixels, one.boxes) for pixels in overlays]
         maps[at] = [fitted(pixels, purse) for pixels in overlays]
     sheets = []
     for at, one in shown:
@@ -90,6 +91,32 @@ def fitted(pixels: Tensor, purse: Purse, *, exact: bool = False) -> Picture | No
     if not purse.pays(len(source)):
         return None
     return Picture(source, round(width * scale), round(height * scale), hard)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Curves of one photo's evidence, as points of SVG polylines: map, random, centre."""
+
+    name: str
+    lines: tuple[str, ...]
+
+
+def plots_of(photo: PhotoReport, width: int, height: int) -> list[Plot]:
+    """Deletion and insertion, the share of cells to the right and the probability upwards."""
+    proof = photo.evidence
+    if proof is None:
+        return []
+    plots = []
+    for name, curves in (("deletion", proof.deletion[0]), ("insertion", proof.insertion[0])):
+        lines = tuple(
+            " ".join(
+                f"{x * width:.1f},{(1 - y) * height:.1f}"
+                for x, y in zip(proof.covered.tolist(), curve.tolist(), strict=True)
+            )
+            for curve in curves
+        )
+        plots.append(Plot(name, lines))
+    return plots
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,14 @@ from convlens.page.budget import spread
 from convlens.page.fields import fields_drawing
 from convlens.page.findings import short
 from convlens.page.parts import PhotoReport, Report
-from convlens.page.pictures import classes_of, fits_of, sheets, strips_of, tiles_of
+from convlens.page.pictures import (
+    classes_of,
+    fits_of,
+    plots_of,
+    sheets,
+    strips_of,
+    tiles_of,
+)
 from convlens.views.anatomy import Layer
 
 # Layers that hand on what they are given: in the report's numbers, but not in the table.
@@ -33,7 +40,7 @@ def render(model: Model, made: Report) -> tuple[str, tuple[str, ...]]:
     shown, unpaid = sheets(made)
     script = _text("page.js")
     page = _environment().get_template("page.html.jinja")
-    layers = _layers(made)
+    layers, strips = _layers(made), strips_of(made)
     return page.render(
         made=made,
         n=_numbers(made.to_json()),
@@ -44,7 +51,12 @@ def render(model: Model, made: Report) -> tuple[str, tuple[str, ...]]:
         scales=_scales(made),
         tiles=tiles_of(made),
         fits=fits_of(made),
-        channels=strips_of(made),
+        channels=strips,
+        addresses={
+            f"{made.patches.layers[number].layer}:{one.channel}"
+            for number, layer in strips for one in layer
+        } if made.patches else set(),
+        plots_of=plots_of,
         class_pictures=classes_of(made),
         drawing=fields_drawing(made.anatomy) if made.anatomy else None,
         layers=layers,

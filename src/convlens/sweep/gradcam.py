@@ -238,7 +238,7 @@ class _Work:
             found, spots = self._places(part)
             cams = look(self.model, found, part, spots, self._activation, **wanted)
             highest = torch.tensor([one.scale for one in cams], dtype=torch.float64)
-            torch.maximum(state["scales"], highest, out=state["scales"])
+            state["scales"] = torch.maximum(state["scales"], highest)
             for at, row in enumerate(rows):
                 self._write(self.names[int(ids[row])], [one.single(at) for one in cams])
 

@@ -41,7 +41,7 @@ def patches(
     layers: Sequence[str] | str | None = None,
     top: int = 9,
     each: int = 1,
-    show: int | Mapping[str, Sequence[int]] = 16,
+    show: int | Mapping[str, int | Sequence[int]] = 16,
     labels: Sequence[Sequence[int] | None] | None = None,
     batch: int = BATCH,
     seed: int = 0,
@@ -63,8 +63,8 @@ def patches(
             all convolutions.
         top: patches for each channel.
         each: at most so many of one image.
-        show: of how many channels of each layer patches are cut out, evenly spread; or the
-            channels by the name of the layer.
+        show: of how many channels of each layer patches are cut out, evenly spread; or their
+            number, or the channels themselves, by the name of the layer.
         labels: for each photo the classes that are right, or None: gives the selectivity.
         batch: images at a time; results may differ in the last bits with another one.
         seed: of what is sampled.
@@ -143,7 +143,7 @@ def _layer(
     source: Source,
     place: Watched,
     table: State,
-    show: int | Mapping[str, Sequence[int]],
+    show: int | Mapping[str, int | Sequence[int]],
     seed: int,
     selective: tuple[Tensor, Tensor] | None,
     seen: Sequence[str],
@@ -205,11 +205,17 @@ def _layer(
     )
 
 
-def _channels(place: Watched, table: State, show: int | Mapping[str, Sequence[int]]) -> list[int]:
+def _channels(
+    place: Watched, table: State, show: int | Mapping[str, int | Sequence[int]]
+) -> list[int]:
     """The channels that are shown: those asked for, or as many evenly spread over the living."""
     if not isinstance(show, int):
         names = dict.fromkeys((place.layer, *place.also, place.place))
-        asked = [channel for name in names for channel in show.get(name, ())]
+        told = [show[name] for name in names if name in show]
+        count = max((one for one in told if isinstance(one, int)), default=0)
+        asked = [channel for one in told if not isinstance(one, int) for channel in one]
+        if not asked:
+            return _channels(place, table, count)
         for channel in asked:
             if not 0 <= channel < place.channels:
                 raise ConvlensError(

@@ -57,9 +57,13 @@ def told(count: int, hits: int, centre: int, energy: float, area: float) -> str:
         return "no class that was explained has a box on its photo"
     return (
         f"the greatest value lies in the object's box in {hits} of {count} maps (the image's middle "
-        f"in {centre}); {energy / count:.0%} of what speaks for the class lies in the boxes, which "
-        f"cover {area / count:.0%} of the image"
+        f"in {centre}); {_percent(energy / count)} of what speaks for the class lies in the boxes, which "
+        f"cover {_percent(area / count)} of the image"
     )
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
 
 
 def pointing(

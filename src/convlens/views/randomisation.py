@@ -82,18 +82,26 @@ class Randomisation(Result):
         """Whether the mean correlation with everything random is below a half."""
         return self.means[-1] < 0.5
 
+    def brief(self) -> str:
+        """The end of it in a few words."""
+        count = self.correlations.shape[2]
+        return (
+            f"rank correlation {_signed(self.means[-1])} with the maps of the same network with random "
+            f"weights, on {count} photo{'s' if count != 1 else ''}"
+        )
+
     def sentence(self) -> str:
         """In words, how the maps change."""
         draws, count = self.correlations.shape[1:3]
         words = (
-            f"rank correlation of the maps with those of a network made random: {self.means[0]:.2f} "
-            f"with {self.stages[0]} random, {self.means[-1]:.2f} with everything (magnitude "
+            f"rank correlation of the maps with those of a network made random: {_signed(self.means[0])} "
+            f"with {self.stages[0]} random, {_signed(self.means[-1])} with everything (magnitude "
             f"{self.sizes[-1]:.2f}); mean of {count} photo{'s' if count != 1 else ''} and {draws} "
             f"draw{'s' if draws != 1 else ''}"
         )
         if self.mean_between is not None:
             words += (
-                f"; between true maps of different photos {self.mean_between:.2f} (magnitude "
+                f"; between true maps of different photos {_signed(self.mean_between)} (magnitude "
                 f"{self.mean_size:.2f})"
             )
         return words
@@ -207,6 +215,11 @@ def rank_correlation(one: Tensor, other: Tensor) -> float:
     first, second = first - first.mean(), second - second.mean()
     size = float(first.norm() * second.norm())
     return float(first @ second) / size if size > 0 else 0.0
+
+
+def _signed(number: float) -> str:
+    text = f"{number:.2f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "\N{MINUS SIGN}")
 
 
 def _correlations(maps: Tensor, others: Tensor) -> Tensor:
