@@ -42,6 +42,11 @@ def dense():
     return convlens.wrap(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4)), size=32)
 
 
+def masks():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 3, 1))
+
+
 def broken():
     found = network()
     with torch.no_grad():
@@ -235,6 +240,64 @@ class TestGradCam:
             convlens("gradcam", "a.png", "--model", "python:mine.py:broken", "--quiet")
         )
         assert "4.bias" in error
+
+    def test_difference_strip_channels_and_cells(self, here, convlens):
+        status, out, err = convlens(
+            "gradcam", "a.png", "--model", MINE, "--class", "cat - dog", "--layer", "0", "--layer",
+            "1", "--channels", "2", "--cells", "--out", "g", "--quiet",
+        )  # fmt: skip
+        assert (status, err) == (0, "")
+        assert "cat - dog" in out and out.count("0:") >= 2
+        assert len(list((here / "g" / "a.png").glob("*.png"))) == 1
+        with (here / "g" / "scores.csv").open(newline="") as file:
+            assert [row["layer"] for row in csv.DictReader(file)] == ["0", "1"]
+
+    def test_boxes_evidence_and_sanity_check(self, here, convlens):
+        (here / "boxes.csv").write_text(
+            "file,class,left,top,right,bottom\na.png,dog,0,0,40,50\nb.png,bee,0,0,9,9\n"
+        )
+        words = ("gradcam", "a.png", "b.png", "--model", MINE, "--boxes", "boxes.csv", "--quiet")
+        status, out, _ = convlens(*words, "--evidence", "--randomise", "--out", "g")
+        assert status == 0
+        assert [line.split()[:2] for line in out.splitlines()[1:3]] == [
+            ["a.png", "dog"], ["b.png", "bee"],
+        ]  # fmt: skip
+        assert "of 2 maps (the image's middle in 1)" in out
+        assert "rank correlation" in out
+        assert (here / "g" / "randomisation" / "randomisation.png").is_file()
+        assert (here / "g" / "a.png" / "evidence-1" / "result.json").is_file()
+        (here / "boxes.csv").write_text("file,class,left,top,right,bottom\na.png,cta,0,0,1,1\n")
+        assert "line 2" in one_line(convlens(*words, "--out", "h"))
+
+    def test_segmentation_by_class_and_by_pixel(self, here, convlens):
+        words = ("gradcam", "a.png", "--model", "python:mine.py:masks", "--size", "32", "--quiet")
+        status, out, _ = convlens(*words, "--class", "1", "--json", "--out", "g")
+        assert status == 0
+        assert json.loads(out)["photos"]["a.png"]["classes"] == [[1]]
+        status, out, _ = convlens(*words, "--pixel", "3,5", "--top", "2", "--out", "h")
+        assert status == 0 and len(GradCam.load(here / "h" / "a.png").names[0]) == 2
+        assert "pixel 3,40" in one_line(convlens(*words, "--pixel", "3,40", "--out", "i"))
+        assert not list(here.glob("*.unfinished"))
+
+    def test_a_run_that_was_killed_goes_on(self, here, convlens, monkeypatch):
+        import convlens.sweep.gradcam as room
+
+        words = ("gradcam", "a.png", "b.png", "--model", MINE, "--quiet")
+        convlens(*words, "--out", "whole")
+        with monkeypatch.context() as patched:
+            patched.setattr(room, "finish", lambda *rest, **words: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                convlens(*words, "--out", "parts")
+        assert (here / "parts.unfinished").is_dir() and not (here / "parts").exists()
+        assert "give --resume" in one_line(convlens(*words, "--out", "parts"))
+        assert convlens(*words, "--out", "parts", "--resume")[0] == 0
+        assert not (here / "parts.unfinished").exists()
+        one, other = (
+            {path.relative_to(here / name): path.read_bytes() for path in (here / name).rglob("*.*")
+             if path.is_file()}
+            for name in ("whole", "parts")
+        )  # fmt: skip
+        assert one == other
 
     def test_default_network_sees_the_cat(self, here, convlens):
         _, out, _ = convlens("gradcam", CAT, "--out", "g", "--json", "--quiet")

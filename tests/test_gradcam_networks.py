@@ -43,7 +43,7 @@ def inplace(network, wanted):
 
 
 def parted(network):
-    """timm's norm with its activation, as two modules that captum can be handed."""
+    """Timm's norm with its activation, as two modules that captum can be handed."""
     whole = network.bn2
     norm = nn.BatchNorm2d(whole.num_features, eps=whole.eps)
     norm.load_state_dict(whole.state_dict())
@@ -119,7 +119,9 @@ def test_maps_equal_captums_on_both_sides(case, in_place):
 def test_class_activation_mapping_where_the_head_is_pooling_and_one_linear_layer(case):
     """alpha_k = w_k / M on the post side (Zhou et al. 2016)."""
     _, network, size = case
-    found = gradcam(wrap(network, size=size), images(size), classes=list(CLASSES), activation="post")
+    found = gradcam(
+        wrap(network, size=size), images(size), classes=list(CLASSES), activation="post"
+    )
     head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     cells = found.maps[0, 0].numel()
     wanted = (head.weight.detach()[list(CLASSES)] / cells).expand_as(found.alpha)
@@ -198,13 +200,12 @@ def test_segmentation_equals_captum_behind_a_wrapper(name, rectifier):
         assert_same(ours.maps, theirs.detach())
         torch.testing.assert_close(ours.scores, whole(given).detach()[:, [common]])
     # The same by a plain callable, and a pixel against captum with its own selection.
-    own = gradcam(
-        model, given, activation="post",
-        target=lambda out: torch.stack(
-            [(o[common] * (o.argmax(0) == common)).sum() / (o.argmax(0) == common).sum().clamp(min=1)
-             for o in out]
-        ),
-    )  # fmt: skip
+
+    def chosen(out):
+        mask = out.argmax(1) == common
+        return (out[:, common] * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
+
+    own = gradcam(model, given, activation="post", target=chosen)
     assert_same(own.maps, ours.maps)
     pixel = gradcam(model, given, classes=[1], pixel=(20, 41), activation="post")
     other = LayerGradCam(

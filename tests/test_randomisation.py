@@ -52,10 +52,8 @@ def test_cascade_equals_a_plain_one():
             for image in range(3):
                 for rank in range(2):
                     pair = (maps[image, rank].flatten(), true[image, rank].flatten())
-                    if (pair[0] == pair[0][0]).all():
-                        wanted = 0.0
-                    else:
-                        wanted = spearmanr(*pair).statistic
+                    flat = bool((pair[0] == pair[0][0]).all())
+                    wanted = 0.0 if flat else spearmanr(*pair).statistic
                     got = float(found.correlations[stage, draw, image, rank])
                     assert got == pytest.approx(wanted, abs=2e-3)
     pair = true[0, 1].flatten(), true[2, 1].flatten()
@@ -115,7 +113,9 @@ def test_stages_are_blocks_from_the_top_and_hold_every_parameter():
         "bn1", "conv1",
     ]  # fmt: skip
     own = {
-        path for path, module in model.network.named_modules() if any(True for _ in module.parameters(False))
+        path
+        for path, module in model.network.named_modules()
+        if any(True for _ in module.parameters(False))
     }
     for most in (1, 2, 4, 100):
         fewer = _stages(trace(model), model.network, most)

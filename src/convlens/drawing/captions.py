@@ -23,7 +23,7 @@ _GAP = 8  # between picture, bar and numbers
 _LEFT = 60  # for the numbers
 _FRAME = ((0, 0, 0), (255, 255, 255))  # outside and inside of a box's line: one of them is seen
 
-Sides = tuple[float, float, float, float]
+Sides = tuple[float, ...]  # left, top, right, bottom
 
 
 def ramp(steps: int) -> Tensor:

@@ -103,9 +103,9 @@ def look(
         image=image.cpu(),
         gradcam=cam,
         peaks=tuple(cam.peak(0, rank) for rank in range(cam.maps.shape[1])) if cam else (),
-        shares=tuple(
-            cam.channels(0, rank, top=budget.SHARES) for rank in range(cam.maps.shape[1])
-        ) if cam else (),
+        shares=tuple(cam.channels(0, rank, top=budget.SHARES) for rank in range(cam.maps.shape[1]))
+        if cam
+        else (),
         evidence=proof,
         boxes=tuple(box.sides for box in boxes),
         pointing=pointing(cam, [boxes]) if cam and table is not None else None,

@@ -58,8 +58,8 @@ def sheets(made: Report) -> tuple[list[Sheet], tuple[str, ...]]:
     for at, one in shown:
         assert one.image is not None
         plain[at] = fitted(to_pixels(one.image, made.model.bounds)[0], purse)
-        overlays = one.gradcam.overlays(made.scale)[0] if one.gradcam else torch.zeros(0)
-        overlays = [with_boxes(pixels, one.boxes) for pixels in overlays]
+        drawn = one.gradcam.overlays(made.scale)[0] if one.gradcam else ()
+        overlays = [with_boxes(pixels, one.boxes) for pixels in drawn]
         maps[at] = [fitted(pixels, purse) for pixels in overlays]
     sheets = []
     for at, one in shown:

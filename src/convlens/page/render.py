@@ -54,8 +54,11 @@ def render(model: Model, made: Report) -> tuple[str, tuple[str, ...]]:
         channels=strips,
         addresses={
             f"{made.patches.layers[number].layer}:{one.channel}"
-            for number, layer in strips for one in layer
-        } if made.patches else set(),
+            for number, layer in strips
+            for one in layer
+        }
+        if made.patches
+        else set(),
         plots_of=plots_of,
         class_pictures=classes_of(made),
         drawing=fields_drawing(made.anatomy) if made.anatomy else None,

@@ -10,14 +10,12 @@ What is kept in memory does not grow with the photos but for their names. First 
 maps are written; when all are there, pictures are drawn on the scale that is common to them.
 """
 
-import csv
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,19 +27,20 @@ from convlens.probe import recording
 from convlens.results import Result
 from convlens.sweep import Photos, over
 from convlens.sweep.progress import MANIFEST
+from convlens.sweep.scores import NUMBERS, SCORES, curves_at, finish
 from convlens.tracing import Trace, trace
 from convlens.views.boxes import Box, boxes_on_image
 from convlens.views.cam import GradCam, GradCamLayers
-from convlens.views.evidence import Evidence, evidence
+from convlens.views.evidence import evidence
 from convlens.views.gradcam import Activation, Classes, Spot, Target, final, look, named, several
-from convlens.views.pointing import pointing, told
+from convlens.views.pointing import told
 from convlens.views.randomisation import Randomisation, randomisation
 from convlens.views.reducer import State
 
-NUMBERS = "numbers.json"
-SCORES = "scores.csv"
 _SANITY = "randomisation"
 _BATCH = 16  # images; fixed, since a convolution's last bits may depend on it
+
+__all__ = ["NUMBERS", "GradCams", "gradcams"]
 
 Tell = Callable[[str, int, int], None]
 
@@ -178,7 +177,11 @@ def gradcams(
         scales = tuple(done.state["scales"].tolist())
         kept = [number for number in range(len(paths)) if number not in done.skipped]
         skipped = {str(paths[number]): reason for number, reason in done.skipped.items()}
-        sums = _finish(work, kept, skipped, scales, cells, progress)
+        sums = finish(
+            written, [(work.names[number], number) for number in kept], skipped, scales,
+            boxes=work.boxes if boxes else None, curves=curves, cells=cells,
+            progress=lambda at, of: progress("pictures", at, of),
+        )  # fmt: skip
         sanity = None
         if randomise > 0:
             some = model.prepare([paths[number] for number in kept[:randomise]])
@@ -278,11 +281,6 @@ class _Work:
             yield classes, [row for row, _ in rows]
 
 
-def curves_at(folder: Path, layer: int, rank: int, layers: int) -> Path:
-    """Where the evidence of one map lies in a photo's folder."""
-    return folder / (f"evidence-{layer + 1}-{rank + 1}" if layers > 1 else f"evidence-{rank + 1}")
-
-
 def _spots(
     model: Model,
     found: Trace,
@@ -300,94 +298,6 @@ def _spots(
     if isinstance(layers, str):
         return [named(model, found, layers)]
     return several(model, found, activation, layers)
-
-
-def _finish(
-    work: _Work,
-    kept: Sequence[int],
-    skipped: Mapping[str, str],
-    scales: Sequence[float],
-    cells: bool,
-    progress: Tell,
-) -> tuple[float, ...]:
-    """Pictures, table and numbers of what has been written; the sums of the pointing game."""
-    sums = torch.zeros(5, dtype=torch.float64)
-    with (work.folder / SCORES).open("w", encoding="utf-8", newline="") as table, (
-        work.folder / NUMBERS
-    ).open("w", encoding="utf-8") as numbers:
-        rows: csv.DictWriter[str] | None = None
-        numbers.write('{"photos": {')
-        for done, number in enumerate(kept):
-            progress("pictures", done, len(kept))
-            name = work.names[number]
-            result = Result.load(work.folder / name)
-            mine = work.boxes(number)
-            outlines = [[box.sides for box in mine]] if mine else None
-            if isinstance(result, GradCamLayers):
-                result.draw(work.folder / name, scales=scales, cells=cells, boxes=outlines)
-                cams: tuple[GradCam, ...] = result.cams
-            else:
-                assert isinstance(result, GradCam)
-                result.draw(work.folder / name, scale=scales[0], cells=cells, boxes=outlines)
-                cams = (result,)
-            for layer, cam in enumerate(cams):
-                pointed = pointing(cam, [mine]) if work.given else None
-                if pointed is not None and layer == 0:
-                    sums += torch.tensor(pointed.sums(), dtype=torch.float64)
-                for rank in range(len(cam.names[0])):
-                    proof = None
-                    if work.curves:
-                        at = curves_at(work.folder / name, layer, rank, len(cams))
-                        proof = Evidence.load(at)
-                    row = _row(name, cam, rank) | _areas(proof)
-                    if pointed is not None:
-                        row |= {
-                            "hit": int(pointed.hits[0, rank]) if pointed.boxed[0, rank] else "",
-                            "energy": _number(pointed.energy[0, rank]),
-                            "box_area": _number(pointed.area[0, rank]),
-                        }
-                    if rows is None:
-                        rows = csv.DictWriter(table, list(row))
-                        rows.writeheader()
-                    rows.writerow(row)
-            _entry(numbers, name, result, first=done == 0)
-        left = json.dumps(dict(skipped), indent=1, ensure_ascii=False)
-        numbers.write(f'\n}},\n"skipped": {left}\n}}\n')
-    progress("pictures", len(kept), len(kept))
-    return tuple(sums.tolist())
-
-
-def _row(name: str, cam: GradCam, rank: int) -> dict[str, Any]:
-    peak = cam.peak(0, rank)
-    return {
-        "photo": name, "class": cam.names[0][rank], "layer": ", ".join(cam.layer),
-        "logit": _number(cam.scores[0, rank]), "probability": _number(cam.probabilities[0, rank]),
-        "least": _number(peak.low), "greatest": _number(peak.high), "row": peak.row,
-        "column": peak.column, "positive": peak.positive, "cells": peak.cells,
-    }  # fmt: skip
-
-
-def _areas(proof: Evidence | None) -> dict[str, str]:
-    if proof is None:
-        return {}
-    return {
-        f"{kind}{order}": _number(areas[0, which])
-        for kind, areas in (
-            ("deletion", proof.deletion_areas), ("insertion", proof.insertion_areas),
-        )
-        for which, order in enumerate(("", "_random", "_centre"))
-    }  # fmt: skip
-
-
-def _number(value: Tensor | float) -> str:
-    """With all digits of a float32; nothing for NaN."""
-    number = float(value)
-    return "" if number != number else f"{number:.9g}"  # noqa: PLR0124 # NaN alone differs
-
-
-def _entry(file: TextIO, name: str, result: Result, *, first: bool) -> None:
-    text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    file.write(f"{'' if first else ','}\n{json.dumps(name, ensure_ascii=False)}: {text}")
 
 
 def _names(paths: Sequence[Path]) -> tuple[str, ...]:
@@ -416,6 +326,8 @@ def _kept(out: Path, folder: Path | None) -> Iterator[tuple[Path, Path | None]]:
         photos.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConvlensError(f"cannot write {folder} ({error.strerror or error})") from error
+    for half in photos.glob(".convlens-*"):  # what was being written when the run was killed
+        shutil.rmtree(half, ignore_errors=True)
     try:
         yield photos, folder
     except BaseException:

@@ -149,9 +149,7 @@ def record(
         events=tuple(scribe.finished()),
         runs=scribe.runs(),
         places=scribe.named(),
-        parameters={
-            ledger.read(parameter): name for name, parameter in twin.named_parameters()
-        },
+        parameters={ledger.read(parameter): name for name, parameter in twin.named_parameters()},
         output=ledger.read(output) if output is not None else -1,
         faked=fake,
         stopped=stopped,

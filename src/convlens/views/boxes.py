@@ -122,7 +122,9 @@ def _box(cells: list[str], model: Model, known: int) -> tuple[str, Box]:
     try:
         left, top, right, bottom = (float(edge) for edge in edges)
     except ValueError:
-        raise ConvlensError(f"edges {', '.join(edges)}: four numbers of pixels are needed") from None
+        raise ConvlensError(
+            f"edges {', '.join(edges)}: four numbers of pixels are needed"
+        ) from None
     if not all(math.isfinite(edge) for edge in (left, top, right, bottom)):
         raise ConvlensError(f"edges {', '.join(edges)}: four numbers of pixels are needed")
     if not (left < right and top < bottom):
@@ -134,9 +136,7 @@ def _box(cells: list[str], model: Model, known: int) -> tuple[str, Box]:
     return Path(file).name, Box(classes, left, top, right, bottom)
 
 
-def _upright(
-    sides: Tensor, width: int, height: int, orientation: int
-) -> tuple[Tensor, int, int]:
+def _upright(sides: Tensor, width: int, height: int, orientation: int) -> tuple[Tensor, int, int]:
     """Boxes, width and height after the turn that EXIF asks for (orientations 1 to 8)."""
     x, y = sides[:, [0, 2]], sides[:, [1, 3]]
     across, down = width - x, height - y

@@ -19,7 +19,7 @@ UNIT = "logit"
 _LEAST = 160  # pixels of a saved picture's short side, so that numbers fit beside it
 _GAP = 12  # between the pictures of a strip
 
-Sides = tuple[float, float, float, float]
+Sides = tuple[float, ...]  # left, top, right, bottom
 Boxes = Sequence[Sequence[Sides]]  # for each image
 
 
@@ -232,7 +232,7 @@ class GradCam(Result):
         """One overlay with boxes, bar, and words where nothing speaks for the class."""
         times = max(1, -(-_LEAST // min(drawn.shape[:2])))
         large = [tuple(times * side for side in box) for box in boxes]
-        made = with_bar(with_boxes(enlarge(drawn, times), large), scale, UNIT)  # type: ignore[arg-type]
+        made = with_bar(with_boxes(enlarge(drawn, times), large), scale, UNIT)
         if bool((self.maps[image, rank] > 0).any()):
             return made
         return with_words(made, self.sentence(image, rank))
@@ -337,13 +337,17 @@ class GradCamLayers(Result):
         """
         scales = self.scales if scales is None else scales
         first = self.cams[0]
-        drawn = [one.overlays(scale, cells=cells) for one, scale in zip(self.cams, scales, strict=True)]
+        drawn = [
+            one.overlays(scale, cells=cells) for one, scale in zip(self.cams, scales, strict=True)
+        ]
         strips: dict[str, Tensor] = {}
         for image, names in enumerate(first.names):
             photo = first._photos()[image]
             times = max(1, -(-_LEAST // min(photo.shape[:2])))
             for rank, name in enumerate(names):
-                tiles = [with_words(enlarge(photo, times), f"{name}, {first.scores[image, rank]:+.2f}")]
+                tiles = [
+                    with_words(enlarge(photo, times), f"{name}, {first.scores[image, rank]:+.2f}")
+                ]
                 for one, scale, pixels in zip(self.cams, scales, drawn, strict=True):
                     tile = one.picture(
                         pixels[image, rank], image, rank, scale, boxes[image] if boxes else ()
@@ -382,7 +386,9 @@ class GradCamLayers(Result):
     def figure(self) -> Figure:
         """The strips, one beneath the other."""
         strips = self.pictures()
-        figure = Figure(figsize=(2.6 * (len(self.cams) + 1), 2.6 * len(strips)), layout="constrained")
+        figure = Figure(
+            figsize=(2.6 * (len(self.cams) + 1), 2.6 * len(strips)), layout="constrained"
+        )
         rows = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
         for axes, strip in zip(rows, strips.values(), strict=True):
             axes.imshow(strip.numpy())

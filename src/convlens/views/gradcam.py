@@ -284,8 +284,7 @@ def _by_resolution(model: Model, found: Trace, activation: Activation) -> list[S
         spots[cells] = Spot(
             values,
             value,
-            f"the last value of {cells[0]} × {cells[1]} that every path "
-            f"passes through",
+            f"the last value of {cells[0]} × {cells[1]} that every path passes through",
         )
     return list(spots.values())
 

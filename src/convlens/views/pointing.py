@@ -1,8 +1,9 @@
 """Pointing: do the maps point at the objects, where boxes say where these are?
 
 The pointing game (Zhang et al. 2016): a hit if the greatest value of the map lies in a box of the
-class. Energy (Wang et al. 2020): the share of what is above zero that lies in the boxes. Each stands
-beside what a map that knows nothing reaches: the image's middle, and the boxes' share of the image.
+class. Energy (Wang et al. 2020): the share of what is above zero that lies in the boxes. Each
+stands beside what a map that knows nothing reaches: the image's middle, and the boxes' share of
+the image.
 """
 
 from collections.abc import Sequence
@@ -56,9 +57,9 @@ def told(count: int, hits: int, centre: int, energy: float, area: float) -> str:
     if not count:
         return "no class that was explained has a box on its photo"
     return (
-        f"the greatest value lies in the object's box in {hits} of {count} maps (the image's middle "
-        f"in {centre}); {_percent(energy / count)} of what speaks for the class lies in the boxes, which "
-        f"cover {_percent(area / count)} of the image"
+        f"the greatest value lies in the object's box in {hits} of {count} maps (the image's "
+        f"middle in {centre}); {_percent(energy / count)} of what speaks for the class lies in the "
+        f"boxes, which cover {_percent(area / count)} of the image"
     )
 
 
@@ -66,9 +67,7 @@ def _percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def pointing(
-    cam: GradCam, boxes: Sequence[Sequence[Box]], *, tolerance: float = 0.0
-) -> Pointing:
+def pointing(cam: GradCam, boxes: Sequence[Sequence[Box]], *, tolerance: float = 0.0) -> Pointing:
     """Pointing game and energy of each map of a Grad-CAM, at the image's pixels, bilinear.
 
     A pixel lies in a box if its centre does. Boxes that the crop leaves without a pixel do not

@@ -15,7 +15,7 @@ batch norms they would vanish or overflow, and the maps change for that reason a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import torch
 from matplotlib.figure import Figure
@@ -86,17 +86,18 @@ class Randomisation(Result):
         """The end of it in a few words."""
         count = self.correlations.shape[2]
         return (
-            f"rank correlation {_signed(self.means[-1])} with the maps of the same network with random "
-            f"weights, on {count} photo{'s' if count != 1 else ''}"
+            f"rank correlation {_signed(self.means[-1])} with the maps of the same network with "
+            f"random weights, on {count} photo{'s' if count != 1 else ''}"
         )
 
     def sentence(self) -> str:
         """In words, how the maps change."""
         draws, count = self.correlations.shape[1:3]
+        first, last = _signed(self.means[0]), _signed(self.means[-1])
         words = (
-            f"rank correlation of the maps with those of a network made random: {_signed(self.means[0])} "
-            f"with {self.stages[0]} random, {_signed(self.means[-1])} with everything (magnitude "
-            f"{self.sizes[-1]:.2f}); mean of {count} photo{'s' if count != 1 else ''} and {draws} "
+            f"rank correlation of the maps with those of a network made random: {first} with "
+            f"{self.stages[0]} random, {last} with everything (magnitude {self.sizes[-1]:.2f}); "
+            f"mean of {count} photo{'s' if count != 1 else ''} and {draws} "
             f"draw{'s' if draws != 1 else ''}"
         )
         if self.mean_between is not None:
@@ -111,7 +112,9 @@ class Randomisation(Result):
         figure = Figure(figsize=(1.8 + 0.55 * len(self.stages), 3.6), layout="constrained")
         axes = figure.subplots()
         at = range(len(self.stages) + 1)
-        flat = torch.cat([torch.ones(1, self.correlations[0].numel()), self.correlations.flatten(1)])
+        flat = torch.cat(
+            [torch.ones(1, self.correlations[0].numel()), self.correlations.flatten(1)]
+        )
         axes.plot(at, flat, color="0.75", linewidth=1)
         axes.plot(at, (1.0, *self.means), color="#b2182b", linewidth=2, marker="o", label="mean")
         if self.mean_between is not None:
@@ -194,7 +197,10 @@ def randomisation(
     between = [_correlations(true.maps[[one]], true.maps[[other]])[0] for one, other in pairs]
     return Randomisation(
         stages=tuple(_name(part) for part in parts),
-        correlations=torch.stack(rows).unflatten(0, (draws, len(parts))).transpose(0, 1).contiguous(),
+        correlations=torch.stack(rows)
+        .unflatten(0, (draws, len(parts)))
+        .transpose(0, 1)
+        .contiguous(),
         between=torch.stack(between) if between else torch.zeros(0, true.maps.shape[1]),
         names=true.names,
         layer=true.layer,
@@ -253,7 +259,7 @@ def _stages(found: Trace, network: nn.Module, most: int) -> list[list[str]]:
         return [[path for group in groups for path in group]] if groups else []
     head, rest = groups[0], groups[1:]
     cuts = [number * len(rest) // (count - 1) for number in range(count)]
-    merged = [rest[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    merged = [rest[a:b] for a, b in pairwise(cuts)]
     return [head, *([path for group in part for path in group] for part in merged)]
 
 

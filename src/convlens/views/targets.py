@@ -150,7 +150,9 @@ def _own(model: Model, output: Tensor, target: Target) -> Aim:
     sums = target(output)
     if not isinstance(sums, Tensor) or not sums.is_floating_point():
         what = f"type {sums.dtype}" if isinstance(sums, Tensor) else type(sums).__name__
-        raise ConvlensError(f"the target gives {what}; a tensor of floating-point numbers is needed")
+        raise ConvlensError(
+            f"the target gives {what}; a tensor of floating-point numbers is needed"
+        )
     if sums.ndim not in (1, 2) or len(sums) != len(output) or 0 in sums.shape:
         raise ConvlensError(
             f"the target gives {tuple(sums.shape)} for {len(output)} images; give "
@@ -211,7 +213,11 @@ def _chosen(model: Model, logits: Tensor, classes: Classes) -> tuple[Tensor, Ten
     """Classes and what is subtracted, int64 `(N, K)` each."""
     count, known = logits.shape[:2]
     if isinstance(classes, Tensor):
-        if classes.ndim not in (2, 3) or len(classes) != count or classes.shape[2:] not in ((), (2,)):
+        if (
+            classes.ndim not in (2, 3)
+            or len(classes) != count
+            or classes.shape[2:] not in ((), (2,))
+        ):
             raise ConvlensError(
                 f"classes of shape {tuple(classes.shape)} for {count} images; give ({count}, K), "
                 f"or ({count}, K, 2) for differences"

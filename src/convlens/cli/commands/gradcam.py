@@ -24,9 +24,7 @@ def gradcam(
     ] = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(
-            "--layer", metavar="NAME", help="Several times: a strip from coarse to fine."
-        ),
+        typer.Option("--layer", metavar="NAME", help="Several times: a strip from coarse to fine."),
     ] = None,
     strip: Annotated[
         bool, typer.Option("--strip", help="A strip with a layer of each resolution.")

@@ -37,7 +37,8 @@ def _table(found: "GradCams") -> None:
         evidence, boxes = "deletion" in names, "hit" in names
         table = terminal.table(
             "photo", "class", *(("layer",) if several else ()), ">logit", ">probability", ">least",
-            ">greatest", *((">deletion", ">insertion", "beats random and centre") if evidence else ()),
+            ">greatest",
+            *((">deletion", ">insertion", "beats random and centre") if evidence else ()),
             *(("in the box", ">energy") if boxes else ()),
         )  # fmt: skip
         more = 0
