@@ -277,7 +277,9 @@ class TestGradCam:
         status, out, _ = convlens(*words, "--pixel", "3,5", "--top", "2", "--out", "h")
         assert status == 0 and len(GradCam.load(here / "h" / "a.png").names[0]) == 2
         assert "pixel 3,40" in one_line(convlens(*words, "--pixel", "3,40", "--out", "i"))
-        assert not list(here.glob("*.unfinished"))
+        for word in ("--evidence", "--randomise"):
+            assert "needs one vector" in one_line(convlens(*words, word, "--out", "j"))
+        assert not list(here.glob("*.unfinished")) and not (here / "j").exists()
 
     def test_a_run_that_was_killed_goes_on(self, here, convlens, monkeypatch):
         import convlens.sweep.gradcam as room

@@ -263,6 +263,9 @@ def test_layers_are_those_of_gradcam_from_coarse_to_fine():
         assert_same(one.maps, alone.maps)
         assert_same(one.alpha, alone.alpha)
         assert found[one.layer[0]] is one
+    block = nn.Sequential(pooled()[:3], pooled()[3:])
+    named = gradcam_layers(wrap(block, size=SIZE), images(), layers=["0", "1.3"])
+    assert named.layers == ("1.3", "0") and named["0"].maps.shape[-1] == 16
     with pytest.raises(ConvlensError, match="no maps at '7'; there are: 3, 2, 0"):
         found["7"]
     with pytest.raises(ConvlensError, match="no layer"):

@@ -29,6 +29,7 @@ from convlens.sweep import Photos, over
 from convlens.sweep.progress import MANIFEST
 from convlens.sweep.scores import NUMBERS, SCORES, curves_at, finish
 from convlens.tracing import Trace, trace
+from convlens.views.answers import check_vector
 from convlens.views.boxes import Box, boxes_on_image
 from convlens.views.cam import GradCam, GradCamLayers
 from convlens.views.evidence import evidence
@@ -161,6 +162,11 @@ def gradcams(
         {"classes": classes, "top": top, "pixel": pixel, "target": target}, curves, seed,
     )  # fmt: skip
     found, spots = work.found, work.spots
+    for wanted, what in ((curves, "evidence"), (randomise > 0, "randomisation")):
+        if wanted and (target is not None or pixel is not None):
+            raise ConvlensError(f"{what} is of classes, and a target or a pixel is given")
+        if wanted:
+            check_vector(model, found, what)
     options = {
         "classes": repr(classes), "top": top, "pixel": pixel, "target": target is not None,
         "layers": [found.name(spot.values[0]) for spot in spots], "activation": activation,
@@ -195,7 +201,7 @@ def gradcams(
         folder=str(out),
         photos=tuple(work.names[number] for number in kept),
         skipped=skipped,
-        layers=tuple(", ".join(found.name(one) for one in spot.values) for spot in spots),
+        layers=tuple(spot.name for spot in spots),
         reasons=tuple(spot.reason for spot in spots),
         scales=scales,
         pointing=sums if boxes is not None else (),
@@ -262,7 +268,8 @@ class _Work:
 
     def _write(self, name: str, cams: Sequence[GradCam]) -> None:
         folder = self.folder / name
-        (GradCamLayers(tuple(cams)) if len(cams) > 1 else cams[0]).keep(folder)
+        layers = tuple(spot.name for spot in self.spots)
+        (GradCamLayers(layers, tuple(cams)) if len(cams) > 1 else cams[0]).keep(folder)
         if self.curves:
             for layer, cam in enumerate(cams):
                 for rank in range(len(cam.names[0])):

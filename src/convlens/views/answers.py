@@ -77,6 +77,16 @@ def as_scores(model: Model, logits: Tensor) -> Tensor:
     return without_nan(model, logits)
 
 
+def check_vector(model: Model, found: Trace, what: str) -> None:
+    """Raise ConvlensError where the network does not give one vector for each image."""
+    shape = found.shape(found.logits)
+    if len(shape) < 2 or any(side != 1 for side in shape[2:]):
+        raise ConvlensError(
+            f"{model.name} gives {shape[1:]} for each image; {what} needs one vector of class "
+            f"scores"
+        )
+
+
 def without_nan(model: Model, output: Tensor) -> Tensor:
     """The network's output `(N, ...)`, if no number of it is missing."""
     if bool(output.isnan().any()):

@@ -292,9 +292,11 @@ class GradCamLayers(Result):
     """Grad-CAM at several layers, from coarse to fine.
 
     Attributes:
+        layers: their names, as they were asked for.
         cams: of the same images and classes, one for each layer; that of fewest cells first.
     """
 
+    layers: tuple[str, ...]
     cams: tuple[GradCam, ...]
 
     def __getitem__(self, layer: str) -> GradCam:
@@ -303,11 +305,10 @@ class GradCamLayers(Result):
         Raises:
             ConvlensError: it is not among them.
         """
-        for one in self.cams:
-            if layer in (*one.layer, one.detector):
+        for name, one in zip(self.layers, self.cams, strict=True):
+            if layer in (name, *one.layer, one.detector):
                 return one
-        known = ", ".join(", ".join(one.layer) for one in self.cams)
-        raise ConvlensError(f"no maps at {layer!r}; there are: {known}")
+        raise ConvlensError(f"no maps at {layer!r}; there are: {', '.join(self.layers)}")
 
     @property
     def scales(self) -> tuple[float, ...]:
@@ -316,7 +317,7 @@ class GradCamLayers(Result):
 
     def single(self, image: int, ranks: int | None = None) -> "GradCamLayers":
         """The maps of one image alone."""
-        return GradCamLayers(tuple(one.single(image, ranks) for one in self.cams))
+        return replace(self, cams=tuple(one.single(image, ranks) for one in self.cams))
 
     def pictures(
         self,
@@ -348,12 +349,14 @@ class GradCamLayers(Result):
                 tiles = [
                     with_words(enlarge(photo, times), f"{name}, {first.scores[image, rank]:+.2f}")
                 ]
-                for one, scale, pixels in zip(self.cams, scales, drawn, strict=True):
+                for layer, one, scale, pixels in zip(
+                    self.layers, self.cams, scales, drawn, strict=True
+                ):
                     tile = one.picture(
                         pixels[image, rank], image, rank, scale, boxes[image] if boxes else ()
                     )
                     rows, columns = one.maps.shape[-2:]
-                    tiles.append(with_words(tile, f"{', '.join(one.layer)}: {rows} × {columns}"))
+                    tiles.append(with_words(tile, f"{layer}: {rows} × {columns}"))
                 strips[f"{image}-{rank + 1}-{name}"] = _row(tiles)
         return strips
 

@@ -36,11 +36,13 @@ class Spot:
     """Where maps are taken.
 
     Attributes:
+        name: what it was asked for by, or the name of its values.
         values: whose channels are weighted, by number in the trace.
         post: the value whose channels these are after the non-linearity.
         reason: why here.
     """
 
+    name: str
     values: tuple[int, ...]
     post: int
     reason: str
@@ -119,11 +121,12 @@ def gradcam_layers(
         ConvlensError: as `gradcam`; no layers.
     """
     found = _traced(model, images, activation)
+    spots = several(model, found, activation, layers)
     cams = look(
-        model, found, images, several(model, found, activation, layers), activation,
+        model, found, images, spots, activation,
         classes=classes, top=top, pixel=pixel, target=target,
     )  # fmt: skip
-    return GradCamLayers(tuple(cams))
+    return GradCamLayers(tuple(spot.name for spot in spots), tuple(cams))
 
 
 def look(
@@ -227,7 +230,7 @@ def named(model: Model, found: Trace, layer: str) -> Spot:
             f"{layer} of {model.name} gives {found.shape(value)} for one image, not maps; "
             f"choose a layer before the spatial positions are lost"
         )
-    return Spot((value,), value, "asked for")
+    return Spot(layer, (value,), value, "asked for")
 
 
 def final(model: Model, found: Trace, activation: Activation) -> Spot:
@@ -242,7 +245,11 @@ def final(model: Model, found: Trace, activation: Activation) -> Spot:
             f"path from the image to the output; name a layer"
         )
     values = found.final.pre if activation == "pre" else (found.final.post,)
-    return Spot(tuple(values), found.final.post, found.final.reason)
+    return _spot(found, values, found.final.post, found.final.reason)
+
+
+def _spot(found: Trace, values: Sequence[int], post: int, reason: str) -> Spot:
+    return Spot(", ".join(found.name(value) for value in values), tuple(values), post, reason)
 
 
 def several(
@@ -281,11 +288,8 @@ def _by_resolution(model: Model, found: Trace, activation: Activation) -> list[S
         pre = found.structure.consumed(value)
         values = tuple(pre) if activation == "pre" and pre is not None else (value,)
         cells = _cells(found, value)
-        spots[cells] = Spot(
-            values,
-            value,
-            f"the last value of {cells[0]} × {cells[1]} that every path passes through",
-        )
+        why = f"the last value of {cells[0]} × {cells[1]} that every path passes through"
+        spots[cells] = _spot(found, values, value, why)
     return list(spots.values())
 
 

@@ -29,6 +29,7 @@ from convlens.probe import recording
 from convlens.results import Result
 from convlens.tracing import Trace, trace
 from convlens.tracing.recorder import duplicate
+from convlens.views.answers import check_vector
 from convlens.views.gradcam import Activation, Classes, final, look, named
 
 
@@ -172,11 +173,7 @@ def randomisation(
         raise ConvlensError(f"{stages} stages, {draws} draws; give at least 1 of each")
     found = trace(model, images)
     spot = final(model, found, activation) if layer is None else named(model, found, layer)
-    if found.shape(found.logits)[2:].count(1) != len(found.shape(found.logits)[2:]):
-        raise ConvlensError(
-            f"{model.name} gives {found.shape(found.logits)[1:]} for each image; randomisation "
-            f"needs one vector of class scores"
-        )
+    check_vector(model, found, "randomisation")
     true = look(model, found, images, [spot], activation, classes=classes, top=top)[0]
     same = torch.stack([true.classes, true.against], dim=2)
     parts = _stages(found, bare(model.network), stages)
