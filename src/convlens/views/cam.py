@@ -146,7 +146,7 @@ class GradCam(Result):
         Args:
             image: which, from 0.
             rank: which of its classes, from 0.
-            top: how many, the greatest share first.
+            top: how many at most, the greatest share first; none of them below 0.
         """
         parts = self.contributions[image, rank]
         whole = float(self.maps[image, rank].clamp(min=0).sum())
@@ -161,6 +161,7 @@ class GradCam(Result):
                 alpha=float(self.alpha[image, rank, channel]),
             )
             for channel in order
+            if parts[channel] > 0
         )
 
     def single(self, image: int, ranks: int | None = None) -> "GradCam":
