@@ -122,6 +122,10 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
     assert not (tmp_path / "parts").exists()
     monkeypatch.setattr(GradCam, "draw", draw)
     count[0] = 0
+    if (kept / "photos").is_dir():
+        # What was being written when a run was killed at once.
+        (kept / "photos" / ".convlens-0123").mkdir()
+        (kept / "photos" / ".convlens-0123" / "result.json").write_text("{")
 
     def counting(self, folder):
         count[0] += 1
@@ -132,6 +136,16 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
     # Batches that were saved are not looked at again.
     assert count[0] == {1: 7, 4: 5, 6: 3, "pictures": 0}[stopped_at]
     assert content(tmp_path / "parts") == content(tmp_path / "whole")
+
+
+def test_somebody_elses_folder_is_refused_before_any_work(tmp_path, paths, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious.txt").write_text("mine")
+    monkeypatch.setattr(GradCam, "keep", lambda self, folder: pytest.fail("work was done"))
+    for folder in (None, tmp_path / "u"):
+        with pytest.raises(ConvlensError, match="holds other files"):
+            gradcams(model(), paths, out=tmp_path / "out", folder=folder)
+    assert (tmp_path / "out" / "precious.txt").read_text() == "mine"
 
 
 def test_folder_of_another_run_is_refused(tmp_path, paths, monkeypatch):
@@ -215,7 +229,7 @@ def test_state_does_not_grow_and_parts_make_the_whole(tmp_path, paths):
     """What a distributed engine would do: parts by themselves, in any order, merged."""
     network = model()
     found = gradcams(network, paths, out=tmp_path / "out", classes=[0, 1], batch=2)
-    work = room._Work(
+    work = room.GradCamWork(
         network, "pre", None, False, paths, {},
         {"classes": [0, 1], "top": 1, "pixel": None, "target": None}, False, 0,
     )  # fmt: skip

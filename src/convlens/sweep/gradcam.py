@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from convlens.errors import ConvlensError
-from convlens.files import whole_folder
+from convlens.files import check_folder, whole_folder
 from convlens.model import Model
 from convlens.probe import recording
 from convlens.results import Result
@@ -41,7 +41,7 @@ from convlens.views.reducer import State
 _SANITY = "randomisation"
 _BATCH = 16  # images; fixed, since a convolution's last bits may depend on it
 
-__all__ = ["NUMBERS", "GradCams", "gradcams"]
+__all__ = ["NUMBERS", "GradCamWork", "GradCams", "gradcams"]
 
 Tell = Callable[[str, int, int], None]
 
@@ -157,7 +157,7 @@ def gradcams(
             that cannot be written.
     """
     paths = [Path(photo) for photo in photos]
-    work = _Work(
+    work = GradCamWork(
         model, activation, layers, strip, paths, boxes or {},
         {"classes": classes, "top": top, "pixel": pixel, "target": target}, curves, seed,
     )  # fmt: skip
@@ -209,8 +209,12 @@ def gradcams(
     )
 
 
-class _Work:
-    """Maps of a batch, each image's written to its folder; only their scale is kept."""
+class GradCamWork:
+    """Maps of a batch, each image's written to its folder; only their scale is kept.
+
+    Any engine may run it, in any order: a batch that is taken twice is written twice, the same.
+    `folder` is where photos' folders are written, and has to be set before the first batch.
+    """
 
     def __init__(
         self,
@@ -328,6 +332,7 @@ def _kept(out: Path, folder: Path | None) -> Iterator[tuple[Path, Path | None]]:
         with whole_folder(out, marker=NUMBERS) as temporary:
             yield temporary, None
         return
+    check_folder(out, marker=NUMBERS)
     photos = folder / "photos"
     try:
         photos.mkdir(parents=True, exist_ok=True)
