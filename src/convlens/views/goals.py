@@ -8,7 +8,6 @@ tabby - tiger cat      one class rather than another
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from convlens.errors import ConvlensError
-from convlens.labels import class_index, class_name
+from convlens.labels import class_name, class_pair
 from convlens.model import Model
 from convlens.tracing import Trace
 from convlens.views.excitation import watched
@@ -159,27 +158,10 @@ def _weights(model: Model, found: Trace, text: str) -> tuple[Tensor, str]:
             f"{model.name} gives {shape} for one image, not a score for each class; "
             f"choose channels of a layer"
         )
+    one, other = class_pair(model.labels, text, shape[1])
     weights = torch.zeros(shape[1])
-    try:
-        index = class_index(model.labels, text, shape[1])
-        weights[index] = 1
-        return weights, class_name(model.labels, index)
-    except ConvlensError:
-        if " - " not in text:
-            raise
-    # A name may hold " - " itself, so that every place to cut is tried.
-    parts = text.split(" - ")
-    problem: ConvlensError | None = None
-    for cut in range(1, len(parts)):
-        pair: Sequence[str] = (" - ".join(parts[:cut]), " - ".join(parts[cut:]))
-        try:
-            one, other = (class_index(model.labels, part, shape[1]) for part in pair)
-        except ConvlensError as error:
-            problem = problem or error
-            continue
-        if one == other:
-            raise ConvlensError(f"{text!r} is the difference of a class and itself")
-        weights[one], weights[other] = 1, -1
-        return weights, " - ".join(class_name(model.labels, index) for index in (one, other))
-    assert problem is not None
-    raise problem
+    weights[one] = 1
+    if other is None:
+        return weights, class_name(model.labels, one)
+    weights[other] = -1
+    return weights, " - ".join(class_name(model.labels, index) for index in (one, other))
