@@ -4,8 +4,9 @@ from convlens.drawing.captions import ramp, rendered, with_bar, with_boxes, with
 from convlens.drawing.colormaps import bar, diverging, sequential
 from convlens.drawing.grids import enlarge, grid
 from convlens.drawing.overlays import overlay, place
+from convlens.drawing.plots import half_circle, outer_ring, with_labels, with_scale
 
 __all__ = [
-    "bar", "diverging", "enlarge", "grid", "overlay", "place", "ramp", "rendered", "sequential",
-    "with_bar", "with_boxes", "with_words",
+    "bar", "diverging", "enlarge", "grid", "half_circle", "outer_ring", "overlay", "place", "ramp",
+    "rendered", "sequential", "with_bar", "with_boxes", "with_labels", "with_scale", "with_words",
 ]  # fmt: skip

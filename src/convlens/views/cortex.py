@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from convlens.drawing import grid, sequential
+from convlens.drawing import bar, grid, sequential, with_scale
 from convlens.errors import ConvlensError
 from convlens.images import to_pixels
 from convlens.results import Result
@@ -58,13 +59,18 @@ class Cortex(Result):
         pooled = [
             drawn(one).repeat_interleave(side, 0).repeat_interleave(side, 1) for one in self.pooled
         ]
-        count = len(self.orientations)
+        ramp = bar(min(len(photo), 160), colours="sequential", upright=True)
+        ends = ("0", f"{self.scale:.2g}")
+
+        def sheet(tiles: list[Tensor]) -> Tensor:
+            return with_scale(grid(tiles, len(self.orientations)), ramp, ends)
+
         return {
             "photo": photo,
             **self.bank.pictures(),
-            "simple": grid(simple, count),
-            "complex": grid([drawn(one) for one in self.complex], count),
-            "pooled": grid(pooled, count),
+            "simple": sheet(simple),
+            "complex": sheet([drawn(one) for one in self.complex]),
+            "pooled": sheet(pooled),
         }
 
 
@@ -98,8 +104,10 @@ def cortex(
     unit = (image.detach().float().cpu() - low) / (high - low)
     grey = unit if len(unit) == 1 else (unit * torch.tensor(_LUMA).view(3, 1, 1)).sum(0)[None]
     bank = gabor_bank(orientations=orientations, frequencies=(1 / wavelength,))
-    # Beyond the border the photo goes on as its mean, which no filter answers to.
-    answers = feature_maps((grey - grey.mean())[None], bank.filters, padding="same")[0]
+    # Beyond the border the photo goes on as it ends there: an edge to zeros would excite cells.
+    reach = bank.filters.shape[-1] // 2
+    wider = F.pad(grey[None], (reach,) * 4, mode="replicate")
+    answers = feature_maps(wider, bank.filters)[0]
     odd, even = answers[:orientations], answers[orientations:]
     simple = torch.stack([odd, even, -odd, -even], dim=1).clamp(min=0)
     energy = (odd**2 + even**2).sqrt()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.drawing import diverging, enlarge, grid
+from convlens.drawing import diverging, enlarge, grid, with_labels
 from convlens.errors import ConvlensError
 from convlens.model import Model, bare
 from convlens.results import Result
@@ -13,6 +13,7 @@ from convlens.tracing import Operation, Trace, trace
 
 _SILENT = 1e-4
 _TILE = 44  # pixels that a filter is enlarged to, about
+_HEADING = 22  # pixels for the name of a kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,9 @@ class Filters(Result):
         scale: greatest absolute weight of the layer; all filters are drawn on this one scale.
         stride: of the convolution, rows and columns.
         first: whether it looks at the image itself.
+        own_scale: each filter is drawn on the scale of its own greatest absolute weight, so that
+            strengths cannot be compared; those that are next to nothing keep the common one.
+        kinds: what each filter is, where they are sorted by it; else empty.
     """
 
     layer: str
@@ -37,6 +41,17 @@ class Filters(Result):
     scale: float
     stride: tuple[int, int]
     first: bool
+    own_scale: bool = False
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def scales(self) -> Tensor:
+        """float32 `(F,)`, the weight that each filter's full colour stands for."""
+        if not self.own_scale:
+            return torch.full((len(self.weights),), self.scale)
+        scales = self.weights.abs().flatten(1).amax(dim=1)
+        scales[list(self.silent)] = self.scale
+        return scales
 
     @property
     def norms(self) -> Tensor:
@@ -53,34 +68,57 @@ class Filters(Result):
         return tuple((norms <= _SILENT * norms.max()).nonzero().flatten().tolist())
 
     def tiles(self) -> list[Tensor]:
-        """Each filter as uint8 `(Mh, Mw, 3)`, one pixel a weight, on the common scale.
+        """Each filter as uint8 `(Mh, Mw, 3)`, one pixel a weight, on its scale.
 
         Filters of three channels that look at the image are colour: mid-grey is no weight, and
         ±scale is the end of each channel. Other filters show the channel of greatest norm, red
         for positive and blue for negative.
         """
+        scales = self.scales.view(-1, 1, 1, 1).clamp(min=torch.finfo(torch.float32).tiny)
+        unit = (self.weights / scales).clamp(-1, 1)
         if self.first and self.weights.shape[1] == 3:
-            colour = (self.weights / (2 * self.scale or 1.0) + 0.5).clamp(0, 1)
+            colour = unit / 2 + 0.5
             return list((colour * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
         strongest = self.weights.flatten(2).norm(dim=2).argmax(dim=1)
-        chosen = self.weights[torch.arange(len(self.weights)), strongest]
-        return list(diverging(chosen, self.scale))
+        return list(diverging(unit[torch.arange(len(unit)), strongest], 1.0))
 
     def pictures(self) -> dict[str, Tensor]:
-        """All filters in one grid, enlarged with hard edges."""
+        """All filters in one grid, enlarged with hard edges; each kind begins a row of its own."""
         tiles = self.tiles()
         times = max(1, _TILE // max(tiles[0].shape[:2]))
         columns = max(1, round((2 * len(tiles)) ** 0.5))
-        return {"filters": grid([enlarge(tile, times) for tile in tiles], columns)}
+        enlarged = [enlarge(tile, times) for tile in tiles]
+        if not self.kinds:
+            return {"filters": grid(enlarged, columns)}
+        height, width = enlarged[0].shape[:2]
+        blank = torch.full((height, width, 3), 255, dtype=torch.uint8)
+        heading = torch.full((_HEADING, columns * (width + 2) - 2, 3), 255, dtype=torch.uint8)
+        parts: list[Tensor] = []
+        words = []
+        for kind in dict.fromkeys(self.kinds):
+            own = [tile for tile, of in zip(enlarged, self.kinds, strict=True) if of == kind]
+            words.append((0.0, sum(map(len, parts)) + _HEADING / 2, f"{len(own)} {kind}"))
+            parts += [heading, grid(own + [blank] * max(0, columns - len(own)), columns)]
+        return {"filters": with_labels(torch.cat(parts), words)}
 
 
-def filters(model: Model, *, layer: str | None = None, channel: int | None = None) -> Filters:
-    """The filters of a convolution.
+def filters(
+    model: Model,
+    *,
+    layer: str | None = None,
+    channel: int | None = None,
+    own_scale: bool = False,
+) -> Filters:
+    """The filters of a convolution, in the order of its channels.
+
+    `likeness(model).sorted()` gives them by kind.
 
     Args:
         model: the model; its weights are not run, only looked at.
         layer: dotted name of a convolution; default: the first that an image meets.
         channel: only the filter of this channel; default: all.
+        own_scale: draw each filter on a scale of its own instead of one for all; weak ones can be
+            made out then, and strengths cannot be compared.
 
     Raises:
         ConvlensError: no convolution, not one of that name, or no such channel.
@@ -119,6 +157,7 @@ def filters(model: Model, *, layer: str | None = None, channel: int | None = Non
         scale=float(weights.abs().max()),
         stride=(stride[0], stride[-1]),
         first=name == next(iter(convolutions)),
+        own_scale=own_scale,
     )
 
 

@@ -6,12 +6,12 @@ filters are, and as correlated between their channels.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from convlens.drawing import diverging, enlarge, grid
+from convlens.drawing import diverging, enlarge, grid, half_circle, with_labels
 from convlens.errors import ConvlensError
 from convlens.images import to_pixels
 from convlens.model import Model
@@ -22,6 +22,7 @@ from convlens.views.gaborfit import LEAST, fit_gabors
 GABOR, BLOB, OTHER, UNTOLD = (
     "Gabor-like", "blob or colour contrast", "other", "cannot tell",
 )  # fmt: skip
+KINDS = (GABOR, BLOB, OTHER, UNTOLD)
 RATE = 0.05  # of false discoveries, at most, among those that are called more than noise
 
 # A wave has light and dark bars. A function of which the weaker sign, in its strongest channel,
@@ -85,11 +86,54 @@ class Likeness(Result):
         total = len(self.verdicts)
         if self.reason:
             return f"{total} filters of {self.filters.layer}: {self.reason}"
-        parts = [f"{self.count(kind)} {kind}" for kind in (GABOR, BLOB, OTHER, UNTOLD)]
+        parts = [f"{self.count(kind)} {kind}" for kind in KINDS]
         return (
             f"{total} filters of {self.filters.layer}: {', '.join(parts)}; noise as smooth reaches "
             f"an R² of {self.null_r2[int(0.95 * len(self.null_r2))]:.2f} in 5 % of "
             f"{len(self.null_r2):,} fits (false discoveries at most {RATE:.0%})"
+        )
+
+    def shares(self) -> str:
+        """Share of Gabor-like filters, and how well Gabor functions fit filters and noise."""
+        if self.reason:
+            return f"cannot tell: {self.reason}"
+        share = self.count(GABOR) / len(self.verdicts)
+        return (
+            f"{share:.0%} Gabor-like; R² {self.r2.median():.2f} in the median, of noise as smooth "
+            f"{self.null_r2.median():.2f}"
+        )
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Numbers of the filters by kind, and within a kind by orientation and frequency.
+
+        Orientation is taken to the nearest of eight, so that frequency orders the filters of each.
+        """
+        numbers = range(len(self.verdicts))
+        if not len(self.fitted):
+            return tuple(numbers)
+        direction = (self.orientation / 22.5).round().remainder(8).tolist()
+        frequency = self.frequency.tolist()
+        return tuple(
+            sorted(
+                numbers,
+                key=lambda n: (KINDS.index(self.verdicts[n]), direction[n], frequency[n], n),
+            )
+        )
+
+    def sorted(self, *, own_scale: bool = False) -> Filters:
+        """The filters by kind, Gabor-like ones first; `order` says how within a kind.
+
+        Args:
+            own_scale: draw each filter on a scale of its own.
+        """
+        order = list(self.order)
+        return replace(
+            self.filters,
+            channels=tuple(self.filters.channels[number] for number in order),
+            weights=self.filters.weights[order],
+            own_scale=own_scale,
+            kinds=tuple(self.verdicts[number] for number in order),
         )
 
     def triples(self) -> list[tuple[int, Tensor]]:
@@ -99,10 +143,9 @@ class Likeness(Result):
         """
         if not len(self.fitted):
             return []
-        kinds = (GABOR, BLOB, OTHER, UNTOLD)
         order = sorted(
             range(len(self.verdicts)),
-            key=lambda number: (kinds.index(self.verdicts[number]), -float(self.r2[number])),
+            key=lambda number: (KINDS.index(self.verdicts[number]), -float(self.r2[number])),
         )
         blocks = []
         times = max(1, _TILE // max(self.fitted.shape[2:]))
@@ -113,12 +156,36 @@ class Likeness(Result):
         return blocks
 
     def pictures(self) -> dict[str, Tensor]:
-        """All triples in one picture; the filters alone where nothing was fitted."""
+        """The triples; filters beside Gabor functions, as in the chapter; the plane of frequencies.
+
+        Where nothing was fitted, the filters alone.
+        """
         blocks = [block for _, block in self.triples()]
         if not blocks:
             return self.filters.pictures()
         columns = max(1, round((len(blocks) / 2) ** 0.5))
-        return {"fits": grid(blocks, columns, gap=_GAP)}
+        return {
+            "fits": grid(blocks, columns, gap=_GAP),
+            "beside": self._beside(),
+            "plane": half_circle(
+                self.orientation.tolist(),
+                self.frequency.tolist(),
+                [verdict == GABOR for verdict in self.verdicts],
+                (GABOR, "others"),
+            ),
+        }
+
+    def _beside(self) -> Tensor:
+        """All filters on the left, their Gabor functions on the right, each at the same place."""
+        times = max(1, _TILE // max(self.fitted.shape[2:]))
+        columns = max(1, round(len(self.fitted) ** 0.5))
+        halves = [
+            grid([enlarge(self._tile(some[number]), times) for number in self.order], columns)
+            for some in (self.filters.weights, self.fitted)
+        ]
+        right = halves[0].shape[1] + 2 * _GAP
+        words = [(0.0, -11.0, "filters"), (float(right), -11.0, "nearest Gabor functions")]
+        return with_labels(grid(halves, 2, gap=2 * _GAP), words, margins=(22, 0, 0, 0))
 
     def _tile(self, weights: Tensor) -> Tensor:
         """Weights `(C, M, M)` as `(M, M, 3)`: colour for three channels, else the strongest one."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.arithmetic import output_size, same_padding
-from convlens.drawing import diverging, grid, sequential
+from convlens.drawing import bar, diverging, grid, sequential, with_scale
 from convlens.errors import ConvlensError, nearest
 from convlens.images import to_pixels
 from convlens.model import Model
@@ -20,6 +20,8 @@ POOLS = ("max", "average")
 
 _SHOWN = 64  # maps in a picture
 _SIDE = 112  # pixels that a map is enlarged to, at most
+_GAPS = (150, 150, 150)  # between maps: no colour of theirs
+_BAR = 160  # pixels
 
 
 def feature_maps(
@@ -131,19 +133,38 @@ class FeatureMaps(Result):
             found["pooled"] = self._sheet(self.pooled)
         return found
 
+    @property
+    def signed(self) -> bool:
+        """Whether any value is below zero."""
+        return bool((self.maps < 0).any())
+
+    def colours(self, maps: Tensor) -> Tensor:
+        """Maps as uint8 `(..., h, w, 3)` on the scale of the layer, from 0 or -scale to scale."""
+        return diverging(maps, self.scale) if self.signed else sequential(maps, 0.0, self.scale)
+
+    def strongest(self, count: int) -> tuple[int, ...]:
+        """The channels whose maps vary most over the image, by their standard deviation."""
+        spread = self.maps.flatten(1).std(dim=1, correction=0)
+        order = spread.sort(descending=True, stable=True).indices
+        return tuple(order[:count].tolist())
+
     def _sheet(self, maps: Tensor) -> Tensor:
-        """Maps as tiles as large as the unpooled ones are drawn, with hard edges."""
+        """Maps as tiles as large as the unpooled ones are drawn, with hard edges, and their bar."""
         height, width = self.maps.shape[-2:]
         times = max(1, _SIDE // max(height, width))
-        signed = bool((self.maps < 0).any())
         tiles = []
-        for channel in self.shown:
-            one = maps[channel]
-            colours = diverging(one, self.scale) if signed else sequential(one, 0.0, self.scale)
+        for colours in self.colours(maps[list(self.shown)]):
             size = (height * times, width * times)
             enlarged = F.interpolate(colours.movedim(2, 0)[None].float(), size=size, mode="nearest")
             tiles.append(enlarged[0].movedim(0, 2).to(torch.uint8))
-        return grid(tiles, max(1, round(len(tiles) ** 0.5)))
+        sheet = grid(tiles, max(1, round(len(tiles) ** 0.5)), background=_GAPS)
+        ramp = bar(
+            min(len(sheet), _BAR), colours="diverging" if self.signed else "sequential",
+            upright=True,
+        )  # fmt: skip
+        return with_scale(
+            sheet, ramp, (f"−{self.scale:.3g}" if self.signed else "0", f"{self.scale:.3g}")
+        )
 
 
 def maps(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.drawing import enlarge, grid, sequential
+from convlens.drawing import enlarge, grid, sequential, with_labels
 from convlens.errors import ConvlensError
 from convlens.guard import untouched
 from convlens.model import Model
@@ -27,6 +27,7 @@ from convlens.views.excitation import Watched, watched
 _BATCH = 64  # gratings
 _SHOWN = 64  # channels in the picture
 _CELL = 6  # pixels that a response is enlarged to
+_GAP = 18  # pixels between tiles, for the channel's number
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,15 +152,36 @@ class Tuning(Result):
         return simple, len(self.responses) - silent - simple, silent
 
     def pictures(self) -> dict[str, Tensor]:
-        """A tile for each channel: orientations down, frequencies across, each on its own scale."""
+        """A tile for each channel: orientations down, frequencies across, each on its own scale.
+
+        At most 64 channels, evenly spread; silent ones are grey.
+        """
         count = min(len(self.responses), _SHOWN)
         chosen = [number * len(self.responses) // count for number in range(count)]
+        columns = max(1, round(count**0.5))
+        high, wide = len(self.orientations) * _CELL, len(self.frequencies) * _CELL
         tiles = []
-        for channel in chosen:
+        words = []
+        for at, channel in enumerate(chosen):
             strength = self.strength[channel]
-            colours = sequential(strength, 0.0, max(float(strength.max()), 1e-30))
+            if self.silent[channel]:
+                colours = torch.full((*strength.shape, 3), 200, dtype=torch.uint8)
+            else:
+                colours = sequential(strength, 0.0, float(strength.max()))
             tiles.append(enlarge(colours, _CELL))
-        return {"tuning": grid(tiles, max(1, round(count**0.5)), gap=6)}
+            row, column = divmod(at, columns)
+            words.append((column * (wide + _GAP), row * (high + _GAP) - 9.0, f"{channel}"))
+        last = -(-count // columns) - 1
+        for row in range(last + 1):
+            for at, degrees in ((0, self.orientations[0]), (-1, self.orientations[-1])):
+                y = row * (high + _GAP) + (at % len(self.orientations) + 0.5) * _CELL
+                words.append((-34.0, y, f"{float(degrees):.0f}°"))
+        below = last * (high + _GAP) + high + 11.0
+        low, most = float(self.frequencies[0]), float(self.frequencies[-1])
+        words.append((0.0, below, f"{low:.2g} to {most:.2g} cycles a pixel"))
+        picture = grid(tiles, columns, gap=_GAP)
+        room = max(0, 180 - picture.shape[1])
+        return {"tuning": with_labels(picture, words, margins=(_GAP, room, 22, 40))}
 
 
 @full_precision()

@@ -10,6 +10,7 @@ from convlens.cli.app import app
 
 if TYPE_CHECKING:
     from convlens.model import Model
+    from convlens.views.likeness import Likeness
 
 
 @app.command()
@@ -27,6 +28,12 @@ def filters(
     fit: Annotated[
         bool, typer.Option("--fit", help="The nearest Gabor functions, beside fits to noise.")
     ] = False,
+    sort: Annotated[
+        bool, typer.Option("--sort", help="By kind: Gabor-like, blob or colour contrast, other.")
+    ] = False,
+    own_scale: Annotated[
+        bool, typer.Option("--own-scale", help="A scale for each filter instead of one for all.")
+    ] = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -35,6 +42,7 @@ def filters(
     from convlens.cli.show import filters as show
     from convlens.views.filters import filters as look
 
+    _check(fit=fit, over_time=over_time, sort=sort, own_scale=own_scale, channel=channel)
     if fit:
         _fit(out, load_model(model, size=size, device=device, seed=seed, quiet=quiet),
              layer=layer, seed=seed, json=json, quiet=quiet)  # fmt: skip
@@ -43,27 +51,51 @@ def filters(
         _growth(out, model, layer=layer, device=device, json=json)
         return
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    if sort:
+        alike = _alike(loaded, layer=layer, seed=seed, quiet=quiet)
+        found = alike.sorted(own_scale=own_scale)
+        found.save(out)
+        show.filters(found, out, json=json)
+        return
     only = None
     if channel is not None:
         name = layer or channel.rpartition(":")[0]
         found = look(loaded, layer=name)
         layer, only = split_channel(channel, {found.layer: len(found.weights)})
-    found = look(loaded, layer=layer, channel=only)
+    found = look(loaded, layer=layer, channel=only, own_scale=own_scale)
     found.save(out)
     show.filters(found, out, json=json)
 
 
-def _fit(
-    out: Path, model: "Model", *, layer: str | None, seed: int, json: bool, quiet: bool
-) -> None:
+def _check(*, fit: bool, over_time: bool, sort: bool, own_scale: bool, channel: str | None) -> None:
+    """What does not go together is told before any work."""
+    from convlens.errors import ConvlensError
+
+    options = (("--fit", fit), ("--over-time", over_time), ("--sort", sort))
+    given = [name for name, on in options if on]
+    if given:
+        given += ["--own-scale"] if own_scale and not sort else []
+        given += ["--channel"] if channel is not None else []
+    if len(given) > 1:
+        raise ConvlensError(f"{given[0]} and {given[1]} do not go together; give one of them")
+
+
+def _alike(model: "Model", *, layer: str | None, seed: int, quiet: bool) -> "Likeness":
     from convlens.cli import terminal
-    from convlens.cli.show import filters as show
     from convlens.views.likeness import likeness
 
     with terminal.waiting(
         "fitting Gabor functions to the filters and to 5,000 of noise", quiet=quiet
     ):
-        found = likeness(model, layer=layer, seed=seed)
+        return likeness(model, layer=layer, seed=seed)
+
+
+def _fit(
+    out: Path, model: "Model", *, layer: str | None, seed: int, json: bool, quiet: bool
+) -> None:
+    from convlens.cli.show import filters as show
+
+    found = _alike(model, layer=layer, seed=seed, quiet=quiet)
     found.save(out)
     show.likeness(found, out, json=json)
 

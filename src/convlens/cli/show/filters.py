@@ -19,10 +19,25 @@ def filters(found: "Filters", out: Path, *, json: bool) -> None:
     count, channels, height, width = found.weights.shape
     terminal.out.print(
         f"{found.layer}: {count} filters of {height}x{width}x{channels}, stride "
-        f"{terminal.pair(found.stride)}; one scale for all, ±{found.scale:.3g}",
+        f"{terminal.pair(found.stride)}; {_scale(found)}",
         markup=False,
     )
+    if found.kinds:
+        kinds = ", ".join(
+            f"{found.kinds.count(kind)} {kind}" for kind in dict.fromkeys(found.kinds)
+        )
+        terminal.out.print(f"sorted by kind: {kinds}", markup=False)
     terminal.out.print(str((out / "filters.png").resolve()), markup=False)
+
+
+def _scale(found: "Filters") -> str:
+    if not found.own_scale:
+        return f"one scale for all, ±{found.scale:.3g}"
+    scales = found.scales
+    return (
+        f"each on its own scale, ±{float(scales.min()):.3g} to ±{float(scales.max()):.3g}, so that "
+        f"strengths cannot be compared"
+    )
 
 
 def growth(found: "Growth", out: Path, *, json: bool) -> None:
