@@ -180,6 +180,19 @@ class TestFilters:
         )
         assert json.loads(out)["channels"] == [4]
 
+    def test_by_kind_and_on_scales_of_their_own(self, here, convlens):
+        words = ("filters", "--model", MINE, "--quiet", "--out")
+        _, out, _ = convlens(*words, "f", "--sort")
+        assert "sorted by kind: 6 cannot tell" in out  # 3 x 3 weights
+        _, out, _ = convlens(*words, "g", "--own-scale")
+        assert "each on its own scale" in out and "cannot be compared" in out
+        plain, own = ((here / name / "filters.png").read_bytes() for name in ("f", "g"))
+        assert plain != own
+        error = one_line(convlens(*words, "h", "--fit", "--own-scale"))
+        assert "--fit and --own-scale do not go together" in error
+        error = one_line(convlens(*words, "h", "--sort", "--channel", "0:1"))
+        assert "--sort and --channel" in error
+
     def test_network_without_convolutions(self, here, convlens):
         error = one_line(convlens("filters", "--model", "python:mine.py:dense", "--quiet"))
         assert "no convolution" in error

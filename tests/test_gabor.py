@@ -190,11 +190,19 @@ class TestMaps:
         found = maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), pooling="average")
         pictures = found.pictures()
         tile = 14 * 8
-        assert pictures["maps"].shape == pictures["pooled"].shape == (2 * tile + 2, 2 * tile + 2, 3)
+        assert pictures["maps"].shape == pictures["pooled"].shape
+        assert pictures["maps"].shape[0] == 2 * tile + 2
         channel, y, x = (int(i) for i in (found.maps == found.scale).nonzero()[0])
         row, column = divmod(channel, 2)
         pixel = pictures["maps"][row * (tile + 2) + y * 8, column * (tile + 2) + x * 8]
         assert pixel.tolist() == [253, 231, 36]  # the light end of viridis
+
+    def test_strongest_are_those_that_vary_most(self):
+        found = maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16))
+        spread = [float(one[1:-1, 1:-1].std(correction=0)) for one in found.maps]
+        assert list(found.strongest(3)) == sorted(range(4), key=lambda k: -spread[k])[:3]
+        found.maps[int(np.argmin(spread)), 0] = 1e6  # at the border alone
+        assert list(found.strongest(3)) == sorted(range(4), key=lambda k: -spread[k])[:3]
 
     def test_unknown_layer(self):
         with pytest.raises(ConvlensError, match="no layer 'conv'"):
@@ -222,6 +230,17 @@ class TestCortex:
     def test_nothing_is_seen_in_plain_brightness(self):
         found = cortex(torch.full((3, 40, 40), 0.7))
         assert found.complex.max() < 1e-5
+
+    def test_the_border_of_the_photo_is_no_edge(self):
+        """A dark photo is not framed in grey: cells at the border see it go on."""
+        dark = torch.full((1, 40, 40), 0.1)
+        dark[:, 15:25, 15:25] = 0.9
+        found = cortex(dark, wavelength=4)
+        assert found.complex[:, :, 0].max() < 0.01 * found.complex.max()
+        # The same photo larger, as it goes on: everything inside is equal.
+        wider = F.pad(dark[None], (30,) * 4, value=0.1)[0]
+        inside = cortex(wider, wavelength=4).complex[:, 30:70, 30:70]
+        assert torch.allclose(found.complex, inside, atol=1e-5)
 
     def test_parts_fit_together(self):
         image = torch.rand(3, 50, 60)

@@ -1,5 +1,6 @@
 """Gabor fits: set parameters come back, noise is not called a Gabor function."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -208,6 +209,43 @@ class TestLikeness:
         assert "3 x 3 weights are too few to judge" in found.sentence()
         assert list(found.pictures()) == ["filters"]
 
+    def test_sorted_by_kind_then_orientation_and_frequency(self):
+        made, _ = synthetic(12, 9)
+        network = nn.Conv2d(3, 24, 9)
+        torch.manual_seed(1)
+        with torch.no_grad():
+            network.weight.copy_(torch.cat([torch.randn(12, 3, 9, 9), made.float()]))
+        found = likeness(wrap(network, size=16), null=300)
+        ordered = found.sorted(own_scale=True)
+        assert sorted(ordered.channels) == list(range(24))
+        kinds = [found.verdicts[number] for number in ordered.channels]
+        assert list(ordered.kinds) == kinds == sorted(kinds, key=(GABOR, BLOB, OTHER, UNTOLD).index)
+        assert torch.equal(ordered.weights, found.filters.weights[list(ordered.channels)])
+        gabors = [number for number in ordered.channels if found.verdicts[number] == GABOR]
+        assert len(gabors) >= 10
+        directions = [round(float(found.orientation[number]) / 22.5) % 8 for number in gabors]
+        assert directions == sorted(directions)
+        for one, other in itertools.pairwise(gabors):
+            if directions[gabors.index(one)] == directions[gabors.index(other)]:
+                assert found.frequency[one] <= found.frequency[other]
+
+    def test_a_scale_of_its_own_fills_every_filter(self):
+        torch.manual_seed(0)
+        network = nn.Conv2d(3, 3, 5)
+        with torch.no_grad():
+            network.weight[1] *= 0.01
+            network.weight[2] *= 1e-9  # next to nothing: noise must not be blown up
+        model = wrap(network, size=16)
+        plain, own = convlens.filters(model), convlens.filters(model, own_scale=True)
+        spans = [int(tile.max()) - int(tile.min()) for tile in plain.tiles()]
+        assert spans[1] < 5 and max(spans) > 200
+        for number, tile in enumerate(own.tiles()[:2]):
+            peak = network.weight[number].abs().max()
+            assert own.scales[number] == peak
+            assert max(abs(int(v) - 127.5) for v in tile.flatten()) >= 127
+        assert set(own.tiles()[2].flatten().tolist()) == {128}
+        assert own.scales[2] == own.scale
+
     def test_discoveries_against_the_definition(self):
         p = torch.rand(200, generator=torch.Generator().manual_seed(0)) ** 3
         ordered = sorted(p.tolist())
@@ -220,6 +258,10 @@ class TestLikeness:
         found = likeness(network(made.float()), null=200)
         found.save(tmp_path / "fits")
         assert convlens.Result.load(tmp_path / "fits") == found
+        assert list(found.pictures()) == ["fits", "beside", "plane"]
+        share = sum(one == GABOR for one in found.verdicts) / 5
+        assert f"{100 * share:.0f}% are Gabor-like" in found.shares()
+        assert f"R² {sorted(found.r2.tolist())[2]:.2f} in the median" in found.shares()
         picture = found.pictures()["fits"]
         assert picture.shape[1] % 2 == 0 and picture.shape[2] == 3
         again = likeness(network(made.float()), null=200)

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -287,6 +288,11 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
     network = nn.Sequential(
         nn.Conv2d(3, 6, 7), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
     )
+    axis = torch.arange(7.0) - 3
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    with torch.no_grad():
+        for number, theta in enumerate((0.3, -0.9)):
+            network[0].weight[number] = convlens.gabor(x, y, 1, 0.1, 0.1, 1.6, 0, 0, 0, theta)
     made = convlens.report(convlens.wrap(network, size=32), photos, out=tmp_path / "page")
     expected = convlens.likeness(convlens.wrap(network, size=32), null=1000)
     assert made.likeness.verdicts == expected.verdicts
@@ -295,21 +301,51 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
     assert f"{expected.count('Gabor-like')} of 6 filters of 0" in finding.sentence
     text = (tmp_path / "page" / "index.html").read_text()
     assert "the Gabor function nearest to it" in text
+    dots = re.findall(r'<circle class="gabor" cx="([-\d.]+)" cy="([-\d.]+)"', text)
+    assert len(dots) == expected.count("Gabor-like") > 0
+    outer = math.ceil(10 * float(expected.frequency.max())) / 10
+    right = {
+        (round(190 * f / outer * math.cos(a), 1), round(-190 * f / outer * math.sin(a), 1))
+        for f, a, verdict in zip(
+            expected.frequency.tolist(), torch.deg2rad(expected.orientation).tolist(),
+            expected.verdicts, strict=True,
+        ) if verdict == "Gabor-like"
+    }  # fmt: skip
+    assert {(float(x), float(y)) for x, y in dots} == right
     assert "filters --fit" not in text  # a network of one's own has Python lines only
     assert "convlens.likeness(model, seed=0)" in text
 
 
 def test_simple_and_complex_channels_are_told(demo, text):
-    """Of the layers with small fields, as the view counts them."""
-    by_layer = {one.layer: one for one in demo.patches.layers}
-    assert [one.layer for one in demo.cells] == [
-        name for name, one in by_layer.items() if max(one.field) <= 48
-    ]
-    assert demo.cells
+    """Of a few layers with small fields, the first among them, as the view counts them."""
+    assert demo.cells[0].layer == "conv_stem"
+    assert len({one.layer for one in demo.cells}) == len(demo.cells) > 2
     first = demo.cells[0]
     told = convlens.tuning(convlens.load(), layer=first.layer, orientations=8, phases=8)
     assert (first.simple, first.complex, first.silent) == told.counts()
-    assert f"{first.simple} channels are simple" in text
+    assert "cells" in Page(text).ids
+    assert f'data-at="cells.0.simple">{first.simple}<' in text
+
+
+def test_feature_maps_lead_from_the_first_layer_to_the_final_place(demo, text):
+    first, last = demo.maps[0], demo.maps[-1]
+    assert (first.layer, last.layer, last.final) == ("conv_stem", "conv_head", True)
+    model = convlens.load()
+    for one in (first, last):
+        told = convlens.maps(model, model.prepare(one.photo), layer=one.layer)
+        inner = told.maps[:, one.size[0] // 8 :, :][:, : one.size[0] - one.size[0] // 8 * 2]
+        inner = inner[:, :, one.size[1] // 8 : one.size[1] - one.size[1] // 8]
+        spread = inner.flatten(1).std(dim=1, correction=0)
+        assert set(one.channels) == set(spread.topk(8).indices.tolist())
+        chosen = told.maps[list(one.channels)]
+        assert one.scale == pytest.approx(float(chosen.abs().max()))
+        assert one.tiles.shape == (8, *one.size, 3)
+        # Brighter where the map is greater, on one scale for the row.
+        where = int(chosen.flatten().argmax())
+        colours = one.tiles.reshape(-1, 3)
+        assert colours[where].tolist() == [253, 231, 36]
+    assert "maps" in Page(text).ids
+    assert "convlens maps" in text
 
 
 def test_made_images_stand_beside_the_patches(demo, text, data):
@@ -676,7 +712,7 @@ def test_page_fits_and_pictures_load(visit, demo, width, scheme):
     loaded = page.evaluate("[...document.querySelectorAll('main img')].map(i => i.naturalWidth)")
     strips = [one for layer in demo.patches.layers for one in layer.shown]
     channels = 3 * len(strips) + sum(len(one.bands) > 0 for one in strips)
-    assert len(loaded) == 8 * 5 + 32 + 6 + channels and min(loaded) > 0
+    assert len(loaded) == 8 * 5 + 32 + 6 + channels + len(demo.maps) and min(loaded) > 0
     assert page.evaluate(CONTRASTS) >= 4.5
     # Nothing but tables, code and the navigation is wider than the window.
     assert page.evaluate(OVERFLOWING, width) == []

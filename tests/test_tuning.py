@@ -107,6 +107,7 @@ def test_the_stage_is_no_larger_than_it_needs_to_be():
 
 
 def test_silent_channels_have_no_preference():
+    torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 2, 5), nn.ReLU())
     with torch.no_grad():
         network[0].bias[1] = -100
@@ -121,11 +122,18 @@ def test_silent_channels_have_no_preference():
 
 
 def test_saved_loaded_and_drawn(tmp_path):
+    torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 5, 5), nn.ReLU())
     found = tuning(wrap(network, size=32), orientations=6)
     found.save(tmp_path / "tuning")
     assert convlens.Result.load(tmp_path / "tuning") == found
-    assert found.pictures()["tuning"].shape == (3 * 36 + 12, 2 * 48 + 6, 3)
+    picture = found.pictures()["tuning"]
+    # The tile of the first channel, inside the margins for its words.
+    strength = found.strength[0]
+    brightest, darkest = (int(at) for at in (strength.argmax(), strength.argmin()))
+    tile = picture[18 : 18 + 36 : 6, 40 : 40 + 48 : 6].reshape(-1, 3)
+    assert tile[brightest].tolist() == [253, 231, 36]
+    assert tile[darkest].sum() < tile[brightest].sum()
 
 
 @pytest.mark.parametrize(

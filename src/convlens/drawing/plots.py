@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +106,7 @@ def half_circle(
         )  # fmt: skip
     axes.grid(color=_FAINT, linewidth=0.5)
     axes.tick_params(labelsize=_TEXT)
-    centred = {"fontsize": _TEXT, "color": _INK, "ha": "center"}
+    centred: dict[str, Any] = {"fontsize": _TEXT, "color": _INK, "ha": "center"}
     figure.text(0.5, 0.955, "orientation of the bars", **centred)
     figure.text(0.72, 0.125, "cycles a pixel", **centred)
     figure.legend(loc="lower center", ncols=2, fontsize=_TEXT, frameon=False)

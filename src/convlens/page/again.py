@@ -81,6 +81,20 @@ class Recipes:
         """The Gabor functions nearest to the first layer's filters, with more noise than here."""
         return self._make(["filters", "--fit"], f"convlens.likeness(model, seed={self._seed})")
 
+    def maps(self, photo: str, layer: str) -> Again:
+        """The feature maps of a layer on a photo, all of them."""
+        return self._make(
+            ["maps", photo, "--layer", layer],
+            f"convlens.maps(model, model.prepare({photo!r}), layer={layer!r})",
+        )
+
+    def tuning(self, layer: str) -> Again:
+        """What gratings make the channels of a layer fire."""
+        return self._make(
+            ["tuning", "--layer", layer, "--orientations", "8", "--phases", "8"],
+            f"convlens.tuning(model, layer={layer!r}, orientations=8, phases=8)",
+        )
+
     def patches(self, layer: str) -> Again:
         """What excites the channels of a layer; the photos are those of the page."""
         paths = [one.path for one in self._photos]

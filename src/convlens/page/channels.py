@@ -1,15 +1,18 @@
 """The channels of a page: what excites those of a few layers, and what gratings tell of them."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from convlens.model import Model
 from convlens.page import budget
 from convlens.page.budget import spread
 from convlens.page.desk import Desk
-from convlens.page.parts import Cells, PhotoReport
+from convlens.page.parts import Cells, LayerMaps, PhotoReport
 from convlens.sweep.patches import patches
 from convlens.tracing import Trace, trace
-from convlens.views.excitation import watched
+from convlens.views.excitation import Watched, watched
+from convlens.views.maps import maps
 from convlens.views.patches import Patches
 from convlens.views.tuning import tuning
 
@@ -46,20 +49,21 @@ def excite(model: Model, read: Sequence[PhotoReport], seed: int, desk: Desk) -> 
     )
 
 
-def cells_of(model: Model, excited: Patches) -> tuple[Cells, ...]:
-    """Simple and complex channels of the layers shown, where their units see few pixels.
+def cells_of(model: Model) -> tuple[Cells, ...]:
+    """Simple and complex channels of a few layers, from the first one on, whose units see little.
 
     Gratings are then small images, and the network is run no further than the layer.
     """
     found = trace(model)
-    cells = []
-    for place in watched(found, [one.layer for one in excited.layers]):
-        field = found.field(place.value)
-        if field is None or field.beyond or not place.rectified:
-            continue
-        widest = max(int((field.high[axis] - field.low[axis]).max()) + 1 for axis in (0, 1))
-        if widest > budget.GRATING_FIELD:
-            continue
+    near = [place for place in watched(found, None) if place.rectified and _near(found, place)]
+    count = min(budget.CELLS.items, len(near))
+    # The first and the last, and evenly between them.
+    chosen = [near[number * (len(near) - 1) // max(count - 1, 1)] for number in range(count)]
+    cells: list[Cells] = []
+    began = time.perf_counter()
+    for place in chosen:
+        if time.perf_counter() - began > budget.CELLS.seconds:
+            break
         told = tuning(model, layer=place.layer, orientations=8, phases=8)
         cells.append(Cells(place.layer, *told.counts()))
     return tuple(cells)
@@ -76,6 +80,53 @@ def _adding(read: Sequence[PhotoReport]) -> tuple[str | None, list[int]]:
         share[at].channel for at in range(budget.SHARES) for share in first if at < len(share)
     ]
     return cams[0].gradcam.detector, list(dict.fromkeys(ranked))[: budget.CHANNELS_EACH]
+
+
+def _near(found: Trace, place: Watched) -> bool:
+    field = found.field(place.value)
+    if field is None or field.beyond:
+        return False
+    widest = max(int((field.high[axis] - field.low[axis]).max()) + 1 for axis in (0, 1))
+    return widest <= budget.GRATING_FIELD
+
+
+def maps_through(model: Model, rows: Sequence[PhotoReport]) -> tuple[LayerMaps, ...]:
+    """The strongest feature maps of the first photo shown, from the first layer to the final one.
+
+    Of the places with maps of one size the last is taken, and of those sizes a few, evenly spread;
+    the first convolution and the final convolutional place are always among them.
+    """
+    photo = next((one for one in rows if one.image is not None), None)
+    if photo is None or photo.image is None:
+        return ()
+    found = trace(model)
+    places = watched(found, None)
+    end = found.final.post if found.final else None
+    by_size = {found.shape(one.value): one for one in places if one.value != end}
+    last = list(dict.fromkeys([places[0], *by_size.values()]))
+    names = [one.layer for one in spread(last, budget.MAPS.items - 1)]
+    if end is not None and found.spatial_dims(end) is not None:
+        names.append(next((one.layer for one in places if one.value == end), found.name(end)))
+    shown = []
+    for name in names:
+        whole = maps(model, photo.image.to(model.device), layer=name)
+        chosen = whole.strongest(budget.MAPS_EACH)
+        told = replace(whole, maps=whole.maps[list(chosen)])
+        shown.append(
+            LayerMaps(
+                layer=name,
+                place=told.place,
+                final=name == names[-1] and end is not None,
+                size=(told.maps.shape[1], told.maps.shape[2]),
+                total=len(whole.maps),
+                channels=chosen,
+                scale=told.scale,
+                signed=told.signed,
+                photo=photo.path,
+                tiles=told.colours(told.maps),
+            )
+        )
+    return tuple(shown)
 
 
 def _sees_a_part(found: Trace, value: int) -> bool:

@@ -18,10 +18,10 @@ from convlens.loading import demo_photos
 from convlens.model import Model
 from convlens.page import budget
 from convlens.page.budget import spread
-from convlens.page.channels import cells_of, excite
+from convlens.page.channels import cells_of, excite, maps_through
 from convlens.page.desk import Desk, Progress
 from convlens.page.findings import findings
-from convlens.page.parts import Cells, PhotoReport, Report, Subject
+from convlens.page.parts import Cells, LayerMaps, PhotoReport, Report, Subject
 from convlens.page.photos import diagnose, look, randomised, read_photos
 from convlens.page.render import render
 from convlens.page.synthetic import channels_maximized, classes_maximized
@@ -89,11 +89,14 @@ def report(
             excited = excite(model, rows, seed, desk)
         cells: tuple[Cells, ...] = ()
         with desk.section("cells"):
-            cells = cells_of(model, excited) if excited else ()
+            cells = cells_of(model)
         maxima = channels_maximized(model, excited, seed, desk) if excited else ()
         loved = classes_maximized(model, rows, seed, desk)
         with desk.section("anatomy"):
             structure = anatomy(model)
+        layered: tuple[LayerMaps, ...] = ()
+        with desk.section("maps"):
+            layered = maps_through(model, rows)
         alike = None
         with desk.section("filters"):
             first = filters(model)
@@ -118,6 +121,7 @@ def report(
             cells=cells,
             norms=tuple(first.norms.tolist()) if first else (),
             silent=first.silent if first else (),
+            maps=layered,
             failures=desk.failures,
             left_out=_left_out(len(paths), len(read) + len(skipped), rows, diagnosis, first),
             options={

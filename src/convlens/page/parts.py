@@ -172,6 +172,35 @@ class Cells(Result):
 
 
 @dataclass(frozen=True, eq=False)
+class LayerMaps(Result):
+    """Feature maps of one layer on the first photo that is shown.
+
+    Attributes:
+        layer: its name.
+        place: name of the value.
+        final: it is the final convolutional place.
+        size: height and width of a map.
+        total: channels of the layer.
+        channels: those that are shown: the maps that vary most over the photo.
+        scale: greatest absolute value of the maps shown, which all of them are drawn on.
+        signed: some values of them are below zero.
+        photo: path of the photo.
+        tiles: uint8 `(K, h, w, 3)`, the maps as colours.
+    """
+
+    layer: str
+    place: str
+    final: bool
+    size: tuple[int, int]
+    total: int
+    channels: tuple[int, ...]
+    scale: float
+    signed: bool
+    photo: str
+    tiles: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Report(Result):
     """A page, and all that it shows.
 
@@ -195,7 +224,8 @@ class Report(Result):
         maximized: images that excite the same channels, layer by layer of `patches`; None for a
             layer where there could be none.
         classes: images that excite the classes that the photos are taken for.
-        cells: of those layers that see little enough for gratings to be shown to them.
+        cells: of a few layers that see little enough for gratings to be shown to them.
+        maps: feature maps of the first photo shown, through the layers.
         failures: sections that could not be made, and why.
         left_out: what the page's budget left out, in sentences.
         options: with which the report was made.
@@ -224,6 +254,7 @@ class Report(Result):
     cells: tuple[Cells, ...]
     norms: tuple[float, ...]
     silent: tuple[int, ...]
+    maps: tuple[LayerMaps, ...]
     failures: dict[str, str]
     left_out: tuple[str, ...]
     options: dict[str, str | int | bool | None]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.drawing import grid, with_boxes
+from convlens.drawing import enlarge, grid, with_boxes
 from convlens.images import encode_jpeg, encode_png, to_pixels
 from convlens.page import budget
 from convlens.page.budget import Purse, spread
@@ -16,6 +16,7 @@ _SIDE = 224  # pixels of the screen that the long side of a picture takes, at mo
 _HARD = 112  # pixels of an image's long side up to which it is enlarged, with hard edges
 _TILE = 48  # likewise for a filter
 _STRIP_SIDE, _CLASS_SIDE = 96, 160  # pixels of the screen that maximised images take
+_STRIP = 96  # likewise for a feature map
 _GAPS = (128, 128, 128)  # between patches: neither scheme's own colour
 
 
@@ -228,3 +229,33 @@ def _synthetic(pixels: Tensor, side: int, purse: Purse) -> Picture | None:
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
     return Picture(source, round(width * scale), round(height * scale), hard=False)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The strongest maps of one layer, in one strip."""
+
+    at: str
+    strip: Picture
+
+
+def maps_of(made: Report) -> list[Maps]:
+    """For each layer its strip, those that there is room for."""
+    purse = Purse(budget.MAPS.bytes)
+    found = []
+    for number, one in enumerate(made.maps):
+        height, width = one.tiles.shape[1:3]
+        times = max(1, _STRIP // max(height, width))
+        tiles = [enlarge(tile, times) for tile in one.tiles]
+        pixels = grid(tiles, len(tiles), background=_GAPS)
+        # The screen shows all strips at one height: hard edges where that is a whole multiple.
+        source = f"data:image/png;base64,{base64.b64encode(encode_png(pixels)).decode()}"
+        if not purse.pays(len(source)):
+            continue
+        scale = _STRIP / max(height, width) if times == 1 else 1.0
+        shown = Picture(
+            source, round(pixels.shape[1] * min(1.0, scale)),
+            round(pixels.shape[0] * min(1.0, scale)), hard=times > 1,
+        )  # fmt: skip
+        found.append(Maps(f"maps.{number}", shown))
+    return found

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Tensor
 
-from convlens.drawing import diverging, overlay
+from convlens.drawing import diverging, overlay, sequential
 from convlens.model import Model
 from convlens.page import budget
 from convlens.page.again import Recipes
@@ -24,11 +24,13 @@ from convlens.page.parts import PhotoReport, Report
 from convlens.page.pictures import (
     classes_of,
     fits_of,
+    maps_of,
     plots_of,
     sheets,
     strips_of,
     tiles_of,
 )
+from convlens.page.plots import plane_of
 from convlens.views.anatomy import Layer
 
 # Layers that hand on what they are given: in the report's numbers, but not in the table.
@@ -61,6 +63,9 @@ def render(model: Model, made: Report) -> tuple[str, tuple[str, ...]]:
         else set(),
         plots_of=plots_of,
         class_pictures=classes_of(made),
+        grating_field=budget.GRATING_FIELD,
+        plane=plane_of(made),
+        maps=maps_of(made),
         drawing=fields_drawing(made.anatomy) if made.anatomy else None,
         layers=layers,
         doctored=_doctored(made),
@@ -82,6 +87,8 @@ def _scales(made: Report) -> dict[str, str]:
         colour = made.filters.first and made.filters.weights.shape[1] == 3
         grey = ((ends + 1) * 127.5).round().to(torch.uint8).unsqueeze(1).expand(-1, 3)
         found["filters"] = _stops(grey if colour else diverging(ends, 1.0))
+    found["signed"] = _stops(diverging(torch.linspace(-1, 1, 11), 1.0))
+    found["unsigned"] = _stops(sequential(torch.linspace(0, 1, 11), 0.0, 1.0))
     return found
 
 

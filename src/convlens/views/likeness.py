@@ -94,13 +94,13 @@ class Likeness(Result):
         )
 
     def shares(self) -> str:
-        """Share of Gabor-like filters, and how well Gabor functions fit filters and noise."""
+        """The share of Gabor-like filters, and how well Gabor functions fit filters and noise."""
         if self.reason:
-            return f"cannot tell: {self.reason}"
+            return self.sentence()
         share = self.count(GABOR) / len(self.verdicts)
         return (
-            f"{share:.0%} Gabor-like; R² {self.r2.median():.2f} in the median, of noise as smooth "
-            f"{self.null_r2.median():.2f}"
+            f"{share:.0%} are Gabor-like; R² {self.r2.median():.2f} in the median, of noise as "
+            f"smooth {self.null_r2.median():.2f}"
         )
 
     @property

@@ -143,8 +143,15 @@ class FeatureMaps(Result):
         return diverging(maps, self.scale) if self.signed else sequential(maps, 0.0, self.scale)
 
     def strongest(self, count: int) -> tuple[int, ...]:
-        """The channels whose maps vary most over the image, by their standard deviation."""
-        spread = self.maps.flatten(1).std(dim=1, correction=0)
+        """The channels whose maps vary most over the image, by their standard deviation.
+
+        An eighth of the map is left out at each border, where many maps show the padding alone.
+        """
+        rows, columns = (side // 8 for side in self.maps.shape[1:])
+        inner = self.maps[
+            :, rows : self.maps.shape[1] - rows, columns : self.maps.shape[2] - columns
+        ]
+        spread = inner.flatten(1).std(dim=1, correction=0)
         order = spread.sort(descending=True, stable=True).indices
         return tuple(order[:count].tolist())
 

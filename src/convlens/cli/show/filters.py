@@ -73,5 +73,7 @@ def likeness(found: "Likeness", out: Path, *, json: bool) -> None:
             )  # fmt: skip
         terminal.out.print(table)
     terminal.out.print(found.sentence(), markup=False)
+    if not found.reason:
+        terminal.out.print(found.shares(), markup=False)
     name = "fits.png" if len(found.fitted) else "filters.png"
     terminal.out.print(str((out / name).resolve()), markup=False)

@@ -1,0 +1,69 @@
+"""The fitted filters over half a circle: orientation around it, frequency outwards."""
+
+import math
+from dataclasses import dataclass
+
+from convlens.drawing import outer_ring
+from convlens.page.parts import Report
+from convlens.views.likeness import GABOR, UNTOLD
+
+RADIUS = 190.0  # pixels of the drawing
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One filter."""
+
+    number: int
+    x: float
+    y: float
+    gabor: bool
+    words: str
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Half a circle about (0, 0), y downwards.
+
+    Attributes:
+        radius: of the outer ring, in pixels.
+        rings: for each its radius and its cycles a pixel.
+        spokes: for each its outer end and its degrees.
+        dots: faint ones first, so that Gabor-like ones lie above them.
+    """
+
+    radius: float
+    rings: list[tuple[float, float]]
+    spokes: list[tuple[float, float, int]]
+    dots: list[Dot]
+
+
+def plane_of(made: Report) -> Plane | None:
+    """Orientation and frequency of the fits, or None where nothing was fitted."""
+    alike = made.likeness
+    if alike is None or not len(alike.fitted):
+        return None
+    frequencies, degrees = alike.frequency.tolist(), alike.orientation.tolist()
+    outer = outer_ring(frequencies)
+    dots = []
+    for number, verdict in enumerate(alike.verdicts):
+        if verdict == UNTOLD:
+            continue
+        x, y = _at(degrees[number], RADIUS * frequencies[number] / outer)
+        words = (
+            f"filter {number}: {verdict}, {degrees[number]:.0f}°, "
+            f"{frequencies[number]:.2f} cycles a pixel"
+        )
+        dots.append(Dot(number, x, y, verdict == GABOR, words))
+    steps = range(1, round(10 * outer) + 1)
+    return Plane(
+        radius=RADIUS,
+        rings=[(RADIUS * step / (10 * outer), step / 10) for step in steps],
+        spokes=[(*_at(angle, RADIUS), angle) for angle in range(0, 181, 30)],
+        dots=sorted(dots, key=lambda dot: dot.gabor),
+    )
+
+
+def _at(degrees: float, radius: float) -> tuple[float, float]:
+    angle = math.radians(degrees)
+    return radius * math.cos(angle), -radius * math.sin(angle)
