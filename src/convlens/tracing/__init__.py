@@ -39,7 +39,7 @@ def trace(
     images: Tensor | None = None,
     *,
     size: tuple[int, int] | None = None,
-    partly: bool = False,
+    partly: bool | str = False,
 ) -> "Trace":
     """What the model's network runs on an image, in evaluation mode.
 
@@ -52,7 +52,8 @@ def trace(
         images: `(N, C, H, W)`; the first gives the size, and the image if one is needed.
         size: height and width in pixels instead; default: the model's own size.
         partly: where the network does not run to its end on images of that size (a fully
-            connected stage that takes another), trace it as far as it runs.
+            connected stage that takes another), trace it as far as it runs. The name of a place:
+            as far as that at least, for which no real image is run if fake tensors get there.
 
     Raises:
         TraceError: the network does not run on an image of that size.
@@ -62,8 +63,9 @@ def trace(
     height, width = tuple(images.shape[-2:]) if images is not None else size or model.size
     made = _made.setdefault(bare(model.network), {})
     modules = [ref(module) for module in bare(model.network).modules()]
-    for key in ((model.channels, height, width), (model.channels, height, width, "partly")):
-        known = made.get(key)
+    kept = {True: ("partly",), False: ()}.get(partly, ("partly", partly))
+    for key in ((), kept):
+        known = made.get((model.channels, height, width, *key))
         if known is None or known[0] != modules or not known[1].recording.faked:
             continue
         if partly or not known[1].recording.stopped:
@@ -76,7 +78,7 @@ def trace(
         if images.is_inference():
             images = images.clone()
         found = Trace(model.name, _recording(model, model.normalise(images[:1]), partly=partly))
-    part = ("partly",) if found.recording.stopped else ()
+    part = kept if found.recording.stopped else ()
     made[(model.channels, height, width, *part)] = (modules, found)
     return found
 
@@ -85,7 +87,7 @@ _Known = tuple[list[ref[nn.Module]], "Trace"]
 _made: WeakKeyDictionary[nn.Module, dict[tuple[int | str, ...], _Known]] = WeakKeyDictionary()
 
 
-def _recording(model: Model, images: Tensor, *, partly: bool) -> Recording:
+def _recording(model: Model, images: Tensor, *, partly: bool | str) -> Recording:
     network = bare(model.network)
     with untouched(network):
         try:
@@ -94,6 +96,9 @@ def _recording(model: Model, images: Tensor, *, partly: bool) -> Recording:
         except ConvlensError:
             raise
         except Exception:  # whatever fake tensors cannot do, real ones may
+            part = _as_far_as(partly, network, images) if isinstance(partly, str) else None
+            if part is not None:
+                return part
             try:
                 return record(network, images, select_output, fake=False)
             except ConvlensError:
@@ -104,15 +109,29 @@ def _recording(model: Model, images: Tensor, *, partly: bool) -> Recording:
                 raise TraceError(_why(model, images, error)) from error
 
 
+def _as_far_as(place: str, network: nn.Module, images: Tensor) -> Recording | None:
+    """What fake tensors ran, if the place is in it."""
+    part = _faked_part(network, images)
+    try:
+        Trace("", part).find(place)
+    except ConvlensError:
+        return None
+    return part
+
+
+def _faked_part(network: nn.Module, images: Tensor) -> Recording:
+    with _hushed("torch._subclasses.fake_tensor"):
+        return record(network, images, select_output, fake=True, partly=_words)
+
+
+def _words(error: Exception) -> str:
+    return misfit(error, lambda side: False)
+
+
 def _part(network: nn.Module, images: Tensor) -> Recording:
     """What ran until the network raised something; with fake tensors if they get as far."""
-
-    def words(error: Exception) -> str:
-        return misfit(error, lambda side: False)
-
-    real = record(network, images, select_output, fake=False, partly=words)
-    with _hushed("torch._subclasses.fake_tensor"):
-        faked = record(network, images, select_output, fake=True, partly=words)
+    real = record(network, images, select_output, fake=False, partly=_words)
+    faked = _faked_part(network, images)
     return faked if len(faked.operations) >= len(real.operations) else real
 
 
