@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -458,6 +459,57 @@ def test_tuning(here, convlens):
     assert "512 gratings of 16 x 16 pixels" in out
     assert (here / "t" / "tuning.png").exists()
     assert "no convolution" in one_line(convlens("tuning", "--model", "python:mine.py:dense"))
+
+
+class TestDream:
+    WORDS = ("dream", "a.png", "--model", MINE, "--octaves", 2, "--steps", 2, "--quiet")
+
+    def test_pictures_and_numbers(self, here, convlens):
+        status, out, err = convlens(*self.WORDS, "--out", "d")
+        assert (status, err) == (0, "")
+        assert "0: the last convolution whose units see no more than an image of 32 x 32" in out
+        assert "½‖a‖² of the pre-activations at 0 is" in out
+        assert Image.open(here / "d" / "dream.png").size == (40, 50)
+        words = (*self.WORDS, "--channel", "0:3", "--size", 25, "--json", "--out", "e")
+        _, out, _ = convlens(*words)
+        told = json.loads(out)
+        assert (told["layer"], told["channel"], told["sizes"]) == ("0", 3, [[18, 14], [25, 20]])
+        _, out, _ = convlens(*self.WORDS, "--guide", "b.png", "--out", "g")
+        assert "the dot product with the guide's features" in out
+
+    def test_bad_input(self, here, convlens):
+        for more, words in (
+            (("--layer", "2"), "not feature maps"),
+            (("--layer", "00"), "nearest: 0"),
+            (("--channel", "x"), "give K, for example 17, or LAYER:K"),
+            (("--channel", "0:6"), "0 to 5; given 6"),
+            (("--layer", "1", "--channel", "0:1"), "not one of --layer 1"),
+            (("--steps", 0), "steps 0"),
+            (("--guide", "no.png"), "no.png does not exist"),
+            (("--out", "no/where"), "its folder does not exist"),
+        ):
+            assert words in one_line(convlens(*self.WORDS, *more))
+        (here / "bad.png").write_bytes(b"\x89PNG")
+        assert "bad.png" in one_line(convlens("dream", "bad.png", "--model", MINE, "--quiet"))
+        assert not (here / "convlens-dream").exists()
+
+    def test_interrupted_it_keeps_what_there_is(self, here, convlens, monkeypatch):
+        import convlens.views.dream as room
+
+        real = room.dream
+
+        def stopped(*arguments, progress, **options):
+            def stop(done, total):
+                if done == 2:
+                    signal.raise_signal(signal.SIGINT)
+
+            return real(*arguments, progress=stop, **options)
+
+        monkeypatch.setattr(room, "dream", stopped)
+        status, out, _ = convlens(*self.WORDS, "--out", "d")
+        assert status == 130
+        assert "interrupted in octave 1 of 2, step 2 of 2" in out
+        assert Image.open(here / "d" / "dream.png").size == (40, 50)
 
 
 def test_maps_and_cortex(here, convlens):

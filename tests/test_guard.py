@@ -156,6 +156,7 @@ CALLS = {
     "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
     "receptive_field": lambda model: convlens.receptive_field(model, images(1), layer="7"),
     "likeness": convlens.likeness,
+    "dream": lambda model: convlens.dream(model, images(1), layer="7", octaves=1, steps=1),
     "tuning": lambda model: convlens.tuning(model, layer="7", orientations=2, phases=4),
     "maps": lambda model: convlens.maps(model, images(1)),
     "maximize": lambda model: convlens.maximize(model, ["7:1", "7:2@3,3", "1"], steps=2),

@@ -381,6 +381,23 @@ def test_classes_are_made_that_the_photos_are_taken_for(demo, text, data):
     assert all(name in text for name in made)
 
 
+def test_a_dream_of_the_first_photo(demo, text, data):
+    """As its own command makes it, with as many steps as the page says."""
+    found = demo.dream
+    octaves, steps = len(found.sizes), found.objective.shape[1] - 1
+    assert (octaves, max(found.image.shape)) == (3, 320) and 1 <= steps <= 10
+    shown = next(one for one in demo.photos if one.shown)
+    again = convlens.dream(
+        convlens.load(), shown.path, layer=found.layer, octaves=3, steps=steps, size=320
+    )
+    assert torch.allclose(again.image, found.image, atol=0.02)
+    assert float(found.rise[-1]) > 1
+    assert data["dream"]["objective"][2][-1] == float(found.objective[2, -1])
+    command = f"--layer {found.layer} --octaves 3 --steps {steps} --size 320"
+    assert command in text
+    assert f"3 octaves of {steps} step" in " ".join(Page(text).words)
+
+
 def test_dead_channels_are_a_finding(tmp_path, photos):
     model = tiny()
     with torch.no_grad():
@@ -712,7 +729,7 @@ def test_page_fits_and_pictures_load(visit, demo, width, scheme):
     loaded = page.evaluate("[...document.querySelectorAll('main img')].map(i => i.naturalWidth)")
     strips = [one for layer in demo.patches.layers for one in layer.shown]
     channels = 3 * len(strips) + sum(len(one.bands) > 0 for one in strips)
-    assert len(loaded) == 8 * 5 + 32 + 6 + channels + len(demo.maps) and min(loaded) > 0
+    assert len(loaded) == 8 * 5 + 32 + 6 + 2 + channels + len(demo.maps) and min(loaded) > 0
     assert page.evaluate(CONTRASTS) >= 4.5
     # Nothing but tables, code and the navigation is wider than the window.
     assert page.evaluate(OVERFLOWING, width) == []

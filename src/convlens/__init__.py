@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from convlens.views.boxes import boxes_on_image, read_boxes
     from convlens.views.cortex import cortex
     from convlens.views.doctor import doctor
+    from convlens.views.dream import dream
     from convlens.views.evidence import evidence
     from convlens.views.fgsm import fgsm
     from convlens.views.field import receptive_field
@@ -66,6 +67,7 @@ _HOMES = {
     "boxes_on_image": "views.boxes",
     "read_boxes": "views.boxes",
     "doctor": "views.doctor",
+    "dream": "views.dream",
     "evidence": "views.evidence",
     "fgsm": "views.fgsm",
     "filters": "views.filters",
@@ -88,10 +90,11 @@ _HOMES = {
 
 __all__ = [
     "ConvlensError", "Direction", "Model", "PhotoError", "Result", "TraceError", "anatomy",
-    "answers", "boxes_on_image", "build", "cortex", "doctor", "evidence", "feature_maps", "fgsm",
-    "filters", "flips", "gabor", "gabor_bank", "gradcam", "gradcam_layers", "gradcams", "growth",
-    "likeness", "load", "maps", "maximize", "open_data", "patches", "pointing", "randomisation",
-    "read_boxes", "receptive_field", "report", "snapshots", "trace", "train", "tuning", "wrap",
+    "answers", "boxes_on_image", "build", "cortex", "doctor", "dream", "evidence", "feature_maps",
+    "fgsm", "filters", "flips", "gabor", "gabor_bank", "gradcam", "gradcam_layers", "gradcams",
+    "growth", "likeness", "load", "maps", "maximize", "open_data", "patches", "pointing",
+    "randomisation", "read_boxes", "receptive_field", "report", "snapshots", "trace", "train",
+    "tuning", "wrap",
 ]  # fmt: skip
 
 

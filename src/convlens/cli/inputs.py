@@ -107,6 +107,22 @@ def split_channel(text: str, channels: Mapping[str, int]) -> tuple[str, int]:
     return layer, int(number)
 
 
+def parse_channel(text: str | None, layer: str | None) -> tuple[str | None, int | None]:
+    """`K`, or `LAYER:K`, to the layer and the channel.
+
+    Raises:
+        ConvlensError: anything else, or a layer other than the one that is named beside it.
+    """
+    if text is None:
+        return layer, None
+    name, _, number = text.rpartition(":")
+    if not number.isdecimal():
+        raise ConvlensError(f"channel {text!r} is no number; give K, for example 17, or LAYER:K")
+    if name and layer not in (None, name):
+        raise ConvlensError(f"channel {text!r} is not one of --layer {layer}; give one of the two")
+    return name or layer, int(number)
+
+
 def find_labels(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] | None:
     """The labels of photos by file name, or None where no CSV was given."""
     if path is None:

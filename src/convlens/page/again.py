@@ -8,6 +8,7 @@ from convlens.errors import ConvlensError
 from convlens.labels import class_index, class_name
 from convlens.model import Model
 from convlens.page.parts import PhotoReport, Report
+from convlens.views.dream import Dream
 from convlens.views.maximum import Maximized
 
 
@@ -80,6 +81,24 @@ class Recipes:
     def fits(self) -> Again:
         """The Gabor functions nearest to the first layer's filters, with more noise than here."""
         return self._make(["filters", "--fit"], f"convlens.likeness(model, seed={self._seed})")
+
+    def dream(self, photo: str, dreamt: Dream) -> Again:
+        """The dream of a photo; its size is not that of the model's images."""
+        side, octaves, steps = max(dreamt.image.shape), len(dreamt.sizes), dreamt.objective.shape[1]
+        again = self._make(
+            ["dream", photo, "--layer", dreamt.layer, "--octaves", f"{octaves}",
+             "--steps", f"{steps - 1}"],
+            f"convlens.dream(model, {photo!r}, layer={dreamt.layer!r}, octaves={octaves}, "
+            f"steps={steps - 1}, size={side}, seed={dreamt.seed})",
+        )  # fmt: skip
+        if again.command is None:
+            return again
+        words = shlex.split(again.command)
+        if "--size" in words:
+            words[words.index("--size") + 1] = f"{side}"
+        else:
+            words += ["--size", f"{side}"]
+        return Again(shlex.join(words), again.python)
 
     def maps(self, photo: str, layer: str) -> Again:
         """The feature maps of a layer on a photo, all of them."""

@@ -43,6 +43,10 @@ MAXIMA_STEPS = (16, 96)  # least and most, whatever they cost
 CELLS = Budget(items=5, bytes=0, seconds=5)  # layers that gratings are shown to
 GRATING_FIELD = 48  # pixels that a unit may see, for gratings to be shown to its layer
 NOISE = 1000  # filters of noise that Gabor fits are compared with
+DREAM = Budget(items=1, bytes=250_000, seconds=6)  # photos that are dreamt of
+DREAM_SIDE = 320  # pixels of its longer side
+DREAM_OCTAVES = 3
+DREAM_STEPS = 10  # at each octave, at most
 MAPS = Budget(items=6, bytes=700_000, seconds=60)  # layers whose feature maps are shown
 MAPS_EACH = 8  # channels of such a layer
 LAYERS = Budget(items=500, bytes=1_000_000, seconds=60)

@@ -22,7 +22,7 @@ from convlens.page.channels import cells_of, excite, maps_through
 from convlens.page.desk import Desk, Progress
 from convlens.page.findings import findings
 from convlens.page.parts import Cells, LayerMaps, PhotoReport, Report, Subject
-from convlens.page.photos import diagnose, look, randomised, read_photos
+from convlens.page.photos import diagnose, dream_of, look, randomised, read_photos
 from convlens.page.render import render
 from convlens.page.synthetic import channels_maximized, classes_maximized
 from convlens.tracing import trace
@@ -97,6 +97,9 @@ def report(
         layered: tuple[LayerMaps, ...] = ()
         with desk.section("maps"):
             layered = maps_through(model, rows)
+        dreamt = None
+        with desk.section("dream"):
+            dreamt = dream_of(model, rows, seed, desk)
         alike = None
         with desk.section("filters"):
             first = filters(model)
@@ -122,6 +125,7 @@ def report(
             norms=tuple(first.norms.tolist()) if first else (),
             silent=first.silent if first else (),
             maps=layered,
+            dream=dreamt,
             failures=desk.failures,
             left_out=_left_out(len(paths), len(read) + len(skipped), rows, diagnosis, first),
             options={

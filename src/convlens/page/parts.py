@@ -10,6 +10,7 @@ from convlens.results import Result
 from convlens.views.anatomy import Anatomy
 from convlens.views.answers import Answers
 from convlens.views.doctor import Diagnosis
+from convlens.views.dream import Dream
 from convlens.views.evidence import Evidence
 from convlens.views.fgsm import Fgsm
 from convlens.views.filters import Filters
@@ -226,6 +227,7 @@ class Report(Result):
         classes: images that excite the classes that the photos are taken for.
         cells: of a few layers that see little enough for gratings to be shown to them.
         maps: feature maps of the first photo shown, through the layers.
+        dream: of that photo, small and with few steps.
         failures: sections that could not be made, and why.
         left_out: what the page's budget left out, in sentences.
         options: with which the report was made.
@@ -255,6 +257,7 @@ class Report(Result):
     norms: tuple[float, ...]
     silent: tuple[int, ...]
     maps: tuple[LayerMaps, ...]
+    dream: Dream | None
     failures: dict[str, str]
     left_out: tuple[str, ...]
     options: dict[str, str | int | bool | None]

@@ -18,6 +18,7 @@ from convlens.tracing import trace
 from convlens.views.answers import answers
 from convlens.views.boxes import Box, boxes_on_image
 from convlens.views.doctor import Diagnosis, doctor
+from convlens.views.dream import Dream, dream
 from convlens.views.evidence import evidence
 from convlens.views.fgsm import Fgsm, fgsm
 from convlens.views.flips import Flips, flips
@@ -25,6 +26,7 @@ from convlens.views.gradcam import gradcam
 from convlens.views.pointing import pointing
 from convlens.views.randomisation import Randomisation, randomisation
 
+_STEP = 3.0  # forward passes that a step of a dream costs, about
 _PASSES = 24  # forward passes of the doctor for each photo, about
 
 
@@ -157,6 +159,28 @@ def _turn(model: Model, attack: Fgsm, turned: Flips) -> Turn:
         largest=turned.largest[0],
         came_back=turned.came_back[0],
         zero_gradients=float(attack.zero_gradients[0]),
+    )
+
+
+def dream_of(model: Model, rows: Sequence[PhotoReport], seed: int, desk: Desk) -> Dream | None:
+    """A dream of the first photo shown, with as many steps as there are seconds for."""
+    photo = next((one for one in rows if one.shown), None)
+    if photo is None or model.channels not in (1, 3):
+        return None
+    height, width = model.size
+    share = sum(1.4 ** (-2 * k) for k in range(budget.DREAM_OCTAVES))  # of the last one's pixels
+    each = desk.seconds.get("answers", 0.0) / max(1, sum(one.answers is not None for one in rows))
+    # A step runs forwards and backwards, and the network as a whole is run forwards only.
+    step = _STEP * each * share * budget.DREAM_SIDE**2 / (height * width)
+    steps = min(budget.DREAM_STEPS, max(1, int(budget.DREAM.seconds / max(step, 1e-9))))
+    return dream(
+        model,
+        photo.path,
+        octaves=budget.DREAM_OCTAVES,
+        steps=steps,
+        size=budget.DREAM_SIDE,
+        seed=seed,
+        progress=lambda done, total: desk.tell("dream", done, total),
     )
 
 

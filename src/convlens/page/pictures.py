@@ -80,18 +80,30 @@ def sheets(made: Report) -> tuple[list[Sheet], tuple[str, ...]]:
     return sheets, (f"{missing} pictures found no room in the {room}",) if missing else ()
 
 
-def fitted(pixels: Tensor, purse: Purse, *, exact: bool = False) -> Picture | None:
+def fitted(
+    pixels: Tensor, purse: Purse, *, exact: bool = False, most: int = _SIDE
+) -> Picture | None:
     """A picture, if there is room for it: JPEG where it may be, PNG where pixels are the claim."""
     height, width = pixels.shape[:2]
     side = max(height, width)
     hard = side <= _HARD
-    scale = _SIDE // side if hard else min(1.0, _SIDE / side)
+    scale = most // side if hard else min(1.0, most / side)
     png = exact or hard
     data = encode_png(pixels) if png else encode_jpeg(pixels)
     source = f"data:image/{'png' if png else 'jpeg'};base64,{base64.b64encode(data).decode()}"
     if not purse.pays(len(source)):
         return None
     return Picture(source, round(width * scale), round(height * scale), hard)
+
+
+def dream_of(made: Report) -> list[Picture | None]:
+    """The photo and the dream, as large as they are."""
+    if made.dream is None:
+        return []
+    purse = Purse(budget.DREAM.bytes)
+    return [
+        fitted(pixels, purse, most=budget.DREAM_SIDE) for pixels in made.dream.pictures().values()
+    ]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from convlens.page.findings import short
 from convlens.page.parts import PhotoReport, Report
 from convlens.page.pictures import (
     classes_of,
+    dream_of,
     fits_of,
     maps_of,
     plots_of,
@@ -66,6 +67,7 @@ def render(model: Model, made: Report) -> tuple[str, tuple[str, ...]]:
         grating_field=budget.GRATING_FIELD,
         plane=plane_of(made),
         maps=maps_of(made),
+        dream=dream_of(made),
         drawing=fields_drawing(made.anatomy) if made.anatomy else None,
         layers=layers,
         doctored=_doctored(made),

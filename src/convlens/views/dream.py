@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.errors import ConvlensError, TraceError
+from convlens.errors import ConvlensError
 from convlens.guard import untouched
 from convlens.images import to_pixels, to_tensor
 from convlens.interrupts import asked_to_stop
@@ -27,6 +27,7 @@ from convlens.tracing import Trace, trace
 from convlens.views.tiles import Objective, Plan, plan
 
 TILE = 640  # pixels of the side of a tile
+_LARGEST = 4096  # pixels; a least size beyond is not looked for
 _MATCHES = 2**24  # products of a guide's features and the photo's that are held at once
 
 
@@ -160,9 +161,9 @@ def dream(
         raise ConvlensError("a guide and a channel do not go together; give one of them")
     start = _image_of(model, photo, size)
     target = _target(model, layer, channel)
-    sizes = _sizes(start, octaves, scale)
+    sizes = _sizes((start.shape[2], start.shape[3]), octaves, scale)
     with untouched(model.network):
-        plans = [_plan(model, target, one, k, octaves, tile) for k, one in enumerate(sizes)]
+        plans = _plans(model, target, sizes, scale, tile)
         features, shown = _features(model, target, guide)
         loop = _Loop(
             wanted=_objective(channel, features),
@@ -365,8 +366,7 @@ def _features(
     """The guide's features `(C, P)` at the place, and the guide as an image `(C, h, w)`."""
     if guide is None:
         return None, None
-    given = isinstance(guide, Tensor)
-    image = _image_of(model, guide, None) if given else model.prepare(guide)
+    image = model.prepare(guide) if not isinstance(guide, Tensor) else _image_of(model, guide, None)
     found = trace(model, image, partly=target.place)
     value = found.find(target.place)
     with torch.no_grad():
@@ -374,30 +374,55 @@ def _features(
     return found.channels_first(value, seen)[0].flatten(1), image[0].float().cpu()
 
 
-def _plan(
-    model: Model,
-    target: _Target,
-    size: tuple[int, int],
-    octave: int,
-    octaves: int,
-    tile: int | None,
-) -> Plan:
+def _plans(
+    model: Model, target: _Target, sizes: list[tuple[int, int]], scale: float, tile: int | None
+) -> list[Plan]:
+    """The tiles of every octave; what is too small is told before any work."""
     try:
-        return plan(model, size, target.place, most=tile)
-    except TraceError as error:
-        if octave == octaves - 1:
+        return [plan(model, size, target.place, most=tile) for size in sizes]
+    except ConvlensError as error:
+        least = _least(model, target, sizes[-1], len(sizes), scale)
+        if least is None:
             raise
+        (height, width), (high, wide) = sizes[-1], sizes[0]
         raise ConvlensError(
-            f"the smallest of {octaves} octaves is too small: {error}; or give fewer octaves or a "
-            f"larger photo"
+            f"a photo of {height} x {width} is too small for {target.layer} in {len(sizes)} "
+            f"octave{'s' * (len(sizes) > 1)}: the smallest would be {high} x {wide}; give at least "
+            f"{least} pixels on the longer side, or fewer octaves"
         ) from error
 
 
-def _sizes(photo: Tensor, octaves: int, scale: float) -> list[tuple[int, int]]:
+def _least(
+    model: Model, target: _Target, size: tuple[int, int], octaves: int, scale: float
+) -> int | None:
+    """The least longer side of a photo of this shape that will do; None if none is found."""
+
+    def fits(side: int) -> bool:
+        photo = _scaled(size, side / max(size))
+        try:
+            plan(model, _sizes(photo, octaves, scale)[0], target.place, most=None)
+        except ConvlensError:
+            return False
+        return True
+
+    low = high = max(size)
+    while not fits(high):
+        low, high = high, 2 * high
+        if high > _LARGEST:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high if high > max(size) else None
+
+
+def _sizes(size: tuple[int, int], octaves: int, scale: float) -> list[tuple[int, int]]:
     """Height and width of each octave, the smallest first."""
-    height, width = photo.shape[-2:]
-    shrunk = [scale**-k for k in reversed(range(octaves))]
-    return [(max(1, round(height * by)), max(1, round(width * by))) for by in shrunk]
+    return [_scaled(size, scale**-k) for k in reversed(range(octaves))]
+
+
+def _scaled(size: tuple[int, int], by: float) -> tuple[int, int]:
+    return max(1, round(size[0] * by)), max(1, round(size[1] * by))
 
 
 def _image_of(model: Model, photo: PhotoLike | Tensor, size: int | None) -> Tensor:
@@ -408,9 +433,8 @@ def _image_of(model: Model, photo: PhotoLike | Tensor, size: int | None) -> Tens
             raise ConvlensError(f"{len(image)} images; a dream is of one, (1, C, H, W)")
         image = model.check(image.detach()).float().to(model.device)
         if size is not None:
-            by = size / max(image.shape[2:])
-            high, wide = (max(1, round(side * by)) for side in image.shape[2:])
-            image = _resized(image, (high, wide)).clamp_(*model.bounds)
+            sides = (image.shape[2], image.shape[3])
+            image = _resized(image, _scaled(sides, size / max(sides))).clamp_(*model.bounds)
         return image
     if model.channels not in (1, 3):
         raise ConvlensError(
@@ -425,9 +449,8 @@ def _shaped(photo: Photo, size: int | None) -> Image.Image:
     picture = photo.picture
     if size is None:
         return picture
-    by = size / max(picture.size)
-    wide, high = (max(1, round(side * by)) for side in picture.size)
-    return picture.resize((wide, high), Image.Resampling.BICUBIC)
+    sides = _scaled(picture.size, size / max(picture.size))
+    return picture.resize(sides, Image.Resampling.BICUBIC)
 
 
 def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
