@@ -469,7 +469,8 @@ class TestDream:
         assert (status, err) == (0, "")
         assert "0: the last convolution whose units see no more than an image of 32 x 32" in out
         assert "½‖a‖² of the pre-activations at 0 is" in out
-        assert Image.open(here / "d" / "dream.png").size == (40, 50)
+        with Image.open(here / "d" / "dream.png") as made:
+            assert made.size == (40, 50)
         words = (*self.WORDS, "--channel", "0:3", "--size", 25, "--json", "--out", "e")
         _, out, _ = convlens(*words)
         told = json.loads(out)
@@ -509,7 +510,8 @@ class TestDream:
         status, out, _ = convlens(*self.WORDS, "--out", "d")
         assert status == 130
         assert "interrupted in octave 1 of 2, step 2 of 2" in out
-        assert Image.open(here / "d" / "dream.png").size == (40, 50)
+        with Image.open(here / "d" / "dream.png") as made:
+            assert made.size == (40, 50)
 
 
 def test_maps_and_cortex(here, convlens):

@@ -630,7 +630,8 @@ def test_layer_classes_and_labels_are_used(tmp_path, photos):
     assert made.diagnosis.photos == 1
     assert ("photos", 3, 3) in seen and ("answers", 1, 3) in seen
     stage, done, total = seen[-1]
-    assert stage == "maximised images" and done == total
+    assert stage == "dream" and done == total
+    assert {"channels, crops", "maximised images"} <= {one[0] for one in seen}
 
 
 def test_a_network_without_convolutions_gives_a_page(tmp_path, photos):

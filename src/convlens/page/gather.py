@@ -99,7 +99,7 @@ def report(
             layered = maps_through(model, rows)
         dreamt = None
         with desk.section("dream"):
-            dreamt = dream_of(model, rows, seed, desk)
+            dreamt = dream_of(model, rows, structure, seed, desk) if structure else None
         alike = None
         with desk.section("filters"):
             first = filters(model)

@@ -15,6 +15,7 @@ from convlens.page.desk import Desk
 from convlens.page.parts import LeftOut, PhotoReport, Turn
 from convlens.photos import read_photo
 from convlens.tracing import trace
+from convlens.views.anatomy import Anatomy
 from convlens.views.answers import answers
 from convlens.views.boxes import Box, boxes_on_image
 from convlens.views.doctor import Diagnosis, doctor
@@ -27,6 +28,7 @@ from convlens.views.pointing import pointing
 from convlens.views.randomisation import Randomisation, randomisation
 
 _STEP = 3.0  # forward passes that a step of a dream costs, about
+_SPEED = 4e10  # multiply-adds a second, on two cores
 _PASSES = 24  # forward passes of the doctor for each photo, about
 
 
@@ -162,17 +164,21 @@ def _turn(model: Model, attack: Fgsm, turned: Flips) -> Turn:
     )
 
 
-def dream_of(model: Model, rows: Sequence[PhotoReport], seed: int, desk: Desk) -> Dream | None:
-    """A dream of the first photo shown, with as many steps as there are seconds for."""
+def dream_of(
+    model: Model, rows: Sequence[PhotoReport], structure: Anatomy, seed: int, desk: Desk
+) -> Dream | None:
+    """A dream of the first photo shown, with as many steps as there are seconds for.
+
+    That is reckoned from the network's size, and not measured: two pages of one network are equal.
+    """
     photo = next((one for one in rows if one.shown), None)
-    if photo is None or model.channels not in (1, 3):
+    if photo is None:
         return None
     height, width = model.size
-    share = sum(1.4 ** (-2 * k) for k in range(budget.DREAM_OCTAVES))  # of the last one's pixels
-    each = desk.seconds.get("answers", 0.0) / max(1, sum(one.answers is not None for one in rows))
-    # A step runs forwards and backwards, and the network as a whole is run forwards only.
-    step = _STEP * each * share * budget.DREAM_SIDE**2 / (height * width)
-    steps = min(budget.DREAM_STEPS, max(1, int(budget.DREAM.seconds / max(step, 1e-9))))
+    octaves = sum(1.4 ** (-2 * k) for k in range(budget.DREAM_OCTAVES))  # in pixels of the last
+    runs = _STEP * octaves * budget.DREAM_SIDE**2 / (height * width)
+    seconds = runs * structure.multiply_adds / _SPEED
+    steps = min(budget.DREAM_STEPS, max(2, int(budget.DREAM.seconds / max(seconds, 1e-9))))
     return dream(
         model,
         photo.path,
