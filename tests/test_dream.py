@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import convlens
-from convlens import ConvlensError, dream, load, wrap
+from convlens import ConvlensError, dream, load, tracing, wrap
 from convlens.views.dream import _objective
 from convlens.views.tiles import plan
 
@@ -209,16 +209,27 @@ class TestLayers:
         assert found.layer == "blocks.4.1.conv_pw"  # 211 of 224 pixels; the next sees 275
         assert "see no more than an image of 224 x 224" in found.reason
 
-    def test_what_comes_after_the_layer_need_not_fit(self):
+    def test_what_comes_after_the_layer_need_not_fit(self, monkeypatch):
         """The fully connected stage takes images of 32 x 32 alone."""
         given = model()
         with pytest.raises(ConvlensError, match="fully connected"):
             convlens.trace(given, size=(40, 48))
         assert dream(given, photo(), layer="4", octaves=1, steps=1).rise > 1
-        found = convlens.trace(given, size=(40, 48), until="4")
-        assert found.shape(found.find("4")) == (1, 12, 18, 22)
-        with pytest.raises(ConvlensError, match="fully connected"):
-            convlens.trace(given, size=(40, 48), until="8")
+
+        real, ran = tracing.record, []
+
+        def record(*arguments, fake, **options):
+            ran.append(fake)
+            return real(*arguments, fake=fake, **options)
+
+        monkeypatch.setattr(tracing, "record", record)
+        found = convlens.trace(given, size=(400, 480), partly="4")
+        assert found.shape(found.find("4")) == (1, 12, 198, 238)
+        assert ran and all(ran)  # a large image takes no memory to trace
+        beyond = convlens.trace(given, size=(400, 480), partly="8")
+        assert not all(ran)
+        with pytest.raises(ConvlensError, match="ends early: the fully connected stage 8"):
+            beyond.find("8")
 
 
 NETWORKS = [

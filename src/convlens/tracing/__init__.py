@@ -63,7 +63,9 @@ def trace(
     height, width = tuple(images.shape[-2:]) if images is not None else size or model.size
     made = _made.setdefault(bare(model.network), {})
     modules = [ref(module) for module in bare(model.network).modules()]
-    kept = {True: ("partly",), False: ()}.get(partly, ("partly", partly))
+    kept: tuple[str, ...] = ("partly",) if partly else ()
+    if isinstance(partly, str):
+        kept = ("partly", partly)
     for key in ((), kept):
         known = made.get((model.channels, height, width, *key))
         if known is None or known[0] != modules or not known[1].recording.faked:
