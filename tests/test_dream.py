@@ -110,7 +110,7 @@ class TestMathematics:
         given = model()
         guide = photo(20, 24, seed=1)
         found = one_step(given, guide=guide)
-        features = before(given.network, guide).detach()[0].flatten(1).T
+        features = F.relu(before(given.network, guide)).detach()[0].flatten(1).T
 
         worth = []
 
@@ -413,3 +413,14 @@ class TestPhotos:
         assert bool((found.rise > 1.1).all())
         assert found.objective[-1, -1] > 1.5 * found.of_photo
         assert not math.isnan(found.of_photo)
+
+
+def test_an_interrupt_after_the_last_step_is_told():
+    def progress(done, total):
+        if done == total:
+            signal.raise_signal(signal.SIGINT)
+
+    found = dream(model(), photo(), layer="4", octaves=1, steps=2, progress=progress)
+    assert found.stopped and found.stopped in found.sentence()
+    assert math.isnan(found.of_photo)
+    assert (found.image - found.photo).abs().mean() > 1 / 255

@@ -179,7 +179,7 @@ def dream_of(
     runs = _STEP * octaves * budget.DREAM_SIDE**2 / (height * width)
     seconds = runs * structure.multiply_adds / _SPEED
     steps = min(budget.DREAM_STEPS, max(2, int(budget.DREAM.seconds / max(seconds, 1e-9))))
-    return dream(
+    found = dream(
         model,
         photo.path,
         octaves=budget.DREAM_OCTAVES,
@@ -188,6 +188,9 @@ def dream_of(
         seed=seed,
         progress=lambda done, total: desk.tell("dream", done, total),
     )
+    if found.stopped.startswith("interrupted"):
+        raise KeyboardInterrupt  # meant for the page
+    return found
 
 
 def diagnose(model: Model, read: Sequence[PhotoReport], desk: Desk) -> Diagnosis | None:

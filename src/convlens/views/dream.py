@@ -138,7 +138,8 @@ def dream(
             convolution whose units see no more than an image of the model's own size.
         channel: raise this channel alone.
         guide: a photo; each position is drawn to the guide's feature that it has the largest dot
-            product with, instead of to itself. It is prepared as the model prepares photos.
+            product with, instead of to itself. Features are taken after the non-linearity: what the
+            guide shows, and not what it lacks. It is prepared as the model prepares photos.
         octaves: at how many sizes.
         scale: ratio of two sizes.
         steps: at each size.
@@ -178,6 +179,8 @@ def dream(
         with asked_to_stop() as asked:
             image = loop.run(start, asked)
             of_photo = None if loop.stopped else plans[-1].slope(start, loop.wanted, asked=asked)
+            if of_photo is None and not loop.stopped:
+                loop.stopped = "interrupted after the last step"
     return Dream(
         photo=start[0].float().cpu(),
         image=image[0].float().cpu(),
@@ -278,10 +281,11 @@ class _Loop:
 
 @dataclass(frozen=True)
 class _Target:
-    """The place whose values are raised."""
+    """The place whose values are raised, and the one after the non-linearity."""
 
     layer: str
     place: str
+    after: str
     side: str
     reason: str
 
@@ -290,9 +294,9 @@ def _target(model: Model, layer: str | None, channel: int | None) -> _Target:
     found = trace(model)
     chosen, reason = (layer, "asked for") if layer is not None else _middle(model, found)
     known = {one.layer: one.value for one in found.detectors}
-    value = known[chosen] if chosen in known else found.find(chosen)
-    before = found.structure.before(value) if chosen in known else None
-    value = value if before is None else before
+    after = known[chosen] if chosen in known else found.find(chosen)
+    before = found.structure.before(after) if chosen in known else None
+    value = after if before is None else before
     dims = found.spatial_dims(value)
     if dims is None or value == 0:
         raise ConvlensError(
@@ -306,7 +310,7 @@ def _target(model: Model, layer: str | None, channel: int | None) -> _Target:
         )
     structure = found.structure
     side = "pre" if structure.is_pre(value) else "post" if structure.is_post(value) else "linear"
-    return _Target(chosen, found.name(value), side, reason)
+    return _Target(chosen, found.name(value), found.name(after), side, reason)
 
 
 def _middle(model: Model, found: Trace) -> tuple[str, str]:
@@ -363,12 +367,12 @@ def _objective(channel: int | None, features: Tensor | None) -> Objective:
 def _features(
     model: Model, target: _Target, guide: PhotoLike | Tensor | None
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The guide's features `(C, P)` at the place, and the guide as an image `(C, h, w)`."""
+    """The guide's features `(C, P)` at the layer, and the guide as an image `(C, h, w)`."""
     if guide is None:
         return None, None
     image = model.prepare(guide) if not isinstance(guide, Tensor) else _image_of(model, guide, None)
-    found = trace(model, image, partly=target.place)
-    value = found.find(target.place)
+    found = trace(model, image, partly=target.after)
+    value = found.find(target.after)
     with torch.no_grad():
         seen = observe(model, found, image, [value])[value]
     return found.channels_first(value, seen)[0].flatten(1), image[0].float().cpu()
