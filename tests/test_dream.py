@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import convlens
 from convlens import ConvlensError, dream, load, tracing, wrap
-from convlens.views.dream import _objective
+from convlens.views.raised import direction
 from convlens.views.tiles import plan
 
 SKY = Path(__file__).resolve().parents[2] / "shared" / "photos" / "sky.jpg"
@@ -79,7 +79,7 @@ class TestMathematics:
         image = photo().double()
         gradient = torch.zeros_like(image)
         found = plan(given, (40, 48), "5", most=None)
-        found.slope(image, _objective(None, None), gradient=gradient)
+        found.slope(image, direction(None, None), gradient=gradient)
         for index in ((0, 0, 0), (1, 17, 30), (2, 39, 47)):
             worth = []
             for sign in (1, -1):
@@ -106,7 +106,7 @@ class TestMathematics:
 
     @pytest.mark.parametrize("at_once", [2**24, 50])
     def test_a_guide_draws_each_position_to_the_feature_most_like_it(self, at_once, monkeypatch):
-        monkeypatch.setattr("convlens.views.dream._MATCHES", at_once)
+        monkeypatch.setattr("convlens.views.raised._MATCHES", at_once)
         given = model()
         guide = photo(20, 24, seed=1)
         found = one_step(given, guide=guide)
@@ -253,7 +253,7 @@ class TestTiles:
         for tile in (None, most):
             gradient = torch.zeros_like(image)
             tiles = plan(given, size, place, most=tile)
-            worth = tiles.slope(image, _objective(None, None), gradient=gradient)
+            worth = tiles.slope(image, direction(None, None), gradient=gradient)
             found.append((len(tiles.tiles), worth, gradient))
         (one, whole, expected), (several, sum_, gradient) = found
         assert one == 1 and several >= 4
@@ -272,8 +272,14 @@ class TestTiles:
 
     def test_a_dream_in_tiles_is_the_same_dream(self):
         options = {"layer": "4", "octaves": 2, "steps": 2, "jitter": 3}
+        told = []
         whole = dream(model(), photo(60, 70), tile=None, **options)
-        tiled = dream(model(), photo(60, 70), tile=24, **options)
+        tiled = dream(
+            model(), photo(60, 70), tile=24, progress=lambda *one: told.append(one), **options
+        )
+        smaller = len(plan(model(), tiled.sizes[0], "5", most=24).tiles)
+        total = 2 * (smaller + tiled.tiles)
+        assert told == [(done, total) for done in range(1, total + 1)]
         assert (whole.tiles, tiled.tiles > 4) == (1, True)
         assert torch.allclose(whole.image, tiled.image, atol=1e-4)
         assert torch.allclose(whole.objective, tiled.objective, rtol=1e-4)
@@ -282,7 +288,7 @@ class TestTiles:
         given = wrap(layers(), size=32, center="image")
         image = photo(60, 70) ** 2
         gradient = torch.zeros_like(image)
-        plan(given, (60, 70), "5", most=24).slope(image, _objective(None, None), gradient=gradient)
+        plan(given, (60, 70), "5", most=24).slope(image, direction(None, None), gradient=gradient)
         free = image.clone().requires_grad_()
         values = free - free.mean(dim=(2, 3), keepdim=True)
         for module in given.network[:6]:
@@ -339,7 +345,7 @@ class TestEnds:
         done = int(found.objective.isfinite().sum())
         assert 1 < done < 50
         assert f"step {done + 1} of 50" in found.stopped
-        assert bool(found.image.isfinite().all()) and float(found.image.max()) > 0.8
+        assert 0.8 < float(found.image.max()) <= 0.85  # on it the network still gives numbers
         assert not torch.equal(found.image, image[0])
 
     def test_nan_from_the_first_step_on_is_an_error(self):

@@ -11,24 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from convlens.errors import ConvlensError
 from convlens.guard import untouched
-from convlens.images import to_pixels, to_tensor
+from convlens.images import to_pixels
 from convlens.interrupts import asked_to_stop
 from convlens.model import Model, PhotoLike
-from convlens.photos import Photo, read_photo
-from convlens.probe import observe, recording
+from convlens.probe import recording
 from convlens.results import Result
-from convlens.tracing import Trace, trace
-from convlens.views.tiles import Objective, Plan, plan
+from convlens.views.octaves import image_of, plans_of, resized, sizes_of
+from convlens.views.raised import direction, features_of, find_raised
+from convlens.views.tiles import Objective, Plan
 
 TILE = 640  # pixels of the side of a tile
-_LARGEST = 4096  # pixels; a least size beyond is not looked for
-_MATCHES = 2**24  # products of a guide's features and the photo's that are held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +146,8 @@ def dream(
         tile: height and width in pixels that are run at once, at most (or twice the receptive field
             if that is more); None: everything at once.
         seed: of the shifts.
-        progress: called with steps done and their number.
+        progress: called with the tiles done in all steps, and their number; a step of a photo that
+            is run at once has one.
 
     Raises:
         PhotoError: a photo that cannot be read.
@@ -160,14 +157,15 @@ def dream(
     _check(octaves, scale, steps, step, jitter, size, tile)
     if channel is not None and guide is not None:
         raise ConvlensError("a guide and a channel do not go together; give one of them")
-    start = _image_of(model, photo, size)
-    target = _target(model, layer, channel)
-    sizes = _sizes((start.shape[2], start.shape[3]), octaves, scale)
+    start = image_of(model, photo, size)
+    target = find_raised(model, layer, channel)
+    sizes = sizes_of((start.shape[2], start.shape[3]), octaves, scale)
     with untouched(model.network):
-        plans = _plans(model, target, sizes, scale, tile)
-        features, shown = _features(model, target, guide)
+        plans = plans_of(model, target, sizes, scale, tile)
+        shown = None if guide is None else _guide(model, guide)
+        features = None if shown is None else features_of(model, target, shown)
         loop = _Loop(
-            wanted=_objective(channel, features),
+            wanted=direction(channel, features),
             plans=plans,
             objective=torch.full((octaves, steps + 1), math.nan, dtype=torch.float64),
             step=step * model.span / 255,
@@ -189,7 +187,7 @@ def dream(
         side=target.side,
         reason=target.reason,
         channel=channel,
-        guide=shown,
+        guide=None if shown is None else shown[0].float().cpu(),
         sizes=tuple(sizes),
         objective=loop.objective,
         of_photo=math.nan if of_photo is None else of_photo,
@@ -216,13 +214,14 @@ class _Loop:
     generator: torch.Generator
     progress: Callable[[int, int], None]
     stopped: str = ""
+    tiles: int = 0  # done
 
     def run(self, photo: Tensor, asked: Callable[[], bool]) -> Tensor:
         """The dream of a photo `(1, C, H, W)`; as far as it came where it was stopped."""
         base = image = photo
         for octave, found in enumerate(self.plans):
-            detail = None if octave == 0 else _resized(image - base, found.size)
-            base = _resized(photo, found.size).clamp_(*self.bounds)
+            detail = None if octave == 0 else resized(image - base, found.size)
+            base = resized(photo, found.size).clamp_(*self.bounds)
             image = base.clone() if detail is None else detail.add_(base).clamp_(*self.bounds)
             del detail
             image = self._octave(octave, found, image, asked)
@@ -230,23 +229,27 @@ class _Loop:
                 break
         if image.shape == photo.shape:
             return image
-        detail = _resized(image - base, (photo.shape[2], photo.shape[3]))
+        detail = resized(image - base, (photo.shape[2], photo.shape[3]))
         return detail.add_(photo).clamp_(*self.bounds)
 
     def _octave(self, octave: int, found: Plan, image: Tensor, asked: Callable[[], bool]) -> Tensor:
         steps = self.objective.shape[1] - 1
         gradient = torch.empty_like(image)
+        good = image  # the last whose objective was a number
         for number in range(steps):
             shift = self._shift(found.size)
             shifted = image.roll(shift, dims=(2, 3))
-            worth = found.slope(shifted, self.wanted, gradient=gradient.zero_(), asked=asked)
+            worth = found.slope(
+                shifted, self.wanted, gradient=gradient.zero_(), asked=asked, done=self._tell
+            )
             if worth is None:
                 self._stop("interrupted", octave, number)
                 return image
             strength = float(torch.linalg.vector_norm(gradient, 1)) / gradient.numel()
             if not (math.isfinite(worth) and math.isfinite(strength)):
                 self._stop("NaN or infinity", octave, number)
-                return image
+                return good
+            good = image
             if octave == number == 0 and strength == 0:
                 raise ConvlensError(
                     "nothing in this photo moves what was asked for: its gradient is zero; choose "
@@ -256,13 +259,20 @@ class _Loop:
             if strength > 0:
                 shifted.add_(gradient, alpha=self.step / strength).clamp_(*self.bounds)
                 image = shifted.roll((-shift[0], -shift[1]), dims=(2, 3))
-            self.progress(octave * steps + number + 1, len(self.plans) * steps)
         worth = found.slope(image, self.wanted, asked=asked)
         if worth is None:
             self._stop("interrupted", octave, steps)
-        else:
-            self.objective[octave, steps] = worth
+            return image
+        if not math.isfinite(worth):
+            self._stop("NaN or infinity", octave, steps)
+            return good
+        self.objective[octave, steps] = worth
         return image
+
+    def _tell(self) -> None:
+        self.tiles += 1
+        steps = self.objective.shape[1] - 1
+        self.progress(self.tiles, steps * sum(len(one.tiles) for one in self.plans))
 
     def _shift(self, size: tuple[int, int]) -> tuple[int, int]:
         y, x = (
@@ -279,189 +289,8 @@ class _Loop:
         self.stopped = f"{why} in {at}; the picture is that before it"
 
 
-@dataclass(frozen=True)
-class _Target:
-    """The place whose values are raised, and the one after the non-linearity."""
-
-    layer: str
-    place: str
-    after: str
-    side: str
-    reason: str
-
-
-def _target(model: Model, layer: str | None, channel: int | None) -> _Target:
-    found = trace(model)
-    chosen, reason = (layer, "asked for") if layer is not None else _middle(model, found)
-    known = {one.layer: one.value for one in found.detectors}
-    after = known[chosen] if chosen in known else found.find(chosen)
-    before = found.structure.before(after) if chosen in known else None
-    value = after if before is None else before
-    dims = found.spatial_dims(value)
-    if dims is None or value == 0:
-        raise ConvlensError(
-            f"{chosen} of {model.name} gives {found.shape(value)} for one image, not feature maps; "
-            f"choose a convolution or what follows it"
-        )
-    channels = found.shape(value)[1 if dims == (2, 3) else 3]
-    if channel is not None and not 0 <= channel < channels:
-        raise ConvlensError(
-            f"{chosen} has {channels} channels, 0 to {channels - 1}; given {channel}"
-        )
-    structure = found.structure
-    side = "pre" if structure.is_pre(value) else "post" if structure.is_post(value) else "linear"
-    return _Target(chosen, found.name(value), found.name(after), side, reason)
-
-
-def _middle(model: Model, found: Trace) -> tuple[str, str]:
-    """The last convolution with a non-linearity whose units see no more than the image.
-
-    There patterns and parts are told; later ones tell whole objects, and few dreams show these.
-    """
-    near, maps = [], []
-    for one in found.detectors:
-        field = found.field(one.value)
-        if field is None:
-            continue
-        maps.append(one.layer)
-        extents = (int((field.high[k] - field.low[k]).max()) + 1 for k in (0, 1))
-        fits = (extent <= side for extent, side in zip(extents, found.image_size, strict=True))
-        if one.post and not field.beyond and all(fits):
-            near.append(one.layer)
-    if not maps:
-        raise ConvlensError(f"{model.name} runs no convolution that gives maps")
-    if not near:
-        return maps[0], "the first convolution; units of all others see more than the image"
-    height, width = found.image_size
-    return near[-1], (
-        f"the last convolution whose units see no more than an image of {height} x {width}"
-    )
-
-
-def _objective(channel: int | None, features: Tensor | None) -> Objective:
-    """Weights at which the units enter, and what they come to: ½‖a‖² and a, or a guide's."""
-
-    def strength(units: Tensor) -> tuple[Tensor, float]:
-        if channel is None:
-            return units, float(units.double().square().sum()) / 2
-        weights = torch.zeros_like(units)
-        weights[:, channel] = units[:, channel]
-        return weights, float(weights.double().square().sum()) / 2
-
-    def guided(units: Tensor) -> tuple[Tensor, float]:
-        assert features is not None
-        flat = units.flatten(2)[0]
-        weights = torch.empty_like(flat)
-        worth = 0.0
-        at_once = max(1, _MATCHES // features.shape[1])
-        for first in range(0, flat.shape[1], at_once):
-            part = slice(first, first + at_once)
-            best = (flat[:, part].T @ features).max(dim=1)
-            weights[:, part] = features[:, best.indices]
-            worth += float(best.values.double().sum())
-        return weights.view(units.shape), worth
-
-    return strength if features is None else guided
-
-
-def _features(
-    model: Model, target: _Target, guide: PhotoLike | Tensor | None
-) -> tuple[Tensor | None, Tensor | None]:
-    """The guide's features `(C, P)` at the layer, and the guide as an image `(C, h, w)`."""
-    if guide is None:
-        return None, None
-    image = model.prepare(guide) if not isinstance(guide, Tensor) else _image_of(model, guide, None)
-    found = trace(model, image, partly=target.after)
-    value = found.find(target.after)
-    with torch.no_grad():
-        seen = observe(model, found, image, [value])[value]
-    return found.channels_first(value, seen)[0].flatten(1), image[0].float().cpu()
-
-
-def _plans(
-    model: Model, target: _Target, sizes: list[tuple[int, int]], scale: float, tile: int | None
-) -> list[Plan]:
-    """The tiles of every octave; what is too small is told before any work."""
-    try:
-        return [plan(model, size, target.place, most=tile) for size in sizes]
-    except ConvlensError as error:
-        least = _least(model, target, sizes[-1], len(sizes), scale)
-        if least is None:
-            raise
-        (height, width), (high, wide) = sizes[-1], sizes[0]
-        raise ConvlensError(
-            f"a photo of {height} x {width} is too small for {target.layer} in {len(sizes)} "
-            f"octave{'s' * (len(sizes) > 1)}: the smallest would be {high} x {wide}; give at least "
-            f"{least} pixels on the longer side, or fewer octaves"
-        ) from error
-
-
-def _least(
-    model: Model, target: _Target, size: tuple[int, int], octaves: int, scale: float
-) -> int | None:
-    """The least longer side of a photo of this shape that will do; None if none is found."""
-
-    def fits(side: int) -> bool:
-        photo = _scaled(size, side / max(size))
-        try:
-            plan(model, _sizes(photo, octaves, scale)[0], target.place, most=None)
-        except ConvlensError:
-            return False
-        return True
-
-    low = high = max(size)
-    while not fits(high):
-        low, high = high, 2 * high
-        if high > _LARGEST:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high if high > max(size) else None
-
-
-def _sizes(size: tuple[int, int], octaves: int, scale: float) -> list[tuple[int, int]]:
-    """Height and width of each octave, the smallest first."""
-    return [_scaled(size, scale**-k) for k in reversed(range(octaves))]
-
-
-def _scaled(size: tuple[int, int], by: float) -> tuple[int, int]:
-    return max(1, round(size[0] * by)), max(1, round(size[1] * by))
-
-
-def _image_of(model: Model, photo: PhotoLike | Tensor, size: int | None) -> Tensor:
-    """A photo at its own size, or with that longer side, as an image `(1, C, H, W)`."""
-    if isinstance(photo, Tensor):
-        image = photo if photo.ndim == 4 else photo[None]
-        if len(image) != 1:
-            raise ConvlensError(f"{len(image)} images; a dream is of one, (1, C, H, W)")
-        image = model.check(image.detach()).float().to(model.device)
-        if size is not None:
-            sides = (image.shape[2], image.shape[3])
-            image = _resized(image, _scaled(sides, size / max(sides))).clamp_(*model.bounds)
-        return image
-    if model.channels not in (1, 3):
-        raise ConvlensError(
-            f"{model.name} takes {model.channels} input channels and a photo has 1 or 3; give an "
-            f"image (1, {model.channels}, H, W)"
-        )
-    picture = _shaped(read_photo(photo), size).convert("L" if model.channels == 1 else "RGB")
-    return to_tensor(picture, model.bounds)[None].to(model.device)
-
-
-def _shaped(photo: Photo, size: int | None) -> Image.Image:
-    picture = photo.picture
-    if size is None:
-        return picture
-    sides = _scaled(picture.size, size / max(picture.size))
-    return picture.resize(sides, Image.Resampling.BICUBIC)
-
-
-def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """An image `(1, C, H, W)` at another size, as a new tensor; shrunk without aliasing."""
-    if tuple(image.shape[2:]) == size:
-        return image.clone()
-    return F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False)
+def _guide(model: Model, guide: PhotoLike | Tensor) -> Tensor:
+    return image_of(model, guide, None) if isinstance(guide, Tensor) else model.prepare(guide)
 
 
 def _check(

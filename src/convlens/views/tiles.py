@@ -90,6 +90,7 @@ class Plan:
         *,
         gradient: Tensor | None = None,
         asked: Callable[[], bool] = lambda: False,
+        done: Callable[[], None] = lambda: None,
     ) -> float | None:
         """The sum over all units, and its gradient.
 
@@ -99,6 +100,7 @@ class Plan:
                 what they come to.
             gradient: zeros `(1, C, H, W)`, to which the gradient is added; None: it is not taken.
             asked: asked before each tile whether to stop.
+            done: called after each tile.
 
         Returns:
             The sum; None where it was stopped.
@@ -116,12 +118,12 @@ class Plan:
             maps = found.channels_first(value, seen)
             weights, worth = objective(tile.units(maps.detach()))
             total += worth
-            if gradient is None:
-                continue
-            directions = torch.zeros_like(maps)
-            tile.units(directions).copy_(weights)
-            (slope,) = torch.autograd.grad(maps, part, directions)
-            tile.pixels(gradient).add_(slope.to(gradient))
+            if gradient is not None:
+                directions = torch.zeros_like(maps)
+                tile.units(directions).copy_(weights)
+                (slope,) = torch.autograd.grad(maps, part, directions)
+                tile.pixels(gradient).add_(slope.to(gradient))
+            done()
         if gradient is not None and mean:
             # Each pixel also moves the mean that is subtracted from all.
             gradient.sub_(gradient.mean(dim=(2, 3), keepdim=True))
