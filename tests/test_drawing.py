@@ -7,7 +7,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convlens.drawing import bar, diverging, enlarge, grid, overlay, place, sequential
+from convlens.drawing import (
+    bar,
+    diverging,
+    enlarge,
+    grid,
+    half_circle,
+    outer_ring,
+    overlay,
+    place,
+    sequential,
+    with_scale,
+    with_labels,
+)
 from convlens.errors import ConvlensError
 
 MAGENTA = [255, 0, 255]
@@ -208,3 +220,44 @@ class TestPlace:
         for bad in ([1.0, 0.0], [0.0, torch.nan], [0.0], [0.0, 1.0, 2.0]):
             with pytest.raises(ConvlensError, match="one each, in order"):
                 place(cells, good, torch.tensor(bad), (4, 4))
+
+
+class TestPlots:
+    def test_words_leave_the_rest_of_a_picture_alone(self):
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randint(0, 256, (60, 90, 3), dtype=torch.uint8, generator=generator)
+        assert torch.equal(with_labels(pixels, []), pixels)
+        written = with_labels(pixels, [(0.0, -10.0, "above")], margins=(20, 5, 0, 7))
+        assert written.shape == (80, 102, 3)
+        assert torch.equal(written[20:, 7:97], pixels)
+        assert int(written[:20].min()) < 100  # there are words
+        assert bool((written[20:, 97:] == 255).all())
+
+    def test_words_stand_where_they_are_put(self):
+        blank = torch.full((100, 200, 3), 255, dtype=torch.uint8)
+        written = with_labels(blank, [(120.0, 70.0, "x")])
+        rows, columns = (written.amin(dim=2) < 128).nonzero().T
+        assert int(rows.min()) >= 64 and int(rows.max()) <= 76
+        assert int(columns.min()) >= 119 and int(columns.max()) <= 132
+
+    @pytest.mark.parametrize("height", [8, 200])
+    def test_the_bar_stands_beside_a_picture(self, height):
+        pixels = torch.zeros(height, 50, 3, dtype=torch.uint8)
+        ramp = bar(min(height, 80), colours="sequential", upright=True)
+        drawn = with_scale(pixels, ramp, ("0", "12.5"))
+        assert torch.equal(drawn[:height, :50], pixels)
+        assert torch.equal(drawn[: len(ramp), 62 : 62 + ramp.shape[1]], ramp)
+
+    def test_dots_lie_at_their_orientation_and_frequency(self):
+        """One at 90 degrees is above the middle, as far out as its frequency says."""
+        empty = half_circle([], [], [], ("a", "b"))
+        places = []
+        for radius in (0.2, 0.4):
+            drawn = half_circle([90.0, 0.0], [radius, 0.4], [True, False], ("a", "b"))
+            orange = torch.tensor([141, 71, 0], dtype=torch.uint8)
+            rows, columns = (drawn[: len(empty) - 40] == orange).all(dim=2).nonzero().T
+            assert abs(float(columns.float().mean()) - drawn.shape[1] / 2) < 1
+            places.append(float(rows.float().mean()))
+        assert outer_ring([0.2, 0.4]) == outer_ring([0.4]) == 0.4
+        assert outer_ring([0.41]) == 0.5 and outer_ring([]) == 0.1
+        assert places[1] < places[0] - 50

@@ -55,7 +55,7 @@ def filters(
         alike = _alike(loaded, layer=layer, seed=seed, quiet=quiet)
         found = alike.sorted(own_scale=own_scale)
         found.save(out)
-        show.filters(found, out, json=json)
+        show.filters(found, out, json=json, why=alike.reason)
         return
     only = None
     if channel is not None:

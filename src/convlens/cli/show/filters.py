@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from convlens.views.likeness import Likeness
 
 
-def filters(found: "Filters", out: Path, *, json: bool) -> None:
-    """What the picture shows, and where it lies."""
+def filters(found: "Filters", out: Path, *, json: bool, why: str = "") -> None:
+    """What the picture shows, and where it lies; `why` no kind can be told."""
     if json:
         terminal.print_json(found.to_json())
         return
@@ -26,7 +26,9 @@ def filters(found: "Filters", out: Path, *, json: bool) -> None:
         kinds = ", ".join(
             f"{found.kinds.count(kind)} {kind}" for kind in dict.fromkeys(found.kinds)
         )
-        terminal.out.print(f"sorted by kind: {kinds}", markup=False)
+        terminal.out.print(
+            f"sorted by kind: {kinds}" + (f", as {why}" if why else ""), markup=False
+        )
     terminal.out.print(str((out / "filters.png").resolve()), markup=False)
 
 
