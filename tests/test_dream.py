@@ -152,6 +152,11 @@ class TestMathematics:
             detail = image - base
         assert found.sizes == ((24, 28), (31, 37), (40, 48))
         assert torch.allclose(found.image, image[0], atol=1e-4)
+        first = F.interpolate(photo(), size=(24, 28), mode="bicubic", antialias=True).clamp(0, 1)
+        for start, worth in ((first, found.objective[0, 0]), (found.image[None],
+                                                               found.objective[2, 2])):  # fmt: skip
+            whole = before(given.network, start).detach().double().square().sum() / 2
+            assert float(worth) == pytest.approx(float(whole), rel=1e-5)
         assert bool((found.objective[:, -1] > found.objective[:, 0]).all())
         assert torch.equal(found.rise, found.objective[:, -1] / found.objective[:, 0])
 

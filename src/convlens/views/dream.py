@@ -42,8 +42,9 @@ class Dream(Result):
         guide: float32 `(C, h, w)`, the guide image as the network was given it, or None.
         sizes: height and width of each octave, the smallest first.
         objective: float64 `(O, S + 1)`, summed over all units of the map before each step, and
-            after the last one: ½‖a‖², or with a guide the dot products with its features. NaN for
-            what was not done. Maps differ between octaves, so compare inside a row.
+            after the last one: ½‖a‖², or with a guide the dot products with its features. Between
+            the first and the last the photo is shifted. NaN for what was not done. Maps differ
+            between octaves, so compare inside a row.
         of_photo: the same of the photo at its full size; NaN where the dream was stopped.
         scale: ratio of the sizes of two octaves.
         step: mean change of a pixel in one step, of 255 levels.
@@ -236,6 +237,8 @@ class _Loop:
         steps = self.objective.shape[1] - 1
         gradient = torch.empty_like(image)
         good = image  # the last whose objective was a number
+        # Shifted around its borders a photo has seams, which excite too: both ends have none.
+        begun = found.slope(image, self.wanted, asked=asked) if self.jitter else None
         for number in range(steps):
             shift = self._shift(found.size)
             shifted = image.roll(shift, dims=(2, 3))
@@ -255,7 +258,7 @@ class _Loop:
                     "nothing in this photo moves what was asked for: its gradient is zero; choose "
                     "another layer or channel, or begin with another photo"
                 )
-            self.objective[octave, number] = worth
+            self.objective[octave, number] = worth if number or begun is None else begun
             if strength > 0:
                 shifted.add_(gradient, alpha=self.step / strength).clamp_(*self.bounds)
                 image = shifted.roll((-shift[0], -shift[1]), dims=(2, 3))
