@@ -17,8 +17,8 @@ from convlens.drawing import (
     overlay,
     place,
     sequential,
-    with_scale,
     with_labels,
+    with_scale,
 )
 from convlens.errors import ConvlensError
 

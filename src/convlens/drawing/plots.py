@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from convlens.drawing.captions import rendered
 
 _DPI = 100
 _TEXT = 8.0  # points
@@ -17,13 +17,6 @@ _FAINT = "#b9b9b2"
 _ACCENT = "#8d4700"
 
 Words = tuple[float, float, str]  # pixels from the left and from the top, and a text
-
-
-def painted(figure: Figure) -> Tensor:
-    """A matplotlib figure as uint8 `(H, W, 3)`."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
 def with_labels(
@@ -51,7 +44,7 @@ def with_labels(
             (x + left) / width, 1 - (y + top) / height, text,
             fontsize=_TEXT, color=_INK, va="center", ha="left",
         )  # fmt: skip
-    written = painted(figure)
+    written = rendered(figure)
     picture = torch.full((height, width, 3), 255, dtype=torch.uint8)
     picture[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return torch.minimum(picture, written) if words else picture
@@ -110,7 +103,7 @@ def half_circle(
     figure.text(0.5, 0.955, "orientation of the bars", **centred)
     figure.text(0.72, 0.125, "cycles a pixel", **centred)
     figure.legend(loc="lower center", ncols=2, fontsize=_TEXT, frameon=False)
-    return painted(figure)
+    return rendered(figure)
 
 
 def outer_ring(radii: Sequence[float]) -> float:

@@ -40,7 +40,7 @@ MAXIMA_SIDE = 96  # pixels of their canvas, at most where the network allows
 CLASS_MAXIMA = Budget(items=6, bytes=500_000, seconds=8)  # maximised images of classes
 CLASS_SIDE = 160
 MAXIMA_STEPS = (16, 96)  # least and most, whatever they cost
-CELLS = Budget(items=5, bytes=0, seconds=5)  # layers that gratings are shown to
+CELLS = Budget(items=5, bytes=0, seconds=20)  # layers that gratings are shown to
 GRATING_FIELD = 48  # pixels that a unit may see, for gratings to be shown to its layer
 NOISE = 1000  # filters of noise that Gabor fits are compared with
 DREAM = Budget(items=1, bytes=250_000, seconds=6)  # photos that are dreamt of
