@@ -2,10 +2,10 @@
 
 # In the order in which --help lists them.
 from convlens.cli.commands import (  # isort: skip
-    page, network, filters, gradcam, fgsm, patches, maximize, cells, doctor, train,
+    page, network, filters, gradcam, fgsm, shift, patches, maximize, cells, doctor, train,
 )  # fmt: skip
 
 __all__ = [
     "cells", "doctor", "fgsm", "filters", "gradcam", "maximize", "network", "page", "patches",
-    "train",
+    "shift", "train",
 ]  # fmt: skip
