@@ -5,7 +5,9 @@ from importlib import import_module
 
 from convlens.errors import nearest
 
-NAMES = ("gradcam", "fgsm", "patches", "maximize", "gabor", "throughput", "resume", "accuracy")
+NAMES = (
+    "gradcam", "fgsm", "shift", "patches", "maximize", "gabor", "throughput", "resume", "accuracy",
+)  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:
