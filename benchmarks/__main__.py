@@ -6,7 +6,8 @@ from importlib import import_module
 from convlens.errors import nearest
 
 NAMES = (
-    "gradcam", "fgsm", "patches", "maximize", "dream", "gabor", "throughput", "resume", "accuracy",
+    "gradcam", "fgsm", "shift", "patches", "maximize", "dream", "gabor", "throughput", "resume",
+    "accuracy",
 )  # fmt: skip
 
 

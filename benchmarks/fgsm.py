@@ -8,7 +8,7 @@ from torch import Tensor
 
 import convlens
 from benchmarks import networks
-from benchmarks.floors import Floor, floor, freeze, pass_and_back
+from benchmarks.floors import Floor, bare_pass, floor, freeze, pass_and_back
 from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work
 
@@ -16,10 +16,14 @@ TITLE = (
     f"FGSM without scoring, {networks.BATCH} images of {networks.SIZE} pixels, "
     f"in passes forward and back to the images"
 )
+SCORED_TITLE = "The same with scoring, in one pass forward and back and a forward pass an epsilon"
 COUNTS = (1, 5, 10)  # of epsilons
-TARGET = 1.1  # passes forward and back, whatever the number of epsilons
+SCORED = 5  # epsilons that are scored
+TARGET = 1.1  # floors, whatever the number of epsilons
 HOW = (
     "convlens: score=False, network not frozen; all epsilons in one call, then every image built",
+    f"scored: images and answers at {SCORED} epsilons, beside one pass forward and back and "
+    f"{SCORED} forward passes; convlens without its control of random signs (control=False)",
     "torchattacks: network frozen, classes given; an attack for each epsilon",
     "foolbox: network frozen, classes given; one call with all epsilons, which scores every image "
     "as well; run() is the attack alone, below its documented call, for each epsilon",
@@ -42,6 +46,11 @@ def run() -> None:
         measured = compare(name, least.what, least.work, _entries(least))
         show(f"{TITLE}: {name}", measured)
         rows += measured
+        measured = compare(
+            name, "forward, backward, scoring", _scored_floor(least), _scored_entries(least)
+        )
+        show(f"{SCORED_TITLE}: {name}", measured)
+        rows += measured
     tell((METHOD, *remarks))
     print(f"written: {write('fgsm', rows, remarks)}")
 
@@ -62,6 +71,32 @@ def _entries(least: Floor) -> list[Entry]:
         for who, make in peers.items()
     ]
     return ours + theirs
+
+
+def _scored_floor(least: Floor) -> Work:
+    """One pass forward and back to the images, and a forward pass for each epsilon."""
+    forward = bare_pass(least.network, least.images)
+
+    def work() -> None:
+        least.work()
+        for _ in range(SCORED):
+            forward()
+
+    return work
+
+
+def _scored_entries(least: Floor) -> list[Entry]:
+    task, epsilons = f"{_task(SCORED)}, scored", _epsilons(SCORED)
+    model = convlens.wrap(least.network)
+    return [
+        Entry(
+            task,
+            "convlens",
+            lambda: lambda: convlens.fgsm(model, least.images, epsilons, control=False),
+            TARGET,
+        ),
+        Entry(task, "foolbox", partial(_foolbox, least, epsilons)),
+    ]
 
 
 def _task(count: int) -> str:

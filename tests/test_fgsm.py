@@ -56,7 +56,7 @@ def test_bit_for_bit_what_torchattacks_makes(resnet, count):
             attack = torchattacks.FGSM(network, eps=epsilon)
             attack.set_device("cpu")
             assert torch.equal(found.adversarial(index), attack(given, target))
-    assert found.against_is == "given"
+    assert found.against_is == ("given",) * count
 
 
 def test_bit_for_bit_with_normalisation_inside():
@@ -245,7 +245,7 @@ def test_one_forward_and_one_backward_pass_for_all_epsilons():
     assert counted == {"forward": 1, "images": 3, "backward": 1}
     fgsm(model, images(3), ["1/255", "2/255", "4/255"], score=True)
     assert counted["backward"] == 2
-    assert counted["images"] == 3 + 3 + 2 * 3 * 3  # x, then x' and the control three times
+    assert counted["images"] == 3 + 3 + 2 * 3 * 3 + 3  # x, x' and control three times, x again
 
 
 # what the gradient is
@@ -306,7 +306,8 @@ def test_noise_moves_the_same_pixels_by_the_same_amount_and_is_seeded():
     seen.clear()
     given = images() * 0.8 + 0.1
     fgsm(model, given, ["4/255"], seed=3)
-    original, attacked, noise = seen
+    original, attacked, noise, again = seen
+    assert torch.equal(again, original)  # to see whether the answer is the same twice
     assert torch.equal(original, given)
     torch.testing.assert_close((noise - given).abs(), (attacked - given).abs(), rtol=0, atol=2e-7)
     agree = ((noise - given) * (attacked - given) > 0).float().mean()

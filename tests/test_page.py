@@ -186,6 +186,42 @@ def test_numbers_are_what_the_views_give_in_one_call(demo):
     assert demo.scale == max(one.gradcam.scale for one in demo.photos)
 
 
+def test_fragility_and_shift_are_what_the_views_give_in_one_call(demo, text):
+    model = convlens.load()
+    paths = [one.path for one in demo.photos]
+    labels = [one.expected for one in demo.photos]
+    epsilons = ["1/255", "2/255", "4/255", "8/255"]
+    assert demo.attacked == demo.shifted == tuple(range(8))
+    assert convlens.fragility(model, paths, epsilons, labels=labels, steps=5) == demo.fragility
+    moved = convlens.shift(model, paths, labels=labels, every=4)
+    assert moved.consistency == demo.shift.consistency
+    assert moved.offsets == demo.shift.offsets
+    assert moved.equivariance.lost == demo.shift.equivariance.lost
+    sentences = " ".join(finding.sentence for finding in demo.findings)
+    assert "Loses shift equivariance at conv_stem (stride 2)" in sentences
+    flattered = demo.fragility.cautions[0]
+    assert flattered.sentence in sentences
+    page = Page(text)
+    places = {place for place, _, _ in page.numbers}
+    assert {"fragility.curves.2.accuracies.4", "shift.equivariance.layers.0.inside.0",
+            "shift.consistency.1.agree.low", "slides.2.probabilities.4"} <= places  # fmt: skip
+
+
+def test_slides_are_adversarial_to_the_pixel(demo, text):
+    slide = demo.slides[0]
+    found = re.search(r'<div class="slides".*?</div>\s*<div class="again">', text, re.DOTALL)
+    sources = re.findall(r'<img src="data:image/png;base64,([^"]*)"', found.group())
+    assert len(sources) == 4
+    model = convlens.load()
+    for index, source in enumerate(sources, start=1):
+        with Image.open(io.BytesIO(base64.b64decode(source))) as picture:
+            pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
+        said = convlens.answers(model, pixels, top=1)
+        assert said.names[0][0] == slide.names[index]
+        apart = (pixels - slide.attack.images).abs().max() * 255
+        assert abs(float(apart) - slide.epsilons[index]) < 0.01
+
+
 def test_channels_are_those_of_the_view(demo, text, data):
     """Every strip has an address; its picture, its numbers and the proof are those of the view."""
     page = Page(text)
@@ -631,7 +667,8 @@ def test_layer_classes_and_labels_are_used(tmp_path, photos):
     assert ("photos", 3, 3) in seen and ("answers", 1, 3) in seen
     stage, done, total = seen[-1]
     assert stage == "dream" and done == total
-    assert {"channels, crops", "maximised images"} <= {one[0] for one in seen}
+    told = {"channels, crops", "maximised images", "shift, offsets"}
+    assert told <= {one[0] for one in seen}
 
 
 def test_a_network_without_convolutions_gives_a_page(tmp_path, photos):
@@ -730,7 +767,9 @@ def test_page_fits_and_pictures_load(visit, demo, width, scheme):
     loaded = page.evaluate("[...document.querySelectorAll('main img')].map(i => i.naturalWidth)")
     strips = [one for layer in demo.patches.layers for one in layer.shown]
     channels = 3 * len(strips) + sum(len(one.bands) > 0 for one in strips)
-    assert len(loaded) == 8 * 5 + 32 + 6 + 2 + channels + len(demo.maps) and min(loaded) > 0
+    slides = 3 * (5 + 2)
+    plain = 8 * 5 + 32 + 6 + 2 + len(demo.maps)
+    assert len(loaded) == plain + channels + slides + 1 and min(loaded) > 0
     assert page.evaluate(CONTRASTS) >= 4.5
     # Nothing but tables, code and the navigation is wider than the window.
     assert page.evaluate(OVERFLOWING, width) == []
@@ -786,6 +825,17 @@ def test_copy_button_copies_the_command(visit):
     assert page.evaluate("navigator.clipboard.readText()") == COMMAND
 
 
+def test_slider_goes_through_the_epsilons(visit):
+    page = visit()
+    slides = page.locator(".slides").first
+    frames = slides.locator(".slide")
+    shown = lambda: [frames.nth(at).is_visible() for at in range(5)]  # noqa: E731
+    assert shown() == [False, True, False, False, False]
+    slides.locator("input[type=range]").press("End")
+    assert shown() == [False, False, False, False, True]
+    assert slides.locator("input").get_attribute("aria-valuetext") == "8/255"
+
+
 def test_maps_give_way_to_the_photo(visit):
     page = visit()
     picture = page.locator("#photo-3 .map img").first
@@ -830,5 +880,7 @@ def test_page_is_complete_without_scripts(visit):
     page = visit(java_script_enabled=False)
     assert page.locator("#photo-8 .flip img").is_visible()
     assert page.locator("button:visible").count() == 0
+    assert page.locator(".slide:visible").count() == 15
+    assert page.locator("input:visible").count() == 0
     page.locator("#photo-1 .map noscript summary").first.click()
     assert page.locator("#photo-1 .map pre").first.inner_text().startswith("convlens gradcam")

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from convlens.networks import build
     from convlens.page import report
     from convlens.results import Result
+    from convlens.sweep.fragility import fragility
     from convlens.sweep.gradcam import gradcams
+    from convlens.sweep.invariance import invariance
     from convlens.sweep.patches import patches
+    from convlens.sweep.shift import shift
     from convlens.tracing import trace
     from convlens.training import open_data, train
     from convlens.views.anatomy import anatomy
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from convlens.views.cortex import cortex
     from convlens.views.doctor import doctor
     from convlens.views.dream import dream
+    from convlens.views.equivariance import equivariance
     from convlens.views.evidence import evidence
     from convlens.views.fgsm import fgsm
     from convlens.views.field import receptive_field
@@ -38,9 +42,11 @@ if TYPE_CHECKING:
     from convlens.views.goals import Direction
     from convlens.views.gradcam import gradcam, gradcam_layers
     from convlens.views.growth import growth
+    from convlens.views.inside import inside
     from convlens.views.likeness import likeness
     from convlens.views.maps import feature_maps, maps
     from convlens.views.maximize import maximize
+    from convlens.views.pgd import pgd
     from convlens.views.pointing import pointing
     from convlens.views.randomisation import randomisation
     from convlens.views.tuning import tuning
@@ -56,8 +62,11 @@ _HOMES = {
     "build": "networks",
     "report": "page",
     "Result": "results",
+    "fragility": "sweep.fragility",
+    "invariance": "sweep.invariance",
     "gradcams": "sweep.gradcam",
     "patches": "sweep.patches",
+    "shift": "sweep.shift",
     "receptive_field": "views.field",
     "trace": "tracing",
     "open_data": "training",
@@ -68,6 +77,7 @@ _HOMES = {
     "read_boxes": "views.boxes",
     "doctor": "views.doctor",
     "dream": "views.dream",
+    "equivariance": "views.equivariance",
     "evidence": "views.evidence",
     "fgsm": "views.fgsm",
     "filters": "views.filters",
@@ -86,15 +96,17 @@ _HOMES = {
     "Direction": "views.goals",
     "tuning": "views.tuning",
     "growth": "views.growth",
+    "inside": "views.inside",
+    "pgd": "views.pgd",
 }
 
 __all__ = [
     "ConvlensError", "Direction", "Model", "PhotoError", "Result", "TraceError", "anatomy",
-    "answers", "boxes_on_image", "build", "cortex", "doctor", "dream", "evidence", "feature_maps",
-    "fgsm", "filters", "flips", "gabor", "gabor_bank", "gradcam", "gradcam_layers", "gradcams",
-    "growth", "likeness", "load", "maps", "maximize", "open_data", "patches", "pointing",
-    "randomisation", "read_boxes", "receptive_field", "report", "snapshots", "trace", "train",
-    "tuning", "wrap",
+    "answers", "boxes_on_image", "build", "cortex", "doctor", "dream", "equivariance", "evidence",
+    "feature_maps", "fgsm", "filters", "flips", "fragility", "gabor", "gabor_bank", "gradcam",
+    "gradcam_layers", "gradcams", "growth", "inside", "invariance", "likeness", "load", "maps",
+    "maximize", "open_data", "patches", "pgd", "pointing", "randomisation", "read_boxes",
+    "receptive_field", "report", "shift", "snapshots", "trace", "train", "tuning", "wrap",
 ]  # fmt: skip
 
 

@@ -51,6 +51,18 @@ def parse_position(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
+def parse_pixels(text: str) -> list[int]:
+    """`1,32` to numbers of pixels.
+
+    Raises:
+        ConvlensError: anything else.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConvlensError(f"{text!r} are not numbers of pixels by commas, for example 1,32")
+    return [int(part) for part in parts]
+
+
 def channels_by_layer(model: Model, texts: Sequence[str]) -> dict[str, list[int]]:
     """Several `LAYER:K` as the channels of each layer."""
     if not texts:
@@ -69,7 +81,10 @@ def channels_by_layer(model: Model, texts: Sequence[str]) -> dict[str, list[int]
 def unfinished(out: Path, *, resume: bool, marker: str = RESULT) -> Iterator[Path]:
     """The folder beside `out` that keeps what is done of a long pass; removed when all is done.
 
-    `marker` is the file by which an earlier folder of this kind is known.
+    Args:
+        out: where the result will be.
+        resume: go on with what such a folder holds.
+        marker: name of a file that every such `out` holds.
 
     Raises:
         ConvlensError: it is there already and `resume` was not asked for, or the other way round.

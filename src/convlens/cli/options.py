@@ -81,6 +81,13 @@ OneClass = Annotated[
         help="Class to move away from. Default: the label, else the answer.",
     ),
 ]
+Target = Annotated[
+    str | None,
+    typer.Option("--target", metavar="NAME|INDEX", help="Class to move towards instead."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with a run of this command that was stopped.")
+]
 Labels = Annotated[
     Path | None,
     typer.Option(

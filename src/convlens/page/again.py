@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from convlens.errors import ConvlensError
 from convlens.labels import class_index, class_name
 from convlens.model import Model
-from convlens.page.parts import PhotoReport, Report
+from convlens.page.parts import PhotoReport, Report, Slide
 from convlens.views.dream import Dream
 from convlens.views.maximum import Maximized
 
@@ -25,6 +25,7 @@ class Recipes:
 
     def __init__(self, model: Model, made: Report) -> None:
         self._model = model
+        self._made = made
         self._photos = made.photos
         self._seed = made.options["seed"]
         self._layer = made.options["layer"]
@@ -73,6 +74,59 @@ class Recipes:
             f"attack = convlens.fgsm(model, model.prepare({photo.path!r}), [{epsilon!r}])\n"
             f"convlens.flips(model, attack, seed={self._seed})",
         )
+
+    def fragility(self) -> Again:
+        """The accuracy-epsilon curve; labels can stand in Python only."""
+        found = self._made.fragility
+        assert found is not None
+        epsilons = [f"{fraction * 255:.6g}/255" for fraction in found.fractions[1:]]
+        photos = [self._photos[number] for number in self._made.attacked]
+        words = ["--epsilon", ",".join(epsilons), "--pgd", str(found.steps)]
+        return self._over(
+            photos,
+            ["fgsm", *(one.path for one in photos), *words],
+            "fragility",
+            f"{epsilons}",
+            f"steps={found.steps}",
+            labelled=found.against_is == "label",
+        )
+
+    def slide(self, slide: Slide) -> Again:
+        """The adversarial images of one photo."""
+        path = self._photos[slide.photo].path
+        epsilons = [f"{level}/255" for level in slide.epsilons]
+        return self._make(
+            ["fgsm", path, "--epsilon", ",".join(epsilons), "--inside"],
+            f"attack = convlens.fgsm(model, model.prepare({path!r}), {epsilons})\n"
+            f"convlens.inside(model, attack, seed={self._seed})",
+        )
+
+    def shift(self, every: int) -> Again:
+        """Equivariance, consistency and the map; labels can stand in Python only."""
+        photos = [self._photos[number] for number in self._made.shifted]
+        return self._over(
+            photos,
+            ["shift", *(one.path for one in photos), "--every", str(every)],
+            "shift",
+            f"every={every}",
+            labelled=self._made.shift is not None and self._made.shift.right is not None,
+        )
+
+    def _over(
+        self,
+        photos: Sequence[PhotoReport],
+        words: Sequence[str],
+        function: str,
+        *arguments: str,
+        labelled: bool,
+    ) -> Again:
+        """A function over several photos; a command takes labels from a file."""
+        labels = [f"labels={[one.expected for one in photos]}"] if labelled else []
+        given = ", ".join(
+            [f"{[one.path for one in photos]}", *arguments, *labels, f"seed={self._seed}"]
+        )
+        again = self._make(words, f"convlens.{function}(model, {given})")
+        return Again(None, again.python) if labelled else again
 
     def filters(self) -> Again:
         """The first layer's filters."""

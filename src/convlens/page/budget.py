@@ -26,7 +26,7 @@ class Budget:
 
 ANSWERS = Budget(items=256, bytes=0, seconds=600)  # photos that are read at all
 DOCTOR = Budget(items=64, bytes=0, seconds=600)
-PHOTOS = Budget(items=24, bytes=7_500_000, seconds=1800)  # photos that are shown in full
+PHOTOS = Budget(items=24, bytes=6_000_000, seconds=1800)  # photos that are shown in full
 CLASSES = 8  # Grad-CAM maps of a photo
 SHARES = 3  # channels that are named beneath a map
 RANDOM = Budget(items=4, bytes=0, seconds=30)  # photos that the sanity check of maps is made on
@@ -49,6 +49,14 @@ DREAM_OCTAVES = 3
 DREAM_STEPS = 10  # at each octave, at most
 MAPS = Budget(items=6, bytes=700_000, seconds=60)  # layers whose feature maps are shown
 MAPS_EACH = 8  # channels of such a layer
+FRAGILITY = Budget(items=64, bytes=1_900_000, seconds=60)  # photos that are attacked
+PGD_STEPS = 5
+EPSILONS = (1, 2, 4, 8)  # grey levels
+SLIDES = 3  # photos whose adversarial images are shown at every epsilon
+CHANGED = 3  # channels that are named as changed most
+SHIFT = Budget(items=64, bytes=200_000, seconds=60)  # photos that are shifted
+OFFSETS = 9  # of the first photo's map along each axis, at least
+SHIFTED = 12  # layers in the table of equivariance, at most
 LAYERS = Budget(items=500, bytes=1_000_000, seconds=60)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from convlens.page.parts import Finding, Mark, PhotoReport, Report
+from convlens.views.cautions import MASKED
 from convlens.views.gradcam import GradCam
 from convlens.views.likeness import BLOB, GABOR
 from convlens.views.pointing import told
@@ -18,6 +19,8 @@ def findings(made: Report) -> tuple[Finding, ...]:
         *_reading(made),
         *_preprocessing(made),
         *_fragility(made),
+        *_flattered(made),
+        *_shift(made),
         *_looking(made),
         *_covering(made),
         *_pointing(made),
@@ -102,6 +105,42 @@ def _fragility(made: Report) -> Iterator[Finding]:
     mark: Mark = "broken" if 2 * noise[at] >= count else "look"
     sentence = f"{flipped[at]} of {count} answers flip at {size} of FGSM; {control}."
     yield Finding(mark, sentence, "photos")
+
+
+def _flattered(made: Report) -> Iterator[Finding]:
+    if made.fragility is None:
+        if made.failures.get("fragility") not in (None, *_known(made, "fragility")):
+            yield Finding("look", f"No curve: {made.failures['fragility']}.", "fragility")
+        return
+    for one in made.fragility.cautions:
+        mark: Mark = "broken" if one.name == MASKED else "look"
+        yield Finding(mark, f"{one.sentence[0].upper()}{one.sentence[1:]}.", "fragility")
+
+
+def _shift(made: Report) -> Iterator[Finding]:
+    if made.shift is None:
+        if made.failures.get("shift") not in (None, *_known(made, "shift")):
+            yield Finding("look", f"No shifts: {made.failures['shift']}.", "shift")
+        return
+    parts = []
+    layers = made.shift.equivariance
+    if layers is not None:
+        parts.append(layers.sentence())
+    for one in made.shift.consistency[:1]:
+        parts.append(
+            f"{one.agree.count} of {one.agree.total} photos are answered alike in two views up to "
+            f"{one.most} pixels apart ({one.protocol})"
+        )
+    sentence = "; ".join(parts)
+    alike = all(2 * one.agree.count > one.agree.total for one in made.shift.consistency[:1])
+    kept = layers is not None and layers.lost[0] is None
+    mark: Mark = "broken" if not alike else "fine" if kept else "look"
+    yield Finding(mark, f"{sentence[0].upper()}{sentence[1:]}.", "shift")
+
+
+def _known(made: Report, section: str) -> list[str]:
+    """What other sections failed for: one cause is told once."""
+    return [reason for name, reason in made.failures.items() if name != section]
 
 
 def _looking(made: Report) -> Iterator[Finding]:

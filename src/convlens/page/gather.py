@@ -21,7 +21,8 @@ from convlens.page.budget import spread
 from convlens.page.channels import cells_of, excite, maps_through
 from convlens.page.desk import Desk, Progress
 from convlens.page.findings import findings
-from convlens.page.parts import Cells, LayerMaps, PhotoReport, Report, Subject
+from convlens.page.fragile import attacked, shifted, slides_of
+from convlens.page.parts import Cells, LayerMaps, PhotoReport, Report, Slide, Subject
 from convlens.page.photos import diagnose, dream_of, look, randomised, read_photos
 from convlens.page.render import render
 from convlens.page.synthetic import channels_maximized, classes_maximized
@@ -92,6 +93,15 @@ def report(
             cells = cells_of(model)
         maxima = channels_maximized(model, excited, seed, desk) if excited else ()
         loved = classes_maximized(model, rows, seed, desk)
+        curve, moved = None, None
+        of_curve: tuple[int, ...] = ()
+        of_shift: tuple[int, ...] = ()
+        slides: tuple[Slide, ...] = ()
+        with desk.section("fragility"):
+            curve, of_curve = attacked(model, rows, seed, desk)
+            slides = slides_of(model, rows, seed)
+        with desk.section("shift"):
+            moved, of_shift = shifted(model, rows, seed, desk)
         with desk.section("anatomy"):
             structure = anatomy(model)
         layered: tuple[LayerMaps, ...] = ()
@@ -122,6 +132,11 @@ def report(
             maximized=maxima,
             classes=loved,
             cells=cells,
+            fragility=curve,
+            attacked=of_curve,
+            slides=slides,
+            shift=moved,
+            shifted=of_shift,
             norms=tuple(first.norms.tolist()) if first else (),
             silent=first.silent if first else (),
             maps=layered,

@@ -1,4 +1,4 @@
-// What scripts add: copying commands, the photo without its map, enlarging. The page is whole without.
+// What scripts add: copying commands, the photo without its map, enlarging, the epsilon slider. The page is whole without.
 const root = document.documentElement;
 root.classList.add("scripted");
 
@@ -71,3 +71,15 @@ zoom.addEventListener("keydown", (event) => {
   if (event.key === "ArrowRight") enlarge(current + 1);
   if (event.key === "ArrowLeft") enlarge(current - 1);
 });
+
+// Epsilon: the slider picks one of the pictures that stand beside each other without scripts.
+for (const slides of document.querySelectorAll(".slides")) {
+  const range = slides.querySelector("input[type=range]");
+  const frames = [...slides.querySelectorAll(".slide")];
+  const pick = () => {
+    frames.forEach((frame, index) => frame.classList.toggle("current", index === Number(range.value)));
+    range.setAttribute("aria-valuetext", frames[range.value].dataset.words);
+  };
+  range.addEventListener("input", pick);
+  pick();
+}

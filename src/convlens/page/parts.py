@@ -15,12 +15,15 @@ from convlens.views.evidence import Evidence
 from convlens.views.fgsm import Fgsm
 from convlens.views.filters import Filters
 from convlens.views.flips import Flips
+from convlens.views.fragility import Fragility
 from convlens.views.gradcam import GradCam, Peak, Share
+from convlens.views.inside import Inside
 from convlens.views.likeness import Likeness
 from convlens.views.maximum import Maximized
 from convlens.views.patches import Patches
 from convlens.views.pointing import Pointing
 from convlens.views.randomisation import Randomisation
+from convlens.views.shift import Shift
 
 Mark = Literal["fine", "look", "broken"]
 
@@ -202,6 +205,37 @@ class LayerMaps(Result):
 
 
 @dataclass(frozen=True, eq=False)
+class Slide(Result):
+    """One photo at several epsilons.
+
+    Attributes:
+        photo: its number among those read, from 0.
+        epsilons: in grey levels of 255, growing from 0.
+        names: of the answers to x'.
+        probabilities: of these.
+        noise_names: of the answers to random signs of the same size.
+        against: name of the class that the photo is moved away from.
+        attack: the images.
+        inside: what the largest epsilon changes in the network, or None for one without maps.
+        channels: names of the channels that it changes most, as LAYER:K.
+        changes: of these, in units of their own scale.
+        noise_changes: of these, under random signs of the same size.
+    """
+
+    photo: int
+    epsilons: tuple[int, ...]
+    names: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    noise_names: tuple[str, ...]
+    against: str
+    attack: Fgsm
+    inside: Inside | None
+    channels: tuple[str, ...]
+    changes: tuple[float, ...]
+    noise_changes: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Report(Result):
     """A page, and all that it shows.
 
@@ -228,6 +262,11 @@ class Report(Result):
         cells: of a few layers that see little enough for gratings to be shown to them.
         maps: feature maps of the first photo shown, through the layers.
         dream: of that photo, small and with few steps.
+        fragility: answers that stay right as epsilon grows.
+        attacked: numbers of the photos that it is over.
+        slides: a few photos at several epsilons.
+        shift: what shifts do to layers and answers.
+        shifted: numbers of the photos that were.
         failures: sections that could not be made, and why.
         left_out: what the page's budget left out, in sentences.
         options: with which the report was made.
@@ -254,6 +293,11 @@ class Report(Result):
     maximized: tuple[Maximized | None, ...]
     classes: Maximized | None
     cells: tuple[Cells, ...]
+    fragility: Fragility | None
+    attacked: tuple[int, ...]
+    slides: tuple[Slide, ...]
+    shift: Shift | None
+    shifted: tuple[int, ...]
     norms: tuple[float, ...]
     silent: tuple[int, ...]
     maps: tuple[LayerMaps, ...]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.drawing import enlarge, grid, with_boxes
+from convlens.drawing import enlarge, grid, sequential, with_boxes
 from convlens.images import encode_jpeg, encode_png, to_pixels
 from convlens.page import budget
 from convlens.page.budget import Purse, spread
-from convlens.page.parts import PhotoReport, Report
+from convlens.page.parts import PhotoReport, Report, Slide
 
 _SIDE = 224  # pixels of the screen that the long side of a picture takes, at most
 _HARD = 112  # pixels of an image's long side up to which it is enlarged, with hard edges
@@ -81,13 +81,13 @@ def sheets(made: Report) -> tuple[list[Sheet], tuple[str, ...]]:
 
 
 def fitted(
-    pixels: Tensor, purse: Purse, *, exact: bool = False, most: int = _SIDE
+    pixels: Tensor, purse: Purse, *, exact: bool = False, side: int = _SIDE
 ) -> Picture | None:
     """A picture, if there is room for it: JPEG where it may be, PNG where pixels are the claim."""
     height, width = pixels.shape[:2]
-    side = max(height, width)
-    hard = side <= _HARD
-    scale = most // side if hard else min(1.0, most / side)
+    long = max(height, width)
+    hard = long <= _HARD
+    scale = max(1, side // long) if hard else min(1.0, side / long)
     png = exact or hard
     data = encode_png(pixels) if png else encode_jpeg(pixels)
     source = f"data:image/{'png' if png else 'jpeg'};base64,{base64.b64encode(data).decode()}"
@@ -102,7 +102,7 @@ def dream_of(made: Report) -> list[Picture | None]:
         return []
     purse = Purse(budget.DREAM.bytes)
     return [
-        fitted(pixels, purse, most=budget.DREAM_SIDE) for pixels in made.dream.pictures().values()
+        fitted(pixels, purse, side=budget.DREAM_SIDE) for pixels in made.dream.pictures().values()
     ]
 
 
@@ -271,3 +271,39 @@ def maps_of(made: Report) -> list[Maps]:
         )  # fmt: skip
         found.append(Maps(f"maps.{number}", shown))
     return found
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The pictures of one photo at every epsilon; those that found no room are None.
+
+    `looks` are Grad-CAM before and after, or none.
+    """
+
+    slide: Slide
+    at: str
+    pictures: list[Picture | None]
+    looks: list[Picture | None]
+
+
+def frames_of(made: Report) -> list[Frames]:
+    """The slides: the plain photo, then adversarial images to the pixel."""
+    purse = Purse(budget.FRAGILITY.bytes)
+    found = []
+    for number, slide in enumerate(made.slides):
+        pictures = []
+        for index, level in enumerate(slide.epsilons):
+            pixels = to_pixels(slide.attack.adversarial(index), made.model.bounds)[0]
+            pictures.append(fitted(pixels, purse, exact=level > 0))
+        maps = slide.inside.pictures() if slide.inside else {}
+        looks = [fitted(pixels, purse, side=_SIDE // 2) for pixels in maps.values()]
+        found.append(Frames(slide, f"slides.{number}", pictures, looks))
+    return found
+
+
+def offsets_of(made: Report) -> Picture | None:
+    """The first photo's probability at every offset, a cell for each."""
+    if made.shift is None or made.shift.offsets is None:
+        return None
+    cells = sequential(made.shift.offsets.probabilities, 0, 1)
+    return fitted(cells, Purse(budget.SHIFT.bytes), exact=True)

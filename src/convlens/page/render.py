@@ -18,14 +18,18 @@ from convlens.model import Model
 from convlens.page import budget
 from convlens.page.again import Recipes
 from convlens.page.budget import spread
+from convlens.page.curve import curve_drawing
 from convlens.page.fields import fields_drawing
 from convlens.page.findings import short
+from convlens.page.fragile import every
 from convlens.page.parts import PhotoReport, Report
 from convlens.page.pictures import (
     classes_of,
     dream_of,
     fits_of,
+    frames_of,
     maps_of,
+    offsets_of,
     plots_of,
     sheets,
     strips_of,
@@ -33,6 +37,7 @@ from convlens.page.pictures import (
 )
 from convlens.page.plots import plane_of
 from convlens.views.anatomy import Layer
+from convlens.views.equivariance import LayerEquivariance
 
 # Layers that hand on what they are given: in the report's numbers, but not in the table.
 _IDLE = frozenset({"Identity", "Dropout", "Dropout2d", "DropPath", "StochasticDepth"})
@@ -68,6 +73,11 @@ def render(model: Model, made: Report) -> tuple[str, tuple[str, ...]]:
         plane=plane_of(made),
         maps=maps_of(made),
         dream=dream_of(made),
+        curve=curve_drawing(made.fragility) if made.fragility else None,
+        frames=frames_of(made),
+        offsets=offsets_of(made),
+        every=every(model),
+        moved=_moved(made),
         drawing=fields_drawing(made.anatomy) if made.anatomy else None,
         layers=layers,
         doctored=_doctored(made),
@@ -84,6 +94,8 @@ def _scales(made: Report) -> dict[str, str]:
     if made.scale is not None:
         grey = torch.full((1, 3, 3), 128, dtype=torch.uint8)
         found["maps"] = _stops(overlay(grey, torch.tensor([[-1.0, 0.0, 1.0]]), 1.0)[0])
+    if made.shift is not None and made.shift.offsets is not None:
+        found["offsets"] = _stops(sequential(torch.linspace(0, 1, 11), 0, 1))
     if made.filters is not None:
         ends = torch.linspace(-1, 1, 11)
         colour = made.filters.first and made.filters.weights.shape[1] == 3
@@ -104,6 +116,20 @@ def _layers(made: Report) -> list[tuple[int, Layer]]:
         return []
     busy = [(at, one) for at, one in enumerate(made.anatomy.layers) if one.kind not in _IDLE]
     return spread(busy, budget.LAYERS.items)
+
+
+def _moved(made: Report) -> list[tuple[int, LayerEquivariance]]:
+    """Layers of the table of shifts: those that thin out, where it is lost, first and last."""
+    if made.shift is None or made.shift.equivariance is None:
+        return []
+    found = made.shift.equivariance
+    ends = {0, len(found.layers) - 1, *(at for at in found.lost if at is not None)}
+    telling = [(at, one) for at, one in enumerate(found.layers) if max(one.step) > 1 or at in ends]
+    return (
+        spread(telling, budget.SHIFTED - 1) + telling[-1:]
+        if len(telling) > budget.SHIFTED
+        else telling
+    )
 
 
 def _idle(made: Report, shown: list[tuple[int, Layer]]) -> tuple[str, ...]:

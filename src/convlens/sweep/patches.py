@@ -1,6 +1,5 @@
 """`patches`: one pass over photos, then the winners are cut out and proved."""
 
-import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.sweep import BATCH, Images, Photos, Source, sweep
+from convlens.sweep.progress import mark
 from convlens.tracing import Field, Trace, trace
 from convlens.views.crops import Proof, Unit, prove, together
 from convlens.views.excitation import Excitation, Watched, watched
@@ -101,7 +101,7 @@ def patches(
     how: dict[str, Any] = {"batch": batch, "save_every": save_every}
     done = sweep(
         model, found, first, source, **how, folder=folder,
-        options={**options, "labels": _mark(answers)},
+        options={**options, "labels": mark(answers)},
         progress=lambda at, of: progress("photos", at, of),
     )  # fmt: skip
     selective: dict[int, tuple[Tensor, Tensor]] = {}
@@ -300,11 +300,3 @@ def _channel(
         fired=int(table["images_fired"][channel]) / max(1, int(table["histogram"][channel].sum())),
         whole=whole,
     )
-
-
-def _mark(answers: Sequence[Sequence[int] | None] | None) -> str:
-    """Labels as a short text that changes when they do."""
-    if answers is None:
-        return ""
-    plain = repr([None if answer is None else tuple(answer) for answer in answers])
-    return hashlib.sha256(plain.encode()).hexdigest()[:16]

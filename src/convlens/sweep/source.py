@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from convlens.errors import PhotoError
+from convlens.errors import ConvlensError, PhotoError
 from convlens.model import Model
 
 _AHEAD = 2  # batches that are decoded while the network runs
@@ -126,3 +126,33 @@ class Images:
     def marks(self) -> list[str]:
         """The number of each image: what is in memory lasts no longer than the process."""
         return [str(number) for number in range(len(self))]
+
+
+def given(model: Model, photos: Sequence[str | Path] | Tensor, *, strict: bool = False) -> Source:
+    """Files, or images `(N, C, H, W)` inside the bounds, as a source.
+
+    Raises:
+        ConvlensError: none, or images that the model does not take.
+    """
+    if isinstance(photos, Tensor):
+        return Images(model.check(photos))
+    if not photos:
+        raise ConvlensError("no photos; give at least one")
+    return Photos(model, [Path(photo) for photo in photos], strict=strict)
+
+
+def first(source: Source, count: int) -> Tensor:
+    """The first images `(N, C, H, W)` that can be read, at most so many.
+
+    Raises:
+        PhotoError: none can.
+    """
+    found: list[Tensor] = []
+    for one in source.batches([(number, number + 1) for number in range(len(source))]):
+        if one.images is not None:
+            found.append(one.images)
+        if len(found) == count:
+            break
+    if not found:
+        raise PhotoError(f"none of {len(source)} photos can be read")
+    return torch.cat(found)

@@ -1,7 +1,8 @@
 """The fast gradient sign method: x' = x + epsilon sign(grad_x E(x, t)), clipped to the bounds.
 
 E is the cross-entropy of class t (Bishop & Bishop, Deep Learning, section 10.3; Goodfellow et al.
-2014). One gradient serves every epsilon. sign(0) is 0: such pixels are not changed.
+2014), or a margin. One gradient serves every epsilon. sign(0) is 0: such pixels are not changed.
+Towards a target class the sign is turned round.
 """
 
 from collections.abc import Sequence
@@ -9,17 +10,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from convlens.errors import ConvlensError
-from convlens.guard import untouched
 from convlens.images import to_pixels
-from convlens.labels import class_index, class_name
+from convlens.labels import class_name
 from convlens.model import Model
-from convlens.probe import observe, recording
+from convlens.probe import recording
 from convlens.results import Result
 from convlens.tracing import trace
-from convlens.views.answers import as_scores, class_scores
+from convlens.views.aim import Aim, Classes, exact, slope
+from convlens.views.answers import class_scores
+from convlens.views.cautions import Caution, answer_twice, cautions, in_training
 
 Epsilon = float | str
 
@@ -30,19 +31,23 @@ class Fgsm(Result):
 
     Attributes:
         images: float32 `(N, C, H, W)`, as given.
-        signs: int8 `(N, C, H, W)`, sign of the gradient.
+        signs: int8 `(N, C, H, W)`, in which direction each pixel moves: sign of the gradient of E,
+            turned round towards a target.
         epsilons: largest change of a pixel, in the image's units.
         fractions: the same, of the span of the bounds.
-        against: int64 `(N,)`, the class t whose cross-entropy grows.
+        against: int64 `(N,)`, the class t whose E grows, or towards a target shrinks.
         names: of those classes.
-        against_is: "prediction", or "given".
+        against_is: for each image where t comes from: "prediction", "label", "given", "target".
+        loss_is: what E is: "cross-entropy" or "margin".
         loss: float32 `(N,)`, E of the images.
         zero_gradients: float32 `(N,)`, share of the pixels whose gradient is exactly 0.
         bounds: of the images.
         logits: float32 `(N, classes)` of the images.
         adversarial_logits: float32 `(E, N, classes)`, or None where they were not scored.
         noise_logits: the same for random signs of the same size, the control.
-        largest_changes: float32 `(E, N)`, max |x' - x| as measured, in the image's units.
+        largest_changes: float32 `(E, N)`, max |x' - x| as measured, in the image's units; None
+            where nothing was scored.
+        cautions: what speaks against trusting these numbers.
     """
 
     images: Tensor
@@ -51,18 +56,34 @@ class Fgsm(Result):
     fractions: tuple[float, ...]
     against: Tensor
     names: tuple[str, ...]
-    against_is: str
+    against_is: tuple[str, ...]
+    loss_is: str
     loss: Tensor
     zero_gradients: Tensor
     bounds: tuple[float, float]
     logits: Tensor
     adversarial_logits: Tensor | None
     noise_logits: Tensor | None
-    largest_changes: Tensor
+    largest_changes: Tensor | None
+    cautions: tuple[Caution, ...]
+
+    @property
+    def formula(self) -> str:
+        """How x' is made, in a line."""
+        sign = "-" if "target" in self.against_is else "+"
+        low, high = self.bounds
+        return (
+            f"x' = clip(x {sign} epsilon sign(grad E(x, t)), {low:g}, {high:g}), "
+            f"E the {self.loss_is} of class t"
+        )
 
     def adversarial(self, index: int) -> Tensor:
-        """The images x' at `epsilons[index]`, float32 `(N, C, H, W)`."""
+        """The images x' at `epsilons[index]`, clipped to the bounds: float32 `(N, C, H, W)`."""
         return step(self.images, self.signs, self.epsilons[index], self.bounds)
+
+    def unclipped(self, index: int) -> Tensor:
+        """The chapter's x' at `epsilons[index]` before clipping, which may leave the bounds."""
+        return torch.add(self.images, self.signs, alpha=self.epsilons[index])
 
     @property
     def flipped(self) -> Tensor | None:
@@ -77,6 +98,13 @@ class Fgsm(Result):
         if self.noise_logits is None:
             return None
         return self.noise_logits.argmax(2) != self.logits.argmax(1)
+
+    @property
+    def reached(self) -> Tensor | None:
+        """Bool `(E, N)`: the answer to x' is class t, as a target is meant to become."""
+        if self.adversarial_logits is None:
+            return None
+        return self.adversarial_logits.argmax(2) == self.against
 
     def pictures(self) -> dict[str, Tensor]:
         """Each adversarial image, and the signs (mid-grey is unchanged)."""
@@ -96,78 +124,97 @@ def fgsm(
     images: Tensor,
     epsilons: Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
     *,
-    classes: Tensor | str | int | None = None,
+    classes: Classes | None = None,
+    labels: Sequence[int | None] | None = None,
+    target: Classes | None = None,
+    loss: str = "cross-entropy",
     score: bool = True,
+    control: bool = True,
     seed: int = 0,
 ) -> Fgsm:
     """Adversarial images for all epsilons from one forward and one backward pass.
 
     Args:
         model: the model, left untouched.
-        images: `(N, C, H, W)` inside the bounds.
+        images: `(N, C, H, W)` inside the bounds. In half precision they are taken as float32, in
+            which a pixel can be changed by epsilon and no more.
         epsilons: largest change of a pixel. A fraction as text ("8/255") is of the span of the
             bounds, a number is in the image's units.
         classes: the class t to move away from, one for all or int64 `(N,)`; default: the one that
             the network answers.
-        score: run the network on every x' and on the control as well.
+        labels: instead, for each image the class that is right, or None where the network's
+            answer is to be taken.
+        target: instead, the class to move towards: E of it shrinks.
+        loss: E: "cross-entropy", or "margin", the highest other logit minus that of t, for
+            networks so sure that the gradient of their cross-entropy is 0.
+        score: run the network on every x', and measure the changes.
+        control: with `score`: run it on random signs of the same size as well, and on the images
+            once more, to see whether it answers the same twice.
         seed: of the control's random signs.
 
     Raises:
-        ConvlensError: an epsilon or a class that cannot be used, or images that the model does
-            not take.
+        ConvlensError: no epsilon, an epsilon, a class or a loss that cannot be used, or images
+            that the model does not take.
     """
-    sizes = [epsilon_size(epsilon, model.bounds) for epsilon in epsilons]
+    sizes = epsilon_sizes(epsilons, model.bounds)
+    training = in_training(model.network)
+    images = exact(images)
     found = trace(model, images)
-    leaf = images.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    # Guarded to the end: a network may compute parts of itself again in the backward pass.
-    with untouched(model.network):
-        raw = as_scores(model, observe(model, found, leaf, [found.logits])[found.logits])
-        against = _classes(model, raw.detach(), classes)
-        # The sum, not the mean: an image's gradient must not depend on how many are beside it.
-        losses = F.cross_entropy(raw, against, reduction="none")
-        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-    # One pass that keeps nothing; NaN comes through it as well.
-    if not all(value.isfinite() for value in torch.aminmax(gradient)):
-        raise ConvlensError(f"the gradient of {model.name} to the image is not finite")
-    signs = gradient.sign()
-    source = images.detach()
+    made = slope(model, found, images, Aim(classes, labels, target, loss))
+    source, signs, raw = images, made.signs, made.logits
     values, largest, scores = source[0].numel(), [], []
-    for size in sizes:  # one at a time: memory that is used again is not cleared again
-        changed = step(source, signs, size, model.bounds)
-        if score:
-            scores.append(class_scores(model, found, changed))
-        largest.append(changed.sub_(source).abs_().amax(dim=(1, 2, 3)))
-    scored, noise = None, None
     if score:
+        for size in sizes:  # one at a time: memory that is used again is not cleared again
+            changed = step(source, signs, size, model.bounds)
+            scores.append(class_scores(model, found, changed))
+            largest.append(changed.sub_(source).abs_().amax(dim=(1, 2, 3)))
+    noise, again = None, None
+    if score and control:
         generator = torch.Generator().manual_seed(seed)
         # Random signs where the gradient has one: the same pixels move, by the same amount.
         drawn = torch.randint(0, 2, source.shape, generator=generator) * 2 - 1
         random = drawn.to(signs) * signs.abs()
-        scored = torch.stack(scores).cpu()
         noise = torch.stack(
             [class_scores(model, found, step(source, random, size, model.bounds)) for size in sizes]
         ).cpu()
+        again = answer_twice(model, found, source)
+    zero = ((values - signs.abs().sum(dim=(1, 2, 3))) / values).cpu()
     return Fgsm(
         images=source.cpu(),
         signs=signs.to(torch.int8).cpu(),
         epsilons=tuple(sizes),
         fractions=tuple(size / model.span for size in sizes),
-        against=against.cpu(),
-        names=tuple(class_name(model.labels, index) for index in against.tolist()),
-        against_is="prediction" if classes is None else "given",
-        loss=losses.detach().float().cpu(),
-        zero_gradients=((values - signs.abs().sum(dim=(1, 2, 3))) / values).cpu(),
+        against=made.classes.cpu(),
+        names=tuple(class_name(model.labels, index) for index in made.classes.tolist()),
+        against_is=made.origins,
+        loss_is=loss,
+        loss=made.losses.float().cpu(),
+        zero_gradients=zero,
         bounds=model.bounds,
-        logits=raw.detach().float().cpu(),
-        adversarial_logits=scored,
+        logits=raw.float().cpu(),
+        adversarial_logits=torch.stack(scores).cpu() if score else None,
         noise_logits=noise,
-        largest_changes=torch.stack(largest).cpu(),
+        largest_changes=torch.stack(largest).cpu() if score else None,
+        cautions=cautions(
+            model, found, source, raw, zero, again=again, training=training, loss=loss
+        ),
     )
 
 
 def step(images: Tensor, signs: Tensor, size: float, bounds: tuple[float, float]) -> Tensor:
     """X + size * signs, clipped to the bounds."""
     return torch.add(images, signs, alpha=size).clamp_(bounds[0], bounds[1])
+
+
+def epsilon_sizes(epsilons: Sequence[Epsilon], bounds: tuple[float, float]) -> list[float]:
+    """Epsilons in the image's units.
+
+    Raises:
+        ConvlensError: none, or one that `epsilon_size` refuses.
+    """
+    if isinstance(epsilons, str) or not len(epsilons):
+        raise ConvlensError(f"epsilons {epsilons!r}; give a list of at least one, such as 8/255")
+    return [epsilon_size(epsilon, bounds) for epsilon in epsilons]
 
 
 def epsilon_size(epsilon: Epsilon, bounds: tuple[float, float]) -> float:
@@ -193,18 +240,3 @@ def epsilon_size(epsilon: Epsilon, bounds: tuple[float, float]) -> float:
             f"write 8/255 for eight grey levels"
         )
     return size
-
-
-def _classes(model: Model, logits: Tensor, classes: Tensor | str | int | None) -> Tensor:
-    """int64 `(N,)`."""
-    count, known = logits.shape
-    if classes is None:
-        return logits.argmax(dim=1)
-    if isinstance(classes, Tensor):
-        if classes.shape != (count,):
-            raise ConvlensError(f"classes of shape {tuple(classes.shape)} for {count} images")
-        if bool((classes < 0).any() or (classes >= known).any()):
-            raise ConvlensError(f"a class outside 0 to {known - 1}")
-        return classes.long().to(logits.device)
-    index = class_index(model.labels, classes, known)
-    return torch.full((count,), index, device=logits.device)

@@ -17,8 +17,19 @@ def fgsm(
     epsilon: Annotated[
         str, typer.Option(help="Largest changes, by commas; 8/255 is of the span of the bounds.")
     ] = "1/255,2/255,4/255,8/255",
-    target: o.OneClass = None,
+    against: o.OneClass = None,
+    target: o.Target = None,
+    loss: Annotated[
+        str, typer.Option(help="What grows: cross-entropy, or margin for over-confident networks.")
+    ] = "cross-entropy",
     labels: o.Labels = None,
+    pgd: Annotated[int, typer.Option("--pgd", help="Steps of PGD beside the curve; 0: none.")] = 10,
+    show: Annotated[int, typer.Option(help="Photos with a folder of pictures of their own.")] = 16,
+    inside: Annotated[
+        bool,
+        typer.Option("--inside", help="Also what the largest changes inside, and Grad-CAM of it."),
+    ] = False,
+    resume: o.Resume = False,
     size: o.Size = None,
     device: o.Device = None,
     seed: o.Seed = 0,
@@ -26,26 +37,72 @@ def fgsm(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Change photos by the fast gradient sign method, one folder a photo."""
+    """Change photos by the fast gradient sign method; over several, accuracy against epsilon."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import each_image, find_labels, load_model
-    from convlens.cli.show import photos as show
+    from convlens.cli.inputs import each_image, find_labels, load_model, unfinished
+    from convlens.cli.show import photos as shown
     from convlens.cli.show.photos import NUMBERS
     from convlens.files import whole_folder
+    from convlens.labels import labels_of
+    from convlens.page.budget import spread
     from convlens.photos import find_photos
+    from convlens.sweep.fragility import fragility
+    from convlens.views.fgsm import epsilon_sizes
     from convlens.views.fgsm import fgsm as attack
+    from convlens.views.flips import flips
+    from convlens.views.inside import inside as look_inside
 
     paths = find_photos(photos)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    known = find_labels(labels, loaded) or {}
-    table = show.FgsmTable(loaded.labels)
-    with terminal.progress(quiet=quiet) as progress, whole_folder(out, marker=NUMBERS) as folder:
-        for path, name, image in each_image(loaded, paths, table.skipped, strict=strict):
-            against = target if target is not None else known.get(path.name, (None,))[0]
-            sizes = [one.strip() for one in epsilon.split(",")]
-            result = attack(loaded, image, sizes, classes=against, seed=seed)
+    sizes = [one.strip() for one in epsilon.split(",")]
+    epsilon_sizes(sizes, loaded.bounds)  # what is misspelt is told before any work
+    known = find_labels(labels, loaded)
+    table = shown.FgsmTable(loaded.labels)
+    # The curve asks whether answers stay right, which another class says nothing about.
+    several = len(paths) > 1 and against is None and target is None
+    with (
+        unfinished(out, resume=resume, marker=NUMBERS) as kept,
+        terminal.progress(quiet=quiet) as progress,
+        whole_folder(out, marker=NUMBERS) as folder,
+    ):
+        if several:
+            curve = fragility(
+                loaded,
+                paths,
+                sizes,
+                labels=labels_of(paths, known) if known is not None else None,
+                loss=loss,
+                steps=pgd,
+                seed=seed,
+                strict=strict,
+                folder=kept,
+                progress=lambda done, total: progress("curve", done, total),
+            )
+            curve.save(folder / "curve")
+            table.draw(curve, of=len(paths))
+        chosen = spread(paths, max(show, 0) if several else len(paths))
+        for path, name, image in each_image(loaded, chosen, table.skipped, strict=strict):
+            right = (known or {}).get(path.name, (None,))[0]
+            result = attack(
+                loaded,
+                image,
+                sizes,
+                classes=against,
+                labels=[right] if right is not None and against is None and not target else None,
+                target=target,
+                loss=loss,
+                seed=seed,
+            )
             result.save(folder / name)
             table.add(name, result)
-            progress("FGSM", len(table.results), len(paths))
+            if target is None:
+                turned = flips(loaded, result, seed=seed)
+                turned.save(folder / name / "flip")
+                table.flip(name, turned)
+            if inside:
+                told = look_inside(loaded, result, seed=seed)
+                told.save(folder / name / "inside")
+                table.look(name, told)
+            progress("photos", len(table.results), len(chosen))
         table.write(folder)
     table.show(out, json=json)

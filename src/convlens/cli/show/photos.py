@@ -8,7 +8,11 @@ from convlens.cli import terminal
 from convlens.labels import class_name
 
 if TYPE_CHECKING:
+    from convlens.views.cautions import Caution
     from convlens.views.fgsm import Fgsm
+    from convlens.views.flips import Flips
+    from convlens.views.fragility import Fragility
+    from convlens.views.inside import Inside
 
 NUMBERS = "numbers.json"  # in every folder that a command writes
 
@@ -19,20 +23,23 @@ class _PhotoTable:
     def __init__(self) -> None:
         self.results: dict[str, Any] = {}
         self.skipped: dict[str, str] = {}
-        self.notes: list[str] = []
+        self.notes: list[Any] = []  # sentences and tables
         self.table = terminal.table()
 
     def write(self, folder: Path) -> None:
         """The numbers of all photos as one file."""
-        data = {"photos": self.results, "skipped": self.skipped}
-        (folder / NUMBERS).write_text(terminal.dump(data), encoding="utf-8")
+        (folder / NUMBERS).write_text(terminal.dump(self.data()), encoding="utf-8")
+
+    def data(self) -> dict[str, Any]:
+        """The numbers of all photos."""
+        return {"photos": self.results, "skipped": self.skipped}
 
     def show(self, out: Path, *, json: bool) -> None:
         """The rows, what was left out, and where the pictures lie."""
         for reason in self.skipped.values():
             terminal.err.print(f"left out: {reason}", markup=False)
         if json:
-            terminal.print_json({"photos": self.results, "skipped": self.skipped})
+            terminal.print_json(self.data())
             return
         terminal.out.print(self.table)
         for note in self.notes:
@@ -41,30 +48,129 @@ class _PhotoTable:
 
 
 class FgsmTable(_PhotoTable):
-    """A row for each photo and epsilon."""
+    """A row for each photo and epsilon, and the curve over all photos."""
 
     def __init__(self, labels: Sequence[str] | None) -> None:
         super().__init__()
         self._labels = labels
+        self._curve: Fragility | None = None
+        self._of = 0
+        self._cautions: dict[str, Caution] = {}
+        self._flips = terminal.table(
+            "photo", ">flips at", "to", "then", "random signs", ">as measured"
+        )
+        self._inside = terminal.table(
+            "photo", ">of 255", "channel", ">changed by", ">by random signs", "answer"
+        )
         self.table = terminal.table(
             "photo", "away from", ">epsilon", ">of 255", "answer", "random signs", ">changed by",
         )  # fmt: skip
+
+    def draw(self, curve: "Fragility", *, of: int) -> None:
+        """The curve over so many photos."""
+        self._curve, self._of = curve, of
+        self._cautions = {one.name: one for one in curve.cautions}
 
     def add(self, name: str, result: "Fgsm") -> None:
         """One photo's attacks."""
         self.results[name] = result.to_json()
         assert result.adversarial_logits is not None
         assert result.noise_logits is not None
+        assert result.largest_changes is not None
+        if self._curve is None:
+            self._cautions |= {one.name: one for one in result.cautions}
+        towards = result.against_is[0] == "target"
+        if towards:
+            self.table.columns[1].header = "towards"
         before = int(result.logits[0].argmax())
         for number, size in enumerate(result.epsilons):
             answer = int(result.adversarial_logits[number, 0].argmax())
             control = int(result.noise_logits[number, 0].argmax())
             self.table.add_row(
                 name,
-                result.names[0],
+                f"{result.names[0]} ({result.against_is[0]})",
                 f"{size:.4g}",
                 f"{result.fractions[number] * 255:.3g}",
                 class_name(self._labels, answer) + ("" if answer == before else "  (flipped)"),
                 class_name(self._labels, control) + ("" if control == before else "  (flipped)"),
                 f"{result.largest_changes[number, 0]:.4g}",
             )
+        self.notes = [result.formula, *map(_sentence, self._cautions.values())]
+
+    def flip(self, name: str, result: "Flips") -> None:
+        """The fewest grey levels whose PNG changes one photo's answer."""
+        self.results[name]["flips"] = result.to_json()
+        first = result.first[0]
+        at = len(result.levels) - 1 if first is None else result.levels.index(first)
+        self._flips.add_row(
+            name,
+            f"not by {result.levels[at]}/255" if first is None else f"{first}/255",
+            "" if first is None else result.names[0],
+            "comes back at more" if result.came_back[0] else "",
+            "flip too" if bool(result.noise_flipped[at, 0]) else "do not flip",
+            str(result.largest[0]),
+        )
+
+    def look(self, name: str, result: "Inside") -> None:
+        """What changed inside for one photo."""
+        self.results[name]["inside"] = result.to_json()
+        answer = f"{result.answers[0]}, then {result.adversarial_answers[0]}"
+        for layer, channel, change, noise in result.most():
+            level = f"{result.fraction * 255:.3g}"
+            self._inside.add_row(
+                name, level, f"{layer}:{channel}", f"{change:.2f}", f"{noise:.2f}", answer
+            )
+
+    def data(self) -> dict[str, Any]:
+        """The numbers of all photos, and of the curve."""
+        curve = {} if self._curve is None else {"curve": self._curve.to_json()}
+        return super().data() | curve
+
+    def show(self, out: Path, *, json: bool) -> None:
+        """The rows, the curve, what is to be minded, and where the pictures lie."""
+        if self._curve is not None:
+            skipped = dict.fromkeys([*self.skipped.values(), *self._curve.skipped])
+            self.skipped = {str(number): reason for number, reason in enumerate(skipped)}
+            self.notes = [*_curve(self._curve, len(self.results)), *self.notes]
+        if self._flips.row_count:
+            words = "flips: 8-bit PNGs, read back and answered again; measured in grey levels"
+            self.notes = ["", self._flips, words, *self.notes]
+        if self._inside.row_count:
+            words = "changes are of the channel's own scale: 1.41 is unrelated, 2 the opposite sign"
+            self.notes = ["", self._inside, words, *self.notes]
+        super().show(out, json=json)
+
+
+def _curve(found: "Fragility", shown: int) -> list[Any]:
+    """The curve as a table, and what it counts."""
+    table = terminal.table(">epsilon", ">of 255", *(f">{one.name}" for one in found.curves))
+    for number, size in enumerate(found.epsilons):
+        table.add_row(
+            f"{size:.4g}",
+            f"{found.fractions[number] * 255:.3g}",
+            *(
+                f"{one.accuracies[number]:.1%} ({one.low[number]:.0%} to {one.high[number]:.0%})"
+                for one in found.curves
+            ),
+        )
+    what = (
+        "right by the labels"
+        if found.against_is == "label"
+        else "the same as for the unchanged photo, as there are no labels"
+    )
+    lines: list[Any] = [
+        "",
+        table,
+        f"answers that are {what}: {found.images:,} photos, with 95 % intervals; PGD: "
+        + (f"{found.steps} steps from a random start" if found.steps else "left out"),
+    ]
+    if found.unlabelled:
+        lines.append(f"{found.unlabelled:,} photos without a label are not counted")
+    if shown < found.images:
+        photos = "photo" if shown == 1 else "photos"
+        lines.append(f"pictures of {shown} {photos}, evenly spread; --show {found.images} for all")
+    return lines
+
+
+def _sentence(one: "Caution") -> str:
+    return f"caution, {one.name}: {one.sentence}. {one.remedy[0].upper()}{one.remedy[1:]}."

@@ -1,0 +1,145 @@
+"""What shifts do to it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convlens.cli import options as o
+from convlens.cli.app import app
+
+
+@app.command()
+def shift(
+    photos: o.Photos,
+    out: o.Out = Path("convlens-shift"),
+    model: o.ModelSpec = "default",
+    pixels: Annotated[
+        str | None,
+        typer.Option(help="Shifts for the layers, by commas. Default: 1, and the greatest stride."),
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels between the offsets of the first photo's map; 0: no map. Default: a "
+            "sixteenth of their range."
+        ),
+    ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--channel",
+            metavar="LAYER:K",
+            help="Instead: what is left of this channel's activation after shifts, changes of "
+            "scale and of brightness.",
+        ),
+    ] = None,
+    labels: o.Labels = None,
+    resume: o.Resume = False,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Shift photos: equivariance layer by layer, and how often the answer stays."""
+    from convlens.cli import terminal
+    from convlens.cli.inputs import (
+        channels_by_layer,
+        find_labels,
+        load_model,
+        parse_pixels,
+        unfinished,
+    )
+    from convlens.cli.show import shift as shown
+    from convlens.errors import ConvlensError
+    from convlens.labels import labels_of
+    from convlens.photos import find_photos
+    from convlens.sweep.invariance import invariance
+    from convlens.sweep.shift import shift as look
+    from convlens.views.consistency import margin_of
+
+    paths = find_photos(photos)
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    table = find_labels(labels, loaded)
+    right = labels_of(paths, table) if table is not None else None
+    wanted = channels_by_layer(loaded, channel or [])
+    if len(wanted) > 1:
+        raise ConvlensError(f"channels of {len(wanted)} layers; give those of one")
+    with unfinished(out, resume=resume) as folder, terminal.progress(quiet=quiet) as progress:
+        for layer, channels in wanted.items():
+            kept = invariance(
+                loaded,
+                paths,
+                layer=layer,
+                channels=channels,
+                labels=right,
+                strict=strict,
+                folder=folder,
+                progress=progress,
+            )
+            kept.save(out)
+            shown.channels(kept, out, json=json)
+            return
+        found = look(
+            loaded,
+            paths,
+            labels=right,
+            shifts=parse_pixels(pixels) if pixels is not None else None,
+            every=max(1, margin_of(loaded) // 16) if every is None else every,
+            seed=seed,
+            strict=strict,
+            folder=folder,
+            progress=progress,
+        )
+        found.save(out)
+    shown.shift(found, out, json=json)
+
+
+@app.command()
+def grandmothers(
+    photos: o.Photos,
+    labels: Annotated[
+        Path,
+        typer.Option("--labels", metavar="CSV", help="Right classes: columns file and class."),
+    ],
+    out: o.Out = Path("convlens-grandmothers"),
+    model: o.ModelSpec = "default",
+    layer: o.Layer = None,
+    resume: o.Resume = False,
+    show: Annotated[int, typer.Option(help="Channels in the table.")] = 20,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """List the channels of a layer by how selective and how invariant they are."""
+    from convlens.cli import terminal
+    from convlens.cli.inputs import find_labels, load_model, unfinished
+    from convlens.cli.show import shift as shown
+    from convlens.labels import labels_of
+    from convlens.photos import find_photos
+    from convlens.sweep.invariance import invariance
+    from convlens.tracing import trace
+    from convlens.views.excitation import watched
+
+    paths = find_photos(photos)
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    table = find_labels(labels, loaded)
+    assert table is not None
+    last = layer or watched(trace(loaded), None)[-1].layer
+    with unfinished(out, resume=resume) as folder, terminal.progress(quiet=quiet) as progress:
+        found = invariance(
+            loaded,
+            paths,
+            layer=last,
+            labels=labels_of(paths, table),
+            strict=strict,
+            folder=folder,
+            progress=progress,
+        )
+        found.save(out)
+    shown.channels(found, out, json=json, most=show)

@@ -1,0 +1,118 @@
+"""How fragile it is, for a page: attacks over the photos, a few at each epsilon, and shifts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from convlens.errors import ConvlensError
+from convlens.labels import class_name
+from convlens.model import Model
+from convlens.page import budget
+from convlens.page.budget import Budget, spread
+from convlens.page.desk import Desk
+from convlens.page.parts import PhotoReport, Slide
+from convlens.sweep.fragility import fragility
+from convlens.sweep.shift import shift
+from convlens.views.consistency import margin_of
+from convlens.views.fgsm import Fgsm, fgsm
+from convlens.views.fragility import Fragility
+from convlens.views.inside import Inside, inside
+from convlens.views.shift import Shift
+
+_ATTACKED = 30  # forward passes of a photo's attacks, about
+_SHIFTED = 8  # forward passes of a photo's shifts
+
+
+def attacked(
+    model: Model, read: Sequence[PhotoReport], seed: int, desk: Desk
+) -> tuple[Fragility, tuple[int, ...]]:
+    """The accuracy-epsilon curve over as many photos as there is time for, and their numbers."""
+    numbers = _affordable(read, budget.FRAGILITY, _ATTACKED, desk)
+    chosen = [read[number] for number in numbers]
+    found = fragility(
+        model,
+        [one.path for one in chosen],
+        [f"{level}/255" for level in budget.EPSILONS],
+        labels=_labels(chosen),
+        steps=budget.PGD_STEPS,
+        seed=seed,
+        progress=lambda done, total: desk.tell("fragility", done, total),
+    )
+    return found, numbers
+
+
+def slides_of(model: Model, read: Sequence[PhotoReport], seed: int) -> tuple[Slide, ...]:
+    """A few of the photos that are shown, at every epsilon."""
+    shown = [(number, one) for number, one in enumerate(read) if one.image is not None]
+    slides = []
+    for number, one in spread(shown, budget.SLIDES):
+        assert one.image is not None
+        levels = (0, *budget.EPSILONS)
+        attack = fgsm(model, one.image, [f"{level}/255" for level in levels], seed=seed)
+        assert attack.adversarial_logits is not None
+        assert attack.noise_logits is not None
+        best = attack.adversarial_logits[:, 0].softmax(dim=1).max(dim=1)
+        changed = _inside(model, attack, seed)
+        most = changed.most(budget.CHANGED) if changed else []
+        slides.append(
+            Slide(
+                photo=number,
+                epsilons=levels,
+                names=tuple(class_name(model.labels, at) for at in best.indices.tolist()),
+                probabilities=tuple(best.values.tolist()),
+                noise_names=tuple(
+                    class_name(model.labels, at)
+                    for at in attack.noise_logits[:, 0].argmax(dim=1).tolist()
+                ),
+                against=attack.names[0],
+                attack=attack,
+                inside=changed,
+                channels=tuple(f"{layer}:{channel}" for layer, channel, _, _ in most),
+                changes=tuple(change for _, _, change, _ in most),
+                noise_changes=tuple(noise for _, _, _, noise in most),
+            )
+        )
+    return tuple(slides)
+
+
+def _inside(model: Model, attack: Fgsm, seed: int) -> Inside | None:
+    """What the largest epsilon changes; a network without maps has nothing to look at."""
+    try:
+        return inside(model, attack, seed=seed)
+    except ConvlensError:
+        return None
+
+
+def shifted(
+    model: Model, read: Sequence[PhotoReport], seed: int, desk: Desk
+) -> tuple[Shift, tuple[int, ...]]:
+    """Equivariance, consistency and the first photo's map, and the numbers of the photos."""
+    numbers = _affordable(read, budget.SHIFT, _SHIFTED, desk)
+    chosen = [read[number] for number in numbers]
+    found = shift(
+        model,
+        [Path(one.path) for one in chosen],
+        labels=_labels(chosen),
+        every=every(model),
+        seed=seed,
+        progress=lambda stage, done, total: desk.tell(f"shift, {stage}", done, total),
+    )
+    return found, numbers
+
+
+def every(model: Model) -> int:
+    """Pixels between the offsets of the map."""
+    return max(1, margin_of(model) // (budget.OFFSETS - 1))
+
+
+def _affordable(
+    read: Sequence[PhotoReport], most: Budget, passes: int, desk: Desk
+) -> tuple[int, ...]:
+    """Numbers of photos spread over all, of those with a label where there are some."""
+    each = desk.seconds.get("answers", 0.0) / len(read)
+    count = max(1, min(most.items, int(most.seconds / max(passes * each, 1e-9))))
+    labelled = [number for number, one in enumerate(read) if one.expected]
+    return tuple(spread(labelled or range(len(read)), count))
+
+
+def _labels(chosen: Sequence[PhotoReport]) -> list[tuple[int, ...] | None] | None:
+    return [one.expected for one in chosen] if chosen[0].expected else None

@@ -1,0 +1,106 @@
+"""`invariance`: how far channels stay excited when place, scale and light change, over photos."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from convlens.errors import ConvlensError
+from convlens.model import Model
+from convlens.probe import recording
+from convlens.sweep import BATCH, over, sweep
+from convlens.sweep.progress import mark
+from convlens.sweep.source import given
+from convlens.tracing import trace
+from convlens.views.excitation import Excitation, watched
+from convlens.views.invariance import Changes, Invariance, Totals, told
+from convlens.views.selectivity import ClassMeans, Separation
+
+Tell = Callable[[str, int, int], None]
+
+
+@recording()
+def invariance(
+    model: Model,
+    photos: Sequence[str | Path] | Tensor,
+    *,
+    layer: str,
+    channels: Sequence[int] | None = None,
+    labels: Sequence[Sequence[int] | None] | None = None,
+    top: int = 9,
+    batch: int = BATCH,
+    strict: bool = False,
+    folder: Path | None = None,
+    save_every: float = 30.0,
+    progress: Tell = lambda stage, done, total: None,
+) -> Invariance:
+    """What is left of channels' greatest activation after changes of place, scale and light.
+
+    One pass finds the photos that excite each channel most, another changes these in twelve ways;
+    with labels one more says how well each channel tells its class from the others.
+
+    Args:
+        model: left untouched.
+        photos: files, or images `(N, C, H, W)` inside the bounds.
+        layer: whose channels; a convolution stands for the non-linearity after it.
+        channels: of it; default: all.
+        labels: for each photo the classes that are right, or None: gives the selectivity.
+        top: photos of each channel that are changed.
+        batch: photos at a time.
+        strict: raise for a photo that cannot be read instead of leaving it out.
+        folder: keeps what is done of the first pass; see `sweep`.
+        save_every: seconds between saves into it.
+        progress: called with a stage, how much is done and how much there is.
+
+    Raises:
+        ConvlensError: an unknown layer or channel, one without maps, labels that do not fit or
+            give fewer than two classes with five photos each, no photo that can be read.
+    """
+    source = given(model, photos, strict=strict)
+    if labels is not None and len(labels) != len(source):
+        raise ConvlensError(f"{len(labels)} labels for {len(source)} photos")
+    found = trace(model)
+    places = watched(found, [layer])
+    place = places[0]
+    for one in channels or ():
+        if not 0 <= one < place.channels:
+            raise ConvlensError(
+                f"{layer} has {place.channels} channels, 0 to {place.channels - 1}; given {one}"
+            )
+    means = ClassMeans(places, labels) if labels is not None else None
+    first = Excitation(found, places, top=top, statistics=False, also=Totals(place, means))
+    how: dict[str, Any] = {"batch": batch, "save_every": save_every}
+    done = sweep(
+        model, found, first, source, **how, folder=folder,
+        options={"what": "invariance", "layer": place.place, "top": top, "labels": mark(labels)},
+        progress=lambda at, of: progress("photos", at, of),
+    )  # fmt: skip
+    selective = None
+    if means is not None and labels is not None:
+        preferred = means.preferred(done.state, place.value)
+        second = Separation(found, places, labels, {place.value: preferred})
+        again = sweep(
+            model, found, second, source, **how,
+            progress=lambda at, of: progress("selectivity", at, of),
+        )  # fmt: skip
+        selective = preferred, second.areas(again.state, place.value)
+    table = first.table(done.state, place.value)
+    winners = table["images"] if channels is None else table["images"].clone()
+    if channels is not None:
+        others = [one for one in range(place.channels) if one not in set(channels)]
+        winners[others] = -1  # nobody's number: nothing is changed for them
+    changes = over(
+        model, Changes(model, place, winners), source, batch=batch,
+        progress=lambda at, of: progress("changes", at, of),
+    )  # fmt: skip
+    return told(
+        model,
+        place,
+        table,
+        changes.state["left"],
+        done.seen,
+        channels,
+        tuple(done.skipped.values()),
+        selective,
+    )
