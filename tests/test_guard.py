@@ -505,6 +505,6 @@ def test_network_made_in_inference_mode():
     with torch.inference_mode():
         network = small().eval()
     model = wrap(network, size=SIZE)
-    plain = wrap(small(), size=SIZE)
+    plain = wrap(small().eval(), size=SIZE)
     for name in ("answers", "gradcam", "fgsm"):
         assert CALLS[name](model) == CALLS[name](plain)

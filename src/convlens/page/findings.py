@@ -9,20 +9,21 @@ from convlens.views.gradcam import GradCam
 from convlens.views.likeness import BLOB, GABOR
 from convlens.views.pointing import told
 
+FIRST = 5  # on the first screen; the others are one click away
 _NAMED = 5  # photos that a sentence still names
 
 
 def findings(made: Report) -> tuple[Finding, ...]:
-    """The findings of a report that holds everything else."""
+    """The findings of a report that holds everything else: what is broken, then the others."""
     found = [
         *_skipped(made),
         *_reading(made),
         *_preprocessing(made),
         *_fragility(made),
-        *_flattered(made),
         *_shift(made),
-        *_looking(made),
         *_covering(made),
+        *_flattered(made),
+        *_looking(made),
         *_pointing(made),
         *_random(made),
         *_structure(made),
@@ -31,7 +32,8 @@ def findings(made: Report) -> tuple[Finding, ...]:
         *_channels(made),
     ]
     # One cause may fail several sections, in the same words: it is told once.
-    return tuple({one.sentence: one for one in reversed(found)}.values())[::-1]
+    once = list({one.sentence: one for one in reversed(found)}.values())[::-1]
+    return tuple(sorted(once, key=lambda one: one.mark != "broken"))
 
 
 def _skipped(made: Report) -> Iterator[Finding]:

@@ -1,4 +1,5 @@
-// What scripts add: copying commands, the photo without its map, enlarging, the epsilon slider. The page is whole without.
+// What scripts add: copying commands, the photo without its map, enlarging, the epsilon slider,
+// opening what an address leads into. The page is whole without.
 const root = document.documentElement;
 root.classList.add("scripted");
 
@@ -71,6 +72,17 @@ zoom.addEventListener("keydown", (event) => {
   if (event.key === "ArrowRight") enlarge(current + 1);
   if (event.key === "ArrowLeft") enlarge(current - 1);
 });
+
+// An address may lead into what is folded.
+const unfold = () => {
+  const folded = document.getElementById(decodeURIComponent(location.hash.slice(1)))?.closest("details");
+  if (folded && !folded.open) {
+    folded.open = true;
+    document.getElementById(decodeURIComponent(location.hash.slice(1))).scrollIntoView();
+  }
+};
+addEventListener("hashchange", unfold);
+unfold();
 
 // Epsilon: the slider picks one of the pictures that stand beside each other without scripts.
 for (const slides of document.querySelectorAll(".slides")) {

@@ -218,7 +218,7 @@ class Slide(Result):
         attack: the images.
         inside: what the largest epsilon changes in the network, or None for one without maps.
         channels: names of the channels that it changes most, as LAYER:K.
-        changes: of these, in units of their own scale.
+        changes: of these, in units of their own and their layer's size, as `inside` gives them.
         noise_changes: of these, under random signs of the same size.
     """
 

@@ -20,7 +20,7 @@ from convlens.page.again import Recipes
 from convlens.page.budget import spread
 from convlens.page.curve import curve_drawing
 from convlens.page.fields import fields_drawing
-from convlens.page.findings import short
+from convlens.page.findings import FIRST, short
 from convlens.page.fragile import every
 from convlens.page.parts import PhotoReport, Report
 from convlens.page.pictures import (
@@ -53,6 +53,7 @@ def render(model: Model, made: Report) -> tuple[str, tuple[str, ...]]:
         made=made,
         n=_numbers(made.to_json()),
         recipes=Recipes(model, made),
+        first=FIRST,
         sheets=shown,
         cam=next((one.gradcam for one in made.photos if one.gradcam is not None), None),
         left_out=(*made.left_out, *unpaid, *_idle(made, layers)),

@@ -1,13 +1,14 @@
 """Inside: what an attack changes in the network, beside what random signs of its size change.
 
-A channel's change is the root mean square of the difference between its two maps over the root
-mean square of the maps themselves, before and after taken together:
+A channel's change is the root mean square of the difference between its two maps over that of the
+maps themselves, before and after, and of its layer's:
 
-    |A' - A| / sqrt((|A|² + |A'|²) / 2 + (a tenth of the layer's)²)
+    |A' - A| / sqrt((|A|² + |A'|²) / 2 + (the mean of this over the layer's channels))
 
-with norms over all positions of all images. That is the channel's own scale: 0 is no change, 1.41
-as far apart as maps that have nothing to do with each other, 2 the opposite sign. The tenth of the
-layer's root mean square is there for channels that hardly fire, where any change would be large.
+with norms over all positions of all images. 0 is no change. Maps that have nothing to do with each
+other come to 1 for a channel that fires as much as its layer does, and to at most 1.41. Without the
+layer's part a channel that hardly fires would change most whenever it falls silent. The layer as a
+whole is taken by itself: there 1.41 is unrelated, 2 the opposite sign.
 """
 
 from collections.abc import Sequence
@@ -28,8 +29,6 @@ from convlens.views.answers import class_scores
 from convlens.views.excitation import Watched, watched
 from convlens.views.fgsm import Fgsm, step
 from convlens.views.gradcam import GradCam, gradcam
-
-_FLOOR = 0.1  # of the layer's root mean square
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,8 +182,9 @@ def _layer(place: Watched, sums: Tensor, top: int) -> LayerChange:
 
 def _relative(apart: Tensor, scale: Tensor) -> Tensor:
     """Roots of squared differences over squared scales; 0 where there is nothing at all."""
-    floor = scale.mean() * _FLOOR**2 if scale.ndim else 0.0
-    return torch.where(scale + floor > 0, apart / (scale + floor), 0.0).sqrt()
+    if scale.ndim:
+        scale = scale + scale.mean()
+    return torch.where(scale > 0, apart / scale, 0.0).sqrt()
 
 
 def _looks(
