@@ -19,7 +19,7 @@ Kind = Literal["fourier", "pixels"]
 
 # Columns: the axes of colour (light, red to blue, green to magenta), each as long as its deviation
 # over the first one's. Measured on the pixels of 200 photographs.
-_COLOURS = torch.tensor([[0.561, 0.223, -0.082], [0.578, 0.028, 0.141], [0.593, -0.239, -0.060]])
+_COLOURS = ((0.561, 0.223, -0.082), (0.578, 0.028, 0.141), (0.593, -0.239, -0.060))
 _CONTRAST = 0.05  # deviation of a fresh canvas before the sigmoid
 _EDGE = 0.01  # of the span: a photo's pixels are kept so far inside, where the sigmoid still moves
 
@@ -76,7 +76,7 @@ class Canvas:
         if self.kind == "pixels":
             return logits
         if self.channels == 3:
-            back = torch.linalg.inv(_COLOURS.to(logits))
+            back = torch.linalg.inv(logits.new_tensor(_COLOURS))
             logits = torch.einsum("dc,nchw->ndhw", back, logits)
         spectrum = torch.fft.rfft2(logits, norm="ortho")
         return torch.view_as_real(spectrum) / self._strength().to(logits)[..., None]
@@ -88,7 +88,7 @@ class Canvas:
         spectrum = torch.view_as_complex((numbers * strength).contiguous())
         planes = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
         if self.channels == 3:
-            mixed = planes.movedim(1, 3) @ _COLOURS.T.to(planes)
+            mixed = planes.movedim(1, 3) @ planes.new_tensor(_COLOURS).T
             return mixed.movedim(3, 1)  # channels last in memory, in which convolutions are quick
         return planes.contiguous(memory_format=torch.channels_last)
 

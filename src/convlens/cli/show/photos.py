@@ -136,7 +136,10 @@ class FgsmTable(_PhotoTable):
             words = "flips: 8-bit PNGs, read back and answered again; measured in grey levels"
             self.notes = ["", self._flips, words, *self.notes]
         if self._inside.row_count:
-            words = "changes are in units of the channel's and its layer's activations: 0 is none, 1 is unrelated"
+            words = (
+                "changes are in units of the channel's and its layer's activations: 0 is none, 1 is "
+                "unrelated"
+            )
             self.notes = ["", self._inside, words, *self.notes]
         super().show(out, json=json)
 
