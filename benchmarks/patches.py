@@ -28,8 +28,8 @@ from convlens.probe import stream
 from convlens.sweep import Images, Photos, Source, sweep
 from convlens.sweep.source import Batch
 from convlens.tracing import trace
-from convlens.views.excitation import Excitation, watched
-from convlens.views.peaks import peaks
+from convlens.views.patches.excitation import Excitation, watched
+from convlens.views.patches.peaks import peaks
 
 BATCH = sweep_engine.BATCH  # the engine's own
 TITLE = f"Top 16 patches of every convolution, {BATCH} images of 224 pixels, in bare forward passes"

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from convlens.cli import main
 from convlens.loading import demo_photos
 from convlens.results import Result
-from convlens.views.gradcam import GradCam
+from convlens.views.saliency.gradcam import GradCam
 
 CAT, COFFEE = (str(photo.path) for photo in demo_photos()[:2])
 
@@ -567,7 +567,7 @@ class TestDream:
         assert not (here / "convlens-dream").exists()
 
     def test_interrupted_it_keeps_what_there_is(self, here, convlens, monkeypatch):
-        import convlens.views.dream as room
+        import convlens.views.synthesis.dream as room
 
         real = room.dream
 

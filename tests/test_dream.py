@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 import convlens
 from convlens import ConvlensError, dream, load, tracing, wrap
-from convlens.views.raised import direction
-from convlens.views.tiles import plan
+from convlens.views.synthesis.raised import direction
+from convlens.views.synthesis.tiles import plan
 
 SKY = Path(__file__).resolve().parents[2] / "shared" / "photos" / "sky.jpg"
 
@@ -106,7 +106,7 @@ class TestMathematics:
 
     @pytest.mark.parametrize("at_once", [2**24, 50])
     def test_a_guide_draws_each_position_to_the_feature_most_like_it(self, at_once, monkeypatch):
-        monkeypatch.setattr("convlens.views.raised._MATCHES", at_once)
+        monkeypatch.setattr("convlens.views.synthesis.raised._MATCHES", at_once)
         given = model()
         guide = photo(20, 24, seed=1)
         found = one_step(given, guide=guide)

@@ -9,8 +9,8 @@ from torch import nn
 from convlens.errors import ConvlensError
 from convlens.model import wrap
 from convlens.results import Result
-from convlens.views.evidence import evidence
-from convlens.views.gradcam import gradcam
+from convlens.views.saliency.evidence import evidence
+from convlens.views.saliency.gradcam import gradcam
 
 
 def network(stride=4, classes=3):

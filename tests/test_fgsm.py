@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from convlens import ConvlensError, fgsm, flips, trace, wrap
-from convlens.views.fgsm import Fgsm
+from convlens.views.fragility.fgsm import Fgsm
 
 SIZE = 32
 

@@ -11,9 +11,8 @@ from scipy.stats import binomtest
 from torch import nn
 
 from convlens import ConvlensError, Result, fgsm, fragility, open_data, pgd, wrap
-from convlens.views import draws
-from convlens.views.fragility import FGSM, NOISE, PGD, Attacks
-from convlens.views.intervals import wilson
+from convlens.views.fragility.curve import FGSM, NOISE, PGD, Attacks, draws
+from convlens.views.fragility.intervals import wilson
 
 SIZE = 16
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 import convlens
 from convlens import ConvlensError, wrap
-from convlens.views.cortex import cortex
-from convlens.views.gabor import direction, gabor, gabor_bank, orientation
+from convlens.views.cells.cortex import cortex
+from convlens.views.cells.gabor import direction, gabor, gabor_bank, orientation
 from convlens.views.maps import feature_maps, maps, pool
 
 

@@ -7,7 +7,7 @@ from captum.attr import LayerGradCam
 from torch import nn
 
 from convlens import ConvlensError, gradcam, trace, wrap
-from convlens.views.gradcam import GradCam
+from convlens.views.saliency.gradcam import GradCam
 
 SIZE = 64
 

@@ -10,7 +10,7 @@ from torch import nn
 import convlens
 from convlens import ConvlensError, gradcam, gradcam_layers, wrap
 from convlens.labels import class_pair
-from convlens.views.gradcam import GradCamLayers
+from convlens.views.saliency.gradcam import GradCamLayers
 
 SIZE = 32
 DOG_CAT = Path(__file__).parents[2] / "shared" / "photos" / "dog_cat.png"

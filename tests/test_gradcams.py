@@ -13,8 +13,8 @@ import convlens
 from convlens import ConvlensError, PhotoError, gradcam, gradcams, wrap
 from convlens.results import Result
 from convlens.sweep import gradcam as room
-from convlens.views.boxes import Box
-from convlens.views.cam import GradCam, GradCamLayers
+from convlens.views.saliency.boxes import Box
+from convlens.views.saliency.cam import GradCam, GradCamLayers
 
 SIZE = 32
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from convlens import ConvlensError, Result, fgsm, gradcam, inside, wrap
-from convlens.views import draws
+from convlens.views.fragility import draws
 
 SIZE = 16
 

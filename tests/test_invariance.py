@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from convlens import ConvlensError, Result, invariance, wrap
-from convlens.views.invariance import LIGHTS, PLACES, SCALES, Changes, changed
-from convlens.views.selectivity import area
+from convlens.views.patches.selectivity import area
+from convlens.views.shifts.invariance import LIGHTS, PLACES, SCALES, Changes, changed
 
 SIZE = 32
 
@@ -114,7 +114,7 @@ def test_selectivity_is_that_of_patches():
 
 def test_parts_of_a_data_set_add_up():
     from convlens.tracing import trace
-    from convlens.views.excitation import watched
+    from convlens.views.patches.excitation import watched
 
     model = wrap(network(), size=SIZE)
     place = watched(trace(model), ["0"])[0]

@@ -11,9 +11,9 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, likeness, load, wrap
-from convlens.views.gabor import gabor, orientation
-from convlens.views.gaborfit import _basis, fit_gabors
-from convlens.views.likeness import BLOB, GABOR, OTHER, UNTOLD, _discoveries
+from convlens.views.cells.gabor import gabor, orientation
+from convlens.views.cells.gaborfit import _basis, fit_gabors
+from convlens.views.cells.likeness import BLOB, GABOR, OTHER, UNTOLD, _discoveries
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "weights" / "squeezenet1_0.safetensors"
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from convlens import ConvlensError, Direction, Result, maximize, patches, trace, wrap
 from convlens.probe import observe
-from convlens.views.canvas import Canvas
-from convlens.views.wobble import Wobble
+from convlens.views.synthesis.canvas import Canvas
+from convlens.views.synthesis.wobble import Wobble
 
 STILL = Wobble()
 

@@ -20,13 +20,12 @@ import convlens
 from convlens import ConvlensError, load, patches, receptive_field, trace, wrap
 from convlens.probe import observe
 from convlens.sweep import Images, Photos, sweep
-from convlens.views import firing, toplist
-from convlens.views.crops import Proof, Unit, cut, prove
-from convlens.views.excitation import Excitation, watched
-from convlens.views.patches import sheet, tile
-from convlens.views.peaks import peaks
-from convlens.views.selectivity import area
-from convlens.views.windows import box
+from convlens.views.patches import firing, sheet, tile, toplist
+from convlens.views.patches.crops import Proof, Unit, cut, prove
+from convlens.views.patches.excitation import Excitation, watched
+from convlens.views.patches.peaks import peaks
+from convlens.views.patches.selectivity import area
+from convlens.views.patches.windows import box
 
 SIZE = 41
 
@@ -362,8 +361,10 @@ class TestCrops:
         assert unit.value > 0
         assert prove(model, found, place.value, given, [unit]).holds
         top, bottom, left, right = box(found.field(place.value), 4, 4)
-        monkeypatch.setattr("convlens.views.crops.box", lambda *_: (top, bottom - 1, left, right))
-        monkeypatch.setattr("convlens.views.crops.window", lambda *_: (0, 0, SIZE, SIZE))
+        monkeypatch.setattr(
+            "convlens.views.patches.crops.box", lambda *_: (top, bottom - 1, left, right)
+        )
+        monkeypatch.setattr("convlens.views.patches.crops.window", lambda *_: (0, 0, SIZE, SIZE))
         assert prove(model, found, place.value, given, [unit]).holds is False
 
     def test_center_of_each_image(self):

@@ -8,7 +8,7 @@ from torch import nn
 
 from convlens import ConvlensError, boxes_on_image, gradcam, pointing, read_boxes, wrap
 from convlens.images import Geometry
-from convlens.views.boxes import Box
+from convlens.views.saliency.boxes import Box
 
 HEADER = "file,class,left,top,right,bottom\n"
 

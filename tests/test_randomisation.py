@@ -12,7 +12,7 @@ import convlens
 from convlens import ConvlensError, gradcam, randomisation, wrap
 from convlens.results import Result
 from convlens.tracing import trace
-from convlens.views.randomisation import _stages, rank_correlation
+from convlens.views.saliency.randomisation import _stages, rank_correlation
 
 SIZE = 48
 

@@ -18,9 +18,9 @@ from convlens import (
     train,
     wrap,
 )
-from convlens.views.consistency import Pairs, around, margin_of, offsets, widened
-from convlens.views.intervals import wilson
-from convlens.views.shift import Shifts, middles
+from convlens.views.fragility.intervals import wilson
+from convlens.views.shifts.consistency import Pairs, around, margin_of, offsets, widened
+from convlens.views.shifts.shift import Shifts, middles
 
 SIZE = 32
 
@@ -386,7 +386,7 @@ def test_pass_over_photos_is_that_of_the_images(tmp_path):
 def test_medians_of_bins():
     bins = torch.zeros(2, 3, dtype=torch.int64)
     assert middles(torch.zeros(1, 578, dtype=torch.int64)).isnan().all()
-    from convlens.views.shift import _BINS, _EDGES
+    from convlens.views.shifts.shift import _BINS, _EDGES
 
     values = torch.tensor([0.001, 0.002, 0.004, 0.5, 0.7]).double()
     bins = torch.zeros(_BINS, dtype=torch.int64)

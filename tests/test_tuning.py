@@ -8,7 +8,7 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, tuning, wrap
-from convlens.views.gabor import gabor_bank
+from convlens.views.cells.gabor import gabor_bank
 
 FREQUENCIES = (0.0625, 0.08838835, 0.125, 0.1767767, 0.25)
 

@@ -28,28 +28,28 @@ if TYPE_CHECKING:
     from convlens.training import open_data, train
     from convlens.views.anatomy import anatomy
     from convlens.views.answers import answers
-    from convlens.views.boxes import boxes_on_image, read_boxes
-    from convlens.views.cortex import cortex
+    from convlens.views.cells.cortex import cortex
+    from convlens.views.cells.gabor import gabor, gabor_bank
+    from convlens.views.cells.likeness import likeness
+    from convlens.views.cells.tuning import tuning
     from convlens.views.doctor import doctor
-    from convlens.views.dream import dream
-    from convlens.views.equivariance import equivariance
-    from convlens.views.evidence import evidence
-    from convlens.views.fgsm import fgsm
     from convlens.views.field import receptive_field
     from convlens.views.filters import filters
-    from convlens.views.flips import flips
-    from convlens.views.gabor import gabor, gabor_bank
-    from convlens.views.goals import Direction
-    from convlens.views.gradcam import gradcam, gradcam_layers
+    from convlens.views.fragility.fgsm import fgsm
+    from convlens.views.fragility.flips import flips
+    from convlens.views.fragility.inside import inside
+    from convlens.views.fragility.pgd import pgd
     from convlens.views.growth import growth
-    from convlens.views.inside import inside
-    from convlens.views.likeness import likeness
     from convlens.views.maps import feature_maps, maps
-    from convlens.views.maximize import maximize
-    from convlens.views.pgd import pgd
-    from convlens.views.pointing import pointing
-    from convlens.views.randomisation import randomisation
-    from convlens.views.tuning import tuning
+    from convlens.views.saliency.boxes import boxes_on_image, read_boxes
+    from convlens.views.saliency.evidence import evidence
+    from convlens.views.saliency.gradcam import gradcam, gradcam_layers
+    from convlens.views.saliency.pointing import pointing
+    from convlens.views.saliency.randomisation import randomisation
+    from convlens.views.shifts.equivariance import equivariance
+    from convlens.views.synthesis.dream import dream
+    from convlens.views.synthesis.goals import Direction
+    from convlens.views.synthesis.maximize import maximize
 
 _HOMES = {
     "ConvlensError": "errors",
@@ -73,31 +73,31 @@ _HOMES = {
     "train": "training",
     "anatomy": "views.anatomy",
     "answers": "views.answers",
-    "boxes_on_image": "views.boxes",
-    "read_boxes": "views.boxes",
+    "boxes_on_image": "views.saliency.boxes",
+    "read_boxes": "views.saliency.boxes",
     "doctor": "views.doctor",
-    "dream": "views.dream",
-    "equivariance": "views.equivariance",
-    "evidence": "views.evidence",
-    "fgsm": "views.fgsm",
+    "dream": "views.synthesis.dream",
+    "equivariance": "views.shifts.equivariance",
+    "evidence": "views.saliency.evidence",
+    "fgsm": "views.fragility.fgsm",
     "filters": "views.filters",
-    "flips": "views.flips",
-    "cortex": "views.cortex",
+    "flips": "views.fragility.flips",
+    "cortex": "views.cells.cortex",
     "feature_maps": "views.maps",
-    "gabor": "views.gabor",
-    "gabor_bank": "views.gabor",
-    "gradcam": "views.gradcam",
-    "gradcam_layers": "views.gradcam",
-    "pointing": "views.pointing",
-    "randomisation": "views.randomisation",
-    "likeness": "views.likeness",
+    "gabor": "views.cells.gabor",
+    "gabor_bank": "views.cells.gabor",
+    "gradcam": "views.saliency.gradcam",
+    "gradcam_layers": "views.saliency.gradcam",
+    "pointing": "views.saliency.pointing",
+    "randomisation": "views.saliency.randomisation",
+    "likeness": "views.cells.likeness",
     "maps": "views.maps",
-    "maximize": "views.maximize",
-    "Direction": "views.goals",
-    "tuning": "views.tuning",
+    "maximize": "views.synthesis.maximize",
+    "Direction": "views.synthesis.goals",
+    "tuning": "views.cells.tuning",
     "growth": "views.growth",
-    "inside": "views.inside",
-    "pgd": "views.pgd",
+    "inside": "views.fragility.inside",
+    "pgd": "views.fragility.pgd",
 }
 
 __all__ = [

@@ -14,7 +14,7 @@ from convlens.loading import load
 from convlens.model import Model
 from convlens.results import RESULT
 from convlens.tracing import trace
-from convlens.views.excitation import watched
+from convlens.views.patches.excitation import watched
 
 
 def load_model(spec: str, *, size: str | None, device: str | None, seed: int, quiet: bool) -> Model:

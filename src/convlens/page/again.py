@@ -8,8 +8,8 @@ from convlens.errors import ConvlensError
 from convlens.labels import class_index, class_name
 from convlens.model import Model
 from convlens.page.parts import PhotoReport, Report, Slide
-from convlens.views.dream import Dream
-from convlens.views.maximum import Maximized
+from convlens.views.synthesis.dream import Dream
+from convlens.views.synthesis.maximum import Maximized
 
 
 @dataclass(frozen=True)

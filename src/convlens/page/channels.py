@@ -11,10 +11,10 @@ from convlens.page.desk import Desk
 from convlens.page.parts import Cells, LayerMaps, PhotoReport
 from convlens.sweep.patches import patches
 from convlens.tracing import Trace, trace
-from convlens.views.excitation import Watched, watched
+from convlens.views.cells.tuning import tuning
 from convlens.views.maps import maps
-from convlens.views.patches import Patches
-from convlens.views.tuning import tuning
+from convlens.views.patches.excitation import Watched, watched
+from convlens.views.patches.results import Patches
 
 
 def excite(model: Model, read: Sequence[PhotoReport], seed: int, desk: Desk) -> Patches | None:

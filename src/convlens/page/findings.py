@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from convlens.page.parts import Finding, Mark, PhotoReport, Report
-from convlens.views.cautions import MASKED
-from convlens.views.gradcam import GradCam
-from convlens.views.likeness import BLOB, GABOR
-from convlens.views.pointing import told
+from convlens.views.cells.likeness import BLOB, GABOR
+from convlens.views.fragility.cautions import MASKED
+from convlens.views.saliency.gradcam import GradCam
+from convlens.views.saliency.pointing import told
 
 FIRST = 5  # on the first screen; the others are one click away
 _NAMED = 5  # photos that a sentence still names

@@ -12,11 +12,11 @@ from convlens.page.desk import Desk
 from convlens.page.parts import PhotoReport, Slide
 from convlens.sweep.fragility import fragility
 from convlens.sweep.shift import shift
-from convlens.views.consistency import margin_of
-from convlens.views.fgsm import Fgsm, fgsm
-from convlens.views.fragility import Fragility
-from convlens.views.inside import Inside, inside
-from convlens.views.shift import Shift
+from convlens.views.fragility.curve import Fragility
+from convlens.views.fragility.fgsm import Fgsm, fgsm
+from convlens.views.fragility.inside import Inside, inside
+from convlens.views.shifts.consistency import margin_of
+from convlens.views.shifts.shift import Shift
 
 _ATTACKED = 30  # forward passes of a photo's attacks, about
 _SHIFTED = 8  # forward passes of a photo's shifts

@@ -28,10 +28,10 @@ from convlens.page.render import render
 from convlens.page.synthetic import channels_maximized, classes_maximized
 from convlens.tracing import trace
 from convlens.views.anatomy import anatomy
-from convlens.views.boxes import read_boxes
+from convlens.views.cells.likeness import likeness
 from convlens.views.doctor import Diagnosis
 from convlens.views.filters import Filters, filters
-from convlens.views.likeness import likeness
+from convlens.views.saliency.boxes import read_boxes
 
 Classes = str | int | Sequence[str | int]
 

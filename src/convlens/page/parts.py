@@ -9,21 +9,21 @@ from torch import Tensor
 from convlens.results import Result
 from convlens.views.anatomy import Anatomy
 from convlens.views.answers import Answers
+from convlens.views.cells.likeness import Likeness
 from convlens.views.doctor import Diagnosis
-from convlens.views.dream import Dream
-from convlens.views.evidence import Evidence
-from convlens.views.fgsm import Fgsm
 from convlens.views.filters import Filters
-from convlens.views.flips import Flips
-from convlens.views.fragility import Fragility
-from convlens.views.gradcam import GradCam, Peak, Share
-from convlens.views.inside import Inside
-from convlens.views.likeness import Likeness
-from convlens.views.maximum import Maximized
-from convlens.views.patches import Patches
-from convlens.views.pointing import Pointing
-from convlens.views.randomisation import Randomisation
-from convlens.views.shift import Shift
+from convlens.views.fragility.curve import Fragility
+from convlens.views.fragility.fgsm import Fgsm
+from convlens.views.fragility.flips import Flips
+from convlens.views.fragility.inside import Inside
+from convlens.views.patches.results import Patches
+from convlens.views.saliency.evidence import Evidence
+from convlens.views.saliency.gradcam import GradCam, Peak, Share
+from convlens.views.saliency.pointing import Pointing
+from convlens.views.saliency.randomisation import Randomisation
+from convlens.views.shifts.shift import Shift
+from convlens.views.synthesis.dream import Dream
+from convlens.views.synthesis.maximum import Maximized
 
 Mark = Literal["fine", "look", "broken"]
 

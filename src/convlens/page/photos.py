@@ -17,15 +17,15 @@ from convlens.photos import read_photo
 from convlens.tracing import trace
 from convlens.views.anatomy import Anatomy
 from convlens.views.answers import answers
-from convlens.views.boxes import Box, boxes_on_image
 from convlens.views.doctor import Diagnosis, doctor
-from convlens.views.dream import Dream, dream
-from convlens.views.evidence import evidence
-from convlens.views.fgsm import Fgsm, fgsm
-from convlens.views.flips import Flips, flips
-from convlens.views.gradcam import gradcam
-from convlens.views.pointing import pointing
-from convlens.views.randomisation import Randomisation, randomisation
+from convlens.views.fragility.fgsm import Fgsm, fgsm
+from convlens.views.fragility.flips import Flips, flips
+from convlens.views.saliency.boxes import Box, boxes_on_image
+from convlens.views.saliency.evidence import evidence
+from convlens.views.saliency.gradcam import gradcam
+from convlens.views.saliency.pointing import pointing
+from convlens.views.saliency.randomisation import Randomisation, randomisation
+from convlens.views.synthesis.dream import Dream, dream
 
 _STEP = 3.0  # forward passes that a step of a dream costs, about
 _SPEED = 4e10  # multiply-adds a second, on two cores

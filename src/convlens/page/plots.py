@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from convlens.drawing import outer_ring
 from convlens.page.parts import Report
-from convlens.views.likeness import GABOR, UNTOLD
+from convlens.views.cells.likeness import GABOR, UNTOLD
 
 RADIUS = 190.0  # pixels of the drawing
 

@@ -37,7 +37,7 @@ from convlens.page.pictures import (
 )
 from convlens.page.plots import plane_of
 from convlens.views.anatomy import Layer
-from convlens.views.equivariance import LayerEquivariance
+from convlens.views.shifts.equivariance import LayerEquivariance
 
 # Layers that hand on what they are given: in the report's numbers, but not in the table.
 _IDLE = frozenset({"Identity", "Dropout", "Dropout2d", "DropPath", "StochasticDepth"})

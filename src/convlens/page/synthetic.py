@@ -11,11 +11,11 @@ from convlens.page import budget
 from convlens.page.desk import Desk
 from convlens.page.parts import PhotoReport
 from convlens.tracing import trace
-from convlens.views.goals import find_goal
-from convlens.views.maximize import maximize
-from convlens.views.maximum import Maximized
-from convlens.views.patches import Patches
-from convlens.views.stage import stage_for
+from convlens.views.patches.results import Patches
+from convlens.views.synthesis.goals import find_goal
+from convlens.views.synthesis.maximize import maximize
+from convlens.views.synthesis.maximum import Maximized
+from convlens.views.synthesis.stage import stage_for
 
 _TRIED = 3  # steps, from which the cost of the others is told
 

@@ -12,10 +12,10 @@ from convlens.sweep import BATCH, over
 from convlens.sweep.progress import mark
 from convlens.sweep.source import first, given
 from convlens.tracing import trace
-from convlens.views.aim import LOSSES
-from convlens.views.fgsm import Epsilon, epsilon_sizes
-from convlens.views.fragility import Attacks, Fragility, noted, told
-from convlens.views.pgd import STEPS
+from convlens.views.fragility.aim import LOSSES
+from convlens.views.fragility.curve import Attacks, Fragility, noted, told
+from convlens.views.fragility.fgsm import Epsilon, epsilon_sizes
+from convlens.views.fragility.pgd import STEPS
 
 _LOOKED = 4  # images that suffice to see what is wrong with a network
 

@@ -30,13 +30,22 @@ from convlens.sweep.progress import MANIFEST
 from convlens.sweep.scores import NUMBERS, SCORES, curves_at, finish
 from convlens.tracing import Trace, trace
 from convlens.views.answers import check_vector
-from convlens.views.boxes import Box, boxes_on_image
-from convlens.views.cam import GradCam, GradCamLayers
-from convlens.views.evidence import evidence
-from convlens.views.gradcam import Activation, Classes, Spot, Target, final, look, named, several
-from convlens.views.pointing import told
-from convlens.views.randomisation import Randomisation, randomisation
 from convlens.views.reducer import State
+from convlens.views.saliency.boxes import Box, boxes_on_image
+from convlens.views.saliency.cam import GradCam, GradCamLayers
+from convlens.views.saliency.evidence import evidence
+from convlens.views.saliency.gradcam import (
+    Activation,
+    Classes,
+    Spot,
+    Target,
+    final,
+    look,
+    named,
+    several,
+)
+from convlens.views.saliency.pointing import told
+from convlens.views.saliency.randomisation import Randomisation, randomisation
 
 _SANITY = "randomisation"
 _BATCH = 16  # images; fixed, since a convolution's last bits may depend on it

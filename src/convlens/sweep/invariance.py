@@ -13,9 +13,9 @@ from convlens.sweep import BATCH, over, sweep
 from convlens.sweep.progress import mark
 from convlens.sweep.source import given
 from convlens.tracing import trace
-from convlens.views.excitation import Excitation, watched
-from convlens.views.invariance import Changes, Invariance, Totals, told
-from convlens.views.selectivity import ClassMeans, Separation
+from convlens.views.patches.excitation import Excitation, watched
+from convlens.views.patches.selectivity import ClassMeans, Separation
+from convlens.views.shifts.invariance import Changes, Invariance, Totals, told
 
 Tell = Callable[[str, int, int], None]
 

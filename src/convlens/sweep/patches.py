@@ -13,9 +13,9 @@ from convlens.model import Model
 from convlens.sweep import BATCH, Images, Photos, Source, sweep
 from convlens.sweep.progress import mark
 from convlens.tracing import Field, Trace, trace
-from convlens.views.crops import Proof, Unit, prove, together
-from convlens.views.excitation import Excitation, Watched, watched
-from convlens.views.patches import (
+from convlens.views.patches.crops import Proof, Unit, prove, together
+from convlens.views.patches.excitation import Excitation, Watched, watched
+from convlens.views.patches.results import (
     ChannelPatches,
     LayerPatches,
     Patches,
@@ -23,9 +23,9 @@ from convlens.views.patches import (
     numbers,
     tile,
 )
+from convlens.views.patches.selectivity import ClassMeans, Separation
+from convlens.views.patches.windows import box
 from convlens.views.reducer import State
-from convlens.views.selectivity import ClassMeans, Separation
-from convlens.views.windows import box
 
 Tell = Callable[[str, int, int], None]
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from convlens.results import Result
-from convlens.views.boxes import Box
-from convlens.views.cam import GradCam, GradCamLayers
-from convlens.views.evidence import Evidence
-from convlens.views.pointing import pointing
+from convlens.views.saliency.boxes import Box
+from convlens.views.saliency.cam import GradCam, GradCamLayers
+from convlens.views.saliency.evidence import Evidence
+from convlens.views.saliency.pointing import pointing
 
 NUMBERS = "numbers.json"
 SCORES = "scores.csv"

@@ -12,9 +12,9 @@ from convlens.sweep import BATCH, over
 from convlens.sweep.progress import mark
 from convlens.sweep.source import first, given
 from convlens.tracing import trace
-from convlens.views.consistency import around, margin_of, offsets, widened
-from convlens.views.equivariance import Offset, offsets_of, shifted_layers
-from convlens.views.shift import Shift, Shifts
+from convlens.views.shifts.consistency import around, margin_of, offsets, widened
+from convlens.views.shifts.equivariance import Offset, offsets_of, shifted_layers
+from convlens.views.shifts.shift import Shift, Shifts
 
 Tell = Callable[[str, int, int], None]
 

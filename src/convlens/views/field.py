@@ -10,9 +10,9 @@ from convlens.images import to_pixels
 from convlens.model import Model
 from convlens.results import Result
 from convlens.tracing import trace
-from convlens.views.excitation import watched
-from convlens.views.patches import FRAME, tile
-from convlens.views.windows import Box, box
+from convlens.views.patches.excitation import watched
+from convlens.views.patches.results import FRAME, tile
+from convlens.views.patches.windows import Box, box
 
 _DIMMED = 0.35  # of the contrast that is left outside of the field
 

@@ -14,7 +14,7 @@ from convlens.model import Model
 from convlens.probe import observe
 from convlens.results import Result
 from convlens.tracing import trace
-from convlens.views.excitation import watched
+from convlens.views.patches.excitation import watched
 
 POOLS = ("max", "average")
 

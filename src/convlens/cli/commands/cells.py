@@ -26,7 +26,7 @@ def tuning(
     from convlens.cli import terminal
     from convlens.cli.inputs import load_model
     from convlens.cli.show import cells as show
-    from convlens.views.tuning import tuning as record
+    from convlens.views.cells.tuning import tuning as record
 
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     with terminal.progress(quiet=quiet) as progress:
@@ -84,7 +84,7 @@ def cortex(
     from convlens.cli.show import cells as show
     from convlens.images import Geometry, to_tensor
     from convlens.photos import read_photo
-    from convlens.views.cortex import cortex as look
+    from convlens.views.cells.cortex import cortex as look
 
     height, width = parse_size(size)
     geometry = Geometry(size=(height, width), resize=max(height, width), interpolation="bicubic")

@@ -46,7 +46,7 @@ def dream(
     from convlens.cli.show import dream as show
     from convlens.files import check_folder
     from convlens.results import RESULT
-    from convlens.views.dream import dream as make
+    from convlens.views.synthesis.dream import dream as make
 
     check_folder(out, marker=RESULT)
     layer, number = parse_channel(channel, layer)

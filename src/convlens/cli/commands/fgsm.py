@@ -47,10 +47,10 @@ def fgsm(
     from convlens.page.budget import spread
     from convlens.photos import find_photos
     from convlens.sweep.fragility import fragility
-    from convlens.views.fgsm import epsilon_sizes
-    from convlens.views.fgsm import fgsm as attack
-    from convlens.views.flips import flips
-    from convlens.views.inside import inside as look_inside
+    from convlens.views.fragility.fgsm import epsilon_sizes
+    from convlens.views.fragility.fgsm import fgsm as attack
+    from convlens.views.fragility.flips import flips
+    from convlens.views.fragility.inside import inside as look_inside
 
     paths = find_photos(photos)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)

@@ -10,7 +10,7 @@ from convlens.cli.app import app
 
 if TYPE_CHECKING:
     from convlens.model import Model
-    from convlens.views.likeness import Likeness
+    from convlens.views.cells.likeness import Likeness
 
 
 @app.command()
@@ -82,7 +82,7 @@ def _check(*, fit: bool, over_time: bool, sort: bool, own_scale: bool, channel: 
 
 def _alike(model: "Model", *, layer: str | None, seed: int, quiet: bool) -> "Likeness":
     from convlens.cli import terminal
-    from convlens.views.likeness import likeness
+    from convlens.views.cells.likeness import likeness
 
     with terminal.waiting(
         "fitting Gabor functions to the filters and to 5,000 of noise", quiet=quiet

@@ -61,7 +61,7 @@ def gradcam(
     from convlens.cli.show import gradcam as show
     from convlens.photos import find_photos
     from convlens.sweep.gradcam import NUMBERS, gradcams
-    from convlens.views.boxes import read_boxes
+    from convlens.views.saliency.boxes import read_boxes
 
     paths = find_photos(photos)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)

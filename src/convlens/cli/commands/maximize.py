@@ -64,8 +64,8 @@ def maximize(
     from convlens.errors import ConvlensError
     from convlens.files import check_folder
     from convlens.results import RESULT
-    from convlens.views.maximize import maximize as climb
-    from convlens.views.patches import Patches
+    from convlens.views.patches.results import Patches
+    from convlens.views.synthesis.maximize import maximize as climb
 
     targets = [*(channel or []), *(unit or []), *(classes or [])]
     if not targets:

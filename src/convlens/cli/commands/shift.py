@@ -58,7 +58,7 @@ def shift(
     from convlens.photos import find_photos
     from convlens.sweep.invariance import invariance
     from convlens.sweep.shift import shift as look
-    from convlens.views.consistency import margin_of
+    from convlens.views.shifts.consistency import margin_of
 
     paths = find_photos(photos)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
@@ -124,7 +124,7 @@ def grandmothers(
     from convlens.photos import find_photos
     from convlens.sweep.invariance import invariance
     from convlens.tracing import trace
-    from convlens.views.excitation import watched
+    from convlens.views.patches.excitation import watched
 
     paths = find_photos(photos)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)

@@ -78,7 +78,7 @@ def _beats(row: dict[str, str]) -> str:
 
 def _channels(found: "GradCams", top: int) -> None:
     """The channels that add most to each map, for the photos whose rows are shown."""
-    from convlens.views.cam import GradCam
+    from convlens.views.saliency.cam import GradCam
 
     table = terminal.table("photo", "class", "channels that add most, with their share")
     for photo in found.photos[:_ROWS]:

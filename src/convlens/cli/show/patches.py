@@ -7,7 +7,7 @@ from convlens.cli import terminal
 from convlens.labels import class_name
 
 if TYPE_CHECKING:
-    from convlens.views.patches import Patches
+    from convlens.views.patches.results import Patches
 
 
 def patches(found: "Patches", out: Path, *, json: bool) -> None:

@@ -8,11 +8,11 @@ from convlens.cli import terminal
 from convlens.labels import class_name
 
 if TYPE_CHECKING:
-    from convlens.views.cautions import Caution
-    from convlens.views.fgsm import Fgsm
-    from convlens.views.flips import Flips
-    from convlens.views.fragility import Fragility
-    from convlens.views.inside import Inside
+    from convlens.views.fragility.cautions import Caution
+    from convlens.views.fragility.curve import Fragility
+    from convlens.views.fragility.fgsm import Fgsm
+    from convlens.views.fragility.flips import Flips
+    from convlens.views.fragility.inside import Inside
 
 NUMBERS = "numbers.json"  # in every folder that a command writes
 
@@ -137,8 +137,8 @@ class FgsmTable(_PhotoTable):
             self.notes = ["", self._flips, words, *self.notes]
         if self._inside.row_count:
             words = (
-                "changes are in units of the channel's and its layer's activations: 0 is none, 1 is "
-                "unrelated"
+                "changes are in units of the channel's and its layer's activations: 0 is none, "
+                "1 is unrelated"
             )
             self.notes = ["", self._inside, words, *self.notes]
         super().show(out, json=json)

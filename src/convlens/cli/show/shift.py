@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.views.consistency import Rate
-    from convlens.views.equivariance import Equivariance
-    from convlens.views.invariance import Invariance
-    from convlens.views.shift import Shift
+    from convlens.views.shifts.consistency import Rate
+    from convlens.views.shifts.equivariance import Equivariance
+    from convlens.views.shifts.invariance import Invariance
+    from convlens.views.shifts.shift import Shift
 
 
 def shift(found: "Shift", out: Path, *, json: bool) -> None:

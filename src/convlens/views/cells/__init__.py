@@ -1,0 +1,1 @@
+"""Cells: Gabor functions, fits of them, gratings, and the visual cortex."""

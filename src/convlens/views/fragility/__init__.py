@@ -1,0 +1,1 @@
+"""Fragility: adversarial images, and what they change."""

@@ -1,0 +1,1 @@
+"""Patches: what of a data set excites each channel, and how selective it is."""

@@ -1,0 +1,1 @@
+"""Saliency: where a network looks, and the evidence for it."""

@@ -1,0 +1,1 @@
+"""Shifts: what moving an image does to layers, channels and answers."""

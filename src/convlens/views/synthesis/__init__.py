@@ -1,0 +1,1 @@
+"""Synthesis: images that are made to excite a network, and dreams."""
