@@ -20,10 +20,11 @@ import convlens
 from convlens import ConvlensError, load, patches, receptive_field, trace, wrap
 from convlens.probe import observe
 from convlens.sweep import Images, Photos, sweep
-from convlens.views.patches import firing, sheet, tile, toplist
+from convlens.views.patches import firing, toplist
 from convlens.views.patches.crops import Proof, Unit, cut, prove
 from convlens.views.patches.excitation import Excitation, watched
 from convlens.views.patches.peaks import peaks
+from convlens.views.patches.results import sheet, tile
 from convlens.views.patches.selectivity import area
 from convlens.views.patches.windows import box
 
