@@ -1,7 +1,7 @@
 """One climb in a process of its own: `python -m benchmarks.climbing WHO WHAT STEPS [OUT]`.
 
 torch-lucent leaves hooks on the network at each call, so that every measurement of it needs a fresh
-process; ours gets one too. Prints seconds for each step after a warm-up, and may write the images.
+process; ours gets one too. Prints wall and CPU seconds for each step after a warm-up, and may write the images.
 """
 
 import json
@@ -32,13 +32,16 @@ def network() -> nn.Module:
     return built
 
 
-def lucent(what: str, steps: int) -> tuple[float, Tensor]:
+Stamp = tuple[float, float]  # wall and CPU seconds
+
+
+def lucent(what: str, steps: int) -> tuple[Stamp, Tensor]:
     """torch-lucent at its defaults, a channel a call: seconds a step, and the image."""
     from lucent.optvis import param, render
 
     built = network()
-    stamps: list[float] = []
-    built.register_forward_pre_hook(lambda *_: stamps.append(time.perf_counter()))
+    stamps: list[Stamp] = []
+    built.register_forward_pre_hook(lambda *_: stamps.append(_now()))
     kept: list[Tensor] = []
 
     def image() -> tuple[list[Tensor], object]:
@@ -55,11 +58,10 @@ def lucent(what: str, steps: int) -> tuple[float, Tensor]:
         show_image=False, progress=False, verbose=False,
     )  # fmt: skip
     # From the beginning of one pass to that of the next.
-    taken = (stamps[-1] - stamps[WARM - 1]) / (len(stamps) - WARM)
-    return taken, kept[-1].detach()
+    return _each(stamps, 1), kept[-1].detach()
 
 
-def ours(what: str, steps: int) -> tuple[float, Tensor]:
+def ours(what: str, steps: int) -> tuple[Stamp, Tensor]:
     """convlens: seconds a step and target, and the images.
 
     `what` is "channels", "units" or "channels same" for all eight in a batch, or one channel.
@@ -72,16 +74,26 @@ def ours(what: str, steps: int) -> tuple[float, Tensor]:
     model = convlens.wrap(
         network(), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), name="vgg16"
     )
-    stamps: list[float] = []
+    stamps: list[Stamp] = []
     found = convlens.maximize(
         model,
         [f"features.{LAYER}:{number}{at}" for number in numbers],
         steps=steps + WARM,
         canvas=SIDE if "same" in words else None,
-        progress=lambda done, total: stamps.append(time.perf_counter()),
+        progress=lambda done, total: stamps.append(_now()),
     )
-    taken = (stamps[-1] - stamps[WARM - 1]) / (len(stamps) - WARM) / len(numbers)
-    return taken, torch.cat([one.images for one in found.maxima])
+    return _each(stamps, len(numbers)), torch.cat([one.images for one in found.maxima])
+
+
+def _now() -> Stamp:
+    return time.perf_counter(), time.process_time()
+
+
+def _each(stamps: list[Stamp], targets: int) -> Stamp:
+    """Wall and CPU seconds of a step and target, after the warm-up."""
+    steps = (len(stamps) - WARM) * targets
+    wall, cpu = (b - a for a, b in zip(stamps[WARM - 1], stamps[-1], strict=True))
+    return wall / steps, cpu / steps
 
 
 def main() -> None:
@@ -90,7 +102,7 @@ def main() -> None:
     seconds, images = {"lucent": lucent, "ours": ours}[who](what, steps)
     if len(sys.argv) > 4:
         torch.save(images, sys.argv[4])
-    print(json.dumps({"seconds": seconds, "shape": list(images.shape)}))
+    print(json.dumps({"wall": seconds[0], "cpu": seconds[1], "shape": list(images.shape)}))
 
 
 if __name__ == "__main__":

@@ -24,14 +24,15 @@ from benchmarks.floors import LAYOUTS, Floor, floor, freeze
 from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import LEAST_ROUNDS, Pair, Timing, Work
 
+_Times = tuple[float, float]  # wall and CPU seconds of a step and target
 TITLE = "Maximised images, VGG-16 features.14, seconds for a step and target"
 STEPS = 12  # timed in each process
 # What is asked of convlens, and the most that it may cost beside torch-lucent.
 TASKS = {
     "a channel, each at its defaults": ("channels", 1 / 3),
     "a unit": ("units", 1 / 8),
-    f"a channel, both on {SIDE} pixels": ("channels same", 0.55),
-    f"a channel, both on {SIDE} pixels, one at a time": (f"{CHANNELS[0]} same", None),
+    f"one channel, both on {SIDE} pixels": (f"{CHANNELS[0]} same", 0.55),
+    f"one of {len(CHANNELS)} in a batch, both on {SIDE} pixels": ("channels same", None),
 }
 BATCH = 16
 FLOOR_STEPS = 16
@@ -60,33 +61,30 @@ def _beside_lucent(remarks: list[str]) -> list[Row]:
     except ImportError as error:
         remarks.append(f"torch-lucent is not installed: {error}")
         return []
-    taken: dict[str, list[tuple[float, float]]] = {task: [] for task in TASKS}
-    theirs: list[float] = []
+    taken: dict[str, list[_Times]] = {task: [] for task in TASKS}
+    theirs: list[_Times] = []
     for _ in range(LEAST_ROUNDS):
-        theirs.append(_child("lucent", str(CHANNELS[0]))["seconds"])
+        theirs.append(_child("lucent", str(CHANNELS[0])))
         for task, (ours, _) in TASKS.items():
-            taken[task].append((_child("ours", ours)["seconds"], theirs[-1]))
-    rows = [Row("vgg16", "a step", "torch-lucent", _pair(theirs, theirs), None, "")]
+            taken[task].append(_child("ours", ours))
+    least = Timing.of(theirs)
+    rows = [Row("vgg16", "a step", "torch-lucent", Pair(least, least), None, "")]
     for task, (_, target) in TASKS.items():
-        own, least = zip(*taken[task], strict=True)
-        rows.append(Row("vgg16", task, "convlens", _pair(own, least), target, ""))
+        pair = Pair(Timing.of(taken[task]), least)
+        rows.append(Row("vgg16", task, "convlens", pair, target, ""))
     remarks.append("torch-lucent stands where a floor does in the first table")
     return rows
 
 
-def _pair(own: "tuple[float, ...] | list[float]", other: "tuple[float, ...] | list[float]") -> Pair:
-    return Pair(Timing(tuple(own), tuple(own)), Timing(tuple(other), tuple(other)))
-
-
-def _child(who: str, what: str, steps: int = STEPS, out: Path | None = None) -> dict[str, float]:
+def _child(who: str, what: str, steps: int = STEPS, out: Path | None = None) -> _Times:
     words = [sys.executable, "-W", "ignore", "-m", "benchmarks.climbing", who, what, str(steps)]
     done = subprocess.run(
         [*words, *([str(out)] if out else [])],
         capture_output=True, text=True, check=True, env=os.environ,
         cwd=Path(__file__).parents[1],
     )  # fmt: skip
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found["wall"], found["cpu"]
 
 
 def _beside_floor(remarks: list[str]) -> list[Row]:
@@ -136,12 +134,12 @@ def _reached() -> str:
         theirs, seconds = [], []
         for number in CHANNELS:
             out = Path(folder) / f"{number}.pt"
-            seconds.append(_child("lucent", str(number), LUCENT_STEPS, out)["seconds"])
+            seconds.append(_child("lucent", str(number), LUCENT_STEPS, out)[0])
             theirs.append(torch.load(out, weights_only=True))
-        each = _child("ours", "channels")["seconds"]
+        each = _child("ours", "channels")[0]
         steps = max(1, int(LUCENT_STEPS * median(seconds) / each))
         out = Path(folder) / "ours.pt"
-        taken = _child("ours", "channels", steps, out)["seconds"]
+        taken = _child("ours", "channels", steps, out)[0]
         ours = torch.load(out, weights_only=True)
     enlarged = [
         torch.nn.functional.interpolate(one, (SIDE, SIDE), mode="bilinear", align_corners=True)
