@@ -1,7 +1,8 @@
 """One climb in a process of its own: `python -m benchmarks.climbing WHO WHAT STEPS [OUT]`.
 
 torch-lucent leaves hooks on the network at each call, so that every measurement of it needs a fresh
-process; ours gets one too. Prints wall and CPU seconds for each step after a warm-up, and may write the images.
+process; ours gets one too. Prints wall and CPU seconds for each step after a warm-up, and may write
+the images.
 """
 
 import json
