@@ -61,17 +61,14 @@ def _layers(found: "Equivariance") -> None:
 
 
 def _answers(found: "Shift") -> None:
-    table = terminal.table(
-        "views", ">by at most", ">answered alike", ">of those right in the middle", ">right",
-    )  # fmt: skip
+    labelled = found.right is not None
+    about_right = (">of those right in the middle", ">right") if labelled else ()
+    table = terminal.table("views", ">by at most", ">answered alike", *about_right)
     for one in found.consistency:
-        table.add_row(
-            one.protocol,
-            f"{one.most} px",
-            _share(one.agree),
-            _share(one.agree_right),
-            _share(one.accuracy),
-        )
+        row = [one.protocol, f"{one.most} px", _share(one.agree)]
+        if labelled:
+            row += [_share(one.agree_right), _share(one.accuracy)]
+        table.add_row(*row)
     terminal.out.print(table)
     middle = "" if found.right is None else f"; the middle is right in {_share(found.right)}"
     terminal.out.print(
