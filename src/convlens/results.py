@@ -74,6 +74,10 @@ class Result:
         """
         self._write(folder, self.pictures())
 
+    def keep(self, folder: str | Path) -> None:
+        """As `save`, without pictures."""
+        self._write(folder, {})
+
     def _write(self, folder: str | Path, pictures: Mapping[str, Tensor]) -> None:
         """The folder of `save`, with these pictures."""
         tensors: dict[str, Tensor] = {}

@@ -85,8 +85,10 @@ def with_boxes(picture: Tensor, boxes: Sequence[Sides]) -> Tensor:
     return torch.from_numpy(np.array(image))
 
 
-def rendered(figure: Figure) -> Tensor:
-    """A matplotlib figure as pixels: uint8 `(H, W, 3)`."""
+def rendered(figure: Figure, dpi: int | None = None) -> Tensor:
+    """A matplotlib figure as pixels: uint8 `(H, W, 3)`; `dpi` pixels an inch, or its own."""
+    if dpi is not None:
+        figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy())

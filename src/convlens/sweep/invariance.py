@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -11,10 +10,11 @@ from convlens.model import Model
 from convlens.probe import recording
 from convlens.sweep import BATCH, over, sweep
 from convlens.sweep.progress import mark
+from convlens.sweep.selectivity import selectivity
 from convlens.sweep.source import given
 from convlens.tracing import trace
 from convlens.views.patches.excitation import Excitation, watched
-from convlens.views.patches.selectivity import ClassMeans, Separation
+from convlens.views.patches.selectivity import ClassMeans
 from convlens.views.shifts.invariance import Changes, Invariance, Totals, told
 
 Tell = Callable[[str, int, int], None]
@@ -70,21 +70,17 @@ def invariance(
             )
     means = ClassMeans(places, labels) if labels is not None else None
     first = Excitation(found, places, top=top, statistics=False, also=Totals(place, means))
-    how: dict[str, Any] = {"batch": batch, "save_every": save_every}
     done = sweep(
-        model, found, first, source, **how, folder=folder,
+        model, found, first, source, batch=batch, folder=folder, save_every=save_every,
         options={"what": "invariance", "layer": place.place, "top": top, "labels": mark(labels)},
         progress=lambda at, of: progress("photos", at, of),
     )  # fmt: skip
     selective = None
     if means is not None and labels is not None:
-        preferred = means.preferred(done.state, place.value)
-        second = Separation(found, places, labels, {place.value: preferred})
-        again = sweep(
-            model, found, second, source, **how,
+        selective = selectivity(
+            model, found, places, source, labels, means, done.state, batch=batch,
             progress=lambda at, of: progress("selectivity", at, of),
-        )  # fmt: skip
-        selective = preferred, second.areas(again.state, place.value)
+        )[place.value]  # fmt: skip
     table = first.table(done.state, place.value)
     winners = table["images"] if channels is None else table["images"].clone()
     if channels is not None:

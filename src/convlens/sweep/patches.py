@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.sweep import BATCH, Images, Photos, Source, sweep
 from convlens.sweep.progress import mark
+from convlens.sweep.selectivity import selectivity
 from convlens.tracing import Field, Trace, trace
 from convlens.views.patches.crops import Proof, Unit, prove, together
 from convlens.views.patches.excitation import Excitation, Watched, watched
@@ -23,7 +23,7 @@ from convlens.views.patches.results import (
     numbers,
     tile,
 )
-from convlens.views.patches.selectivity import ClassMeans, Separation
+from convlens.views.patches.selectivity import ClassMeans
 from convlens.views.patches.windows import box
 from convlens.views.reducer import State
 
@@ -98,24 +98,17 @@ def patches(
     options = {"layers": [place.place for place in places], "top": top, "each": each, "seed": seed}
     means = ClassMeans(places, answers) if answers is not None else None
     first = Excitation(found, places, top=top, each=each, seed=seed, also=means)
-    how: dict[str, Any] = {"batch": batch, "save_every": save_every}
     done = sweep(
-        model, found, first, source, **how, folder=folder,
+        model, found, first, source, batch=batch, folder=folder, save_every=save_every,
         options={**options, "labels": mark(answers)},
         progress=lambda at, of: progress("photos", at, of),
     )  # fmt: skip
     selective: dict[int, tuple[Tensor, Tensor]] = {}
     if means is not None and answers is not None:
-        preferred = {place.value: means.preferred(done.state, place.value) for place in places}
-        second = Separation(found, places, answers, preferred)
-        again = sweep(
-            model, found, second, source, **how,
+        selective = selectivity(
+            model, found, places, source, answers, means, done.state, batch=batch,
             progress=lambda at, of: progress("selectivity", at, of),
         )  # fmt: skip
-        selective = {
-            place.value: (preferred[place.value], second.areas(again.state, place.value))
-            for place in places
-        }
     gathered = []
     for number, place in enumerate(places):
         progress("crops", number, len(places))

@@ -8,12 +8,11 @@ any order.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from convlens.drawing import rendered
 from convlens.model import Model
 from convlens.probe import recording
 from convlens.results import Result
@@ -137,15 +136,7 @@ class Fragility(Result):
 
     def pictures(self) -> dict[str, Tensor]:
         """The curves."""
-        return {"curve": drawn(self.figure())}
-
-
-def drawn(figure: Figure, dpi: int = 160) -> Tensor:
-    """A figure as pixels, uint8 `(H, W, 3)`."""
-    figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return torch.from_numpy(np.array(canvas.buffer_rgba())[..., :3].copy())
+        return {"curve": rendered(self.figure(), dpi=160)}
 
 
 @dataclass(frozen=True)

@@ -269,10 +269,6 @@ class GradCam(Result):
         """As every result, with the options of `pictures` for those that are written."""
         self._write(folder, self.pictures(scale=scale, cells=cells, boxes=boxes))
 
-    def keep(self, folder: str | Path) -> None:
-        """As `save`, without pictures."""
-        self._write(folder, {})
-
     def draw(
         self,
         folder: str | Path,
@@ -371,10 +367,6 @@ class GradCamLayers(Result):
     ) -> None:
         """As every result, with the options of `pictures` for those that are written."""
         self._write(folder, self.pictures(scales=scales, cells=cells, boxes=boxes))
-
-    def keep(self, folder: str | Path) -> None:
-        """As `save`, without pictures."""
-        self._write(folder, {})
 
     def draw(
         self,

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
+from convlens.drawing import rendered
 from convlens.labels import class_name
 from convlens.model import Model
 from convlens.probe import stream
 from convlens.results import Result
 from convlens.tracing import trace
-from convlens.views.fragility.curve import drawn
 from convlens.views.patches.excitation import Watched
 from convlens.views.patches.peaks import peaks
 from convlens.views.patches.selectivity import ClassMeans
@@ -140,7 +140,7 @@ class Invariance(Result):
 
     def pictures(self) -> dict[str, Tensor]:
         """The curves."""
-        return {"invariance": drawn(self.figure())}
+        return {"invariance": rendered(self.figure(), dpi=160)}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""The second pass of a sweep with labels: how well channels tell their class from the others."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from convlens.model import Model
+from convlens.sweep import sweep
+from convlens.sweep.source import Source
+from convlens.tracing import Trace
+from convlens.views.patches.excitation import Watched
+from convlens.views.patches.selectivity import ClassMeans, Separation
+
+
+def selectivity(
+    model: Model,
+    found: Trace,
+    places: Sequence[Watched],
+    source: Source,
+    answers: Sequence[Sequence[int] | None],
+    means: ClassMeans,
+    state: Mapping[str, Tensor],
+    *,
+    batch: int,
+    progress: Callable[[int, int], None],
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """By place: for each channel the class that it prefers, and the area under its ROC curve.
+
+    Args:
+        model: left untouched.
+        found: its trace.
+        places: whose channels.
+        source: the images of the first pass.
+        answers: for each of them the classes that are right, or None.
+        means: that were kept in the first pass.
+        state: what the first pass gave.
+        batch: images at a time.
+        progress: called with how many images are done and how many there are.
+    """
+    preferred = {place.value: means.preferred(state, place.value) for place in places}
+    reducer = Separation(found, places, answers, preferred)
+    done = sweep(model, found, reducer, source, batch=batch, progress=progress)
+    return {
+        value: (classes, reducer.areas(done.state, value)) for value, classes in preferred.items()
+    }
