@@ -8,7 +8,7 @@ import itertools
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
@@ -79,7 +79,7 @@ def run() -> None:
 def _ours(least: Floor, *, statistics: bool) -> Work:
     model = convlens.wrap(least.network)
     found = trace(model, least.images)
-    reducer = Excitation(found, watched(found, None), top=TOP, statistics=statistics)
+    reducer = Excitation(watched(found, None), top=TOP, statistics=statistics)
     state = reducer.start()
     numbers = itertools.count()
     _guards.enter_context(untouched(least.network))  # once for all batches, as the engine does
@@ -177,25 +177,22 @@ def _reading(least: Floor) -> Work:
     return lambda: stream(model, found, least.images, values, read)
 
 
-class _Noise:
+class _Noise(Images):
     """So many images, made when they are asked for."""
 
     def __init__(self, count: int, side: int) -> None:
+        super().__init__(torch.empty(0))
         self._count, self._side = count, side
 
     def __len__(self) -> int:
         return self._count
 
-    def batches(self, spans: Sequence[tuple[int, int]]) -> Iterator[Batch]:
+    def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
         """Noise, another for each batch."""
         for start, stop in spans:
             generator = torch.Generator().manual_seed(start)
             images = torch.rand(stop - start, 3, self._side, self._side, generator=generator)
             yield Batch(start, stop, torch.arange(start, stop), images, {})
-
-    def marks(self) -> list[str]:
-        """None change."""
-        return []
 
 
 def peak(count: int) -> int:
@@ -203,7 +200,7 @@ def peak(count: int) -> int:
     model = convlens.wrap(networks.build("resnet18"), size=64)
     found = trace(model)
     source: Source = _Noise(count, 64)
-    sweep(model, found, Excitation(found, watched(found, None), top=TOP), source)
+    sweep(model, found, Excitation(watched(found, None), top=TOP), source)
     # Not getrusage, which counts what the process that started this one had.
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
@@ -233,7 +230,7 @@ def _from_files() -> str:
     model = convlens.wrap(networks.build("resnet50"))
     paths = sorted(PHOTOS.glob("*.jpg"))[:96]
     found = trace(model)
-    reducer = Excitation(found, watched(found, None), top=TOP)
+    reducer = Excitation(watched(found, None), top=TOP)
     photos = Photos(model, paths)
     ready = torch.cat([one.images for one in photos.batches([(0, 96)]) if one.images is not None])
     spans = [(start, start + 32) for start in range(0, 96, 32)]

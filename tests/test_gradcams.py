@@ -13,6 +13,7 @@ import convlens
 from convlens import ConvlensError, PhotoError, gradcam, gradcams, wrap
 from convlens.results import Result
 from convlens.sweep import gradcam as room
+from convlens.sweep.source import Paths
 from convlens.views.saliency.boxes import Box
 from convlens.views.saliency.cam import GradCam, GradCamLayers
 
@@ -230,7 +231,7 @@ def test_state_does_not_grow_and_parts_make_the_whole(tmp_path, paths):
     network = model()
     found = gradcams(network, paths, out=tmp_path / "out", classes=[0, 1], batch=2)
     work = room.GradCamWork(
-        network, "pre", None, False, paths, {},
+        network, "pre", None, False, Paths(paths), {},
         {"classes": [0, 1], "top": 1, "pixel": None, "target": None}, False, 0,
     )  # fmt: skip
     work.folder = tmp_path / "parts"

@@ -225,7 +225,7 @@ class TestTables:
         model = wrap(network(), size=SIZE)
         given = images(12)
         found = trace(model, given)
-        reducer = Excitation(found, watched(found, None), top=3)
+        reducer = Excitation(watched(found, None), top=3)
         maps = {v: observe(model, found, given, [v])[v] for v in reducer.values}
         order = torch.randperm(12, generator=torch.Generator().manual_seed(seed))
 
@@ -542,7 +542,7 @@ class TestSweep:
         paths = sorted(folder.glob("*.png"))
         model = self.model()
         found = trace(model)
-        reducer = Excitation(found, watched(found, None), top=3)
+        reducer = Excitation(watched(found, None), top=3)
         expected = sweep(model, found, reducer, Photos(model, paths), batch=4)
 
         def stop(done, total):
@@ -585,7 +585,7 @@ class TestSweep:
     def test_images_in_memory(self):
         model = self.model()
         found = trace(model)
-        reducer = Excitation(found, watched(found, ["stem"]), top=2, statistics=False)
+        reducer = Excitation(watched(found, ["stem"]), top=2, statistics=False)
         swept = sweep(model, found, reducer, Images(images(9)), batch=4)
         assert swept.seen == 9
         assert {name.partition("/")[2] for name in swept.state} == set(toplist.COLUMNS)

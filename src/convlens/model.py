@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from convlens.decoder import Decoder, PhotoLike
 from convlens.errors import ConvlensError
-from convlens.images import Geometry, to_tensor
-from convlens.photos import Photo, read_photo
-
-PhotoLike = str | Path | Image.Image | Photo
+from convlens.images import Geometry, from_pixels
+from convlens.photos import Encoded, Photo
 
 CENTERS = ("data", "image")  # whose mean is subtracted
 
@@ -92,6 +92,20 @@ class Model:
         kinds = (p.dtype for p in self.network.parameters() if p.is_floating_point())
         return next(kinds, torch.float32)
 
+    @property
+    def decoder(self) -> Decoder:
+        """What makes pixels of the model's size of a photo, without the network.
+
+        Raises:
+            ConvlensError: a network whose number of input channels no photo has.
+        """
+        if self.channels not in (1, 3):
+            raise ConvlensError(
+                f"{self.name} takes {self.channels} input channels and a photo has 1 or 3; "
+                f"give it tensors of shape (N, {self.channels}, H, W)"
+            )
+        return Decoder(self.geometry, "L" if self.channels == 1 else "RGB")
+
     def prepare(self, photos: PhotoLike | Sequence[PhotoLike]) -> Tensor:
         """One photo or several (paths, PIL images) to images.
 
@@ -103,20 +117,11 @@ class Model:
             PhotoError: a photo that cannot be read.
             ConvlensError: a network whose number of input channels no photo has.
         """
-        if isinstance(photos, (str, Path, Image.Image, Photo)):
+        if isinstance(photos, (str, Path, Image.Image, Photo, Encoded)):
             photos = [photos]
-        if self.channels not in (1, 3):
-            raise ConvlensError(
-                f"{self.name} takes {self.channels} input channels and a photo has 1 or 3; "
-                f"give it tensors of shape (N, {self.channels}, H, W)"
-            )
-        mode = "L" if self.channels == 1 else "RGB"
-        prepared = [
-            to_tensor(self.geometry.apply(read_photo(photo).picture.convert(mode)), self.bounds)
-            for photo in photos
-        ]
-        batch = torch.stack(prepared).to(self.device)
-        return batch.contiguous(memory_format=torch.channels_last)
+        decode = self.decoder
+        pixels = torch.from_numpy(np.stack([decode(photo) for photo in photos]))
+        return from_pixels(pixels, self.bounds).to(self.device)
 
     def check(self, images: Tensor) -> Tensor:
         """The images, if they are what `model(images)` takes.

@@ -2,12 +2,14 @@
 
 import functools
 import glob
+import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +45,19 @@ class Photo:
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """A photo's file as it stands in memory, out of a table say.
+
+    Attributes:
+        data: the bytes of the file.
+        name: what a person calls it.
+    """
+
+    data: bytes
+    name: str
+
+
+@dataclass(frozen=True)
 class Skipped:
     """A photo that was left out, and why, in one line."""
 
@@ -50,14 +65,15 @@ class Skipped:
     reason: str
 
 
-def read_photo(source: str | Path | Image.Image | Photo) -> Photo:
+def read_photo(source: str | Path | Encoded | Image.Image | Photo) -> Photo:
     """Decode a photo fully: first frame, EXIF orientation applied, 8-bit RGB.
 
     16-bit greyscale is scaled to 8 bits (Pillow's own conversion clips it), and what is
     transparent is laid on white.
 
     Args:
-        source: a path, a PIL image (left as it is) or a Photo (returned as it is).
+        source: a path, an encoded photo, a PIL image (left as it is) or a Photo (returned as it
+            is).
 
     Raises:
         PhotoError: no such file, a folder, empty, not an image, damaged, too many pixels (Pillow's
@@ -70,22 +86,22 @@ def read_photo(source: str | Path | Image.Image | Photo) -> Photo:
         with _one_line(name):
             picture, notes = _decode(source)
         return Photo(picture, name, None, notes)
-    path = Path(source)
-    with _one_line(path), path.open("rb") as file:
+    with _opened(source) as file:
         if not file.read(1):
             raise PhotoError("is empty; copy it again")
         picture, notes = _decode(Image.open(file, formats=_formats()))
-    return Photo(picture, path.name, path, notes)
+    if isinstance(source, Encoded):
+        return Photo(picture, source.name, None, notes)
+    return Photo(picture, Path(source).name, Path(source), notes)
 
 
-def stored(source: str | Path) -> tuple[int, int, int]:
+def stored(source: str | Path | Encoded) -> tuple[int, int, int]:
     """Width and height of a photo file as it is stored, and its EXIF orientation, 1 to 8.
 
     Raises:
         PhotoError: it cannot be opened.
     """
-    path = Path(source)
-    with _one_line(path), path.open("rb") as file:
+    with _opened(source) as file:
         picture = Image.open(file, formats=_formats())
         orientation = picture.getexif().get(_ORIENTATION, 1)
         return *picture.size, orientation if orientation in range(1, 9) else 1
@@ -133,6 +149,16 @@ def read_photos(
         reason = f"; the first: {skipped[0].reason}" if skipped else ""
         raise PhotoError(f"none of {len(skipped)} photos can be read{reason}")
     return photos, skipped
+
+
+@contextmanager
+def _opened(source: str | Path | Encoded) -> Iterator[BinaryIO]:
+    if isinstance(source, Encoded):
+        with _one_line(source.name):
+            yield io.BytesIO(source.data)
+        return
+    with _one_line(source), Path(source).open("rb") as file:
+        yield file
 
 
 @contextmanager

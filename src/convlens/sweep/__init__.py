@@ -1,30 +1,30 @@
-"""Sweeps: one pass over a data set, reduced as it goes by, on this machine.
+"""Sweeps: one pass over a data set, reduced as it goes by, by one engine or another.
 
-`sweep` runs a network forward and shows a reducer the values at its places. `over` is the engine
+`sweep` runs a network forward and shows a reducer the values at its places. `over` is the layer
 below it, for work that asks more of the network than that: gradients, changed images.
 """
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
 from convlens.errors import ConvlensError, PhotoError
-from convlens.guard import untouched
 from convlens.interrupts import asked_to_stop
 from convlens.model import Model
-from convlens.precision import full_precision
 from convlens.probe import stream
 from convlens.sweep import progress as kept
+from convlens.sweep.engine import Engine, Job, Work, named
 from convlens.sweep.source import Images, Photos, Source
-from convlens.tracing import Trace
+from convlens.tracing import Trace, trace
 from convlens.views.reducer import Reducer, State
 
-__all__ = ["Images", "Photos", "Source", "Swept", "Work", "over", "sweep"]
+__all__ = ["Engine", "Images", "Photos", "Source", "Swept", "Work", "over", "sweep"]
 
 BATCH = 32  # images; fixed, since a convolution's last bits may depend on it
 _SAVED = 30.0  # seconds between saves
@@ -38,27 +38,13 @@ class Swept:
         state: of the reducer.
         seen: how many images it has taken in.
         skipped: reason by number of the images that could not be read.
+        returned: bytes of the states that other processes sent back.
     """
 
     state: State
     seen: int
     skipped: dict[int, str]
-
-
-class Work(Protocol):
-    """What is done with each batch of a data set, and what is kept of it."""
-
-    def start(self) -> State:
-        """The state of no data."""
-
-    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
-        """Take in a batch, in place.
-
-        Args:
-            state: of `start` or `take`.
-            images: `(N, C, H, W)`.
-            ids: int64 `(N,)`, the number of each in the data set.
-        """
+    returned: int = 0
 
 
 def sweep(
@@ -67,6 +53,7 @@ def sweep(
     reducer: Reducer,
     source: Source,
     *,
+    engine: Engine | str | None = None,
     batch: int = BATCH,
     folder: Path | None = None,
     options: Mapping[str, Any] | None = None,
@@ -80,6 +67,8 @@ def sweep(
         trace: of it, for images of the size that come.
         reducer: takes in the values; its state is all that is kept.
         source: the images, numbered from 0 in its order.
+        engine: what runs it; the result is the same with any: "local", this machine and the
+            default; "ray", or a `Ray` that says more.
         batch: images at a time. Image n is always in the batch that begins at a multiple of it.
         folder: where what is done is kept, so that a sweep that was killed goes on; whoever has
             saved the result removes it. Default: nothing is kept.
@@ -89,12 +78,12 @@ def sweep(
 
     Raises:
         ConvlensError: nothing could be read, a folder of another sweep, an interrupt (what is
-            done is kept where there is a folder).
+            done is kept where there is a folder), an engine that is not there.
     """
-    work = _Streamed(model, trace, reducer)
+    work = Streamed(model, trace, reducer)
     return over(
-        model, work, source, batch=batch, folder=folder, options=options, save_every=save_every,
-        progress=progress,
+        model, work, source, engine=engine, batch=batch, folder=folder, options=options,
+        save_every=save_every, progress=progress,
     )  # fmt: skip
 
 
@@ -103,6 +92,7 @@ def over(
     work: Work,
     source: Source,
     *,
+    engine: Engine | str | None = None,
     batch: int = BATCH,
     folder: Path | None = None,
     options: Mapping[str, Any] | None = None,
@@ -116,6 +106,7 @@ def over(
         work: takes in each batch once. What else it writes has to bear being written again, as a
             batch that was not saved is done anew.
         source: the images, numbered from 0 in its order.
+        engine: as for `sweep`.
         batch: images at a time. Image n is always in the batch that begins at a multiple of it.
         folder: as for `sweep`.
         options: likewise.
@@ -124,9 +115,11 @@ def over(
 
     Raises:
         ConvlensError: as `sweep`.
+        PhotoError: none of the photos can be read, or with a strict source one cannot.
     """
     if batch < 1:
         raise ConvlensError(f"batch {batch}; give at least 1")
+    total = len(source)
     identity = {
         "model": f"{model.name} {kept.fingerprint(model)}" if folder else "",
         "batch": batch,
@@ -135,54 +128,81 @@ def over(
     marks = source.marks() if folder else []
     found = kept.read(folder, identity, marks) if folder else None
     done, state = found or (kept.Done(), work.start())
+    before, returned = done.count, 0
     spans = [
         span
-        for start in range(0, len(source), batch)
-        if (span := (start, min(start + batch, len(source)))) not in done
+        for start in range(0, total, batch)
+        if (span := (start, min(start + batch, total))) not in done
     ]
     saved = time.monotonic()
-    # Guarded once for all batches, as the guard has something to do each time.
-    with (
-        asked_to_stop(catch=folder is not None) as interrupted,
-        untouched(model.network),
-        full_precision(),
-    ):
-        progress(done.count, len(source))
-        for one in source.batches(spans):
-            if one.images is not None:
-                work.take(state, one.images, one.ids)
-            done.add(one.start, one.stop, one.skipped)
-            progress(done.count, len(source))
-            if folder and (interrupted() or time.monotonic() - saved > save_every):
-                kept.save(folder, identity, marks, done, state)
-                saved = time.monotonic()
-            if interrupted() and done.count < len(source):
-                raise ConvlensError(
-                    f"interrupted after {done.count:,} of {len(source):,} images, which are kept "
-                    f"in {folder}; --resume goes on from there"
-                )
-    if len(done.skipped) == len(source):
-        first = next(iter(done.skipped.values()), "there are none")
-        raise PhotoError(f"none of {len(source)} photos can be read; the first: {first}")
+    with asked_to_stop(catch=folder is not None) as interrupted:
+        progress(before, total)
+        job = Job(
+            model, work, source, spans, state,
+            seen=lambda count: progress(before + count, total), stop=interrupted,
+        )  # fmt: skip
+        with closing(named(engine).run(job)) as parts:
+            for part in parts:
+                if source.strict and part.skipped:
+                    raise PhotoError(part.skipped[min(part.skipped)])
+                done.add(part.spans, part.skipped)
+                state = part.state
+                returned += part.returned
+                if folder and time.monotonic() - saved > save_every:
+                    kept.save(folder, identity, marks, done, state)
+                    saved = time.monotonic()
     if folder:
         kept.save(folder, identity, marks, done, state)
-    return Swept(state, len(source) - len(done.skipped), dict(sorted(done.skipped.items())))
+    if done.count < total:
+        raise ConvlensError(
+            f"interrupted after {done.count:,} of {total:,} images, which are kept in {folder}; "
+            f"--resume goes on from there"
+        )
+    if len(done.skipped) == total:
+        first = next(iter(done.skipped.values()), "there are none")
+        raise PhotoError(f"none of {total} photos can be read; the first: {first}")
+    return Swept(state, total - len(done.skipped), dict(sorted(done.skipped.items())), returned)
 
 
 @dataclass(frozen=True)
-class _Streamed:
-    """One forward pass, each value shown to a reducer as it is computed."""
+class Streamed:
+    """The work of `sweep`: one forward pass, each value shown to a reducer as it is computed."""
 
     model: Model
     trace: Trace
     reducer: Reducer
 
     def start(self) -> State:
+        """That of the reducer."""
         return self.reducer.start()
 
     def take(self, state: State, images: Tensor, ids: Tensor) -> None:
+        """Show the reducer the values of a batch."""
         update = partial(self._update, state, ids)
         stream(self.model, self.trace, images, self.reducer.values, update)
 
+    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+        """As the reducer does."""
+        return self.reducer.merge(one, other)
+
     def _update(self, state: State, ids: Tensor, value: int, maps: Tensor) -> None:
         self.reducer.update(state, value, maps, ids)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A trace holds torch's own functions and stays where it is: it is made again.
+        found = self.trace
+        names = tuple(found.name(value) for value in self.reducer.values)
+        partly = bool(found.recording.stopped)
+        return _streamed, (self.model, self.reducer, found.image_size, partly, names)
+
+
+def _streamed(
+    model: Model, reducer: Reducer, size: tuple[int, int], partly: bool, names: tuple[str, ...]
+) -> Streamed:
+    found = trace(model, size=size, partly=partly)
+    if tuple(found.name(value) for value in reducer.values) != names:
+        raise ConvlensError(
+            f"{model.name} runs otherwise in another process (it decides by its data), so that "
+            f"one process has to do it; leave the engine out"
+        )
+    return Streamed(model, found, reducer)

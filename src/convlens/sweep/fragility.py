@@ -3,14 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.probe import recording
-from convlens.sweep import BATCH, over
+from convlens.sweep import BATCH, Engine, over
 from convlens.sweep.progress import mark
-from convlens.sweep.source import first, given
+from convlens.sweep.source import Given, first, given
 from convlens.tracing import trace
 from convlens.views.fragility.aim import LOSSES
 from convlens.views.fragility.curve import Attacks, Fragility, noted, told
@@ -23,12 +21,13 @@ _LOOKED = 4  # images that suffice to see what is wrong with a network
 @recording()
 def fragility(
     model: Model,
-    photos: Sequence[str | Path] | Tensor,
+    photos: Given,
     epsilons: Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
     *,
     labels: Sequence[Sequence[int] | None] | None = None,
     loss: str = "cross-entropy",
     steps: int = STEPS,
+    engine: Engine | str | None = None,
     batch: int = BATCH,
     seed: int = 0,
     strict: bool = False,
@@ -43,13 +42,15 @@ def fragility(
 
     Args:
         model: left untouched.
-        photos: files, or images `(N, C, H, W)` inside the bounds.
+        photos: files, an album of them, or images `(N, C, H, W)` inside the bounds.
         epsilons: as for `fgsm`.
         labels: for each photo the classes that are right (the first is attacked, any counts as
             right), or None: that photo is left out. Without labels the network's own answers
             count, and the curves begin at 100 %.
         loss: E, "cross-entropy" or "margin".
         steps: of PGD; 0 leaves it out.
+        engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
+            more. The result is the same.
         batch: images at a time.
         seed: of random signs and of PGD's starts, drawn for each image by its number.
         strict: raise for a photo that cannot be read instead of leaving it out.
@@ -73,7 +74,8 @@ def fragility(
         _check(model, labels, len(source))
     work = Attacks(model, sizes, labels, loss, steps, seed)
     done = over(
-        model, work, source, batch=batch, folder=folder, save_every=save_every, progress=progress,
+        model, work, source, engine=engine, batch=batch, folder=folder, save_every=save_every,
+        progress=progress,
         options={
             "what": "fragility", "epsilons": list(sizes), "loss": loss, "steps": steps,
             "seed": seed, "labels": mark(labels),

@@ -25,9 +25,10 @@ from convlens.files import check_folder, whole_folder
 from convlens.model import Model
 from convlens.probe import recording
 from convlens.results import Result
-from convlens.sweep import Photos, over
+from convlens.sweep import Engine, Photos, over
 from convlens.sweep.progress import MANIFEST
 from convlens.sweep.scores import NUMBERS, SCORES, curves_at, finish
+from convlens.sweep.source import Album
 from convlens.tracing import Trace, trace
 from convlens.views.answers import check_vector
 from convlens.views.reducer import State
@@ -112,7 +113,7 @@ class GradCams(Result):
 
 def gradcams(
     model: Model,
-    photos: Sequence[str | Path],
+    photos: Sequence[str | Path] | Album,
     *,
     out: str | Path,
     classes: Classes | None = None,
@@ -126,6 +127,7 @@ def gradcams(
     boxes: Mapping[str, tuple[Box, ...]] | None = None,
     randomise: int = 0,
     cells: bool = False,
+    engine: Engine | str | None = None,
     batch: int = _BATCH,
     seed: int = 0,
     strict: bool = False,
@@ -140,7 +142,7 @@ def gradcams(
 
     Args:
         model: left untouched.
-        photos: files, in this order.
+        photos: files, in this order, or an album of them.
         out: the folder to be written, whole or not at all; an earlier one of this kind is replaced.
         classes: names or indices, as for `gradcam`. Default: the classes of the photo's boxes
             where it has any, else the `top` highest.
@@ -154,6 +156,8 @@ def gradcams(
         boxes: by file name, from `read_boxes`: drawn on the pictures, with the pointing game.
         randomise: photos for the sanity check by random parameters; 0 for none.
         cells: maps are drawn as cells instead of bilinear between them.
+        engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
+            more. The result is the same.
         batch: images at a time; results may differ in the last bits with another one.
         seed: of the evidence's random orders and of the random parameters.
         strict: raise for a photo that cannot be read instead of leaving it out.
@@ -165,9 +169,9 @@ def gradcams(
         ConvlensError: as `gradcam`; no photo that can be read, a folder of another run, or one
             that cannot be written.
     """
-    paths = [Path(photo) for photo in photos]
+    source = Photos(model, photos, strict=strict)
     work = GradCamWork(
-        model, activation, layers, strip, paths, boxes or {},
+        model, activation, layers, strip, source.album, boxes or {},
         {"classes": classes, "top": top, "pixel": pixel, "target": target}, curves, seed,
     )  # fmt: skip
     found, spots = work.found, work.spots
@@ -185,13 +189,14 @@ def gradcams(
         work.folder = written
         # A network that decides by its data has a trace that holds for one image.
         done = over(
-            model, work, Photos(model, paths, strict=strict),
-            batch=batch if found.recording.faked else 1, folder=state, options=options,
-            save_every=save_every, progress=lambda at, of: progress("Grad-CAM", at, of),
+            model, work, source,
+            engine=engine, batch=batch if found.recording.faked else 1, folder=state,
+            options=options, save_every=save_every,
+            progress=lambda at, of: progress("Grad-CAM", at, of),
         )  # fmt: skip
         scales = tuple(done.state["scales"].tolist())
-        kept = [number for number in range(len(paths)) if number not in done.skipped]
-        skipped = {str(paths[number]): reason for number, reason in done.skipped.items()}
+        kept = [number for number in range(len(source)) if number not in done.skipped]
+        skipped = {source.name(number): reason for number, reason in done.skipped.items()}
         sums = finish(
             written, [(work.names[number], number) for number in kept], skipped, scales,
             boxes=work.boxes if boxes else None, curves=curves, cells=cells,
@@ -199,7 +204,7 @@ def gradcams(
         )  # fmt: skip
         sanity = None
         if randomise > 0:
-            some = model.prepare([paths[number] for number in kept[:randomise]])
+            some = model.prepare([source.album[number] for number in kept[:randomise]])
             sanity = randomisation(
                 model, some, classes=classes, top=top, activation=activation, seed=seed,
                 layer=found.name(spots[0].values[0]) if layers is not None else None,
@@ -231,14 +236,14 @@ class GradCamWork:
         activation: Activation,
         layers: str | Sequence[str] | None,
         strip: bool,
-        paths: Sequence[Path],
+        album: Album,
         boxes: Mapping[str, tuple[Box, ...]],
         wanted: dict[str, Any],
         curves: bool,
         seed: int,
     ) -> None:
         self.model, self.curves, self.seed = model, curves, seed
-        self.paths, self.names = paths, _names(paths)
+        self.album, self.names = album, _names(album)
         self.folder = Path()
         self._activation, self._layers, self._strip = activation, layers, strip
         self.found = trace(model)
@@ -270,7 +275,7 @@ class GradCamWork:
 
     def boxes(self, number: int) -> tuple[Box, ...]:
         """On the image of a photo."""
-        return boxes_on_image(self.model, self.paths[number], self.given)
+        return boxes_on_image(self.model, self.album[number], self.given)
 
     def _places(self, images: Tensor) -> tuple[Trace, Sequence[Spot]]:
         """The trace and the spots; a network that decides by its data is traced for each image."""
@@ -320,15 +325,16 @@ def _spots(
     return several(model, found, activation, layers)
 
 
-def _names(paths: Sequence[Path]) -> tuple[str, ...]:
+def _names(album: Album) -> tuple[str, ...]:
     """A folder name for each photo: that of its file, told apart where two are alike."""
     used = {NUMBERS, SCORES, _SANITY}
     names = []
-    for path in paths:
-        name, number = path.name, 1
+    for each in range(len(album)):
+        plain = Path(album.name(each)).name
+        name, number = plain, 1
         while name in used:
             number += 1
-            name = f"{number}-{path.name}"
+            name = f"{number}-{plain}"
         used.add(name)
         names.append(name)
     return tuple(names)

@@ -3,15 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.probe import recording
-from convlens.sweep import BATCH, over, sweep
+from convlens.sweep import BATCH, Engine, over, sweep
 from convlens.sweep.progress import mark
 from convlens.sweep.selectivity import selectivity
-from convlens.sweep.source import given
+from convlens.sweep.source import Given, given
 from convlens.tracing import trace
 from convlens.views.patches.excitation import Excitation, watched
 from convlens.views.patches.selectivity import ClassMeans
@@ -23,12 +21,13 @@ Tell = Callable[[str, int, int], None]
 @recording()
 def invariance(
     model: Model,
-    photos: Sequence[str | Path] | Tensor,
+    photos: Given,
     *,
     layer: str,
     channels: Sequence[int] | None = None,
     labels: Sequence[Sequence[int] | None] | None = None,
     top: int = 9,
+    engine: Engine | str | None = None,
     batch: int = BATCH,
     strict: bool = False,
     folder: Path | None = None,
@@ -42,11 +41,13 @@ def invariance(
 
     Args:
         model: left untouched.
-        photos: files, or images `(N, C, H, W)` inside the bounds.
+        photos: files, an album of them, or images `(N, C, H, W)` inside the bounds.
         layer: whose channels; a convolution stands for the non-linearity after it.
         channels: of it; default: all.
         labels: for each photo the classes that are right, or None: gives the selectivity.
         top: photos of each channel that are changed.
+        engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
+            more. The result is the same.
         batch: photos at a time.
         strict: raise for a photo that cannot be read instead of leaving it out.
         folder: keeps what is done of the first pass; see `sweep`.
@@ -69,16 +70,17 @@ def invariance(
                 f"{layer} has {place.channels} channels, 0 to {place.channels - 1}; given {one}"
             )
     means = ClassMeans(places, labels) if labels is not None else None
-    first = Excitation(found, places, top=top, statistics=False, also=Totals(place, means))
+    first = Excitation(places, top=top, statistics=False, also=Totals(place, means))
     done = sweep(
-        model, found, first, source, batch=batch, folder=folder, save_every=save_every,
+        model, found, first, source, engine=engine, batch=batch, folder=folder,
+        save_every=save_every,
         options={"what": "invariance", "layer": place.place, "top": top, "labels": mark(labels)},
         progress=lambda at, of: progress("photos", at, of),
     )  # fmt: skip
     selective = None
     if means is not None and labels is not None:
         selective = selectivity(
-            model, found, places, source, labels, means, done.state, batch=batch,
+            model, found, places, source, labels, means, done.state, engine=engine, batch=batch,
             progress=lambda at, of: progress("selectivity", at, of),
         )[place.value]  # fmt: skip
     table = first.table(done.state, place.value)
@@ -87,7 +89,7 @@ def invariance(
         others = [one for one in range(place.channels) if one not in set(channels)]
         winners[others] = -1  # nobody's number: nothing is changed for them
     changes = over(
-        model, Changes(model, place, winners), source, batch=batch,
+        model, Changes(model, place, winners), source, engine=engine, batch=batch,
         progress=lambda at, of: progress("changes", at, of),
     )  # fmt: skip
     return told(

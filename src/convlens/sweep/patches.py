@@ -9,9 +9,10 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 from convlens.model import Model
-from convlens.sweep import BATCH, Images, Photos, Source, sweep
+from convlens.sweep import BATCH, Engine, Source, sweep
 from convlens.sweep.progress import mark
 from convlens.sweep.selectivity import selectivity
+from convlens.sweep.source import Given, given
 from convlens.tracing import Field, Trace, trace
 from convlens.views.patches.crops import Proof, Unit, prove, together
 from convlens.views.patches.excitation import Excitation, Watched, watched
@@ -36,13 +37,14 @@ _BANDS = 4  # shown below the strongest
 
 def patches(
     model: Model,
-    photos: Sequence[str | Path] | Tensor,
+    photos: Given,
     *,
     layers: Sequence[str] | str | None = None,
     top: int = 9,
     each: int = 1,
     show: int | Mapping[str, int | Sequence[int]] = 16,
     labels: Sequence[Sequence[int] | None] | None = None,
+    engine: Engine | str | None = None,
     batch: int = BATCH,
     seed: int = 0,
     strict: bool = False,
@@ -58,7 +60,8 @@ def patches(
 
     Args:
         model: left untouched.
-        photos: files, taken in the order of their paths; or images `(N, C, H, W)` in the bounds.
+        photos: files, taken in the order of their paths; an album of them; or images
+            `(N, C, H, W)` in the bounds.
         layers: names; a convolution stands for the output of the non-linearity after it. Default:
             all convolutions.
         top: patches for each channel.
@@ -66,6 +69,8 @@ def patches(
         show: of how many channels of each layer patches are cut out, evenly spread; or their
             number, or the channels themselves, by the name of the layer.
         labels: for each photo the classes that are right, or None: gives the selectivity.
+        engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
+            more. The result is the same.
         batch: images at a time; results may differ in the last bits with another one.
         seed: of what is sampled.
         strict: raise for a photo that cannot be read instead of leaving it out.
@@ -79,34 +84,30 @@ def patches(
     """
     if isinstance(layers, str):
         layers = [layers]
-    if isinstance(photos, Tensor):
-        model.check(photos)
-        found = trace(model, photos)
-        source: Source = Images(photos)
-        names: tuple[str, ...] = tuple(f"image {number}" for number in range(len(photos)))
-        answers = labels
-    else:
+    if labels is not None and len(labels) != len(photos):
+        raise ConvlensError(f"{len(labels)} labels for {len(photos)} photos")
+    answers = labels
+    if isinstance(photos, Sequence):
         order = sorted(range(len(photos)), key=lambda number: str(photos[number]))
-        paths = [Path(photos[number]) for number in order]
-        found = trace(model)
-        source = Photos(model, paths, strict=strict)
-        names = tuple(map(str, paths))
+        photos = [photos[number] for number in order]
         answers = [labels[number] for number in order] if labels is not None else None
-    if labels is not None and len(labels) != len(source):
-        raise ConvlensError(f"{len(labels)} labels for {len(source)} photos")
+    source = given(model, photos, strict=strict)
+    found = trace(model, photos if isinstance(photos, Tensor) else None)
+    names = tuple(source.name(number) for number in range(len(source)))
     places = watched(found, layers)
     options = {"layers": [place.place for place in places], "top": top, "each": each, "seed": seed}
     means = ClassMeans(places, answers) if answers is not None else None
-    first = Excitation(found, places, top=top, each=each, seed=seed, also=means)
+    first = Excitation(places, top=top, each=each, seed=seed, also=means)
     done = sweep(
-        model, found, first, source, batch=batch, folder=folder, save_every=save_every,
+        model, found, first, source, engine=engine, batch=batch, folder=folder,
+        save_every=save_every,
         options={**options, "labels": mark(answers)},
         progress=lambda at, of: progress("photos", at, of),
     )  # fmt: skip
     selective: dict[int, tuple[Tensor, Tensor]] = {}
     if means is not None and answers is not None:
         selective = selectivity(
-            model, found, places, source, answers, means, done.state, batch=batch,
+            model, found, places, source, answers, means, done.state, engine=engine, batch=batch,
             progress=lambda at, of: progress("selectivity", at, of),
         )  # fmt: skip
     gathered = []

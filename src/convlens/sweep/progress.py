@@ -9,7 +9,7 @@ Killed at any moment, the sweep is as it was when the manifest was last replaced
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,11 @@ class Done:
     spans: list[tuple[int, int]] = field(default_factory=list)
     skipped: dict[int, str] = field(default_factory=dict)
 
-    def add(self, start: int, stop: int, skipped: Mapping[int, str]) -> None:
-        """Take in a batch that is done."""
+    def add(self, spans: Iterable[tuple[int, int]], skipped: Mapping[int, str]) -> None:
+        """Take in batches that are done."""
         self.skipped.update(skipped)
         merged: list[tuple[int, int]] = []
-        for one, other in sorted([*self.spans, (start, stop)]):
+        for one, other in sorted([*self.spans, *spans]):
             if merged and merged[-1][1] == one:
                 merged[-1] = (merged[-1][0], other)
             else:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor
 
 from convlens.model import Model
-from convlens.sweep import sweep
+from convlens.sweep import Engine, sweep
 from convlens.sweep.source import Source
 from convlens.tracing import Trace
 from convlens.views.patches.excitation import Watched
@@ -21,6 +21,7 @@ def selectivity(
     means: ClassMeans,
     state: Mapping[str, Tensor],
     *,
+    engine: Engine | str | None,
     batch: int,
     progress: Callable[[int, int], None],
 ) -> dict[int, tuple[Tensor, Tensor]]:
@@ -34,12 +35,13 @@ def selectivity(
         answers: for each of them the classes that are right, or None.
         means: that were kept in the first pass.
         state: what the first pass gave.
+        engine: as for `sweep`.
         batch: images at a time.
         progress: called with how many images are done and how many there are.
     """
     preferred = {place.value: means.preferred(state, place.value) for place in places}
-    reducer = Separation(found, places, answers, preferred)
-    done = sweep(model, found, reducer, source, batch=batch, progress=progress)
+    reducer = Separation(places, answers, preferred)
+    done = sweep(model, found, reducer, source, engine=engine, batch=batch, progress=progress)
     return {
         value: (classes, reducer.areas(done.state, value)) for value, classes in preferred.items()
     }

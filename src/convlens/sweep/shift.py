@@ -8,9 +8,9 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.probe import recording
-from convlens.sweep import BATCH, over
+from convlens.sweep import BATCH, Engine, over
 from convlens.sweep.progress import mark
-from convlens.sweep.source import first, given
+from convlens.sweep.source import Given, first, given
 from convlens.tracing import trace
 from convlens.views.shifts.consistency import around, margin_of, offsets, widened
 from convlens.views.shifts.equivariance import Offset, offsets_of, shifted_layers
@@ -22,11 +22,12 @@ Tell = Callable[[str, int, int], None]
 @recording()
 def shift(
     model: Model,
-    photos: Sequence[str | Path] | Tensor,
+    photos: Given,
     *,
     labels: Sequence[Sequence[int] | None] | None = None,
     shifts: Sequence[int | Offset] | None = None,
     every: int = 1,
+    engine: Engine | str | None = None,
     batch: int = BATCH,
     seed: int = 0,
     strict: bool = False,
@@ -41,14 +42,17 @@ def shift(
 
     Args:
         model: left untouched.
-        photos: files, which are read a little larger than the image, so that crops can be cut out;
-            or images `(N, C, H, W)` inside the bounds, of the model's size or larger (crops are cut
-            from them). Where photos are squashed to the image their edges are repeated around it;
-            images of the model's size without such a geometry have circular shifts only.
+        photos: files or an album of them, which are read a little larger than the image, so that
+            crops can be cut out; or images `(N, C, H, W)` inside the bounds, of the model's size or
+            larger (crops are cut from them). Where photos are squashed to the image their edges
+            are repeated around it; images of the model's size without such a geometry have
+            circular shifts only.
         labels: for each photo the classes that are right, or None.
         shifts: for the layers: pixels, or (rows, columns); default: one pixel, and the greatest
             stride of any layer. Empty leaves the layers out.
         every: pixels between the offsets of the map over the first photo; 0 leaves it out.
+        engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
+            more. The result is the same.
         batch: photos at a time.
         seed: of the offsets, drawn for each photo by its number.
         strict: raise for a photo that cannot be read instead of leaving it out.
@@ -78,7 +82,7 @@ def shift(
         asked = offsets_of(found, shifted_layers(found), shifts)
     work = Shifts.of(model, labels, margin_of(model), seed, asked)
     done = over(
-        larger, work, source, batch=batch, folder=folder, save_every=save_every,
+        larger, work, source, engine=engine, batch=batch, folder=folder, save_every=save_every,
         options={"what": "shift", "shifts": list(asked), "seed": seed, "labels": mark(labels)},
         progress=lambda at, of: progress("photos", at, of),
     )  # fmt: skip

@@ -6,7 +6,7 @@ section 10.3: patches with the strongest activation).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ class Watched:
         channels: how many it has.
         post: whether a non-linearity gave it.
         rectified: whether it is never negative, by the non-linearity that gave it.
+        last: whether its channels come last, `(N, h, w, C)`.
     """
 
     layer: str
@@ -38,7 +39,12 @@ class Watched:
     channels: int
     post: bool
     rectified: bool
+    last: bool = False
     also: tuple[str, ...] = ()
+
+    def channels_first(self, maps: Tensor) -> Tensor:
+        """Its maps as `(N, C, h, w)`."""
+        return maps.movedim(-1, -3) if self.last else maps
 
 
 def watched(trace: Trace, layers: Sequence[str] | None) -> tuple[Watched, ...]:
@@ -72,14 +78,15 @@ def watched(trace: Trace, layers: Sequence[str] | None) -> tuple[Watched, ...]:
                 f"{layer} of {trace.model_name} gives {trace.shape(value)} for one image, not "
                 f"maps; choose a layer before the spatial positions are lost"
             )
-        channels = trace.shape(value)[1 if dims == (2, 3) else 3]
+        last = dims == (1, 2)
+        channels = trace.shape(value)[3 if last else 1]
         post = trace.structure.is_post(value)
         rectified = post and _rectifies(trace.structure.maker[value])
         if value in found:
             found[value] = replace(found[value], also=(*found[value].also, layer))
         else:
             name = trace.name(value)
-            found[value] = Watched(layer, name, value, channels, post, rectified)
+            found[value] = Watched(layer, name, value, channels, post, rectified, last)
     return tuple(found.values())
 
 
@@ -109,7 +116,6 @@ class Excitation:
 
     def __init__(
         self,
-        trace: Trace,
         places: Sequence[Watched],
         *,
         top: int = 9,
@@ -121,8 +127,7 @@ class Excitation:
         """Say what to keep.
 
         Args:
-            trace: of the model, for images of the size that will come.
-            places: from `watched`.
+            places: from `watched`, of a trace for images of the size that will come.
             top: entries a channel.
             each: at most so many of one image.
             statistics: also count, bin and sample.
@@ -132,7 +137,6 @@ class Excitation:
         if top < 1 or each < 1:
             raise ConvlensError(f"top {top}, {each} for each image; give at least 1")
         self._places = {place.value: place for place in places}
-        self._trace = trace
         self._top, self._each = top, each
         self._statistics, self._seed, self._also = statistics, seed, also
         self._scratch: dict[tuple[torch.dtype, torch.device], Tensor] = {}
@@ -155,7 +159,7 @@ class Excitation:
 
     def update(self, state: State, value: int, maps: Tensor, ids: Tensor) -> None:
         """Take in one place's maps of a batch, in place."""
-        maps = self._trace.channels_first(value, maps)
+        maps = self._places[value].channels_first(maps)
         found, positions = peaks(maps)
         greatest = found.float().cpu()
         if not bool(greatest.isfinite().all()):
@@ -190,6 +194,9 @@ class Excitation:
     def table(self, state: Mapping[str, Tensor], value: int) -> State:
         """The part of a state that is one place's."""
         return _of(state, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_scratch": {}}
 
     def _fired(self, maps: Tensor, *, rectified: bool) -> Tensor:
         """At how many positions each channel is above 0: `(N, C)`, on the CPU.

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from convlens.errors import ConvlensError
-from convlens.tracing import Trace
 from convlens.views.patches.excitation import Watched
 from convlens.views.patches.firing import BINS, EDGES
 from convlens.views.patches.peaks import peaks
@@ -45,7 +44,7 @@ class ClassMeans:
                 f"{len(self.classes)} classes have at least {LEAST} labelled photos each; "
                 f"selectivity needs two, so give more photos or leave the labels out"
             )
-        self._members = membership(answers, self.classes)
+        self._members = Membership(answers, self.classes)
 
     def start(self, value: int) -> State:
         """Zero sums."""
@@ -57,7 +56,7 @@ class ClassMeans:
 
     def add(self, table: State, peaks: Tensor, ids: Tensor) -> None:
         """Take in the greatest activations `(N, C)` of a batch, in place."""
-        members = self._members[ids]
+        members = self._members.of(ids)
         fixed = (peaks.clamp(min=0).double() * _FIXED).round()
         # Whole numbers below 2^53: doubles add them without rounding, and quicker than integers.
         table["class_sums"] += (fixed.T @ members.double()).long()
@@ -79,17 +78,14 @@ class Separation:
 
     def __init__(
         self,
-        trace: Trace,
         places: Sequence[Watched],
         answers: Answers,
         preferred: Mapping[int, Tensor],
     ) -> None:
         """Say what is right, and which class each channel of each place prefers."""
-        self._trace = trace
-        self._channels = {place.value: place.channels for place in places}
+        self._places = {place.value: place for place in places}
         classes = classes_of(answers)
-        self._members = membership(answers, classes).bool()
-        self._known = torch.tensor([answer is not None for answer in answers])
+        self._members = Membership(answers, classes)
         self._column = {
             value: torch.searchsorted(torch.tensor(classes), one)
             for value, one in preferred.items()
@@ -98,22 +94,22 @@ class Separation:
     @property
     def values(self) -> tuple[int, ...]:
         """The places, by number in the trace."""
-        return tuple(self._channels)
+        return tuple(self._places)
 
     def start(self) -> State:
         """Empty bins."""
         return {
-            f"{value}/{side}": torch.zeros(channels, BINS, dtype=torch.int64)
-            for value, channels in self._channels.items()
+            f"{value}/{side}": torch.zeros(place.channels, BINS, dtype=torch.int64)
+            for value, place in self._places.items()
             for side in ("inside", "outside")
         }
 
     def update(self, state: State, value: int, maps: Tensor, ids: Tensor) -> None:
         """Take in one place's maps of a batch, in place."""
-        greatest, _ = peaks(self._trace.channels_first(value, maps))
+        greatest, _ = peaks(self._places[value].channels_first(maps))
         bins = torch.bucketize(greatest.float().cpu(), EDGES).T
-        inside = self._members[ids][:, self._column[value]].T
-        known = self._known[ids].expand_as(inside)
+        inside = self._members.of(ids).bool()[:, self._column[value]].T
+        known = self._members.known[ids].expand_as(inside)
         state[f"{value}/inside"].scatter_add_(1, bins, (inside & known).long())
         state[f"{value}/outside"].scatter_add_(1, bins, (~inside & known).long())
 
@@ -139,11 +135,22 @@ def classes_of(answers: Answers) -> list[int]:
     return sorted(one for one, count in counts.items() if count >= LEAST)
 
 
-def membership(answers: Answers, classes: Sequence[int]) -> Tensor:
-    """int64 `(N, K)`: 1 where an image is of a class."""
-    column = {one: number for number, one in enumerate(classes)}
-    members = torch.zeros(len(answers), len(classes), dtype=torch.int64)
-    for number, answer in enumerate(answers):
-        for one in column.keys() & set(answer or ()):
-            members[number, column[one]] = 1
-    return members
+class Membership:
+    """Which images are of which classes: a few numbers an image, whatever the classes."""
+
+    def __init__(self, answers: Answers, classes: Sequence[int]) -> None:
+        """Say what is right, and the classes that count."""
+        column = {one: number for number, one in enumerate(classes)}
+        rows = [[column[one] for one in column.keys() & set(answer or ())] for answer in answers]
+        most = max(map(len, rows), default=0)
+        # Those of an image that has fewer go to a column that is cut off.
+        self._columns = torch.tensor(
+            [[*row, *[len(classes)] * (most - len(row))] for row in rows], dtype=torch.int64
+        ).view(len(rows), most)
+        self._count = len(classes)
+        self.known = torch.tensor([answer is not None for answer in answers])
+
+    def of(self, ids: Tensor) -> Tensor:
+        """int64 `(N, K)`: 1 where an image is of a class."""
+        members = torch.zeros(len(ids), self._count + 1, dtype=torch.int64)
+        return members.scatter_(1, self._columns[ids], 1)[:, : self._count]

@@ -17,7 +17,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.labels import class_index
 from convlens.model import Model
-from convlens.photos import stored
+from convlens.photos import Encoded, stored
 from convlens.tracing import trace
 
 COLUMNS = ("file", "class", "left", "top", "right", "bottom")
@@ -86,7 +86,7 @@ def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[Box, ...]]:
 
 
 def boxes_on_image(
-    model: Model, photo: str | Path, table: Mapping[str, tuple[Box, ...]]
+    model: Model, photo: str | Path | Encoded, table: Mapping[str, tuple[Box, ...]]
 ) -> tuple[Box, ...]:
     """The boxes of a photo file as they lie on its image; none where the table has none.
 
@@ -94,13 +94,13 @@ def boxes_on_image(
 
     Args:
         model: its geometry makes the image.
-        photo: the file; its boxes are found by its name.
+        photo: the file, or its bytes; its boxes are found by its name.
         table: from `read_boxes`.
 
     Raises:
         PhotoError: the photo cannot be read.
     """
-    given = table.get(Path(photo).name, ())
+    given = table.get(photo.name if isinstance(photo, Encoded) else Path(photo).name, ())
     if not given:
         return ()
     width, height, orientation = stored(photo)

@@ -1,0 +1,127 @@
+"""Engines: what runs a sweep's work over its batches. Here the one on this machine."""
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from convlens.errors import ConvlensError
+from convlens.guard import untouched
+from convlens.model import Model
+from convlens.precision import full_precision
+from convlens.sweep.source import Source
+from convlens.views.reducer import State
+
+
+class Work(Protocol):
+    """What is done with each batch of a data set, and what is kept of it.
+
+    The state is a mapping of tensors that does not grow with the data, and comes out the same in
+    whatever order and grouping batches are taken and states merged. Another process is sent a work
+    by pickle.
+    """
+
+    def start(self) -> State:
+        """The state of no data."""
+
+    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
+        """Take in a batch, in place.
+
+        Args:
+            state: of `start` or `take`.
+            images: `(N, C, H, W)`.
+            ids: int64 `(N,)`, the number of each in the data set.
+        """
+
+    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+        """The state of both data sets together; no image may be in both."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an engine is asked to do.
+
+    Attributes:
+        model: left untouched.
+        work: done with each batch.
+        source: the images.
+        spans: the batches that are wanted, as (start, stop).
+        state: of the batches that are done already.
+        seen: called with how many images of these batches have been taken in so far, whenever
+            that changes; it falls when some have to be taken in again.
+        stop: whether to end early; what has been taken in is still to be given.
+    """
+
+    model: Model
+    work: Work
+    source: Source
+    spans: list[tuple[int, int]]
+    state: State
+    seen: Callable[[int], None]
+    stop: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Batches that are done.
+
+    Attributes:
+        spans: which.
+        skipped: reason by number of the images in them that could not be read.
+        state: of all batches that are done by now.
+        returned: bytes of the states that other processes sent back for it.
+    """
+
+    spans: list[tuple[int, int]]
+    skipped: dict[int, str]
+    state: State
+    returned: int = 0
+
+
+class Engine(Protocol):
+    """Runs a job to its end, or until it is to stop."""
+
+    def run(self, job: Job) -> Generator[Part]:
+        """The parts in which the job gets done; no span is in two of them."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """The engine on this machine: one batch after the other, photos decoded ahead."""
+
+    def run(self, job: Job) -> Generator[Part]:
+        """A part a batch; the state is one and the same, changed in place."""
+        count = 0
+        # Guarded once for all batches, as the guard has something to do each time.
+        with (
+            untouched(job.model.network),
+            full_precision(),
+            closing(job.source.batches(job.spans)) as batches,
+        ):
+            for one in batches:
+                if one.images is not None:
+                    job.work.take(job.state, one.images, one.ids)
+                count += one.stop - one.start
+                job.seen(count)
+                yield Part([(one.start, one.stop)], one.skipped, job.state)
+                if job.stop():
+                    return
+
+
+def named(engine: Engine | str | None) -> Engine:
+    """The engine of that name; one that is given already as it is.
+
+    Raises:
+        ConvlensError: another name.
+    """
+    if not isinstance(engine, str | None):
+        return engine
+    if engine in (None, "local"):
+        return Local()
+    if engine == "ray":
+        from convlens.sweep.ray import Ray
+
+        return Ray()
+    raise ConvlensError(f"engine {engine!r}; it is local or ray")

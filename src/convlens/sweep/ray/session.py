@@ -1,0 +1,84 @@
+"""A session of Ray: one that is there, a cluster that is named, or this machine alone."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from convlens.errors import ConvlensError
+
+_LOGGERS = ("ray", "ray.data")
+_UNREPORTED = {
+    "RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
+    "RAY_DATA_USAGE_DISABLED": "1",
+}  # fmt: skip
+
+
+@contextmanager
+def session(address: str | None) -> Iterator[Any]:
+    """Ray, connected; what was started for it is stopped at the end.
+
+    Args:
+        address: as for `Ray`.
+
+    Yields:
+        The module.
+
+    Raises:
+        ConvlensError: Ray is not installed, or there is no cluster at that address.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise ConvlensError(
+            f"the engine ray needs Ray Data, which is not installed ({error}); "
+            f"pip install 'convlens[ray]'"
+        ) from error
+    with _unreported(), _hushed():
+        if ray.is_initialized():
+            yield ray
+            return
+        where = address or os.environ.get("RAY_ADDRESS") or "local"
+        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if where == "local":
+            options["include_dashboard"] = False
+        try:
+            ray.init(where, **options)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise ConvlensError(f"no session of Ray at {where} ({reason})") from error
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _unreported() -> Iterator[None]:
+    """No usage statistics are sent, neither by what is started here nor by this process."""
+    before = {name: os.environ.get(name) for name in _UNREPORTED}
+    os.environ.update(_UNREPORTED)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Ray's own running commentary is not the user's news."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

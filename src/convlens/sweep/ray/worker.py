@@ -1,0 +1,133 @@
+"""What runs in the other processes: decoding, and an actor that holds the network."""
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from convlens.guard import untouched
+from convlens.model import Model
+from convlens.precision import full_precision
+from convlens.sweep.engine import Work
+from convlens.sweep.source import Decoded, Portable
+from convlens.views.reducer import State
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def decode(portable: Portable, rows: "pyarrow.Table") -> "Iterator[pyarrow.Table]":
+    """Decode the batches that a table names by `start` and `stop`, each to a row."""
+    for start, stop in zip(rows["start"].to_pylist(), rows["stop"].to_pylist(), strict=True):
+        yield _boxed(portable.decode(start, stop))
+
+
+class Worker:
+    """An actor: takes batches in, and hands its state over when it is asked to."""
+
+    def open(self, packed: bytes, device: str, threads: int) -> dict[str, str]:
+        """Unpack model and work, once.
+
+        Returns:
+            Versions of what decides a result's last bits.
+        """
+        torch.set_num_threads(threads)
+        model: Model
+        self._work: Work
+        # From the process that started this one, which is as trusted as its own code.
+        model, self._work = pickle.loads(packed)
+        model.network.to(device)
+        self._model = model
+        self._inside = ExitStack()  # for as long as the process lasts
+        self._inside.enter_context(untouched(model.network))
+        self._inside.enter_context(full_precision())
+        self._begin()
+        return versions()
+
+    def take(self, rows: "pyarrow.Table") -> dict[int, tuple[int, dict[int, str]]]:
+        """Take in decoded batches.
+
+        Returns:
+            By the start of each: its stop, and the reasons of what could not be read in it.
+        """
+        taken = {}
+        for decoded in _unboxed(rows):
+            if decoded.start in self._spans:
+                continue
+            batch = decoded.batch(self._model)
+            if batch.images is not None:
+                self._work.take(self._state, batch.images, batch.ids)
+            self._spans[batch.start] = batch.stop
+            self._skipped.update(batch.skipped)
+            taken[batch.start] = (batch.stop, batch.skipped)
+        return taken
+
+    def hand_over(self) -> tuple[dict[int, int], dict[int, str], dict[str, NDArray[Any]]]:
+        """What has been taken in since the last time, and the state of just that."""
+        state = {name: tensor.cpu().numpy() for name, tensor in self._state.items()}
+        handed = self._spans, self._skipped, state
+        self._begin()
+        return handed
+
+    def _begin(self) -> None:
+        self._state = self._work.start()
+        self._spans: dict[int, int] = {}
+        self._skipped: dict[int, str] = {}
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that decide a result's last bits."""
+    import PIL
+
+    return {"torch": torch.__version__, "Pillow": PIL.__version__, "numpy": np.__version__}
+
+
+def state_of(arrays: Mapping[str, NDArray[Any]]) -> State:
+    """What `hand_over` gave as a state, in memory of its own."""
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+
+
+@dataclass(frozen=True)
+class _About:
+    start: int
+    stop: int
+    ids: list[int]
+    shape: list[int]
+    kind: str
+    last: bool
+    skipped: dict[str, str]
+
+
+def _boxed(one: Decoded) -> "pyarrow.Table":
+    """A batch as a row of a table: a line about it, and its bytes."""
+    import pyarrow as pa
+
+    values = None if one.values is None else np.ascontiguousarray(one.values)
+    about = _About(
+        one.start, one.stop, one.ids,
+        [] if values is None else list(values.shape), "" if values is None else values.dtype.str,
+        one.last, {str(number): reason for number, reason in one.skipped.items()},
+    )  # fmt: skip
+    data = b"" if values is None else values.data.cast("B")
+    ends = pa.py_buffer(np.array([0, len(data)], dtype=np.int64))
+    bytes_ = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), 1, [None, ends, pa.py_buffer(data)]
+    )
+    return pa.table({"about": [json.dumps(about.__dict__)], "values": bytes_})
+
+
+def _unboxed(rows: "pyarrow.Table") -> Iterator[Decoded]:
+    for about, data in zip(rows["about"], rows["values"], strict=True):
+        one = _About(**json.loads(about.as_py()))
+        values = None
+        if one.shape:
+            # A copy, as what lies in shared memory must not be written to.
+            values = np.frombuffer(data.as_buffer(), dtype=one.kind).reshape(one.shape).copy()
+        skipped = {int(number): reason for number, reason in one.skipped.items()}
+        yield Decoded(one.start, one.stop, one.ids, values, one.last, skipped)
