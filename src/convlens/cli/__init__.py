@@ -9,7 +9,9 @@ def main() -> None:
     from convlens.cli import commands  # noqa: F401 # adds them to the app
     from convlens.cli.app import app
     from convlens.errors import ConvlensError
+    from convlens.memory import keep_freed
 
+    keep_freed()
     try:
         app(prog_name="convlens")
     except ConvlensError as error:

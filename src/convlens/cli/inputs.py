@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from convlens.errors import ConvlensError, PhotoError, nearest
@@ -13,6 +14,8 @@ from convlens.labels import read_labels
 from convlens.loading import load
 from convlens.model import Model
 from convlens.results import RESULT
+from convlens.sweep.engine import Engine, Local
+from convlens.sweep.ray import Ray
 from convlens.tracing import trace
 from convlens.views.patches.excitation import watched
 
@@ -25,6 +28,25 @@ def load_model(spec: str, *, size: str | None, device: str | None, seed: int, qu
         return load(
             spec, size=parse_size(size) if size is not None else None, device=device, seed=seed
         )
+
+
+def engine_of(
+    name: str, *, address: str | None, actors: int | None, device: str | None
+) -> tuple[Engine, str | None]:
+    """What runs a pass over photos, and the device that the model is loaded to here.
+
+    Raises:
+        ConvlensError: options of Ray without it.
+    """
+    if name == "ray":
+        kind = device.partition(":")[0] if device is not None else None
+        # Workers may have what this machine has not.
+        here = device if kind != "cuda" or torch.cuda.is_available() else None
+        return Ray(address=address, actors=actors, device=kind), here
+    for option, value in (("--address", address), ("--actors", actors)):
+        if value is not None:
+            raise ConvlensError(f"{option} is an option of --engine ray, which was not given")
+    return Local(), device
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -28,6 +28,13 @@ class Parameterisation(StrEnum):
     pixels = "pixels"
 
 
+class Engine(StrEnum):
+    """What runs a pass over photos."""
+
+    local = "local"
+    ray = "ray"
+
+
 _FORMS = ("default", "torchvision:", "timm:", "file:", "python:")
 
 
@@ -110,5 +117,22 @@ Strict = Annotated[
     bool, typer.Option("--strict", help="Stop at a damaged photo instead of leaving it out.")
 ]
 
-
+EngineName = Annotated[
+    Engine,
+    typer.Option("--engine", help="What runs the pass: this process, or Ray, on many machines."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="With --engine ray: a cluster that runs. Default: RAY_ADDRESS, else this machine.",
+    ),
+]
+Actors = Annotated[
+    int | None,
+    typer.Option(
+        "--actors", help="With --engine ray: processes with the network. Default: all that fit."
+    ),
+]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")]

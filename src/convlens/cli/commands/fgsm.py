@@ -29,6 +29,9 @@ def fgsm(
         bool,
         typer.Option("--inside", help="Also what the largest changes inside, and Grad-CAM of it."),
     ] = False,
+    engine: o.EngineName = o.Engine.local,
+    address: o.Address = None,
+    actors: o.Actors = None,
     resume: o.Resume = False,
     size: o.Size = None,
     device: o.Device = None,
@@ -39,7 +42,7 @@ def fgsm(
 ) -> None:
     """Change photos by the fast gradient sign method; over several, accuracy against epsilon."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import each_image, find_labels, load_model, unfinished
+    from convlens.cli.inputs import each_image, engine_of, find_labels, load_model, unfinished
     from convlens.cli.show import photos as shown
     from convlens.cli.show.photos import NUMBERS
     from convlens.files import whole_folder
@@ -53,6 +56,7 @@ def fgsm(
     from convlens.views.fragility.inside import inside as look_inside
 
     paths = find_photos(photos)
+    runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     sizes = [one.strip() for one in epsilon.split(",")]
     epsilon_sizes(sizes, loaded.bounds)  # what is misspelt is told before any work
@@ -75,6 +79,7 @@ def fgsm(
                 steps=pgd,
                 seed=seed,
                 strict=strict,
+                engine=runner,
                 folder=kept,
                 progress=lambda done, total: progress("curve", done, total),
             )

@@ -45,6 +45,9 @@ def gradcam(
     cells: Annotated[
         bool, typer.Option("--cells", help="Draw cells instead of smoothing between them.")
     ] = False,
+    engine: o.EngineName = o.Engine.local,
+    address: o.Address = None,
+    actors: o.Actors = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run of this command that was stopped.")
     ] = False,
@@ -57,13 +60,14 @@ def gradcam(
 ) -> None:
     """Show where the network looks: Grad-CAM, one folder a photo, and a table of all."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import load_model, parse_position, unfinished
+    from convlens.cli.inputs import engine_of, load_model, parse_position, unfinished
     from convlens.cli.show import gradcam as show
     from convlens.photos import find_photos
     from convlens.sweep.gradcam import NUMBERS, gradcams
     from convlens.views.saliency.boxes import read_boxes
 
     paths = find_photos(photos)
+    runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     drawn = read_boxes(boxes, loaded) if boxes is not None else None
     with (
@@ -86,6 +90,7 @@ def gradcam(
             cells=cells,
             seed=seed,
             strict=strict,
+            engine=runner,
             folder=folder,
             progress=progress,
         )

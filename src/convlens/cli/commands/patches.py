@@ -26,6 +26,9 @@ def patches(
     each: Annotated[int, typer.Option(help="At most so many of one photo.")] = 1,
     show: Annotated[int, typer.Option(help="Channels of each layer in the pictures.")] = 16,
     labels: o.Labels = None,
+    engine: o.EngineName = o.Engine.local,
+    address: o.Address = None,
+    actors: o.Actors = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run of this command that was stopped.")
     ] = False,
@@ -38,13 +41,20 @@ def patches(
 ) -> None:
     """Show what excites each channel most: exact crops of photos, with their proof."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import channels_by_layer, find_labels, load_model, unfinished
+    from convlens.cli.inputs import (
+        channels_by_layer,
+        engine_of,
+        find_labels,
+        load_model,
+        unfinished,
+    )
     from convlens.cli.show import patches as shown
     from convlens.labels import labels_of
     from convlens.photos import find_photos
     from convlens.sweep.patches import patches as look
 
     paths = find_photos(photos)
+    runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
     wanted = channels_by_layer(loaded, channel or [])
@@ -59,6 +69,7 @@ def patches(
             labels=labels_of(paths, table) if table is not None else None,
             seed=seed,
             strict=strict,
+            engine=runner,
             folder=folder,
             progress=progress,
         )

@@ -35,6 +35,9 @@ def shift(
         ),
     ] = None,
     labels: o.Labels = None,
+    engine: o.EngineName = o.Engine.local,
+    address: o.Address = None,
+    actors: o.Actors = None,
     resume: o.Resume = False,
     size: o.Size = None,
     device: o.Device = None,
@@ -47,6 +50,7 @@ def shift(
     from convlens.cli import terminal
     from convlens.cli.inputs import (
         channels_by_layer,
+        engine_of,
         find_labels,
         load_model,
         parse_pixels,
@@ -61,6 +65,7 @@ def shift(
     from convlens.views.shifts.consistency import margin_of
 
     paths = find_photos(photos)
+    runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
     right = labels_of(paths, table) if table is not None else None
@@ -76,6 +81,7 @@ def shift(
                 channels=channels,
                 labels=right,
                 strict=strict,
+                engine=runner,
                 folder=folder,
                 progress=progress,
             )
@@ -90,6 +96,7 @@ def shift(
             every=max(1, margin_of(loaded) // 16) if every is None else every,
             seed=seed,
             strict=strict,
+            engine=runner,
             folder=folder,
             progress=progress,
         )
@@ -107,6 +114,9 @@ def grandmothers(
     out: o.Out = Path("convlens-grandmothers"),
     model: o.ModelSpec = "default",
     layer: o.Layer = None,
+    engine: o.EngineName = o.Engine.local,
+    address: o.Address = None,
+    actors: o.Actors = None,
     resume: o.Resume = False,
     show: Annotated[int, typer.Option(help="Channels in the table.")] = 20,
     size: o.Size = None,
@@ -118,7 +128,7 @@ def grandmothers(
 ) -> None:
     """List the channels of a layer by how selective and how invariant they are."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import find_labels, load_model, unfinished
+    from convlens.cli.inputs import engine_of, find_labels, load_model, unfinished
     from convlens.cli.show import shift as shown
     from convlens.labels import labels_of
     from convlens.photos import find_photos
@@ -127,6 +137,7 @@ def grandmothers(
     from convlens.views.patches.excitation import watched
 
     paths = find_photos(photos)
+    runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
     assert table is not None
@@ -138,6 +149,7 @@ def grandmothers(
             layer=last,
             labels=labels_of(paths, table),
             strict=strict,
+            engine=runner,
             folder=folder,
             progress=progress,
         )

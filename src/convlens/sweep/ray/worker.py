@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from convlens.guard import untouched
+from convlens.memory import keep_freed
 from convlens.model import Model
 from convlens.precision import full_precision
 from convlens.sweep.engine import Work
@@ -37,6 +38,7 @@ class Worker:
         Returns:
             Versions of what decides a result's last bits.
         """
+        keep_freed()
         torch.set_num_threads(threads)
         model: Model
         self._work: Work
