@@ -173,9 +173,9 @@ CALLS = {
 LOOKING = {"filters", "growth", "likeness", "receptive_field"}
 # Not functions of a model.
 ELSEWHERE = {
-    "ConvlensError", "Direction", "PhotoError", "TraceError", "Model", "Result", "boxes_on_image",
-    "build", "cortex", "feature_maps", "gabor", "gabor_bank", "load", "open_data", "pointing",
-    "read_boxes", "snapshots", "train", "wrap",
+    "ConvlensError", "Direction", "PhotoError", "Ray", "TraceError", "Model", "Result",
+    "boxes_on_image", "build", "cortex", "feature_maps", "gabor", "gabor_bank", "load",
+    "open_data", "pointing", "read_boxes", "snapshots", "train", "wrap",
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from convlens.sweep.gradcam import gradcams
     from convlens.sweep.invariance import invariance
     from convlens.sweep.patches import patches
+    from convlens.sweep.ray import Ray
     from convlens.sweep.shift import shift
     from convlens.tracing import trace
     from convlens.training import open_data, train
@@ -66,6 +67,7 @@ _HOMES = {
     "invariance": "sweep.invariance",
     "gradcams": "sweep.gradcam",
     "patches": "sweep.patches",
+    "Ray": "sweep.ray",
     "shift": "sweep.shift",
     "receptive_field": "views.field",
     "trace": "tracing",
@@ -101,7 +103,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "ConvlensError", "Direction", "Model", "PhotoError", "Result", "TraceError", "anatomy",
+    "ConvlensError", "Direction", "Model", "PhotoError", "Ray", "Result", "TraceError", "anatomy",
     "answers", "boxes_on_image", "build", "cortex", "doctor", "dream", "equivariance", "evidence",
     "feature_maps", "fgsm", "filters", "flips", "fragility", "gabor", "gabor_bank", "gradcam",
     "gradcam_layers", "gradcams", "growth", "inside", "invariance", "likeness", "load", "maps",

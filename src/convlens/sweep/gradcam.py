@@ -10,6 +10,7 @@ What is kept in memory does not grow with the photos but for their names. First 
 maps are written; when all are there, pictures are drawn on the scale that is common to them.
 """
 
+import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -186,7 +187,7 @@ def gradcams(
         "evidence": curves, "boxes": repr(sorted((boxes or {}).items())), "seed": seed,
     }  # fmt: skip
     with _kept(Path(out), folder) as (written, state):
-        work.folder = written
+        work.folder = written.absolute()
         # A network that decides by its data has a trace that holds for one image.
         done = over(
             model, work, source,
@@ -251,6 +252,22 @@ class GradCamWork:
         self.given, self._wanted = boxes, wanted
         free = all(wanted[name] is None for name in ("classes", "target", "pixel"))
         self._by_boxes = free and bool(boxes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A trace holds torch's own functions and stays where it is: it is made again.
+        return {name: one for name, one in self.__dict__.items() if name not in ("found", "spots")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        if not self.folder.is_dir():
+            raise ConvlensError(
+                f"{self.folder} is not to be seen on {platform.node()}, which is to write into "
+                f"it; give an --out that all machines share under the same path"
+            )
+        self.found = trace(self.model)
+        self.spots = _spots(
+            self.model, self.found, self._activation, self._layers, strip=self._strip
+        )
 
     def start(self) -> State:
         """No map yet."""

@@ -1,6 +1,6 @@
 """The engine on Ray: the same work, by processes on one machine or on many.
 
-    photos ──decode, by tasks of Ray Data──▶ pixels of a batch ──take, by an actor──▶ its state
+    photos ──decode, by Ray Data───────────▶ pixels of a batch ──take, by an actor──▶ its state
                                                                                         │
     the state of all ◀──merge, here──────────────────────────────── now and then ───────┘
 
@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,10 +23,10 @@ import torch
 from convlens.errors import ConvlensError, PhotoError
 from convlens.sweep.engine import Job, Part
 from convlens.sweep.ray.crew import Crew, Handed
-from convlens.sweep.ray.layout import Layout, layout
+from convlens.sweep.ray.layout import DECODER_CPUS, Layout, layout
 from convlens.sweep.ray.packing import packed
 from convlens.sweep.ray.session import session
-from convlens.sweep.ray.worker import decode
+from convlens.sweep.ray.worker import Decode
 from convlens.sweep.source import Source
 
 _BLOCKS = 64  # for each actor at least, so that all are busy to the end
@@ -117,17 +118,18 @@ class Ray:
     ) -> Generator[Any]:
         """References to decoded batches, in whatever order they get done."""
         size = self.block or max(1, min(_BATCHES, len(spans) // (laid.actors * _BLOCKS)))
+        count = -(-len(spans) // size)
         context = ray.data.DataContext.get_current().copy()
         context.enable_progress_bars = False
         with ray.data.DataContext.current(context):
             rows = ray.data.from_items(
                 [{"start": start, "stop": stop} for start, stop in spans],
-                override_num_blocks=-(-len(spans) // size),
+                override_num_blocks=count,
             )
             decoded = rows.map_batches(
-                partial(decode, source.portable()),
-                batch_size=None, batch_format="pyarrow", num_cpus=laid.decoder_cpus,
-                concurrency=laid.decoders,
+                Decode, fn_constructor_args=(source.portable(), str(Path.cwd())),
+                batch_size=None, batch_format="pyarrow", num_cpus=DECODER_CPUS,
+                concurrency=min(laid.decoders, count),
             )  # fmt: skip
             bundles: Iterator[Any] = decoded.iter_internal_ref_bundles()
             try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from convlens.errors import ConvlensError
@@ -178,7 +179,9 @@ class Crew:
         start = self._ray.remote(Worker).options(max_restarts=0, max_task_retries=0, **options)
         while len(self._hands) < wanted:
             actor = start.remote()
-            opening = actor.open.remote(self._packed, self._device, self._layout.threads)
+            opening = actor.open.remote(
+                self._packed, str(Path.cwd()), self._device, self._layout.threads
+            )
             self._hands.append(_Hand(actor, opening))
 
     def _bury(self, hand: _Hand, error: Exception) -> None:

@@ -5,23 +5,25 @@ from typing import Any
 
 from convlens.errors import ConvlensError
 
-_SHARE = 0.75  # of the CPUs, for actors; the rest decodes
+DECODER_CPUS = 0.01  # in Ray's books: next to nothing, so that one finds room wherever it is
+
+_SHARE = 0.75  # of the CPUs, for actors; the rest is left to decode
 
 
 @dataclass(frozen=True)
 class Layout:
     """What runs beside each other.
 
-    Actors have three quarters of the CPUs at most. So some machine has a quarter of its own free
-    to decode, wherever actors come to lie, and neither can wait for the other without end.
+    Actors have three quarters of the CPUs at most, and those that decode nearly nothing in Ray's
+    books. So neither can wait for the other without end, wherever they come to lie and whichever
+    machine goes.
 
     Attributes:
         actors: that hold the network.
         cpus: of each, as Ray counts them.
         gpus: likewise.
         threads: that each computes with.
-        decoders: tasks that decode at a time.
-        decoder_cpus: of each.
+        decoders: processes that decode.
     """
 
     actors: int
@@ -29,7 +31,6 @@ class Layout:
     gpus: int
     threads: int
     decoders: int
-    decoder_cpus: float
 
     def wanted(self, ray: Any) -> int:
         """How many of the actors the machines that are there now have room for, at least 1."""
@@ -61,15 +62,12 @@ def layout(ray: Any, actors: int | None, threads: int, *, gpu: bool) -> Layout:
     threads = min(threads, int(max(cpus)) or 1)
     count = actors or int(sum(gpus) if gpu else sum(one // threads for one in cpus)) or 1
     share = int(_SHARE * min(threads, sum(cpus) / count, max(cpus)) * 1000) / 1000
-    # What each machine has left is at least this, for one of them, wherever actors come to lie.
-    each = min(1.0 if gpu else 1 - _SHARE, (1 - _SHARE) * min(one for one in cpus if one))
     return Layout(
         actors=count,
         cpus=share,
         gpus=int(gpu),
         threads=threads,
-        decoders=max(1, int((sum(cpus) - count * share) / each + 1e-6)),
-        decoder_cpus=each,
+        decoders=max(1, int(sum(cpus))),
     )
 
 

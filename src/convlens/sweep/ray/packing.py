@@ -1,10 +1,13 @@
 """A work as it is sent to other processes: with its network, once for all of them."""
 
 import io
+import site
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.machinery import PathFinder
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,8 +21,8 @@ from convlens.sweep.engine import Work
 def packed(ray: Any, model: Model, work: Work) -> Any:
     """A reference to model and work, in which what is shared stays shared.
 
-    Tensors arrive on the CPU. Classes of modules that another process could not import, such as
-    those of a factory's file, are sent along.
+    Tensors arrive on the CPU. What is of modules that are not installed, such as a factory's file
+    or a notebook, is sent along; what is installed has to be so everywhere.
 
     Raises:
         ConvlensError: something in them cannot be sent.
@@ -50,15 +53,10 @@ def _packer(cloudpickle: ModuleType) -> Any:
 
 @contextmanager
 def _by_value(cloudpickle: ModuleType) -> Iterator[None]:
-    """Modules that cannot be found by their names are packed with what is packed of them."""
-    lost = [
-        module
-        for name, module in list(sys.modules.items())
-        if name != "__main__" and getattr(module, "__file__", None) and not _found(name)
-    ]
+    """What is packed of the user's own modules is packed whole, not by its name."""
     registered = []
     try:
-        for module in lost:
+        for module in [one for one in list(sys.modules.values()) if _own(one)]:
             try:
                 cloudpickle.register_pickle_by_value(module)
             except (ValueError, TypeError):  # goes by another name, and is found by that
@@ -70,13 +68,17 @@ def _by_value(cloudpickle: ModuleType) -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _found(name: str) -> bool:
-    top = name.partition(".")[0]
-    if top in sys.builtin_module_names or top in sys.stdlib_module_names:
-        return True
-    try:
-        return PathFinder.find_spec(top) is not None or getattr(
-            sys.modules.get(top), "__path__", None
-        ) not in (None, [])
-    except (ImportError, ValueError, AttributeError):
-        return True
+def _own(module: ModuleType) -> bool:
+    """Whether a module is neither installed nor this package, so that others may not have it."""
+    file = getattr(module, "__file__", None)
+    name = getattr(module, "__name__", "")
+    if not file or name.partition(".")[0] in ("__main__", "convlens"):
+        return False
+    return not any(Path(file).is_relative_to(folder) for folder in _installed())
+
+
+@cache
+def _installed() -> tuple[Path, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    folders = {*(sysconfig.get_path(name) for name in names), *site.getsitepackages()}
+    return tuple(Path(folder) for folder in (*folders, site.getusersitepackages()) if folder)

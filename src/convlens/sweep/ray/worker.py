@@ -1,10 +1,12 @@
 """What runs in the other processes: decoding, and an actor that holds the network."""
 
 import json
+import os
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,22 +25,37 @@ if TYPE_CHECKING:
     import pyarrow
 
 
-def decode(portable: Portable, rows: "pyarrow.Table") -> "Iterator[pyarrow.Table]":
-    """Decode the batches that a table names by `start` and `stop`, each to a row."""
-    for start, stop in zip(rows["start"].to_pylist(), rows["stop"].to_pylist(), strict=True):
-        yield _boxed(portable.decode(start, stop))
+class Decode:
+    """Decodes batches, for Ray Data; a process that lasts, as starting one takes seconds."""
+
+    def __init__(self, portable: Portable, folder: str) -> None:
+        """Take what is to be decoded, and the folder that relative paths are meant from."""
+        _settle(folder)
+        self._portable = portable
+
+    def __call__(self, rows: "pyarrow.Table") -> "Iterator[pyarrow.Table]":
+        """The batches that a table names by `start` and `stop`, each as a row."""
+        spans = zip(rows["start"].to_pylist(), rows["stop"].to_pylist(), strict=True)
+        for start, stop in spans:
+            yield _boxed(self._portable.decode(start, stop))
 
 
 class Worker:
     """An actor: takes batches in, and hands its state over when it is asked to."""
 
-    def open(self, packed: bytes, device: str, threads: int) -> dict[str, str]:
+    def open(self, packed: bytes, folder: str, device: str, threads: int) -> dict[str, str]:
         """Unpack model and work, once.
+
+        Args:
+            packed: both.
+            folder: that relative paths are meant from.
+            device: to compute on.
+            threads: to compute with.
 
         Returns:
             Versions of what decides a result's last bits.
         """
-        keep_freed()
+        _settle(folder)
         torch.set_num_threads(threads)
         model: Model
         self._work: Work
@@ -81,6 +98,13 @@ class Worker:
         self._state = self._work.start()
         self._spans: dict[int, int] = {}
         self._skipped: dict[int, str] = {}
+
+
+def _settle(folder: str) -> None:
+    """Make this process like the one that it works for."""
+    keep_freed()
+    if Path.cwd() != Path(folder) and Path(folder).is_dir():
+        os.chdir(folder)
 
 
 def versions() -> dict[str, str]:

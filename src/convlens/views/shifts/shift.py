@@ -6,6 +6,7 @@ offset (Bishop & Bishop, sections 10.2.2 and 10.2.5).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,6 +85,11 @@ class Shifts:
         """For a model and shifts; none leaves the layers out."""
         layers = shifted_layers(trace(model)) if shifts else ()
         return cls(model, Pairs(model, model.size, answers, most, seed), layers, shifts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What was traced holds torch's own functions and stays where it is: it is traced again.
+        pairs = self.pairs
+        return Shifts.of, (self.model, pairs.answers, pairs.most, pairs.seed, self.shifts)
 
     def start(self) -> State:
         """Nothing seen yet."""
