@@ -122,9 +122,9 @@ def fit(
             schedule.step()
             state.step += 1
             ends = state.step % each == 0
-            stop = interrupted() and fabric.world_size == 1
+            asked = False  # by an interrupt on any device
             if ends or state.step % looks == 0:
-                stop = _look(fabric, total, interrupted(), state.step, recipe)
+                asked = _look(fabric, total, interrupted(), state.step, recipe)
             reports.progress(state.step)
 
             if ends:
@@ -133,6 +133,7 @@ def fit(
                 row["seconds"] = round(time.monotonic() - began, 1)
                 state.history.append(row)
                 total.zero_()
+            stop = interrupted() if fabric.world_size == 1 else asked
             stop = stop and state.step < steps
             late = time.monotonic() - saved > save_every
             if ends or stop or late or state.step in snapshots:
