@@ -110,7 +110,7 @@ def fit(
     total = torch.tensor(state.loss, dtype=_wide(fabric.device), device=fabric.device)
     began = saved = time.monotonic()
 
-    with asked_to_stop(catch=fabric.world_size == 1) as interrupted:
+    with asked_to_stop() as interrupted:
         bare.train()
         while state.step < steps:
             epoch, within = divmod(state.step, each)
@@ -122,8 +122,9 @@ def fit(
             schedule.step()
             state.step += 1
             ends = state.step % each == 0
+            asked = False  # by an interrupt on any device
             if ends or state.step % looks == 0:
-                _check_loss(fabric, total, state.step, recipe)
+                asked = _look(fabric, total, interrupted(), state.step, recipe)
             reports.progress(state.step)
 
             if ends:
@@ -132,7 +133,8 @@ def fit(
                 row["seconds"] = round(time.monotonic() - began, 1)
                 state.history.append(row)
                 total.zero_()
-            stop = interrupted() and state.step < steps
+            stop = interrupted() if fabric.world_size == 1 else asked
+            stop = stop and state.step < steps
             late = time.monotonic() - saved > save_every
             if ends or stop or late or state.step in snapshots:
                 state.loss = float(total)
@@ -142,6 +144,7 @@ def fit(
             if ends:
                 reports.epoch(state.history[-1])
             if stop:
+                fabric.barrier()  # none ends before the first has saved
                 raise ConvlensError(
                     f"interrupted after {state.step:,} of {steps:,} steps; all is kept, and the "
                     f"same command goes on from there"
@@ -258,11 +261,18 @@ def _row(
     }
 
 
-def _check_loss(fabric: Any, total: Tensor, step: int, recipe: Recipe) -> None:
-    """Raise ConvlensError on every device where the loss of any of them is no number."""
+def _look(fabric: Any, total: Tensor, interrupted: bool, step: int, recipe: Recipe) -> bool:
+    """Whether any device was interrupted; all of them stop after the same step.
+
+    Raises:
+        ConvlensError: on every device where the loss of any of them is no number.
+    """
     bad = (~total.isfinite()).float()
-    if bool(fabric.all_reduce(bad, reduce_op="sum")):
+    seen = fabric.all_reduce(torch.stack([bad, torch.full_like(bad, interrupted)]), reduce_op="sum")
+    bad, asked = seen.tolist()
+    if bad:
         raise _diverged("the loss", step, recipe)
+    return asked > 0
 
 
 def _check_weights(network: nn.Module, step: int, recipe: Recipe) -> None:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,23 @@ from convlens.model import Model
 from convlens.results import Result
 from convlens.training.data import Dataset, open_data
 from convlens.training.description import best, compare, describe, new_model, state_of
-from convlens.training.folder import optimizer_state, owned, prune, save
+from convlens.training.folder import optimizer_state, prune, save
 from convlens.training.logs import add_to_board, check_log, write_csv
 from convlens.training.loop import Reports, State, fit, optimizer_for, steps_of
 from convlens.training.memory import fitting_batch
+from convlens.training.processes import (
+    agreed,
+    check_same,
+    ending_together,
+    fabric_for,
+    from_first,
+    launch,
+    owned_by_first,
+)
 from convlens.training.recipe import Recipe, recipe_for
 
 Tell = Callable[[str, int, int], None]
 Say = Callable[[str], None]
-
-STRATEGIES = ("auto", "ddp")
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +100,8 @@ def train(
     the CPU equal in every bit, with the same number of threads and devices. (With 16-mixed the
     scale of the loss starts anew, which the first steps after a stop then notice.)
 
-    Several devices on one machine start this very program once more for each further device;
-    several machines need a run folder that all of them see.
+    Several devices on one machine start this very program once more for each further device.
+    Several machines each read the data; the first one alone reads and writes the run folder.
 
     Args:
         data: what `open_data` takes, or what it gave.
@@ -107,8 +113,8 @@ def train(
         seed: of everything that is drawn.
         device: auto (an accelerator where there is one), cpu, cuda or mps.
         devices: how many of them on each machine; they share each batch.
-        num_nodes: how many machines; the same call runs on each, with the addresses in the
-            environment as Lightning Fabric reads them (torchrun sets them, for one).
+        num_nodes: how many machines; the same call runs on each, with MASTER_ADDR, MASTER_PORT
+            and NODE_RANK in the environment, or started by torchrun or SLURM.
         strategy: auto, or ddp.
         precision: in Fabric's words: 32-true, bf16-mixed, 16-mixed, bf16-true, …
         log: csv, or tensorboard for that beside it.
@@ -120,38 +126,49 @@ def train(
     Raises:
         ConvlensError: data or choices that cannot be used, a run folder that is in use, holds
             other files or a training with other choices, too little memory, a loss that became
-            NaN (the last good checkpoint is kept), or an interrupt (all is kept).
+            NaN (the last good checkpoint is kept), or an interrupt (all is kept); on several
+            machines also other data or choices than the first one has, or a machine that is gone.
     """
     _check(choices, log, save_every)
-    fabric = _fabric(device, devices, num_nodes, strategy, precision)
-    fabric.launch()
+    fabric = fabric_for(device, devices, num_nodes, strategy, precision)
+    launch(fabric, num_nodes, say)
     if fabric.global_rank > 0:
         progress, say = (lambda stage, done, total: None), (lambda sentence: None)
-    if not isinstance(data, Dataset):
-        data = open_data(
-            data,
-            size=(size, size) if isinstance(size, int) else size,
-            validation=validation,
-            seed=seed,
-            strict=strict,
-            progress=progress,
+
+    def opened() -> tuple[Dataset, Recipe]:
+        known = (
+            data
+            if isinstance(data, Dataset)
+            else open_data(
+                data,
+                size=(size, size) if isinstance(size, int) else size,
+                validation=validation,
+                seed=seed,
+                strict=strict,
+                progress=progress,
+            )
         )
-    recipe = recipe_for(data, **choices, seed=seed)
-    if recipe.batch % fabric.world_size:
-        raise ConvlensError(
-            f"a batch of {recipe.batch} cannot be shared evenly by {fabric.world_size} devices; "
-            f"give a multiple of {fabric.world_size}"
-        )
-    for sentence in _told(data, recipe):
-        say(sentence)
+        return known, _shared(recipe_for(known, **choices, seed=seed), choices, fabric.world_size)
+
     folder = Path(out).expanduser()
     with (
         torch.inference_mode(mode=False),
         torch.enable_grad(),
         _random_state_kept(fabric.device),
-        _owned(fabric, folder) as found,
+        ending_together(fabric),
     ):
-        return _run(fabric, data, recipe, folder, found, log, save_every, progress, say)
+        dataset, recipe = agreed(fabric, opened, per_machine=devices)
+        chosen = recipe.to_json() | {
+            "precision": precision,
+            "images with the fingerprint": dataset.fingerprint,
+        }
+        check_same(fabric, chosen, per_machine=devices)
+        for sentence in _told(dataset, recipe):
+            say(sentence)
+        with owned_by_first(fabric, folder) as found:
+            return _run(
+                fabric, dataset, recipe, folder, found, log, save_every, progress, say, devices
+            )
 
 
 def _run(
@@ -164,6 +181,7 @@ def _run(
     save_every: float,
     progress: Tell,
     say: Say,
+    per_machine: int,
 ) -> Training:
     torch.manual_seed(recipe.seed)
     model = new_model(data, recipe)
@@ -172,16 +190,17 @@ def _run(
     state = State() if found is None else state_of(found)
     if found is not None:
         compare(found, describe(data, recipe, model, state, steps))
-        weights = folder / found.description["checkpoints"]["last"] / WEIGHTS
-        fill(network, read_state(weights), weights)
+        momenta = agreed(
+            fabric,
+            lambda: _read(found, network) if fabric.global_rank == 0 else {},
+            per_machine=per_machine,
+        )
         say(f"goes on after step {state.step:,} of {steps:,}")
-        if fabric.global_rank == 0:
-            prune(folder, found.description)  # what a kill left behind
 
     optimizer = optimizer_for(network, recipe)
     # Several devices get the first one's weights here.
     wrapped, stepper = fabric.setup(network, optimizer)
-    _check_memory(fabric, model, data, recipe)
+    agreed(fabric, lambda: _check_memory(fabric, model, data, recipe), per_machine=per_machine)
 
     def keep() -> None:
         if fabric.global_rank == 0:
@@ -204,7 +223,7 @@ def _run(
     if found is None:
         keep()
     else:
-        _restore(network, optimizer, optimizer_state(found))
+        _restore(network, optimizer, from_first(fabric, momenta))
         noted()  # a kill may have come between the checkpoint and the log
     fit(
         fabric,
@@ -273,67 +292,6 @@ def _check(choices: dict[str, Any], log: str, save_every: float) -> None:
         raise ConvlensError(f"save every {save_every:g} seconds; give more than 0")
 
 
-def _fabric(device: str, devices: int, num_nodes: int, strategy: str, precision: str) -> Any:
-    """Lightning Fabric, not yet launched.
-
-    Raises:
-        ConvlensError: it is not installed, or what it is asked for is not there.
-    """
-    try:
-        from lightning_fabric import Fabric
-        from lightning_fabric.utilities.exceptions import MisconfigurationException
-    except ImportError as error:
-        raise ConvlensError(
-            'training needs Lightning Fabric: pip install "convlens[train]"'
-        ) from error
-    for word, value, known in (("device", device, DEVICES), ("strategy", strategy, STRATEGIES)):
-        if value not in known:
-            raise ConvlensError(f"{word} {value!r} for training; give {', '.join(known)}")
-    if min(devices, num_nodes) < 1:
-        raise ConvlensError(f"{devices} devices on {num_nodes} machines; give at least 1 of each")
-    try:
-        return Fabric(
-            accelerator=device,
-            devices=devices,
-            num_nodes=num_nodes,
-            strategy=strategy,
-            precision=precision,  # type: ignore[arg-type] # checked by Fabric
-        )
-    except (MisconfigurationException, ValueError, RuntimeError, TypeError) as error:
-        said = " ".join(str(error).split()).partition(". ")[0]
-        raise ConvlensError(
-            f"cannot train on {devices} x {device} with precision {precision}: {said}"
-        ) from error
-
-
-@contextmanager
-def _owned(fabric: Any, folder: Path) -> Iterator[Run | None]:
-    """The run folder, held by the first device's process; the others learn what is in it."""
-    if fabric.world_size == 1:
-        with owned(folder) as found:
-            yield found
-        return
-    # A refusal must reach all processes, or the others would wait for the first for ever.
-    if fabric.global_rank == 0:
-        holder = owned(folder)
-        try:
-            answer: tuple[Run | None, str | None] = (holder.__enter__(), None)
-        except ConvlensError as error:
-            answer = (None, str(error))
-        found, refused = fabric.broadcast(answer)
-        if refused:
-            raise ConvlensError(refused)
-        try:
-            yield found
-        finally:
-            holder.__exit__(None, None, None)
-    else:
-        found, refused = fabric.broadcast(None)
-        if refused:
-            raise ConvlensError(refused)
-        yield found
-
-
 @contextmanager
 def _random_state_kept(device: torch.device) -> Iterator[None]:
     state = random.getstate()
@@ -341,6 +299,31 @@ def _random_state_kept(device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         yield
     random.setstate(state)
+
+
+def _shared(recipe: Recipe, choices: dict[str, Any], processes: int) -> Recipe:
+    """The recipe, with a batch that the processes can share evenly."""
+    over = recipe.batch % processes
+    if over and choices.get("batch") is None and recipe.batch > processes:
+        return replace(recipe, batch=recipe.batch - over)
+    if over:
+        raise ConvlensError(
+            f"a batch of {recipe.batch} cannot be shared evenly by {processes} devices; "
+            f"give a multiple of {processes}"
+        )
+    return recipe
+
+
+def _read(found: Run, network: nn.Module) -> dict[str, Tensor]:
+    """Fill the network from the last checkpoint; the optimizer's momenta.
+
+    Only the first process does: no other needs to see the run folder.
+    """
+    weights = found.folder / found.description["checkpoints"]["last"] / WEIGHTS
+    fill(network, read_state(weights), weights)
+    momenta = optimizer_state(found)
+    prune(found.folder, found.description)  # what a kill left behind
+    return momenta
 
 
 def _check_memory(fabric: Any, model: Model, data: Dataset, recipe: Recipe) -> None:

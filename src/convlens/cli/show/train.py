@@ -1,6 +1,5 @@
 """What a training reached."""
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,4 +34,7 @@ def training(trained: "Training", out: Path, *, json: bool) -> None:
 
 def _follows() -> bool:
     """Whether this process was started to help another one that runs the same command."""
-    return any(os.environ.get(rank, "0") != "0" for rank in ("LOCAL_RANK", "NODE_RANK"))
+    from torch import distributed
+
+    together = distributed.is_available() and distributed.is_initialized()
+    return together and distributed.get_rank() > 0
