@@ -7,6 +7,7 @@ from convlens.errors import nearest
 
 NAMES = (
     "gradcam", "fgsm", "shift", "patches", "maximize", "dream", "gabor", "throughput", "resume",
+    "engine",
     "accuracy",
 )  # fmt: skip
 
