@@ -7,7 +7,7 @@ from convlens.errors import nearest
 
 NAMES = (
     "gradcam", "fgsm", "shift", "patches", "maximize", "dream", "gabor", "throughput", "resume",
-    "engine",
+    "engine", "scale",
     "accuracy",
 )  # fmt: skip
 
