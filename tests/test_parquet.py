@@ -22,6 +22,7 @@ from convlens import ConvlensError, ParquetPhotos, PhotoError, wrap
 from convlens.cli import main
 from convlens.photos import Encoded
 from convlens.sweep import parquet
+from convlens.sweep.pieces import Pieces
 from convlens.sweep.shelf import Shelf
 from convlens.sweep.source import Album, Photos
 from convlens.views.saliency.boxes import Box
@@ -47,6 +48,7 @@ def empty(monkeypatch):
     """Nothing at hand from another test."""
     monkeypatch.setattr(parquet, "_photos", Shelf(64 << 20))
     monkeypatch.setattr(parquet, "_names", Shelf(16 << 20))
+    monkeypatch.setattr(parquet, "_large", Shelf(0))
 
 
 @pytest.fixture
@@ -307,6 +309,13 @@ def test_a_file_that_changes_meanwhile_is_not_mixed_up(files, tmp_path):
         album[9]
 
 
+def test_a_new_album_sees_new_content_of_the_same_size(tmp_path):
+    for text in (b"aaaa", b"bbbb"):
+        path = write(tmp_path / "t.parquet", {"image": [text] * 9, "name": [text.decode()] * 9})
+        album = ParquetPhotos(path)
+        assert (album[3].data, album.name(3)) == (text, text.decode())
+
+
 # how it is read
 
 
@@ -334,6 +343,32 @@ def test_a_row_group_is_read_once_in_a_row(files, tmp_path, reads, monkeypatch):
     assert sum(len(batch.ids) for batch in source.batches(spans)) == len(photos)
     assert [number for number, _ in sorted(reads)] == list(range(groups))
     assert {columns for _, columns in reads} == {("image", "file")}
+
+
+@pytest.mark.parametrize("kind", ["binary", "struct", "paths"])
+def test_a_large_row_group_is_read_in_pieces(files, tmp_path, reads, monkeypatch, kind):
+    photos = files[6:] * 3
+    path = write(tmp_path / "tables" / "t.parquet", KINDS[kind](photos), 1000, use_dictionary=False)
+    monkeypatch.setattr(parquet, "_photos", Shelf(0))
+    monkeypatch.setattr(parquet, "_PIECE", path.stat().st_size // 9)
+    opened = []
+    real = pq.ParquetFile.iter_batches
+
+    def iterate(self, size, **options):
+        opened.append(size)
+        for batch in real(self, size, **options):
+            assert len(batch) <= size
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", iterate)
+    album = ParquetPhotos(path)
+    source = Photos(model(), album)
+    spans = [(start, min(start + 4, len(photos))) for start in range(0, len(photos), 4)]
+    assert sum(len(batch.ids) for batch in source.batches(spans)) == len(photos)
+    assert len(opened) == 1 and 2 <= opened[0] <= 7
+    for number in np.random.default_rng(1).permutation(len(photos)).tolist():
+        assert data(album[number]) == photos[number].read_bytes()
+    assert reads == []
 
 
 def test_names_are_had_without_the_bytes(files, tables, reads):
@@ -375,6 +410,36 @@ def test_relative_files_are_found_from_elsewhere(files, tables, monkeypatch):
     monkeypatch.chdir("/")
     assert data(got[7]) == files[7].read_bytes()
     assert got.marks() == marks
+
+
+class TestPieces:
+    def test_read_on_or_from_the_front(self):
+        begun = []
+
+        def read():
+            begun.append(1)
+            yield from "abcdefgh"
+
+        pieces = Pieces(read)
+        for number, count in ((0, 1), (1, 1), (4, 1), (3, 1), (4, 1), (5, 1), (2, 2), (7, 2)):
+            assert (pieces[number], len(begun)) == ("abcdefgh"[number], count)
+        with pytest.raises(IndexError):
+            pieces[8]
+        assert pieces[0] == "a"
+
+    def test_after_an_error_it_begins_anew(self):
+        errors = [PhotoError, None]
+
+        def read():
+            yield "a"
+            if error := errors.pop(0):
+                raise error
+            yield "b"
+
+        pieces = Pieces(read)
+        with pytest.raises(PhotoError):
+            pieces[1]
+        assert pieces[1] == "b"
 
 
 class TestShelf:

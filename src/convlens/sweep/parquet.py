@@ -2,13 +2,15 @@
 
 Of the files only the footers are read at the start, and only counts are kept of them. When a photo
 is asked for, the columns that hold photos and names are read of its row group, which stays at hand
-in this process for the photos beside it.
+in this process for the photos beside it. A row group that is too large for that is read in pieces,
+from front to back.
 """
 
 import bisect
 import functools
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -17,37 +19,22 @@ from typing import Any
 
 import numpy as np
 
-from convlens.errors import ConvlensError, PhotoError, nearest
+from convlens.errors import ConvlensError, PhotoError
 from convlens.photos import TABLE, Encoded, matching
+from convlens.sweep.columns import Columns, Leaf, columns_of, place
+from convlens.sweep.pieces import Pieces
 from convlens.sweep.shelf import Shelf
 from convlens.sweep.source import Paths
 
-_COLUMNS = ("image", "bytes", "photo", "path", "file", "filename")
-_NAMES = ("file", "filename", "name", "path")
-_BYTES = ("binary", "large_binary", "binary_view")  # Arrow's names of types
-_TEXT = ("string", "large_string", "string_view")
 _LONGEST = 200  # bytes of a name, as it becomes that of a folder
-_TOLD = 12  # columns that an error names
-_BUFFER = 1 << 20  # bytes; a row group is read in such pieces, not all at once beside its columns
+# Bytes that are read at a time: Arrow's own way is a whole column, which it holds to the end.
+_BUFFER = {"buffer_size": 1 << 20, "pre_buffer": False}
+_PIECE = 64 << 20  # bytes of a row group that are held at a time
 
+# What this process has at hand; it does not travel with an album.
 _photos: "Shelf[_Group]" = Shelf(64 << 20)
 _names: "Shelf[list[str | None]]" = Shelf(16 << 20)
-
-Leaf = tuple[str, ...]  # a column, or a column and a field in it
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Where a file has its photos: in bytes, or at paths, or one where the other is missing."""
-
-    bytes: Leaf | None
-    path: Leaf | None
-    name: Leaf | None
-
-    @property
-    def opens(self) -> bool:
-        """Whether all photos lie in files of their own, whose paths are their names."""
-        return self.bytes is None
+_large: "Shelf[Pieces[Any]]" = Shelf(0)
 
 
 @dataclass(frozen=True)
@@ -94,11 +81,15 @@ class ParquetPhotos:
             raise ConvlensError(f"no {TABLE} files in {', '.join(map(str, given)) or 'no list'}")
         self._files = Paths(paths)
         self._base = str(Path.cwd())  # other processes may work in another folder
-        sizes, groups, rows, outside = [], [0], [0], []
-        first: tuple[Path, str, _Columns] | None = None
+        sizes, groups, rows, steps, outside = [], [0], [0], [], []
+        first: tuple[Path, str, Columns] | None = None
+        digest = hashlib.sha256()
         for path in paths:
             try:
-                sizes.append(path.stat().st_size)
+                known = path.stat()
+                sizes.append(known.st_size)
+                digest.update(os.fsencode(path.absolute()))
+                digest.update(f" {known.st_size} {known.st_mtime_ns}\n".encode())
                 with parquet.ParquetFile(path) as file:
                     footer, schema = file.metadata, file.schema_arrow
             except (OSError, ValueError, NotImplementedError) as error:  # Arrow's are of these
@@ -108,25 +99,30 @@ class ParquetPhotos:
             if not footer.num_rows:
                 groups.append(groups[-1])
                 continue
-            chosen = _columns(path, schema, column)
+            chosen = columns_of(path, schema, column)
             first = first or (path, *chosen)
             if chosen != first[1:]:
                 raise ConvlensError(
-                    f"{path} has its photos elsewhere ({_told(*chosen)}) than {first[0]} "
-                    f"({_told(*first[1:])}); give the column, or one kind at a time"
+                    f"{path} has its photos elsewhere ({place(*chosen)}) than {first[0]} "
+                    f"({place(*first[1:])}); give the column, or one kind at a time"
                 )
             groups.append(groups[-1] + footer.num_row_groups)
             for number in range(footer.num_row_groups):
                 group = footer.row_group(number)
                 rows.append(rows[-1] + group.num_rows)
-                outside.append(_outside(footer.schema, group, chosen[1]))
+                held = chosen[1].within(footer.schema, group)
+                steps.append(_step(group.num_rows, list(held.values())))
+                outside.append(_outside(chosen[1], held))
         if first is None:
             raise ConvlensError(f"no photos: {', '.join(map(str, given))} has no rows")
         _, self.column, self._columns = first
+        # What is at hand in a process is found by this, also after the album was sent to it anew.
+        self._identity = f"{digest.hexdigest()} {self._columns}"
         # Arrays, as in `Paths`: another process reads them where they lie.
         self._sizes = np.array(sizes, dtype=np.int64)
         self._groups = np.array(groups, dtype=np.int64)  # the first group of each file
         self._rows = np.array(rows, dtype=np.int64)  # the first photo of each group
+        self._steps = np.array(steps, dtype=np.int64)  # photos of each group that are read at once
         self._outside = np.array(outside, dtype=bool)
 
     def __len__(self) -> int:
@@ -139,16 +135,18 @@ class ParquetPhotos:
             PhotoError: its row is null, or cannot be read.
         """
         file, group, row = self._find(number)
+        piece, row_in_it = divmod(row, int(self._steps[group]))
+        read = functools.partial(self._read, file, group, piece)
         try:
-            held = _photos.get(self._key(file, group), functools.partial(self._read, file, group))
+            held = _photos.get((self._identity, group, piece), read)
         except PhotoError as error:
             raise PhotoError(f"{self._numbered(file, group, row)} {error}") from error
         if held.bytes is not None:
-            data = held.bytes[row].as_py()
+            data = held.bytes[row_in_it].as_py()
             if data is not None:
-                name = None if held.name is None else self._named(file, _text(held.name[row]))
+                name = None if held.name is None else self._named(file, _text(held.name[row_in_it]))
                 return Encoded(data, name or self._numbered(file, group, row))
-        path = None if held.path is None else _text(held.path[row])
+        path = None if held.path is None else _text(held.path[row_in_it])
         if not path:
             raise PhotoError(
                 f"{self.name(number)} is null in column {self.column} of {self._files.name(file)}; "
@@ -159,10 +157,7 @@ class ParquetPhotos:
     def name(self, number: int) -> str:
         """A photo's path, its name in the table, or the file's name with the row."""
         file, group, row = self._find(number)
-        told = None
-        if self._columns.name is not None:
-            read = functools.partial(self._read_names, file, group)
-            told = _names.get(self._key(file, group), read)[row]
+        told = None if self._columns.name is None else self._told(file, group)[row]
         return told or self._numbered(file, group, row)
 
     def marks(self) -> list[str]:
@@ -176,20 +171,28 @@ class ParquetPhotos:
             except OSError:
                 stamp = "missing"
             for group in range(self._groups[file], self._groups[file + 1]):
-                for number in range(self._rows[group], self._rows[group + 1]):
-                    own = self._own(number, file) if self._outside[group] else ""
-                    marks.append(f"{self.name(number)} {stamp}{own}")
+                for row, told in enumerate(self._told(file, group)):
+                    name = told or self._numbered(file, group, row)
+                    own = self._own(file, name) if self._outside[group] else ""
+                    marks.append(f"{name} {stamp}{own}")
         return marks
 
-    def _own(self, number: int, file: int) -> str:
+    def _own(self, file: int, name: str) -> str:
         """More of a mark, for a photo that may lie in a file of its own."""
         folder = "" if self._columns.opens else self._files[file].parent  # else in the name
-        place = Path(self._base, folder, self.name(number))
+        place = Path(self._base, folder, name)
         try:
             found = place.stat()
         except OSError:
             return ""
         return f",{found.st_size},{found.st_mtime_ns}"
+
+    def _told(self, file: int, group: int) -> Sequence[str | None]:
+        """The table's own names in a row group, None where it has none."""
+        if self._columns.name is None:
+            return [None] * int(self._rows[group + 1] - self._rows[group])
+        read = functools.partial(self._read_names, file, group)
+        return _names.get((self._identity, group), read)
 
     def _find(self, number: int) -> tuple[int, int, int]:
         """File, row group among all, and row in it."""
@@ -212,128 +215,98 @@ class ParquetPhotos:
             return None
         return str(self._files[file].parent / text) if self._columns.opens else text
 
-    def _key(self, file: int, group: int) -> tuple[Any, ...]:
-        path = str(Path(self._base, self._files[file]))
-        return path, int(self._sizes[file]), group - int(self._groups[file]), self._columns
-
-    def _read(self, file: int, group: int) -> tuple[_Group, int]:
-        """The columns of a row group, and their bytes."""
+    def _read(self, file: int, group: int, piece: int) -> tuple[_Group, int]:
+        """The columns of a row group, or of a piece of it, and their bytes."""
         columns = self._columns
-        leaves = [one for one in (columns.bytes, columns.path, columns.name) if one is not None]
-        table = self._table(file, group, leaves)
+        step = int(self._steps[group])
+        if step >= self._rows[group + 1] - self._rows[group]:
+            table = self._table(file, group, columns.leaves)
+        else:
+            read = functools.partial(self._stream, file, group, step)
+            table = _large.get((self._identity, group), lambda: (Pieces(read), 1))[piece]
         parts = (_leaf(table, one) for one in (columns.bytes, columns.path, columns.name))
         return _Group(*parts), table.nbytes
 
     def _read_names(self, file: int, group: int) -> tuple[list[str | None], int]:
         """The names in a row group, and about how many bytes they take."""
-        assert self._columns.name is not None
+        leaf = self._columns.name
+        assert leaf is not None
         try:
-            table = self._table(file, group, [self._columns.name])
+            table = self._table(file, group, [leaf])
         except PhotoError:  # told where the photo itself is read
             count = int(self._rows[group + 1] - self._rows[group])
             return [None] * count, 8 * count
-        texts = _leaf(table, self._columns.name)
+        texts = _leaf(table, leaf)
         return [self._named(file, _text(one)) for one in texts], table.nbytes + 60 * len(texts)
 
     def _table(self, file: int, group: int, leaves: Sequence[Leaf]) -> Any:
-        path, size = Path(self._base, self._files[file]), int(self._sizes[file])
+        """Some columns of a row group."""
+        with self._opened(file) as opened:
+            return opened.read_row_group(
+                group - int(self._groups[file]),
+                columns=[".".join(leaf) for leaf in leaves],
+                use_threads=False,  # many photos are decoded at a time as it is
+            )
+
+    def _stream(self, file: int, group: int, step: int) -> Generator[Any]:
+        """All of a row group, so many rows at a time."""
+        import pyarrow as pa
+
+        with self._opened(file) as opened:
+            batches = opened.iter_batches(
+                step,
+                row_groups=[group - int(self._groups[file])],
+                columns=[".".join(leaf) for leaf in self._columns.leaves],
+                use_threads=False,
+            )
+            rest = None
+            for batch in batches:  # of fewer rows, where Arrow finds that better
+                table = pa.Table.from_batches([batch])
+                rest = table if rest is None else pa.concat_tables([rest, table])
+                while rest.num_rows >= step:
+                    yield rest.slice(0, step)
+                    rest = rest.slice(step)
+            if rest is not None and rest.num_rows:
+                yield rest
+
+    @contextmanager
+    def _opened(self, file: int) -> Iterator[Any]:
+        """A file; every error of reading it is one PhotoError, that each of its photos tells."""
         parquet = _pyarrow()
-        with _one_line(path):
-            if path.stat().st_size != size:
-                raise PhotoError(f"cannot be read: {path} has changed; leave it alone meanwhile")
-            footer = _footer(path, size)
-            with parquet.ParquetFile(path, metadata=footer, buffer_size=_BUFFER) as opened:
-                return opened.read_row_group(
-                    group - int(self._groups[file]),
-                    columns=list(dict.fromkeys(".".join(leaf) for leaf in leaves)),
-                    use_threads=False,  # many photos are decoded at a time as it is
-                )
+        path = Path(self._base, self._files[file])
+        try:
+            _same(path, int(self._sizes[file]))
+            footer = _footer(path, self._identity)
+            with parquet.ParquetFile(path, metadata=footer, **_BUFFER) as opened:
+                yield opened
+        except (PhotoError, MemoryError):
+            raise
+        except Exception as error:  # Arrow raises whatever it stumbles over in a damaged file
+            raise PhotoError(f"cannot be read: {path} is damaged ({_words(error)})") from error
+
+
+def _same(path: Path, size: int) -> None:
+    if path.stat().st_size != size:
+        raise PhotoError(f"cannot be read: {path} has changed; leave it alone meanwhile")
 
 
 @functools.lru_cache(maxsize=4)
-def _footer(path: Path, size: int) -> Any:
-    """A file's footer; of another size it is another file."""
+def _footer(path: Path, identity: str) -> Any:
+    """A file's footer, as it is in one album."""
     return _pyarrow().read_metadata(path)
 
 
-def _columns(path: Path, schema: Any, wanted: str | None) -> tuple[str, _Columns]:
-    """The column that holds photos, and what is read of a file.
-
-    Raises:
-        ConvlensError: none does, or several do, or the one that is wanted does not.
-    """
-    fields = {field.name: _plain(field.type) for field in schema}
-    for name in {wanted, *_COLUMNS}:
-        if schema.names.count(name) > 1:
-            raise ConvlensError(f"{path} has several columns {name!r}; rename them")
-    found = {name: one for name, kind in fields.items() if (one := _holding(name, kind))}
-    listed = ", ".join(f"{name} ({_short(kind)})" for name, kind in list(fields.items())[:_TOLD])
-    listed += ", …" * (len(fields) > _TOLD)
-    if wanted is None:
-        inside = [name for name, one in found.items() if not one.opens]
-        likely = inside or list(found)
-        called = [name for name in _COLUMNS if name in likely]
-        if not likely:
-            raise ConvlensError(
-                f"{path} has no column with photos (bytes, paths, or a struct of both): {listed}"
-            )
-        if len(likely) > 1 and not called:
-            raise ConvlensError(
-                f"{path} has several columns that may hold photos; name one of {', '.join(likely)}"
-            )
-        wanted = called[0] if called else likely[0]
-    if wanted not in fields:
-        close = nearest(wanted, fields) or f": {listed}"
-        raise ConvlensError(f"{path} has no column {wanted!r}{close}")
-    if wanted not in found:
-        raise ConvlensError(
-            f"column {wanted!r} of {path} holds {_short(fields[wanted])}; photos are bytes, paths, "
-            f"or a struct of both"
-        )
-    one = found[wanted]
-    if one.path is not None:
-        return wanted, _Columns(one.bytes, one.path, one.path)
-    named = (name for name in _NAMES if str(fields.get(name)) in _TEXT and name != wanted)
-    beside = next(named, None)
-    return wanted, _Columns(one.bytes, None, (beside,) if beside is not None else None)
+def _step(rows: int, held: Sequence[Any]) -> int:
+    """How many rows of a row group are read at once."""
+    size = sum(one.total_uncompressed_size for one in held)
+    return max(1, -(-rows // max(1, -(-size // _PIECE))))
 
 
-def _holding(name: str, kind: Any) -> _Columns | None:
-    """How a column may hold photos."""
-    if str(kind) in _BYTES:
-        return _Columns((name,), None, None)
-    if str(kind) in _TEXT:
-        return _Columns(None, (name,), None)
-    if not str(kind).startswith("struct<"):
-        return None
-    inner = {field.name: str(_plain(field.type)) for field in kind}
-    data = (name, "bytes") if inner.get("bytes") in _BYTES else None
-    path = (name, "path") if inner.get("path") in _TEXT else None
-    return _Columns(data, path, None) if data or path else None
-
-
-def _plain(kind: Any) -> Any:
-    """The type of a column's values, where they are numbered in a dictionary too."""
-    return kind.value_type if str(kind).startswith("dictionary<") else kind
-
-
-def _short(kind: Any) -> str:
-    return str(kind).partition("<")[0]
-
-
-def _told(column: str, columns: _Columns) -> str:
-    parts = (("bytes", columns.bytes), ("paths", columns.path), ("names", columns.name))
-    kinds = [f"{kind} in {'.'.join(leaf)}" for kind, leaf in parts if leaf]
-    return f"column {column}: {', '.join(kinds)}"
-
-
-def _outside(schema: Any, group: Any, columns: _Columns) -> bool:
+def _outside(columns: Columns, held: Mapping[Leaf, Any]) -> bool:
     """Whether some photos of a row group may lie in files of their own."""
     if columns.bytes is None or columns.path is None:
         return columns.opens
-    leaf = ".".join(columns.bytes)
-    at = next(number for number in range(len(schema)) if schema.column(number).path == leaf)
-    known = group.column(at).statistics
+    known = held[columns.bytes].statistics
     return known is None or not known.has_null_count or known.null_count > 0
 
 
@@ -353,17 +326,6 @@ def _text(scalar: Any) -> str | None:
     except UnicodeDecodeError:  # Parquet does not check what it calls text
         return None
     return text
-
-
-@contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Every error of reading a row group as one PhotoError, that each of its photos tells."""
-    try:
-        yield
-    except (PhotoError, MemoryError):
-        raise
-    except Exception as error:  # Arrow raises whatever it stumbles over in a damaged file
-        raise PhotoError(f"cannot be read: {path} is damaged ({_words(error)})") from error
 
 
 def _words(error: Exception) -> str:
