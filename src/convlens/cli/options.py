@@ -48,7 +48,6 @@ Photos = Annotated[
 Album = Annotated[
     list[str],
     typer.Argument(
-        metavar="PHOTOS...",
         help="Photos: files, folders, globs, lists of paths (.txt); or Parquet files.",
     ),
 ]
@@ -57,7 +56,7 @@ Column = Annotated[
     typer.Option(
         "--column",
         metavar="NAME",
-        help="Of Parquet files: the column with the photos. Default: the one that can be.",
+        help="Of Parquet files: the column with the photos. Default: the one with bytes or paths.",
     ),
 ]
 MaybePhotos = Annotated[
