@@ -467,6 +467,13 @@ class TestShelf:
         shelf.get("b", lambda: (made.append("b"), 30))
         assert made == (["new"] if most == 1000 else ["new", "b"])
 
+    def test_what_is_asked_for_again_counts_as_used(self):
+        shelf, made = Shelf(90), []
+        for key in "abcad":
+            shelf.get(key, lambda key=key: (made.append(key), 30))
+        shelf.get("a", lambda: (made.append("again"), 30))
+        assert made == ["a", "b", "c", "d"]
+
     def test_an_interrupt_is_not_kept_but_an_error_is(self):
         shelf, calls = Shelf(100), []
 
