@@ -173,8 +173,8 @@ CALLS = {
 LOOKING = {"filters", "growth", "likeness", "receptive_field"}
 # Not functions of a model.
 ELSEWHERE = {
-    "ConvlensError", "Direction", "PhotoError", "Ray", "TraceError", "Model", "Result",
-    "boxes_on_image", "build", "cortex", "feature_maps", "gabor", "gabor_bank", "load",
+    "ConvlensError", "Direction", "ParquetPhotos", "PhotoError", "Ray", "TraceError", "Model",
+    "Result", "boxes_on_image", "build", "cortex", "feature_maps", "gabor", "gabor_bank", "load",
     "open_data", "pointing", "read_boxes", "snapshots", "train", "wrap",
 }  # fmt: skip
 

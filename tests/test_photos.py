@@ -231,11 +231,9 @@ class TestFindPhotos:
 
     def test_a_file_is_taken_whatever_its_name(self, folder):
         (folder / "[1].png").touch()
-        assert self.names(folder, "notes.txt", ".hidden.png", "[1].png") == [
-            "notes.txt",
-            ".hidden.png",
-            "[1].png",
-        ]
+        (folder / "photo.dat").touch()
+        names = ["photo.dat", ".hidden.png", "[1].png"]
+        assert self.names(folder, *names) == names
 
     def test_errors(self, folder):
         (folder / "none").mkdir()
@@ -247,6 +245,64 @@ class TestFindPhotos:
         }.items():
             with pytest.raises(ConvlensError, match=words):
                 find_photos([folder / argument])
+
+
+class TestLists:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for name in ("b.jpg", "sub/a b.png", "sub/c.webp", "d.dat", "table.parquet"):
+            path = tmp_path / name
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        return tmp_path
+
+    def listed(self, folder, text, name="photos.txt"):
+        (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+        return folder / name
+
+    def test_one_path_a_line_from_the_folder_of_the_list(self, folder, monkeypatch):
+        text = f"\ufeff# mine\n\nsub/c.webp\r\n  sub/a b.png \n{folder}/b.jpg\n#b.jpg\nsub/../d.dat"
+        found = find_photos([self.listed(folder, text)])
+        assert [path.resolve() for path in found] == [
+            folder / name for name in ("sub/c.webp", "sub/a b.png", "b.jpg", "d.dat")
+        ]
+        monkeypatch.chdir(folder / "sub")
+        assert find_photos(["../photos.txt"])[0] == Path("../sub/c.webp")
+
+    def test_beside_other_arguments_each_once(self, folder):
+        path = self.listed(folder, "sub/c.webp\nsub/c.webp\n", name="photos.TXT")
+        assert find_photos([folder / "b.jpg", path, folder / "sub"]) == [
+            folder / "b.jpg", folder / "sub/c.webp", folder / "sub/a b.png",
+        ]  # fmt: skip
+
+    def test_lists_in_folders_and_globs_are_no_photos(self, folder):
+        self.listed(folder, "nonsense", name="sub/photos.txt")
+        assert len(find_photos([folder / "sub"])) == 2
+        assert len(find_photos([folder / "sub" / "*"])) == 2
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("b.jpg\n\nsub/c.web\n", r"photos\.txt, line 3: .*c\.web does not exist; .*c\.webp"),
+            ("sub", r"photos\.txt, line 1: .*sub is a folder; a line names one photo"),
+            ("table.parquet", r"line 1: .*table\.parquet is a table of photos, which patches"),
+            ("# b.jpg\n \n", r"photos\.txt lists no photos; write one path a line"),
+            ("x" * 300, "line 1: .* does not exist"),
+            (b"caf\xe9.jpg", r"photos\.txt is not text in UTF-8"),
+            (b"a\0b.jpg", "line 1: .* does not exist"),
+        ],
+    )
+    def test_errors_name_file_and_line(self, folder, text, words):
+        with pytest.raises(ConvlensError, match=words) as caught:
+            find_photos([self.listed(folder, text)])
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("argument", ["table.parquet", "*.parquet", "tables"])
+    def test_tables_are_for_some_commands(self, folder, argument):
+        (folder / "tables").mkdir()
+        (folder / "tables" / "1.parquet").touch()
+        with pytest.raises(ConvlensError, match=r"\.parquet is a table of photos, which patches"):
+            find_photos([folder / argument])
 
 
 class TestReadPhotos:
@@ -263,6 +319,9 @@ class TestReadPhotos:
             read_photos(paths, strict=True)
 
     def test_none(self, tmp_path):
+        (tmp_path / "a.parquet").write_bytes(b"PAR1")
+        with pytest.raises(PhotoError, match="is a table of photos, which patches"):
+            read_photo(tmp_path / "a.parquet")
         with pytest.raises(PhotoError, match=r"none of 2 photos .* first: .*a\.png"):
             read_photos([tmp_path / "a.png", tmp_path / "b.png"])
 

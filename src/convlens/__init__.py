@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from convlens.sweep.fragility import fragility
     from convlens.sweep.gradcam import gradcams
     from convlens.sweep.invariance import invariance
+    from convlens.sweep.parquet import ParquetPhotos
     from convlens.sweep.patches import patches
     from convlens.sweep.ray import Ray
     from convlens.sweep.shift import shift
@@ -66,6 +67,7 @@ _HOMES = {
     "fragility": "sweep.fragility",
     "invariance": "sweep.invariance",
     "gradcams": "sweep.gradcam",
+    "ParquetPhotos": "sweep.parquet",
     "patches": "sweep.patches",
     "Ray": "sweep.ray",
     "shift": "sweep.shift",
@@ -103,12 +105,13 @@ _HOMES = {
 }
 
 __all__ = [
-    "ConvlensError", "Direction", "Model", "PhotoError", "Ray", "Result", "TraceError", "anatomy",
-    "answers", "boxes_on_image", "build", "cortex", "doctor", "dream", "equivariance", "evidence",
-    "feature_maps", "fgsm", "filters", "flips", "fragility", "gabor", "gabor_bank", "gradcam",
-    "gradcam_layers", "gradcams", "growth", "inside", "invariance", "likeness", "load", "maps",
-    "maximize", "open_data", "patches", "pgd", "pointing", "randomisation", "read_boxes",
-    "receptive_field", "report", "shift", "snapshots", "trace", "train", "tuning", "wrap",
+    "ConvlensError", "Direction", "Model", "ParquetPhotos", "PhotoError", "Ray", "Result",
+    "TraceError", "anatomy", "answers", "boxes_on_image", "build", "cortex", "doctor", "dream",
+    "equivariance", "evidence", "feature_maps", "fgsm", "filters", "flips", "fragility", "gabor",
+    "gabor_bank", "gradcam", "gradcam_layers", "gradcams", "growth", "inside", "invariance",
+    "likeness", "load", "maps", "maximize", "open_data", "patches", "pgd", "pointing",
+    "randomisation", "read_boxes", "receptive_field", "report", "shift", "snapshots", "trace",
+    "train", "tuning", "wrap",
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import glob
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,11 @@ Pixels = Tensor | NDArray[np.uint8]
 _ANIMATED = ("AVIF", "GIF", "PNG", "WEBP")
 _FORMATS = (*_ANIMATED, "BMP", "DIB", "ICO", "JPEG", "JPEG2000", "MPO", "PPM", "QOI", "TIFF")
 _ORIENTATION = ExifTags.Base.Orientation
+_LIST = ".txt"
+TABLE = ".parquet"
+_TABLED = (
+    "is a table of photos, which patches, gradcam, fgsm, shift and grandmothers read; give photos"
+)
 
 
 @dataclass(frozen=True)
@@ -108,21 +113,50 @@ def stored(source: str | Path | Encoded) -> tuple[int, int, int]:
 
 
 def find_photos(arguments: Sequence[str | Path]) -> list[Path]:
-    """The photos that files, folders and globs name, each once, in the order of the arguments.
+    """The photos that files, folders, globs and lists name, each once, in the order given.
 
     Args:
         arguments: a file is taken whatever its name; a folder stands for all photos in it and
             below, sorted; in a glob `**` reaches below. In folders and globs, only visible files
-            with the ending of an image count.
+            with the ending of an image count. A file that ends in `.txt` is a list in UTF-8: a
+            line for each photo, its path from the list's folder; blank lines and lines that begin
+            with # are left out.
 
     Raises:
-        ConvlensError: nothing of that name, or no photos in it.
+        ConvlensError: nothing of that name, or no photos in it; a list's line that names no file,
+            with the line; a table of photos, which only some commands read.
     """
     found: dict[Path, Path] = {}
     for argument in arguments:
         for path in _expand(Path(argument)):
             found.setdefault(path.resolve(), path)
     return list(found.values())
+
+
+def matching(argument: str | Path, endings: Collection[str]) -> list[Path]:
+    """A file, whatever its name; of a folder and below, or of a glob, files with some endings.
+
+    Args:
+        argument: the file, the folder or the glob.
+        endings: in small letters, with the dot.
+
+    Returns:
+        The visible ones, sorted; none where there are none.
+
+    Raises:
+        ConvlensError: nothing of that name.
+    """
+    # os.path, as pathlib raises for a name that is too long, such as a whole list in quotes.
+    if os.path.isfile(argument):  # noqa: PTH113
+        return [Path(argument)]
+    if os.path.isdir(argument):  # noqa: PTH112
+        folder = Path(argument)
+        return sorted(path for path in folder.rglob("*") if _counts(path, folder, endings))
+    if not glob.has_magic(str(argument)):
+        raise ConvlensError(f"{argument} does not exist{_siblings(Path(argument))}")
+    # glob.glob, as Path.glob takes no absolute patterns.
+    found = (Path(path) for path in glob.glob(str(argument), recursive=True))  # noqa: PTH207
+    return sorted(path for path in found if _counts(path, path.parent, endings))
 
 
 def read_photos(
@@ -180,6 +214,8 @@ def _reason(path: Path, error: Exception) -> str:
             reason = f"does not exist{_siblings(path)}"
         case IsADirectoryError():
             reason = "is a folder; give the photos in it"
+        case UnidentifiedImageError() if path.suffix.lower() == TABLE:
+            reason = _TABLED
         case UnidentifiedImageError():
             reason = "is not an image that can be read; save it as PNG or JPEG"
         case Image.DecompressionBombError():
@@ -227,27 +263,58 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 
 
 def _expand(argument: Path) -> list[Path]:
-    # os.path, as pathlib raises for a name that is too long, such as a whole list in quotes.
-    if os.path.isfile(argument):  # noqa: PTH113
-        return [argument]
-    if os.path.isdir(argument):  # noqa: PTH112
-        found = sorted(path for path in argument.rglob("*") if _looks_like_photo(path, argument))
-        if not found:
-            raise ConvlensError(f"no photos in {argument}; give a folder with image files")
-        return found
-    if not glob.has_magic(str(argument)):
-        raise ConvlensError(f"{argument} does not exist{_siblings(argument)}")
-    # glob.glob, as Path.glob takes no absolute patterns.
-    matches = (Path(match) for match in glob.glob(str(argument), recursive=True))  # noqa: PTH207
-    found = sorted(path for path in matches if _looks_like_photo(path, path.parent))
+    if argument.suffix.lower() == _LIST and os.path.isfile(argument):  # noqa: PTH113
+        return _listed(argument)
+    found = matching(argument, endings())
+    if found:
+        return [_no_table(path) for path in found]
+    for path in matching(argument, (TABLE,)):
+        _no_table(path)
+    if argument.is_dir():
+        raise ConvlensError(f"no photos in {argument}; give a folder with image files")
+    raise ConvlensError(f"{argument} matches no photos; quote it or check its folder")
+
+
+def _listed(path: Path) -> list[Path]:
+    """The photos of a list."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise ConvlensError(f"cannot read {path} ({error.strerror}); give a text file") from error
+    except UnicodeDecodeError as error:
+        raise ConvlensError(f"{path} is not text in UTF-8 ({error}); save it as such") from error
+    found = []
+    for number, line in enumerate(lines, start=1):
+        name = line.strip()
+        if not name or name.startswith("#"):
+            continue
+        photo = path.parent / name
+        if not os.path.isfile(photo):  # noqa: PTH113 # names that are too long, as above
+            folder = os.path.isdir(photo)  # noqa: PTH112
+            reason = (
+                "is a folder; a line names one photo"
+                if folder
+                else f"does not exist{_siblings(photo)}"
+            )
+            raise ConvlensError(f"{path}, line {number}: {photo} {reason}")
+        try:
+            found.append(_no_table(photo))
+        except ConvlensError as error:
+            raise ConvlensError(f"{path}, line {number}: {error}") from None
     if not found:
-        raise ConvlensError(f"{argument} matches no photos; quote it or check its folder")
+        raise ConvlensError(f"{path} lists no photos; write one path a line")
     return found
 
 
-def _looks_like_photo(path: Path, folder: Path) -> bool:
+def _no_table(path: Path) -> Path:
+    if path.suffix.lower() == TABLE:
+        raise ConvlensError(f"{path} {_TABLED}")
+    return path
+
+
+def _counts(path: Path, folder: Path, endings: Collection[str]) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return not hidden and path.suffix.lower() in _endings() and path.is_file()
+    return not hidden and path.suffix.lower() in endings and path.is_file()
 
 
 def _siblings(path: Path) -> str:
@@ -264,7 +331,8 @@ def _formats() -> tuple[str, ...]:
 
 
 @functools.cache
-def _endings() -> frozenset[str]:
+def endings() -> frozenset[str]:
+    """The endings of image files, with the dot."""
     formats = _formats()
-    endings = Image.registered_extensions().items()
-    return frozenset(ending for ending, name in endings if name in formats)
+    known = Image.registered_extensions().items()
+    return frozenset(ending for ending, name in known if name in formats)

@@ -10,12 +10,15 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError, PhotoError, nearest
 from convlens.files import check_folder
-from convlens.labels import read_labels
+from convlens.labels import labels_of, read_labels
 from convlens.loading import load
 from convlens.model import Model
+from convlens.photos import TABLE, endings, find_photos, matching
 from convlens.results import RESULT
 from convlens.sweep.engine import Engine, Local
+from convlens.sweep.parquet import ParquetPhotos
 from convlens.sweep.ray import Ray
+from convlens.sweep.source import Album, album_of
 from convlens.tracing import trace
 from convlens.views.patches.excitation import watched
 
@@ -47,6 +50,28 @@ def engine_of(
         if value is not None:
             raise ConvlensError(f"{option} is an option of --engine ray, which was not given")
     return Local(), device
+
+
+def find_album(arguments: Sequence[str], *, column: str | None) -> list[Path] | ParquetPhotos:
+    """The photos that a command line names: files, or the rows of Parquet files.
+
+    Raises:
+        ConvlensError: as `find_photos` and `ParquetPhotos`; photos and Parquet files side by side;
+            a column without Parquet files.
+    """
+    kinds = {TABLE, *endings()}
+    files = [path for one in arguments for path in matching(one, kinds)]
+    tables = [path for path in files if path.suffix.lower() == TABLE]
+    if not tables:
+        if column is not None:
+            raise ConvlensError(f"--column {column} is of Parquet files, and none was given")
+        return find_photos(arguments)
+    others = (path for path in files if path.suffix.lower() != TABLE)
+    if (other := next(others, None)) is not None:
+        raise ConvlensError(
+            f"{tables[0]} is a Parquet file and {other} is not; give one kind at a time"
+        )
+    return ParquetPhotos(tables, column)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -168,10 +193,25 @@ def find_labels(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] |
     return read_labels(path, model.labels, found.shape(found.logits)[1])
 
 
+def answers_of(
+    photos: Sequence[Path] | Album, table: Mapping[str, tuple[int, ...]] | None
+) -> list[tuple[int, ...] | None] | None:
+    """The right answers to photos by their names, or None where there is no table of them."""
+    if table is None:
+        return None
+    album = album_of(photos)
+    return labels_of([album.name(number) for number in range(len(album))], table)
+
+
 def each_image(
-    model: Model, paths: Sequence[Path], skipped: dict[str, str], *, strict: bool
-) -> Iterator[tuple[Path, str, Tensor]]:
-    """Path, name and image `(1, C, H, W)` of each photo, decoded one at a time.
+    model: Model,
+    photos: Sequence[Path] | Album,
+    numbers: Sequence[int],
+    skipped: dict[str, str],
+    *,
+    strict: bool,
+) -> Iterator[tuple[str, str, Tensor]]:
+    """File name, name and image `(1, C, H, W)` of some photos, decoded one at a time.
 
     Names are those of the files, told apart where two are alike. Photos that cannot be read are
     left out and go into `skipped`, by path with the reason.
@@ -179,21 +219,23 @@ def each_image(
     Raises:
         PhotoError: a photo that cannot be read, with `strict`; or none can be read.
     """
+    album = album_of(photos)
     used: set[str] = set()
-    for path in paths:
+    for each in numbers:
         try:
-            image = model.prepare(path)
+            image = model.prepare(album[each])
         except PhotoError as error:
             if strict:
                 raise
-            skipped[str(path)] = str(error)
+            skipped[album.name(each)] = str(error)
             continue
-        name, number = path.name, 1
+        file = Path(album.name(each)).name
+        name, number = file, 1
         while name in used:
             number += 1
-            name = f"{number}-{path.name}"
+            name = f"{number}-{file}"
         used.add(name)
-        yield path, name, image
+        yield file, name, image
     if not used:
         first = next(iter(skipped.values()), "")
-        raise PhotoError(f"none of {len(paths)} photos can be read; the first: {first}")
+        raise PhotoError(f"none of {len(numbers)} photos can be read; the first: {first}")

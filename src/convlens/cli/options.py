@@ -42,10 +42,28 @@ def _complete_model(incomplete: str) -> list[str]:
     return [form for form in _FORMS if form.startswith(incomplete)]
 
 
-Photos = Annotated[list[str], typer.Argument(help="Photos: files, folders, globs.")]
+Photos = Annotated[
+    list[str], typer.Argument(help="Photos: files, folders, globs, lists of paths (.txt).")
+]
+Album = Annotated[
+    list[str],
+    typer.Argument(
+        help="Photos: files, folders, globs, lists of paths (.txt); or Parquet files.",
+    ),
+]
+Column = Annotated[
+    str | None,
+    typer.Option(
+        "--column",
+        metavar="NAME",
+        help="Of Parquet files: the column with the photos. Default: the one with bytes or paths.",
+    ),
+]
 MaybePhotos = Annotated[
     list[str] | None,
-    typer.Argument(help="Photos: files, folders, globs. Default: eight that come along."),
+    typer.Argument(
+        help="Photos: files, folders, globs, lists of paths (.txt). Default: eight that come along."
+    ),
 ]
 ModelSpec = Annotated[
     str,

@@ -72,6 +72,11 @@ class Paths:
         return marks
 
 
+def album_of(photos: Sequence[str | Path] | Album) -> Album:
+    """Files as an album; an album as it is."""
+    return photos if isinstance(photos, Album) else Paths(photos)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some of a data set's images.
@@ -163,7 +168,7 @@ class Photos:
     def __init__(
         self, model: Model, photos: Sequence[str | Path] | Album, *, strict: bool = False
     ) -> None:
-        self.album = photos if isinstance(photos, Album) else Paths(photos)
+        self.album = album_of(photos)
         self.strict = strict
         self._model = model
         self._portable = PortablePhotos(model.decoder, self.album)

@@ -11,7 +11,7 @@ from convlens.cli.app import app
 
 @app.command()
 def fgsm(
-    photos: o.Photos,
+    photos: o.Album,
     out: o.Out = Path("convlens-fgsm"),
     model: o.ModelSpec = "default",
     epsilon: Annotated[
@@ -29,6 +29,7 @@ def fgsm(
         bool,
         typer.Option("--inside", help="Also what the largest changes inside, and Grad-CAM of it."),
     ] = False,
+    column: o.Column = None,
     engine: o.EngineName = o.Engine.local,
     address: o.Address = None,
     actors: o.Actors = None,
@@ -42,20 +43,26 @@ def fgsm(
 ) -> None:
     """Change photos by the fast gradient sign method; over several, accuracy against epsilon."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import each_image, engine_of, find_labels, load_model, unfinished
+    from convlens.cli.inputs import (
+        answers_of,
+        each_image,
+        engine_of,
+        find_album,
+        find_labels,
+        load_model,
+        unfinished,
+    )
     from convlens.cli.show import photos as shown
     from convlens.cli.show.photos import NUMBERS
     from convlens.files import whole_folder
-    from convlens.labels import labels_of
     from convlens.page.budget import spread
-    from convlens.photos import find_photos
     from convlens.sweep.fragility import fragility
     from convlens.views.fragility.fgsm import epsilon_sizes
     from convlens.views.fragility.fgsm import fgsm as attack
     from convlens.views.fragility.flips import flips
     from convlens.views.fragility.inside import inside as look_inside
 
-    paths = find_photos(photos)
+    album = find_album(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     sizes = [one.strip() for one in epsilon.split(",")]
@@ -63,7 +70,7 @@ def fgsm(
     known = find_labels(labels, loaded)
     table = shown.FgsmTable(loaded.labels)
     # The curve asks whether answers stay right, which another class says nothing about.
-    several = len(paths) > 1 and against is None and target is None
+    several = len(album) > 1 and against is None and target is None
     with (
         unfinished(out, resume=resume, marker=NUMBERS) as kept,
         terminal.progress(quiet=quiet) as progress,
@@ -72,9 +79,9 @@ def fgsm(
         if several:
             curve = fragility(
                 loaded,
-                paths,
+                album,
                 sizes,
-                labels=labels_of(paths, known) if known is not None else None,
+                labels=answers_of(album, known),
                 loss=loss,
                 steps=pgd,
                 seed=seed,
@@ -84,10 +91,10 @@ def fgsm(
                 progress=lambda done, total: progress("curve", done, total),
             )
             curve.save(folder / "curve")
-            table.draw(curve, of=len(paths))
-        chosen = spread(paths, max(show, 0) if several else len(paths))
-        for path, name, image in each_image(loaded, chosen, table.skipped, strict=strict):
-            right = (known or {}).get(path.name, (None,))[0]
+            table.draw(curve, of=len(album))
+        chosen = spread(range(len(album)), max(show, 0) if several else len(album))
+        for file, name, image in each_image(loaded, album, chosen, table.skipped, strict=strict):
+            right = (known or {}).get(file, (None,))[0]
             result = attack(
                 loaded,
                 image,

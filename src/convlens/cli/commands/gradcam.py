@@ -13,7 +13,7 @@ _SANITY = 4  # photos that the check by random parameters is made on
 
 @app.command()
 def gradcam(
-    photos: o.Photos,
+    photos: o.Album,
     out: o.Out = Path("convlens-gradcam"),
     model: o.ModelSpec = "default",
     classes: o.Classes = None,
@@ -45,6 +45,7 @@ def gradcam(
     cells: Annotated[
         bool, typer.Option("--cells", help="Draw cells instead of smoothing between them.")
     ] = False,
+    column: o.Column = None,
     engine: o.EngineName = o.Engine.local,
     address: o.Address = None,
     actors: o.Actors = None,
@@ -60,13 +61,12 @@ def gradcam(
 ) -> None:
     """Show where the network looks: Grad-CAM, one folder a photo, and a table of all."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import engine_of, load_model, parse_position, unfinished
+    from convlens.cli.inputs import engine_of, find_album, load_model, parse_position, unfinished
     from convlens.cli.show import gradcam as show
-    from convlens.photos import find_photos
     from convlens.sweep.gradcam import NUMBERS, gradcams
     from convlens.views.saliency.boxes import read_boxes
 
-    paths = find_photos(photos)
+    album = find_album(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     drawn = read_boxes(boxes, loaded) if boxes is not None else None
@@ -76,7 +76,7 @@ def gradcam(
     ):
         found = gradcams(
             loaded,
-            paths,
+            album,
             out=out,
             classes=classes,
             top=top,

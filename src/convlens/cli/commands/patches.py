@@ -11,7 +11,7 @@ from convlens.cli.app import app
 
 @app.command()
 def patches(
-    photos: o.Photos,
+    photos: o.Album,
     out: o.Out = Path("convlens-patches"),
     model: o.ModelSpec = "default",
     layer: Annotated[
@@ -26,6 +26,7 @@ def patches(
     each: Annotated[int, typer.Option(help="At most so many of one photo.")] = 1,
     show: Annotated[int, typer.Option(help="Channels of each layer in the pictures.")] = 16,
     labels: o.Labels = None,
+    column: o.Column = None,
     engine: o.EngineName = o.Engine.local,
     address: o.Address = None,
     actors: o.Actors = None,
@@ -42,18 +43,18 @@ def patches(
     """Show what excites each channel most: exact crops of photos, with their proof."""
     from convlens.cli import terminal
     from convlens.cli.inputs import (
+        answers_of,
         channels_by_layer,
         engine_of,
+        find_album,
         find_labels,
         load_model,
         unfinished,
     )
     from convlens.cli.show import patches as shown
-    from convlens.labels import labels_of
-    from convlens.photos import find_photos
     from convlens.sweep.patches import patches as look
 
-    paths = find_photos(photos)
+    album = find_album(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
@@ -61,12 +62,12 @@ def patches(
     with unfinished(out, resume=resume) as folder, terminal.progress(quiet=quiet) as progress:
         found = look(
             loaded,
-            paths,
+            album,
             layers=[*(layer or []), *(one for one in wanted if one not in (layer or []))] or None,
             top=top,
             each=each,
             show=wanted or show,
-            labels=labels_of(paths, table) if table is not None else None,
+            labels=answers_of(album, table),
             seed=seed,
             strict=strict,
             engine=runner,

@@ -11,7 +11,7 @@ from convlens.cli.app import app
 
 @app.command()
 def shift(
-    photos: o.Photos,
+    photos: o.Album,
     out: o.Out = Path("convlens-shift"),
     model: o.ModelSpec = "default",
     pixels: Annotated[
@@ -35,6 +35,7 @@ def shift(
         ),
     ] = None,
     labels: o.Labels = None,
+    column: o.Column = None,
     engine: o.EngineName = o.Engine.local,
     address: o.Address = None,
     actors: o.Actors = None,
@@ -49,8 +50,10 @@ def shift(
     """Shift photos: equivariance layer by layer, and how often the answer stays."""
     from convlens.cli import terminal
     from convlens.cli.inputs import (
+        answers_of,
         channels_by_layer,
         engine_of,
+        find_album,
         find_labels,
         load_model,
         parse_pixels,
@@ -58,17 +61,15 @@ def shift(
     )
     from convlens.cli.show import shift as shown
     from convlens.errors import ConvlensError
-    from convlens.labels import labels_of
-    from convlens.photos import find_photos
     from convlens.sweep.invariance import invariance
     from convlens.sweep.shift import shift as look
     from convlens.views.shifts.consistency import margin_of
 
-    paths = find_photos(photos)
+    album = find_album(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
-    right = labels_of(paths, table) if table is not None else None
+    right = answers_of(album, table)
     wanted = channels_by_layer(loaded, channel or [])
     if len(wanted) > 1:
         raise ConvlensError(f"channels of {len(wanted)} layers; give those of one")
@@ -76,7 +77,7 @@ def shift(
         for layer, channels in wanted.items():
             kept = invariance(
                 loaded,
-                paths,
+                album,
                 layer=layer,
                 channels=channels,
                 labels=right,
@@ -90,7 +91,7 @@ def shift(
             return
         found = look(
             loaded,
-            paths,
+            album,
             labels=right,
             shifts=parse_pixels(pixels) if pixels is not None else None,
             every=max(1, margin_of(loaded) // 16) if every is None else every,
@@ -106,7 +107,7 @@ def shift(
 
 @app.command()
 def grandmothers(
-    photos: o.Photos,
+    photos: o.Album,
     labels: Annotated[
         Path,
         typer.Option("--labels", metavar="CSV", help="Right classes: columns file and class."),
@@ -114,6 +115,7 @@ def grandmothers(
     out: o.Out = Path("convlens-grandmothers"),
     model: o.ModelSpec = "default",
     layer: o.Layer = None,
+    column: o.Column = None,
     engine: o.EngineName = o.Engine.local,
     address: o.Address = None,
     actors: o.Actors = None,
@@ -128,15 +130,20 @@ def grandmothers(
 ) -> None:
     """List the channels of a layer by how selective and how invariant they are."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import engine_of, find_labels, load_model, unfinished
+    from convlens.cli.inputs import (
+        answers_of,
+        engine_of,
+        find_album,
+        find_labels,
+        load_model,
+        unfinished,
+    )
     from convlens.cli.show import shift as shown
-    from convlens.labels import labels_of
-    from convlens.photos import find_photos
     from convlens.sweep.invariance import invariance
     from convlens.tracing import trace
     from convlens.views.patches.excitation import watched
 
-    paths = find_photos(photos)
+    album = find_album(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
@@ -145,9 +152,9 @@ def grandmothers(
     with unfinished(out, resume=resume) as folder, terminal.progress(quiet=quiet) as progress:
         found = invariance(
             loaded,
-            paths,
+            album,
             layer=last,
-            labels=labels_of(paths, table),
+            labels=answers_of(album, table),
             strict=strict,
             engine=runner,
             folder=folder,

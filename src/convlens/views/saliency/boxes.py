@@ -100,7 +100,7 @@ def boxes_on_image(
     Raises:
         PhotoError: the photo cannot be read.
     """
-    given = table.get(photo.name if isinstance(photo, Encoded) else Path(photo).name, ())
+    given = table.get(Path(photo.name if isinstance(photo, Encoded) else photo).name, ())
     if not given:
         return ()
     width, height, orientation = stored(photo)
