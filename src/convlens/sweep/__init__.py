@@ -151,6 +151,9 @@ def over(
                 if folder and time.monotonic() - saved > save_every:
                     kept.save(folder, identity, marks, done, state)
                     saved = time.monotonic()
+    if len(done.skipped) == total:
+        first = next(iter(done.skipped.values()), "there are none")
+        raise PhotoError(f"none of {total} photos can be read; the first: {first}")
     if folder:
         kept.save(folder, identity, marks, done, state)
     if done.count < total:
@@ -158,9 +161,6 @@ def over(
             f"interrupted after {done.count:,} of {total:,} images, which are kept in {folder}; "
             f"--resume goes on from there"
         )
-    if len(done.skipped) == total:
-        first = next(iter(done.skipped.values()), "there are none")
-        raise PhotoError(f"none of {total} photos can be read; the first: {first}")
     return Swept(state, total - len(done.skipped), dict(sorted(done.skipped.items())), returned)
 
 
