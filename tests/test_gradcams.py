@@ -11,9 +11,9 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, PhotoError, gradcam, gradcams, wrap
+from convlens.albums import Paths
 from convlens.results import Result
 from convlens.sweep import gradcam as room
-from convlens.sweep.source import Paths
 from convlens.views.saliency.boxes import Box
 from convlens.views.saliency.cam import GradCam, GradCamLayers
 

@@ -17,8 +17,8 @@ from timm.data import create_transform, resolve_model_data_config
 from torch import nn
 from torchvision.transforms.functional import center_crop
 
+from convlens.albums.geometry import Geometry
 from convlens.errors import ConvlensError
-from convlens.images import Geometry
 from convlens.loading import demo_photos, embedded, known_models, load, zoo
 from convlens.loading.zoo import timm_model, torchvision_model
 

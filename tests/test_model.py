@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from convlens.albums.geometry import Geometry
 from convlens.errors import ConvlensError
-from convlens.images import Geometry
 from convlens.model import Model, bare, select_output, wrap
 
 

@@ -19,12 +19,13 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, ParquetPhotos, PhotoError, wrap
+from convlens.albums import Album
+from convlens.albums.pieces import Pieces
+from convlens.albums.shelf import Shelf
 from convlens.cli import main
 from convlens.photos import Encoded
 from convlens.sweep import parquet
-from convlens.sweep.pieces import Pieces
-from convlens.sweep.shelf import Shelf
-from convlens.sweep.source import Album, Photos
+from convlens.sweep.source import Photos
 from convlens.views.saliency.boxes import Box
 
 pa = pytest.importorskip("pyarrow")

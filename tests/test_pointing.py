@@ -7,7 +7,7 @@ from PIL import ExifTags, Image, ImageOps
 from torch import nn
 
 from convlens import ConvlensError, boxes_on_image, gradcam, pointing, read_boxes, wrap
-from convlens.images import Geometry
+from convlens.albums.geometry import Geometry
 from convlens.views.saliency.boxes import Box
 
 HEADER = "file,class,left,top,right,bottom\n"

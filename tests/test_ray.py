@@ -25,6 +25,7 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, PhotoError, Ray, fragility, gradcams, patches, shift, wrap
+from convlens.albums import Paths
 from convlens.guard import untouched
 from convlens.results import Result
 from convlens.sweep import Images, Photos, over
@@ -32,7 +33,6 @@ from convlens.sweep.engine import named
 from convlens.sweep.ray.layout import layout
 from convlens.sweep.ray.packing import packed
 from convlens.sweep.ray.session import session
-from convlens.sweep.source import Paths
 
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from convlens.albums.parquet import ParquetPhotos
     from convlens.errors import ConvlensError, PhotoError, TraceError
     from convlens.loading import load, snapshots
     from convlens.model import Model, wrap
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from convlens.sweep.fragility import fragility
     from convlens.sweep.gradcam import gradcams
     from convlens.sweep.invariance import invariance
-    from convlens.sweep.parquet import ParquetPhotos
     from convlens.sweep.patches import patches
     from convlens.sweep.ray import Ray
     from convlens.sweep.shift import shift
@@ -67,7 +67,7 @@ _HOMES = {
     "fragility": "sweep.fragility",
     "invariance": "sweep.invariance",
     "gradcams": "sweep.gradcam",
-    "ParquetPhotos": "sweep.parquet",
+    "ParquetPhotos": "albums.parquet",
     "patches": "sweep.patches",
     "Ray": "sweep.ray",
     "shift": "sweep.shift",

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from convlens.decoder import Decoder, PhotoLike
+from convlens.albums.decoder import Decoder, PhotoLike
+from convlens.albums.geometry import Geometry
 from convlens.errors import ConvlensError
-from convlens.images import Geometry, from_pixels
+from convlens.images import from_pixels
 from convlens.photos import Encoded, Photo
 
 CENTERS = ("data", "image")  # whose mean is subtracted

@@ -12,13 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from convlens.errors import ConvlensError, PhotoError, nearest
-
-Pixels = Tensor | NDArray[np.uint8]
 
 # The formats of photos. Pillow's others are stubs, have no signature to know them by, or run
 # another program (EPS), which an untrusted folder must not bring about.

@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from convlens.albums import Album, album_of
+from convlens.albums.parquet import ParquetPhotos
 from convlens.errors import ConvlensError, PhotoError, nearest
 from convlens.files import check_folder
 from convlens.labels import labels_of, read_labels
@@ -16,9 +18,7 @@ from convlens.model import Model
 from convlens.photos import TABLE, endings, find_photos, matching
 from convlens.results import RESULT
 from convlens.sweep.engine import Engine, Local
-from convlens.sweep.parquet import ParquetPhotos
 from convlens.sweep.ray import Ray
-from convlens.sweep.source import Album, album_of
 from convlens.tracing import trace
 from convlens.views.patches.excitation import watched
 

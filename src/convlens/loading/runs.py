@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import nn
 
+from convlens.albums.geometry import Geometry
 from convlens.errors import ConvlensError, nearest
-from convlens.images import Geometry
 from convlens.loading.files import fill, read_state
 from convlens.model import Model
 from convlens.networks import ConvNet, build, sizes_through

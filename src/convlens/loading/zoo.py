@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from convlens.albums.geometry import Geometry
 from convlens.errors import ConvlensError, nearest
-from convlens.images import Geometry
 from convlens.loading.reasons import reason
 from convlens.model import Model
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convlens.albums import Album
 from convlens.errors import ConvlensError
 from convlens.files import check_folder, whole_folder
 from convlens.model import Model
@@ -29,7 +30,6 @@ from convlens.results import Result
 from convlens.sweep import Engine, Photos, over
 from convlens.sweep.progress import MANIFEST
 from convlens.sweep.scores import NUMBERS, SCORES, curves_at, finish
-from convlens.sweep.source import Album
 from convlens.tracing import Trace, trace
 from convlens.views.answers import check_vector
 from convlens.views.reducer import State

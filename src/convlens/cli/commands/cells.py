@@ -80,9 +80,10 @@ def cortex(
     json: o.Json = False,
 ) -> None:
     """Show a photo as simple and complex cells of the visual cortex would see it."""
+    from convlens.albums.geometry import Geometry
     from convlens.cli.inputs import parse_size
     from convlens.cli.show import cells as show
-    from convlens.images import Geometry, to_tensor
+    from convlens.images import to_tensor
     from convlens.photos import read_photo
     from convlens.views.cells.cortex import cortex as look
 

@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 
+from convlens.albums.rows import Decode
 from convlens.errors import ConvlensError, PhotoError
 from convlens.sweep.engine import Job, Part
 from convlens.sweep.ray.crew import Crew, Handed
 from convlens.sweep.ray.layout import DECODER_CPUS, Layout, layout
 from convlens.sweep.ray.packing import packed
 from convlens.sweep.ray.session import session
-from convlens.sweep.ray.worker import Decode
 from convlens.sweep.source import Source
 
 _BLOCKS = 64  # for each actor at least, so that all are busy to the end

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from convlens.albums.geometry import Geometry
 from convlens.errors import ConvlensError
-from convlens.images import Geometry
 from convlens.photos import Skipped
 from convlens.training.data.arrays import npz_parts
 from convlens.training.data.dataset import Dataset, Images, check, part

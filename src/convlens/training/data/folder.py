@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from convlens.albums.geometry import Geometry
 from convlens.errors import ConvlensError, PhotoError
-from convlens.images import Geometry
 from convlens.photos import Skipped, find_photos, read_photo
 from convlens.training.data.dataset import Images, fitting
 

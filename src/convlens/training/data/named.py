@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from convlens.albums.geometry import Geometry
 from convlens.errors import ConvlensError, nearest
-from convlens.images import Geometry
 from convlens.training.data.dataset import Images, as_images, fitting
 from convlens.training.data.folder import geometry_for
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from convlens.albums import Paths
+from convlens.albums.columns import Columns, Leaf, columns_of, place
+from convlens.albums.pieces import Pieces
+from convlens.albums.shelf import Shelf
 from convlens.errors import ConvlensError, PhotoError
 from convlens.photos import TABLE, Encoded, matching
-from convlens.sweep.columns import Columns, Leaf, columns_of, place
-from convlens.sweep.pieces import Pieces
-from convlens.sweep.shelf import Shelf
-from convlens.sweep.source import Paths
 
 _LONGEST = 200  # bytes of a name, as it becomes that of a folder
 # Bytes that are read at a time: Arrow's own way is a whole column, which it holds to the end.

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convlens.images import Geometry
+from convlens.albums.geometry import Geometry
 from convlens.photos import Encoded, Photo, read_photo
 
 PhotoLike = str | Path | Encoded | Image.Image | Photo

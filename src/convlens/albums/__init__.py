@@ -1,0 +1,65 @@
+"""Albums: photos by number, none of them opened yet, wherever they lie.
+
+Nothing here imports torch: a process that decodes starts in half the time without it, and takes a
+third of the memory.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from convlens.photos import Encoded
+
+
+@runtime_checkable
+class Album(Protocol):
+    """Photo files in a fixed order, none of them opened yet; any process can be sent one."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, number: int) -> Path | Encoded:
+        """One of them."""
+
+    def name(self, number: int) -> str:
+        """What a person calls it: its path, or its row in a table."""
+
+    def marks(self) -> list[str]:
+        """A line for each photo, its name first, that changes when the photo does."""
+
+
+class Paths:
+    """An album of files."""
+
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        # One array: another process reads it where it lies, without unpacking a million paths.
+        self._paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, number: int) -> Path:
+        return Path(self.name(number))
+
+    def name(self, number: int) -> str:
+        """The path."""
+        return os.fsdecode(self._paths[number])
+
+    def marks(self) -> list[str]:
+        """Path, size and time of change of each file."""
+        marks = []
+        for path in map(os.fsdecode, self._paths):
+            try:
+                found = Path(path).stat()
+                marks.append(f"{path} {found.st_size} {found.st_mtime_ns}")
+            except OSError:
+                marks.append(f"{path} missing")
+        return marks
+
+
+def album_of(photos: Sequence[str | Path] | Album) -> Album:
+    """Files as an album; an album as it is."""
+    return photos if isinstance(photos, Album) else Paths(photos)
