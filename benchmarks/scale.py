@@ -1,4 +1,4 @@
-"""What a photo costs in sweeps on this machine, step by step: the figures of docs/scale.md."""
+"""What one more photo costs in each sweep on this machine: the figures of docs/scale.md."""
 
 import tempfile
 import time
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 import convlens
 from benchmarks.tables import tell
@@ -13,56 +14,82 @@ from benchmarks.timing import LEAST_ROUNDS, Spread
 from convlens.loading import demo_photos
 from convlens.memory import keep_freed
 from convlens.model import Model
-from convlens.sweep.source import Photos
+from convlens.sweep import Photos, sweep
 from convlens.tracing import trace
 from convlens.views.patches.excitation import Excitation, watched
 
-NETWORKS = ("default", "torchvision:resnet50@random", "torchvision:vgg16@random")
-PHOTOS, FEW = 64, 32  # two batches; one of gradients in a sweep that changes images
-SWEEPS: tuple[tuple[str, int, Callable[[Model, list[Path], Path], object]], ...] = (
-    ("patches", PHOTOS, lambda model, paths, _: convlens.patches(model, paths, show=0)),
-    ("gradcam", PHOTOS, lambda model, paths, out: convlens.gradcams(model, paths, out=out)),
-    ("fgsm, 4 epsilons", FEW, lambda model, paths, _: convlens.fragility(model, paths, steps=0)),
-    ("shift", FEW, lambda model, paths, _: convlens.shift(model, paths, every=0)),
-)
+NETWORKS = ("default", "torchvision:resnet50@random")
+FEW, MANY = 32, 96  # one batch, and three: what does not depend on the photos falls out
+SIZE = (500, 375)  # of the photos, as in ImageNet
+Sweep = Callable[[Model, list[Path], Path], object]
+
+
+def _patches(model: Model, paths: list[Path], out: Path) -> object:
+    found = trace(model)  # without the crops and their proofs, which do not grow with the photos
+    return sweep(model, found, Excitation(watched(found, None)), Photos(model, paths))
+
+
+SWEEPS: dict[str, Sweep] = {
+    "patches": _patches,
+    "gradcam, maps, pictures and table": lambda model, paths, out: convlens.gradcams(
+        model, paths, out=out
+    ),
+    "fgsm, four epsilons and random signs": lambda model, paths, out: convlens.fragility(
+        model, paths, steps=0
+    ),
+    "shift": lambda model, paths, out: convlens.shift(model, paths, every=0),
+}
 
 
 def run() -> None:
     """Measure, print."""
     keep_freed()  # as the command line does, and workers
-    paths = [photo.path for photo in demo_photos()]
     threads = torch.get_num_threads()
-    decoding = [_seconds(lambda: _decoded(paths)) / len(paths) for _ in range(LEAST_ROUNDS)]
-    print(f"decode: {1e3 * Spread.of(decoding).median:.1f} ms a photo on one core")
-    for spec in NETWORKS:
-        model = convlens.load(spec)
-        found = trace(model)
-        anatomy = convlens.anatomy(model)
-        state = Excitation(watched(found, None)).start()
-        size = sum(tensor.nbytes for tensor in state.values())
+    with tempfile.TemporaryDirectory() as folder:
+        paths = _photos(Path(folder))
+        portable = Photos(convlens.load(), paths).portable()
+        decoding = [_seconds(lambda: portable.decode(0, MANY)) / MANY for _ in range(LEAST_ROUNDS)]
+        size = sum(path.stat().st_size for path in paths) / len(paths)
         print(
-            f"{model.name}: {anatomy.multiply_adds / 1e9:.2f} G multiply-adds, "
-            f"{model.size[0] * model.size[1] * 3 / 1e3:.0f} kB of pixels a photo, "
-            f"{size / 1e6:.1f} MB of state for patches"
+            f"decode: {1e3 * Spread.of(decoding).median:.1f} ms a photo on one core, JPEG of "
+            f"{SIZE[0]} x {SIZE[1]} pixels and {size / 1e3:.0f} kB"
         )
-        for name, count, work in SWEEPS:
-            many = [paths[number % len(paths)] for number in range(count)]
-            taken = []
-            for _ in range(1 + LEAST_ROUNDS):
-                with tempfile.TemporaryDirectory() as folder:
-                    out = Path(folder) / "out"
-                    taken.append(_seconds(lambda: work(model, many, out)))  # noqa: B023
-            rate = Spread.of([count / one for one in taken[1:]])
+        for spec in NETWORKS:
+            model = convlens.load(spec)
+            state = Excitation(watched(trace(model), None)).start()
             print(
-                f"  {name}: {rate.median:.1f} ({rate.least:.1f}-{rate.most:.1f}) photos a second "
-                f"on {threads} cores, {rate.median / threads:.1f} a core",
-                flush=True,
+                f"{model.name}: {convlens.anatomy(model).multiply_adds / 1e9:.2f} G multiply-adds, "
+                f"{model.size[0] * model.size[1] * 3 / 1e3:.0f} kB of pixels a photo, state of "
+                f"patches {sum(one.nbytes for one in state.values()) / 1e6:.1f} MB"
             )
+            for name, work in SWEEPS.items():
+                print(f"  {name}: {_told(model, paths, work, threads)}", flush=True)
     tell(())
 
 
-def _decoded(paths: list[Path]) -> None:
-    Photos(convlens.load(), paths).portable().decode(0, len(paths))
+def _told(model: Model, paths: list[Path], work: Sweep, threads: int) -> str:
+    rates = []
+    for number in range(1 + LEAST_ROUNDS):
+        seconds = []
+        for count in (FEW, MANY):
+            with tempfile.TemporaryDirectory() as folder:
+                out = Path(folder) / "out"
+                seconds.append(_seconds(lambda: work(model, paths[:count], out)))  # noqa: B023
+        if number:
+            rates.append((MANY - FEW) / (seconds[1] - seconds[0]))
+    rate = Spread.of(rates)
+    return (
+        f"{rate.median:.1f} ({rate.least:.1f}-{rate.most:.1f}) photos a second with {threads} "
+        f"threads, {rate.median / threads:.1f} a core"
+    )
+
+
+def _photos(folder: Path) -> list[Path]:
+    shown = [Image.open(photo.path).convert("RGB").resize(SIZE) for photo in demo_photos()]
+    paths = [folder / f"{number:03}.jpg" for number in range(MANY)]
+    for number, path in enumerate(paths):
+        shown[number % len(shown)].save(path, quality=90)
+    return paths
 
 
 def _seconds(work: Callable[[], object]) -> float:

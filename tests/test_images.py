@@ -10,9 +10,9 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms.functional import to_tensor as torchvision_to_tensor
 
+from convlens.albums.geometry import Geometry
 from convlens.errors import ConvlensError
 from convlens.images import (
-    Geometry,
     encode_jpeg,
     encode_png,
     to_pixels,
@@ -62,7 +62,7 @@ class TestGeometry:
         geometry = Geometry((30, 40), 37, interpolation)
         picture = photo(*shape)
         whole = np.asarray(geometry.apply(picture)).astype(int)
-        monkeypatch.setattr("convlens.images._MOST_RESIZED", 1)
+        monkeypatch.setattr("convlens.albums.geometry._MOST_RESIZED", 1)
         part = np.asarray(geometry.apply(picture)).astype(int)
         assert np.abs(whole - part).max() <= 1
         assert whole.std() > 10

@@ -19,12 +19,11 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, ParquetPhotos, PhotoError, wrap
-from convlens.albums import Album
+from convlens.albums import Album, parquet
 from convlens.albums.pieces import Pieces
 from convlens.albums.shelf import Shelf
 from convlens.cli import main
 from convlens.photos import Encoded
-from convlens.sweep import parquet
 from convlens.sweep.source import Photos
 from convlens.views.saliency.boxes import Box
 

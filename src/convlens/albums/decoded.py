@@ -75,6 +75,18 @@ class PortableImages:
         return Decoded(start, stop, ids, self.values[start:stop], self.last, {})
 
 
+@dataclass(frozen=True)
+class PortableNumbers:
+    """Numbers alone."""
+
+    numbers: NDArray[np.int64]
+
+    def decode(self, start: int, stop: int) -> Decoded:
+        """Some of them, with images of no pixels."""
+        ids = self.numbers[start:stop].tolist()
+        return Decoded(start, stop, ids, np.empty((len(ids), 0), dtype=np.float32), False, {})
+
+
 def decoded(start: int, stop: int, reads: Sequence[Callable[[], NDArray[np.uint8]]]) -> Decoded:
     """Photos `start` to `stop`, each read by a function; what cannot be read is left out."""
     ids, pixels, skipped = [], [], {}

@@ -59,7 +59,7 @@ def boxed(one: Decoded) -> "pyarrow.Table":
         [] if values is None else list(values.shape), "" if values is None else values.dtype.str,
         one.last, {str(number): reason for number, reason in one.skipped.items()},
     )  # fmt: skip
-    data = b"" if values is None else values.data.cast("B")
+    data = np.empty(0, np.uint8) if values is None else values.reshape(-1).view(np.uint8)
     ends = pa.py_buffer(np.array([0, len(data)], dtype=np.int64))
     bytes_ = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), 1, [None, ends, pa.py_buffer(data)]

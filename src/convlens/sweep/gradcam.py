@@ -30,6 +30,7 @@ from convlens.results import Result
 from convlens.sweep import Engine, Photos, over
 from convlens.sweep.progress import MANIFEST
 from convlens.sweep.scores import NUMBERS, SCORES, curves_at, finish
+from convlens.sweep.source import Numbers
 from convlens.tracing import Trace, trace
 from convlens.views.answers import check_vector
 from convlens.views.reducer import State
@@ -198,10 +199,14 @@ def gradcams(
         scales = tuple(done.state["scales"].tolist())
         kept = [number for number in range(len(source)) if number not in done.skipped]
         skipped = {source.name(number): reason for number, reason in done.skipped.items()}
+        over(
+            model, Drawing(work, scales, cells), Numbers(source, kept), engine=engine,
+            batch=batch, progress=lambda at, of: progress("pictures", at, of),
+        )  # fmt: skip
         sums = finish(
-            written, [(work.names[number], number) for number in kept], skipped, scales,
-            boxes=work.boxes if boxes else None, curves=curves, cells=cells,
-            progress=lambda at, of: progress("pictures", at, of),
+            written, [(work.names[number], number) for number in kept], skipped,
+            boxes=work.boxes if boxes else None, curves=curves,
+            progress=lambda at, of: progress("table", at, of),
         )  # fmt: skip
         sanity = None
         if randomise > 0:
@@ -321,6 +326,42 @@ class GradCamWork:
         for count, rows in sorted(asked.items()):
             classes = torch.tensor([seen for _, seen in rows]) if count else None
             yield classes, [row for row, _ in rows]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The pictures of maps that lie in a folder, on the scale that is common to all.
+
+    Attributes:
+        maps: what made them.
+        scales: of each layer's pictures.
+        cells: as for `GradCam.pictures`.
+    """
+
+    maps: GradCamWork
+    scales: tuple[float, ...]
+    cells: bool
+
+    def start(self) -> State:
+        """Nothing is kept."""
+        return {}
+
+    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
+        """Draw those of some photos; drawn again they are the same."""
+        for number in ids.tolist():
+            folder = self.maps.folder / self.maps.names[number]
+            result = Result.load(folder)
+            mine = self.maps.boxes(number) if self.maps.given else ()
+            outlines = [[box.sides for box in mine]] if mine else None
+            if isinstance(result, GradCamLayers):
+                result.draw(folder, scales=self.scales, cells=self.cells, boxes=outlines)
+            else:
+                assert isinstance(result, GradCam)
+                result.draw(folder, scale=self.scales[0], cells=self.cells, boxes=outlines)
+
+    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+        """Nothing."""
+        return {}
 
 
 def _spots(

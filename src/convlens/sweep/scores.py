@@ -1,4 +1,4 @@
-"""What is made of Grad-CAMs when all are there: pictures on one scale, a table, their numbers."""
+"""What is made of Grad-CAMs when all are there: a table, and their numbers."""
 
 import csv
 import json
@@ -23,23 +23,19 @@ def finish(
     folder: Path,
     photos: Sequence[tuple[str, int]],
     skipped: Mapping[str, str],
-    scales: Sequence[float],
     *,
     boxes: Callable[[int], tuple[Box, ...]] | None,
     curves: bool,
-    cells: bool,
     progress: Callable[[int, int], None],
 ) -> tuple[float, ...]:
-    """Pictures, table and numbers of the photos whose maps lie in a folder, one after the other.
+    """Table and numbers of the photos whose maps lie in a folder, one after the other.
 
     Args:
         folder: where they lie.
         photos: name of each photo's folder, and its number.
         skipped: reason by path of the photos that could not be read, for the numbers.
-        scales: of each layer's pictures.
         boxes: the objects on the image of a photo, by its number; default: none are known.
         curves: evidence lies beside the maps.
-        cells: as for `GradCam.pictures`.
         progress: called with how many photos are done and how many there are.
 
     Returns:
@@ -55,15 +51,9 @@ def finish(
         for done, (name, number) in enumerate(photos):
             progress(done, len(photos))
             result = Result.load(folder / name)
+            assert isinstance(result, (GradCam, GradCamLayers))
             mine = boxes(number) if boxes else ()
-            outlines = [[box.sides for box in mine]] if mine else None
-            if isinstance(result, GradCamLayers):
-                result.draw(folder / name, scales=scales, cells=cells, boxes=outlines)
-                cams: tuple[GradCam, ...] = result.cams
-            else:
-                assert isinstance(result, GradCam)
-                result.draw(folder / name, scale=scales[0], cells=cells, boxes=outlines)
-                cams = (result,)
+            cams = result.cams if isinstance(result, GradCamLayers) else (result,)
             for layer, cam in enumerate(cams):
                 pointed = pointing(cam, [mine]) if boxes else None
                 if pointed is not None and layer == 0:

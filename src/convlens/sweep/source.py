@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convlens.albums import Album, album_of
-from convlens.albums.decoded import Decoded, Portable, PortableImages, PortablePhotos, decoded
+from convlens.albums.decoded import (
+    Decoded,
+    Portable,
+    PortableImages,
+    PortableNumbers,
+    PortablePhotos,
+    decoded,
+)
 from convlens.errors import ConvlensError, PhotoError
 from convlens.images import from_pixels
 from convlens.model import Model
@@ -161,6 +168,36 @@ class Images:
         )
         values = images.permute(0, 2, 3, 1) if last else images.contiguous()
         return PortableImages(values.numpy(), last)
+
+
+class Numbers:
+    """Some of a data set's numbers without their images, for work on what was written of them."""
+
+    strict = False
+
+    def __init__(self, source: Source, numbers: Sequence[int]) -> None:
+        self._source, self._numbers = source, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def name(self, number: int) -> str:
+        """That of the image."""
+        return self._source.name(self._numbers[number])
+
+    def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
+        """The numbers, and images without pixels."""
+        for start, stop in spans:
+            ids = torch.tensor(self._numbers[start:stop])
+            yield Batch(start, stop, ids, torch.empty(len(ids), 0), {})
+
+    def marks(self) -> list[str]:
+        """The numbers."""
+        return [str(number) for number in self._numbers]
+
+    def portable(self) -> PortableNumbers:
+        """The numbers as an array."""
+        return PortableNumbers(np.array(self._numbers))
 
 
 def given(model: Model, photos: Given, *, strict: bool = False) -> Source:
