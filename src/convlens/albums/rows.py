@@ -14,15 +14,24 @@ from convlens.memory import keep_freed
 
 if TYPE_CHECKING:
     import pyarrow
+    import ray
 
 
 class Decode:
     """Decodes batches, for Ray Data; a process that lasts, as starting one takes seconds."""
 
-    def __init__(self, portable: Portable, folder: str) -> None:
-        """Take what is to be decoded, and the folder that relative paths are meant from."""
+    def __init__(self, portable: "list[ray.ObjectRef[Portable]]", folder: str) -> None:
+        """Fetch what is to be decoded.
+
+        Args:
+            portable: a reference to it, in a list so that it comes as one: an actor that is to be
+                started again must not depend on large arguments of its own.
+            folder: that relative paths are meant from.
+        """
+        import ray
+
         settle(folder)
-        self._portable = portable
+        self._portable = ray.get(portable[0])
 
     def __call__(self, rows: "pyarrow.Table") -> "Iterator[pyarrow.Table]":
         """The batches that a table names by `start` and `stop`, each as a row."""

@@ -118,6 +118,7 @@ class Ray:
     ) -> Generator[Any]:
         """References to decoded batches, in whatever order they get done."""
         size = self.block or max(1, min(_BATCHES, len(spans) // (laid.actors * _BLOCKS)))
+        sent = ray.put(source.portable())
         count = -(-len(spans) // size)
         context = ray.data.DataContext.get_current().copy()
         context.enable_progress_bars = False
@@ -127,7 +128,7 @@ class Ray:
                 override_num_blocks=count,
             )
             decoded = rows.map_batches(
-                Decode, fn_constructor_args=(source.portable(), str(Path.cwd())),
+                Decode, fn_constructor_args=([sent], str(Path.cwd())),
                 batch_size=None, batch_format="pyarrow", num_cpus=DECODER_CPUS,
                 concurrency=min(laid.decoders, count),
             )  # fmt: skip

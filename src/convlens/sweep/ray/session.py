@@ -9,9 +9,12 @@ from typing import Any
 from convlens.errors import ConvlensError
 
 _LOGGERS = ("ray", "ray.data")
-_UNREPORTED = {
+_WANTED = {
+    # No usage statistics, neither of what is started here nor of this process.
     "RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
     "RAY_DATA_USAGE_DISABLED": "1",
+    # Ray's core writes what it makes good by itself to a user's terminal otherwise.
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }  # fmt: skip
 
 
@@ -36,7 +39,7 @@ def session(address: str | None) -> Iterator[Any]:
             f"the engine ray needs Ray Data, which is not installed ({error}); "
             f"pip install 'convlens[ray]'"
         ) from error
-    with _unreported(), _hushed():
+    with _environment(), _hushed():
         if ray.is_initialized():
             yield ray
             return
@@ -56,10 +59,10 @@ def session(address: str | None) -> Iterator[Any]:
 
 
 @contextmanager
-def _unreported() -> Iterator[None]:
-    """No usage statistics are sent, neither by what is started here nor by this process."""
-    before = {name: os.environ.get(name) for name in _UNREPORTED}
-    os.environ.update(_UNREPORTED)
+def _environment() -> Iterator[None]:
+    """What Ray reads from the environment, for as long as it is in use here."""
+    before = {name: os.environ.get(name) for name in _WANTED}
+    os.environ.update(_WANTED)
     try:
         yield
     finally:
