@@ -21,7 +21,7 @@ from convlens.sweep.ray import Ray
 from convlens.tracing import trace
 from convlens.views.patches.excitation import Excitation, watched
 
-FEW, MANY = 512, 2560
+FEW, BETWEEN, MANY = 512, 1280, 2560
 MOST = 1.25  # times the local engine's cost of a photo
 LOCAL, RAY = "local", "ray"
 
@@ -71,7 +71,8 @@ def run() -> None:
         f"a photo on Ray: {ratio.median:.2f} ({ratio.least:.2f}-{ratio.most:.2f}) times the local "
         f"engine's; at most {MOST}: {verdict}"
     )
-    for count, sizes in sent.items():
+    sent[BETWEEN] = {_swept(paths, BETWEEN, RAY).returned}
+    for count, sizes in sorted(sent.items()):
         told = " or ".join(f"{size / 1e6:.1f} MB" for size in sorted(sizes))
         print(f"states sent back for {count:,} photos: {told}")
     print(f"tables equal in every bit: {sum(same)} of {len(same)} sweeps")

@@ -38,9 +38,9 @@ class Ray:
     """The engine on Ray, which the extra `convlens[ray]` installs.
 
     Attributes:
-        address: of a cluster that runs, as `ray.init` takes it (`auto`, `HOST:6379`,
-            `ray://HOST:10001`). Default: a session of Ray that the process is in already, then
-            `RAY_ADDRESS`, then this machine alone, started for the time of the sweep.
+        address: of a cluster that runs, as `ray.init` takes it (`auto`, `HOST:6379`). Default: a
+            session of Ray that the process is in already, then `RAY_ADDRESS`, then this machine
+            alone, started for the time of the sweep.
         actors: processes that hold the network. Default: as many as there are CPUs for their
             threads, or one for each GPU if the network runs on GPUs.
         threads: that each computes with. Default: as many as this process does, so that small
@@ -120,9 +120,9 @@ class Ray:
         size = self.block or max(1, min(_BATCHES, len(spans) // (laid.actors * _BLOCKS)))
         sent = ray.put(source.portable())
         count = -(-len(spans) // size)
-        context = ray.data.DataContext.get_current().copy()
-        context.enable_progress_bars = False
-        with ray.data.DataContext.current(context):
+        context = ray.data.DataContext.get_current()
+        bars, context.enable_progress_bars = context.enable_progress_bars, False
+        try:
             rows = ray.data.from_items(
                 [{"start": start, "stop": stop} for start, stop in spans],
                 override_num_blocks=count,
@@ -133,13 +133,14 @@ class Ray:
                 concurrency=min(laid.decoders, count),
             )  # fmt: skip
             bundles: Iterator[Any] = decoded.iter_internal_ref_bundles()
-            try:
-                for bundle in bundles:
-                    yield from bundle.block_refs
-            except ray.exceptions.RayTaskError:
-                raise
-            except ray.exceptions.RayError as error:  # machines went, and blocks with them
-                logging.getLogger(__name__).info("a round ended early: %s", error)
+            for bundle in bundles:
+                yield from bundle.block_refs
+        except ray.exceptions.RayTaskError:
+            raise
+        except ray.exceptions.RayError as error:  # machines went, and blocks with them
+            logging.getLogger(__name__).info("a round ended early: %s", error)
+        finally:
+            context.enable_progress_bars = bars
 
 
 def _check(source: Source, skipped: dict[int, str]) -> None:

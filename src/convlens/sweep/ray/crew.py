@@ -42,6 +42,8 @@ class _Hand:
         takes: its answers to `take`.
         over: its answer to `hand_over`, if it was asked.
         held: how many images it has taken in of each batch and not handed over, by their starts.
+        taken: how many images it has taken in altogether.
+        due: after how many it is to hand over next.
     """
 
     actor: Any
@@ -49,6 +51,8 @@ class _Hand:
     takes: list[Any] = field(default_factory=list)
     over: Any = None
     held: dict[int, int] = field(default_factory=dict)
+    taken: int = 0
+    due: float = 0.0
 
     def waiting(self) -> list[Any]:
         return [one for one in (self.opening, *self.takes, self.over) if one is not None]
@@ -75,7 +79,7 @@ class Crew:
             packed: reference to model and work.
             layout: how many, with what.
             device: that they compute on.
-            portion: images after which an actor hands its state over.
+            portion: images after which an actor hands its state over, again and again.
             skipped: told at once what could not be read.
             stop: whether to end early.
         """
@@ -154,8 +158,10 @@ class Crew:
             hand.takes.remove(ref)
             for start, (stop, skipped) in answer.items():
                 hand.held[start] = stop - start
+                hand.taken += stop - start
                 self._skipped(skipped)
-            if hand.over is None and sum(hand.held.values()) >= self._portion:
+            if hand.over is None and hand.taken >= hand.due:
+                hand.due = (hand.taken // self._portion + 1) * self._portion
                 hand.over = hand.actor.hand_over.remote()
         return None
 
@@ -182,7 +188,7 @@ class Crew:
             opening = actor.open.remote(
                 self._packed, str(Path.cwd()), self._device, self._layout.threads
             )
-            self._hands.append(_Hand(actor, opening))
+            self._hands.append(_Hand(actor, opening, due=self._portion))
 
     def _bury(self, hand: _Hand, error: Exception) -> None:
         """Forget an actor, with all that it held, and start another."""

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from convlens.errors import ConvlensError
@@ -48,7 +50,8 @@ def session(address: str | None) -> Iterator[Any]:
         if where == "local":
             options["include_dashboard"] = False
         try:
-            ray.init(where, **options)
+            with _mute():
+                ray.init(where, **options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = str(error).strip().split("\n")[0]
             raise ConvlensError(f"no session of Ray at {where} ({reason})") from error
@@ -71,6 +74,20 @@ def _environment() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _mute() -> Iterator[None]:
+    """Without what C++ writes to standard error, where Ray's core announces its settings."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextmanager
