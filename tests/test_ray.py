@@ -31,7 +31,7 @@ from convlens.results import Result
 from convlens.sweep import Images, Photos, over
 from convlens.sweep.engine import named
 from convlens.sweep.ray.layout import layout
-from convlens.sweep.ray.packing import packed
+from convlens.sweep.ray.packing import _has_records, _own, packed
 from convlens.sweep.ray.session import session
 
 ray = pytest.importorskip("ray")
@@ -423,6 +423,18 @@ class TestWhatTravels:
         with untouched(network.network), untouched(other.network):
             images = torch.rand(2, 3, SIZE, SIZE)
             assert torch.equal(network(images), other(images))
+
+    def test_what_goes_by_its_name(self, tmp_path):
+        """Installed modules do, wherever they are installed; those of a user travel whole."""
+        import json
+
+        assert not any(map(_own, (json, np, convlens, torch.nn.functional)))
+        assert _own(sys.modules[__name__])
+        deep = SimpleNamespace(__name__="some.deep", __file__=str(tmp_path / "some" / "deep.py"))
+        assert _own(deep)
+        _has_records.cache_clear()
+        (tmp_path / "some-1.dist-info").mkdir()
+        assert not _own(deep)
 
     def test_what_cannot_be_sent(self, cluster):
         work = Count(2)

@@ -74,7 +74,12 @@ def _own(module: ModuleType) -> bool:
     name = getattr(module, "__name__", "")
     if not file or name.partition(".")[0] in ("__main__", "convlens"):
         return False
-    return not any(Path(file).is_relative_to(folder) for folder in _installed())
+    path = Path(file)
+    if any(path.is_relative_to(folder) for folder in _installed()):
+        return False
+    # Or installed elsewhere, on PYTHONPATH say, beside the record of its distribution.
+    levels = name.count(".") + (path.name == "__init__.py")
+    return not _has_records(path.parents[min(levels, len(path.parents) - 1)])
 
 
 @cache
@@ -82,3 +87,8 @@ def _installed() -> tuple[Path, ...]:
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     folders = {*(sysconfig.get_path(name) for name in names), *site.getsitepackages()}
     return tuple(Path(folder) for folder in (*folders, site.getusersitepackages()) if folder)
+
+
+@cache
+def _has_records(folder: Path) -> bool:
+    return any(folder.glob("*.dist-info"))
