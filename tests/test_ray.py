@@ -162,6 +162,10 @@ def counted(total, engine, work=None, *, batch=2, **options):
     return over(model(), work, Images(images), engine=engine, batch=batch, **options)
 
 
+def iter_of_none():
+    yield None
+
+
 class TestTheSameResult:
     @pytest.mark.parametrize(
         "engine", [Ray(actors=1, block=3, handovers=1), Ray(actors=3, block=1, handovers=3)]
@@ -297,6 +301,11 @@ class TestFaults:
     def test_workers_that_always_die(self, cluster):
         with pytest.raises(ConvlensError, match="workers died one after the other"):
             counted(4, Ray(actors=1), Dying(4))
+
+    def test_rounds_that_bring_nothing(self, cluster, monkeypatch):
+        monkeypatch.setattr(Ray, "_round", lambda *given: iter_of_none())
+        with pytest.raises(ConvlensError, match="2 batches came back from none of 3 rounds"):
+            counted(4, Ray(actors=1))
 
     def test_the_driver_is_killed(self, cluster, paths, tmp_path):
         """Killed when something was saved, the same command with --resume ends like one."""

@@ -30,6 +30,7 @@ from convlens.sweep.ray.session import session
 from convlens.sweep.source import Source
 
 _BLOCKS = 64  # for each actor at least, so that all are busy to the end
+_ROUNDS = 3  # in a row that brought nothing: then nothing will
 _BATCHES = 16  # in a block at most: what is decoded and not yet taken lies in memory
 
 
@@ -91,7 +92,9 @@ class Ray:
 
     def _rounds(self, ray: Any, job: Job, crew: Crew, laid: Layout) -> Generator[Part]:
         left, state, done = dict(job.spans), job.state, 0
+        fruitless = 0
         while left and not job.stop():
+            before = len(left)
             with closing(self._round(ray, job, crew, laid, sorted(left.items()))) as round_:
                 for handed in round_:
                     if handed is not None and all(start in left for start in handed.spans):
@@ -101,6 +104,12 @@ class Ray:
                         spans = list(handed.spans.items())
                         yield Part(spans, handed.skipped, state, handed.size)
                     job.seen(done + crew.held)
+            fruitless = fruitless + 1 if len(left) == before else 0
+            if fruitless == _ROUNDS and not job.stop():
+                raise ConvlensError(
+                    f"{len(left):,} batches came back from none of {_ROUNDS} rounds; see whether "
+                    f"the cluster is still there (`ray status`)"
+                )
 
     def _round(
         self, ray: Any, job: Job, crew: Crew, laid: Layout, spans: list[tuple[int, int]]
