@@ -81,6 +81,8 @@ def words(program, archive, out, *more):
 
 def environment(**own):
     kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK")}
+    # Fabric gives a process alone on its machine more threads, and small batches other last bits.
+    kept["OMP_NUM_THREADS"] = "1"
     return kept | {"WHAT": "", "WHEN": "0"} | own
 
 
