@@ -192,6 +192,11 @@ def ending_together(fabric: Any) -> Iterator[None]:
     """Where another process ends or cannot be reached, this one ends with a line that says so."""
     try:
         yield
+    except ConvlensError:
+        # Left in order: the threads of a connection that breaks as this process ends abort it.
+        if fabric.world_size > 1 and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        raise
     except RuntimeError as error:
         if fabric.world_size == 1 or not any(word in str(error) for word in _LOST):
             raise
