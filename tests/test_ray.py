@@ -298,9 +298,11 @@ class TestFaults:
         assert done.state["seen"].tolist() == [1] * 240
         assert told[-1] == 240
 
-    def test_workers_that_always_die(self, cluster):
-        with pytest.raises(ConvlensError, match="workers died one after the other"):
-            counted(4, Ray(actors=1), Dying(4))
+    @pytest.mark.parametrize("block", [1, 2])
+    def test_workers_that_always_die(self, cluster, block):
+        """With one block a round one worker dies in each, with two sometimes two."""
+        with pytest.raises(ConvlensError, match="4 workers died one after the other"):
+            counted(4, Ray(actors=1, block=block), Dying(4))
 
     def test_rounds_that_bring_nothing(self, cluster, monkeypatch):
         monkeypatch.setattr(Ray, "_round", lambda *given: iter_of_none())

@@ -94,7 +94,7 @@ class Ray:
         left, state, done = dict(job.spans), job.state, 0
         fruitless = 0
         while left and not job.stop():
-            before = len(left)
+            before, deaths = len(left), crew.deaths
             with closing(self._round(ray, job, crew, laid, sorted(left.items()))) as round_:
                 for handed in round_:
                     if handed is not None and all(start in left for start in handed.spans):
@@ -104,7 +104,10 @@ class Ray:
                         spans = list(handed.spans.items())
                         yield Part(spans, handed.skipped, state, handed.size)
                     job.seen(done + crew.held)
-            fruitless = fruitless + 1 if len(left) == before else 0
+            if len(left) < before:
+                fruitless = 0
+            elif crew.deaths == deaths:  # where workers die the crew ends it, with the reason
+                fruitless += 1
             if fruitless == _ROUNDS and not job.stop():
                 raise ConvlensError(
                     f"{len(left):,} batches came back from none of {_ROUNDS} rounds; see whether "

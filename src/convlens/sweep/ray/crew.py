@@ -59,7 +59,11 @@ class _Hand:
 
 
 class Crew:
-    """The actors."""
+    """The actors.
+
+    Attributes:
+        deaths: of actors since one handed something over.
+    """
 
     def __init__(
         self,
@@ -86,7 +90,7 @@ class Crew:
         self._ray, self._packed, self._layout, self._device = ray, packed, layout, device
         self._portion, self._skipped, self._stop = portion, skipped, stop
         self._hands: list[_Hand] = []
-        self._deaths = 0
+        self.deaths = 0
         self._fill()
 
     @property
@@ -168,7 +172,7 @@ class Crew:
     def _handed(
         self, hand: _Hand, spans: dict[int, int], skipped: dict[int, str], arrays: dict[str, Any]
     ) -> Handed:
-        self._deaths = 0
+        self.deaths = 0
         for start in spans:
             hand.held.pop(start, None)
         size = sum(array.nbytes for array in arrays.values())
@@ -194,11 +198,11 @@ class Crew:
         """Forget an actor, with all that it held, and start another."""
         self._hands.remove(hand)
         self._ray.kill(hand.actor)
-        self._deaths += 1
-        if self._deaths > _DEATHS * self._layout.actors:
+        self.deaths += 1
+        if self.deaths > _DEATHS * self._layout.actors:
             reason = " ".join(str(error).split())
             raise ConvlensError(
-                f"{self._deaths} workers died one after the other and handed nothing over; "
+                f"{self.deaths} workers died one after the other and handed nothing over; "
                 f"the last: {reason}"
             )
         self._fill()
