@@ -335,6 +335,7 @@ class TestEnds:
         given, options = model(), {"layer": "4", "octaves": 3, "steps": 3, "scale": 1.2}
         before = signal.getsignal(signal.SIGINT)
         found = dream(given, photo(), progress=progress, **options)
+        assert found.interrupted
         assert found.stopped.startswith("interrupted in octave 2 of 3, step 3 of 3")
         assert found.stopped in found.sentence()
         assert found.image.shape == (3, 40, 48)
@@ -347,6 +348,7 @@ class TestEnds:
         image = photo() * 0.8
         given = wrap(Fragile(0.85), size=24)
         found = dream(given, image, layer="/mul", octaves=1, steps=50, step=2, jitter=0)
+        assert not found.interrupted
         assert found.stopped.startswith("NaN or infinity in octave 1 of 1, step ")
         done = int(found.objective.isfinite().sum())
         assert 1 < done < 50
@@ -433,6 +435,6 @@ def test_an_interrupt_after_the_last_step_is_told():
             signal.raise_signal(signal.SIGINT)
 
     found = dream(model(), photo(), layer="4", octaves=1, steps=2, progress=progress)
-    assert found.stopped and found.stopped in found.sentence()
+    assert found.interrupted and found.stopped in found.sentence()
     assert math.isnan(found.of_photo)
     assert (found.image - found.photo).abs().mean() > 1 / 255

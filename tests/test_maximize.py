@@ -444,6 +444,7 @@ class TestEnds:
         network = nn.Sequential(nn.Conv2d(3, 4, 3), Fails(), nn.ReLU())
         model = wrap(network, size=16)
         found = maximize(model, "2:1", steps=20, wobble=STILL)
+        assert not found.interrupted
         assert found.stopped == "step 6 gave NaN or infinity at 1"
         assert found.maxima[0].curve.shape == (1, 5)
         four = maximize(model, "2:1", steps=4, wobble=STILL)
@@ -466,6 +467,7 @@ class TestEnds:
 
         before = signal.getsignal(signal.SIGINT)
         found = maximize(model, ["4:1", "0:1"], steps=20, progress=progress)
+        assert found.interrupted
         assert found.stopped == "interrupted after 7 of 40 steps"
         assert [one.target for one in found.maxima] == ["4:1"]
         assert found.maxima[0].curve.shape == (1, 7)

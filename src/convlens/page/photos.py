@@ -188,7 +188,7 @@ def dream_of(
         seed=seed,
         progress=lambda done, total: desk.tell("dream", done, total),
     )
-    if found.stopped.startswith("interrupted"):
+    if found.interrupted:
         raise KeyboardInterrupt  # meant for the page
     return found
 

@@ -75,7 +75,7 @@ def _within(
     least, most = budget.MAXIMA_STEPS
     steps = min(max(int(seconds / max(each, 1e-9)), least), most)
     found = maximize(model, targets, steps=steps, canvas=canvas, seed=seed, known=known)
-    if found.stopped.startswith("interrupted"):
+    if found.interrupted:
         raise KeyboardInterrupt
     return found
 

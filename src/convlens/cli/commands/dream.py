@@ -70,5 +70,5 @@ def dream(
         )
     found.save(out)
     show.dream(found, out, json=json)
-    if found.stopped.startswith("interrupted"):
+    if found.interrupted:
         raise typer.Exit(130)  # as a program that an interrupt ended

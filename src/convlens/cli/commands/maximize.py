@@ -90,5 +90,5 @@ def maximize(
         )
     found.save(out)
     show.maximize(found, out, json=json)
-    if found.stopped.startswith("interrupted"):
+    if found.interrupted:
         raise typer.Exit(130)  # as a program that an interrupt ended

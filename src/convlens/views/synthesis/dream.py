@@ -52,6 +52,7 @@ class Dream(Result):
         seed: of these shifts.
         tiles: in how many parts the largest octave was computed.
         stopped: where and why it ended before its time, or an empty text.
+        interrupted: whether it was an interrupt that ended it.
         bounds: of the pixels.
     """
 
@@ -72,6 +73,7 @@ class Dream(Result):
     seed: int
     tiles: int
     stopped: str
+    interrupted: bool
     bounds: tuple[float, float]
 
     @property
@@ -179,7 +181,7 @@ def dream(
             image = loop.run(start, asked)
             of_photo = None if loop.stopped else plans[-1].slope(start, loop.wanted, asked=asked)
             if of_photo is None and not loop.stopped:
-                loop.stopped = "interrupted after the last step"
+                loop.stopped, loop.interrupted = "interrupted after the last step", True
     return Dream(
         photo=start[0].float().cpu(),
         image=image[0].float().cpu(),
@@ -198,6 +200,7 @@ def dream(
         seed=seed,
         tiles=len(plans[-1].tiles),
         stopped=loop.stopped,
+        interrupted=loop.interrupted,
         bounds=model.bounds,
     )
 
@@ -215,6 +218,7 @@ class _Loop:
     generator: torch.Generator
     progress: Callable[[int, int], None]
     stopped: str = ""
+    interrupted: bool = False
     tiles: int = 0  # done
 
     def run(self, photo: Tensor, asked: Callable[[], bool]) -> Tensor:
@@ -246,11 +250,11 @@ class _Loop:
                 shifted, self.wanted, gradient=gradient.zero_(), asked=asked, done=self._tell
             )
             if worth is None:
-                self._stop("interrupted", octave, number)
+                self._interrupt(octave, number)
                 return image
             strength = float(torch.linalg.vector_norm(gradient, 1)) / gradient.numel()
             if not (math.isfinite(worth) and math.isfinite(strength)):
-                self._stop("NaN or infinity", octave, number)
+                self._give_up(octave, number)
                 return good
             good = image
             if octave == number == 0 and strength == 0:
@@ -264,10 +268,10 @@ class _Loop:
                 image = shifted.roll((-shift[0], -shift[1]), dims=(2, 3))
         worth = found.slope(image, self.wanted, asked=asked)
         if worth is None:
-            self._stop("interrupted", octave, steps)
+            self._interrupt(octave, steps)
             return image
         if not math.isfinite(worth):
-            self._stop("NaN or infinity", octave, steps)
+            self._give_up(octave, steps)
             return good
         self.objective[octave, steps] = worth
         return image
@@ -284,12 +288,19 @@ class _Loop:
         )
         return y, x
 
-    def _stop(self, why: str, octave: int, done: int) -> None:
+    def _interrupt(self, octave: int, done: int) -> None:
+        self.interrupted = True
+        self.stopped = f"interrupted in {self._at(octave, done)}; the picture is that before it"
+
+    def _give_up(self, octave: int, done: int) -> None:
+        why = f"NaN or infinity in {self._at(octave, done)}"
+        if octave == done == 0:
+            raise ConvlensError(f"{why}: look at the network's weights at this layer")
+        self.stopped = f"{why}; the picture is that before it"
+
+    def _at(self, octave: int, done: int) -> str:
         octaves, steps = len(self.plans), self.objective.shape[1] - 1
-        at = f"octave {octave + 1} of {octaves}, step {min(done + 1, steps)} of {steps}"
-        if why != "interrupted" and octave == done == 0:
-            raise ConvlensError(f"{why} in {at}: look at the network's weights at this layer")
-        self.stopped = f"{why} in {at}; the picture is that before it"
+        return f"octave {octave + 1} of {octaves}, step {min(done + 1, steps)} of {steps}"
 
 
 def _guide(model: Model, guide: PhotoLike | Tensor) -> Tensor:

@@ -139,7 +139,8 @@ def maximize(
             made, why = climb(model, some, paper, ascent, first, tell)
             climbed.update(zip(part, made, strict=True))
             stopped = stopped or why
-        if interrupted():
+        ended = interrupted()
+        if ended:
             made_steps = sum(len(one.curve) for one in climbed.values())
             stopped = f"interrupted after {made_steps:,} of {total:,} steps"
         begun = sorted(climbed)
@@ -153,6 +154,7 @@ def maximize(
         objective=objective,
         bounds=model.bounds,
         stopped=stopped,
+        interrupted=ended,
     )
 
 

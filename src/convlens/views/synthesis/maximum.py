@@ -115,6 +115,7 @@ class Maximized(Result):
         objective: of classes.
         bounds: of the pixels.
         stopped: why it ended early, in words; empty if it did not.
+        interrupted: whether it was an interrupt that ended it.
     """
 
     model: str
@@ -125,6 +126,7 @@ class Maximized(Result):
     objective: str
     bounds: tuple[float, float]
     stopped: str
+    interrupted: bool
 
     def beaten(self) -> int:
         """How many targets' first images reach more than anything in the data set beside them."""
