@@ -1,7 +1,7 @@
 """Engines: what runs a sweep's work over its batches. Here the one on this machine."""
 
 from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,6 +83,9 @@ class Part:
 class Engine(Protocol):
     """Runs a job to its end, or until it is to stop."""
 
+    def open(self) -> AbstractContextManager[object]:
+        """What has to be started lasts until this is left, for several jobs to share."""
+
     def run(self, job: Job) -> Generator[Part]:
         """The parts in which the job gets done; no span is in two of them."""
 
@@ -90,6 +93,10 @@ class Engine(Protocol):
 @dataclass(frozen=True)
 class Local:
     """The engine on this machine: one batch after the other, photos decoded ahead."""
+
+    def open(self) -> AbstractContextManager[object]:
+        """Nothing has to be started."""
+        return nullcontext()
 
     def run(self, job: Job) -> Generator[Part]:
         """A part a batch; the state is one and the same, changed in place."""
@@ -125,3 +132,8 @@ def named(engine: Engine | str | None) -> Engine:
 
         return Ray()
     raise ConvlensError(f"engine {engine!r}; it is local or ray")
+
+
+def opened(engine: Engine | str | None) -> AbstractContextManager[object]:
+    """What the engine of that name has to start lasts for all jobs that it is given in here."""
+    return named(engine).open()

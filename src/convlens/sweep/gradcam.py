@@ -28,6 +28,7 @@ from convlens.model import Model
 from convlens.probe import recording
 from convlens.results import Result
 from convlens.sweep import Engine, Photos, over
+from convlens.sweep.engine import opened
 from convlens.sweep.progress import MANIFEST
 from convlens.sweep.scores import NUMBERS, SCORES, curves_at, finish
 from convlens.sweep.source import Numbers
@@ -187,7 +188,7 @@ def gradcams(
         "layers": [found.name(spot.values[0]) for spot in spots], "activation": activation,
         "evidence": curves, "boxes": repr(sorted((boxes or {}).items())), "seed": seed,
     }  # fmt: skip
-    with _kept(Path(out), folder) as (written, state):
+    with opened(engine), _kept(Path(out), folder) as (written, state):
         work.folder = written.absolute()
         # A network that decides by its data has a trace that holds for one image.
         done = over(

@@ -7,6 +7,7 @@ from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.probe import recording
 from convlens.sweep import BATCH, Engine, over, sweep
+from convlens.sweep.engine import opened
 from convlens.sweep.progress import mark
 from convlens.sweep.selectivity import selectivity
 from convlens.sweep.source import Given, given
@@ -71,27 +72,29 @@ def invariance(
             )
     means = ClassMeans(places, labels) if labels is not None else None
     first = Excitation(places, top=top, statistics=False, also=Totals(place, means))
-    done = sweep(
-        model, found, first, source, engine=engine, batch=batch, folder=folder,
-        save_every=save_every,
-        options={"what": "invariance", "layer": place.place, "top": top, "labels": mark(labels)},
-        progress=lambda at, of: progress("photos", at, of),
-    )  # fmt: skip
+    options = {"what": "invariance", "layer": place.place, "top": top, "labels": mark(labels)}
     selective = None
-    if means is not None and labels is not None:
-        selective = selectivity(
-            model, found, places, source, labels, means, done.state, engine=engine, batch=batch,
-            progress=lambda at, of: progress("selectivity", at, of),
-        )[place.value]  # fmt: skip
-    table = first.table(done.state, place.value)
-    winners = table["images"] if channels is None else table["images"].clone()
-    if channels is not None:
-        others = [one for one in range(place.channels) if one not in set(channels)]
-        winners[others] = -1  # nobody's number: nothing is changed for them
-    changes = over(
-        model, Changes(model, place, winners), source, engine=engine, batch=batch,
-        progress=lambda at, of: progress("changes", at, of),
-    )  # fmt: skip
+    with opened(engine):
+        done = sweep(
+            model, found, first, source, engine=engine, batch=batch, folder=folder,
+            save_every=save_every,
+            options=options,
+            progress=lambda at, of: progress("photos", at, of),
+        )  # fmt: skip
+        if means is not None and labels is not None:
+            selective = selectivity(
+                model, found, places, source, labels, means, done.state, engine=engine, batch=batch,
+                progress=lambda at, of: progress("selectivity", at, of),
+            )[place.value]  # fmt: skip
+        table = first.table(done.state, place.value)
+        winners = table["images"] if channels is None else table["images"].clone()
+        if channels is not None:
+            others = [one for one in range(place.channels) if one not in set(channels)]
+            winners[others] = -1  # nobody's number: nothing is changed for them
+        changes = over(
+            model, Changes(model, place, winners), source, engine=engine, batch=batch,
+            progress=lambda at, of: progress("changes", at, of),
+        )  # fmt: skip
     return told(
         model,
         place,

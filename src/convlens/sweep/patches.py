@@ -10,6 +10,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.sweep import BATCH, Engine, Source, sweep
+from convlens.sweep.engine import opened
 from convlens.sweep.progress import mark
 from convlens.sweep.selectivity import selectivity
 from convlens.sweep.source import Given, given
@@ -98,18 +99,20 @@ def patches(
     options = {"layers": [place.place for place in places], "top": top, "each": each, "seed": seed}
     means = ClassMeans(places, answers) if answers is not None else None
     first = Excitation(places, top=top, each=each, seed=seed, also=means)
-    done = sweep(
-        model, found, first, source, engine=engine, batch=batch, folder=folder,
-        save_every=save_every,
-        options={**options, "labels": mark(answers)},
-        progress=lambda at, of: progress("photos", at, of),
-    )  # fmt: skip
     selective: dict[int, tuple[Tensor, Tensor]] = {}
-    if means is not None and answers is not None:
-        selective = selectivity(
-            model, found, places, source, answers, means, done.state, engine=engine, batch=batch,
-            progress=lambda at, of: progress("selectivity", at, of),
+    with opened(engine):
+        done = sweep(
+            model, found, first, source, engine=engine, batch=batch, folder=folder,
+            save_every=save_every,
+            options={**options, "labels": mark(answers)},
+            progress=lambda at, of: progress("photos", at, of),
         )  # fmt: skip
+        if means is not None and answers is not None:
+            selective = selectivity(
+                model, found, places, source, answers, means, done.state,
+                engine=engine, batch=batch,
+                progress=lambda at, of: progress("selectivity", at, of),
+            )  # fmt: skip
     gathered = []
     for number, place in enumerate(places):
         progress("crops", number, len(places))

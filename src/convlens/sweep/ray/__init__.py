@@ -12,7 +12,7 @@ brought by the end of a round are done in the next.
 
 import logging
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,6 +66,14 @@ class Ray:
                 raise ConvlensError(f"{name} {value}; give at least 1")
         if self.device not in (None, "cpu", "cuda"):
             raise ConvlensError(f"device {self.device!r} for Ray; it is cpu or cuda")
+
+    def open(self) -> AbstractContextManager[object]:
+        """A session of Ray.
+
+        Raises:
+            ConvlensError: Ray is not installed or not there.
+        """
+        return session(self.address)
 
     def run(self, job: Job) -> Generator[Part]:
         """A part for each state that an actor sends.
