@@ -192,12 +192,11 @@ class _Watcher(Listener):
 
     def attach(self, network: nn.Module, undo: ExitStack) -> None:
         """Hook what is needed: single modules where that is enough, else the whole walk."""
-        modules = dict(network.named_modules())
         for value in self.wanted - {0, self.trace.recording.output}:
             place = _made_at(self.trace, value)
             if place.operation is None:
                 counter = _ModuleCounter(self, value, place)
-                handle = modules[place.path].register_forward_hook(counter)
+                handle = network.get_submodule(place.path).register_forward_hook(counter)
                 undo.callback(handle.remove)
             else:
                 self._steps[place] = value
