@@ -2,6 +2,9 @@
 
 import errno
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -219,6 +222,23 @@ class TestFolder:
         (folder / "tensors.safetensors").unlink()
         with pytest.raises(ConvlensError, match="holds no whole result"):
             Result.load(folder)
+
+    def test_in_a_process_that_made_none(self, tmp_path):
+        """The class is found although nothing has used it there."""
+        from convlens import gradcam, patches, wrap
+
+        network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.ReLU())
+        network.extend([torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(2, 2)])
+        model, images = wrap(network, size=16), torch.rand(3, 3, 16, 16)
+        gradcam(model, images).save(tmp_path / "GradCam")
+        patches(model, images).save(tmp_path / "Patches")
+        words = "import sys, convlens; print(type(convlens.Result.load(sys.argv[1])).__name__)"
+        for name in ("GradCam", "Patches"):
+            done = subprocess.run(
+                [sys.executable, "-c", words, str(tmp_path / name)], check=False,
+                env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+            )  # fmt: skip
+            assert done.stdout == f"{name}\n", done.stderr
 
 
 def assert_refused(folder, data, tensors, words):

@@ -36,9 +36,7 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
     modules = [_ModuleState.of(module) for module in network.modules()]
     # Those made in inference mode record nothing, whatever they say, and let nothing be changed.
     held = (p for state in modules for p in state.parameters.values() if p is not None)
-    parameters = [
-        (p, p.requires_grad, p.grad) for p in dict.fromkeys(held) if not p.is_inference()
-    ]
+    parameters = [(p, p.requires_grad, p.grad) for p in dict.fromkeys(held) if not p.is_inference()]
     device = next((p.device for p, _, _ in parameters if p.device.type == "cuda"), None)
     with _random_state(device), _eagerly():
         try:

@@ -4,8 +4,11 @@ import dataclasses
 import html
 import json
 import math
+import pkgutil
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -25,6 +28,7 @@ _TENSORS = "tensors.safetensors"
 _LISTED = 64  # values of a tensor that `to_json` still lists
 _SHOWN = 6  # entries of a tuple or dictionary that words still name
 _LINE = 100  # characters
+_ROOMS = ("views", "sweep", "training", "page")  # where results are defined
 
 
 class Result:
@@ -101,7 +105,7 @@ class Result:
 
         Raises:
             ConvlensError: there is none, it is damaged, of another class than this one, or of one
-                whose module is not imported.
+                of your own whose module is not imported.
         """
         found = _read(Path(folder))
         if not isinstance(found, cls):
@@ -212,12 +216,32 @@ def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
         case {"dict": inner}:
             return {key: _decode(one, tensors) for key, one in inner.items()}
         case {"class": name, "fields": inner}:
-            if name not in Result._classes:
-                close = nearest(name, Result._classes)
-                raise ConvlensError(f"is a {name}; import the module that defines it{close}")
             fields = {key: _decode(one, tensors) for key, one in inner.items()}
-            return Result._classes[name](**fields)
+            return _class(name)(**fields)
     return value
+
+
+def _class(name: str) -> type[Result]:
+    if name not in Result._classes:
+        _import_rooms()
+    if name not in Result._classes:
+        close = nearest(name, Result._classes)
+        raise ConvlensError(f"is a {name}; import the module that defines it{close}")
+    return Result._classes[name]
+
+
+def _import_rooms() -> None:
+    """Import all of this package that may define results: one may be read before it was made here.
+
+    By a walk instead of a name in the file, so that a file says nothing about what is imported.
+    """
+    package = __name__.partition(".")[0]
+    for room in _ROOMS:
+        with suppress(ImportError):  # of an extra that is not installed
+            path = import_module(f"{package}.{room}").__path__
+            for module in pkgutil.walk_packages(path, f"{package}.{room}."):
+                with suppress(ImportError):
+                    import_module(module.name)
 
 
 def _same(one: Any, other: Any) -> bool:
