@@ -322,7 +322,7 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
                       progress=lambda done, total: seen.append(done))  # fmt: skip
     assert seen[0] == 2  # what was saved before the batch at which it was stopped
     assert again == whole
-    with pytest.raises(ConvlensError, match="another epsilons"):
+    with pytest.raises(ConvlensError, match="different epsilons"):
         fragility(model, given, ["8/255"], steps=2, batch=2, folder=folder)
 
 

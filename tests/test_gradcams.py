@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -154,8 +159,55 @@ def test_folder_of_another_run_is_refused(tmp_path, paths, monkeypatch):
     monkeypatch.setattr(room, "finish", lambda *rest, **words: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         gradcams(network, paths, out=tmp_path / "out", folder=kept, classes=[0])
-    with pytest.raises(ConvlensError, match="another classes"):
+    with pytest.raises(ConvlensError, match="different classes"):
         gradcams(network, paths, out=tmp_path / "out", folder=kept, classes=[1])
+
+
+KILLED = """
+    import os, signal, sys
+    from test_gradcams import GradCam, gradcams, model
+
+    real, count = GradCam.keep, [0]
+
+    def keep(self, folder):
+        count[0] += 1
+        if count[0] == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(self, folder)
+
+    GradCam.keep = keep
+    gradcams(model(), sys.argv[3:], out=sys.argv[1], folder=__import__("pathlib").Path(sys.argv[2]))
+"""
+
+
+def test_killed_before_the_first_save_it_knows_its_photos(tmp_path, paths):
+    """What was written by then is of the photos that were asked for, and of no others."""
+    out, kept = tmp_path / "out", tmp_path / "u"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}  # noqa: PTH120
+    words = [sys.executable, "-c", dedent(KILLED), out, kept, *paths[:5]]
+    killed = subprocess.run(list(map(str, words)), env=env, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert len(list((kept / "photos").iterdir())) == 3
+    with pytest.raises(ConvlensError, match="5 images then, 2 now"):
+        gradcams(model(), paths[5:], out=out, folder=kept)
+    with pytest.raises(ConvlensError, match="different top"):
+        gradcams(model(), paths[:5], out=out, folder=kept, top=2)
+    gradcams(model(), paths[:5], out=out, folder=kept)
+    gradcams(model(), paths[:5], out=tmp_path / "whole")
+    assert content(out) == content(tmp_path / "whole")
+
+
+def test_a_run_that_did_nothing_leaves_nothing(tmp_path, paths, monkeypatch):
+    monkeypatch.setattr(GradCam, "keep", lambda self, folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        gradcams(model(), paths, out=tmp_path / "out", folder=tmp_path / "u")
+    assert not (tmp_path / "u").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_is_not_gone_on_with(tmp_path, paths):
+    with pytest.raises(ConvlensError, match="a target is a function"):
+        gradcams(model(), paths, out=tmp_path / "o", folder=tmp_path / "u", target=torch.sum)
 
 
 def test_damaged_photos_are_left_out_and_named(tmp_path, paths):

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from branches import SIZE, images, network
-from convlens import ConvlensError, patches, trace, wrap
+from convlens import ConvlensError, fragility, patches, trace, wrap
 from convlens.sweep import Images, Photos, sweep
 from convlens.views.patches import toplist
 from convlens.views.patches.excitation import Excitation, watched
@@ -92,17 +93,19 @@ class TestSweep:
         paths = sorted(folder.glob("*.png"))[:8]
         model, kept = self.model(), tmp_path / "kept"
         patches(model, paths, show=0, folder=kept)
-        with pytest.raises(ConvlensError, match=r"another top \(9, now 4\)"):
+        with pytest.raises(ConvlensError, match=r"different top \(9, now 4\)"):
             patches(model, paths, show=0, folder=kept, top=4)
-        with pytest.raises(ConvlensError, match="another layers"):
+        with pytest.raises(ConvlensError, match="different layers"):
             patches(model, paths, show=0, folder=kept, layers="stem")
         with pytest.raises(ConvlensError, match="8 images then, 7 now"):
             patches(model, paths[1:], show=0, folder=kept)
         other = wrap(network(seed=1), size=SIZE, resize=SIZE)
-        with pytest.raises(ConvlensError, match="another model"):
+        with pytest.raises(ConvlensError, match="different model"):
             patches(other, paths, show=0, folder=kept)
-        with pytest.raises(ConvlensError, match="another model"):
+        with pytest.raises(ConvlensError, match="different model"):
             patches(wrap(network(), size=SIZE, resize=SIZE, mean=0.5), paths, show=0, folder=kept)
+        with pytest.raises(ConvlensError, match="another kind of sweep"):
+            fragility(model, paths, folder=kept)
         os.utime(paths[3], (1, 1))
         with pytest.raises(ConvlensError, match=rf"{paths[3].name} is another file now"):
             patches(model, paths, show=0, folder=kept)
@@ -110,6 +113,47 @@ class TestSweep:
         manifest.write_text(manifest.read_text()[:-20])
         with pytest.raises(ConvlensError, match="is damaged"):
             patches(model, paths, show=0, folder=kept)
+
+    @pytest.mark.parametrize("what", ["code", "buffer"])
+    def test_a_network_that_computes_otherwise_is_refused(self, folder, tmp_path, what):
+        """With the same weights under the same names."""
+        paths, kept = sorted(folder.glob("*.png"))[:8], tmp_path / "kept"
+
+        class Leaky(nn.Module):
+            def __init__(self, slope, shift):
+                super().__init__()
+                torch.manual_seed(0)
+                self.stem, self.slope = nn.Conv2d(3, 4, 3), slope
+                self.register_buffer("shift", torch.tensor(shift), persistent=False)
+
+            def forward(self, x):
+                return nn.functional.leaky_relu(self.stem(x) + self.shift, self.slope).mean((2, 3))
+
+        patches(wrap(Leaky(0.0, 0.1), size=SIZE, resize=SIZE), paths, show=0, folder=kept)
+        patches(wrap(Leaky(0.0, 0.1), size=SIZE, resize=SIZE), paths, show=0, folder=kept)
+        other = Leaky(0.5, 0.1) if what == "code" else Leaky(0.0, 0.2)
+        with pytest.raises(ConvlensError, match="different model"):
+            patches(wrap(other, size=SIZE, resize=SIZE), paths, show=0, folder=kept)
+
+    def test_the_second_pass_is_gone_on_with_too(self, folder, tmp_path):
+        paths = sorted(folder.glob("*.png"))
+        model, labels = self.model(), [(number % 2,) for number in range(24)]
+        whole = patches(model, paths, show=0, labels=labels, batch=4)
+        told = []
+
+        def stop(stage, done, total):
+            told.append((stage, done))
+            if (stage, done) == ("selectivity", 8) and told.count(("selectivity", 8)) == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        options = {"show": 0, "labels": labels, "batch": 4, "folder": tmp_path / "kept"}
+        with pytest.raises(ConvlensError, match="interrupted after 8 of 24"):
+            patches(model, paths, progress=stop, **options)
+        told.clear()
+        again = patches(model, paths, progress=lambda *one: told.append(one[:2]), **options)
+        assert again == whole
+        assert [done for stage, done in told if stage == "photos"] == [24]
+        assert next(done for stage, done in told if stage == "selectivity") == 8
 
     def test_images_in_memory(self):
         model = self.model()

@@ -6,7 +6,7 @@ below it, for work that asks more of the network than that: gradients, changed i
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -135,7 +135,10 @@ def over(
         if (span := (start, min(start + batch, total))) not in done
     ]
     saved = time.monotonic()
-    with asked_to_stop(catch=folder is not None) as interrupted:
+    with (
+        kept.begun(folder, identity, marks, state) if folder else nullcontext(),
+        asked_to_stop(catch=folder is not None) as interrupted,
+    ):
         progress(before, total)
         job = Job(
             model, work, source, spans, state,

@@ -164,7 +164,8 @@ def gradcams(
         batch: images at a time; results may differ in the last bits with another one.
         seed: of the evidence's random orders and of the random parameters.
         strict: raise for a photo that cannot be read instead of leaving it out.
-        folder: keeps what is done; whoever has the result removes it. Default: nothing is kept.
+        folder: keeps what is done; whoever has the result removes it. Not with a target. Default:
+            nothing is kept.
         save_every: seconds between saves into it.
         progress: called with a stage, how much is done and how much there is.
 
@@ -183,8 +184,13 @@ def gradcams(
             raise ConvlensError(f"{what} is of classes, and a target or a pixel is given")
         if wanted:
             check_vector(model, found, what)
+    if target is not None and folder is not None:
+        raise ConvlensError(
+            "a target is a function, of which no later run can see whether it is the same; leave "
+            "the folder out"
+        )
     options = {
-        "classes": repr(classes), "top": top, "pixel": pixel, "target": target is not None,
+        "classes": repr(classes), "top": top, "pixel": pixel,
         "layers": [found.name(spot.values[0]) for spot in spots], "activation": activation,
         "evidence": curves, "boxes": repr(sorted((boxes or {}).items())), "seed": seed,
     }  # fmt: skip
@@ -408,6 +414,8 @@ def _kept(out: Path, folder: Path | None) -> Iterator[tuple[Path, Path | None]]:
         return
     check_folder(out, marker=NUMBERS)
     photos = folder / "photos"
+    if not (folder / MANIFEST).is_file():  # nobody knows of what they are
+        shutil.rmtree(photos, ignore_errors=True)
     try:
         photos.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -417,7 +425,7 @@ def _kept(out: Path, folder: Path | None) -> Iterator[tuple[Path, Path | None]]:
     try:
         yield photos, folder
     except BaseException:
-        if not any(photos.iterdir()):  # nothing came about that could be gone on with
+        if not (folder / MANIFEST).is_file():  # nothing came about that could be gone on with
             shutil.rmtree(folder, ignore_errors=True)
         raise
     # What is done is forgotten first: it says that the photos' folders are here.

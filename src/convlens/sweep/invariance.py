@@ -83,7 +83,9 @@ def invariance(
         )  # fmt: skip
         if means is not None and labels is not None:
             selective = selectivity(
-                model, found, places, source, labels, means, done.state, engine=engine, batch=batch,
+                model, found, places, source, labels, means, done.state,
+                engine=engine, batch=batch, folder=folder and folder / "selectivity",
+                save_every=save_every,
                 progress=lambda at, of: progress("selectivity", at, of),
             )[place.value]  # fmt: skip
         table = first.table(done.state, place.value)
@@ -93,6 +95,8 @@ def invariance(
             winners[others] = -1  # nobody's number: nothing is changed for them
         changes = over(
             model, Changes(model, place, winners), source, engine=engine, batch=batch,
+            folder=folder and folder / "changes", save_every=save_every,
+            options={"channels": None if channels is None else list(channels)},
             progress=lambda at, of: progress("changes", at, of),
         )  # fmt: skip
     return told(

@@ -9,7 +9,8 @@ Killed at any moment, the sweep is as it was when the manifest was last replaced
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from safetensors.torch import load_file
 from convlens.errors import ConvlensError
 from convlens.files import whole, write_tensors
 from convlens.model import Model, bare
+from convlens.tracing import trace
 from convlens.views.reducer import State
 
 MANIFEST = "manifest.json"
@@ -61,11 +63,15 @@ class Done:
 
 
 def fingerprint(model: Model) -> str:
-    """A hash of the network's weights and of how it is fed."""
+    """A hash of the network's weights, of what it computes with them, and of how it is fed."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(bare(model.network).state_dict().items()):
+    network = bare(model.network)
+    # All buffers, also those that its author does not save.
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    for operation in trace(model, partly=True).recording.operations:
+        digest.update(f"{operation.function} {operation.arguments}".encode())
     fed = (model.geometry, model.mean, model.std, model.bounds, model.center, model.channels)
     digest.update(repr(fed).encode())
     return digest.hexdigest()[:16]
@@ -102,6 +108,34 @@ def save(
     for path in folder.glob("state-*.safetensors"):
         if path.name != name:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def begun(
+    folder: Path, identity: Mapping[str, Any], marks: Sequence[str], state: State
+) -> Iterator[None]:
+    """A folder that says what it is of before anything is done; gone where nothing gets done.
+
+    What a killed run left is then known to be of this sweep or of another, however short it was.
+    """
+    fresh = not (folder / MANIFEST).is_file()
+    if fresh:
+        save(folder, identity, marks, Done(), state)
+    try:
+        yield
+    except BaseException:
+        if fresh and not json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["done"]:
+            _forget(folder)
+        raise
+
+
+def _forget(folder: Path) -> None:
+    """Remove what `save` wrote; the folder too, if nothing else is in it."""
+    (folder / MANIFEST).unlink(missing_ok=True)  # first: without it the rest does not count
+    for path in (folder / _IMAGES, *folder.glob("state-*.safetensors")):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def read(
@@ -141,11 +175,14 @@ def _compare(
     folder: Path, manifest: dict[str, Any], identity: Mapping[str, Any], marks: Sequence[str]
 ) -> None:
     for name, now in identity.items():
-        before = manifest["identity"].get(name)
+        if name not in manifest["identity"]:
+            raise ConvlensError(f"{folder} is of another kind of sweep; remove it, or give its own")
+        before = manifest["identity"][name]
         if json.loads(json.dumps(now)) != before:
+            values = "" if name == "labels" else f" ({before}, now {now})"  # a hash tells nothing
             raise ConvlensError(
-                f"{folder} is of a sweep with another {name} ({before}, now {now}); give the same "
-                f"to go on with it, or remove it"
+                f"{folder} is of a sweep with different {name}{values}; give the same to go on "
+                f"with it, or remove it"
             )
     if manifest["marks"] == _digest(marks):
         return

@@ -1,6 +1,7 @@
 """The second pass of a sweep with labels: how well channels tell their class from the others."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from torch import Tensor
 
@@ -23,6 +24,8 @@ def selectivity(
     *,
     engine: Engine | str | None,
     batch: int,
+    folder: Path | None,
+    save_every: float,
     progress: Callable[[int, int], None],
 ) -> dict[int, tuple[Tensor, Tensor]]:
     """By place: for each channel the class that it prefers, and the area under its ROC curve.
@@ -37,11 +40,17 @@ def selectivity(
         state: what the first pass gave.
         engine: as for `sweep`.
         batch: images at a time.
+        folder: where what is done of this pass is kept, or None; it lies in that of the first
+            pass, which has seen to it that photos, labels and model are the same.
+        save_every: seconds between saves.
         progress: called with how many images are done and how many there are.
     """
     preferred = {place.value: means.preferred(state, place.value) for place in places}
     reducer = Separation(places, answers, preferred)
-    done = sweep(model, found, reducer, source, engine=engine, batch=batch, progress=progress)
+    done = sweep(
+        model, found, reducer, source, engine=engine, batch=batch, folder=folder,
+        save_every=save_every, progress=progress,
+    )  # fmt: skip
     return {
         value: (classes, reducer.areas(done.state, value)) for value, classes in preferred.items()
     }
