@@ -1,6 +1,9 @@
 """Photos: bad files are made here."""
 
+import os
 import struct
+import threading
+import warnings
 import zlib
 from pathlib import Path
 
@@ -8,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from convlens import photos
+from convlens.albums import Paths
 from convlens.errors import ConvlensError, PhotoError
 from convlens.photos import (
     Photo,
@@ -329,3 +334,50 @@ class TestReadPhotos:
 def test_photo_is_plain():
     read = Photo(photo(2, 2), "a.png")
     assert (read.path, read.notes) == (None, ())
+
+
+def test_warnings_of_the_process_stay_as_they_are(tmp_path, monkeypatch):
+    """Also where a thread begins to decode before another has ended, and ends after it."""
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    decode, begun, ended = photos._decode, threading.Event(), threading.Event()
+
+    def late(picture):
+        begun.set()
+        assert ended.wait(10)
+        return decode(picture)
+
+    def early(picture):
+        second.start()
+        assert begun.wait(10)
+        return decode(picture)
+
+    second = threading.Thread(target=read_photo, args=[tmp_path / "a.png"])
+    before = list(warnings.filters)
+    turns = iter([early, late])
+
+    def in_turn(picture):
+        return next(turns)(picture)
+
+    monkeypatch.setattr(photos, "_decode", in_turn)
+    read_photo(tmp_path / "a.png")
+    with pytest.warns(UserWarning, match="of the network"):
+        warnings.warn("of the network", stacklevel=1)
+    ended.set()
+    second.join()
+    assert list(warnings.filters) == before
+
+
+def test_names_that_are_no_utf_8(tmp_path):
+    """Read under their own name, called by one that can be written."""
+    good, bad = (Path(os.fsdecode(os.fsencode(tmp_path) + name)) for name in (b"/g\xff", b"/b\xfe"))
+    try:
+        Image.new("RGB", (20, 20)).save(good, "PNG")
+        bad.write_bytes(b"rubbish")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    assert read_photo(good).name == r"g\xff"
+    album = Paths([good, bad])
+    assert album.name(0) == rf"{tmp_path}/g\xff"
+    assert album[0] == good
+    with pytest.raises(PhotoError, match=r"/b\\xfe is "):
+        read_photo(album[1])

@@ -4,6 +4,7 @@ import functools
 import glob
 import io
 import os
+import threading
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -93,7 +94,12 @@ def read_photo(source: str | Path | Encoded | Image.Image | Photo) -> Photo:
         picture, notes = _decode(Image.open(file, formats=_formats()))
     if isinstance(source, Encoded):
         return Photo(picture, source.name, None, notes)
-    return Photo(picture, Path(source).name, Path(source), notes)
+    return Photo(picture, shown(Path(source).name), Path(source), notes)
+
+
+def shown(path: str | Path) -> str:
+    """A path as text that can be written; bytes in it that are no UTF-8 stand in hexadecimal."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def stored(source: str | Path | Encoded) -> tuple[int, int, int]:
@@ -195,11 +201,39 @@ def _opened(source: str | Path | Encoded) -> Iterator[BinaryIO]:
 def _one_line(path: str | Path) -> Iterator[None]:
     """Every error of decoding as one PhotoError; warnings about harmless damage are dropped."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _HUSHED:
             yield
     except Exception as error:  # decoders raise whatever they stumble over in a damaged file
-        raise PhotoError(f"{path} {_reason(Path(path), error)}") from error
+        raise PhotoError(f"{shown(path)} {_reason(Path(path), error)}") from error
+
+
+class _Hushed:
+    """Without Pillow's warnings for as long as any thread is in here.
+
+    Filters belong to the process: threads that each put back what they found would put back one
+    another's, and leave them changed.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(None, None, None)
+
+
+_HUSHED = _Hushed()
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from convlens.photos import Encoded
+from convlens.photos import Encoded, shown
 
 
 @runtime_checkable
@@ -42,11 +42,11 @@ class Paths:
         return len(self._paths)
 
     def __getitem__(self, number: int) -> Path:
-        return Path(self.name(number))
+        return Path(os.fsdecode(self._paths[number]))
 
     def name(self, number: int) -> str:
-        """The path."""
-        return os.fsdecode(self._paths[number])
+        """The path, as `shown` writes it."""
+        return shown(os.fsdecode(self._paths[number]))
 
     def marks(self) -> list[str]:
         """Path, size and time of change of each file."""
