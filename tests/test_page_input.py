@@ -1,6 +1,7 @@
 """What the page does with bad input, and with networks of other kinds."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -27,6 +28,18 @@ def test_damaged_photos_are_named_and_left_out(tmp_path, photos):
     skipped = json.loads(made.data.read_text("utf-8"))["skipped"]
     assert [one["path"] for one in skipped] == [str(bad)]
     assert skipped[0]["reason"] in words
+
+
+def test_a_name_that_no_page_can_hold(tmp_path, photos):
+    odd = photos[1].with_name(os.fsdecode(b"odd\xff.png"))
+    try:
+        odd.write_bytes(photos[1].read_bytes())
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    made = report(tiny(), [photos[0], odd], out=tmp_path / "page")
+    skipped = json.loads(made.data.read_text("utf-8"))["skipped"]
+    assert skipped[0]["path"] == str(photos[1].with_name(r"odd\xff.png"))
+    assert "no UTF-8" in skipped[0]["reason"]
 
 
 def test_strict_stops_and_writes_nothing(tmp_path, photos):

@@ -13,7 +13,7 @@ from convlens.page import budget
 from convlens.page.budget import spread
 from convlens.page.desk import Desk
 from convlens.page.parts import LeftOut, PhotoReport, Turn
-from convlens.photos import read_photo
+from convlens.photos import Photo, read_photo, shown
 from convlens.tracing import trace
 from convlens.views.anatomy import Anatomy
 from convlens.views.answers import answers
@@ -44,11 +44,11 @@ def read_photos(
     expected = dict(zip(paths, labels_of(paths, table), strict=True))
     for path in desk.each("answers", paths):
         try:
-            photo = read_photo(path)
+            photo = _readable(path)
         except PhotoError as error:
             if strict:
                 raise
-            skipped.append(LeftOut(str(path), str(error)))
+            skipped.append(LeftOut(shown(path), str(error)))
             continue
         right = expected[path]
         row = PhotoReport(
@@ -71,6 +71,15 @@ def read_photos(
     if not read:
         raise PhotoError(f"none of {len(skipped)} photos can be read; {skipped[0].reason}")
     return read, skipped
+
+
+def _readable(path: Path) -> Photo:
+    photo = read_photo(path)
+    if shown(path) != str(path):
+        raise PhotoError(
+            f"{shown(path)} has a name that is no UTF-8, which no page can quote; rename it"
+        )
+    return photo
 
 
 def look(
