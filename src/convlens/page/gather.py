@@ -204,7 +204,7 @@ def _check(model: Model, layer: str | None, classes: Classes | None) -> list[int
         raise ConvlensError(
             f"{len(wanted)} classes on one page; give at most {budget.CLASSES}, or use gradcam"
         )
-    pairs = [class_pair(model.labels, one, found.shape(found.logits)[1]) for one in wanted]
+    pairs = [class_pair(model.labels, one, found.columns) for one in wanted]
     return [one if other is None else f"{one} - {other}" for one, other in pairs] or None
 
 

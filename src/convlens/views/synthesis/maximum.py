@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from convlens.drawing import enlarge, grid
 from convlens.images import to_pixels
+from convlens.links import probabilities
 from convlens.model import Model
 from convlens.probe import observe
 from convlens.results import Result
@@ -225,7 +226,8 @@ def _found(job: Job, driven: Tensor, shown: Tensor, grey: Tensor) -> _Found:
         scores = float(driven @ weights)
         index, single = int(weights.argmax()), int((weights != 0).sum()) == 1
         rank = int((driven > driven[index]).sum()) + 1 if single else 0
-        probability = float(driven.softmax(dim=0)[index]) if single else float("nan")
+        shares = probabilities(driven, stage.trace.link, dim=0)
+        probability = float(shares[index]) if single else float("nan")
         return _Found(scores, scores, probability, rank, driven - grey)
     if stage.position is not None:
         row, column = stage.position
