@@ -95,6 +95,24 @@ def margin(logits: Tensor, classes: Tensor, link: str) -> Tensor:
     return logits.scatter(1, of, -float("inf")).amax(dim=1) - logits.gather(1, of)[:, 0]
 
 
+def reading(ending: str, columns: int, yes: str) -> str:
+    """How answers are read, in words; empty for classes under a softmax, or where none is known.
+
+    Args:
+        ending: as for `link_of`.
+        columns: likewise.
+        yes: name of class 0.
+    """
+    if not yes_or_no(columns, link_of(ending, columns)):
+        alone = "a sigmoid at the end: each class has a probability by itself"
+        return alone if ending == SIGMOID else ""
+    sides = f"above 0 the answer is {yes}, else not {yes}"
+    if ending:
+        return f"one output, and a sigmoid at the end: its logit decides, {sides}"
+    told = f"one output without sigmoid is read as a logit: {sides}"
+    return f"{told}; a regression has no such answer"
+
+
 def _own(logits: Tensor, classes: Tensor) -> Tensor:
     """The logit of each answer `(N,)`; of `NOT` that of class 0 negated."""
     found = logits.gather(1, classes.clamp(min=0)[:, None])[:, 0]
