@@ -18,7 +18,8 @@ def class_index(labels: Sequence[str] | None, wanted: str | int, classes: int) -
     Args:
         labels: names of the classes by index, synonyms separated by commas; or None.
         wanted: an index, also as text, or a name, in capitals or not: a whole label, or
-            failing that one of its synonyms. Text that is both an index and a name, as in
+            failing that one of its synonyms; without labels also "class 17", as `class_name`
+            calls it. Text that is both an index and a name, as in
             `("1", "2")`, is taken as a name.
         classes: how many classes the network tells apart.
 
@@ -101,8 +102,6 @@ def answer_index(labels: Sequence[str] | None, wanted: str | int, classes: int) 
     yes, no = class_name(labels, 0), class_name(labels, NOT)
     if str(wanted).strip().casefold() in (str(NOT), no.casefold()):
         return NOT
-    if labels is None and wanted == yes:
-        return 0
     try:
         return class_index(labels, wanted, 1)
     except ConvlensError as error:
@@ -177,8 +176,9 @@ def _matches(labels: Sequence[str], wanted: str) -> list[int]:
 
 
 def _index(labels: Sequence[str] | None, wanted: str, classes: int) -> int:
+    unnamed = wanted.strip().removeprefix("class ") if labels is None else wanted
     try:
-        return int(wanted)
+        return int(unnamed)
     except ValueError:
         if labels is None:
             raise ConvlensError(

@@ -104,7 +104,7 @@ def reading(ending: str, columns: int, yes: str) -> str:
         yes: name of class 0.
     """
     if not yes_or_no(columns, link_of(ending, columns)):
-        alone = "a sigmoid at the end: each class has a probability by itself"
+        alone = "a sigmoid at the end: each class has a probability by itself, the answer is the highest"
         return alone if ending == SIGMOID else ""
     sides = f"above 0 the answer is {yes}, else not {yes}"
     if ending:

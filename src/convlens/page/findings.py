@@ -83,7 +83,7 @@ def _sureness(photos: Sequence[PhotoReport]) -> Finding:
     (least, unsure), (most, sure) = first[0], first[-1]
     return Finding(
         "look",
-        f"The highest class has a probability of {_percent(middle)} in the median of {len(first)} "
+        f"The answer has a probability of {_percent(middle)} in the median of {len(first)} "
         f"photos, from {_percent(least)} ({unsure}) to {_percent(most)} ({sure}); without labels "
         f"nobody knows which answers are right.",
         "photos",
