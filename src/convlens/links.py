@@ -104,8 +104,8 @@ def reading(ending: str, columns: int, yes: str) -> str:
         yes: name of class 0.
     """
     if not yes_or_no(columns, link_of(ending, columns)):
-        alone = "a sigmoid at the end: each class has a probability by itself, the answer is the highest"
-        return alone if ending == SIGMOID else ""
+        alone = "each class has a probability by itself, the answer is the highest"
+        return f"a sigmoid at the end: {alone}" if ending == SIGMOID else ""
     sides = f"above 0 the answer is {yes}, else not {yes}"
     if ending:
         return f"one output, and a sigmoid at the end: its logit decides, {sides}"
