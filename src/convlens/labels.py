@@ -104,8 +104,10 @@ def answer_index(labels: Sequence[str] | None, wanted: str | int, classes: int) 
         return NOT
     try:
         return class_index(labels, wanted, 1)
-    except ConvlensError as error:
-        raise ConvlensError(f"{error}; one output answers {yes!r} or {no!r}") from None
+    except ConvlensError:
+        raise ConvlensError(
+            f"{wanted!r} is not among the answers; one output answers {yes!r} or {no!r}"
+        ) from None
 
 
 def class_name(labels: Sequence[str] | None, index: int) -> str:
