@@ -152,4 +152,47 @@ def test_an_output_that_is_a_map_gives_a_page(tmp_path, photos):
     page = Page(made.page.read_text("utf-8"))
     assert "one vector of class scores" in " ".join(page.words)
     assert made.filters is not None and len(page.all("img")) > 3
-    assert sum("vector of class scores" in finding.sentence for finding in made.findings) == 1
+    assert not [one for one in made.findings if one.mark == "broken"]
+    told = [one.sentence for one in made.findings if "answers for each pixel" in one.sentence]
+    assert len(told) == 1
+    assert "2 × 60 × 60" in told[0]
+    assert not any("vector of class scores" in one.sentence for one in made.findings)
+
+
+class Alone(nn.Module):
+    """One number for each photo, whose sign the photos differ in."""
+
+    def __init__(self, end):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.end = end
+
+    def forward(self, x):
+        inner = self.first(x).relu().mean((1, 2, 3))
+        return self.end(2000 * (inner - 0.0373)[:, None])
+
+
+@pytest.mark.parametrize("end", [nn.Sigmoid(), nn.Identity()])
+def test_one_output_is_the_class_or_not(tmp_path, photos, end):
+    model = convlens.wrap(Alone(end).eval(), size=32, labels=["dog"])
+    with torch.no_grad():
+        logits = torch.cat([Alone(nn.Identity())(model.prepare(one)) for one in photos])[:, 0]
+    labels = {one.name: [0] for one in photos}
+    made = report(model, photos, out=tmp_path / "page", labels=labels)
+    assert made.failures == {}
+    assert {one.names[0] for one in made.photos} == {"dog", "not dog"}
+    for one, logit in zip(made.photos, logits, strict=True):
+        share = float(logit.sigmoid())
+        assert one.names == (("dog", "not dog") if logit > 0 else ("not dog", "dog"))
+        assert one.probabilities == pytest.approx(sorted([share, 1 - share])[::-1], abs=1e-4)
+        assert one.right is bool(logit > 0)
+        assert one.turn.flipped
+        assert one.turn.name == ("not dog" if logit > 0 else "dog")
+        assert one.gradcam.names == (("dog",),)
+        assert float(one.gradcam.probabilities[0, 0]) == pytest.approx(share, abs=1e-4)
+    assert {one.target for one in made.classes.maxima} == {"dog", "-dog"}
+    words = " ".join(Page(made.page.read_text("utf-8")).words)
+    assert ("read as a logit" in words) == (not isinstance(end, nn.Sigmoid))
+    told = [one.mark for one in made.findings if "read as a logit" in one.sentence]
+    assert told == ([] if isinstance(end, nn.Sigmoid) else ["look"])

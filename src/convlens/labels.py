@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from convlens.errors import ConvlensError, nearest
+from convlens.links import NOT
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "photo")
 _CLASS_COLUMNS = ("class", "index", "label", "name")
@@ -17,7 +18,8 @@ def class_index(labels: Sequence[str] | None, wanted: str | int, classes: int) -
     Args:
         labels: names of the classes by index, synonyms separated by commas; or None.
         wanted: an index, also as text, or a name, in capitals or not: a whole label, or
-            failing that one of its synonyms. Text that is both an index and a name, as in
+            failing that one of its synonyms; without labels also "class 17", as `class_name`
+            calls it. Text that is both an index and a name, as in
             `("1", "2")`, is taken as a name.
         classes: how many classes the network tells apart.
 
@@ -84,8 +86,37 @@ def class_pair(
     return first, second
 
 
+def answer_index(labels: Sequence[str] | None, wanted: str | int, classes: int) -> int:
+    """The index of an answer: a class, or `links.NOT` where one class alone is denied.
+
+    Args:
+        labels: as for `class_index`.
+        wanted: likewise; of one class also "not NAME", as `class_name` calls it, or -1.
+        classes: how many classes the network tells apart.
+
+    Raises:
+        ConvlensError: as `class_index`; of one class it says what the two answers are.
+    """
+    if classes != 1:
+        return class_index(labels, wanted, classes)
+    yes, no = class_name(labels, 0), class_name(labels, NOT)
+    if str(wanted).strip().casefold() in (str(NOT), no.casefold()):
+        return NOT
+    try:
+        return class_index(labels, wanted, 1)
+    except ConvlensError:
+        raise ConvlensError(
+            f"{wanted!r} is not among the answers; one output answers {yes!r} or {no!r}"
+        ) from None
+
+
 def class_name(labels: Sequence[str] | None, index: int) -> str:
-    """The first synonym of a class; "class 17" where it has no label."""
+    """The first synonym of a class; "class 17" where it has no label.
+
+    Of `links.NOT`, which a network with one output answers: "not" and the name of class 0.
+    """
+    if index == NOT:
+        return f"not {class_name(labels, 0)}"
     if labels is None or not 0 <= index < len(labels):
         return f"class {index}"
     return labels[index].split(",")[0].strip()
@@ -99,7 +130,8 @@ def read_labels(
     Args:
         path: the file, in UTF-8. The photo stands in its column file, filename, image, path or
             photo, the class in its column class, index, label or name (the first of these that
-            there is), by index or name; `|` separates several acceptable classes.
+            there is), by index or name; `|` separates several acceptable classes. Of
+            one class "not NAME" says that it is not there.
         labels: names of the classes by index, or None.
         classes: how many classes the network tells apart.
 
@@ -146,8 +178,9 @@ def _matches(labels: Sequence[str], wanted: str) -> list[int]:
 
 
 def _index(labels: Sequence[str] | None, wanted: str, classes: int) -> int:
+    unnamed = wanted.strip().removeprefix("class ") if labels is None else wanted
     try:
-        return int(wanted)
+        return int(unnamed)
     except ValueError:
         if labels is None:
             raise ConvlensError(
@@ -177,7 +210,7 @@ def _entry(
 ) -> tuple[str, tuple[int, ...]]:
     if not (file and file.strip()) or not (cell and cell.strip()):
         raise ConvlensError("a file or its class is missing; fill it in or remove the line")
-    answer = tuple(class_index(labels, part.strip(), classes) for part in cell.split("|"))
+    answer = tuple(answer_index(labels, part.strip(), classes) for part in cell.split("|"))
     return Path(file.strip()).name, answer
 
 

@@ -190,7 +190,7 @@ def find_labels(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] |
     if path is None:
         return None
     found = trace(model)
-    return read_labels(path, model.labels, found.shape(found.logits)[1])
+    return read_labels(path, model.labels, found.columns)
 
 
 def answers_of(

@@ -5,7 +5,7 @@ from statistics import median
 
 from convlens.page.parts import Finding, Mark, PhotoReport, Report
 from convlens.views.cells.likeness import BLOB, GABOR
-from convlens.views.fragility.cautions import MASKED
+from convlens.views.fragility.cautions import MASKED, ONE
 from convlens.views.saliency.gradcam import GradCam
 from convlens.views.saliency.pointing import told
 
@@ -47,6 +47,19 @@ def _skipped(made: Report) -> Iterator[Finding]:
 
 
 def _reading(made: Report) -> Iterator[Finding]:
+    if made.model.per_pixel:
+        sides = " × ".join(map(str, made.model.output))
+        yield Finding(
+            "look",
+            f"The network answers for each pixel ({sides}), not for the photo: Grad-CAM explains "
+            f"a class by its mean logit over the pixels that answer it; what rests on one answer "
+            f"for a photo (attacks, preprocessing, shifted answers) is left out.",
+            "photos",
+        )
+        return
+    if made.model.reading and not made.model.ending:
+        sentence = made.model.reading
+        yield Finding("look", f"{sentence[0].upper()}{sentence[1:]}.", "photos")
     if "answers" in made.failures:
         yield Finding("broken", f"No answers: {made.failures['answers']}.", "photos")
         return
@@ -70,7 +83,7 @@ def _sureness(photos: Sequence[PhotoReport]) -> Finding:
     (least, unsure), (most, sure) = first[0], first[-1]
     return Finding(
         "look",
-        f"The highest class has a probability of {_percent(middle)} in the median of {len(first)} "
+        f"The answer has a probability of {_percent(middle)} in the median of {len(first)} "
         f"photos, from {_percent(least)} ({unsure}) to {_percent(most)} ({sure}); without labels "
         f"nobody knows which answers are right.",
         "photos",
@@ -115,6 +128,8 @@ def _flattered(made: Report) -> Iterator[Finding]:
             yield Finding("look", f"No curve: {made.failures['fragility']}.", "fragility")
         return
     for one in made.fragility.cautions:
+        if one.name == ONE:
+            continue  # told with the answers
         mark: Mark = "broken" if one.name == MASKED else "look"
         yield Finding(mark, f"{one.sentence[0].upper()}{one.sentence[1:]}.", "fragility")
 
@@ -205,7 +220,8 @@ def _random(made: Report) -> Iterator[Finding]:
 
 
 def _class(made: Report, cam: GradCam) -> str:
-    return "the highest class" if made.options["classes"] is None else cam.names[0][0]
+    highest = made.options["classes"] is None and made.model.output[0] > 1
+    return "the highest class" if highest else cam.names[0][0]
 
 
 def _structure(made: Report) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from convlens.errors import ConvlensError
 from convlens.labels import class_name
+from convlens.links import best
 from convlens.model import Model
 from convlens.page import budget
 from convlens.page.budget import Budget, spread
@@ -49,19 +50,18 @@ def slides_of(model: Model, read: Sequence[PhotoReport], seed: int) -> tuple[Sli
         levels = (0, *budget.EPSILONS)
         attack = fgsm(model, one.image, [f"{level}/255" for level in levels], seed=seed)
         assert attack.adversarial_logits is not None
-        assert attack.noise_logits is not None
-        best = attack.adversarial_logits[:, 0].softmax(dim=1).max(dim=1)
+        assert attack.noise_answers is not None
+        said, sure = best(attack.adversarial_logits[:, 0], attack.link)
         changed = _inside(model, attack, seed)
         most = changed.most(budget.CHANGED) if changed else []
         slides.append(
             Slide(
                 photo=number,
                 epsilons=levels,
-                names=tuple(class_name(model.labels, at) for at in best.indices.tolist()),
-                probabilities=tuple(best.values.tolist()),
+                names=tuple(class_name(model.labels, at) for at in said.tolist()),
+                probabilities=tuple(sure.tolist()),
                 noise_names=tuple(
-                    class_name(model.labels, at)
-                    for at in attack.noise_logits[:, 0].argmax(dim=1).tolist()
+                    class_name(model.labels, at) for at in attack.noise_answers[:, 0].tolist()
                 ),
                 against=attack.names[0],
                 attack=attack,

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from convlens.errors import ConvlensError
 from convlens.files import whole_folder
-from convlens.labels import class_pair
+from convlens.labels import class_name, class_pair
+from convlens.links import reading
 from convlens.loading import demo_photos
 from convlens.model import Model
 from convlens.page import budget
@@ -204,11 +205,12 @@ def _check(model: Model, layer: str | None, classes: Classes | None) -> list[int
         raise ConvlensError(
             f"{len(wanted)} classes on one page; give at most {budget.CLASSES}, or use gradcam"
         )
-    pairs = [class_pair(model.labels, one, found.shape(found.logits)[1]) for one in wanted]
+    pairs = [class_pair(model.labels, one, found.columns) for one in wanted]
     return [one if other is None else f"{one} - {other}" for one, other in pairs] or None
 
 
 def _subject(model: Model) -> Subject:
+    found = trace(model)
     return Subject(
         name=model.name,
         spec=model.spec,
@@ -221,6 +223,10 @@ def _subject(model: Model) -> Subject:
         std=model.std,
         bounds=model.bounds,
         device=str(model.device),
+        output=found.shape(found.logits)[1:],
+        ending=found.ending,
+        link=found.link,
+        reading=reading(found.ending, found.columns, class_name(model.labels, 0)),
     )
 
 

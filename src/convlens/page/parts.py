@@ -143,6 +143,10 @@ class Subject(Result):
         std: divided by.
         bounds: of a pixel.
         device: on which the network ran.
+        output: shape of the logits for one image.
+        ending: what the network ends in: "softmax", "sigmoid", or empty where neither is known.
+        link: by which logits become probabilities.
+        reading: that in words, where it is not a softmax.
     """
 
     name: str
@@ -156,6 +160,15 @@ class Subject(Result):
     std: tuple[float, ...]
     bounds: tuple[float, float]
     device: str
+    output: tuple[int, ...]
+    ending: str
+    link: str
+    reading: str
+
+    @property
+    def per_pixel(self) -> bool:
+        """It answers for each pixel and not for the image (segmentation)."""
+        return any(side != 1 for side in self.output[1:])
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,7 +101,7 @@ def look(
         return row
     with desk.section("gradcam"):
         found = trace(model)
-        top = min(2, found.shape(found.logits)[1])
+        top = min(2, found.columns)
         drawn = list(dict.fromkeys(box.classes[0] for box in boxes))[: budget.CLASSES]
         cam = gradcam(model, image, classes=classes or drawn or None, top=top, layer=layer)
     if cam is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from convlens.errors import ConvlensError
 from convlens.labels import class_name
+from convlens.links import NOT
 from convlens.model import Model
 from convlens.page import budget
 from convlens.page.desk import Desk
@@ -93,7 +94,12 @@ def _canvas(model: Model, target: str, most: int) -> tuple[int, int]:
 
 
 def _named(model: Model, index: int) -> str:
-    """A class by its name, or by its index where another one has that name too."""
+    """A class by its name, or by its index where another one has that name too.
+
+    Of one output "not class 0" is what it likes least.
+    """
+    if index == NOT:
+        return f"-{_named(model, 0)}"
     name = class_name(model.labels, index)
     goal = None
     try:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from convlens.errors import ConvlensError
+from convlens.links import NOT, yes_or_no
 from convlens.model import Model
 from convlens.probe import recording
 from convlens.sweep import BATCH, Engine, over
@@ -45,7 +46,8 @@ def fragility(
         photos: files, an album of them, or images `(N, C, H, W)` inside the bounds.
         epsilons: as for `fgsm`.
         labels: for each photo the classes that are right (the first is attacked, any counts as
-            right), or None: that photo is left out. Without labels the network's own answers
+            right; of a network with one output 0, or -1 for "not class 0"), or None: that photo is
+            left out. Without labels the network's own answers
             count, and the curves begin at 100 %.
         loss: E, "cross-entropy" or "margin".
         steps: of PGD; 0 leaves it out.
@@ -90,8 +92,9 @@ def _check(model: Model, labels: Sequence[Sequence[int] | None], count: int) -> 
     if len(labels) != count:
         raise ConvlensError(f"{len(labels)} labels for {count} photos")
     found = trace(model)
-    known = found.shape(found.logits)[-1]
-    if any(not 0 <= one < known for right in labels for one in right or ()):
-        raise ConvlensError(f"a label outside 0 to {known - 1}")
+    known = found.columns
+    least = NOT if yes_or_no(known, found.link) else 0
+    if any(not least <= one < known for right in labels for one in right or ()):
+        raise ConvlensError(f"a label outside {least} to {known - 1}")
     if not any(labels):
         raise ConvlensError("none of the photos has a label; give labels for some, or none at all")

@@ -24,6 +24,8 @@ from torch import Tensor
 from convlens.albums import Album
 from convlens.errors import ConvlensError
 from convlens.files import check_folder, whole_folder
+from convlens.labels import class_name
+from convlens.links import reading
 from convlens.model import Model
 from convlens.probe import recording
 from convlens.results import Result
@@ -73,6 +75,7 @@ class GradCams(Result):
         pointing: over all maps with a box: how many, hits, hits of the middle of the image, sums
             of energy and of the boxes' share of the image, as `Pointing.sums`; empty without boxes.
         randomisation: the sanity check, or None.
+        reading: how answers are read, in words, where that is not by a softmax.
     """
 
     folder: str
@@ -83,6 +86,7 @@ class GradCams(Result):
     scales: tuple[float, ...]
     pointing: tuple[float, ...]
     randomisation: Randomisation | None
+    reading: str = ""
 
     def __getitem__(self, photo: str) -> GradCam | GradCamLayers:
         """The maps of a photo, read from the folder."""
@@ -106,6 +110,8 @@ class GradCams(Result):
             f"layer {layer}: {reason}; all its pictures share the scale ±{scale:.3g} logit"
             for layer, reason, scale in zip(self.layers, self.reasons, self.scales, strict=True)
         ]
+        if self.reading:
+            words.append(self.reading)
         if self.pointing:
             count, hits, centre, energy, area = self.pointing
             words.append(told(int(count), int(hits), int(centre), energy, area))
@@ -233,6 +239,7 @@ def gradcams(
         scales=scales,
         pointing=sums if boxes is not None else (),
         randomisation=sanity,
+        reading="" if target else reading(found.ending, found.columns, class_name(model.labels, 0)),
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from convlens.errors import ConvlensError, TraceError, nearest
 from convlens.guard import untouched
+from convlens.links import link_of
 from convlens.model import Model, bare, select_output
 from convlens.tracing.detectors import Detector, detectors
 from convlens.tracing.fields import Field, Reach, field_of, reaches
@@ -251,7 +252,7 @@ class Trace:
 
     @cached_property
     def logits(self) -> int:
-        """The value that holds class scores before any softmax.
+        """The value that holds class scores before any softmax or sigmoid.
 
         Raises:
             TraceError: the network was traced in part and does not run to its end.
@@ -262,6 +263,21 @@ class Trace:
                 f"not run to its end: {self.recording.stopped}"
             )
         return self.structure.logits()
+
+    @property
+    def ending(self) -> str:
+        """What the network ends in: "softmax", "sigmoid", or empty where neither is known."""
+        return self.structure.ending()
+
+    @property
+    def columns(self) -> int:
+        """How many classes the logits are of; a number for each image is one."""
+        return self.shape(self.logits)[1] if len(self.shape(self.logits)) > 1 else 1
+
+    @property
+    def link(self) -> str:
+        """By what the logits are read: "softmax" or "sigmoid", as `links.link_of` says."""
+        return link_of(self.ending, self.columns)
 
     @cached_property
     def final(self) -> Final | None:

@@ -4,10 +4,13 @@ Pre and post, the logits, the values through which everything passes, and the fi
 place.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
+from convlens.links import SIGMOID, SOFTMAX
 from convlens.tracing.recorder import Operation, Recording
 
 NON_LINEARITIES = frozenset({
@@ -15,7 +18,10 @@ NON_LINEARITIES = frozenset({
     "sigmoid", "hardsigmoid", "tanh", "softplus", "softshrink", "hardshrink", "threshold",
     "_prelu_kernel", "rrelu_with_noise", "clamp", "clamp_min", "log_sigmoid_forward",
 })  # fmt: skip
-_SOFTMAX = frozenset({"_softmax", "_log_softmax"})
+_LINKS = {
+    "_softmax": SOFTMAX, "_log_softmax": SOFTMAX, "sigmoid": SIGMOID,
+    "log_sigmoid_forward": SIGMOID,
+}  # fmt: skip
 # These pass values on, or thin them out, and detect nothing of their own.
 _POOLING = frozenset({
     "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
@@ -79,13 +85,38 @@ class Structure:
         return None
 
     def logits(self) -> int:
-        """The output, or what the softmax at the very end was given."""
+        """The output, or what the softmax or sigmoid at the very end was given."""
+        return self._column(self._end[0])
+
+    def ending(self) -> str:
+        """What stands at the very end: `links.SOFTMAX`, `links.SIGMOID`, or neither: empty."""
+        return self._end[1]
+
+    @cached_property
+    def _end(self) -> tuple[int, str]:
+        """What the link at the very end was given, and the link; or the output and nothing."""
         value = self.recording.output
-        while value in self.maker and self.maker[value].name in _PASSING | _RESHAPING:
-            value = self.maker[value].inputs[0]
-        if value in self.maker and self.maker[value].name in _SOFTMAX:
-            return self.maker[value].inputs[0]
-        return self.recording.output
+        while (maker := self.maker.get(value)) and self._passes(maker):
+            value = maker.inputs[0]
+        if maker is not None and maker.name in _LINKS:
+            return maker.inputs[0], _LINKS[maker.name]
+        return self.recording.output, ""
+
+    def _column(self, value: int) -> int:
+        """Of one number for each image, `(N,)`, the column `(N, 1)` that it was, if it was one."""
+        found, shapes = value, self.recording.shapes
+        while len(shapes[found]) < 2 and (maker := self.maker.get(found)) and self._passes(maker):
+            found = maker.inputs[0]
+        return found if len(shapes[found]) >= 2 else value
+
+    def _passes(self, operation: Operation) -> bool:
+        """Whether an operation gives all numbers that it was given, in another shape at most."""
+        if operation.name != "select":
+            return operation.name in _PASSING | _RESHAPING
+        # The only column of one: x[:, 0].
+        given, gave = (self.recording.shapes[one[0]]
+                       for one in (operation.inputs, operation.outputs))  # fmt: skip
+        return operation.arguments["dim"] % len(given) > 0 and math.prod(given) == math.prod(gave)
 
     def passages(self, end: int) -> list[int]:
         """The values on every path from the image to `end`, in the order of execution.

@@ -7,6 +7,8 @@ from typing import TypedDict
 
 from convlens import arithmetic
 from convlens.errors import ConvlensError, nearest
+from convlens.labels import class_name
+from convlens.links import reading
 from convlens.model import Model, bare
 from convlens.results import Result
 from convlens.tracing import ModuleRun, Operation, Place, Step, Trace, trace
@@ -81,8 +83,10 @@ class Anatomy(Result):
         final_post: name of the final convolutional place, or None for a network without maps.
         final_pre: names on its pre side.
         final_reason: why it is that one.
-        logits: name of the value before any softmax.
+        logits: name of the value before any softmax or sigmoid.
         valid_for: what the trace holds for.
+        ending: what the network ends in: "softmax", "sigmoid", or empty where neither is known.
+        reading: how its answers are read, in words, where that is not by a softmax.
     """
 
     model: str
@@ -96,6 +100,8 @@ class Anatomy(Result):
     final_reason: str
     logits: str
     valid_for: str
+    ending: str = ""
+    reading: str = ""
 
     def within(self, name: str) -> tuple[Layer, ...]:
         """The layer of that name, all its runs, or everything inside the module of that name.
@@ -145,6 +151,8 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         final_reason=final.reason if final else "no value with a map lies on every path",
         logits=found.name(found.logits),
         valid_for=found.valid_for,
+        ending=found.ending,
+        reading=reading(found.ending, found.columns, class_name(model.labels, 0)),
     )
 
 

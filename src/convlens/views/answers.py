@@ -7,6 +7,7 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 from convlens.labels import class_name
+from convlens.links import SOFTMAX, probabilities, probability_of, ranked
 from convlens.model import Model
 from convlens.probe import observe
 from convlens.results import Result
@@ -18,28 +19,34 @@ class Answers(Result):
     """Class scores for a batch of images.
 
     Attributes:
-        logits: float32 `(N, classes)`, before any softmax.
-        classes: int64 `(N, top)`, the highest-scoring first.
+        logits: float32 `(N, classes)`, before any softmax or sigmoid.
+        classes: int64 `(N, top)`, the highest-scoring first. A network with one output has two
+            answers, class 0 and -1, which is not class 0.
         names: of those classes, by image.
+        link: "softmax", or "sigmoid" where each class has a probability by itself.
     """
 
     logits: Tensor
     classes: Tensor
     names: tuple[tuple[str, ...], ...]
+    link: str = SOFTMAX
 
     @property
     def probabilities(self) -> Tensor:
-        """Softmax of the logits, float32 `(N, classes)`."""
-        return self.logits.softmax(dim=1)
+        """Softmax or sigmoid of the logits, float32 `(N, classes)`."""
+        return probabilities(self.logits, self.link)
 
     @property
     def confidences(self) -> Tensor:
         """Probabilities of the top classes, float32 `(N, top)`."""
-        return self.probabilities.gather(1, self.classes)
+        return probability_of(self.logits, self.classes, self.link)
 
 
 def answers(model: Model, images: Tensor, *, top: int = 5) -> Answers:
     """What the network answers, in evaluation mode.
+
+    Probabilities are by a softmax, or by a sigmoid where the network ends in one. One output
+    without either is read as a logit: the class is there above 0.
 
     Args:
         model: the model.
@@ -50,12 +57,13 @@ def answers(model: Model, images: Tensor, *, top: int = 5) -> Answers:
         ConvlensError: images that the model does not take, or an output that is not one vector
             of class scores for each image.
     """
-    logits = class_scores(model, trace(model, images), images)
-    classes = logits.topk(min(top, logits.shape[1]), dim=1).indices
+    found = trace(model, images)
+    logits = class_scores(model, found, images)
+    classes = ranked(logits, found.link, top)
     names = tuple(
         tuple(class_name(model.labels, index) for index in row) for row in classes.tolist()
     )
-    return Answers(logits.cpu(), classes.cpu(), names)
+    return Answers(logits.cpu(), classes.cpu(), names, found.link)
 
 
 def class_scores(model: Model, found: Trace, images: Tensor) -> Tensor:
@@ -66,15 +74,29 @@ def class_scores(model: Model, found: Trace, images: Tensor) -> Tensor:
 
 
 def as_scores(model: Model, logits: Tensor) -> Tensor:
-    """The network's output, if it is one vector of class scores for each image."""
+    """The network's output, if it is one vector of class scores for each image.
+
+    Raises:
+        ConvlensError: it is not, holds NaN, or is one number for which there are several labels.
+    """
     if logits.ndim > 2 and logits.shape[2:].numel() == 1:
-        logits = logits.flatten(1)  # a softmax over maps of one cell
+        logits = logits.flatten(1)  # a link over maps of one cell
     if logits.ndim != 2 or not logits.is_floating_point():
         raise ConvlensError(
             f"{model.name} gives {tuple(logits.shape[1:])} for each image; "
             f"this needs one vector of class scores"
         )
+    check_labels(model, logits.shape[1])
     return without_nan(model, logits)
+
+
+def check_labels(model: Model, columns: int) -> None:
+    """Raise ConvlensError where one output stands for several labels: nobody knows for which."""
+    if columns == 1 and model.labels is not None and len(model.labels) > 1:
+        raise ConvlensError(
+            f"{model.name} has one output and {len(model.labels)} labels "
+            f"({', '.join(model.labels[:3])}); give one, the name of what a high output means"
+        )
 
 
 def check_vector(model: Model, found: Trace, what: str) -> None:

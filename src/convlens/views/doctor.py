@@ -3,7 +3,8 @@
 The usual mistakes are tried on the user's own photos: another normalisation, BGR, 0..255, squashing
 or not resizing. A reading is better if the network puts more probability on the right class; where
 no labels are given, on one and the same class for a photo and its mirror image, which a network
-that is merely overconfident does not do.
+that is merely overconfident does not do. A network that ends in a sigmoid says of each class
+whether it is there: without labels what counts is that it says the same of all of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from scipy.stats import wilcoxon
 from torch import Tensor
 
 from convlens.errors import ConvlensError, PhotoError
+from convlens.links import NOT, SIGMOID, answers, log_probabilities, yes_or_no
 from convlens.model import Model, PhotoLike
 from convlens.photos import read_photo
 from convlens.results import Result
@@ -48,7 +50,9 @@ class Reading(Result):
     Attributes:
         name: what differs from the configured reading.
         score: mean over photos of log p(right class), or, without labels, of the greatest
-            log sqrt(p(class | photo) p(class | mirrored photo)); in nats.
+            log sqrt(p(class | photo) p(class | mirrored photo)); in nats. Under a sigmoid, with
+            labels, the most probable right class; without, this for class and not class, summed
+            over the classes.
         accuracy: share of photos whose answer is right, or None without labels.
         gain: score minus that of the configured reading.
         p_value: one-sided Wilcoxon signed-rank test of the gain over photos, times the number of
@@ -146,10 +150,11 @@ def _check_labels(model: Model, labels: Sequence[Sequence[int] | None] | None, p
     if len(labels) != photos:
         raise ConvlensError(f"{len(labels)} labels for {photos} photos; give one each, or None")
     found = trace(model)
-    known = found.shape(found.logits)[1]
-    wrong = [index for right in labels for index in right or () if not 0 <= index < known]
+    known = found.columns
+    least = NOT if yes_or_no(known, found.link) else 0
+    wrong = [index for right in labels for index in right or () if not least <= index < known]
     if wrong:
-        raise ConvlensError(f"class {wrong[0]} of {known}; give an index of 0 to {known - 1}")
+        raise ConvlensError(f"class {wrong[0]} of {known}; give an index of {least} to {known - 1}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,22 +244,40 @@ def _examine(
 ) -> tuple[Tensor, Tensor | None]:
     """Score (nats) and rightness of each photo."""
     found = trace(model, images)
-    likely = _log_probabilities(model, found, images)
+    scores = _scores(model, found, images)
     if truth is None:
-        mirrored = _log_probabilities(model, found, images.flip(3))
-        return ((likely + mirrored) / 2).amax(dim=1), None
+        mirrored = _scores(model, found, images.flip(3))
+        return _sure(scores, mirrored, found.link), None
     score = torch.stack(
-        [row[list(right)].logsumexp(0) for row, right in zip(likely, truth, strict=True)]
+        [_log_probability(row, right, found.link) for row, right in zip(scores, truth, strict=True)]
     )
-    answers = likely.argmax(dim=1).tolist()
-    right = [answer in classes for answer, classes in zip(answers, truth, strict=True)]
+    said = answers(scores, found.link).tolist()
+    right = [answer in classes for answer, classes in zip(said, truth, strict=True)]
     return score, torch.tensor(right)
 
 
-def _log_probabilities(model: Model, found: Trace, images: Tensor) -> Tensor:
-    """float64 `(N, classes)`."""
+def _scores(model: Model, found: Trace, images: Tensor) -> Tensor:
+    """Logits, float64 `(N, classes)`."""
     parts = [class_scores(model, found, part) for part in images.split(32)]
-    return torch.cat(parts).cpu().double().log_softmax(dim=1)
+    return torch.cat(parts).cpu().double()
+
+
+def _sure(scores: Tensor, mirrored: Tensor, link: str) -> Tensor:
+    """How sure and stable the answers to photos and their mirror images are, `(N,)`, in nats."""
+    yes = (log_probabilities(scores, link) + log_probabilities(mirrored, link)) / 2
+    if link != SIGMOID:
+        return yes.amax(dim=1)
+    no = (log_probabilities(-scores, link) + log_probabilities(-mirrored, link)) / 2
+    return torch.maximum(yes, no).sum(dim=1)
+
+
+def _log_probability(scores: Tensor, right: Sequence[int], link: str) -> Tensor:
+    """Of the right classes of one photo, in nats; exclusive classes add up, others do not."""
+    if link != SIGMOID:
+        return log_probabilities(scores, link, dim=0)[list(right)].logsumexp(0)
+    of = scores[[max(one, 0) for one in right]]
+    signs = torch.tensor([-1.0 if one == NOT else 1.0 for one in right]).to(of)
+    return log_probabilities(of * signs, link).amax()
 
 
 def _judge(

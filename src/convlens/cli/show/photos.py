@@ -74,18 +74,18 @@ class FgsmTable(_PhotoTable):
     def add(self, name: str, result: "Fgsm") -> None:
         """One photo's attacks."""
         self.results[name] = result.to_json()
-        assert result.adversarial_logits is not None
-        assert result.noise_logits is not None
+        assert result.adversarial_answers is not None
+        assert result.noise_answers is not None
         assert result.largest_changes is not None
         if self._curve is None:
             self._cautions |= {one.name: one for one in result.cautions}
         towards = result.against_is[0] == "target"
         if towards:
             self.table.columns[1].header = "towards"
-        before = int(result.logits[0].argmax())
+        before = int(result.answers[0])
         for number, size in enumerate(result.epsilons):
-            answer = int(result.adversarial_logits[number, 0].argmax())
-            control = int(result.noise_logits[number, 0].argmax())
+            answer = int(result.adversarial_answers[number, 0])
+            control = int(result.noise_answers[number, 0])
             self.table.add_row(
                 name,
                 f"{result.names[0]} ({result.against_is[0]})",

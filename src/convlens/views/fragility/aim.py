@@ -1,8 +1,12 @@
 """Aims: which class an attack minds in each image, and what it makes greater or smaller there.
 
 E(x, t) is the cross-entropy of class t, or the margin by which t is behind: the highest other logit
-minus that of t. Where a network is so sure that its softmax is exactly 0 and 1 the cross-entropy
-has no gradient left, and the margin still has one.
+minus that of t. Where a network is so sure that its probabilities are exactly 0 and 1 the
+cross-entropy has no gradient left, and the margin still has one.
+
+Under a sigmoid at the end the cross-entropy is the binary one of class t alone, which falls with
+the logit of t; the answer is the highest logit, as ever. One output answers class 0 or not class 0:
+t is one of these two, the other logit of the margin is 0, and the answer flips with the sign.
 """
 
 from collections.abc import Sequence
@@ -10,11 +14,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from convlens.errors import ConvlensError
 from convlens.guard import untouched
-from convlens.labels import class_index
+from convlens.labels import answer_index
+from convlens.links import NOT, answers, cross_entropy, margin, yes_or_no
 from convlens.model import Model
 from convlens.probe import observe
 from convlens.tracing import Trace
@@ -30,7 +34,8 @@ class Aim:
     """What an attack minds.
 
     Attributes:
-        classes: class t, one for all or int64 `(N,)`; default: see `labels`.
+        classes: class t, one for all or int64 `(N,)`; default: see `labels`. Of a network with one
+            output -1 is "not class 0".
         labels: for each image the class that is right, or None where nobody knows; of those, and
             without labels of all, t is the network's answer.
         target: move towards this class instead: one for all or int64 `(N,)`.
@@ -59,42 +64,40 @@ class Aim:
         """+1 where E is to grow, -1 where it is to shrink (with a target)."""
         return 1 if self.target is None else -1
 
-    def choose(self, model: Model, logits: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    def choose(self, model: Model, logits: Tensor, link: str) -> tuple[Tensor, tuple[str, ...]]:
         """Class t of each image, int64 `(N,)`, and where each comes from.
 
-        Origins are "prediction", "label", "given" and "target".
+        Origins are "prediction", "label", "given" and "target". `link` is that of the logits.
 
         Raises:
             ConvlensError: a class that there is not, or not one for each image.
         """
         count, known = logits.shape
-        if known < 2:
+        least = NOT if yes_or_no(known, link) else 0
+        if known < 2 and least == 0:
             raise ConvlensError(f"{model.name} has one class, which no attack can change")
-        answers = logits.argmax(dim=1)
+        said = answers(logits, link)
         if self.labels is not None:
             if len(self.labels) != count:
                 raise ConvlensError(f"{len(self.labels)} labels for {count} images")
-            right = torch.tensor([-1 if one is None else int(one) for one in self.labels])
-            if bool((right < -1).any() or (right >= known).any()):
-                raise ConvlensError(f"a label outside 0 to {known - 1}")
-            right = right.to(answers)
-            origins = tuple("prediction" if one is None else "label" for one in self.labels)
-            return torch.where(right < 0, answers, right), origins
+            given = [None if one is None else int(one) for one in self.labels]
+            if any(one is not None and not least <= one < known for one in given):
+                raise ConvlensError(f"a label outside {least} to {known - 1}")
+            origins = tuple("prediction" if one is None else "label" for one in given)
+            unknown = torch.tensor([one is None for one in given]).to(said.device)
+            right = torch.tensor([one or 0 for one in given]).to(said)
+            return torch.where(unknown, said, right), origins
         wanted = self.classes if self.target is None else self.target
         if wanted is None:
-            return answers, ("prediction",) * count
-        return _classes(model, wanted, count, known).to(answers), (
+            return said, ("prediction",) * count
+        return _classes(model, wanted, count, known, least).to(said), (
             "given" if self.target is None else "target",
         ) * count
 
 
-def energy(logits: Tensor, classes: Tensor, loss: str) -> Tensor:
+def energy(logits: Tensor, classes: Tensor, loss: str, link: str) -> Tensor:
     """E of each image, `(N,)`: `loss` is one of `LOSSES`."""
-    if loss == "cross-entropy":
-        return F.cross_entropy(logits, classes, reduction="none")
-    of = classes[:, None]
-    others = logits.scatter(1, of, -torch.inf).amax(dim=1)
-    return others - logits.gather(1, of)[:, 0]
+    return (cross_entropy if loss == "cross-entropy" else margin)(logits, classes, link)
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,8 @@ def slope(model: Model, found: Trace, images: Tensor, aim: Aim) -> Slope:
     # Guarded to the end: a network may compute parts of itself again in the backward pass.
     with untouched(model.network):
         raw = as_scores(model, observe(model, found, leaf, [found.logits])[found.logits])
-        classes, origins = aim.choose(model, raw.detach())
-        losses = energy(raw, classes, aim.loss)
+        classes, origins = aim.choose(model, raw.detach(), found.link)
+        losses = energy(raw, classes, aim.loss, found.link)
         # The sum, not the mean: an image's gradient must not depend on how many are beside it.
         (gradient,) = torch.autograd.grad(losses.sum(), leaf)
     # One pass that keeps nothing; NaN comes through it as well.
@@ -148,12 +151,12 @@ def exact(images: Tensor) -> Tensor:
     return images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
 
 
-def _classes(model: Model, classes: Classes, count: int, known: int) -> Tensor:
-    """int64 `(N,)`."""
+def _classes(model: Model, classes: Classes, count: int, known: int, least: int) -> Tensor:
+    """int64 `(N,)`, of `least` to `known` - 1."""
     if isinstance(classes, Tensor):
         if classes.shape != (count,):
             raise ConvlensError(f"classes of shape {tuple(classes.shape)} for {count} images")
-        if bool((classes < 0).any() or (classes >= known).any()):
-            raise ConvlensError(f"a class outside 0 to {known - 1}")
+        if bool((classes < least).any() or (classes >= known).any()):
+            raise ConvlensError(f"a class outside {least} to {known - 1}")
         return classes.long()
-    return torch.full((count,), class_index(model.labels, classes, known))
+    return torch.full((count,), answer_index(model.labels, classes, known))

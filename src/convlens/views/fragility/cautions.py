@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from convlens.guard import untouched
+from convlens.links import answers
 from convlens.model import Model
 from convlens.results import Result
 from convlens.tracing import Trace
@@ -15,6 +16,7 @@ from convlens.views.answers import class_scores
 
 ZERO_GRADIENTS = "zero gradients"
 SOFTMAX = "softmax outputs given as logits"
+ONE = "one output"
 RANDOMNESS = "randomness in the network"
 TRAINING = "training mode"
 BOUNDS = "images that fill little of the bounds"
@@ -68,7 +70,8 @@ def cautions(
     told = [
         zero(int((zero_gradients > _BLIND).sum()), len(images), loss),
         _softmax(found, logits.float()),
-        None if again is None else _randomness(logits.float(), again),
+        _one(found),
+        None if again is None else _randomness(logits.float(), again, found.link),
         training_mode() if training else None,
         _filled(model, images),
     ]
@@ -98,8 +101,8 @@ def zero(blind: int, images: int, loss: str) -> Caution | None:
     if not blind:
         return None
     other = (
-        'take the margin (loss="margin", --loss margin), whose gradient stays where the softmax is '
-        "exactly 0 and 1"
+        'take the margin (loss="margin", --loss margin), whose gradient stays where '
+        "probabilities are exactly 0 and 1"
         if loss == "cross-entropy"
         else "look for rounding, clamping or dead ReLUs before the place where gradients stop"
     )
@@ -148,6 +151,8 @@ def flattered(broken: int, standing: int, size: str, *, like_noise: bool) -> Cau
 def _softmax(found: Trace, logits: Tensor) -> Caution | None:
     """Rows that are probabilities, though nothing that the trace knows as a softmax made them."""
     sums = logits.sum(dim=1)
+    if logits.shape[1] == 1:
+        return None
     if bool((logits < 0).any()) or bool(((sums - 1).abs() > _SUM).any()):
         return None
     return Caution(
@@ -159,11 +164,24 @@ def _softmax(found: Trace, logits: Tensor) -> Caution | None:
     )
 
 
-def _randomness(logits: Tensor, again: Tensor) -> Caution | None:
-    apart = float((logits - again.to(logits)).abs().max())
-    if apart <= _SAME * max(float(logits.std()), 1e-6):
+def _one(found: Trace) -> Caution | None:
+    """One output that may be a logit or any other number: nothing in the network says which."""
+    if found.ending or found.columns != 1:
         return None
-    flipped = int((logits.argmax(dim=1) != again.to(logits).argmax(dim=1)).sum())
+    return Caution(
+        ONE,
+        "one output without sigmoid is read as a logit: the answer flips where it crosses 0",
+        "leave this aside if the network gives a quantity (a regression) and no yes or no; if it "
+        "gives a probability, let torch.sigmoid be its last operation",
+    )
+
+
+def _randomness(logits: Tensor, again: Tensor, link: str) -> Caution | None:
+    apart = float((logits - again.to(logits)).abs().max())
+    size = logits.std() if logits.numel() > 1 else logits.abs().max()
+    if apart <= _SAME * max(float(size), 1e-6):
+        return None
+    flipped = int((answers(logits, link) != answers(again.to(logits), link)).sum())
     return Caution(
         RANDOMNESS,
         f"evaluated twice on the same images the logits differ by up to {apart:.2g}, and "

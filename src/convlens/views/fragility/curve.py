@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.drawing import rendered
+from convlens.links import NOT, answers
 from convlens.model import Model
 from convlens.probe import recording
 from convlens.results import Result
@@ -189,7 +190,7 @@ class Attacks:
         found = trace(self.model, images)
         aim = Aim(labels=[one[0] for one in right] if right else None, loss=self.loss)
         made = slope(self.model, found, images, aim)
-        judge = _Judge.of(made.classes, right)
+        judge = _Judge.of(made.classes, right, found.link)
         standing = judge.right(made.logits)
         state["images"] += len(images)
         state["right"] += int(standing.sum())
@@ -206,8 +207,8 @@ class Attacks:
             held = judge.right(class_scores(self.model, found, changed))
             state["fgsm"][number] += int(held.sum())
             random = step(images, noise, size, self.model.bounds)
-            answers = class_scores(self.model, found, random)
-            state["noise"][number] += int(judge.right(answers).sum())
+            scores = class_scores(self.model, found, random)
+            state["noise"][number] += int(judge.right(scores).sum())
             if self.steps:
                 standing = self._descend(images, ids, judge, standing, size)
                 state["pgd"][number] += int(standing.sum())
@@ -252,19 +253,20 @@ class _Judge:
 
     classes: Tensor
     members: Tensor
+    link: str
 
     @classmethod
-    def of(cls, classes: Tensor, right: Sequence[Sequence[int]] | None) -> "_Judge":
+    def of(cls, classes: Tensor, right: Sequence[Sequence[int]] | None, link: str) -> "_Judge":
         """Class t of each image `(N,)`, and all that are right where that is known."""
         sets = right or [[one] for one in classes.tolist()]
         most = max(map(len, sets))
-        rows = [[*one, *[-1] * (most - len(one))] for one in sets]
-        return cls(classes, torch.tensor(rows, device=classes.device))
+        rows = [[*one, *[NOT - 1] * (most - len(one))] for one in sets]
+        return cls(classes, torch.tensor(rows, device=classes.device), link)
 
     def right(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
         """Bool `(N,)` for logits of all images, or of those in some rows."""
         members = self.members if rows is None else self.members[rows]
-        return (logits.argmax(dim=1)[:, None] == members).any(dim=1)
+        return (answers(logits, self.link)[:, None] == members).any(dim=1)
 
 
 def told(

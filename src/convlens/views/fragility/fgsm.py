@@ -1,8 +1,9 @@
 """The fast gradient sign method: x' = x + epsilon sign(grad_x E(x, t)), clipped to the bounds.
 
 E is the cross-entropy of class t (Bishop & Bishop, Deep Learning, section 10.3; Goodfellow et al.
-2014), or a margin. One gradient serves every epsilon. sign(0) is 0: such pixels are not changed.
-Towards a target class the sign is turned round.
+2014), or a margin; of a network that ends in a sigmoid the binary one (see `aim`). One gradient
+serves every epsilon. sign(0) is 0: such pixels are not changed. Towards a target class the sign is
+turned round.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.images import to_pixels
 from convlens.labels import class_name
+from convlens.links import SIGMOID, SOFTMAX, answers
 from convlens.model import Model
 from convlens.probe import recording
 from convlens.results import Result
@@ -35,7 +37,8 @@ class Fgsm(Result):
             turned round towards a target.
         epsilons: largest change of a pixel, in the image's units.
         fractions: the same, of the span of the bounds.
-        against: int64 `(N,)`, the class t whose E grows, or towards a target shrinks.
+        against: int64 `(N,)`, the class t whose E grows, or towards a target shrinks; -1 is "not
+            class 0" of a network with one output.
         names: of those classes.
         against_is: for each image where t comes from: "prediction", "label", "given", "target".
         loss_is: what E is: "cross-entropy" or "margin".
@@ -48,6 +51,7 @@ class Fgsm(Result):
         largest_changes: float32 `(E, N)`, max |x' - x| as measured, in the image's units; None
             where nothing was scored.
         cautions: what speaks against trusting these numbers.
+        link: "softmax" or "sigmoid", by which the logits are read.
     """
 
     images: Tensor
@@ -66,15 +70,17 @@ class Fgsm(Result):
     noise_logits: Tensor | None
     largest_changes: Tensor | None
     cautions: tuple[Caution, ...]
+    link: str = SOFTMAX
 
     @property
     def formula(self) -> str:
         """How x' is made, in a line."""
         sign = "-" if "target" in self.against_is else "+"
         low, high = self.bounds
+        binary = "binary " if (self.link, self.loss_is) == (SIGMOID, "cross-entropy") else ""
         return (
             f"x' = clip(x {sign} epsilon sign(grad E(x, t)), {low:g}, {high:g}), "
-            f"E the {self.loss_is} of class t"
+            f"E the {binary}{self.loss_is} of class t"
         )
 
     def adversarial(self, index: int) -> Tensor:
@@ -86,25 +92,39 @@ class Fgsm(Result):
         return torch.add(self.images, self.signs, alpha=self.epsilons[index])
 
     @property
-    def flipped(self) -> Tensor | None:
-        """Bool `(E, N)`: the answer to x' is another than that to x. None where not scored."""
+    def answers(self) -> Tensor:
+        """int64 `(N,)`, the answers to x; -1 is "not class 0" of a network with one output."""
+        return answers(self.logits, self.link)
+
+    @property
+    def adversarial_answers(self) -> Tensor | None:
+        """int64 `(E, N)`, the answers to x'. None where not scored."""
         if self.adversarial_logits is None:
             return None
-        return self.adversarial_logits.argmax(2) != self.logits.argmax(1)
+        return answers(self.adversarial_logits, self.link, dim=2)
+
+    @property
+    def noise_answers(self) -> Tensor | None:
+        """The same for random signs."""
+        return None if self.noise_logits is None else answers(self.noise_logits, self.link, dim=2)
+
+    @property
+    def flipped(self) -> Tensor | None:
+        """Bool `(E, N)`: the answer to x' is another than that to x. None where not scored."""
+        said = self.adversarial_answers
+        return None if said is None else said != self.answers
 
     @property
     def noise_flipped(self) -> Tensor | None:
         """The same for random signs."""
-        if self.noise_logits is None:
-            return None
-        return self.noise_logits.argmax(2) != self.logits.argmax(1)
+        said = self.noise_answers
+        return None if said is None else said != self.answers
 
     @property
     def reached(self) -> Tensor | None:
         """Bool `(E, N)`: the answer to x' is class t, as a target is meant to become."""
-        if self.adversarial_logits is None:
-            return None
-        return self.adversarial_logits.argmax(2) == self.against
+        said = self.adversarial_answers
+        return None if said is None else said == self.against
 
     def pictures(self) -> dict[str, Tensor]:
         """Each adversarial image, and the signs (mid-grey is unchanged)."""
@@ -144,7 +164,8 @@ def fgsm(
             the network answers.
         labels: instead, for each image the class that is right, or None where the network's
             answer is to be taken.
-        target: instead, the class to move towards: E of it shrinks.
+        target: instead, the class to move towards: E of it shrinks. A network with one output has
+            two, class 0 and -1 or "not NAME".
         loss: E: "cross-entropy", or "margin", the highest other logit minus that of t, for
             networks so sure that the gradient of their cross-entropy is 0.
         score: run the network on every x', and measure the changes.
@@ -198,6 +219,7 @@ def fgsm(
         cautions=cautions(
             model, found, source, raw, zero, again=again, training=training, loss=loss
         ),
+        link=found.link,
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.images import encode_png, to_pixels, to_tensor
 from convlens.labels import class_name
+from convlens.links import best
 from convlens.model import Model
 from convlens.results import Result
 from convlens.tracing import trace
@@ -31,7 +32,8 @@ class Flips(Result):
 
     Attributes:
         levels: grey levels tried, of 255, ascending (L of them).
-        originals: int64 `(N,)`, the answers to the unchanged 8-bit images.
+        originals: int64 `(N,)`, the answers to the unchanged 8-bit images; -1 is "not class 0" of
+            a network with one output.
         answers: int64 `(L, N)`, the answers to the adversarial PNGs.
         noise_answers: int64 `(L, N)`, the answers to PNGs with random signs instead.
         confidences: float32 `(L, N)`, the probability of the answer given.
@@ -132,8 +134,7 @@ def _answer(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
     images = images.to(model.device)
     found = trace(model, images)
     scores = torch.cat([class_scores(model, found, part) for part in images.split(_BATCH)]).cpu()
-    best = scores.softmax(dim=1).max(dim=1)
-    return best.indices, best.values
+    return best(scores, found.link)
 
 
 def _first(changed: Sequence[bool], levels: Sequence[int]) -> int | None:

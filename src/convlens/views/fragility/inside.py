@@ -20,6 +20,7 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 from convlens.labels import class_name
+from convlens.links import answers
 from convlens.model import Model
 from convlens.probe import recording, stream
 from convlens.results import Result
@@ -190,13 +191,16 @@ def _relative(apart: Tensor, scale: Tensor) -> Tensor:
 def _looks(
     model: Model, found: Trace, images: Tensor, changed: Tensor
 ) -> tuple[GradCam | None, GradCam | None, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Grad-CAM of both, for both answers; and the answers' names."""
-    classes = [class_scores(model, found, one).argmax(dim=1) for one in (images, changed)]
+    """Grad-CAM of both, for both answers; and the answers' names.
+
+    One output has one class to explain, whether it is the answer or not.
+    """
+    classes = [answers(class_scores(model, found, one), found.link) for one in (images, changed)]
     names = tuple(
         tuple(class_name(model.labels, index) for index in one.tolist()) for one in classes
     )
     if found.final is None:
         return None, None, (names[0], names[1])
-    both = torch.stack(classes, dim=1)
+    both = torch.stack(classes, dim=1).clamp(min=0)
     before, after = (gradcam(model, one, classes=both) for one in (images, changed))
     return before, after, (names[0], names[1])

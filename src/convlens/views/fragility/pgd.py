@@ -16,6 +16,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.images import to_pixels
 from convlens.labels import class_name
+from convlens.links import SOFTMAX, answers
 from convlens.model import Model
 from convlens.probe import recording
 from convlens.results import Result
@@ -40,7 +41,8 @@ class Pgd(Result):
         fraction: the same, of the span of the bounds.
         steps: how many.
         step: size of each, in the image's units.
-        against: int64 `(N,)`, the class t whose E grows, or towards a target shrinks.
+        against: int64 `(N,)`, the class t whose E grows, or towards a target shrinks; -1 as for
+            `Fgsm`.
         names: of those classes.
         against_is: for each image where t comes from: "prediction", "label", "given", "target".
         loss_is: what E is.
@@ -48,6 +50,7 @@ class Pgd(Result):
         logits: float32 `(N, classes)` of the images.
         adversarial_logits: float32 `(N, classes)` of x'.
         largest_changes: float32 `(N,)`, max |x' - x| as measured, in the image's units.
+        link: "softmax" or "sigmoid", by which the logits are read.
     """
 
     images: Tensor
@@ -64,11 +67,12 @@ class Pgd(Result):
     logits: Tensor
     adversarial_logits: Tensor
     largest_changes: Tensor
+    link: str = SOFTMAX
 
     @property
     def flipped(self) -> Tensor:
         """Bool `(N,)`: the answer to x' is another than that to x."""
-        return self.adversarial_logits.argmax(1) != self.logits.argmax(1)
+        return answers(self.adversarial_logits, self.link) != answers(self.logits, self.link)
 
     def pictures(self) -> dict[str, Tensor]:
         """The adversarial images."""
@@ -116,7 +120,7 @@ def pgd(
     source = exact(images)
     found = trace(model, source)
     logits = class_scores(model, found, source)
-    against, origins = Aim(classes, labels, target, loss).choose(model, logits)
+    against, origins = Aim(classes, labels, target, loss).choose(model, logits, found.link)
     aim = Aim(classes=against, loss=loss) if target is None else Aim(target=against, loss=loss)
     noise = draws.uniform(source, torch.arange(len(source)), seed) if start else None
     changed = begin(source, noise, most, model.bounds)
@@ -137,6 +141,7 @@ def pgd(
         logits=logits.cpu(),
         adversarial_logits=class_scores(model, found, changed).cpu(),
         largest_changes=(changed - source).abs().amax(dim=(1, 2, 3)).cpu(),
+        link=found.link,
     )
 
 

@@ -59,7 +59,7 @@ def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[Box, ...]]:
         ConvlensError: with file and line, whatever cannot be read or is no box.
     """
     found = trace(model)
-    known = found.shape(found.logits)[1]
+    known = found.columns
     table: dict[str, list[Box]] = {}
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:

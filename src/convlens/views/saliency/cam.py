@@ -77,8 +77,8 @@ class GradCam(Result):
         against: int64 `(N, K)`, the class that is subtracted, or -1.
         names: of the classes, by image.
         scores: float32 `(N, K)`, the logits a^c, or what else is explained.
-        probabilities: float32 `(N, K)`, softmax over all classes; of a difference, over its two;
-            NaN for a target of one's own.
+        probabilities: float32 `(N, K)`, softmax over all classes, or the sigmoid of each where the
+            network ends in one; of a difference, over its two; NaN for a target of one's own.
         layer: names of the values whose channels were weighted (several where branches are
             concatenated after their non-linearities).
         detector: the name under which `patches` shows these channels.

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from convlens.drawing import place, rendered
 from convlens.errors import ConvlensError
+from convlens.links import probabilities
 from convlens.model import Model
 from convlens.results import Result
 from convlens.tracing import trace
@@ -188,10 +189,10 @@ def _curves(
     batch = batch.contiguous(memory_format=torch.channels_last).to(model.device)
     found = trace(model, batch)
     scores = torch.cat([class_scores(model, found, part) for part in batch.split(_BATCH)])
-    if against != NONE:
-        scores = scores[:, [wanted, against]]
-        wanted = 0
-    probability = scores.softmax(dim=1)[:, wanted].cpu()
+    if against == NONE:
+        probability = probabilities(scores, found.link)[:, wanted].cpu()
+    else:
+        probability = (scores[:, wanted] - scores[:, against]).sigmoid().cpu()
     whole, nothing = probability[0], probability[1]
     middle = probability[2:].view(2, len(orders), len(counts) - 2)
     starts = torch.stack([whole, nothing]).view(2, 1, 1).expand(-1, len(orders), -1)

@@ -64,7 +64,9 @@ def gradcam(
 
     The forward pass keeps a graph only from the layer on, and the backward passes of all classes
     run as one, from the logits to the layer. Of a network that answers for each pixel
-    (segmentation) a class is explained by its mean logit over the pixels whose answer it is.
+    (segmentation) a class is explained by its mean logit over the pixels whose answer it is. A
+    network with one output answers by it whether class 0 is there; its logit is explained either
+    way, and what speaks for it speaks against the answer where that is not class 0.
 
     Args:
         model: the model, left untouched.
@@ -76,7 +78,8 @@ def gradcam(
         top: how many, where no classes are given.
         pixel: row and column of an output that is a map: its scores there are explained.
         target: instead of classes, any number computed by torch from the network's output
-            (before a softmax): a function from it to `(N,)`, or `(N, K)` for K maps of each image.
+            (before a softmax or sigmoid): a function from it to `(N,)`, or `(N, K)` for K maps of
+            each image.
         activation: the layer's side before ("pre") or after ("post") its non-linearity.
         layer: a place to use instead of the final convolutional one; used as it is.
 
@@ -159,7 +162,8 @@ def look(
     with untouched(model.network):
         seen = observe(model, found, images.detach(), [found.logits], start=values)
         aimed = aim(
-            model, seen[found.logits], classes=classes, top=top, pixel=pixel, target=target
+            model, seen[found.logits], link=found.link, classes=classes, top=top, pixel=pixel,
+            target=target,
         )  # fmt: skip
         slopes = gradients(aimed.outputs, [seen[value] for value in values], aimed.directions)
     by_value = dict(zip(values, slopes, strict=True))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 from convlens.labels import class_name, class_pair
+from convlens.links import SIGMOID, answers, probabilities
 from convlens.model import Model
 from convlens.views.answers import as_scores, without_nan
 
@@ -51,6 +52,7 @@ def aim(
     model: Model,
     output: Tensor,
     *,
+    link: str,
     classes: Classes | None,
     top: int,
     pixel: tuple[int, int] | None = None,
@@ -60,7 +62,8 @@ def aim(
 
     Args:
         model: whose output it is.
-        output: with its graph, before any softmax.
+        output: with its graph, before any softmax or sigmoid.
+        link: by which of them logits become probabilities.
         classes: as for `gradcam`.
         top: likewise.
         pixel: likewise.
@@ -76,7 +79,7 @@ def aim(
     if output.ndim == 4 and output.shape[2:].numel() > 1 and output.is_floating_point():
         output = without_nan(model, output)
         if pixel is None:
-            return _areas(model, output, classes, top)
+            return _areas(model, output, link, classes, top)
         height, width = output.shape[2:]
         y, x = pixel
         if not (0 <= y < height and 0 <= x < width):
@@ -90,11 +93,15 @@ def aim(
             f"a pixel is asked for, and {model.name} gives {tuple(output.shape[1:])} for each "
             f"image: one answer, not one for each pixel"
         )
-    return _scores(model, as_scores(model, output), classes, top)
+    return _scores(model, as_scores(model, output), link, classes, top)
 
 
-def _scores(model: Model, logits: Tensor, classes: Classes | None, top: int) -> Aim:
-    """Class scores `(N, classes)`."""
+def _scores(model: Model, logits: Tensor, link: str, classes: Classes | None, top: int) -> Aim:
+    """Class scores `(N, classes)`.
+
+    Of two classes, where only these are possible, the sigmoid of their difference is the
+    probability of the first under either link.
+    """
     plain = logits.detach()
     if classes is None:
         _check_top(top, logits.shape[1])
@@ -110,29 +117,34 @@ def _scores(model: Model, logits: Tensor, classes: Classes | None, top: int) -> 
     directions -= minus * two.T.unsqueeze(2)
     scores = plain.float()
     own = scores.gather(1, chosen) - scores.gather(1, against.clamp(min=0)) * two
-    share = scores.softmax(dim=1).gather(1, chosen)
+    share = probabilities(scores, link).gather(1, chosen)
     return _aim(model, logits, directions, chosen, against, own, share.where(~two, own.sigmoid()))
 
 
-def _areas(model: Model, logits: Tensor, classes: Classes | None, top: int) -> Aim:
-    """Scores of each class at each pixel `(N, classes, H, W)`."""
+def _areas(model: Model, logits: Tensor, link: str, classes: Classes | None, top: int) -> Aim:
+    """Scores of each class at each pixel `(N, classes, H, W)`.
+
+    Under a sigmoid a pixel may answer several classes, or none: each whose logit is above 0.
+    """
     plain = logits.detach().float()
     count, known = plain.shape[:2]
-    # One channel is yes or no, decided at zero.
-    answers = plain.argmax(dim=1) if known > 1 else torch.where(plain[:, 0] > 0, 0, NONE)
+    said = None if link == SIGMOID else answers(plain, link)
     if classes is None:
         _check_top(top, known)
-        sizes = torch.stack([(answers == one).sum(dim=(1, 2)) for one in range(known)], dim=1)
+        sizes = torch.stack([
+            (plain[:, one] > 0 if said is None else said == one).sum(dim=(1, 2))
+            for one in range(known)
+        ], dim=1)  # fmt: skip
         # Of equal areas, so where a class is the answer nowhere too, the first.
         chosen = sizes.sort(dim=1, descending=True, stable=True).indices[:, :top]
         against = torch.full_like(chosen, NONE)
     else:
         chosen, against = _chosen(model, logits, classes)
-    probability = plain.softmax(dim=1) if known > 1 else plain.sigmoid()
+    probability = probabilities(plain, link)
     rows = torch.arange(count, device=logits.device)
     sums, shares = [], []
     for one, other in zip(chosen.T, against.T, strict=True):
-        mask = answers == one.view(-1, 1, 1)
+        mask = plain[rows, one] > 0 if said is None else said == one.view(-1, 1, 1)
         area = mask.sum(dim=(1, 2)).clamp(min=1)
         two = (other != NONE).view(-1, 1, 1)
         difference = logits[rows, one] - logits[rows, other.clamp(min=0)] * two

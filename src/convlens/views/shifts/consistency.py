@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from convlens.drawing import bar, enlarge, sequential
 from convlens.errors import ConvlensError
 from convlens.labels import class_name
+from convlens.links import answers, probability_of
 from convlens.model import Model
 from convlens.results import Result
 from convlens.tracing import trace
@@ -83,7 +84,7 @@ class Offsets(Result):
 
     Attributes:
         protocol: "crop" or "circular".
-        class_index: the class.
+        class_index: the class; -1 is "not class 0" of a network with one output.
         name: of it.
         rows: offsets in pixels from top to bottom.
         columns: from left to right.
@@ -246,7 +247,7 @@ class Pairs:
         images = images.contiguous(memory_format=torch.channels_last)
         found = trace(self.model, images)
         parts = [class_scores(self.model, found, part) for part in images.split(_BATCH)]
-        return torch.cat(parts).argmax(dim=1).cpu()
+        return answers(torch.cat(parts), found.link).cpu()
 
     def result(self, state: Mapping[str, Tensor], protocol: str) -> Consistency | None:
         """What was counted for one protocol; None where it could not be tried."""
@@ -330,9 +331,12 @@ def offsets(
         scores.append(class_scores(model, found, batch.to(model.device)).cpu())
     logits = torch.cat(scores)
     if class_index is None:
-        class_index = int(class_scores(model, found, middle.to(model.device)).argmax())
+        plain = class_scores(model, found, middle.to(model.device))
+        class_index = int(answers(plain, found.link))
     shape = (len(rows), len(columns))
-    probabilities, answers = logits.softmax(dim=1)[:, class_index], logits.argmax(dim=1)
+    wanted = torch.full((len(logits), 1), class_index)
+    probabilities = probability_of(logits, wanted, found.link)[:, 0]
+    said = answers(logits, found.link)
     return Offsets(
         protocol=protocol,
         class_index=class_index,
@@ -340,8 +344,8 @@ def offsets(
         rows=tuple(rows),
         columns=tuple(columns),
         probabilities=probabilities.view(shape),
-        answers=answers.view(shape),
+        answers=said.view(shape),
         least=float(probabilities.min()),
         greatest=float(probabilities.max()),
-        kept=float((answers == class_index).float().mean()),
+        kept=float((said == class_index).float().mean()),
     )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from convlens.errors import ConvlensError
+from convlens.links import log_probabilities
 from convlens.model import Model
 from convlens.probe import observe
 from convlens.views.synthesis.canvas import Canvas
@@ -167,7 +168,7 @@ class _Objective:
     channels: Tensor | None  # (N,) where each has one channel only
     positions: Tensor | None  # (N, 2) for units, (-1, -1) for the whole map
     counted: tuple[slice, slice]  # of the map
-    probability: bool
+    probability: str  # the link by which classes have one; empty where the value itself counts
 
     @classmethod
     def of(cls, jobs: Sequence[Job]) -> "_Objective":
@@ -176,7 +177,8 @@ class _Objective:
         at = [job.stage.position or (-1, -1) for job in jobs]
         single = None if None in channels else torch.tensor([one or 0 for one in channels])
         positions = torch.tensor(at) if any(one != (-1, -1) for one in at) else None
-        probability = jobs[0].goal.objective == "probability"
+        goal, found = jobs[0].goal, jobs[0].stage.trace
+        probability = found.link if goal.objective == "probability" and not goal.layer else ""
         # Units count themselves, and every other job on the stage the same part of the map.
         counted = next((job.stage.counted for job in jobs if job.stage.position is None), None)
         return cls(weights, single, positions, counted or _WHOLE, probability)
@@ -185,7 +187,8 @@ class _Objective:
         """Objectives `(N,)` of values `(N, C, h, w)` or `(N, classes)`."""
         weights = self.weights.to(values)
         if values.ndim == 2:
-            scores = values.log_softmax(dim=1) if self.probability else values
+            link = self.probability
+            scores = log_probabilities(values, link) if link else values
             return (scores * weights).sum(dim=1)
         row = torch.arange(len(values), device=values.device)
         if self.channels is not None:

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from convlens.drawing import enlarge, grid
 from convlens.images import to_pixels
+from convlens.links import probabilities
 from convlens.model import Model
 from convlens.probe import observe
 from convlens.results import Result
@@ -45,8 +46,9 @@ class Maximum(Result):
         mean: float32 `(S,)`, the mean over the map at the driven place, away from
             the edges; the same as `reached` for
             units and classes.
-        probability: float32 `(S,)`, of a class; NaN for anything else.
-        rank: int64 `(S,)`, of a class, 1 for the highest; 0 for anything else.
+        probability: float32 `(S,)`, of a class, by softmax or sigmoid; NaN for anything else.
+        rank: int64 `(S,)`, of a class, 1 for the highest; 0 for anything else, and where there
+            is one class only.
         agreement: mean cosine between the seeds of what they change in the layer, against plain
             grey; NaN for one seed.
         others: mean cosine between these images and those of other targets in the layer; NaN
@@ -84,8 +86,10 @@ class Maximum(Result):
         if not self.layer:
             rank = int(self.rank[0])
             words = f"logit {self.reached[0]:.1f}"
+            if not bool(self.probability[0].isnan()):
+                words += f", probability {self.probability[0]:.3f}"
             if rank:
-                words += f", probability {self.probability[0]:.3f}, rank {rank}"
+                words += f", rank {rank}"
         elif self.target.startswith("-"):
             words = f"down to {self.reached[0]:.3g}, on average {self.mean[0]:.3g} at {self.driven}"
         else:
@@ -224,8 +228,9 @@ def _found(job: Job, driven: Tensor, shown: Tensor, grey: Tensor) -> _Found:
     if not goal.layer:
         scores = float(driven @ weights)
         index, single = int(weights.argmax()), int((weights != 0).sum()) == 1
-        rank = int((driven > driven[index]).sum()) + 1 if single else 0
-        probability = float(driven.softmax(dim=0)[index]) if single else float("nan")
+        rank = int((driven > driven[index]).sum()) + 1 if single and len(driven) > 1 else 0
+        shares = probabilities(driven, stage.trace.link, dim=0)
+        probability = float(shares[index]) if single else float("nan")
         return _Found(scores, scores, probability, rank, driven - grey)
     if stage.position is not None:
         row, column = stage.position
