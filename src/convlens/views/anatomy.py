@@ -7,7 +7,8 @@ from typing import TypedDict
 
 from convlens import arithmetic
 from convlens.errors import ConvlensError, nearest
-from convlens.model import Model, bare
+from convlens.guard import bare
+from convlens.model import Model
 from convlens.results import Result
 from convlens.tracing import ModuleRun, Operation, Place, Step, Trace, trace
 
