@@ -243,8 +243,9 @@ def test_functions_do_raise_there():
         network[place].at = 1
         for name in ("answers", "gradcam", "fgsm"):
             network[place].at = 1
-            with pytest.raises(RuntimeError, match="tripped"):
+            with pytest.raises(ConvlensError, match=r"Sequential.* images of .*tripped") as told:
                 CALLS[name](model)
+            assert isinstance(told.value.__cause__, RuntimeError)
 
 
 # the guard itself

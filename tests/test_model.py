@@ -8,7 +8,8 @@ from torch import nn
 
 from convlens.albums.geometry import Geometry
 from convlens.errors import ConvlensError
-from convlens.model import Model, bare, select_output, wrap
+from convlens.guard import bare
+from convlens.model import Model, select_output, wrap
 
 
 def grey_levels(mode="RGB", size=(8, 6)):

@@ -16,6 +16,11 @@ class TraceError(ConvlensError):
     """The network's structure cannot be followed for this input."""
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, on one line; its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def nearest(name: str, names: Iterable[str], *, most: int = 3) -> str:
     """The names closest to `name`, as the end of an error's sentence.
 

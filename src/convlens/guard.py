@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convlens.model import bare
-
 
 @contextmanager
 def untouched(network: nn.Module) -> Iterator[nn.Module]:
@@ -57,6 +55,22 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
                     parameter.requires_grad_(wanted)
                 if parameter.grad is not gradient:
                     parameter.grad = gradient
+
+
+def bare(network: nn.Module) -> nn.Module:
+    """The module that `torch.compile` or a data-parallel wrapper was put around, else itself.
+
+    Compiled code runs no hooks of its submodules, so looking inside needs the module itself.
+    """
+    while True:
+        inner = getattr(network, "_orig_mod", None)
+        if inner is None and isinstance(
+            network, (nn.DataParallel, nn.parallel.DistributedDataParallel)
+        ):
+            inner = network.module
+        if inner is None:
+            return network
+        network = inner
 
 
 _guarded: WeakSet[nn.Module] = WeakSet()

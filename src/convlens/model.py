@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from convlens.albums.decoder import Decoder, PhotoLike
 from convlens.albums.geometry import Geometry
 from convlens.errors import ConvlensError
+from convlens.guard import bare
 from convlens.images import from_pixels
+from convlens.layout import laid_out, memory_format
 from convlens.photos import Encoded, Photo
 
 CENTERS = ("data", "image")  # whose mean is subtracted
@@ -156,8 +158,17 @@ class Model:
             )
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images as the network takes them: (image - mean) / std per channel, in its own type."""
-        images = images.to(self.dtype)
+        """Images as the network takes them: (image - mean) / std per channel, in its own type.
+
+        They come in the memory format that the network runs with, whatever they were given in: the
+        same one for a model's network each time, since the last bits of what it computes depend
+        on it.
+        """
+        height, width = images.shape[-2:]
+        each = memory_format(bare(self.network), self._drawn, self.size, (height, width))
+        return self._normalised(laid_out(images.to(self.dtype), each))
+
+    def _normalised(self, images: Tensor) -> Tensor:
         if self.center == "image":
             images = images - images.mean(dim=(2, 3), keepdim=True)
         mean = torch.tensor(self.mean, dtype=images.dtype, device=images.device)
@@ -165,6 +176,13 @@ class Model:
         if bool((mean == 0).all()) and bool((std == 1).all()):
             return images
         return (images - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
+
+    def _drawn(self, count: int, size: tuple[int, int]) -> Tensor:
+        """Normalised images of random pixels, always the same."""
+        generator = torch.Generator().manual_seed(0)
+        images = torch.rand(count, self.channels, *size, generator=generator)
+        images = images * self.span + self.bounds[0]
+        return self._normalised(images.to(self.device, self.dtype))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Normalise images `(N, C, H, W)` and run the network in the mode that it is in.
@@ -229,22 +247,6 @@ def wrap(
         labels=tuple(labels) if labels is not None else None,
         center=center,
     )
-
-
-def bare(network: nn.Module) -> nn.Module:
-    """The module that `torch.compile` or a data-parallel wrapper was put around, else itself.
-
-    Compiled code runs no hooks of its submodules, so looking inside needs the module itself.
-    """
-    while True:
-        inner = getattr(network, "_orig_mod", None)
-        if inner is None and isinstance(
-            network, (nn.DataParallel, nn.parallel.DistributedDataParallel)
-        ):
-            inner = network.module
-        if inner is None:
-            return network
-        network = inner
 
 
 def select_output(output: Any) -> Tensor:

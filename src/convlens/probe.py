@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import CheckpointError
 
-from convlens.errors import ConvlensError
+from convlens.errors import ConvlensError, first_line
 from convlens.guard import untouched
 from convlens.model import Model, select_output
 from convlens.tracing import Place, Ref, Trace
@@ -45,8 +45,8 @@ def observe(
         network's own tensor does not show in it.
 
     Raises:
-        ConvlensError: images that the model does not take, or a value that this run did not come
-            through (a network that decides by its data).
+        ConvlensError: images that the model does not take or that the network raises something
+            on, or a value that this run did not come through (a network that decides by its data).
     """
     wanted = dict.fromkeys((*values, *start))
     graph = bool(start) or images.requires_grad
@@ -60,7 +60,7 @@ def observe(
                 prepared = watcher.caught(0, prepared)
             with ExitStack() as undo:
                 watcher.attach(network, undo)
-                output = select_output(_run(network, prepared))
+                output = _run(model, network, prepared, watcher)
             if trace.recording.output in wanted:
                 watcher.seen[trace.recording.output] = output
         except _Enough:
@@ -100,7 +100,7 @@ def stream(
                 watcher.caught(0, prepared)
             with ExitStack() as undo:
                 watcher.attach(network, undo)
-                output = select_output(_run(network, prepared))
+                output = _run(model, network, prepared, watcher)
             if trace.recording.output in watcher.wanted:
                 watcher.caught(trace.recording.output, output)
         except _Enough:
@@ -118,19 +118,38 @@ def gradients(outputs: Tensor, starts: Sequence[Tensor], directions: Tensor) -> 
 
     Returns:
         For each start the gradients `(K, N, ...)`; zero where outputs do not depend on it.
+
+    Raises:
+        ConvlensError: as `backward`.
     """
     if not outputs.requires_grad:
         return tuple(torch.zeros(len(directions), *start.shape).to(start) for start in starts)
+    with backward():
+        try:
+            return _batched(outputs, starts, directions)
+        except CheckpointError:
+            raise
+        except RuntimeError:  # an operation that cannot be batched, such as one written by hand
+            rows = [_batched(outputs, starts, one.unsqueeze(0)) for one in directions]
+            return tuple(torch.cat(column) for column in zip(*rows, strict=True))
+
+
+@contextmanager
+def backward() -> Iterator[None]:
+    """What a network raises in a backward pass inside becomes a ConvlensError with that cause."""
     try:
-        return _batched(outputs, starts, directions)
+        yield
     except CheckpointError as error:
         raise ConvlensError(
             "the network computes this layer again in the backward pass (activation "
             "checkpointing); switch that off, or choose a layer outside it"
         ) from error
-    except RuntimeError:  # an operation that cannot be batched, such as one written by hand
-        rows = [_batched(outputs, starts, one.unsqueeze(0)) for one in directions]
-        return tuple(torch.cat(column) for column in zip(*rows, strict=True))
+    except (ConvlensError, MemoryError):
+        raise
+    except Exception as error:
+        raise ConvlensError(
+            f"no gradient can be taken through the network: {first_line(error)}"
+        ) from error
 
 
 def _complete(model: Model, trace: Trace, watcher: "_Watcher") -> None:
@@ -167,14 +186,26 @@ def recording() -> Iterator[None]:
         yield
 
 
-def _run(network: nn.Module, images: Tensor) -> Any:
+def _run(model: Model, network: nn.Module, images: Tensor, watcher: "_Watcher") -> Tensor:
     """The network on images; where it was made in inference mode, on copies of its tensors."""
     first = next(network.parameters(), None)
-    if first is None or not first.is_inference() or torch.is_inference_mode_enabled():
-        return network(images)
-    state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    copies = {name: tensor.clone() for name, tensor in state.items()}
-    return torch.func.functional_call(network, copies, (images,))
+    try:
+        if first is None or not first.is_inference() or torch.is_inference_mode_enabled():
+            return select_output(network(images))
+        state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+        copies = {name: tensor.clone() for name, tensor in state.items()}
+        return select_output(torch.func.functional_call(network, copies, (images,)))
+    except (ConvlensError, MemoryError):
+        raise
+    except Exception as error:
+        if error is watcher.failed:
+            raise
+        count, *shape = images.shape
+        several = "an image" if count == 1 else f"{count} images"
+        raise ConvlensError(
+            f"{model.name} does not run on {several} of {' x '.join(map(str, shape))}: "
+            f"{first_line(error)}"
+        ) from error
 
 
 class _Enough(BaseException):
@@ -188,6 +219,7 @@ class _Watcher(Listener):
     start: set[int]
     tell: Callable[[int, Tensor], None] | None = None
     seen: dict[int, Tensor] = field(default_factory=dict)
+    failed: Exception | None = None  # what `tell` raised, which is not the network's
     _steps: dict[Place, int] = field(default_factory=dict)
 
     def attach(self, network: nn.Module, undo: ExitStack) -> None:
@@ -216,7 +248,11 @@ class _Watcher(Listener):
         last = len(self.seen) + 1 == len(self.wanted)
         handed = tensor
         if self.tell is not None:
-            self.tell(value, tensor)
+            try:
+                self.tell(value, tensor)
+            except Exception as error:
+                self.failed = error
+                raise
             self.seen[value] = tensor.new_empty(0)
         elif value not in self.start:
             self.seen[value] = tensor if last else tensor.clone()

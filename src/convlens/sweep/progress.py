@@ -21,7 +21,8 @@ from safetensors.torch import load_file
 
 from convlens.errors import ConvlensError
 from convlens.files import whole, write_tensors
-from convlens.model import Model, bare
+from convlens.guard import bare
+from convlens.model import Model
 from convlens.tracing import trace
 from convlens.views.reducer import State
 

@@ -1,8 +1,6 @@
 """The trace: what a network really ran, and what each value of it can see of the image."""
 
-import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from weakref import WeakKeyDictionary, ref
@@ -11,15 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from convlens.errors import ConvlensError, TraceError, nearest
-from convlens.guard import untouched
+from convlens.guard import bare, untouched
 from convlens.links import link_of
-from convlens.model import Model, bare, select_output
+from convlens.model import Model, select_output
 from convlens.tracing.detectors import Detector, detectors
 from convlens.tracing.fields import Field, Reach, field_of, reaches
 from convlens.tracing.misfits import misfit
 from convlens.tracing.places import IMAGE, Place
 from convlens.tracing.recorder import ModuleRun, Operation, Recording, Ref, Step, record
 from convlens.tracing.structure import Final, Structure
+from convlens.twin import hushed
 
 __all__ = [
     "Detector",
@@ -94,7 +93,7 @@ def _recording(model: Model, images: Tensor, *, partly: bool | str) -> Recording
     network = bare(model.network)
     with untouched(network):
         try:
-            with _hushed("torch._subclasses.fake_tensor"):
+            with hushed():
                 return record(network, images, select_output, fake=True)
         except ConvlensError:
             raise
@@ -123,7 +122,7 @@ def _as_far_as(place: str, network: nn.Module, images: Tensor) -> Recording | No
 
 
 def _faked_part(network: nn.Module, images: Tensor) -> Recording:
-    with _hushed("torch._subclasses.fake_tensor"):
+    with hushed():
         return record(network, images, select_output, fake=True, partly=_words)
 
 
@@ -153,23 +152,11 @@ def _square(images: Tensor, side: int) -> Tensor:
 def _runs(network: nn.Module, images: Tensor) -> bool:
     """Whether the network runs on fake images like these."""
     try:
-        with _hushed("torch._subclasses.fake_tensor"):
+        with hushed():
             record(network, images, select_output, fake=True)
     except Exception:  # whatever it is: it does not run
         return False
     return True
-
-
-@contextmanager
-def _hushed(logger: str) -> Iterator[None]:
-    """What fake tensors cannot do is expected here, and no news for a user."""
-    log = logging.getLogger(logger)
-    before = log.disabled
-    log.disabled = True
-    try:
-        yield
-    finally:
-        log.disabled = before
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from convlens.errors import first_line
 from convlens.tracing.recorder import STOPPED
 from convlens.tracing.walk import Call, tensors_in
 
@@ -18,7 +19,7 @@ def misfit(error: Exception, runs: Callable[[int], bool]) -> str:
         error: what the network raised while it was recorded.
         runs: whether the network runs on a square image with that side, in pixels.
     """
-    said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    said = first_line(error)
     call: Call | None = error.__dict__.get(STOPPED)
     if call is None or not call.path:
         return said

@@ -7,9 +7,10 @@ from typing import TypedDict
 
 from convlens import arithmetic
 from convlens.errors import ConvlensError, nearest
+from convlens.guard import bare
 from convlens.labels import class_name
 from convlens.links import reading
-from convlens.model import Model, bare
+from convlens.model import Model
 from convlens.results import Result
 from convlens.tracing import ModuleRun, Operation, Place, Step, Trace, trace
 

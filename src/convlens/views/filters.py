@@ -7,7 +7,8 @@ from torch import Tensor
 
 from convlens.drawing import diverging, enlarge, grid, with_labels
 from convlens.errors import ConvlensError
-from convlens.model import Model, bare
+from convlens.guard import bare
+from convlens.model import Model
 from convlens.results import Result
 from convlens.tracing import Operation, Trace, trace
 

@@ -20,7 +20,7 @@ from convlens.guard import untouched
 from convlens.labels import answer_index
 from convlens.links import NOT, answers, cross_entropy, margin, yes_or_no
 from convlens.model import Model
-from convlens.probe import observe
+from convlens.probe import backward, observe
 from convlens.tracing import Trace
 from convlens.views.answers import as_scores
 
@@ -135,7 +135,8 @@ def slope(model: Model, found: Trace, images: Tensor, aim: Aim) -> Slope:
         classes, origins = aim.choose(model, raw.detach(), found.link)
         losses = energy(raw, classes, aim.loss, found.link)
         # The sum, not the mean: an image's gradient must not depend on how many are beside it.
-        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        with backward():
+            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
     # One pass that keeps nothing; NaN comes through it as well.
     if not all(value.isfinite() for value in torch.aminmax(gradient)):
         raise ConvlensError(f"the gradient of {model.name} to the image is not finite")

@@ -221,8 +221,7 @@ def _again(
             unit.image, :, rows, columns
         ]
         windows.append(window)
-    images = torch.stack(windows).contiguous(memory_format=torch.channels_last)
-    maps = _maps(raw, there, there.find(name), images)
+    maps = _maps(raw, there, there.find(name), torch.stack(windows))
     where = torch.tensor([(unit.channel, *one) for (unit, _, _), one in zip(part, at, strict=True)])
     return maps[torch.arange(len(part)), where[:, 0], where[:, 1], where[:, 2]].float().cpu()
 

@@ -24,11 +24,12 @@ from torch import Tensor, nn
 
 from convlens.drawing import rendered
 from convlens.errors import ConvlensError
-from convlens.model import Model, bare
+from convlens.guard import bare
+from convlens.model import Model
 from convlens.probe import recording
 from convlens.results import Result
 from convlens.tracing import Trace, trace
-from convlens.tracing.recorder import duplicate
+from convlens.twin import duplicate
 from convlens.views.answers import check_vector
 from convlens.views.saliency.gradcam import Activation, Classes, final, look, named
 

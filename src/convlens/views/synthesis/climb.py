@@ -10,7 +10,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.links import log_probabilities
 from convlens.model import Model
-from convlens.probe import observe
+from convlens.probe import backward, observe
 from convlens.views.synthesis.canvas import Canvas
 from convlens.views.synthesis.goals import Goal
 from convlens.views.synthesis.stage import Stage
@@ -118,7 +118,8 @@ def climb(
         values = observe(model, stage.trace, seen, [stage.value])[stage.value]
         excitement = objective(stage.trace.channels_first(stage.value, values))
         loss = _penalty(images, canvas, ascent) - excitement.sum()
-        (gradient,) = torch.autograd.grad(loss, [numbers])
+        with backward():
+            (gradient,) = torch.autograd.grad(loss, [numbers])
         if not bool(excitement.isfinite().all() and gradient.isfinite().all()):
             ended = f"step {step + 1} gave NaN or infinity at {jobs[0].goal.driven}"
             if step == 0:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 from convlens.model import Model
-from convlens.probe import observe
+from convlens.probe import backward, observe
 from convlens.tracing import Field, Trace, trace
 
 # The weights (1, C, h, w) with which the units are summed up, and that sum.
@@ -121,7 +121,8 @@ class Plan:
             if gradient is not None:
                 directions = torch.zeros_like(maps)
                 tile.units(directions).copy_(weights)
-                (slope,) = torch.autograd.grad(maps, part, directions)
+                with backward():
+                    (slope,) = torch.autograd.grad(maps, part, directions)
                 tile.pixels(gradient).add_(slope.to(gradient))
             done()
         if gradient is not None and mean:
