@@ -17,10 +17,13 @@ from convlens.drawing import (
     overlay,
     place,
     sequential,
-    with_labels,
+    sheet,
+    titled,
     with_scale,
 )
+from convlens.drawing.lettering import lines_of, width_of
 from convlens.errors import ConvlensError
+from drawn import corner, holds
 
 MAGENTA = [255, 0, 255]
 WHITE = [255, 255, 255]
@@ -222,31 +225,77 @@ class TestPlace:
                 place(cells, good, torch.tensor(bad), (4, 4))
 
 
-class TestPlots:
-    def test_words_leave_the_rest_of_a_picture_alone(self):
+class TestSheets:
+    def tiles(self, count=5):
         generator = torch.Generator().manual_seed(0)
-        pixels = torch.randint(0, 256, (60, 90, 3), dtype=torch.uint8, generator=generator)
-        assert torch.equal(with_labels(pixels, []), pixels)
-        written = with_labels(pixels, [(0.0, -10.0, "above")], margins=(20, 5, 0, 7))
-        assert written.shape == (80, 102, 3)
-        assert torch.equal(written[20:, 7:97], pixels)
-        assert int(written[:20].min()) < 100  # there are words
-        assert bool((written[20:, 97:] == 255).all())
+        shape = (count, 20, 30, 3)
+        return list(torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator))
 
-    def test_words_stand_where_they_are_put(self):
-        blank = torch.full((100, 200, 3), 255, dtype=torch.uint8)
-        written = with_labels(blank, [(120.0, 70.0, "x")])
-        rows, columns = (written.amin(dim=2) < 128).nonzero().T
-        assert int(rows.min()) >= 64 and int(rows.max()) <= 76
-        assert int(columns.min()) >= 119 and int(columns.max()) <= 132
+    def test_tiles_are_untouched_and_in_order(self):
+        tiles = self.tiles()
+        drawn = sheet(tiles, 2, captions=["a word that breaks", *"bcde"], heads=["1", "2"])
+        places = [corner(drawn, tile) for tile in tiles]
+        assert places == sorted(places)
+        assert len({y for y, _ in places}) == 3 and len({x for _, x in places}) == 2
 
+    @pytest.mark.parametrize("which", ["captions", "heads", "sides"])
+    def test_words_stand_at_their_tile(self, which):
+        """Another word changes pixels there alone: beneath, above or on the left."""
+        tiles = self.tiles(4)
+        plain, other = ["17", "17", "17", "17"], ["17", "17", "17", "18"]
+        if which != "captions":
+            plain, other = plain[2:], other[2:]
+        one, two = (sheet(tiles, 2, **{which: words}) for words in (plain, other))
+        assert one.shape == two.shape
+        ys, xs = (one != two).any(dim=2).nonzero().T
+        top, left = corner(one, tiles[{"captions": 3, "heads": 1, "sides": 2}[which]])
+        assert len(ys)
+        if which == "captions":
+            assert top + 20 < int(ys.min()) and int(ys.max()) < top + 40
+        elif which == "heads":
+            assert int(ys.max()) < top
+        else:
+            assert int(xs.max()) < left and top <= int(ys.min()) and int(ys.max()) < top + 20
+        if which != "sides":
+            assert left <= int(xs.min()) and int(xs.max()) < left + 30
+
+    def test_long_words_break_within_their_width(self):
+        words = "reaches 12.3, which is 4.5 times the greatest of 2,000 photos"
+        lines = lines_of(words, 90)
+        assert " ".join(lines) == words and len(lines) > 3
+        assert all(width_of(line) <= 90 for line in lines)
+        assert lines_of("one\ntwo", 900) == ["one", "two"]
+
+    def test_titles_stand_above(self):
+        pixels = self.tiles(1)[0]
+        drawn = titled(pixels, "layer", "a remark")
+        assert torch.equal(drawn[-20:, :30], pixels)
+        other = titled(pixels, "layer", "a remand")
+        ys, _ = (drawn != other).any(dim=2).nonzero().T
+        assert len(ys) and int(ys.max()) < len(drawn) - 20
+        assert not torch.equal(drawn, titled(pixels, "lower", "a remark"))
+
+    def test_what_is_wrong(self):
+        for tiles, columns, captions in (
+            ([], 2, []),
+            (self.tiles(2), 0, []),
+            (self.tiles(2), 1, "a"),
+        ):
+            with pytest.raises(ConvlensError, match="one or more tiles, and a caption for each"):
+                sheet(tiles, columns, captions=captions)
+
+
+class TestPlots:
     @pytest.mark.parametrize("height", [8, 200])
     def test_the_bar_stands_beside_a_picture(self, height):
         pixels = torch.zeros(height, 50, 3, dtype=torch.uint8)
-        ramp = bar(min(height, 80), colours="sequential", upright=True)
-        drawn = with_scale(pixels, ramp, ("0", "12.5"))
+        colours = bar(80, colours="sequential", upright=True)
+        drawn = with_scale(pixels, colours, ("0", "12.5"), "activation")
         assert torch.equal(drawn[:height, :50], pixels)
-        assert torch.equal(drawn[: len(ramp), 62 : 62 + ramp.shape[1]], ramp)
+        assert holds(drawn, colours)
+        other = with_scale(pixels, colours, ("0", "12.6"), "activation")
+        rows, _ = (drawn != other).any(dim=2).nonzero().T
+        assert len(rows) and int(rows.max()) < 16  # the greatest number is at the top
 
     def test_dots_lie_at_their_orientation_and_frequency(self):
         """One at 90 degrees is above the middle, as far out as its frequency says."""

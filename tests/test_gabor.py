@@ -1,6 +1,7 @@
 """Gabor functions, banks of them, feature maps and the cortex: closed forms, loops, libraries."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from torch.nn import functional as F
 
 import convlens
 from convlens import ConvlensError, wrap
+from convlens.drawing import diverging, enlarge, sequential
 from convlens.views.cells.cortex import cortex
 from convlens.views.cells.gabor import direction, gabor, gabor_bank, orientation
 from convlens.views.maps import feature_maps, maps, pool
+from drawn import corner, holds
 
 
 def grating(degrees, wavelength=8.0, phase=0.0, size=64):
@@ -110,8 +113,10 @@ class TestBank:
 
     def test_picture(self):
         bank = gabor_bank(orientations=5)
-        tile = bank.filters.shape[-1] * max(1, 44 // bank.filters.shape[-1])
-        assert bank.pictures()["bank"].shape == (2 * tile + 2, 5 * tile + 8, 3)
+        times = max(1, 44 // bank.filters.shape[-1])
+        picture = bank.pictures()["bank"]
+        for one in bank.filters:
+            assert holds(picture, enlarge(diverging(one, float(bank.filters.abs().max())), times))
 
 
 class TestFeatureMaps:
@@ -191,11 +196,26 @@ class TestMaps:
         pictures = found.pictures()
         tile = 14 * 8
         assert pictures["maps"].shape == pictures["pooled"].shape
-        assert pictures["maps"].shape[0] == 2 * tile + 2
         channel, y, x = (int(i) for i in (found.maps == found.scale).nonzero()[0])
-        row, column = divmod(channel, 2)
-        pixel = pictures["maps"][row * (tile + 2) + y * 8, column * (tile + 2) + x * 8]
+        drawn = enlarge(sequential(found.maps[channel], 0, found.scale), 8)
+        top, left = corner(pictures["maps"], drawn)
+        pixel = pictures["maps"][top + y * 8, left + x * 8]
         assert pixel.tolist() == [253, 231, 36]  # the light end of viridis
+        other = corner(pictures["maps"], enlarge(found.colours(found.maps[3]), 8))
+        first = corner(pictures["maps"], enlarge(found.colours(found.maps[0]), 8))
+        assert min(other[0] - first[0], other[1] - first[1]) > tile  # in two rows of two
+
+    def test_channels_are_named(self):
+        """Maps of 70 channels show 64, and each of these has its number."""
+        linear = maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="2")
+        picture = linear.pictures()["maps"]
+        fewer = replace(linear, maps=linear.maps[list(linear.shown)]).pictures()["maps"]
+        assert picture.shape == fewer.shape
+        tile = enlarge(linear.colours(linear.maps[linear.shown[-1]]), 9)
+        assert corner(picture, tile) == corner(fewer, tile)
+        top, left = corner(picture, tile)
+        caption = slice(top + len(tile) + 2, top + len(tile) + 18)
+        assert not torch.equal(picture[caption, left:], fewer[caption, left:])
 
     def test_strongest_are_those_that_vary_most(self):
         found = maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16))

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from convlens import ConvlensError, likeness, load, wrap
 from convlens.views.cells.gabor import gabor, orientation
 from convlens.views.cells.gaborfit import _basis, fit_gabors
 from convlens.views.cells.likeness import BLOB, GABOR, OTHER, UNTOLD, _discoveries
+from drawn import holds
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "weights" / "squeezenet1_0.safetensors"
 
@@ -263,7 +265,15 @@ class TestLikeness:
         assert f"{100 * share:.0f}% are Gabor-like" in found.shares()
         assert f"R² {sorted(found.r2.tolist())[2]:.2f} in the median" in found.shares()
         picture = found.pictures()["fits"]
-        assert picture.shape[1] % 2 == 0 and picture.shape[2] == 3
+        for _, block in found.triples():
+            assert holds(picture, block)
+        # Its number and its verdict stand at each filter, which itself stays as it is.
+        renumbered = replace(found, filters=replace(found.filters, channels=(0, 1, 2, 3, 7)))
+        others = renumbered.pictures()
+        for name, at_once in (("fits", 1), ("beside", 2)):
+            changed = (found.pictures()[name] != others[name]).any(dim=2)
+            assert 0 < int(changed.sum()) < 60 * at_once
+        assert holds(others["fits"], found.triples()[0][1])
         again = likeness(network(made.float()), null=200)
         assert again == found
         assert likeness(network(made.float()), null=200, seed=1) != found

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from convlens import ConvlensError, Direction, Result, maximize, patches, trace,
 from convlens.probe import observe
 from convlens.views.synthesis.canvas import Canvas
 from convlens.views.synthesis.wobble import Wobble
+from drawn import holds
 
 STILL = Wobble()
 
@@ -343,7 +345,11 @@ class TestNetworks:
             assert one.images.shape[1] == channels
             assert -1 <= float(one.images.min()) < float(one.images.max()) <= 1
             assert one.curve[0, -1] > one.curve[0, 0]
-        assert found.pictures()["maximized"].shape[2] == 3
+        drawn, tiles = found.pictures()["maximized"], found.tiles()
+        assert all(holds(drawn, row[0]) for row in tiles)
+        renamed = replace(found, maxima=(replace(found.maxima[0], target="4:7"), found.maxima[1]))
+        changed = (renamed.pictures()["maximized"] != drawn).any(dim=2)
+        assert 0 < int(changed.sum()) < 60
 
     def test_double_precision(self):
         model = wrap(small().double(), size=24)

@@ -1,5 +1,7 @@
 """Crops of patches, run again: units see their field and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,9 @@ from convlens import load, patches, trace, wrap
 from convlens.probe import observe
 from convlens.views.patches.crops import Proof, Unit, cut, prove
 from convlens.views.patches.excitation import watched
-from convlens.views.patches.results import sheet, tile
+from convlens.views.patches.results import layer_sheet, tile
 from convlens.views.patches.windows import box
+from drawn import holds
 
 
 class TestCrops:
@@ -148,10 +151,31 @@ class TestCrops:
 
     def test_picture_of_a_layer(self):
         found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=3)
-        picture = sheet(found["stem"])
-        assert picture.shape[0] == 2 * 64 + 14
+        picture = layer_sheet(found["stem"])
         assert list(found.pictures()) == ["stem"]
-        assert torch.equal(picture[:64, :64], found["stem"].shown[0].tiles[0])
+        for one in found["stem"].shown:
+            assert holds(picture, one.tiles[0])
+
+    def test_picture_tells_the_channel(self):
+        """The number of a channel changes its words and nothing else."""
+        found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=3)["stem"]
+        first = replace(found.shown[0], channel=1)
+        other = replace(first, channel=8)
+        one, two = (layer_sheet(replace(found, shown=(shown,))) for shown in (first, other))
+        rows, columns = (one != two).any(dim=2).nonzero().T
+        assert len(rows) > 0
+        assert int(rows.max() - rows.min()) < 12 and int(columns.max() - columns.min()) < 12
+
+    def test_what_no_photo_fills_is_framed_and_named(self):
+        found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=2)["stem"]
+        short = replace(found.shown[0], tiles=found.shown[0].tiles[:2], values=(1.0, 0.5))
+        whole = layer_sheet(found)
+        picture = layer_sheet(replace(found, shown=(short, found.shown[1])))
+        assert picture.shape == whole.shape
+        blank = torch.full((64, 64, 3), 255, dtype=torch.uint8)
+        framed = torch.nn.functional.pad(blank, (0, 0, 1, 1, 1, 1), value=1)
+        framed[[0, -1]] = framed[:, [0, -1]] = torch.tensor([190, 190, 186], dtype=torch.uint8)
+        assert holds(picture, framed)
 
 
 def test_default_network_on_photos(tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from safetensors.torch import load_file, save_file
 
 import convlens
 from convlens import ConvlensError, growth, load, snapshots, train
+from convlens.drawing import enlarge
 from convlens.loading.runs import DESCRIPTION
+from drawn import corner
 
 
 def make(folder, network, size=12, **options):
@@ -138,11 +141,21 @@ class TestGrowth:
     def test_picture_has_a_row_a_filter_and_a_column_a_step(self, run):
         grown = growth(snapshots(run))
         picture = grown.pictures()["growth"]
-        tile = 44 // 5 * 5 + 2
-        assert picture.shape == (6 * tile - 2, 3 * tile - 2, 3)
-        last = grown.filters[-1].tiles()[4]
-        cell = picture[4 * tile : 4 * tile + 40 : 8, 2 * tile : 2 * tile + 40 : 8]
-        assert torch.equal(cell, last)
+        step = 44 // 5 * 5 + 4
+        tiles = [enlarge(one, 8) for one in grown.filters[0].tiles()]
+        top, left = corner(picture, tiles[0])
+        for column, one in enumerate(grown.filters):
+            for row, tile in enumerate(one.tiles()):
+                y, x = top + row * step, left + column * step
+                assert torch.equal(picture[y : y + 40 : 8, x : x + 40 : 8], tile)
+
+    def test_picture_tells_the_steps(self, run):
+        grown = growth(snapshots(run))
+        one = grown.pictures()["growth"]
+        two = replace(grown, steps=(0, 7, 9)).pictures()["growth"]
+        rows, columns = (one != two).any(dim=2).nonzero().T
+        assert len(rows) > 0
+        assert int(rows.max() - rows.min()) < 12 and int(columns.max() - columns.min()) < 12
 
     def test_saved_and_loaded(self, run, tmp_path):
         grown = growth(snapshots(run), layer="features.3")

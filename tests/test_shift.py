@@ -1,6 +1,7 @@
 """Shifts: equivariant networks by construction, plain loops, and photos that move."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,9 +19,11 @@ from convlens import (
     train,
     wrap,
 )
+from convlens.drawing import bar, enlarge, sequential
 from convlens.views.fragility.intervals import wilson
-from convlens.views.shifts.consistency import Pairs, around, margin_of, offsets, widened
+from convlens.views.shifts.consistency import Offsets, Pairs, around, margin_of, offsets, widened
 from convlens.views.shifts.shift import Shifts, middles
+from drawn import holds
 
 SIZE = 32
 
@@ -311,6 +314,17 @@ def test_a_network_that_pools_everything_is_invariant_to_rolling():
     one = found.consistency[1]
     assert (one.agree.count, one.agree.total) == (9, 9)
     assert one.agree_right is None and one.accuracy is None and found.right is None
+
+
+def test_picture_over_all_offsets_names_the_class():
+    cells = torch.rand(3, 5)
+    found = Offsets("crop", 0, "cat", (0, 1, 2), (0, 1, 2, 3, 4), cells, cells.long(), 0, 1, 1)
+    drawn = found.pictures()["offsets-crop"]
+    assert holds(drawn, enlarge(sequential(cells, 0, 1), 264 // 5))
+    assert holds(drawn, bar(120, colours="sequential", upright=True))
+    for other in (replace(found, name="cow"), replace(found, columns=(0, 1, 2, 3, 9))):
+        changed = (other.pictures()["offsets-crop"] != drawn).any(dim=2)
+        assert 0 < int(changed.sum()) < 300
 
 
 def test_map_over_all_offsets(tmp_path):

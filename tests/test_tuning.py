@@ -8,7 +8,9 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, tuning, wrap
+from convlens.drawing import enlarge, sequential
 from convlens.views.cells.gabor import gabor_bank
+from drawn import corner
 
 FREQUENCIES = (0.0625, 0.08838835, 0.125, 0.1767767, 0.25)
 
@@ -131,7 +133,9 @@ def test_saved_loaded_and_drawn(tmp_path):
     # The tile of the first channel, inside the margins for its words.
     strength = found.strength[0]
     brightest, darkest = (int(at) for at in (strength.argmax(), strength.argmin()))
-    tile = picture[18 : 18 + 36 : 6, 40 : 40 + 48 : 6].reshape(-1, 3)
+    colours = sequential(strength, 0.0, float(strength.max()))
+    top, left = corner(picture, enlarge(colours, 6))
+    tile = picture[top : top + 36 : 6, left : left + 48 : 6].reshape(-1, 3)
     assert tile[brightest].tolist() == [253, 231, 36]
     assert tile[darkest].sum() < tile[brightest].sum()
 

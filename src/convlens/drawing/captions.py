@@ -1,26 +1,21 @@
 """What stands beside a picture: the bar of its scale with numbers, words beneath, boxes on it."""
 
-import textwrap
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import get_data_path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
+from convlens.drawing.lettering import LINE, PAPER, SIZE, Word, lines_of, width_of, written
 from convlens.drawing.overlays import overlay
 
-_PAPER, _INK = (255, 255, 255), (40, 40, 40)
-_SIZE = 11  # of the letters, in pixels
-_LINE = 16  # from one line of words to the next
 _RAMP = 12  # pixels across the bar
 _GAP = 8  # between picture, bar and numbers
-_LEFT = 60  # for the numbers
+_LEFT = 60  # for the numbers, at least
+_UNIT = 110  # of a line of the unit, at most
 _FRAME = ((0, 0, 0), (255, 255, 255))  # outside and inside of a box's line: one of them is seen
 
 Sides = tuple[float, ...]  # left, top, right, bottom
@@ -43,26 +38,50 @@ def with_bar(picture: Tensor, scale: float, unit: str) -> Tensor:
     Returns:
         uint8 `(H, W', 3)`.
     """
-    height = picture.shape[0]
-    margin = torch.tensor(_PAPER, dtype=torch.uint8).repeat(height, _GAP * 2 + _RAMP + _LEFT, 1)
-    margin[:, _GAP : _GAP + _RAMP] = ramp(height).flip(0)[:, None]
-    image = Image.fromarray(margin.numpy())
-    draw = ImageDraw.Draw(image)
-    left = 2 * _GAP + _RAMP
-    for at, words in ((0.0, f"+{scale:.2g}"), (0.5, f"0 {unit}"), (1.0, f"−{scale:.2g}")):
-        draw.text((left, at * (height - _SIZE - 2)), words, fill=_INK, font=_font())
-    return torch.cat([picture, torch.from_numpy(np.array(image))], dim=1)
+    colours = ramp(picture.shape[0]).flip(0)[:, None].expand(-1, _RAMP, -1)
+    return with_scale(picture, colours, (f"−{scale:.2g}", f"0 {unit}", f"+{scale:.2g}"))
+
+
+def with_scale(picture: Tensor, colours: Tensor, marks: Sequence[str], unit: str = "") -> Tensor:
+    """A picture with the bar of its colours on the right, and what the bar stands for.
+
+    Args:
+        picture: uint8 `(H, W, 3)`.
+        colours: uint8 `(h, w, 3)`, the greatest number on top, as `bar(upright=True)` gives it.
+        marks: texts for the least number, maybe one for the middle, and the greatest.
+        unit: stands under the bar.
+
+    Returns:
+        uint8 `(H', W', 3)`, larger on the right, and at the bottom where the bar needs it.
+    """
+    high, wide = colours.shape[:2]
+    under = lines_of(unit, _UNIT) if unit else []
+    room = max(_LEFT, *map(width_of, marks), *(width_of(line) - wide - _GAP for line in under))
+    below = high + (_GAP + LINE * len(under) if under else 0)
+    left = picture.shape[1] + _GAP
+    made = torch.tensor(PAPER, dtype=torch.uint8).repeat(
+        max(len(picture), below, SIZE + 4), left + wide + _GAP + room, 1
+    )
+    made[: len(picture), : picture.shape[1]] = picture
+    made[:high, left : left + wide] = colours
+    last = max(1, len(marks) - 1)
+    words: list[Word] = [
+        (left + wide + _GAP, (1 - at / last) * max(0, high - SIZE - 2), mark)
+        for at, mark in enumerate(marks)
+    ]
+    words += [(left, high + _GAP + at * LINE, line) for at, line in enumerate(under)]
+    return written(made, words)
 
 
 def with_words(picture: Tensor, words: str) -> Tensor:
     """A picture with words beneath it, in as many lines as they take: uint8 `(H', W, 3)`."""
-    width = picture.shape[1]
-    lines = textwrap.wrap(words, max(8, int(width / (_SIZE * 0.58)))) or [""]
-    strip = Image.new("RGB", (width, _LINE * len(lines) + 4), _PAPER)
-    draw = ImageDraw.Draw(strip)
-    for number, line in enumerate(lines):
-        draw.text((0, 3 + number * _LINE), line, fill=_INK, font=_font())
-    return torch.cat([picture, torch.from_numpy(np.array(strip))])
+    lines = lines_of(words, picture.shape[1])
+    strip = torch.tensor(PAPER, dtype=torch.uint8).repeat(
+        LINE * len(lines) + 4, picture.shape[1], 1
+    )
+    return torch.cat(
+        [picture, written(strip, [(0, 3 + at * LINE, line) for at, line in enumerate(lines)])]
+    )
 
 
 def with_boxes(picture: Tensor, boxes: Sequence[Sides]) -> Tensor:
@@ -92,9 +111,3 @@ def rendered(figure: Figure, dpi: int | None = None) -> Tensor:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-
-
-@cache
-def _font() -> ImageFont.FreeTypeFont:
-    # matplotlib's own, as Pillow's has neither a minus nor a multiplication sign.
-    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _SIZE)

@@ -57,7 +57,7 @@ def bar(
     length: int,
     thickness: int = 12,
     *,
-    colours: Literal["diverging", "sequential"] = "diverging",
+    colours: Literal["diverging", "sequential", "grey"] = "diverging",
     upright: bool = False,
 ) -> Tensor:
     """The bar of a colour map, from its least number to its greatest, as a picture.
@@ -65,13 +65,13 @@ def bar(
     Args:
         length: pixels along the bar.
         thickness: pixels across it.
-        colours: of which map.
+        colours: of which map; grey from black to white is each channel of a coloured filter.
         upright: greatest number on top; else on the right.
 
     Returns:
         uint8 `(thickness, length, 3)`, upright `(length, thickness, 3)`.
     """
-    palette = _DIVERGING if colours == "diverging" else _SEQUENTIAL
+    palette = {"diverging": _DIVERGING, "sequential": _SEQUENTIAL, "grey": _GREY}[colours]
     line = _paint(palette, torch.linspace(0, 1, length, dtype=torch.float64))
     picture = line.expand(thickness, length, 3)
     return (picture.transpose(0, 1).flip(0) if upright else picture).contiguous()
@@ -101,3 +101,4 @@ def _white_at_zero() -> Colormap:
 
 _DIVERGING = _white_at_zero()
 _SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad=NAN_COLOUR)
+_GREY = matplotlib.colormaps["gray"]

@@ -1,10 +1,9 @@
-"""Pictures with words and numbers on them: scales, labels, plots. Drawn by matplotlib."""
+"""Plots with axes, drawn by matplotlib."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -15,61 +14,6 @@ _TEXT = 8.0  # points
 _INK = "#1d1d1b"
 _FAINT = "#b9b9b2"
 _ACCENT = "#8d4700"
-
-Words = tuple[float, float, str]  # pixels from the left and from the top, and a text
-
-
-def with_labels(
-    pixels: Tensor,
-    words: Sequence[Words],
-    *,
-    margins: tuple[int, int, int, int] = (0, 0, 0, 0),
-) -> Tensor:
-    """A picture on white with texts on it and around it; elsewhere its pixels stay as they are.
-
-    Args:
-        pixels: uint8 `(H, W, 3)`.
-        words: each with its left end and its middle line, in pixels of the picture; below zero and
-            beyond its size they lie in the margins.
-        margins: pixels above, on the right, below and on the left.
-
-    Returns:
-        uint8, larger by the margins.
-    """
-    top, right, bottom, left = margins
-    height, width = pixels.shape[0] + top + bottom, pixels.shape[1] + left + right
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
-    for x, y, text in words:
-        figure.text(
-            (x + left) / width, 1 - (y + top) / height, text,
-            fontsize=_TEXT, color=_INK, va="center", ha="left",
-        )  # fmt: skip
-    written = rendered(figure)
-    picture = torch.full((height, width, 3), 255, dtype=torch.uint8)
-    picture[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-    return torch.minimum(picture, written) if words else picture
-
-
-def with_scale(pixels: Tensor, ramp: Tensor, ends: tuple[str, str]) -> Tensor:
-    """A picture with the bar of its colours on the right, and what the bar's ends stand for.
-
-    Args:
-        pixels: uint8 `(H, W, 3)`.
-        ramp: uint8 `(h, w, 3)` with h at most H, greatest number on top, as `bar(upright=True)`.
-        ends: texts for the least and the greatest number.
-    """
-    high, wide = ramp.shape[:2]
-    room = 12 + wide + 12 + 7 * max(map(len, ends))
-    x = pixels.shape[1] + 12
-    least, greatest = ends
-    beside = x + wide + 5
-    low = min(max(high - 5, 17), max(high, 17))
-    below = max(0, low + 8 - pixels.shape[0])
-    picture = with_labels(
-        pixels, [(beside, 5, greatest), (beside, low, least)], margins=(0, room, below, 0)
-    )
-    picture[:high, x : x + wide] = ramp
-    return picture
 
 
 def half_circle(

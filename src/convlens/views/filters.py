@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.drawing import diverging, enlarge, grid, with_labels
+from convlens.drawing import bar, beneath, diverging, enlarge, sheet, titled, with_scale
 from convlens.errors import ConvlensError
 from convlens.guard import bare
 from convlens.model import Model
@@ -14,7 +14,7 @@ from convlens.tracing import Operation, Trace, trace
 
 _SILENT = 1e-4
 _TILE = 44  # pixels that a filter is enlarged to, about
-_HEADING = 22  # pixels for the name of a kind
+_BAR = 120  # pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,11 @@ class Filters(Result):
         norms = self.norms
         return tuple((norms <= _SILENT * norms.max()).nonzero().flatten().tolist())
 
+    @property
+    def coloured(self) -> bool:
+        """Whether the filters are drawn in colour: three channels that look at the image."""
+        return self.first and self.weights.shape[1] == 3
+
     def tiles(self) -> list[Tensor]:
         """Each filter as uint8 `(Mh, Mw, 3)`, one pixel a weight, on its scale.
 
@@ -77,30 +82,58 @@ class Filters(Result):
         """
         scales = self.scales.view(-1, 1, 1, 1).clamp(min=torch.finfo(torch.float32).tiny)
         unit = (self.weights / scales).clamp(-1, 1)
-        if self.first and self.weights.shape[1] == 3:
+        if self.coloured:
             colour = unit / 2 + 0.5
             return list((colour * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
         strongest = self.weights.flatten(2).norm(dim=2).argmax(dim=1)
         return list(diverging(unit[torch.arange(len(unit)), strongest], 1.0))
 
     def pictures(self) -> dict[str, Tensor]:
-        """All filters in one grid, enlarged with hard edges; each kind begins a row of its own."""
+        """All filters in one sheet with their channels, enlarged with hard edges, and their scale.
+
+        Each kind begins a row of its own.
+        """
         tiles = self.tiles()
         times = max(1, _TILE // max(tiles[0].shape[:2]))
         columns = max(1, round((2 * len(tiles)) ** 0.5))
         enlarged = [enlarge(tile, times) for tile in tiles]
-        if not self.kinds:
-            return {"filters": grid(enlarged, columns)}
-        height, width = enlarged[0].shape[:2]
-        blank = torch.full((height, width, 3), 255, dtype=torch.uint8)
-        heading = torch.full((_HEADING, columns * (width + 2) - 2, 3), 255, dtype=torch.uint8)
-        parts: list[Tensor] = []
-        words = []
-        for kind in dict.fromkeys(self.kinds):
-            own = [tile for tile, of in zip(enlarged, self.kinds, strict=True) if of == kind]
-            words.append((0.0, sum(map(len, parts)) + _HEADING / 2, f"{len(own)} {kind}"))
-            parts += [heading, grid(own + [blank] * max(0, columns - len(own)), columns)]
-        return {"filters": with_labels(torch.cat(parts), words)}
+        captions = [str(channel) for channel in self.channels]
+        if self.own_scale:
+            scales = self.scales.tolist()
+            captions = [f"{one}\n±{own:.2g}" for one, own in zip(captions, scales, strict=True)]
+        parts = []
+        for kind in dict.fromkeys(self.kinds or ("",)):
+            own = [
+                number for number, of in enumerate(self.kinds or [""] * len(tiles)) if of == kind
+            ]
+            part = sheet(
+                [enlarged[number] for number in own], columns,
+                captions=[captions[number] for number in own],
+            )  # fmt: skip
+            parts.append(titled(part, f"{len(own)} {kind}") if kind else part)
+        _, inputs, height, width = self.weights.shape
+        strongest = "" if self.coloured or inputs == 1 else "the input channel of greatest norm"
+        drawn = titled(
+            self.with_bar(beneath(*parts)),
+            f"{self.layer}: {len(tiles)} filters of {height} × {width} × {inputs}, by channel",
+            f"of each {strongest}" if strongest else "",
+        )
+        return {"filters": drawn}
+
+    def with_bar(self, picture: Tensor) -> Tensor:
+        """A picture of these filters with the bar of their weights on the right."""
+        colours = bar(_BAR, colours="grey" if self.coloured else "diverging", upright=True)
+        ends = ("−", "0", "+")
+        unit = "weight, up to the one beneath each filter"
+        if not self.own_scale:
+            ends = (f"−{self.scale:.2g}", "0", f"+{self.scale:.2g}")
+            unit = "weight"
+        return with_scale(
+            picture,
+            colours,
+            ends,
+            unit + (": of red, green and blue each" if self.coloured else ""),
+        )
 
 
 def filters(

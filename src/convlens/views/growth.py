@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
+from torch.nn import functional as F
 
-from convlens.drawing import enlarge, grid
+from convlens.drawing import enlarge, grid, sheet, titled
 from convlens.errors import ConvlensError
 from convlens.model import Model
 from convlens.results import Result
@@ -13,7 +14,6 @@ from convlens.views.filters import Filters, filters
 
 _TILE = 44  # pixels that a filter is enlarged to, about
 _ROWS = 16  # of filters, before another block of columns begins
-_LINES = (150, 150, 150)  # between cells; a weight near zero is as white as the page
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +48,24 @@ class Growth(Result):
         blocks = []
         for start in range(0, len(times[0]), _ROWS):
             rows = range(start, min(start + _ROWS, len(times[0])))
-            tiles = [enlarge(column[row], enlarged) for row in rows for column in times]
-            blocks.append(grid(tiles, len(times), background=_LINES))
-        return {"growth": grid(blocks, len(blocks), gap=3 * enlarged)}
+            blocks.append(
+                sheet(
+                    [enlarge(column[row], enlarged) for row in rows for column in times],
+                    len(times),
+                    heads=[f"{step:,}" for step in self.steps],
+                    sides=[str(self.channels[row]) for row in rows],
+                    gap=4,
+                )
+            )
+        most = max(map(len, blocks))
+        level = [F.pad(one, (0, 0, 0, 0, 0, most - len(one)), value=255) for one in blocks]
+        drawn = self.filters[0].with_bar(grid(level, len(level), gap=2 * enlarged))
+        return {
+            "growth": titled(
+                drawn, f"{self.layer}: {len(times[0])} filters as they grew",
+                "a row a channel, a column a number of training steps done",
+            )
+        }  # fmt: skip
 
 
 def growth(moments: Sequence[tuple[int, Model]], *, layer: str | None = None) -> Growth:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.arithmetic import output_size, same_padding
-from convlens.drawing import bar, diverging, grid, sequential, with_scale
+from convlens.drawing import bar, diverging, sequential, sheet, titled, with_scale
 from convlens.errors import ConvlensError, nearest
 from convlens.images import to_pixels
 from convlens.model import Model
@@ -20,7 +20,6 @@ POOLS = ("max", "average")
 
 _SHOWN = 64  # maps in a picture
 _SIDE = 112  # pixels that a map is enlarged to, at most
-_GAPS = (150, 150, 150)  # between maps: no colour of theirs
 _BAR = 160  # pixels
 
 
@@ -128,9 +127,9 @@ class FeatureMaps(Result):
     def pictures(self) -> dict[str, Tensor]:
         """The image, the maps, and the pooled maps, in rows; one scale for all maps."""
         pixels = to_pixels(self.image, self.bounds).expand(-1, -1, 3).contiguous()
-        found = {"photo": pixels, "maps": self._sheet(self.maps)}
+        found = {"photo": pixels, "maps": self._sheet(self.maps, f"at {self.place}, ")}
         if self.pooled is not None:
-            found["pooled"] = self._sheet(self.pooled)
+            found["pooled"] = self._sheet(self.pooled, f"{self.pooling} of {self.place}, ")
         return found
 
     @property
@@ -155,7 +154,7 @@ class FeatureMaps(Result):
         order = spread.sort(descending=True, stable=True).indices
         return tuple(order[:count].tolist())
 
-    def _sheet(self, maps: Tensor) -> Tensor:
+    def _sheet(self, maps: Tensor, told: str) -> Tensor:
         """Maps as tiles as large as the unpooled ones are drawn, with hard edges, and their bar."""
         height, width = self.maps.shape[-2:]
         times = max(1, _SIDE // max(height, width))
@@ -164,13 +163,18 @@ class FeatureMaps(Result):
             size = (height * times, width * times)
             enlarged = F.interpolate(colours.movedim(2, 0)[None].float(), size=size, mode="nearest")
             tiles.append(enlarged[0].movedim(0, 2).to(torch.uint8))
-        sheet = grid(tiles, max(1, round(len(tiles) ** 0.5)), background=_GAPS)
-        ramp = bar(
-            min(len(sheet), _BAR), colours="diverging" if self.signed else "sequential",
-            upright=True,
-        )  # fmt: skip
-        return with_scale(
-            sheet, ramp, (f"−{self.scale:.3g}" if self.signed else "0", f"{self.scale:.3g}")
+        drawn = sheet(
+            tiles, max(1, round(len(tiles) ** 0.5)), captions=[str(one) for one in self.shown]
+        )
+        ramp = bar(_BAR, colours="diverging" if self.signed else "sequential", upright=True)
+        ends = (f"−{self.scale:.3g}", "0") if self.signed else ("0",)
+        barred = with_scale(
+            drawn, ramp, (*ends, f"{self.scale:.3g}"), "activation" if self.post else "value"
+        )
+        count, rows, columns = maps.shape
+        some = f", {len(self.shown)} of {count} channels, evenly spread" * (len(tiles) < count)
+        return titled(
+            barred, f"{self.layer}: maps of {rows} × {columns} by channel{some}", f"{told}one scale"
         )
 
 

@@ -6,13 +6,14 @@ over a neighbourhood it keeps it over larger shifts too (Adelson & Bergen, Spati
 models for the perception of motion, 1985).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.drawing import bar, grid, sequential, with_scale
+from convlens.drawing import bar, sequential, sheet, titled, with_scale
 from convlens.errors import ConvlensError
 from convlens.images import to_pixels
 from convlens.results import Result
@@ -62,15 +63,23 @@ class Cortex(Result):
         ramp = bar(min(len(photo), 160), colours="sequential", upright=True)
         ends = ("0", f"{self.scale:.2g}")
 
-        def sheet(tiles: list[Tensor]) -> Tensor:
-            return with_scale(grid(tiles, len(self.orientations)), ramp, ends)
+        heads = [f"{degrees:.3g}°" for degrees in self.orientations]
+
+        def drawn_sheet(tiles: list[Tensor], title: str, sides: Sequence[str] = ()) -> Tensor:
+            cells = sheet(tiles, len(self.orientations), heads=heads, sides=sides)
+            return titled(
+                with_scale(cells, ramp, ends, "answer"), title,
+                "a column for each orientation of the bars",
+            )  # fmt: skip
 
         return {
             "photo": photo,
             **self.bank.pictures(),
-            "simple": sheet(simple),
-            "complex": sheet([drawn(one) for one in self.complex]),
-            "pooled": sheet(pooled),
+            "simple": drawn_sheet(
+                simple, "Simple cells, a row for each phase", ("0°", "90°", "180°", "270°")
+            ),
+            "complex": drawn_sheet([drawn(one) for one in self.complex], "Complex cells"),
+            "pooled": drawn_sheet(pooled, f"Complex cells, the mean over {side} × {side} pixels"),
         }
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.drawing import diverging, enlarge, grid
+from convlens.drawing import bar, diverging, enlarge, sheet, titled, with_scale
 from convlens.errors import ConvlensError
 from convlens.results import Result
 
 _TILE = 44  # pixels that a filter is enlarged to, about
+_BAR = 90  # pixels
 _REACH = 3.0  # standard deviations of the envelope that a filter holds on each side
 
 Number = float | Tensor
@@ -95,7 +96,19 @@ class GaborBank(Result):
         times = max(1, _TILE // self.filters.shape[-1])
         tiles = [enlarge(diverging(one, scale), times) for one in self.filters]
         columns = len(dict.fromkeys(self.orientations))
-        return {"bank": grid(tiles, columns)}
+        rows = zip(self.frequencies[::columns], self.phases[::columns], strict=True)
+        drawn = sheet(
+            tiles, columns, heads=[f"{one:.3g}°" for one in self.orientations[:columns]],
+            sides=[f"{frequency:.3g}, {phase:g}°" for frequency, phase in rows],
+        )  # fmt: skip
+        ends = (f"−{scale:.2g}", "0", f"+{scale:.2g}")
+        return {
+            "bank": titled(
+                with_scale(drawn, bar(_BAR, upright=True), ends, "weight"),
+                "Gabor functions",
+                "across: orientation of the bars; down: cycles a pixel, and phase",
+            )
+        }
 
 
 def gabor_bank(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from convlens.drawing import diverging, enlarge, grid, half_circle, with_labels
+from convlens.drawing import diverging, enlarge, grid, half_circle, sheet, titled
 from convlens.errors import ConvlensError
 from convlens.images import to_pixels
 from convlens.model import Model
@@ -160,12 +160,22 @@ class Likeness(Result):
 
         Where nothing was fitted, the filters alone.
         """
-        blocks = [block for _, block in self.triples()]
-        if not blocks:
+        triples = self.triples()
+        if not triples:
             return self.filters.pictures()
-        columns = max(1, round((len(blocks) / 2) ** 0.5))
+        columns = max(1, round((len(triples) / 2) ** 0.5))
+        captions = [
+            f"{self.filters.channels[number]} {self.verdicts[number]}\n"
+            f"R² {self.r2[number]:.2f}, p {self.p[number]:.2g}"
+            for number, _ in triples
+        ]
+        fits = sheet([block for _, block in triples], columns, captions=captions, gap=_GAP)
         return {
-            "fits": grid(blocks, columns, gap=_GAP),
+            "fits": titled(
+                self.filters.with_bar(fits),
+                f"{self.filters.layer}: filter, nearest Gabor function, what is left, by channel",
+                self.sentence(),
+            ),
             "beside": self._beside(),
             "plane": half_circle(
                 self.orientation.tolist(),
@@ -180,12 +190,22 @@ class Likeness(Result):
         times = max(1, _TILE // max(self.fitted.shape[2:]))
         columns = max(1, round(len(self.fitted) ** 0.5))
         halves = [
-            grid([enlarge(self._tile(some[number]), times) for number in self.order], columns)
-            for some in (self.filters.weights, self.fitted)
-        ]
-        right = halves[0].shape[1] + 2 * _GAP
-        words = [(0.0, -11.0, "filters"), (float(right), -11.0, "nearest Gabor functions")]
-        return with_labels(grid(halves, 2, gap=2 * _GAP), words, margins=(22, 0, 0, 0))
+            titled(
+                sheet(
+                    [enlarge(self._tile(some[number]), times) for number in self.order], columns,
+                    captions=[str(self.filters.channels[number]) for number in self.order],
+                ),
+                name,
+            )
+            for name, some in (
+                ("filters", self.filters.weights), ("nearest Gabor functions", self.fitted),
+            )
+        ]  # fmt: skip
+        return titled(
+            self.filters.with_bar(grid(halves, 2, gap=_GAP)),
+            f"{self.filters.layer}: filters and their Gabor functions, by channel",
+            "by verdict, then orientation, then frequency",
+        )
 
     def _tile(self, weights: Tensor) -> Tensor:
         """Weights `(C, M, M)` as `(M, M, 3)`: colour for three channels, else the strongest one."""

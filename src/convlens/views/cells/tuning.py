@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.drawing import enlarge, grid, sequential, with_labels
+from convlens.drawing import bar, enlarge, sequential, sheet, titled, with_scale
 from convlens.errors import ConvlensError
 from convlens.guard import untouched
 from convlens.model import Model
@@ -27,7 +27,8 @@ from convlens.views.patches.excitation import Watched, watched
 _BATCH = 64  # gratings
 _SHOWN = 64  # channels in the picture
 _CELL = 6  # pixels that a response is enlarged to
-_GAP = 18  # pixels between tiles, for the channel's number
+_GAP = 12  # pixels between tiles
+_BAR = 120  # pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,32 +157,41 @@ class Tuning(Result):
 
         At most 64 channels, evenly spread; silent ones are grey.
         """
-        count = min(len(self.responses), _SHOWN)
-        chosen = [number * len(self.responses) // count for number in range(count)]
-        columns = max(1, round(count**0.5))
-        high, wide = len(self.orientations) * _CELL, len(self.frequencies) * _CELL
+        count, total = min(len(self.responses), _SHOWN), len(self.responses)
+        chosen = [number * total // count for number in range(count)]
         tiles = []
-        words = []
-        for at, channel in enumerate(chosen):
+        captions = []
+        for channel in chosen:
             strength = self.strength[channel]
+            most = float(strength.max())
             if self.silent[channel]:
                 colours = torch.full((*strength.shape, 3), 200, dtype=torch.uint8)
             else:
-                colours = sequential(strength, 0.0, float(strength.max()))
+                colours = sequential(strength, 0.0, most)
             tiles.append(enlarge(colours, _CELL))
-            row, column = divmod(at, columns)
-            words.append((column * (wide + _GAP), row * (high + _GAP) - 9.0, f"{channel}"))
-        last = -(-count // columns) - 1
-        for row in range(last + 1):
-            for at, degrees in ((0, self.orientations[0]), (-1, self.orientations[-1])):
-                y = row * (high + _GAP) + (at % len(self.orientations) + 0.5) * _CELL
-                words.append((-34.0, y, f"{float(degrees):.0f}°"))
-        below = last * (high + _GAP) + high + 11.0
-        low, most = float(self.frequencies[0]), float(self.frequencies[-1])
-        words.append((0.0, below, f"{low:.2g} to {most:.2g} cycles a pixel"))
-        picture = grid(tiles, columns, gap=_GAP)
-        room = max(0, 180 - picture.shape[1])
-        return {"tuning": with_labels(picture, words, margins=(_GAP, room, 22, 40))}
+            captions.append(
+                f"{channel}\n" + ("silent" if self.silent[channel] else f"to {most:.2g}")
+            )
+        columns = max(1, round(count**0.5))
+        first, last = (f"{float(self.orientations[at]):.0f}°" for at in (0, -1))
+        low, high = float(self.frequencies[0]), float(self.frequencies[-1])
+        drawn = with_scale(
+            sheet(
+                tiles, columns, captions=captions, gap=_GAP,
+                sides=[f"{first}\n{last}"] * -(-count // columns),
+            ),
+            bar(_BAR, colours="sequential", upright=True),
+            ("0", "0.5", "1"),
+            "answer, of the greatest of its channel, which stands beneath it",
+        )  # fmt: skip
+        some = f"{count} of {total} channels, evenly spread" if count < total else "by channel"
+        return {
+            "tuning": titled(
+                drawn, f"{self.layer}: answers to gratings, {some}",
+                f"down: orientation of the bars; across: {low:.2g} to {high:.2g} cycles a pixel; "
+                f"grey: no grating makes it fire",
+            )
+        }  # fmt: skip
 
 
 @full_precision()

@@ -132,7 +132,7 @@ class Fragility(Result):
         axes.set_ylabel("answers right" if self.against_is == "label" else "answers kept")
         axes.set_title(f"{self.images} images, 95 % intervals", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)  # on none of the curves
         return figure
 
     def pictures(self) -> dict[str, Tensor]:

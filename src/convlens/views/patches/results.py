@@ -8,7 +8,7 @@ import torch
 from PIL import Image as PilImage
 from torch import Tensor
 
-from convlens.drawing import grid
+from convlens.drawing import grid, sheet, titled
 from convlens.errors import ConvlensError, nearest
 from convlens.images import to_pixels
 from convlens.results import Result
@@ -175,21 +175,36 @@ class Patches(Result):
 
     def pictures(self) -> dict[str, Tensor]:
         """One picture for each layer of which channels are shown."""
-        return {one.layer: sheet(one) for one in self.layers if one.shown}
+        return {one.layer: layer_sheet(one) for one in self.layers if one.shown}
 
 
-def sheet(layer: LayerPatches) -> Tensor:
+def layer_sheet(layer: LayerPatches) -> Tensor:
     """The channels shown: a row of patches for each, then those of the bands below."""
     most = max(len(one.tiles) for one in layer.shown)
     bands = max(len(one.bands) for one in layer.shown)
-    blank = torch.full((TILE, TILE, 3), 255, dtype=torch.uint8)
-    rows = []
+    blocks = []
     for one in layer.shown:
-        tiles = [*one.tiles, *[blank] * (most - len(one.tiles))]
-        below = [*one.bands, *[blank] * (bands - len(one.bands))]
-        parts = [grid(tiles, most)] + ([grid(below, bands)] if below else [])
-        rows.append(_beside(parts))
-    return grid(rows, _COLUMNS, gap=14)
+        firing = f"strongest first; fires in {one.fired:.0%} of the photos"
+        parts = [titled(_row(one.tiles, one.values, most), f"{layer.layer}:{one.channel}", firing)]
+        if bands:
+            below = _row(one.bands, one.band_values, bands)
+            parts.append(titled(below, "", "below them: a photo of each octave"))
+        blocks.append(_beside(parts))
+    field = "" if layer.field is None else f"{layer.field[0]} × {layer.field[1]} pixels are seen; "
+    return titled(
+        grid(blocks, _COLUMNS, gap=14),
+        f"{layer.layer}: what excites {len(blocks)} of {layer.channels} channels most",
+        f"{field}beneath each the activation at {layer.place}; striped: padding; empty: no further "
+        f"photo",
+    )
+
+
+def _row(tiles: Tensor, values: Sequence[float], count: int) -> Tensor:
+    """Tiles with their activations, and empty frames up to so many."""
+    empty = torch.full((TILE, TILE, 3), 255, dtype=torch.uint8)
+    free = count - len(tiles)
+    captions = [f"{value:.3g}" for value in values] + ["none"] * free
+    return sheet([*tiles, *[empty] * free], count, captions=captions, gap=4)
 
 
 def tile(image: Tensor, seen: Box, bounds: tuple[float, float]) -> Tensor:

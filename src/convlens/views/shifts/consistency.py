@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.drawing import bar, enlarge, sequential
+from convlens.drawing import bar, enlarge, sequential, sheet, titled, with_scale
 from convlens.errors import ConvlensError
 from convlens.labels import class_name
 from convlens.links import answers, probability_of
@@ -30,6 +30,7 @@ Answers = Sequence[Sequence[int] | None]
 PROTOCOLS = ("crop", "circular")
 _MARGIN = 7  # an image gets a seventh of its side around it where its geometry leaves none
 _BATCH = 16
+_BAR = 120  # pixels
 _SIDE = 264  # pixels of the picture over all offsets, about
 
 
@@ -107,17 +108,28 @@ class Offsets(Result):
     kept: float
 
     def pictures(self) -> dict[str, Tensor]:
-        """A cell for each offset, dark at probability 0 and light at 1, over its bar."""
+        """A cell for each offset, dark at probability 0 and light at 1, beside its bar."""
         cells = enlarge(
             sequential(self.probabilities, 0, 1), max(1, _SIDE // max(self.probabilities.shape))
         )
-        width = cells.shape[1]
-        gap = torch.full((6, width, 3), 255, dtype=torch.uint8)
+        drawn = with_scale(
+            sheet(
+                [cells], 1, heads=[f"{self.columns[0]}\n{self.columns[-1]}"],
+                sides=[f"{self.rows[0]}\n{self.rows[-1]}"],
+            ),
+            bar(_BAR, colours="sequential", upright=True),
+            ("0", "0.5", "1"),
+            f"probability of {self.name}",
+        )  # fmt: skip
+        how = {"crop": "windows of the photo", "circular": "the image rolled round its edges"}
         return {
-            f"offsets-{self.protocol}": torch.cat(
-                [cells, gap, bar(width, 10, colours="sequential")]
+            f"offsets-{self.protocol}": titled(
+                drawn, f"{self.name} at every offset: {how[self.protocol]}",
+                f"probability {self.least:.3g} to {self.greatest:.3g}; it is the answer at "
+                f"{self.kept:.0%} of the offsets",
+                "across and down: offset in pixels",
             )
-        }
+        }  # fmt: skip
 
 
 def margin_of(model: Model) -> int:

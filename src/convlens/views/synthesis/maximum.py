@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from convlens.drawing import enlarge, grid
+from convlens.drawing import enlarge, sheet, titled
 from convlens.images import to_pixels
 from convlens.links import probabilities
 from convlens.model import Model
@@ -24,7 +24,7 @@ from convlens.views.patches.results import Patches
 from convlens.views.synthesis.climb import Climbed, Job
 
 _SIDE = 160  # pixels that a picture of a small canvas is enlarged to, about
-_GREY = (128, 128, 128)
+_ABREAST = 8  # targets, at most
 _AT_ONCE = 16  # images
 
 
@@ -146,19 +146,32 @@ class Maximized(Result):
         return rows
 
     def pictures(self) -> dict[str, Tensor]:
-        """All in one, a row for each seed, and each by itself."""
+        """All in one with what they reach, a row for each target, and each by itself.
+
+        With one seed the targets stand side by side.
+        """
         rows = self.tiles()
         most = max(map(len, rows))
-        if most == 1:
-            sheet = grid([row[0] for row in rows], 8, gap=4, background=_GREY)
-        else:
-            sheet = grid([tile for row in rows for tile in row], most, gap=4, background=_GREY)
+        tiles: list[Tensor | None] = []
+        captions = []
+        for one, row in zip(self.maxima, rows, strict=True):
+            seeds = [f"seed {self.seed + number}" for number in range(len(row))]
+            first = [one.target, seeds[0] if most > 1 else "", one.sentence()]
+            tiles += [*row, *[None] * (most - len(row))]
+            captions += ["\n".join(filter(None, first)), *seeds[1:], *[""] * (most - len(row))]
+        drawn = titled(
+            sheet(
+                tiles, most if most > 1 else min(_ABREAST, len(tiles)), captions=captions, gap=12,
+                least=_SIDE,
+            ),
+            f"{self.model}: images that maximise, {self.steps} steps",
+        )  # fmt: skip
         named = {
             f"{one.target} {self.seed + number}": tile
             for one, row in zip(self.maxima, rows, strict=True)
             for number, tile in enumerate(row)
         }
-        return {"maximized": sheet, **named}
+        return {"maximized": drawn, **named}
 
 
 def assess(
