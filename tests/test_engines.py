@@ -11,6 +11,7 @@ from torch import nn
 from convlens import ConvlensError, gradcams, patches, wrap
 from convlens.sweep.engine import Local, named
 from convlens.sweep.invariance import invariance
+from convlens.sweep.progress import Done
 
 SIZE = 24
 
@@ -87,3 +88,14 @@ def test_by_name():
     assert named(None) == named("local") == Local()
     with pytest.raises(ConvlensError, match="engine 'rey'; it is local or ray"):
         named("rey")
+
+
+def test_what_is_done_is_found_among_many_spans():
+    """Asked of every batch, beside a plain set of the numbers that are done."""
+    done = Done()
+    done.add([(start, start + 2) for start in range(0, 60, 2) if start % 14 not in (4, 6)], {})
+    numbers = {number for start, stop in done.spans for number in range(start, stop)}
+    assert 0 < len(numbers) < 60
+    for start in range(-2, 64):
+        for stop in (start + 1, start + 3):
+            assert ((start, stop) in done) == (set(range(start, stop)) <= numbers)

@@ -6,6 +6,7 @@ loop in one process.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -168,7 +169,7 @@ def iter_of_none():
 
 class TestTheSameResult:
     @pytest.mark.parametrize(
-        "engine", [Ray(actors=1, block=3, handovers=1), Ray(actors=3, block=1, handovers=3)]
+        "engine", [Ray(actors=1, block=3, handovers=1), Ray(actors=2, block=1, handovers=3)]
     )
     def test_patches(self, cluster, paths, engine):
         """For several numbers of actors, blocks and parts; four photos tie for every place."""
@@ -354,11 +355,11 @@ class TestFaults:
         """)
         )
         first = subprocess.run([sys.executable, script, "first"], env=env, capture_output=True,
-                               text=True, check=False)  # fmt: skip
+                               text=True, check=False, timeout=300)  # fmt: skip
         assert first.returncode == -signal.SIGKILL, first.stderr
         assert not out.exists()
         second = subprocess.run([sys.executable, script, "again"], env=env, capture_output=True,
-                                text=True, check=False)  # fmt: skip
+                                text=True, check=False, timeout=300)  # fmt: skip
         assert second.returncode == 0, second.stderr
         found = int(second.stdout.split()[1])
         assert 0 < found < 45
@@ -486,16 +487,57 @@ class TestTheSession:
         with pytest.raises(ConvlensError, match=r"pip install 'convlens\[ray\]'"):
             counted(4, "ray")
 
-    def test_no_such_cluster(self, monkeypatch):
-        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    @pytest.mark.parametrize("where", ["auto", "ray://here:1", "here"])
+    def test_no_such_cluster(self, monkeypatch, where):
+        """Ray itself is asked, without a look at the machine, for all but HOST:PORT."""
 
         def refused(where, **options):
             raise ConnectionError(f"nothing at {where}\nand a long story")
 
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
         monkeypatch.setattr(ray, "init", refused)
-        reason = r"^no session of Ray at here:1 \(nothing at here:1\)$"
+        monkeypatch.setattr(socket, "create_connection", None)
+        reason = rf"^no session of Ray at {where} \(nothing at {where}\)$"
         with pytest.raises(ConvlensError, match=reason):
-            counted(4, Ray("here:1"))
+            counted(4, Ray(where))
+
+    def test_a_machine_where_nothing_listens(self, monkeypatch):
+        """Said at once, where Ray would try for minutes; also for an address out of RAY_ADDRESS."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "init", None)
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        reason = rf"^no session of Ray at 127.0.0.1:{port} \(nothing listens there; start it with"
+        for address in (f"127.0.0.1:{port}", None):
+            with pytest.raises(ConvlensError, match=reason):
+                counted(4, Ray(address))
+
+    def test_a_machine_that_does_not_answer(self, monkeypatch):
+        def silent(machine, timeout):
+            assert machine == ("fd00::1", 6379)
+            raise TimeoutError("timed out")
+
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "init", None)
+        monkeypatch.setattr(socket, "create_connection", silent)
+        with pytest.raises(ConvlensError, match="nothing answers within 5 s"):
+            counted(4, Ray("[fd00::1]:6379"))
+
+    def test_a_cluster_that_wants_a_token(self, monkeypatch):
+        """Ray tells that in the middle of a cause's traceback."""
+
+        def refused(where, **options):
+            cause = RuntimeError("Failed ...\nRPC error: InvalidAuthToken: ... is missing")
+            raise ConnectionError("Failed to connect") from cause
+
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "init", refused)
+        with (
+            socket.create_server(("127.0.0.1", 0)) as server,
+            pytest.raises(ConvlensError, match="its token: set RAY_AUTH_MODE=token, and copy"),
+        ):
+            counted(4, Ray(f"127.0.0.1:{server.getsockname()[1]}"))
 
     def test_unknown_engines_and_options(self):
         with pytest.raises(ConvlensError, match="it is local or ray"):
@@ -544,6 +586,15 @@ class TestTheLayout:
         with pytest.raises(ConvlensError, match="3 actors on GPUs, of which the cluster has 2"):
             layout(nodes((4, 2, True)), 3, 1, gpu=True)
 
+    def test_no_more_actors_than_cpus(self):
+        """Each is a process of its own with the network in memory."""
+        there = nodes((1, 0, True), (1, 0, True), (64, 0, False))
+        with pytest.raises(ConvlensError, match=r"^100 actors, and the cluster has 2 CPUs"):
+            layout(there, 100, 1, gpu=False)
+        assert layout(there, 2, 1, gpu=False).actors == 2
+        assert layout(nodes((0.5, 0, True)), 1, 1, gpu=False).actors == 1
+        assert layout(nodes((2, 4, True)), 4, 1, gpu=True).actors == 4
+
     def test_fewer_actors_where_machines_went(self):
         laid = layout(nodes((2, 0, True), (2, 0, True)), None, 1, gpu=False)
         assert laid.wanted(nodes((2, 0, True), (2, 0, True))) == 4
@@ -558,7 +609,7 @@ class TestTheLayout:
     def test_there_is_always_room_to_decode(self, cpus, actors, threads, order):
         """However actors come to lie: what a machine has not room for goes to another."""
         there = nodes(*((one, 0, True) for one in cpus))
-        laid = layout(there, actors, threads, gpu=False)
+        laid = layout(there, actors and min(actors, sum(cpus)), threads, gpu=False)
         left, placed = [float(one) for one in cpus], 0
         for choice in order:
             fits = [number for number, one in enumerate(left) if one >= laid.cpus - 1e-9]

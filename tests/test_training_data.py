@@ -194,6 +194,7 @@ class TestFolder:
         assert (data.size, data.channels) == ((64, 64), 3)
         assert data.geometry.resize == 64
         assert open_data(folder, size=(20, 30)).size == (20, 30)
+        assert open_data(folder, size=20).size == (20, 20)
 
     def test_all_grey_stays_grey(self, tmp_path):
         for label in "ab":

@@ -107,7 +107,7 @@ def two_machines(program, archive, outs, tmp_path, *, what="", when=0, more=((),
             )
         )
     try:
-        said = [process.communicate(timeout=120) for process in started]
+        said = [process.communicate(timeout=300) for process in started]
     finally:
         for process in started:
             process.kill()

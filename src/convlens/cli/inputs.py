@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -50,6 +50,23 @@ def engine_of(
         if value is not None:
             raise ConvlensError(f"{option} is an option of --engine ray, which was not given")
     return Local(), device
+
+
+@contextmanager
+def started(engine: Engine, *, quiet: bool) -> Iterator[None]:
+    """What an engine has to start lasts until this is left; says what it waits for.
+
+    Raises:
+        ConvlensError: it cannot be started.
+    """
+    from convlens.cli import terminal
+
+    with ExitStack() as stack:
+        if isinstance(engine, Ray):
+            where = f"connecting to {engine.address}" if engine.address else "starting Ray"
+            with terminal.waiting(where, quiet=quiet):
+                stack.enter_context(engine.open())
+        yield
 
 
 def find_album(arguments: Sequence[str], *, column: str | None) -> list[Path] | ParquetPhotos:

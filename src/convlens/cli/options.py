@@ -150,7 +150,9 @@ Address = Annotated[
 Actors = Annotated[
     int | None,
     typer.Option(
-        "--actors", help="With --engine ray: processes with the network. Default: all that fit."
+        "--actors",
+        help="With --engine ray: processes with the network, at most one for each CPU. Default: "
+        "all that fit.",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")]

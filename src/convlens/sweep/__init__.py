@@ -160,10 +160,12 @@ def over(
     if folder:
         kept.save(folder, identity, marks, done, state)
     if done.count < total:
-        raise ConvlensError(
-            f"interrupted after {done.count:,} of {total:,} images, which are kept in {folder}; "
-            f"--resume goes on from there"
+        so_far = (
+            f"which are kept in {folder}; --resume goes on from there"
+            if done.count
+            else "so that nothing is lost: --resume begins anew"
         )
+        raise ConvlensError(f"interrupted after {done.count:,} of {total:,} images, {so_far}")
     return Swept(state, total - len(done.skipped), dict(sorted(done.skipped.items())), returned)
 
 

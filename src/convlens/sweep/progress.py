@@ -9,6 +9,7 @@ Killed at any moment, the sweep is as it was when the manifest was last replaced
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -55,7 +56,8 @@ class Done:
         self.spans = merged
 
     def __contains__(self, span: tuple[int, int]) -> bool:
-        return any(start <= span[0] and span[1] <= stop for start, stop in self.spans)
+        before = bisect_right(self.spans, span[0], key=lambda one: one[0])
+        return before > 0 and span[1] <= self.spans[before - 1][1]
 
     @property
     def count(self) -> int:

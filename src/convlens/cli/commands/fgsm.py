@@ -50,6 +50,7 @@ def fgsm(
         find_album,
         find_labels,
         load_model,
+        started,
         unfinished,
     )
     from convlens.cli.show import photos as shown
@@ -73,6 +74,7 @@ def fgsm(
     several = len(album) > 1 and against is None and target is None
     with (
         unfinished(out, resume=resume, marker=NUMBERS) as kept,
+        started(runner, quiet=quiet),
         terminal.progress(quiet=quiet) as progress,
         whole_folder(out, marker=NUMBERS) as folder,
     ):

@@ -61,7 +61,14 @@ def gradcam(
 ) -> None:
     """Show where the network looks: Grad-CAM, one folder a photo, and a table of all."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import engine_of, find_album, load_model, parse_position, unfinished
+    from convlens.cli.inputs import (
+        engine_of,
+        find_album,
+        load_model,
+        parse_position,
+        started,
+        unfinished,
+    )
     from convlens.cli.show import gradcam as show
     from convlens.sweep.gradcam import NUMBERS, gradcams
     from convlens.views.saliency.boxes import read_boxes
@@ -72,6 +79,7 @@ def gradcam(
     drawn = read_boxes(boxes, loaded) if boxes is not None else None
     with (
         unfinished(out, resume=resume, marker=NUMBERS) as folder,
+        started(runner, quiet=quiet),
         terminal.progress(quiet=quiet) as progress,
     ):
         found = gradcams(

@@ -49,6 +49,7 @@ def patches(
         find_album,
         find_labels,
         load_model,
+        started,
         unfinished,
     )
     from convlens.cli.show import patches as shown
@@ -59,7 +60,11 @@ def patches(
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
     wanted = channels_by_layer(loaded, channel or [])
-    with unfinished(out, resume=resume) as folder, terminal.progress(quiet=quiet) as progress:
+    with (
+        unfinished(out, resume=resume) as folder,
+        started(runner, quiet=quiet),
+        terminal.progress(quiet=quiet) as progress,
+    ):
         found = look(
             loaded,
             album,

@@ -57,6 +57,7 @@ def shift(
         find_labels,
         load_model,
         parse_pixels,
+        started,
         unfinished,
     )
     from convlens.cli.show import shift as shown
@@ -73,7 +74,11 @@ def shift(
     wanted = channels_by_layer(loaded, channel or [])
     if len(wanted) > 1:
         raise ConvlensError(f"channels of {len(wanted)} layers; give those of one")
-    with unfinished(out, resume=resume) as folder, terminal.progress(quiet=quiet) as progress:
+    with (
+        unfinished(out, resume=resume) as folder,
+        started(runner, quiet=quiet),
+        terminal.progress(quiet=quiet) as progress,
+    ):
         for layer, channels in wanted.items():
             kept = invariance(
                 loaded,
@@ -136,6 +141,7 @@ def grandmothers(
         find_album,
         find_labels,
         load_model,
+        started,
         unfinished,
     )
     from convlens.cli.show import shift as shown
@@ -149,7 +155,11 @@ def grandmothers(
     table = find_labels(labels, loaded)
     assert table is not None
     last = layer or watched(trace(loaded), None)[-1].layer
-    with unfinished(out, resume=resume) as folder, terminal.progress(quiet=quiet) as progress:
+    with (
+        unfinished(out, resume=resume) as folder,
+        started(runner, quiet=quiet),
+        terminal.progress(quiet=quiet) as progress,
+    ):
         found = invariance(
             loaded,
             album,

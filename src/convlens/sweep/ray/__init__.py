@@ -42,8 +42,8 @@ class Ray:
         address: of a cluster that runs, as `ray.init` takes it (`auto`, `HOST:6379`). Default: a
             session of Ray that the process is in already, then `RAY_ADDRESS`, then this machine
             alone, started for the time of the sweep.
-        actors: processes that hold the network. Default: as many as there are CPUs for their
-            threads, or one for each GPU if the network runs on GPUs.
+        actors: processes that hold the network, at most one for each CPU. Default: as many as
+            there are CPUs for their threads, or one for each GPU if the network runs on GPUs.
         threads: that each computes with. Default: as many as this process does, so that small
             batches come out the same to the last bit.
         device: `cpu` or `cuda`. Default: where the model is.
@@ -158,6 +158,11 @@ class Ray:
         except ray.exceptions.RayTaskError:
             raise
         except ray.exceptions.RayError as error:  # machines went, and blocks with them
+            if "No module named 'convlens'" in str(error):
+                raise ConvlensError(
+                    "convlens is not installed in the Python of every machine of the cluster; "
+                    "install it there, and start Ray with that Python"
+                ) from error
             logging.getLogger(__name__).info("a round ended early: %s", error)
         finally:
             context.enable_progress_bars = bars

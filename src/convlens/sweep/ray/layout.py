@@ -49,7 +49,7 @@ def layout(ray: Any, actors: int | None, threads: int, *, gpu: bool) -> Layout:
         gpu: whether each needs a GPU.
 
     Raises:
-        ConvlensError: there are no CPUs, or fewer GPUs than are needed.
+        ConvlensError: there are no CPUs, or fewer of them, or of GPUs, than actors.
     """
     cpus, gpus = _machines(ray)
     if not sum(cpus):
@@ -58,6 +58,10 @@ def layout(ray: Any, actors: int | None, threads: int, *, gpu: bool) -> Layout:
         raise ConvlensError(
             f"{actors or 1} actors on GPUs, of which the cluster has {sum(gpus):g}; each needs "
             f"one: give fewer, or --device cpu"
+        )
+    if not gpu and (actors or 1) > max(1, sum(cpus)):
+        raise ConvlensError(
+            f"{actors} actors, and the cluster has {sum(cpus):g} CPUs; give at most one for each"
         )
     threads = min(threads, int(max(cpus)) or 1)
     count = actors or int(sum(gpus) if gpu else sum(one // threads for one in cpus)) or 1

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ _WANTED = {
     # Ray's core writes what it makes good by itself to a user's terminal otherwise.
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }  # fmt: skip
+_ANSWERS = 5.0  # seconds in which a machine has to answer: Ray itself would try for minutes
+# Where it has answered, Ray asks so often for the cluster, a second apart, and not twenty times.
+_ASKED = {"RAY_gcs_server_port_wait_time_s": "3"}
 
 
 @contextmanager
@@ -41,31 +45,68 @@ def session(address: str | None) -> Iterator[Any]:
             f"the engine ray needs Ray Data, which is not installed ({error}); "
             f"pip install 'convlens[ray]'"
         ) from error
-    with _environment(), _hushed():
+    with _environment(_WANTED), _hushed():
         if ray.is_initialized():
             yield ray
             return
-        where = address or os.environ.get("RAY_ADDRESS") or "local"
-        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-        if where == "local":
-            options["include_dashboard"] = False
-        try:
-            with _mute():
-                ray.init(where, **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise ConvlensError(f"no session of Ray at {where} ({reason})") from error
+        _connect(ray, address or os.environ.get("RAY_ADDRESS") or "local")
         try:
             yield ray
         finally:
             ray.shutdown()
 
 
+def _connect(ray: Any, where: str) -> None:
+    """Connect to the cluster there, or start Ray on this machine.
+
+    Raises:
+        ConvlensError: nothing is there, or it is not open to this process.
+    """
+    options: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+    if where == "local":
+        options["include_dashboard"] = False
+    machine = _machine(where)
+    try:
+        if machine is not None:
+            socket.create_connection(machine, _ANSWERS).close()
+        with _mute(), _environment(_ASKED if machine is not None else {}):
+            ray.init(where, **options)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise ConvlensError(f"no session of Ray at {where} ({_why(error)})") from error
+
+
+def _machine(where: str) -> tuple[str, int] | None:
+    """`HOST:PORT` as host and port, or None for what else Ray takes."""
+    host, _, port = where.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        return None
+    return host.strip("[]"), int(port)
+
+
+def _why(error: BaseException) -> str:
+    """In one line why Ray is not there."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if "InvalidAuthToken" in str(cause) or type(cause).__name__ == "AuthenticationError":
+            return (
+                "it lets in who has its token: set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token "
+                "from its first machine where this is another"
+            )
+        cause = cause.__cause__
+    if isinstance(error, TimeoutError):
+        return f"nothing answers within {_ANSWERS:g} s; see that it runs and can be reached"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there; start it with `ray start --head`"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).strip().split("\n")[0]
+
+
 @contextmanager
-def _environment() -> Iterator[None]:
+def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
     """What Ray reads from the environment, for as long as it is in use here."""
-    before = {name: os.environ.get(name) for name in _WANTED}
-    os.environ.update(_WANTED)
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:
@@ -92,11 +133,11 @@ def _mute() -> Iterator[None]:
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Ray's own running commentary is not the user's news."""
+    """Ray's own running commentary is not the user's news; its errors come as exceptions too."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ _NAMES = ("classes.txt", "labels.txt")  # beside IDX files and archives, one nam
 def open_data(
     spec: str | Path = "digits",
     *,
-    size: tuple[int, int] | None = None,
+    size: int | tuple[int, int] | None = None,
     validation: float = 0.1,
     seed: int = 0,
     strict: bool = False,
@@ -54,6 +54,8 @@ def open_data(
         ConvlensError: nothing of that name, nothing in it, fewer than two classes, labels that do
             not fit, damaged files, or photos whose pixels would not leave half of the memory free.
     """
+    if isinstance(size, int):
+        size = (size, size)
     text, path = str(spec), Path(spec).expanduser()
     skipped: list[Skipped] = []
     labels: tuple[str, ...] | None = None
