@@ -28,8 +28,14 @@ class TestPatches:
         status, out, _ = convlens("patches", "a.png", "--model", MINE, "--channel", "0:3",
                                   "--channel", "0:5", "--json", "--out", "p")  # fmt: skip
         assert status == 0
-        shown = json.loads(out)["layers"][0]["shown"]
+        told = json.loads(out)
+        shown, saved = told["layers"][0]["shown"], Result.load(here / "p").layers[0]
         assert [one["channel"] for one in shown] == [3, 5]
+        assert "labels" not in told
+        for one in shown:
+            assert one["activations"] == saved.values[one["channel"], :1].tolist()
+            assert one["photos"] == ["a.png"]
+            assert one["positions_fired"] == int(saved.positions_fired[one["channel"]])
         assert "6 channels, 0 to 5; given 6" in one_line(
             convlens("patches", "a.png", "--model", MINE, "--channel", "0:6")
         )

@@ -115,14 +115,14 @@ class Result:
             )
         return found
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, listed: int = _LISTED) -> dict[str, Any]:
         """The numbers as plain data for `json.dumps`.
 
-        Tensors of at most 64 values are nested lists, larger ones `{"shape", "dtype", "min",
+        Tensors of at most `listed` values are nested lists, larger ones `{"shape", "dtype", "min",
         "max"}`, with `"nan"`, their count, where there are any. Numbers that JSON lacks are the
         texts "nan", "inf" and "-inf".
         """
-        return {name: _plain(value) for name, value in _fields(self).items()}
+        return {name: _plain(value, listed) for name, value in _fields(self).items()}
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -266,18 +266,18 @@ def _same_tensors(one: Tensor, other: Tensor) -> bool:
     return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, listed: int) -> Any:
     match value:
         case Tensor():
-            return _plain(value.tolist()) if value.numel() <= _LISTED else _describe(value)
+            return _plain(value.tolist(), listed) if value.numel() <= listed else _describe(value)
         case float() if not math.isfinite(value):
             return str(value)
         case tuple() | list():
-            return [_plain(one) for one in value]
+            return [_plain(one, listed) for one in value]
         case dict():
-            return {key: _plain(one) for key, one in value.items()}
+            return {key: _plain(one, listed) for key, one in value.items()}
         case Result():
-            return value.to_json()
+            return value.to_json(listed=listed)
     return value
 
 
@@ -289,8 +289,8 @@ def _describe(tensor: Tensor) -> dict[str, Any]:
     description: dict[str, Any] = {
         "shape": list(tensor.shape),
         "dtype": str(tensor.dtype).removeprefix("torch."),
-        "min": _plain(values.min().item()) if ordered else None,
-        "max": _plain(values.max().item()) if ordered else None,
+        "min": _plain(values.min().item(), 0) if ordered else None,
+        "max": _plain(values.max().item(), 0) if ordered else None,
     }
     return description | ({"nan": int(missing.sum())} if bool(missing.any()) else {})
 

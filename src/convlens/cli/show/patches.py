@@ -1,13 +1,14 @@
 """Patches in words."""
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convlens.cli import terminal
 from convlens.labels import class_name
 
 if TYPE_CHECKING:
-    from convlens.views.patches.results import Patches
+    from convlens.views.patches.results import LayerPatches, Patches
 
 
 def patches(found: "Patches", out: Path, *, json: bool) -> None:
@@ -15,7 +16,7 @@ def patches(found: "Patches", out: Path, *, json: bool) -> None:
     for reason in found.skipped:
         terminal.err.print(f"left out: {reason}", markup=False)
     if json:
-        terminal.print_json(found.to_json())
+        terminal.print_json(_numbers(found))
         return
     selective = any(len(one.selectivity) for one in found.layers)
     table = terminal.table(
@@ -42,3 +43,33 @@ def patches(found: "Patches", out: Path, *, json: bool) -> None:
         markup=False,
     )
     terminal.out.print(str(out.resolve()), markup=False)
+
+
+def _numbers(found: "Patches") -> dict[str, Any]:
+    """The result as plain data, with the patches of the channels that are shown spelt out."""
+    data = found.to_json()
+    del data["photos"], data["labels"]  # those that matter stand beside each channel
+    for plain, layer in zip(data["layers"], found.layers, strict=True):
+        plain["shown"] = [
+            {
+                "channel": one.channel,
+                "activations": list(one.values),
+                "photos": list(one.photos),
+                "boxes": one.boxes.tolist(),
+                "images_fired": int(layer.images_fired[one.channel]),
+                "positions_fired": int(layer.positions_fired[one.channel]),
+                **_selectivity(found, layer, one.channel),
+            }
+            for one in layer.shown
+        ]
+    return data
+
+
+def _selectivity(found: "Patches", layer: "LayerPatches", channel: int) -> dict[str, Any]:
+    if not len(layer.selectivity):
+        return {}
+    area = float(layer.selectivity[channel])
+    return {
+        "class": class_name(found.labels, int(layer.preferred[channel])),
+        "selectivity": None if math.isnan(area) else area,
+    }

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from convlens.views.shifts.invariance import Invariance
     from convlens.views.shifts.shift import Shift
 
+_ALL = 10**9  # values: a row for each channel, each with some ten numbers
+
 
 def shift(found: "Shift", out: Path, *, json: bool) -> None:
     """A row a layer, a row a protocol, and where the map lies."""
@@ -89,7 +91,7 @@ def channels(found: "Invariance", out: Path, *, json: bool, most: int = 20) -> N
     for reason in found.skipped:
         terminal.err.print(f"left out: {reason}", markup=False)
     if json:
-        terminal.print_json(found.to_json())
+        terminal.print_json(found.to_json(listed=_ALL))
         return
     labelled = bool(len(found.selectivity))
     table = terminal.table(
