@@ -268,12 +268,12 @@ class TestSheets:
 
     def test_titles_stand_above(self):
         pixels = self.tiles(1)[0]
-        drawn = titled(pixels, "layer", "a remark")
+        drawn = titled(pixels, "layer 1", "remark 1")
         assert torch.equal(drawn[-20:, :30], pixels)
-        other = titled(pixels, "layer", "a remand")
+        other = titled(pixels, "layer 1", "remark 2")
         ys, _ = (drawn != other).any(dim=2).nonzero().T
         assert len(ys) and int(ys.max()) < len(drawn) - 20
-        assert not torch.equal(drawn, titled(pixels, "lower", "a remark"))
+        assert not torch.equal(drawn, titled(pixels, "layer 2", "remark 1"))
 
     def test_what_is_wrong(self):
         for tiles, columns, captions in (

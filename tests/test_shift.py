@@ -318,11 +318,11 @@ def test_a_network_that_pools_everything_is_invariant_to_rolling():
 
 def test_picture_over_all_offsets_names_the_class():
     cells = torch.rand(3, 5)
-    found = Offsets("crop", 0, "cat", (0, 1, 2), (0, 1, 2, 3, 4), cells, cells.long(), 0, 1, 1)
+    found = Offsets("crop", 0, "cat 1", (0, 1, 2), (0, 1, 2, 3, 4), cells, cells.long(), 0, 1, 1)
     drawn = found.pictures()["offsets-crop"]
     assert holds(drawn, enlarge(sequential(cells, 0, 1), 264 // 5))
     assert holds(drawn, bar(120, colours="sequential", upright=True))
-    for other in (replace(found, name="cow"), replace(found, columns=(0, 1, 2, 3, 9))):
+    for other in (replace(found, name="cat 2"), replace(found, columns=(0, 1, 2, 3, 9))):
         changed = (other.pictures()["offsets-crop"] != drawn).any(dim=2)
         assert 0 < int(changed.sum()) < 300
 
