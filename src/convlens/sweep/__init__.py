@@ -154,9 +154,9 @@ def over(
                 if folder and time.monotonic() - saved > save_every:
                     kept.save(folder, identity, marks, done, state)
                     saved = time.monotonic()
-    if len(done.skipped) == total:
-        first = next(iter(done.skipped.values()), "there are none")
-        raise PhotoError(f"none of {total} photos can be read; the first: {first}")
+        if len(done.skipped) == total:
+            first = next(iter(done.skipped.values()), "there are none")
+            raise PhotoError(f"none of {total} photos can be read; the first: {first}")
     if folder:
         kept.save(folder, identity, marks, done, state)
     if done.count < total:
