@@ -196,3 +196,22 @@ def test_one_output_is_the_class_or_not(tmp_path, photos, end):
     assert ("read as a logit" in words) == (not isinstance(end, nn.Sigmoid))
     told = [one.mark for one in made.findings if "read as a logit" in one.sentence]
     assert told == ([] if isinstance(end, nn.Sigmoid) else ["look"])
+
+
+    assert sum("vector of class scores" in finding.sentence for finding in made.findings) == 1
+
+
+def test_photos_of_one_name_are_told_apart(tmp_path, photos):
+    paths = [tmp_path / folder / "same.png" for folder in ("a", "b")]
+    for path, photo in zip(paths, photos, strict=False):
+        path.parent.mkdir()
+        path.write_bytes(photo.read_bytes())
+    with pytest.raises(ConvlensError, match=r"'same.png' is the name of .*a/same.png and of"):
+        report(tiny(), paths, out=tmp_path / "page", labels={"same.png": [1]})
+    assert not (tmp_path / "page").exists()
+    made = report(
+        tiny(), paths, out=tmp_path / "page", labels={"a/same.png": [1], "b/same.png": [2]}
+    )
+    assert [(one.name, one.expected) for one in made.photos] == [
+        ("a/same.png", (1,)), ("b/same.png", (2,)),
+    ]  # fmt: skip

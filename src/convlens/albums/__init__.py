@@ -5,12 +5,13 @@ third of the memory.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from convlens.namesakes import entries
 from convlens.photos import Encoded, shown
 
 
@@ -63,3 +64,13 @@ class Paths:
 def album_of(photos: Sequence[str | Path] | Album) -> Album:
     """Files as an album; an album as it is."""
     return photos if isinstance(photos, Album) else Paths(photos)
+
+
+def entries_of(album: Album, table: Mapping[str, Any]) -> list[str | None]:
+    """The key of each photo in a table by paths or ends of paths, None where it has none.
+
+    Raises:
+        ConvlensError: a key that stands for two photos.
+    """
+    names = (album.name(number) for number in range(len(album)))
+    return entries(names, table, repeated=isinstance(album, Paths))

@@ -17,6 +17,7 @@ from convlens.labels import class_name, class_pair
 from convlens.links import reading
 from convlens.loading import demo_photos
 from convlens.model import Model
+from convlens.namesakes import entries
 from convlens.page import budget
 from convlens.page.budget import spread
 from convlens.page.channels import cells_of, excite, maps_through
@@ -59,7 +60,8 @@ def report(
         model: the model, left untouched.
         photos: files; default: the photos that come along with the embedded network.
         out: folder for `index.html` and `report.json`; an earlier report there is replaced.
-        labels: indices of the right classes by file name, as `read_labels` gives them.
+        labels: indices of the right classes by the photo's path or the end of it, such as its
+            file's name, as `read_labels` gives them.
         layer: for Grad-CAM; default: the final convolutional place.
         classes: for Grad-CAM; default: those of the photo's boxes, else its two highest.
         boxes: a CSV file of objects on the photos, as `read_boxes` takes it.
@@ -78,6 +80,8 @@ def report(
     with whole_folder(out, marker=_MARKER) as folder:
         chosen = _check(model, layer, classes)
         drawn = read_boxes(boxes, model) if boxes is not None else None
+        for told in (table, drawn or {}):
+            entries(paths, told)  # that each names one photo is seen before any work
         read, skipped = read_photos(model, spread(paths, budget.ANSWERS.items), table, strict, desk)
         diagnosis = diagnose(model, read, desk)
         looked = {}
@@ -170,7 +174,7 @@ def report(
 def _given(
     model: Model, photos: Sequence[str | Path] | None, labels: Mapping[str, Sequence[int]] | None
 ) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
-    """The photos, and the right classes by file name."""
+    """The photos, and the right classes by the end of their paths."""
     if photos is not None:
         if not photos:
             raise ConvlensError("no photos; give at least one")
