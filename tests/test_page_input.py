@@ -58,8 +58,8 @@ def test_other_folders_are_refused_and_reports_replaced(tmp_path, photos):
     assert sorted(path.name for path in photos[0].parent.iterdir()) == sorted(
         path.name for path in photos
     )
-    with pytest.raises(ConvlensError, match="folder does not exist"):
-        report(tiny(), photos, out=tmp_path / "no" / "page")
+    with pytest.raises(ConvlensError, match="is a file; give another place"):
+        report(tiny(), photos, out=photos[0] / "page")
     for count in (1, 2):
         made = report(tiny(), photos[:count], out=tmp_path / "page")
         assert len(json.loads(made.data.read_text("utf-8"))["photos"]) == count
