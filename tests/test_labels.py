@@ -134,3 +134,22 @@ def test_paths_from_the_folder_of_the_file_and_from_the_working_directory(tmp_pa
 def test_one_entry_is_not_the_label_of_two_photos(tmp_path):
     with pytest.raises(ConvlensError, match=r"'same.jpg' is the name of .*a/same.jpg and of"):
         labels_of([tmp_path / "a" / "same.jpg", tmp_path / "b" / "same.jpg"], {"same.jpg": (1,)})
+
+
+def test_the_name_of_a_class_without_a_label_is_taken_back():
+    assert class_index(None, class_name(None, 7), 10) == 7
+    assert class_index(("class 1", "b"), "class 1", 2) == 0  # a name goes first
+    with pytest.raises(ConvlensError, match="class 12 of 10"):
+        class_index(None, "class 12", 10)
+
+
+@pytest.mark.parametrize("wanted", [None, 1.5, ["cat"]])
+def test_what_is_no_class(wanted):
+    with pytest.raises(ConvlensError, match="give a name or an index of 0 to 4"):
+        class_index(LABELS, wanted, 5)
+
+
+def test_words_and_parts_of_names_are_nearest():
+    labels = ("crate", "coast", "vat", "tiger cat", "Persian cat", "catalogue")
+    with pytest.raises(ConvlensError, match="nearest: tiger cat, Persian cat, catalogue$"):
+        class_index(labels, "cat", 6)

@@ -1,6 +1,7 @@
 """Class names, and the right answers to photos."""
 
 import csv
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -38,9 +39,14 @@ def class_index(labels: Sequence[str] | None, wanted: str | int, classes: int) -
         if matches:
             return matches[0]
         wanted = _index(labels, wanted, classes)
+    if not isinstance(wanted, numbers.Integral):
+        raise ConvlensError(
+            f"class {wanted!r} of type {type(wanted).__name__}; give a name or an index of 0 to "
+            f"{classes - 1}"
+        )
     if not 0 <= wanted < classes:
         raise ConvlensError(f"class {wanted} of {classes}; give an index of 0 to {classes - 1}")
-    return wanted
+    return int(wanted)
 
 
 def class_pair(

@@ -106,9 +106,9 @@ def _entry(path: str | Path, table: Mapping[str, Any], depth: int) -> str | None
     whole = os.path.abspath(path)  # noqa: PTH100 # a link has the name that it has
     if whole in table:
         return whole
-    parts = whole.split(os.sep)
+    parts = whole.split(os.sep)  # noqa: PTH206 # text, as this is done for every photo
     for count in range(min(depth, len(parts) - 1), 0, -1):
-        end = os.sep.join(parts[-count:])
+        end = os.sep.join(parts[-count:])  # noqa: PTH118
         if end in table:
             return end
     return None

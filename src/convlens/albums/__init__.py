@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from convlens.errors import ConvlensError
 from convlens.namesakes import entries
 from convlens.photos import Encoded, shown
 
@@ -64,6 +65,17 @@ class Paths:
 def album_of(photos: Sequence[str | Path] | Album) -> Album:
     """Files as an album; an album as it is."""
     return photos if isinstance(photos, Album) else Paths(photos)
+
+
+def check_photos(photos: object) -> None:
+    """Raise ConvlensError for one path, or an array, where several photos are meant."""
+    if isinstance(photos, (str, os.PathLike)):
+        raise ConvlensError(f"photos are the one path {str(photos)!r}; give [{str(photos)!r}]")
+    if isinstance(photos, np.ndarray):
+        raise ConvlensError(
+            "photos of type ndarray; give a list of paths, or torch.from_numpy(array) with images "
+            "(N, C, H, W)"
+        )
 
 
 def entries_of(album: Album, table: Mapping[str, Any]) -> list[str | None]:

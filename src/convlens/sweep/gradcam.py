@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convlens.albums import Album, entries_of
+from convlens.albums import Album, check_photos, entries_of
 from convlens.errors import ConvlensError
 from convlens.files import check_folder, whole_folder
 from convlens.labels import class_name
 from convlens.links import reading
-from convlens.model import Model
+from convlens.model import Model, check_model
 from convlens.namesakes import folder_names
 from convlens.probe import recording
 from convlens.results import Result
@@ -180,6 +180,8 @@ def gradcams(
         ConvlensError: as `gradcam`; no photo that can be read, a folder of another run, or one
             that cannot be written.
     """
+    check_model(model)
+    check_photos(photos)
     source = Photos(model, photos, strict=strict)
     entries_of(source.album, boxes or {})  # that each names one photo is seen before any work
     work = GradCamWork(
