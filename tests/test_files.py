@@ -131,9 +131,9 @@ def test_folders_above_are_made_and_left_only_where_something_is_written(tmp_pat
         with contextlib.suppress(ZeroDivisionError), whole(tmp_path / "a" / "b.txt") as path:
             path.write_text(str(1 / (0 if failing else 1)))
         assert (tmp_path / "a" / "b.txt").exists() is not failing
-        with contextlib.suppress(ZeroDivisionError):
-            with whole_folder(tmp_path / "c" / "d" / "e", marker="m") as folder:
-                (folder / "m").write_text(str(1 / (0 if failing else 1)))
+        deep = tmp_path / "c" / "d" / "e"
+        with contextlib.suppress(ZeroDivisionError), whole_folder(deep, marker="m") as folder:
+            (folder / "m").write_text(str(1 / (0 if failing else 1)))
         assert (tmp_path / "c" / "d" / "e" / "m").exists() is not failing
         if failing:
             assert list(tmp_path.iterdir()) == []

@@ -151,5 +151,5 @@ def test_what_is_no_class(wanted):
 
 def test_words_and_parts_of_names_are_nearest():
     labels = ("crate", "coast", "vat", "tiger cat", "Persian cat", "catalogue")
-    with pytest.raises(ConvlensError, match="nearest: tiger cat, Persian cat, catalogue$"):
+    with pytest.raises(ConvlensError, match=r"nearest: tiger cat, Persian cat, catalogue$"):
         class_index(labels, "cat", 6)

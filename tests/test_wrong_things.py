@@ -60,12 +60,12 @@ def test_one_path_or_an_array_instead_of_photos(name):
             getattr(convlens, name)(wrap(network(), size=16), photos, **words)
 
 
-@pytest.mark.parametrize(("count", "hint"), [(3, "background"), (5, "background"), (9, "output$")])
+@pytest.mark.parametrize(("count", "hint"), [(3, ".*background"), (5, ".*background"), (9, "$")])
 def test_labels_of_another_number(count, hint):
     model = wrap(network(), size=16, labels=[f"name {each}" for each in range(count)])
-    words = rf"Sequential has 4 outputs and {count} labels; give a label for each output.*{hint}"
+    words = rf"Sequential has 4 outputs and {count} labels; give a label for each output{hint}"
     for call in (convlens.anatomy, lambda one: convlens.gradcam(one, images(), classes=["name 2"])):
-        with pytest.raises(ConvlensError, match=rf"{words}"):
+        with pytest.raises(ConvlensError, match=words):
             call(model)
     # The trace that is kept is of the network, whose labels may be right another time.
     convlens.trace(wrap(model.network, size=16, labels=list("abcd")))
