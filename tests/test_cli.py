@@ -122,3 +122,23 @@ def test_a_network_of_ones_own_needs_no_model(here, convlens):
     status, out, _ = convlens("anatomy", "--model", "python:mine.py:network", "--size", "32")
     assert status == 0
     assert "Conv2d" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["gradcam"], "Missing argument"),
+        (["gradcam", "--nope"], "No such option: --nope"),
+        (["nothing"], "No such command 'nothing'"),
+        (["fgsm", "a.png", "--show", "x"], "Invalid value for '--show'"),
+    ],
+)
+def test_misspelt_words_are_one_line(convlens, words, says):
+    error = one_line(convlens(*words))
+    assert says in error and error.rstrip().endswith("--help")
+
+
+def test_quiet_is_taken_everywhere(here, convlens):
+    assert convlens("models", "resnet50", "--quiet")[0] == 0
+    assert convlens("cortex", "a.png", "--size", 32, "--quiet", "--out", "new/folder")[0] == 0
+    assert (here / "new" / "folder" / "result.json").is_file()

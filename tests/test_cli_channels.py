@@ -60,7 +60,7 @@ class TestPatches:
 
         monkeypatch.setattr("convlens.sweep.patches.sweep", never)
         words = ("patches", "a.png", "--model", MINE, "--out")
-        assert "its folder does not exist" in one_line(convlens(*words, "no/where"))
+        assert "a.png is a file; give" in one_line(convlens(*words, "a.png/where"))
         assert "it is a file" in one_line(convlens(*words, "a.png"))
         assert "holds other files" in one_line(convlens(*words, "."))
 
@@ -139,7 +139,7 @@ class TestDream:
             (("--layer", "1", "--channel", "0:1"), "not one of --layer 1"),
             (("--steps", 0), "steps 0"),
             (("--guide", "no.png"), "no.png does not exist"),
-            (("--out", "no/where"), "its folder does not exist"),
+            (("--out", "a.png/where"), "a.png is a file; give another place"),
         ):
             assert words in one_line(convlens(*self.WORDS, *more))
         (here / "bad.png").write_bytes(b"\x89PNG")

@@ -98,6 +98,21 @@ class TestGradCam:
         (here / "boxes.csv").write_text("file,class,left,top,right,bottom\na.png,cta,0,0,1,1\n")
         assert "line 2" in one_line(convlens(*words, "--out", "h"))
 
+    def test_boxes_of_photos_of_one_name(self, here, convlens):
+        (here / "more").mkdir()
+        (here / "a.png").rename(here / "more" / "b.png")
+        table = here / "boxes.csv"
+        table.write_text("file,class,left,top,right,bottom\nb.png,dog,0,0,40,50\n")
+        words = ("gradcam", "b.png", "more/b.png", "--model", MINE, "--boxes", "boxes.csv")
+        assert "is the name of b.png and of more/b.png" in one_line(convlens(*words, "--out", "g"))
+        assert not (here / "g").exists() and not (here / "g.unfinished").exists()
+        with table.open("a") as file:
+            file.write("more/b.png,bee,0,0,9,9\n")
+        _, out, _ = convlens(*words, "--out", "g", "--quiet")
+        assert [line.split()[:2] for line in out.splitlines()[1:3]] == [
+            ["b.png", "dog"], ["more-b.png", "bee"],
+        ]  # fmt: skip
+
     def test_segmentation_by_class_and_by_pixel(self, here, convlens):
         words = ("gradcam", "a.png", "--model", "python:mine.py:masks", "--size", "32", "--quiet")
         status, out, _ = convlens(*words, "--class", "1", "--json", "--out", "g")

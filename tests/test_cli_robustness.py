@@ -29,16 +29,22 @@ class TestFgsm:
         found = json.loads(out)["photos"]
         assert [found[name]["names"] for name in ("a.png", "b.png")] == [["dog"], ["bee"]]
 
-    def test_labels_go_by_file_name_also_where_two_are_alike(self, here, convlens):
+    def test_labels_of_photos_of_one_name(self, here, convlens):
         (here / "more").mkdir()
         (here / "a.png").rename(here / "more" / "b.png")
         (here / "labels.csv").write_text("file,class\nb.png,bee\n")
         words = ("fgsm", "b.png", "more/b.png", "--model", MINE, "--labels", "labels.csv")
+        error = one_line(convlens(*words))
+        assert "'b.png' is the name of b.png and of more/b.png; write as much" in error
+        assert not (here / "convlens-fgsm").exists()
+        (here / "labels.csv").write_text("file,class\nb.png,bee\nmore/b.png,cat\n")
         _, out, _ = convlens(*words, "--json", "--quiet")
         found = json.loads(out)["photos"]
         assert {name: one["names"] for name, one in found.items()} == {
-            "b.png": ["bee"], "2-b.png": ["bee"],
+            "b.png": ["bee"], "more-b.png": ["cat"],
         }  # fmt: skip
+        (here / "labels.csv").write_text("file,class\nc.png,bee\n")
+        assert "names none of the photos: it has c.png, and" in one_line(convlens(*words))
 
     def test_curve_over_several_photos(self, here, convlens):
         words = ("fgsm", "a.png", "b.png", "--model", MINE, "--epsilon", "4/255,8/255")

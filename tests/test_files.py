@@ -1,5 +1,6 @@
 """Written whole or not at all."""
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -48,9 +49,8 @@ class TestWhole:
     def test_places_where_no_file_can_be(self, tmp_path):
         (tmp_path / "file").touch()
         for path, words in [
-            (tmp_path / "no" / "a.png", "folder does not exist; make it first"),
             (tmp_path, "a folder; give the name of a file"),
-            (tmp_path / "file" / "a.png", "folder does not exist"),
+            (tmp_path / "file" / "a.png", "file is a file; give another place"),
             (tmp_path / ("x" * 300), "File name too long"),
             ("/dev/null", "no ordinary file"),
         ]:
@@ -117,10 +117,23 @@ class TestWholeFolder:
         for path, words in [
             (photos, "other files and no data"),
             (photos / "a.jpg", "is a file"),
-            (photos / "a.jpg" / "result", "folder does not exist"),
+            (photos / "a.jpg" / "result", "a.jpg is a file; give another place"),
             (photos / ("x" * 300), "File name too long"),
         ]:
             with pytest.raises(ConvlensError, match=words), whole_folder(path, marker="data"):
                 pytest.fail("the block must not run")
         assert names(photos) == ["a.jpg"]
         assert names(tmp_path) == ["photos"]
+
+
+def test_folders_above_are_made_and_left_only_where_something_is_written(tmp_path):
+    for failing in (True, False):
+        with contextlib.suppress(ZeroDivisionError), whole(tmp_path / "a" / "b.txt") as path:
+            path.write_text(str(1 / (0 if failing else 1)))
+        assert (tmp_path / "a" / "b.txt").exists() is not failing
+        deep = tmp_path / "c" / "d" / "e"
+        with contextlib.suppress(ZeroDivisionError), whole_folder(deep, marker="m") as folder:
+            (folder / "m").write_text(str(1 / (0 if failing else 1)))
+        assert (tmp_path / "c" / "d" / "e" / "m").exists() is not failing
+        if failing:
+            assert list(tmp_path.iterdir()) == []

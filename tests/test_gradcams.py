@@ -64,7 +64,7 @@ def content(folder):
 def test_maps_are_those_of_gradcam_one_by_one(tmp_path, paths):
     network = model()
     found = gradcams(network, paths, out=tmp_path / "out", classes=["bee", "cat - dog"], batch=3)
-    assert found.photos == ("0.png", "1.png", "2.png", "3.png", "4.png", "5.png", "2-0.png")
+    assert found.photos == ("photos-0.png", *(f"{each}.png" for each in range(1, 6)), "more-0.png")
     rows = iter(table(found))
     numbers = json.loads(found.numbers.read_text())
     highest = 0.0
@@ -215,7 +215,7 @@ def test_damaged_photos_are_left_out_and_named(tmp_path, paths):
     paths[4].write_bytes(b"")
     found = gradcams(model(), paths, out=tmp_path / "out", batch=2)
     assert set(found.skipped) == {str(paths[1]), str(paths[4])}
-    assert found.photos == ("0.png", "2.png", "3.png", "5.png", "2-0.png")
+    assert found.photos == ("photos-0.png", "2.png", "3.png", "5.png", "more-0.png")
     assert json.loads(found.numbers.read_text())["skipped"] == found.skipped
     with pytest.raises(PhotoError, match=r"1\.png"):
         gradcams(model(), paths, out=tmp_path / "strict", strict=True)

@@ -65,7 +65,9 @@ class TestReadLabels:
 
     def test_names_and_indices(self, tmp_path):
         text = 'File,Class\nfolder/a.jpg,tabby\nb.jpg, 2 | tiger cat\n\nc.jpg,"tabby, tabby cat"\n'
-        assert self.read(tmp_path, text) == {"a.jpg": (1,), "b.jpg": (2, 3), "c.jpg": (1,)}
+        assert self.read(tmp_path, text) == {
+            "folder/a.jpg": (1,), "b.jpg": (2, 3), "c.jpg": (1,),
+        }  # fmt: skip
 
     @pytest.mark.parametrize(
         ("header", "index"),
@@ -92,7 +94,7 @@ class TestReadLabels:
             ("file,class\na.jpg,1|\n", "line 2: unknown class ''"),
             ("file,class\na.jpg\n", "line 2: a file or its class is missing"),
             ("file,class\n,1\n", "line 2: a file or its class is missing"),
-            ("file,class\nx/a.jpg,1\ny/a.jpg,2\n", "line 3: a.jpg stands further up"),
+            ("file,class\nx/a.jpg,1\nx//a.jpg,2\n", "line 3: x/a.jpg stands further up"),
             (b"file,class\n\xff\xfe,1\n", "is not CSV in UTF-8"),
         ],
     )
@@ -110,3 +112,44 @@ class TestReadLabels:
 def test_labels_of(tmp_path):
     table = {"a.jpg": (1,), "b.jpg": (2, 3)}
     assert labels_of([tmp_path / "b.jpg", "c.jpg", "x/a.jpg"], table) == [(2, 3), None, (1,)]
+
+
+def test_paths_from_the_folder_of_the_file_and_from_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lists").mkdir()
+    photos = [tmp_path / "odd" / name / "same.jpg" for name in "abcd"]
+    for photo in photos:
+        photo.parent.mkdir(parents=True)
+        photo.touch()
+    lines = ["file,class", "a/same.jpg,0", "odd/b/same.jpg,1", "../odd/c/same.jpg,2",
+             f"{photos[3]},3"]  # fmt: skip
+    (tmp_path / "lists" / "labels.csv").write_text("\n".join(lines))
+    table = read_labels(tmp_path / "lists" / "labels.csv", None, 5)
+    assert labels_of(photos, table) == [(0,), (1,), (2,), (3,)]
+    assert labels_of([photo.relative_to(tmp_path) for photo in photos], table) == [
+        (0,), (1,), (2,), (3,),
+    ]  # fmt: skip
+
+
+def test_one_entry_is_not_the_label_of_two_photos(tmp_path):
+    with pytest.raises(ConvlensError, match=r"'same.jpg' is the name of .*a/same.jpg and of"):
+        labels_of([tmp_path / "a" / "same.jpg", tmp_path / "b" / "same.jpg"], {"same.jpg": (1,)})
+
+
+def test_the_name_of_a_class_without_a_label_is_taken_back():
+    assert class_index(None, class_name(None, 7), 10) == 7
+    assert class_index(("class 1", "b"), "class 1", 2) == 0  # a name goes first
+    with pytest.raises(ConvlensError, match="class 12 of 10"):
+        class_index(None, "class 12", 10)
+
+
+@pytest.mark.parametrize("wanted", [None, 1.5, ["cat"]])
+def test_what_is_no_class(wanted):
+    with pytest.raises(ConvlensError, match="give a name or an index of 0 to 4"):
+        class_index(LABELS, wanted, 5)
+
+
+def test_words_and_parts_of_names_are_nearest():
+    labels = ("crate", "coast", "vat", "tiger cat", "Persian cat", "catalogue")
+    with pytest.raises(ConvlensError, match=r"nearest: tiger cat, Persian cat, catalogue$"):
+        class_index(labels, "cat", 6)

@@ -58,8 +58,8 @@ def test_other_folders_are_refused_and_reports_replaced(tmp_path, photos):
     assert sorted(path.name for path in photos[0].parent.iterdir()) == sorted(
         path.name for path in photos
     )
-    with pytest.raises(ConvlensError, match="folder does not exist"):
-        report(tiny(), photos, out=tmp_path / "no" / "page")
+    with pytest.raises(ConvlensError, match="is a file; give another place"):
+        report(tiny(), photos, out=photos[0] / "page")
     for count in (1, 2):
         made = report(tiny(), photos[:count], out=tmp_path / "page")
         assert len(json.loads(made.data.read_text("utf-8"))["photos"]) == count
@@ -196,3 +196,19 @@ def test_one_output_is_the_class_or_not(tmp_path, photos, end):
     assert ("read as a logit" in words) == (not isinstance(end, nn.Sigmoid))
     told = [one.mark for one in made.findings if "read as a logit" in one.sentence]
     assert told == ([] if isinstance(end, nn.Sigmoid) else ["look"])
+
+
+def test_photos_of_one_name_are_told_apart(tmp_path, photos):
+    paths = [tmp_path / folder / "same.png" for folder in ("a", "b")]
+    for path, photo in zip(paths, photos, strict=False):
+        path.parent.mkdir()
+        path.write_bytes(photo.read_bytes())
+    with pytest.raises(ConvlensError, match=r"'same.png' is the name of .*a/same.png and of"):
+        report(tiny(), paths, out=tmp_path / "page", labels={"same.png": [1]})
+    assert not (tmp_path / "page").exists()
+    made = report(
+        tiny(), paths, out=tmp_path / "page", labels={"a/same.png": [1], "b/same.png": [2]}
+    )
+    assert [(one.name, one.expected) for one in made.photos] == [
+        ("a/same.png", (1,)), ("b/same.png", (2,)),
+    ]  # fmt: skip

@@ -80,12 +80,13 @@ def test_edges_are_clipped_and_boxes_outside_have_no_area(tmp_path):
 def test_boxes_of_a_file(tmp_path):
     path = tmp_path / "boxes.csv"
     path.write_text(
-        "class, File,left,top,right,bottom\ncat|dog,photos/a.png,1,2.5,3,4\n0,a.png,0,0,9,9\n"
+        "class, File,left,top,right,bottom\ncat|dog,photos/a.png,1,2.5,3,4\n"
+        "0,photos/a.png,0,0,9,9\n"
         "Bee,b.png,1,1,2,2\n"
     )
     found = read_boxes(path, tiny())
     assert found == {
-        "a.png": (Box((2, 3), 1, 2.5, 3, 4), Box((0,), 0, 0, 9, 9)),
+        "photos/a.png": (Box((2, 3), 1, 2.5, 3, 4), Box((0,), 0, 0, 9, 9)),
         "b.png": (Box((1,), 1, 1, 2, 2),),
     }
 

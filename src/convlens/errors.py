@@ -1,7 +1,10 @@
 """Errors that a user can act on: one line that says what is wrong, what was given, what to do."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_WORDS = re.compile(r"[^\W_]+")
 
 
 class ConvlensError(Exception):
@@ -24,11 +27,17 @@ def first_line(error: Exception) -> str:
 def nearest(name: str, names: Iterable[str], *, most: int = 3) -> str:
     """The names closest to `name`, as the end of an error's sentence.
 
+    First those with its words among theirs (for cat: tiger cat), then those that it is a part of,
+    then those that are spelt alike.
+
     Returns:
         `"; nearest: a, b, c"`, or an empty string where nothing comes close.
     """
     known = {known.casefold(): known for known in names}
-    close = difflib.get_close_matches(name.casefold(), list(known), n=most, cutoff=0.5)
-    inside = [key for key in known if name.casefold() in key and key not in close]
-    found = [known[key] for key in (close + inside)[:most]]
+    key = name.casefold()
+    words = set(_WORDS.findall(key))
+    whole = [one for one in known if words and words <= set(_WORDS.findall(one))]
+    inside = [one for one in known if len(key) > 1 and key in one]
+    close = difflib.get_close_matches(key, list(known), n=most, cutoff=0.5)
+    found = [known[one] for one in dict.fromkeys(whole + inside + close)][:most]
     return f"; nearest: {', '.join(found)}" if found else ""

@@ -29,10 +29,13 @@ def whole(path: str | Path) -> Iterator[Path]:
     # A link is followed, so that the file that it points to is replaced and not the link.
     target = Path(path).resolve()
     temporary = _beside(target)
+    made = _missing(target)
     try:
         if target.exists() and not target.is_file():
             what = "a folder" if target.is_dir() else "no ordinary file"
             raise ConvlensError(f"cannot write {path}: it is {what}; give the name of a file")
+        _check_above(path, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(target)
     except OSError as error:
@@ -40,6 +43,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # there is none after a success, or in a place that is no folder
             temporary.unlink()
+        _leave(made)
 
 
 @contextmanager
@@ -62,9 +66,10 @@ def whole_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
     """
     target = Path(path).resolve()
     temporary, old = _beside(target), _beside(target)
+    made = _missing(target)
     try:
         check_folder(path, marker=marker)
-        temporary.mkdir()
+        temporary.mkdir(parents=True)
         yield temporary
         if target.exists():
             _swap(temporary, target, old)
@@ -75,13 +80,13 @@ def whole_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+        _leave(made)
 
 
 def check_folder(path: str | Path, *, marker: str) -> None:
     """Raise ConvlensError where `whole_folder` would refuse the path: before long work, say."""
     target = Path(path).resolve()
-    if not target.parent.is_dir():
-        raise ConvlensError(f"cannot write {path}: its folder does not exist; make it first")
+    _check_above(path, target)
     if target.exists() and not target.is_dir():
         raise ConvlensError(f"cannot write {path}: it is a file; give the name of a folder")
     if target.exists() and not (target / marker).is_file() and any(target.iterdir()):
@@ -107,6 +112,26 @@ def _beside(target: Path) -> Path:
     return target.with_name(f".convlens-{secrets.token_hex(4)}{target.suffix}")
 
 
+def _check_above(path: str | Path, target: Path) -> None:
+    above = next(parent for parent in target.parents if parent.exists())
+    if not above.is_dir():
+        raise ConvlensError(f"cannot write {path}: {above} is a file; give another place")
+
+
+def _missing(target: Path) -> list[Path]:
+    """Folders above that have to be made, the innermost first."""
+    return [parent for parent in target.parents if not parent.exists()]
+
+
+def _leave(made: list[Path]) -> None:
+    """Remove those that were made for nothing."""
+    for folder in made:
+        try:
+            folder.rmdir()  # which fails where there is something in it
+        except OSError:
+            return
+
+
 def _swap(new: Path, target: Path, old: Path) -> None:
     target.rename(old)
     try:
@@ -117,7 +142,5 @@ def _swap(new: Path, target: Path, old: Path) -> None:
 
 
 def _unwritable(path: str | Path, error: OSError) -> ConvlensError:
-    if not Path(path).resolve().parent.is_dir():
-        return ConvlensError(f"cannot write {path}: its folder does not exist; make it first")
     reason = os.strerror(error.errno) if error.errno else str(error)
     return ConvlensError(f"cannot write {path}: {reason}; choose another place or make room there")

@@ -1,11 +1,13 @@
 """Class names, and the right answers to photos."""
 
 import csv
-from collections.abc import Mapping, Sequence
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from convlens.errors import ConvlensError, nearest
 from convlens.links import NOT
+from convlens.namesakes import entries, entry_key
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "photo")
 _CLASS_COLUMNS = ("class", "index", "label", "name")
@@ -37,9 +39,14 @@ def class_index(labels: Sequence[str] | None, wanted: str | int, classes: int) -
         if matches:
             return matches[0]
         wanted = _index(labels, wanted, classes)
+    if not isinstance(wanted, numbers.Integral):
+        raise ConvlensError(
+            f"class {wanted!r} of type {type(wanted).__name__}; give a name or an index of 0 to "
+            f"{classes - 1}"
+        )
     if not 0 <= wanted < classes:
         raise ConvlensError(f"class {wanted} of {classes}; give an index of 0 to {classes - 1}")
-    return wanted
+    return int(wanted)
 
 
 def class_pair(
@@ -136,7 +143,9 @@ def read_labels(
         classes: how many classes the network tells apart.
 
     Returns:
-        The acceptable classes by file name (without its folders).
+        The acceptable classes by photo, as `labels_of` takes them. A photo is called by its path
+        from the file's folder or from the working directory, or by any end of it that no other
+        photo has: its name, where that is enough.
 
     Raises:
         ConvlensError: with file and line, whatever cannot be read or does not fit.
@@ -149,7 +158,7 @@ def read_labels(
             for row in rows:
                 try:
                     name, answer = _entry(row[file_column], row[class_column], labels, classes)
-                    _enter(table, name, answer)
+                    _enter(table, entry_key(name, Path(path).parent), answer)
                 except ConvlensError as error:
                     raise ConvlensError(f"{path}, line {rows.line_num}: {error}") from None
     except OSError as error:
@@ -160,10 +169,20 @@ def read_labels(
 
 
 def labels_of(
-    paths: Sequence[str | Path], table: Mapping[str, tuple[int, ...]]
+    paths: Iterable[str | Path], table: Mapping[str, tuple[int, ...]], *, repeated: bool = True
 ) -> list[tuple[int, ...] | None]:
-    """The acceptable classes of each photo, by its file name; None where the table has none."""
-    return [table.get(Path(path).name) for path in paths]
+    """The acceptable classes of each photo, by the end of its path; None where there are none.
+
+    Args:
+        paths: of the photos.
+        table: from `read_labels`. The longest end of a path that is in it counts.
+        repeated: equal paths are one photo given twice, and no two photos of one name.
+
+    Raises:
+        ConvlensError: an entry that stands for two photos.
+    """
+    keys = entries(paths, table, repeated=repeated)
+    return [None if key is None else table[key] for key in keys]
 
 
 def _matches(labels: Sequence[str], wanted: str) -> list[int]:
@@ -211,12 +230,12 @@ def _entry(
     if not (file and file.strip()) or not (cell and cell.strip()):
         raise ConvlensError("a file or its class is missing; fill it in or remove the line")
     answer = tuple(answer_index(labels, part.strip(), classes) for part in cell.split("|"))
-    return Path(file.strip()).name, answer
+    return file.strip(), answer
 
 
 def _enter(table: dict[str, tuple[int, ...]], name: str, answer: tuple[int, ...]) -> None:
     if table.setdefault(name, answer) != answer:
         raise ConvlensError(
             f"{name} stands further up with another class; "
-            f"photos in different folders need different names"
+            f"write as much of the photos' paths as tells them apart"
         )

@@ -130,8 +130,8 @@ class Model:
         """The images, if they are what `model(images)` takes.
 
         Raises:
-            ConvlensError: a shape other than `(N, C, H, W)`, whole numbers, values outside the
-                bounds or NaN.
+            ConvlensError: no tensor, a shape other than `(N, C, H, W)`, whole numbers, values
+                outside the bounds or NaN.
         """
         self.check_shape(images)
         low, high = (value.item() for value in torch.aminmax(images))
@@ -144,8 +144,16 @@ class Model:
             )
         return images
 
-    def check_shape(self, images: Tensor) -> None:
-        """Raise ConvlensError for a shape other than `(N, C, H, W)` or for whole numbers."""
+    def check_shape(self, images: Any) -> None:
+        """Raise ConvlensError for no tensor `(N, C, H, W)`, or one of whole numbers."""
+        if not isinstance(images, Tensor):
+            what, remedy = "", "a torch tensor (N, C, H, W)"
+            if isinstance(images, np.ndarray):
+                remedy = "torch.from_numpy(array)"
+            elif isinstance(images, (str, Path, Image.Image, Photo)):
+                what = f" {images}" if isinstance(images, (str, Path)) else ""
+                remedy = f"model.prepare([{str(images)!r}])" if what else "model.prepare([photo])"
+            raise ConvlensError(f"images of type {type(images).__name__}{what}; give {remedy}")
         if images.ndim != 4 or images.shape[1] != self.channels or 0 in images.shape:
             raise ConvlensError(
                 f"images of shape {tuple(images.shape)} for a network that takes "
@@ -247,6 +255,19 @@ def wrap(
         labels=tuple(labels) if labels is not None else None,
         center=center,
     )
+
+
+def check_model(model: object) -> None:
+    """Raise ConvlensError for anything but a Model, with what makes one of it."""
+    if isinstance(model, Model):
+        return
+    if isinstance(model, nn.Module):
+        remedy = "convlens.wrap(network, mean=..., std=..., size=...)"
+    elif isinstance(model, (str, Path)):
+        remedy = f"convlens.load({str(model)!r})"
+    else:
+        remedy = "what convlens.load or convlens.wrap returns"
+    raise ConvlensError(f"{type(model).__name__} is not a Model; give {remedy}")
 
 
 def select_output(output: Any) -> Tensor:

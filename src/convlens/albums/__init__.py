@@ -5,12 +5,14 @@ third of the memory.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from convlens.errors import ConvlensError
+from convlens.namesakes import entries
 from convlens.photos import Encoded, shown
 
 
@@ -63,3 +65,24 @@ class Paths:
 def album_of(photos: Sequence[str | Path] | Album) -> Album:
     """Files as an album; an album as it is."""
     return photos if isinstance(photos, Album) else Paths(photos)
+
+
+def check_photos(photos: object) -> None:
+    """Raise ConvlensError for one path, or an array, where several photos are meant."""
+    if isinstance(photos, (str, os.PathLike)):
+        raise ConvlensError(f"photos are the one path {str(photos)!r}; give [{str(photos)!r}]")
+    if isinstance(photos, np.ndarray):
+        raise ConvlensError(
+            "photos of type ndarray; give a list of paths, or torch.from_numpy(array) with images "
+            "(N, C, H, W)"
+        )
+
+
+def entries_of(album: Album, table: Mapping[str, Any]) -> list[str | None]:
+    """The key of each photo in a table by paths or ends of paths, None where it has none.
+
+    Raises:
+        ConvlensError: a key that stands for two photos.
+    """
+    names = (album.name(number) for number in range(len(album)))
+    return entries(names, table, repeated=isinstance(album, Paths))

@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from convlens.albums import Album, album_of
+from convlens.albums import Album, album_of, entries_of
 from convlens.albums.parquet import ParquetPhotos
 from convlens.errors import ConvlensError, PhotoError, nearest
 from convlens.files import check_folder
-from convlens.labels import labels_of, read_labels
+from convlens.labels import read_labels
 from convlens.loading import load
 from convlens.model import Model
+from convlens.namesakes import folder_names
 from convlens.photos import TABLE, endings, find_photos, matching
 from convlens.results import RESULT
 from convlens.sweep.engine import Engine, Local
@@ -203,7 +204,7 @@ def parse_channel(text: str | None, layer: str | None) -> tuple[str | None, int 
 
 
 def find_labels(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] | None:
-    """The labels of photos by file name, or None where no CSV was given."""
+    """The labels of photos by the ends of their paths, or None where no CSV was given."""
     if path is None:
         return None
     found = trace(model)
@@ -213,11 +214,24 @@ def find_labels(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] |
 def answers_of(
     photos: Sequence[Path] | Album, table: Mapping[str, tuple[int, ...]] | None
 ) -> list[tuple[int, ...] | None] | None:
-    """The right answers to photos by their names, or None where there is no table of them."""
+    """The right answers to photos by their names, or None where there is no table of them.
+
+    Raises:
+        ConvlensError: an entry of the table stands for two photos, or none for any.
+    """
     if table is None:
         return None
     album = album_of(photos)
-    return labels_of([album.name(number) for number in range(len(album))], table)
+    keys = entries_of(album, table)
+    if not any(keys):
+        first = next(iter(table), None)
+        raise ConvlensError(
+            "the CSV of --labels names no photo at all"
+            if first is None
+            else f"--labels names none of the photos: it has {first}, and the first photo is "
+            f"{album.name(0)}; write the ends of their paths, at least the names of the files"
+        )
+    return [None if key is None else table[key] for key in keys]
 
 
 def each_image(
@@ -227,8 +241,8 @@ def each_image(
     skipped: dict[str, str],
     *,
     strict: bool,
-) -> Iterator[tuple[str, str, Tensor]]:
-    """File name, name and image `(1, C, H, W)` of some photos, decoded one at a time.
+) -> Iterator[tuple[int, str, Tensor]]:
+    """Number, name and image `(1, C, H, W)` of some photos, decoded one at a time.
 
     Names are those of the files, told apart where two are alike. Photos that cannot be read are
     left out and go into `skipped`, by path with the reason.
@@ -237,8 +251,9 @@ def each_image(
         PhotoError: a photo that cannot be read, with `strict`; or none can be read.
     """
     album = album_of(photos)
-    used: set[str] = set()
-    for each in numbers:
+    read = 0
+    names = folder_names([album.name(each) for each in numbers])
+    for each, name in zip(numbers, names, strict=True):
         try:
             image = model.prepare(album[each])
         except PhotoError as error:
@@ -246,13 +261,8 @@ def each_image(
                 raise
             skipped[album.name(each)] = str(error)
             continue
-        file = Path(album.name(each)).name
-        name, number = file, 1
-        while name in used:
-            number += 1
-            name = f"{number}-{file}"
-        used.add(name)
-        yield file, name, image
-    if not used:
+        read += 1
+        yield each, name, image
+    if not read:
         first = next(iter(skipped.values()), "")
         raise PhotoError(f"none of {len(numbers)} photos can be read; the first: {first}")

@@ -10,13 +10,16 @@ from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+from convlens.albums import check_photos
 from convlens.errors import ConvlensError
 from convlens.files import whole_folder
 from convlens.labels import class_name, class_pair
 from convlens.links import reading
 from convlens.loading import demo_photos
-from convlens.model import Model
+from convlens.model import Model, check_model
+from convlens.namesakes import entries
 from convlens.page import budget
 from convlens.page.budget import spread
 from convlens.page.channels import cells_of, excite, maps_through
@@ -32,7 +35,7 @@ from convlens.views.anatomy import anatomy
 from convlens.views.cells.likeness import likeness
 from convlens.views.doctor import Diagnosis
 from convlens.views.filters import Filters, filters
-from convlens.views.saliency.boxes import read_boxes
+from convlens.views.saliency.boxes import Box, read_boxes
 
 Classes = str | int | Sequence[str | int]
 
@@ -59,7 +62,8 @@ def report(
         model: the model, left untouched.
         photos: files; default: the photos that come along with the embedded network.
         out: folder for `index.html` and `report.json`; an earlier report there is replaced.
-        labels: indices of the right classes by file name, as `read_labels` gives them.
+        labels: indices of the right classes by the photo's path or the end of it, such as its
+            file's name, as `read_labels` gives them.
         layer: for Grad-CAM; default: the final convolutional place.
         classes: for Grad-CAM; default: those of the photo's boxes, else its two highest.
         boxes: a CSV file of objects on the photos, as `read_boxes` takes it.
@@ -77,7 +81,7 @@ def report(
     desk = Desk(progress)
     with whole_folder(out, marker=_MARKER) as folder:
         chosen = _check(model, layer, classes)
-        drawn = read_boxes(boxes, model) if boxes is not None else None
+        drawn = _drawn(model, boxes, paths, table)
         read, skipped = read_photos(model, spread(paths, budget.ANSWERS.items), table, strict, desk)
         diagnosis = diagnose(model, read, desk)
         looked = {}
@@ -170,7 +174,9 @@ def report(
 def _given(
     model: Model, photos: Sequence[str | Path] | None, labels: Mapping[str, Sequence[int]] | None
 ) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
-    """The photos, and the right classes by file name."""
+    """The photos, and the right classes by the end of their paths."""
+    check_model(model)
+    check_photos(photos)
     if photos is not None:
         if not photos:
             raise ConvlensError("no photos; give at least one")
@@ -188,6 +194,16 @@ def _given(
     }
     given = {name: tuple(classes) for name, classes in (labels or {}).items()}
     return [photo.path for photo in demo], given or own
+
+
+def _drawn(
+    model: Model, boxes: str | Path | None, paths: Sequence[Path], labels: Mapping[str, Any]
+) -> dict[str, tuple[Box, ...]] | None:
+    """The boxes; that they and the labels name one photo each is seen before any work."""
+    drawn = read_boxes(boxes, model) if boxes is not None else None
+    entries(paths, labels)
+    entries(paths, drawn or {})
+    return drawn
 
 
 def _check(model: Model, layer: str | None, classes: Classes | None) -> list[int | str] | None:

@@ -9,6 +9,7 @@ import torch
 from convlens.errors import PhotoError
 from convlens.labels import class_name, labels_of
 from convlens.model import Model
+from convlens.namesakes import short_names
 from convlens.page import budget
 from convlens.page.budget import spread
 from convlens.page.desk import Desk
@@ -42,6 +43,7 @@ def read_photos(
     """What the network answers to each photo, and the photos that cannot be read."""
     read, skipped = [], []
     expected = dict(zip(paths, labels_of(paths, table), strict=True))
+    names = dict(zip(paths, short_names(paths), strict=True))
     for path in desk.each("answers", paths):
         try:
             photo = _readable(path)
@@ -52,7 +54,7 @@ def read_photos(
             continue
         right = expected[path]
         row = PhotoReport(
-            name=path.name,
+            name=names[path],
             path=str(path),
             notes=photo.notes,
             expected=right,

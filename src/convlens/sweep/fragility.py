@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from convlens.albums import check_photos
 from convlens.errors import ConvlensError
 from convlens.links import NOT, yes_or_no
-from convlens.model import Model
+from convlens.model import Model, check_model
 from convlens.probe import recording
 from convlens.sweep import BATCH, Engine, over
 from convlens.sweep.progress import mark
@@ -23,7 +24,7 @@ _LOOKED = 4  # images that suffice to see what is wrong with a network
 def fragility(
     model: Model,
     photos: Given,
-    epsilons: Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
+    epsilons: Epsilon | Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
     *,
     labels: Sequence[Sequence[int] | None] | None = None,
     loss: str = "cross-entropy",
@@ -64,6 +65,8 @@ def fragility(
         ConvlensError: an epsilon, a loss, steps or labels that cannot be used, no photo that can
             be read, a folder of another pass.
     """
+    check_model(model)
+    check_photos(photos)
     sizes = tuple(sorted({size for size in epsilon_sizes(epsilons, model.bounds) if size > 0}))
     if not sizes:
         raise ConvlensError("no epsilon above 0; give at least one, such as 8/255")

@@ -21,12 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convlens.albums import Album
+from convlens.albums import Album, check_photos, entries_of
 from convlens.errors import ConvlensError
 from convlens.files import check_folder, whole_folder
 from convlens.labels import class_name
 from convlens.links import reading
-from convlens.model import Model
+from convlens.model import Model, check_model
+from convlens.namesakes import folder_names
 from convlens.probe import recording
 from convlens.results import Result
 from convlens.sweep import Engine, Photos, over
@@ -162,7 +163,7 @@ def gradcams(
         layers: a place, or several for a strip from coarse to fine. Default: the final one.
         strip: without layers, one of each resolution, as `gradcam_layers` chooses them.
         curves: deletion and insertion of every map, 44 passes each.
-        boxes: by file name, from `read_boxes`: drawn on the pictures, with the pointing game.
+        boxes: from `read_boxes`: drawn on the pictures, with the pointing game.
         randomise: photos for the sanity check by random parameters; 0 for none.
         cells: maps are drawn as cells instead of bilinear between them.
         engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
@@ -179,7 +180,10 @@ def gradcams(
         ConvlensError: as `gradcam`; no photo that can be read, a folder of another run, or one
             that cannot be written.
     """
+    check_model(model)
+    check_photos(photos)
     source = Photos(model, photos, strict=strict)
+    entries_of(source.album, boxes or {})  # that each names one photo is seen before any work
     work = GradCamWork(
         model, activation, layers, strip, source.album, boxes or {},
         {"classes": classes, "top": top, "pixel": pixel, "target": target}, curves, seed,
@@ -399,17 +403,8 @@ def _spots(
 
 def _names(album: Album) -> tuple[str, ...]:
     """A folder name for each photo: that of its file, told apart where two are alike."""
-    used = {NUMBERS, SCORES, _SANITY}
-    names = []
-    for each in range(len(album)):
-        plain = Path(album.name(each)).name
-        name, number = plain, 1
-        while name in used:
-            number += 1
-            name = f"{number}-{plain}"
-        used.add(name)
-        names.append(name)
-    return tuple(names)
+    names = [album.name(each) for each in range(len(album))]
+    return tuple(folder_names(names, taken=(NUMBERS, SCORES, _SANITY)))
 
 
 @contextmanager

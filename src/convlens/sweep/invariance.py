@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from convlens.albums import check_photos
 from convlens.errors import ConvlensError
-from convlens.model import Model
+from convlens.model import Model, check_model
 from convlens.probe import recording
 from convlens.sweep import BATCH, Engine, over, sweep
 from convlens.sweep.engine import opened
@@ -59,6 +60,8 @@ def invariance(
         ConvlensError: an unknown layer or channel, one without maps, labels that do not fit or
             give fewer than two classes with five photos each, no photo that can be read.
     """
+    check_model(model)
+    check_photos(photos)
     source = given(model, photos, strict=strict)
     if labels is not None and len(labels) != len(source):
         raise ConvlensError(f"{len(labels)} labels for {len(source)} photos")

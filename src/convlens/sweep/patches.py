@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from convlens.albums import check_photos
 from convlens.errors import ConvlensError
-from convlens.model import Model
+from convlens.model import Model, check_model
 from convlens.sweep import BATCH, Engine, Source, sweep
 from convlens.sweep.engine import opened
 from convlens.sweep.progress import mark
@@ -83,6 +84,8 @@ def patches(
         ConvlensError: an unknown layer, one without maps, no photo that can be read, NaN in the
             activations, a folder of another pass.
     """
+    check_model(model)
+    check_photos(photos)
     if isinstance(layers, str):
         layers = [layers]
     if labels is not None and len(labels) != len(photos):

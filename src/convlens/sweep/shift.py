@@ -5,8 +5,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from convlens.albums import check_photos
 from convlens.errors import ConvlensError
-from convlens.model import Model
+from convlens.model import Model, check_model
 from convlens.probe import recording
 from convlens.sweep import BATCH, Engine, over
 from convlens.sweep.progress import mark
@@ -64,6 +65,8 @@ def shift(
         ConvlensError: a shift that cannot be used, labels that do not fit, images smaller than the
             model's, no photo that can be read, a folder of another pass.
     """
+    check_model(model)
+    check_photos(photos)
     if isinstance(photos, Tensor) and any(
         side < own for side, own in zip(photos.shape[2:], model.size, strict=True)
     ):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from convlens.errors import ConvlensError, TraceError, nearest
 from convlens.guard import bare, untouched
 from convlens.links import link_of
-from convlens.model import Model, select_output
+from convlens.model import Model, check_model, select_output
 from convlens.tracing.detectors import Detector, detectors
 from convlens.tracing.fields import Field, Reach, field_of, reaches
 from convlens.tracing.misfits import misfit
@@ -57,7 +57,18 @@ def trace(
 
     Raises:
         TraceError: the network does not run on an image of that size.
+        ConvlensError: no Model, images that it does not take, or labels of another number than
+            the network's outputs.
     """
+    check_model(model)
+    found = _trace(model, images, size=size, partly=partly)
+    _check_labels(model, found)
+    return found
+
+
+def _trace(
+    model: Model, images: Tensor | None, *, size: tuple[int, int] | None, partly: bool | str
+) -> "Trace":
     if images is not None:
         model.check_shape(images)
     height, width = tuple(images.shape[-2:]) if images is not None else size or model.size
@@ -87,6 +98,19 @@ def trace(
 
 _Known = tuple[list[ref[nn.Module]], "Trace"]
 _made: WeakKeyDictionary[nn.Module, dict[tuple[int | str, ...], _Known]] = WeakKeyDictionary()
+
+
+def _check_labels(model: Model, found: "Trace") -> None:
+    """The number of outputs is known here first; names that are off by one would not be seen."""
+    if model.labels is None or found.recording.stopped:
+        return
+    shape = found.shape(found.logits)
+    if len(shape) < 2 or shape[1] == len(model.labels):
+        return
+    outputs, labels = shape[1], len(model.labels)
+    words = f"{outputs} output{'s' if outputs != 1 else ''} and {labels} labels"
+    hint = " (is there a background class?)" if abs(outputs - labels) == 1 else ""
+    raise ConvlensError(f"{model.name} has {words}; give a label for each output{hint}")
 
 
 def _recording(model: Model, images: Tensor, *, partly: bool | str) -> Recording:

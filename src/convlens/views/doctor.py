@@ -14,9 +14,10 @@ import torch
 from scipy.stats import wilcoxon
 from torch import Tensor
 
+from convlens.albums import check_photos
 from convlens.errors import ConvlensError, PhotoError
 from convlens.links import NOT, SIGMOID, answers, log_probabilities, yes_or_no
-from convlens.model import Model, PhotoLike
+from convlens.model import Model, PhotoLike, check_model
 from convlens.photos import read_photo
 from convlens.results import Result
 from convlens.tracing import Trace, trace
@@ -112,6 +113,8 @@ def doctor(
         ConvlensError: no photos, or photos that the model cannot take.
         PhotoError: a damaged photo, with `strict`.
     """
+    check_model(model)
+    check_photos(photos)
     ways = _ways(model, tensors=isinstance(photos, Tensor))
     _check_labels(model, labels, len(photos))
     chosen = [i for i in range(len(photos)) if labels is None or labels[i]]

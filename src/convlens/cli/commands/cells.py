@@ -78,6 +78,7 @@ def cortex(
     ] = "256",
     out: o.Out = Path("convlens-cortex"),
     json: o.Json = False,
+    quiet: o.Quiet = False,  # nothing is long enough to be told of
 ) -> None:
     """Show a photo as simple and complex cells of the visual cortex would see it."""
     from convlens.albums.geometry import Geometry

@@ -18,9 +18,8 @@ def doctor(
 ) -> None:
     """Ask whether the network would read these photos better if they were fed otherwise."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import find_labels, load_model
+    from convlens.cli.inputs import answers_of, find_labels, load_model
     from convlens.cli.show import doctor as show
-    from convlens.labels import labels_of
     from convlens.photos import find_photos
     from convlens.views.doctor import doctor as examine
 
@@ -31,7 +30,7 @@ def doctor(
         found = examine(
             loaded,
             paths,
-            labels=labels_of(paths, table) if table is not None else None,
+            labels=answers_of(paths, table),
             strict=strict,
             progress=lambda done, total: progress("readings", done, total),
         )

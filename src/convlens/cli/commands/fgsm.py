@@ -68,7 +68,7 @@ def fgsm(
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     sizes = [one.strip() for one in epsilon.split(",")]
     epsilon_sizes(sizes, loaded.bounds)  # what is misspelt is told before any work
-    known = find_labels(labels, loaded)
+    known = answers_of(album, find_labels(labels, loaded))
     table = shown.FgsmTable(loaded.labels)
     # The curve asks whether answers stay right, which another class says nothing about.
     several = len(album) > 1 and against is None and target is None
@@ -83,7 +83,7 @@ def fgsm(
                 loaded,
                 album,
                 sizes,
-                labels=answers_of(album, known),
+                labels=known,
                 loss=loss,
                 steps=pgd,
                 seed=seed,
@@ -95,8 +95,8 @@ def fgsm(
             curve.save(folder / "curve")
             table.draw(curve, of=len(album))
         chosen = spread(range(len(album)), max(show, 0) if several else len(album))
-        for file, name, image in each_image(loaded, album, chosen, table.skipped, strict=strict):
-            right = (known or {}).get(file, (None,))[0]
+        for number, name, image in each_image(loaded, album, chosen, table.skipped, strict=strict):
+            right = ((known and known[number]) or (None,))[0]
             result = attack(
                 loaded,
                 image,

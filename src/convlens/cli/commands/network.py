@@ -68,6 +68,7 @@ def models(
         str, typer.Argument(metavar="[TEXT]", help="Only names that hold this text.")
     ] = "",
     json: o.Json = False,
+    quiet: o.Quiet = False,  # nothing is long enough to be told of
 ) -> None:
     """List the networks that can be loaded by name."""
     from convlens.cli.show import network as show

@@ -26,18 +26,22 @@ def report(
 ) -> None:
     """Make one self-contained page about a network and photos."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import find_labels, load_model
+    from convlens.cli.inputs import answers_of, find_labels, load_model
     from convlens.cli.show import page as show
     from convlens.page import report as make
     from convlens.photos import find_photos
 
+    paths = find_photos(photos) if photos else None
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    table = find_labels(labels, loaded)
+    if paths is not None:
+        answers_of(paths, table)  # what fits no photo is told before any work
     with terminal.progress(quiet=quiet) as progress:
         made = make(
             loaded,
-            find_photos(photos) if photos else None,
+            paths,
             out=out,
-            labels=find_labels(labels, loaded),
+            labels=table,
             layer=layer,
             classes=classes,
             boxes=boxes,

@@ -16,7 +16,7 @@ from convlens.errors import ConvlensError
 from convlens.images import to_pixels
 from convlens.labels import class_name
 from convlens.links import SIGMOID, SOFTMAX, answers
-from convlens.model import Model
+from convlens.model import Model, check_model
 from convlens.probe import recording
 from convlens.results import Result
 from convlens.tracing import trace
@@ -142,7 +142,7 @@ class Fgsm(Result):
 def fgsm(
     model: Model,
     images: Tensor,
-    epsilons: Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
+    epsilons: Epsilon | Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
     *,
     classes: Classes | None = None,
     labels: Sequence[int | None] | None = None,
@@ -158,8 +158,8 @@ def fgsm(
         model: the model, left untouched.
         images: `(N, C, H, W)` inside the bounds. In half precision they are taken as float32, in
             which a pixel can be changed by epsilon and no more.
-        epsilons: largest change of a pixel. A fraction as text ("8/255") is of the span of the
-            bounds, a number is in the image's units.
+        epsilons: largest change of a pixel, one or several. A fraction as text ("8/255") is of the
+            span of the bounds, a number is in the image's units.
         classes: the class t to move away from, one for all or int64 `(N,)`; default: the one that
             the network answers.
         labels: instead, for each image the class that is right, or None where the network's
@@ -177,6 +177,8 @@ def fgsm(
         ConvlensError: no epsilon, an epsilon, a class or a loss that cannot be used, or images
             that the model does not take.
     """
+    check_model(model)
+    model.check_shape(images)
     sizes = epsilon_sizes(epsilons, model.bounds)
     training = in_training(model.network)
     images = exact(images)
@@ -228,15 +230,18 @@ def step(images: Tensor, signs: Tensor, size: float, bounds: tuple[float, float]
     return torch.add(images, signs, alpha=size).clamp_(bounds[0], bounds[1])
 
 
-def epsilon_sizes(epsilons: Sequence[Epsilon], bounds: tuple[float, float]) -> list[float]:
+def epsilon_sizes(
+    epsilons: Epsilon | Sequence[Epsilon], bounds: tuple[float, float]
+) -> list[float]:
     """Epsilons in the image's units.
 
     Raises:
         ConvlensError: none, or one that `epsilon_size` refuses.
     """
-    if isinstance(epsilons, str) or not len(epsilons):
-        raise ConvlensError(f"epsilons {epsilons!r}; give a list of at least one, such as 8/255")
-    return [epsilon_size(epsilon, bounds) for epsilon in epsilons]
+    several = [epsilons] if isinstance(epsilons, (str, int, float)) else list(epsilons)
+    if not several:
+        raise ConvlensError("no epsilon; give at least one, such as 8/255")
+    return [epsilon_size(epsilon, bounds) for epsilon in several]
 
 
 def epsilon_size(epsilon: Epsilon, bounds: tuple[float, float]) -> float:
@@ -252,7 +257,7 @@ def epsilon_size(epsilon: Epsilon, bounds: tuple[float, float]) -> float:
             size = span * float(above) / float(below)
         else:
             size = float(epsilon)
-    except (ValueError, ZeroDivisionError):
+    except (TypeError, ValueError, ZeroDivisionError):
         raise ConvlensError(
             f"epsilon {epsilon!r} is not a number; write 8/255, or a number in image units"
         ) from None

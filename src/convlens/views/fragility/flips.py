@@ -16,7 +16,7 @@ from convlens.errors import ConvlensError
 from convlens.images import encode_png, to_pixels, to_tensor
 from convlens.labels import class_name
 from convlens.links import best
-from convlens.model import Model
+from convlens.model import Model, check_model
 from convlens.results import Result
 from convlens.tracing import trace
 from convlens.views.answers import class_scores
@@ -80,6 +80,7 @@ def flips(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, seed: i
     Raises:
         ConvlensError: no levels, or one out of range.
     """
+    check_model(model)
     tried = sorted(set(levels))
     if not tried or tried[0] < 1 or tried[-1] > 255:
         raise ConvlensError(f"grey levels {list(levels)}; give whole numbers of 1 to 255")

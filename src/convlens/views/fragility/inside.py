@@ -21,7 +21,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.labels import class_name
 from convlens.links import answers
-from convlens.model import Model
+from convlens.model import Model, check_model
 from convlens.probe import recording, stream
 from convlens.results import Result
 from convlens.tracing import Trace, trace
@@ -128,6 +128,7 @@ def inside(
     Raises:
         ConvlensError: no such epsilon, no channels to name, an unknown layer.
     """
+    check_model(model)
     if not -len(attack.epsilons) <= index < len(attack.epsilons):
         raise ConvlensError(f"epsilon number {index} of {len(attack.epsilons)}")
     if top < 1:

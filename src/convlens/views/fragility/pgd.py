@@ -17,7 +17,7 @@ from convlens.errors import ConvlensError
 from convlens.images import to_pixels
 from convlens.labels import class_name
 from convlens.links import SOFTMAX, answers
-from convlens.model import Model
+from convlens.model import Model, check_model
 from convlens.probe import recording
 from convlens.results import Result
 from convlens.tracing import Trace, trace
@@ -115,6 +115,8 @@ def pgd(
     Raises:
         ConvlensError: steps or a size that cannot be used, or as `fgsm`.
     """
+    check_model(model)
+    model.check_shape(images)
     most = epsilon_size(epsilon, model.bounds)
     each = step_size(most, steps, size)
     source = exact(images)

@@ -17,6 +17,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.labels import class_index
 from convlens.model import Model
+from convlens.namesakes import entry, entry_key
 from convlens.photos import Encoded, stored
 from convlens.tracing import trace
 
@@ -48,11 +49,12 @@ class Box:
 
 
 def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[Box, ...]]:
-    """The boxes of a CSV file with a header, by file name (without its folders).
+    """The boxes of a CSV file with a header, by the photo's path or the end of it.
 
     Args:
         path: the file, in UTF-8, with the columns file, class, left, top, right and bottom. A
-            class is a name or an index; `|` separates several that the object may be called.
+            photo is called as in `convlens.labels.read_labels`. A class is a name or an index; `|`
+            separates several that the object may be called.
         model: knows the classes.
 
     Raises:
@@ -77,7 +79,7 @@ def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[Box, ...]]:
                     name, box = _box(cells, model, known)
                 except ConvlensError as error:
                     raise ConvlensError(f"{path}, line {rows.line_num}: {error}") from None
-                table.setdefault(name, []).append(box)
+                table.setdefault(entry_key(name, Path(path).parent), []).append(box)
     except OSError as error:
         raise ConvlensError(f"cannot read {path} ({error.strerror}); give a CSV file") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -94,13 +96,15 @@ def boxes_on_image(
 
     Args:
         model: its geometry makes the image.
-        photo: the file, or its bytes; its boxes are found by its name.
+        photo: the file, or its bytes; its boxes are found by the longest end of its path that is
+            in the table.
         table: from `read_boxes`.
 
     Raises:
         PhotoError: the photo cannot be read.
     """
-    given = table.get(Path(photo.name if isinstance(photo, Encoded) else photo).name, ())
+    key = entry(photo.name if isinstance(photo, Encoded) else photo, table)
+    given = () if key is None else table[key]
     if not given:
         return ()
     width, height, orientation = stored(photo)
@@ -133,7 +137,7 @@ def _box(cells: list[str], model: Model, known: int) -> tuple[str, Box]:
             f"top, right, bottom"
         )
     classes = tuple(class_index(model.labels, part.strip(), known) for part in name.split("|"))
-    return Path(file).name, Box(classes, left, top, right, bottom)
+    return file, Box(classes, left, top, right, bottom)
 
 
 def _upright(sides: Tensor, width: int, height: int, orientation: int) -> tuple[Tensor, int, int]:

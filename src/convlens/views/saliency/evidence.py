@@ -17,7 +17,7 @@ from torch import Tensor
 from convlens.drawing import place, rendered
 from convlens.errors import ConvlensError
 from convlens.links import probabilities
-from convlens.model import Model
+from convlens.model import Model, check_model
 from convlens.results import Result
 from convlens.tracing import trace
 from convlens.views.answers import class_scores
@@ -128,6 +128,7 @@ def evidence(
         ConvlensError: a rank or a number of steps that cannot be used; maps that do not explain
             class scores.
     """
+    check_model(model)
     known = cam.classes.shape[1]
     if not 0 <= rank < known:
         raise ConvlensError(f"rank {rank} of {known} classes; give 0 to {known - 1}")

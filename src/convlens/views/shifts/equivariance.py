@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil, isnan
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -140,8 +141,8 @@ def equivariance(
         ConvlensError: a shift that cannot be used, images that the model does not take, or a
             network without maps.
     """
-    model.check(images)
     found = trace(model, images)
+    model.check(images)
     layers = shifted_layers(found)
     offsets = offsets_of(found, layers, shifts)
     errors = torch.cat(
@@ -203,7 +204,7 @@ def offsets_of(
         strides = [max(one.pixels) for one in layers if one.pixels]
         usual = [one for one in strides if 1 < one < min(height, width) // 2]
         shifts = [1, *({max(usual)} if usual else ())]
-    offsets = tuple((one, one) if isinstance(one, int) else (one[0], one[1]) for one in shifts)
+    offsets = tuple(_offset(one) for one in shifts)
     for rows, columns in offsets:
         if (
             min(rows, columns) < 0
@@ -218,6 +219,15 @@ def offsets_of(
     if not offsets:
         raise ConvlensError("no shifts; give at least one")
     return offsets
+
+
+def _offset(shift: int | Offset) -> Offset:
+    both = shift if isinstance(shift, (tuple, list)) else (shift, shift)
+    if len(both) != 2 or not all(isinstance(one, Integral) for one in both):
+        raise ConvlensError(
+            f"a shift of {shift!r}; give whole pixels, for both axes or (rows, columns)"
+        )
+    return int(both[0]), int(both[1])
 
 
 def compare(

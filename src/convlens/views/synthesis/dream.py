@@ -17,7 +17,7 @@ from convlens.errors import ConvlensError
 from convlens.guard import untouched
 from convlens.images import to_pixels
 from convlens.interrupts import asked_to_stop
-from convlens.model import Model, PhotoLike
+from convlens.model import Model, PhotoLike, check_model
 from convlens.probe import recording
 from convlens.results import Result
 from convlens.views.synthesis.octaves import image_of, plans_of, resized, sizes_of
@@ -157,6 +157,7 @@ def dream(
         ConvlensError: an unknown layer or channel, an octave too small for the layer, options out
             of range, or nothing to go along: no gradient, or NaN, in the first step.
     """
+    check_model(model)
     _check(octaves, scale, steps, step, jitter, size, tile)
     if channel is not None and guide is not None:
         raise ConvlensError("a guide and a channel do not go together; give one of them")

@@ -1,5 +1,6 @@
 """Octaves: a photo at its own size as an image, and at several smaller ones."""
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,6 +26,8 @@ def image_of(model: Model, photo: PhotoLike | Tensor, size: int | None) -> Tenso
             sides = (image.shape[2], image.shape[3])
             image = resized(image, _scaled(sides, size / max(sides))).clamp_(*model.bounds)
         return image
+    if isinstance(photo, np.ndarray):
+        model.check_shape(photo)  # says what to give instead
     if model.channels not in (1, 3):
         raise ConvlensError(
             f"{model.name} takes {model.channels} input channels and a photo has 1 or 3; give an "
