@@ -13,7 +13,7 @@ from torch import nn
 import convlens
 from convlens import ConvlensError, likeness, load, wrap
 from convlens.views.cells.gabor import gabor, orientation
-from convlens.views.cells.gaborfit import _basis, fit_gabors
+from convlens.views.cells.gaborfit import _basis, envelope_means, fit_gabors
 from convlens.views.cells.likeness import BLOB, GABOR, OTHER, UNTOLD, _discoveries
 from drawn import holds
 
@@ -204,6 +204,60 @@ class TestLikeness:
         noise = torch.randn(12, 3, 7, 7, generator=torch.Generator().manual_seed(1))
         found = likeness(network(colours[:, :, None, None] * bell + 0.02 * noise), null=1000)
         assert found.count(BLOB) >= 11
+
+    def test_a_wave_needs_a_share_of_its_cycle(self):
+        """Edges from side to side and odd blobs have two signs, but no wave in 7 pixels."""
+        axis = torch.arange(7.0) - 3
+        rise = axis.expand(7, 7)
+        colours = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+        noise = torch.randn(12, 3, 7, 7, generator=torch.Generator().manual_seed(1))
+        slopes = likeness(network(colours[:, :, None, None] * rise + 0.05 * noise), null=1000)
+        assert slopes.count(BLOB) >= 11
+        for cycles, kind in ((0.4, BLOB), (1.0, GABOR)):
+            wave = torch.sin(2 * math.pi * cycles / 7 * rise + 0.5)
+            found = likeness(network(colours[:, :, None, None] * wave + 0.05 * noise), null=1000)
+            assert found.count(kind) >= 11, cycles
+
+    def test_answer_to_a_uniform_image(self):
+        """Plain loops over a sine and a cosine filter, and the closed form of a whole envelope."""
+        made, _ = synthetic(8, 9, noise=0.2)
+        fit = fit_gabors(made)
+        means = envelope_means(fit)
+        for n in range(8):
+            pair, own = [0.0, 0.0], 0.0
+            for row in range(9):
+                for column in range(9):
+                    x, y, theta = column - 4.0, row - 4.0, float(fit.theta[n])
+                    at = (0.5 / float(fit.sigma_along[n]) ** 2,
+                          0.5 / float(fit.sigma_across[n]) ** 2,
+                          2 * math.pi * float(fit.frequency[n]))  # fmt: skip
+                    place = (float(fit.x0[n]), float(fit.y0[n]), theta)
+                    one = torch.tensor([x]), torch.tensor([y])
+                    for k, phase in enumerate((0.0, math.pi / 2)):
+                        pair[k] += float(gabor(*one, 1.0, *at, phase, *place))
+                    own += float(gabor(*one, 1.0, at[0], at[1], 0.0, math.pi / 2, *place))
+            assert float(means[n]) == pytest.approx(math.hypot(*pair) / own, abs=1e-4)
+        axis = torch.arange(31.0) - 15
+        bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / (2 * 2.0**2))
+        fit = fit_gabors((bell * torch.cos(2 * math.pi * 0.12 * axis))[None, None])
+        expected = math.exp(-((2 * math.pi * 2.0 * 0.12) ** 2) / 2)
+        assert float(envelope_means(fit)[0]) == pytest.approx(expected, abs=1e-3)
+
+    def test_values_at_a_bound_are_named(self):
+        axis = torch.arange(7.0) - 3
+        bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / 4)
+        endless = torch.sin(2 * math.pi * axis / 5).expand(7, 7)
+        made, _ = synthetic(4, 7, channels=1)
+        fit = fit_gabors(torch.cat([torch.stack([bell, endless])[:, None], made]))
+        assert "frequency" in fit.at_bound[0] and fit.frequency[0] == pytest.approx(0.01)
+        assert {"sigma_along", "sigma_across"} <= set(fit.at_bound[1])
+        assert fit.at_bound[2:] == ((),) * 4
+        found = likeness(network(torch.stack([bell, endless])[:, None]), null=200)
+        assert found.at_bound == fit.at_bound[:2]
+        assert found.value("frequency", 0, ".3f") == "≤0.010"
+        assert found.value("frequency", 1, ".1f") == "0.2"
+        assert found.value("sigma_along", 1, ".1f") == "≥10.5"
+        assert found.waves == (1,)
 
     def test_small_stems_cannot_be_told(self):
         found = likeness(network(torch.randn(8, 3, 3, 3)))

@@ -117,6 +117,14 @@ class TestTables:
         assert found.dead == (2,)
         assert [one.channel for one in found.shown] == [0, 1, 3, 4, 5]
 
+    def test_without_a_non_linearity_no_channel_is_dead(self):
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3))
+        with torch.no_grad():
+            net[0].bias[2] = -100
+        found = patches(wrap(net, size=SIZE), images(4), layers="0", show=0)["0"]
+        assert not found.post and found.images_fired[2] == 0
+        assert found.dead == ()
+
     def test_ties_go_to_the_lower_image_and_the_first_position(self):
         same = torch.rand(1, 1, 8, 8).tile(1, 1, 1, 2).expand(6, -1, -1, -1)
         net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())

@@ -17,7 +17,13 @@ _ACCENT = "#8d4700"
 
 
 def half_circle(
-    degrees: Sequence[float], radii: Sequence[float], strong: Sequence[bool], names: tuple[str, str]
+    degrees: Sequence[float],
+    radii: Sequence[float],
+    strong: Sequence[bool],
+    names: tuple[str, str],
+    *,
+    limits: Sequence[bool] | None = None,
+    absent: str = "",
 ) -> Tensor:
     """Dots over half a circle: orientation as one looks at the picture, cycles a pixel outwards.
 
@@ -26,7 +32,10 @@ def half_circle(
         radii: of each dot, cycles a pixel.
         strong: dots that are filled; the others are faint.
         names: what the filled ones and the faint ones are.
+        limits: dots whose radius stands at a bound, drawn as squares; default: none.
+        absent: a line about what is not drawn.
     """
+    limits = limits or [False] * len(radii)
     figure = Figure(figsize=(6, 3.7), dpi=_DPI)
     axes = figure.add_axes((0.07, 0.0, 0.86, 1.0), projection="polar")
     axes.set_thetalim(0, math.pi)  # type: ignore[attr-defined]
@@ -37,16 +46,25 @@ def half_circle(
         (True, names[0], {"facecolors": _ACCENT, "edgecolors": "white", "linewidths": 0.5}),
     ):
         chosen = [at for at, one in enumerate(strong) if one == wanted]
-        axes.scatter(
-            [angles[at] for at in chosen], [radii[at] for at in chosen],
-            s=28, label=f"{len(chosen)} {name}", **look,
-        )  # fmt: skip
+        for square in (False, True):
+            some = [at for at in chosen if limits[at] == square]
+            if square and not some:
+                continue
+            axes.scatter(
+                [angles[at] for at in some], [radii[at] for at in some],
+                s=28, marker="s" if square else "o",
+                label=f"{len(some)} at the limit of the pixels" if square
+                else f"{len(chosen)} {name}",
+                **look,
+            )  # fmt: skip
     axes.grid(color=_FAINT, linewidth=0.5)
     axes.tick_params(labelsize=_TEXT)
     centred: dict[str, Any] = {"fontsize": _TEXT, "color": _INK, "ha": "center"}
     figure.text(0.5, 0.955, "orientation of the bars", **centred)
     figure.text(0.72, 0.125, "cycles a pixel", **centred)
-    figure.legend(loc="lower center", ncols=2, fontsize=_TEXT, frameon=False)
+    if absent:
+        figure.text(0.5, 0.075, absent, **centred)
+    figure.legend(loc="lower center", ncols=3, fontsize=_TEXT, frameon=False)
     return rendered(figure)
 
 

@@ -274,13 +274,18 @@ def _gabor(made: Report) -> Iterator[Finding]:
     found = made.likeness
     if found is None or found.reason:
         return
-    yield Finding(
-        "fine",
-        f"{found.count(GABOR)} of {len(found.verdicts)} filters of {found.filters.layer} are "
-        f"Gabor-like and {found.count(BLOB)} blobs or colour contrasts, beside fits to "
-        f"{len(found.null_r2):,} filters of noise as smooth.",
-        "filters",
+    told = found.count(GABOR) + found.count(BLOB)
+    total = len(found.verdicts)
+    sentence = (
+        f"{found.count(GABOR)} of {total} filters of {found.filters.layer} are Gabor-like and "
+        f"{found.count(BLOB)} blobs or gradients, beside fits to {len(found.null_r2):,} filters of "
+        f"noise as smooth"
     )
+    if 2 * told > total:
+        yield Finding("fine", f"{sentence}.", "filters")
+        return
+    told_apart = "none of them is" if not told else f"only {told} of them are"
+    yield Finding("look", f"{sentence}: {told_apart} more regular than that noise.", "filters")
 
 
 def _channels(made: Report) -> Iterator[Finding]:
@@ -297,18 +302,22 @@ def _channels(made: Report) -> Iterator[Finding]:
             f"them.",
             "channels",
         )
+    layers = tuple(one for one in layers if one.post)  # else being above 0 means nothing
+    if not layers:
+        return
     dead = [one for one in layers if one.dead]
     photos = f"{seen} photo{'s' if seen != 1 else ''}"
     if not dead:
         total = sum(one.channels for one in layers)
         yield Finding(
             "fine",
-            f"Each of the {total} channels of {len(layers)} layers fires somewhere on {photos}.",
+            f"Each of the {total} channels of {len(layers)} layer{'s' if len(layers) != 1 else ''} "
+            f"is above 0 somewhere on {photos}.",
             "channels",
         )
         return
     parts = [f"{len(one.dead)} of {one.channels} channels of {one.layer}" for one in dead]
-    yield Finding("look", f"{_listed(parts)} never fire on {photos}.", "channels")
+    yield Finding("look", f"{_listed(parts)} are never above 0 on {photos}.", "channels")
 
 
 def short(number: float) -> str:

@@ -18,6 +18,7 @@ class Dot:
     x: float
     y: float
     gabor: bool
+    limit: bool  # its frequency stands at a bound
     words: str
 
 
@@ -29,12 +30,14 @@ class Plane:
         radius: of the outer ring, in pixels.
         rings: for each its radius and its cycles a pixel.
         spokes: for each its outer end and its degrees.
+        absent: filters that are not drawn, since their fits have no wave.
         dots: faint ones first, so that Gabor-like ones lie above them.
     """
 
     radius: float
     rings: list[tuple[float, float]]
     spokes: list[tuple[float, float, int]]
+    absent: int
     dots: list[Dot]
 
 
@@ -44,22 +47,23 @@ def plane_of(made: Report) -> Plane | None:
     if alike is None or not len(alike.fitted):
         return None
     frequencies, degrees = alike.frequency.tolist(), alike.orientation.tolist()
-    outer = outer_ring(frequencies)
+    outer = outer_ring([frequencies[number] for number in alike.waves])
     dots = []
-    for number, verdict in enumerate(alike.verdicts):
-        if verdict == UNTOLD:
-            continue
+    for number in alike.waves:
+        verdict = alike.verdicts[number]
         x, y = _at(degrees[number], RADIUS * frequencies[number] / outer)
         words = (
             f"filter {number}: {verdict}, {degrees[number]:.0f}°, "
-            f"{frequencies[number]:.2f} cycles a pixel"
+            f"{alike.value('frequency', number, '.2f')} cycles a pixel"
         )
-        dots.append(Dot(number, x, y, verdict == GABOR, words))
+        limit = "frequency" in alike.at_bound[number]
+        dots.append(Dot(number, x, y, verdict == GABOR, limit, words))
     steps = range(1, round(10 * outer) + 1)
     return Plane(
         radius=RADIUS,
         rings=[(RADIUS * step / (10 * outer), step / 10) for step in steps],
         spokes=[(*_at(angle, RADIUS), angle) for angle in range(0, 181, 30)],
+        absent=sum(one != UNTOLD for one in alike.verdicts) - len(dots),
         dots=sorted(dots, key=lambda dot: dot.gabor),
     )
 

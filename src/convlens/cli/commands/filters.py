@@ -29,7 +29,7 @@ def filters(
         bool, typer.Option("--fit", help="The nearest Gabor functions, beside fits to noise.")
     ] = False,
     sort: Annotated[
-        bool, typer.Option("--sort", help="By kind: Gabor-like, blob or colour contrast, other.")
+        bool, typer.Option("--sort", help="By kind: Gabor-like, blob or gradient, other.")
     ] = False,
     own_scale: Annotated[
         bool, typer.Option("--own-scale", help="A scale for each filter instead of one for all.")

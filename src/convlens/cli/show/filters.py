@@ -66,14 +66,22 @@ def likeness(found: "Likeness", out: Path, *, json: bool) -> None:
             ">filter", "verdict", ">R²", ">p", ">orientation", ">cycles/pixel", ">σ along",
             ">σ across", ">centre x", ">centre y",
         )  # fmt: skip
+        waves = set(found.waves)
         for number, verdict in enumerate(found.verdicts):
-            numbers = (found.sigma_along, found.sigma_across, found.x0, found.y0)
+            names = ("sigma_along", "sigma_across", "x0", "y0")
+            wave = number in waves
             table.add_row(
                 str(found.filters.channels[number]), verdict, f"{found.r2[number]:.2f}",
-                f"{found.p[number]:.2g}", f"{found.orientation[number]:.0f}°",
-                f"{found.frequency[number]:.3f}", *(f"{one[number]:.2f}" for one in numbers),
+                f"{found.p[number]:.2g}", f"{found.orientation[number]:.0f}°" if wave else "–",
+                found.value("frequency", number, ".3f") if wave else "–",
+                *(found.value(name, number, ".2f") for name in names),
             )  # fmt: skip
         terminal.out.print(table)
+        terminal.out.print(
+            "–: less of a wave than fits the filter; ≤ and ≥: at a bound of the search, or at the "
+            "fastest wave that pixels can hold, and so not measured",
+            markup=False,
+        )
     terminal.out.print(found.sentence(), markup=False)
     if not found.reason:
         terminal.out.print(found.shares(), markup=False)

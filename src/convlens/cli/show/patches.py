@@ -25,7 +25,13 @@ def patches(found: "Patches", out: Path, *, json: bool) -> None:
     )  # fmt: skip
     for one in found.layers:
         share = float(one.images_fired.double().mean()) / max(1, found.seen)
-        row = [one.layer, one.place, str(one.channels), str(len(one.dead)), terminal.pair(one.maps)]
+        row = [
+            one.layer,
+            one.place,
+            str(one.channels),
+            str(len(one.dead)) if one.post else "–",
+            terminal.pair(one.maps),
+        ]
         row += [
             (terminal.pair(one.field) or "varies") + ("+" if one.beyond else ""),
             f"{share:.0%}",
@@ -37,9 +43,10 @@ def patches(found: "Patches", out: Path, *, json: bool) -> None:
         table.add_row(*row, one.proof.brief())
     terminal.out.print(table)
     terminal.out.print(
-        f"{found.seen:,} photos; dead: fires at no position of any of them; sees: rows and columns "
-        f"of the image, + the whole image besides; proof: crops of the receptive field, run again "
-        f"alone, with the same activation",
+        f"{found.seen:,} photo{'s' if found.seen != 1 else ''}; dead: above 0 at no position of "
+        f"any of them (– without a non-linearity); sees: rows and columns of the image, + the "
+        f"whole image besides; proof: crops of the receptive field, run again alone, with the "
+        f"same activation",
         markup=False,
     )
     terminal.out.print(str(out.resolve()), markup=False)

@@ -23,6 +23,13 @@ _PADDED = 32  # pixels that the spectrum is taken on
 _BATCH = 4096  # searches at a time
 _TINY = 1e-12
 
+# What the search is bounded by. A wave that stands still over a filter, or an envelope far broader
+# than it, explains it as well as any slower or broader one: no value beyond is worth telling.
+_SLOWEST = 0.01  # cycles a pixel
+_NARROWEST, _BROADEST = 0.5, 1.5  # σ: pixels, and sides of the filter
+_NYQUIST = 0.5  # cycles a pixel along an axis: faster waves look like slower ones
+_CLOSE = 1e-3  # relative
+
 # The six numbers: centre x and y, θ, ω, and the logarithms of α and β.
 _X, _Y, _THETA, _OMEGA, _ALPHA, _BETA = range(6)
 
@@ -42,6 +49,8 @@ class GaborFit:
         phase: `(F, C)`, radians; 0 is odd about the centre, π/2 even.
         r2: `(F,)`, share of the filter's squared weights that the function explains.
         fitted: `(F, C, M, M)`, the functions themselves.
+        at_bound: for each filter the names of those values that stand at a bound of the search,
+            or at the fastest wave that pixels can hold, and so were not measured.
     """
 
     x0: Tensor
@@ -54,6 +63,7 @@ class GaborFit:
     phase: Tensor
     r2: Tensor
     fitted: Tensor
+    at_bound: tuple[tuple[str, ...], ...]
 
     @property
     def orientations(self) -> Tensor:
@@ -100,6 +110,47 @@ def fit_gabors(filters: Tensor) -> GaborFit:
         phase=torch.remainder(phase + math.pi, 2 * math.pi).float() - math.pi,
         r2=(1 - residual / power).float(),
         fitted=fitted.float(),
+        at_bound=_at_bound(parameters, max(filters.shape[2:])),
+    )
+
+
+def envelope_means(fit: GaborFit) -> Tensor:
+    """`(F,)`: how far the waves of fitted functions average out under their envelopes, 0 to 1.
+
+    |Σ g exp(iωx̃)| / Σ g over the filter's weights, with g the envelope. Of a pair of filters, sine
+    and cosine, with these parameters it is the answer to a uniform image, as a share of that to
+    their own wave: 0 for a wave, 1 where there is none. For an envelope within the filter it is
+    exp(-(2π σ f)² / 2).
+    """
+    rows, columns = torch.meshgrid(*map(_axes, fit.fitted.shape[2:]), indexing="ij")
+    each = (fit.x0, fit.y0, fit.theta, fit.frequency, fit.sigma_along, fit.sigma_across)
+    x0, y0, theta, frequency, broad, high = (one.double().view(-1, 1, 1) for one in each)
+    dx, dy = columns - x0, rows - y0
+    along = dx * theta.cos() + dy * theta.sin()
+    across = -dx * theta.sin() + dy * theta.cos()
+    bell = torch.exp(-((along / broad) ** 2 + (across / high) ** 2) / 2)
+    wave = torch.polar(bell, 2 * math.pi * frequency * along)
+    return (wave.sum((1, 2)).abs() / bell.sum((1, 2)).clamp(min=1e-300)).float()
+
+
+def _at_bound(parameters: Tensor, side: int) -> tuple[tuple[str, ...], ...]:
+    """Names of the values of each filter that stand at a bound."""
+    x, y, theta, omega, alpha, beta = parameters.unbind(1)
+    frequency = omega / (2 * math.pi)
+    fastest = frequency * torch.maximum(theta.cos().abs(), theta.sin().abs())
+    stand = {
+        "frequency": (frequency <= _SLOWEST * (1 + _CLOSE)) | (fastest >= _NYQUIST * (1 - _CLOSE)),
+        "x0": x.abs() >= side / 2 * (1 - _CLOSE),
+        "y0": y.abs() >= side / 2 * (1 - _CLOSE),
+    }
+    for name, power in (("sigma_along", alpha), ("sigma_across", beta)):
+        sigma = (0.5 / power.exp()).sqrt()
+        stand[name] = (sigma <= _NARROWEST * (1 + _CLOSE)) | (
+            sigma >= _BROADEST * side * (1 - _CLOSE)
+        )
+    return tuple(
+        tuple(name for name, which in stand.items() if which[number])
+        for number in range(len(parameters))
     )
 
 
@@ -168,8 +219,8 @@ def _bounded(parameters: Tensor, side: int) -> Tensor:
     x, y, theta, omega, alpha, beta = parameters.unbind(1)
     # A negative frequency is the wave the other way round.
     theta = torch.where(omega < 0, theta + math.pi, theta)
-    omega = omega.abs().clamp(2 * math.pi * 0.01, math.pi * math.sqrt(2))
-    narrow, broad = -math.log(2 * 0.5**2), -math.log(2 * (1.5 * side) ** 2)
+    omega = omega.abs().clamp(2 * math.pi * _SLOWEST, 2 * math.pi * _NYQUIST * math.sqrt(2))
+    narrow, broad = -math.log(2 * _NARROWEST**2), -math.log(2 * (_BROADEST * side) ** 2)
     return torch.stack(
         [x.clamp(-side / 2, side / 2), y.clamp(-side / 2, side / 2), theta, omega,
          alpha.clamp(broad, narrow), beta.clamp(broad, narrow)], dim=1,

@@ -16,11 +16,11 @@ from convlens.errors import ConvlensError
 from convlens.images import to_pixels
 from convlens.model import Model
 from convlens.results import Result
-from convlens.views.cells.gaborfit import LEAST, fit_gabors
+from convlens.views.cells.gaborfit import LEAST, envelope_means, fit_gabors
 from convlens.views.filters import Filters, filters
 
 GABOR, BLOB, OTHER, UNTOLD = (
-    "Gabor-like", "blob or colour contrast", "other", "cannot tell",
+    "Gabor-like", "blob or gradient", "other", "cannot tell",
 )  # fmt: skip
 KINDS = (GABOR, BLOB, OTHER, UNTOLD)
 RATE = 0.05  # of false discoveries, at most, among those that are called more than noise
@@ -28,6 +28,15 @@ RATE = 0.05  # of false discoveries, at most, among those that are called more t
 # A wave has light and dark bars. A function of which the weaker sign, in its strongest channel,
 # reaches less than this share of the other's greatest weight is a blob.
 _LOBES = 0.2
+
+# And the wave must be one within its envelope and within the filter: a pair of such filters, sine
+# and cosine, answers to a uniform image at most half as strongly as to its own wave. Bandwidths of
+# simple cells are measured at half height (De Valois, Albrecht & Thorell, 1982); what answers to
+# frequency 0 with more has no lower end to its band, and is a blob or a gradient. For an envelope
+# within the filter that is σ f of at least 0.187 (0.75 of a cycle within ±2σ; in the plane of σ f
+# that Ringach, 2002, draws cells in, blobs lie near 0), for one as broad as the filter 0.6 of a
+# cycle.
+_UNIFORM = 0.5
 
 _LINES = (150, 150, 150)
 _GAP = 18  # pixels between triples
@@ -55,7 +64,11 @@ class Likeness(Result):
         null_r2: float32 `(N,)`, the same for the fits to noise, increasing.
         smoothness: correlation of neighbouring weights, that the noise has too.
         p: float32 `(F,)`, share of the noise fits that explain as much.
-        verdicts: for each filter: Gabor-like, blob or colour contrast, other, or cannot tell.
+        uniform: float32 `(F,)`, answer to a uniform image of the pair of filters, sine and cosine,
+            as a share of that to its own wave; above 0.5 there is no wave to speak of.
+        at_bound: for each filter the names of those values above that stand at a bound of the
+            search, or at the fastest wave that pixels can hold, and so were not measured.
+        verdicts: for each filter: Gabor-like, blob or gradient, other, or cannot tell.
         reason: why nothing could be told, or an empty text.
     """
 
@@ -74,6 +87,8 @@ class Likeness(Result):
     null_r2: Tensor
     smoothness: float
     p: Tensor
+    uniform: Tensor
+    at_bound: tuple[tuple[str, ...], ...]
     verdicts: tuple[str, ...]
     reason: str
 
@@ -87,6 +102,12 @@ class Likeness(Result):
         if self.reason:
             return f"{total} filters of {self.filters.layer}: {self.reason}"
         parts = [f"{self.count(kind)} {kind}" for kind in KINDS]
+        stuck = sum(
+            verdict == GABOR and bool(names)
+            for verdict, names in zip(self.verdicts, self.at_bound, strict=True)
+        )
+        if stuck:
+            parts[0] += f" ({stuck} with a value at a bound of the search, which is marked)"
         return (
             f"{total} filters of {self.filters.layer}: {', '.join(parts)}; noise as smooth reaches "
             f"an R² of {self.null_r2[int(0.95 * len(self.null_r2))]:.2f} in 5 % of "
@@ -178,12 +199,39 @@ class Likeness(Result):
             ),
             "beside": self._beside(),
             "plane": half_circle(
-                self.orientation.tolist(),
-                self.frequency.tolist(),
-                [verdict == GABOR for verdict in self.verdicts],
-                (GABOR, "others"),
+                [float(self.orientation[number]) for number in self.waves],
+                [float(self.frequency[number]) for number in self.waves],
+                [self.verdicts[number] == GABOR for number in self.waves],
+                (GABOR, "others with a wave"),
+                limits=["frequency" in self.at_bound[number] for number in self.waves],
+                absent=f"{len(self.verdicts) - len(self.waves)} without a wave, not drawn",
             ),
         }
+
+    @property
+    def waves(self) -> tuple[int, ...]:
+        """Numbers of the filters whose fit has a wave, so that its direction means something."""
+        if not len(self.fitted):
+            return ()
+        return tuple(
+            number
+            for number, verdict in enumerate(self.verdicts)
+            if verdict != UNTOLD and self.uniform[number] <= _UNIFORM
+        )
+
+    def value(self, name: str, number: int, form: str) -> str:
+        """A value of a filter as text, with ≤ or ≥ before one that stands at a bound.
+
+        Args:
+            name: of the value: frequency, sigma_along, sigma_across, x0 or y0.
+            number: of the filter.
+            form: as in a format string, for example `.2f`.
+        """
+        value = float(getattr(self, name)[number])
+        if name not in self.at_bound[number]:
+            return f"{value:{form}}"
+        lowest = {"frequency": 0.1, "sigma_along": 1.0, "sigma_across": 1.0, "x0": 0.0, "y0": 0.0}
+        return f"{'≤' if value < lowest[name] else '≥'}{value:{form}}"
 
     def _beside(self) -> Tensor:
         """All filters on the left, their Gabor functions on the right, each at the same place."""
@@ -243,7 +291,7 @@ def likeness(
     above = len(null_r2) - torch.searchsorted(null_r2, fit.r2)
     p = (above + 1) / (len(null_r2) + 1)
     found_more = _discoveries(p)
-    lobes = _lobes(fit.fitted)
+    lobes, uniform = _lobes(fit.fitted), envelope_means(fit)
     verdicts = []
     for number in range(count):
         if number in found.silent:
@@ -251,7 +299,8 @@ def likeness(
         elif not found_more[number]:
             verdicts.append(OTHER)
         else:
-            verdicts.append(GABOR if lobes[number] >= _LOBES else BLOB)
+            wave = lobes[number] >= _LOBES and uniform[number] <= _UNIFORM
+            verdicts.append(GABOR if wave else BLOB)
     return Likeness(
         filters=found,
         fitted=fit.fitted,
@@ -268,6 +317,8 @@ def likeness(
         null_r2=null_r2,
         smoothness=smoothness,
         p=p.float(),
+        uniform=uniform,
+        at_bound=fit.at_bound,
         verdicts=tuple(verdicts),
         reason="",
     )
@@ -299,6 +350,8 @@ def _untold(found: Filters, reason: str) -> Likeness:
         null_r2=none,
         smoothness=0.0,
         p=none,
+        uniform=none,
+        at_bound=((),) * len(found.weights),
         verdicts=(UNTOLD,) * len(found.weights),
         reason=reason,
     )

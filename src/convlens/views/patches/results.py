@@ -122,7 +122,12 @@ class LayerPatches(Result):
 
     @property
     def dead(self) -> tuple[int, ...]:
-        """Channels that are above 0 at no position of any image."""
+        """Channels that are above 0 at no position of any image.
+
+        None where no non-linearity gave the value: being above 0 then means nothing.
+        """
+        if not self.post:
+            return ()
         return tuple((self.images_fired == 0).nonzero().flatten().tolist())
 
     def quantiles(self, shares: Tensor = _SHARES) -> Tensor:
