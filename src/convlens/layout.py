@@ -25,7 +25,7 @@ _BATCHES = (2, 1)
 
 
 def memory_format(network: nn.Module, draw: Draw, own: Size, given: Size) -> torch.memory_format:
-    """Channels-last for a network that runs with it, else contiguous.
+    """Channels-last for a network that runs with it too, else contiguous.
 
     That is decided once, on a copy of the network and images of the model's own size: on fake
     tensors, which compute nothing, or on random pixels where the network looks at its data or

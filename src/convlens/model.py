@@ -168,13 +168,15 @@ class Model:
     def normalise(self, images: Tensor) -> Tensor:
         """Images as the network takes them: (image - mean) / std per channel, in its own type.
 
-        They come in the memory format that the network runs with, whatever they were given in: the
-        same one for a model's network each time, since the last bits of what it computes depend
-        on it.
+        They keep their memory format, but for a network that runs on contiguous images only: that
+        is given all of them contiguous.
         """
+        images = images.to(self.dtype)
         height, width = images.shape[-2:]
         each = memory_format(bare(self.network), self._drawn, self.size, (height, width))
-        return self._normalised(laid_out(images.to(self.dtype), each))
+        if each is torch.contiguous_format:
+            images = laid_out(images, each)
+        return self._normalised(images)
 
     def _normalised(self, images: Tensor) -> Tensor:
         if self.center == "image":

@@ -126,7 +126,8 @@ def _written(model: Model, images: Tensor) -> Tensor:
     for pixels in to_pixels(images, model.bounds):
         with Image.open(io.BytesIO(encode_png(pixels))) as picture:
             read.append(to_tensor(picture, model.bounds))
-    return torch.stack(read)
+    batch = torch.stack(read)
+    return batch.contiguous(memory_format=torch.channels_last)
 
 
 def _answer(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:

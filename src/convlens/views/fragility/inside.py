@@ -143,7 +143,8 @@ def inside(
     sums = {one.value: torch.zeros(5, one.channels, dtype=torch.float64) for one in places}
     # One image at a time, with its two variants: maps of all layers are compared and forgotten.
     for three in zip(images, changed, noise, strict=True):
-        stream(model, found, torch.stack(three), sums.keys(), partial(_add, found, sums))
+        batch = torch.stack(three).contiguous(memory_format=torch.channels_last)
+        stream(model, found, batch, sums.keys(), partial(_add, found, sums))
     before, after, answers = _looks(model, found, images, changed)
     return Inside(
         model=model.name,

@@ -221,7 +221,8 @@ def _again(
             unit.image, :, rows, columns
         ]
         windows.append(window)
-    maps = _maps(raw, there, there.find(name), torch.stack(windows))
+    images = torch.stack(windows).contiguous(memory_format=torch.channels_last)
+    maps = _maps(raw, there, there.find(name), images)
     where = torch.tensor([(unit.channel, *one) for (unit, _, _), one in zip(part, at, strict=True)])
     return maps[torch.arange(len(part)), where[:, 0], where[:, 1], where[:, 2]].float().cpu()
 

@@ -187,7 +187,7 @@ def _curves(
         for number in counts[1:-1]
     ]
     batch = torch.cat([ends, torch.stack(inside)]) if inside else ends
-    batch = batch.to(model.device)
+    batch = batch.contiguous(memory_format=torch.channels_last).to(model.device)
     found = trace(model, batch)
     scores = torch.cat([class_scores(model, found, part) for part in batch.split(_BATCH)])
     if against == NONE:

@@ -256,6 +256,7 @@ class Pairs:
         return first, second
 
     def _answers(self, images: Tensor) -> Tensor:
+        images = images.contiguous(memory_format=torch.channels_last)
         found = trace(self.model, images)
         parts = [class_scores(self.model, found, part) for part in images.split(_BATCH)]
         return answers(torch.cat(parts), found.link).cpu()
@@ -338,8 +339,8 @@ def offsets(
             cut(wide, y, x, size) if protocol == "crop" else torch.roll(middle, (y, x), (2, 3))
             for y, x in cells[start : start + _BATCH]
         ]
-        batch = torch.cat(views).to(model.device)
-        scores.append(class_scores(model, found, batch).cpu())
+        batch = torch.cat(views).contiguous(memory_format=torch.channels_last)
+        scores.append(class_scores(model, found, batch.to(model.device)).cpu())
     logits = torch.cat(scores)
     if class_index is None:
         plain = class_scores(model, found, middle.to(model.device))

@@ -239,7 +239,7 @@ def compare(
 ) -> Tensor:
     """Errors of each image, float32 `(N, 2, S, L)`: inside, then whole; NaN for no comparison."""
     shifted = [torch.roll(images, offset, dims=(2, 3)) for offset in offsets]
-    batch = torch.cat([images, *shifted])
+    batch = torch.cat([images, *shifted]).contiguous(memory_format=torch.channels_last)
     errors = torch.full((len(images), 2, len(offsets), len(layers)), torch.nan)
     regions = {
         one.value: (number, [_regions(found, one, offset) for offset in offsets])

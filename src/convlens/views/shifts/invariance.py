@@ -227,7 +227,7 @@ def changed(image: Tensor, bounds: tuple[float, float]) -> Tensor:
     variants += [_scaled(image, factor) for factor in SCALES]
     low, high = bounds
     variants += [((image - low) * factor + low).clamp(low, high) for factor in LIGHTS]
-    return torch.stack(variants)
+    return torch.stack(variants).contiguous(memory_format=torch.channels_last)
 
 
 def _scaled(image: Tensor, factor: float) -> Tensor:

@@ -221,7 +221,10 @@ def _look(model: Model, jobs: Sequence[Job], climbed: Sequence[Climbed]) -> list
             grey = torch.full_like(images[:1], sum(model.bounds) / 2)
             fed = torch.cat([images, grey]).to(model.device)
             with torch.no_grad():
-                seen = observe(model, stage.trace, fed, [stage.value, place])
+                seen = observe(
+                    model, stage.trace, fed.contiguous(memory_format=torch.channels_last),
+                    [stage.value, place],
+                )  # fmt: skip
             driven, shown = (
                 stage.trace.channels_first(value, seen[value]).float().cpu()
                 for value in (stage.value, place)
