@@ -67,13 +67,28 @@ class TestWhole:
 
 
 class TestWholeFolder:
+    @pytest.mark.parametrize("name", ["notes.txt", "deep/er/IMG_1.JPG", "run.ipynb"])
+    def test_what_somebody_put_there_is_not_lost(self, tmp_path, name):
+        target = tmp_path / "result"
+        with whole_folder(target, marker="data") as temporary:
+            (temporary / "data").write_text("old")
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text("mine")
+        with (
+            pytest.raises(ConvlensError, match=f"holds {name}, which nothing here writes"),
+            whole_folder(target, marker="data"),
+        ):
+            pytest.fail("work was done")
+        assert (target / name).read_text() == "mine"
+        assert (target / "data").read_text() == "old"
+
     def test_new_empty_and_earlier_ones(self, tmp_path):
         target = tmp_path / "result"
         for word in ("one", "two"):
             with whole_folder(target, marker="data") as temporary:
                 (temporary / "data").write_text(word)
-                (temporary / word).touch()
-            assert names(target) == sorted(["data", word])
+                (temporary / f"{word}.png").touch()
+            assert names(target) == sorted(["data", f"{word}.png"])
         (tmp_path / "empty").mkdir()
         with whole_folder(tmp_path / "empty", marker="data") as temporary:
             (temporary / "data").touch()

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 
+_KINDS = {".csv", ".html", ".json", ".png", ".safetensors"}  # of files in folders of results
+
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
@@ -56,7 +58,8 @@ def whole_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
     Args:
         path: the folder that is wanted.
         marker: name of a file that such a folder always holds. An existing folder is replaced
-            only if it holds that file or is empty: nobody's photos are lost to a wrong argument.
+            only if it holds that file or is empty, and no visible file of a kind that is never
+            written: nobody's photos or notes are lost to a wrong argument.
 
     Yields:
         An empty folder.
@@ -93,6 +96,13 @@ def check_folder(path: str | Path, *, marker: str) -> None:
         raise ConvlensError(
             f"{path} holds other files and no {marker}; give a new or an empty folder"
         )
+    for one in target.rglob("*") if target.exists() else ():
+        ours = one.suffix in _KINDS or one.name == marker or one.name.startswith(".")
+        if not ours and one.is_file():
+            raise ConvlensError(
+                f"{path} is to be replaced and holds {one.relative_to(target)}, which nothing here "
+                f"writes; move it away, or give another folder"
+            )
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
