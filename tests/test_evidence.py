@@ -9,7 +9,7 @@ from torch import nn
 from convlens.errors import ConvlensError
 from convlens.model import wrap
 from convlens.results import Result
-from convlens.views.saliency.evidence import evidence
+from convlens.views.saliency.evidence import beats, evidence
 from convlens.views.saliency.gradcam import gradcam
 
 
@@ -68,6 +68,15 @@ def test_as_a_plain_loop_does_it():
         # Every order begins and ends at the same images.
         assert found.deletion[image, :, 0].unique().numel() == 1
         assert torch.equal(found.deletion[image, :, -1], found.insertion[image, :, 0])
+
+
+@pytest.mark.parametrize(
+    ("areas", "beaten"),
+    [((0.5, 0.4, 0.3), True), ((0.5, 0.495, 0.3), False), ((0.5, 0.3, 0.495), False),
+     ((0.5, 0.6, 0.3), False)],
+)  # fmt: skip
+def test_orders_that_are_alike_to_two_digits_do_not_beat_one_another(areas, beaten):
+    assert beats(torch.tensor([areas])).tolist() == [beaten]
 
 
 def test_a_map_that_knows_beats_both():

@@ -6,6 +6,7 @@ from statistics import median
 from convlens.page.parts import Finding, Mark, PhotoReport, Report
 from convlens.views.cells.likeness import BLOB, GABOR
 from convlens.views.fragility.cautions import MASKED, ONE
+from convlens.views.saliency.evidence import MARGIN
 from convlens.views.saliency.gradcam import GradCam
 from convlens.views.saliency.pointing import told
 
@@ -191,7 +192,8 @@ def _covering(made: Report) -> Iterator[Finding]:
     mark: Mark = "fine" if 2 * min(deletion, insertion) > count else "look"
     sentence = (
         f"Grad-CAM beats random and centre on {deletion} of {count} photos when its cells are "
-        f"covered first (deletion), on {insertion} when they are uncovered first (insertion)."
+        f"covered first (deletion), on {insertion} when they are uncovered first (insertion), by "
+        f"at least {MARGIN} of probability."
     )
     yield Finding(mark, sentence, "photos")
 

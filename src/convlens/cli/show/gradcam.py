@@ -68,10 +68,16 @@ def _form(text: str, form: str) -> str:
 
 
 def _beats(row: dict[str, str]) -> str:
+    import torch
+
+    from convlens.views.saliency.evidence import beats
+
     won = [
         kind
-        for kind, better in (("deletion", float.__lt__), ("insertion", float.__gt__))
-        if all(better(float(row[kind]), float(row[f"{kind}_{of}"])) for of in ("random", "centre"))
+        for kind, sign in (("deletion", -1), ("insertion", 1))
+        if beats(
+            sign * torch.tensor([[float(row[f"{kind}{of}"]) for of in ("", "_random", "_centre")]])
+        )
     ]
     return "both" if len(won) == 2 else won[0] if won else "no"
 

@@ -25,12 +25,18 @@ from convlens.views.saliency.cam import GradCam
 from convlens.views.saliency.targets import NONE
 
 ORDERS = ("map", "random", "centre")
+MARGIN = 0.01  # of probability: areas that are alike to two digits do not beat one another
 _BATCH = 16
 _STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#b2182b", "linewidth": 2},
     {"color": "0.45", "linestyle": "--"},
     {"color": "0.45", "linestyle": ":"},
 )  # fmt: skip
+
+
+def beats(worth: Tensor) -> Tensor:
+    """Whether the first of each row `(N, 3)` is greater than both others by `MARGIN`."""
+    return (worth[:, :1] >= worth[:, 1:] + MARGIN).all(dim=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +68,13 @@ class Evidence(Result):
 
     @property
     def deletion_beats(self) -> Tensor:
-        """Bool `(N,)`: the map's area is smaller than that of both other orders."""
-        areas = self.deletion_areas
-        return (areas[:, :1] < areas[:, 1:]).all(dim=1)
+        """Bool `(N,)`: the map's area is smaller than that of both other orders, by `MARGIN`."""
+        return beats(-self.deletion_areas)
 
     @property
     def insertion_beats(self) -> Tensor:
-        """Bool `(N,)`: the map's area is larger than that of both other orders."""
-        areas = self.insertion_areas
-        return (areas[:, :1] > areas[:, 1:]).all(dim=1)
+        """Bool `(N,)`: the map's area is larger than that of both other orders, by `MARGIN`."""
+        return beats(self.insertion_areas)
 
     def figure(self) -> Figure:
         """Deletion and insertion of each image, the map's order beside both baselines."""
