@@ -104,13 +104,19 @@ def _check_labels(model: Model, found: "Trace") -> None:
     """The number of outputs is known here first; names that are off by one would not be seen."""
     if model.labels is None or found.recording.stopped:
         return
-    shape = found.shape(found.logits)
-    if len(shape) < 2 or shape[1] == len(model.labels):
+    outputs, labels = found.columns, len(model.labels)
+    if outputs == labels:
         return
-    outputs, labels = shape[1], len(model.labels)
-    words = f"{outputs} output{'s' if outputs != 1 else ''} and {labels} labels"
+    if outputs == 1:
+        raise ConvlensError(
+            f"{model.name} has one output and {labels} labels ({', '.join(model.labels[:3])}); "
+            f"give one, the name of what a high output means"
+        )
     hint = " (is there a background class?)" if abs(outputs - labels) == 1 else ""
-    raise ConvlensError(f"{model.name} has {words}; give a label for each output{hint}")
+    raise ConvlensError(
+        f"{model.name} has {outputs} outputs and {labels} labels; give a label for each "
+        f"output{hint}"
+    )
 
 
 def _recording(model: Model, images: Tensor, *, partly: bool | str) -> Recording:

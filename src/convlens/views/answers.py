@@ -86,17 +86,7 @@ def as_scores(model: Model, logits: Tensor) -> Tensor:
             f"{model.name} gives {tuple(logits.shape[1:])} for each image; "
             f"this needs one vector of class scores"
         )
-    check_labels(model, logits.shape[1])
     return without_nan(model, logits)
-
-
-def check_labels(model: Model, columns: int) -> None:
-    """Raise ConvlensError where one output stands for several labels: nobody knows for which."""
-    if columns == 1 and model.labels is not None and len(model.labels) > 1:
-        raise ConvlensError(
-            f"{model.name} has one output and {len(model.labels)} labels "
-            f"({', '.join(model.labels[:3])}); give one, the name of what a high output means"
-        )
 
 
 def check_vector(model: Model, found: Trace, what: str) -> None:

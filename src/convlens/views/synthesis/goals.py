@@ -18,7 +18,6 @@ from convlens.errors import ConvlensError
 from convlens.labels import class_name, class_pair
 from convlens.model import Model
 from convlens.tracing import Trace
-from convlens.views.answers import check_labels
 from convlens.views.patches.excitation import watched
 
 Objective = Literal["logit", "probability"]
@@ -159,7 +158,6 @@ def _weights(model: Model, found: Trace, text: str) -> tuple[Tensor, str]:
             f"{model.name} gives {shape} for one image, not a score for each class; "
             f"choose channels of a layer"
         )
-    check_labels(model, shape[1])
     one, other = class_pair(model.labels, text, shape[1])
     weights = torch.zeros(shape[1])
     weights[one] = 1
