@@ -30,6 +30,11 @@ def yes_or_no(columns: int, link: str) -> bool:
     return columns == 1 and link == SIGMOID
 
 
+def least_answer(columns: int, link: str) -> int:
+    """The least index that an answer can have."""
+    return NOT if yes_or_no(columns, link) else 0
+
+
 def probabilities(logits: Tensor, link: str, dim: int = 1) -> Tensor:
     """The probability of each class, of the shape of the logits; `dim` is that of the classes."""
     return logits.sigmoid() if link == SIGMOID else logits.softmax(dim=dim)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from convlens.albums import check_photos
 from convlens.errors import ConvlensError
-from convlens.links import NOT, yes_or_no
+from convlens.links import least_answer
 from convlens.model import Model, check_model
 from convlens.probe import recording
 from convlens.sweep import BATCH, Engine, over
@@ -96,7 +96,7 @@ def _check(model: Model, labels: Sequence[Sequence[int] | None], count: int) -> 
         raise ConvlensError(f"{len(labels)} labels for {count} photos")
     found = trace(model)
     known = found.columns
-    least = NOT if yes_or_no(known, found.link) else 0
+    least = least_answer(known, found.link)
     if any(not least <= one < known for right in labels for one in right or ()):
         raise ConvlensError(f"a label outside {least} to {known - 1}")
     if not any(labels):

@@ -87,8 +87,7 @@ def invariance(
         if means is not None and labels is not None:
             selective = selectivity(
                 model, found, places, source, labels, means, done.state,
-                engine=engine, batch=batch, folder=folder and folder / "selectivity",
-                save_every=save_every,
+                engine=engine, batch=batch, folder=folder, save_every=save_every,
                 progress=lambda at, of: progress("selectivity", at, of),
             )[place.value]  # fmt: skip
         table = first.table(done.state, place.value)

@@ -113,8 +113,7 @@ def patches(
         if means is not None and answers is not None:
             selective = selectivity(
                 model, found, places, source, answers, means, done.state,
-                engine=engine, batch=batch, folder=folder and folder / "selectivity",
-                save_every=save_every,
+                engine=engine, batch=batch, folder=folder, save_every=save_every,
                 progress=lambda at, of: progress("selectivity", at, of),
             )  # fmt: skip
     gathered = []

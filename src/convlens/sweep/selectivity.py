@@ -40,16 +40,16 @@ def selectivity(
         state: what the first pass gave.
         engine: as for `sweep`.
         batch: images at a time.
-        folder: where what is done of this pass is kept, or None; it lies in that of the first
-            pass, which has seen to it that photos, labels and model are the same.
+        folder: that of the first pass, or None; what is done of this one is kept in it, as the
+            first has seen to it that photos, labels and model are the same.
         save_every: seconds between saves.
         progress: called with how many images are done and how many there are.
     """
     preferred = {place.value: means.preferred(state, place.value) for place in places}
     reducer = Separation(places, answers, preferred)
     done = sweep(
-        model, found, reducer, source, engine=engine, batch=batch, folder=folder,
-        save_every=save_every, progress=progress,
+        model, found, reducer, source, engine=engine, batch=batch, save_every=save_every,
+        folder=folder and folder / "selectivity", progress=progress,
     )  # fmt: skip
     return {
         value: (classes, reducer.areas(done.state, value)) for value, classes in preferred.items()

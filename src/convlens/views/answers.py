@@ -77,7 +77,7 @@ def as_scores(model: Model, logits: Tensor) -> Tensor:
     """The network's output, if it is one vector of class scores for each image.
 
     Raises:
-        ConvlensError: it is not, holds NaN, or is one number for which there are several labels.
+        ConvlensError: it is not, or holds NaN.
     """
     if logits.ndim > 2 and logits.shape[2:].numel() == 1:
         logits = logits.flatten(1)  # a link over maps of one cell

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convlens.albums import check_photos
 from convlens.errors import ConvlensError, PhotoError
-from convlens.links import NOT, SIGMOID, answers, log_probabilities, yes_or_no
+from convlens.links import NOT, SIGMOID, answers, least_answer, log_probabilities
 from convlens.model import Model, PhotoLike, check_model
 from convlens.photos import read_photo
 from convlens.results import Result
@@ -154,7 +154,7 @@ def _check_labels(model: Model, labels: Sequence[Sequence[int] | None] | None, p
         raise ConvlensError(f"{len(labels)} labels for {photos} photos; give one each, or None")
     found = trace(model)
     known = found.columns
-    least = NOT if yes_or_no(known, found.link) else 0
+    least = least_answer(known, found.link)
     wrong = [index for right in labels for index in right or () if not least <= index < known]
     if wrong:
         raise ConvlensError(f"class {wrong[0]} of {known}; give an index of {least} to {known - 1}")

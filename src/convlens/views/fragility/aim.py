@@ -18,7 +18,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.guard import untouched
 from convlens.labels import answer_index
-from convlens.links import NOT, answers, cross_entropy, margin, yes_or_no
+from convlens.links import answers, cross_entropy, least_answer, margin
 from convlens.model import Model
 from convlens.probe import backward, observe
 from convlens.tracing import Trace
@@ -73,7 +73,7 @@ class Aim:
             ConvlensError: a class that there is not, or not one for each image.
         """
         count, known = logits.shape
-        least = NOT if yes_or_no(known, link) else 0
+        least = least_answer(known, link)
         if known < 2 and least == 0:
             raise ConvlensError(f"{model.name} has one class, which no attack can change")
         said = answers(logits, link)
