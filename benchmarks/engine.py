@@ -14,12 +14,12 @@ from typing import Any
 import convlens
 from benchmarks.tables import tell
 from benchmarks.timing import LEAST_ROUNDS, Spread
-from convlens.loading import demo_photos
-from convlens.memory import keep_freed
-from convlens.sweep import Photos, Swept, sweep
-from convlens.sweep.ray import Ray
+from convlens.analyses.patches.excitation import Excitation, watched
+from convlens.models.loading import demo_photos
+from convlens.passes import Photos, Swept, sweep
+from convlens.passes.ray import Ray
+from convlens.runtime.allocator import keep_freed
 from convlens.tracing import trace
-from convlens.views.patches.excitation import Excitation, watched
 
 FEW, BETWEEN, MANY = 512, 1280, 2560
 MOST = 1.25  # times the local engine's cost of a photo

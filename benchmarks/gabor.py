@@ -18,8 +18,8 @@ from torch import Tensor, nn
 import convlens
 from benchmarks.tables import RESULTS, tell
 from benchmarks.timing import machine
-from convlens.views.cells.gabor import gabor
-from convlens.views.cells.gaborfit import fit_gabors
+from convlens.analyses.gabor.fit import fit_gabors
+from convlens.analyses.gabor.gabor import gabor
 
 COUNT = 500
 SIDES = (7, 11)

@@ -18,18 +18,18 @@ import torch
 from torch import Tensor, nn
 
 import convlens
-import convlens.sweep as sweep_engine
+import convlens.passes as sweep_engine
 from benchmarks import networks
 from benchmarks.floors import Floor, bare_pass, floor, freeze
 from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work, measure
-from convlens.guard import untouched
-from convlens.probe import stream
-from convlens.sweep import Images, Photos, Source, sweep
-from convlens.sweep.source import Batch
+from convlens.analyses.patches.excitation import Excitation, watched
+from convlens.analyses.patches.peaks import peaks
+from convlens.capture import stream
+from convlens.passes import Images, Photos, Source, sweep
+from convlens.passes.source import Batch
+from convlens.runtime.guard import untouched
 from convlens.tracing import trace
-from convlens.views.patches.excitation import Excitation, watched
-from convlens.views.patches.peaks import peaks
 
 BATCH = sweep_engine.BATCH  # the engine's own
 TITLE = f"Top 16 patches of every convolution, {BATCH} images of 224 pixels, in bare forward passes"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from convlens.loading.files import read_state
-from convlens.loading.runs import DESCRIPTION, read_run
+from convlens.models.loading.files import read_state
+from convlens.models.loading.runs import DESCRIPTION, read_run
 
 KILLS = 5
 EPOCHS = 12

@@ -11,12 +11,12 @@ from PIL import Image
 import convlens
 from benchmarks.tables import tell
 from benchmarks.timing import LEAST_ROUNDS, Spread
-from convlens.loading import demo_photos
-from convlens.memory import keep_freed
-from convlens.model import Model
-from convlens.sweep import Photos, sweep
+from convlens.analyses.patches.excitation import Excitation, watched
+from convlens.models.loading import demo_photos
+from convlens.models.model import Model
+from convlens.passes import Photos, sweep
+from convlens.runtime.allocator import keep_freed
 from convlens.tracing import trace
-from convlens.views.patches.excitation import Excitation, watched
 
 NETWORKS = {"default": 4, "torchvision:resnet50@random": 2}  # and how many sweeps: others take long
 FEW, MANY = 32, 96  # one batch, and three: what does not depend on the photos falls out

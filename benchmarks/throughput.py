@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work
-from convlens.albums.geometry import Geometry
+from convlens.data.preprocessing import Geometry
 from convlens.training import Dataset, Images, recipe_for, train
 from convlens.training.description import new_model
 from convlens.training.loop import optimizer_for

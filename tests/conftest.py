@@ -6,4 +6,4 @@ import torch
 torch.set_num_threads(1)
 
 # Modules of fixtures, which test files name as plugins and import from; their asserts explain too.
-pytest.register_assert_rewrite("command_line", "loadable", "pages", "parquet_tables")
+pytest.register_assert_rewrite("support")

@@ -13,95 +13,95 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convlens.albums.parquet import ParquetPhotos
+    from convlens.analyses.anatomy.anatomy import anatomy
+    from convlens.analyses.attacks.dataset_pass import fragility
+    from convlens.analyses.attacks.fgsm import fgsm
+    from convlens.analyses.attacks.flip import flips
+    from convlens.analyses.attacks.internal_changes import inside
+    from convlens.analyses.attacks.pgd import pgd
+    from convlens.analyses.cortex.cortex import cortex
+    from convlens.analyses.deepdream.deepdream import dream
+    from convlens.analyses.feature_maps.maps import feature_maps, maps
+    from convlens.analyses.filters.filters import filters
+    from convlens.analyses.filters.over_training import growth
+    from convlens.analyses.gabor.gabor import gabor, gabor_bank
+    from convlens.analyses.gabor.noise_test import likeness
+    from convlens.analyses.gradcam.boxes import boxes_on_image, read_boxes
+    from convlens.analyses.gradcam.dataset_pass import gradcams
+    from convlens.analyses.gradcam.evidence import evidence
+    from convlens.analyses.gradcam.gradcam import gradcam, gradcam_layers
+    from convlens.analyses.gradcam.pointing import pointing
+    from convlens.analyses.gradcam.randomization import randomisation
+    from convlens.analyses.maximize.maximize import maximize
+    from convlens.analyses.maximize.objectives import Direction
+    from convlens.analyses.orientation_tuning.orientation_tuning import tuning
+    from convlens.analyses.patches.dataset_pass import patches
+    from convlens.analyses.predictions.predictions import answers
+    from convlens.analyses.preprocessing_check.preprocessing_check import doctor
+    from convlens.analyses.receptive_field.field import receptive_field
+    from convlens.analyses.shift.dataset_pass import shift
+    from convlens.analyses.shift.equivariance import equivariance
+    from convlens.analyses.shift.invariance_dataset_pass import invariance
+    from convlens.data.datasets.parquet import ParquetPhotos
     from convlens.errors import ConvlensError, PhotoError, TraceError
-    from convlens.loading import load, snapshots
-    from convlens.model import Model, wrap
-    from convlens.networks import build
-    from convlens.page import report
+    from convlens.models.loading import load, snapshots
+    from convlens.models.model import Model, wrap
+    from convlens.models.networks import build
+    from convlens.page.report import report
+    from convlens.passes.ray import Ray
     from convlens.results import Result
-    from convlens.sweep.fragility import fragility
-    from convlens.sweep.gradcam import gradcams
-    from convlens.sweep.invariance import invariance
-    from convlens.sweep.patches import patches
-    from convlens.sweep.ray import Ray
-    from convlens.sweep.shift import shift
     from convlens.tracing import trace
     from convlens.training import open_data, train
-    from convlens.views.anatomy import anatomy
-    from convlens.views.answers import answers
-    from convlens.views.cells.cortex import cortex
-    from convlens.views.cells.gabor import gabor, gabor_bank
-    from convlens.views.cells.likeness import likeness
-    from convlens.views.cells.tuning import tuning
-    from convlens.views.doctor import doctor
-    from convlens.views.field import receptive_field
-    from convlens.views.filters import filters
-    from convlens.views.fragility.fgsm import fgsm
-    from convlens.views.fragility.flips import flips
-    from convlens.views.fragility.inside import inside
-    from convlens.views.fragility.pgd import pgd
-    from convlens.views.growth import growth
-    from convlens.views.maps import feature_maps, maps
-    from convlens.views.saliency.boxes import boxes_on_image, read_boxes
-    from convlens.views.saliency.evidence import evidence
-    from convlens.views.saliency.gradcam import gradcam, gradcam_layers
-    from convlens.views.saliency.pointing import pointing
-    from convlens.views.saliency.randomisation import randomisation
-    from convlens.views.shifts.equivariance import equivariance
-    from convlens.views.synthesis.dream import dream
-    from convlens.views.synthesis.goals import Direction
-    from convlens.views.synthesis.maximize import maximize
 
 _HOMES = {
     "ConvlensError": "errors",
     "PhotoError": "errors",
     "TraceError": "errors",
-    "load": "loading",
-    "snapshots": "loading",
-    "Model": "model",
-    "wrap": "model",
-    "build": "networks",
-    "report": "page",
+    "load": "models.loading",
+    "snapshots": "models.loading",
+    "Model": "models.model",
+    "wrap": "models.model",
+    "build": "models.networks",
+    "report": "page.report",
     "Result": "results",
-    "fragility": "sweep.fragility",
-    "invariance": "sweep.invariance",
-    "gradcams": "sweep.gradcam",
-    "ParquetPhotos": "albums.parquet",
-    "patches": "sweep.patches",
-    "Ray": "sweep.ray",
-    "shift": "sweep.shift",
-    "receptive_field": "views.field",
+    "fragility": "analyses.attacks.dataset_pass",
+    "invariance": "analyses.shift.invariance_dataset_pass",
+    "gradcams": "analyses.gradcam.dataset_pass",
+    "ParquetPhotos": "data.datasets.parquet",
+    "patches": "analyses.patches.dataset_pass",
+    "Ray": "passes.ray",
+    "shift": "analyses.shift.dataset_pass",
+    "receptive_field": "analyses.receptive_field.field",
     "trace": "tracing",
     "open_data": "training",
     "train": "training",
-    "anatomy": "views.anatomy",
-    "answers": "views.answers",
-    "boxes_on_image": "views.saliency.boxes",
-    "read_boxes": "views.saliency.boxes",
-    "doctor": "views.doctor",
-    "dream": "views.synthesis.dream",
-    "equivariance": "views.shifts.equivariance",
-    "evidence": "views.saliency.evidence",
-    "fgsm": "views.fragility.fgsm",
-    "filters": "views.filters",
-    "flips": "views.fragility.flips",
-    "cortex": "views.cells.cortex",
-    "feature_maps": "views.maps",
-    "gabor": "views.cells.gabor",
-    "gabor_bank": "views.cells.gabor",
-    "gradcam": "views.saliency.gradcam",
-    "gradcam_layers": "views.saliency.gradcam",
-    "pointing": "views.saliency.pointing",
-    "randomisation": "views.saliency.randomisation",
-    "likeness": "views.cells.likeness",
-    "maps": "views.maps",
-    "maximize": "views.synthesis.maximize",
-    "Direction": "views.synthesis.goals",
-    "tuning": "views.cells.tuning",
-    "growth": "views.growth",
-    "inside": "views.fragility.inside",
-    "pgd": "views.fragility.pgd",
+    "anatomy": "analyses.anatomy.anatomy",
+    "answers": "analyses.predictions.predictions",
+    "boxes_on_image": "analyses.gradcam.boxes",
+    "read_boxes": "analyses.gradcam.boxes",
+    "doctor": "analyses.preprocessing_check.preprocessing_check",
+    "dream": "analyses.deepdream.deepdream",
+    "equivariance": "analyses.shift.equivariance",
+    "evidence": "analyses.gradcam.evidence",
+    "fgsm": "analyses.attacks.fgsm",
+    "filters": "analyses.filters.filters",
+    "flips": "analyses.attacks.flip",
+    "cortex": "analyses.cortex.cortex",
+    "feature_maps": "analyses.feature_maps.maps",
+    "gabor": "analyses.gabor.gabor",
+    "gabor_bank": "analyses.gabor.gabor",
+    "gradcam": "analyses.gradcam.gradcam",
+    "gradcam_layers": "analyses.gradcam.gradcam",
+    "pointing": "analyses.gradcam.pointing",
+    "randomisation": "analyses.gradcam.randomization",
+    "likeness": "analyses.gabor.noise_test",
+    "maps": "analyses.feature_maps.maps",
+    "maximize": "analyses.maximize.maximize",
+    "Direction": "analyses.maximize.objectives",
+    "tuning": "analyses.orientation_tuning.orientation_tuning",
+    "growth": "analyses.filters.over_training",
+    "inside": "analyses.attacks.internal_changes",
+    "pgd": "analyses.attacks.pgd",
 }
 
 __all__ = [

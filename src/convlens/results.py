@@ -18,9 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from convlens.data.images import encode_png
 from convlens.errors import ConvlensError, nearest
 from convlens.files import whole_folder, write_tensors
-from convlens.images import encode_png
 
 _FORMAT = 1  # of the folder; raised when an older version could not read it
 RESULT = "result.json"  # in the folder of every saved result
@@ -28,7 +28,7 @@ _TENSORS = "tensors.safetensors"
 _LISTED = 64  # values of a tensor that `to_json` still lists
 _SHOWN = 6  # entries of a tuple or dictionary that words still name
 _LINE = 100  # characters
-_ROOMS = ("views", "sweep", "training", "page")  # where results are defined
+_ROOMS = ("analyses", "passes", "training", "page")  # where results are defined
 
 
 class Result:

@@ -12,7 +12,7 @@ def main() -> None:
     from convlens.cli import commands  # noqa: F401 # adds them to the app
     from convlens.cli.app import app
     from convlens.errors import ConvlensError
-    from convlens.memory import keep_freed
+    from convlens.runtime.allocator import keep_freed
 
     keep_freed()
     # Click's, or of the click that newer typers carry inside.

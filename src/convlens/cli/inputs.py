@@ -8,20 +8,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from convlens.albums import Album, album_of, entries_of
-from convlens.albums.parquet import ParquetPhotos
+from convlens.analyses.patches.excitation import watched
+from convlens.data.datasets import Album, album_of, entries_of
+from convlens.data.datasets.parquet import ParquetPhotos
+from convlens.data.photo_names import folder_names
+from convlens.data.photos import TABLE, endings, find_photos, matching
 from convlens.errors import ConvlensError, PhotoError, nearest
 from convlens.files import check_folder
-from convlens.labels import read_labels
-from convlens.loading import load
-from convlens.model import Model
-from convlens.namesakes import folder_names
-from convlens.photos import TABLE, endings, find_photos, matching
+from convlens.models.labels import read_labels
+from convlens.models.loading import load
+from convlens.models.model import Model
+from convlens.passes.job import Engine
+from convlens.passes.local import Local
+from convlens.passes.ray import Ray
 from convlens.results import RESULT
-from convlens.sweep.engine import Engine, Local
-from convlens.sweep.ray import Ray
 from convlens.tracing import trace
-from convlens.views.patches.excitation import watched
 
 
 def load_model(spec: str, *, size: str | None, device: str | None, seed: int, quiet: bool) -> Model:

@@ -4,17 +4,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from convlens.model import Model
+from convlens.analyses.feature_maps.maps import maps
+from convlens.analyses.orientation_tuning.orientation_tuning import tuning
+from convlens.analyses.patches.dataset_pass import patches
+from convlens.analyses.patches.excitation import Watched, watched
+from convlens.analyses.patches.results import Patches
+from convlens.models.model import Model
 from convlens.page import budget
 from convlens.page.budget import spread
-from convlens.page.desk import Desk
-from convlens.page.parts import Cells, LayerMaps, PhotoReport
-from convlens.sweep.patches import patches
+from convlens.page.progress import Desk
+from convlens.page.schema import Cells, LayerMaps, PhotoReport
 from convlens.tracing import Trace, trace
-from convlens.views.cells.tuning import tuning
-from convlens.views.maps import maps
-from convlens.views.patches.excitation import Watched, watched
-from convlens.views.patches.results import Patches
 
 
 def excite(model: Model, read: Sequence[PhotoReport], seed: int, desk: Desk) -> Patches | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from convlens.views.fragility.curve import Fragility
+from convlens.analyses.attacks.robustness import Fragility
 
 WIDTH, HEIGHT = 460.0, 250.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 10.0, 36.0

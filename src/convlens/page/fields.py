@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from convlens.analyses.anatomy.anatomy import Anatomy, Layer
 from convlens.page.budget import spread
-from convlens.views.anatomy import Anatomy, Layer
 
 _SIDE = 400.0  # pixels of the drawing; names stand to the right of it
 _LINE = 34.0  # between names, as in the stylesheet

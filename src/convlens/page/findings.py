@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from convlens.page.parts import Finding, Mark, PhotoReport, Report
-from convlens.views.cells.likeness import BLOB, GABOR
-from convlens.views.fragility.cautions import MASKED, ONE
-from convlens.views.saliency.evidence import MARGIN
-from convlens.views.saliency.gradcam import GradCam
-from convlens.views.saliency.pointing import told
+from convlens.analyses.attacks.diagnostics import MASKED, ONE
+from convlens.analyses.gabor.noise_test import BLOB, GABOR
+from convlens.analyses.gradcam.evidence import MARGIN
+from convlens.analyses.gradcam.gradcam import GradCam
+from convlens.analyses.gradcam.pointing import told
+from convlens.page.schema import Finding, Mark, PhotoReport, Report
 
 FIRST = 5  # on the first screen; the others are one click away
 _NAMED = 5  # photos that a sentence still names

@@ -6,27 +6,27 @@ from pathlib import Path
 
 import torch
 
+from convlens.analyses.anatomy.anatomy import Anatomy
+from convlens.analyses.attacks.fgsm import Fgsm, fgsm
+from convlens.analyses.attacks.flip import Flips, flips
+from convlens.analyses.deepdream.deepdream import Dream, dream
+from convlens.analyses.gradcam.boxes import Box, boxes_on_image
+from convlens.analyses.gradcam.evidence import evidence
+from convlens.analyses.gradcam.gradcam import gradcam
+from convlens.analyses.gradcam.pointing import pointing
+from convlens.analyses.gradcam.randomization import Randomisation, randomisation
+from convlens.analyses.predictions.predictions import answers
+from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis, doctor
+from convlens.data.photo_names import short_names
+from convlens.data.photos import Photo, read_photo, shown
 from convlens.errors import PhotoError
-from convlens.labels import class_name, labels_of
-from convlens.model import Model
-from convlens.namesakes import short_names
+from convlens.models.labels import class_name, labels_of
+from convlens.models.model import Model
 from convlens.page import budget
 from convlens.page.budget import spread
-from convlens.page.desk import Desk
-from convlens.page.parts import LeftOut, PhotoReport, Turn
-from convlens.photos import Photo, read_photo, shown
+from convlens.page.progress import Desk
+from convlens.page.schema import LeftOut, PhotoReport, Turn
 from convlens.tracing import trace
-from convlens.views.anatomy import Anatomy
-from convlens.views.answers import answers
-from convlens.views.doctor import Diagnosis, doctor
-from convlens.views.fragility.fgsm import Fgsm, fgsm
-from convlens.views.fragility.flips import Flips, flips
-from convlens.views.saliency.boxes import Box, boxes_on_image
-from convlens.views.saliency.evidence import evidence
-from convlens.views.saliency.gradcam import gradcam
-from convlens.views.saliency.pointing import pointing
-from convlens.views.saliency.randomisation import Randomisation, randomisation
-from convlens.views.synthesis.dream import Dream, dream
 
 _STEP = 3.0  # forward passes that a step of a dream costs, about
 _SPEED = 4e10  # multiply-adds a second, on two cores

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from convlens.data.images import encode_jpeg, encode_png, to_pixels
 from convlens.drawing import enlarge, grid, sequential, with_boxes
-from convlens.images import encode_jpeg, encode_png, to_pixels
 from convlens.page import budget
 from convlens.page.budget import Purse, spread
-from convlens.page.parts import PhotoReport, Report, Slide
+from convlens.page.schema import PhotoReport, Report, Slide
 
 _SIDE = 224  # pixels of the screen that the long side of a picture takes, at most
 _HARD = 112  # pixels of an image's long side up to which it is enlarged, with hard edges

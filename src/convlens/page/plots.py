@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from convlens.analyses.gabor.noise_test import GABOR, UNTOLD
 from convlens.drawing import outer_ring
-from convlens.page.parts import Report
-from convlens.views.cells.likeness import GABOR, UNTOLD
+from convlens.page.schema import Report
 
 RADIUS = 190.0  # pixels of the drawing
 

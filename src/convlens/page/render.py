@@ -13,16 +13,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Tensor
 
+from convlens.analyses.anatomy.anatomy import Layer
+from convlens.analyses.shift.equivariance import LayerEquivariance
 from convlens.drawing import diverging, overlay, sequential
-from convlens.model import Model
+from convlens.models.model import Model
 from convlens.page import budget
-from convlens.page.again import Recipes
+from convlens.page.attacks import every
 from convlens.page.budget import spread
 from convlens.page.curve import curve_drawing
 from convlens.page.fields import fields_drawing
 from convlens.page.findings import FIRST, short
-from convlens.page.fragile import every
-from convlens.page.parts import PhotoReport, Report
 from convlens.page.pictures import (
     classes_of,
     dream_of,
@@ -36,8 +36,8 @@ from convlens.page.pictures import (
     tiles_of,
 )
 from convlens.page.plots import plane_of
-from convlens.views.anatomy import Layer
-from convlens.views.shifts.equivariance import LayerEquivariance
+from convlens.page.reproduction import Recipes
+from convlens.page.schema import PhotoReport, Report
 
 # Layers that hand on what they are given: in the report's numbers, but not in the table.
 _IDLE = frozenset({"Identity", "Dropout", "Dropout2d", "DropPath", "StochasticDepth"})

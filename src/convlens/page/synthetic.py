@@ -4,19 +4,19 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from convlens.analyses.maximize.crop_plan import stage_for
+from convlens.analyses.maximize.maximize import maximize
+from convlens.analyses.maximize.objectives import find_goal
+from convlens.analyses.maximize.result import Maximized
+from convlens.analyses.patches.results import Patches
 from convlens.errors import ConvlensError
-from convlens.labels import class_name
-from convlens.links import NOT
-from convlens.model import Model
+from convlens.models.labels import class_name
+from convlens.models.model import Model
+from convlens.models.output_head import NOT
 from convlens.page import budget
-from convlens.page.desk import Desk
-from convlens.page.parts import PhotoReport
+from convlens.page.progress import Desk
+from convlens.page.schema import PhotoReport
 from convlens.tracing import trace
-from convlens.views.patches.results import Patches
-from convlens.views.synthesis.goals import find_goal
-from convlens.views.synthesis.maximize import maximize
-from convlens.views.synthesis.maximum import Maximized
-from convlens.views.synthesis.stage import stage_for
 
 _TRIED = 3  # steps, from which the cost of the others is told
 

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from convlens.errors import ConvlensError, TraceError, nearest
-from convlens.guard import bare, untouched
-from convlens.links import link_of
-from convlens.model import Model, check_model, select_output
+from convlens.models.model import Model, check_model, select_output
+from convlens.models.output_head import link_of
+from convlens.runtime.clone import hushed
+from convlens.runtime.guard import bare, untouched
 from convlens.tracing.detectors import Detector, detectors
-from convlens.tracing.fields import Field, Reach, field_of, reaches
-from convlens.tracing.misfits import misfit
-from convlens.tracing.places import IMAGE, Place
+from convlens.tracing.input_size import misfit
+from convlens.tracing.nodes import IMAGE, Place
+from convlens.tracing.receptive_field.fields import Field, Reach, field_of, reaches
 from convlens.tracing.recorder import ModuleRun, Operation, Recording, Ref, Step, record
 from convlens.tracing.structure import Final, Structure
-from convlens.twin import hushed
 
 __all__ = [
     "Detector",

@@ -7,7 +7,7 @@ concatenation) it is the convolution's own output, normalised if it is.
 
 from dataclasses import dataclass
 
-from convlens.tracing.places import Place
+from convlens.tracing.nodes import Place
 from convlens.tracing.recorder import Operation, Recording
 from convlens.tracing.structure import NON_LINEARITIES, Structure
 

@@ -15,9 +15,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from convlens.tracing.places import Place
+from convlens.runtime.clone import duplicate
+from convlens.tracing.nodes import Place
 from convlens.tracing.walk import Call, Listener, tensors_in, walk
-from convlens.twin import duplicate
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from convlens.links import SIGMOID, SOFTMAX
+from convlens.models.output_head import SIGMOID, SOFTMAX
 from convlens.tracing.recorder import Operation, Recording
 
 NON_LINEARITIES = frozenset({

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 from convlens.files import whole, write_tensors
-from convlens.loading.runs import DESCRIPTION, WEIGHTS, Run, read_run
+from convlens.models.loading.runs import DESCRIPTION, WEIGHTS, Run, read_run
 
 OPTIMIZER = "optimizer.safetensors"
 _LOCK = ".lock"

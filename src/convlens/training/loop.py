@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convlens.errors import ConvlensError
-from convlens.interrupts import asked_to_stop
-from convlens.model import Model
+from convlens.models.model import Model
+from convlens.runtime.interrupts import asked_to_stop
 from convlens.training.augment import augment
+from convlens.training.batch_size import out_of_memory, too_much
 from convlens.training.data import Dataset, Images
-from convlens.training.memory import out_of_memory, too_much
 from convlens.training.recipe import Recipe
 
 _LOOKS = 20  # steps between looks at the loss where looking makes the device wait

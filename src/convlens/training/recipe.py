@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from convlens.errors import ConvlensError, nearest
-from convlens.model import CENTERS
-from convlens.networks import NETWORKS, POOLINGS
+from convlens.models.model import CENTERS
+from convlens.models.networks import NETWORKS, POOLINGS
 from convlens.training.data import Dataset
 
 # By network. Without batch normalisation a higher rate lets the loss run away.
@@ -21,7 +21,7 @@ class Recipe:
     """Everything that decides the numbers of a training, but for the data and the machine.
 
     Attributes:
-        network: its name in `convlens.networks`.
+        network: its name in `convlens.models.networks`.
         pooling: max, average or blur.
         center: `data` or `image`, whose mean is subtracted.
         epochs: times that each image is seen.

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from convlens.errors import ConvlensError, nearest
-from convlens.loading.files import fill, read_state
-from convlens.loading.runs import WEIGHTS, Run
-from convlens.model import Model
+from convlens.models.loading.files import fill, read_state
+from convlens.models.loading.runs import WEIGHTS, Run
+from convlens.models.model import Model
 from convlens.results import Result
+from convlens.training.batch_size import fitting_batch
 from convlens.training.data import Dataset, open_data
 from convlens.training.description import best, compare, describe, new_model, state_of
 from convlens.training.folder import optimizer_state, prune, save
 from convlens.training.logs import add_to_board, check_log, write_csv
 from convlens.training.loop import Reports, State, fit, optimizer_for, steps_of
-from convlens.training.memory import fitting_batch
 from convlens.training.processes import (
     agreed,
     check_same,

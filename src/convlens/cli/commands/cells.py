@@ -23,10 +23,10 @@ def tuning(
     quiet: o.Quiet = False,
 ) -> None:
     """Ask what gratings make each channel fire, and which are simple or complex."""
+    from convlens.analyses.orientation_tuning.orientation_tuning import tuning as record
     from convlens.cli import terminal
     from convlens.cli.inputs import load_model
     from convlens.cli.show import cells as show
-    from convlens.views.cells.tuning import tuning as record
 
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     with terminal.progress(quiet=quiet) as progress:
@@ -58,9 +58,9 @@ def maps(
     quiet: o.Quiet = False,
 ) -> None:
     """Show the feature maps of a layer on a photo."""
+    from convlens.analyses.feature_maps.maps import maps as look
     from convlens.cli.inputs import load_model
     from convlens.cli.show import cells as show
-    from convlens.views.maps import maps as look
 
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     found = look(loaded, loaded.prepare(photo), layer=layer, pooling=pool, window=window)
@@ -81,12 +81,12 @@ def cortex(
     quiet: o.Quiet = False,  # nothing is long enough to be told of
 ) -> None:
     """Show a photo as simple and complex cells of the visual cortex would see it."""
-    from convlens.albums.geometry import Geometry
+    from convlens.analyses.cortex.cortex import cortex as look
     from convlens.cli.inputs import parse_size
     from convlens.cli.show import cells as show
-    from convlens.images import to_tensor
-    from convlens.photos import read_photo
-    from convlens.views.cells.cortex import cortex as look
+    from convlens.data.images import to_tensor
+    from convlens.data.photos import read_photo
+    from convlens.data.preprocessing import Geometry
 
     height, width = parse_size(size)
     geometry = Geometry(size=(height, width), resize=max(height, width), interpolation="bicubic")

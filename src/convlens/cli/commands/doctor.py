@@ -17,11 +17,11 @@ def doctor(
     quiet: o.Quiet = False,
 ) -> None:
     """Ask whether the network would read these photos better if they were fed otherwise."""
+    from convlens.analyses.preprocessing_check.preprocessing_check import doctor as examine
     from convlens.cli import terminal
     from convlens.cli.inputs import answers_of, find_labels, load_model
     from convlens.cli.show import doctor as show
-    from convlens.photos import find_photos
-    from convlens.views.doctor import doctor as examine
+    from convlens.data.photos import find_photos
 
     paths = find_photos(photos)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)

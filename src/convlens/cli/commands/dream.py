@@ -41,12 +41,12 @@ def dream(
     quiet: o.Quiet = False,
 ) -> None:
     """Dream: show a photo in which a layer sees more of what it sees already."""
+    from convlens.analyses.deepdream.deepdream import dream as make
     from convlens.cli import terminal
     from convlens.cli.inputs import load_model, parse_channel
     from convlens.cli.show import dream as show
     from convlens.files import check_folder
     from convlens.results import RESULT
-    from convlens.views.synthesis.dream import dream as make
 
     check_folder(out, marker=RESULT)
     layer, number = parse_channel(channel, layer)

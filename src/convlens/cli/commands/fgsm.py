@@ -42,6 +42,11 @@ def fgsm(
     quiet: o.Quiet = False,
 ) -> None:
     """Change photos by the fast gradient sign method; over several, accuracy against epsilon."""
+    from convlens.analyses.attacks.dataset_pass import fragility
+    from convlens.analyses.attacks.fgsm import epsilon_sizes
+    from convlens.analyses.attacks.fgsm import fgsm as attack
+    from convlens.analyses.attacks.flip import flips
+    from convlens.analyses.attacks.internal_changes import inside as look_inside
     from convlens.cli import terminal
     from convlens.cli.inputs import (
         answers_of,
@@ -57,11 +62,6 @@ def fgsm(
     from convlens.cli.show.photos import NUMBERS
     from convlens.files import whole_folder
     from convlens.page.budget import spread
-    from convlens.sweep.fragility import fragility
-    from convlens.views.fragility.fgsm import epsilon_sizes
-    from convlens.views.fragility.fgsm import fgsm as attack
-    from convlens.views.fragility.flips import flips
-    from convlens.views.fragility.inside import inside as look_inside
 
     album = find_album(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)

@@ -9,8 +9,8 @@ from convlens.cli import options as o
 from convlens.cli.app import app
 
 if TYPE_CHECKING:
-    from convlens.model import Model
-    from convlens.views.cells.likeness import Likeness
+    from convlens.analyses.gabor.noise_test import Likeness
+    from convlens.models.model import Model
 
 
 @app.command()
@@ -38,9 +38,9 @@ def filters(
     quiet: o.Quiet = False,
 ) -> None:
     """Show the filters of the first convolution, or of another, as images."""
+    from convlens.analyses.filters.filters import filters as look
     from convlens.cli.inputs import load_model, split_channel
     from convlens.cli.show import filters as show
-    from convlens.views.filters import filters as look
 
     _check(fit=fit, over_time=over_time, sort=sort, own_scale=own_scale, channel=channel)
     if fit:
@@ -81,8 +81,8 @@ def _check(*, fit: bool, over_time: bool, sort: bool, own_scale: bool, channel: 
 
 
 def _alike(model: "Model", *, layer: str | None, seed: int, quiet: bool) -> "Likeness":
+    from convlens.analyses.gabor.noise_test import likeness
     from convlens.cli import terminal
-    from convlens.views.cells.likeness import likeness
 
     with terminal.waiting(
         "fitting Gabor functions to the filters and to 5,000 of noise", quiet=quiet
@@ -101,9 +101,9 @@ def _fit(
 
 
 def _growth(out: Path, model: str, *, layer: str | None, device: str | None, json: bool) -> None:
+    from convlens.analyses.filters.over_training import growth as look
     from convlens.cli.show import filters as show
-    from convlens.loading import snapshots
-    from convlens.views.growth import growth as look
+    from convlens.models.loading import snapshots
 
     grown = look(snapshots(model, device=device), layer=layer)
     grown.save(out)

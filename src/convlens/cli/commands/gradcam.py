@@ -60,6 +60,8 @@ def gradcam(
     quiet: o.Quiet = False,
 ) -> None:
     """Show where the network looks: Grad-CAM, one folder a photo, and a table of all."""
+    from convlens.analyses.gradcam.boxes import read_boxes
+    from convlens.analyses.gradcam.dataset_pass import NUMBERS, gradcams
     from convlens.cli import terminal
     from convlens.cli.inputs import (
         engine_of,
@@ -70,8 +72,6 @@ def gradcam(
         unfinished,
     )
     from convlens.cli.show import gradcam as show
-    from convlens.sweep.gradcam import NUMBERS, gradcams
-    from convlens.views.saliency.boxes import read_boxes
 
     album = find_album(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)

@@ -58,14 +58,14 @@ def maximize(
     quiet: o.Quiet = False,
 ) -> None:
     """Make images that excite channels, units or classes as much as can be."""
+    from convlens.analyses.maximize.maximize import maximize as climb
+    from convlens.analyses.patches.results import Patches
     from convlens.cli import terminal
     from convlens.cli.inputs import load_model, parse_size
     from convlens.cli.show import maximize as show
     from convlens.errors import ConvlensError
     from convlens.files import check_folder
     from convlens.results import RESULT
-    from convlens.views.patches.results import Patches
-    from convlens.views.synthesis.maximize import maximize as climb
 
     targets = [*(channel or []), *(unit or []), *(classes or [])]
     if not targets:

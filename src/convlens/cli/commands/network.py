@@ -21,9 +21,9 @@ def anatomy(
     quiet: o.Quiet = False,
 ) -> None:
     """List every layer that runs, with sizes, costs and receptive fields."""
+    from convlens.analyses.anatomy.anatomy import anatomy as look
     from convlens.cli.inputs import load_model, split_channel
     from convlens.cli.show import network as show
-    from convlens.views.anatomy import anatomy as look
 
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     found = look(loaded)
@@ -51,9 +51,9 @@ def field(
     quiet: o.Quiet = False,
 ) -> None:
     """Draw the receptive field of a unit on a photo."""
+    from convlens.analyses.receptive_field.field import receptive_field
     from convlens.cli.inputs import load_model, parse_position
     from convlens.cli.show import network as show
-    from convlens.views.field import receptive_field
 
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     position = parse_position(at) if at is not None else None
@@ -72,7 +72,7 @@ def models(
 ) -> None:
     """List the networks that can be loaded by name."""
     from convlens.cli.show import network as show
-    from convlens.loading import known_models
+    from convlens.models.loading import known_models
 
     known = {
         form: [name for name in names if containing.casefold() in name.casefold()]

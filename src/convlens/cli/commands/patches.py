@@ -41,6 +41,7 @@ def patches(
     quiet: o.Quiet = False,
 ) -> None:
     """Show what excites each channel most: exact crops of photos, with their proof."""
+    from convlens.analyses.patches.dataset_pass import patches as look
     from convlens.cli import terminal
     from convlens.cli.inputs import (
         answers_of,
@@ -53,7 +54,6 @@ def patches(
         unfinished,
     )
     from convlens.cli.show import patches as shown
-    from convlens.sweep.patches import patches as look
 
     album = find_album(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)

@@ -48,6 +48,9 @@ def shift(
     quiet: o.Quiet = False,
 ) -> None:
     """Shift photos: equivariance layer by layer, and how often the answer stays."""
+    from convlens.analyses.shift.consistency import margin_of
+    from convlens.analyses.shift.dataset_pass import shift as look
+    from convlens.analyses.shift.invariance_dataset_pass import invariance
     from convlens.cli import terminal
     from convlens.cli.inputs import (
         answers_of,
@@ -62,9 +65,6 @@ def shift(
     )
     from convlens.cli.show import shift as shown
     from convlens.errors import ConvlensError
-    from convlens.sweep.invariance import invariance
-    from convlens.sweep.shift import shift as look
-    from convlens.views.shifts.consistency import margin_of
 
     album = find_album(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
@@ -134,6 +134,8 @@ def grandmothers(
     quiet: o.Quiet = False,
 ) -> None:
     """List the channels of a layer by how selective and how invariant they are."""
+    from convlens.analyses.patches.excitation import watched
+    from convlens.analyses.shift.invariance_dataset_pass import invariance
     from convlens.cli import terminal
     from convlens.cli.inputs import (
         answers_of,
@@ -145,9 +147,7 @@ def grandmothers(
         unfinished,
     )
     from convlens.cli.show import shift as shown
-    from convlens.sweep.invariance import invariance
     from convlens.tracing import trace
-    from convlens.views.patches.excitation import watched
 
     album = find_album(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)

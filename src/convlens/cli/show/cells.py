@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.views.cells.cortex import Cortex
-    from convlens.views.cells.tuning import Tuning
-    from convlens.views.maps import FeatureMaps
+    from convlens.analyses.cortex.cortex import Cortex
+    from convlens.analyses.feature_maps.maps import FeatureMaps
+    from convlens.analyses.orientation_tuning.orientation_tuning import Tuning
 
 
 def tuning(found: "Tuning", out: Path, *, json: bool) -> None:

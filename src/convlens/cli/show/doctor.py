@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.views.doctor import Diagnosis
+    from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis
 
 
 def doctor(found: "Diagnosis", *, json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.views.synthesis.dream import Dream
+    from convlens.analyses.deepdream.deepdream import Dream
 
 
 def dream(found: "Dream", out: Path, *, json: bool) -> None:

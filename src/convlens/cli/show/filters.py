@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.views.cells.likeness import Likeness
-    from convlens.views.filters import Filters
-    from convlens.views.growth import Growth
+    from convlens.analyses.filters.filters import Filters
+    from convlens.analyses.filters.over_training import Growth
+    from convlens.analyses.gabor.noise_test import Likeness
 
 
 def filters(found: "Filters", out: Path, *, json: bool, why: str = "") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.sweep.gradcam import GradCams
+    from convlens.analyses.gradcam.dataset_pass import GradCams
 
 _ROWS = 200  # in the terminal; the file has all
 
@@ -70,7 +70,7 @@ def _form(text: str, form: str) -> str:
 def _beats(row: dict[str, str]) -> str:
     import torch
 
-    from convlens.views.saliency.evidence import beats
+    from convlens.analyses.gradcam.evidence import beats
 
     won = [
         kind
@@ -84,7 +84,7 @@ def _beats(row: dict[str, str]) -> str:
 
 def _channels(found: "GradCams", top: int) -> None:
     """The channels that add most to each map, for the photos whose rows are shown."""
-    from convlens.views.saliency.cam import GradCam
+    from convlens.analyses.gradcam.result import GradCam
 
     table = terminal.table("photo", "class", "channels that add most, with their share")
     for photo in found.photos[:_ROWS]:

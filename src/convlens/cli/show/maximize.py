@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.views.synthesis.maximum import Maximized
+    from convlens.analyses.maximize.result import Maximized
 
 
 def maximize(found: "Maximized", out: Path, *, json: bool) -> None:

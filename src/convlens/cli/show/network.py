@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.views.anatomy import Anatomy, Layer
-    from convlens.views.field import ReceptiveField
+    from convlens.analyses.anatomy.anatomy import Anatomy, Layer
+    from convlens.analyses.receptive_field.field import ReceptiveField
 
 
 def anatomy(found: "Anatomy", layers: "Sequence[Layer]", *, json: bool) -> None:

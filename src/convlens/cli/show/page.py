@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.page import Report
+    from convlens.page.schema import Report
 
 
 def report(made: "Report", out: Path, *, json: bool) -> None:

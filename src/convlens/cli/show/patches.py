@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convlens.cli import terminal
-from convlens.labels import class_name
+from convlens.models.labels import class_name
 
 if TYPE_CHECKING:
-    from convlens.views.patches.results import LayerPatches, Patches
+    from convlens.analyses.patches.results import LayerPatches, Patches
 
 
 def patches(found: "Patches", out: Path, *, json: bool) -> None:

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convlens.cli import terminal
-from convlens.labels import class_name
+from convlens.models.labels import class_name
 
 if TYPE_CHECKING:
-    from convlens.views.fragility.cautions import Caution
-    from convlens.views.fragility.curve import Fragility
-    from convlens.views.fragility.fgsm import Fgsm
-    from convlens.views.fragility.flips import Flips
-    from convlens.views.fragility.inside import Inside
+    from convlens.analyses.attacks.diagnostics import Caution
+    from convlens.analyses.attacks.fgsm import Fgsm
+    from convlens.analyses.attacks.flip import Flips
+    from convlens.analyses.attacks.internal_changes import Inside
+    from convlens.analyses.attacks.robustness import Fragility
 
 NUMBERS = "numbers.json"  # in every folder that a command writes
 

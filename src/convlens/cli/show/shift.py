@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.views.shifts.consistency import Rate
-    from convlens.views.shifts.equivariance import Equivariance
-    from convlens.views.shifts.invariance import Invariance
-    from convlens.views.shifts.shift import Shift
+    from convlens.analyses.shift.consistency import Rate
+    from convlens.analyses.shift.equivariance import Equivariance
+    from convlens.analyses.shift.invariance import Invariance
+    from convlens.analyses.shift.shift import Shift
 
 _ALL = 10**9  # values: a row for each channel, each with some ten numbers
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from convlens.albums.geometry import Geometry
+from convlens.data.photos import Skipped
+from convlens.data.preprocessing import Geometry
 from convlens.errors import ConvlensError
-from convlens.photos import Skipped
 from convlens.training.data.arrays import npz_parts
 from convlens.training.data.dataset import Dataset, Images, check, part
 from convlens.training.data.folder import folder_parts

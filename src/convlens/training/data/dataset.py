@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convlens.albums.geometry import Geometry
+from convlens.data.photos import Skipped
+from convlens.data.preprocessing import Geometry
 from convlens.errors import ConvlensError
-from convlens.photos import Skipped
 
 _NAMED = 3  # classes that a note names
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from convlens.albums.geometry import Geometry
+from convlens.data.photos import Skipped, find_photos, read_photo
+from convlens.data.preprocessing import Geometry
 from convlens.errors import ConvlensError, PhotoError
-from convlens.photos import Skipped, find_photos, read_photo
 from convlens.training.data.dataset import Images, fitting
 
 Tell = Callable[[str, int, int], None]

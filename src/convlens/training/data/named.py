@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from convlens.albums.geometry import Geometry
+from convlens.data.preprocessing import Geometry
 from convlens.errors import ConvlensError, nearest
 from convlens.training.data.dataset import Images, as_images, fitting
 from convlens.training.data.folder import geometry_for

@@ -1,0 +1,103 @@
+"""`fragility`: the accuracy-epsilon curve over photos, in one pass and bounded memory."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from convlens.analyses.attacks.criterion import LOSSES
+from convlens.analyses.attacks.fgsm import Epsilon, epsilon_sizes
+from convlens.analyses.attacks.pgd import STEPS
+from convlens.analyses.attacks.robustness import Attacks, Fragility, noted, told
+from convlens.capture import recording
+from convlens.data.datasets import check_photos
+from convlens.errors import ConvlensError
+from convlens.models.model import Model, check_model
+from convlens.models.output_head import least_answer
+from convlens.passes import BATCH, Engine, over
+from convlens.passes.saved_state import mark
+from convlens.passes.source import Given, first, given
+from convlens.tracing import trace
+
+_LOOKED = 4  # images that suffice to see what is wrong with a network
+
+
+@recording()
+def fragility(
+    model: Model,
+    photos: Given,
+    epsilons: Epsilon | Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
+    *,
+    labels: Sequence[Sequence[int] | None] | None = None,
+    loss: str = "cross-entropy",
+    steps: int = STEPS,
+    engine: Engine | str | None = None,
+    batch: int = BATCH,
+    seed: int = 0,
+    strict: bool = False,
+    folder: Path | None = None,
+    save_every: float = 30.0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Fragility:
+    """How many answers stay right as epsilon grows: FGSM, random signs and PGD, with intervals.
+
+    For each image one gradient and two forward passes an epsilon; PGD takes up to `steps` passes
+    forward and back for each image and epsilon, and none for an answer that is broken already.
+
+    Args:
+        model: left untouched.
+        photos: files, an album of them, or images `(N, C, H, W)` inside the bounds.
+        epsilons: as for `fgsm`.
+        labels: for each photo the classes that are right (the first is attacked, any counts as
+            right; of a network with one output 0, or -1 for "not class 0"), or None: that photo is
+            left out. Without labels the network's own answers
+            count, and the curves begin at 100 %.
+        loss: E, "cross-entropy" or "margin".
+        steps: of PGD; 0 leaves it out.
+        engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
+            more. The result is the same.
+        batch: images at a time.
+        seed: of random signs and of PGD's starts, drawn for each image by its number.
+        strict: raise for a photo that cannot be read instead of leaving it out.
+        folder: keeps what is done, so that a pass that was killed goes on; see `sweep.over`.
+        save_every: seconds between saves into it.
+        progress: called with how many images are done and how many there are.
+
+    Raises:
+        ConvlensError: an epsilon, a loss, steps or labels that cannot be used, no photo that can
+            be read, a folder of another pass.
+    """
+    check_model(model)
+    check_photos(photos)
+    sizes = tuple(sorted({size for size in epsilon_sizes(epsilons, model.bounds) if size > 0}))
+    if not sizes:
+        raise ConvlensError("no epsilon above 0; give at least one, such as 8/255")
+    if loss not in LOSSES:
+        raise ConvlensError(f"loss {loss!r}; it is {' or '.join(LOSSES)}")
+    if steps < 0:
+        raise ConvlensError(f"{steps} steps; give at least 1, or 0 to leave PGD out")
+    source = given(model, photos, strict=strict)
+    if labels is not None:
+        _check(model, labels, len(source))
+    work = Attacks(model, sizes, labels, loss, steps, seed)
+    done = over(
+        model, work, source, engine=engine, batch=batch, folder=folder, save_every=save_every,
+        progress=progress,
+        options={
+            "what": "fragility", "epsilons": list(sizes), "loss": loss, "steps": steps,
+            "seed": seed, "labels": mark(labels),
+        },
+    )  # fmt: skip
+    looked = first(source, _LOOKED).to(model.device)
+    cautions = noted(model, trace(model, looked), looked, loss)
+    return told(work, done.state, tuple(done.skipped.values()), cautions)
+
+
+def _check(model: Model, labels: Sequence[Sequence[int] | None], count: int) -> None:
+    if len(labels) != count:
+        raise ConvlensError(f"{len(labels)} labels for {count} photos")
+    found = trace(model)
+    known = found.columns
+    least = least_answer(known, found.link)
+    if any(not least <= one < known for right in labels for one in right or ()):
+        raise ConvlensError(f"a label outside {least} to {known - 1}")
+    if not any(labels):
+        raise ConvlensError("none of the photos has a label; give labels for some, or none at all")

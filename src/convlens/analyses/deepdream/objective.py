@@ -1,0 +1,127 @@
+"""What a dream raises: a place in the network, and the direction in which its units are to go."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convlens.analyses.deepdream.tiles import Objective
+from convlens.capture import observe
+from convlens.errors import ConvlensError
+from convlens.models.model import Model
+from convlens.tracing import Trace, trace
+
+_MATCHES = 2**24  # products of a guide's features and the photo's that are held at once
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The place whose values are raised.
+
+    Attributes:
+        layer: the name that was asked for, or the one chosen.
+        place: name of the value.
+        after: name of the value after the non-linearity that consumes it; else the same.
+        side: `pre`, where a non-linearity consumes it, `post`, where one gave it, or `linear`.
+        reason: why this layer.
+    """
+
+    layer: str
+    place: str
+    after: str
+    side: str
+    reason: str
+
+
+def find_raised(model: Model, layer: str | None, channel: int | None) -> Raised:
+    """The place that a name stands for.
+
+    Args:
+        model: the model.
+        layer: a convolution stands for what the non-linearity after it consumes, any other name for
+            the place itself. None: the last convolution whose units see no more than the image.
+        channel: one that the place has to have.
+
+    Raises:
+        ConvlensError: an unknown name or channel, or a place without maps.
+    """
+    found = trace(model)
+    chosen, reason = (layer, "asked for") if layer is not None else _middle(model, found)
+    known = {one.layer: one.value for one in found.detectors}
+    after = known[chosen] if chosen in known else found.find(chosen)
+    before = found.structure.before(after) if chosen in known else None
+    value = after if before is None else before
+    dims = found.spatial_dims(value)
+    if dims is None or value == 0:
+        raise ConvlensError(
+            f"{chosen} of {model.name} gives {found.shape(value)} for one image, not feature maps; "
+            f"choose a convolution or what follows it"
+        )
+    channels = found.shape(value)[1 if dims == (2, 3) else 3]
+    if channel is not None and not 0 <= channel < channels:
+        raise ConvlensError(
+            f"{chosen} has {channels} channels, 0 to {channels - 1}; given {channel}"
+        )
+    structure = found.structure
+    side = "pre" if structure.is_pre(value) else "post" if structure.is_post(value) else "linear"
+    return Raised(chosen, found.name(value), found.name(after), side, reason)
+
+
+def _middle(model: Model, found: Trace) -> tuple[str, str]:
+    """The last convolution with a non-linearity whose units see no more than the image.
+
+    There patterns and parts are told; later ones tell whole objects, and few dreams show these.
+    """
+    near, maps = [], []
+    for one in found.detectors:
+        field = found.field(one.value)
+        if field is None:
+            continue
+        maps.append(one.layer)
+        extents = (int((field.high[k] - field.low[k]).max()) + 1 for k in (0, 1))
+        fits = (extent <= side for extent, side in zip(extents, found.image_size, strict=True))
+        if one.post and not field.beyond and all(fits):
+            near.append(one.layer)
+    if not maps:
+        raise ConvlensError(f"{model.name} runs no convolution that gives maps")
+    if not near:
+        return maps[0], "the first convolution; units of all others see more than the image"
+    height, width = found.image_size
+    return near[-1], (
+        f"the last convolution whose units see no more than an image of {height} x {width}"
+    )
+
+
+def direction(channel: int | None, features: Tensor | None) -> Objective:
+    """Weights at which the units enter, and what they come to: ½‖a‖² and a, or a guide's."""
+
+    def strength(units: Tensor) -> tuple[Tensor, float]:
+        if channel is None:
+            return units, float(units.double().square().sum()) / 2
+        weights = torch.zeros_like(units)
+        weights[:, channel] = units[:, channel]
+        return weights, float(weights.double().square().sum()) / 2
+
+    def guided(units: Tensor) -> tuple[Tensor, float]:
+        assert features is not None
+        flat = units.flatten(2)[0]
+        weights = torch.empty_like(flat)
+        worth = 0.0
+        at_once = max(1, _MATCHES // features.shape[1])
+        for first in range(0, flat.shape[1], at_once):
+            part = slice(first, first + at_once)
+            best = (flat[:, part].T @ features).max(dim=1)
+            weights[:, part] = features[:, best.indices]
+            worth += float(best.values.double().sum())
+        return weights.view(units.shape), worth
+
+    return strength if features is None else guided
+
+
+def features_of(model: Model, target: Raised, image: Tensor) -> Tensor:
+    """The features `(C, P)` of a guide `(1, C, h, w)` at the layer, after the non-linearity."""
+    found = trace(model, image, partly=target.after)
+    value = found.find(target.after)
+    with torch.no_grad():
+        seen = observe(model, found, image, [value])[value]
+    return found.channels_first(value, seen)[0].flatten(1)

@@ -1,0 +1,437 @@
+"""`gradcams`: Grad-CAM of a folder of photos, batch by batch, with its evidence and a table.
+
+    OUT/PHOTO/          the maps of a photo, as `GradCam.save` writes them
+    OUT/PHOTO/evidence-1/   deletion and insertion for its first class
+    OUT/randomisation/  the sanity check
+    OUT/scores.csv      a line for each photo, class and layer
+    OUT/numbers.json    the numbers of all photos
+
+What is kept in memory does not grow with the photos but for their names. First each photo's raw
+maps are written; when all are there, pictures are drawn on the scale that is common to them.
+"""
+
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convlens.analyses.gradcam.boxes import Box, boxes_on_image
+from convlens.analyses.gradcam.evidence import evidence
+from convlens.analyses.gradcam.gradcam import (
+    Activation,
+    Classes,
+    Spot,
+    Target,
+    final,
+    look,
+    named,
+    several,
+)
+from convlens.analyses.gradcam.pointing import told
+from convlens.analyses.gradcam.randomization import Randomisation, randomisation
+from convlens.analyses.gradcam.result import GradCam, GradCamLayers
+from convlens.analyses.gradcam.scores import NUMBERS, SCORES, curves_at, finish
+from convlens.analyses.predictions.predictions import check_vector
+from convlens.capture import recording
+from convlens.data.datasets import Album, check_photos, entries_of
+from convlens.data.photo_names import folder_names
+from convlens.errors import ConvlensError
+from convlens.files import check_folder, whole_folder
+from convlens.models.labels import class_name
+from convlens.models.model import Model, check_model
+from convlens.models.output_head import reading
+from convlens.passes import Engine, Photos, over
+from convlens.passes.engines import opened
+from convlens.passes.reducer import State
+from convlens.passes.saved_state import MANIFEST
+from convlens.passes.source import Numbers
+from convlens.results import Result
+from convlens.tracing import Trace, trace
+
+_SANITY = "randomisation"
+_BATCH = 16  # images; fixed, since a convolution's last bits may depend on it
+
+__all__ = ["NUMBERS", "GradCamWork", "GradCams", "gradcams"]
+
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class GradCams(Result):
+    """Grad-CAMs that lie in a folder, and what all of them have in common.
+
+    Attributes:
+        folder: where they lie.
+        photos: names of the photos' folders in it, in the order given.
+        skipped: reason by path of the photos that could not be read.
+        layers: names of the values whose channels were weighted, for each layer of a strip.
+        reasons: why these layers.
+        scales: for each layer the greatest absolute value of all maps, the scale of all pictures.
+        pointing: over all maps with a box: how many, hits, hits of the middle of the image, sums
+            of energy and of the boxes' share of the image, as `Pointing.sums`; empty without boxes.
+        randomisation: the sanity check, or None.
+        reading: how answers are read, in words, where that is not by a softmax.
+    """
+
+    folder: str
+    photos: tuple[str, ...]
+    skipped: dict[str, str]
+    layers: tuple[str, ...]
+    reasons: tuple[str, ...]
+    scales: tuple[float, ...]
+    pointing: tuple[float, ...]
+    randomisation: Randomisation | None
+    reading: str = ""
+
+    def __getitem__(self, photo: str) -> GradCam | GradCamLayers:
+        """The maps of a photo, read from the folder."""
+        found = Result.load(Path(self.folder) / photo)
+        assert isinstance(found, (GradCam, GradCamLayers))
+        return found
+
+    @property
+    def scores(self) -> Path:
+        """The table of all maps."""
+        return Path(self.folder) / SCORES
+
+    @property
+    def numbers(self) -> Path:
+        """The numbers of all photos as JSON."""
+        return Path(self.folder) / NUMBERS
+
+    def sentences(self) -> tuple[str, ...]:
+        """What the maps have in common, in words."""
+        words = [
+            f"layer {layer}: {reason}; all its pictures share the scale ±{scale:.3g} logit"
+            for layer, reason, scale in zip(self.layers, self.reasons, self.scales, strict=True)
+        ]
+        if self.reading:
+            words.append(self.reading)
+        if self.pointing:
+            count, hits, centre, energy, area = self.pointing
+            words.append(told(int(count), int(hits), int(centre), energy, area))
+        if self.randomisation is not None:
+            words.append(self.randomisation.sentence())
+        return tuple(words)
+
+
+def gradcams(
+    model: Model,
+    photos: Sequence[str | Path] | Album,
+    *,
+    out: str | Path,
+    classes: Classes | None = None,
+    top: int = 1,
+    pixel: tuple[int, int] | None = None,
+    target: Target | None = None,
+    activation: Activation = "pre",
+    layers: str | Sequence[str] | None = None,
+    strip: bool = False,
+    curves: bool = False,
+    boxes: Mapping[str, tuple[Box, ...]] | None = None,
+    randomise: int = 0,
+    cells: bool = False,
+    engine: Engine | str | None = None,
+    batch: int = _BATCH,
+    seed: int = 0,
+    strict: bool = False,
+    folder: Path | None = None,
+    save_every: float = 30.0,
+    progress: Tell = lambda stage, done, total: None,
+) -> GradCams:
+    """Grad-CAM of many photos, each written to a folder of its own, with a table of all.
+
+    Memory does not grow with the photos. Where a `folder` is given, a run that was killed goes on
+    and ends as one that was not.
+
+    Args:
+        model: left untouched.
+        photos: files, in this order, or an album of them.
+        out: the folder to be written, whole or not at all; an earlier one of this kind is replaced.
+        classes: names or indices, as for `gradcam`. Default: the classes of the photo's boxes
+            where it has any, else the `top` highest.
+        top: as for `gradcam`.
+        pixel: likewise.
+        target: likewise.
+        activation: likewise.
+        layers: a place, or several for a strip from coarse to fine. Default: the final one.
+        strip: without layers, one of each resolution, as `gradcam_layers` chooses them.
+        curves: deletion and insertion of every map, 44 passes each.
+        boxes: from `read_boxes`: drawn on the pictures, with the pointing game.
+        randomise: photos for the sanity check by random parameters; 0 for none.
+        cells: maps are drawn as cells instead of bilinear between them.
+        engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
+            more. The result is the same.
+        batch: images at a time; results may differ in the last bits with another one.
+        seed: of the evidence's random orders and of the random parameters.
+        strict: raise for a photo that cannot be read instead of leaving it out.
+        folder: keeps what is done; whoever has the result removes it. Not with a target. Default:
+            nothing is kept.
+        save_every: seconds between saves into it.
+        progress: called with a stage, how much is done and how much there is.
+
+    Raises:
+        ConvlensError: as `gradcam`; no photo that can be read, a folder of another run, or one
+            that cannot be written.
+    """
+    check_model(model)
+    check_photos(photos)
+    source = Photos(model, photos, strict=strict)
+    entries_of(source.album, boxes or {})  # that each names one photo is seen before any work
+    work = GradCamWork(
+        model, activation, layers, strip, source.album, boxes or {},
+        {"classes": classes, "top": top, "pixel": pixel, "target": target}, curves, seed,
+    )  # fmt: skip
+    found, spots = work.found, work.spots
+    for wanted, what in ((curves, "evidence"), (randomise > 0, "randomisation")):
+        if wanted and (target is not None or pixel is not None):
+            raise ConvlensError(f"{what} is of classes, and a target or a pixel is given")
+        if wanted:
+            check_vector(model, found, what)
+    if target is not None and folder is not None:
+        raise ConvlensError(
+            "a target is a function, of which no later run can see whether it is the same; leave "
+            "the folder out"
+        )
+    options = {
+        "classes": repr(classes), "top": top, "pixel": pixel,
+        "layers": [found.name(spot.values[0]) for spot in spots], "activation": activation,
+        "evidence": curves, "boxes": repr(sorted((boxes or {}).items())), "seed": seed,
+    }  # fmt: skip
+    with opened(engine), _kept(Path(out), folder) as (written, state):
+        work.folder = written.absolute()
+        # A network that decides by its data has a trace that holds for one image.
+        done = over(
+            model, work, source,
+            engine=engine, batch=batch if found.recording.faked else 1, folder=state,
+            options=options, save_every=save_every,
+            progress=lambda at, of: progress("Grad-CAM", at, of),
+        )  # fmt: skip
+        scales = tuple(done.state["scales"].tolist())
+        kept = [number for number in range(len(source)) if number not in done.skipped]
+        skipped = {source.name(number): reason for number, reason in done.skipped.items()}
+        over(
+            model, Drawing(work, scales, cells), Numbers(source, kept), engine=engine,
+            batch=batch, progress=lambda at, of: progress("pictures", at, of),
+        )  # fmt: skip
+        sums = finish(
+            written, [(work.names[number], number) for number in kept], skipped,
+            boxes=work.boxes if boxes else None, curves=curves,
+            progress=lambda at, of: progress("table", at, of),
+        )  # fmt: skip
+        sanity = None
+        if randomise > 0:
+            some = model.prepare([source.album[number] for number in kept[:randomise]])
+            sanity = randomisation(
+                model, some, classes=classes, top=top, activation=activation, seed=seed,
+                layer=found.name(spots[0].values[0]) if layers is not None else None,
+                progress=lambda at, of: progress("randomisation", at, of),
+            )  # fmt: skip
+            sanity.save(written / _SANITY)
+    return GradCams(
+        folder=str(out),
+        photos=tuple(work.names[number] for number in kept),
+        skipped=skipped,
+        layers=tuple(spot.name for spot in spots),
+        reasons=tuple(spot.reason for spot in spots),
+        scales=scales,
+        pointing=sums if boxes is not None else (),
+        randomisation=sanity,
+        reading="" if target else reading(found.ending, found.columns, class_name(model.labels, 0)),
+    )
+
+
+class GradCamWork:
+    """Maps of a batch, each image's written to its folder; only their scale is kept.
+
+    Any engine may run it, in any order: a batch that is taken twice is written twice, the same.
+    `folder` is where photos' folders are written, and has to be set before the first batch.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        activation: Activation,
+        layers: str | Sequence[str] | None,
+        strip: bool,
+        album: Album,
+        boxes: Mapping[str, tuple[Box, ...]],
+        wanted: dict[str, Any],
+        curves: bool,
+        seed: int,
+    ) -> None:
+        self.model, self.curves, self.seed = model, curves, seed
+        self.album, self.names = album, _names(album)
+        self.folder = Path()
+        self._activation, self._layers, self._strip = activation, layers, strip
+        self.found = trace(model)
+        self.spots = _spots(model, self.found, activation, layers, strip=strip)
+        self.given, self._wanted = boxes, wanted
+        free = all(wanted[name] is None for name in ("classes", "target", "pixel"))
+        self._by_boxes = free and bool(boxes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A trace holds torch's own functions and stays where it is: it is made again.
+        return {name: one for name, one in self.__dict__.items() if name not in ("found", "spots")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        if not self.folder.is_dir():
+            raise ConvlensError(
+                f"{self.folder} is not to be seen on {platform.node()}, which is to write into "
+                f"it; give an --out that all machines share under the same path"
+            )
+        self.found = trace(self.model)
+        self.spots = _spots(
+            self.model, self.found, self._activation, self._layers, strip=self._strip
+        )
+
+    def start(self) -> State:
+        """No map yet."""
+        return {"scales": torch.zeros(len(self.spots), dtype=torch.float64)}
+
+    @recording()
+    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
+        """Write the results of a batch; written again they are the same."""
+        for classes, rows in self._alike(ids):
+            wanted = self._wanted if classes is None else {"classes": classes}
+            part = images if len(rows) == len(images) else images[rows]
+            found, spots = self._places(part)
+            cams = look(self.model, found, part, spots, self._activation, **wanted)
+            highest = torch.tensor([one.scale for one in cams], dtype=torch.float64)
+            state["scales"] = torch.maximum(state["scales"], highest)
+            for at, row in enumerate(rows):
+                self._write(self.names[int(ids[row])], [one.single(at) for one in cams])
+
+    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+        """The states of two parts of the photos together."""
+        return {"scales": torch.maximum(one["scales"], other["scales"])}
+
+    def boxes(self, number: int) -> tuple[Box, ...]:
+        """On the image of a photo."""
+        return boxes_on_image(self.model, self.album[number], self.given)
+
+    def _places(self, images: Tensor) -> tuple[Trace, Sequence[Spot]]:
+        """The trace and the spots; a network that decides by its data is traced for each image."""
+        if self.found.recording.faked:
+            return self.found, self.spots
+        found = trace(self.model, images)
+        return found, _spots(self.model, found, self._activation, self._layers, strip=self._strip)
+
+    def _write(self, name: str, cams: Sequence[GradCam]) -> None:
+        folder = self.folder / name
+        layers = tuple(spot.name for spot in self.spots)
+        (GradCamLayers(layers, tuple(cams)) if len(cams) > 1 else cams[0]).keep(folder)
+        if self.curves:
+            for layer, cam in enumerate(cams):
+                for rank in range(len(cam.names[0])):
+                    proof = evidence(self.model, cam, rank=rank, seed=self.seed)
+                    proof.save(curves_at(folder, layer, rank, len(cams)))
+
+    def _alike(self, ids: Tensor) -> Iterator[tuple[Tensor | None, list[int]]]:
+        """Rows of the batch by how many classes their boxes have, with these classes."""
+        asked: dict[int, list[tuple[int, list[int]]]] = {}
+        for row, number in enumerate(ids.tolist()):
+            mine = self.boxes(number) if self._by_boxes else ()
+            seen = list(dict.fromkeys(box.classes[0] for box in mine))
+            asked.setdefault(len(seen), []).append((row, seen))
+        for count, rows in sorted(asked.items()):
+            classes = torch.tensor([seen for _, seen in rows]) if count else None
+            yield classes, [row for row, _ in rows]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The pictures of maps that lie in a folder, on the scale that is common to all.
+
+    Attributes:
+        maps: what made them.
+        scales: of each layer's pictures.
+        cells: as for `GradCam.pictures`.
+    """
+
+    maps: GradCamWork
+    scales: tuple[float, ...]
+    cells: bool
+
+    def start(self) -> State:
+        """Nothing is kept."""
+        return {}
+
+    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
+        """Draw those of some photos; drawn again they are the same."""
+        for number in ids.tolist():
+            folder = self.maps.folder / self.maps.names[number]
+            result = Result.load(folder)
+            mine = self.maps.boxes(number) if self.maps.given else ()
+            outlines = [[box.sides for box in mine]] if mine else None
+            if isinstance(result, GradCamLayers):
+                result.draw(folder, scales=self.scales, cells=self.cells, boxes=outlines)
+            else:
+                assert isinstance(result, GradCam)
+                result.draw(folder, scale=self.scales[0], cells=self.cells, boxes=outlines)
+
+    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+        """Nothing."""
+        return {}
+
+
+def _spots(
+    model: Model,
+    found: Trace,
+    activation: Activation,
+    layers: str | Sequence[str] | None,
+    *,
+    strip: bool,
+) -> list[Spot]:
+    if activation not in ("pre", "post"):
+        raise ConvlensError(f"activation {activation!r}; it is pre or post")
+    if layers is None:
+        if strip:
+            return several(model, found, activation, None)
+        return [final(model, found, activation)]
+    if isinstance(layers, str):
+        return [named(model, found, layers)]
+    return several(model, found, activation, layers)
+
+
+def _names(album: Album) -> tuple[str, ...]:
+    """A folder name for each photo: that of its file, told apart where two are alike."""
+    names = [album.name(each) for each in range(len(album))]
+    return tuple(folder_names(names, taken=(NUMBERS, SCORES, _SANITY)))
+
+
+@contextmanager
+def _kept(out: Path, folder: Path | None) -> Iterator[tuple[Path, Path | None]]:
+    """Where photos are written, and what survives a kill; at the end the first becomes `out`."""
+    if folder is None:
+        with whole_folder(out, marker=NUMBERS) as temporary:
+            yield temporary, None
+        return
+    check_folder(out, marker=NUMBERS)
+    photos = folder / "photos"
+    if not (folder / MANIFEST).is_file():  # nobody knows of what they are
+        shutil.rmtree(photos, ignore_errors=True)
+    try:
+        photos.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConvlensError(f"cannot write {folder} ({error.strerror or error})") from error
+    for half in photos.glob(".convlens-*"):  # what was being written when the run was killed
+        shutil.rmtree(half, ignore_errors=True)
+    try:
+        yield photos, folder
+    except BaseException:
+        if not (folder / MANIFEST).is_file():  # nothing came about that could be gone on with
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    # What is done is forgotten first: it says that the photos' folders are here.
+    (folder / MANIFEST).unlink(missing_ok=True)
+    with whole_folder(out, marker=NUMBERS) as temporary:
+        temporary.rmdir()
+        shutil.move(photos, temporary)

@@ -1,0 +1,239 @@
+"""Excitation: for every channel the patches that excite it most, and how it fires altogether.
+
+The greatest activation of each channel in each image is taken, wherever it is (Bishop & Bishop,
+section 10.3: patches with the strongest activation).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from convlens.analyses.patches import firing, toplist
+from convlens.analyses.patches.peaks import peaks
+from convlens.errors import ConvlensError
+from convlens.passes.reducer import State
+from convlens.tracing import Operation, Trace
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A place whose channels are watched.
+
+    Attributes:
+        layer: the name that was asked for, or the convolution's.
+        also: further names that were asked for, or convolutions, with the same value.
+        place: name of the value.
+        value: its number in the trace.
+        channels: how many it has.
+        post: whether a non-linearity gave it.
+        rectified: whether it is never negative, by the non-linearity that gave it.
+        last: whether its channels come last, `(N, h, w, C)`.
+    """
+
+    layer: str
+    place: str
+    value: int
+    channels: int
+    post: bool
+    rectified: bool
+    last: bool = False
+    also: tuple[str, ...] = ()
+
+    def channels_first(self, maps: Tensor) -> Tensor:
+        """Its maps as `(N, C, h, w)`."""
+        return maps.movedim(-1, -3) if self.last else maps
+
+
+def watched(trace: Trace, layers: Sequence[str] | None) -> tuple[Watched, ...]:
+    """The places to watch.
+
+    Args:
+        trace: of the model.
+        layers: a convolution stands for its post side, any other name for the place itself;
+            default: all convolutions whose maps have more than one position. Two convolutions
+            with the same post side (a residual block's last and its shortcut) are watched once,
+            under the first one's name.
+
+    Raises:
+        ConvlensError: an unknown name, or a place without maps.
+    """
+    known = {detector.layer: detector for detector in trace.detectors}
+    if layers is None:
+        maps = [one for one in known.values() if trace.spatial_dims(one.value) is not None]
+        if not maps:
+            raise ConvlensError(f"{trace.model_name} runs no convolution that gives maps")
+        chosen = [(one.layer, one.value) for one in maps]
+    else:
+        chosen = [
+            (name, known[name].value if name in known else trace.find(name)) for name in layers
+        ]
+    found: dict[int, Watched] = {}
+    for layer, value in chosen:
+        dims = trace.spatial_dims(value)
+        if dims is None:
+            raise ConvlensError(
+                f"{layer} of {trace.model_name} gives {trace.shape(value)} for one image, not "
+                f"maps; choose a layer before the spatial positions are lost"
+            )
+        last = dims == (1, 2)
+        channels = trace.shape(value)[3 if last else 1]
+        post = trace.structure.is_post(value)
+        rectified = post and _rectifies(trace.structure.maker[value])
+        if value in found:
+            found[value] = replace(found[value], also=(*found[value].also, layer))
+        else:
+            name = trace.name(value)
+            found[value] = Watched(layer, name, value, channels, post, rectified, last)
+    return tuple(found.values())
+
+
+def _rectifies(operation: Operation) -> bool:
+    """Whether an operation never gives anything negative: ReLU, ReLU6, clamping at zero."""
+    least = {"hardtanh": "min_val", "clamp_min": "min", "clamp": "min", "threshold": "value"}
+    if operation.name in least:
+        return operation.arguments.get(least[operation.name]) == 0
+    return operation.name == "relu"
+
+
+class Also(Protocol):
+    """Further columns of the tables, filled from the same greatest activations."""
+
+    def start(self, value: int) -> State:
+        """The columns of a place, empty."""
+
+    def add(self, table: State, peaks: Tensor, ids: Tensor) -> None:
+        """Take in the greatest activations `(N, C)` of a batch, in place."""
+
+    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+        """The columns of both data sets together."""
+
+
+class Excitation:
+    """The reducer: the strongest activations and the statistics of every channel watched."""
+
+    def __init__(
+        self,
+        places: Sequence[Watched],
+        *,
+        top: int = 9,
+        each: int = 1,
+        statistics: bool = True,
+        seed: int = 0,
+        also: "Also | None" = None,
+    ) -> None:
+        """Say what to keep.
+
+        Args:
+            places: from `watched`, of a trace for images of the size that will come.
+            top: entries a channel.
+            each: at most so many of one image.
+            statistics: also count, bin and sample.
+            seed: of the samples.
+            also: keeps further columns of each place, from the greatest activations.
+        """
+        if top < 1 or each < 1:
+            raise ConvlensError(f"top {top}, {each} for each image; give at least 1")
+        self._places = {place.value: place for place in places}
+        self._top, self._each = top, each
+        self._statistics, self._seed, self._also = statistics, seed, also
+        self._scratch: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The places, by number in the trace."""
+        return tuple(self._places)
+
+    def start(self) -> State:
+        """Empty tables."""
+        state: State = {}
+        for value, place in self._places.items():
+            state |= _named(value, toplist.empty(place.channels, self._top))
+            if self._statistics:
+                state |= _named(value, firing.empty(place.channels))
+            if self._also:
+                state |= _named(value, self._also.start(value))
+        return state
+
+    def update(self, state: State, value: int, maps: Tensor, ids: Tensor) -> None:
+        """Take in one place's maps of a batch, in place."""
+        maps = self._places[value].channels_first(maps)
+        found, positions = peaks(maps)
+        greatest = found.float().cpu()
+        if not bool(greatest.isfinite().all()):
+            raise ConvlensError(
+                f"{self._places[value].place} gives NaN or infinity for image "
+                f"{int(ids[(~greatest.isfinite()).any(dim=1)][0])}; nothing can be ranked there"
+            )
+        table = _of(state, value)
+        if self._each == 1:
+            toplist.insert(table, greatest, ids, positions)
+        else:
+            self._insert_several(table, maps, ids)
+        if self._statistics:
+            fired = self._fired(maps, rectified=self._places[value].rectified)
+            firing.add(table, fired, greatest, ids, positions, self._seed)
+        if self._also:
+            self._also.add(table, greatest, ids)
+        state |= _named(value, table)
+
+    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+        """The tables of both data sets together."""
+        state: State = {}
+        for value in self._places:
+            a, b = _of(one, value), _of(other, value)
+            state |= _named(value, toplist.merge(a, b))
+            if self._statistics:
+                state |= _named(value, firing.merge(a, b))
+            if self._also:
+                state |= _named(value, self._also.merge(a, b))
+        return state
+
+    def table(self, state: Mapping[str, Tensor], value: int) -> State:
+        """The part of a state that is one place's."""
+        return _of(state, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_scratch": {}}
+
+    def _fired(self, maps: Tensor, *, rectified: bool) -> Tensor:
+        """At how many positions each channel is above 0: `(N, C)`, on the CPU.
+
+        A sum of signs: exact below 2^24 positions, and many times quicker than one of bools.
+        """
+        signs = self._like(maps)
+        if rectified:
+            torch.sign(maps, out=signs)
+        else:
+            torch.clamp(maps, min=0, out=signs).sign_()
+        return signs.sum(dim=(2, 3), dtype=torch.float32).cpu()
+
+    def _like(self, maps: Tensor) -> Tensor:
+        """Memory laid out as the maps are, used again and again, since fresh memory is slow."""
+        kind = (maps.dtype, maps.device)
+        if kind not in self._scratch or self._scratch[kind].numel() < maps.numel():
+            self._scratch[kind] = torch.empty(maps.numel(), dtype=maps.dtype, device=maps.device)
+        dense = torch.empty_like(maps, device="meta").stride()
+        return self._scratch[kind][: maps.numel()].as_strided(maps.shape, dense)
+
+    def _insert_several(self, table: State, maps: Tensor, ids: Tensor) -> None:
+        flat = maps.flatten(2)
+        count = min(self._each, flat.shape[2])
+        # Stable, so that of equal values the first positions are taken, as everywhere.
+        values, where = flat.sort(dim=2, descending=True, stable=True)
+        entries = values[..., :count].movedim(2, 1).flatten(0, 1).float().cpu()
+        positions = where[..., :count].movedim(2, 1).flatten(0, 1).cpu()
+        toplist.insert(table, entries, ids.repeat_interleave(count), positions)
+
+
+def _named(value: int, table: Mapping[str, Tensor]) -> State:
+    return {f"{value}/{name}": tensor for name, tensor in table.items()}
+
+
+def _of(state: Mapping[str, Tensor], value: int) -> State:
+    prefix = f"{value}/"
+    return {
+        name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)
+    }

@@ -1,0 +1,99 @@
+"""What is decoded: batches of pixels on their way from one process to another."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convlens.data.datasets import Album
+from convlens.data.datasets.decoder import Decoder
+from convlens.errors import PhotoError
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A batch as it travels from the process that decoded it.
+
+    Attributes:
+        start: number of the first in the data set.
+        stop: number after the last.
+        ids: the numbers of those that could be read.
+        values: 8-bit pixels of photos, else images as they were given; None where there are none.
+        last: whether the channels of `values` come last.
+        skipped: reason by number of those that could not be read.
+    """
+
+    start: int
+    stop: int
+    ids: list[int]
+    values: NDArray[Any] | None
+    last: bool
+    skipped: dict[int, str]
+
+
+class Portable(Protocol):
+    """A data set as it is sent to other processes: without the network, and cheap to unpack."""
+
+    def decode(self, start: int, stop: int) -> Decoded:
+        """Images `start` to `stop`."""
+
+
+@dataclass(frozen=True)
+class PortablePhotos:
+    """Photos without the network that they are for."""
+
+    decoder: Decoder
+    album: Album
+
+    def decode(self, start: int, stop: int) -> Decoded:
+        """Pixels of photos `start` to `stop`, one after the other."""
+        reads = [partial(self.read, number) for number in range(start, stop)]
+        return decoded(start, stop, reads)
+
+    def read(self, number: int) -> NDArray[np.uint8]:
+        """Pixels `(H, W, C)` of one photo.
+
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        return self.decoder(self.album[number])
+
+
+@dataclass(frozen=True)
+class PortableImages:
+    """Images as an array, which another process reads where it lies."""
+
+    values: NDArray[Any]
+    last: bool
+
+    def decode(self, start: int, stop: int) -> Decoded:
+        """A part of the array."""
+        ids = list(range(start, stop))
+        return Decoded(start, stop, ids, self.values[start:stop], self.last, {})
+
+
+@dataclass(frozen=True)
+class PortableNumbers:
+    """Numbers alone."""
+
+    numbers: NDArray[np.int64]
+
+    def decode(self, start: int, stop: int) -> Decoded:
+        """Some of them, with images of no pixels."""
+        ids = self.numbers[start:stop].tolist()
+        return Decoded(start, stop, ids, np.empty((len(ids), 0), dtype=np.float32), False, {})
+
+
+def decoded(start: int, stop: int, reads: Sequence[Callable[[], NDArray[np.uint8]]]) -> Decoded:
+    """Photos `start` to `stop`, each read by a function; what cannot be read is left out."""
+    ids, pixels, skipped = [], [], {}
+    for number, read in enumerate(reads, start=start):
+        try:
+            pixels.append(read())
+            ids.append(number)
+        except PhotoError as error:
+            skipped[number] = str(error)
+    return Decoded(start, stop, ids, np.stack(pixels) if pixels else None, True, skipped)

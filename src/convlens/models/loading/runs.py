@@ -1,0 +1,192 @@
+"""Run folders: what a training leaves behind, as a Model.
+
+    RUN/convlens.json                what the network is, how it is fed, which weights are which
+    RUN/step-000469/weights.safetensors   a checkpoint; the JSON names those that are whole
+
+Nothing in it is pickled.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from convlens.data.preprocessing import Geometry
+from convlens.errors import ConvlensError, nearest
+from convlens.models.loading.files import fill, read_state
+from convlens.models.model import Model
+from convlens.models.networks import ConvNet, build, sizes_through
+
+DESCRIPTION = "convlens.json"
+WEIGHTS = "weights.safetensors"
+FORMAT = 1  # of the folder; raised when an older version could not read it
+
+_AVERAGE = "average"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder as its description tells it.
+
+    Attributes:
+        folder: where it lies.
+        description: the content of `convlens.json`.
+    """
+
+    folder: Path
+    description: dict[str, Any]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images that it was trained on, in pixels."""
+        height, width = self.description["network"]["size"]
+        return height, width
+
+    def folder_of(self, checkpoint: str) -> str:
+        """The checkpoint called `best`, `last`, or by the name of its folder.
+
+        Raises:
+            ConvlensError: there is none.
+        """
+        checkpoints = self.description["checkpoints"]
+        known = {"best": checkpoints["best"], "last": checkpoints["last"]}
+        known |= {name: name for name in (*known.values(), *checkpoints["snapshots"])}
+        if checkpoint not in known:
+            raise ConvlensError(
+                f"{self.folder} holds no checkpoint {checkpoint!r}{nearest(checkpoint, known)}; "
+                f"there are {', '.join(known)}"
+            )
+        return known[checkpoint]
+
+    def snapshots(self) -> list[tuple[int, str]]:
+        """Training step and name of each snapshot, in order.
+
+        Raises:
+            ConvlensError: there are none.
+        """
+        names = self.description["checkpoints"]["snapshots"]
+        if not names:
+            raise ConvlensError(
+                f"{self.folder} holds no snapshots; train with --snapshots 5 to have some"
+            )
+        return [(int(name.rpartition("-")[2]), name) for name in names]
+
+
+def find_run(text: str) -> tuple[Path, str] | None:
+    """The run folder that `RUN` or `RUN@CHECKPOINT` names and what follows it, else None."""
+    if not text:
+        return None
+    if Path(text).expanduser().is_dir():
+        return Path(text).expanduser(), ""
+    folder, at, tag = text.partition("@")
+    while at:
+        path = Path(folder).expanduser()
+        if folder and path.is_dir():
+            return path, tag
+        more, at, tag = tag.partition("@")
+        folder = f"{folder}@{more}"
+    return None
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder's description.
+
+    Raises:
+        ConvlensError: it is missing, damaged, or of another version.
+    """
+    path = folder / DESCRIPTION
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConvlensError(
+            f"{folder} holds no convlens checkpoint: there is no {DESCRIPTION} in it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ConvlensError(f"{path} cannot be read ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        given = content.get("format") if isinstance(content, dict) else None
+        raise ConvlensError(
+            f"{path} is of format {given!r}, and this version of convlens reads format {FORMAT}"
+        )
+    return Run(folder, content)
+
+
+def run_model(folder: Path, tag: str, size: tuple[int, int] | None = None) -> Model:
+    """The trained network with its preprocessing, bounds and labels, on the CPU.
+
+    Args:
+        folder: a run folder.
+        tag: `best` (also where it is empty), `last` or the name of a snapshot; and `average`,
+            also after an @, for average pooling before a fully connected stage, to the grid that
+            it was trained with.
+        size: height and width of the images that it will be given, in pixels.
+
+    Raises:
+        ConvlensError: no such checkpoint, a damaged folder, or a fully connected stage that does
+            not fit images of that size.
+    """
+    run = read_run(folder)
+    tags = [word for word in tag.split("@") if word]
+    average = _AVERAGE in tags
+    checkpoints = [word for word in tags if word != _AVERAGE]
+    if len(checkpoints) > 1:
+        raise ConvlensError(f"{folder}@{tag} names {len(checkpoints)} checkpoints; give one")
+    wanted = checkpoints[0] if checkpoints else "best"
+    checkpoint = run.folder_of(wanted)
+    try:
+        return _model(run, checkpoint, wanted, average=average, size=size)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConvlensError(
+            f"{folder / DESCRIPTION} is damaged ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _model(
+    run: Run, checkpoint: str, wanted: str, *, average: bool, size: tuple[int, int] | None
+) -> Model:
+    description = run.description
+    options = dict(description["network"])
+    network = build(**{**options, "average": True} if average else options)
+    if size is not None and isinstance(network.avgpool, nn.Identity):
+        _check_stage(run, network, options, size)
+    path = run.folder / checkpoint / WEIGHTS
+    fill(network, read_state(path), path)
+    how = description["preprocessing"]
+    return Model(
+        network=network,
+        name=f"{options['name']} of {run.folder.resolve().name}",
+        geometry=Geometry(
+            size=tuple(how["size"]), resize=how["resize"], interpolation=how["interpolation"]
+        ),
+        channels=options["channels"],
+        mean=tuple(how["mean"]),
+        std=tuple(how["std"]),
+        bounds=tuple(how["bounds"]),
+        labels=tuple(description["labels"]),
+        center=how["center"],
+        origin=f"trained by convlens on {description['training']['data']}: the {wanted} "
+        f"checkpoint, of step {int(checkpoint.rpartition('-')[2]):,}",
+    )
+
+
+def _check_stage(
+    run: Run, network: ConvNet, options: dict[str, Any], size: tuple[int, int]
+) -> None:
+    """Raise ConvlensError where the fully connected stage fits no images of that size.
+
+    The error names the stage and what would make it fit.
+    """
+    trained, wanted = (sizes_through(network.features, one)[-1][1] for one in (run.size, size))
+    if trained == wanted:
+        return
+    first = next(name for name, module in network.named_modules() if isinstance(module, nn.Linear))
+    stage = network.get_submodule(first)
+    assert isinstance(stage, nn.Linear)
+    channels, height, width = options["channels"], *size
+    raise ConvlensError(
+        f"{run.folder} was trained on {run.size[0]} x {run.size[1]} pixels: the fully connected "
+        f"stage {first} takes {stage.in_features:,} values and fits no image of {channels} x "
+        f"{height} x {width}; {run.folder}@average pools to its grid before it"
+    )

@@ -1,0 +1,130 @@
+"""Receptive fields: for each element of a value, the interval of image pixels that it can see.
+
+An axis of the image (y or x) is followed on its own. The reach of a value along it is a pair of
+integer tensors, least and greatest pixel, that broadcast to the value's shape: an element's own
+interval, whatever was reshaped, permuted, cut into windows or concatenated on the way. Operations
+that only move elements are applied to these tensors as they are; those that combine elements take
+the least and the greatest over what they combine. Pixels outside the image are padding.
+
+Operations that combine all positions (global pooling, attention, a fully connected stage) make a
+reach the same everywhere; where such a value then meets one that still has positions
+(squeeze-and-excite, a residual around attention), the local field is kept and marked. An operation
+that is not known here counts as one that combines everything.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from convlens.tracing.receptive_field.interval import Reach, Rule, Step, each, mix_all, thin
+from convlens.tracing.receptive_field.rules import rule_of
+from convlens.tracing.recorder import Recording
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Receptive field of each position of a spatial value `(N, C, h, w)`.
+
+    Attributes:
+        low: first image row that each of the h positions can see, and first column of the w;
+            int64, may lie in the padding (negative, or beyond the image).
+        high: likewise the last row and column.
+        beyond: the value also depends on the whole image, through a global operation.
+    """
+
+    low: tuple[Tensor, Tensor]
+    high: tuple[Tensor, Tensor]
+    beyond: bool
+
+    @property
+    def size(self) -> tuple[int | None, int | None]:
+        """Rows and columns seen by a position; None where it differs between positions."""
+        return self._constant(lambda axis: self.high[axis] - self.low[axis] + 1)
+
+    @property
+    def stride(self) -> tuple[int | None, int | None]:
+        """Pixels between the fields of neighbours; None where uneven or with one position."""
+        return self._constant(lambda axis: self.low[axis].diff())
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """First row and column that position (0, 0) can see."""
+        return int(self.low[0][0]), int(self.low[1][0])
+
+    @property
+    def centres(self) -> tuple[Tensor, Tensor]:
+        """Middle of each field in pixels: float64 `(h,)` and `(w,)`."""
+        y, x = ((self.low[axis] + self.high[axis]).double() / 2 for axis in (0, 1))
+        return y, x
+
+    def _constant(self, of: Callable[[int], Tensor]) -> tuple[int | None, int | None]:
+        found = [torch.unique(of(axis)).tolist() for axis in (0, 1)]
+        y, x = (values[0] if len(values) == 1 else None for values in found)
+        return y, x
+
+
+def reaches(recording: Recording) -> tuple[dict[int, tuple[Reach, Reach]], dict[int, str]]:
+    """Follow the image's pixels through all recorded operations.
+
+    Returns:
+        The reach (y, x) of each value that depends on the image, and for each value that an
+        unknown operation made (or that was written through a view in a way that cannot be
+        followed) the name of that operation.
+    """
+    shape = recording.shapes[0]
+    found: dict[int, tuple[Reach, Reach]] = {0: (_image(shape, -2), _image(shape, -1))}
+    unknown: dict[int, str] = {}
+    for operation in recording.operations:
+        if not any(value in found for value in operation.inputs):
+            continue
+        rule = rule_of(operation)
+        if rule is None:
+            unknown.update(dict.fromkeys(operation.outputs, operation.name))
+        axes = []
+        for axis in (-2, -1):
+            seen = {value: found[value][axis] for value in operation.inputs if value in found}
+            step = Step(operation, recording.shapes, seen, axis)
+            axes.append(_applied(rule or mix_all, step))
+        for index, value in enumerate(operation.outputs):
+            # Operations that give several tensors of one kind have one rule for all.
+            y, x = (results[min(index, len(results) - 1)] for results in axes)
+            if y is not None and x is not None and 0 not in recording.shapes[value]:
+                found[value] = (y, x)
+    return found, unknown
+
+
+def _applied(rule: Rule, step: Step) -> list[Reach | None]:
+    """What the rule gives; marked where something of the image enters by another argument."""
+    results = [reach and each(reach, thin) for reach in rule(step)]
+    if step.seen.keys() <= step.used:
+        return results
+    if None in results:
+        return mix_all(step)
+    return [reach and replace(reach, beyond=True) for reach in results]
+
+
+def field_of(reach: tuple[Reach, Reach], shape: tuple[int, ...], dims: tuple[int, int]) -> Field:
+    """The field of each position of a value whose rows and columns lie along `dims`.
+
+    Channels that see differently (a concatenation of branches) are merged by the least low and
+    the greatest high.
+    """
+    low, high = [], []
+    for one, dim in zip(reach, dims, strict=True):
+        low.append(_along(one.low, dim, torch.amin).expand(shape[dim]))
+        high.append(_along(one.high, dim, torch.amax).expand(shape[dim]))
+    return Field((low[0], low[1]), (high[0], high[1]), any(one.beyond for one in reach))
+
+
+def _along(reach: Tensor, dim: int, reduce: Callable[..., Tensor]) -> Tensor:
+    others = [other for other in range(reach.ndim) if other != dim]
+    return reduce(reach, dim=others) if others else reach
+
+
+def _image(shape: tuple[int, ...], axis: int) -> Reach:
+    view = [1] * len(shape)
+    view[axis] = shape[axis]
+    pixels = torch.arange(shape[axis]).view(view)
+    return Reach(pixels, pixels, step=1.0, length=shape[axis])

@@ -1,1 +1,0 @@
-"""Cells: Gabor functions, fits of them, gratings, and the visual cortex."""

@@ -1,1 +1,0 @@
-"""Fragility: adversarial images, and what they change."""

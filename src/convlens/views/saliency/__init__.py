@@ -1,1 +1,0 @@
-"""Saliency: where a network looks, and the evidence for it."""

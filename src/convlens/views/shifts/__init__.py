@@ -1,1 +1,0 @@
-"""Shifts: what moving an image does to layers, channels and answers."""

@@ -1,1 +1,0 @@
-"""Synthesis: images that are made to excite a network, and dreams."""

@@ -1,0 +1,405 @@
+"""FGSM and flips, against torchattacks, closed forms and files on a disk."""
+
+import numpy as np
+import pytest
+import torch
+import torchattacks
+import torchvision
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from convlens import ConvlensError, fgsm, flips, trace, wrap
+from convlens.analyses.attacks.fgsm import Fgsm
+
+SIZE = 32
+
+
+def images(count=2, size=SIZE, bounds=(0.0, 1.0), seed=0):
+    drawn = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    return drawn * (bounds[1] - bounds[0]) + bounds[0]
+
+
+def small(classes=5):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2), nn.Tanh(), nn.Conv2d(6, 6, 3), nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, classes),
+    ).eval()  # fmt: skip
+
+
+def ulp(bound):
+    """What float32 rounds away at values as large as that."""
+    return torch.finfo(torch.float32).eps * bound
+
+
+# against torchattacks
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    torch.manual_seed(0)
+    return torchvision.models.resnet18(weights=None, num_classes=10).eval()
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_bit_for_bit_what_torchattacks_makes(resnet, count):
+    network, given = resnet, images(count, 64)
+    with torch.no_grad():
+        answers = network(given).argmax(1)
+    for classes, target in ((None, answers), (torch.arange(count) + 3, torch.arange(count) + 3)):
+        found = fgsm(
+            wrap(network, size=64), given, ["1/255", 0.03, "8/255"], classes=classes, score=False
+        )
+        assert torch.equal(found.against, target)
+        for index, epsilon in enumerate((1 / 255, 0.03, 8 / 255)):
+            attack = torchattacks.FGSM(network, eps=epsilon)
+            attack.set_device("cpu")
+            assert torch.equal(found.adversarial(index), attack(given, target))
+    assert found.against_is == ("given",) * count
+
+
+def test_bit_for_bit_with_normalisation_inside():
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    network = small()
+    found = fgsm(wrap(network, mean=mean, std=std, size=SIZE), images(), ["4/255"], score=False)
+    attack = torchattacks.FGSM(network, eps=4 / 255)
+    attack.set_device("cpu")
+    attack.set_normalization_used(mean=mean, std=std)
+    # torchattacks takes normalised images and gives normalised ones back.
+    shape = (1, 3, 1, 1)
+    shift, scale = torch.tensor(mean).view(shape), torch.tensor(std).view(shape)
+    theirs = attack((images() - shift) / scale, found.against) * scale + shift
+    torch.testing.assert_close(found.adversarial(0), theirs, rtol=0, atol=1e-6)
+
+
+# closed form: softmax regression
+
+
+class Regression(nn.Module):
+    def __init__(self, classes, count):
+        super().__init__()
+        torch.manual_seed(1)
+        self.linear = nn.Linear(count, classes).double()
+
+    def forward(self, x):
+        return self.linear(x.flatten(1))
+
+
+def test_two_classes_move_by_epsilon_times_the_one_norm():
+    """The worst case of a linear network: the margin shrinks by epsilon times |w1 - w0|_1."""
+    network = Regression(2, 3 * 4 * 4)
+    given = images(5, 4) * 0.5 + 0.25
+    found = fgsm(wrap(network, size=4), given, [0.05, 0.2], classes=1)
+    weight = network.linear.weight[1] - network.linear.weight[0]
+    assert torch.equal(found.signs.flatten(1), -weight.sign().expand(5, -1).to(torch.int8))
+    margin = found.logits[:, 1] - found.logits[:, 0]
+    for index, epsilon in enumerate((0.05, 0.2)):
+        attacked = found.adversarial_logits[index]
+        after = attacked[:, 1] - attacked[:, 0]
+        wanted = margin - epsilon * weight.abs().sum().float()
+        torch.testing.assert_close(after, wanted, rtol=0, atol=1e-5)
+        # No change of that size does worse: try random corners of the cube.
+        corners = torch.rand(200, 48).sub(0.5).sign() * epsilon
+        moved = given[0].flatten() + corners
+        others = network.linear(moved.double()).float()
+        assert (others[:, 1] - others[:, 0] >= after[0] - 1e-5).all()
+
+
+def test_gradient_of_softmax_regression_in_closed_form():
+    network = Regression(4, 3 * 4 * 4)
+    given = images(3, 4)
+    target = torch.tensor([2, 0, 3])
+    found = fgsm(wrap(network, size=4), given, ["1/255"], classes=target)
+    with torch.no_grad():
+        probabilities = network(given.double()).softmax(1)
+        slope = (probabilities - F.one_hot(target, 4)) @ network.linear.weight
+    assert torch.equal(found.signs.flatten(1), slope.sign().to(torch.int8))
+    wanted = -probabilities[range(3), target].log()
+    torch.testing.assert_close(found.loss, wanted.float())
+
+
+# sizes and bounds
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)])
+def test_change_is_at_most_epsilon_and_stays_in_the_bounds(bounds):
+    model = wrap(small(), size=SIZE, bounds=bounds, std=bounds[1] - bounds[0])
+    given = images(4, bounds=bounds)
+    given[0, :, :8], given[0, :, 8:16] = bounds  # already at the ends
+    found = fgsm(model, given, ["1/255", "8/255", "128/255"])
+    span = bounds[1] - bounds[0]
+    assert found.fractions == pytest.approx((1 / 255, 8 / 255, 128 / 255), rel=1e-12)
+    for index, epsilon in enumerate(found.epsilons):
+        assert epsilon == pytest.approx(found.fractions[index] * span)
+        after = found.adversarial(index)
+        assert after.min() >= bounds[0] and after.max() <= bounds[1]
+        # Written out: unchanged, or by epsilon, or as far as the bounds let it.
+        wanted = (given.double() + epsilon * found.signs.double()).clamp(*bounds)
+        torch.testing.assert_close(after.double(), wanted, rtol=0, atol=ulp(max(map(abs, bounds))))
+        measured = (after - given).abs().amax((1, 2, 3))
+        assert torch.equal(found.largest_changes[index], measured)
+        assert (measured <= epsilon * (1 + 1e-6) + ulp(max(map(abs, bounds)))).all()
+        assert (measured >= epsilon * (1 - 1e-3)).all()
+
+
+def test_largest_change_keeps_to_epsilon_to_a_millionth():
+    found = fgsm(wrap(small(), size=SIZE), images(8), ["1/255", "2/255", "4/255", "8/255"])
+    limits = torch.tensor(found.epsilons, dtype=torch.float64)[:, None]
+    # Float32 near 1 is in steps of 6e-8, which 1/255 feels as a hundred-thousandth.
+    assert (found.largest_changes.double() <= limits * (1 + 1e-6) + 6e-8).all()
+
+
+def test_epsilon_zero_is_the_identity():
+    found = fgsm(wrap(small(), size=SIZE), images(), [0, "0/255"])
+    assert torch.equal(found.adversarial(0), images())
+    assert torch.equal(found.adversarial(1), images())
+    assert not found.largest_changes.any()
+    assert torch.equal(found.adversarial_logits[0], found.logits)
+    assert not found.flipped.any() and not found.noise_flipped.any()
+
+
+def test_fraction_and_number_are_the_same_where_the_span_is_one():
+    model = wrap(small(), size=SIZE)
+    one, other = (fgsm(model, images(), [epsilon]) for epsilon in ("8/255", 8 / 255))
+    assert one == other
+    wide = wrap(small(), size=SIZE, bounds=(0, 255), std=255.0)
+    found = fgsm(wide, images(bounds=(0, 255)), ["8/255", 8, "8"])
+    assert found.epsilons == (8.0, 8.0, 8.0)
+    assert found.fractions == (8 / 255,) * 3
+
+
+@pytest.mark.parametrize(
+    "epsilon", ["eight", "8/0", "8/255/2", -0.1, "-1/255", 1.5, "256/255", float("nan"),
+                float("inf"), ""]
+)  # fmt: skip
+def test_epsilon_that_cannot_be_used(epsilon):
+    with pytest.raises(ConvlensError, match="epsilon"):
+        fgsm(wrap(small(), size=SIZE), images(), [epsilon])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (images() + 0.01, "outside the model's bounds"),
+        (images() * 255, "outside the model's bounds 0 to 1"),
+        (images() - 1, "outside the model's bounds"),
+        (images() * torch.nan, "outside the model's bounds"),
+        (images()[:, :2], "images of shape"),
+        (images()[0], "images of shape"),
+        (images()[:0], "images of shape"),
+    ],
+)
+def test_images_that_cannot_be_used(given, message):
+    model = wrap(small(), size=SIZE)
+    with pytest.raises(ConvlensError, match=message):
+        fgsm(model, given)
+    assert fgsm(model, images(), score=False).signs.any()
+
+
+def test_images_of_whole_numbers():
+    model = wrap(small(), size=SIZE, bounds=(0, 255), std=255.0)
+    whole = (images() * 255).round()
+    try:
+        found = fgsm(model, whole.to(torch.uint8), ["8/255"])
+    except ConvlensError:
+        return  # refused in words
+    assert torch.equal(found.adversarial(0), fgsm(model, whole, ["8/255"]).adversarial(0))
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (torch.tensor([0, 5]), "class outside 0 to 4"),
+        (torch.tensor([-1, 0]), "class outside 0 to 4"),
+        (torch.tensor([0]), r"classes of shape \(1,\) for 2 images"),
+        (5, "class 5 of 5"),
+        ("dog", "no labels"),
+    ],
+)
+def test_class_that_cannot_be_used(classes, message):
+    with pytest.raises(ConvlensError, match=message):
+        fgsm(wrap(small(), size=SIZE), images(), classes=classes)
+
+
+# cost
+
+
+def test_one_forward_and_one_backward_pass_for_all_epsilons():
+    network = small()
+    model = wrap(network, size=SIZE)
+    trace(model)  # made once, on a copy
+    counted = {"forward": 0, "images": 0, "backward": 0}
+
+    def forward(module, given, gave):
+        counted["forward"] += 1
+        counted["images"] += len(given[0])
+        if gave.requires_grad:
+            gave.register_hook(backward)
+
+    def backward(slope):
+        counted["backward"] += 1
+
+    network[0].register_forward_hook(forward)
+    fgsm(model, images(3), [k / 255 for k in range(1, 30)], score=False)
+    assert counted == {"forward": 1, "images": 3, "backward": 1}
+    fgsm(model, images(3), ["1/255", "2/255", "4/255"], score=True)
+    assert counted["backward"] == 2
+    assert counted["images"] == 3 + 3 + 2 * 3 * 3 + 3  # x, x' and control three times, x again
+
+
+# what the gradient is
+
+
+def test_zero_gradients_are_counted_and_not_moved():
+    class Blind(nn.Module):
+        """Sees the left half only, and the third image not at all."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner = small()
+
+        def forward(self, x):
+            seen = torch.cat([x[..., : SIZE // 2], torch.zeros_like(x[..., SIZE // 2 :])], 3)
+            return self.inner(seen * torch.tensor([1.0, 1.0, 0.0]).view(3, 1, 1, 1))
+
+    found = fgsm(wrap(Blind(), size=SIZE), images(3), ["8/255"], classes=0, score=False)
+    wanted = (found.signs == 0).double().mean((1, 2, 3))
+    torch.testing.assert_close(found.zero_gradients.double(), wanted, rtol=1e-6, atol=0)
+    assert (found.zero_gradients[:2] >= 0.5).all() and (found.zero_gradients[:2] < 0.6).all()
+    assert found.zero_gradients[2] == 1
+    assert torch.equal(found.adversarial(0)[2], images(3)[2])
+    assert torch.equal(found.adversarial(0)[..., SIZE // 2 :], images(3)[..., SIZE // 2 :])
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_images_do_not_depend_on_their_batch_mates(count):
+    model = wrap(small().train(), size=SIZE)
+    many = images(count)
+    together = fgsm(model, many, ["4/255"])
+    for index in range(count):
+        alone = fgsm(model, many[index : index + 1], ["4/255"])
+        assert torch.equal(together.signs[index], alone.signs[0])
+        torch.testing.assert_close(together.loss[index], alone.loss[0])
+        torch.testing.assert_close(
+            together.adversarial_logits[:, index], alone.adversarial_logits[:, 0]
+        )
+
+
+@pytest.mark.parametrize("end", [nn.Softmax(dim=1), nn.LogSoftmax(dim=1)])
+def test_network_that_ends_in_a_softmax_uses_its_logits(end):
+    network = small()
+    with torch.no_grad():  # so sure that the softmax's own gradient is nothing
+        network[-1].weight.mul_(400)
+    plain = fgsm(wrap(network, size=SIZE), images(), ["4/255"], classes=1)
+    ended = fgsm(wrap(nn.Sequential(network, end), size=SIZE), images(), ["4/255"], classes=1)
+    assert torch.equal(plain.signs, ended.signs)
+    assert torch.equal(plain.adversarial_logits, ended.adversarial_logits)
+
+
+def test_noise_moves_the_same_pixels_by_the_same_amount_and_is_seeded():
+    network = small()
+    model = wrap(network, size=SIZE)
+    seen = []
+    network.register_forward_hook(lambda module, given, gave: seen.append(given[0].clone()))
+    trace(model)
+    seen.clear()
+    given = images() * 0.8 + 0.1
+    fgsm(model, given, ["4/255"], seed=3)
+    original, attacked, noise, again = seen
+    assert torch.equal(again, original)  # to see whether the answer is the same twice
+    assert torch.equal(original, given)
+    torch.testing.assert_close((noise - given).abs(), (attacked - given).abs(), rtol=0, atol=2e-7)
+    agree = ((noise - given) * (attacked - given) > 0).float().mean()
+    assert 0.45 < agree < 0.55
+    one, other, third = (fgsm(model, given, ["4/255"], seed=seed) for seed in (3, 3, 4))
+    assert one == other
+    assert not torch.equal(one.noise_logits, third.noise_logits)
+
+
+def test_gradient_that_is_not_finite_is_an_error():
+    class Norm(nn.Module):
+        def forward(self, x):
+            return torch.stack([x.flatten(1).norm(dim=1), x.mean((1, 2, 3))], 1).sqrt()
+
+    with pytest.raises(ConvlensError, match="not finite"):
+        fgsm(wrap(Norm(), size=SIZE), torch.zeros(1, 3, SIZE, SIZE))
+
+
+def test_saved_attack_is_equal_after_loading(tmp_path):
+    found = fgsm(wrap(small(), size=SIZE), images(), ["4/255"])
+    found.save(tmp_path / "attack")
+    assert Fgsm.load(tmp_path / "attack") == found
+
+
+# flips
+
+
+def loop_over_files(network, attack, levels, bounds, folder):
+    """The same in plain words: write each file, read it back, ask the network."""
+    low, high = bounds
+    level_of = lambda x: np.clip(np.rint((x - low) * 255 / (high - low)), 0, 255)  # noqa: E731
+    answers = np.zeros((len(levels) + 1, len(attack.images)), dtype=int)
+    largest = np.zeros((len(levels) + 1, len(attack.images)), dtype=int)
+    files = {}
+    for image, (x, signs) in enumerate(zip(attack.images, attack.signs, strict=True)):
+        base = level_of(x.double().numpy())
+        for row, level in enumerate((0, *levels)):
+            moved = np.clip(base + level * signs.numpy(), 0, 255).astype(np.uint8)
+            path = folder / f"{image}-{level}.png"
+            Image.fromarray(moved.transpose(1, 2, 0)).save(path)
+            with Image.open(path) as picture:
+                pixels = np.asarray(picture).copy()
+            back = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255 * (high - low) + low
+            with torch.no_grad():
+                answers[row, image] = int(network(back[None])[0].argmax())
+            largest[row, image] = np.abs(pixels.astype(int) - base.transpose(1, 2, 0)).max()
+            files[image, level] = pixels
+    return answers, largest, files
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
+def test_flips_equal_a_plain_loop_over_files(bounds, tmp_path):
+    levels = (1, 2, 4, 8, 16, 40)
+    network = small(classes=10)
+    with torch.no_grad():  # answers that hang on little
+        # Grey levels, as photos have them: nothing lies on the edge between two.
+        given = (images(12) * 255).round() / 255 * (bounds[1] - bounds[0]) + bounds[0]
+        network[-1].bias -= network(given).mean(0)
+    model = wrap(network, size=SIZE, bounds=bounds)
+    attack = fgsm(model, given, ["8/255"])
+    found = flips(model, attack, levels=levels)
+    answers, largest, files = loop_over_files(network, attack, levels, bounds, tmp_path)
+    assert found.levels == levels
+    assert found.originals.tolist() == answers[0].tolist()
+    assert found.answers.tolist() == answers[1:].tolist()
+    changed = answers[1:] != answers[0]
+    assert changed.any(0).any() and not changed[0].all()
+    for image in range(12):
+        rows = np.flatnonzero(changed[:, image])
+        first = levels[rows[0]] if len(rows) else None
+        assert found.first[image] == first
+        row = rows[0] if len(rows) else len(levels) - 1
+        assert found.largest[image] == largest[row + 1, image] <= levels[row]
+        assert (found.pixels[image].numpy() == files[image, levels[row]]).all()
+        change = files[image, levels[row]].astype(int) - files[image, 0]
+        assert (found.change[image].numpy() == change).all()
+        assert found.came_back[image] == bool(len(rows) and not changed[rows[0] :, image].all())
+
+
+def test_levels_are_sorted_and_checked():
+    model = wrap(small(), size=SIZE)
+    attack = fgsm(model, images(), ["1/255"])
+    assert flips(model, attack, levels=(8, 2, 2)).levels == (2, 8)
+    for levels in ((), (0, 1), (256,), (-1,)):
+        with pytest.raises(ConvlensError, match="grey levels"):
+            flips(model, attack, levels=levels)
+
+
+def test_network_that_nothing_changes_has_no_flip():
+    network = small()
+    nn.init.zeros_(network[-1].weight)
+    model = wrap(network, size=SIZE)
+    found = flips(model, fgsm(model, images(), classes=0), levels=(1, 255))
+    assert found.first == (None, None) and found.came_back == (False, False)
+    assert not found.noise_flipped.any()

@@ -1,0 +1,480 @@
+"""PGD, the accuracy-epsilon curve and its cautions, against torchattacks and closed forms."""
+
+import numpy as np
+import pytest
+import torch
+import torchattacks
+from PIL import Image
+from scipy.stats import binomtest
+from torch import nn
+
+from convlens import ConvlensError, Result, fgsm, fragility, open_data, pgd, wrap
+from convlens.analyses.attacks.intervals import wilson
+from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD, Attacks, draws
+from support.shared import SHARED
+
+SIZE = 16
+
+
+def images(count=4, size=SIZE, seed=0):
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def small(classes=5):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2), nn.Tanh(), nn.Conv2d(6, 6, 3), nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, classes),
+    ).eval()  # fmt: skip
+
+
+class Linear(nn.Module):
+    """Two classes: the margin of class 1 is w·x + b."""
+
+    def __init__(self, count=3 * 4 * 4, scale=1.0):
+        super().__init__()
+        torch.manual_seed(1)
+        self.weight = nn.Parameter(torch.randn(count, dtype=torch.float64) * scale)
+
+    def forward(self, x):
+        margin = (x.double().flatten(1) - 0.5) @ self.weight
+        return torch.stack([torch.zeros_like(margin), margin], 1)
+
+
+def easy(network, count=40):
+    """Images well inside the bounds, whose margins are of every size."""
+    drawn = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(2)) * 0.2 + 0.4
+    margins = network(drawn)[:, 1].detach()
+    return drawn, margins
+
+
+class Stepped(nn.Module):
+    """A linear network behind pixels that are flat around every tenth: no gradient at the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Linear()
+
+    def forward(self, x):
+        tenths = (x * 10).round() / 10
+        return self.inner(torch.where((x - tenths).abs() < 0.004, tenths, x))
+
+
+# projected gradient descent
+
+
+@pytest.mark.parametrize("epsilon", [2 / 255, 0.1])
+def test_pgd_bit_for_bit_what_torchattacks_makes(epsilon):
+    network, given = small(), images()
+    labels = torch.tensor([0, 3, 2, 4])
+    found = pgd(wrap(network, size=SIZE), given, epsilon, classes=labels, steps=7, size=epsilon / 3,
+                start=False)  # fmt: skip
+    attack = torchattacks.PGD(network, eps=epsilon, alpha=epsilon / 3, steps=7, random_start=False)
+    attack.set_device("cpu")
+    assert torch.equal(found.adversarial, attack(given, labels))
+    attack.set_mode_targeted_by_label(quiet=True)
+    found = pgd(wrap(network, size=SIZE), given, epsilon, target=labels, steps=7, size=epsilon / 3,
+                start=False)  # fmt: skip
+    assert torch.equal(found.adversarial, attack(given, labels))
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
+def test_pgd_keeps_to_epsilon_and_bounds_and_is_seeded(bounds):
+    span = bounds[1] - bounds[0]
+    given = images() * span + bounds[0]
+    given[0, :, :8], given[0, :, 8:] = bounds
+    model = wrap(small(), size=SIZE, bounds=bounds, std=span)
+    one, same, other = (pgd(model, given, "8/255", seed=seed) for seed in (0, 0, 1))
+    assert one == same
+    assert not torch.equal(one.adversarial, other.adversarial)
+    apart = (one.adversarial - given).abs().amax((1, 2, 3))
+    assert torch.equal(apart, one.largest_changes)
+    assert one.epsilon == pytest.approx(8 / 255 * span)
+    assert (apart <= one.epsilon * (1 + 1e-6) + 1.2e-7 * max(map(abs, bounds))).all()
+    assert (apart >= one.epsilon * 0.99).all()
+    assert one.adversarial.min() >= bounds[0] and one.adversarial.max() <= bounds[1]
+
+
+def test_pgd_reaches_the_worst_case_of_a_linear_network():
+    network = Linear()
+    given, margins = easy(network, 6)
+    found = pgd(wrap(network, size=4), given, 0.05, classes=1)
+    worst = margins - 0.05 * network.weight.abs().sum()
+    after = found.adversarial_logits[:, 1].double()
+    torch.testing.assert_close(after, worst.detach(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"steps": 0}, "steps"), ({"size": -1.0}, "a step of"), ({"loss": "hinge"}, "loss"),
+     ({"classes": 1, "target": 2}, "more than one")],
+)  # fmt: skip
+def test_pgd_refuses(options, message):
+    with pytest.raises(ConvlensError, match=message):
+        pgd(wrap(small(), size=SIZE), images(), **options)
+
+
+# margin, target, labels
+
+
+def test_margin_has_a_gradient_where_the_cross_entropy_has_none():
+    network = small()
+    with torch.no_grad():
+        network[-1].weight.mul_(1e5)
+    model = wrap(network, size=SIZE)
+    plain, other = (
+        fgsm(model, images(), ["4/255"], loss=one) for one in ("cross-entropy", "margin")
+    )
+    assert (plain.zero_gradients > 0.9).all() and (other.zero_gradients < 0.2).all()
+    assert [one.name for one in plain.cautions] == ["zero gradients"]
+    assert "margin" in plain.cautions[0].remedy
+    assert other.cautions == ()
+    with torch.no_grad():
+        logits = network(images())
+    top = logits.topk(2).values
+    torch.testing.assert_close(other.loss, top[:, 1] - top[:, 0])
+    assert other.loss_is == "margin" and "margin" in other.formula
+
+
+def test_margin_is_that_of_the_class_that_is_given():
+    model = wrap(small(), size=SIZE)
+    found = fgsm(model, images(), ["4/255"], classes=2, loss="margin")
+    others = found.logits.clone()
+    others[:, 2] = -torch.inf
+    torch.testing.assert_close(found.loss, others.amax(1) - found.logits[:, 2])
+
+
+def test_target_walks_the_other_way():
+    model = wrap(small(), size=SIZE)
+    away = fgsm(model, images(), ["8/255"], classes=3)
+    towards = fgsm(model, images(), ["8/255"], target=3)
+    assert torch.equal(towards.signs, -away.signs)
+    assert towards.against_is == ("target",) * 4
+    assert "x - epsilon" in towards.formula and "x + epsilon" in away.formula
+    before = towards.logits.softmax(1)[:, 3]
+    after = towards.adversarial_logits[0].softmax(1)[:, 3]
+    assert (after > before).all()
+    everywhere = fgsm(model, images(), [0.9], target=3)
+    assert torch.equal(everywhere.reached, everywhere.adversarial_logits.argmax(2) == 3)
+
+
+def test_labels_stand_in_for_the_answer_where_they_are_known():
+    model = wrap(small(), size=SIZE)
+    found = fgsm(model, images(3), ["8/255"], labels=[2, None, 0])
+    answer = int(found.logits[1].argmax())
+    assert found.against.tolist() == [2, answer, 0]
+    assert found.against_is == ("label", "prediction", "label")
+    given = fgsm(model, images(3), ["8/255"], classes=torch.tensor([2, answer, 0]))
+    assert torch.equal(found.signs, given.signs)
+
+
+def test_before_clipping_is_the_formula_alone():
+    found = fgsm(wrap(small(), size=SIZE), images(), [0.3])
+    wanted = found.images + 0.3 * found.signs
+    torch.testing.assert_close(found.unclipped(0), wanted, rtol=0, atol=1e-7)
+    assert found.unclipped(0).max() > 1 and found.adversarial(0).max() <= 1
+    assert torch.equal(found.unclipped(0).clamp(0, 1), found.adversarial(0))
+
+
+def test_half_precision_images_never_change_by_more():
+    for kind in (torch.float16, torch.bfloat16):
+        given = images().to(kind)
+        found = fgsm(wrap(small(), size=SIZE), given, ["8/255"])
+        apart = (found.adversarial(0).double() - given.double()).abs().max()
+        assert apart <= 8 / 255 * (1 + 2e-6)
+
+
+def test_no_epsilon_is_refused():
+    model = wrap(small(), size=SIZE)
+    for nothing in ([], ()):
+        with pytest.raises(ConvlensError, match="at least one"):
+            fgsm(model, images(), nothing)
+
+
+# the curve
+
+
+def test_intervals_are_those_of_scipy():
+    for count, total in ((0, 5), (3, 7), (5, 5), (61, 1000)):
+        theirs = binomtest(count, total).proportion_ci(method="wilson")
+        assert wilson(count, total) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_curve_of_a_linear_network_in_closed_form():
+    network = Linear()
+    given, margins = easy(network)
+    labels = [[int(one > 0)] for one in margins]
+    labels[3] = [1 - labels[3][0]]  # one that the network gets wrong
+    epsilons = (0.0005, 0.002, 0.005)
+    found = fragility(wrap(network, size=4), given, epsilons, labels=labels, batch=16)
+    reach = float(network.weight.detach().abs().sum())
+    side = torch.tensor([2 * one[0] - 1 for one in labels]) * margins
+    wanted = [int((side > epsilon * reach).sum()) for epsilon in (0, *epsilons)]
+    assert 0 < wanted[-1] < wanted[1] < wanted[0] == 39
+    assert found[FGSM].right == tuple(wanted) == found[PGD].right
+    assert found.pgd_only == found.fgsm_only == (0, 0, 0)
+    assert found[FGSM].accuracies == pytest.approx([one / 40 for one in wanted])
+    assert found[FGSM].low[2], found[FGSM].high[2] == wilson(wanted[2], 40)
+    noise = [39]
+    for epsilon in epsilons:
+        moved = given + epsilon * draws.signs(given, torch.arange(40), 0)
+        answers = network(moved).argmax(1).tolist()
+        noise.append(sum([one] == right for one, right in zip(answers, labels, strict=True)))
+    assert found[NOISE].right == tuple(noise)
+    assert found.largest_changes == pytest.approx(epsilons, abs=1e-7)
+    assert found.cautions == () and found.zero_gradients == 0
+
+
+def test_curve_counts_what_torchattacks_flips():
+    network = small(10)
+    given = images(12)
+    with torch.no_grad():
+        network[-1].bias -= network(given).mean(0)
+        answers = network(given).argmax(1)
+    levels = (1, 3, 9)
+    found = fragility(wrap(network, size=SIZE), given, [k / 255 for k in levels], steps=0, batch=5)
+    kept = [12]
+    for level in levels:
+        attack = torchattacks.FGSM(network, eps=level / 255)
+        attack.set_device("cpu")
+        kept.append(int((network(attack(given, answers)).argmax(1) == answers).sum()))
+    assert found[FGSM].right == tuple(kept) and kept[-1] < kept[1]
+    assert found.against_is == "prediction"
+    assert [one.name for one in found.curves] == [FGSM, NOISE]
+
+
+def test_parts_of_a_data_set_add_up_in_any_order_and_batch():
+    network = small(10)
+    given = images(13)
+    with torch.no_grad():
+        network[-1].bias -= network(given).mean(0)
+    model = wrap(network, size=SIZE)
+    work = Attacks(model, (1 / 255, 4 / 255), None, "cross-entropy", 3, 5)
+    states = []
+    for rows in (range(0, 4), range(4, 13)):
+        state = work.start()
+        work.take(state, given[list(rows)], torch.tensor(list(rows)))
+        states.append(state)
+    one, other = (work.merge(*pair) for pair in (states, states[::-1]))
+    whole = work.start()
+    for number in reversed(range(13)):
+        work.take(whole, given[number : number + 1], torch.tensor([number]))
+    assert whole.keys() == one.keys()
+    for name, wanted in whole.items():
+        assert torch.equal(one[name], wanted) and torch.equal(other[name], wanted), name
+        assert wanted.dtype == torch.int64
+    assert 0 < whole["pgd"][1] < 13 or whole["fgsm"][1] < 13
+
+
+def test_masked_gradients_fool_fgsm_and_not_pgd():
+    network = Stepped()
+    given = easy(network.inner)[0].mul(10).round().div(10)
+    given += (torch.rand(given.shape, generator=torch.Generator().manual_seed(0)) > 0.5) * 0.1
+    network.inner.weight.data.mul_(0.2)
+    found = fragility(wrap(network, size=4), given, [0.05])
+    assert found[FGSM].accuracies == (1.0, 1.0)
+    assert found[PGD].accuracies[1] < 0.5
+    assert found.zero_gradients == 1
+    names = [one.name for one in found.cautions]
+    assert names == ["zero gradients", "masked gradients"]
+    broken = found.pgd_only[0]
+    assert f"PGD breaks {broken} of the 40 answers" in found.cautions[1].sentence
+
+
+def test_pgd_breaks_more_than_fgsm_and_says_so():
+    class Bowl(nn.Module):
+        """The gradient at the image leads into a pit that is no deeper than the rim near by."""
+
+        def forward(self, x):
+            u = (x - 0.5).flatten(1).mean(1) * 20
+            margin = 1 + 0.2 * u - 1.5 * (u.clamp(min=-1, max=1).square())
+            return torch.stack([margin, torch.zeros_like(margin)], 1)
+
+    given = torch.full((6, 3, 4, 4), 0.5)
+    found = fragility(wrap(Bowl(), size=4), given, [0.02, 0.05], steps=20)
+    assert found[PGD].right[2] == 0
+    assert all(a >= b for a, b in zip(found[FGSM].right, found[PGD].right, strict=True))
+
+
+def test_a_pass_that_was_stopped_goes_on(tmp_path):
+    network = small(10)
+    model = wrap(network, size=SIZE)
+    given = images(9)
+    whole = fragility(model, given, ["4/255"], steps=2, batch=2)
+    runs = []
+
+    def stop(done, total):
+        runs.append(done)
+        if done == 4:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "kept"
+    with pytest.raises(KeyboardInterrupt):
+        fragility(model, given, ["4/255"], steps=2, batch=2, folder=folder, save_every=-1,
+                  progress=stop)  # fmt: skip
+    seen = []
+    again = fragility(model, given, ["4/255"], steps=2, batch=2, folder=folder,
+                      progress=lambda done, total: seen.append(done))  # fmt: skip
+    assert seen[0] == 2  # what was saved before the batch at which it was stopped
+    assert again == whole
+    with pytest.raises(ConvlensError, match="different epsilons"):
+        fragility(model, given, ["8/255"], steps=2, batch=2, folder=folder)
+
+
+def test_pgd_leaves_an_image_alone_as_soon_as_its_answer_is_wrong():
+    network = Linear()
+    given, margins = easy(network, 20)
+    labels = [[int(one > 0)] for one in margins]
+    passes = []
+    network.register_full_backward_hook(lambda module, into, out: passes.append(len(out[0])))
+    fragility(wrap(network, size=4), given, [0.4, 0.5], labels=labels, steps=8)
+    # One gradient for FGSM; at 0.4 all fall within few steps, and at 0.5 nothing is left to do.
+    assert passes[0] == 20 and sum(passes[1:]) < 20 * 4
+
+
+def test_what_is_drawn_is_the_images_own():
+    given = torch.zeros(5, 3, SIZE, SIZE)
+    ids = torch.tensor([4, 0, 9, 7, 1])
+    for draw in (draws.signs, draws.uniform):
+        many = draw(given, ids, 3)
+        assert torch.equal(many[2:3], draw(given[:1], torch.tensor([9]), 3))
+        assert len({tuple(one.flatten()[:40].tolist()) for one in many}) == 5
+        assert not torch.equal(many, draw(given, ids, 4))
+        assert abs(float(many.mean())) < 0.05 and many.abs().max() <= 1
+    assert set(draws.signs(given, ids, 0).unique().tolist()) == {-1.0, 1.0}
+
+
+def test_photos_without_a_label_and_damaged_ones_are_told(tmp_path):
+    generator = np.random.default_rng(0)
+    paths = [tmp_path / f"{number}.png" for number in range(5)]
+    for path in paths:
+        pixels = generator.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    paths[2].write_bytes(b"\x89PNG")
+    model = wrap(small(), size=SIZE)
+    answers = model(model.prepare([paths[0]])).argmax(1).tolist()
+    # Of several right classes any will do.
+    labels = [[4, 3, *answers], None, [1], [2], ()]
+    found = fragility(model, paths, ["1/255"], labels=labels, steps=1)
+    assert (found.images, found.unlabelled, len(found.skipped)) == (2, 2, 1)
+    assert "2.png" in found.skipped[0]
+    assert found[FGSM].right[0] >= 1 and found.against_is == "label"
+    with pytest.raises(ConvlensError, match=r"2\.png"):
+        fragility(model, paths, ["1/255"], strict=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"epsilons": [0]}, "no epsilon above 0"), ({"loss": "x"}, "loss 'x'"),
+     ({"steps": -1}, "steps"), ({"labels": [[1]]}, "1 labels for 4"),
+     ({"labels": [[9], [0], [1], [1]]}, "outside 0 to 4"), ({"labels": [None] * 4}, "has a label")],
+)  # fmt: skip
+def test_curve_refuses(options, message):
+    with pytest.raises(ConvlensError, match=message):
+        fragility(wrap(small(), size=SIZE), images(), **options)
+
+
+def test_saved_curve_is_equal_and_has_a_picture(tmp_path):
+    found = fragility(wrap(small(), size=SIZE), images(), ["4/255"], steps=1)
+    found.save(tmp_path / "curve")
+    assert Result.load(tmp_path / "curve") == found
+    assert (tmp_path / "curve" / "curve.png").is_file()
+
+
+# cautions
+
+
+def names(network, given=None, **options):
+    model = wrap(network, size=SIZE, **options)
+    given = images() if given is None else given
+    one = {caution.name for caution in fgsm(model, given, ["1/255"]).cautions}
+    other = {caution.name for caution in fragility(model, given, ["1/255"], steps=0).cautions}
+    assert one == other
+    return one
+
+
+class Probabilities(nn.Module):
+    """A softmax that no trace can know."""
+
+    def forward(self, logits):
+        return logits.exp() / logits.exp().sum(1, keepdim=True)
+
+
+class Noise(nn.Module):
+    def forward(self, x):
+        return x + 0.3 * torch.randn_like(x)
+
+
+class NumpyNoise(nn.Module):
+    def forward(self, x):
+        return x + float(np.random.rand())
+
+
+def test_a_sound_network_gives_no_cautions():
+    assert names(small()) == set()
+    assert names(nn.Sequential(small(), nn.Softmax(1))) == set()  # known, and left out
+
+
+def test_each_trouble_has_its_name():
+    assert names(nn.Sequential(small(), Probabilities())) == {"softmax outputs given as logits"}
+    assert names(nn.Sequential(Noise(), small())) == {"randomness in the network"}
+    assert names(nn.Sequential(NumpyNoise(), small())) == {"randomness in the network"}
+    assert names(nn.Sequential(nn.Dropout(), small()).train()) == {"training mode"}
+    assert names(small().train()) == set()  # nothing in it minds its mode
+    assert names(small(), bounds=(0, 255)) == {"images that fill little of the bounds"}
+    with pytest.raises(ConvlensError, match="outside the model's bounds"):
+        fgsm(wrap(small(), size=SIZE), images() * 2)
+
+
+# against foolbox
+
+
+def test_foolbox_makes_the_same_images():
+    foolbox = pytest.importorskip("foolbox", reason="foolbox is not installed")
+    network, given = small(), images()
+    found = fgsm(wrap(network, size=SIZE), given, ["4/255"], score=False)
+    theirs = foolbox.attacks.LinfFastGradientAttack()(
+        foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu"), given, found.against,
+        epsilons=[4 / 255],
+    )[1][0]  # fmt: skip
+    # It projects onto the ball as well, which rounds once more.
+    torch.testing.assert_close(found.adversarial(0), theirs, rtol=0, atol=1.2e-7)
+
+
+# 3 against 7 on MNIST, as in the literature
+
+
+def test_three_against_seven_on_mnist():
+    """Logistic regression: about 1.6 % of errors, and 99 % at epsilon 0.25 (Goodfellow 2014)."""
+    if not (SHARED / "data" / "mnist").is_dir():
+        pytest.skip(f"no {SHARED / 'data' / 'mnist'}")
+    data = open_data(str(SHARED / "data" / "mnist"))
+    parts = []
+    for part in (data.train, data.validation):
+        of = part.classes
+        chosen = (of == 3) | (of == 7)
+        parts.append((part.pixels[chosen].flatten(1).double() / 255,
+                      (of[chosen] == 7).double()))  # fmt: skip
+    (x, t), (given, right) = parts
+    weight = torch.zeros(x.shape[1] + 1, dtype=torch.float64)
+    rows = torch.cat([x, torch.ones(len(x), 1, dtype=torch.float64)], 1)
+    for _ in range(8):  # Newton, with a little weight decay
+        p = torch.sigmoid(rows @ weight)
+        slope = rows.T @ (p - t) + 1e-1 * weight
+        curvature = (rows * (p * (1 - p))[:, None]).T @ rows + 1e-1 * torch.eye(len(weight))
+        weight -= torch.linalg.solve(curvature, slope)
+
+    class Regression(nn.Module):
+        def forward(self, images):
+            margin = images.double().flatten(1) @ weight[:-1] + weight[-1]
+            return torch.stack([torch.zeros_like(margin), margin], 1)
+
+    network = Regression()
+    model = wrap(network, size=28, channels=1)
+    images = given.float().view(-1, 1, 28, 28)
+    labels = [[int(one)] for one in right]
+    found = fragility(model, images, [0.25], labels=labels, steps=0, batch=512)
+    errors = [1 - one for one in found[FGSM].accuracies]
+    assert errors[0] < 0.03 and errors[1] > 0.97
+    assert 1 - found[NOISE].accuracies[1] < 0.4  # the same pixels, by as much

@@ -1,0 +1,287 @@
+"""Gabor functions, banks of them, feature maps and the cortex: closed forms, loops, libraries."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import correlate2d
+from torch import nn
+from torch.nn import functional as F
+
+import convlens
+from convlens import ConvlensError, wrap
+from convlens.analyses.cortex.cortex import cortex
+from convlens.analyses.feature_maps.maps import feature_maps, maps, pool
+from convlens.analyses.gabor.gabor import direction, gabor, gabor_bank, orientation
+from convlens.drawing import diverging, enlarge, sequential
+from support.drawn import corner, holds
+
+
+def grating(degrees, wavelength=8.0, phase=0.0, size=64):
+    """Bars of an orientation, counter-clockwise from horizontal as one looks at the picture."""
+    rows, columns = np.mgrid[:size, :size]
+    up = -rows  # on the picture rows grow downwards
+    # Along the bars nothing changes: the wave runs across them.
+    across = -columns * math.sin(math.radians(degrees)) + up * math.cos(math.radians(degrees))
+    wave = 0.5 + 0.4 * np.cos(2 * np.pi * across / wavelength + phase)
+    return torch.from_numpy(wave).float()[None]
+
+
+class TestFunction:
+    def test_formula_at_points(self):
+        values = (2.5, 0.1, 0.03, 0.9, 0.4, 1.5, -2.0, 0.7)  # A, α, β, ω, φ, x0, y0, θ
+        for x, y in ((0.0, 0.0), (3.0, -1.0), (-4.5, 2.25)):
+            a = (x - 1.5) * math.cos(0.7) + (y + 2.0) * math.sin(0.7)
+            b = -(x - 1.5) * math.sin(0.7) + (y + 2.0) * math.cos(0.7)
+            expected = 2.5 * math.exp(-0.1 * a * a - 0.03 * b * b) * math.sin(0.9 * a + 0.4)
+            found = gabor(torch.tensor(x), torch.tensor(y), *values)
+            assert float(found) == pytest.approx(expected, rel=1e-5)
+
+    def test_scikit_images_kernel_where_the_definitions_meet(self):
+        """Its real part is a cosine under a bell of area one, turned alike."""
+        from skimage.filters import gabor_kernel
+
+        for frequency, theta, sigma_x, sigma_y, offset in (
+            (0.2, 0.3, 2.0, 3.0, 0.0), (0.1, 1.2, 4.0, 2.5, 0.8),
+        ):  # fmt: skip
+            theirs = gabor_kernel(
+                frequency, theta, sigma_x=sigma_x, sigma_y=sigma_y, offset=offset
+            ).real
+            height, width = theirs.shape
+            y, x = torch.meshgrid(
+                torch.arange(height) - height // 2, torch.arange(width) - width // 2, indexing="ij"
+            )
+            ours = gabor(
+                x.double(), y.double(), 1 / (2 * math.pi * sigma_x * sigma_y),
+                1 / (2 * sigma_x**2), 1 / (2 * sigma_y**2), 2 * math.pi * frequency,
+                offset + math.pi / 2, 0.0, 0.0, theta,
+            )  # fmt: skip
+            assert np.allclose(ours.numpy(), theirs, atol=1e-12)
+
+    @pytest.mark.parametrize("degrees", [0, 30, 45, 90, 135, 170])
+    def test_orientation_is_that_of_the_bars(self, degrees):
+        theta = direction(degrees)
+        assert orientation(theta) == pytest.approx(degrees)
+        y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+        wave = gabor(x, y, 1.0, 0.0, 0.0, 2 * math.pi / 8, math.pi / 2, 0.0, 0.0, theta)
+        bars = grating(degrees)[0]
+        again = (bars - 0.5) / 0.4
+        correlation = np.corrcoef(wave.numpy().ravel(), again.numpy().ravel())[0, 1]
+        assert correlation == pytest.approx(1, abs=1e-4)
+
+
+class TestBank:
+    def test_filters_are_balanced_and_of_norm_one(self):
+        bank = gabor_bank(orientations=6, frequencies=(0.1, 0.25), phases=(0, 45, 90))
+        assert bank.filters.shape[0] == 6 * 2 * 3
+        assert bank.filters.sum((1, 2)).abs().max() < 1e-5
+        assert torch.allclose(bank.filters.flatten(1).norm(dim=1), torch.ones(36))
+
+    def test_each_answers_most_to_its_own_orientation_and_frequency(self):
+        bank = gabor_bank(orientations=6, frequencies=(0.08, 0.2))
+        for degrees in bank.orientations[:6]:
+            for frequency in (0.08, 0.2):
+                wave = grating(degrees, 1 / frequency, size=96)[None]
+                answers = feature_maps(wave, bank.filters).square().mean((0, 2, 3))
+                best = int(answers.argmax())
+                assert bank.orientations[best] == degrees
+                assert bank.frequencies[best] == frequency
+
+    def test_bandwidth_is_what_was_asked_for(self):
+        """Half height of the tuning curve, an octave apart."""
+        bank = gabor_bank(orientations=1, frequencies=(0.125,), phases=(90,), bandwidth=1.0)
+        side = 512
+        spectrum = torch.fft.rfft2(
+            F.pad(
+                bank.filters[0], (0, side - bank.filters.shape[1], 0, side - bank.filters.shape[0])
+            )
+        )
+        curve = spectrum.abs()[: side // 2, 0]  # horizontal bars: the wave runs down
+        above = (curve > curve.max() / 2).nonzero().flatten()
+        assert math.log2(float(above[-1] / above[0])) == pytest.approx(1.0, abs=0.05)
+
+    def test_what_is_wrong(self):
+        for options in ({"orientations": 0}, {"frequencies": ()}, {"bandwidth": 0.0}):
+            with pytest.raises(ConvlensError, match="at least one of each"):
+                gabor_bank(**options)
+        with pytest.raises(ConvlensError, match=r"frequency of 0\.6"):
+            gabor_bank(frequencies=(0.6,))
+
+    def test_picture(self):
+        bank = gabor_bank(orientations=5)
+        times = max(1, 44 // bank.filters.shape[-1])
+        picture = bank.pictures()["bank"]
+        for one in bank.filters:
+            assert holds(picture, enlarge(diverging(one, float(bank.filters.abs().max())), times))
+
+
+class TestFeatureMaps:
+    def test_plain_loops(self):
+        image, kernel = torch.rand(1, 2, 5, 6), torch.rand(3, 2, 2, 3)
+        found = feature_maps(image, kernel, stride=2)
+        for f in range(3):
+            for j in range(2):
+                for k in range(2):
+                    expected = sum(
+                        image[0, c, 2 * j + l, 2 * k + m] * kernel[f, c, l, m]
+                        for c in range(2)
+                        for l in range(2)  # noqa: E741 - the chapter's letter
+                        for m in range(3)
+                    )
+                    assert float(found[0, f, j, k]) == pytest.approx(float(expected), rel=1e-5)
+
+    @given(st.integers(1, 6), st.integers(1, 6), st.sampled_from(["valid", "same"]))
+    @settings(max_examples=40, deadline=None)
+    def test_scipy(self, height, width, padding):
+        image, kernel = torch.rand(1, 1, 9, 11), torch.rand(1, height, width)
+        found = feature_maps(image, kernel, padding=padding)[0, 0]
+        full = correlate2d(image[0, 0], kernel[0], mode="full")
+        top, left = height - 1, width - 1
+        if padding == "same":  # of the filter's overhang, the odd pixel is below and on the right
+            top, left = top - (height - 1) // 2, left - (width - 1) // 2
+        expected = full[top : top + found.shape[0], left : left + found.shape[1]]
+        assert found.shape == ((9, 11) if padding == "same" else (10 - height, 12 - width))
+        assert np.allclose(found, expected, atol=1e-5)
+
+    def test_what_is_wrong(self):
+        with pytest.raises(ConvlensError, match="same C"):
+            feature_maps(torch.rand(1, 3, 8, 8), torch.rand(2, 3, 3))
+        with pytest.raises(ConvlensError, match="give at least 9"):
+            feature_maps(torch.rand(1, 1, 8, 8), torch.rand(2, 9, 3))
+        with pytest.raises(ConvlensError, match="valid or same"):
+            feature_maps(torch.rand(1, 1, 8, 8), torch.rand(2, 3, 3), padding="full")
+
+    def test_pooling_against_loops(self):
+        values = torch.rand(2, 6, 8)
+        for kind, reduce in (("max", torch.max), ("average", torch.mean)):
+            found = pool(values, kind, 2)
+            for y in range(3):
+                for x in range(4):
+                    window = values[1, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
+                    assert found[1, y, x] == pytest.approx(float(reduce(window)))
+        with pytest.raises(ConvlensError, match="no pooling 'mean'"):
+            pool(values, "mean")
+        with pytest.raises(ConvlensError, match="give at least 7"):
+            pool(values, "max", 7)
+
+
+class TestMaps:
+    def network(self):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 70, 3), nn.Flatten(),
+            nn.Linear(70 * 12 * 12, 2),
+        )  # fmt: skip
+
+    def test_values_are_the_networks(self):
+        net = self.network()
+        model, image = wrap(net, size=16), torch.rand(1, 3, 16, 16)
+        found = maps(model, image, pooling="max")
+        with torch.no_grad():
+            expected = F.relu(net[0](image))[0]
+        assert torch.equal(found.maps, expected)
+        assert torch.equal(found.pooled, F.max_pool2d(expected, 2))
+        assert (found.layer, found.post) == ("0", True)
+        linear = maps(model, image, layer="2")
+        assert not linear.post
+        assert len(linear.shown) == 64
+        assert list(linear.pictures()) == ["photo", "maps"]
+
+    def test_one_scale_for_all(self):
+        found = maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), pooling="average")
+        pictures = found.pictures()
+        tile = 14 * 8
+        assert pictures["maps"].shape == pictures["pooled"].shape
+        channel, y, x = (int(i) for i in (found.maps == found.scale).nonzero()[0])
+        drawn = enlarge(sequential(found.maps[channel], 0, found.scale), 8)
+        top, left = corner(pictures["maps"], drawn)
+        pixel = pictures["maps"][top + y * 8, left + x * 8]
+        assert pixel.tolist() == [253, 231, 36]  # the light end of viridis
+        other = corner(pictures["maps"], enlarge(found.colours(found.maps[3]), 8))
+        first = corner(pictures["maps"], enlarge(found.colours(found.maps[0]), 8))
+        assert min(other[0] - first[0], other[1] - first[1]) > tile  # in two rows of two
+
+    def test_channels_are_named(self):
+        """Maps of 70 channels show 64, and each of these has its number."""
+        linear = maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="2")
+        picture = linear.pictures()["maps"]
+        fewer = replace(linear, maps=linear.maps[list(linear.shown)]).pictures()["maps"]
+        assert picture.shape == fewer.shape
+        tile = enlarge(linear.colours(linear.maps[linear.shown[-1]]), 9)
+        assert corner(picture, tile) == corner(fewer, tile)
+        top, left = corner(picture, tile)
+        caption = slice(top + len(tile) + 2, top + len(tile) + 18)
+        assert not torch.equal(picture[caption, left:], fewer[caption, left:])
+
+    def test_strongest_are_those_that_vary_most(self):
+        found = maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16))
+        spread = [float(one[1:-1, 1:-1].std(correction=0)) for one in found.maps]
+        assert list(found.strongest(3)) == sorted(range(4), key=lambda k: -spread[k])[:3]
+        found.maps[int(np.argmin(spread)), 0] = 1e6  # at the border alone
+        assert list(found.strongest(3)) == sorted(range(4), key=lambda k: -spread[k])[:3]
+
+    def test_unknown_layer(self):
+        with pytest.raises(ConvlensError, match="no layer 'conv'"):
+            maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="conv")
+        with pytest.raises(ConvlensError, match="not maps"):
+            maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="4")
+
+
+class TestCortex:
+    def test_cells_prefer_the_orientation_of_the_bars(self):
+        for degrees in (0.0, 45.0, 90.0, 157.5):
+            found = cortex(grating(degrees))
+            middle = found.complex[:, 24:40, 24:40].mean((1, 2))
+            assert found.orientations[int(middle.argmax())] == degrees
+
+    def test_complex_cells_do_not_mind_the_phase_and_simple_cells_do(self):
+        answers = [cortex(grating(90.0, phase=phase)) for phase in np.linspace(0, 2 * np.pi, 9)]
+        at = answers[0].orientations.index(90.0)
+        complex_ = torch.stack([one.complex[at, 32, 32] for one in answers])
+        simple = torch.stack([one.simple[at, 0, 32, 32] for one in answers])
+        assert complex_.std() < 0.02 * complex_.mean()
+        assert simple.min() == 0
+        assert simple.std() > 0.3 * simple.mean()
+
+    def test_nothing_is_seen_in_plain_brightness(self):
+        found = cortex(torch.full((3, 40, 40), 0.7))
+        assert found.complex.max() < 1e-5
+
+    def test_the_border_of_the_photo_is_no_edge(self):
+        """A dark photo is not framed in grey: cells at the border see it go on."""
+        dark = torch.full((1, 40, 40), 0.1)
+        dark[:, 15:25, 15:25] = 0.9
+        found = cortex(dark, wavelength=4)
+        assert found.complex[:, :, 0].max() < 0.01 * found.complex.max()
+        # The same photo larger, as it goes on: everything inside is equal.
+        wider = F.pad(dark[None], (30,) * 4, value=0.1)[0]
+        inside = cortex(wider, wavelength=4).complex[:, 30:70, 30:70]
+        assert torch.allclose(found.complex, inside, atol=1e-5)
+
+    def test_parts_fit_together(self):
+        image = torch.rand(3, 50, 60)
+        found = cortex(image, orientations=3, wavelength=5)
+        grey = (image * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0)
+        assert torch.allclose(found.image[0], grey)
+        odd, even = found.simple[:, 0] - found.simple[:, 2], found.simple[:, 1] - found.simple[:, 3]
+        assert torch.allclose(found.complex, (odd**2 + even**2).sqrt(), atol=1e-6)
+        assert found.pooled.shape == (3, 10, 12)
+        assert found.pooled[1, 2, 3] == pytest.approx(
+            float(found.complex[1, 10:15, 15:20].mean()), rel=1e-5
+        )
+        assert list(found.pictures()) == ["photo", "bank", "simple", "complex", "pooled"]
+
+    def test_saved_and_loaded(self, tmp_path):
+        found = cortex(torch.rand(1, 20, 20), wavelength=4)
+        found.save(tmp_path / "cortex")
+        assert convlens.Result.load(tmp_path / "cortex") == found
+
+    def test_what_is_wrong(self):
+        with pytest.raises(ConvlensError, match="C of 1 or 3"):
+            cortex(torch.rand(4, 20, 20))
+        with pytest.raises(ConvlensError, match="give 2 to 20"):
+            cortex(torch.rand(1, 20, 30), wavelength=25)

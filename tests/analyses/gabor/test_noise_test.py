@@ -1,0 +1,346 @@
+"""Gabor fits: set parameters come back, noise is not called a Gabor function."""
+
+import itertools
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import convlens
+from convlens import ConvlensError, likeness, load, wrap
+from convlens.analyses.gabor.fit import _basis, envelope_means, fit_gabors
+from convlens.analyses.gabor.gabor import gabor, orientation
+from convlens.analyses.gabor.noise_test import BLOB, GABOR, OTHER, UNTOLD, _discoveries
+from support.drawn import holds
+
+WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "weights" / "squeezenet1_0.safetensors"
+
+
+def synthetic(count, side, channels=3, noise=0.0, seed=0):
+    """Gabor filters with known parameters, and noise of a share of their deviation."""
+    rng = np.random.default_rng(seed)
+
+    def draw(low, high, *shape):
+        return torch.from_numpy(rng.uniform(low, high, (count, *shape)))
+
+    set_to = {
+        "frequency": draw(0.14, 0.35), "theta": draw(-math.pi / 2, math.pi / 2),
+        "along": draw(0.18, 0.35) * side, "across": draw(0.18, 0.35) * side,
+        "x0": draw(-0.5, 0.5), "y0": draw(-0.5, 0.5),
+        "amplitude": draw(0.3, 1.0, channels), "phase": draw(-math.pi, math.pi, channels),
+    }  # fmt: skip
+    axis = torch.arange(side).double() - (side - 1) / 2
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+
+    def each(name):
+        return set_to[name].view(count, -1, 1, 1)
+
+    made = gabor(
+        x, y, each("amplitude"), 1 / (2 * each("along") ** 2), 1 / (2 * each("across") ** 2),
+        2 * math.pi * each("frequency"), each("phase"), each("x0"), each("y0"), each("theta"),
+    )  # fmt: skip
+    spread = made.std((1, 2, 3), keepdim=True)
+    return made + noise * spread * torch.from_numpy(rng.normal(size=made.shape)), set_to
+
+
+def turn(a, b, period):
+    return (torch.remainder(a - b + period / 2, period) - period / 2).abs()
+
+
+class TestFit:
+    @pytest.mark.parametrize(("side", "channels"), [(7, 3), (11, 1), (7, 4)])
+    def test_parameters_come_back(self, side, channels):
+        made, set_to = synthetic(60, side, channels)
+        fit = fit_gabors(made)
+        assert (fit.r2 > 1 - 1e-5).float().mean() > 0.95
+        good = fit.r2 > 1 - 1e-5
+        for name, found in (
+            ("frequency", fit.frequency), ("x0", fit.x0), ("y0", fit.y0),
+            ("along", fit.sigma_along), ("across", fit.sigma_across),
+            ("amplitude", fit.amplitude),
+        ):  # fmt: skip
+            assert torch.allclose(found[good].double(), set_to[name][good], rtol=1e-2, atol=1e-3), (
+                name
+            )
+        assert turn(fit.theta, set_to["theta"], math.pi)[good].max() < 1e-2
+        # A direction near ±90 degrees may come back as the other one, the phase mirrored with it.
+        same = good & ((fit.theta - set_to["theta"]).abs() < 0.1)
+        assert turn(fit.phase, set_to["phase"], 2 * math.pi)[same].max() < 0.05
+        assert float(fit.theta.abs().max()) <= math.pi / 2 + 1e-6
+        assert fit.amplitude.min() >= 0
+
+    def test_the_parameters_make_the_fitted_function(self):
+        made, _ = synthetic(20, 7, noise=0.3)
+        fit = fit_gabors(made)
+        axis = torch.arange(7.0) - 3
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        for n in range(20):
+            for c in range(3):
+                again = gabor(
+                    x, y, fit.amplitude[n, c], 0.5 / fit.sigma_along[n] ** 2,
+                    0.5 / fit.sigma_across[n] ** 2, 2 * math.pi * fit.frequency[n],
+                    fit.phase[n, c], fit.x0[n], fit.y0[n], fit.theta[n],
+                )  # fmt: skip
+                assert torch.allclose(again, fit.fitted[n, c], atol=1e-3)
+            share = 1 - (made[n] - fit.fitted[n]).square().sum() / made[n].square().sum()
+            assert float(share) == pytest.approx(float(fit.r2[n]), abs=1e-4)
+            assert float(fit.orientations[n]) == pytest.approx(orientation(float(fit.theta[n])))
+
+    @pytest.mark.parametrize("side", [7, 11])
+    def test_error_under_noise_is_near_the_cramer_rao_bound(self, side):
+        """No unbiased estimate does better than the bound, here by numerical slopes."""
+        made, set_to = synthetic(150, side, noise=0.3)
+        clean, _ = synthetic(150, side)
+        fit = fit_gabors(made)
+        errors = {
+            "frequency": fit.frequency - set_to["frequency"],
+            "theta": turn(fit.theta, set_to["theta"], math.pi),
+        }
+        bounds = {"frequency": [], "theta": []}
+        for n in range(150):
+            deviation = 0.3 * float(clean[n].std())
+            information = slopes_of(n, side, set_to)
+            covariance = np.linalg.inv(information.T @ information) * deviation**2
+            bounds["theta"].append(covariance[2, 2])
+            bounds["frequency"].append(covariance[3, 3] / (2 * math.pi) ** 2)
+        for name, error in errors.items():
+            relative = error.double().square() / torch.tensor(bounds[name])
+            assert relative.median().sqrt() < 1.25 * 0.6745  # the median of |normal| is 0.6745
+
+    def test_slopes_of_the_basis_against_differences(self):
+        parameters = torch.tensor([[0.3, -0.4, 0.7, 1.2, -2.0, -2.5]], dtype=torch.float64)
+        _, slopes = _basis(parameters, torch.Size((7, 7)))
+        for k in range(6):
+            step = torch.zeros(1, 6, dtype=torch.float64)
+            step[0, k] = 1e-6
+            ahead, _ = _basis(parameters + step, torch.Size((7, 7)))
+            behind, _ = _basis(parameters - step, torch.Size((7, 7)))
+            assert torch.allclose(slopes[:, :, k], (ahead - behind) / 2e-6, atol=1e-7)
+
+    def test_published_medians_of_noise(self):
+        """White noise of one channel: median R² 0.30 at 7 x 7, 0.15 at 11 x 11."""
+        generator = torch.Generator().manual_seed(0)
+        for side, expected in ((7, 0.30), (11, 0.15)):
+            noise = torch.randn(300, 1, side, side, generator=generator)
+            assert float(fit_gabors(noise).r2.median()) == pytest.approx(expected, abs=0.03)
+
+    def test_what_is_wrong(self):
+        with pytest.raises(ConvlensError, match="at least 5"):
+            fit_gabors(torch.rand(4, 3, 3, 3))
+
+
+def slopes_of(n, side, set_to):
+    """Jacobian of one filter by its six shared numbers and each channel's two, by differences."""
+    axis = torch.arange(side).double() - (side - 1) / 2
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    names = ("x0", "y0", "theta", "frequency", "along", "across")
+    start = [float(set_to[name][n]) for name in names]
+    start[3] *= 2 * math.pi
+    sine = set_to["amplitude"][n] * torch.cos(set_to["phase"][n])
+    cosine = set_to["amplitude"][n] * torch.sin(set_to["phase"][n])
+    start += [*sine.tolist(), *cosine.tolist()]
+
+    def function(values):
+        x0, y0, theta, omega, along, across = values[:6]
+        count = (len(values) - 6) // 2
+        parts = []
+        for c in range(count):
+            for weight, phase in ((values[6 + c], 0.0), (values[6 + count + c], math.pi / 2)):
+                parts.append(
+                    gabor(
+                        x, y, weight, 0.5 / along**2, 0.5 / across**2, omega, phase, x0, y0, theta
+                    )
+                )
+        return (
+            torch.stack([parts[2 * c] + parts[2 * c + 1] for c in range(count)]).flatten().numpy()
+        )
+
+    columns = []
+    for k in range(len(start)):
+        ahead, behind = list(start), list(start)
+        ahead[k] += 1e-5
+        behind[k] -= 1e-5
+        columns.append((function(ahead) - function(behind)) / 2e-5)
+    return np.stack(columns, axis=1)
+
+
+def network(weights):
+    made = nn.Conv2d(weights.shape[1], len(weights), weights.shape[2])
+    with torch.no_grad():
+        made.weight.copy_(weights)
+    return wrap(nn.Sequential(made), size=32, channels=weights.shape[1])
+
+
+class TestLikeness:
+    @pytest.mark.parametrize("smooth", [0.0, 0.9])
+    def test_noise_is_rarely_called_more_than_noise(self, smooth):
+        """White and smooth: p below 0.05 in about 5 % of the filters, no discoveries."""
+        generator = torch.Generator().manual_seed(3)
+        noise = torch.randn(300, 3, 15, 15, generator=generator)
+        if smooth:
+            bell = torch.exp(-(torch.arange(-4, 5.0) ** 2) / (2 * smooth**2))
+            noise = (noise.unfold(3, 9, 1) @ bell).unfold(2, 9, 1) @ bell
+        found = likeness(network(noise[:, :, :7, :7].contiguous()), null=1000)
+        assert 0.02 < float((found.p < 0.05).float().mean()) < 0.095
+        assert found.count(OTHER) >= 297
+
+    def test_gabor_functions_among_noise_are_found(self):
+        made, _ = synthetic(20, 7, noise=0.2)
+        noise = torch.randn(20, 3, 7, 7, generator=torch.Generator().manual_seed(0))
+        both = torch.cat([made, noise * made.std()])
+        found = likeness(network(both.float()), null=1000)
+        assert found.verdicts[:20].count(GABOR) >= 19
+        assert found.verdicts[20:].count(OTHER) >= 18
+        assert found.p[:20].max() < found.p[20:].median()
+
+    def test_blobs_are_not_called_gabor_functions(self):
+        axis = torch.arange(7.0) - 3
+        bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / 4)
+        colours = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+        noise = torch.randn(12, 3, 7, 7, generator=torch.Generator().manual_seed(1))
+        found = likeness(network(colours[:, :, None, None] * bell + 0.02 * noise), null=1000)
+        assert found.count(BLOB) >= 11
+
+    def test_a_wave_needs_a_share_of_its_cycle(self):
+        """Edges from side to side and odd blobs have two signs, but no wave in 7 pixels."""
+        axis = torch.arange(7.0) - 3
+        rise = axis.expand(7, 7)
+        colours = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+        noise = torch.randn(12, 3, 7, 7, generator=torch.Generator().manual_seed(1))
+        slopes = likeness(network(colours[:, :, None, None] * rise + 0.05 * noise), null=1000)
+        assert slopes.count(BLOB) >= 11
+        for cycles, kind in ((0.4, BLOB), (1.0, GABOR)):
+            wave = torch.sin(2 * math.pi * cycles / 7 * rise + 0.5)
+            found = likeness(network(colours[:, :, None, None] * wave + 0.05 * noise), null=1000)
+            assert found.count(kind) >= 11, cycles
+
+    def test_answer_to_a_uniform_image(self):
+        """Plain loops over a sine and a cosine filter, and the closed form of a whole envelope."""
+        made, _ = synthetic(8, 9, noise=0.2)
+        fit = fit_gabors(made)
+        means = envelope_means(fit)
+        for n in range(8):
+            pair, own = [0.0, 0.0], 0.0
+            for row in range(9):
+                for column in range(9):
+                    x, y, theta = column - 4.0, row - 4.0, float(fit.theta[n])
+                    at = (0.5 / float(fit.sigma_along[n]) ** 2,
+                          0.5 / float(fit.sigma_across[n]) ** 2,
+                          2 * math.pi * float(fit.frequency[n]))  # fmt: skip
+                    place = (float(fit.x0[n]), float(fit.y0[n]), theta)
+                    one = torch.tensor([x]), torch.tensor([y])
+                    for k, phase in enumerate((0.0, math.pi / 2)):
+                        pair[k] += float(gabor(*one, 1.0, *at, phase, *place))
+                    own += float(gabor(*one, 1.0, at[0], at[1], 0.0, math.pi / 2, *place))
+            assert float(means[n]) == pytest.approx(math.hypot(*pair) / own, abs=1e-4)
+        axis = torch.arange(31.0) - 15
+        bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / (2 * 2.0**2))
+        fit = fit_gabors((bell * torch.cos(2 * math.pi * 0.12 * axis))[None, None])
+        expected = math.exp(-((2 * math.pi * 2.0 * 0.12) ** 2) / 2)
+        assert float(envelope_means(fit)[0]) == pytest.approx(expected, abs=1e-3)
+
+    def test_values_at_a_bound_are_named(self):
+        axis = torch.arange(7.0) - 3
+        bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / 4)
+        endless = torch.sin(2 * math.pi * axis / 5).expand(7, 7)
+        made, _ = synthetic(4, 7, channels=1)
+        fit = fit_gabors(torch.cat([torch.stack([bell, endless])[:, None], made]))
+        assert "frequency" in fit.at_bound[0] and fit.frequency[0] == pytest.approx(0.01)
+        assert {"sigma_along", "sigma_across"} <= set(fit.at_bound[1])
+        assert fit.at_bound[2:] == ((),) * 4
+        found = likeness(network(torch.stack([bell, endless])[:, None]), null=200)
+        assert found.at_bound == fit.at_bound[:2]
+        assert found.value("frequency", 0, ".3f") == "≤0.010"
+        assert found.value("frequency", 1, ".1f") == "0.2"
+        assert found.value("sigma_along", 1, ".1f") == "≥10.5"
+        assert found.waves == (1,)
+
+    def test_small_stems_cannot_be_told(self):
+        found = likeness(network(torch.randn(8, 3, 3, 3)))
+        assert found.verdicts == (UNTOLD,) * 8
+        assert "3 x 3 weights are too few to judge" in found.sentence()
+        assert list(found.pictures()) == ["filters"]
+
+    def test_sorted_by_kind_then_orientation_and_frequency(self):
+        made, _ = synthetic(12, 9)
+        network = nn.Conv2d(3, 24, 9)
+        torch.manual_seed(1)
+        with torch.no_grad():
+            network.weight.copy_(torch.cat([torch.randn(12, 3, 9, 9), made.float()]))
+        found = likeness(wrap(network, size=16), null=300)
+        ordered = found.sorted(own_scale=True)
+        assert sorted(ordered.channels) == list(range(24))
+        kinds = [found.verdicts[number] for number in ordered.channels]
+        assert list(ordered.kinds) == kinds == sorted(kinds, key=(GABOR, BLOB, OTHER, UNTOLD).index)
+        assert torch.equal(ordered.weights, found.filters.weights[list(ordered.channels)])
+        gabors = [number for number in ordered.channels if found.verdicts[number] == GABOR]
+        assert len(gabors) >= 10
+        directions = [round(float(found.orientation[number]) / 22.5) % 8 for number in gabors]
+        assert directions == sorted(directions)
+        for one, other in itertools.pairwise(gabors):
+            if directions[gabors.index(one)] == directions[gabors.index(other)]:
+                assert found.frequency[one] <= found.frequency[other]
+
+    def test_a_scale_of_its_own_fills_every_filter(self):
+        torch.manual_seed(0)
+        network = nn.Conv2d(3, 3, 5)
+        with torch.no_grad():
+            network.weight[1] *= 0.01
+            network.weight[2] *= 1e-9  # next to nothing: noise must not be blown up
+        model = wrap(network, size=16)
+        plain, own = convlens.filters(model), convlens.filters(model, own_scale=True)
+        spans = [int(tile.max()) - int(tile.min()) for tile in plain.tiles()]
+        assert spans[1] < 5 and max(spans) > 200
+        for number, tile in enumerate(own.tiles()[:2]):
+            peak = network.weight[number].abs().max()
+            assert own.scales[number] == peak
+            assert max(abs(int(v) - 127.5) for v in tile.flatten()) >= 127
+        assert set(own.tiles()[2].flatten().tolist()) == {128}
+        assert own.scales[2] == own.scale
+
+    def test_discoveries_against_the_definition(self):
+        p = torch.rand(200, generator=torch.Generator().manual_seed(0)) ** 3
+        ordered = sorted(p.tolist())
+        passed = [k for k in range(200) if ordered[k] <= 0.05 * (k + 1) / 200]
+        limit = ordered[max(passed)]
+        assert _discoveries(p).tolist() == [value <= limit for value in p.tolist()]
+
+    def test_saved_loaded_and_drawn(self, tmp_path):
+        made, _ = synthetic(5, 7, noise=0.1)
+        found = likeness(network(made.float()), null=200)
+        found.save(tmp_path / "fits")
+        assert convlens.Result.load(tmp_path / "fits") == found
+        assert list(found.pictures()) == ["fits", "beside", "plane"]
+        share = sum(one == GABOR for one in found.verdicts) / 5
+        assert f"{100 * share:.0f}% are Gabor-like" in found.shares()
+        assert f"R² {sorted(found.r2.tolist())[2]:.2f} in the median" in found.shares()
+        picture = found.pictures()["fits"]
+        for _, block in found.triples():
+            assert holds(picture, block)
+        # Its number and its verdict stand at each filter, which itself stays as it is.
+        renumbered = replace(found, filters=replace(found.filters, channels=(0, 1, 2, 3, 7)))
+        others = renumbered.pictures()
+        for name, at_once in (("fits", 1), ("beside", 2)):
+            changed = (found.pictures()[name] != others[name]).any(dim=2)
+            assert 0 < int(changed.sum()) < 60 * at_once
+        assert holds(others["fits"], found.triples()[0][1])
+        again = likeness(network(made.float()), null=200)
+        assert again == found
+        assert likeness(network(made.float()), null=200, seed=1) != found
+
+    def test_what_is_wrong(self):
+        with pytest.raises(ConvlensError, match="at least 100"):
+            likeness(network(torch.randn(8, 3, 7, 7)), null=10)
+        with pytest.raises(ConvlensError, match="no convolution"):
+            likeness(wrap(nn.Flatten(), size=8))
+
+    @pytest.mark.skipif(not WEIGHTS.is_file(), reason="no weights in ../shared/weights")
+    def test_trained_filters_are_mostly_gabor_functions(self):
+        found = likeness(load(f"file:{WEIGHTS}@torchvision:squeezenet1_0"), null=1000)
+        assert len(found.verdicts) == 96
+        assert found.count(GABOR) > 48
+        assert float(found.r2.median()) > 0.8 > 2 * float(found.null_r2.median())

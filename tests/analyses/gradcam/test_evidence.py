@@ -1,0 +1,144 @@
+"""Deletion and insertion against an independent plain loop, and on cases known by construction."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from convlens.analyses.gradcam.evidence import beats, evidence
+from convlens.analyses.gradcam.gradcam import gradcam
+from convlens.errors import ConvlensError
+from convlens.models.model import wrap
+from convlens.results import Result
+
+
+def network(stride=4, classes=3):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, stride, stride=stride), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(8, classes),
+    )  # fmt: skip
+
+
+def plain_curve(model, image, order, centres_y, centres_x, counts, wanted, *, deleting):
+    """One order, pixel by pixel and step by step."""
+    _, height, width = image.shape
+    mean = [float(channel.mean()) for channel in image]
+    curve = []
+    for count in counts:
+        chosen = set(order[:count])
+        changed = image.clone()
+        for y in range(height):
+            for x in range(width):
+                row = min(range(len(centres_y)), key=lambda i: abs(y - centres_y[i]))
+                column = min(range(len(centres_x)), key=lambda i: abs(x - centres_x[i]))
+                if ((row * len(centres_x) + column) in chosen) == deleting:
+                    for channel in range(3):
+                        changed[channel, y, x] = mean[channel]
+        with torch.no_grad():
+            curve.append(float(model(changed[None]).softmax(1)[0, wanted]))
+    return curve
+
+
+def test_as_a_plain_loop_does_it():
+    model = wrap(network(), size=16)
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    cam = gradcam(model, images, classes=[2, 0])
+    found = evidence(model, cam, rank=1, steps=5)
+    counts = [round(16 * n / 5) for n in range(6)]
+    assert found.covered.tolist() == pytest.approx([count / 16 for count in counts])
+    assert found.classes.tolist() == [0, 0]
+    for image in range(2):
+        values = cam.maps[image, 1].flatten().tolist()
+        by_map = sorted(range(16), key=lambda cell: -values[cell])
+        ys, xs = cam.centres_y.tolist(), cam.centres_x.tolist()
+        outwards = sorted(
+            range(16), key=lambda cell: math.hypot(ys[cell // 4] - 7.5, xs[cell % 4] - 7.5)
+        )
+        for which, order in ((0, by_map), (2, outwards)):
+            for curves, deleting in ((found.deletion, True), (found.insertion, False)):
+                plain = plain_curve(
+                    model, images[image], order, ys, xs, counts, 0, deleting=deleting
+                )
+                assert curves[image, which].tolist() == pytest.approx(plain, abs=1e-6)
+        assert found.deletion_areas[image, 0] == pytest.approx(
+            torch.trapezoid(found.deletion[image, 0], found.covered)
+        )
+        # Every order begins and ends at the same images.
+        assert found.deletion[image, :, 0].unique().numel() == 1
+        assert torch.equal(found.deletion[image, :, -1], found.insertion[image, :, 0])
+
+
+@pytest.mark.parametrize(
+    ("areas", "beaten"),
+    [((0.5, 0.4, 0.3), True), ((0.5, 0.495, 0.3), False), ((0.5, 0.3, 0.495), False),
+     ((0.5, 0.6, 0.3), False)],
+)  # fmt: skip
+def test_orders_that_are_alike_to_two_digits_do_not_beat_one_another(areas, beaten):
+    assert beats(torch.tensor([areas])).tolist() == [beaten]
+
+
+def test_a_map_that_knows_beats_both():
+    """Class 1 is the light of one corner: the map must find it sooner than chance or the centre."""
+    net = nn.Sequential(
+        nn.Conv2d(1, 1, 4, stride=4, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)
+    )
+    with torch.no_grad():
+        net[0].weight.fill_(1 / 16)
+        net[3].weight.zero_()
+        net[3].weight[1, 0] = 8.0
+        net[3].bias.zero_()
+    model = wrap(net, size=16)
+    image = torch.zeros(1, 1, 16, 16)
+    image[:, :, :4, :4] = 1
+    found = evidence(model, gradcam(model, image, classes=[1], layer="0"), seed=3)
+    assert found.deletion_beats.tolist() == [True]
+    assert found.insertion_beats.tolist() == [True]
+    # The corner is the first cell of sixteen: the first step of two cells removes it.
+    assert found.deletion[0, 0, 1] < 0.7 < found.deletion[0, 0, 0]
+
+
+def test_a_map_upside_down_does_not():
+    model = wrap(network(), size=16)
+    images = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    cam = gradcam(model, images)
+    turned = type(cam)(**{**vars(cam), "maps": -cam.maps})
+    right, wrong = evidence(model, cam), evidence(model, turned)
+    assert right.deletion_areas[0, 0] < wrong.deletion_areas[0, 0]
+    assert right.insertion_areas[0, 0] > wrong.insertion_areas[0, 0]
+
+
+def test_ties_do_not_go_all_at_once():
+    model = wrap(network(), size=16)
+    cam = gradcam(model, torch.rand(1, 3, 16, 16))
+    flat = type(cam)(**{**vars(cam), "maps": torch.zeros_like(cam.maps)})
+    found = evidence(model, flat, steps=16)
+    assert found.deletion[0, 0].unique().numel() > 4
+
+
+def test_passes_are_counted_and_few():
+    net = network()
+    seen = []
+    net.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    model = wrap(net, size=16)
+    cam = gradcam(model, torch.rand(1, 3, 16, 16))
+    seen.clear()
+    found = evidence(model, cam)
+    assert found.passes == sum(seen) == 44
+
+
+def test_bad_rank_and_steps():
+    model = wrap(network(), size=16)
+    cam = gradcam(model, torch.rand(1, 3, 16, 16))
+    with pytest.raises(ConvlensError, match="rank 1 of 1"):
+        evidence(model, cam, rank=1)
+    with pytest.raises(ConvlensError, match="0 steps"):
+        evidence(model, cam, steps=0)
+
+
+def test_saved_and_loaded(tmp_path):
+    model = wrap(network(), size=16)
+    found = evidence(model, gradcam(model, torch.rand(2, 3, 16, 16)))
+    found.save(tmp_path / "e")
+    assert Result.load(tmp_path / "e") == found

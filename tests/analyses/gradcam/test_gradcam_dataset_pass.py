@@ -1,0 +1,325 @@
+"""Grad-CAM of a folder: the same maps as one by one, whatever stops it in between."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from textwrap import dedent
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import convlens
+from convlens import ConvlensError, PhotoError, gradcam, gradcams, wrap
+from convlens.analyses.gradcam import dataset_pass as room
+from convlens.analyses.gradcam.boxes import Box
+from convlens.analyses.gradcam.result import GradCam, GradCamLayers
+from convlens.data.datasets import Paths
+from convlens.results import Result
+
+SIZE = 32
+
+
+def model():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 6, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 4),
+    )  # fmt: skip
+    return wrap(network, size=SIZE, labels=["ant", "bee", "cat", "dog"])
+
+
+@pytest.fixture
+def paths(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    found = []
+    for number in range(7):
+        path = folder / ("more/0.png" if number == 6 else f"{number}.png")
+        Image.fromarray(generator.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
+        found.append(path)
+    return found
+
+
+def table(found):
+    with found.scores.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def content(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_maps_are_those_of_gradcam_one_by_one(tmp_path, paths):
+    network = model()
+    found = gradcams(network, paths, out=tmp_path / "out", classes=["bee", "cat - dog"], batch=3)
+    assert found.photos == ("photos-0.png", *(f"{each}.png" for each in range(1, 6)), "more-0.png")
+    rows = iter(table(found))
+    numbers = json.loads(found.numbers.read_text())
+    highest = 0.0
+    for path, name in zip(paths, found.photos, strict=True):
+        alone = gradcam(network, network.prepare(path), classes=["bee", "cat - dog"])
+        kept = found[name]
+        torch.testing.assert_close(kept.maps, alone.maps, rtol=1e-4, atol=1e-7)
+        assert torch.equal(kept.images, alone.images) and kept.names == alone.names
+        assert numbers["photos"][name] == json.loads(json.dumps(kept.to_json()))
+        highest = max(highest, kept.scale)
+        for rank in range(2):
+            row, peak = next(rows), kept.peak(0, rank)
+            assert (row["photo"], row["class"]) == (name, alone.names[0][rank])
+            for column, wanted in (
+                ("logit", kept.scores[0, rank]), ("probability", kept.probabilities[0, rank]),
+                ("least", peak.low), ("greatest", peak.high), ("row", peak.row),
+                ("column", peak.column), ("positive", peak.positive), ("cells", peak.cells),
+            ):  # fmt: skip
+                assert torch.tensor(float(row[column])).float() == torch.tensor(float(wanted))
+    assert next(rows, None) is None
+    assert found.scales == (highest,)
+    # One scale for all pictures.
+    name = min(found.photos, key=lambda name: found[name].scale)
+    assert found[name].scale < highest
+    drawn = found[name].pictures(scale=highest)
+    files = sorted((tmp_path / "out" / name).glob("*.png"))
+    assert len(files) == 2
+    for file, wanted in zip(files, drawn.values(), strict=True):
+        assert np.array_equal(np.array(Image.open(file)), wanted.numpy())
+
+
+def test_highest_classes_of_each_photo(tmp_path, paths):
+    network = model()
+    found = gradcams(network, paths[:3], out=tmp_path / "out", top=2)
+    for path, name in zip(paths, found.photos, strict=False):
+        assert found[name].names == gradcam(network, network.prepare(path), top=2).names
+
+
+@pytest.mark.parametrize("stopped_at", [1, 4, 6, "pictures"])
+def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped_at):
+    network = model()
+    options = {"classes": ["ant"], "batch": 2, "curves": True, "save_every": 0.0}
+    gradcams(network, paths, out=tmp_path / "whole", **options)
+    kept, count, real, draw = tmp_path / "parts.unfinished", [0], GradCam.keep, GradCam.draw
+
+    def tripping(method):
+        def step(self, *arguments, **words):
+            count[0] += 1
+            if count[0] == (4 if stopped_at == "pictures" else stopped_at):
+                raise KeyboardInterrupt
+            return method(self, *arguments, **words)
+
+        return step
+
+    if stopped_at == "pictures":
+        monkeypatch.setattr(GradCam, "draw", tripping(draw))
+    else:
+        monkeypatch.setattr(GradCam, "keep", tripping(real))
+    with pytest.raises(KeyboardInterrupt):
+        gradcams(network, paths, out=tmp_path / "parts", folder=kept, **options)
+    assert not (tmp_path / "parts").exists()
+    monkeypatch.setattr(GradCam, "draw", draw)
+    count[0] = 0
+    if (kept / "photos").is_dir():
+        # What was being written when a run was killed at once.
+        (kept / "photos" / ".convlens-0123").mkdir()
+        (kept / "photos" / ".convlens-0123" / "result.json").write_text("{")
+
+    def counting(self, folder):
+        count[0] += 1
+        real(self, folder)
+
+    monkeypatch.setattr(GradCam, "keep", counting)
+    gradcams(network, paths, out=tmp_path / "parts", folder=kept, **options)
+    # Batches that were saved are not looked at again.
+    assert count[0] == {1: 7, 4: 5, 6: 3, "pictures": 0}[stopped_at]
+    assert content(tmp_path / "parts") == content(tmp_path / "whole")
+
+
+def test_somebody_elses_folder_is_refused_before_any_work(tmp_path, paths, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious.txt").write_text("mine")
+    monkeypatch.setattr(GradCam, "keep", lambda self, folder: pytest.fail("work was done"))
+    for folder in (None, tmp_path / "u"):
+        with pytest.raises(ConvlensError, match="holds other files"):
+            gradcams(model(), paths, out=tmp_path / "out", folder=folder)
+    assert (tmp_path / "out" / "precious.txt").read_text() == "mine"
+
+
+def test_folder_of_another_run_is_refused(tmp_path, paths, monkeypatch):
+    network, kept = model(), tmp_path / "u"
+    monkeypatch.setattr(room, "finish", lambda *rest, **words: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        gradcams(network, paths, out=tmp_path / "out", folder=kept, classes=[0])
+    with pytest.raises(ConvlensError, match="different classes"):
+        gradcams(network, paths, out=tmp_path / "out", folder=kept, classes=[1])
+
+
+KILLED = """
+    import os, signal, sys
+    from test_gradcam_dataset_pass import GradCam, gradcams, model
+
+    real, count = GradCam.keep, [0]
+
+    def keep(self, folder):
+        count[0] += 1
+        if count[0] == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(self, folder)
+
+    GradCam.keep = keep
+    gradcams(model(), sys.argv[3:], out=sys.argv[1], folder=__import__("pathlib").Path(sys.argv[2]))
+"""
+
+
+def test_killed_before_the_first_save_it_knows_its_photos(tmp_path, paths):
+    """What was written by then is of the photos that were asked for, and of no others."""
+    out, kept = tmp_path / "out", tmp_path / "u"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}  # noqa: PTH120
+    words = [sys.executable, "-c", dedent(KILLED), out, kept, *paths[:5]]
+    killed = subprocess.run(list(map(str, words)), env=env, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert len(list((kept / "photos").iterdir())) == 3
+    with pytest.raises(ConvlensError, match="5 images then, 2 now"):
+        gradcams(model(), paths[5:], out=out, folder=kept)
+    with pytest.raises(ConvlensError, match="different top"):
+        gradcams(model(), paths[:5], out=out, folder=kept, top=2)
+    gradcams(model(), paths[:5], out=out, folder=kept)
+    gradcams(model(), paths[:5], out=tmp_path / "whole")
+    assert content(out) == content(tmp_path / "whole")
+
+
+def test_a_run_that_did_nothing_leaves_nothing(tmp_path, paths, monkeypatch):
+    monkeypatch.setattr(GradCam, "keep", lambda self, folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        gradcams(model(), paths, out=tmp_path / "out", folder=tmp_path / "u")
+    assert not (tmp_path / "u").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_is_not_gone_on_with(tmp_path, paths):
+    with pytest.raises(ConvlensError, match="a target is a function"):
+        gradcams(model(), paths, out=tmp_path / "o", folder=tmp_path / "u", target=torch.sum)
+
+
+def test_damaged_photos_are_left_out_and_named(tmp_path, paths):
+    paths[1].write_bytes(b"\x89PNG rubbish")
+    paths[4].write_bytes(b"")
+    found = gradcams(model(), paths, out=tmp_path / "out", batch=2)
+    assert set(found.skipped) == {str(paths[1]), str(paths[4])}
+    assert found.photos == ("photos-0.png", "2.png", "3.png", "5.png", "more-0.png")
+    assert json.loads(found.numbers.read_text())["skipped"] == found.skipped
+    with pytest.raises(PhotoError, match=r"1\.png"):
+        gradcams(model(), paths, out=tmp_path / "strict", strict=True)
+    assert not (tmp_path / "strict").exists()
+    with pytest.raises(PhotoError, match="none of 1 photos"):
+        gradcams(model(), paths[4:5], out=tmp_path / "none")
+
+
+def test_evidence_boxes_and_the_sanity_check(tmp_path, paths):
+    network = model()
+    boxes = {
+        "1.png": (Box((2,), 0, 0, 50, 40), Box((0,), 0, 0, 20, 20)),
+        "2.png": (Box((3, 1), 0, 0, 25, 40),),
+    }
+    found = gradcams(
+        network, paths[:4], out=tmp_path / "out", boxes=boxes, curves=True, randomise=2, top=1
+    )
+    names = {name: found[name].classes.tolist() for name in found.photos}
+    assert names["1.png"] == [[2, 0]] and names["2.png"] == [[3]]
+    sums = torch.zeros(5, dtype=torch.float64)
+    rows = iter(table(found))
+    for path, name in zip(paths, found.photos, strict=False):
+        cam = found[name]
+        pointed = convlens.pointing(cam, [convlens.boxes_on_image(network, path, boxes)])
+        sums += torch.tensor(pointed.sums(), dtype=torch.float64)
+        for rank in range(cam.maps.shape[1]):
+            row = next(rows)
+            proof = convlens.evidence(network, cam, rank=rank)
+            kept = Result.load(tmp_path / "out" / name / f"evidence-{rank + 1}")
+            torch.testing.assert_close(kept.deletion, proof.deletion)  # another memory layout
+            assert kept.names == proof.names
+            assert float(row["deletion"]) == pytest.approx(
+                float(proof.deletion_areas[0, 0]), rel=1e-5
+            )
+            assert float(row["insertion_centre"]) == pytest.approx(
+                float(proof.insertion_areas[0, 2]), rel=1e-5
+            )
+            if pointed.boxed[0, rank]:
+                assert row["hit"] == str(int(pointed.hits[0, rank]))
+                assert float(row["energy"]) == pytest.approx(float(pointed.energy[0, rank]))
+            else:
+                assert row["hit"] == row["energy"] == ""
+    assert found.pointing == tuple(sums.tolist())
+    assert found.randomisation == Result.load(tmp_path / "out" / "randomisation")
+    assert found.randomisation.correlations.shape[2] == 2
+    assert len(found.sentences()) == 3
+
+
+def test_strips(tmp_path, paths):
+    network = model()
+    found = gradcams(network, paths[:2], out=tmp_path / "out", strip=True, classes=[1])
+    assert found.layers == ("4", "1")
+    one = found["0.png"]
+    assert isinstance(one, GradCamLayers)
+    assert [row["layer"] for row in table(found)] == ["4", "1", "4", "1"]
+    assert found.scales == tuple(
+        max(found[name].scales[layer] for name in found.photos) for layer in (0, 1)
+    )
+    named = gradcams(network, paths[:2], out=tmp_path / "out", layers=["1", "4"], classes=[1])
+    assert named["0.png"].cams[1].maps.equal(one.cams[1].maps)
+
+
+def test_state_does_not_grow_and_parts_make_the_whole(tmp_path, paths):
+    """What a distributed engine would do: parts by themselves, in any order, merged."""
+    network = model()
+    found = gradcams(network, paths, out=tmp_path / "out", classes=[0, 1], batch=2)
+    work = room.GradCamWork(
+        network, "pre", None, False, Paths(paths), {},
+        {"classes": [0, 1], "top": 1, "pixel": None, "target": None}, False, 0,
+    )  # fmt: skip
+    work.folder = tmp_path / "parts"
+    work.folder.mkdir()
+    states = []
+    for start in (4, 0, 6, 2, 2):  # one of them twice
+        ids = torch.arange(start, min(start + 2, 7))
+        state = work.start()
+        size = sum(tensor.numel() for tensor in state.values())
+        images = torch.cat([network.prepare(paths[number]) for number in ids])
+        with convlens.runtime.guard.untouched(network.network):
+            work.take(state, images, ids)
+        assert sum(tensor.numel() for tensor in state.values()) == size == 1
+        states.append(state)
+    whole = states[0]
+    for state in states[1:]:
+        whole = work.merge(state, whole)
+    assert tuple(whole["scales"].tolist()) == found.scales
+    for name in found.photos:
+        assert Result.load(work.folder / name) == found[name]
+
+
+def test_network_that_decides_by_its_data(tmp_path, paths):
+    class Deciding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.other = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+            self.linear = nn.Linear(4, 3)
+
+        def forward(self, x):
+            x = self.one(x) if x.mean().item() > 0.5 else self.other(x)
+            return self.linear(x.relu().mean((2, 3)))
+
+    network = wrap(Deciding(), size=SIZE)
+    Image.new("RGB", (50, 50), (250, 240, 255)).save(paths[1])
+    Image.new("RGB", (50, 50), (10, 20, 5)).save(paths[2])
+    found = gradcams(network, paths[1:3], out=tmp_path / "out")
+    assert [found[name].layer for name in found.photos] == [("one",), ("other",)]

@@ -1,0 +1,413 @@
+"""What a Grad-CAM explains: differences of classes, pixels, areas, targets of one's own; layers."""
+
+import gc
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import convlens
+from convlens import ConvlensError, gradcam, gradcam_layers, wrap
+from convlens.analyses.gradcam.gradcam import GradCamLayers
+from convlens.models.labels import class_pair
+
+SIZE = 32
+DOG_CAT = Path(__file__).parents[2] / "shared" / "photos" / "dog_cat.png"
+
+
+def images(count=2, seed=0):
+    return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+def pooled(classes=4):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+        nn.Conv2d(5, 6, 3, stride=2, padding=1), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(6, classes),
+    )  # fmt: skip
+
+
+def dense(classes=4):
+    """An output of `(N, classes, 32, 32)` at the image's own size."""
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, stride=2), nn.ReLU(inplace=True),
+        nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(8, classes, 1),
+        nn.Upsample(scale_factor=2, mode="bilinear"),
+    )  # fmt: skip
+
+
+def plain(network, place, given, number):
+    """Grad-CAM before the module at `place`, an image at a time, by a plain loop over channels."""
+    maps = []
+    for one in given:
+        x = network[:place](one[None]).detach().requires_grad_()
+        after = x.clone()
+        for module in network[place:]:
+            after = module(after)
+        (slope,) = torch.autograd.grad(number(after), x)
+        total = torch.zeros(x.shape[2:])
+        for channel in range(x.shape[1]):
+            total += slope[0, channel].mean() * x[0, channel].detach()
+        maps.append(total)
+    return torch.stack(maps)
+
+
+def mean_over(mask, one, other=None):
+    """Of the logit of a class, less that of another, over the pixels of a mask."""
+
+    def number(out):
+        values = out[0, one] if other is None else out[0, one] - out[0, other]
+        return (values * mask).sum() / mask.sum().clamp(min=1)
+
+    return number
+
+
+def assert_same(one, other):
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+
+
+# differences of classes
+
+
+LABELS = ("tabby, tabby cat", "tiger", "x - y", "y", "x", "a - b - c", "a", "b - c", "a - b", "c")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("tabby - tiger", (0, 1)),
+        ("Tabby Cat - TIGER", (0, 1)),
+        ("1 - 0", (1, 0)),
+        ("x - y", (2, None)),  # a name, whole
+        ("x - y - y", (2, 3)),
+        ("tiger - x - y", (1, 2)),
+        ("a - b - c", (5, None)),
+        ("tabby-tiger", None),
+        (3, (3, None)),
+    ],
+)
+def test_pair_of_classes(wanted, found):
+    if found is None:
+        with pytest.raises(ConvlensError, match="unknown class"):
+            class_pair(LABELS, wanted, len(LABELS))
+    else:
+        assert class_pair(LABELS, wanted, len(LABELS)) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("tabby - tigre", r"unknown class 'tigre'; nearest: tiger"),
+        ("tabyb - tiger", r"unknown class 'tabyb'; nearest: tabby"),
+        ("tabby - tabby cat", r"without itself"),
+        ("2 - 17", r"class 17 of"),
+    ],
+)
+def test_pair_that_cannot_be_used(wanted, message):
+    with pytest.raises(ConvlensError, match=message):
+        class_pair(LABELS, wanted, len(LABELS))
+
+
+def test_text_that_can_be_parted_in_two_ways():
+    with pytest.raises(ConvlensError, match="in 2 ways; give indices"):
+        class_pair(("a", "b - c", "a - b", "c"), "a - b - c", 4)
+
+
+def test_a_difference_has_the_difference_of_both_gradients_and_maps():
+    network = pooled()
+    model = wrap(network, size=SIZE, labels=("tabby", "tiger", "bee", "cat"))
+    found = gradcam(model, images(), classes=["tabby - tiger", "tabby", "tiger", "1 - 0"])
+    alpha, maps = found.alpha, found.maps
+    torch.testing.assert_close(alpha[:, 0], alpha[:, 1] - alpha[:, 2], rtol=1e-4, atol=1e-9)
+    assert_same(maps[:, 0], maps[:, 1] - maps[:, 2])
+    assert_same(maps[:, 3], -maps[:, 0])
+    assert_same(maps[:, 0], plain(network, 4, images(), lambda out: out[0, 0] - out[0, 1]))
+    assert found.names[0][0] == "tabby - tiger"
+    assert found.classes[0].tolist() == [0, 0, 1, 1]
+    assert found.against[0].tolist() == [1, -1, -1, 0]
+    with torch.no_grad():
+        logits = network(images())
+    torch.testing.assert_close(found.scores[:, 0], logits[:, 0] - logits[:, 1])
+    two = logits[:, :2].softmax(1)[:, 0]
+    torch.testing.assert_close(found.probabilities[:, 0], two)
+    torch.testing.assert_close(found.probabilities[:, 1], logits.softmax(1)[:, 0])
+
+
+def test_differences_of_each_image_as_a_tensor():
+    model = wrap(pooled(), size=SIZE)
+    asked = torch.tensor([[[0, 1], [2, -1]], [[3, 2], [0, 3]]])
+    found = gradcam(model, images(), classes=asked)
+    for image, texts in enumerate((["0 - 1", "2"], ["3 - 2", "0 - 3"])):
+        alone = gradcam(model, images()[image : image + 1], classes=texts)
+        assert_same(found.maps[image], alone.maps[0])
+        assert torch.equal(found.against[image], alone.against[0])
+
+
+def test_evidence_of_a_difference_follows_one_of_two():
+    network = pooled()
+    model = wrap(network, size=SIZE)
+    cam = gradcam(model, images(), classes=["0 - 1"])
+    proof = convlens.evidence(model, cam, steps=2)
+    torch.testing.assert_close(proof.deletion[:, 0, 0], cam.probabilities[:, 0])
+    grey = images().mean((2, 3), keepdim=True).expand_as(images())
+    with torch.no_grad():
+        wanted = network(grey)[:, :2].softmax(1)[:, 0]
+    torch.testing.assert_close(proof.deletion[:, 0, -1], wanted)
+
+
+# outputs that are not one vector
+
+
+def test_class_of_a_segmentation_is_its_mean_logit_where_it_is_the_answer():
+    network = dense()
+    model = wrap(network, size=SIZE, labels=("sky", "road", "tree", "car"))
+    with torch.no_grad():
+        out = network(images())
+    answers = out.argmax(1)
+    sizes = torch.stack([(answers == one).sum((1, 2)) for one in range(4)], 1)
+    found = gradcam(model, images(), top=4)
+    assert torch.equal(found.classes, sizes.sort(dim=1, descending=True, stable=True).indices)
+    for image in range(2):
+        for rank, one in enumerate(found.classes[image].tolist()):
+            mask = (answers[image] == one).float()
+            wanted = plain(network, 3, images()[image : image + 1], mean_over(mask, one))
+            assert_same(found.maps[image, rank], wanted[0])
+            share = (out[image].softmax(0)[one] * mask).sum() / mask.sum().clamp(min=1)
+            assert float(found.probabilities[image, rank]) == pytest.approx(float(share), abs=1e-6)
+    both = gradcam(model, images(), classes=["road", "road - sky"])
+    mask = (answers[0] == 1).float()
+    assert_same(both.maps[0, 1], plain(network, 3, images()[:1], mean_over(mask, 1, 0))[0])
+
+
+def test_one_channel_is_the_answer_above_zero():
+    network = dense(1)
+    with torch.no_grad():
+        network[4].bias -= network(images()).median()
+    found = gradcam(wrap(network, size=SIZE), images(), classes=0)
+    with torch.no_grad():
+        mask = (network(images()[:1])[0, 0] > 0).float()
+    assert 0 < mask.sum() < mask.numel()
+    assert_same(found.maps[0, 0], plain(network, 3, images()[:1], mean_over(mask, 0))[0])
+
+
+def test_pixel():
+    network = dense()
+    model = wrap(network, size=SIZE)
+    found = gradcam(model, images(), pixel=(7, 30), top=2)
+    with torch.no_grad():
+        out = network(images())[:, :, 7, 30]
+    assert torch.equal(found.classes, out.topk(2, dim=1).indices)
+    wanted = plain(network, 3, images()[:1], lambda got: got[0, int(out[0].argmax()), 7, 30])
+    assert_same(found.maps[:1, 0], wanted)
+    torch.testing.assert_close(found.probabilities, out.softmax(1).gather(1, found.classes))
+    with pytest.raises(ConvlensError, match=r"pixel 7,32 of an output of 32 x 32"):
+        gradcam(model, images(), pixel=(7, 32))
+    with pytest.raises(ConvlensError, match=r"one answer, not one for each pixel"):
+        gradcam(wrap(pooled(), size=SIZE), images(), pixel=(0, 0))
+
+
+def test_target_of_ones_own():
+    network = dense()
+    model = wrap(network, size=SIZE)
+    mask = torch.rand(SIZE, SIZE) > 0.5
+    one = gradcam(model, images(), target=lambda out: (out[:, 2] * mask).sum((1, 2)))
+    assert_same(one.maps[:, 0], plain(network, 3, images(), lambda out: (out[0, 2] * mask).sum()))
+    assert one.names == (("target",),) * 2 and one.classes.tolist() == [[-1], [-1]]
+    assert one.probabilities.isnan().all()
+    two = gradcam(model, images(), target=lambda out: out[:, 1:3].square().mean((2, 3)))
+    wanted = plain(network, 3, images(), lambda out: out[0, 2].square().mean())
+    assert_same(two.maps[:, 1], wanted)
+    assert two.names[0] == ("target 1", "target 2")
+    vector = gradcam(
+        wrap(pooled(), size=SIZE), images(), target=lambda out: out[:, 0] - out[:, 1:].logsumexp(1)
+    )
+    wanted = plain(pooled(), 4, images(), lambda out: out[0, 0] - out[0, 1:].logsumexp(0))
+    assert_same(vector.maps[:, 0], wanted)
+    with pytest.raises(ConvlensError, match="explain a target of one's own"):
+        convlens.evidence(wrap(pooled(), size=SIZE), vector)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (lambda out: 3.0, "gives float; a tensor"),
+        (lambda out: out.argmax(1), "gives type torch.int64"),
+        (lambda out: out.sum(), r"gives \(\) for 2 images"),
+        (lambda out: out[:1, 0], r"gives \(1,\) for 2 images"),
+        (lambda out: out[:, 0].detach(), "without a gradient"),
+        (lambda out: out[:, 0] / 0, "NaN or infinity"),
+    ],
+)
+def test_target_that_cannot_be_used(target, message):
+    with pytest.raises(ConvlensError, match=message):
+        gradcam(wrap(pooled(), size=SIZE), images(), target=target)
+
+
+def test_target_and_class_are_one_too_many():
+    with pytest.raises(ConvlensError, match="give one of them"):
+        gradcam(wrap(pooled(), size=SIZE), images(), target=lambda out: out[:, 0], classes=1)
+
+
+# several layers
+
+
+def test_layers_are_those_of_gradcam_from_coarse_to_fine():
+    model = wrap(pooled(), size=SIZE)
+    found = gradcam_layers(model, images(), layers=["0", "3", "2"], classes=[0, 2])
+    assert [one.layer for one in found.cams] == [("3",), ("2",), ("0",)]
+    for one in found.cams:
+        alone = gradcam(model, images(), layer=one.layer[0], classes=[0, 2])
+        assert_same(one.maps, alone.maps)
+        assert_same(one.alpha, alone.alpha)
+        assert found[one.layer[0]] is one
+    block = nn.Sequential(pooled()[:3], pooled()[3:])
+    named = gradcam_layers(wrap(block, size=SIZE), images(), layers=["0", "1.3"])
+    assert named.layers == ("1.3", "0") and named["0"].maps.shape[-1] == 16
+    with pytest.raises(ConvlensError, match="no maps at '7'; there are: 3, 2, 0"):
+        found["7"]
+    with pytest.raises(ConvlensError, match="no layer"):
+        gradcam_layers(model, images(), layers=[])
+
+
+def test_layers_by_themselves_are_one_of_each_resolution(tmp_path):
+    model = wrap(pooled(), size=SIZE)
+    found = gradcam_layers(model, images())
+    assert [one.layer for one in found.cams] == [("3",), ("0",)]
+    assert found.cams[0] == gradcam(model, images())
+    post = gradcam_layers(model, images(), activation="post")
+    assert [one.layer for one in post.cams] == [("4",), ("1",)]
+    found.save(tmp_path / "strip")
+    assert GradCamLayers.load(tmp_path / "strip") == found
+    assert len(list((tmp_path / "strip").glob("*.png"))) == 2
+
+
+# channels
+
+
+def test_contributions_add_up_to_what_speaks_for_the_class():
+    network = pooled()
+    found = gradcam(wrap(network, size=SIZE), images(), classes=[0, 1, 2, 3])
+    with torch.no_grad():
+        features = network[:4](images())
+    silent = 0
+    for image in range(2):
+        for rank in range(4):
+            above = found.maps[image, rank] > 0
+            whole = float(found.maps[image, rank][above].sum())
+            wanted = [
+                float((found.alpha[image, rank, k] * features[image, k])[above].sum())
+                for k in range(6)
+            ]
+            torch.testing.assert_close(
+                found.contributions[image, rank], torch.tensor(wanted), rtol=1e-4, atol=1e-7
+            )
+            shares = found.channels(image, rank, top=6)
+            if whole == 0:
+                silent += 1
+                assert shares == ()
+                assert "nothing speaks for" in found.sentence(image, rank)
+                continue
+            assert sum(wanted) == pytest.approx(whole, rel=1e-4)
+            ordered = sorted((one / whole for one in wanted if one > 0), reverse=True)
+            assert [one.share for one in shares] == pytest.approx(ordered, abs=1e-4)
+            assert shares[0].address == f"3:{shares[0].channel}"
+            assert found.channels(image, rank, top=2) == shares[:2]
+    assert silent < 8
+
+
+# how it is drawn
+
+
+def test_cells_have_hard_edges_half_way_between_centres():
+    found = gradcam(wrap(pooled(), size=SIZE), images(), classes=[0])
+    drawn = found.on_image(cells=True)
+    ys, xs = found.centres_y.tolist(), found.centres_x.tolist()
+    for y in range(SIZE):
+        for x in range(0, SIZE, 3):
+            row = min(range(len(ys)), key=lambda at: abs(ys[at] - y))
+            column = min(range(len(xs)), key=lambda at: abs(xs[at] - x))
+            assert torch.equal(drawn[:, :, y, x], found.maps[:, :, row, column])
+    assert drawn.unique().numel() == found.maps.unique().numel()
+    assert not torch.equal(found.overlays(cells=True), found.overlays())
+
+
+def test_pictures_carry_the_bar_and_say_when_nothing_speaks():
+    found = gradcam(wrap(pooled(), size=SIZE), images(1), classes=[0])
+    (picture,) = found.pictures().values()
+    times = 5  # to at least 160 pixels
+    assert picture.shape[0] == SIZE * times
+    overlay = found.overlays()[0, 0].repeat_interleave(times, 0).repeat_interleave(times, 1)
+    assert torch.equal(picture[:, : SIZE * times], overlay)
+    beside = picture[:, SIZE * times :].int()
+    reds = beside[4, :, 0] - beside[4, :, 2]
+    blues = beside[-5, :, 2] - beside[-5, :, 0]
+    assert reds.max() > 60 and blues.max() > 60
+    assert (beside < 100).any()  # numbers
+    silent = type(found)(**{**vars(found), "maps": -found.maps.abs() - 1})
+    (mute,) = silent.pictures().values()
+    assert mute.shape[0] > picture.shape[0]
+    assert "none of 64 cells" in silent.sentence(0, 0)
+    # A common scale given from outside is what the bar shows.
+    (paler,) = found.pictures(scale=10 * found.scale).values()
+    assert (paler[:, : SIZE * times].int() - overlay.int()).abs().max() > 20
+    framed = found.pictures(boxes=[[(4.0, 4.0, 20.0, 12.0)]])
+    assert not torch.equal(next(iter(framed.values())), picture)
+
+
+def test_figure_has_the_bar_with_its_numbers():
+    found = gradcam(wrap(pooled(), size=SIZE), images(), top=2)
+    figure = found.figure()
+    *maps, bar = figure.axes
+    assert len(maps) == 4 and bar.get_ylabel() == "logit"
+    low, high = bar.get_ylim()
+    assert (low, high) == pytest.approx((-found.scale, found.scale))
+    assert found.names[0][0] in maps[0].get_title()
+
+
+# the photo of the CAM literature
+
+
+@pytest.mark.skipif(not DOG_CAT.is_file(), reason=f"no {DOG_CAT}")
+def test_dog_and_cat_are_found_on_their_own_animals(tmp_path):
+    model = convlens.load()
+    table = tmp_path / "boxes.csv"
+    table.write_text(
+        "file,class,left,top,right,bottom\n"
+        "dog_cat.png,243|242,78,12,166,152\ndog_cat.png,282|281|285,44,118,206,223\n"
+    )
+    boxes = convlens.boxes_on_image(model, DOG_CAT, convlens.read_boxes(table, model))
+    cam = convlens.gradcam(model, model.prepare(DOG_CAT), classes=[243, 242, 282, 281, "282 - 243"])
+    dog, cat = boxes
+    for rank, (own, other) in enumerate([(dog, cat)] * 2 + [(cat, dog)] * 3):
+        whole = cam.on_image()[0, rank]
+        y, x = divmod(int(whole.argmax()), whole.shape[1])
+        assert own.left <= x + 0.5 < own.right and own.top <= y + 0.5 < own.bottom
+        assert not (other.left <= x < other.right and other.top <= y < other.bottom)
+    found = convlens.pointing(cam, [boxes])
+    assert found.hits.all()
+    assert (found.energy > 2 * found.area).all()
+
+
+# memory
+
+
+def test_nothing_is_kept_from_call_to_call():
+    model = wrap(pooled(), size=SIZE)
+    given = images()
+
+    def calls(count):
+        for _ in range(count):
+            gradcam(model, given, classes=[0, "1 - 2"])
+            gradcam_layers(model, given)
+        gc.collect()
+        tensors = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
+        return len(gc.get_objects()), len(tensors)
+
+    calls(3)
+    objects, tensors = calls(3)
+    more, others = calls(40)
+    assert others == tensors
+    assert more - objects < 40  # fewer than one object a call

@@ -1,0 +1,187 @@
+"""Boxes through EXIF and geometry, and the pointing game, against plain loops."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import ExifTags, Image, ImageOps
+from torch import nn
+
+from convlens import ConvlensError, boxes_on_image, gradcam, pointing, read_boxes, wrap
+from convlens.analyses.gradcam.boxes import Box
+from convlens.data.preprocessing import Geometry
+
+HEADER = "file,class,left,top,right,bottom\n"
+
+
+def tiny(**options):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 6, 4, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 4),
+    )  # fmt: skip
+    return wrap(network, **{"size": 64, "labels": ["ant", "bee", "cat", "dog"], **options})
+
+
+# boxes
+
+
+def painted(size, box):
+    """A photo that is white in the box and black around it."""
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    left, top, right, bottom = box
+    pixels[top:bottom, left:right] = 255
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        Geometry((64, 64), resize=80, interpolation="bilinear"),
+        Geometry((64, 96), interpolation="bilinear"),
+        Geometry((128, 64), resize=70, interpolation="bilinear"),
+    ],
+)
+def test_a_box_lies_where_its_pixels_do(tmp_path, orientation, geometry):
+    """Against the photo itself: painted white in the box, turned by EXIF, resized and cropped."""
+    stored, box = (120, 90), (40, 20, 85, 60)
+    picture = painted(stored, box)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    picture.save(tmp_path / "a.png", exif=exif)
+    model = tiny(size=geometry.size)
+    model = type(model)(**{**vars(model), "geometry": geometry})
+    (found,) = boxes_on_image(model, tmp_path / "a.png", {"a.png": (Box((1,), *box),)})
+    white = model.prepare(tmp_path / "a.png")[0, 0] > 0.5
+    rows, columns = white.any(1).nonzero().flatten(), white.any(0).nonzero().flatten()
+    wanted = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    assert found.sides == pytest.approx([float(side) for side in wanted], abs=1.01)
+    assert found.classes == (1,)
+
+
+def test_oracle_turns_photos():
+    # Or the test above would show nothing of EXIF.
+    picture = painted((120, 90), (40, 20, 85, 60))
+    exif = picture.getexif()
+    exif[ExifTags.Base.Orientation] = 6
+    assert ImageOps.exif_transpose(picture).size == (90, 120)
+
+
+def test_edges_are_clipped_and_boxes_outside_have_no_area(tmp_path):
+    painted((200, 100), (0, 0, 1, 1)).save(tmp_path / "a.png")
+    table = {"a.png": (Box((0,), 0, 0, 200, 100), Box((1,), 0, 0, 10, 100))}
+    model = tiny(size=64, resize=64)
+    whole, outside = boxes_on_image(model, tmp_path / "a.png", table)
+    assert whole.sides == (0, 0, 64, 64)
+    assert outside.left == outside.right == 0
+    assert boxes_on_image(model, tmp_path / "b.png", table) == ()
+
+
+def test_boxes_of_a_file(tmp_path):
+    path = tmp_path / "boxes.csv"
+    path.write_text(
+        "class, File,left,top,right,bottom\ncat|dog,photos/a.png,1,2.5,3,4\n"
+        "0,photos/a.png,0,0,9,9\n"
+        "Bee,b.png,1,1,2,2\n"
+    )
+    found = read_boxes(path, tiny())
+    assert found == {
+        "photos/a.png": (Box((2, 3), 1, 2.5, 3, 4), Box((0,), 0, 0, 9, 9)),
+        "b.png": (Box((1,), 1, 1, 2, 2),),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,class,left,top,right\n", r"no column bottom; start the file with a line such as"),
+        (HEADER + "a.png,cat,1,2,3\n", "line 2: bottom is missing"),
+        (HEADER + "a.png,cat,1,2,x,4\n", "line 2: edges 1, 2, x, 4"),
+        (HEADER + "a.png,cat,1,2,nan,4\n", "line 2: edges"),
+        (HEADER + "a.png,cat,5,2,3,4\n", r"line 2: a box from 5,2 to 3,4 is empty"),
+        (HEADER + "a.png,cta,1,2,3,4\n", r"line 2: unknown class 'cta'; nearest: cat"),
+        (b"\xff\xfe\x00", "not CSV in UTF-8"),
+    ],
+)
+def test_file_that_cannot_be_read(tmp_path, text, message):
+    path = tmp_path / "boxes.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConvlensError, match=message):
+        read_boxes(path, tiny())
+    with pytest.raises(ConvlensError, match="cannot read"):
+        read_boxes(tmp_path / "none.csv", tiny())
+
+
+# pointing
+
+
+def test_hits_energy_and_area_by_a_plain_loop():
+    model = tiny()
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    cam = gradcam(model, images, classes=[0, 3])
+    boxes = [
+        [Box((0,), 3.2, 10.7, 40.1, 50), Box((3, 0), 30, 0, 64, 20), Box((1,), 0, 0, 64, 64)],
+        [Box((3,), 20, 20, 44.5, 44)],
+        [],
+    ]
+    found = pointing(cam, boxes)
+    assert found.boxed.tolist() == [[True, True], [False, True], [False, False]]
+    on_image = cam.on_image()
+    seen = 0
+    for image in range(3):
+        for rank, wanted in enumerate((0, 3)):
+            mine = [box for box in boxes[image] if wanted in box.classes]
+            if not mine:
+                assert found.energy[image, rank].isnan() and not found.hits[image, rank]
+                continue
+            best, where, inside, above, area = -1e9, None, 0.0, 0.0, 0
+            for y in range(64):
+                for x in range(64):
+                    value = float(on_image[image, rank, y, x])
+                    here = any(
+                        box.left <= x + 0.5 < box.right and box.top <= y + 0.5 < box.bottom
+                        for box in mine
+                    )
+                    if value > best:
+                        best, where = value, here
+                    above += max(value, 0)
+                    inside += max(value, 0) * here
+                    area += here
+            assert bool(found.hits[image, rank]) == (where and best > 0)
+            assert float(found.energy[image, rank]) == pytest.approx(
+                inside / above if above else 0, abs=1e-5
+            )
+            assert float(found.area[image, rank]) == pytest.approx(area / 64**2, abs=1e-6)
+            seen += above > 0
+    assert seen
+    assert found.centre_hits.tolist() == [[True, False], [False, True], [False, False]]
+    count, hits, centre, _, _ = found.sums()
+    assert (count, hits, centre) == (3, int(found.hits.sum()), 2)
+    assert f"in {hits} of 3 maps (the image's middle in 2)" in found.sentence()
+
+
+def test_a_map_that_speaks_against_the_class_hits_nothing():
+    model = tiny()
+    cam = gradcam(model, torch.rand(1, 3, 64, 64), classes=0)
+    against = type(cam)(**{**vars(cam), "maps": -cam.maps.abs() - 1})
+    found = pointing(against, [[Box((0,), 0, 0, 64, 64)]])
+    assert found.boxed.all() and not found.hits.any() and float(found.energy) == 0
+
+
+def test_tolerance_widens_the_boxes_for_the_greatest_value_only():
+    model = tiny()
+    cam = gradcam(model, torch.rand(1, 3, 64, 64), classes=0)
+    maps = torch.zeros_like(cam.maps)
+    maps[0, 0, 0, 0] = 1  # its centre is pixel 1.5, constant towards the corner
+    cam = type(cam)(**{**vars(cam), "maps": maps})
+    box = [[Box((0,), 10, 10, 20, 20)]]
+    strict, loose = pointing(cam, box), pointing(cam, box, tolerance=10)
+    assert not strict.hits.any() and loose.hits.all()
+    assert torch.equal(strict.energy, loose.energy)
+
+
+def test_nothing_to_point_at_and_boxes_of_other_images():
+    cam = gradcam(tiny(), torch.rand(1, 3, 64, 64), classes=0)
+    assert "no class that was explained has a box" in pointing(cam, [[]]).sentence()
+    with pytest.raises(ConvlensError, match="boxes of 2 images for maps of 1"):
+        pointing(cam, [[], []])

@@ -1,0 +1,127 @@
+"""Photos out of Parquet give the results of the same files; a pass goes on over both."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import convlens
+from convlens import ConvlensError, ParquetPhotos
+from convlens.analyses.gradcam.boxes import Box
+from support.parquet_tables import COUNT, KINDS, model, write
+
+pytest_plugins = "support.parquet_tables"
+pytestmark = pytest.mark.usefixtures("empty_shelves")
+
+LABELS = [(number % 3,) if number % 7 else None for number in range(COUNT)]
+
+
+def equal(found, wanted):
+    """Equal in all bits, but for where photos are named."""
+    assert type(found) is type(wanted)
+    here, there = found.__dict__, wanted.__dict__
+    for name in here.keys() - {"photos", "skipped", "folder"}:
+        same(here[name], there[name])
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one.nan_to_num(-7), other.nan_to_num(-7)) and one.dtype == other.dtype
+    elif isinstance(one, (tuple, list)):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            same(a, b)
+    elif hasattr(one, "__dict__"):
+        equal(one, other)
+    elif isinstance(one, float):
+        assert one == other or (math.isnan(one) and math.isnan(other))
+    else:
+        assert one == other or Path(str(one)).name == Path(str(other)).name
+
+
+def test_patches_with_labels(files, tables):
+    options = {"labels": LABELS, "top": 4, "show": 3, "batch": 6}
+    wanted = convlens.patches(model(), files, **options)
+    found = convlens.patches(model(), ParquetPhotos(tables), **options)
+    assert found.layers[0].selectivity.numel() and found.seen == COUNT - 1
+    assert [Path(one).name for one in found.photos] == [path.name for path in files]
+    assert len(found.skipped) == 1 and "05.png is truncated" in found.skipped[0]
+    equal(found, wanted)
+
+
+def test_fragility_shift_and_invariance(files, tables):
+    album = ParquetPhotos(tables)
+    options = {"labels": LABELS, "batch": 5}
+    for look, more in (
+        (convlens.fragility, {"epsilons": ["4/255"], "steps": 2}),
+        (convlens.shift, {"every": 0, "shifts": [1]}),
+        (convlens.invariance, {"layer": "3", "top": 2}),
+    ):
+        wanted = look(model(), files, **more, **options)
+        found = look(model(), album, **more, **options)
+        equal(found, wanted)
+        assert len(found.skipped) == 1 and "05.png" in found.skipped[0]
+
+
+def test_gradcams_with_boxes(files, tables, tmp_path):
+    boxes = {
+        f"{number:02d}.png": (Box((number % 4,), 3.0, 5.0, 20.0 + number, 30.0),)
+        for number in (1, 2, 9, 10, 20)
+    }
+    options = {"boxes": boxes, "batch": 6, "randomise": 2}
+    wanted = convlens.gradcams(model(), files, out=tmp_path / "a", **options)
+    found = convlens.gradcams(model(), ParquetPhotos(tables), out=tmp_path / "b", **options)
+    assert found.photos == wanted.photos
+    assert found.pointing == wanted.pointing and found.pointing[0] == 5
+    names = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*"))
+    assert names == sorted(p.relative_to(tmp_path / "b") for p in (tmp_path / "b").rglob("*"))
+    for name in names:
+        if (tmp_path / "a" / name).is_file() and name.name != "numbers.json":
+            assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    here, there = (json.loads((tmp_path / x / "numbers.json").read_text()) for x in "ab")
+    assert here["photos"] == there["photos"]
+    assert [Path(one).name for one in there["skipped"]] == ["05.png"]
+
+
+# a pass that goes on
+
+
+@pytest.mark.parametrize("kind", ["binary", "struct", "paths", "pointing"])
+def test_resume_refuses_what_has_changed(files, tmp_path, kind):
+    path = write(tmp_path / "tables" / "t.parquet", KINDS[kind](files))
+    kept = tmp_path / "kept"
+
+    def run(stop=None):
+        def progress(stage, done, total):
+            if stop is not None and stage == "photos" and done >= stop:
+                raise RuntimeError("killed")
+
+        return convlens.patches(
+            model(), ParquetPhotos(path), folder=kept, batch=4, save_every=0.0, progress=progress
+        )
+
+    with pytest.raises(RuntimeError, match="killed"):
+        run(12)
+    assert (kept / "manifest.json").is_file()
+    if kind in ("paths", "pointing"):
+        whole = files[3].read_bytes()
+        Image.new("RGB", (40, 40)).save(files[3])
+        with pytest.raises(ConvlensError, match=r"data set changed .*03.png is another file now"):
+            run()
+        files[3].write_bytes(whole)
+    write(path, KINDS[kind](files[:-1]))
+    with pytest.raises(ConvlensError, match=r"data set changed .*23 images then, 22 now"):
+        run()
+    write(path, KINDS[kind]([*files[:-1], files[0]]), rows=3)
+    with pytest.raises(ConvlensError, match=r"data set changed .*is another file now"):
+        run()
+
+
+def test_another_column_is_another_data_set(files, tmp_path):
+    photos = [path.read_bytes() for path in files]
+    path = write(tmp_path / "t.parquet", {"image": photos, "mask": photos[::-1]})
+    marks = [ParquetPhotos(path, column).marks() for column in ("image", "mask")]
+    assert all(one != other for one, other in zip(*marks, strict=True))

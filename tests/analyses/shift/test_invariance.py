@@ -1,0 +1,145 @@
+"""Invariance of channels, against networks whose answer is known and plain loops."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from convlens import ConvlensError, Result, invariance, wrap
+from convlens.analyses.patches.selectivity import area
+from convlens.analyses.shift.invariance import LIGHTS, PLACES, SCALES, Changes, changed
+
+SIZE = 32
+
+
+def images(count=12, seed=0):
+    coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return F.interpolate(coarse, (SIZE, SIZE), mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+def network(mode="circular"):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 5, 3, padding=1, padding_mode=mode, bias=False), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 4),
+    ).eval()  # fmt: skip
+
+
+def test_place_costs_nothing_with_circular_padding_and_light_is_linear():
+    found = invariance(wrap(network(), size=SIZE), images(), layer="0", top=4)
+    torch.testing.assert_close(found.place, torch.ones(5, len(PLACES)), rtol=0, atol=1e-5)
+    # Without a bias the activation grows as the light does, up to the upper bound.
+    wanted = torch.tensor(LIGHTS[:2]).expand(5, -1)
+    torch.testing.assert_close(found.light[:, :2], wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.left("place"), torch.ones(5), rtol=0, atol=1e-5)
+    assert (found.typical > 0).all() and (found.typical <= 1).all()
+
+
+def test_shares_are_those_of_a_plain_loop():
+    net = network("zeros")
+    model = wrap(net, size=SIZE)
+    given = images()
+    found = invariance(model, given, layer="0", channels=[3, 1], top=3, batch=5)
+    with torch.no_grad():
+        peaks = net[:2](given).amax((2, 3))
+        for row, channel in enumerate((3, 1)):
+            best = peaks[:, channel].argsort(descending=True)[:3]
+            sums = sum(net[:2](changed(given[k], (0, 1)))[:, channel].amax((1, 2)) for k in best)
+            wanted = sums[1:] / sums[0]
+            ours = torch.cat([found.place[row], found.scale[row], found.light[row]])
+            torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5)
+            assert found.activations[row] == pytest.approx(float(sums[0] / 3), rel=1e-5)
+            typical = float(peaks[:, channel].mean() / (sums[0] / 3))
+            assert found.typical[row] == pytest.approx(typical, rel=1e-5)
+    assert found.channels.tolist() == [3, 1] and found.grandmother.isnan().all()
+
+
+def test_changes_are_what_they_are_called():
+    image = images(1)[0]
+    made = changed(image, (0.0, 1.0))
+    assert made.shape == (1 + len(PLACES) + len(SCALES) + len(LIGHTS), 3, SIZE, SIZE)
+    assert torch.equal(made[0], image)
+    assert torch.equal(made[3], torch.roll(image, (4, 4), (1, 2)))  # an eighth
+    halved, doubled = made[5], made[8]
+    small = F.interpolate(image[None], (16, 16), mode="bilinear", antialias=True)[0]
+    torch.testing.assert_close(halved[:, 8:24, 8:24], small)
+    assert torch.equal(halved[:, 0, 0], image.mean((1, 2)))
+    large = F.interpolate(image[None], (64, 64), mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(doubled, large[:, 16:48, 16:48])
+    torch.testing.assert_close(made[-4], image * 0.25)
+    torch.testing.assert_close(made[-1], (image * 2).clamp(max=1))
+
+
+def test_a_grandmother_cell_is_found_by_its_selectivity_and_invariances():
+    """Channel 0 sees one colour anywhere; channel 1 the same in one corner only."""
+
+    class Cells(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.seen = nn.Conv2d(3, 2, 1, bias=False)
+            with torch.no_grad():
+                self.seen.weight.copy_(torch.tensor([[1.0, -1, -1], [1, -1, -1]])[..., None, None])
+            self.act = nn.ReLU()
+            self.head = nn.Linear(2, 2)
+            corner = torch.ones(1, 2, SIZE, SIZE)
+            corner[:, 1, 8:] = corner[:, 1, :, 8:] = 0
+            self.register_buffer("corner", corner)
+
+        def forward(self, x):
+            return self.head(self.act(self.seen(x) * self.corner).amax((2, 3)))
+
+    given = torch.rand(24, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 0.2
+    given[:12, 0, 2:6, 2:6] += 0.7  # red things in the corner
+    labels = [[int(number < 12)] for number in range(24)]
+    found = invariance(wrap(Cells(), size=SIZE), given, layer="act", labels=labels)
+    assert found.preferred.tolist() == [1, 1]
+    assert (found.selectivity > 0.99).all()
+    everywhere, corner = found.place
+    assert (everywhere > 0.99).all() and (corner < 0.6).any()
+    assert found.ranked() == [0, 1]
+    assert found.grandmother[0] > 1.2 * found.grandmother[1]
+
+
+def test_selectivity_is_that_of_patches():
+    from convlens import patches
+
+    labels = [[number % 2] for number in range(12)]
+    model = wrap(network(), size=SIZE)
+    ours = invariance(model, images(), layer="0", labels=labels)
+    theirs = patches(model, images(), layers=["0"], labels=labels)["0"]
+    assert torch.equal(ours.preferred, theirs.preferred)
+    assert torch.equal(ours.selectivity, theirs.selectivity)
+    assert area(torch.tensor([[0, 1]]), torch.tensor([[1, 0]])).tolist() == [1.0]
+
+
+def test_parts_of_a_data_set_add_up():
+    from convlens.analyses.patches.excitation import watched
+    from convlens.tracing import trace
+
+    model = wrap(network(), size=SIZE)
+    place = watched(trace(model), ["0"])[0]
+    work = Changes(model, place, torch.tensor([[0, 5], [1, 2], [3, 9], [4, 4], [7, 0]]))
+    one, other, whole = (work.start() for _ in range(3))
+    work.take(one, images()[:5], torch.arange(5))
+    work.take(other, images()[5:], torch.arange(5, 12))
+    work.take(whole, images(), torch.arange(12))
+    assert torch.equal(work.merge(other, one)["left"], whole["left"])
+    assert whole["left"].dtype == torch.int64 and whole["left"].all()
+
+
+def test_saved_and_drawn(tmp_path):
+    found = invariance(wrap(network(), size=SIZE), images(), layer="0", channels=[2])
+    found.save(tmp_path / "out")
+    assert Result.load(tmp_path / "out") == found
+    assert (tmp_path / "out" / "invariance.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"layer": "9"}, "no layer"), ({"layer": "0", "channels": [5]}, "0 to 4; given 5"),
+     ({"layer": "0", "labels": [[1]]}, "1 labels for 12"),
+     ({"layer": "0", "labels": [[1]] * 12}, "selectivity needs two"), ({"layer": "4"}, "not maps")],
+)  # fmt: skip
+def test_bad_input(options, message):
+    with pytest.raises(ConvlensError, match=message):
+        invariance(wrap(network(), size=SIZE), images(), **options)

@@ -1,0 +1,442 @@
+"""Shifts: equivariant networks by construction, plain loops, and photos that move."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from convlens import (
+    ConvlensError,
+    Result,
+    equivariance,
+    load,
+    open_data,
+    shift,
+    train,
+    wrap,
+)
+from convlens.analyses.attacks.intervals import wilson
+from convlens.analyses.shift.consistency import Offsets, Pairs, around, margin_of, offsets, widened
+from convlens.analyses.shift.shift import Shifts, middles
+from convlens.drawing import bar, enlarge, sequential
+from support.drawn import holds
+
+SIZE = 32
+
+
+def images(count=3, size=SIZE, seed=0):
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def built(*layers):
+    torch.manual_seed(0)
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(6))
+    network = nn.Sequential(*[layer() for layer in layers], *head)
+    network(images(1))
+    return wrap(network.eval(), size=SIZE)
+
+
+def conv(channels, given, stride=1, padding=1, mode="zeros"):
+    return lambda: nn.Conv2d(given, channels, 3, stride, padding, padding_mode=mode)
+
+
+STRIDED = (conv(6, 3), nn.ReLU, conv(8, 6, stride=2), nn.ReLU, conv(8, 8))
+
+
+# layer by layer
+
+
+def test_network_that_is_equivariant_by_construction():
+    model = built(conv(6, 3, mode="circular"), nn.ReLU, conv(8, 6, mode="circular"), nn.ReLU)
+    found = equivariance(model, images(), shifts=[1, (3, 0), (5, 7)])
+    assert [one.layer for one in found.layers] == ["0", "2"]
+    for one in found.layers:
+        assert all(value < 1e-5 for value in one.whole)
+    assert found.lost == (None,) * 3
+    assert "keeps its equivariance in all 2 layers" in found.sentence()
+
+
+def test_zero_padding_touches_the_borders_alone():
+    model = built(conv(6, 3), nn.ReLU, conv(8, 6))
+    found = equivariance(model, images(), shifts=[2])
+    for one in found.layers:
+        assert one.inside[0] < 1e-5
+        assert one.whole[0] > 0.01
+        assert one.padded
+    assert found.lost == (None,)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [(conv(8, 6, stride=2), "stride 2"), (lambda: nn.MaxPool2d(2), "max pooling, stride 2"),
+     (lambda: nn.AvgPool2d(2), "average pooling, stride 2"),
+     (lambda: nn.MaxPool2d(3, 2, 1), "max pooling, stride 2")],
+)  # fmt: skip
+def test_a_stride_keeps_whole_strides_and_loses_single_pixels(layer, reason):
+    found = equivariance(built(conv(6, 3), nn.ReLU, layer), images())
+    assert found.shifts == ((1, 1), (2, 2))
+    first, second = found.layers
+    assert first.inside[0] < 1e-5 and second.inside[1] < 1e-5
+    assert second.inside[0] > 0.05
+    assert found.lost == (1, None)
+    assert second.reason((1, 1)) == reason
+    assert f"loses shift equivariance at 2 ({reason})" in found.sentence()
+
+
+def test_errors_are_those_of_a_plain_loop():
+    model = built(*STRIDED)
+    given = images(1)
+    found = equivariance(model, given, shifts=[(1, 0), (3, 2)])
+    assert [one.maps for one in found.layers] == [(32, 32), (16, 16), (16, 16)]
+    for place, one in ((0, found.layers[0]), (2, found.layers[1]), (4, found.layers[2])):
+        part = model.network[: place + 1]
+        with torch.no_grad():
+            plain = part(given)[0].double().numpy()
+            for number, (down, across) in enumerate(found.shifts):
+                moved = part(torch.roll(given, (down, across), (2, 3)))[0].double().numpy()
+                step, (height, width) = one.pixels[0], one.maps
+                field = {0: 1, 2: 2, 4: 4}[place]  # pixels seen on each side of the centre
+                every, inner = [], []
+                for y in range(height):
+                    for x in range(width):
+                        top, left = y - down / step, x - across / step
+                        rows = [
+                            (int(np.floor(top)), 1 - top % 1),
+                            (int(np.floor(top)) + 1, top % 1),
+                        ]
+                        columns = [(int(np.floor(left)), 1 - left % 1),
+                                   (int(np.floor(left)) + 1, left % 1)]  # fmt: skip
+                        if top < 0 or left < 0:
+                            continue
+                        wanted = sum(
+                            a * b * plain[:, r, c] for r, a in rows for c, b in columns if a and b
+                        )
+                        square = ((moved[:, y, x] - wanted) ** 2).sum()
+                        every.append(square)
+                        sees = []
+                        for r, a in rows:
+                            sees += [r * step - field >= 0] if a else []
+                        for c, b in columns:
+                            sees += [c * step - field >= 0] if b else []
+                        sees += [y * step + field < SIZE, x * step + field < SIZE]
+                        sees += [y * step - field >= down, x * step - field >= across]
+                        if all(sees):
+                            inner.append(square)
+                scale = ((plain - plain.mean((1, 2), keepdims=True)) ** 2).sum(0).mean()
+                assert one.whole[number] == pytest.approx((np.mean(every) / scale) ** 0.5, rel=1e-3)
+                if step == 1:
+                    assert max(inner) < 1e-9 and one.inside[number] < 1e-5
+                else:
+                    inside = (np.mean(inner) / scale) ** 0.5
+                    assert one.inside[number] == pytest.approx(inside, rel=1e-3)
+
+
+def test_of_large_maps_and_many_channels_a_part_is_compared():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 80, 3, stride=2, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ).eval()
+    given = images(1, 96)
+    found = equivariance(wrap(network, size=96), given, shifts=[1, 2]).layers[0]
+    with torch.no_grad():
+        plain, moved, whole = (
+            network[0](torch.roll(given, (by, by), (2, 3)))[0, :64].double() for by in (0, 1, 2)
+        )
+    before = (plain + plain.roll(1, 1) + plain.roll(1, 2) + plain.roll((1, 1), (1, 2))) / 4
+    rows = plain[:, ::2]
+    scale = (rows - rows.mean((1, 2), keepdim=True)).square().sum(0).mean()
+    error = ((moved - before)[:, 1::2, 1:].square().sum(0).mean() / scale).sqrt()
+    assert found.whole[0] == pytest.approx(float(error), rel=1e-3)
+    inner = ((moved - before)[:, 3::2, 2:].square().sum(0).mean() / scale).sqrt()
+    assert found.inside[0] == pytest.approx(float(inner), rel=1e-3)
+    assert found.inside[1] < 1e-5
+    error = (
+        (whole - plain.roll((1, 1), (1, 2)))[:, 1::2, 1:].square().sum(0).mean() / scale
+    ).sqrt()
+    assert found.whole[1] == pytest.approx(float(error), rel=1e-3)
+
+
+def test_maps_that_see_beyond_the_image_everywhere_have_no_inside():
+    layers = (conv(4, 3), *[conv(4, 4) for _ in range(15)])
+    found = equivariance(built(*layers), images(), shifts=[4])
+    assert found.layers[0].inside[0] < 1e-5
+    assert found.layers[-1].inside == (None,)
+    assert found.layers[-1].whole[0] > 0.01
+    lost = found.layers[found.lost[0]]
+    assert lost.inside[0] is None and "padding" in lost.reason((4, 4))
+
+
+def test_all_layers_come_from_one_run_of_image_and_shifted_image():
+    model = built(*STRIDED)
+    runs = []
+    model.network[0].register_forward_hook(lambda module, given, gave: runs.append(len(given[0])))
+    equivariance(model, images(3), shifts=[1])
+    runs.clear()
+    equivariance(model, images(3), shifts=[1])
+    assert runs == [6]
+
+
+@pytest.mark.parametrize("shifts", [[], [0], [-1], [17], [(0, 0)], [(1, -1)]])
+def test_shifts_that_cannot_be_used(shifts):
+    with pytest.raises(ConvlensError, match="shift"):
+        equivariance(built(*STRIDED), images(), shifts=shifts)
+
+
+def test_network_without_maps():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 3))
+    with pytest.raises(ConvlensError, match="no convolution or pooling"):
+        equivariance(wrap(network, size=SIZE), images())
+
+
+def test_blurred_pooling_is_nearer_to_equivariant():
+    """What anti-aliasing is for (Zhang 2019), on the map itself."""
+    from convlens.models.networks.pooling import pooling
+
+    errors = {}
+    for kind in ("max", "blur"):
+        model = built(conv(8, 3), nn.ReLU, lambda kind=kind: pooling(kind))
+        smooth = nn.functional.avg_pool2d(images(4, SIZE + 2), 3, 1)
+        errors[kind] = equivariance(model, smooth, shifts=[1]).layers[-1].inside[0]
+    assert errors["blur"] < 0.8 * errors["max"]
+
+
+def test_blurred_pooling_makes_the_answers_of_a_trained_network_more_consistent(tmp_path):
+    data = open_data("digits")
+    given = data.validation.pixels.permute(0, 3, 1, 2).float() / 255
+    alike = {}
+    for kind in ("max", "blur"):
+        shares = []
+        for seed in (0, 1):
+            out = tmp_path / f"{kind}{seed}"
+            # Without shifts among the augmentations, or training teaches what pooling should give.
+            made = train(data, out=out, seed=seed, epochs=4, pooling=kind, shift=0, device="cpu")
+            assert made.accuracy > 0.97
+            found = shift(load(made.folder), given, shifts=[], every=0)
+            shares.append([one.agree.share for one in found.consistency])
+        alike[kind] = np.mean(shares, axis=0)
+    assert (alike["blur"] > alike["max"] + 0.05).all()
+
+
+# answers
+
+
+def photos(folder, count=6, size=48):
+    generator = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        paths.append(folder / f"{number}.png")
+        coarse = generator.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC).save(paths[-1])
+    return paths
+
+
+def fickle():
+    """Answers by where the brightest corner is, so that shifts matter."""
+    model = built(conv(8, 3, stride=4, padding=0), nn.ReLU)
+    with torch.no_grad():
+        model.network[-1].weight.mul_(30)
+        model.network[-1].bias -= model.network(images(20)).mean(0)
+    return model
+
+
+def test_counts_are_those_of_a_plain_loop(tmp_path):
+    model = fickle()
+    paths = photos(tmp_path, 8)
+    labels = [[number % 6, 1] for number in range(7)] + [None]
+    found = shift(model, paths, labels=labels, shifts=[], every=0, seed=3, batch=3)
+    margin = margin_of(model)
+    assert margin == 5 and found.equivariance is None and found.offsets is None
+    wide = around(model, model.prepare(paths))
+    assert wide.shape[2:] == (SIZE + margin, SIZE + margin)
+    work = Pairs(model, model.size, labels, margin, 3)
+    ids = torch.arange(8)
+    answer = lambda given: model(given).argmax(1).tolist()  # noqa: E731
+    with torch.no_grad():
+        middle = answer(wide[:, :, 2 : 2 + SIZE, 2 : 2 + SIZE])
+        pairs = {
+            "crop": [answer(one) for one in work.crops(wide, ids)],
+            "circular": [answer(one) for one in work.rolls(work.centres(wide), ids)],
+        }
+    right = [a in (classes or ()) for a, classes in zip(middle, labels, strict=True)]
+    assert (found.right.count, found.right.total) == (sum(right), 7)
+    assert [one.protocol for one in found.consistency] == ["crop", "circular"]
+    for one in found.consistency:
+        first, second = pairs[one.protocol]
+        alike = [a == b for a, b in zip(first, second, strict=True)]
+        assert (one.agree.count, one.agree.total) == (sum(alike), 8)
+        assert (one.agree.low, one.agree.high) == wilson(sum(alike), 8)
+        both = [a and b for a, b in zip(alike, right, strict=True)]
+        assert (one.agree_right.count, one.agree_right.total) == (sum(both), sum(right))
+        accurate = [a in (classes or ()) for a, classes in zip(first, labels, strict=True)]
+        assert one.accuracy.count == sum(accurate) and one.accuracy.total == 7
+    assert any(one.agree.count < 8 for one in found.consistency)
+
+
+def test_views_are_windows_and_rolls_of_the_photo():
+    model = built(*STRIDED)
+    wide = images(40, SIZE + 5)
+    work = Pairs(model, model.size, None, 5, 0)
+    ids = torch.arange(40)
+    places = set()
+    for views in (work.crops(wide, ids), work.crops(wide[7:9], ids[7:9])):
+        base = wide if len(views[0]) == 40 else wide[7:9]
+        for view in views:
+            for one, whole in zip(view, base, strict=True):
+                found = [
+                    (y, x)
+                    for y in range(6)
+                    for x in range(6)
+                    if torch.equal(one, whole[:, y : y + SIZE, x : x + SIZE])
+                ]
+                assert len(found) == 1
+                places.update(found)
+    assert {y for y, _ in places} == {x for _, x in places} == set(range(6))
+    # An image's views do not depend on who is beside it.
+    alone = work.crops(wide[7:9], ids[7:9])
+    both = work.crops(wide, ids)
+    assert torch.equal(alone[0], both[0][7:9])
+    middle = work.centres(wide)
+    for view in work.rolls(middle, ids):
+        for one, image in zip(view, middle, strict=True):
+            moves = [(y, x) for y in range(-5, 6) for x in range(-5, 6)
+                     if torch.equal(one, torch.roll(image, (y, x), (1, 2)))]  # fmt: skip
+            assert len(moves) == 1
+
+
+def test_a_network_that_pools_everything_is_invariant_to_rolling():
+    model = built(conv(6, 3, mode="circular"), nn.ReLU)
+    found = shift(model, images(9), every=0)
+    assert [one.protocol for one in found.consistency] == ["crop", "circular"]
+    one = found.consistency[1]
+    assert (one.agree.count, one.agree.total) == (9, 9)
+    assert one.agree_right is None and one.accuracy is None and found.right is None
+
+
+def test_picture_over_all_offsets_names_the_class():
+    cells = torch.rand(3, 5)
+    found = Offsets("crop", 0, "cat 1", (0, 1, 2), (0, 1, 2, 3, 4), cells, cells.long(), 0, 1, 1)
+    drawn = found.pictures()["offsets-crop"]
+    assert holds(drawn, enlarge(sequential(cells, 0, 1), 264 // 5))
+    assert holds(drawn, bar(120, colours="sequential", upright=True))
+    for other in (replace(found, name="cat 2"), replace(found, columns=(0, 1, 2, 3, 9))):
+        changed = (other.pictures()["offsets-crop"] != drawn).any(dim=2)
+        assert 0 < int(changed.sum()) < 300
+
+
+def test_map_over_all_offsets(tmp_path):
+    model = fickle()
+    paths = photos(tmp_path, 2)
+    found = shift(model, paths, shifts=[], every=1).offsets
+    wide = around(model, model.prepare(paths[0]))
+    assert found.rows == found.columns == tuple(range(6))
+    with torch.no_grad():
+        for y in range(6):
+            for x in range(6):
+                logits = model(wide[:, :, y : y + SIZE, x : x + SIZE])
+                wanted = logits.softmax(1)[0, found.class_index]
+                torch.testing.assert_close(found.probabilities[y, x], wanted)
+                assert found.answers[y, x] == logits.argmax()
+    assert 0 < found.kept <= 1
+    rolled = offsets(model, images(1), protocol="circular", step=2)
+    assert rolled.rows == (-2, 0, 2)
+    assert rolled.answers[1, 1] == rolled.class_index
+    cropped = wrap(model.network, size=SIZE, resize=SIZE)
+    with pytest.raises(ConvlensError, match="no room"):
+        offsets(cropped, images(1))
+
+
+def test_photos_are_read_larger_where_more_of_them_is_left(tmp_path):
+    paths = photos(tmp_path, 3, size=60)
+    model = wrap(fickle().network, size=SIZE, resize=38)
+    larger = widened(model)
+    assert margin_of(model) == 6 and larger.size == (38, 38)
+    given = larger.prepare(paths)
+    assert torch.equal(given[:, :, 3:35, 3:35], model.prepare(paths))
+    assert torch.equal(around(model, given), given)
+    one = shift(model, paths, shifts=[], every=0)
+    other = shift(model, given, shifts=[], every=0)
+    assert one == other and len(one.consistency) == 2
+    # Nothing lies around images in memory that a photo was cropped to.
+    assert [one.protocol for one in shift(model, given[:, :, :32, :32]).consistency] == ["circular"]
+
+
+def test_around_a_squashed_photo_its_edges_are_repeated():
+    model = wrap(fickle().network, size=SIZE)
+    given = images(2)
+    padded = around(model, given)
+    assert padded.shape[2:] == (37, 37)
+    assert torch.equal(padded[:, :, 2:34, 2:34], given)
+    assert torch.equal(padded[:, :, 0, 2:34], given[:, :, 0])
+    assert torch.equal(padded[:, :, 2:34, 36], given[..., -1])
+
+
+def test_pass_over_photos_is_that_of_the_images(tmp_path):
+    """Bins give the median to a few per cent, and parts add up."""
+    model = built(*STRIDED)
+    paths = photos(tmp_path, 7)
+    found = shift(model, paths, every=0, batch=3)
+    given = model.prepare(paths)
+    exact = equivariance(model, given)
+    for one, other in zip(found.equivariance.layers, exact.layers, strict=True):
+        for a, b in zip(one.inside + one.whole, other.inside + other.whole, strict=True):
+            assert a == pytest.approx(b, rel=0.05, abs=1e-5)
+    assert found.equivariance.lost == exact.lost
+    halves = Shifts.of(model, None, 5, 0, exact.shifts)
+    wide = around(model, given)
+    one, other, whole = (halves.start() for _ in range(3))
+    halves.take(one, wide[:2], torch.arange(2))
+    halves.take(other, wide[2:], torch.arange(2, 7))
+    halves.take(whole, wide, torch.arange(7))
+    for name, wanted in whole.items():
+        assert wanted.dtype == torch.int64
+        for pair in ((one, other), (other, one)):
+            assert torch.equal(halves.merge(*pair)[name], wanted), name
+
+
+def test_medians_of_bins():
+    bins = torch.zeros(2, 3, dtype=torch.int64)
+    assert middles(torch.zeros(1, 578, dtype=torch.int64)).isnan().all()
+    from convlens.analyses.shift.shift import _BINS, _EDGES
+
+    values = torch.tensor([0.001, 0.002, 0.004, 0.5, 0.7]).double()
+    bins = torch.zeros(_BINS, dtype=torch.int64)
+    bins.scatter_add_(0, torch.bucketize(values, _EDGES), torch.ones(5, dtype=torch.int64))
+    assert float(middles(bins)) == pytest.approx(0.004, rel=0.04)
+
+
+def test_a_pass_that_was_stopped_goes_on(tmp_path):
+    model = fickle()
+    paths = photos(tmp_path, 6)
+    whole = shift(model, paths, batch=2)
+
+    def stop(stage, done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "kept"
+    with pytest.raises(KeyboardInterrupt):
+        shift(model, paths, batch=2, folder=folder, save_every=-1, progress=stop)
+    assert (folder / "manifest.json").is_file()
+    assert shift(model, paths, batch=2, folder=folder) == whole
+
+
+def test_saved_result_is_equal(tmp_path):
+    found = shift(fickle(), photos(tmp_path, 3))
+    found.save(tmp_path / "out")
+    assert Result.load(tmp_path / "out") == found
+    assert (tmp_path / "out" / "offsets-crop.png").is_file()
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [(images(2, 16), {}, "for a model of"), (images(), {"labels": [[1]]}, "1 labels for 3"),
+     (images(), {"every": -1}, "every"), (images() * 2, {}, "outside the model's bounds")],
+)  # fmt: skip
+def test_bad_input(given, options, message):
+    with pytest.raises(ConvlensError, match=message):
+        shift(built(*STRIDED), given, **options)

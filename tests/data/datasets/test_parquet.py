@@ -1,0 +1,220 @@
+"""Photos out of Parquet: what the tables hold is what the files hold; wrong tables and damage."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import convlens
+from convlens import ConvlensError, ParquetPhotos, PhotoError
+from convlens.data.datasets import Album
+from convlens.data.photos import Encoded
+from convlens.passes.source import Photos
+from support.parquet_tables import COUNT, KINDS, data, model, pa, pq, struct, write
+
+pytest_plugins = "support.parquet_tables"
+pytestmark = pytest.mark.usefixtures("empty_shelves")
+
+
+# what is in the tables
+
+
+def test_photos_and_names_are_those_of_the_files(files, tables):
+    album = ParquetPhotos(tables)
+    assert isinstance(album, Album) and len(album) == COUNT
+    for number in np.random.default_rng(1).permutation(COUNT).tolist():
+        assert data(album[number]) == files[number].read_bytes()
+        assert Path(album.name(number)).name == files[number].name
+        if isinstance(album[number], Encoded):
+            assert album[number].name == album.name(number)
+        else:
+            assert album[number].is_absolute()
+    with pytest.raises(IndexError):
+        album[COUNT]
+    with pytest.raises(IndexError):
+        album.name(-1)
+
+
+def test_files_are_taken_in_the_order_of_their_paths(files, tmp_path):
+    for name, photo in (("b", 0), ("a", 1), ("sub/c", 2), (".hidden", 3), ("d.txt", 3)):
+        ending = "" if name == "d.txt" else ".parquet"
+        write(tmp_path / "t" / f"{name}{ending}", KINDS["binary"]([files[photo]]))
+    folder = tmp_path / "t"
+    write(folder / "odd", KINDS["binary"]([files[4]]))
+
+    def names(*given):
+        album = ParquetPhotos(*given)
+        return [album.name(number) for number in range(len(album))]
+
+    assert names(folder) == ["01.png", "00.png", "02.png"]
+    assert names(str(folder / "*.parquet")) == ["01.png", "00.png"]
+    assert names([folder / "sub", folder / "b.parquet", folder]) == names(folder)
+    assert names([folder / "odd", folder / "a.parquet"]) == ["01.png", "04.png"]
+
+
+def test_names_without_a_column_of_names(files, tmp_path):
+    photos = [path.read_bytes() for path in files[:3]]
+    write(tmp_path / "x" / "train.parquet", {"image": photos}, 2)
+    write(tmp_path / "x" / "val.parquet", {"image": photos[:1]}, 2)
+    album = ParquetPhotos(tmp_path / "x")
+    names = [album.name(number) for number in range(4)]
+    assert names == ["train-000000", "train-000001", "train-000002", "val-000000"]
+    assert [album[number].name for number in range(4)] == names
+
+
+def test_names_that_no_folder_can_have(files, tmp_path):
+    told = ["..", "a/..", "", None, ".hidden", "two\nlines", "x" * 201, "a/b/ok.png", "nul\0"]
+    photos = [files[0].read_bytes()] * len(told)
+    album = ParquetPhotos(write(tmp_path / "t.parquet", {"image": photos, "name": told}))
+    for number, one in enumerate(told):
+        wanted = one if one == "a/b/ok.png" else f"t-{number:06d}"
+        assert album.name(number) == album[number].name == wanted
+    broken = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xff\xfe")]
+    )
+    path = write(tmp_path / "u.parquet", {"image": photos[:1], "name": broken})
+    assert ParquetPhotos(path).name(0) == ParquetPhotos(path)[0].name == "u-000000"
+
+
+def test_which_column(files, tmp_path):
+    one, text = [files[0].read_bytes()], ["x"]
+    for number, (columns, chosen) in enumerate(
+        (
+            ({"pixels": one, "label": [3]}, "pixels"),
+            ({"pixels": one, "path": text, "caption": text}, "pixels"),
+            ({"mask": one, "image": one}, "image"),
+            ({"caption": text, "filename": text}, "filename"),
+            ({"caption": text, "img": struct(files[:1])}, "img"),
+            ({"a.b": one}, "a.b"),
+        )
+    ):
+        path = write(tmp_path / f"{number}.parquet", columns)
+        assert ParquetPhotos(path).column == chosen
+    album = ParquetPhotos(tmp_path / "2.parquet", column="mask")
+    assert album.column == "mask" and album[0].data == one[0]
+    assert data(ParquetPhotos(tmp_path / "5.parquet")[0]) == one[0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted", "words"),
+    [
+        ({"x": [1.0], "label": [2]}, None, r"no column with photos .*: x \(double\), label \(int"),
+        ({"a": [b"1"], "b": [b"2"]}, None, "several columns that may hold photos; .* a, b$"),
+        ({"image": [b"1"]}, "imag", "no column 'imag'; nearest: image"),
+        ({"image": [b"1"], "label": [2]}, "label", "column 'label' of .* holds int64; photos are"),
+        ({"image": [{"width": 3}]}, None, r"no column with photos .*: image \(struct\)"),
+    ],
+)
+def test_wrong_columns(tmp_path, columns, wanted, words):
+    path = write(tmp_path / "t.parquet", columns)
+    with pytest.raises(ConvlensError, match=words) as caught:
+        ParquetPhotos(path, wanted)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_cannot_be_used(files, tmp_path):
+    whole = write(tmp_path / "whole.parquet", KINDS["binary"](files[:9]))
+    (tmp_path / "cut.parquet").write_bytes(whole.read_bytes()[:900])
+    (tmp_path / "nothing.parquet").touch()
+    write(tmp_path / "none.parquet", KINDS["binary"]([]))
+    write(tmp_path / "other.parquet", KINDS["struct"](files[:1]))
+    (tmp_path / "folder").mkdir()
+    for name, words in {
+        "cut.parquet": "cut.parquet cannot be read as Parquet",
+        "nothing.parquet": "cannot be read as Parquet",
+        "none.parquet": "no photos: .*none.parquet has no rows",
+        "folder": "no .parquet files in",
+        "whol.parquet": "does not exist; nearest: whole.parquet",
+    }.items():
+        with pytest.raises(ConvlensError, match=words) as caught:
+            ParquetPhotos(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    words = r"elsewhere \(column image: bytes in image, names in file\) than .*img"
+    with pytest.raises(ConvlensError, match=words):
+        ParquetPhotos([tmp_path / "other.parquet", whole])
+    assert len(ParquetPhotos([tmp_path / "none.parquet", whole])) == 9
+
+
+def test_without_pyarrow(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ConvlensError, match=r"need pyarrow.*pip install 'convlens\[parquet\]'"):
+        ParquetPhotos(tmp_path)
+
+
+def test_pyarrow_is_imported_when_it_is_used():
+    code = "import sys, convlens; convlens.ParquetPhotos; print('pyarrow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+# nulls and damage
+
+
+def test_nulls_are_skipped_and_named(files, tmp_path):
+    photos = [path.read_bytes() for path in files[:4]]
+    photos[2] = None
+    plain = write(tmp_path / "plain.parquet", {"image": photos}, 3)
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [
+        {"bytes": photos[0], "path": None},
+        None,
+        {"bytes": None, "path": None},
+        {"bytes": photos[3], "path": "d.png"},
+        {"bytes": b"", "path": "empty.png"},
+        {"bytes": b"no image", "path": "damaged.png"},
+        {"bytes": None, "path": "missing.png"},
+    ]
+    nested = write(tmp_path / "nested.parquet", {"image": pa.array(rows, kind)}, 3)
+    network = model()
+    found = Photos(network, ParquetPhotos(plain)).portable().decode(0, 4)
+    assert found.ids == [0, 1, 3]
+    assert re.match("plain-000002 is null in column image of .*plain.parquet", found.skipped[2])
+    batch = next(Photos(network, ParquetPhotos(nested)).batches([(0, 7)]))
+    assert batch.ids.tolist() == [0, 3]
+    assert {number: reason.partition(";")[0] for number, reason in batch.skipped.items()} == {
+        1: f"nested-000001 is null in column image of {nested}",
+        2: f"nested-000002 is null in column image of {nested}",
+        4: "empty.png is empty",
+        5: "damaged.png is not an image that can be read",
+        6: f"{tmp_path / 'missing.png'} does not exist",
+    }
+    with pytest.raises(PhotoError, match="null"):
+        convlens.patches(network, ParquetPhotos(plain), strict=True)
+    assert len(convlens.patches(network, ParquetPhotos(plain)).skipped) == 1
+
+
+def test_a_damaged_row_group_costs_its_own_photos(files, tmp_path):
+    path = write(tmp_path / "t.parquet", KINDS["binary"](files[10:20]), 4, compression="snappy")
+    with pq.ParquetFile(path) as file:
+        columns = [file.metadata.row_group(1).column(number) for number in (1, 2)]
+    content = bytearray(path.read_bytes())
+    for column in columns:
+        start = column.dictionary_page_offset or column.data_page_offset
+        content[start : start + 60] = b"\xff" * 60
+    path.write_bytes(content)
+    found = Photos(model(), ParquetPhotos(path)).portable().decode(0, 10)
+    assert found.ids == [0, 1, 2, 3, 8, 9]
+    assert all(
+        f"t-{n:06d} cannot be read: {path} is damaged (" in found.skipped[n] for n in range(4, 8)
+    )
+    assert not any("\n" in reason for reason in found.skipped.values())
+    assert ParquetPhotos(path).name(5) == "t-000005"
+
+
+def test_a_file_that_changes_meanwhile_is_not_mixed_up(files, tmp_path):
+    path = write(tmp_path / "t.parquet", KINDS["binary"](files[10:20]))
+    album = ParquetPhotos(path)
+    assert album[0].data == files[10].read_bytes()
+    write(path, KINDS["binary"](files[:4]))
+    with pytest.raises(PhotoError, match=r"t-000009 cannot be read: .* has changed"):
+        album[9]
+
+
+def test_a_new_album_sees_new_content_of_the_same_size(tmp_path):
+    for text in (b"aaaa", b"bbbb"):
+        path = write(tmp_path / "t.parquet", {"image": [text] * 9, "name": [text.decode()] * 9})
+        album = ParquetPhotos(path)
+        assert (album[3].data, album.name(3)) == (text, text.decode())

@@ -1,0 +1,476 @@
+"""Networks that end in a sigmoid, and networks with one output: probabilities, maps, attacks."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from convlens import (
+    ConvlensError,
+    Result,
+    anatomy,
+    answers,
+    doctor,
+    evidence,
+    fgsm,
+    flips,
+    fragility,
+    gradcam,
+    inside,
+    maximize,
+    pgd,
+    trace,
+    wrap,
+)
+from convlens.analyses.shift.consistency import offsets
+from convlens.models import output_head as links
+from convlens.models.labels import answer_index, class_name, read_labels
+from convlens.models.output_head import NOT, SIGMOID, SOFTMAX
+
+SIZE = 12
+NUMBERS = 3 * SIZE * SIZE
+
+
+def images(count=3, seed=0):
+    drawn = torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+    return 0.3 + 0.4 * drawn
+
+
+class Linear(nn.Module):
+    """Logits that are linear in the image; logits of the first images have both signs."""
+
+    def __init__(self, classes=1, end=None):
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.linear = nn.Linear(NUMBERS, classes)
+        with torch.no_grad():
+            weights = torch.randn(classes, NUMBERS, generator=generator) / 8
+            self.linear.weight.copy_(weights)
+            logits = images(6).flatten(1) @ weights.T
+            self.linear.bias.copy_(-logits.median(dim=0).values - 0.01)
+        self.end = end or nn.Identity()
+
+    def forward(self, x):
+        return self.end(self.linear(x.flatten(1)))
+
+    def logits(self, x):
+        return F.linear(x.flatten(1), self.linear.weight, self.linear.bias).detach()
+
+
+class Mapped(nn.Module):
+    """A convolution, average pooling and a linear layer."""
+
+    def __init__(self, classes=1, end=None):
+        super().__init__()
+        generator = torch.Generator().manual_seed(2)
+        self.first = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+        self.linear = nn.Linear(6, classes)
+        with torch.no_grad():
+            for part in self.parameters():
+                part.copy_(torch.randn(part.shape, generator=generator))
+            inner = self.first(images(6)).relu().mean((2, 3))
+            self.linear.bias.copy_(-(inner @ self.linear.weight.T).median(dim=0).values)
+        self.end = end or nn.Identity()
+
+    def logits(self, x):
+        return self.linear(self.first(x).relu().mean((2, 3)))
+
+    def forward(self, x):
+        return self.end(self.logits(x))
+
+
+def model(network, **options):
+    return wrap(network.eval(), size=SIZE, **options)
+
+
+# the module itself, against torch's own functions
+
+
+def test_one_output_is_a_softmax_over_it_and_zero():
+    column = torch.tensor([[-3.0], [-0.1], [0.2], [40.0]])
+    two = torch.cat([column, torch.zeros_like(column)], dim=1)
+    answered = torch.tensor([[0, NOT]]).expand(4, 2)
+    torch.testing.assert_close(links.probability_of(column, answered, SIGMOID), two.softmax(1))
+    said = links.answers(column, SIGMOID)
+    assert said.tolist() == [NOT, NOT, 0, 0]
+    assert links.ranked(column, SIGMOID, 5).tolist() == [[NOT, 0], [NOT, 0], [0, NOT], [0, NOT]]
+    assert links.ranked(column, SIGMOID, 1).tolist() == [[NOT], [NOT], [0], [0]]
+    for classes in (torch.zeros(4).long(), torch.full((4,), NOT), said):
+        row = classes.clamp(max=0).abs()  # of the two columns
+        wanted = F.cross_entropy(two, row, reduction="none")
+        torch.testing.assert_close(links.cross_entropy(column, classes, SIGMOID), wanted)
+        of = torch.arange(4)
+        torch.testing.assert_close(
+            links.margin(column, classes, SIGMOID), two[of, 1 - row] - two[of, row]
+        )
+
+
+def test_several_sigmoids_are_each_by_itself():
+    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(3))
+    classes = torch.tensor([0, 3, 1, 1, 2])
+    own = logits[torch.arange(5), classes]
+    wanted = F.binary_cross_entropy_with_logits(own, torch.ones(5), reduction="none")
+    torch.testing.assert_close(links.cross_entropy(logits, classes, SIGMOID), wanted)
+    torch.testing.assert_close(
+        links.log_probabilities(logits, SIGMOID), logits.double().sigmoid().log().float()
+    )
+    said, sure = links.best(logits, SIGMOID)
+    assert said.tolist() == logits.argmax(1).tolist()
+    torch.testing.assert_close(sure, logits.sigmoid().amax(1))
+    # The odds of one against another, where exactly one of the two is there.
+    first, second = logits.sigmoid()[:, 0], logits.sigmoid()[:, 1]
+    one, other = first * (1 - second), second * (1 - first)
+    torch.testing.assert_close((logits[:, 0] - logits[:, 1]).sigmoid(), one / (one + other))
+
+
+@pytest.mark.parametrize(
+    ("ending", "columns", "link"),
+    [("", 1, SIGMOID), ("", 2, SOFTMAX), (SIGMOID, 3, SIGMOID), (SOFTMAX, 1, SOFTMAX)],
+)
+def test_link_of_endings(ending, columns, link):
+    assert links.link_of(ending, columns) == link
+
+
+# the trace
+
+
+@pytest.mark.parametrize(
+    ("classes", "end", "ending"),
+    [
+        (1, nn.Sigmoid(), SIGMOID),
+        (4, nn.Sigmoid(), SIGMOID),
+        (4, nn.LogSigmoid(), SIGMOID),
+        (1, lambda x: torch.sigmoid(x).squeeze(1), SIGMOID),
+        (1, lambda x: torch.sigmoid(x.squeeze()), SIGMOID),
+        (1, lambda x: x[:, 0].sigmoid(), SIGMOID),
+        (1, lambda x: x.sigmoid().view(-1).clone(), SIGMOID),
+        (1, lambda x: x.squeeze(1), ""),
+        (1, lambda x: x, ""),
+        (4, lambda x: x.softmax(1), SOFTMAX),
+    ],
+)
+def test_sigmoid_and_flat_outputs_are_seen_through(classes, end, ending):
+    network = Mapped(classes, end)
+    found = trace(model(network))
+    assert (found.ending, found.columns) == (ending, classes)
+    assert found.logits == found.find("linear")
+    for count in (1, 3):
+        said = answers(model(network), images(count))
+        torch.testing.assert_close(said.logits, network.logits(images(count)).detach())
+
+
+@pytest.mark.parametrize("end", [nn.SiLU(), lambda x: x * x.sigmoid(), lambda x: 2 * x.sigmoid()])
+def test_gates_and_what_follows_a_sigmoid_are_no_end(end):
+    found = trace(model(Mapped(4, end)))
+    assert (found.ending, found.logits) == ("", found.recording.output)
+
+
+def test_anatomy_says_what_the_network_ends_in():
+    found = anatomy(model(Mapped(1, nn.Sigmoid()), labels=["dog"]))
+    assert (found.ending, found.logits) == (SIGMOID, "linear")
+    assert "not dog" in found.reading
+    assert "read as a logit" in anatomy(model(Mapped())).reading
+    assert "by itself" in anatomy(model(Mapped(3, nn.Sigmoid()))).reading
+    assert anatomy(model(Mapped(3))).reading == ""
+
+
+# answers and maps
+
+
+def test_one_output_answers_its_class_or_not(tmp_path):
+    network = Mapped(1, nn.Sigmoid())
+    given = images(6)
+    said = answers(model(network, labels=["dog"]), given)
+    with torch.no_grad():
+        wanted = network(given)
+    torch.testing.assert_close(said.probabilities, wanted)
+    assert {name[0] for name in said.names} == {"dog", "not dog"}
+    for row, share in enumerate(wanted[:, 0].tolist()):
+        assert said.names[row] == (("dog", "not dog") if share > 0.5 else ("not dog", "dog"))
+        assert said.confidences[row].tolist() == pytest.approx(sorted([share, 1 - share])[::-1])
+    said.save(tmp_path / "said")
+    assert Result.load(tmp_path / "said") == said
+
+
+def test_several_sigmoids_answer_with_their_own_outputs():
+    network = Mapped(4, nn.Sigmoid())
+    said = answers(model(network), images())
+    with torch.no_grad():
+        order = network(images()).sort(dim=1, descending=True)
+    assert said.classes.tolist() == order.indices.tolist()
+    torch.testing.assert_close(said.confidences, order.values)
+
+
+def test_several_labels_of_one_output_are_refused():
+    two = model(Mapped(1, nn.Sigmoid()), labels=["cat", "dog"])
+    for use in (answers, gradcam, fgsm):
+        with pytest.raises(ConvlensError, match="one output and 2 labels"):
+            use(two, images())
+    with pytest.raises(ConvlensError, match="one output and 2 labels"):
+        maximize(two, ["dog"], steps=1)
+
+
+@pytest.mark.parametrize("classes", [1, 4])
+def test_maps_are_of_the_logit_and_not_of_the_sigmoid(classes):
+    network = Mapped(classes, nn.Sigmoid())
+    network.linear.weight.data *= 50  # so sure that the sigmoid's own gradient is nothing
+    plain = Mapped(classes)
+    plain.load_state_dict(network.state_dict())
+    found = gradcam(model(network), images(), classes=0)
+    wanted = gradcam(model(plain), images(), classes=0)
+    torch.testing.assert_close(found.maps, wanted.maps)
+    assert float(found.maps.abs().max()) > 0.1
+    with torch.no_grad():
+        torch.testing.assert_close(found.probabilities, network(images())[:, :1])
+
+
+@pytest.mark.parametrize("classes", [1, 4])
+def test_evidence_follows_the_networks_own_output(classes):
+    network = Mapped(classes, nn.Sigmoid())
+    given = images(2)
+    cam = gradcam(model(network), given, classes=0)
+    found = evidence(model(network), cam, steps=4)
+    grey = given.mean((2, 3), keepdim=True).expand_as(given)
+    with torch.no_grad():
+        whole, nothing = network(given)[:, 0], network(grey)[:, 0]
+    torch.testing.assert_close(found.deletion[:, :, 0], whole[:, None].expand(-1, 3))
+    torch.testing.assert_close(found.deletion[:, :, -1], nothing[:, None].expand(-1, 3))
+    assert len(found.deletion_areas.unique()) == found.deletion_areas.numel()
+
+
+class Segments(nn.Module):
+    def __init__(self, end):
+        super().__init__()
+        generator = torch.Generator().manual_seed(5)
+        self.first, self.last = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 3, 1)
+        with torch.no_grad():
+            for part in self.parameters():
+                part.copy_(torch.randn(part.shape, generator=generator))
+        self.end = end
+
+    def forward(self, x):
+        return self.end(self.last(self.first(x).relu()))
+
+
+def test_sigmoids_at_each_pixel_have_areas_of_their_own():
+    network = Segments(nn.Sigmoid())
+    found = gradcam(model(network), images(2), classes=[0, 1, 2])
+    logits = Segments(nn.Identity())
+    logits.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        scores = logits(images(2))
+    for image in range(2):
+        for one in range(3):
+            mask = scores[image, one] > 0
+            area = max(int(mask.sum()), 1)
+            wanted = float(scores[image, one][mask].sum()) / area
+            assert float(found.scores[image, one]) == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+            share = float(scores[image, one][mask].sigmoid().sum()) / area
+            assert float(found.probabilities[image, one]) == pytest.approx(share, rel=1e-4)
+
+
+# attacks: for logits that are linear in the image everything is known
+
+
+@pytest.mark.parametrize("end", [nn.Sigmoid(), None])
+@pytest.mark.parametrize("loss", ["cross-entropy", "margin"])
+def test_fgsm_of_one_output_in_closed_form(end, loss):
+    network = Linear(1, end)
+    given = images(6)
+    logits = network.logits(given)
+    assert bool((logits > 0).any())
+    assert bool((logits < 0).any())
+    least = logits.abs() / network.linear.weight.detach().abs().sum()  # epsilon of the flip
+    middle = float(least.median())
+    found = fgsm(model(network), given, [middle * 0.5, middle * 1.01], loss=loss)
+    moved = -logits.sign() * network.linear.weight.detach().abs().sum()
+    assert found.adversarial_logits is not None
+    assert found.flipped is not None
+    for number, size in enumerate(found.epsilons):
+        torch.testing.assert_close(
+            found.adversarial_logits[number], logits + size * moved, atol=1e-4, rtol=1e-4
+        )
+        assert found.flipped[number].tolist() == (size > least)[:, 0].tolist()
+    assert 0 < int(found.flipped[1].sum()) < 6
+    right = (logits > 0).float()
+    wanted = F.binary_cross_entropy_with_logits(logits, right, reduction="none")[:, 0]
+    wanted = wanted if loss == "cross-entropy" else -logits.abs()[:, 0]
+    torch.testing.assert_close(found.loss, wanted)
+    assert found.names == tuple(class_name(None, 0 if one else NOT) for one in right[:, 0].tolist())
+    assert bool((found.noise_flipped == (found.noise_answers != found.answers)).all())
+
+
+def test_pgd_of_one_output_ends_in_the_same_corner():
+    network = Linear(1, nn.Sigmoid())
+    given = images(6)
+    logits, reach = network.logits(given), network.linear.weight.detach().abs().sum()
+    size = float((logits.abs() / reach).median()) * 1.01
+    found = pgd(model(network), given, size, steps=10)
+    torch.testing.assert_close(
+        found.adversarial_logits, logits - logits.sign() * size * reach, atol=1e-4, rtol=1e-4
+    )
+    assert found.flipped.tolist() == (size > logits.abs() / reach)[:, 0].tolist()
+
+
+def test_one_output_is_moved_to_either_side():
+    network = Linear(1, nn.Sigmoid())
+    dog = model(network, labels=["dog"])
+    given = images(6)
+    for target, sign in (("dog", 1), ("not dog", -1), (0, 1), (NOT, -1)):
+        found = fgsm(dog, given, [0.1], target=target)
+        assert found.adversarial_logits is not None
+        assert bool((found.adversarial_logits[0] * sign > network.logits(given) * sign).all())
+        assert bool(found.reached.all())
+    labels = [0, NOT, None, 0, NOT, None]
+    found = fgsm(dog, given, [0.1], labels=labels)
+    said = [0 if one > 0 else NOT for one in network.logits(given)[:, 0].tolist()]
+    assert found.against.tolist() == [
+        old if one is None else one for one, old in zip(labels, said, strict=True)
+    ]
+    with pytest.raises(ConvlensError, match="a label outside -1 to 0"):
+        fgsm(dog, given[:1], labels=[1])
+    with pytest.raises(ConvlensError, match="'dog' or 'not dog'"):
+        fgsm(dog, given, target="cat")
+
+
+def test_curve_of_one_output_counts_signs_of_the_logit():
+    network = Linear(1, nn.Sigmoid())
+    given = images(6)
+    logits = network.logits(given)
+    least = (logits.abs() / network.linear.weight.detach().abs().sum())[:, 0]
+    size = float(least.median()) * 1.01
+    found = fragility(model(network), given, [size], steps=10)
+    stand = int((least > size).sum())
+    assert found["FGSM"].right == (6, stand)
+    assert found["PGD"].right == (6, stand)
+    right = [(NOT,), (0,), (NOT,), None, (0,), (0, NOT)]
+    said = [0 if one > 0 else NOT for one in logits[:, 0].tolist()]
+    labelled = fragility(model(network), given, [size], labels=right, steps=0)
+    assert labelled.images == 5
+    assert labelled["FGSM"].right[0] == sum(
+        one in classes for one, classes in zip(said, right, strict=True) if classes
+    )
+
+
+def test_flips_and_the_inside_of_one_output():
+    network = Mapped(1, nn.Sigmoid())
+    given = images(4)
+    attack = fgsm(model(network), given, ["32/255"])
+    found = flips(model(network), attack, levels=[1, 64])
+    with torch.no_grad():
+        share = network(given)[:, 0]
+    assert [one == 0 for one in found.originals.tolist()] == (share > 0.5).tolist()
+    assert bool((found.confidences >= 0.5).all())  # of the answer that is given
+    assert any(found.first)
+    looked = inside(model(network), attack)
+    assert looked.before is not None
+    assert {name for names in looked.before.names for name in names} == {"class 0"}
+
+
+def test_fgsm_of_several_sigmoids_minds_the_one_class():
+    network = Linear(4, nn.Sigmoid())
+    given = images(5)
+    found = fgsm(model(network), given, [0.01])
+    with torch.no_grad():
+        output = network(given)
+    top = output.argmax(1)
+    assert found.against.tolist() == top.tolist()
+    torch.testing.assert_close(found.loss, -output.amax(1).log())
+    signs = -network.linear.weight[top].sign().view(-1, 3, SIZE, SIZE)
+    assert torch.equal(found.signs.float(), signs.detach())
+    assert "binary cross-entropy" in found.formula
+    changed = given + 0.01 * signs
+    with torch.no_grad():
+        assert found.flipped is not None
+        assert found.flipped[0].tolist() == (network(changed).argmax(1) != top).tolist()
+
+
+def test_one_class_under_a_softmax_is_refused():
+    with pytest.raises(ConvlensError, match="one class, which no attack can change"):
+        fgsm(model(Linear(1, nn.Softmax(1))), images())
+
+
+def test_one_output_without_sigmoid_has_a_caution():
+    def names(network):
+        return {one.name for one in fgsm(model(network), images(), [0.01]).cautions}
+
+    assert names(Linear()) == {"one output"}
+    assert names(Linear(1, nn.Sigmoid())) == names(Linear(2)) == set()
+
+
+# the other views
+
+
+def test_doctor_of_one_output_scores_its_own_probability():
+    network = Mapped(1, nn.Sigmoid())
+    given = images(6)
+    with torch.no_grad():
+        share, mirrored = network(given)[:, 0], network(given.flip(3))[:, 0]
+    right = [(0,), (NOT,), (0,), (NOT,), (0,), (0,)]
+    found = doctor(model(network), given, labels=right).readings[0]
+    wanted = [one if of == (0,) else 1 - one for one, of in zip(share.tolist(), right, strict=True)]
+    assert found.score == pytest.approx(sum(map(math.log, wanted)) / 6, rel=1e-5)
+    assert found.accuracy == sum(one > 0.5 for one in wanted) / 6
+    both = torch.stack([share * mirrored, (1 - share) * (1 - mirrored)]).sqrt().log()
+    found = doctor(model(network), given).readings[0]
+    assert found.score == pytest.approx(float(both.amax(0).mean()), rel=1e-5)
+
+
+def test_doctor_of_several_sigmoids():
+    network = Mapped(3, nn.Sigmoid())
+    given = images(5)
+    with torch.no_grad():
+        share, mirrored = network(given), network(given.flip(3))
+    found = doctor(model(network), given, labels=[(1, 2)] * 5).readings[0]
+    assert found.score == pytest.approx(float(share[:, 1:].amax(1).log().mean()), rel=1e-5)
+    both = torch.stack([share * mirrored, (1 - share) * (1 - mirrored)]).sqrt().log()
+    found = doctor(model(network), given).readings[0]
+    assert found.score == pytest.approx(float(both.amax(0).sum(1).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_maximised_class_has_the_networks_own_probability(classes):
+    network = Mapped(classes, nn.Sigmoid())
+    found = maximize(model(network), ["0"], objective="probability", steps=8).maxima[0]
+    with torch.no_grad():
+        share = float(network(found.images)[0, 0])
+        start = float(network(torch.full((1, 3, SIZE, SIZE), 0.5))[0, 0])
+    assert float(found.probability[0]) == pytest.approx(share, rel=1e-4)
+    assert share > start
+    # The objective is the logarithm of that probability, which a softmax over one would keep at 0.
+    assert float(found.curve[0, -1]) == pytest.approx(math.log(share), abs=0.3)
+    assert bool((found.curve < 0).all())
+
+
+def test_probability_at_every_offset_is_that_of_the_answer():
+    network = Mapped(1, nn.Sigmoid())
+    wide = F.interpolate(images(1), size=(SIZE + 4, SIZE + 4), mode="bilinear")
+    found = offsets(model(network), wide)
+    crops = torch.cat([wide[:, :, y : y + SIZE, x : x + SIZE] for y in range(5) for x in range(5)])
+    with torch.no_grad():
+        share = network(crops).view(5, 5)
+    middle = bool(share[2, 2] > 0.5)
+    assert found.class_index == (0 if middle else NOT)
+    torch.testing.assert_close(found.probabilities, share if middle else 1 - share)
+    assert found.kept == float(((share > 0.5) == middle).float().mean())
+
+
+# names
+
+
+def test_the_two_answers_of_one_output_have_names(tmp_path):
+    assert class_name(["dog, hound"], NOT) == "not dog"
+    assert class_name(None, NOT) == "not class 0"
+    assert [answer_index(["dog"], one, 1) for one in ("dog", "Not Dog", 0, NOT)] == [0, -1, 0, -1]
+    assert answer_index(None, "class 0", 1) == 0
+    assert answer_index(None, "not class 0", 1) == NOT
+    table = tmp_path / "labels.csv"
+    table.write_text("file,class\na.png,dog\nb.png,not dog\n")
+    assert read_labels(table, ["dog"], 1) == {"a.png": (0,), "b.png": (NOT,)}
+    table.write_text("file,class\na.png,0\nb.png,1\n")
+    with pytest.raises(ConvlensError, match="one output answers 'dog' or 'not dog'"):
+        read_labels(table, ["dog"], 1)
+    with pytest.raises(ConvlensError, match="unknown class"):
+        answer_index(["cat", "dog"], "not dog", 2)

@@ -1,0 +1,115 @@
+"""The page as one file: its links, its commands, foreign words in it, and its budget."""
+
+import shutil
+from typing import Any
+
+from convlens.page.budget import Purse, spread
+from convlens.page.report import report
+from support.pages import Page, tiny
+
+pytest_plugins = "support.pages"
+
+
+def test_page_is_small_and_asks_for_nothing(demo, text):
+    assert demo.page.stat().st_size < 10_000_000
+    page = Page(text)
+    for _, attributes in page.elements:
+        for name in ("src", "href"):
+            address = attributes.get(name)
+            assert address is None or address.startswith(("#", "data:"))
+    assert "url(" not in text and "@import" not in text
+
+
+def test_links_lead_somewhere_and_ids_are_unique(text):
+    from urllib.parse import unquote
+
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids))
+    links = [link["href"] for link in page.all("a")]
+    assert len(links) > 150
+    for link in links:
+        assert unquote(link).removeprefix("#") in page.ids
+    assert {"photo-3", "finding-2", "filters", "layer-conv_stem"} <= set(page.ids)
+
+
+def test_document_is_well_made(text):
+    page = Page(text)
+    assert [one["lang"] for one in page.all("html")] == ["en"]
+    for tag in ("h1", "main", "header", "nav", "title"):
+        assert len([name for name, _ in page.elements if name == tag]) == 1, tag
+    assert all(image.get("alt") is not None for image in page.all("img"))
+    figures = [figure for figure in page.all("img") if figure.get("src")]
+    assert all(figure["alt"] for figure in figures)
+
+
+def test_commands_are_quoted_and_name_the_photo(text, demo):
+    import shlex
+
+    path = next(photo.path for photo in demo.photos if photo.name == "chelsea.png")
+    commands = [
+        shlex.split(button["data-text"])
+        for button in Page(text).all("button")
+        if (button.get("data-text") or "").startswith("convlens ")
+    ]
+    wanted = ["convlens", "gradcam", path, "--class", "tiger cat", "--class", "Egyptian cat"]
+    assert wanted in commands
+    assert ["convlens", "fgsm", path, "--epsilon", "1/255"] in commands
+    # "missile" is also a synonym of another class; as a whole label it names this one
+    rocket = next(command for command in commands if command[2].endswith("rocket.jpg"))
+    assert "missile" in rocket
+
+
+def test_python_lines_run(demo, text):
+    lines = [
+        button["data-text"]
+        for button in Page(text).all("button")
+        if (button.get("data-text") or "").startswith("import convlens")
+    ]
+    line = next(line for line in lines if "gradcam" in line and "chelsea" in line)
+    *before, last = line.splitlines()
+    names: dict[str, Any] = {}
+    exec("\n".join([*before, f"found = {last}"]), names)
+    assert names["found"] == demo.photos[0].gradcam
+
+
+def test_untrusted_text_is_escaped(tmp_path, photos):
+    evil = photos[0].with_name('"><script>alert(1)<').with_suffix(".png")
+    quoted = photos[0].with_name('it\'s "q" & <b>.png')
+    for name in (evil, quoted):
+        shutil.copy(photos[0], name)
+    model = tiny(labels=["<i>zero</i>", "'one'", '"two"', "</style>", "&amp;"])
+    made = report(model, [evil, quoted], out=tmp_path / "page", command="<script>alert(2)</script>")
+    text = made.page.read_text("utf-8")
+    page = Page(text)
+    assert "<script>alert" not in text
+    assert len(page.all("script")) == 1
+    assert not page.all("b") or "<b>.png" not in text
+    assert not page.all("i")
+    words = " ".join(page.words)
+    assert evil.name in words and quoted.name in words and "<i>zero</i>" in words
+
+
+# the budget
+
+
+def test_many_photos_are_spread(tmp_path, photos, monkeypatch):
+    from dataclasses import replace
+
+    from convlens.page import budget
+
+    monkeypatch.setattr(budget, "PHOTOS", replace(budget.PHOTOS, items=2))
+    made = report(tiny(), photos, out=tmp_path / "page")
+    assert [photo.shown for photo in made.photos] == [True, True, False]
+    assert made.photos[2].names and made.photos[2].gradcam is None
+    assert any("2 of 3 photos" in sentence for sentence in made.left_out)
+    monkeypatch.setattr(budget, "PHOTOS", replace(budget.PHOTOS, bytes=20_000))
+    made = report(tiny(), photos, out=tmp_path / "page")
+    assert any("found no room" in sentence for sentence in made.left_out)
+    assert "No room on the page" in made.page.read_text("utf-8")
+
+
+def test_spread_and_purse():
+    assert spread(list(range(10)), 4) == [0, 2, 5, 7]
+    assert spread([1, 2], 4) == [1, 2]
+    purse = Purse(10)
+    assert purse.pays(6) and not purse.pays(5) and purse.pays(4) and not purse.pays(1)

@@ -1,0 +1,214 @@
+"""What the page does with bad input, and with networks of other kinds."""
+
+import json
+import os
+
+import pytest
+import torch
+from torch import nn
+
+import convlens
+from convlens.errors import ConvlensError, PhotoError
+from convlens.page.report import report
+from support.pages import Page, tiny
+
+pytest_plugins = "support.pages"
+
+
+# bad input
+
+
+def test_damaged_photos_are_named_and_left_out(tmp_path, photos):
+    bad = photos[0].with_name("bad.png")
+    bad.write_bytes(photos[0].read_bytes()[:60])
+    made = report(tiny(), [photos[0], bad, photos[1]], out=tmp_path / "page")
+    assert [photo.name for photo in made.photos] == ["one.png", "two.png"]
+    words = " ".join(Page(made.page.read_text("utf-8")).words)
+    assert "Left out 1 of 3 photos, which cannot be read: bad.png" in words
+    skipped = json.loads(made.data.read_text("utf-8"))["skipped"]
+    assert [one["path"] for one in skipped] == [str(bad)]
+    assert skipped[0]["reason"] in words
+
+
+def test_a_name_that_no_page_can_hold(tmp_path, photos):
+    odd = photos[1].with_name(os.fsdecode(b"odd\xff.png"))
+    try:
+        odd.write_bytes(photos[1].read_bytes())
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    made = report(tiny(), [photos[0], odd], out=tmp_path / "page")
+    skipped = json.loads(made.data.read_text("utf-8"))["skipped"]
+    assert skipped[0]["path"] == str(photos[1].with_name(r"odd\xff.png"))
+    assert "no UTF-8" in skipped[0]["reason"]
+
+
+def test_strict_stops_and_writes_nothing(tmp_path, photos):
+    bad = photos[0].with_name("bad.png")
+    bad.write_bytes(b"no photo")
+    with pytest.raises(PhotoError, match=r"bad\.png"):
+        report(tiny(), [photos[0], bad], out=tmp_path / "page", strict=True)
+    with pytest.raises(PhotoError, match="none of 1 photos"):
+        report(tiny(), [bad], out=tmp_path / "page")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+
+
+def test_other_folders_are_refused_and_reports_replaced(tmp_path, photos):
+    with pytest.raises(ConvlensError, match="holds other files"):
+        report(tiny(), photos, out=photos[0].parent)
+    assert sorted(path.name for path in photos[0].parent.iterdir()) == sorted(
+        path.name for path in photos
+    )
+    with pytest.raises(ConvlensError, match="is a file; give another place"):
+        report(tiny(), photos, out=photos[0] / "page")
+    for count in (1, 2):
+        made = report(tiny(), photos[:count], out=tmp_path / "page")
+        assert len(json.loads(made.data.read_text("utf-8"))["photos"]) == count
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page", "photos"]
+    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == [
+        "index.html", "report.json",
+    ]  # fmt: skip
+
+
+def test_a_failure_half_way_leaves_the_old_page(tmp_path, photos, monkeypatch):
+    old = report(tiny(), photos[:1], out=tmp_path / "page").page.read_text("utf-8")
+    monkeypatch.setattr("convlens.page.report.render", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        report(tiny(), photos, out=tmp_path / "page")
+    assert (tmp_path / "page" / "index.html").read_text("utf-8") == old
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page", "photos"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layer": "nolayer"}, "no layer 'nolayer'"),
+        ({"classes": 5}, "class 5 of 5"),
+        ({"classes": [0] * 9}, "9 classes"),
+    ],
+)
+def test_misspelt_options_are_errors(tmp_path, photos, options, message):
+    with pytest.raises(ConvlensError, match=message):
+        report(tiny(), photos, out=tmp_path / "page", **options)
+
+
+def test_photos_are_needed(tmp_path):
+    with pytest.raises(ConvlensError, match="give photos for tiny"):
+        report(tiny(), out=tmp_path / "page")
+    with pytest.raises(ConvlensError, match="no photos"):
+        report(tiny(), [], out=tmp_path / "page")
+
+
+# other networks
+
+
+def test_a_grey_network_gives_a_page(tmp_path, photos):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 10)
+    )
+    made = report(convlens.wrap(network, size=28), photos, out=tmp_path / "page")
+    assert not made.failures
+    assert all(photo.gradcam and photo.flips for photo in made.photos)
+    assert "copy the Python" in made.page.read_text("utf-8")
+
+
+def test_layer_classes_and_labels_are_used(tmp_path, photos):
+    seen: list[tuple[str, int, int]] = []
+    made = report(
+        tiny(),
+        photos,
+        out=tmp_path / "page",
+        labels={"one.png": (0, 1, 2, 3, 4), "two.png": ()},
+        layer="0",
+        classes=[4, 1, 0],
+        progress=lambda *step: seen.append(step),
+    )
+    assert made.photos[0].gradcam.classes.tolist() == [[4, 1, 0]]
+    assert made.photos[0].gradcam.layer == ("0",)
+    assert [photo.right for photo in made.photos] == [True, None, None]
+    assert made.diagnosis.photos == 1
+    assert ("photos", 3, 3) in seen and ("answers", 1, 3) in seen
+    stage, done, total = seen[-1]
+    assert stage == "dream" and done == total
+    told = {"channels, crops", "maximised images", "shift, offsets"}
+    assert told <= {one[0] for one in seen}
+
+
+def test_a_network_without_convolutions_gives_a_page(tmp_path, photos):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
+    made = report(convlens.wrap(network, size=8), photos, out=tmp_path / "page")
+    assert {"gradcam", "filters"} <= set(made.failures)
+    words = " ".join(Page(made.page.read_text("utf-8")).words)
+    assert "runs no convolution" in words
+    assert all(photo.flips is not None for photo in made.photos)
+
+
+def test_an_output_that_is_a_map_gives_a_page(tmp_path, photos):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    made = report(convlens.wrap(network, size=64), photos, out=tmp_path / "page")
+    assert {"answers", "flips", "doctor"} <= set(made.failures)
+    # A class is explained over the pixels whose answer it is.
+    assert all(photo.gradcam.maps.any() for photo in made.photos)
+    page = Page(made.page.read_text("utf-8"))
+    assert "one vector of class scores" in " ".join(page.words)
+    assert made.filters is not None and len(page.all("img")) > 3
+    assert not [one for one in made.findings if one.mark == "broken"]
+    told = [one.sentence for one in made.findings if "answers for each pixel" in one.sentence]
+    assert len(told) == 1
+    assert "2 × 60 × 60" in told[0]
+    assert not any("vector of class scores" in one.sentence for one in made.findings)
+
+
+class Alone(nn.Module):
+    """One number for each photo, whose sign the photos differ in."""
+
+    def __init__(self, end):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.end = end
+
+    def forward(self, x):
+        inner = self.first(x).relu().mean((1, 2, 3))
+        return self.end(2000 * (inner - 0.0373)[:, None])
+
+
+@pytest.mark.parametrize("end", [nn.Sigmoid(), nn.Identity()])
+def test_one_output_is_the_class_or_not(tmp_path, photos, end):
+    model = convlens.wrap(Alone(end).eval(), size=32, labels=["dog"])
+    with torch.no_grad():
+        logits = torch.cat([Alone(nn.Identity())(model.prepare(one)) for one in photos])[:, 0]
+    labels = {one.name: [0] for one in photos}
+    made = report(model, photos, out=tmp_path / "page", labels=labels)
+    assert made.failures == {}
+    assert {one.names[0] for one in made.photos} == {"dog", "not dog"}
+    for one, logit in zip(made.photos, logits, strict=True):
+        share = float(logit.sigmoid())
+        assert one.names == (("dog", "not dog") if logit > 0 else ("not dog", "dog"))
+        assert one.probabilities == pytest.approx(sorted([share, 1 - share])[::-1], abs=1e-4)
+        assert one.right is bool(logit > 0)
+        assert one.turn.flipped
+        assert one.turn.name == ("not dog" if logit > 0 else "dog")
+        assert one.gradcam.names == (("dog",),)
+        assert float(one.gradcam.probabilities[0, 0]) == pytest.approx(share, abs=1e-4)
+    assert {one.target for one in made.classes.maxima} == {"dog", "-dog"}
+    words = " ".join(Page(made.page.read_text("utf-8")).words)
+    assert ("read as a logit" in words) == (not isinstance(end, nn.Sigmoid))
+    told = [one.mark for one in made.findings if "read as a logit" in one.sentence]
+    assert told == ([] if isinstance(end, nn.Sigmoid) else ["look"])
+
+
+def test_photos_of_one_name_are_told_apart(tmp_path, photos):
+    paths = [tmp_path / folder / "same.png" for folder in ("a", "b")]
+    for path, photo in zip(paths, photos, strict=False):
+        path.parent.mkdir()
+        path.write_bytes(photo.read_bytes())
+    with pytest.raises(ConvlensError, match=r"'same.png' is the name of .*a/same.png and of"):
+        report(tiny(), paths, out=tmp_path / "page", labels={"same.png": [1]})
+    assert not (tmp_path / "page").exists()
+    made = report(
+        tiny(), paths, out=tmp_path / "page", labels={"a/same.png": [1], "b/same.png": [2]}
+    )
+    assert [(one.name, one.expected) for one in made.photos] == [
+        ("a/same.png", (1,)), ("b/same.png", (2,)),
+    ]  # fmt: skip

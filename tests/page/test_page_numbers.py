@@ -1,0 +1,136 @@
+"""The page's numbers: those of report.json, of the views, and of a second run."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+import convlens
+from convlens.page.report import report
+from convlens.page.schema import Report
+from support.pages import Page, tiny
+
+pytest_plugins = "support.pages"
+
+
+def look_up(data: Any, place: str) -> Any:
+    for key in place.split("."):
+        data = data[int(key)] if isinstance(data, list) else data[key]
+    return data
+
+
+def shown(text: str) -> float:
+    """The number that a person reads."""
+    number = text.replace(",", "").replace("−", "-").replace("< ", "").replace("\xa0", " ")
+    size = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 0.01, "s": 1.0}
+    value, _, unit = number.partition(" ")
+    return float(value) * size.get(unit, 1.0)
+
+
+def test_numbers_of_the_page_are_those_of_the_json(text, data):
+    numbers = Page(text).numbers
+    assert len(numbers) > 400
+    for place, value, words in numbers:
+        wanted = look_up(data, place)
+        assert float(value) == wanted, place
+        error = 0.051 if words.endswith(" s") else 0.00051 if "%" in words else 0.0051
+        assert shown(words) == pytest.approx(wanted, rel=0.05, abs=error), place
+
+
+def test_every_photo_and_finding_is_on_the_page(text, data):
+    words = " ".join(Page(text).words)
+    for finding in data["findings"]:
+        assert finding["sentence"] in words
+        assert finding["mark"] in ("fine", "look", "broken")
+    for photo in data["photos"]:
+        assert photo["name"] in words
+        assert photo["names"][0] in words
+    assert len(data["photos"]) == 8
+
+
+def test_each_answer_stands_beside_its_probability(text, data):
+    for number, photo in enumerate(data["photos"], start=1):
+        article = text.split(f'id="photo-{number}"')[1].split("</ol>")[0]
+        rows = re.findall(r'<span title="[^"]*">([^<]*)</span> <data value="([^"]*)"', article)
+        wanted = zip(photo["names"], photo["probabilities"], strict=True)
+        assert [(name, float(value)) for name, value in rows] == list(wanted)
+
+
+def test_findings_count_what_the_photos_say(demo):
+    sentences = " ".join(finding.sentence for finding in demo.findings)
+    right = [photo.name for photo in demo.photos if photo.names[0] in photo.expected_names]
+    assert f"Reads {len(right)} of 8 photos" in sentences
+    for photo in demo.photos:
+        assert (photo.name in sentences) == (photo.name not in right)
+    flips = [photo.flips for photo in demo.photos]
+    assert all(flip is not None for flip in flips)
+    at = next(
+        at
+        for at in range(len(flips[0].levels))
+        if sum(int(flip.answers[at] != flip.originals) for flip in flips) >= 4
+    )
+    count = sum(int(flip.answers[at] != flip.originals) for flip in flips)
+    noise = sum(int(flip.noise_answers[at] != flip.originals) for flip in flips)
+    assert f"{count} of 8 answers flip at {flips[0].levels[at]} grey level" in sentences
+    assert f"random signs of that size flip {noise} of 8" in sentences
+    speak = sum(bool((photo.gradcam.maps[0, 0] > 0).any()) for photo in demo.photos)
+    assert f"in {speak} of 8 photos some cell speaks" in sentences
+    assert "4 of 32 filters of conv_stem are next to nothing" in sentences
+
+
+def test_numbers_are_what_the_views_give_in_one_call(demo):
+    model = convlens.load()
+    photo = demo.photos[1]
+    image = model.prepare(photo.path)
+    assert convlens.gradcam(model, image, top=2) == photo.gradcam
+    attack = convlens.fgsm(model, image, score=False)
+    assert convlens.flips(model, attack, levels=[photo.turn.level]).pixels.equal(photo.flips.pixels)
+    assert demo.scale == max(one.gradcam.scale for one in demo.photos)
+
+
+def test_fragility_and_shift_are_what_the_views_give_in_one_call(demo, text):
+    model = convlens.load()
+    paths = [one.path for one in demo.photos]
+    labels = [one.expected for one in demo.photos]
+    epsilons = ["1/255", "2/255", "4/255", "8/255"]
+    assert demo.attacked == demo.shifted == tuple(range(8))
+    assert convlens.fragility(model, paths, epsilons, labels=labels, steps=5) == demo.fragility
+    moved = convlens.shift(model, paths, labels=labels, every=4)
+    assert moved.consistency == demo.shift.consistency
+    assert moved.offsets == demo.shift.offsets
+    assert moved.equivariance.lost == demo.shift.equivariance.lost
+    sentences = " ".join(finding.sentence for finding in demo.findings)
+    assert "Loses shift equivariance at conv_stem (stride 2)" in sentences
+    flattered = demo.fragility.cautions[0]
+    assert flattered.sentence in sentences
+    page = Page(text)
+    places = {place for place, _, _ in page.numbers}
+    assert {"fragility.curves.2.accuracies.4", "shift.equivariance.layers.0.inside.0",
+            "shift.consistency.1.agree.low", "slides.2.probabilities.4"} <= places  # fmt: skip
+
+
+def test_two_runs_give_the_same_numbers(tmp_path, photos):
+    made = []
+    for _ in range(2):
+        found = report(tiny(), photos, out=tmp_path / "page", seed=3).data.read_text("utf-8")
+        made.append({k: v for k, v in json.loads(found).items() if k not in ("made", "seconds")})
+    assert made[0] == made[1]
+
+
+def test_the_seed_draws_the_noise(tmp_path, photos, monkeypatch):
+    seeds = []
+
+    def spy(*given: Any, seed: int) -> convlens.Result:
+        seeds.append(seed)
+        return convlens.flips(*given, seed=seed)
+
+    monkeypatch.setattr("convlens.page.photos.flips", spy)
+    report(tiny(), photos, out=tmp_path / "page", seed=7)
+    assert seeds == [7, 7, 7]
+
+
+def test_the_result_is_saved_and_loaded(tmp_path, photos):
+    made = report(tiny(), photos[:1], out=tmp_path / "page")
+    made.save(tmp_path / "saved")
+    assert Report.load(tmp_path / "saved") == made

@@ -1,0 +1,102 @@
+"""What all engines are asked: to be opened once, however many passes a picture takes."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from convlens import ConvlensError, gradcams, patches, wrap
+from convlens.analyses.shift.invariance_dataset_pass import invariance
+from convlens.passes.engines import named
+from convlens.passes.local import Local
+from convlens.passes.saved_state import Done
+
+SIZE = 24
+
+
+class Counting(Local):
+    """The local engine, which writes down when it was opened, run and closed."""
+
+    def __init__(self):
+        object.__setattr__(self, "log", [])
+
+    @contextmanager
+    def open(self):
+        self.log.append("open")
+        try:
+            yield
+        finally:
+            self.log.append("closed")
+
+    def run(self, job):
+        self.log.append("run")
+        yield from super().run(job)
+
+
+def model():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    return wrap(network, size=SIZE)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    random = np.random.default_rng(0)
+    made = [tmp_path / f"{number:02}.png" for number in range(10)]
+    for path in made:
+        Image.fromarray(random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(path)
+    return made
+
+
+LABELS = [(0,), (1,)] * 5
+PASSES = {
+    "patches": (2, lambda paths, **how: patches(model(), paths, labels=LABELS, **how)),
+    "invariance": (
+        3, lambda paths, **how: invariance(model(), paths, layer="0", labels=LABELS, **how)
+    ),
+    "gradcams": (
+        2, lambda paths, **how: gradcams(model(), paths, out=paths[0].parent / "cams", **how)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", PASSES)
+def test_opened_once_for_all_passes(paths, what):
+    count, view = PASSES[what]
+    engine = Counting()
+    view(paths, engine=engine)
+    assert engine.log == ["open", *["run"] * count, "closed"]
+
+
+@pytest.mark.parametrize("what", PASSES)
+def test_closed_after_an_error(paths, what):
+    class Broken(Counting):
+        def run(self, job):
+            raise ConvlensError("no more machines")
+
+    engine = Broken()
+    with pytest.raises(ConvlensError, match="no more machines"):
+        PASSES[what][1](paths, engine=engine)
+    assert engine.log == ["open", "closed"]
+
+
+def test_by_name():
+    assert named(None) == named("local") == Local()
+    with pytest.raises(ConvlensError, match="engine 'rey'; it is local or ray"):
+        named("rey")
+
+
+def test_what_is_done_is_found_among_many_spans():
+    """Asked of every batch, beside a plain set of the numbers that are done."""
+    done = Done()
+    done.add([(start, start + 2) for start in range(0, 60, 2) if start % 14 not in (4, 6)], {})
+    numbers = {number for start, stop in done.spans for number in range(start, stop)}
+    assert 0 < len(numbers) < 60
+    for start in range(-2, 64):
+        for stop in (start + 1, start + 3):
+            assert ((start, stop) in done) == (set(range(start, stop)) <= numbers)

@@ -1,0 +1,622 @@
+"""The engine on Ray: clusters of two and three nodes on this machine, and what dies in them.
+
+Every table is compared bit for bit with that of the local engine, which is another program: one
+loop in one process.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import dedent
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+
+import convlens
+from convlens import ConvlensError, PhotoError, Ray, fragility, gradcams, patches, shift, wrap
+from convlens.data.datasets import Paths
+from convlens.passes import Images, Photos, over
+from convlens.passes.engines import named
+from convlens.passes.ray.packing import _has_records, _own, packed
+from convlens.passes.ray.planner import layout
+from convlens.passes.ray.session import session
+from convlens.results import Result
+from convlens.runtime.guard import untouched
+
+ray = pytest.importorskip("ray")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+SIZE = 24
+# Of Ray's own processes: an open file in a thread that ends later, a socket in a test's shutdown.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+def model(seed=0):
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 12, 3, padding=1, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(12, 4),
+    )  # fmt: skip
+    return wrap(network, size=SIZE, resize=SIZE)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Photos of noise, four of them alike, one damaged, one that is no photo."""
+    made = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    alike = random.integers(0, 256, (30, 28, 3), dtype=np.uint8)
+    for number in range(45):
+        pixels = random.integers(0, 256, (30, 28, 3), dtype=np.uint8)
+        Image.fromarray(alike if number in (3, 11, 26, 40) else pixels).save(
+            made / f"{number:02}.png"
+        )
+    whole = (made / "07.png").read_bytes()
+    (made / "07.png").write_bytes(whole[: len(whole) // 2])
+    (made / "30.png").write_bytes(b"poison")
+    return made
+
+
+@pytest.fixture
+def paths(folder):
+    return sorted(folder.glob("*.png"))
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Two nodes of one CPU each, on this machine; this process is connected to them."""
+    before = {name: os.environ.get(name) for name in ("RAY_USAGE_STATS_ENABLED", "PYTHONPATH")}
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    node = {"num_cpus": 1, "object_store_memory": 150_000_000}
+    # Of this checkout and this file, wherever a worker is started.
+    here = [str(Path(convlens.__file__).parents[1]), str(Path(__file__).parent)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([*here, os.environ.get("PYTHONPATH", "")])
+    try:
+        made = cluster_utils.Cluster(
+            initialize_head=True,
+            head_node_args={"include_dashboard": False, **node},
+        )
+    except Exception as error:  # whatever keeps its servers from starting
+        pytest.skip(f"Ray does not start here ({error})")
+    made.add_node(**node)
+    with session(made.address):
+        yield made
+    made.shutdown()
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name)
+        else:
+            os.environ[name] = value
+
+
+@contextmanager
+def third_node(cluster):
+    node = cluster.add_node(num_cpus=1, object_store_memory=150_000_000)
+    cluster.wait_for_nodes()
+    try:
+        yield node
+    finally:
+        if node in cluster.list_all_nodes():
+            cluster.remove_node(node, allow_graceful=False)
+
+
+def same(one, other):
+    """Whether two results hold the same, to the last bit."""
+    one, other = one.to_json(), other.to_json()
+    return one == other
+
+
+class Count:
+    """Counts every image, so that one that is lost or taken twice is seen; may die on the way."""
+
+    def __init__(self, total, *, marks=None, dies_at=(), slow=0.0):
+        self.total, self.marks, self.dies_at, self.slow = total, marks, dies_at, slow
+
+    def start(self):
+        return {"seen": torch.zeros(self.total, dtype=torch.int64)}
+
+    def take(self, state, images, ids):
+        time.sleep(self.slow)
+        for number in ids.tolist():
+            if number in self.dies_at:
+                mark = self.marks / str(number)
+                if not mark.exists():
+                    mark.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+        state["seen"][ids] += 1
+
+    def merge(self, one, other):
+        return {"seen": one["seen"] + other["seen"]}
+
+
+class Dying(Count):
+    def take(self, state, images, ids):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Failing(Count):
+    def take(self, state, images, ids):
+        raise ConvlensError("NaN in the activations of photo 3")
+
+
+def counted(total, engine, work=None, *, batch=2, **options):
+    images = torch.rand(total, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    work = work or Count(total)
+    return over(model(), work, Images(images), engine=engine, batch=batch, **options)
+
+
+def iter_of_none():
+    yield None
+
+
+class TestTheSameResult:
+    @pytest.mark.parametrize(
+        "engine", [Ray(actors=1, block=3, handovers=1), Ray(actors=2, block=1, handovers=3)]
+    )
+    def test_patches(self, cluster, paths, engine):
+        """For several numbers of actors, blocks and parts; four photos tie for every place."""
+        labels = [(number % 3,) for number in range(len(paths))]
+        options = {"labels": labels, "batch": 4, "top": 5, "show": 2}
+        alone = patches(model(), paths, **options)
+        spread = patches(model(), paths, **options, engine=engine)
+        assert spread.seen == 43
+        assert len(spread.skipped) == 2
+        assert spread.skipped == alone.skipped
+        for one, other in zip(alone.layers, spread.layers, strict=True):
+            for name, value in vars(one).items():
+                if isinstance(value, torch.Tensor):
+                    assert torch.equal(value.nan_to_num(), getattr(other, name).nan_to_num()), name
+        assert same(alone, spread)
+
+    def test_the_first_of_equals_wins_on_three_nodes(self, cluster, folder, tmp_path):
+        """All photos alike: the tables hold the first ones, whoever was quicker."""
+        alike = []
+        for number in range(40):
+            alike.append(tmp_path / f"{number:02}.png")
+            alike[-1].write_bytes((folder / "03.png").read_bytes())
+        with third_node(cluster):
+            found = patches(model(), alike, batch=2, top=3, show=0, engine=Ray(block=1))
+        for layer in found.layers:
+            living = layer.values[:, 0] > 0
+            assert living.any()
+            assert layer.images[living].tolist() == [[0, 1, 2]] * int(living.sum())
+
+    def test_gradcam(self, cluster, paths, tmp_path):
+        """Folders and files, byte for byte."""
+        for name, engine in (("alone", None), ("spread", Ray(actors=2, block=1))):
+            gradcams(model(), paths[:14], out=tmp_path / name, top=2, batch=4, curves=True,
+                     engine=engine)  # fmt: skip
+        files = sorted(
+            path.relative_to(tmp_path / "alone")
+            for path in (tmp_path / "alone").rglob("*") if path.is_file()
+        )  # fmt: skip
+        assert len(files) > 13 * 5
+        for file in files:
+            one, other = ((tmp_path / name / file).read_bytes() for name in ("alone", "spread"))
+            assert one == other, file
+
+    def test_fgsm_out_of_a_table(self, cluster, paths, tmp_path):
+        """Bytes in Parquet, the rows in several row groups that no batch is aligned with."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        rows = pa.table({"image": [path.read_bytes() for path in paths]})
+        parquet.write_table(rows, tmp_path / "photos.parquet", row_group_size=7)
+        album = convlens.ParquetPhotos(tmp_path / "photos.parquet")
+        labels = [(number % 4,) for number in range(len(paths))]
+        options = {"labels": labels, "batch": 4, "steps": 3}
+        alone = fragility(model(), paths, **options)
+        spread = fragility(model(), album, **options, engine=Ray(actors=2, block=2))
+        assert spread.curves[0].right == alone.curves[0].right
+        assert [one.split()[0] for one in spread.skipped] == ["photos-000007", "photos-000030"]
+
+    def test_fgsm(self, cluster, paths):
+        labels = [(number % 4,) for number in range(len(paths))]
+        options = {"labels": labels, "batch": 4, "steps": 3}
+        alone = fragility(model(), paths, **options)
+        spread = fragility(model(), paths, **options, engine=Ray(actors=2, block=1))
+        assert alone.images == 43
+        assert same(alone, spread)
+
+    def test_shift(self, cluster, paths):
+        alone = shift(model(), paths, batch=4, every=4)
+        spread = shift(model(), paths, batch=4, every=4, engine=Ray(actors=2, block=1))
+        assert alone.images == 43
+        assert same(alone, spread)
+
+    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+    def test_images_in_memory(self, cluster, layout):
+        images = torch.rand(21, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+        images = images.contiguous(memory_format=layout)
+        options = {"batch": 4, "show": 0, "top": 3}
+        alone = patches(model(), images, **options)
+        assert same(alone, patches(model(), images, **options, engine=Ray(actors=1)))
+
+    def test_a_factory_that_workers_cannot_import(self, cluster, paths, tmp_path, monkeypatch):
+        """Its classes are sent along."""
+        (tmp_path / "ours.py").write_text(
+            dedent("""
+            from torch import nn
+            class Ours(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.stem = nn.Conv2d(3, 4, 3)
+                    self.head = nn.Linear(4, 3)
+                def forward(self, x):
+                    return self.head(self.stem(x).relu().mean((2, 3)))
+        """)
+        )
+        made = convlens.load(f"python:{tmp_path / 'ours.py'}:Ours", size=SIZE)
+        alone = patches(made, paths[:6], batch=4, show=0)
+        assert same(alone, patches(made, paths[:6], batch=4, show=0, engine=Ray(actors=1)))
+
+    def test_relative_paths(self, cluster, paths, monkeypatch):
+        monkeypatch.chdir(paths[0].parent)
+        near = [path.name for path in paths[:6]]
+        alone = patches(model(), near, batch=4, show=0)
+        assert alone.photos[0] == "00.png"
+        assert same(alone, patches(model(), near, batch=4, show=0, engine="ray"))
+
+
+class TestFaults:
+    @pytest.mark.parametrize("dies_at", [(0,), (17, 41)])
+    def test_an_actor_dies(self, cluster, tmp_path, dies_at):
+        done = counted(60, Ray(block=1), Count(60, marks=tmp_path, dies_at=dies_at))
+        assert {int(path.name) for path in tmp_path.iterdir()} == set(dies_at)
+        assert done.state["seen"].tolist() == [1] * 60
+
+    def test_a_node_dies(self, cluster):
+        """In the middle, with what its actor held and what was decoded there."""
+        told = []
+        with third_node(cluster) as node:
+
+            def tell(done, total):
+                told.append(done)
+                if done >= 40 and node in cluster.list_all_nodes():
+                    cluster.remove_node(node, allow_graceful=False)
+
+            work = Count(240, slow=0.02)
+            done = counted(240, Ray(actors=3, block=1, handovers=2), work, progress=tell)
+            assert node not in cluster.list_all_nodes()
+        assert done.state["seen"].tolist() == [1] * 240
+        assert told[-1] == 240
+
+    @pytest.mark.parametrize("block", [1, 2])
+    def test_workers_that_always_die(self, cluster, block):
+        """With one block a round one worker dies in each, with two sometimes two."""
+        with pytest.raises(ConvlensError, match="4 workers died one after the other"):
+            counted(4, Ray(actors=1, block=block), Dying(4))
+
+    def test_rounds_that_bring_nothing(self, cluster, monkeypatch):
+        monkeypatch.setattr(Ray, "_round", lambda *given: iter_of_none())
+        with pytest.raises(ConvlensError, match="2 batches came back from none of 3 rounds"):
+            counted(4, Ray(actors=1))
+
+    def test_the_driver_is_killed(self, cluster, paths, tmp_path):
+        """Killed when something was saved, the same command with --resume ends like one."""
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        out, factory = tmp_path / "out", tmp_path / "factory.py"
+        factory.write_text(
+            dedent(f"""
+            import sys
+            sys.path.insert(0, {str(Path(__file__).parent)!r})
+            from test_ray import model as make
+        """)
+        )
+        script = tmp_path / "run.py"
+        script.write_text(
+            dedent(f"""
+            import os, signal, sys
+            import torch
+            import convlens.passes, convlens.passes.saved_state as progress
+            from convlens.cli.inputs import unfinished
+            from convlens.analyses.patches.dataset_pass import patches
+            sys.path.insert(0, {str(Path(__file__).parent)!r})
+            from pathlib import Path
+            from test_ray import model
+            torch.set_num_threads(1)
+            if sys.argv[1] == "first":
+                save = progress.save
+                def saved(*given):
+                    save(*given)
+                    if given[3].count:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                progress.save = saved
+            else:
+                done = progress.read
+                def read(*given):
+                    found = done(*given)
+                    print("found", found[0].count)
+                    return found
+                progress.read = read
+            paths = sorted(Path({str(paths[0].parent)!r}).glob("*.png"))
+            out = Path({str(out)!r})
+            with unfinished(out, resume=sys.argv[1] != "first") as folder:
+                patches(model(), paths, batch=2, show=2, folder=folder, save_every=0.0,
+                        engine=convlens.Ray({cluster.address!r}, block=1)).save(out)
+        """)
+        )
+        first = subprocess.run([sys.executable, script, "first"], env=env, capture_output=True,
+                               text=True, check=False, timeout=300)  # fmt: skip
+        assert first.returncode == -signal.SIGKILL, first.stderr
+        assert not out.exists()
+        second = subprocess.run([sys.executable, script, "again"], env=env, capture_output=True,
+                                text=True, check=False, timeout=300)  # fmt: skip
+        assert second.returncode == 0, second.stderr
+        found = int(second.stdout.split()[1])
+        assert 0 < found < 45
+        alone = patches(model(), paths, batch=2, show=2)
+        assert same(alone, Result.load(out))
+
+    def test_an_interrupt_keeps_what_there_is(self, cluster, tmp_path):
+        sent = []
+
+        def stop(done, total):
+            if done >= 30 and not sent:
+                sent.append(done)
+                os.kill(os.getpid(), signal.SIGINT)
+
+        kept = {"folder": tmp_path / "kept"}
+        work = Count(80, slow=0.02)
+        with pytest.raises(ConvlensError, match=r"interrupted after (\d+) of 80") as raised:
+            counted(80, Ray(block=1, handovers=1), work, progress=stop, **kept)
+        assert 30 <= int(str(raised.value).split()[2]) < 80
+        told = []
+        done = counted(80, Ray(), work, progress=lambda at, of: told.append(at), **kept)
+        assert told[0] >= 30
+        assert done.state["seen"].tolist() == [1] * 80
+
+    def test_errors_of_the_work_come_through(self, cluster):
+        with pytest.raises(ConvlensError, match=r"^NaN in the activations of photo 3$"):
+            counted(4, Ray(actors=1), Failing(4))
+
+    def test_a_damaged_photo_ends_a_strict_pass(self, cluster, paths):
+        with pytest.raises(PhotoError, match=r"(07|30)\.png"):
+            patches(model(), paths, batch=4, strict=True, engine=Ray(actors=1))
+
+    def test_photos_that_only_this_machine_sees(self, cluster, paths):
+        """They are not left out as if they were damaged."""
+
+        class Here(Paths):
+            def __init__(self, paths):
+                super().__init__(paths)
+                self.process = os.getpid()
+
+            def __getitem__(self, number):
+                there = os.getpid() != self.process and number == 2
+                return Path("/nowhere.png") if there else super().__getitem__(number)
+
+        found = Photos(model(), Here(paths[:6]))
+        with pytest.raises(ConvlensError, match=r"02\.png can be read here, and not where"):
+            over(model(), Count(6), found, engine=Ray(actors=1), batch=4)
+
+
+class TestWhatTravels:
+    def test_bytes_do_not_grow_with_the_photos(self, cluster):
+        """Each actor sends its state so often, however many there are."""
+        for total in (64, 256):
+            done = counted(total, Ray(actors=2, handovers=3, block=1), _Fixed(total))
+            size = 8 * 1000
+            assert done.state["seen"].sum() == total
+            assert size * 2 <= done.returned <= size * 2 * (3 + 1)
+
+    def test_progress(self, cluster):
+        told = []
+        counted(20, Ray(actors=1), progress=lambda done, total: told.append((done, total)))
+        assert told[0] == (0, 20)
+        assert told[-1] == (20, 20)
+        assert sorted(told) == told
+        assert len(set(told)) > 2
+
+    def test_shared_parts_stay_shared_and_buffers_come_whole(self, cluster):
+        network = model()
+        work = convlens.analyses.attacks.dataset_pass.Attacks(network, (0.1,), None, "margin", 2, 0)
+        import pickle
+
+        other, sent = pickle.loads(ray.get(packed(ray, network, work)))
+        assert sent.model.network is other.network
+        with untouched(network.network), untouched(other.network):
+            images = torch.rand(2, 3, SIZE, SIZE)
+            assert torch.equal(network(images), other(images))
+
+    def test_what_goes_by_its_name(self, tmp_path):
+        """Installed modules do, wherever they are installed; those of a user travel whole."""
+        import json
+
+        assert not any(map(_own, (json, np, convlens, torch.nn.functional)))
+        assert _own(sys.modules[__name__])
+        deep = SimpleNamespace(__name__="some.deep", __file__=str(tmp_path / "some" / "deep.py"))
+        assert _own(deep)
+        _has_records.cache_clear()
+        (tmp_path / "some-1.dist-info").mkdir()
+        assert not _own(deep)
+
+    def test_what_cannot_be_sent(self, cluster):
+        work = Count(2)
+        work.lock = threading.Lock()
+        with pytest.raises(ConvlensError, match="cannot be sent to other processes"):
+            counted(2, Ray(actors=1), work)
+
+
+class _Fixed(Count):
+    """A state of a thousand numbers, whatever the images."""
+
+    def start(self):
+        return {"seen": torch.zeros(1000, dtype=torch.int64)}
+
+    def take(self, state, images, ids):
+        state["seen"][0] += len(ids)
+
+
+def test_decoding_does_without_torch():
+    """It doubles what a process needs to start, and there is one of them for each core."""
+    code = (
+        "import sys, convlens.data.datasets.arrow_batches, convlens.data.datasets.parquet; "
+        "print('torch' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "False\n"
+
+
+class TestTheSession:
+    def test_nothing_is_reported(self, cluster):
+        from ray._common.usage import usage_lib
+
+        with session(None):
+            assert not usage_lib.usage_stats_enabled()
+
+    def test_without_ray(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ray", None)
+        with pytest.raises(ConvlensError, match=r"pip install 'convlens\[ray\]'"):
+            counted(4, "ray")
+
+    @pytest.mark.parametrize("where", ["auto", "ray://here:1", "here"])
+    def test_no_such_cluster(self, monkeypatch, where):
+        """Ray itself is asked, without a look at the machine, for all but HOST:PORT."""
+
+        def refused(where, **options):
+            raise ConnectionError(f"nothing at {where}\nand a long story")
+
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "init", refused)
+        monkeypatch.setattr(socket, "create_connection", None)
+        reason = rf"^no session of Ray at {where} \(nothing at {where}\)$"
+        with pytest.raises(ConvlensError, match=reason):
+            counted(4, Ray(where))
+
+    def test_a_machine_where_nothing_listens(self, monkeypatch):
+        """Said at once, where Ray would try for minutes; also for an address out of RAY_ADDRESS."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "init", None)
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        reason = rf"^no session of Ray at 127.0.0.1:{port} \(nothing listens there; start it with"
+        for address in (f"127.0.0.1:{port}", None):
+            with pytest.raises(ConvlensError, match=reason):
+                counted(4, Ray(address))
+
+    def test_a_machine_that_does_not_answer(self, monkeypatch):
+        def silent(machine, timeout):
+            assert machine == ("fd00::1", 6379)
+            raise TimeoutError("timed out")
+
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "init", None)
+        monkeypatch.setattr(socket, "create_connection", silent)
+        with pytest.raises(ConvlensError, match="nothing answers within 5 s"):
+            counted(4, Ray("[fd00::1]:6379"))
+
+    def test_a_cluster_that_wants_a_token(self, monkeypatch):
+        """Ray tells that in the middle of a cause's traceback."""
+
+        def refused(where, **options):
+            cause = RuntimeError("Failed ...\nRPC error: InvalidAuthToken: ... is missing")
+            raise ConnectionError("Failed to connect") from cause
+
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "init", refused)
+        with (
+            socket.create_server(("127.0.0.1", 0)) as server,
+            pytest.raises(ConvlensError, match="its token: set RAY_AUTH_MODE=token, and copy"),
+        ):
+            counted(4, Ray(f"127.0.0.1:{server.getsockname()[1]}"))
+
+    def test_unknown_engines_and_options(self):
+        with pytest.raises(ConvlensError, match="it is local or ray"):
+            named("spark")
+        for option in ("actors", "threads", "block", "handovers"):
+            with pytest.raises(ConvlensError, match=f"{option} 0; give at least 1"):
+                Ray(**{option: 0})
+        with pytest.raises(ConvlensError, match="it is cpu or cuda"):
+            Ray(device="mps")
+
+    def test_options_of_another_engine(self, paths, tmp_path):
+        command = [sys.executable, "-m", "convlens", "patches", paths[0], "--actors", "2"]
+        code = "import sys; from convlens.cli import main; sys.argv = sys.argv[1:]; main()"
+        command = [sys.executable, "-c", code, "convlens", *command[3:]]
+        ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert ended.returncode == 2
+        assert ended.stderr == (
+            "convlens: --actors is an option of --engine ray, which was not given\n"
+        )
+
+
+def nodes(*machines):
+    found = [
+        {"Alive": alive, "Resources": {"CPU": float(cpus), "GPU": float(gpus)} if cpus else {}}
+        for cpus, gpus, alive in machines
+    ]
+    return SimpleNamespace(nodes=lambda: found)
+
+
+class TestTheLayout:
+    def test_chosen_from_the_resources(self):
+        small = layout(nodes((2, 0, True)), None, 1, gpu=False)
+        assert (small.actors, small.threads, small.gpus) == (2, 1, 0)
+        assert layout(nodes((2, 0, True)), None, 2, gpu=False).actors == 1
+        two = layout(nodes((16, 0, True), (8, 0, True), (64, 0, False)), None, 4, gpu=False)
+        assert (two.actors, two.threads, two.cpus) == (6, 4, 3.0)
+        eight = layout(nodes((64, 8, True), (16, 0, True)), None, 4, gpu=True)
+        assert (eight.actors, eight.gpus) == (8, 1)
+        assert layout(nodes((64, 8, True)), 3, 4, gpu=True).actors == 3
+
+    def test_what_is_not_there(self):
+        with pytest.raises(ConvlensError, match="no CPUs"):
+            layout(nodes((0, 0, True)), None, 1, gpu=False)
+        with pytest.raises(ConvlensError, match="1 actors on GPUs, of which the cluster has 0"):
+            layout(nodes((4, 0, True)), None, 1, gpu=True)
+        with pytest.raises(ConvlensError, match="3 actors on GPUs, of which the cluster has 2"):
+            layout(nodes((4, 2, True)), 3, 1, gpu=True)
+
+    def test_no_more_actors_than_cpus(self):
+        """Each is a process of its own with the network in memory."""
+        there = nodes((1, 0, True), (1, 0, True), (64, 0, False))
+        with pytest.raises(ConvlensError, match=r"^100 actors, and the cluster has 2 CPUs"):
+            layout(there, 100, 1, gpu=False)
+        assert layout(there, 2, 1, gpu=False).actors == 2
+        assert layout(nodes((0.5, 0, True)), 1, 1, gpu=False).actors == 1
+        assert layout(nodes((2, 4, True)), 4, 1, gpu=True).actors == 4
+
+    def test_fewer_actors_where_machines_went(self):
+        laid = layout(nodes((2, 0, True), (2, 0, True)), None, 1, gpu=False)
+        assert laid.wanted(nodes((2, 0, True), (2, 0, True))) == 4
+        assert laid.wanted(nodes((2, 0, True), (2, 0, False))) == 2
+        assert laid.wanted(nodes((1, 0, True), (2, 0, False))) == 1
+
+    @settings(max_examples=300)
+    @given(
+        st.lists(st.integers(1, 9), min_size=1, max_size=4), st.none() | st.integers(1, 12),
+        st.integers(1, 8), st.lists(st.integers(0, 3), min_size=40, max_size=40),
+    )  # fmt: skip
+    def test_there_is_always_room_to_decode(self, cpus, actors, threads, order):
+        """However actors come to lie: what a machine has not room for goes to another."""
+        there = nodes(*((one, 0, True) for one in cpus))
+        laid = layout(there, actors and min(actors, sum(cpus)), threads, gpu=False)
+        left, placed = [float(one) for one in cpus], 0
+        for choice in order:
+            fits = [number for number, one in enumerate(left) if one >= laid.cpus - 1e-9]
+            if placed == laid.wanted(there) or not fits:
+                break
+            left[fits[choice % len(fits)]] -= laid.cpus
+            placed += 1
+        assert placed >= 1
+        assert max(left) >= 0.25 - 1e-9

@@ -1,0 +1,98 @@
+"""The page about the demonstration, made once for all tests, and how tests read a page."""
+
+import json
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import convlens
+from convlens.page.report import report
+from convlens.page.schema import Report
+
+COMMAND = "convlens report --out page"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Iterator[Report]:
+    folder = tmp_path_factory.mktemp("demo") / "page"
+    # One thread: several of them beside other work take many times as long.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield report(convlens.load(), out=folder, command=COMMAND)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def text(demo) -> str:
+    return demo.page.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def data(demo) -> dict[str, Any]:
+    return json.loads(demo.data.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def photos(tmp_path) -> list[Path]:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(0)
+    paths = [folder / f"{name}.png" for name in ("one", "two", "three")]
+    for path in paths:
+        pixels = torch.randint(0, 256, (40, 30, 3), generator=generator, dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(path)
+    return paths
+
+
+def tiny(**options: Any) -> convlens.Model:
+    """A small random network for 3 x 32 x 32, five classes."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
+    )  # fmt: skip
+    return convlens.wrap(network, size=32, name="tiny", **options)
+
+
+class Page(HTMLParser):
+    """Elements with their attributes and text; `data` elements by their place."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.numbers: list[tuple[str, str, str]] = []
+        self.words: list[str] = []
+        self._open: dict[str, str | None] | None = None
+        self._silent = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._silent = tag in ("script", "style")
+        if tag == "data":
+            self._open = dict(attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent = False
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None:
+            assert self._open["data-at"] is not None
+            assert self._open["value"] is not None
+            self.numbers.append((self._open["data-at"], self._open["value"], data))
+            self._open = None
+        if not self._silent:
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def ids(self) -> list[str]:
+        return [found["id"] for _, found in self.elements if found.get("id")]

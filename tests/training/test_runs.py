@@ -1,0 +1,211 @@
+"""Run folders as models: checkpoints by name, other sizes, snapshots, and what is damaged."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import convlens
+from convlens import ConvlensError, growth, load, snapshots, train
+from convlens.drawing import enlarge
+from convlens.models.loading.runs import DESCRIPTION
+from support.drawn import corner
+
+
+def make(folder, network, size=12, **options):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (30, size, size), dtype=np.uint8)
+    path = folder / "noise.npz"
+    np.savez(path, images=images, labels=np.arange(30) % 3)
+    train(path, out=folder / "run", network=network, epochs=3, batch=9, device="cpu", **options)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("lenet"), "lenet5", snapshots=3)
+
+
+def file_of(run, which):
+    named = json.loads((run / DESCRIPTION).read_text())["checkpoints"]
+    return load_file(run / named.get(which, which) / "weights.safetensors")
+
+
+@pytest.mark.parametrize("which", ["best", "last", "step-0000000"])
+def test_a_checkpoint_by_name(run, which):
+    found = load(f"{run}@{which}").network.state_dict()
+    expected = file_of(run, which)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_the_best_one_is_the_default(run):
+    model = load(run)
+    expected = file_of(run, "best")["features.0.weight"]
+    assert torch.equal(model.network.features[0].weight, expected)
+    assert model.spec == str(run)
+    assert "trained by convlens on" in model.origin
+    assert not model.network.training
+
+
+def test_a_folder_with_an_at_in_its_name(run, tmp_path):
+    (tmp_path / "a@b").symlink_to(run)
+    assert load(tmp_path / "a@b").name == load(run).name
+    assert load(f"{tmp_path / 'a@b'}@last").size == (12, 12)
+
+
+def test_larger_images(run):
+    with pytest.raises(ConvlensError) as caught:
+        load(run, size=20)
+    said = str(caught.value)
+    assert "stage classifier.0 takes 16 values" in said
+    assert "1 x 20 x 20" in said
+    with torch.no_grad():  # 13 pixels leave the same single cell
+        assert load(run, size=13)(torch.rand(1, 1, 13, 13)).shape == (1, 3)
+    advised = said.partition("; ")[2].split()[0]
+    model = load(advised, size=20)
+    small = torch.rand(2, 1, 12, 12)
+    with torch.no_grad():
+        assert model(torch.rand(2, 1, 20, 20)).shape == (2, 3)
+        assert torch.equal(model(small), load(run)(small))
+    assert load(f"{run}@last@average", size=(20, 30)).size == (20, 30)
+
+
+def test_a_network_without_a_fully_connected_stage_takes_any_size(tmp_path):
+    run = make(tmp_path, "allconv", size=8)
+    model = load(run, size=(24, 40))
+    with torch.no_grad():
+        assert model(torch.rand(1, 1, 24, 40)).shape == (1, 3)
+
+
+def test_what_is_wrong(run, tmp_path):
+    with pytest.raises(ConvlensError, match="no checkpoint 'bst'; nearest: best"):
+        load(f"{run}@bst")
+    with pytest.raises(ConvlensError, match="names 2 checkpoints"):
+        load(f"{run}@best@last")
+    with pytest.raises(ConvlensError, match="no convlens checkpoint"):
+        load(tmp_path)
+    with pytest.raises(ConvlensError, match="not the folder of a training"):
+        snapshots("default")
+    described = json.loads((run / DESCRIPTION).read_text())
+
+    def broken(**changes):
+        (tmp_path / DESCRIPTION).write_text(json.dumps({**described, **changes}))
+        with pytest.raises(ConvlensError) as caught:
+            load(tmp_path)
+        return str(caught.value)
+
+    assert "format 99" in broken(format=99)
+    assert "is damaged" in broken(network={})
+    assert "there is no file" in broken()
+    assert "holds no snapshots" in broken_snapshots(tmp_path, described)
+    (tmp_path / DESCRIPTION).write_text("{")
+    with pytest.raises(ConvlensError, match="cannot be read"):
+        load(tmp_path)
+
+
+def broken_snapshots(folder, described):
+    checkpoints = {**described["checkpoints"], "snapshots": []}
+    (folder / DESCRIPTION).write_text(json.dumps({**described, "checkpoints": checkpoints}))
+    with pytest.raises(ConvlensError) as caught:
+        snapshots(folder)
+    return str(caught.value)
+
+
+def test_weights_of_another_network(run, tmp_path):
+    described = json.loads((run / DESCRIPTION).read_text())
+    (tmp_path / DESCRIPTION).write_text(json.dumps(described))
+    folder = tmp_path / described["checkpoints"]["best"]
+    folder.mkdir()
+    save_file({"conv.weight": torch.zeros(1)}, folder / "weights.safetensors")
+    with pytest.raises(ConvlensError, match="missing"):
+        load(tmp_path)
+
+
+class TestGrowth:
+    def test_filters_are_those_of_the_snapshots(self, run):
+        grown = growth(snapshots(run))
+        assert grown.steps == (0, 2, 9)
+        for step, one in zip(grown.steps, grown.filters, strict=True):
+            expected = file_of(run, f"step-{step:07d}")["features.0.weight"]
+            assert torch.equal(one.weights, expected)
+        every = torch.stack([one.weights for one in grown.filters])
+        assert grown.scale == float(every.abs().max())
+        assert not torch.equal(every[0], every[-1])
+
+    def test_picture_has_a_row_a_filter_and_a_column_a_step(self, run):
+        grown = growth(snapshots(run))
+        picture = grown.pictures()["growth"]
+        step = 44 // 5 * 5 + 4
+        tiles = [enlarge(one, 8) for one in grown.filters[0].tiles()]
+        top, left = corner(picture, tiles[0])
+        for column, one in enumerate(grown.filters):
+            for row, tile in enumerate(one.tiles()):
+                y, x = top + row * step, left + column * step
+                assert torch.equal(picture[y : y + 40 : 8, x : x + 40 : 8], tile)
+
+    def test_picture_tells_the_steps(self, run):
+        grown = growth(snapshots(run))
+        one = grown.pictures()["growth"]
+        two = replace(grown, steps=(0, 7, 9)).pictures()["growth"]
+        rows, columns = (one != two).any(dim=2).nonzero().T
+        assert len(rows) > 0
+        assert int(rows.max() - rows.min()) < 12 and int(columns.max() - columns.min()) < 12
+
+    def test_saved_and_loaded(self, run, tmp_path):
+        grown = growth(snapshots(run), layer="features.3")
+        grown.save(tmp_path / "grown")
+        assert convlens.Result.load(tmp_path / "grown") == grown
+
+    def test_what_is_wrong(self, run):
+        with pytest.raises(ConvlensError, match="no moments"):
+            growth([])
+        other = convlens.wrap(torch.nn.Conv2d(1, 2, 3), size=12)
+        with pytest.raises(ConvlensError, match="not of one training"):
+            growth([*snapshots(run), (99, other)])
+
+
+def test_two_commands_from_a_folder_of_photos_to_a_page(tmp_path):
+    """What the README promises: train on a folder, then a page about the trained network."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for label, colour in (("red", (200, 30, 30)), ("blue", (30, 30, 200))):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(10):
+            noise = rng.integers(-30, 30, (20, 24, 3))
+            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / label / f"{number}.jpg")
+    program = (
+        "import torch; torch.set_num_threads(1); from convlens.cli import main; import sys; main()"
+    )
+
+    def convlens_does(*words):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *map(str, words)],
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+            env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = convlens_does("train", "data", "--out", "my run", "--epochs", 12, "--snapshots", 3)
+    assert "allconv, " in said
+    command = next(line for line in said.splitlines() if line.startswith("convlens report"))
+    assert command == "convlens report PHOTOS --model 'my run'"
+    answer = json.loads((tmp_path / "my run" / DESCRIPTION).read_text())
+    assert answer["progress"]["history"][-1]["validation_accuracy"] == 1
+    said = convlens_does("report", "data/red", "data/blue", "--model", "my run", "--out", "page")
+    assert (tmp_path / "page" / "index.html").stat().st_size > 10_000
+    said = convlens_does("filters", "--model", "my run", "--over-time", "--out", "grown")
+    assert (tmp_path / "grown" / "growth.png").exists()
+    said = convlens_does("filters", "--model", "my run", "--over-time", "--json")
+    assert json.loads(said)["steps"][0] == 0
+    said = convlens_does("gradcam", "data/red/0.jpg", "--model", "my run", "--size", "40x48",
+                         "--class", "red", "--out", "cam")  # fmt: skip
+    assert "red" in said
