@@ -1,4 +1,4 @@
-"""Images that maximise channels and units: torch-lucent, the least that a step can cost, and time.
+"""Images that maximize channels and units: torch-lucent, the least that a step can cost, and time.
 
 VGG-16, the third convolution of its third block (`features.14`). torch-lucent runs at its defaults
 in a fresh process for each measurement, as its hooks pile up from call to call; so does convlens.
@@ -25,7 +25,7 @@ from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import LEAST_ROUNDS, Pair, Timing, Work
 
 _Times = tuple[float, float]  # wall and CPU seconds of a step and target
-TITLE = "Maximised images, VGG-16 features.14, seconds for a step and target"
+TITLE = "Maximized images, VGG-16 features.14, seconds for a step and target"
 STEPS = 12  # timed in each process
 # What is asked of convlens, and the most that it may cost beside torch-lucent.
 TASKS = {

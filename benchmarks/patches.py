@@ -64,8 +64,8 @@ def run() -> None:
         ]
         entries += [
             Entry("reading every map once", "convlens", partial(_reading, least)),
-            Entry("activation maximisation", "zennit-crp, tables alone", partial(_tables, least)),
-            Entry("activation maximisation", "zennit-crp", partial(_peer, least)),
+            Entry("activation maximization", "zennit-crp, tables alone", partial(_tables, least)),
+            Entry("activation maximization", "zennit-crp", partial(_peer, least)),
         ]
         measured = compare(name, least.what, least.work, entries)
         show(f"{TITLE}: {name}", measured)

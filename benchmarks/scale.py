@@ -34,7 +34,7 @@ SWEEPS: dict[str, Sweep] = {
     "gradcam, maps, pictures and table": lambda model, paths, out: convlens.gradcams(
         model, paths, out=out
     ),
-    "fgsm, four epsilons and random signs": lambda model, paths, out: convlens.fragility(
+    "fgsm, four epsilons and random signs": lambda model, paths, out: convlens.robustness(
         model, paths, steps=0
     ),
     "shift": lambda model, paths, out: convlens.shift(model, paths, every=0),

@@ -13,7 +13,7 @@ from benchmarks.timing import Pair, Spread, Timing, Work, machine, measure
 RESULTS = Path(__file__).parent / "results"
 METHOD = (
     "Median (least-most) of the rounds, everyone in turn after a warm-up each, the floor beside "
-    "each of them; a ratio is the median of those between neighbours."
+    "each of them; a ratio is the median of those between neighbors."
 )
 
 

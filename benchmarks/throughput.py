@@ -24,7 +24,7 @@ from convlens.training import Dataset, Images, recipe_for, train
 from convlens.training.description import new_model
 from convlens.training.loop import optimizer_for
 
-TITLE = "One epoch of 2,560 grey images of 28 pixels, in those of a plain loop"
+TITLE = "One epoch of 2,560 gray images of 28 pixels, in those of a plain loop"
 COUNT, SIZE, BATCH = 2560, 28, 128
 TARGET = 1.0
 HOW = (

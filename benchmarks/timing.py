@@ -1,6 +1,6 @@
 """The harness: several callables in turn in one process, their times and the ratios to a floor.
 
-The floor runs again beside every callable, and a ratio is that of two neighbours: other work on
+The floor runs again beside every callable, and a ratio is that of two neighbors: other work on
 the machine then falls on both. The median over the rounds is what counts. CPU time stands beside
 wall time, since two threads under load cost several times the CPU of one.
 """
@@ -76,7 +76,7 @@ class Pair:
 def measure(floor: Work, works: Mapping[str, Work]) -> dict[str, Pair]:
     """Time callables in turn, after one warm-up each, and the floor beside each of them.
 
-    The floor runs before its neighbour in one round and after it in the next.
+    The floor runs before its neighbor in one round and after it in the next.
     """
     for work in (floor, *works.values()):
         _timed(work)

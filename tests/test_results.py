@@ -39,7 +39,7 @@ class Outer(Result):
     def pictures(self):
         red = torch.zeros(4, 6, 3, dtype=torch.uint8)
         red[..., 0] = 200
-        return {"a red/one": red, "a red one": red, "grey": torch.full((4, 6), 7).byte()}
+        return {"a red/one": red, "a red one": red, "gray": torch.full((4, 6), 7).byte()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,9 +163,9 @@ class TestFolder:
     def test_files(self, tmp_path):
         outer().save(tmp_path / "result")
         names = {path.name for path in (tmp_path / "result").iterdir()}
-        pictures = {"a_red_one.png", "a_red_one_2.png", "grey.png"}
+        pictures = {"a_red_one.png", "a_red_one_2.png", "gray.png"}
         assert names == {"result.json", "tensors.safetensors"} | pictures
-        with Image.open(tmp_path / "result" / "grey.png") as picture:
+        with Image.open(tmp_path / "result" / "gray.png") as picture:
             assert np.array_equal(picture, np.full((4, 6), 7))
         tensors = load_file(tmp_path / "result" / "tensors.safetensors")
         assert torch.equal(tensors["maps"], outer().maps)
@@ -276,10 +276,10 @@ def test_to_json():
 
 def test_figure():
     figure = outer().figure()
-    assert [axes.get_title() for axes in figure.axes] == ["a red/one", "a red one", "grey"]
+    assert [axes.get_title() for axes in figure.axes] == ["a red/one", "a red one", "gray"]
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    colours = {tuple(pixel) for pixel in np.asarray(canvas.buffer_rgba())[..., :3].reshape(-1, 3)}
-    assert {(200, 0, 0), (7, 7, 7)} <= colours
+    colors = {tuple(pixel) for pixel in np.asarray(canvas.buffer_rgba())[..., :3].reshape(-1, 3)}
+    assert {(200, 0, 0), (7, 7, 7)} <= colors
     with pytest.raises(ConvlensError, match="Bare has no pictures"):
         Bare().figure()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convlens.analyses.anatomy.anatomy import anatomy
-    from convlens.analyses.attacks.dataset_pass import fragility
+    from convlens.analyses.attacks.dataset_pass import robustness
     from convlens.analyses.attacks.fgsm import fgsm
     from convlens.analyses.attacks.flip import flips
     from convlens.analyses.attacks.internal_changes import inside
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from convlens.analyses.gradcam.evidence import evidence
     from convlens.analyses.gradcam.gradcam import gradcam, gradcam_layers
     from convlens.analyses.gradcam.pointing import pointing
-    from convlens.analyses.gradcam.randomization import randomisation
+    from convlens.analyses.gradcam.randomization import randomization
     from convlens.analyses.maximize.maximize import maximize
     from convlens.analyses.maximize.objectives import Direction
     from convlens.analyses.orientation_tuning.orientation_tuning import tuning
@@ -64,7 +64,7 @@ _HOMES = {
     "build": "models.networks",
     "report": "page.report",
     "Result": "results",
-    "fragility": "analyses.attacks.dataset_pass",
+    "robustness": "analyses.attacks.dataset_pass",
     "invariance": "analyses.shift.invariance_dataset_pass",
     "gradcams": "analyses.gradcam.dataset_pass",
     "ParquetPhotos": "data.datasets.parquet",
@@ -93,7 +93,7 @@ _HOMES = {
     "gradcam": "analyses.gradcam.gradcam",
     "gradcam_layers": "analyses.gradcam.gradcam",
     "pointing": "analyses.gradcam.pointing",
-    "randomisation": "analyses.gradcam.randomization",
+    "randomization": "analyses.gradcam.randomization",
     "likeness": "analyses.gabor.noise_test",
     "maps": "analyses.feature_maps.maps",
     "maximize": "analyses.maximize.maximize",
@@ -105,13 +105,54 @@ _HOMES = {
 }
 
 __all__ = [
-    "ConvlensError", "Direction", "Model", "ParquetPhotos", "PhotoError", "Ray", "Result",
-    "TraceError", "anatomy", "answers", "boxes_on_image", "build", "cortex", "doctor", "dream",
-    "equivariance", "evidence", "feature_maps", "fgsm", "filters", "flips", "fragility", "gabor",
-    "gabor_bank", "gradcam", "gradcam_layers", "gradcams", "growth", "inside", "invariance",
-    "likeness", "load", "maps", "maximize", "open_data", "patches", "pgd", "pointing",
-    "randomisation", "read_boxes", "receptive_field", "report", "shift", "snapshots", "trace",
-    "train", "tuning", "wrap",
+    "ConvlensError",
+    "Direction",
+    "Model",
+    "ParquetPhotos",
+    "PhotoError",
+    "Ray",
+    "Result",
+    "TraceError",
+    "anatomy",
+    "answers",
+    "boxes_on_image",
+    "build",
+    "cortex",
+    "doctor",
+    "dream",
+    "equivariance",
+    "evidence",
+    "feature_maps",
+    "fgsm",
+    "filters",
+    "flips",
+    "gabor",
+    "gabor_bank",
+    "gradcam",
+    "gradcam_layers",
+    "gradcams",
+    "growth",
+    "inside",
+    "invariance",
+    "likeness",
+    "load",
+    "maps",
+    "maximize",
+    "open_data",
+    "patches",
+    "pgd",
+    "pointing",
+    "randomization",
+    "read_boxes",
+    "receptive_field",
+    "report",
+    "robustness",
+    "shift",
+    "snapshots",
+    "trace",
+    "train",
+    "tuning",
+    "wrap",
 ]  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def output_size(
         kernel: filter length M.
         stride: step S of the filter.
         padding: P on both sides, or `(before, after)` where they differ, as for `same_padding`.
-        dilation: distance between neighbouring taps of the filter.
+        dilation: distance between neighboring taps of the filter.
         ceil_mode: round up, as PyTorch's pooling can; a window that would start beyond the input
             and the padding before it is left out.
 

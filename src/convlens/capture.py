@@ -53,7 +53,7 @@ def observe(
     if images.is_inference() and not torch.is_inference_mode_enabled():
         images = images.clone()  # gradients cannot pass through what was made without any
     with untouched(model.network) as network, torch.set_grad_enabled(graph):
-        prepared = model.normalise(model.check(images))
+        prepared = model.normalize(model.check(images))
         watcher = _Watcher(trace, set(wanted), set(start))
         try:
             if 0 in wanted:
@@ -93,7 +93,7 @@ def stream(
     """
     model.check_shape(images)
     with untouched(model.network) as network, torch.no_grad():
-        prepared = model.normalise(images)
+        prepared = model.normalize(images)
         watcher = _Watcher(trace, set(values), set(), tell=tell)
         try:
             if 0 in watcher.wanted:

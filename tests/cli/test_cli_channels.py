@@ -96,14 +96,14 @@ class TestMaximize:
     def test_numbers_and_a_photo_to_begin_with(self, here, convlens):
         status, out, _ = convlens(
             "maximize", "--class", "bee", "--steps", 2, "--photo", "a.png", "--objective",
-            "probability", "--parameterisation", "pixels", "--json", "--model", "python:mine:tiny",
+            "probability", "--parameterization", "pixels", "--json", "--model", "python:mine:tiny",
         )  # fmt: skip
         assert status == 0
         assert json.loads(out)["maxima"][0]["target"] == "bee"
 
     def test_bad_input(self, here, convlens):
         run = ("maximize", "--model", "python:mine:tiny")
-        assert "nothing to maximise" in one_line(convlens(*run))
+        assert "nothing to maximize" in one_line(convlens(*run))
         assert "0 steps" in one_line(convlens(*run, "--class", "bee", "--steps", 0))
         assert "unknown class 'be'; nearest: bee" in one_line(convlens(*run, "--class", "be"))
         assert "0 has 6 channels" in one_line(convlens(*run, "--channel", "0:6"))

@@ -77,9 +77,9 @@ class TestGeometry:
 
     def test_sentence(self):
         assert Geometry((224, 224), 256, "bicubic").sentence() == (
-            "short side 256 bicubic, centre crop 224"
+            "short side 256 bicubic, center crop 224"
         )
-        assert Geometry((200, 100), 256).sentence().endswith("centre crop 200 × 100")
+        assert Geometry((200, 100), 256).sentence().endswith("center crop 200 × 100")
         assert Geometry((28, 28)).sentence() == "squashed to 28 × 28 bilinear"
 
     def test_with_size(self):

@@ -84,14 +84,14 @@ class TestReadPhoto:
         assert np.array_equal(np.asarray(read.picture)[..., 1], noise(5, 7, 1))
 
     def test_animated(self, tmp_path):
-        frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "lime", "blue")]
+        frames = [Image.new("RGB", (4, 4), color) for color in ("red", "lime", "blue")]
         frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
         read = read_photo(tmp_path / "a.gif")
         assert read.notes == ("animated: first of 3 frames",)
         assert read.picture.getpixel((1, 1)) == (255, 0, 0)
 
     def test_several_pages(self, tmp_path):
-        frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "lime")]
+        frames = [Image.new("RGB", (4, 4), color) for color in ("red", "lime")]
         frames[0].save(tmp_path / "a.tiff", save_all=True, append_images=frames[1:])
         assert read_photo(tmp_path / "a.tiff").notes == ("several pictures: first of 2 frames",)
 

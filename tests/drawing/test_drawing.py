@@ -1,4 +1,4 @@
-"""Colours by hand, grids by index, placed cells against numpy and scipy."""
+"""Colors by hand, grids by index, placed cells against numpy and scipy."""
 
 import numpy as np
 import pytest
@@ -31,9 +31,9 @@ WHITE = [255, 255, 255]
 
 class TestDiverging:
     def test_zero_is_white_and_signs_have_their_hue(self):
-        colours = diverging(torch.tensor([0.0, 1.0, -1.0, torch.nan]), 1.0)
-        assert colours.dtype == torch.uint8
-        zero, positive, negative, missing = colours.tolist()
+        colors = diverging(torch.tensor([0.0, 1.0, -1.0, torch.nan]), 1.0)
+        assert colors.dtype == torch.uint8
+        zero, positive, negative, missing = colors.tolist()
         assert zero == WHITE
         assert positive[0] > 2 * max(positive[1:])  # red
         assert negative[2] > 2 * negative[0]  # blue
@@ -42,24 +42,24 @@ class TestDiverging:
     def test_strength(self):
         reds = diverging(torch.linspace(0, 2, 41), 2.0).double()
         blues = diverging(-torch.linspace(0, 2, 41), 2.0).double()
-        for colours in (reds, blues):
-            assert (colours.sum(-1).diff() < 0).all()  # ever darker
+        for colors in (reds, blues):
+            assert (colors.sum(-1).diff() < 0).all()  # ever darker
 
     def test_saturation(self):
         values = torch.tensor([2.0, 5.0, torch.inf, -2.0, -9.0, -torch.inf])
-        colours = diverging(values, 2.0).tolist()
-        assert colours[0] == colours[1] == colours[2]
-        assert colours[3] == colours[4] == colours[5]
-        assert colours[0] != colours[3]
+        colors = diverging(values, 2.0).tolist()
+        assert colors[0] == colors[1] == colors[2]
+        assert colors[3] == colors[4] == colors[5]
+        assert colors[0] != colors[3]
 
     def test_shape_and_type(self):
         assert diverging(torch.zeros(2, 3, 4, dtype=torch.bfloat16), 1.0).shape == (2, 3, 4, 3)
         assert diverging(torch.tensor(0.0), 1.0).tolist() == WHITE
 
     def test_a_map_of_zeros(self):
-        colours = diverging(torch.tensor([0.0, 1e-9]), 0.0).tolist()
-        assert colours[0] == WHITE
-        assert colours[1] == diverging(torch.tensor(1.0), 1.0).tolist()
+        colors = diverging(torch.tensor([0.0, 1e-9]), 0.0).tolist()
+        assert colors[0] == WHITE
+        assert colors[1] == diverging(torch.tensor(1.0), 1.0).tolist()
         assert diverging(torch.tensor(torch.nan), 0.0).tolist() == MAGENTA
 
     @pytest.mark.parametrize("scale", [-1.0, float("nan"), float("inf")])
@@ -70,10 +70,10 @@ class TestDiverging:
 
 class TestSequential:
     def test_ends_and_order(self):
-        colours = sequential(torch.tensor([-5.0, 2.0, 3.0, 4.0, 9.0, torch.nan]), 2.0, 4.0)
-        assert colours[0].tolist() == colours[1].tolist() == [68, 1, 84]  # viridis' own ends
-        assert colours[3].tolist() == colours[4].tolist() == [253, 231, 36]
-        assert colours[5].tolist() == MAGENTA
+        colors = sequential(torch.tensor([-5.0, 2.0, 3.0, 4.0, 9.0, torch.nan]), 2.0, 4.0)
+        assert colors[0].tolist() == colors[1].tolist() == [68, 1, 84]  # viridis' own ends
+        assert colors[3].tolist() == colors[4].tolist() == [253, 231, 36]
+        assert colors[5].tolist() == MAGENTA
         light = sequential(torch.linspace(0, 1, 20), 0, 1).double() @ torch.tensor(
             [0.299, 0.587, 0.114], dtype=torch.float64
         )
@@ -98,7 +98,7 @@ class TestBar:
         assert torch.equal(upright, lying.transpose(0, 1).flip(0))
 
     def test_sequential(self):
-        picture = bar(50, colours="sequential", upright=True)
+        picture = bar(50, colors="sequential", upright=True)
         assert picture.shape == (50, 12, 3)
         assert picture[0, 0].tolist() == [253, 231, 36]  # the greatest on top
 
@@ -165,37 +165,37 @@ class TestOverlay:
             overlay(torch.zeros(4, 4, 3, dtype=torch.uint8), torch.zeros(4, 5), 1.0)
 
 
-def plain_place(cells, centres_y, centres_x, size):
+def plain_place(cells, centers_y, centers_x, size):
     """numpy.interp down each column, then along each row."""
-    columns = [np.interp(np.arange(size[0]), centres_y, column) for column in cells.T]
-    return np.stack([np.interp(np.arange(size[1]), centres_x, row) for row in np.stack(columns).T])
+    columns = [np.interp(np.arange(size[0]), centers_y, column) for column in cells.T]
+    return np.stack([np.interp(np.arange(size[1]), centers_x, row) for row in np.stack(columns).T])
 
 
-centres = st.lists(st.floats(-30, 60, width=32), min_size=1, max_size=6, unique=True).map(sorted)
+centers = st.lists(st.floats(-30, 60, width=32), min_size=1, max_size=6, unique=True).map(sorted)
 
 
 class TestPlace:
-    @given(centres, centres, st.integers(1, 30), st.integers(1, 30))
+    @given(centers, centers, st.integers(1, 30), st.integers(1, 30))
     @settings(max_examples=60, deadline=None)
-    def test_against_numpy(self, centres_y, centres_x, height, width):
-        cells = np.random.default_rng(0).normal(size=(len(centres_y), len(centres_x)))
+    def test_against_numpy(self, centers_y, centers_x, height, width):
+        cells = np.random.default_rng(0).normal(size=(len(centers_y), len(centers_x)))
         placed = place(
             torch.from_numpy(cells),
-            torch.tensor(centres_y),
-            torch.tensor(centres_x),
+            torch.tensor(centers_y),
+            torch.tensor(centers_x),
             (height, width),
         )
         assert placed.shape == (height, width)
-        expected = plain_place(cells, centres_y, centres_x, (height, width))
+        expected = plain_place(cells, centers_y, centers_x, (height, width))
         assert np.allclose(placed, expected, atol=1e-9)
 
     def test_against_scipy(self):
         cells = np.random.default_rng(1).normal(size=(4, 5))
-        centres_y, centres_x = np.array([0, 3.5, 9, 19]), np.array([-2, 4, 4.25, 11, 40.0])
-        oracle = scipy.interpolate.RegularGridInterpolator((centres_y, centres_x), cells)
+        centers_y, centers_x = np.array([0, 3.5, 9, 19]), np.array([-2, 4, 4.25, 11, 40.0])
+        oracle = scipy.interpolate.RegularGridInterpolator((centers_y, centers_x), cells)
         y, x = np.meshgrid(np.arange(20), np.arange(30), indexing="ij")
         placed = place(
-            torch.from_numpy(cells), torch.tensor(centres_y), torch.tensor(centres_x), (20, 30)
+            torch.from_numpy(cells), torch.tensor(centers_y), torch.tensor(centers_x), (20, 30)
         )
         assert np.allclose(placed, oracle((y, x)))
 
@@ -206,7 +206,7 @@ class TestPlace:
         assert placed.dtype == torch.float32
         assert torch.equal(placed[1, 2], place(cells[1, 2], y, x, (12, 13)))
 
-    def test_a_bad_cell_spoils_only_its_neighbourhood(self):
+    def test_a_bad_cell_spoils_only_its_neighborhood(self):
         cells = torch.tensor([[0.0, torch.nan, 2.0, 4.0]])
         placed = place(cells, torch.tensor([0.0]), torch.tensor([0.0, 2, 4, 6]), (1, 8))[0]
         assert placed.isnan().nonzero().flatten().max() < 4
@@ -218,7 +218,7 @@ class TestPlace:
         placed = place(cells, y, torch.tensor([1.0, 1, 3, 3]), (1, 5))
         assert placed[0].tolist() == [1, 2, 2.5, 4, 4]
 
-    def test_bad_centres(self):
+    def test_bad_centers(self):
         cells, good = torch.zeros(2, 2), torch.tensor([0.0, 1.0])
         for bad in ([1.0, 0.0], [0.0, torch.nan], [0.0], [0.0, 1.0, 2.0]):
             with pytest.raises(ConvlensError, match="one each, in order"):
@@ -289,11 +289,11 @@ class TestPlots:
     @pytest.mark.parametrize("height", [8, 200])
     def test_the_bar_stands_beside_a_picture(self, height):
         pixels = torch.zeros(height, 50, 3, dtype=torch.uint8)
-        colours = bar(80, colours="sequential", upright=True)
-        drawn = with_scale(pixels, colours, ("0", "12.5"), "activation")
+        colors = bar(80, colors="sequential", upright=True)
+        drawn = with_scale(pixels, colors, ("0", "12.5"), "activation")
         assert torch.equal(drawn[:height, :50], pixels)
-        assert holds(drawn, colours)
-        other = with_scale(pixels, colours, ("0", "12.6"), "activation")
+        assert holds(drawn, colors)
+        other = with_scale(pixels, colors, ("0", "12.6"), "activation")
         rows, _ = (drawn != other).any(dim=2).nonzero().T
         assert len(rows) and int(rows.max()) < 16  # the greatest number is at the top
 

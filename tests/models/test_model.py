@@ -12,8 +12,8 @@ from convlens.models.model import Model, select_output, wrap
 from convlens.runtime.guard import bare
 
 
-def grey_levels(mode="RGB", size=(8, 6)):
-    """A PIL photo of size (width, height) with every pixel another colour."""
+def gray_levels(mode="RGB", size=(8, 6)):
+    """A PIL photo of size (width, height) with every pixel another color."""
     pixels = np.arange(size[0] * size[1] * 3, dtype=np.uint8).reshape(size[1], size[0], 3)
     return Image.fromarray(pixels).convert(mode)
 
@@ -26,7 +26,7 @@ def identity(channels=3, **options):
 
 
 def test_prepare_keeps_pixels_of_a_photo_that_has_the_size():
-    photo = grey_levels()
+    photo = gray_levels()
     images = identity().prepare(photo)
     wanted = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None] / 255
     assert images.shape == (1, 3, 6, 8)
@@ -36,15 +36,15 @@ def test_prepare_keeps_pixels_of_a_photo_that_has_the_size():
 
 def test_prepare_stacks_photos_and_paths_in_channels_last(tmp_path):
     path = tmp_path / "photo.png"
-    grey_levels().save(path)
-    images = identity().prepare([path, str(path), grey_levels()])
+    gray_levels().save(path)
+    images = identity().prepare([path, str(path), gray_levels()])
     assert images.shape == (3, 3, 6, 8)
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(images[0], images[1]) and torch.equal(images[0], images[2])
 
 
 def test_prepare_fills_the_bounds():
-    photo = grey_levels()
+    photo = gray_levels()
     images = identity(bounds=(0.0, 255.0)).prepare(photo)
     assert torch.equal(images[0].permute(1, 2, 0), torch.from_numpy(np.array(photo)).float())
     signed = identity(bounds=(-1.0, 1.0)).prepare(photo)
@@ -52,14 +52,14 @@ def test_prepare_fills_the_bounds():
 
 
 def test_prepare_gives_one_grey_channel():
-    images = identity(channels=1).prepare(grey_levels())
-    grey = torch.from_numpy(np.array(grey_levels("L"))) / 255
-    torch.testing.assert_close(images, grey[None, None], rtol=0, atol=1e-7)
+    images = identity(channels=1).prepare(gray_levels())
+    gray = torch.from_numpy(np.array(gray_levels("L"))) / 255
+    torch.testing.assert_close(images, gray[None, None], rtol=0, atol=1e-7)
 
 
 def test_prepare_refuses_four_channels():
     with pytest.raises(ConvlensError, match=r"takes 4 input channels and a photo has 1 or 3"):
-        identity(channels=4).prepare(grey_levels())
+        identity(channels=4).prepare(gray_levels())
 
 
 # check
@@ -91,24 +91,24 @@ def test_any_height_and_width_will_do():
     assert identity()(torch.rand(2, 3, 5, 17)).shape == (2, 3, 5, 17)
 
 
-# normalise and call
+# normalize and call
 
 
-def test_normalise_subtracts_then_divides_per_channel():
+def test_normalize_subtracts_then_divides_per_channel():
     model = identity(mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
     images = torch.rand(2, 3, 6, 8)
     wanted = images.clone()
     for channel, (mean, std) in enumerate(zip(model.mean, model.std, strict=True)):
         wanted[:, channel] = (images[:, channel] - mean) / std
-    torch.testing.assert_close(model.normalise(images), wanted)
-    assert torch.equal(model(images), model.normalise(images))
+    torch.testing.assert_close(model.normalize(images), wanted)
+    assert torch.equal(model(images), model.normalize(images))
 
 
 def test_center_of_each_image():
     """Each image's own mean is subtracted in each channel; the gradient knows of it."""
     model = wrap(nn.Identity(), std=(0.5, 0.25), center="image", channels=2, size=4)
     images = torch.rand(3, 2, 4, 5, dtype=torch.float32, requires_grad=True)
-    found = model.normalise(images)
+    found = model.normalize(images)
     for n in range(3):
         for c in range(2):
             own = images[n, c] - images[n, c].sum() / 20
@@ -122,14 +122,14 @@ def test_center_of_each_image():
         wrap(nn.Identity(), center="middle")
 
 
-def test_normalise_in_the_units_of_the_image():
+def test_normalize_in_the_units_of_the_image():
     images = torch.rand(1, 3, 6, 8)
     unit = identity(mean=0.5, std=0.25)
     bytes_ = identity(mean=127.5, std=63.75, bounds=(0.0, 255.0))
-    torch.testing.assert_close(bytes_.normalise(images * 255), unit.normalise(images))
+    torch.testing.assert_close(bytes_.normalize(images * 255), unit.normalize(images))
 
 
-def test_four_channels_are_normalised_alike():
+def test_four_channels_are_normalized_alike():
     images = torch.rand(1, 4, 6, 8)
     model = identity(channels=4, mean=0.5, std=2.0)
     torch.testing.assert_close(model(images), (images - 0.5) / 2)

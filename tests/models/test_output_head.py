@@ -16,11 +16,11 @@ from convlens import (
     evidence,
     fgsm,
     flips,
-    fragility,
     gradcam,
     inside,
     maximize,
     pgd,
+    robustness,
     trace,
     wrap,
 )
@@ -232,9 +232,9 @@ def test_evidence_follows_the_networks_own_output(classes):
     given = images(2)
     cam = gradcam(model(network), given, classes=0)
     found = evidence(model(network), cam, steps=4)
-    grey = given.mean((2, 3), keepdim=True).expand_as(given)
+    gray = given.mean((2, 3), keepdim=True).expand_as(given)
     with torch.no_grad():
-        whole, nothing = network(given)[:, 0], network(grey)[:, 0]
+        whole, nothing = network(given)[:, 0], network(gray)[:, 0]
     torch.testing.assert_close(found.deletion[:, :, 0], whole[:, None].expand(-1, 3))
     torch.testing.assert_close(found.deletion[:, :, -1], nothing[:, None].expand(-1, 3))
     assert len(found.deletion_areas.unique()) == found.deletion_areas.numel()
@@ -341,15 +341,15 @@ def test_curve_of_one_output_counts_signs_of_the_logit():
     logits = network.logits(given)
     least = (logits.abs() / network.linear.weight.detach().abs().sum())[:, 0]
     size = float(least.median()) * 1.01
-    found = fragility(model(network), given, [size], steps=10)
+    found = robustness(model(network), given, [size], steps=10)
     stand = int((least > size).sum())
     assert found["FGSM"].right == (6, stand)
     assert found["PGD"].right == (6, stand)
     right = [(NOT,), (0,), (NOT,), None, (0,), (0, NOT)]
     said = [0 if one > 0 else NOT for one in logits[:, 0].tolist()]
-    labelled = fragility(model(network), given, [size], labels=right, steps=0)
-    assert labelled.images == 5
-    assert labelled["FGSM"].right[0] == sum(
+    labeled = robustness(model(network), given, [size], labels=right, steps=0)
+    assert labeled.images == 5
+    assert labeled["FGSM"].right[0] == sum(
         one in classes for one, classes in zip(said, right, strict=True) if classes
     )
 
@@ -431,7 +431,7 @@ def test_doctor_of_several_sigmoids():
 
 
 @pytest.mark.parametrize("classes", [1, 3])
-def test_maximised_class_has_the_networks_own_probability(classes):
+def test_maximized_class_has_the_networks_own_probability(classes):
     network = Mapped(classes, nn.Sigmoid())
     found = maximize(model(network), ["0"], objective="probability", steps=8).maxima[0]
     with torch.no_grad():

@@ -86,9 +86,9 @@ CONTRASTS = """() => {
     while (ground && parse(getComputedStyle(ground).backgroundColor)[3] === 0) {
       ground = ground.parentElement;
     }
-    const colours = [getComputedStyle(element).color,
+    const colors = [getComputedStyle(element).color,
                      getComputedStyle(ground ?? document.documentElement).backgroundColor];
-    const [a, b] = colours.map((css) => light(parse(css))).sort((x, y) => y - x);
+    const [a, b] = colors.map((css) => light(parse(css))).sort((x, y) => y - x);
     least = Math.min(least, (a + .05) / (b + .05));
   }
   return least;
@@ -161,9 +161,9 @@ def test_pictures_are_enlarged_and_escape_closes(visit):
 def test_addresses_are_scrolled_to_and_highlighted(visit):
     page = visit(address="#photo-3")
     assert abs(page.locator("#photo-3").bounding_box()["y"]) < 100
-    colour = "getComputedStyle(document.querySelector('{}')).backgroundColor"
-    assert page.evaluate(colour.format("#photo-3 > h3")) != page.evaluate(
-        colour.format("#photo-4 > h3")
+    color = "getComputedStyle(document.querySelector('{}')).backgroundColor"
+    assert page.evaluate(color.format("#photo-3 > h3")) != page.evaluate(
+        color.format("#photo-4 > h3")
     )
     page.locator("#finding-2 a.self").click()
     page.go_back()

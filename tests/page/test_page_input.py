@@ -130,7 +130,7 @@ def test_layer_classes_and_labels_are_used(tmp_path, photos):
     assert ("photos", 3, 3) in seen and ("answers", 1, 3) in seen
     stage, done, total = seen[-1]
     assert stage == "dream" and done == total
-    told = {"channels, crops", "maximised images", "shift, offsets"}
+    told = {"channels, crops", "maximized images", "shift, offsets"}
     assert told <= {one[0] for one in seen}
 
 

@@ -72,7 +72,7 @@ def test_findings_count_what_the_photos_say(demo):
     )
     count = sum(int(flip.answers[at] != flip.originals) for flip in flips)
     noise = sum(int(flip.noise_answers[at] != flip.originals) for flip in flips)
-    assert f"{count} of 8 answers flip at {flips[0].levels[at]} grey level" in sentences
+    assert f"{count} of 8 answers flip at {flips[0].levels[at]} gray level" in sentences
     assert f"random signs of that size flip {noise} of 8" in sentences
     speak = sum(bool((photo.gradcam.maps[0, 0] > 0).any()) for photo in demo.photos)
     assert f"in {speak} of 8 photos some cell speaks" in sentences
@@ -89,24 +89,24 @@ def test_numbers_are_what_the_views_give_in_one_call(demo):
     assert demo.scale == max(one.gradcam.scale for one in demo.photos)
 
 
-def test_fragility_and_shift_are_what_the_views_give_in_one_call(demo, text):
+def test_robustness_and_shift_are_what_the_views_give_in_one_call(demo, text):
     model = convlens.load()
     paths = [one.path for one in demo.photos]
     labels = [one.expected for one in demo.photos]
     epsilons = ["1/255", "2/255", "4/255", "8/255"]
     assert demo.attacked == demo.shifted == tuple(range(8))
-    assert convlens.fragility(model, paths, epsilons, labels=labels, steps=5) == demo.fragility
+    assert convlens.robustness(model, paths, epsilons, labels=labels, steps=5) == demo.robustness
     moved = convlens.shift(model, paths, labels=labels, every=4)
     assert moved.consistency == demo.shift.consistency
     assert moved.offsets == demo.shift.offsets
     assert moved.equivariance.lost == demo.shift.equivariance.lost
     sentences = " ".join(finding.sentence for finding in demo.findings)
     assert "Loses shift equivariance at conv_stem (stride 2)" in sentences
-    flattered = demo.fragility.cautions[0]
+    flattered = demo.robustness.cautions[0]
     assert flattered.sentence in sentences
     page = Page(text)
     places = {place for place, _, _ in page.numbers}
-    assert {"fragility.curves.2.accuracies.4", "shift.equivariance.layers.0.inside.0",
+    assert {"robustness.curves.2.accuracies.4", "shift.equivariance.layers.0.inside.0",
             "shift.consistency.1.agree.low", "slides.2.probabilities.4"} <= places  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def test_channels_that_add_most_to_a_map_are_shown_and_linked(demo, text, data):
 
 
 def test_sanity_check_of_the_maps_is_on_the_page(demo, text):
-    found = demo.randomisation
+    found = demo.randomization
     assert found.correlations.shape[2:] == (4, 1)
     assert found.changes and abs(found.means[-1]) < 0.3
     words = " ".join(Page(text).words)
@@ -190,8 +190,8 @@ def test_feature_maps_lead_from_the_first_layer_to_the_final_place(demo, text):
         assert one.tiles.shape == (8, *one.size, 3)
         # Brighter where the map is greater, on one scale for the row.
         where = int(chosen.flatten().argmax())
-        colours = one.tiles.reshape(-1, 3)
-        assert colours[where].tolist() == [253, 231, 36]
+        colors = one.tiles.reshape(-1, 3)
+        assert colors[where].tolist() == [253, 231, 36]
     assert "maps" in Page(text).ids
     assert "convlens maps" in text
 

@@ -25,7 +25,7 @@ from PIL import Image
 from torch import nn
 
 import convlens
-from convlens import ConvlensError, PhotoError, Ray, fragility, gradcams, patches, shift, wrap
+from convlens import ConvlensError, PhotoError, Ray, gradcams, patches, robustness, shift, wrap
 from convlens.data.datasets import Paths
 from convlens.passes import Images, Photos, over
 from convlens.passes.engines import named
@@ -223,16 +223,16 @@ class TestTheSameResult:
         album = convlens.ParquetPhotos(tmp_path / "photos.parquet")
         labels = [(number % 4,) for number in range(len(paths))]
         options = {"labels": labels, "batch": 4, "steps": 3}
-        alone = fragility(model(), paths, **options)
-        spread = fragility(model(), album, **options, engine=Ray(actors=2, block=2))
+        alone = robustness(model(), paths, **options)
+        spread = robustness(model(), album, **options, engine=Ray(actors=2, block=2))
         assert spread.curves[0].right == alone.curves[0].right
         assert [one.split()[0] for one in spread.skipped] == ["photos-000007", "photos-000030"]
 
     def test_fgsm(self, cluster, paths):
         labels = [(number % 4,) for number in range(len(paths))]
         options = {"labels": labels, "batch": 4, "steps": 3}
-        alone = fragility(model(), paths, **options)
-        spread = fragility(model(), paths, **options, engine=Ray(actors=2, block=1))
+        alone = robustness(model(), paths, **options)
+        spread = robustness(model(), paths, **options, engine=Ray(actors=2, block=1))
         assert alone.images == 43
         assert same(alone, spread)
 

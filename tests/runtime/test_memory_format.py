@@ -77,7 +77,7 @@ def test_contiguous_whatever_is_given_but_only_where_it_must_be(view, channels):
     for one in (given, given.contiguous(memory_format=torch.channels_last)):
         for batch in (one, one[:1], one[:, :, :-4, :-4]):
             height = batch.shape[2]
-            got = fed.normalise(batch)
+            got = fed.normalize(batch)
             assert torch.equal(got, batch)
             if height == SIZE:
                 assert got.stride() == (chw if view else batch.stride())
@@ -103,7 +103,7 @@ def test_two_images_tell_what_one_cannot():
 
     fed = wrap(Merging().eval(), size=SIZE)
     assert convlens.answers(fed, images(3)).logits.shape == (3, 4)
-    assert fed.normalise(images(1)).is_contiguous()
+    assert fed.normalize(images(1)).is_contiguous()
 
 
 def test_what_the_network_raises_is_one_line_with_its_cause():

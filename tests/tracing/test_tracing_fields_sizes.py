@@ -26,7 +26,7 @@ def test_sizes_known_from_the_literature(network, sizes, size):
     }
 
 
-def test_stride_offset_and_centres_follow_the_formula():
+def test_stride_offset_and_centers_follow_the_formula():
     # r = r' + (k-1) j', j = j' s, start = start' - p j' (Dumoulin & Visin 2016; Araujo et al. 2019)
     layers = [(11, 4, 2), (3, 2, 0), (5, 1, 2), (3, 2, 0), (3, 1, 1)]
     network = nn.Sequential(*(conv(3, 3, k, stride=s, padding=p) for k, s, p in layers))
@@ -44,7 +44,7 @@ def test_stride_offset_and_centres_follow_the_formula():
         for axis in (0, 1):
             positions = torch.arange(found.shape(found.find(str(number)))[2 + axis])
             wanted = start + jump * positions + (size - 1) / 2
-            torch.testing.assert_close(field.centres[axis], wanted.double(), rtol=0, atol=0)
+            torch.testing.assert_close(field.centers[axis], wanted.double(), rtol=0, atol=0)
 
 
 def test_uneven_fields_have_no_single_size():

@@ -175,11 +175,11 @@ def test_two_commands_from_a_folder_of_photos_to_a_page(tmp_path):
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    for label, colour in (("red", (200, 30, 30)), ("blue", (30, 30, 200))):
+    for label, color in (("red", (200, 30, 30)), ("blue", (30, 30, 200))):
         (tmp_path / "data" / label).mkdir(parents=True)
         for number in range(10):
             noise = rng.integers(-30, 30, (20, 24, 3))
-            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            pixels = np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / label / f"{number}.jpg")
     program = (
         "import torch; torch.set_num_threads(1); from convlens.cli import main; import sys; main()"

@@ -130,9 +130,9 @@ class TestPieces:
         recipe = recipe_for(data)
         assert (recipe.network, recipe.epochs, recipe.batch) == ("allconv", 100, 6)
         assert not recipe.flip
-        colour = replace(data, train=Images(data.train.pixels.expand(-1, -1, -1, 3),
+        color = replace(data, train=Images(data.train.pixels.expand(-1, -1, -1, 3),
                                             data.train.classes))  # fmt: skip
-        assert recipe_for(colour).flip
+        assert recipe_for(color).flip
 
     def test_snapshots_start_at_the_start_and_end_at_the_end(self, archive):
         recipe = recipe_for(open_data(archive), snapshots=5)
@@ -167,7 +167,7 @@ class TestRun:
             float(data.train.pixels.double().mean()) / 255, abs=1e-6
         )
         # Zero padding is the average.
-        assert model.normalise(torch.full((1, 1, 12, 12), model.mean[0])).abs().max() < 1e-6
+        assert model.normalize(torch.full((1, 1, 12, 12), model.mean[0])).abs().max() < 1e-6
 
     def test_the_log_is_the_history(self, trained):
         out, result, _ = trained
@@ -185,7 +185,7 @@ class TestRun:
 
     def test_it_says_what_it_does(self, trained):
         _, _, said = trained
-        assert "100 grey images of 12 x 12, 2 classes; 20 to validate on" in said[0]
+        assert "100 gray images of 12 x 12, 2 classes; 20 to validate on" in said[0]
         assert said[-1].startswith("epoch 8/8: loss 0.")
 
     def test_a_finished_run_is_not_trained_again(self, trained, archive):
@@ -234,7 +234,7 @@ def test_center_of_each_image(archive, tmp_path):
     assert (model.center, model.mean) == ("image", (0,))
     images = torch.rand(2, 1, 12, 12) * 0.5
     brighter = images + torch.tensor([0.1, 0.4]).view(2, 1, 1, 1)
-    assert model.normalise(images).mean((2, 3)).abs().max() < 1e-6
+    assert model.normalize(images).mean((2, 3)).abs().max() < 1e-6
     with torch.no_grad():
         assert torch.allclose(model(images), model(brighter), atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Reading labelled images: every form, and what is wrong with them."""
+"""Reading labeled images: every form, and what is wrong with them."""
 
 import gzip
 import struct
@@ -15,7 +15,7 @@ from convlens.training.data.dataset import Images, part
 rng = np.random.default_rng(0)
 
 
-def grey(count=12, height=5, width=4):
+def gray(count=12, height=5, width=4):
     return rng.integers(0, 256, (count, height, width), dtype=np.uint8)
 
 
@@ -25,13 +25,13 @@ def write_idx(path, array):
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
-def write_photo(path, size=(10, 8), mode="RGB", colour=None):
+def write_photo(path, size=(10, 8), mode="RGB", color=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     bands = len(Image.new(mode, (1, 1)).getbands())
     shape = (size[1], size[0], bands) if bands > 1 else (size[1], size[0])
     pixels = rng.integers(0, 256, shape, dtype=np.uint8)
-    if colour is not None:
-        pixels[:] = colour
+    if color is not None:
+        pixels[:] = color
     Image.fromarray(pixels, mode=None).save(path)
 
 
@@ -46,7 +46,7 @@ def folder(tmp_path):
 class TestIdx:
     @pytest.mark.parametrize("ending", ["", ".gz"])
     def test_pixels_and_labels_come_back(self, tmp_path, ending):
-        train, test = grey(20), grey(7)
+        train, test = gray(20), gray(7)
         answers = np.arange(20, dtype=np.uint8) % 3
         write_idx(tmp_path / f"train-images-idx3-ubyte{ending}", train)
         write_idx(tmp_path / f"train-labels-idx1-ubyte{ending}", answers)
@@ -62,7 +62,7 @@ class TestIdx:
         assert data.held_out == "the data's own test images"
 
     def test_training_images_alone_are_parted(self, tmp_path):
-        write_idx(tmp_path / "train-images.idx3-ubyte", grey(20))
+        write_idx(tmp_path / "train-images.idx3-ubyte", gray(20))
         write_idx(tmp_path / "train-labels.idx1-ubyte", np.arange(20, dtype=np.uint8) % 2)
         data = open_data(tmp_path, validation=0.2)
         assert (len(data.train), len(data.validation)) == (16, 4)
@@ -72,7 +72,7 @@ class TestIdx:
         images, labels = (
             tmp_path / f"train-{what}-ubyte" for what in ("images-idx3", "labels-idx1")
         )
-        write_idx(images, grey(20))
+        write_idx(images, gray(20))
         with pytest.raises(ConvlensError, match="but not the labels"):
             open_data(tmp_path)
         write_idx(labels, np.arange(19, dtype=np.uint8) % 2)
@@ -100,39 +100,39 @@ class TestArchive:
         ],
     )
     def test_parts_by_name(self, tmp_path, names):
-        arrays = (grey(8), np.arange(8) % 2, grey(4), np.arange(4)[:, None] % 2)
+        arrays = (gray(8), np.arange(8) % 2, gray(4), np.arange(4)[:, None] % 2)
         np.savez(tmp_path / "d.npz", **dict(zip(names, arrays, strict=True)))
         data = open_data(tmp_path / "d.npz")
         assert np.array_equal(data.train.pixels[..., 0].numpy(), arrays[0])
         assert data.validation.classes.tolist() == [0, 1, 0, 1]
 
     def test_layouts_and_types(self, tmp_path):
-        colour = rng.integers(0, 256, (10, 6, 7, 3), dtype=np.uint8)
+        color = rng.integers(0, 256, (10, 6, 7, 3), dtype=np.uint8)
         forms = (
-            colour,
-            colour.transpose(0, 3, 1, 2),
-            colour.astype(np.float32) / 255,
-            colour.astype(int),
+            color,
+            color.transpose(0, 3, 1, 2),
+            color.astype(np.float32) / 255,
+            color.astype(int),
         )
         for images in forms:
             np.savez(tmp_path / "d.npz", images=images, labels=np.arange(10.0) % 2)
             data = open_data(tmp_path / "d.npz")
             together = torch.cat([data.train.pixels, data.validation.pixels])
-            assert sorted(map(bytes, together.numpy())) == sorted(map(bytes, colour))
+            assert sorted(map(bytes, together.numpy())) == sorted(map(bytes, color))
             assert data.channels == 3
 
     @pytest.mark.parametrize(
         ("arrays", "words"),
         [
-            ({"pictures": grey()}, "call the arrays images and labels"),
-            ({"images": grey(), "labels": np.arange(11)}, "one class for each"),
-            ({"images": grey(), "labels": np.arange(12) - 1}, "count from 0"),
-            ({"images": grey(), "labels": np.arange(12) / 7}, "whole numbers"),
-            ({"images": grey() - 300.0, "labels": np.arange(12) % 2}, "values of -"),
-            ({"images": grey()[0], "labels": np.arange(5) % 2}, r"has shape \(5, 4\)"),
+            ({"pictures": gray()}, "call the arrays images and labels"),
+            ({"images": gray(), "labels": np.arange(11)}, "one class for each"),
+            ({"images": gray(), "labels": np.arange(12) - 1}, "count from 0"),
+            ({"images": gray(), "labels": np.arange(12) / 7}, "whole numbers"),
+            ({"images": gray() - 300.0, "labels": np.arange(12) % 2}, "values of -"),
+            ({"images": gray()[0], "labels": np.arange(5) % 2}, r"has shape \(5, 4\)"),
             ({"images": np.array([{}, {}]), "labels": np.arange(2)}, "Python objects"),
-            ({"images": grey(), "labels": np.arange(12) * 100}, "number the classes from 0"),
-            ({"images": grey(), "labels": np.zeros(12, int)}, "of one class"),
+            ({"images": gray(), "labels": np.arange(12) * 100}, "number the classes from 0"),
+            ({"images": gray(), "labels": np.zeros(12, int)}, "of one class"),
         ],
     )
     def test_what_is_wrong(self, tmp_path, arrays, words):
@@ -142,14 +142,14 @@ class TestArchive:
         assert "\n" not in str(caught.value)
 
     def test_damaged(self, tmp_path):
-        np.savez(tmp_path / "d.npz", images=grey(), labels=np.arange(12) % 2)
+        np.savez(tmp_path / "d.npz", images=gray(), labels=np.arange(12) % 2)
         whole = (tmp_path / "d.npz").read_bytes()
         (tmp_path / "d.npz").write_bytes(whole[: len(whole) // 2])
         with pytest.raises(ConvlensError, match="cannot be read"):
             open_data(tmp_path / "d.npz")
 
     def test_names_that_do_not_suffice(self, tmp_path):
-        np.savez(tmp_path / "d.npz", images=grey(), labels=np.arange(12) % 3)
+        np.savez(tmp_path / "d.npz", images=gray(), labels=np.arange(12) % 3)
         (tmp_path / "labels.txt").write_text("one\ntwo\n")
         with pytest.raises(ConvlensError, match="names 2 classes and the labels go up to 2"):
             open_data(tmp_path / "d.npz")
@@ -172,9 +172,9 @@ class TestFolder:
 
     def test_its_own_parts(self, folder, tmp_path):
         for part_of in ("train", "val"):
-            for label, colour in (("cat", 10), ("dog", 20)):
+            for label, color in (("cat", 10), ("dog", 20)):
                 path = tmp_path / "parted" / part_of / label / "1.png"
-                write_photo(path, colour=colour + (part_of == "val"))
+                write_photo(path, color=color + (part_of == "val"))
         data = open_data(tmp_path / "parted")
         assert data.train.pixels[:, 0, 0, 0].tolist() == [10, 20]
         assert data.validation.pixels[:, 0, 0, 0].tolist() == [11, 21]
@@ -188,7 +188,7 @@ class TestFolder:
 
     def test_sizes_and_modes_mixed(self, folder):
         write_photo(folder / "cat" / "large.png", (300, 200))
-        write_photo(folder / "dog" / "grey.png", (50, 90), mode="L")
+        write_photo(folder / "dog" / "gray.png", (50, 90), mode="L")
         write_photo(folder / "dog" / "clear.png", (9, 9), mode="RGBA")
         data = open_data(folder)
         assert (data.size, data.channels) == ((64, 64), 3)

@@ -21,7 +21,7 @@ class Objective(StrEnum):
     probability = "probability"
 
 
-class Parameterisation(StrEnum):
+class Parameterization(StrEnum):
     """Numbers behind an image."""
 
     fourier = "fourier"

@@ -20,7 +20,7 @@ def to_tensor(picture: Image.Image, bounds: tuple[float, float] = (0.0, 1.0)) ->
     """An 8-bit picture as an image: value k of 255 becomes low + (high - low) k / 255.
 
     Returns:
-        float32 `(C, H, W)`, with C = 1 for a grey and 3 for an RGB picture.
+        float32 `(C, H, W)`, with C = 1 for a gray and 3 for an RGB picture.
 
     Raises:
         ConvlensError: a picture in another mode.

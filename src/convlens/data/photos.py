@@ -70,7 +70,7 @@ class Skipped:
 def read_photo(source: str | Path | Encoded | Image.Image | Photo) -> Photo:
     """Decode a photo fully: first frame, EXIF orientation applied, 8-bit RGB.
 
-    16-bit greyscale is scaled to 8 bits (Pillow's own conversion clips it), and what is
+    16-bit grayscale is scaled to 8 bits (Pillow's own conversion clips it), and what is
     transparent is laid on white.
 
     Args:

@@ -21,7 +21,7 @@ _MOST_RESIZED = 2**25  # pixels of a resized photo, about 130 MB, before only a 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a photo becomes an image: a resize on its 8-bit pixels, then a crop at the centre.
+    """How a photo becomes an image: a resize on its 8-bit pixels, then a crop at the center.
 
     Attributes:
         size: height and width of the image in pixels.
@@ -89,7 +89,7 @@ class Geometry:
         size = f"{height}" if height == width else f"{height} × {width}"
         if self.resize is None:
             return f"squashed to {height} × {width} {self.interpolation}"
-        return f"short side {self.resize} {self.interpolation}, centre crop {size}"
+        return f"short side {self.resize} {self.interpolation}, center crop {size}"
 
     def with_size(self, height: int, width: int) -> "Geometry":
         """The same geometry for images of another size.

@@ -1,4 +1,4 @@
-"""Numbers to pixels: colour maps, grids of pictures, overlays on photos. All uint8, on the CPU."""
+"""Numbers to pixels: color maps, grids of pictures, overlays on photos. All uint8, on the CPU."""
 
 from convlens.drawing.captions import (
     ramp,

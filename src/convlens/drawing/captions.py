@@ -22,13 +22,13 @@ Sides = tuple[float, ...]  # left, top, right, bottom
 
 
 def ramp(steps: int) -> Tensor:
-    """The colours of `overlay` on mid-grey, from minus the scale to plus it: uint8 `(steps, 3)`."""
-    grey = torch.full((1, steps, 3), 128, dtype=torch.uint8)
-    return overlay(grey, torch.linspace(-1, 1, steps)[None], 1.0)[0]
+    """The colors of `overlay` on mid-gray, from minus the scale to plus it: uint8 `(steps, 3)`."""
+    gray = torch.full((1, steps, 3), 128, dtype=torch.uint8)
+    return overlay(gray, torch.linspace(-1, 1, steps)[None], 1.0)[0]
 
 
 def with_bar(picture: Tensor, scale: float, unit: str) -> Tensor:
-    """A picture with the bar of its signed scale on the right, as `overlay` paints on mid-grey.
+    """A picture with the bar of its signed scale on the right, as `overlay` paints on mid-gray.
 
     Args:
         picture: uint8 `(H, W, 3)`.
@@ -38,23 +38,23 @@ def with_bar(picture: Tensor, scale: float, unit: str) -> Tensor:
     Returns:
         uint8 `(H, W', 3)`.
     """
-    colours = ramp(picture.shape[0]).flip(0)[:, None].expand(-1, _RAMP, -1)
-    return with_scale(picture, colours, (f"−{scale:.2g}", f"0 {unit}", f"+{scale:.2g}"))
+    colors = ramp(picture.shape[0]).flip(0)[:, None].expand(-1, _RAMP, -1)
+    return with_scale(picture, colors, (f"−{scale:.2g}", f"0 {unit}", f"+{scale:.2g}"))
 
 
-def with_scale(picture: Tensor, colours: Tensor, marks: Sequence[str], unit: str = "") -> Tensor:
-    """A picture with the bar of its colours on the right, and what the bar stands for.
+def with_scale(picture: Tensor, colors: Tensor, marks: Sequence[str], unit: str = "") -> Tensor:
+    """A picture with the bar of its colors on the right, and what the bar stands for.
 
     Args:
         picture: uint8 `(H, W, 3)`.
-        colours: uint8 `(h, w, 3)`, the greatest number on top, as `bar(upright=True)` gives it.
+        colors: uint8 `(h, w, 3)`, the greatest number on top, as `bar(upright=True)` gives it.
         marks: texts for the least number, maybe one for the middle, and the greatest.
         unit: stands under the bar.
 
     Returns:
         uint8 `(H', W', 3)`, larger on the right, and at the bottom where the bar needs it.
     """
-    high, wide = colours.shape[:2]
+    high, wide = colors.shape[:2]
     under = lines_of(unit, _UNIT) if unit else []
     room = max(_LEFT, *map(width_of, marks), *(width_of(line) - wide - _GAP for line in under))
     below = high + (_GAP + LINE * len(under) if under else 0)
@@ -63,7 +63,7 @@ def with_scale(picture: Tensor, colours: Tensor, marks: Sequence[str], unit: str
         max(len(picture), below, SIZE + 4), left + wide + _GAP + room, 1
     )
     made[: len(picture), : picture.shape[1]] = picture
-    made[:high, left : left + wide] = colours
+    made[:high, left : left + wide] = colors
     last = max(1, len(marks) - 1)
     words: list[Word] = [
         (left + wide + _GAP, (1 - at / last) * max(0, high - SIZE - 2), mark)
@@ -95,12 +95,12 @@ def with_boxes(picture: Tensor, boxes: Sequence[Sides]) -> Tensor:
     draw = ImageDraw.Draw(image)
     for left, top, right, bottom in boxes:
         corners = round(left), round(top), round(right) - 1, round(bottom) - 1
-        for inset, colour in enumerate(_FRAME):
+        for inset, color in enumerate(_FRAME):
             x0, y0, x1, y1 = (
                 corners[0] + inset, corners[1] + inset, corners[2] - inset, corners[3] - inset,
             )  # fmt: skip
             if x0 <= x1 and y0 <= y1:
-                draw.rectangle((x0, y0, x1, y1), outline=colour)
+                draw.rectangle((x0, y0, x1, y1), outline=color)
     return torch.from_numpy(np.array(image))
 
 

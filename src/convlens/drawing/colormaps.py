@@ -1,4 +1,4 @@
-"""Numbers to colours: one map for signed numbers, one for all others, and their bars."""
+"""Numbers to colors: one map for signed numbers, one for all others, and their bars."""
 
 from typing import Literal
 
@@ -15,13 +15,13 @@ _LEAST = 2.0**-1022  # divides zero to zero and all other numbers to the end of 
 
 
 def diverging(values: Tensor, scale: float) -> Tensor:
-    """Signed numbers as colours: blue below zero, white at zero, red above.
+    """Signed numbers as colors: blue below zero, white at zero, red above.
 
-    Matplotlib's RdBu_r, whose light grey in the middle is made white. NaN is magenta.
+    Matplotlib's RdBu_r, whose light gray in the middle is made white. NaN is magenta.
 
     Args:
         values: of any shape.
-        scale: the magnitude that has the full colour; larger ones have it too. At scale 0, the
+        scale: the magnitude that has the full color; larger ones have it too. At scale 0, the
             scale of a map of zeros, everything but zero has it.
 
     Returns:
@@ -34,12 +34,12 @@ def diverging(values: Tensor, scale: float) -> Tensor:
 
 
 def sequential(values: Tensor, low: float, high: float) -> Tensor:
-    """Numbers as colours of matplotlib's viridis, perceptually even. NaN is magenta.
+    """Numbers as colors of matplotlib's viridis, perceptually even. NaN is magenta.
 
     Args:
         values: of any shape.
-        low: number with the darkest colour; smaller ones have it too.
-        high: number with the lightest colour; larger ones have it too.
+        low: number with the darkest color; smaller ones have it too.
+        high: number with the lightest color; larger ones have it too.
 
     Returns:
         uint8 `(..., 3)`.
@@ -48,7 +48,7 @@ def sequential(values: Tensor, low: float, high: float) -> Tensor:
         ConvlensError: `high` below `low`, or either not finite.
     """
     if not 0 <= high - low < float("inf"):
-        raise ConvlensError(f"no colours from {low:g} to {high:g}; give low <= high, both finite")
+        raise ConvlensError(f"no colors from {low:g} to {high:g}; give low <= high, both finite")
     above = values.detach().cpu().double() - low
     return _paint(_SEQUENTIAL, (above / max(high - low, _LEAST)).clamp(0, 1))
 
@@ -57,21 +57,21 @@ def bar(
     length: int,
     thickness: int = 12,
     *,
-    colours: Literal["diverging", "sequential", "grey"] = "diverging",
+    colors: Literal["diverging", "sequential", "gray"] = "diverging",
     upright: bool = False,
 ) -> Tensor:
-    """The bar of a colour map, from its least number to its greatest, as a picture.
+    """The bar of a color map, from its least number to its greatest, as a picture.
 
     Args:
         length: pixels along the bar.
         thickness: pixels across it.
-        colours: of which map; grey from black to white is each channel of a coloured filter.
+        colors: of which map; gray from black to white is each channel of a colored filter.
         upright: greatest number on top; else on the right.
 
     Returns:
         uint8 `(thickness, length, 3)`, upright `(length, thickness, 3)`.
     """
-    palette = {"diverging": _DIVERGING, "sequential": _SEQUENTIAL, "grey": _GREY}[colours]
+    palette = {"diverging": _DIVERGING, "sequential": _SEQUENTIAL, "gray": _GREY}[colors]
     line = _paint(palette, torch.linspace(0, 1, length, dtype=torch.float64))
     picture = line.expand(thickness, length, 3)
     return (picture.transpose(0, 1).flip(0) if upright else picture).contiguous()
@@ -86,8 +86,8 @@ def signed_unit(values: Tensor, scale: float) -> Tensor:
 
 
 def _paint(palette: Colormap, unit: Tensor) -> Tensor:
-    colours = np.asarray(palette(unit.numpy(), bytes=True))  # a tuple, for a single number
-    return torch.from_numpy(colours[..., :3].copy())
+    colors = np.asarray(palette(unit.numpy(), bytes=True))  # a tuple, for a single number
+    return torch.from_numpy(colors[..., :3].copy())
 
 
 def _white_at_zero() -> Colormap:

@@ -30,7 +30,7 @@ def grid(
             smaller tiles stand in the middle of theirs.
         columns: tiles in a row, at most.
         gap: pixels between cells; there are none around the whole.
-        background: colour of gaps and of what the tiles leave free.
+        background: color of gaps and of what the tiles leave free.
 
     Returns:
         uint8 `(H, W, 3)`.

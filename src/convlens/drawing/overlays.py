@@ -6,16 +6,16 @@ from torch import Tensor
 from convlens.drawing.colormaps import diverging, signed_unit
 from convlens.errors import ConvlensError
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow makes grey
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow makes gray
 _MOST_OPAQUE = 0.75  # the photo shows through even where the map is strongest
 _VIVID = 0.75  # where on the diverging map red and blue are taken; its ends are nearly black
 
 
 def overlay(photo: Tensor, values: Tensor, scale: float) -> Tensor:
-    """A photo in grey under a signed map: its sign is the hue, its strength the opacity.
+    """A photo in gray under a signed map: its sign is the hue, its strength the opacity.
 
-    Positive numbers are red, negative ones blue, as in `diverging`, in one colour each; where the
-    map is zero the grey photo is seen as it is. NaN is magenta.
+    Positive numbers are red, negative ones blue, as in `diverging`, in one color each; where the
+    map is zero the gray photo is seen as it is. NaN is magenta.
 
     Args:
         photo: uint8 `(H, W, 3)`.
@@ -31,68 +31,68 @@ def overlay(photo: Tensor, values: Tensor, scale: float) -> Tensor:
     if photo.shape != (*values.shape, 3):
         raise ConvlensError(f"a map {tuple(values.shape)} over a photo {tuple(photo.shape)}")
     unit = signed_unit(values, scale)
-    grey = (photo.cpu().double() @ torch.tensor(_LUMA, dtype=torch.float64)).unsqueeze(-1)
-    colour = diverging(signed_unit(values, 0) * _VIVID, 1).double()  # one for each sign
+    gray = (photo.cpu().double() @ torch.tensor(_LUMA, dtype=torch.float64)).unsqueeze(-1)
+    color = diverging(signed_unit(values, 0) * _VIVID, 1).double()  # one for each sign
     opacity = (unit.abs() * _MOST_OPAQUE).nan_to_num(nan=1.0).unsqueeze(-1)
-    return torch.lerp(grey.expand_as(colour), colour, opacity).round().to(torch.uint8)
+    return torch.lerp(gray.expand_as(color), color, opacity).round().to(torch.uint8)
 
 
 def place(
     values: Tensor,
-    centres_y: Tensor,
-    centres_x: Tensor,
+    centers_y: Tensor,
+    centers_x: Tensor,
     size: tuple[int, int],
     *,
     smooth: bool = True,
 ) -> Tensor:
-    """Cells of a map at given pixels, bilinear between their centres, constant beyond the last.
+    """Cells of a map at given pixels, bilinear between their centers, constant beyond the last.
 
     Args:
         values: `(..., h, w)` floats.
-        centres_y: `(h,)` vertical centres in pixels, not decreasing, 0 being the first pixel's
-            own centre; they may be uneven and outside the picture.
-        centres_x: `(w,)` horizontal centres, in the same way.
+        centers_y: `(h,)` vertical centers in pixels, not decreasing, 0 being the first pixel's
+            own center; they may be uneven and outside the picture.
+        centers_x: `(w,)` horizontal centers, in the same way.
         size: height H and width W of the picture.
-        smooth: bilinear; else each pixel has the value of the cell whose centre is nearest, of
+        smooth: bilinear; else each pixel has the value of the cell whose center is nearest, of
             two equally near the first.
 
     Returns:
         `(..., H, W)` in the type of `values`.
 
     Raises:
-        ConvlensError: centres that decrease, are NaN, or are not one for each cell.
+        ConvlensError: centers that decrease, are NaN, or are not one for each cell.
     """
-    for axis, centres in ((-2, centres_y), (-1, centres_x)):
-        values = (_interpolate if smooth else _nearest)(values, centres, size[axis], axis)
+    for axis, centers in ((-2, centers_y), (-1, centers_x)):
+        values = (_interpolate if smooth else _nearest)(values, centers, size[axis], axis)
     return values
 
 
-def _nearest(values: Tensor, centres: Tensor, length: int, axis: int) -> Tensor:
-    centres = _checked(values, centres, axis)
+def _nearest(values: Tensor, centers: Tensor, length: int, axis: int) -> Tensor:
+    centers = _checked(values, centers, axis)
     pixels = torch.arange(length, dtype=torch.float64, device=values.device)
-    cells = (pixels[:, None] - centres[None]).abs().argmin(dim=1)
+    cells = (pixels[:, None] - centers[None]).abs().argmin(dim=1)
     return values.index_select(axis, cells)
 
 
-def _interpolate(values: Tensor, centres: Tensor, length: int, axis: int) -> Tensor:
-    centres = _checked(values, centres, axis)
+def _interpolate(values: Tensor, centers: Tensor, length: int, axis: int) -> Tensor:
+    centers = _checked(values, centers, axis)
     cells = values.shape[axis]
     if cells == 1:
         return values.expand(*values.shape[:axis], length, *values.shape[axis:][1:])
     pixels = torch.arange(length, dtype=torch.float64, device=values.device)
-    right = torch.searchsorted(centres, pixels, right=True).clamp(1, cells - 1)
+    right = torch.searchsorted(centers, pixels, right=True).clamp(1, cells - 1)
     left = right - 1
-    gap = centres[right] - centres[left]
+    gap = centers[right] - centers[left]
     # Cells that look at the same pixel have no gap between them: the later holds from there on.
-    after = (pixels >= centres[left]).double()
-    weight = torch.where(gap > 0, (pixels - centres[left]) / gap, after).clamp(0, 1)
+    after = (pixels >= centers[left]).double()
+    weight = torch.where(gap > 0, (pixels - centers[left]) / gap, after).clamp(0, 1)
     weight = weight.to(values.dtype).view(-1, *[1] * (-1 - axis))
     return torch.lerp(values.index_select(axis, left), values.index_select(axis, right), weight)
 
 
-def _checked(values: Tensor, centres: Tensor, axis: int) -> Tensor:
-    centres = centres.to(values.device, torch.float64)
+def _checked(values: Tensor, centers: Tensor, axis: int) -> Tensor:
+    centers = centers.to(values.device, torch.float64)
     cells = values.shape[axis]
-    if centres.shape != (cells,) or not bool((centres.diff() >= 0).all()):
-        raise ConvlensError(f"{tuple(centres.shape)} centres for {cells} cells; one each, in order")
-    return centres
+    if centers.shape != (cells,) or not bool((centers.diff() >= 0).all()):
+        raise ConvlensError(f"{tuple(centers.shape)} centers for {cells} cells; one each, in order")
+    return centers

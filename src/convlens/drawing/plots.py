@@ -59,11 +59,11 @@ def half_circle(
             )  # fmt: skip
     axes.grid(color=_FAINT, linewidth=0.5)
     axes.tick_params(labelsize=_TEXT)
-    centred: dict[str, Any] = {"fontsize": _TEXT, "color": _INK, "ha": "center"}
-    figure.text(0.5, 0.955, "orientation of the bars", **centred)
-    figure.text(0.72, 0.125, "cycles a pixel", **centred)
+    centered: dict[str, Any] = {"fontsize": _TEXT, "color": _INK, "ha": "center"}
+    figure.text(0.5, 0.955, "orientation of the bars", **centered)
+    figure.text(0.72, 0.125, "cycles a pixel", **centered)
     if absent:
-        figure.text(0.5, 0.075, absent, **centred)
+        figure.text(0.5, 0.075, absent, **centered)
     figure.legend(loc="lower center", ncols=3, fontsize=_TEXT, frameon=False)
     return rendered(figure)
 

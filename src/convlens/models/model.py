@@ -25,9 +25,9 @@ _ROUNDING = 1e-6  # of the span of the bounds; float arithmetic on pixels may ov
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network + geometry + normalisation + bounds + labels.
+    """A network + geometry + normalization + bounds + labels.
 
-    `prepare(photo)` does the geometry and gives an image; `model(images)` normalises and runs the
+    `prepare(photo)` does the geometry and gives an image; `model(images)` normalizes and runs the
     network without any resizing. Receptive fields, epsilon and overlays all live in the image.
 
     Attributes:
@@ -139,7 +139,7 @@ class Model:
         if not (low >= self.bounds[0] - slack and high <= self.bounds[1] + slack):
             raise ConvlensError(
                 f"images with values {low:.4g} to {high:.4g} are outside the model's bounds "
-                f"{self.bounds[0]:g} to {self.bounds[1]:g}; give pixels before normalisation, "
+                f"{self.bounds[0]:g} to {self.bounds[1]:g}; give pixels before normalization, "
                 f"or set bounds"
             )
         return images
@@ -165,7 +165,7 @@ class Model:
                 f"{self.bounds[0]:g} to {self.bounds[1]:g}"
             )
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """Images as the network takes them: (image - mean) / std per channel, in its own type.
 
         They keep their memory format, but for a network that runs on contiguous images only: that
@@ -176,9 +176,9 @@ class Model:
         each = memory_format(bare(self.network), self._drawn, self.size, (height, width))
         if each is torch.contiguous_format:
             images = laid_out(images, each)
-        return self._normalised(images)
+        return self._normalized(images)
 
-    def _normalised(self, images: Tensor) -> Tensor:
+    def _normalized(self, images: Tensor) -> Tensor:
         if self.center == "image":
             images = images - images.mean(dim=(2, 3), keepdim=True)
         mean = torch.tensor(self.mean, dtype=images.dtype, device=images.device)
@@ -188,19 +188,19 @@ class Model:
         return (images - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
 
     def _drawn(self, count: int, size: tuple[int, int]) -> Tensor:
-        """Normalised images of random pixels, always the same."""
+        """Normalized images of random pixels, always the same."""
         generator = torch.Generator().manual_seed(0)
         images = torch.rand(count, self.channels, *size, generator=generator)
         images = images * self.span + self.bounds[0]
-        return self._normalised(images.to(self.device, self.dtype))
+        return self._normalized(images.to(self.device, self.dtype))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Normalise images `(N, C, H, W)` and run the network in the mode that it is in.
+        """Normalize images `(N, C, H, W)` and run the network in the mode that it is in.
 
         Returns:
             The network's output: the tensor itself, or the one called `logits` or `out`.
         """
-        return select_output(bare(self.network)(self.normalise(self.check(images))))
+        return select_output(bare(self.network)(self.normalize(self.check(images))))
 
 
 def wrap(
@@ -227,7 +227,7 @@ def wrap(
         bounds: least and greatest pixel value of an image.
         labels: names of the classes by index.
         channels: input channels; default: those of the network's first convolution, else 3.
-        resize: short side of a photo before the centre crop; default: 8/7 of `size`, the field's
+        resize: short side of a photo before the center crop; default: 8/7 of `size`, the field's
             habit (256 for 224), for square sizes of at least 64; else photos are squashed to size.
         interpolation: of that resize: nearest, bilinear, bicubic or lanczos.
         center: `image` subtracts each image's own mean in each channel, instead of `mean`.

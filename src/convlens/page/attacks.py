@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from convlens.analyses.attacks.dataset_pass import fragility
+from convlens.analyses.attacks.dataset_pass import robustness
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm
 from convlens.analyses.attacks.internal_changes import Inside, inside
-from convlens.analyses.attacks.robustness import Fragility
+from convlens.analyses.attacks.robustness import Robustness
 from convlens.analyses.shift.consistency import margin_of
 from convlens.analyses.shift.dataset_pass import shift
 from convlens.analyses.shift.shift import Shift
@@ -25,18 +25,18 @@ _SHIFTED = 8  # forward passes of a photo's shifts
 
 def attacked(
     model: Model, read: Sequence[PhotoReport], seed: int, desk: Desk
-) -> tuple[Fragility, tuple[int, ...]]:
+) -> tuple[Robustness, tuple[int, ...]]:
     """The accuracy-epsilon curve over as many photos as there is time for, and their numbers."""
     numbers = _affordable(read, budget.FRAGILITY, _ATTACKED, desk)
     chosen = [read[number] for number in numbers]
-    found = fragility(
+    found = robustness(
         model,
         [one.path for one in chosen],
         [f"{level}/255" for level in budget.EPSILONS],
         labels=_labels(chosen),
         steps=budget.PGD_STEPS,
         seed=seed,
-        progress=lambda done, total: desk.tell("fragility", done, total),
+        progress=lambda done, total: desk.tell("robustness", done, total),
     )
     return found, numbers
 
@@ -110,8 +110,8 @@ def _affordable(
     """Numbers of photos spread over all, of those with a label where there are some."""
     each = desk.seconds.get("answers", 0.0) / len(read)
     count = max(1, min(most.items, int(most.seconds / max(passes * each, 1e-9))))
-    labelled = [number for number, one in enumerate(read) if one.expected]
-    return tuple(spread(labelled or range(len(read)), count))
+    labeled = [number for number, one in enumerate(read) if one.expected]
+    return tuple(spread(labeled or range(len(read)), count))
 
 
 def _labels(chosen: Sequence[PhotoReport]) -> list[tuple[int, ...] | None] | None:

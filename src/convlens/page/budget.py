@@ -35,9 +35,9 @@ RANDOM_DRAWS = 2
 FILTERS = Budget(items=256, bytes=1_000_000, seconds=60)
 CHANNELS = Budget(items=4, bytes=1_500_000, seconds=600)  # layers whose channels are shown
 CHANNELS_EACH = 12  # channels of such a layer
-MAXIMA = Budget(items=4, bytes=1_000_000, seconds=18)  # maximised images of these channels
+MAXIMA = Budget(items=4, bytes=1_000_000, seconds=18)  # maximized images of these channels
 MAXIMA_SIDE = 96  # pixels of their canvas, at most where the network allows
-CLASS_MAXIMA = Budget(items=6, bytes=500_000, seconds=8)  # maximised images of classes
+CLASS_MAXIMA = Budget(items=6, bytes=500_000, seconds=8)  # maximized images of classes
 CLASS_SIDE = 160
 MAXIMA_STEPS = (16, 96)  # least and most, whatever they cost
 CELLS = Budget(items=5, bytes=0, seconds=20)  # layers that gratings are shown to
@@ -51,7 +51,7 @@ MAPS = Budget(items=6, bytes=700_000, seconds=60)  # layers whose feature maps a
 MAPS_EACH = 8  # channels of such a layer
 FRAGILITY = Budget(items=64, bytes=1_900_000, seconds=60)  # photos that are attacked
 PGD_STEPS = 5
-EPSILONS = (1, 2, 4, 8)  # grey levels
+EPSILONS = (1, 2, 4, 8)  # gray levels
 SLIDES = 3  # photos whose adversarial images are shown at every epsilon
 CHANGED = 3  # channels that are named as changed most
 SHIFT = Budget(items=64, bytes=200_000, seconds=60)  # photos that are shifted

@@ -123,7 +123,7 @@ def maps_through(model: Model, rows: Sequence[PhotoReport]) -> tuple[LayerMaps, 
                 scale=told.scale,
                 signed=told.signed,
                 photo=photo.path,
-                tiles=told.colours(told.maps),
+                tiles=told.colors(told.maps),
             )
         )
     return tuple(shown)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from convlens.analyses.attacks.robustness import Fragility
+from convlens.analyses.attacks.robustness import Robustness
 
 WIDTH, HEIGHT = 460.0, 250.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 10.0, 36.0
@@ -48,7 +48,7 @@ class CurveDrawing:
     up: list[tuple[float, str]]
 
 
-def curve_drawing(found: Fragility) -> CurveDrawing:
+def curve_drawing(found: Robustness) -> CurveDrawing:
     """Curves over epsilon, with their intervals beside each other."""
     levels = [fraction * 255 for fraction in found.fractions]
     reach = max(levels)

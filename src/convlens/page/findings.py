@@ -20,7 +20,7 @@ def findings(made: Report) -> tuple[Finding, ...]:
         *_skipped(made),
         *_reading(made),
         *_preprocessing(made),
-        *_fragility(made),
+        *_robustness(made),
         *_shift(made),
         *_covering(made),
         *_flattered(made),
@@ -64,12 +64,12 @@ def _reading(made: Report) -> Iterator[Finding]:
     if "answers" in made.failures:
         yield Finding("broken", f"No answers: {made.failures['answers']}.", "photos")
         return
-    labelled = [one for one in made.photos if one.right is not None]
-    if not labelled:
+    labeled = [one for one in made.photos if one.right is not None]
+    if not labeled:
         yield _sureness(made.photos)
         return
-    wrong = [one for one in labelled if not one.right]
-    right, count = len(labelled) - len(wrong), len(labelled)
+    wrong = [one for one in labeled if not one.right]
+    right, count = len(labeled) - len(wrong), len(labeled)
     named = _listed(
         [f"{one.name} ({one.names[0]}, not {' or '.join(one.expected_names)})" for one in wrong]
     )
@@ -101,7 +101,7 @@ def _preprocessing(made: Report) -> Iterator[Finding]:
         yield Finding("broken", f"No check of preprocessing: {made.failures['doctor']}.", "doctor")
 
 
-def _fragility(made: Report) -> Iterator[Finding]:
+def _robustness(made: Report) -> Iterator[Finding]:
     turned = [one.flips for one in made.photos if one.flips is not None]
     if not turned:
         if made.failures.get("flips") != made.failures.get("answers"):
@@ -124,15 +124,15 @@ def _fragility(made: Report) -> Iterator[Finding]:
 
 
 def _flattered(made: Report) -> Iterator[Finding]:
-    if made.fragility is None:
-        if made.failures.get("fragility") not in (None, *_known(made, "fragility")):
-            yield Finding("look", f"No curve: {made.failures['fragility']}.", "fragility")
+    if made.robustness is None:
+        if made.failures.get("robustness") not in (None, *_known(made, "robustness")):
+            yield Finding("look", f"No curve: {made.failures['robustness']}.", "robustness")
         return
-    for one in made.fragility.cautions:
+    for one in made.robustness.cautions:
         if one.name == ONE:
             continue  # told with the answers
         mark: Mark = "broken" if one.name == MASKED else "look"
-        yield Finding(mark, f"{one.sentence[0].upper()}{one.sentence[1:]}.", "fragility")
+        yield Finding(mark, f"{one.sentence[0].upper()}{one.sentence[1:]}.", "robustness")
 
 
 def _shift(made: Report) -> Iterator[Finding]:
@@ -191,7 +191,7 @@ def _covering(made: Report) -> Iterator[Finding]:
     count = len(proofs)
     mark: Mark = "fine" if 2 * min(deletion, insertion) > count else "look"
     sentence = (
-        f"Grad-CAM beats random and centre on {deletion} of {count} photos when its cells are "
+        f"Grad-CAM beats random and center on {deletion} of {count} photos when its cells are "
         f"covered first (deletion), on {insertion} when they are uncovered first (insertion), by "
         f"at least {MARGIN} of probability."
     )
@@ -203,21 +203,21 @@ def _pointing(made: Report) -> Iterator[Finding]:
     if not seen:
         return
     sums = [sum(column) for column in zip(*(one.sums() for one in seen), strict=True)]
-    count, hits, centre = (int(one) for one in sums[:3])
-    sentence = told(count, hits, centre, *sums[3:])
-    good = 2 * hits > count and hits >= centre
+    count, hits, center = (int(one) for one in sums[:3])
+    sentence = told(count, hits, center, *sums[3:])
+    good = 2 * hits > count and hits >= center
     yield Finding("fine" if good else "look", f"{sentence[0].upper()}{sentence[1:]}.", "photos")
 
 
 def _random(made: Report) -> Iterator[Finding]:
-    found = made.randomisation
+    found = made.randomization
     if found is None:
         return
     verb = "depends" if found.changes else "hardly depends"
     yield Finding(
         "fine" if found.changes else "look",
         f"Grad-CAM {verb} on what the network has learned: {found.brief()}.",
-        "randomisation",
+        "randomization",
     )
 
 
@@ -335,7 +335,7 @@ def _percent(share: float) -> str:
 
 
 def _levels(count: int) -> str:
-    return f"{count} grey level{'s' if count != 1 else ''}"
+    return f"{count} gray level{'s' if count != 1 else ''}"
 
 
 def _listed(names: Sequence[str]) -> str:

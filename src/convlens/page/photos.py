@@ -14,7 +14,7 @@ from convlens.analyses.gradcam.boxes import Box, boxes_on_image
 from convlens.analyses.gradcam.evidence import evidence
 from convlens.analyses.gradcam.gradcam import gradcam
 from convlens.analyses.gradcam.pointing import pointing
-from convlens.analyses.gradcam.randomization import Randomisation, randomisation
+from convlens.analyses.gradcam.randomization import Randomization, randomization
 from convlens.analyses.predictions.predictions import answers
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis, doctor
 from convlens.data.photo_names import short_names
@@ -130,14 +130,14 @@ def look(
     )
 
 
-def randomised(
+def randomized(
     model: Model,
     rows: Sequence[PhotoReport],
     layer: str | None,
     classes: list[int | str] | None,
     seed: int,
     desk: Desk,
-) -> Randomisation | None:
+) -> Randomization | None:
     """The sanity check of the maps on a few photos, in as many stages as there is time for."""
     shown = [one for one in rows if one.gradcam is not None and one.image is not None]
     if not shown or shown[0].answers is None:
@@ -146,7 +146,7 @@ def randomised(
     runs = int(budget.RANDOM.seconds / each)
     few = spread(shown, max(1, min(budget.RANDOM.items, runs // 2)))
     images = [one.image for one in few if one.image is not None]
-    return randomisation(
+    return randomization(
         model,
         torch.cat(images).to(model.device),
         classes=classes,
@@ -154,7 +154,7 @@ def randomised(
         stages=max(1, min(budget.RANDOM_STAGES, runs // len(few))),
         draws=budget.RANDOM_DRAWS,
         seed=seed,
-        progress=lambda done, total: desk.tell("randomisation", done, total),
+        progress=lambda done, total: desk.tell("randomization", done, total),
     )
 
 
@@ -208,13 +208,13 @@ def diagnose(model: Model, read: Sequence[PhotoReport], desk: Desk) -> Diagnosis
     each = desk.seconds.get("answers", 0.0) / len(read)
     affordable = int(budget.DOCTOR.seconds / max(each * _PASSES, 1e-9))
     most = max(1, min(budget.DOCTOR.items, affordable))
-    labelled = [one for one in read if one.expected]
-    chosen = spread(labelled or read, most)
+    labeled = [one for one in read if one.expected]
+    chosen = spread(labeled or read, most)
     with desk.section("doctor"):
         return doctor(
             model,
             [one.path for one in chosen],
-            labels=[one.expected for one in chosen] if labelled else None,
+            labels=[one.expected for one in chosen] if labeled else None,
             progress=lambda done, total: desk.tell("doctor", done, total),
         )
     return None

@@ -15,9 +15,9 @@ from convlens.page.schema import PhotoReport, Report, Slide
 _SIDE = 224  # pixels of the screen that the long side of a picture takes, at most
 _HARD = 112  # pixels of an image's long side up to which it is enlarged, with hard edges
 _TILE = 48  # likewise for a filter
-_STRIP_SIDE, _CLASS_SIDE = 96, 160  # pixels of the screen that maximised images take
+_STRIP_SIDE, _CLASS_SIDE = 96, 160  # pixels of the screen that maximized images take
 _STRIP = 96  # likewise for a feature map
-_GAPS = (128, 128, 128)  # between patches: neither scheme's own colour
+_GAPS = (128, 128, 128)  # between patches: neither scheme's own color
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def dream_of(made: Report) -> list[Picture | None]:
 
 @dataclass(frozen=True)
 class Plot:
-    """Curves of one photo's evidence, as points of SVG polylines: map, random, centre."""
+    """Curves of one photo's evidence, as points of SVG polylines: map, random, center."""
 
     name: str
     lines: tuple[str, ...]
@@ -174,7 +174,7 @@ def fits_of(made: Report) -> list[Tile]:
 
 @dataclass(frozen=True)
 class Strip:
-    """One channel: its patches, a strip of tiles each, strongest first, and its maximised image.
+    """One channel: its patches, a strip of tiles each, strongest first, and its maximized image.
 
     `at` and `reached` are the places of its numbers in the report's JSON.
     """
@@ -226,7 +226,7 @@ def strip(tiles: Tensor, purse: Purse) -> Picture | None:
 
 
 def classes_of(made: Report) -> list[Picture | None]:
-    """The maximised image of each class."""
+    """The maximized image of each class."""
     if made.classes is None:
         return []
     purse = Purse(budget.CLASS_MAXIMA.bytes)
@@ -234,7 +234,7 @@ def classes_of(made: Report) -> list[Picture | None]:
 
 
 def _synthetic(pixels: Tensor, side: int, purse: Purse) -> Picture | None:
-    """A maximised image, its long side so many pixels of the screen."""
+    """A maximized image, its long side so many pixels of the screen."""
     source = f"data:image/jpeg;base64,{base64.b64encode(encode_jpeg(pixels, 88)).decode()}"
     if not purse.pays(len(source)):
         return None

@@ -74,7 +74,7 @@ def render(model: Model, made: Report) -> tuple[str, tuple[str, ...]]:
         plane=plane_of(made),
         maps=maps_of(made),
         dream=dream_of(made),
-        curve=curve_drawing(made.fragility) if made.fragility else None,
+        curve=curve_drawing(made.robustness) if made.robustness else None,
         frames=frames_of(made),
         offsets=offsets_of(made),
         every=every(model),
@@ -90,25 +90,25 @@ def render(model: Model, made: Report) -> tuple[str, tuple[str, ...]]:
 
 
 def _scales(made: Report) -> dict[str, str]:
-    """Colours of the bars, as the stops of a CSS gradient from least to greatest."""
+    """Colors of the bars, as the stops of a CSS gradient from least to greatest."""
     found = {}
     if made.scale is not None:
-        grey = torch.full((1, 3, 3), 128, dtype=torch.uint8)
-        found["maps"] = _stops(overlay(grey, torch.tensor([[-1.0, 0.0, 1.0]]), 1.0)[0])
+        gray = torch.full((1, 3, 3), 128, dtype=torch.uint8)
+        found["maps"] = _stops(overlay(gray, torch.tensor([[-1.0, 0.0, 1.0]]), 1.0)[0])
     if made.shift is not None and made.shift.offsets is not None:
         found["offsets"] = _stops(sequential(torch.linspace(0, 1, 11), 0, 1))
     if made.filters is not None:
         ends = torch.linspace(-1, 1, 11)
-        colour = made.filters.first and made.filters.weights.shape[1] == 3
-        grey = ((ends + 1) * 127.5).round().to(torch.uint8).unsqueeze(1).expand(-1, 3)
-        found["filters"] = _stops(grey if colour else diverging(ends, 1.0))
+        color = made.filters.first and made.filters.weights.shape[1] == 3
+        gray = ((ends + 1) * 127.5).round().to(torch.uint8).unsqueeze(1).expand(-1, 3)
+        found["filters"] = _stops(gray if color else diverging(ends, 1.0))
     found["signed"] = _stops(diverging(torch.linspace(-1, 1, 11), 1.0))
     found["unsigned"] = _stops(sequential(torch.linspace(0, 1, 11), 0.0, 1.0))
     return found
 
 
-def _stops(colours: Tensor) -> str:
-    return ", ".join(f"rgb({r} {g} {b})" for r, g, b in colours.tolist())
+def _stops(colors: Tensor) -> str:
+    return ", ".join(f"rgb({r} {g} {b})" for r, g, b in colors.tolist())
 
 
 def _layers(made: Report) -> list[tuple[int, Layer]]:
@@ -148,7 +148,7 @@ def _doctored(made: Report) -> list[PhotoReport]:
     """The photos that the doctor examined."""
     if made.diagnosis is None:
         return []
-    could = [one for one in made.photos if one.expected] if made.diagnosis.labelled else made.photos
+    could = [one for one in made.photos if one.expected] if made.diagnosis.labeled else made.photos
     return spread(could, made.diagnosis.photos)
 
 

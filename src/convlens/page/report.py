@@ -30,7 +30,7 @@ from convlens.page.attacks import attacked, shifted, slides_of
 from convlens.page.budget import spread
 from convlens.page.channels import cells_of, excite, maps_through
 from convlens.page.findings import findings
-from convlens.page.photos import diagnose, dream_of, look, randomised, read_photos
+from convlens.page.photos import diagnose, dream_of, look, randomized, read_photos
 from convlens.page.progress import Desk, Progress
 from convlens.page.render import render
 from convlens.page.schema import Cells, LayerMaps, PhotoReport, Report, Slide, Subject
@@ -89,8 +89,8 @@ def report(
             looked[one.path] = look(model, one, layer, chosen, drawn, seed, desk)
         rows = tuple(looked.get(one.path, one) for one in read)
         structure, first, excited, sanity = None, None, None, None
-        with desk.section("randomisation"):
-            sanity = randomised(model, rows, layer, chosen, seed, desk)
+        with desk.section("randomization"):
+            sanity = randomized(model, rows, layer, chosen, seed, desk)
         with desk.section("channels"):
             excited = excite(model, rows, seed, desk)
         cells: tuple[Cells, ...] = ()
@@ -102,7 +102,7 @@ def report(
         of_curve: tuple[int, ...] = ()
         of_shift: tuple[int, ...] = ()
         slides: tuple[Slide, ...] = ()
-        with desk.section("fragility"):
+        with desk.section("robustness"):
             curve, of_curve = attacked(model, rows, seed, desk)
             slides = slides_of(model, rows, seed)
         with desk.section("shift"):
@@ -127,7 +127,7 @@ def report(
             skipped=tuple(skipped),
             given=len(paths),
             scale=max((one.gradcam.scale for one in rows if one.gradcam), default=None),
-            randomisation=sanity,
+            randomization=sanity,
             diagnosis=diagnosis,
             anatomy=structure,
             filters=first,
@@ -137,7 +137,7 @@ def report(
             maximized=maxima,
             classes=loved,
             cells=cells,
-            fragility=curve,
+            robustness=curve,
             attacked=of_curve,
             slides=slides,
             shift=moved,

@@ -55,14 +55,14 @@ class Recipes:
             f"convlens.gradcam(model, model.prepare({photo.path!r}), classes={classes}{named})",
         )
 
-    def randomisation(self) -> Again:
+    def randomization(self) -> Again:
         """The sanity check of the maps, on the first photos and with more draws than here."""
         paths = [one.path for one in self._photos if one.gradcam is not None][:4]
         layer = ["--layer", str(self._layer)] if self._layer else []
         named = f", layer={self._layer!r}" if self._layer else ""
         return self._make(
-            ["gradcam", *paths, "--randomise", *layer],
-            f"convlens.randomisation(model, model.prepare({paths}){named}, seed={self._seed})",
+            ["gradcam", *paths, "--randomize", *layer],
+            f"convlens.randomization(model, model.prepare({paths}){named}, seed={self._seed})",
         )
 
     def flip(self, photo: PhotoReport) -> Again:
@@ -75,9 +75,9 @@ class Recipes:
             f"convlens.flips(model, attack, seed={self._seed})",
         )
 
-    def fragility(self) -> Again:
+    def robustness(self) -> Again:
         """The accuracy-epsilon curve; labels can stand in Python only."""
-        found = self._made.fragility
+        found = self._made.robustness
         assert found is not None
         epsilons = [f"{fraction * 255:.6g}/255" for fraction in found.fractions[1:]]
         photos = [self._photos[number] for number in self._made.attacked]
@@ -85,10 +85,10 @@ class Recipes:
         return self._over(
             photos,
             ["fgsm", *(one.path for one in photos), *words],
-            "fragility",
+            "robustness",
             f"{epsilons}",
             f"steps={found.steps}",
-            labelled=found.against_is == "label",
+            labeled=found.against_is == "label",
         )
 
     def slide(self, slide: Slide) -> Again:
@@ -109,7 +109,7 @@ class Recipes:
             ["shift", *(one.path for one in photos), "--every", str(every)],
             "shift",
             f"every={every}",
-            labelled=self._made.shift is not None and self._made.shift.right is not None,
+            labeled=self._made.shift is not None and self._made.shift.right is not None,
         )
 
     def _over(
@@ -118,15 +118,15 @@ class Recipes:
         words: Sequence[str],
         function: str,
         *arguments: str,
-        labelled: bool,
+        labeled: bool,
     ) -> Again:
         """A function over several photos; a command takes labels from a file."""
-        labels = [f"labels={[one.expected for one in photos]}"] if labelled else []
+        labels = [f"labels={[one.expected for one in photos]}"] if labeled else []
         given = ", ".join(
             [f"{[one.path for one in photos]}", *arguments, *labels, f"seed={self._seed}"]
         )
         again = self._make(words, f"convlens.{function}(model, {given})")
-        return Again(None, again.python) if labelled else again
+        return Again(None, again.python) if labeled else again
 
     def filters(self) -> Again:
         """The first layer's filters."""
@@ -196,12 +196,12 @@ class Recipes:
         """The table of layers."""
         return self._make(["anatomy"], "convlens.anatomy(model)")
 
-    def doctor(self, photos: Sequence[PhotoReport], *, labelled: bool) -> Again:
+    def doctor(self, photos: Sequence[PhotoReport], *, labeled: bool) -> Again:
         """The readings; labels can stand in Python only, as a command takes them from a file."""
         paths = [one.path for one in photos]
-        right = f", labels={[one.expected for one in photos]}" if labelled else ""
+        right = f", labels={[one.expected for one in photos]}" if labeled else ""
         again = self._make(["doctor", *paths], f"convlens.doctor(model, {paths}{right})")
-        return Again(None, again.python) if labelled else again
+        return Again(None, again.python) if labeled else again
 
     def _make(self, words: Sequence[str], line: str) -> Again:
         command = None

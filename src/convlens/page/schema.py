@@ -10,14 +10,14 @@ from convlens.analyses.anatomy.anatomy import Anatomy
 from convlens.analyses.attacks.fgsm import Fgsm
 from convlens.analyses.attacks.flip import Flips
 from convlens.analyses.attacks.internal_changes import Inside
-from convlens.analyses.attacks.robustness import Fragility
+from convlens.analyses.attacks.robustness import Robustness
 from convlens.analyses.deepdream.deepdream import Dream
 from convlens.analyses.filters.filters import Filters
 from convlens.analyses.gabor.noise_test import Likeness
 from convlens.analyses.gradcam.evidence import Evidence
 from convlens.analyses.gradcam.gradcam import GradCam, Peak, Share
 from convlens.analyses.gradcam.pointing import Pointing
-from convlens.analyses.gradcam.randomization import Randomisation
+from convlens.analyses.gradcam.randomization import Randomization
 from convlens.analyses.maximize.result import Maximized
 from convlens.analyses.patches.results import Patches
 from convlens.analyses.predictions.predictions import Answers
@@ -54,7 +54,7 @@ class Turn(Result):
         confidence: its probability.
         noise_name: of the answer to random signs at that level.
         noise_flipped: that is another answer than to the photo.
-        largest: greatest change as measured on the file, in grey levels.
+        largest: greatest change as measured on the file, in gray levels.
         came_back: a higher level gave the first answer again.
         zero_gradients: share of the pixel values whose gradient is exactly 0.
     """
@@ -202,7 +202,7 @@ class LayerMaps(Result):
         scale: greatest absolute value of the maps shown, which all of them are drawn on.
         signed: some values of them are below zero.
         photo: path of the photo.
-        tiles: uint8 `(K, h, w, 3)`, the maps as colours.
+        tiles: uint8 `(K, h, w, 3)`, the maps as colors.
     """
 
     layer: str
@@ -223,7 +223,7 @@ class Slide(Result):
 
     Attributes:
         photo: its number among those read, from 0.
-        epsilons: in grey levels of 255, growing from 0.
+        epsilons: in gray levels of 255, growing from 0.
         names: of the answers to x'.
         probabilities: of these.
         noise_names: of the answers to random signs of the same size.
@@ -260,7 +260,7 @@ class Report(Result):
         skipped: those that could not be read.
         given: how many photos were given.
         scale: greatest absolute value of all Grad-CAM maps, their common scale, or None.
-        randomisation: the sanity check of the maps, or None.
+        randomization: the sanity check of the maps, or None.
         diagnosis: of the preprocessing.
         anatomy: of the network.
         filters: of its first convolution.
@@ -275,7 +275,7 @@ class Report(Result):
         cells: of a few layers that see little enough for gratings to be shown to them.
         maps: feature maps of the first photo shown, through the layers.
         dream: of that photo, small and with few steps.
-        fragility: answers that stay right as epsilon grows.
+        robustness: answers that stay right as epsilon grows.
         attacked: numbers of the photos that it is over.
         slides: a few photos at several epsilons.
         shift: what shifts do to layers and answers.
@@ -296,7 +296,7 @@ class Report(Result):
     skipped: tuple[LeftOut, ...]
     given: int
     scale: float | None
-    randomisation: Randomisation | None
+    randomization: Randomization | None
     diagnosis: Diagnosis | None
     anatomy: Anatomy | None
     filters: Filters | None
@@ -306,7 +306,7 @@ class Report(Result):
     maximized: tuple[Maximized | None, ...]
     classes: Maximized | None
     cells: tuple[Cells, ...]
-    fragility: Fragility | None
+    robustness: Robustness | None
     attacked: tuple[int, ...]
     slides: tuple[Slide, ...]
     shift: Shift | None

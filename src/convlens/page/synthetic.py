@@ -28,7 +28,7 @@ def channels_maximized(
     layers = [[f"{one.layer}:{shown.channel}" for shown in one.shown] for one in excited.layers]
     found: list[Maximized | None] = []
     for number, targets in enumerate(layers):
-        desk.tell("maximised images", number, len(layers))
+        desk.tell("maximized images", number, len(layers))
         made = None
         with desk.section("maximized"):
             if targets:
@@ -36,7 +36,7 @@ def channels_maximized(
                 seconds = budget.MAXIMA.seconds / len(layers)
                 made = _within(model, targets, canvas, seconds, excited, seed)
         found.append(made)
-    desk.tell("maximised images", len(layers), len(layers))
+    desk.tell("maximized images", len(layers), len(layers))
     return tuple(found)
 
 

@@ -34,7 +34,7 @@ def memory_format(network: nn.Module, draw: Draw, own: Size, given: Size) -> tor
 
     Args:
         network: left untouched.
-        draw: gives so many normalised images of a size, always the same.
+        draw: gives so many normalized images of a size, always the same.
         own: height and width of the model's images.
         given: height and width of the images at hand.
     """

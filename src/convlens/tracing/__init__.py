@@ -90,7 +90,7 @@ def _trace(
     with torch.inference_mode(mode=False):
         if images.is_inference():
             images = images.clone()
-        found = Trace(model.name, _recording(model, model.normalise(images[:1]), partly=partly))
+        found = Trace(model.name, _recording(model, model.normalize(images[:1]), partly=partly))
     part = kept if found.recording.stopped else ()
     made[(model.channels, height, width, *part)] = (modules, found)
     return found

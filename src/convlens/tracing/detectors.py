@@ -1,8 +1,8 @@
 """Detectors: for each convolution the value at which its channels say what they detect.
 
-That is its post side: the output of the non-linearity that consumes it, after normalisation and,
+That is its post side: the output of the non-linearity that consumes it, after normalization and,
 in a residual block, after the sum. Where none does (a linear bottleneck, a convolution before a
-concatenation) it is the convolution's own output, normalised if it is.
+concatenation) it is the convolution's own output, normalized if it is.
 """
 
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def _end(value: int, structure: Structure, reached: set[int]) -> tuple[int, bool
 
 
 def _step(value: int, reader: Operation, reached: set[int]) -> tuple[int, bool] | None:
-    """What normalises, scales, moves or adds to the value; and whether it stays its alone."""
+    """What normalizes, scales, moves or adds to the value; and whether it stays its alone."""
     others = [one for one in reader.inputs if one != value and one in reached]
     if reader.name in _NORMALISING | _MOVING and reader.inputs[0] == value:
         return reader.outputs[0], True

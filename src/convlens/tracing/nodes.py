@@ -6,7 +6,7 @@ layer4.2.relu#3:in       what it was given the third time
 layer4.2/add_            an operation in layer4.2's own code, here a sum
 layer4.2/relu#2          the second of its operations of that name
 layer4.2/chunk.1         the second tensor that an operation gave
-image                    the image itself, after normalisation
+image                    the image itself, after normalization
 """
 
 from collections.abc import Mapping

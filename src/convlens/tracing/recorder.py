@@ -79,7 +79,7 @@ class Recording:
     """All that was noted of one run.
 
     Attributes:
-        shapes: of each value, by its number; value 0 is the normalised image.
+        shapes: of each value, by its number; value 0 is the normalized image.
         operations: in the order of execution.
         events: module runs and steps, in the order in which runs began and steps ended.
         runs: how often each module ran, by its path.
@@ -116,7 +116,7 @@ def record(
 
     Args:
         network: left untouched; the copy runs in evaluation mode.
-        images: as the network takes them, normalised. With `fake` only their shape, type and
+        images: as the network takes them, normalized. With `fake` only their shape, type and
             device are used.
         select: picks the tensor of class scores from what the network returns.
         fake: use fake tensors.

@@ -1,4 +1,4 @@
-"""Training: from labelled images to a run folder, which `convlens.load` takes as a model."""
+"""Training: from labeled images to a run folder, which `convlens.load` takes as a model."""
 
 from convlens.training.data import Dataset, Images, open_data
 from convlens.training.recipe import Recipe, recipe_for

@@ -1,6 +1,6 @@
 """Augmentation of a batch, drawn for each image from torch's global random state.
 
-Images are normalised, so that zero is the average and what is shifted in or erased is that.
+Images are normalized, so that zero is the average and what is shifted in or erased is that.
 """
 
 import torch
@@ -14,7 +14,7 @@ def augment(images: Tensor, *, shift: int, flip: bool, erase: float) -> Tensor:
     """Images `(N, C, H, W)` shifted, flipped and partly erased, each on its own.
 
     Args:
-        images: normalised.
+        images: normalized.
         shift: greatest shift along each axis in pixels, all whole shifts equally probable.
         flip: whether left and right change places in half of them.
         erase: probability that a rectangle, each side 1/8 to 1/2 of the image's, becomes zero.

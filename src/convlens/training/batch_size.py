@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from convlens.errors import ConvlensError
 from convlens.training.data.dataset import available_memory
 
-_TRIED = 2  # images; batch normalisation needs two
+_TRIED = 2  # images; batch normalization needs two
 _SPARE = 1.25  # of the activations, for gradients that live beside them
 
 
@@ -20,7 +20,7 @@ def fitting_batch(network: nn.Module, image: Tensor, batch: int) -> None:
 
     Args:
         network: on the device that it is trained on; left untouched.
-        image: `(C, H, W)`, normalised, on that device.
+        image: `(C, H, W)`, normalized, on that device.
         batch: images for each step on this device.
     """
     free = _free(image.device)

@@ -87,7 +87,7 @@ def fit(
         fabric: Lightning's, launched.
         network: as its `setup` returned it.
         optimizer: likewise; its momenta are those of the state.
-        model: around the bare network; normalises.
+        model: around the bare network; normalizes.
         data: to train and validate on.
         recipe: what is asked for.
         state: changed step by step.
@@ -163,7 +163,7 @@ def validate(fabric: Any, model: Model, images: Images, at_once: int) -> tuple[f
     """
     network = model.network
     if fabric.world_size > 1:
-        for buffer in network.buffers():  # those of batch normalisation are each device's own
+        for buffer in network.buffers():  # those of batch normalization are each device's own
             torch.distributed.broadcast(buffer, 0)
     sums = torch.zeros(2, dtype=_wide(fabric.device), device=fabric.device)
     mine = torch.arange(fabric.global_rank, len(images), fabric.world_size)
@@ -207,11 +207,11 @@ def _step(
 def _batch(
     images: Images, chosen: Tensor, model: Model, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Normalised images `(N, C, H, W)` and their classes, on the device."""
+    """Normalized images `(N, C, H, W)` and their classes, on the device."""
     picked = images[chosen.to(images.pixels.device)]
     levels = picked.pixels.to(device, non_blocking=True).movedim(3, 1).float()
     low, high = model.bounds
-    return model.normalise(levels * (high - low) / 255 + low), picked.classes.to(device)
+    return model.normalize(levels * (high - low) / 255 + low), picked.classes.to(device)
 
 
 def _on(images: Images, device: torch.device) -> Images:

@@ -8,9 +8,9 @@ from convlens.models.model import CENTERS
 from convlens.models.networks import NETWORKS, POOLINGS
 from convlens.training.data import Dataset
 
-# By network. Without batch normalisation a higher rate lets the loss run away.
+# By network. Without batch normalization a higher rate lets the loss run away.
 _RATES = {"allconv": 0.1, "lenet5": 0.05, "alexnet": 0.01}
-_RATE, _RATE_NORMALISED = 0.01, 0.05  # of VGG, plain and with batch normalisation
+_RATE, _RATE_NORMALISED = 0.01, 0.05  # of VGG, plain and with batch normalization
 
 _SEEN = 1_200_000  # images that a training sees by default, each epoch's counted anew
 _EPOCHS = (20, 100)  # least and most
@@ -28,7 +28,7 @@ class Recipe:
         batch: images for each step, over all devices together.
         learning_rate: greatest; it rises linearly over the first fifth of the steps and falls
             linearly to nothing.
-        weight_decay: of weights; biases and batch normalisation have none.
+        weight_decay: of weights; biases and batch normalization have none.
         momentum: Nesterov's.
         label_smoothing: share of the target that is spread over all classes.
         shift: greatest shift along each axis in pixels.
@@ -100,7 +100,7 @@ def recipe_for(data: Dataset, **given: Any) -> Recipe:
     """The recipe with defaults for this data, where nothing, or None, is given.
 
     Epochs: about 1.2 million images seen, in 20 to 100 epochs. Shift: a fourteenth of the
-    shorter side. Left and right change places in colour images only, since grey ones are often
+    shorter side. Left and right change places in color images only, since gray ones are often
     letters or digits.
     """
     chosen = {name: value for name, value in given.items() if value is not None}

@@ -264,7 +264,7 @@ def _finished(
 
 def _told(data: Dataset, recipe: Recipe) -> Iterator[str]:
     height, width = data.size
-    kind = "grey" if data.channels == 1 else "colour"
+    kind = "gray" if data.channels == 1 else "color"
     yield (
         f"{data.name}: {len(data.train):,} {kind} images of {height} x {width}, "
         f"{len(data.labels)} classes; {len(data.validation):,} to validate on ({data.held_out})"

@@ -59,14 +59,14 @@ def test_bit_for_bit_what_torchattacks_makes(resnet, count):
     assert found.against_is == ("given",) * count
 
 
-def test_bit_for_bit_with_normalisation_inside():
+def test_bit_for_bit_with_normalization_inside():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     network = small()
     found = fgsm(wrap(network, mean=mean, std=std, size=SIZE), images(), ["4/255"], score=False)
     attack = torchattacks.FGSM(network, eps=4 / 255)
     attack.set_device("cpu")
     attack.set_normalization_used(mean=mean, std=std)
-    # torchattacks takes normalised images and gives normalised ones back.
+    # torchattacks takes normalized images and gives normalized ones back.
     shape = (1, 3, 1, 1)
     shift, scale = torch.tensor(mean).view(shape), torch.tensor(std).view(shape)
     theirs = attack((images() - shift) / scale, found.against) * scale + shift
@@ -363,7 +363,7 @@ def test_flips_equal_a_plain_loop_over_files(bounds, tmp_path):
     levels = (1, 2, 4, 8, 16, 40)
     network = small(classes=10)
     with torch.no_grad():  # answers that hang on little
-        # Grey levels, as photos have them: nothing lies on the edge between two.
+        # Gray levels, as photos have them: nothing lies on the edge between two.
         given = (images(12) * 255).round() / 255 * (bounds[1] - bounds[0]) + bounds[0]
         network[-1].bias -= network(given).mean(0)
     model = wrap(network, size=SIZE, bounds=bounds)
@@ -392,7 +392,7 @@ def test_levels_are_sorted_and_checked():
     attack = fgsm(model, images(), ["1/255"])
     assert flips(model, attack, levels=(8, 2, 2)).levels == (2, 8)
     for levels in ((), (0, 1), (256,), (-1,)):
-        with pytest.raises(ConvlensError, match="grey levels"):
+        with pytest.raises(ConvlensError, match="gray levels"):
             flips(model, attack, levels=levels)
 
 

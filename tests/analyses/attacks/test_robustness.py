@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.stats import binomtest
 from torch import nn
 
-from convlens import ConvlensError, Result, fgsm, fragility, open_data, pgd, wrap
+from convlens import ConvlensError, Result, fgsm, open_data, pgd, robustness, wrap
 from convlens.analyses.attacks.intervals import wilson
 from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD, Attacks, draws
 from support.shared import SHARED
@@ -207,7 +207,7 @@ def test_curve_of_a_linear_network_in_closed_form():
     labels = [[int(one > 0)] for one in margins]
     labels[3] = [1 - labels[3][0]]  # one that the network gets wrong
     epsilons = (0.0005, 0.002, 0.005)
-    found = fragility(wrap(network, size=4), given, epsilons, labels=labels, batch=16)
+    found = robustness(wrap(network, size=4), given, epsilons, labels=labels, batch=16)
     reach = float(network.weight.detach().abs().sum())
     side = torch.tensor([2 * one[0] - 1 for one in labels]) * margins
     wanted = [int((side > epsilon * reach).sum()) for epsilon in (0, *epsilons)]
@@ -233,7 +233,7 @@ def test_curve_counts_what_torchattacks_flips():
         network[-1].bias -= network(given).mean(0)
         answers = network(given).argmax(1)
     levels = (1, 3, 9)
-    found = fragility(wrap(network, size=SIZE), given, [k / 255 for k in levels], steps=0, batch=5)
+    found = robustness(wrap(network, size=SIZE), given, [k / 255 for k in levels], steps=0, batch=5)
     kept = [12]
     for level in levels:
         attack = torchattacks.FGSM(network, eps=level / 255)
@@ -272,7 +272,7 @@ def test_masked_gradients_fool_fgsm_and_not_pgd():
     given = easy(network.inner)[0].mul(10).round().div(10)
     given += (torch.rand(given.shape, generator=torch.Generator().manual_seed(0)) > 0.5) * 0.1
     network.inner.weight.data.mul_(0.2)
-    found = fragility(wrap(network, size=4), given, [0.05])
+    found = robustness(wrap(network, size=4), given, [0.05])
     assert found[FGSM].accuracies == (1.0, 1.0)
     assert found[PGD].accuracies[1] < 0.5
     assert found.zero_gradients == 1
@@ -292,7 +292,7 @@ def test_pgd_breaks_more_than_fgsm_and_says_so():
             return torch.stack([margin, torch.zeros_like(margin)], 1)
 
     given = torch.full((6, 3, 4, 4), 0.5)
-    found = fragility(wrap(Bowl(), size=4), given, [0.02, 0.05], steps=20)
+    found = robustness(wrap(Bowl(), size=4), given, [0.02, 0.05], steps=20)
     assert found[PGD].right[2] == 0
     assert all(a >= b for a, b in zip(found[FGSM].right, found[PGD].right, strict=True))
 
@@ -301,7 +301,7 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
     network = small(10)
     model = wrap(network, size=SIZE)
     given = images(9)
-    whole = fragility(model, given, ["4/255"], steps=2, batch=2)
+    whole = robustness(model, given, ["4/255"], steps=2, batch=2)
     runs = []
 
     def stop(done, total):
@@ -311,15 +311,15 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
 
     folder = tmp_path / "kept"
     with pytest.raises(KeyboardInterrupt):
-        fragility(model, given, ["4/255"], steps=2, batch=2, folder=folder, save_every=-1,
+        robustness(model, given, ["4/255"], steps=2, batch=2, folder=folder, save_every=-1,
                   progress=stop)  # fmt: skip
     seen = []
-    again = fragility(model, given, ["4/255"], steps=2, batch=2, folder=folder,
+    again = robustness(model, given, ["4/255"], steps=2, batch=2, folder=folder,
                       progress=lambda done, total: seen.append(done))  # fmt: skip
     assert seen[0] == 2  # what was saved before the batch at which it was stopped
     assert again == whole
     with pytest.raises(ConvlensError, match="different epsilons"):
-        fragility(model, given, ["8/255"], steps=2, batch=2, folder=folder)
+        robustness(model, given, ["8/255"], steps=2, batch=2, folder=folder)
 
 
 def test_pgd_leaves_an_image_alone_as_soon_as_its_answer_is_wrong():
@@ -328,7 +328,7 @@ def test_pgd_leaves_an_image_alone_as_soon_as_its_answer_is_wrong():
     labels = [[int(one > 0)] for one in margins]
     passes = []
     network.register_full_backward_hook(lambda module, into, out: passes.append(len(out[0])))
-    fragility(wrap(network, size=4), given, [0.4, 0.5], labels=labels, steps=8)
+    robustness(wrap(network, size=4), given, [0.4, 0.5], labels=labels, steps=8)
     # One gradient for FGSM; at 0.4 all fall within few steps, and at 0.5 nothing is left to do.
     assert passes[0] == 20 and sum(passes[1:]) < 20 * 4
 
@@ -356,12 +356,12 @@ def test_photos_without_a_label_and_damaged_ones_are_told(tmp_path):
     answers = model(model.prepare([paths[0]])).argmax(1).tolist()
     # Of several right classes any will do.
     labels = [[4, 3, *answers], None, [1], [2], ()]
-    found = fragility(model, paths, ["1/255"], labels=labels, steps=1)
-    assert (found.images, found.unlabelled, len(found.skipped)) == (2, 2, 1)
+    found = robustness(model, paths, ["1/255"], labels=labels, steps=1)
+    assert (found.images, found.unlabeled, len(found.skipped)) == (2, 2, 1)
     assert "2.png" in found.skipped[0]
     assert found[FGSM].right[0] >= 1 and found.against_is == "label"
     with pytest.raises(ConvlensError, match=r"2\.png"):
-        fragility(model, paths, ["1/255"], strict=True)
+        robustness(model, paths, ["1/255"], strict=True)
 
 
 @pytest.mark.parametrize(
@@ -372,11 +372,11 @@ def test_photos_without_a_label_and_damaged_ones_are_told(tmp_path):
 )  # fmt: skip
 def test_curve_refuses(options, message):
     with pytest.raises(ConvlensError, match=message):
-        fragility(wrap(small(), size=SIZE), images(), **options)
+        robustness(wrap(small(), size=SIZE), images(), **options)
 
 
 def test_saved_curve_is_equal_and_has_a_picture(tmp_path):
-    found = fragility(wrap(small(), size=SIZE), images(), ["4/255"], steps=1)
+    found = robustness(wrap(small(), size=SIZE), images(), ["4/255"], steps=1)
     found.save(tmp_path / "curve")
     assert Result.load(tmp_path / "curve") == found
     assert (tmp_path / "curve" / "curve.png").is_file()
@@ -389,7 +389,7 @@ def names(network, given=None, **options):
     model = wrap(network, size=SIZE, **options)
     given = images() if given is None else given
     one = {caution.name for caution in fgsm(model, given, ["1/255"]).cautions}
-    other = {caution.name for caution in fragility(model, given, ["1/255"], steps=0).cautions}
+    other = {caution.name for caution in robustness(model, given, ["1/255"], steps=0).cautions}
     assert one == other
     return one
 
@@ -474,7 +474,7 @@ def test_three_against_seven_on_mnist():
     model = wrap(network, size=28, channels=1)
     images = given.float().view(-1, 1, 28, 28)
     labels = [[int(one)] for one in right]
-    found = fragility(model, images, [0.25], labels=labels, steps=0, batch=512)
+    found = robustness(model, images, [0.25], labels=labels, steps=0, batch=512)
     errors = [1 - one for one in found[FGSM].accuracies]
     assert errors[0] < 0.03 and errors[1] > 0.97
     assert 1 - found[NOISE].accuracies[1] < 0.4  # the same pixels, by as much

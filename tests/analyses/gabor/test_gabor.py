@@ -201,8 +201,8 @@ class TestMaps:
         top, left = corner(pictures["maps"], drawn)
         pixel = pictures["maps"][top + y * 8, left + x * 8]
         assert pixel.tolist() == [253, 231, 36]  # the light end of viridis
-        other = corner(pictures["maps"], enlarge(found.colours(found.maps[3]), 8))
-        first = corner(pictures["maps"], enlarge(found.colours(found.maps[0]), 8))
+        other = corner(pictures["maps"], enlarge(found.colors(found.maps[3]), 8))
+        first = corner(pictures["maps"], enlarge(found.colors(found.maps[0]), 8))
         assert min(other[0] - first[0], other[1] - first[1]) > tile  # in two rows of two
 
     def test_channels_are_named(self):
@@ -211,7 +211,7 @@ class TestMaps:
         picture = linear.pictures()["maps"]
         fewer = replace(linear, maps=linear.maps[list(linear.shown)]).pictures()["maps"]
         assert picture.shape == fewer.shape
-        tile = enlarge(linear.colours(linear.maps[linear.shown[-1]]), 9)
+        tile = enlarge(linear.colors(linear.maps[linear.shown[-1]]), 9)
         assert corner(picture, tile) == corner(fewer, tile)
         top, left = corner(picture, tile)
         caption = slice(top + len(tile) + 2, top + len(tile) + 18)
@@ -252,7 +252,7 @@ class TestCortex:
         assert found.complex.max() < 1e-5
 
     def test_the_border_of_the_photo_is_no_edge(self):
-        """A dark photo is not framed in grey: cells at the border see it go on."""
+        """A dark photo is not framed in gray: cells at the border see it go on."""
         dark = torch.full((1, 40, 40), 0.1)
         dark[:, 15:25, 15:25] = 0.9
         found = cortex(dark, wavelength=4)
@@ -265,8 +265,8 @@ class TestCortex:
     def test_parts_fit_together(self):
         image = torch.rand(3, 50, 60)
         found = cortex(image, orientations=3, wavelength=5)
-        grey = (image * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0)
-        assert torch.allclose(found.image[0], grey)
+        gray = (image * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0)
+        assert torch.allclose(found.image[0], gray)
         odd, even = found.simple[:, 0] - found.simple[:, 2], found.simple[:, 1] - found.simple[:, 3]
         assert torch.allclose(found.complex, (odd**2 + even**2).sqrt(), atol=1e-6)
         assert found.pooled.shape == (3, 10, 12)

@@ -200,22 +200,22 @@ class TestLikeness:
     def test_blobs_are_not_called_gabor_functions(self):
         axis = torch.arange(7.0) - 3
         bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / 4)
-        colours = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+        colors = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
         noise = torch.randn(12, 3, 7, 7, generator=torch.Generator().manual_seed(1))
-        found = likeness(network(colours[:, :, None, None] * bell + 0.02 * noise), null=1000)
+        found = likeness(network(colors[:, :, None, None] * bell + 0.02 * noise), null=1000)
         assert found.count(BLOB) >= 11
 
     def test_a_wave_needs_a_share_of_its_cycle(self):
         """Edges from side to side and odd blobs have two signs, but no wave in 7 pixels."""
         axis = torch.arange(7.0) - 3
         rise = axis.expand(7, 7)
-        colours = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+        colors = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
         noise = torch.randn(12, 3, 7, 7, generator=torch.Generator().manual_seed(1))
-        slopes = likeness(network(colours[:, :, None, None] * rise + 0.05 * noise), null=1000)
+        slopes = likeness(network(colors[:, :, None, None] * rise + 0.05 * noise), null=1000)
         assert slopes.count(BLOB) >= 11
         for cycles, kind in ((0.4, BLOB), (1.0, GABOR)):
             wave = torch.sin(2 * math.pi * cycles / 7 * rise + 0.5)
-            found = likeness(network(colours[:, :, None, None] * wave + 0.05 * noise), null=1000)
+            found = likeness(network(colors[:, :, None, None] * wave + 0.05 * noise), null=1000)
             assert found.count(kind) >= 11, cycles
 
     def test_answer_to_a_uniform_image(self):

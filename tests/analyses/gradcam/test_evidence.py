@@ -21,7 +21,7 @@ def network(stride=4, classes=3):
     )  # fmt: skip
 
 
-def plain_curve(model, image, order, centres_y, centres_x, counts, wanted, *, deleting):
+def plain_curve(model, image, order, centers_y, centers_x, counts, wanted, *, deleting):
     """One order, pixel by pixel and step by step."""
     _, height, width = image.shape
     mean = [float(channel.mean()) for channel in image]
@@ -31,9 +31,9 @@ def plain_curve(model, image, order, centres_y, centres_x, counts, wanted, *, de
         changed = image.clone()
         for y in range(height):
             for x in range(width):
-                row = min(range(len(centres_y)), key=lambda i: abs(y - centres_y[i]))
-                column = min(range(len(centres_x)), key=lambda i: abs(x - centres_x[i]))
-                if ((row * len(centres_x) + column) in chosen) == deleting:
+                row = min(range(len(centers_y)), key=lambda i: abs(y - centers_y[i]))
+                column = min(range(len(centers_x)), key=lambda i: abs(x - centers_x[i]))
+                if ((row * len(centers_x) + column) in chosen) == deleting:
                     for channel in range(3):
                         changed[channel, y, x] = mean[channel]
         with torch.no_grad():
@@ -52,7 +52,7 @@ def test_as_a_plain_loop_does_it():
     for image in range(2):
         values = cam.maps[image, 1].flatten().tolist()
         by_map = sorted(range(16), key=lambda cell: -values[cell])
-        ys, xs = cam.centres_y.tolist(), cam.centres_x.tolist()
+        ys, xs = cam.centers_y.tolist(), cam.centers_x.tolist()
         outwards = sorted(
             range(16), key=lambda cell: math.hypot(ys[cell // 4] - 7.5, xs[cell % 4] - 7.5)
         )
@@ -80,7 +80,7 @@ def test_orders_that_are_alike_to_two_digits_do_not_beat_one_another(areas, beat
 
 
 def test_a_map_that_knows_beats_both():
-    """Class 1 is the light of one corner: the map must find it sooner than chance or the centre."""
+    """Class 1 is the light of one corner: the map must find it sooner than chance or the center."""
     net = nn.Sequential(
         nn.Conv2d(1, 1, 4, stride=4, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)
     )

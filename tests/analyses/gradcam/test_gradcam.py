@@ -407,15 +407,15 @@ def test_swins_norm_has_the_map_of_its_permuted_output():
     theirs = LayerGradCam(network, network.permute).attribute(images(), target=1)
     assert_same(found.maps, theirs.detach())
     # Whatever an attention sees, cells stand in their order on the image.
-    for centres in (found.centres_y, found.centres_x):
-        assert (centres.diff() > 0).all()
+    for centers in (found.centers_y, found.centers_x):
+        assert (centers.diff() > 0).all()
 
 
 # where the maps lie on the image
 
 
 @pytest.mark.parametrize("pixel", [(20, 36), (41, 9), (30, 30)])
-def test_peak_lies_where_the_hot_pixels_field_centre_is(pixel):
+def test_peak_lies_where_the_hot_pixels_field_center_is(pixel):
     """A linear network of positive weights, a black image, one white pixel."""
     torch.manual_seed(0)
     network = nn.Sequential(
@@ -440,19 +440,19 @@ def test_peak_lies_where_the_hot_pixels_field_centre_is(pixel):
     whole = found.on_image()[0, 0]
     assert whole.shape == (51, 55)
     peak = (whole == whole.max()).nonzero().double().mean(0)
-    # Cells are four pixels apart, a cell's centre is two at most from the pixel that it sees best.
+    # Cells are four pixels apart, a cell's center is two at most from the pixel that it sees best.
     assert (peak - torch.tensor(pixel).double()).abs().max() <= 2
-    assert float(field.centres[0][y]) == 2 * 2 * y - 2 + (field.size[0] - 1) / 2
+    assert float(field.centers[0][y]) == 2 * 2 * y - 2 + (field.size[0] - 1) / 2
     torch.testing.assert_close(
-        whole[int(found.centres_y[y]), int(found.centres_x[x])], found.maps[0, 0, y, x]
+        whole[int(found.centers_y[y]), int(found.centers_x[x])], found.maps[0, 0, y, x]
     )
 
 
-def test_a_cell_of_the_map_is_seen_at_its_centre_all_over_the_image():
+def test_a_cell_of_the_map_is_seen_at_its_center_all_over_the_image():
     network = Pooled(nn.ReLU())
     found = gradcam(wrap(network, size=SIZE), images(), classes=[0, 1])
-    # second: kernel 3, stride 2, padding 1 after a 3 by 3: centres at 0, 2, 4, ...
-    assert found.centres_y.tolist() == list(range(0, SIZE, 2))
+    # second: kernel 3, stride 2, padding 1 after a 3 by 3: centers at 0, 2, 4, ...
+    assert found.centers_y.tolist() == list(range(0, SIZE, 2))
     assert torch.equal(found.on_image()[..., ::2, ::2], found.maps)
     middle = found.on_image()[..., 1:-1:2, ::2]
     between = (found.maps[..., :-1, :] + found.maps[..., 1:, :]) / 2
@@ -492,7 +492,7 @@ def test_saved_result_is_equal_after_loading(pooled, tmp_path):
     found.save(tmp_path / "cam")
     again = GradCam.load(tmp_path / "cam")
     assert again == found
-    for name in ("maps", "alpha", "classes", "scores", "centres_y", "images"):
+    for name in ("maps", "alpha", "classes", "scores", "centers_y", "images"):
         assert torch.equal(getattr(again, name), getattr(found, name))
     assert (again.names, again.layer, again.bounds) == (found.names, found.layer, found.bounds)
     assert len(list((tmp_path / "cam").glob("*.png"))) == 4

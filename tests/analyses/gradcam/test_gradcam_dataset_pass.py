@@ -231,7 +231,7 @@ def test_evidence_boxes_and_the_sanity_check(tmp_path, paths):
         "2.png": (Box((3, 1), 0, 0, 25, 40),),
     }
     found = gradcams(
-        network, paths[:4], out=tmp_path / "out", boxes=boxes, curves=True, randomise=2, top=1
+        network, paths[:4], out=tmp_path / "out", boxes=boxes, curves=True, randomize=2, top=1
     )
     names = {name: found[name].classes.tolist() for name in found.photos}
     assert names["1.png"] == [[2, 0]] and names["2.png"] == [[3]]
@@ -250,7 +250,7 @@ def test_evidence_boxes_and_the_sanity_check(tmp_path, paths):
             assert float(row["deletion"]) == pytest.approx(
                 float(proof.deletion_areas[0, 0]), rel=1e-5
             )
-            assert float(row["insertion_centre"]) == pytest.approx(
+            assert float(row["insertion_center"]) == pytest.approx(
                 float(proof.insertion_areas[0, 2]), rel=1e-5
             )
             if pointed.boxed[0, rank]:
@@ -259,8 +259,8 @@ def test_evidence_boxes_and_the_sanity_check(tmp_path, paths):
             else:
                 assert row["hit"] == row["energy"] == ""
     assert found.pointing == tuple(sums.tolist())
-    assert found.randomisation == Result.load(tmp_path / "out" / "randomisation")
-    assert found.randomisation.correlations.shape[2] == 2
+    assert found.randomization == Result.load(tmp_path / "out" / "randomization")
+    assert found.randomization.correlations.shape[2] == 2
     assert len(found.sentences()) == 3
 
 

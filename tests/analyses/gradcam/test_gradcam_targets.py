@@ -152,9 +152,9 @@ def test_evidence_of_a_difference_follows_one_of_two():
     cam = gradcam(model, images(), classes=["0 - 1"])
     proof = convlens.evidence(model, cam, steps=2)
     torch.testing.assert_close(proof.deletion[:, 0, 0], cam.probabilities[:, 0])
-    grey = images().mean((2, 3), keepdim=True).expand_as(images())
+    gray = images().mean((2, 3), keepdim=True).expand_as(images())
     with torch.no_grad():
-        wanted = network(grey)[:, :2].softmax(1)[:, 0]
+        wanted = network(gray)[:, :2].softmax(1)[:, 0]
     torch.testing.assert_close(proof.deletion[:, 0, -1], wanted)
 
 
@@ -321,10 +321,10 @@ def test_contributions_add_up_to_what_speaks_for_the_class():
 # how it is drawn
 
 
-def test_cells_have_hard_edges_half_way_between_centres():
+def test_cells_have_hard_edges_half_way_between_centers():
     found = gradcam(wrap(pooled(), size=SIZE), images(), classes=[0])
     drawn = found.on_image(cells=True)
-    ys, xs = found.centres_y.tolist(), found.centres_x.tolist()
+    ys, xs = found.centers_y.tolist(), found.centers_x.tolist()
     for y in range(SIZE):
         for x in range(0, SIZE, 3):
             row = min(range(len(ys)), key=lambda at: abs(ys[at] - y))

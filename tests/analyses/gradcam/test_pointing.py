@@ -154,9 +154,9 @@ def test_hits_energy_and_area_by_a_plain_loop():
             assert float(found.area[image, rank]) == pytest.approx(area / 64**2, abs=1e-6)
             seen += above > 0
     assert seen
-    assert found.centre_hits.tolist() == [[True, False], [False, True], [False, False]]
-    count, hits, centre, _, _ = found.sums()
-    assert (count, hits, centre) == (3, int(found.hits.sum()), 2)
+    assert found.center_hits.tolist() == [[True, False], [False, True], [False, False]]
+    count, hits, center, _, _ = found.sums()
+    assert (count, hits, center) == (3, int(found.hits.sum()), 2)
     assert f"in {hits} of 3 maps (the image's middle in 2)" in found.sentence()
 
 
@@ -172,7 +172,7 @@ def test_tolerance_widens_the_boxes_for_the_greatest_value_only():
     model = tiny()
     cam = gradcam(model, torch.rand(1, 3, 64, 64), classes=0)
     maps = torch.zeros_like(cam.maps)
-    maps[0, 0, 0, 0] = 1  # its centre is pixel 1.5, constant towards the corner
+    maps[0, 0, 0, 0] = 1  # its center is pixel 1.5, constant towards the corner
     cam = type(cam)(**{**vars(cam), "maps": maps})
     box = [[Box((0,), 10, 10, 20, 20)]]
     strict, loose = pointing(cam, box), pointing(cam, box, tolerance=10)

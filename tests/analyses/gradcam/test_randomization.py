@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 import convlens
-from convlens import ConvlensError, gradcam, randomisation, wrap
+from convlens import ConvlensError, gradcam, randomization, wrap
 from convlens.analyses.gradcam.randomization import _stages, rank_correlation
 from convlens.results import Result
 from convlens.tracing import trace
@@ -38,7 +38,7 @@ def drawn(parameter, generator):
 
 def test_cascade_equals_a_plain_one():
     plain = network()
-    found = randomisation(wrap(plain, size=SIZE), images(), classes=[1, 2], draws=2, seed=5)
+    found = randomization(wrap(plain, size=SIZE), images(), classes=[1, 2], draws=2, seed=5)
     assert found.stages == ("7", "3", "1", "0")
     true = gradcam(wrap(plain, size=SIZE), images(), classes=[1, 2]).maps
     generator = torch.Generator().manual_seed(5)
@@ -78,7 +78,7 @@ def test_rank_correlation_is_spearmans(ties):
 def test_maps_of_the_default_network_become_uncorrelated():
     model = convlens.load()
     photos = model.prepare([photo.path for photo in convlens.models.loading.demo_photos()[:4]])
-    found = randomisation(model, photos, stages=2)
+    found = randomization(model, photos, stages=2)
     assert abs(found.means[0]) < 0.4 and abs(found.means[-1]) < 0.2
     assert found.changes
     assert found.stages[0] == "classifier"
@@ -86,7 +86,7 @@ def test_maps_of_the_default_network_become_uncorrelated():
 
 
 def test_a_map_of_the_image_alone_does_not_change():
-    """All channels the image's grey, with weights that cannot be random: one value each."""
+    """All channels the image's gray, with weights that cannot be random: one value each."""
 
     class Same(nn.Module):
         def __init__(self):
@@ -100,7 +100,7 @@ def test_a_map_of_the_image_alone_does_not_change():
             x = torch.cat([x, x], 1).relu()
             return x.mean((2, 3)) * self.head + self.wide(x.mean((2, 3))) * 1e-6
 
-    found = randomisation(wrap(Same(), size=SIZE), images(), classes=0)
+    found = randomization(wrap(Same(), size=SIZE), images(), classes=0)
     assert found.means[-1] > 0.99 and not found.changes
     assert found.sizes[-1] > 0.99
 
@@ -134,7 +134,7 @@ def test_one_copy_shares_what_is_not_yet_random():
     def keep(done, total):
         seen.append((done, total))
 
-    randomisation(wrap(plain, size=SIZE), images(), stages=3, draws=2, progress=keep)
+    randomization(wrap(plain, size=SIZE), images(), stages=3, draws=2, progress=keep)
     assert seen == [(at, 6) for at in range(7)]
     for name, parameter in plain.named_parameters():
         assert parameter.data_ptr() == weights[name]
@@ -143,19 +143,19 @@ def test_one_copy_shares_what_is_not_yet_random():
 
 def test_seed_and_saving(tmp_path):
     model = wrap(network(), size=SIZE)
-    one, same, other = (randomisation(model, images(), seed=seed) for seed in (0, 0, 1))
+    one, same, other = (randomization(model, images(), seed=seed) for seed in (0, 0, 1))
     assert one == same and one != other
     one.save(tmp_path / "r")
     assert Result.load(tmp_path / "r") == one
-    assert (tmp_path / "r" / "randomisation.png").is_file()
+    assert (tmp_path / "r" / "randomization.png").is_file()
 
 
 def test_what_cannot_be_checked():
     with pytest.raises(ConvlensError, match="0 stages"):
-        randomisation(wrap(network(), size=SIZE), images(), stages=0)
+        randomization(wrap(network(), size=SIZE), images(), stages=0)
     bare = nn.Sequential(nn.ReLU(), nn.AvgPool2d(24), nn.Flatten())
     with pytest.raises(ConvlensError, match="no parameters"):
-        randomisation(wrap(bare, size=SIZE), images())
+        randomization(wrap(bare, size=SIZE), images())
     dense = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
     with pytest.raises(ConvlensError, match="one vector of class scores"):
-        randomisation(wrap(dense, size=SIZE), images())
+        randomization(wrap(dense, size=SIZE), images())

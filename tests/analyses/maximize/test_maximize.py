@@ -1,4 +1,4 @@
-"""Images that maximise something, against closed forms, plain loops and finite differences."""
+"""Images that maximize something, against closed forms, plain loops and finite differences."""
 
 import math
 import os
@@ -42,13 +42,13 @@ class Scores(nn.Module):
 
 class TestClosedForms:
     def test_the_best_image_of_a_linear_unit_is_its_filter(self):
-        """Of w·x less the squared distance from grey, weighed by l2: x - 1/2 = w n / (8 l2)."""
+        """Of w·x less the squared distance from gray, weighed by l2: x - 1/2 = w n / (8 l2)."""
         torch.manual_seed(0)
         conv = nn.Conv2d(3, 2, 7, bias=False)
         model = wrap(nn.Sequential(conv, nn.ReLU()), size=16)
         n, weight = 3 * 49, 300.0
         found = maximize(
-            model, "0:1@4,4", steps=600, wobble=STILL, l2=weight, parameterisation="pixels"
+            model, "0:1@4,4", steps=600, wobble=STILL, l2=weight, parameterization="pixels"
         ).maxima[0]
         top, left, height, width = found.window
         assert (height, width) == (
@@ -75,7 +75,7 @@ class TestClosedForms:
             return torch.stack([height, 0 * height], dim=1)
 
         model = wrap(Scores(scores), size=8)
-        found = maximize(model, "0", steps=600, wobble=STILL, parameterisation=kind).maxima[0]
+        found = maximize(model, "0", steps=600, wobble=STILL, parameterization=kind).maxima[0]
         assert float((found.images[0] - top).abs().max()) < 5e-3
         assert float(found.reached[0]) == pytest.approx(0, abs=1e-2)
         assert float(found.curve[0, -1]) > float(found.curve[0, 0]) + 0.5
@@ -88,7 +88,7 @@ class TestClosedForms:
         model = wrap(Scores(scores), size=8, labels=("red", "green - yellow", "blue"))
         found = maximize(
             model, ["red", "-red", "red - green - yellow"], steps=150, wobble=STILL,
-            parameterisation="pixels",
+            parameterization="pixels",
         ).maxima  # fmt: skip
         red, dark, difference = (one.images[0].mean((1, 2)) for one in found)
         assert red[0] > 0.95
@@ -109,7 +109,7 @@ class TestClosedForms:
             return 10 * torch.stack([red + green, green], dim=1)
 
         model = wrap(Scores(scores), size=8)
-        how = {"steps": 150, "wobble": STILL, "parameterisation": "pixels"}
+        how = {"steps": 150, "wobble": STILL, "parameterization": "pixels"}
         logit = maximize(model, "0", **how).maxima[0]
         probability = maximize(model, "0", objective="probability", **how).maxima[0]
         assert float(logit.images[0, 1].mean()) > 0.95  # green helps the logit
@@ -254,14 +254,14 @@ class Shut(nn.Module):
 class TestDeadUnits:
     def test_an_image_that_moves_nothing_is_helped_at_the_start(self):
         model = wrap(Shut(0.1), size=16)  # the faint start stays below the threshold
-        found = maximize(model, "second:0", steps=40, parameterisation="pixels").maxima[0]
+        found = maximize(model, "second:0", steps=40, parameterization="pixels").maxima[0]
         assert found.moved == (True,)
         assert float(found.curve[0, 0]) == pytest.approx(float(found.curve[0].min()))
         assert float(found.mean) > float(found.curve[0, 0]) + 0.01
 
-    def test_help_for_one_image_is_nothing_to_its_neighbours(self):
+    def test_help_for_one_image_is_nothing_to_its_neighbors(self):
         model = wrap(Shut(0.1), size=16)
-        how = {"steps": 20, "parameterisation": "pixels"}
+        how = {"steps": 20, "parameterization": "pixels"}
         two = maximize(model, "second:0", seeds=2, **how).maxima[0]
         one = maximize(model, "second:0", seed=1, **how).maxima[0]
         torch.testing.assert_close(two.images[1:], one.images, atol=1e-6, rtol=0)
@@ -328,8 +328,8 @@ class TestTargets:
             maximize(model, "4:1", start=torch.rand(2, 3, 24, 24))
         with pytest.raises(ConvlensError, match="outside the model's bounds"):
             maximize(model, "4:1", start=255 * torch.rand(1, 3, 24, 24))
-        with pytest.raises(ConvlensError, match="parameterisation 'wavelet'"):
-            maximize(model, "4:1", parameterisation="wavelet")
+        with pytest.raises(ConvlensError, match="parameterization 'wavelet'"):
+            maximize(model, "4:1", parameterization="wavelet")
         with pytest.raises(ConvlensError, match="objective 'loss'"):
             maximize(model, "1", objective="loss")
         with pytest.raises(ConvlensError, match=r"2 x 2 pixels are too few for 4 .* least 4 x 4"):
@@ -395,8 +395,8 @@ class TestProof:
         changes = []
         for one in found:
             with torch.no_grad():
-                grey = model.network[:5](torch.full_like(one.images[:1], 0.5)).mean((2, 3))
-                changes.append(model.network[:5](one.images).mean((2, 3)) - grey)
+                gray = model.network[:5](torch.full_like(one.images[:1], 0.5)).mean((2, 3))
+                changes.append(model.network[:5](one.images).mean((2, 3)) - gray)
         pairs = [
             float(F.cosine_similarity(changes[0][a], changes[0][b], dim=0))
             for a, b in ((0, 1), (0, 2), (1, 2))
@@ -414,16 +414,16 @@ class TestProof:
 class TestOptions:
     def test_regularisers_do_what_they_say(self):
         model = wrap(small(), size=24)
-        how = {"steps": 60, "wobble": STILL, "parameterisation": "pixels"}
+        how = {"steps": 60, "wobble": STILL, "parameterization": "pixels"}
         free = maximize(model, "4:1", **how).maxima[0].images
         smooth = maximize(model, "4:1", total_variation=5.0, **how).maxima[0].images
-        grey = maximize(model, "4:1", l2=5.0, **how).maxima[0].images
+        gray = maximize(model, "4:1", l2=5.0, **how).maxima[0].images
 
         def roughness(x):
             return float(x.diff(dim=2).abs().mean() + x.diff(dim=3).abs().mean())
 
         assert roughness(smooth) < 0.5 * roughness(free)
-        assert float((grey - 0.5).square().mean()) < 0.5 * float((free - 0.5).square().mean())
+        assert float((gray - 0.5).square().mean()) < 0.5 * float((free - 0.5).square().mean())
 
     def test_an_image_to_begin_with(self):
         model = wrap(small(), size=24)

@@ -78,10 +78,10 @@ def test_responses_are_the_units_own(bank):
     height, width = found.size
     side = odd.filters.shape[-1]
     row, column = (height - side + 1) // 2, (width - side + 1) // 2
-    centre_y, centre_x = row + (side - 1) / 2, column + (side - 1) / 2
+    center_y, center_x = row + (side - 1) / 2, column + (side - 1) / 2
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     angle = math.radians(45)
-    across = (x - centre_x) * math.sin(angle) + (y - centre_y) * math.cos(angle)
+    across = (x - center_x) * math.sin(angle) + (y - center_y) * math.cos(angle)
     wave = 0.5 + 0.25 * torch.cos(2 * math.pi * 0.2 * across - 2 * math.pi * 3 / 5)
     patch = wave[row : row + side, column : column + side]
     expected = (patch * odd.filters).sum((1, 2)).clamp(min=0)
@@ -133,8 +133,8 @@ def test_saved_loaded_and_drawn(tmp_path):
     # The tile of the first channel, inside the margins for its words.
     strength = found.strength[0]
     brightest, darkest = (int(at) for at in (strength.argmax(), strength.argmin()))
-    colours = sequential(strength, 0.0, float(strength.max()))
-    top, left = corner(picture, enlarge(colours, 6))
+    colors = sequential(strength, 0.0, float(strength.max()))
+    top, left = corner(picture, enlarge(colors, 6))
     tile = picture[top : top + 36 : 6, left : left + 48 : 6].reshape(-1, 3)
     assert tile[brightest].tolist() == [253, 231, 36]
     assert tile[darkest].sum() < tile[brightest].sum()

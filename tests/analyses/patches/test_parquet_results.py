@@ -52,11 +52,11 @@ def test_patches_with_labels(files, tables):
     equal(found, wanted)
 
 
-def test_fragility_shift_and_invariance(files, tables):
+def test_robustness_shift_and_invariance(files, tables):
     album = ParquetPhotos(tables)
     options = {"labels": LABELS, "batch": 5}
     for look, more in (
-        (convlens.fragility, {"epsilons": ["4/255"], "steps": 2}),
+        (convlens.robustness, {"epsilons": ["4/255"], "steps": 2}),
         (convlens.shift, {"every": 0, "shifts": [1]}),
         (convlens.invariance, {"layer": "3", "top": 2}),
     ):
@@ -71,7 +71,7 @@ def test_gradcams_with_boxes(files, tables, tmp_path):
         f"{number:02d}.png": (Box((number % 4,), 3.0, 5.0, 20.0 + number, 30.0),)
         for number in (1, 2, 9, 10, 20)
     }
-    options = {"boxes": boxes, "batch": 6, "randomise": 2}
+    options = {"boxes": boxes, "batch": 6, "randomize": 2}
     wanted = convlens.gradcams(model(), files, out=tmp_path / "a", **options)
     found = convlens.gradcams(model(), ParquetPhotos(tables), out=tmp_path / "b", **options)
     assert found.photos == wanted.photos

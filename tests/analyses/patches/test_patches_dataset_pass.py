@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from convlens import ConvlensError, fragility, patches, trace, wrap
+from convlens import ConvlensError, patches, robustness, trace, wrap
 from convlens.analyses.patches import toplist
 from convlens.analyses.patches.excitation import Excitation, watched
 from convlens.passes import Images, Photos, sweep
@@ -105,7 +105,7 @@ class TestSweep:
         with pytest.raises(ConvlensError, match="different model"):
             patches(wrap(network(), size=SIZE, resize=SIZE, mean=0.5), paths, show=0, folder=kept)
         with pytest.raises(ConvlensError, match="another kind of sweep"):
-            fragility(model, paths, folder=kept)
+            robustness(model, paths, folder=kept)
         os.utime(paths[3], (1, 1))
         with pytest.raises(ConvlensError, match=rf"{paths[3].name} is another file now"):
             patches(model, paths, show=0, folder=kept)

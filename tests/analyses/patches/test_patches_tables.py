@@ -239,7 +239,7 @@ class TestSelectivity:
         assert 0.3 < one.selectivity[1] < 0.8
 
     def test_classes_with_few_photos_do_not_count(self):
-        with pytest.raises(ConvlensError, match="at least 5 labelled photos"):
+        with pytest.raises(ConvlensError, match="at least 5 labeled photos"):
             patches(wrap(network(), size=SIZE), images(6), labels=[(n,) for n in range(6)])
         with pytest.raises(ConvlensError, match="5 labels for 6 photos"):
             patches(wrap(network(), size=SIZE), images(6), labels=[(1,)] * 5)

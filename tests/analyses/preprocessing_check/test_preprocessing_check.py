@@ -72,23 +72,23 @@ def known(reading, *, bgr=False, bounds=(0.0, 1.0)):
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, 255.0)])
-@pytest.mark.parametrize("labelled", [True, False])
-def test_right_reading_is_fine(labelled, bounds):
-    found = doctor(known(RIGHT, bounds=bounds), photos(16), labels=labels(16) if labelled else None)
+@pytest.mark.parametrize("labeled", [True, False])
+def test_right_reading_is_fine(labeled, bounds):
+    found = doctor(known(RIGHT, bounds=bounds), photos(16), labels=labels(16) if labeled else None)
     assert found.verdict == "fine"
-    assert (found.photos, found.labelled) == (16, labelled)
+    assert (found.photos, found.labeled) == (16, labeled)
     assert RIGHT in found.readings[0].name
     assert found.readings[0].score == pytest.approx(0, abs=1e-3)
     assert found.readings[0].gain == 0 and found.readings[0].p_value == 1
-    assert found.readings[0].accuracy == (1.0 if labelled else None)
+    assert found.readings[0].accuracy == (1.0 if labeled else None)
     assert all(one.gain <= 1e-6 for one in found.readings)
-    assert "labels" in found.sentence if labelled else "confidence" in found.sentence
+    assert "labels" in found.sentence if labeled else "confidence" in found.sentence
 
 
-@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("labeled", [True, False])
 @pytest.mark.parametrize("wrong", [name for name in READINGS if name != RIGHT])
-def test_wrong_normalisation_is_a_mistake_and_the_right_one_is_named(wrong, labelled):
-    found = doctor(known(wrong), photos(16), labels=labels(16) if labelled else None)
+def test_wrong_normalization_is_a_mistake_and_the_right_one_is_named(wrong, labeled):
+    found = doctor(known(wrong), photos(16), labels=labels(16) if labeled else None)
     assert found.verdict == "mistake"
     assert f"'{RIGHT}, RGB'" in found.sentence
     assert wrong in found.readings[0].name and found.sentence.endswith(found.readings[0].name)
@@ -97,7 +97,7 @@ def test_wrong_normalisation_is_a_mistake_and_the_right_one_is_named(wrong, labe
     best = found.readings[1]
     assert best.name == f"{RIGHT}, RGB"
     assert best.gain == pytest.approx(math.log(2), abs=1e-3)
-    if labelled:
+    if labeled:
         assert (best.accuracy, found.readings[0].accuracy) == (1.0, 0.5)
         assert "100% of 16 photos" in found.sentence and "50%" in found.sentence
 
@@ -111,13 +111,13 @@ def test_bgr_is_a_mistake_that_labels_show():
     assert doctor(known(RIGHT, bgr=True), photos(16)).verdict == "fine"
 
 
-def test_bgr_with_another_normalisation_besides():
+def test_bgr_with_another_normalization_besides():
     found = doctor(known("0..255, nothing subtracted", bgr=True), photos(16), labels=labels(16))
     assert found.verdict == "mistake"
     assert f"'{RIGHT}, BGR'" in found.sentence
 
 
-def test_bgr_keeps_each_colours_own_mean_and_deviation():
+def test_bgr_keeps_each_colors_own_mean_and_deviation():
     class Blue(nn.Module):
         """Sure only of blue, green, red with ImageNet's numbers for each."""
 
@@ -160,11 +160,11 @@ def test_tensors_are_read_like_photos_but_not_resized():
 
 
 def test_one_channel_is_never_turned_round():
-    class Grey(nn.Module):
+    class Gray(nn.Module):
         def forward(self, x):
             return torch.cat([-x.mean((2, 3)), x.mean((2, 3))], 1)
 
-    model = wrap(Grey(), size=SIZE, channels=1, mean=0.5, std=0.5)
+    model = wrap(Gray(), size=SIZE, channels=1, mean=0.5, std=0.5)
     found = doctor(model, model.prepare(photos(12)))
     assert [one.name for one in found.readings if "BGR" in one.name or "RGB" in one.name] == []
     assert len(found.readings) == 3
@@ -235,7 +235,7 @@ def test_too_few_photos_cannot_tell():
 
 def test_small_gain_is_no_mistake():
     class Half(Known):
-        """Sure to a hundredth of a nat under every normalisation."""
+        """Sure to a hundredth of a nat under every normalization."""
 
         def forward(self, x):
             red = x[:, 0].mean((1, 2)) - x[:, 2].mean((1, 2))

@@ -71,7 +71,7 @@ def test_changes_are_what_they_are_called():
 
 
 def test_a_grandmother_cell_is_found_by_its_selectivity_and_invariances():
-    """Channel 0 sees one colour anywhere; channel 1 the same in one corner only."""
+    """Channel 0 sees one color anywhere; channel 1 the same in one corner only."""
 
     class Cells(nn.Module):
         def __init__(self):

@@ -99,7 +99,7 @@ def test_errors_are_those_of_a_plain_loop():
             for number, (down, across) in enumerate(found.shifts):
                 moved = part(torch.roll(given, (down, across), (2, 3)))[0].double().numpy()
                 step, (height, width) = one.pixels[0], one.maps
-                field = {0: 1, 2: 2, 4: 4}[place]  # pixels seen on each side of the centre
+                field = {0: 1, 2: 2, 4: 4}[place]  # pixels seen on each side of the center
                 every, inner = [], []
                 for y in range(height):
                     for x in range(width):
@@ -259,7 +259,7 @@ def test_counts_are_those_of_a_plain_loop(tmp_path):
         middle = answer(wide[:, :, 2 : 2 + SIZE, 2 : 2 + SIZE])
         pairs = {
             "crop": [answer(one) for one in work.crops(wide, ids)],
-            "circular": [answer(one) for one in work.rolls(work.centres(wide), ids)],
+            "circular": [answer(one) for one in work.rolls(work.centers(wide), ids)],
         }
     right = [a in (classes or ()) for a, classes in zip(middle, labels, strict=True)]
     assert (found.right.count, found.right.total) == (sum(right), 7)
@@ -299,7 +299,7 @@ def test_views_are_windows_and_rolls_of_the_photo():
     alone = work.crops(wide[7:9], ids[7:9])
     both = work.crops(wide, ids)
     assert torch.equal(alone[0], both[0][7:9])
-    middle = work.centres(wide)
+    middle = work.centers(wide)
     for view in work.rolls(middle, ids):
         for one, image in zip(view, middle, strict=True):
             moves = [(y, x) for y in range(-5, 6) for x in range(-5, 6)
@@ -321,7 +321,7 @@ def test_picture_over_all_offsets_names_the_class():
     found = Offsets("crop", 0, "cat 1", (0, 1, 2), (0, 1, 2, 3, 4), cells, cells.long(), 0, 1, 1)
     drawn = found.pictures()["offsets-crop"]
     assert holds(drawn, enlarge(sequential(cells, 0, 1), 264 // 5))
-    assert holds(drawn, bar(120, colours="sequential", upright=True))
+    assert holds(drawn, bar(120, colors="sequential", upright=True))
     for other in (replace(found, name="cat 2"), replace(found, columns=(0, 1, 2, 3, 9))):
         changed = (other.pictures()["offsets-crop"] != drawn).any(dim=2)
         assert 0 < int(changed.sum()) < 300

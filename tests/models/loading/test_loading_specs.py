@@ -90,13 +90,13 @@ def test_factory_from_the_current_folder(nets, monkeypatch):
     assert sys.path == before
 
 
-def test_factory_file_finds_its_neighbours(nets, tmp_path):
-    (tmp_path / "neighbour_of_this_test.py").write_text("width = 5")
+def test_factory_file_finds_its_neighbors(nets, tmp_path):
+    (tmp_path / "neighbor_of_this_test.py").write_text("width = 5")
     nets.write_text(
         "from __future__ import annotations\n"
         "from dataclasses import dataclass\n"
         "from torch import nn\n"
-        "from neighbour_of_this_test import width\n"
+        "from neighbor_of_this_test import width\n"
         "@dataclass\nclass Options:\n    width: int = width\n"
         "def make():\n    return nn.Conv2d(3, Options().width, 3)\n"
     )

@@ -43,7 +43,7 @@ def test_torchvision_preprocessing(name):
     name, _, tag = name.partition("@")
     weights = torchvision.models.get_model_weights(name)[tag or "DEFAULT"]
     wanted = weights.transforms()(photo())
-    torch.testing.assert_close(model.normalise(model.prepare(photo()))[0], wanted)
+    torch.testing.assert_close(model.normalize(model.prepare(photo()))[0], wanted)
     assert list(model.labels) == weights.meta["categories"]
 
 
@@ -56,7 +56,7 @@ def test_torchvision_segmentation_is_cropped_to_a_square():
     model = load("torchvision:fcn_resnet50@random")
     weights = torchvision.models.get_model_weights("fcn_resnet50").DEFAULT
     wanted = center_crop(weights.transforms()(photo()), [520, 520])
-    torch.testing.assert_close(model.normalise(model.prepare(photo()))[0], wanted)
+    torch.testing.assert_close(model.normalize(model.prepare(photo()))[0], wanted)
     with torch.no_grad():
         assert model(torch.rand(1, 3, 64, 64)).shape == (1, 21, 64, 64)
 
@@ -83,7 +83,7 @@ def test_timm_preprocessing(name):
     model = timm_model(name, weights=False)
     config = resolve_model_data_config(model.network)
     wanted = create_transform(**config, is_training=False)(photo())
-    torch.testing.assert_close(model.normalise(model.prepare(photo()))[0], wanted)
+    torch.testing.assert_close(model.normalize(model.prepare(photo()))[0], wanted)
     assert "approximated" not in model.origin
 
 

@@ -38,7 +38,7 @@ class Layer(Result):
         dense_weights: weights of a fully connected layer between the same sizes, for convolutions.
         field_size: rows and columns of the image that a position sees; None where it differs
             between positions or the value has no map.
-        field_stride: pixels between neighbouring positions' fields.
+        field_stride: pixels between neighboring positions' fields.
         field_offset: first row and column that position (0, 0) sees; negative in the padding.
         beyond: it depends on the whole image through a global operation besides.
         followed: False where an operation on the way is not known, so that the field was not

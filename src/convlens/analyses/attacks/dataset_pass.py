@@ -1,4 +1,4 @@
-"""`fragility`: the accuracy-epsilon curve over photos, in one pass and bounded memory."""
+"""`robustness`: the accuracy-epsilon curve over photos, in one pass and bounded memory."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from convlens.analyses.attacks.criterion import LOSSES
 from convlens.analyses.attacks.fgsm import Epsilon, epsilon_sizes
 from convlens.analyses.attacks.pgd import STEPS
-from convlens.analyses.attacks.robustness import Attacks, Fragility, noted, told
+from convlens.analyses.attacks.robustness import Attacks, Robustness, noted, told
 from convlens.capture import recording
 from convlens.data.datasets import check_photos
 from convlens.errors import ConvlensError
@@ -21,7 +21,7 @@ _LOOKED = 4  # images that suffice to see what is wrong with a network
 
 
 @recording()
-def fragility(
+def robustness(
     model: Model,
     photos: Given,
     epsilons: Epsilon | Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
@@ -36,7 +36,7 @@ def fragility(
     folder: Path | None = None,
     save_every: float = 30.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Fragility:
+) -> Robustness:
     """How many answers stay right as epsilon grows: FGSM, random signs and PGD, with intervals.
 
     For each image one gradient and two forward passes an epsilon; PGD takes up to `steps` passes
@@ -82,7 +82,7 @@ def fragility(
         model, work, source, engine=engine, batch=batch, folder=folder, save_every=save_every,
         progress=progress,
         options={
-            "what": "fragility", "epsilons": list(sizes), "loss": loss, "steps": steps,
+            "what": "robustness", "epsilons": list(sizes), "loss": loss, "steps": steps,
             "seed": seed, "labels": mark(labels),
         },
     )  # fmt: skip

@@ -31,7 +31,7 @@ _SUM = 1e-3  # that probabilities in half precision may be off one
 
 @dataclass(frozen=True, eq=False)
 class Caution(Result):
-    """Something that speaks against trusting a measure of fragility.
+    """Something that speaks against trusting a measure of robustness.
 
     Attributes:
         name: of the trouble.

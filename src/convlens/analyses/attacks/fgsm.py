@@ -127,14 +127,14 @@ class Fgsm(Result):
         return None if said is None else said == self.against
 
     def pictures(self) -> dict[str, Tensor]:
-        """Each adversarial image, and the signs (mid-grey is unchanged)."""
+        """Each adversarial image, and the signs (mid-gray is unchanged)."""
         found = {}
         for number, fraction in enumerate(self.fractions):
             for image, pixels in enumerate(to_pixels(self.adversarial(number), self.bounds)):
                 found[f"{image}-epsilon-{fraction * 255:.3g}of255"] = pixels.expand(-1, -1, 3)
         for image, signs in enumerate(self.signs):
-            grey = (signs.float() * 127 + 128).to(torch.uint8).permute(1, 2, 0)
-            found[f"{image}-signs"] = grey.expand(-1, -1, 3)
+            gray = (signs.float() * 127 + 128).to(torch.uint8).permute(1, 2, 0)
+            found[f"{image}-signs"] = gray.expand(-1, -1, 3)
         return found
 
 
@@ -264,6 +264,6 @@ def epsilon_size(epsilon: Epsilon, bounds: tuple[float, float]) -> float:
     if not 0 <= size <= span:
         raise ConvlensError(
             f"epsilon {epsilon} is {size:g} in image units, outside 0 to {span:g}; "
-            f"write 8/255 for eight grey levels"
+            f"write 8/255 for eight gray levels"
         )
     return size

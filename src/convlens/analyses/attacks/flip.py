@@ -1,4 +1,4 @@
-"""Flips: the fewest grey levels by which FGSM changes an answer, counted on real 8-bit files.
+"""Flips: the fewest gray levels by which FGSM changes an answer, counted on real 8-bit files.
 
 Each adversarial image is written as PNG, read back without any resizing and classified again, so
 that what is reported survives being saved.
@@ -31,7 +31,7 @@ class Flips(Result):
     """What the network says to adversarial PNGs of growing strength.
 
     Attributes:
-        levels: grey levels tried, of 255, ascending (L of them).
+        levels: gray levels tried, of 255, ascending (L of them).
         originals: int64 `(N,)`, the answers to the unchanged 8-bit images; -1 is "not class 0" of
             a network with one output.
         answers: int64 `(L, N)`, the answers to the adversarial PNGs.
@@ -43,7 +43,7 @@ class Flips(Result):
         names: of the answers at `first` (of the original where there is none).
         pixels: uint8 `(N, H, W, C)`, the PNG at `first` (at the highest level where there is none).
         change: int16 `(N, H, W, C)`, what it adds to the pixels of the image.
-        largest: greatest change as measured on the files, in grey levels, by image.
+        largest: greatest change as measured on the files, in gray levels, by image.
     """
 
     levels: tuple[int, ...]
@@ -69,7 +69,7 @@ class Flips(Result):
 
 
 def flips(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, seed: int = 0) -> Flips:
-    """For each image the fewest grey levels, among those tried, whose PNG changes the answer.
+    """For each image the fewest gray levels, among those tried, whose PNG changes the answer.
 
     Args:
         model: the model that was attacked, left untouched.
@@ -83,7 +83,7 @@ def flips(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, seed: i
     check_model(model)
     tried = sorted(set(levels))
     if not tried or tried[0] < 1 or tried[-1] > 255:
-        raise ConvlensError(f"grey levels {list(levels)}; give whole numbers of 1 to 255")
+        raise ConvlensError(f"gray levels {list(levels)}; give whole numbers of 1 to 255")
     base = _written(model, attack.images)
     signs = attack.signs.float()
     generator = torch.Generator().manual_seed(seed)

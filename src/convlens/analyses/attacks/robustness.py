@@ -1,4 +1,4 @@
-"""Fragility: how many answers stay right as epsilon grows, under FGSM and beside two controls.
+"""Robustness: how many answers stay right as epsilon grows, under FGSM and beside two controls.
 
 Random signs of the same size show what noise alone does, and projected gradient descent what FGSM
 misses. Everything is counted image by image in whole numbers, so that parts of a data set add up in
@@ -61,13 +61,13 @@ class Curve(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Fragility(Result):
+class Robustness(Result):
     """The accuracy-epsilon curve of a network over images, with its controls.
 
     Attributes:
         model: its name.
         images: how many were attacked, n.
-        unlabelled: how many were left out, as nobody knows what is right.
+        unlabeled: how many were left out, as nobody knows what is right.
         skipped: those that could not be read, with the reason.
         against_is: what counts as right: "label", or "prediction", the network's own answer.
         loss_is: what E is.
@@ -88,7 +88,7 @@ class Fragility(Result):
 
     model: str
     images: int
-    unlabelled: int
+    unlabeled: int
     skipped: tuple[str, ...]
     against_is: str
     loss_is: str
@@ -166,7 +166,7 @@ class Attacks:
         each = torch.zeros(len(self.epsilons), dtype=torch.int64)
         one = torch.zeros((), dtype=torch.int64)
         several = ("fgsm", "noise", "pgd", "pgd_only", "fgsm_only", "largest")
-        single = ("images", "unlabelled", "right", "zero", "values", "blind")
+        single = ("images", "unlabeled", "right", "zero", "values", "blind")
         return {name: each.clone() for name in several} | {name: one.clone() for name in single}
 
     def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
@@ -181,7 +181,7 @@ class Attacks:
         if self.answers is not None:
             right = [self.answers[number] for number in ids.tolist()]
             known = torch.tensor([bool(one) for one in right])
-            state["unlabelled"] += int((~known).sum())
+            state["unlabeled"] += int((~known).sum())
             if not bool(known.any()):
                 return
             images, ids = images[known], ids[known]
@@ -271,7 +271,7 @@ class _Judge:
 
 def told(
     work: Attacks, state: Mapping[str, Tensor], skipped: Sequence[str], noted: Sequence[Caution]
-) -> Fragility:
+) -> Robustness:
     """The result of a pass, from what was counted.
 
     Args:
@@ -298,10 +298,10 @@ def told(
         left = int(state["fgsm"][at])
         like_noise = left >= int(state["noise"][at])
         warned.append(flattered(pgd_only[at], left, size, like_noise=like_noise))
-    return Fragility(
+    return Robustness(
         model=work.model.name,
         images=images,
-        unlabelled=int(state["unlabelled"]),
+        unlabeled=int(state["unlabeled"]),
         skipped=tuple(skipped),
         against_is="prediction" if work.answers is None else "label",
         loss_is=work.loss,

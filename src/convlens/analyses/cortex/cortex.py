@@ -2,7 +2,7 @@
 
 A simple cell answers with its filter's response, rectified. A complex cell adds the squares of a
 quadrature pair (odd and even filter), and so keeps its answer when the wave shifts under it; pooled
-over a neighbourhood it keeps it over larger shifts too (Adelson & Bergen, Spatiotemporal energy
+over a neighborhood it keeps it over larger shifts too (Adelson & Bergen, Spatiotemporal energy
 models for the perception of motion, 1985).
 """
 
@@ -20,7 +20,7 @@ from convlens.drawing import bar, sequential, sheet, titled, with_scale
 from convlens.errors import ConvlensError
 from convlens.results import Result
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow makes grey
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow makes gray
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Cortex(Result):
     """What simple and complex cells answer to a photo.
 
     Attributes:
-        image: float32 `(1, H, W)`, its grey values of 0..1.
+        image: float32 `(1, H, W)`, its gray values of 0..1.
         bank: the filters: for the phases 0 and 90 degrees all orientations.
         orientations: degrees of the bars, O of them.
         simple: float32 `(O, 4, H, W)`, for the phases 0, 90, 180 and 270 degrees, rectified.
@@ -60,7 +60,7 @@ class Cortex(Result):
         pooled = [
             drawn(one).repeat_interleave(side, 0).repeat_interleave(side, 1) for one in self.pooled
         ]
-        ramp = bar(min(len(photo), 160), colours="sequential", upright=True)
+        ramp = bar(min(len(photo), 160), colors="sequential", upright=True)
         ends = ("0", f"{self.scale:.2g}")
 
         heads = [f"{degrees:.3g}°" for degrees in self.orientations]
@@ -111,18 +111,18 @@ def cortex(
         )
     low, high = bounds
     unit = (image.detach().float().cpu() - low) / (high - low)
-    grey = unit if len(unit) == 1 else (unit * torch.tensor(_LUMA).view(3, 1, 1)).sum(0)[None]
+    gray = unit if len(unit) == 1 else (unit * torch.tensor(_LUMA).view(3, 1, 1)).sum(0)[None]
     bank = gabor_bank(orientations=orientations, frequencies=(1 / wavelength,))
     # Beyond the border the photo goes on as it ends there: an edge to zeros would excite cells.
     reach = bank.filters.shape[-1] // 2
-    wider = F.pad(grey[None], (reach,) * 4, mode="replicate")
+    wider = F.pad(gray[None], (reach,) * 4, mode="replicate")
     answers = feature_maps(wider, bank.filters)[0]
     odd, even = answers[:orientations], answers[orientations:]
     simple = torch.stack([odd, even, -odd, -even], dim=1).clamp(min=0)
     energy = (odd**2 + even**2).sqrt()
     window = max(1, round(wavelength))
     return Cortex(
-        image=grey,
+        image=gray,
         bank=bank,
         orientations=bank.orientations[:orientations],
         simple=simple,

@@ -105,7 +105,7 @@ class Plan:
         Returns:
             The sum; None where it was stopped.
         """
-        model, mean = _centred(self.model, images)
+        model, mean = _centerd(self.model, images)
         total = 0.0
         for tile, found in self.tiles:
             if asked():
@@ -174,7 +174,7 @@ def plan(model: Model, size: tuple[int, int], place: str, *, most: int | None) -
     return Plan(model, place, size, tuple(tiles))
 
 
-def _centred(model: Model, images: Tensor) -> tuple[Model, bool]:
+def _centerd(model: Model, images: Tensor) -> tuple[Model, bool]:
     """The model with this image's mean, where it subtracts each image's own: tiles share it."""
     if model.center != "image":
         return model, False

@@ -70,7 +70,7 @@ def feature_maps(
 
 
 def pool(maps: Tensor, kind: str = "max", window: int = 2, stride: int | None = None) -> Tensor:
-    """Each map with windows of it summarised by their greatest value or their mean.
+    """Each map with windows of it summarized by their greatest value or their mean.
 
     Args:
         maps: `(..., h, w)`.
@@ -137,7 +137,7 @@ class FeatureMaps(Result):
         """Whether any value is below zero."""
         return bool((self.maps < 0).any())
 
-    def colours(self, maps: Tensor) -> Tensor:
+    def colors(self, maps: Tensor) -> Tensor:
         """Maps as uint8 `(..., h, w, 3)` on the scale of the layer, from 0 or -scale to scale."""
         return diverging(maps, self.scale) if self.signed else sequential(maps, 0.0, self.scale)
 
@@ -159,14 +159,14 @@ class FeatureMaps(Result):
         height, width = self.maps.shape[-2:]
         times = max(1, _SIDE // max(height, width))
         tiles = []
-        for colours in self.colours(maps[list(self.shown)]):
+        for colors in self.colors(maps[list(self.shown)]):
             size = (height * times, width * times)
-            enlarged = F.interpolate(colours.movedim(2, 0)[None].float(), size=size, mode="nearest")
+            enlarged = F.interpolate(colors.movedim(2, 0)[None].float(), size=size, mode="nearest")
             tiles.append(enlarged[0].movedim(0, 2).to(torch.uint8))
         drawn = sheet(
             tiles, max(1, round(len(tiles) ** 0.5)), captions=[str(one) for one in self.shown]
         )
-        ramp = bar(_BAR, colours="diverging" if self.signed else "sequential", upright=True)
+        ramp = bar(_BAR, colors="diverging" if self.signed else "sequential", upright=True)
         ends = (f"−{self.scale:.3g}", "0") if self.signed else ("0",)
         barred = with_scale(
             drawn, ramp, (*ends, f"{self.scale:.3g}"), "activation" if self.post else "value"

@@ -47,7 +47,7 @@ class Filters(Result):
 
     @property
     def scales(self) -> Tensor:
-        """float32 `(F,)`, the weight that each filter's full colour stands for."""
+        """float32 `(F,)`, the weight that each filter's full color stands for."""
         if not self.own_scale:
             return torch.full((len(self.weights),), self.scale)
         scales = self.weights.abs().flatten(1).amax(dim=1)
@@ -69,22 +69,22 @@ class Filters(Result):
         return tuple((norms <= _SILENT * norms.max()).nonzero().flatten().tolist())
 
     @property
-    def coloured(self) -> bool:
-        """Whether the filters are drawn in colour: three channels that look at the image."""
+    def colored(self) -> bool:
+        """Whether the filters are drawn in color: three channels that look at the image."""
         return self.first and self.weights.shape[1] == 3
 
     def tiles(self) -> list[Tensor]:
         """Each filter as uint8 `(Mh, Mw, 3)`, one pixel a weight, on its scale.
 
-        Filters of three channels that look at the image are colour: mid-grey is no weight, and
+        Filters of three channels that look at the image are color: mid-gray is no weight, and
         ±scale is the end of each channel. Other filters show the channel of greatest norm, red
         for positive and blue for negative.
         """
         scales = self.scales.view(-1, 1, 1, 1).clamp(min=torch.finfo(torch.float32).tiny)
         unit = (self.weights / scales).clamp(-1, 1)
-        if self.coloured:
-            colour = unit / 2 + 0.5
-            return list((colour * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
+        if self.colored:
+            color = unit / 2 + 0.5
+            return list((color * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
         strongest = self.weights.flatten(2).norm(dim=2).argmax(dim=1)
         return list(diverging(unit[torch.arange(len(unit)), strongest], 1.0))
 
@@ -112,7 +112,7 @@ class Filters(Result):
             )  # fmt: skip
             parts.append(titled(part, f"{len(own)} {kind}") if kind else part)
         _, inputs, height, width = self.weights.shape
-        strongest = "" if self.coloured or inputs == 1 else "the input channel of greatest norm"
+        strongest = "" if self.colored or inputs == 1 else "the input channel of greatest norm"
         drawn = titled(
             self.with_bar(beneath(*parts)),
             f"{self.layer}: {len(tiles)} filters of {height} × {width} × {inputs}, by channel",
@@ -122,7 +122,7 @@ class Filters(Result):
 
     def with_bar(self, picture: Tensor) -> Tensor:
         """A picture of these filters with the bar of their weights on the right."""
-        colours = bar(_BAR, colours="grey" if self.coloured else "diverging", upright=True)
+        colors = bar(_BAR, colors="gray" if self.colored else "diverging", upright=True)
         ends = ("−", "0", "+")
         unit = "weight, up to the one beneath each filter"
         if not self.own_scale:
@@ -130,9 +130,9 @@ class Filters(Result):
             unit = "weight"
         return with_scale(
             picture,
-            colours,
+            colors,
             ends,
-            unit + (": of red, green and blue each" if self.coloured else ""),
+            unit + (": of red, green and blue each" if self.colored else ""),
         )
 
 

@@ -1,6 +1,6 @@
 """Gabor fits: the Gabor function nearest to each filter, all filters of a layer in one batch.
 
-The channels of a filter share centre, direction, frequency and envelope; amplitude and phase of
+The channels of a filter share center, direction, frequency and envelope; amplitude and phase of
 each channel enter linearly (as a sine and a cosine part) and are solved for exactly at every step,
 which leaves six numbers to search: variable projection (Golub & Pereyra, 1973), here with
 Gauss-Newton steps that are damped as Levenberg and Marquardt do.
@@ -30,7 +30,7 @@ _NARROWEST, _BROADEST = 0.5, 1.5  # σ: pixels, and sides of the filter
 _NYQUIST = 0.5  # cycles a pixel along an axis: faster waves look like slower ones
 _CLOSE = 1e-3  # relative
 
-# The six numbers: centre x and y, θ, ω, and the logarithms of α and β.
+# The six numbers: center x and y, θ, ω, and the logarithms of α and β.
 _X, _Y, _THETA, _OMEGA, _ALPHA, _BETA = range(6)
 
 
@@ -39,14 +39,14 @@ class GaborFit:
     """The nearest Gabor functions of F filters.
 
     Attributes:
-        x0: `(F,)`, centre in pixels from the middle of the filter, to the right.
+        x0: `(F,)`, center in pixels from the middle of the filter, to the right.
         y0: `(F,)`, likewise downwards.
         theta: `(F,)`, direction of the wave in radians of -π/2 to π/2, from x towards y.
         frequency: `(F,)`, cycles a pixel.
         sigma_along: `(F,)`, standard deviation of the envelope along the wave, in pixels.
         sigma_across: `(F,)`, likewise across it.
         amplitude: `(F, C)`, of each channel, at least 0.
-        phase: `(F, C)`, radians; 0 is odd about the centre, π/2 even.
+        phase: `(F, C)`, radians; 0 is odd about the center, π/2 even.
         r2: `(F,)`, share of the filter's squared weights that the function explains.
         fitted: `(F, C, M, M)`, the functions themselves.
         at_bound: for each filter the names of those values that stand at a bound of the search,
@@ -195,8 +195,8 @@ def _starts(filters: Tensor) -> Tensor:
     energy = filters.square().sum(1)
     total = energy.sum((1, 2)).clamp(min=1e-300)
     y, x = _axes(height), _axes(width)
-    centre_x = (energy.sum(1) * x).sum(1) / total
-    centre_y = (energy.sum(2) * y).sum(1) / total
+    center_x = (energy.sum(1) * x).sum(1) / total
+    center_y = (energy.sum(2) * y).sum(1) / total
     begun = []
     for share in torch.linspace(0.18, 0.4, _STARTS):
         peak = ranked.argmax(dim=1)
@@ -204,7 +204,7 @@ def _starts(filters: Tensor) -> Tensor:
         width_of = torch.full_like(u, -math.log(2 * float(share * max(height, width)) ** 2))
         begun.append(
             torch.stack(
-                [centre_x, centre_y, torch.atan2(v, u), 2 * math.pi * torch.hypot(u, v),
+                [center_x, center_y, torch.atan2(v, u), 2 * math.pi * torch.hypot(u, v),
                  width_of, width_of], dim=1,
             )
         )  # fmt: skip
@@ -215,7 +215,7 @@ def _starts(filters: Tensor) -> Tensor:
 
 
 def _bounded(parameters: Tensor, side: int) -> Tensor:
-    """Centres within the filter, frequencies up to the diagonal's limit, sensible envelopes."""
+    """Centers within the filter, frequencies up to the diagonal's limit, sensible envelopes."""
     x, y, theta, omega, alpha, beta = parameters.unbind(1)
     # A negative frequency is the wave the other way round.
     theta = torch.where(omega < 0, theta + math.pi, theta)

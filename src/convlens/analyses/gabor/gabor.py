@@ -45,9 +45,9 @@ def gabor(
         alpha: of the envelope along the wave, in 1/pixel²; 1/(2σ²) for a standard deviation σ.
         beta: of the envelope across it.
         omega: angular frequency of the wave, in radians a pixel.
-        phi: phase in radians; 0 is odd about the centre, π/2 even.
-        x0: centre.
-        y0: centre.
+        phi: phase in radians; 0 is odd about the center, π/2 even.
+        x0: center.
+        y0: center.
         theta: direction in which the wave runs, in radians from x towards y.
     """
     turn = theta if isinstance(theta, Tensor) else torch.tensor(theta, dtype=torch.float64)

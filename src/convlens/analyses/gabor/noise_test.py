@@ -55,14 +55,14 @@ class Likeness(Result):
             looks at the picture.
         theta: float32 `(F,)`, radians, direction of the wave from x (right) towards y (down).
         frequency: float32 `(F,)`, cycles a pixel.
-        phase: float32 `(F, C)`, radians; 0 is odd, π/2 even about the centre.
+        phase: float32 `(F, C)`, radians; 0 is odd, π/2 even about the center.
         amplitude: float32 `(F, C)`, at least 0.
-        x0: float32 `(F,)`, centre in pixels from the filter's middle, to the right.
+        x0: float32 `(F,)`, center in pixels from the filter's middle, to the right.
         y0: float32 `(F,)`, likewise downwards.
         sigma_along: float32 `(F,)`, pixels, standard deviation of the envelope along the wave.
         sigma_across: float32 `(F,)`, likewise across it.
         null_r2: float32 `(N,)`, the same for the fits to noise, increasing.
-        smoothness: correlation of neighbouring weights, that the noise has too.
+        smoothness: correlation of neighboring weights, that the noise has too.
         p: float32 `(F,)`, share of the noise fits that explain as much.
         uniform: float32 `(F,)`, answer to a uniform image of the pair of filters, sine and cosine,
             as a share of that to its own wave; above 0.5 there is no wave to speak of.
@@ -256,7 +256,7 @@ class Likeness(Result):
         )
 
     def _tile(self, weights: Tensor) -> Tensor:
-        """Weights `(C, M, M)` as `(M, M, 3)`: colour for three channels, else the strongest one."""
+        """Weights `(C, M, M)` as `(M, M, 3)`: color for three channels, else the strongest one."""
         scale = self.filters.scale or 1.0
         if self.filters.first and len(weights) == 3:
             return to_pixels((weights / (2 * scale) + 0.5).clamp(0, 1))
@@ -358,7 +358,7 @@ def _untold(found: Filters, reason: str) -> Likeness:
 
 
 def _smoothness(weights: Tensor) -> float:
-    """Correlation of neighbouring weights, over all filters and both directions."""
+    """Correlation of neighboring weights, over all filters and both directions."""
     own = weights.double()
     power = own.square()
     right = (own[..., 1:] * own[..., :-1]).sum()
@@ -372,7 +372,7 @@ def _noise(count: int, weights: Tensor, smoothness: float, seed: int) -> Tensor:
     """Normal noise of the filters' size, smoothness, and correlation between channels."""
     _, channels, height, width = weights.shape
     generator = torch.Generator().manual_seed(seed)
-    # Noise under a Gaussian of deviation σ correlates by exp(-1/(4σ²)) with its neighbour.
+    # Noise under a Gaussian of deviation σ correlates by exp(-1/(4σ²)) with its neighbor.
     sigma = math.sqrt(-1 / (4 * math.log(smoothness))) if 1e-3 < smoothness < 1 else 0.0
     reach = math.ceil(4 * sigma)
     size = (count, channels, height + 2 * reach, width + 2 * reach)

@@ -2,7 +2,7 @@
 
     OUT/PHOTO/          the maps of a photo, as `GradCam.save` writes them
     OUT/PHOTO/evidence-1/   deletion and insertion for its first class
-    OUT/randomisation/  the sanity check
+    OUT/randomization/  the sanity check
     OUT/scores.csv      a line for each photo, class and layer
     OUT/numbers.json    the numbers of all photos
 
@@ -34,7 +34,7 @@ from convlens.analyses.gradcam.gradcam import (
     several,
 )
 from convlens.analyses.gradcam.pointing import told
-from convlens.analyses.gradcam.randomization import Randomisation, randomisation
+from convlens.analyses.gradcam.randomization import Randomization, randomization
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.analyses.gradcam.scores import NUMBERS, SCORES, curves_at, finish
 from convlens.analyses.predictions.predictions import check_vector
@@ -54,7 +54,7 @@ from convlens.passes.source import Numbers
 from convlens.results import Result
 from convlens.tracing import Trace, trace
 
-_SANITY = "randomisation"
+_SANITY = "randomization"
 _BATCH = 16  # images; fixed, since a convolution's last bits may depend on it
 
 __all__ = ["NUMBERS", "GradCamWork", "GradCams", "gradcams"]
@@ -75,7 +75,7 @@ class GradCams(Result):
         scales: for each layer the greatest absolute value of all maps, the scale of all pictures.
         pointing: over all maps with a box: how many, hits, hits of the middle of the image, sums
             of energy and of the boxes' share of the image, as `Pointing.sums`; empty without boxes.
-        randomisation: the sanity check, or None.
+        randomization: the sanity check, or None.
         reading: how answers are read, in words, where that is not by a softmax.
     """
 
@@ -86,7 +86,7 @@ class GradCams(Result):
     reasons: tuple[str, ...]
     scales: tuple[float, ...]
     pointing: tuple[float, ...]
-    randomisation: Randomisation | None
+    randomization: Randomization | None
     reading: str = ""
 
     def __getitem__(self, photo: str) -> GradCam | GradCamLayers:
@@ -114,10 +114,10 @@ class GradCams(Result):
         if self.reading:
             words.append(self.reading)
         if self.pointing:
-            count, hits, centre, energy, area = self.pointing
-            words.append(told(int(count), int(hits), int(centre), energy, area))
-        if self.randomisation is not None:
-            words.append(self.randomisation.sentence())
+            count, hits, center, energy, area = self.pointing
+            words.append(told(int(count), int(hits), int(center), energy, area))
+        if self.randomization is not None:
+            words.append(self.randomization.sentence())
         return tuple(words)
 
 
@@ -135,7 +135,7 @@ def gradcams(
     strip: bool = False,
     curves: bool = False,
     boxes: Mapping[str, tuple[Box, ...]] | None = None,
-    randomise: int = 0,
+    randomize: int = 0,
     cells: bool = False,
     engine: Engine | str | None = None,
     batch: int = _BATCH,
@@ -164,7 +164,7 @@ def gradcams(
         strip: without layers, one of each resolution, as `gradcam_layers` chooses them.
         curves: deletion and insertion of every map, 44 passes each.
         boxes: from `read_boxes`: drawn on the pictures, with the pointing game.
-        randomise: photos for the sanity check by random parameters; 0 for none.
+        randomize: photos for the sanity check by random parameters; 0 for none.
         cells: maps are drawn as cells instead of bilinear between them.
         engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
             more. The result is the same.
@@ -189,7 +189,7 @@ def gradcams(
         {"classes": classes, "top": top, "pixel": pixel, "target": target}, curves, seed,
     )  # fmt: skip
     found, spots = work.found, work.spots
-    for wanted, what in ((curves, "evidence"), (randomise > 0, "randomisation")):
+    for wanted, what in ((curves, "evidence"), (randomize > 0, "randomization")):
         if wanted and (target is not None or pixel is not None):
             raise ConvlensError(f"{what} is of classes, and a target or a pixel is given")
         if wanted:
@@ -226,12 +226,12 @@ def gradcams(
             progress=lambda at, of: progress("table", at, of),
         )  # fmt: skip
         sanity = None
-        if randomise > 0:
-            some = model.prepare([source.album[number] for number in kept[:randomise]])
-            sanity = randomisation(
+        if randomize > 0:
+            some = model.prepare([source.album[number] for number in kept[:randomize]])
+            sanity = randomization(
                 model, some, classes=classes, top=top, activation=activation, seed=seed,
                 layer=found.name(spots[0].values[0]) if layers is not None else None,
-                progress=lambda at, of: progress("randomisation", at, of),
+                progress=lambda at, of: progress("randomization", at, of),
             )  # fmt: skip
             sanity.save(written / _SANITY)
     return GradCams(
@@ -242,7 +242,7 @@ def gradcams(
         reasons=tuple(spot.reason for spot in spots),
         scales=scales,
         pointing=sums if boxes is not None else (),
-        randomisation=sanity,
+        randomization=sanity,
         reading="" if target else reading(found.ending, found.columns, class_name(model.labels, 0)),
     )
 

@@ -2,7 +2,7 @@
 
 Deletion covers the cells of the map one after the other, the most positive first, and follows the
 class's probability; insertion uncovers them on a covered image (Petsiuk et al. 2018). The same is
-done in random order and from the centre of the image outwards: a map that does not beat both has
+done in random order and from the center of the image outwards: a map that does not beat both has
 shown nothing about this image.
 """
 
@@ -24,7 +24,7 @@ from convlens.models.output_head import probabilities
 from convlens.results import Result
 from convlens.tracing import trace
 
-ORDERS = ("map", "random", "centre")
+ORDERS = ("map", "random", "center")
 MARGIN = 0.01  # of probability: areas that are alike to two digits do not beat one another
 _BATCH = 16
 _STYLES: tuple[dict[str, Any], ...] = (
@@ -46,7 +46,7 @@ class Evidence(Result):
     Attributes:
         covered: float32 `(S,)`, share of the map's cells that are covered (deletion) or
             uncovered (insertion), from 0 to 1.
-        deletion: float32 `(N, 3, S)`, probability of the class in the orders map, random, centre.
+        deletion: float32 `(N, 3, S)`, probability of the class in the orders map, random, center.
         insertion: float32 `(N, 3, S)`.
         deletion_areas: float32 `(N, 3)`, areas under the curves; smaller is better.
         insertion_areas: float32 `(N, 3)`; larger is better.
@@ -116,8 +116,8 @@ def evidence(
 ) -> Evidence:
     """Deletion and insertion for each image of a Grad-CAM, with both baselines.
 
-    A cell covers the pixels that are nearest to the centre of its receptive field; covered pixels
-    have the image's mean colour. Cells are ranked, so that ties never go all at once. It takes
+    A cell covers the pixels that are nearest to the center of its receptive field; covered pixels
+    have the image's mean color. Cells are ranked, so that ties never go all at once. It takes
     6 (steps - 1) + 2 forward passes an image, 44 by default. For the difference of two classes
     the probability is that of the first where only these two are possible.
 
@@ -212,15 +212,15 @@ def _first(owner: Tensor, order: Tensor, number: int) -> Tensor:
 
 
 def _owner(cam: GradCam) -> Tensor:
-    """int64 `(H, W)`: the cell to whose centre each pixel is nearest, rows first."""
+    """int64 `(H, W)`: the cell to whose center each pixel is nearest, rows first."""
     height, width = cam.images.shape[-2:]
     cells = torch.arange(cam.maps[0, 0].numel(), dtype=torch.float64).view(cam.maps.shape[-2:])
-    owner = place(cells, cam.centres_y, cam.centres_x, (height, width), smooth=False)
+    owner = place(cells, cam.centers_y, cam.centers_x, (height, width), smooth=False)
     return owner.long()
 
 
 def _outwards(cam: GradCam) -> Tensor:
-    """Cells by the distance of their centres from the middle of the image."""
+    """Cells by the distance of their centers from the middle of the image."""
     height, width = cam.images.shape[-2:]
-    y, x = cam.centres_y - (height - 1) / 2, cam.centres_x - (width - 1) / 2
+    y, x = cam.centers_y - (height - 1) / 2, cam.centers_x - (width - 1) / 2
     return (y[:, None] ** 2 + x[None] ** 2).flatten().argsort(stable=True)

@@ -193,7 +193,7 @@ def _cam(
         )
     alpha = alpha.transpose(0, 1)
     speaking = (weighted > 0).to(feature_maps)
-    centres_y, centres_x = _centres(found, spot.values)
+    centers_y, centers_x = _centers(found, spot.values)
     return GradCam(
         maps=weighted.float().cpu(),
         alpha=alpha.float().cpu(),
@@ -209,8 +209,8 @@ def _cam(
         detector=_detector(found, spot.post),
         activation=activation,
         reason=spot.reason,
-        centres_y=centres_y,
-        centres_x=centres_x,
+        centers_y=centers_y,
+        centers_x=centers_x,
         images=images.detach().cpu(),
         bounds=model.bounds,
     )  # fmt: skip
@@ -310,16 +310,16 @@ def _detector(found: Trace, value: int) -> str:
     return next(own, found.name(value))
 
 
-def _centres(found: Trace, values: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _centers(found: Trace, values: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Middles of the fields; branches see around the same middle, so the first one speaks.
 
-    Where neighbours see the same (windows of attention), cells are spread evenly instead.
+    Where neighbors see the same (windows of attention), cells are spread evenly instead.
     """
     field = found.field(values[0])
     assert field is not None
     y, x = (
-        centres if bool((centres.diff() > 0).all()) else _spread(len(centres), side)
-        for centres, side in zip(field.centres, found.image_size, strict=True)
+        centers if bool((centers.diff() > 0).all()) else _spread(len(centers), side)
+        for centers, side in zip(field.centers, found.image_size, strict=True)
     )
     return y, x
 

@@ -25,7 +25,7 @@ class Pointing(Result):
     Attributes:
         boxed: bool `(N, K)`, whether there is one; the rest is false or NaN where there is none.
         hits: bool `(N, K)`, the greatest value lies in one and is above zero.
-        centre_hits: bool `(N, K)`, the middle of the image lies in one.
+        center_hits: bool `(N, K)`, the middle of the image lies in one.
         energy: float32 `(N, K)`, share of the map's positive sum over pixels that lies in them; 0
             where nothing is above zero.
         area: float32 `(N, K)`, share of the image that they cover.
@@ -34,7 +34,7 @@ class Pointing(Result):
 
     boxed: Tensor
     hits: Tensor
-    centre_hits: Tensor
+    center_hits: Tensor
     energy: Tensor
     area: Tensor
     names: tuple[tuple[str, ...], ...]
@@ -46,19 +46,19 @@ class Pointing(Result):
     def sums(self) -> tuple[int, int, int, float, float]:
         """Maps with a box, hits, hits of the middle, summed energy and area."""
         return (
-            int(self.boxed.sum()), int(self.hits.sum()), int(self.centre_hits.sum()),
+            int(self.boxed.sum()), int(self.hits.sum()), int(self.center_hits.sum()),
             float(self.energy[self.boxed].double().sum()),
             float(self.area[self.boxed].double().sum()),
         )  # fmt: skip
 
 
-def told(count: int, hits: int, centre: int, energy: float, area: float) -> str:
+def told(count: int, hits: int, center: int, energy: float, area: float) -> str:
     """Sums over some maps, as `Pointing.sums` gives them, in words."""
     if not count:
         return "no class that was explained has a box on its photo"
     return (
         f"the greatest value lies in the object's box in {hits} of {count} maps (the image's "
-        f"middle in {centre}); {_percent(energy / count)} of what speaks for the class lies in the "
+        f"middle in {center}); {_percent(energy / count)} of what speaks for the class lies in the "
         f"boxes, which cover {_percent(area / count)} of the image"
     )
 
@@ -70,7 +70,7 @@ def _percent(share: float) -> str:
 def pointing(cam: GradCam, boxes: Sequence[Sequence[Box]], *, tolerance: float = 0.0) -> Pointing:
     """Pointing game and energy of each map of a Grad-CAM, at the image's pixels, bilinear.
 
-    A pixel lies in a box if its centre does. Boxes that the crop leaves without a pixel do not
+    A pixel lies in a box if its center does. Boxes that the crop leaves without a pixel do not
     count as boxes.
 
     Args:
@@ -89,7 +89,7 @@ def pointing(cam: GradCam, boxes: Sequence[Sequence[Box]], *, tolerance: float =
     on_image = cam.on_image()
     shape = (count, several)
     boxed = torch.zeros(shape, dtype=torch.bool)
-    hits, centre_hits = boxed.clone(), boxed.clone()
+    hits, center_hits = boxed.clone(), boxed.clone()
     energy, area = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
     for image in range(count):
         for rank in range(several):
@@ -103,15 +103,15 @@ def pointing(cam: GradCam, boxes: Sequence[Sequence[Box]], *, tolerance: float =
             row, column = divmod(int(pixels.argmax()), width)
             near = _inside(mine, height, width, tolerance)
             hits[image, rank] = near[row, column] & (pixels[row, column] > 0)
-            centre_hits[image, rank] = _holds(mine, height / 2, width / 2, tolerance)
+            center_hits[image, rank] = _holds(mine, height / 2, width / 2, tolerance)
             above = pixels.clamp(min=0)
             energy[image, rank] = (above * inside).sum() / above.sum().clamp(min=1e-300)
             area[image, rank] = inside.double().mean()
-    return Pointing(boxed, hits, centre_hits, energy, area, cam.names)
+    return Pointing(boxed, hits, center_hits, energy, area, cam.names)
 
 
 def _inside(boxes: Sequence[Box], height: int, width: int, margin: float = 0.0) -> Tensor:
-    """Bool `(height, width)`: pixels whose centre lies in a box."""
+    """Bool `(height, width)`: pixels whose center lies in a box."""
     y, x = torch.arange(height).double()[:, None] + 0.5, torch.arange(width).double() + 0.5
     inside = torch.zeros(height, width, dtype=torch.bool)
     for box in boxes:

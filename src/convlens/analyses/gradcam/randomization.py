@@ -1,4 +1,4 @@
-"""Randomisation: does a Grad-CAM depend on what the network has learned?
+"""Randomization: does a Grad-CAM depend on what the network has learned?
 
 The sanity check of Adebayo et al. 2018: the network's parameters are replaced by random ones, stage
 by stage from the logits down, and each time the maps are made anew. A map that stays as it was
@@ -9,7 +9,7 @@ resemble the true map, or its negative: single correlations are far from zero, t
 several draws is not. Maps of different photos are compared too, to see what is large here.
 
 Each parameter is drawn from a normal distribution with its own mean and standard deviation, so that
-activations keep about their size: with the usual initialisation and the statistics of trained
+activations keep about their size: with the usual initialization and the statistics of trained
 batch norms they would vanish or overflow, and the maps change for that reason alone.
 """
 
@@ -35,8 +35,8 @@ from convlens.tracing import Trace, trace
 
 
 @dataclass(frozen=True, eq=False)
-class Randomisation(Result):
-    """Rank correlations of maps of a network that was randomised from the top with the true ones.
+class Randomization(Result):
+    """Rank correlations of maps of a network that was randomized from the top with the true ones.
 
     Attributes:
         stages: what became random at each stage, besides all before it: names of layers, the
@@ -132,11 +132,11 @@ class Randomisation(Result):
 
     def pictures(self) -> dict[str, Tensor]:
         """The figure."""
-        return {"randomisation": rendered(self.figure())}
+        return {"randomization": rendered(self.figure())}
 
 
 @recording()
-def randomisation(
+def randomization(
     model: Model,
     images: Tensor,
     *,
@@ -148,7 +148,7 @@ def randomisation(
     draws: int = 3,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Randomisation:
+) -> Randomization:
     """Compare Grad-CAMs with those of the network made random, from the logits downwards.
 
     A copy that shares the weights is used, of which one parameter after the other is replaced: at
@@ -174,7 +174,7 @@ def randomisation(
         raise ConvlensError(f"{stages} stages, {draws} draws; give at least 1 of each")
     found = trace(model, images)
     spot = final(model, found, activation) if layer is None else named(model, found, layer)
-    check_vector(model, found, "randomisation")
+    check_vector(model, found, "randomization")
     true = look(model, found, images, [spot], activation, classes=classes, top=top)[0]
     same = torch.stack([true.classes, true.against], dim=2)
     parts = _stages(found, bare(model.network), stages)
@@ -187,13 +187,13 @@ def randomisation(
         for part in parts:
             progress(len(rows), draws * len(parts))
             for path in part:
-                _randomise(copied.network, path, generator)
+                _randomize(copied.network, path, generator)
             maps = look(copied, found, images, [spot], activation, classes=same)[0].maps
             rows.append(_correlations(maps, true.maps))
     progress(len(rows), len(rows))
     pairs = list(combinations(range(len(images)), 2))
     between = [_correlations(true.maps[[one]], true.maps[[other]])[0] for one, other in pairs]
-    return Randomisation(
+    return Randomization(
         stages=tuple(_name(part) for part in parts),
         correlations=torch.stack(rows)
         .unflatten(0, (draws, len(parts)))
@@ -283,7 +283,7 @@ def _name(part: Sequence[str]) -> str:
     return blocks[0] if len(blocks) == 1 else f"{blocks[0]} … {blocks[-1]}"
 
 
-def _randomise(network: nn.Module, path: str, generator: torch.Generator) -> None:
+def _randomize(network: nn.Module, path: str, generator: torch.Generator) -> None:
     """Replace the parameters that a module holds itself; the old ones stay as they are."""
     module = network.get_submodule(path)
     for name, parameter in list(module._parameters.items()):

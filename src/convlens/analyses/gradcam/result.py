@@ -84,8 +84,8 @@ class GradCam(Result):
         detector: the name under which `patches` shows these channels.
         activation: "pre" or "post".
         reason: why this layer.
-        centres_y: float64 `(h,)`, the image row in the middle of each cell's receptive field.
-        centres_x: float64 `(w,)`, likewise the column.
+        centers_y: float64 `(h,)`, the image row in the middle of each cell's receptive field.
+        centers_x: float64 `(w,)`, likewise the column.
         images: float32 `(N, C, H, W)`, as given.
         bounds: of the images.
     """
@@ -102,8 +102,8 @@ class GradCam(Result):
     detector: str
     activation: str
     reason: str
-    centres_y: Tensor
-    centres_x: Tensor
+    centers_y: Tensor
+    centers_x: Tensor
     images: Tensor
     bounds: tuple[float, float]
 
@@ -181,21 +181,21 @@ class GradCam(Result):
         )
 
     def on_image(self, *, cells: bool = False) -> Tensor:
-        """The maps `(N, K, H, W)`, cells at the centres of their fields.
+        """The maps `(N, K, H, W)`, cells at the centers of their fields.
 
         Args:
-            cells: each pixel has the value of the cell with the nearest centre, instead of one
+            cells: each pixel has the value of the cell with the nearest center, instead of one
                 between the cells (bilinear).
         """
         height, width = self.images.shape[-2:]
         size = (height, width)
-        return place(self.maps, self.centres_y, self.centres_x, size, smooth=not cells)
+        return place(self.maps, self.centers_y, self.centers_x, size, smooth=not cells)
 
     def overlays(self, scale: float | None = None, *, cells: bool = False) -> Tensor:
-        """The maps over the photos in grey: uint8 `(N, K, H, W, 3)`, red speaks for the class.
+        """The maps over the photos in gray: uint8 `(N, K, H, W, 3)`, red speaks for the class.
 
         Args:
-            scale: value with the strongest colour; default: `scale`, common to all maps.
+            scale: value with the strongest color; default: `scale`, common to all maps.
             cells: as for `on_image`.
         """
         scale = self.scale if scale is None else scale
@@ -252,9 +252,9 @@ class GradCam(Result):
                 title = f"{self.names[image][rank]}, {self.scores[image, rank]:+.2f}"
                 axes.set_title(f"{title}\nnothing speaks for it" if silent else title)
                 axes.set_axis_off()
-        colours = ListedColormap((ramp(255).float() / 255).tolist())
+        colors = ListedColormap((ramp(255).float() / 255).tolist())
         if scale > 0:
-            shades = ScalarMappable(Normalize(-scale, scale), colours)
+            shades = ScalarMappable(Normalize(-scale, scale), colors)
             figure.colorbar(shades, ax=all_axes, label=UNIT, shrink=0.8)
         return figure
 

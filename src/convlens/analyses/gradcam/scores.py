@@ -99,7 +99,7 @@ def _areas(proof: Evidence | None) -> dict[str, str]:
         for kind, areas in (
             ("deletion", proof.deletion_areas), ("insertion", proof.insertion_areas),
         )
-        for which, order in enumerate(("", "_random", "_centre"))
+        for which, order in enumerate(("", "_random", "_center"))
     }  # fmt: skip
 
 

@@ -51,7 +51,7 @@ class Ascent:
         steps: at most.
         learning_rate: of Adam, on the canvas's numbers.
         wobble: of each image in each step.
-        total_variation: weight of the mean absolute difference of neighbours, in whole spans.
+        total_variation: weight of the mean absolute difference of neighbors, in whole spans.
         l2: weight of the mean squared distance from the middle, in half spans.
     """
 
@@ -106,7 +106,7 @@ def climb(
     moves = [job.generator("moves") for job in jobs]
     first = canvas.fresh(starts) if start is None else canvas.numbers(start)
     numbers = first.to(model.device).requires_grad_()
-    optimiser = torch.optim.Adam([numbers], lr=ascent.learning_rate)
+    optimizer = torch.optim.Adam([numbers], lr=ascent.learning_rate)
     moved = torch.zeros(len(jobs), dtype=torch.bool)
     curve: list[Tensor] = []
     ended = ""
@@ -130,7 +130,7 @@ def climb(
         moved |= reached
         before = numbers.detach().clone()
         numbers.grad = gradient
-        optimiser.step()
+        optimizer.step()
         if step < _HELPED and not bool(reached.all()) and start is None:
             # Nothing of these images reaches the goal: rectifiers on the way are all shut.
             for index in (~reached).nonzero().flatten().tolist():

@@ -70,9 +70,9 @@ def _inner(there: Trace, value: int) -> tuple[slice, slice]:
     field = there.field(value)
     assert field is not None
     found = []
-    for centres, extent, length in zip(field.centres, field.size, there.image_size, strict=True):
+    for centers, extent, length in zip(field.centers, field.size, there.image_size, strict=True):
         margin = min(_FIELD_SHARE * (extent or length), _CANVAS_SHARE * length)
-        inside = (centres >= margin) & (centres <= length - 1 - margin)
+        inside = (centers >= margin) & (centers <= length - 1 - margin)
         rows = inside.nonzero().flatten().tolist()
         found.append(slice(rows[0], rows[-1] + 1) if rows else slice(None))
     return found[0], found[1]

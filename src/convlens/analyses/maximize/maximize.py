@@ -1,6 +1,6 @@
-"""Images that maximise a unit, a channel, a class or a direction.
+"""Images that maximize a unit, a channel, a class or a direction.
 
-Gradient ascent on the image (Bishop & Bishop, section 10.3: images that maximise an activation or
+Gradient ascent on the image (Bishop & Bishop, section 10.3: images that maximize an activation or
 a class probability). Many targets are climbed in one batch, and none knows of the others: each
 image has its own start, its own moves and its own step sizes.
 """
@@ -41,7 +41,7 @@ def maximize(
     seeds: int = 1,
     seed: int = 0,
     objective: Objective = "logit",
-    parameterisation: Kind = "fourier",
+    parameterization: Kind = "fourier",
     start: Tensor | None = None,
     wobble: Wobble | None = None,
     learning_rate: float = 0.05,
@@ -71,13 +71,13 @@ def maximize(
         seed: of the first of them.
         objective: for classes, the logit or the logarithm of the probability (which lowers the
             other classes too).
-        parameterisation: fourier (with decorrelated colours, for 3 channels) or pixels.
+        parameterization: fourier (with decorrelated colors, for 3 channels) or pixels.
         start: an image `(1, C, H, W)` inside the bounds to begin with instead of faint noise; it is
             resized to the canvas.
         wobble: random moves of each image in each step; default: a sixteenth of the canvas either
             way, 5 degrees, a tenth in scale; for classes a tenth, 15 degrees, three tenths.
         learning_rate: of Adam, on the canvas's numbers.
-        total_variation: weight of the mean absolute difference of neighbouring pixels, which is
+        total_variation: weight of the mean absolute difference of neighboring pixels, which is
             subtracted, in units of the objective for a difference of the whole span.
         l2: weight of the mean squared distance from the middle of the bounds, in half spans.
         known: `convlens.patches` of a data set, to set the activations reached beside.
@@ -122,7 +122,7 @@ def maximize(
                 break
             some = [jobs[index] for index in part]
             paper = Canvas(
-                parameterisation, model.channels, *some[0].stage.size, bounds=model.bounds
+                parameterization, model.channels, *some[0].stage.size, bounds=model.bounds
             )
             ascent = Ascent(
                 steps=steps,
@@ -151,7 +151,7 @@ def maximize(
         maxima=maxima,
         steps=steps,
         seed=seed,
-        parameterisation=parameterisation,
+        parameterization=parameterization,
         objective=objective,
         bounds=model.bounds,
         stopped=stopped,

@@ -1,7 +1,7 @@
-"""Canvases: the numbers behind an image that is being optimised.
+"""Canvases: the numbers behind an image that is being optimized.
 
 `fourier` holds the image's frequencies, each divided by its own, which gives all scales of a
-picture the same chance (Olah, Mordvintsev and Schubert 2017, on preconditioning); its colours stand
+picture the same chance (Olah, Mordvintsev and Schubert 2017, on preconditioning); its colors stand
 along the axes on which those of photographs vary independently. `pixels` holds the pixels.
 Either way a sigmoid keeps the image inside the bounds, and every image has numbers of its own.
 """
@@ -17,7 +17,7 @@ from convlens.errors import ConvlensError
 
 Kind = Literal["fourier", "pixels"]
 
-# Columns: the axes of colour (light, red to blue, green to magenta), each as long as its deviation
+# Columns: the axes of color (light, red to blue, green to magenta), each as long as its deviation
 # over the first one's. Measured on the pixels of 200 photographs.
 _COLOURS = ((0.561, 0.223, -0.082), (0.578, 0.028, 0.141), (0.593, -0.239, -0.060))
 _CONTRAST = 0.05  # deviation of a fresh canvas before the sigmoid
@@ -30,7 +30,7 @@ class Canvas:
 
     Attributes:
         kind: "fourier" or "pixels".
-        channels: of the images; with 3 the colours of `fourier` are decorrelated.
+        channels: of the images; with 3 the colors of `fourier` are decorrelated.
         height: in pixels.
         width: in pixels.
         bounds: of the pixels.
@@ -44,7 +44,7 @@ class Canvas:
 
     def __post_init__(self) -> None:
         if self.kind not in ("fourier", "pixels"):
-            raise ConvlensError(f"parameterisation {self.kind!r}; it is fourier or pixels")
+            raise ConvlensError(f"parameterization {self.kind!r}; it is fourier or pixels")
 
     def fresh(self, generators: Sequence[torch.Generator], contrast: float = 1.0) -> Tensor:
         """Numbers of a faint random image for each generator.

@@ -1,4 +1,4 @@
-"""What images that maximise something reach, and what that is worth.
+"""What images that maximize something reach, and what that is worth.
 
 A pretty picture proves nothing. Beside each stands what it makes the network do, run once more
 without any move: the activation next to the greatest of a data set, the agreement of images from
@@ -50,7 +50,7 @@ class Maximum(Result):
         rank: int64 `(S,)`, of a class, 1 for the highest; 0 for anything else, and where there
             is one class only.
         agreement: mean cosine between the seeds of what they change in the layer, against plain
-            grey; NaN for one seed.
+            gray; NaN for one seed.
         others: mean cosine between these images and those of other targets in the layer; NaN
             where there are none.
         best: greatest activation in a data set, or NaN without one.
@@ -108,14 +108,14 @@ class Maximum(Result):
 
 @dataclass(frozen=True, eq=False)
 class Maximized(Result):
-    """Images that maximise targets.
+    """Images that maximize targets.
 
     Attributes:
         model: its name.
         maxima: one for each target.
         steps: that were asked for.
         seed: of the first image of each.
-        parameterisation: "fourier" or "pixels".
+        parameterization: "fourier" or "pixels".
         objective: of classes.
         bounds: of the pixels.
         stopped: why it ended early, in words; empty if it did not.
@@ -126,7 +126,7 @@ class Maximized(Result):
     maxima: tuple[Maximum, ...]
     steps: int
     seed: int
-    parameterisation: str
+    parameterization: str
     objective: str
     bounds: tuple[float, float]
     stopped: str
@@ -164,7 +164,7 @@ class Maximized(Result):
                 tiles, most if most > 1 else min(_ABREAST, len(tiles)), captions=captions, gap=12,
                 least=_SIDE,
             ),
-            f"{self.model}: images that maximise, {self.steps} steps",
+            f"{self.model}: images that maximize, {self.steps} steps",
         )  # fmt: skip
         named = {
             f"{one.target} {self.seed + number}": tile
@@ -203,11 +203,11 @@ class _Found:
     mean: float
     probability: float
     rank: int
-    change: Tensor  # `(C,)` or `(classes,)`: what the layer does, less what it does for plain grey
+    change: Tensor  # `(C,)` or `(classes,)`: what the layer does, less what it does for plain gray
 
 
 def _look(model: Model, jobs: Sequence[Job], climbed: Sequence[Climbed]) -> list[_Found]:
-    """What each image makes the network do; those of one stage run together, beside plain grey."""
+    """What each image makes the network do; those of one stage run together, beside plain gray."""
     groups: dict[tuple[str, str, tuple[int, int]], list[int]] = {}
     for index, job in enumerate(jobs):
         groups.setdefault((job.goal.driven, job.goal.place, job.stage.size), []).append(index)
@@ -218,8 +218,8 @@ def _look(model: Model, jobs: Sequence[Job], climbed: Sequence[Climbed]) -> list
         for at in range(0, len(of), _AT_ONCE):
             part = of[at : at + _AT_ONCE]
             images = torch.stack([climbed[index].image for index in part])
-            grey = torch.full_like(images[:1], sum(model.bounds) / 2)
-            fed = torch.cat([images, grey]).to(model.device)
+            gray = torch.full_like(images[:1], sum(model.bounds) / 2)
+            fed = torch.cat([images, gray]).to(model.device)
             with torch.no_grad():
                 seen = observe(
                     model, stage.trace, fed.contiguous(memory_format=torch.channels_last),
@@ -234,8 +234,8 @@ def _look(model: Model, jobs: Sequence[Job], climbed: Sequence[Climbed]) -> list
     return [found[index] for index in range(len(jobs))]
 
 
-def _found(job: Job, driven: Tensor, shown: Tensor, grey: Tensor) -> _Found:
-    """Of the values `(C, h, w)` or `(classes,)` at both places, and of plain grey at the first."""
+def _found(job: Job, driven: Tensor, shown: Tensor, gray: Tensor) -> _Found:
+    """Of the values `(C, h, w)` or `(classes,)` at both places, and of plain gray at the first."""
     goal, stage = job.goal, job.stage
     weights = goal.weights
     if not goal.layer:
@@ -244,17 +244,17 @@ def _found(job: Job, driven: Tensor, shown: Tensor, grey: Tensor) -> _Found:
         rank = int((driven > driven[index]).sum()) + 1 if single and len(driven) > 1 else 0
         shares = probabilities(driven, stage.trace.link, dim=0)
         probability = float(shares[index]) if single else float("nan")
-        return _Found(scores, scores, probability, rank, driven - grey)
+        return _Found(scores, scores, probability, rank, driven - gray)
     if stage.position is not None:
         row, column = stage.position
         reached = float(shown[:, row, column] @ weights)
-        change = (driven - grey)[:, row, column]
+        change = (driven - gray)[:, row, column]
         return _Found(reached, reached, float("nan"), 0, change)
     inner, shown_inner = (
         torch.einsum("chw,c->hw", one, weights)[stage.counted] for one in (driven, shown)
     )
     reached = float(shown_inner.max() if goal.sign > 0 else shown_inner.min())
-    change = (driven - grey).mean(dim=(1, 2))
+    change = (driven - gray).mean(dim=(1, 2))
     return _Found(reached, float(inner.mean()), float("nan"), 0, change)
 
 

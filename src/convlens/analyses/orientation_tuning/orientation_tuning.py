@@ -155,7 +155,7 @@ class Tuning(Result):
     def pictures(self) -> dict[str, Tensor]:
         """A tile for each channel: orientations down, frequencies across, each on its own scale.
 
-        At most 64 channels, evenly spread; silent ones are grey.
+        At most 64 channels, evenly spread; silent ones are gray.
         """
         count, total = min(len(self.responses), _SHOWN), len(self.responses)
         chosen = [number * total // count for number in range(count)]
@@ -165,10 +165,10 @@ class Tuning(Result):
             strength = self.strength[channel]
             most = float(strength.max())
             if self.silent[channel]:
-                colours = torch.full((*strength.shape, 3), 200, dtype=torch.uint8)
+                colors = torch.full((*strength.shape, 3), 200, dtype=torch.uint8)
             else:
-                colours = sequential(strength, 0.0, most)
-            tiles.append(enlarge(colours, _CELL))
+                colors = sequential(strength, 0.0, most)
+            tiles.append(enlarge(colors, _CELL))
             captions.append(
                 f"{channel}\n" + ("silent" if self.silent[channel] else f"to {most:.2g}")
             )
@@ -180,7 +180,7 @@ class Tuning(Result):
                 tiles, columns, captions=captions, gap=_GAP,
                 sides=[f"{first}\n{last}"] * -(-count // columns),
             ),
-            bar(_BAR, colours="sequential", upright=True),
+            bar(_BAR, colors="sequential", upright=True),
             ("0", "0.5", "1"),
             "answer, of the greatest of its channel, which stands beneath it",
         )  # fmt: skip
@@ -189,7 +189,7 @@ class Tuning(Result):
             "tuning": titled(
                 drawn, f"{self.layer}: answers to gratings, {some}",
                 f"down: orientation of the bars; across: {low:.2g} to {high:.2g} cycles a pixel; "
-                f"grey: no grating makes it fire",
+                f"gray: no grating makes it fire",
             )
         }  # fmt: skip
 
@@ -242,14 +242,14 @@ def tuning(
     angles = torch.arange(orientations) * (180.0 / orientations)
     total = orientations * len(shown) * phases
     answers = torch.zeros(place.channels, total)
-    centre = _centre(found, value, position)
+    center = _center(found, value, position)
     row, column = position
 
     with untouched(model.network):
         for start in range(0, total, _BATCH):
             numbers = torch.arange(start, min(start + _BATCH, total))
             images = _gratings(
-                model, found.image_size, centre, angles, shown, phases, contrast, numbers
+                model, found.image_size, center, angles, shown, phases, contrast, numbers
             )
 
             def keep(_: int, maps: Tensor, numbers: Tensor = numbers) -> None:
@@ -308,11 +308,11 @@ def _inner(
     return (position[0], position[1]), (extent[0], extent[1])
 
 
-def _centre(found: Trace, value: int, position: tuple[int, int]) -> tuple[float, float]:
+def _center(found: Trace, value: int, position: tuple[int, int]) -> tuple[float, float]:
     """The middle of what the unit sees, in pixels."""
     field = found.field(value)
     assert field is not None
-    y, x = (float(middles[at]) for middles, at in zip(field.centres, position, strict=True))
+    y, x = (float(middles[at]) for middles, at in zip(field.centers, position, strict=True))
     return y, x
 
 
@@ -334,25 +334,25 @@ def _octaves(frequencies: Sequence[float] | None, extent: int) -> Tensor:
 def _gratings(
     model: Model,
     size: tuple[int, int],
-    centre: tuple[float, float],
+    center: tuple[float, float],
     angles: Tensor,
     frequencies: Tensor,
     phases: int,
     contrast: float,
     numbers: Tensor,
 ) -> Tensor:
-    """Images `(N, C, H, W)`: grey waves about mid-grey, by their numbers in (O, S, P)."""
+    """Images `(N, C, H, W)`: gray waves about mid-gray, by their numbers in (O, S, P)."""
     orientation = torch.deg2rad(angles[numbers // (len(frequencies) * phases)])
     frequency = frequencies[numbers // phases % len(frequencies)]
     phase = (numbers % phases) * (2 * math.pi / phases)
-    y = torch.arange(size[0], dtype=torch.float32)[:, None] - centre[0]
-    x = torch.arange(size[1], dtype=torch.float32) - centre[1]
+    y = torch.arange(size[0], dtype=torch.float32)[:, None] - center[0]
+    x = torch.arange(size[1], dtype=torch.float32) - center[1]
     # Across the bars: they rise to the right, and rows grow downwards.
     across = x * orientation.sin()[:, None, None] + y * orientation.cos()[:, None, None]
     wave = torch.cos(2 * math.pi * frequency[:, None, None] * across - phase[:, None, None])
     low, high = model.bounds
-    grey = (low + high) / 2 + wave * (high - low) * contrast / 2
-    return grey[:, None].expand(-1, model.channels, -1, -1).contiguous().to(model.device)
+    gray = (low + high) / 2 + wave * (high - low) * contrast / 2
+    return gray[:, None].expand(-1, model.channels, -1, -1).contiguous().to(model.device)
 
 
 def _at(values: Tensor, best: Tensor) -> Tensor:

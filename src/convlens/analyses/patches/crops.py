@@ -148,7 +148,7 @@ def prove(model: Model, found: Trace, value: int, images: Tensor, units: Sequenc
         for one in boxes
     ]
     # What the network is fed: the average is zero, also where each image's own is subtracted.
-    fed = model.normalise(images)
+    fed = model.normalize(images)
     raw = replace(model, mean=(0.0,), std=(1.0,), center="data", bounds=(-1e30, 1e30))
     least = least_side(raw, found, value)
     groups: dict[tuple[int, int], list[tuple[Unit, Box, Window]]] = defaultdict(list)

@@ -273,7 +273,7 @@ def _stripes(height: int, width: int) -> Tensor:
     """Diagonal stripes, eight pixels from one to the next."""
     diagonal = torch.arange(height)[:, None] + torch.arange(width)
     dark = diagonal % 8 >= 4
-    light, shade = (torch.tensor(colour, dtype=torch.uint8) for colour in _PADDING)
+    light, shade = (torch.tensor(color, dtype=torch.uint8) for color in _PADDING)
     return torch.where(dark[..., None], shade, light)
 
 

@@ -41,7 +41,7 @@ class ClassMeans:
         self.classes = classes_of(answers)
         if len(self.classes) < 2:
             raise ConvlensError(
-                f"{len(self.classes)} classes have at least {LEAST} labelled photos each; "
+                f"{len(self.classes)} classes have at least {LEAST} labeled photos each; "
                 f"selectivity needs two, so give more photos or leave the labels out"
             )
         self._members = Membership(answers, self.classes)

@@ -1,6 +1,6 @@
 """The preprocessing doctor: would the network read these photos better if they were fed otherwise?
 
-The usual mistakes are tried on the user's own photos: another normalisation, BGR, 0..255, squashing
+The usual mistakes are tried on the user's own photos: another normalization, BGR, 0..255, squashing
 or not resizing. A reading is better if the network puts more probability on the right class; where
 no labels are given, on one and the same class for a photo and its mirror image, which a network
 that is merely overconfident does not do. A network that ends in a sigmoid says of each class
@@ -76,7 +76,7 @@ class Diagnosis(Result):
         sentence: the finding in words.
         readings: the configured one first, then the alternatives, best score first.
         photos: how many photos were read.
-        labelled: whether labels were used.
+        labeled: whether labels were used.
         skipped: a line for each photo that could not be read.
     """
 
@@ -84,7 +84,7 @@ class Diagnosis(Result):
     sentence: str
     readings: tuple[Reading, ...]
     photos: int
-    labelled: bool
+    labeled: bool
     skipped: tuple[str, ...]
 
 
@@ -142,7 +142,7 @@ def doctor(
         sentence=sentence,
         readings=(configured, *others),
         photos=len(kept),
-        labelled=truth is not None,
+        labeled=truth is not None,
         skipped=tuple(skipped),
     )
 
@@ -162,7 +162,7 @@ def _check_labels(model: Model, labels: Sequence[Sequence[int] | None] | None, p
 
 @dataclass(frozen=True, eq=False)
 class _Way:
-    """A way to feed photos: resize (None: squashed), the order of channels, normalisation."""
+    """A way to feed photos: resize (None: squashed), the order of channels, normalization."""
 
     name: str
     model: Model
@@ -173,11 +173,11 @@ class _Way:
 def _ways(model: Model, *, tensors: bool) -> list[_Way]:
     """The configured way first, then those to compare it with."""
     resize = model.geometry.resize
-    named, others = _normalisations(model)
-    colour = model.channels == 3
+    named, others = _normalizations(model)
+    color = model.channels == 3
     ways = [_Way(f"as configured: {named}", model, resize)]
-    ways += [_Way(f"{name}, RGB" if colour else name, fed, resize) for name, fed in others.items()]
-    if colour:
+    ways += [_Way(f"{name}, RGB" if color else name, fed, resize) for name, fed in others.items()]
+    if color:
         for name, fed in {f"as configured ({named})": model, **others}.items():
             turned = replace(fed, mean=fed.mean[::-1], std=fed.std[::-1])
             ways.append(_Way(f"{name}, BGR", turned, resize, reversed=True))
@@ -223,11 +223,11 @@ def _prepared(
     return {resize: torch.cat(parts) for resize, parts in made.items() if parts}, kept, skipped
 
 
-def _normalisations(model: Model) -> tuple[str, dict[str, Model]]:
-    """The name of the configured normalisation, and models with each of the others."""
+def _normalizations(model: Model) -> tuple[str, dict[str, Model]]:
+    """The name of the configured normalization, and models with each of the others."""
     low, span, channels = model.bounds[0], model.span, model.channels
     mine = [(values * channels)[:channels] for values in (model.mean, model.std)]
-    found = "a normalisation of its own" if model.center == "data" else "each image's own mean"
+    found = "a normalization of its own" if model.center == "data" else "each image's own mean"
     others: dict[str, Model] = {}
     for name, (mean, std) in _NORMALISATIONS.items():
         if channels != 3 and len(set(mean)) > 1:
@@ -301,12 +301,12 @@ def _judge(
 
 
 def _verdict(
-    configured: Reading, others: Sequence[Reading], photos: int, labelled: bool
+    configured: Reading, others: Sequence[Reading], photos: int, labeled: bool
 ) -> tuple[str, str]:
     better = [one for one in others if one.gain >= _LEAST_GAIN and one.p_value < _LEVEL]
     if better:
         best = better[0]
-        if labelled:
+        if labeled:
             what = (
                 f"{best.accuracy:.0%} of {photos} photos are answered right instead of "
                 f"{configured.accuracy:.0%}"
@@ -322,7 +322,7 @@ def _verdict(
             f"{photos} photos are too few to judge the preprocessing; give at least "
             f"{_enough(len(others))}"
         )
-    basis = "labels" if labelled else "the network's own confidence"
+    basis = "labels" if labeled else "the network's own confidence"
     return "fine", (
         f"the preprocessing looks right: none of {len(others)} other readings does clearly "
         f"better on {photos} photos, by {basis}"

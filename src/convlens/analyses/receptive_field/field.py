@@ -29,7 +29,7 @@ class ReceptiveField(Result):
         box: first and last row, first and last column of the image in pixels; what lies outside
             of it is padding.
         size: height and width of the field, where all positions have the same.
-        stride: pixels between the fields of neighbours, likewise.
+        stride: pixels between the fields of neighbors, likewise.
         beyond: the layer also depends on the whole image, by a global operation.
         image: float32 `(C, H, W)`.
         bounds: of its pixels.

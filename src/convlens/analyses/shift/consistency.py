@@ -2,7 +2,7 @@
 
 Crop: two windows of a photo that is a little larger, at offsets drawn for each photo (Zhang, Making
 Convolutional Networks Shift-Invariant Again, 2019). What comes in at one side goes out at the
-other, as when a camera moves. Circular: the centre crop rolled round its edges, so that nothing is
+other, as when a camera moves. Circular: the center crop rolled round its edges, so that nothing is
 lost, but there is a seam. Answers that agree may both be wrong: accuracy stands beside.
 """
 
@@ -67,7 +67,7 @@ class Consistency(Result):
         most: offsets are drawn from 0 to so many pixels (crop), or from minus as many
             (circular), in rows and columns.
         agree: pairs answered alike, of all images.
-        agree_right: the same of the images whose centre crop is answered right; None without
+        agree_right: the same of the images whose center crop is answered right; None without
             labels.
         accuracy: first of the two views answered right; None without labels.
     """
@@ -117,7 +117,7 @@ class Offsets(Result):
                 [cells], 1, heads=[f"{self.columns[0]}\n{self.columns[-1]}"],
                 sides=[f"{self.rows[0]}\n{self.rows[-1]}"],
             ),
-            bar(_BAR, colours="sequential", upright=True),
+            bar(_BAR, colors="sequential", upright=True),
             ("0", "0.5", "1"),
             f"probability of {self.name}",
         )  # fmt: skip
@@ -189,7 +189,7 @@ class Pairs:
 
     def start(self) -> State:
         """Nothing seen yet."""
-        names = ["images", "labelled", "right"]
+        names = ["images", "labeled", "right"]
         for protocol in PROTOCOLS:
             names += [f"{protocol}/{name}" for name in ("images", "agree", "agree_right", "right")]
         return {name: torch.zeros((), dtype=torch.int64) for name in names}
@@ -201,13 +201,13 @@ class Pairs:
     def take(self, state: State, wide: Tensor, ids: Tensor) -> None:
         """Count a batch of wide images `(N, C, H + margin, W + margin)`, in place."""
         wide = around(self.model, wide.to(self.model.device))
-        images = self.centres(wide)
+        images = self.centers(wide)
         right = [None if self.answers is None else self.answers[one] for one in ids.tolist()]
         known = torch.tensor([bool(one) for one in right])
-        centre = self._answers(images)
-        sound = _right(centre, right)
+        center = self._answers(images)
+        sound = _right(center, right)
         state["images"] += len(images)
-        state["labelled"] += int(known.sum())
+        state["labeled"] += int(known.sum())
         state["right"] += int(sound.sum())
         for protocol, views in (
             ("crop", self.crops(wide, ids)), ("circular", self.rolls(images, ids)),
@@ -221,7 +221,7 @@ class Pairs:
             state[f"{protocol}/agree_right"] += int((alike & sound).sum())
             state[f"{protocol}/right"] += int(_right(one, right).sum())
 
-    def centres(self, wide: Tensor) -> Tensor:
+    def centers(self, wide: Tensor) -> Tensor:
         """The middle of each wide image."""
         margin = [side - own for side, own in zip(wide.shape[2:], self.size, strict=True)]
         return cut(wide, margin[0] // 2, margin[1] // 2, self.size)
@@ -270,13 +270,13 @@ class Pairs:
         }
         if not counts["images"]:
             return None
-        labelled, right = int(state["labelled"]), int(state["right"])
+        labeled, right = int(state["labeled"]), int(state["right"])
         return Consistency(
             protocol=protocol,
             most=self.most,
             agree=Rate.of(counts["agree"], counts["images"]),
-            agree_right=Rate.of(counts["agree_right"], right) if labelled else None,
-            accuracy=Rate.of(counts["right"], labelled) if labelled else None,
+            agree_right=Rate.of(counts["agree_right"], right) if labeled else None,
+            accuracy=Rate.of(counts["right"], labeled) if labeled else None,
         )
 
 

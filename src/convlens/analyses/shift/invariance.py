@@ -215,7 +215,7 @@ class Changes:
 def changed(image: Tensor, bounds: tuple[float, float]) -> Tensor:
     """An image `(C, H, W)` and all its changes, `(1 + P + S + L, C, H, W)`.
 
-    Moved images are rolled round their edges; reduced ones stand on their own mean colour, and of
+    Moved images are rolled round their edges; reduced ones stand on their own mean color, and of
     enlarged ones the middle is seen (bilinear, with the widening that reducing needs). Brightness
     is counted from the lower bound, and cut at the upper one.
     """

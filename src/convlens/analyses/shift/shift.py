@@ -42,7 +42,7 @@ class Shift(Result):
         skipped: those that could not be read, with the reason.
         equivariance: of every convolution and pooling; errors are medians over the images, right
             to 4 % where many were taken in. None where it was left out.
-        right: images whose centre crop is answered right, of those with a label; None without.
+        right: images whose center crop is answered right, of those with a label; None without.
         consistency: of the answer, crop and circular; images in memory leave no room for crops.
         offsets: probability at every offset, of the first photo; None where it was left out.
         seed: of the offsets that were drawn.
@@ -105,7 +105,7 @@ class Shifts:
         self.pairs.take(state, wide, ids)
         if not self.layers:
             return
-        images = self.pairs.centres(around(self.model, wide.to(self.model.device)))
+        images = self.pairs.centers(around(self.model, wide.to(self.model.device)))
         found = trace(self.model, images)
         for part in images.split(_AT_ONCE):
             for errors in compare(self.model, found, self.layers, part, self.shifts):
@@ -122,7 +122,7 @@ class Shifts:
         offsets: Offsets | None,
     ) -> Shift:
         """What was counted."""
-        images, labelled = int(state["images"]), int(state["labelled"])
+        images, labeled = int(state["images"]), int(state["labeled"])
         layers = None
         if self.layers:
             found = trace(self.model)
@@ -134,7 +134,7 @@ class Shifts:
             images=images,
             skipped=skipped,
             equivariance=layers,
-            right=Rate.of(int(state["right"]), labelled) if labelled else None,
+            right=Rate.of(int(state["right"]), labeled) if labeled else None,
             consistency=tuple(one for one in told_of if one is not None),
             offsets=offsets,
             seed=self.pairs.seed,

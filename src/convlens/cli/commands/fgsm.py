@@ -42,7 +42,7 @@ def fgsm(
     quiet: o.Quiet = False,
 ) -> None:
     """Change photos by the fast gradient sign method; over several, accuracy against epsilon."""
-    from convlens.analyses.attacks.dataset_pass import fragility
+    from convlens.analyses.attacks.dataset_pass import robustness
     from convlens.analyses.attacks.fgsm import epsilon_sizes
     from convlens.analyses.attacks.fgsm import fgsm as attack
     from convlens.analyses.attacks.flip import flips
@@ -79,7 +79,7 @@ def fgsm(
         whole_folder(out, marker=NUMBERS) as folder,
     ):
         if several:
-            curve = fragility(
+            curve = robustness(
                 loaded,
                 album,
                 sizes,

@@ -35,8 +35,8 @@ def gradcam(
     evidence: Annotated[
         bool, typer.Option("--evidence", help="Deletion and insertion of every map.")
     ] = False,
-    randomise: Annotated[
-        bool, typer.Option("--randomise", help="Sanity check: maps with random parameters.")
+    randomize: Annotated[
+        bool, typer.Option("--randomize", help="Sanity check: maps with random parameters.")
     ] = False,
     boxes: o.Boxes = None,
     channels: Annotated[
@@ -94,7 +94,7 @@ def gradcam(
             strip=strip,
             curves=evidence,
             boxes=drawn,
-            randomise=_SANITY if randomise else 0,
+            randomize=_SANITY if randomize else 0,
             cells=cells,
             seed=seed,
             strict=strict,

@@ -31,9 +31,9 @@ def maximize(
     steps: Annotated[int, typer.Option(help="Of gradient ascent.")] = 128,
     seeds: Annotated[int, typer.Option(help="Images of each target, from other starts.")] = 1,
     objective: Annotated[o.Objective, typer.Option(help="Of classes.")] = o.Objective.logit,
-    parameterisation: Annotated[
-        o.Parameterisation, typer.Option(help="Of the image.")
-    ] = o.Parameterisation.fourier,
+    parameterization: Annotated[
+        o.Parameterization, typer.Option(help="Of the image.")
+    ] = o.Parameterization.fourier,
     canvas: Annotated[
         str | None,
         typer.Option(metavar="N|HxW", help="Pixels of the image. Default: as few as do."),
@@ -46,9 +46,9 @@ def maximize(
         typer.Option(metavar="DIR", help="What `convlens patches` wrote, to compare with."),
     ] = None,
     total_variation: Annotated[
-        float, typer.Option(help="Weight of the differences of neighbours, subtracted.")
+        float, typer.Option(help="Weight of the differences of neighbors, subtracted.")
     ] = 0.0,
-    l2: Annotated[float, typer.Option(help="Weight of the distance from grey, subtracted.")] = 0.0,
+    l2: Annotated[float, typer.Option(help="Weight of the distance from gray, subtracted.")] = 0.0,
     out: o.Out = Path("convlens-maximize"),
     model: o.ModelSpec = "default",
     size: o.Size = None,
@@ -69,7 +69,7 @@ def maximize(
 
     targets = [*(channel or []), *(unit or []), *(classes or [])]
     if not targets:
-        raise ConvlensError("nothing to maximise; give --channel, --unit or --class")
+        raise ConvlensError("nothing to maximize; give --channel, --unit or --class")
     check_folder(out, marker=RESULT)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     with terminal.progress(quiet=quiet) as progress:
@@ -81,7 +81,7 @@ def maximize(
             seeds=seeds,
             seed=seed,
             objective=objective.value,
-            parameterisation=parameterisation.value,
+            parameterization=parameterization.value,
             start=loaded.prepare(photo) if photo is not None else None,
             total_variation=total_variation,
             l2=l2,

@@ -34,7 +34,7 @@ def train(
     label_smoothing: Annotated[float | None, typer.Option(help="Share of the target.")] = None,
     shift: Annotated[int | None, typer.Option(help="Random shift, at most so many pixels.")] = None,
     flip: Annotated[
-        bool | None, typer.Option(help="Random mirroring. Default: colour images only.")
+        bool | None, typer.Option(help="Random mirroring. Default: color images only.")
     ] = None,
     erase: Annotated[float | None, typer.Option(help="Probability that a part is erased.")] = None,
     validation: Annotated[
@@ -61,7 +61,7 @@ def train(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Train a network on labelled images; stopped, the same command goes on."""
+    """Train a network on labeled images; stopped, the same command goes on."""
     from convlens.cli import terminal
     from convlens.cli.inputs import parse_size
     from convlens.cli.show import train as show

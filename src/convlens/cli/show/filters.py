@@ -64,7 +64,7 @@ def likeness(found: "Likeness", out: Path, *, json: bool) -> None:
     if len(found.fitted):
         table = terminal.table(
             ">filter", "verdict", ">R²", ">p", ">orientation", ">cycles/pixel", ">σ along",
-            ">σ across", ">centre x", ">centre y",
+            ">σ across", ">center x", ">center y",
         )  # fmt: skip
         waves = set(found.waves)
         for number, verdict in enumerate(found.verdicts):

@@ -38,7 +38,7 @@ def _table(found: "GradCams") -> None:
         table = terminal.table(
             "photo", "class", *(("layer",) if several else ()), ">logit", ">probability", ">least",
             ">greatest",
-            *((">deletion", ">insertion", "beats random and centre") if evidence else ()),
+            *((">deletion", ">insertion", "beats random and center") if evidence else ()),
             *(("in the box", ">energy") if boxes else ()),
         )  # fmt: skip
         more = 0
@@ -76,7 +76,7 @@ def _beats(row: dict[str, str]) -> str:
         kind
         for kind, sign in (("deletion", -1), ("insertion", 1))
         if beats(
-            sign * torch.tensor([[float(row[f"{kind}{of}"]) for of in ("", "_random", "_centre")]])
+            sign * torch.tensor([[float(row[f"{kind}{of}"]) for of in ("", "_random", "_center")]])
         )
     ]
     return "both" if len(won) == 2 else won[0] if won else "no"

@@ -1,4 +1,4 @@
-"""What images that maximise something reach, in words."""
+"""What images that maximize something reach, in words."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from convlens.analyses.attacks.fgsm import Fgsm
     from convlens.analyses.attacks.flip import Flips
     from convlens.analyses.attacks.internal_changes import Inside
-    from convlens.analyses.attacks.robustness import Fragility
+    from convlens.analyses.attacks.robustness import Robustness
 
 NUMBERS = "numbers.json"  # in every folder that a command writes
 
@@ -53,7 +53,7 @@ class FgsmTable(_PhotoTable):
     def __init__(self, labels: Sequence[str] | None) -> None:
         super().__init__()
         self._labels = labels
-        self._curve: Fragility | None = None
+        self._curve: Robustness | None = None
         self._of = 0
         self._cautions: dict[str, Caution] = {}
         self._flips = terminal.table(
@@ -66,7 +66,7 @@ class FgsmTable(_PhotoTable):
             "photo", "away from", ">epsilon", ">of 255", "answer", "random signs", ">changed by",
         )  # fmt: skip
 
-    def draw(self, curve: "Fragility", *, of: int) -> None:
+    def draw(self, curve: "Robustness", *, of: int) -> None:
         """The curve over so many photos."""
         self._curve, self._of = curve, of
         self._cautions = {one.name: one for one in curve.cautions}
@@ -98,7 +98,7 @@ class FgsmTable(_PhotoTable):
         self.notes = [result.formula, *map(_sentence, self._cautions.values())]
 
     def flip(self, name: str, result: "Flips") -> None:
-        """The fewest grey levels whose PNG changes one photo's answer."""
+        """The fewest gray levels whose PNG changes one photo's answer."""
         self.results[name]["flips"] = result.to_json()
         first = result.first[0]
         at = len(result.levels) - 1 if first is None else result.levels.index(first)
@@ -133,7 +133,7 @@ class FgsmTable(_PhotoTable):
             self.skipped = {str(number): reason for number, reason in enumerate(skipped)}
             self.notes = [*_curve(self._curve, len(self.results)), *self.notes]
         if self._flips.row_count:
-            words = "flips: 8-bit PNGs, read back and answered again; measured in grey levels"
+            words = "flips: 8-bit PNGs, read back and answered again; measured in gray levels"
             self.notes = ["", self._flips, words, *self.notes]
         if self._inside.row_count:
             words = (
@@ -144,7 +144,7 @@ class FgsmTable(_PhotoTable):
         super().show(out, json=json)
 
 
-def _curve(found: "Fragility", shown: int) -> list[Any]:
+def _curve(found: "Robustness", shown: int) -> list[Any]:
     """The curve as a table, and what it counts."""
     table = terminal.table(">epsilon", ">of 255", *(f">{one.name}" for one in found.curves))
     for number, size in enumerate(found.epsilons):
@@ -167,8 +167,8 @@ def _curve(found: "Fragility", shown: int) -> list[Any]:
         f"answers that are {what}: {found.images:,} photos, with 95 % intervals; PGD: "
         + (f"{found.steps} steps from a random start" if found.steps else "left out"),
     ]
-    if found.unlabelled:
-        lines.append(f"{found.unlabelled:,} photos without a label are not counted")
+    if found.unlabeled:
+        lines.append(f"{found.unlabeled:,} photos without a label are not counted")
     if shown < found.images:
         photos = "photo" if shown == 1 else "photos"
         lines.append(f"pictures of {shown} {photos}, evenly spread; --show {found.images} for all")

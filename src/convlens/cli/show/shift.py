@@ -63,12 +63,12 @@ def _layers(found: "Equivariance") -> None:
 
 
 def _answers(found: "Shift") -> None:
-    labelled = found.right is not None
-    about_right = (">of those right in the middle", ">right") if labelled else ()
+    labeled = found.right is not None
+    about_right = (">of those right in the middle", ">right") if labeled else ()
     table = terminal.table("views", ">by at most", ">answered alike", *about_right)
     for one in found.consistency:
         row = [one.protocol, f"{one.most} px", _share(one.agree)]
-        if labelled:
+        if labeled:
             row += [_share(one.agree_right), _share(one.accuracy)]
         table.add_row(*row)
     terminal.out.print(table)
@@ -93,18 +93,18 @@ def channels(found: "Invariance", out: Path, *, json: bool, most: int = 20) -> N
     if json:
         terminal.print_json(found.to_json(listed=_ALL))
         return
-    labelled = bool(len(found.selectivity))
+    labeled = bool(len(found.selectivity))
     table = terminal.table(
-        "channel", *(("class", ">selectivity") if labelled else ()), ">place", ">scale", ">light",
-        ">any photo", *((">grandmother",) if labelled else ()),
+        "channel", *(("class", ">selectivity") if labeled else ()), ">place", ">scale", ">light",
+        ">any photo", *((">grandmother",) if labeled else ()),
     )  # fmt: skip
     kinds = [found.left(kind) for kind in ("place", "scale", "light")]
     for row in found.ranked()[:most]:
         words = [f"{found.layer}:{int(found.channels[row])}"]
-        if labelled:
+        if labeled:
             words += [found.names[row], f"{found.selectivity[row]:.3f}"]
         words += [f"{kind[row]:.2f}" for kind in kinds] + [f"{found.typical[row]:.2f}"]
-        if labelled:
+        if labeled:
             words.append(f"{found.grandmother[row]:.2f}")
         table.add_row(*words)
     terminal.out.print(table)
@@ -113,7 +113,7 @@ def channels(found: "Invariance", out: Path, *, json: bool, most: int = 20) -> N
         f"scale, light: share of the greatest activation that is left, over the {found.top} photos "
         f"that excite the channel most; any photo: what another photo leaves"
     )
-    if labelled:
+    if labeled:
         sentence += (
             ". Selectivity: area under the ROC curve of the class, chosen on these photos; "
             "grandmother: the least of the four, selectivity as 2 AUC - 1"

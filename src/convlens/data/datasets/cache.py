@@ -10,7 +10,7 @@ from convlens.errors import ConvlensError
 
 Thing = TypeVar("Thing")
 
-_LEAST = 2  # things that are kept whatever their size: neighbours ask for both sides of an edge
+_LEAST = 2  # things that are kept whatever their size: neighbors ask for both sides of an edge
 
 
 class Shelf(Generic[Thing]):

@@ -19,7 +19,7 @@ class Decoder:
 
     Attributes:
         geometry: resize and crop.
-        mode: Pillow's name of what is read: L (grey) or RGB.
+        mode: Pillow's name of what is read: L (gray) or RGB.
     """
 
     geometry: Geometry

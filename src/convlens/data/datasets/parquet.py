@@ -47,7 +47,7 @@ class _Group:
 
 
 class ParquetPhotos:
-    """The photos of Parquet files, for `patches`, `gradcams`, `fragility`, `shift`, `invariance`.
+    """The photos of Parquet files, for `patches`, `gradcams`, `robustness`, `shift`, `invariance`.
 
     Nothing but counts is kept of the files; any process can be sent one of these, and reads the row
     groups that it needs. A photo whose row is null, or whose bytes are damaged, is left out as a

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 Piece = TypeVar("Piece")
 
-_RECENT = 2  # threads that ask for neighbours do not come in order
+_RECENT = 2  # threads that ask for neighbors do not come in order
 
 
 class Pieces(Generic[Piece]):

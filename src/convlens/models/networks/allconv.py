@@ -14,7 +14,7 @@ STAGES = ((1, 32), (2, 64), (3, 128))
 def allconv(
     *, size: Size, channels: int, classes: int, pooling: str = "max", average: bool = True
 ) -> ConvNet:
-    """Six convolutions in three stages, batch normalisation, and the mean over all positions.
+    """Six convolutions in three stages, batch normalization, and the mean over all positions.
 
     29 million multiply-adds on MNIST's 28 pixels. Each class score is linear in the mean of the
     last feature maps, so that any image of at least 4 pixels fits.
@@ -36,7 +36,7 @@ def allconv(
         if stage > 0:
             layers.append(pool(pooling))
         for _ in range(convolutions):
-            # Batch normalisation subtracts the mean, and with it any bias.
+            # Batch normalization subtracts the mean, and with it any bias.
             layers.append(nn.Conv2d(channels, filters, 3, padding=1, bias=False))
             layers.append(nn.BatchNorm2d(filters))
             layers.append(nn.ReLU(inplace=True))

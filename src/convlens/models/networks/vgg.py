@@ -28,7 +28,7 @@ def vgg(
     """Stages of 3 × 3 convolutions, then fully connected layers of 4,096, 4,096 and the classes.
 
     Args:
-        name: a key of `STAGES`, with `_bn` for batch normalisation after each convolution.
+        name: a key of `STAGES`, with `_bn` for batch normalization after each convolution.
         size: height and width of the images that it is built for; at least 32.
         channels: of the image.
         classes: number of logits.
@@ -36,12 +36,12 @@ def vgg(
         average: pool to 7 × 7, what 224 pixels give, so that all sizes fit; else the fully
             connected stage is made for `size`, and fits no other.
     """
-    plain, _, normalised = name.partition("_")
+    plain, _, normalized = name.partition("_")
     layers: list[nn.Module] = []
     for convolutions, filters in STAGES[plain]:
         for _ in range(convolutions):
             layers.append(nn.Conv2d(channels, filters, 3, padding=1))
-            if normalised:
+            if normalized:
                 layers.append(nn.BatchNorm2d(filters))
             layers.append(nn.ReLU(inplace=True))
             channels = filters

@@ -45,7 +45,7 @@ class Field:
 
     @property
     def stride(self) -> tuple[int | None, int | None]:
-        """Pixels between the fields of neighbours; None where uneven or with one position."""
+        """Pixels between the fields of neighbors; None where uneven or with one position."""
         return self._constant(lambda axis: self.low[axis].diff())
 
     @property
@@ -54,7 +54,7 @@ class Field:
         return int(self.low[0][0]), int(self.low[1][0])
 
     @property
-    def centres(self) -> tuple[Tensor, Tensor]:
+    def centers(self) -> tuple[Tensor, Tensor]:
         """Middle of each field in pixels: float64 `(h,)` and `(w,)`."""
         y, x = ((self.low[axis] + self.high[axis]).double() / 2 for axis in (0, 1))
         return y, x

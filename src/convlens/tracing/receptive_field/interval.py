@@ -17,7 +17,7 @@ class Reach:
     Attributes:
         low: int64, least pixel, broadcasting to the value's shape (same number of dimensions).
         high: likewise the greatest pixel.
-        step: pixels between neighbouring positions, to extrapolate into padding.
+        step: pixels between neighboring positions, to extrapolate into padding.
         length: pixels of the image.
         everywhere: no position is left; the same for all elements after a global operation.
         beyond: a global operation lies on the way, so that more than this is seen.

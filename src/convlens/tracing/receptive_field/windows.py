@@ -115,19 +115,19 @@ def _sources_in(dtype: torch.dtype, step: Step, dim: int, n: int, m: int) -> tup
     positions = torch.arange(m, dtype=dtype)
     factor = _scale_factor(step, dim)
     ratio = torch.tensor(1 / factor if factor else n / m, dtype=dtype)
-    centre = (positions + 0.5) * ratio - 0.5
+    center = (positions + 0.5) * ratio - 0.5
     if step["align_corners"]:
-        centre = positions * torch.tensor((n - 1) / (m - 1) if m > 1 else 0.0, dtype=dtype)
+        center = positions * torch.tensor((n - 1) / (m - 1) if m > 1 else 0.0, dtype=dtype)
     if "nearest" in name:
         first = last = torch.floor((positions + (0.5 if "exact" in name else 0)) * ratio)
     elif name.endswith("_aa"):
         support = max(float(ratio), 1.0) * (2 if "bicubic" in name else 1)
-        first, last = torch.floor(centre - support + 0.5), torch.ceil(centre + support - 0.5)
+        first, last = torch.floor(center - support + 0.5), torch.ceil(center + support - 0.5)
     elif "bicubic" in name:
-        first, last = torch.floor(centre) - 1, torch.floor(centre) + 2
+        first, last = torch.floor(center) - 1, torch.floor(center) + 2
     else:
-        centre = centre.clamp(min=0)
-        first, last = torch.floor(centre), torch.ceil(centre)
+        center = center.clamp(min=0)
+        first, last = torch.floor(center), torch.ceil(center)
     return first.long(), last.long()
 
 
@@ -167,7 +167,7 @@ class _Window:
         dim: the dimension, counted from the end.
         length: number of input positions; those outside 0 to length - 1 are padding.
         first, last: int64, by output position.
-        ratio: input positions between neighbouring outputs.
+        ratio: input positions between neighboring outputs.
     """
 
     dim: int

@@ -1,4 +1,4 @@
-"""Labelled images to train on: folders, IDX files, NumPy archives, data sets by name."""
+"""Labeled images to train on: folders, IDX files, NumPy archives, data sets by name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ def open_data(
     strict: bool = False,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Dataset:
-    """Read labelled images into memory, as 8-bit pixels.
+    """Read labeled images into memory, as 8-bit pixels.
 
     Args:
         spec: what to read:

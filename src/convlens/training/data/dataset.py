@@ -1,4 +1,4 @@
-"""Labelled images in memory, parted into those to train on and those to validate on."""
+"""Labeled images in memory, parted into those to train on and those to validate on."""
 
 import hashlib
 import os
@@ -68,7 +68,7 @@ class Dataset:
 
     @property
     def channels(self) -> int:
-        """1 for grey images, 3 for colour."""
+        """1 for gray images, 3 for color."""
         return self.train.pixels.shape[3]
 
     @cached_property

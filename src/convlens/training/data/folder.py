@@ -28,7 +28,7 @@ def folder_parts(
     """The photos below a folder, each of the class that its folder is named after.
 
     A folder `train` with `test` or `val` beside it gives both parts. Photos are decoded once, in
-    parallel, and kept as 8-bit pixels: grey where all of them are, else RGB.
+    parallel, and kept as 8-bit pixels: gray where all of them are, else RGB.
 
     Args:
         folder: holds the folders of the classes, or `train` and `test` that hold them.
@@ -136,8 +136,8 @@ def _look(paths: Sequence[Path]) -> tuple[str, tuple[int, int] | None]:
                 sizes.add((picture.height, picture.width))
         except Exception:
             continue
-    grey = bool(modes) and modes <= set(_GREY)
-    return "L" if grey else "RGB", next(iter(sizes)) if len(sizes) == 1 else None
+    gray = bool(modes) and modes <= set(_GREY)
+    return "L" if gray else "RGB", next(iter(sizes)) if len(sizes) == 1 else None
 
 
 def _decode(

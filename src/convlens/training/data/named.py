@@ -117,8 +117,8 @@ def _look(images: Any, size: tuple[int, int] | None) -> tuple[Geometry, str]:
     pictures = [_item(images, index)[0] for index in range(min(32, len(images)))]
     sizes = {(picture.height, picture.width) for picture in pictures}
     common = next(iter(sizes)) if len(sizes) == 1 else None
-    grey = all(picture.mode in ("1", "L") for picture in pictures)
-    return geometry_for(common, size), "L" if grey else "RGB"
+    gray = all(picture.mode in ("1", "L") for picture in pictures)
+    return geometry_for(common, size), "L" if gray else "RGB"
 
 
 def _read(
