@@ -14,7 +14,7 @@ from typing import Any
 import convlens
 from benchmarks.tables import tell
 from benchmarks.timing import LEAST_ROUNDS, Spread
-from convlens.analyses.patches.excitation import Excitation, watched
+from convlens.analyses.patches.top_patches import TopPatchesReducer, watched
 from convlens.models.loading import demo_photos
 from convlens.passes import Photos, Swept, sweep
 from convlens.passes.ray import Ray
@@ -84,7 +84,9 @@ def _swept(paths: list[Path], count: int, engine: str) -> Swept:
     found = trace(model)
     many = [paths[number % len(paths)] for number in range(count)]
     runner = Ray() if engine == RAY else None
-    return sweep(model, found, Excitation(watched(found, None)), Photos(model, many), engine=runner)
+    return sweep(
+        model, found, TopPatchesReducer(watched(found, None)), Photos(model, many), engine=runner
+    )
 
 
 def _timed(work: Any) -> tuple[float, Swept]:

@@ -68,7 +68,7 @@ def _passes() -> str:
     handle = model.network.register_forward_pre_hook(
         lambda module, given: seen.append(len(given[0]))
     )
-    convlens.evidence(model, cam)
+    convlens.deletion_insertion(model, cam)
     handle.remove()
     verdict = "met" if sum(seen) <= PASSES else "MISSED"
     return (

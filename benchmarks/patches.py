@@ -23,8 +23,8 @@ from benchmarks import networks
 from benchmarks.floors import Floor, bare_pass, floor, freeze
 from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work, measure
-from convlens.analyses.patches.excitation import Excitation, watched
-from convlens.analyses.patches.peaks import peaks
+from convlens.analyses.patches.spatial_max import spatial_max
+from convlens.analyses.patches.top_patches import TopPatchesReducer, watched
 from convlens.capture import stream
 from convlens.passes import Images, Photos, Source, sweep
 from convlens.passes.source import Batch
@@ -79,7 +79,7 @@ def run() -> None:
 def _ours(least: Floor, *, statistics: bool) -> Work:
     model = convlens.wrap(least.network)
     found = trace(model, least.images)
-    reducer = Excitation(watched(found, None), top=TOP, statistics=statistics)
+    reducer = TopPatchesReducer(watched(found, None), top=TOP, statistics=statistics)
     state = reducer.start()
     numbers = itertools.count()
     _guards.enter_context(untouched(least.network))  # once for all batches, as the engine does
@@ -172,7 +172,7 @@ def _reading(least: Floor) -> Work:
     values = [place.value for place in watched(found, None)]
 
     def read(value: int, maps: Tensor) -> None:
-        peaks(maps)
+        spatial_max(maps)
 
     return lambda: stream(model, found, least.images, values, read)
 
@@ -200,7 +200,7 @@ def peak(count: int) -> int:
     model = convlens.wrap(networks.build("resnet18"), size=64)
     found = trace(model)
     source: Source = _Noise(count, 64)
-    sweep(model, found, Excitation(watched(found, None), top=TOP), source)
+    sweep(model, found, TopPatchesReducer(watched(found, None), top=TOP), source)
     # Not getrusage, which counts what the process that started this one had.
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
@@ -230,7 +230,7 @@ def _from_files() -> str:
     model = convlens.wrap(networks.build("resnet50"))
     paths = sorted(PHOTOS.glob("*.jpg"))[:96]
     found = trace(model)
-    reducer = Excitation(watched(found, None), top=TOP)
+    reducer = TopPatchesReducer(watched(found, None), top=TOP)
     photos = Photos(model, paths)
     ready = torch.cat([one.images for one in photos.batches([(0, 96)]) if one.images is not None])
     spans = [(start, start + 32) for start in range(0, 96, 32)]

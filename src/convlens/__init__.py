@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from convlens.analyses.attacks.pgd import pgd
     from convlens.analyses.cortex.cortex import cortex
     from convlens.analyses.deepdream.deepdream import dream
-    from convlens.analyses.feature_maps.maps import feature_maps, maps
+    from convlens.analyses.feature_maps.feature_maps import convolve, feature_maps
     from convlens.analyses.filters.filters import filters
     from convlens.analyses.filters.over_training import growth
     from convlens.analyses.gabor.gabor import gabor, gabor_bank
     from convlens.analyses.gabor.noise_test import likeness
     from convlens.analyses.gradcam.boxes import boxes_on_image, read_boxes
     from convlens.analyses.gradcam.dataset_pass import gradcams
-    from convlens.analyses.gradcam.evidence import evidence
+    from convlens.analyses.gradcam.deletion_insertion import deletion_insertion
     from convlens.analyses.gradcam.gradcam import gradcam, gradcam_layers
-    from convlens.analyses.gradcam.pointing import pointing
+    from convlens.analyses.gradcam.pointing_game import pointing_game
     from convlens.analyses.gradcam.randomization import randomization
     from convlens.analyses.maximize.maximize import maximize
     from convlens.analyses.maximize.objectives import Direction
@@ -82,20 +82,20 @@ _HOMES = {
     "doctor": "analyses.preprocessing_check.preprocessing_check",
     "dream": "analyses.deepdream.deepdream",
     "equivariance": "analyses.shift.equivariance",
-    "evidence": "analyses.gradcam.evidence",
+    "deletion_insertion": "analyses.gradcam.deletion_insertion",
     "fgsm": "analyses.attacks.fgsm",
     "filters": "analyses.filters.filters",
     "flips": "analyses.attacks.flip",
     "cortex": "analyses.cortex.cortex",
-    "feature_maps": "analyses.feature_maps.maps",
+    "convolve": "analyses.feature_maps.feature_maps",
     "gabor": "analyses.gabor.gabor",
     "gabor_bank": "analyses.gabor.gabor",
     "gradcam": "analyses.gradcam.gradcam",
     "gradcam_layers": "analyses.gradcam.gradcam",
-    "pointing": "analyses.gradcam.pointing",
+    "pointing_game": "analyses.gradcam.pointing_game",
     "randomization": "analyses.gradcam.randomization",
     "likeness": "analyses.gabor.noise_test",
-    "maps": "analyses.feature_maps.maps",
+    "feature_maps": "analyses.feature_maps.feature_maps",
     "maximize": "analyses.maximize.maximize",
     "Direction": "analyses.maximize.objectives",
     "tuning": "analyses.orientation_tuning.orientation_tuning",
@@ -117,11 +117,12 @@ __all__ = [
     "answers",
     "boxes_on_image",
     "build",
+    "convolve",
     "cortex",
+    "deletion_insertion",
     "doctor",
     "dream",
     "equivariance",
-    "evidence",
     "feature_maps",
     "fgsm",
     "filters",
@@ -136,12 +137,11 @@ __all__ = [
     "invariance",
     "likeness",
     "load",
-    "maps",
     "maximize",
     "open_data",
     "patches",
     "pgd",
-    "pointing",
+    "pointing_game",
     "randomization",
     "read_boxes",
     "receptive_field",

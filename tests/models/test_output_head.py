@@ -12,8 +12,8 @@ from convlens import (
     Result,
     anatomy,
     answers,
+    deletion_insertion,
     doctor,
-    evidence,
     fgsm,
     flips,
     gradcam,
@@ -231,7 +231,7 @@ def test_evidence_follows_the_networks_own_output(classes):
     network = Mapped(classes, nn.Sigmoid())
     given = images(2)
     cam = gradcam(model(network), given, classes=0)
-    found = evidence(model(network), cam, steps=4)
+    found = deletion_insertion(model(network), cam, steps=4)
     gray = given.mean((2, 3), keepdim=True).expand_as(given)
     with torch.no_grad():
         whole, nothing = network(given)[:, 0], network(gray)[:, 0]

@@ -47,8 +47,8 @@ def test_channels_are_those_of_the_view(demo, text, data):
     fields = [max(one.field) for one in layers]
     assert fields == sorted(fields) and fields[-1] < 300
     for number, one in enumerate(layers):
-        assert one.proof.holds
-        assert one.proof.checked > 60
+        assert one.crop_check.holds
+        assert one.crop_check.checked > 60
         assert len(one.shown) == 12
         for index, strip in enumerate(one.shown):
             assert f"{one.layer}:{strip.channel}" in page.ids
@@ -121,7 +121,7 @@ def test_boxes_give_the_pointing_game(tmp_path, photos):
 def test_differences_of_classes_on_a_page(tmp_path, photos):
     made = report(tiny(), photos, out=tmp_path / "page", classes=["4 - 1", 0])
     cam = made.photos[0].gradcam
-    assert cam.classes.tolist() == [[4, 0]] and cam.against.tolist() == [[1, -1]]
+    assert cam.classes.tolist() == [[4, 0]] and cam.subtracted.tolist() == [[1, -1]]
     assert cam == convlens.gradcam(tiny(), made.photos[0].image, classes=["4 - 1", 0])
     assert "classes=['4 - 1', 0]" in made.page.read_text("utf-8").replace("&#39;", "'")
 
@@ -180,7 +180,7 @@ def test_feature_maps_lead_from_the_first_layer_to_the_final_place(demo, text):
     assert (first.layer, last.layer, last.final) == ("conv_stem", "conv_head", True)
     model = convlens.load()
     for one in (first, last):
-        told = convlens.maps(model, model.prepare(one.photo), layer=one.layer)
+        told = convlens.feature_maps(model, model.prepare(one.photo), layer=one.layer)
         inner = told.maps[:, one.size[0] // 8 :, :][:, : one.size[0] - one.size[0] // 8 * 2]
         inner = inner[:, :, one.size[1] // 8 : one.size[1] - one.size[1] // 8]
         spread = inner.flatten(1).std(dim=1, correction=0)

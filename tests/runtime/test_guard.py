@@ -164,10 +164,12 @@ CALLS = {
     "likeness": convlens.likeness,
     "dream": lambda model: convlens.dream(model, images(1), layer="7", octaves=1, steps=1),
     "tuning": lambda model: convlens.tuning(model, layer="7", orientations=2, phases=4),
-    "maps": lambda model: convlens.maps(model, images(1)),
+    "feature_maps": lambda model: convlens.feature_maps(model, images(1)),
     "maximize": lambda model: convlens.maximize(model, ["7:1", "7:2@3,3", "1"], steps=2),
     "doctor": lambda model: convlens.doctor(model, photos()),
-    "evidence": lambda model: convlens.evidence(model, convlens.gradcam(model, images()), steps=2),
+    "deletion_insertion": lambda model: convlens.deletion_insertion(
+        model, convlens.gradcam(model, images()), steps=2
+    ),
 }
 # These do not run the network, or run it on fake tensors.
 LOOKING = {"filters", "growth", "likeness", "receptive_field"}
@@ -175,7 +177,7 @@ LOOKING = {"filters", "growth", "likeness", "receptive_field"}
 ELSEWHERE = {
     "ConvlensError", "Direction", "ParquetPhotos", "PhotoError", "Ray", "TraceError", "Model",
     "Result", "boxes_on_image", "build", "cortex", "feature_maps", "gabor", "gabor_bank", "load",
-    "open_data", "pointing", "read_boxes", "snapshots", "train", "wrap",
+    "open_data", "pointing_game", "read_boxes", "snapshots", "train", "wrap",
 }  # fmt: skip
 
 

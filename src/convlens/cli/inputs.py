@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.excitation import watched
+from convlens.analyses.patches.top_patches import watched
 from convlens.data.datasets import Album, album_of, entries_of
 from convlens.data.datasets.parquet import ParquetPhotos
 from convlens.data.photo_names import folder_names

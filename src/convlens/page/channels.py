@@ -4,11 +4,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from convlens.analyses.feature_maps.maps import maps
+from convlens.analyses.feature_maps.feature_maps import feature_maps
 from convlens.analyses.orientation_tuning.orientation_tuning import tuning
 from convlens.analyses.patches.dataset_pass import patches
-from convlens.analyses.patches.excitation import Watched, watched
-from convlens.analyses.patches.results import Patches
+from convlens.analyses.patches.result import Patches
+from convlens.analyses.patches.top_patches import Watched, watched
 from convlens.models.model import Model
 from convlens.page import budget
 from convlens.page.budget import spread
@@ -109,7 +109,7 @@ def maps_through(model: Model, rows: Sequence[PhotoReport]) -> tuple[LayerMaps, 
         names.append(next((one.layer for one in places if one.value == end), found.name(end)))
     shown = []
     for name in names:
-        whole = maps(model, photo.image.to(model.device), layer=name)
+        whole = feature_maps(model, photo.image.to(model.device), layer=name)
         chosen = whole.strongest(budget.MAPS_EACH)
         told = replace(whole, maps=whole.maps[list(chosen)])
         shown.append(

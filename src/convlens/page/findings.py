@@ -5,9 +5,9 @@ from statistics import median
 
 from convlens.analyses.attacks.diagnostics import MASKED, ONE
 from convlens.analyses.gabor.noise_test import BLOB, GABOR
-from convlens.analyses.gradcam.evidence import MARGIN
+from convlens.analyses.gradcam.deletion_insertion import MARGIN
 from convlens.analyses.gradcam.gradcam import GradCam
-from convlens.analyses.gradcam.pointing import told
+from convlens.analyses.gradcam.pointing_game import told
 from convlens.page.schema import Finding, Mark, PhotoReport, Report
 
 FIRST = 5  # on the first screen; the others are one click away
@@ -296,7 +296,7 @@ def _channels(made: Report) -> Iterator[Finding]:
             yield Finding("look", f"No channels: {made.failures['channels']}.", "channels")
         return
     layers, seen = made.patches.layers, made.patches.seen
-    wrong = [one.layer for one in layers if one.proof.holds is False]
+    wrong = [one.layer for one in layers if one.crop_check.holds is False]
     if wrong:
         yield Finding(
             "broken",

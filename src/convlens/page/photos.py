@@ -11,9 +11,9 @@ from convlens.analyses.attacks.fgsm import Fgsm, fgsm
 from convlens.analyses.attacks.flip import Flips, flips
 from convlens.analyses.deepdream.deepdream import Dream, dream
 from convlens.analyses.gradcam.boxes import Box, boxes_on_image
-from convlens.analyses.gradcam.evidence import evidence
+from convlens.analyses.gradcam.deletion_insertion import deletion_insertion
 from convlens.analyses.gradcam.gradcam import gradcam
-from convlens.analyses.gradcam.pointing import pointing
+from convlens.analyses.gradcam.pointing_game import pointing_game
 from convlens.analyses.gradcam.randomization import Randomization, randomization
 from convlens.analyses.predictions.predictions import answers
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis, doctor
@@ -108,7 +108,7 @@ def look(
         cam = gradcam(model, image, classes=classes or drawn or None, top=top, layer=layer)
     if cam is not None:
         with desk.section("evidence"):
-            proof = evidence(model, cam, seed=seed)
+            proof = deletion_insertion(model, cam, seed=seed)
     with desk.section("flips"):
         attack = fgsm(model, image, score=False, seed=seed)
         turned = flips(model, attack, seed=seed)
@@ -117,13 +117,13 @@ def look(
         shown=True,
         image=image.cpu(),
         gradcam=cam,
-        peaks=tuple(cam.peak(0, rank) for rank in range(cam.maps.shape[1])) if cam else (),
+        peaks=tuple(cam.statistics(0, rank) for rank in range(cam.maps.shape[1])) if cam else (),
         shares=tuple(cam.channels(0, rank, top=budget.SHARES) for rank in range(cam.maps.shape[1]))
         if cam
         else (),
         evidence=proof,
         boxes=tuple(box.sides for box in boxes),
-        pointing=pointing(cam, [boxes]) if cam and table is not None else None,
+        pointing=pointing_game(cam, [boxes]) if cam and table is not None else None,
         fgsm=attack,
         flips=turned,
         turn=_turn(model, attack, turned) if attack and turned else None,

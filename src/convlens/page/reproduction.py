@@ -40,7 +40,7 @@ class Recipes:
         """The maps of one photo."""
         assert photo.gradcam is not None
         cam = photo.gradcam
-        pairs = list(zip(cam.classes[0].tolist(), cam.against[0].tolist(), strict=True))
+        pairs = list(zip(cam.classes[0].tolist(), cam.subtracted[0].tolist(), strict=True))
         # In Python the indices; a difference is text.
         classes = [one if other < 0 else f"{one} - {other}" for one, other in pairs]
         layer = ["--layer", str(self._layer)] if self._layer else []
@@ -158,7 +158,7 @@ class Recipes:
         """The feature maps of a layer on a photo, all of them."""
         return self._make(
             ["maps", photo, "--layer", layer],
-            f"convlens.maps(model, model.prepare({photo!r}), layer={layer!r})",
+            f"convlens.feature_maps(model, model.prepare({photo!r}), layer={layer!r})",
         )
 
     def tuning(self, layer: str) -> Again:

@@ -14,12 +14,12 @@ from convlens.analyses.attacks.robustness import Robustness
 from convlens.analyses.deepdream.deepdream import Dream
 from convlens.analyses.filters.filters import Filters
 from convlens.analyses.gabor.noise_test import Likeness
-from convlens.analyses.gradcam.evidence import Evidence
-from convlens.analyses.gradcam.gradcam import GradCam, Peak, Share
-from convlens.analyses.gradcam.pointing import Pointing
+from convlens.analyses.gradcam.deletion_insertion import DeletionInsertion
+from convlens.analyses.gradcam.pointing_game import PointingGame
 from convlens.analyses.gradcam.randomization import Randomization
+from convlens.analyses.gradcam.result import ChannelShare, GradCam, MapStatistics
 from convlens.analyses.maximize.result import Maximized
-from convlens.analyses.patches.results import Patches
+from convlens.analyses.patches.result import Patches
 from convlens.analyses.predictions.predictions import Answers
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis
 from convlens.analyses.shift.shift import Shift
@@ -109,11 +109,11 @@ class PhotoReport(Result):
     shown: bool = False
     image: Tensor | None = None
     gradcam: GradCam | None = None
-    peaks: tuple[Peak, ...] = ()
-    shares: tuple[tuple[Share, ...], ...] = ()
-    evidence: Evidence | None = None
+    peaks: tuple[MapStatistics, ...] = ()
+    shares: tuple[tuple[ChannelShare, ...], ...] = ()
+    evidence: DeletionInsertion | None = None
     boxes: tuple[tuple[float, ...], ...] = ()
-    pointing: Pointing | None = None
+    pointing: PointingGame | None = None
     fgsm: Fgsm | None = None
     flips: Flips | None = None
     turn: Turn | None = None

@@ -8,7 +8,7 @@ from convlens.analyses.maximize.crop_plan import stage_for
 from convlens.analyses.maximize.maximize import maximize
 from convlens.analyses.maximize.objectives import find_goal
 from convlens.analyses.maximize.result import Maximized
-from convlens.analyses.patches.results import Patches
+from convlens.analyses.patches.result import Patches
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import convlens
 from convlens import ConvlensError, wrap
 from convlens.analyses.cortex.cortex import cortex
-from convlens.analyses.feature_maps.maps import feature_maps, maps, pool
+from convlens.analyses.feature_maps.feature_maps import convolve, feature_maps, pool
 from convlens.analyses.gabor.gabor import direction, gabor, gabor_bank, orientation
 from convlens.drawing import diverging, enlarge, sequential
 from support.drawn import corner, holds
@@ -86,7 +86,7 @@ class TestBank:
         for degrees in bank.orientations[:6]:
             for frequency in (0.08, 0.2):
                 wave = grating(degrees, 1 / frequency, size=96)[None]
-                answers = feature_maps(wave, bank.filters).square().mean((0, 2, 3))
+                answers = convolve(wave, bank.filters).square().mean((0, 2, 3))
                 best = int(answers.argmax())
                 assert bank.orientations[best] == degrees
                 assert bank.frequencies[best] == frequency
@@ -122,7 +122,7 @@ class TestBank:
 class TestFeatureMaps:
     def test_plain_loops(self):
         image, kernel = torch.rand(1, 2, 5, 6), torch.rand(3, 2, 2, 3)
-        found = feature_maps(image, kernel, stride=2)
+        found = convolve(image, kernel, stride=2)
         for f in range(3):
             for j in range(2):
                 for k in range(2):
@@ -138,7 +138,7 @@ class TestFeatureMaps:
     @settings(max_examples=40, deadline=None)
     def test_scipy(self, height, width, padding):
         image, kernel = torch.rand(1, 1, 9, 11), torch.rand(1, height, width)
-        found = feature_maps(image, kernel, padding=padding)[0, 0]
+        found = convolve(image, kernel, padding=padding)[0, 0]
         full = correlate2d(image[0, 0], kernel[0], mode="full")
         top, left = height - 1, width - 1
         if padding == "same":  # of the filter's overhang, the odd pixel is below and on the right
@@ -149,11 +149,11 @@ class TestFeatureMaps:
 
     def test_what_is_wrong(self):
         with pytest.raises(ConvlensError, match="same C"):
-            feature_maps(torch.rand(1, 3, 8, 8), torch.rand(2, 3, 3))
+            convolve(torch.rand(1, 3, 8, 8), torch.rand(2, 3, 3))
         with pytest.raises(ConvlensError, match="give at least 9"):
-            feature_maps(torch.rand(1, 1, 8, 8), torch.rand(2, 9, 3))
+            convolve(torch.rand(1, 1, 8, 8), torch.rand(2, 9, 3))
         with pytest.raises(ConvlensError, match="valid or same"):
-            feature_maps(torch.rand(1, 1, 8, 8), torch.rand(2, 3, 3), padding="full")
+            convolve(torch.rand(1, 1, 8, 8), torch.rand(2, 3, 3), padding="full")
 
     def test_pooling_against_loops(self):
         values = torch.rand(2, 6, 8)
@@ -180,19 +180,21 @@ class TestMaps:
     def test_values_are_the_networks(self):
         net = self.network()
         model, image = wrap(net, size=16), torch.rand(1, 3, 16, 16)
-        found = maps(model, image, pooling="max")
+        found = feature_maps(model, image, pooling="max")
         with torch.no_grad():
             expected = F.relu(net[0](image))[0]
         assert torch.equal(found.maps, expected)
         assert torch.equal(found.pooled, F.max_pool2d(expected, 2))
         assert (found.layer, found.post) == ("0", True)
-        linear = maps(model, image, layer="2")
+        linear = feature_maps(model, image, layer="2")
         assert not linear.post
         assert len(linear.shown) == 64
         assert list(linear.pictures()) == ["photo", "maps"]
 
     def test_one_scale_for_all(self):
-        found = maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), pooling="average")
+        found = feature_maps(
+            wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), pooling="average"
+        )
         pictures = found.pictures()
         tile = 14 * 8
         assert pictures["maps"].shape == pictures["pooled"].shape
@@ -207,7 +209,7 @@ class TestMaps:
 
     def test_channels_are_named(self):
         """Maps of 70 channels show 64, and each of these has its number."""
-        linear = maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="2")
+        linear = feature_maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="2")
         picture = linear.pictures()["maps"]
         fewer = replace(linear, maps=linear.maps[list(linear.shown)]).pictures()["maps"]
         assert picture.shape == fewer.shape
@@ -218,7 +220,7 @@ class TestMaps:
         assert not torch.equal(picture[caption, left:], fewer[caption, left:])
 
     def test_strongest_are_those_that_vary_most(self):
-        found = maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16))
+        found = feature_maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16))
         spread = [float(one[1:-1, 1:-1].std(correction=0)) for one in found.maps]
         assert list(found.strongest(3)) == sorted(range(4), key=lambda k: -spread[k])[:3]
         found.maps[int(np.argmin(spread)), 0] = 1e6  # at the border alone
@@ -226,9 +228,9 @@ class TestMaps:
 
     def test_unknown_layer(self):
         with pytest.raises(ConvlensError, match="no layer 'conv'"):
-            maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="conv")
+            feature_maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="conv")
         with pytest.raises(ConvlensError, match="not maps"):
-            maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="4")
+            feature_maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="4")
 
 
 class TestCortex:

@@ -76,7 +76,7 @@ def test_maps_are_those_of_gradcam_one_by_one(tmp_path, paths):
         assert numbers["photos"][name] == json.loads(json.dumps(kept.to_json()))
         highest = max(highest, kept.scale)
         for rank in range(2):
-            row, peak = next(rows), kept.peak(0, rank)
+            row, peak = next(rows), kept.statistics(0, rank)
             assert (row["photo"], row["class"]) == (name, alone.names[0][rank])
             for column, wanted in (
                 ("logit", kept.scores[0, rank]), ("probability", kept.probabilities[0, rank]),
@@ -239,11 +239,11 @@ def test_evidence_boxes_and_the_sanity_check(tmp_path, paths):
     rows = iter(table(found))
     for path, name in zip(paths, found.photos, strict=False):
         cam = found[name]
-        pointed = convlens.pointing(cam, [convlens.boxes_on_image(network, path, boxes)])
+        pointed = convlens.pointing_game(cam, [convlens.boxes_on_image(network, path, boxes)])
         sums += torch.tensor(pointed.sums(), dtype=torch.float64)
         for rank in range(cam.maps.shape[1]):
             row = next(rows)
-            proof = convlens.evidence(network, cam, rank=rank)
+            proof = convlens.deletion_insertion(network, cam, rank=rank)
             kept = Result.load(tmp_path / "out" / name / f"evidence-{rank + 1}")
             torch.testing.assert_close(kept.deletion, proof.deletion)  # another memory layout
             assert kept.names == proof.names

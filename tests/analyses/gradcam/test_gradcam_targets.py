@@ -127,7 +127,7 @@ def test_a_difference_has_the_difference_of_both_gradients_and_maps():
     assert_same(maps[:, 0], plain(network, 4, images(), lambda out: out[0, 0] - out[0, 1]))
     assert found.names[0][0] == "tabby - tiger"
     assert found.classes[0].tolist() == [0, 0, 1, 1]
-    assert found.against[0].tolist() == [1, -1, -1, 0]
+    assert found.subtracted[0].tolist() == [1, -1, -1, 0]
     with torch.no_grad():
         logits = network(images())
     torch.testing.assert_close(found.scores[:, 0], logits[:, 0] - logits[:, 1])
@@ -143,14 +143,14 @@ def test_differences_of_each_image_as_a_tensor():
     for image, texts in enumerate((["0 - 1", "2"], ["3 - 2", "0 - 3"])):
         alone = gradcam(model, images()[image : image + 1], classes=texts)
         assert_same(found.maps[image], alone.maps[0])
-        assert torch.equal(found.against[image], alone.against[0])
+        assert torch.equal(found.subtracted[image], alone.subtracted[0])
 
 
 def test_evidence_of_a_difference_follows_one_of_two():
     network = pooled()
     model = wrap(network, size=SIZE)
     cam = gradcam(model, images(), classes=["0 - 1"])
-    proof = convlens.evidence(model, cam, steps=2)
+    proof = convlens.deletion_insertion(model, cam, steps=2)
     torch.testing.assert_close(proof.deletion[:, 0, 0], cam.probabilities[:, 0])
     gray = images().mean((2, 3), keepdim=True).expand_as(images())
     with torch.no_grad():
@@ -227,7 +227,7 @@ def test_target_of_ones_own():
     wanted = plain(pooled(), 4, images(), lambda out: out[0, 0] - out[0, 1:].logsumexp(0))
     assert_same(vector.maps[:, 0], wanted)
     with pytest.raises(ConvlensError, match="explain a target of one's own"):
-        convlens.evidence(wrap(pooled(), size=SIZE), vector)
+        convlens.deletion_insertion(wrap(pooled(), size=SIZE), vector)
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_dog_and_cat_are_found_on_their_own_animals(tmp_path):
         y, x = divmod(int(whole.argmax()), whole.shape[1])
         assert own.left <= x + 0.5 < own.right and own.top <= y + 0.5 < own.bottom
         assert not (other.left <= x < other.right and other.top <= y < other.bottom)
-    found = convlens.pointing(cam, [boxes])
+    found = convlens.pointing_game(cam, [boxes])
     assert found.hits.all()
     assert (found.energy > 2 * found.area).all()
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 import convlens
 from convlens import load, patches, trace, wrap
-from convlens.analyses.patches.crops import Proof, Unit, cut, prove
-from convlens.analyses.patches.excitation import watched
-from convlens.analyses.patches.results import layer_sheet, tile
+from convlens.analyses.patches.crop_check import CropCheck, UnitActivation, check_crops, cut
+from convlens.analyses.patches.result import layer_sheet, tile
+from convlens.analyses.patches.top_patches import watched
 from convlens.analyses.patches.windows import box
 from convlens.capture import observe
 from support.branches import SIZE, by_hand, images, network
@@ -47,13 +47,13 @@ class TestCrops:
                 for column in (0, width // 2, width - 1)
             ]
             units = [
-                Unit(n % 3, n % 4, *where, float(maps[n % 3, n % 4, where[0], where[1]]))
+                UnitActivation(n % 3, n % 4, *where, float(maps[n % 3, n % 4, where[0], where[1]]))
                 for n, where in enumerate(at)
             ]
-            proof = prove(model, found, place.value, given, units)
-            assert proof.checked + proof.whole == len(units)
-            assert proof.checked > len(units) // 2
-            assert proof.holds, proof
+            crop_check = check_crops(model, found, place.value, given, units)
+            assert crop_check.checked + crop_check.whole == len(units)
+            assert crop_check.checked > len(units) // 2
+            assert crop_check.holds, crop_check
 
     def test_a_wrong_value_or_place_is_noticed(self):
         model = wrap(network(), size=SIZE)
@@ -62,16 +62,16 @@ class TestCrops:
         (place,) = watched(found, ["stem"])
         maps = by_hand(model, given, "stem")
         row, column = divmod(int(maps[1, 2].argmax()), maps.shape[3])
-        right = Unit(1, 2, row, column, float(maps[1, 2].max()))
-        assert prove(model, found, place.value, given, [right]).holds
+        right = UnitActivation(1, 2, row, column, float(maps[1, 2].max()))
+        assert check_crops(model, found, place.value, given, [right]).holds
         for wrong in (
-            Unit(1, 2, row, (column + 1) % maps.shape[3], right.value),
-            Unit(0, 2, row, column, right.value),
-            Unit(1, 2, row, column, right.value + 1e-3),
+            UnitActivation(1, 2, row, (column + 1) % maps.shape[3], right.value),
+            UnitActivation(0, 2, row, column, right.value),
+            UnitActivation(1, 2, row, column, right.value + 1e-3),
         ):
-            proof = prove(model, found, place.value, given, [wrong])
-            assert proof.holds is False
-            assert "ANOTHER" in proof.sentence()
+            crop_check = check_crops(model, found, place.value, given, [wrong])
+            assert crop_check.holds is False
+            assert "ANOTHER" in crop_check.sentence()
 
     def test_a_field_that_is_too_small_is_noticed(self, monkeypatch):
         model = wrap(network(), size=SIZE)
@@ -80,31 +80,33 @@ class TestCrops:
         (place,) = watched(found, ["left"])
         maps = by_hand(model, given, "left")
         channel = int(maps[0, :, 4, 4].argmax())
-        unit = Unit(0, channel, 4, 4, float(maps[0, channel, 4, 4]))
+        unit = UnitActivation(0, channel, 4, 4, float(maps[0, channel, 4, 4]))
         assert unit.value > 0
-        assert prove(model, found, place.value, given, [unit]).holds
+        assert check_crops(model, found, place.value, given, [unit]).holds
         top, bottom, left, right = box(found.field(place.value), 4, 4)
         monkeypatch.setattr(
-            "convlens.analyses.patches.crops.box", lambda *_: (top, bottom - 1, left, right)
+            "convlens.analyses.patches.crop_check.box", lambda *_: (top, bottom - 1, left, right)
         )
-        monkeypatch.setattr("convlens.analyses.patches.crops.window", lambda *_: (0, 0, SIZE, SIZE))
-        assert prove(model, found, place.value, given, [unit]).holds is False
+        monkeypatch.setattr(
+            "convlens.analyses.patches.crop_check.window", lambda *_: (0, 0, SIZE, SIZE)
+        )
+        assert check_crops(model, found, place.value, given, [unit]).holds is False
 
     def test_center_of_each_image(self):
         """The mean that is subtracted is the whole image's, not the crop's."""
         model = wrap(network(), size=SIZE, center="image", std=0.3)
         found = patches(model, images(8), show=6, top=3)
-        assert found["stem"].proof.holds
-        assert found["left"].proof.checked > 10
-        assert found["left"].proof.holds
+        assert found["stem"].crop_check.holds
+        assert found["left"].crop_check.checked > 10
+        assert found["left"].crop_check.holds
 
     def test_global_reach_is_not_proved(self):
         model = load("timm:regnety_004@random", size=64)
         found = patches(model, images(2, 64), layers=["s1.b1.conv3.conv"], show=2)
         (one,) = found.layers
         assert one.beyond
-        assert one.proof == Proof(checked=0, worst=None, whole=0, beyond=True)
-        assert "not proved" in one.proof.sentence()
+        assert one.crop_check == CropCheck(checked=0, worst=None, whole=0, beyond=True)
+        assert "not proved" in one.crop_check.sentence()
 
     def test_cut_shows_the_image_and_its_padding(self):
         image = torch.rand(3, 10, 12)
@@ -146,8 +148,8 @@ class TestCrops:
         monkeypatch.setattr("convlens.analyses.patches.dataset_pass._AT_ONCE", 2)
         parts = patches(model, given, layers="stem", show=6)["stem"]
         assert parts.shown == whole.shown
-        assert parts.proof.holds and whole.proof.holds
-        assert parts.proof.checked >= whole.proof.checked
+        assert parts.crop_check.holds and whole.crop_check.holds
+        assert parts.crop_check.checked >= whole.crop_check.checked
 
     def test_picture_of_a_layer(self):
         found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=3)
@@ -186,7 +188,7 @@ def test_default_network_on_photos(tmp_path):
     paths = [photo.path for photo in demo_photos()]
     found = patches(model, paths, layers=["blocks.2.0.conv_dw", "blocks.3.1.conv_dw"], show=4)
     for one in found.layers:
-        assert one.proof.holds
-        assert one.proof.checked >= 32
+        assert one.crop_check.holds
+        assert one.crop_check.checked >= 32
     found.save(tmp_path / "result")
     assert convlens.Result.load(tmp_path / "result") == found

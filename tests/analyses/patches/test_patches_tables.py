@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from convlens import ConvlensError, patches, trace, wrap
-from convlens.analyses.patches import firing, toplist
-from convlens.analyses.patches.excitation import Excitation, watched
-from convlens.analyses.patches.peaks import peaks
+from convlens.analyses.patches import activation_statistics, top_k
 from convlens.analyses.patches.selectivity import area
+from convlens.analyses.patches.spatial_max import spatial_max
+from convlens.analyses.patches.top_patches import TopPatchesReducer, watched
 from convlens.capture import observe
 from support.branches import SIZE, by_hand, images, network
 
@@ -73,7 +73,10 @@ class TestTables:
                     else:
                         assert value == 0
                 level = float(greatest[:, channel].median())
-                lower = max((edge for edge in firing.EDGES.tolist() if edge < level), default=-1e9)
+                lower = max(
+                    (edge for edge in activation_statistics.BIN_EDGES.tolist() if edge < level),
+                    default=-1e9,
+                )
                 share = float((greatest[:, channel] <= lower).double().mean())
                 assert one.percentile(channel, level) == pytest.approx(share)
 
@@ -146,9 +149,9 @@ class TestTables:
         count = len(values)
 
         def table(chosen):
-            part = toplist.empty(3, top)
+            part = top_k.empty(3, top)
             ids = torch.tensor(chosen)
-            toplist.insert(part, activations[ids], ids, ids[:, None].expand(-1, 3) * 7)
+            top_k.insert(part, activations[ids], ids, ids[:, None].expand(-1, 3) * 7)
             return part
 
         cuts = sorted(dice.choices(range(count + 1), k=3))
@@ -159,7 +162,7 @@ class TestTables:
         dice.shuffle(tables)
         merged = tables[0]
         for one in tables[1:]:
-            merged = toplist.merge(merged, one)
+            merged = top_k.merge(merged, one)
         for channel in range(3):
             expected = sorted((-values[n][channel], n) for n in range(count))[:top]
             assert merged["images"][channel, : len(expected)].tolist() == [n for _, n in expected]
@@ -174,7 +177,7 @@ class TestTables:
         model = wrap(network(), size=SIZE)
         given = images(12)
         found = trace(model, given)
-        reducer = Excitation(watched(found, None), top=3)
+        reducer = TopPatchesReducer(watched(found, None), top=3)
         maps = {v: observe(model, found, given, [v])[v] for v in reducer.values}
         order = torch.randperm(12, generator=torch.Generator().manual_seed(seed))
 
@@ -196,7 +199,7 @@ class TestTables:
     @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
     def test_peaks_in_either_layout(self, layout):
         maps = torch.randint(0, 4, (3, 5, 6, 7)).float().contiguous(memory_format=layout)
-        greatest, positions = peaks(maps)
+        greatest, positions = spatial_max(maps)
         assert torch.equal(greatest, maps.flatten(2).max(2).values)
         entries, channels = torch.cartesian_prod(torch.arange(3), torch.arange(5)).T
         expected = [maps[n, c].flatten().tolist().index(maps[n, c].max())
@@ -213,13 +216,13 @@ class TestTables:
 
 class TestSelectivity:
     def test_area_against_all_pairs(self):
-        inside, outside = torch.randint(0, 5, (2, 4, firing.BINS))
+        inside, outside = torch.randint(0, 5, (2, 4, activation_statistics.BIN_COUNT))
         found = area(inside, outside)
         for channel in range(4):
             won = sum(
                 int(inside[channel, a] * outside[channel, b]) * ((a > b) + 0.5 * (a == b))
-                for a in range(firing.BINS)
-                for b in range(firing.BINS)
+                for a in range(activation_statistics.BIN_COUNT)
+                for b in range(activation_statistics.BIN_COUNT)
             )
             total = int(inside[channel].sum() * outside[channel].sum())
             assert float(found[channel]) == pytest.approx(won / total, abs=1e-6)

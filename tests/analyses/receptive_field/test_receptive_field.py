@@ -40,7 +40,7 @@ class TestField:
             red = (found.pictures()["field"] == torch.tensor([214, 39, 40])).all(2)
             assert not red.any()
         one = patches(model, images(2, 16) * 0, layers="0", show=2)["0"]
-        assert one.proof.holds
+        assert one.crop_check.holds
 
     def test_drawn_frame(self):
         model = wrap(network(), size=SIZE)

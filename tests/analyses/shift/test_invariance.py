@@ -113,7 +113,7 @@ def test_selectivity_is_that_of_patches():
 
 
 def test_parts_of_a_data_set_add_up():
-    from convlens.analyses.patches.excitation import watched
+    from convlens.analyses.patches.top_patches import watched
     from convlens.tracing import trace
 
     model = wrap(network(), size=SIZE)

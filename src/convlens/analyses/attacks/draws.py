@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.firing import hashes
+from convlens.analyses.patches.activation_statistics import random_keys
 
 
 def signs(images: Tensor, ids: Tensor, seed: int) -> Tensor:
@@ -28,7 +28,7 @@ def uniform(images: Tensor, ids: Tensor, seed: int) -> Tensor:
 
 def integers(ids: Tensor, count: int, below: int, seed: int) -> Tensor:
     """int64 `(N, count)` of 0 to `below` - 1, for each image."""
-    return hashes(ids.cpu(), count, seed) % below
+    return random_keys(ids.cpu(), count, seed) % below
 
 
 def _each(
@@ -38,6 +38,6 @@ def _each(
     draw: Callable[[tuple[int, ...], torch.Generator], Tensor],
 ) -> Tensor:
     drawn = torch.empty_like(images)
-    for row, key in enumerate(hashes(ids.cpu(), 1, seed)[:, 0].tolist()):
+    for row, key in enumerate(random_keys(ids.cpu(), 1, seed)[:, 0].tolist()):
         drawn[row] = draw(tuple(images.shape[1:]), torch.Generator().manual_seed(key)).to(images)
     return drawn

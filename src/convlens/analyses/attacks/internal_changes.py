@@ -21,7 +21,7 @@ from torch import Tensor
 from convlens.analyses.attacks import draws
 from convlens.analyses.attacks.fgsm import Fgsm, step
 from convlens.analyses.gradcam.gradcam import GradCam, gradcam
-from convlens.analyses.patches.excitation import Watched, watched
+from convlens.analyses.patches.top_patches import Watched, watched
 from convlens.analyses.predictions.predictions import class_scores
 from convlens.capture import recording, stream
 from convlens.errors import ConvlensError

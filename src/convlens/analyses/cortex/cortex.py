@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.analyses.feature_maps.maps import feature_maps, pool
+from convlens.analyses.feature_maps.feature_maps import convolve, pool
 from convlens.analyses.gabor.gabor import GaborBank, gabor_bank
 from convlens.data.images import to_pixels
 from convlens.drawing import bar, sequential, sheet, titled, with_scale
@@ -116,7 +116,7 @@ def cortex(
     # Beyond the border the photo goes on as it ends there: an edge to zeros would excite cells.
     reach = bank.filters.shape[-1] // 2
     wider = F.pad(gray[None], (reach,) * 4, mode="replicate")
-    answers = feature_maps(wider, bank.filters)[0]
+    answers = convolve(wider, bank.filters)[0]
     odd, even = answers[:orientations], answers[orientations:]
     simple = torch.stack([odd, even, -odd, -even], dim=1).clamp(min=0)
     energy = (odd**2 + even**2).sqrt()

@@ -22,18 +22,18 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.gradcam.boxes import Box, boxes_on_image
-from convlens.analyses.gradcam.evidence import evidence
+from convlens.analyses.gradcam.deletion_insertion import deletion_insertion
 from convlens.analyses.gradcam.gradcam import (
     Activation,
-    Classes,
+    ClassSelection,
     Spot,
-    Target,
+    TargetFunction,
+    explain,
     final,
-    look,
     named,
     several,
 )
-from convlens.analyses.gradcam.pointing import told
+from convlens.analyses.gradcam.pointing_game import told
 from convlens.analyses.gradcam.randomization import Randomization, randomization
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.analyses.gradcam.scores import NUMBERS, SCORES, curves_at, finish
@@ -74,7 +74,8 @@ class GradCams(Result):
         reasons: why these layers.
         scales: for each layer the greatest absolute value of all maps, the scale of all pictures.
         pointing: over all maps with a box: how many, hits, hits of the middle of the image, sums
-            of energy and of the boxes' share of the image, as `Pointing.sums`; empty without boxes.
+            of energy and of the boxes' share of the image, as `PointingGame.sums`; empty without
+            boxes.
         randomization: the sanity check, or None.
         reading: how answers are read, in words, where that is not by a softmax.
     """
@@ -126,10 +127,10 @@ def gradcams(
     photos: Sequence[str | Path] | Album,
     *,
     out: str | Path,
-    classes: Classes | None = None,
+    classes: ClassSelection | None = None,
     top: int = 1,
     pixel: tuple[int, int] | None = None,
-    target: Target | None = None,
+    target: TargetFunction | None = None,
     activation: Activation = "pre",
     layers: str | Sequence[str] | None = None,
     strip: bool = False,
@@ -303,7 +304,7 @@ class GradCamWork:
             wanted = self._wanted if classes is None else {"classes": classes}
             part = images if len(rows) == len(images) else images[rows]
             found, spots = self._places(part)
-            cams = look(self.model, found, part, spots, self._activation, **wanted)
+            cams = explain(self.model, found, part, spots, self._activation, **wanted)
             highest = torch.tensor([one.scale for one in cams], dtype=torch.float64)
             state["scales"] = torch.maximum(state["scales"], highest)
             for at, row in enumerate(rows):
@@ -331,7 +332,7 @@ class GradCamWork:
         if self.curves:
             for layer, cam in enumerate(cams):
                 for rank in range(len(cam.names[0])):
-                    proof = evidence(self.model, cam, rank=rank, seed=self.seed)
+                    proof = deletion_insertion(self.model, cam, rank=rank, seed=self.seed)
                     proof.save(curves_at(folder, layer, rank, len(cams)))
 
     def _alike(self, ids: Tensor) -> Iterator[tuple[Tensor | None, list[int]]]:

@@ -15,8 +15,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from convlens.analyses.gradcam.result import GradCam, GradCamLayers, Peak, Share
-from convlens.analyses.gradcam.targets import Aim, Classes, Target, aim
+from convlens.analyses.gradcam.result import GradCam, GradCamLayers
+from convlens.analyses.gradcam.targets import (
+    ClassSelection,
+    ExplanationTarget,
+    TargetFunction,
+    resolve_target,
+)
 from convlens.capture import gradients, observe, recording
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
@@ -24,9 +29,15 @@ from convlens.runtime.guard import untouched
 from convlens.tracing import Trace, trace
 
 __all__ = [
-    "Activation", "Classes", "GradCam", "GradCamLayers", "Peak", "Share", "Target", "gradcam",
-    "gradcam_layers", "look",
-]  # fmt: skip
+    "Activation",
+    "ClassSelection",
+    "GradCam",
+    "GradCamLayers",
+    "TargetFunction",
+    "explain",
+    "gradcam",
+    "gradcam_layers",
+]
 
 Activation = Literal["pre", "post"]
 
@@ -53,10 +64,10 @@ def gradcam(
     model: Model,
     images: Tensor,
     *,
-    classes: Classes | None = None,
+    classes: ClassSelection | None = None,
     top: int = 1,
     pixel: tuple[int, int] | None = None,
-    target: Target | None = None,
+    target: TargetFunction | None = None,
     activation: Activation = "pre",
     layer: str | None = None,
 ) -> GradCam:
@@ -89,7 +100,7 @@ def gradcam(
     """
     found = _traced(model, images, activation)
     spot = final(model, found, activation) if layer is None else named(model, found, layer)
-    return look(
+    return explain(
         model, found, images, [spot], activation,
         classes=classes, top=top, pixel=pixel, target=target,
     )[0]  # fmt: skip
@@ -101,10 +112,10 @@ def gradcam_layers(
     images: Tensor,
     *,
     layers: Sequence[str] | None = None,
-    classes: Classes | None = None,
+    classes: ClassSelection | None = None,
     top: int = 1,
     pixel: tuple[int, int] | None = None,
-    target: Target | None = None,
+    target: TargetFunction | None = None,
     activation: Activation = "pre",
 ) -> GradCamLayers:
     """Grad-CAM at several layers, from coarse to fine, from one forward and one backward pass.
@@ -125,24 +136,24 @@ def gradcam_layers(
     """
     found = _traced(model, images, activation)
     spots = several(model, found, activation, layers)
-    cams = look(
+    cams = explain(
         model, found, images, spots, activation,
         classes=classes, top=top, pixel=pixel, target=target,
     )  # fmt: skip
     return GradCamLayers(tuple(spot.name for spot in spots), tuple(cams))
 
 
-def look(
+def explain(
     model: Model,
     found: Trace,
     images: Tensor,
     spots: Sequence[Spot],
     activation: Activation,
     *,
-    classes: Classes | None = None,
+    classes: ClassSelection | None = None,
     top: int = 1,
     pixel: tuple[int, int] | None = None,
-    target: Target | None = None,
+    target: TargetFunction | None = None,
 ) -> list[GradCam]:
     """The maps at each of some spots, in their order; gradients have to be recorded.
 
@@ -161,7 +172,7 @@ def look(
     # Guarded to the end: a network may compute parts of itself again in the backward pass.
     with untouched(model.network):
         seen = observe(model, found, images.detach(), [found.logits], start=values)
-        aimed = aim(
+        aimed = resolve_target(
             model, seen[found.logits], link=found.link, classes=classes, top=top, pixel=pixel,
             target=target,
         )  # fmt: skip
@@ -176,7 +187,7 @@ def _cam(
     images: Tensor,
     spot: Spot,
     activation: Activation,
-    aimed: Aim,
+    aimed: ExplanationTarget,
     seen: dict[int, Tensor],
     slopes: dict[int, Tensor],
 ) -> GradCam:
@@ -201,7 +212,7 @@ def _cam(
             alpha * torch.einsum("nkhw,nchw->nkc", speaking, feature_maps)
         ).float().cpu(),
         classes=aimed.classes.cpu(),
-        against=aimed.against.cpu(),
+        subtracted=aimed.subtracted.cpu(),
         names=aimed.names,
         scores=aimed.scores.cpu(),
         probabilities=aimed.probabilities.cpu(),

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from convlens.analyses.gradcam.gradcam import Activation, Classes, final, look, named
+from convlens.analyses.gradcam.gradcam import Activation, ClassSelection, explain, final, named
 from convlens.analyses.predictions.predictions import check_vector
 from convlens.capture import recording
 from convlens.drawing import rendered
@@ -140,7 +140,7 @@ def randomization(
     model: Model,
     images: Tensor,
     *,
-    classes: Classes | None = None,
+    classes: ClassSelection | None = None,
     top: int = 1,
     activation: Activation = "pre",
     layer: str | None = None,
@@ -175,8 +175,8 @@ def randomization(
     found = trace(model, images)
     spot = final(model, found, activation) if layer is None else named(model, found, layer)
     check_vector(model, found, "randomization")
-    true = look(model, found, images, [spot], activation, classes=classes, top=top)[0]
-    same = torch.stack([true.classes, true.against], dim=2)
+    true = explain(model, found, images, [spot], activation, classes=classes, top=top)[0]
+    same = torch.stack([true.classes, true.subtracted], dim=2)
     parts = _stages(found, bare(model.network), stages)
     if not parts:
         raise ConvlensError(f"{model.name} has no parameters that could be random")
@@ -188,7 +188,7 @@ def randomization(
             progress(len(rows), draws * len(parts))
             for path in part:
                 _randomize(copied.network, path, generator)
-            maps = look(copied, found, images, [spot], activation, classes=same)[0].maps
+            maps = explain(copied, found, images, [spot], activation, classes=same)[0].maps
             rows.append(_correlations(maps, true.maps))
     progress(len(rows), len(rows))
     pairs = list(combinations(range(len(images)), 2))

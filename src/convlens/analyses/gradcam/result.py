@@ -24,7 +24,7 @@ Boxes = Sequence[Sequence[Sides]]  # for each image
 
 
 @dataclass(frozen=True, eq=False)
-class Peak(Result):
+class MapStatistics(Result):
     """The numbers of one Grad-CAM map, in units of the logit.
 
     Attributes:
@@ -47,7 +47,7 @@ class Peak(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Share(Result):
+class ChannelShare(Result):
     """What one channel adds to a map.
 
     Attributes:
@@ -94,7 +94,7 @@ class GradCam(Result):
     alpha: Tensor
     contributions: Tensor
     classes: Tensor
-    against: Tensor
+    subtracted: Tensor
     names: tuple[tuple[str, ...], ...]
     scores: Tensor
     probabilities: Tensor
@@ -112,12 +112,12 @@ class GradCam(Result):
         """Greatest absolute value of all maps, the common scale of their pictures."""
         return float(self.maps.abs().max())
 
-    def peak(self, image: int, rank: int) -> Peak:
+    def statistics(self, image: int, rank: int) -> MapStatistics:
         """The numbers of one map."""
         cells = self.maps[image, rank]
         height, width = cells.shape
         row, column = divmod(int(cells.argmax()), width)
-        return Peak(
+        return MapStatistics(
             low=float(cells.min()),
             high=float(cells.max()),
             row=row,
@@ -129,7 +129,7 @@ class GradCam(Result):
 
     def sentence(self, image: int, rank: int) -> str:
         """In words, how much of one map speaks for the class."""
-        found, name = self.peak(image, rank), self.names[image][rank]
+        found, name = self.statistics(image, rank), self.names[image][rank]
         if found.positive == 0:
             return f"nothing speaks for {name}: none of {found.cells} cells is above zero"
         return (
@@ -137,7 +137,7 @@ class GradCam(Result):
             f"{found.row + 1}, column {found.column + 1}"
         )
 
-    def channels(self, image: int, rank: int, top: int = 5) -> tuple[Share, ...]:
+    def channels(self, image: int, rank: int, top: int = 5) -> tuple[ChannelShare, ...]:
         """The channels that add most to what speaks for the class.
 
         A channel's share is the sum of α_k A^(k) over the cells where L is above zero, of the sum
@@ -154,7 +154,7 @@ class GradCam(Result):
             return ()
         order = parts.argsort(descending=True, stable=True)[:top].tolist()
         return tuple(
-            Share(
+            ChannelShare(
                 channel=channel,
                 address=f"{self.detector}:{channel}",
                 share=float(parts[channel]) / whole,
@@ -173,7 +173,7 @@ class GradCam(Result):
             alpha=self.alpha[at, first],
             contributions=self.contributions[at, first],
             classes=self.classes[at, first],
-            against=self.against[at, first],
+            subtracted=self.subtracted[at, first],
             names=(self.names[image][first],),
             scores=self.scores[at, first],
             probabilities=self.probabilities[at, first],

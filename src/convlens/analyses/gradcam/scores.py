@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.gradcam.boxes import Box
-from convlens.analyses.gradcam.evidence import Evidence
-from convlens.analyses.gradcam.pointing import pointing
+from convlens.analyses.gradcam.deletion_insertion import DeletionInsertion
+from convlens.analyses.gradcam.pointing_game import pointing_game
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.results import Result
 
@@ -39,7 +39,7 @@ def finish(
         progress: called with how many photos are done and how many there are.
 
     Returns:
-        The sums of the pointing game over the first layer's maps, as `Pointing.sums`.
+        The sums of the pointing game over the first layer's maps, as `PointingGame.sums`.
     """
     sums = torch.zeros(5, dtype=torch.float64)
     with (
@@ -55,14 +55,14 @@ def finish(
             mine = boxes(number) if boxes else ()
             cams = result.cams if isinstance(result, GradCamLayers) else (result,)
             for layer, cam in enumerate(cams):
-                pointed = pointing(cam, [mine]) if boxes else None
+                pointed = pointing_game(cam, [mine]) if boxes else None
                 if pointed is not None and layer == 0:
                     sums += torch.tensor(pointed.sums(), dtype=torch.float64)
                 for rank in range(len(cam.names[0])):
                     proof = None
                     if curves:
                         at = curves_at(folder / name, layer, rank, len(cams))
-                        proof = Evidence.load(at)
+                        proof = DeletionInsertion.load(at)
                     row = _row(name, cam, rank) | _areas(proof)
                     if pointed is not None:
                         row |= {
@@ -82,7 +82,7 @@ def finish(
 
 
 def _row(name: str, cam: GradCam, rank: int) -> dict[str, Any]:
-    peak = cam.peak(0, rank)
+    peak = cam.statistics(0, rank)
     return {
         "photo": name, "class": cam.names[0][rank], "layer": ", ".join(cam.layer),
         "logit": _number(cam.scores[0, rank]), "probability": _number(cam.probabilities[0, rank]),
@@ -91,7 +91,7 @@ def _row(name: str, cam: GradCam, rank: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _areas(proof: Evidence | None) -> dict[str, str]:
+def _areas(proof: DeletionInsertion | None) -> dict[str, str]:
     if proof is None:
         return {}
     return {

@@ -19,14 +19,14 @@ from convlens.models.labels import class_name, class_pair
 from convlens.models.model import Model
 from convlens.models.output_head import SIGMOID, answers, probabilities
 
-Classes = str | int | Sequence[str | int] | Tensor
-Target = Callable[[Tensor], Tensor]
+ClassSelection = str | int | Sequence[str | int] | Tensor
+TargetFunction = Callable[[Tensor], Tensor]
 
 NONE = -1  # in place of a class
 
 
 @dataclass(frozen=True)
-class Aim:
+class ExplanationTarget:
     """What is explained of one batch.
 
     Attributes:
@@ -42,22 +42,22 @@ class Aim:
     outputs: Tensor
     directions: Tensor
     classes: Tensor
-    against: Tensor
+    subtracted: Tensor
     names: tuple[tuple[str, ...], ...]
     scores: Tensor
     probabilities: Tensor
 
 
-def aim(
+def resolve_target(
     model: Model,
     output: Tensor,
     *,
     link: str,
-    classes: Classes | None,
+    classes: ClassSelection | None,
     top: int,
     pixel: tuple[int, int] | None = None,
-    target: Target | None = None,
-) -> Aim:
+    target: TargetFunction | None = None,
+) -> ExplanationTarget:
     """What is to be explained of the output `(N, classes)` or `(N, classes, H, W)` of a batch.
 
     Args:
@@ -96,7 +96,9 @@ def aim(
     return _scores(model, as_scores(model, output), link, classes, top)
 
 
-def _scores(model: Model, logits: Tensor, link: str, classes: Classes | None, top: int) -> Aim:
+def _scores(
+    model: Model, logits: Tensor, link: str, classes: ClassSelection | None, top: int
+) -> ExplanationTarget:
     """Class scores `(N, classes)`.
 
     Of two classes, where only these are possible, the sigmoid of their difference is the
@@ -106,22 +108,26 @@ def _scores(model: Model, logits: Tensor, link: str, classes: Classes | None, to
     if classes is None:
         _check_top(top, logits.shape[1])
         chosen = plain.topk(top, dim=1).indices
-        against = torch.full_like(chosen, NONE)
+        subtracted = torch.full_like(chosen, NONE)
     else:
-        chosen, against = _chosen(model, logits, classes)
+        chosen, subtracted = _chosen(model, logits, classes)
     directions = torch.zeros(chosen.shape[1], *logits.shape).to(plain)
     directions.scatter_(2, chosen.T.unsqueeze(2), 1)
     minus = torch.zeros_like(directions)
-    minus.scatter_(2, against.clamp(min=0).T.unsqueeze(2), 1)
-    two = against != NONE
+    minus.scatter_(2, subtracted.clamp(min=0).T.unsqueeze(2), 1)
+    two = subtracted != NONE
     directions -= minus * two.T.unsqueeze(2)
     scores = plain.float()
-    own = scores.gather(1, chosen) - scores.gather(1, against.clamp(min=0)) * two
+    own = scores.gather(1, chosen) - scores.gather(1, subtracted.clamp(min=0)) * two
     share = probabilities(scores, link).gather(1, chosen)
-    return _aim(model, logits, directions, chosen, against, own, share.where(~two, own.sigmoid()))
+    return _explanation_target(
+        model, logits, directions, chosen, subtracted, own, share.where(~two, own.sigmoid())
+    )
 
 
-def _areas(model: Model, logits: Tensor, link: str, classes: Classes | None, top: int) -> Aim:
+def _areas(
+    model: Model, logits: Tensor, link: str, classes: ClassSelection | None, top: int
+) -> ExplanationTarget:
     """Scores of each class at each pixel `(N, classes, H, W)`.
 
     Under a sigmoid a pixel may answer several classes, or none: each whose logit is above 0.
@@ -137,13 +143,13 @@ def _areas(model: Model, logits: Tensor, link: str, classes: Classes | None, top
         ], dim=1)  # fmt: skip
         # Of equal areas, so where a class is the answer nowhere too, the first.
         chosen = sizes.sort(dim=1, descending=True, stable=True).indices[:, :top]
-        against = torch.full_like(chosen, NONE)
+        subtracted = torch.full_like(chosen, NONE)
     else:
-        chosen, against = _chosen(model, logits, classes)
+        chosen, subtracted = _chosen(model, logits, classes)
     probability = probabilities(plain, link)
     rows = torch.arange(count, device=logits.device)
     sums, shares = [], []
-    for one, other in zip(chosen.T, against.T, strict=True):
+    for one, other in zip(chosen.T, subtracted.T, strict=True):
         mask = plain[rows, one] > 0 if said is None else said == one.view(-1, 1, 1)
         area = mask.sum(dim=(1, 2)).clamp(min=1)
         two = (other != NONE).view(-1, 1, 1)
@@ -153,12 +159,12 @@ def _areas(model: Model, logits: Tensor, link: str, classes: Classes | None, top
         shares.append((share * mask).sum(dim=(1, 2)) / area)
     outputs = torch.stack(sums, dim=1)
     own = outputs.detach().float()
-    return _aim(
-        model, outputs, _each(outputs), chosen, against, own, torch.stack(shares, dim=1)
+    return _explanation_target(
+        model, outputs, _each(outputs), chosen, subtracted, own, torch.stack(shares, dim=1)
     )  # fmt: skip
 
 
-def _own(model: Model, output: Tensor, target: Target) -> Aim:
+def _own(model: Model, output: Tensor, target: TargetFunction) -> ExplanationTarget:
     sums = target(output)
     if not isinstance(sums, Tensor) or not sums.is_floating_point():
         what = f"type {sums.dtype}" if isinstance(sums, Tensor) else type(sums).__name__
@@ -182,7 +188,7 @@ def _own(model: Model, output: Tensor, target: Target) -> Aim:
     nobody = torch.full(sums.shape, NONE)
     count = sums.shape[1]
     names = tuple(f"target {rank}" for rank in range(1, count + 1)) if count > 1 else ("target",)
-    return Aim(
+    return ExplanationTarget(
         sums, _each(sums), nobody, nobody.clone(), (names,) * len(sums), own,
         torch.full_like(own, torch.nan),
     )  # fmt: skip
@@ -194,26 +200,26 @@ def _each(sums: Tensor) -> Tensor:
     return torch.eye(several).to(sums.detach())[:, None].expand(-1, count, -1)
 
 
-def _aim(
+def _explanation_target(
     model: Model,
     outputs: Tensor,
     directions: Tensor,
     chosen: Tensor,
-    against: Tensor,
+    subtracted: Tensor,
     scores: Tensor,
     probabilities: Tensor,
-) -> Aim:
+) -> ExplanationTarget:
     names = tuple(
         tuple(difference_name(model, one, other) for one, other in zip(*row, strict=True))
-        for row in zip(chosen.tolist(), against.tolist(), strict=True)
+        for row in zip(chosen.tolist(), subtracted.tolist(), strict=True)
     )
-    return Aim(outputs, directions, chosen, against, names, scores, probabilities)
+    return ExplanationTarget(outputs, directions, chosen, subtracted, names, scores, probabilities)
 
 
-def difference_name(model: Model, index: int, against: int) -> str:
+def difference_name(model: Model, index: int, subtracted: int) -> str:
     """The name of a class, or `A - B`."""
     name = class_name(model.labels, index)
-    return name if against == NONE else f"{name} - {class_name(model.labels, against)}"
+    return name if subtracted == NONE else f"{name} - {class_name(model.labels, subtracted)}"
 
 
 def _check_top(top: int, known: int) -> None:
@@ -221,7 +227,7 @@ def _check_top(top: int, known: int) -> None:
         raise ConvlensError(f"top {top} of {known} classes; give 1 to {known}")
 
 
-def _chosen(model: Model, logits: Tensor, classes: Classes) -> tuple[Tensor, Tensor]:
+def _chosen(model: Model, logits: Tensor, classes: ClassSelection) -> tuple[Tensor, Tensor]:
     """Classes and what is subtracted, int64 `(N, K)` each."""
     count, known = logits.shape[:2]
     if isinstance(classes, Tensor):

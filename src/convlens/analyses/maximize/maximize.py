@@ -18,7 +18,7 @@ from convlens.analyses.maximize.objectives import Direction, Objective, find_goa
 from convlens.analyses.maximize.parameterization import Canvas, Kind
 from convlens.analyses.maximize.result import Maximized, assess
 from convlens.analyses.maximize.transforms import Wobble
-from convlens.analyses.patches.results import Patches
+from convlens.analyses.patches.result import Patches
 from convlens.capture import recording
 from convlens.errors import ConvlensError
 from convlens.models.model import Model

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.excitation import watched
+from convlens.analyses.patches.top_patches import watched
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name, class_pair
 from convlens.models.model import Model

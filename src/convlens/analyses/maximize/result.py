@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from convlens.analyses.maximize.ascent import Climbed, Job
-from convlens.analyses.patches.firing import EDGES
-from convlens.analyses.patches.results import Patches
+from convlens.analyses.patches.activation_statistics import BIN_EDGES
+from convlens.analyses.patches.result import Patches
 from convlens.capture import observe
 from convlens.data.images import to_pixels
 from convlens.drawing import enlarge, sheet, titled
@@ -317,7 +317,7 @@ def _beside(
     for layer in known.layers:
         if layer.place == place:
             counts = layer.histogram[channel].double()
-            below = int(torch.bucketize(torch.tensor(first.reached), EDGES))
+            below = int(torch.bucketize(torch.tensor(first.reached), BIN_EDGES))
             share = float(counts[:below].sum() / counts.sum().clamp(min=1))
             best = float(layer.values[channel, 0])
             return best, 1.0 if first.reached >= best else share, known.seen

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.excitation import Watched, watched
+from convlens.analyses.patches.top_patches import Watched, watched
 from convlens.capture import stream
 from convlens.drawing import bar, enlarge, sequential, sheet, titled, with_scale
 from convlens.errors import ConvlensError

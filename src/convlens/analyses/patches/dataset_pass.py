@@ -7,9 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.crops import Proof, Unit, prove, together
-from convlens.analyses.patches.excitation import Excitation, Watched, watched
-from convlens.analyses.patches.results import (
+from convlens.analyses.patches.crop_check import (
+    CropCheck,
+    UnitActivation,
+    check_crops,
+    merge_crop_checks,
+)
+from convlens.analyses.patches.result import (
     ChannelPatches,
     LayerPatches,
     Patches,
@@ -17,8 +21,9 @@ from convlens.analyses.patches.results import (
     numbers,
     tile,
 )
-from convlens.analyses.patches.selectivity import ClassMeans
+from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import selectivity
+from convlens.analyses.patches.top_patches import TopPatchesReducer, Watched, watched
 from convlens.analyses.patches.windows import box
 from convlens.data.datasets import check_photos
 from convlens.errors import ConvlensError
@@ -100,8 +105,8 @@ def patches(
     names = tuple(source.name(number) for number in range(len(source)))
     places = watched(found, layers)
     options = {"layers": [place.place for place in places], "top": top, "each": each, "seed": seed}
-    means = ClassMeans(places, answers) if answers is not None else None
-    first = Excitation(places, top=top, each=each, seed=seed, also=means)
+    means = ClassMeanActivations(places, answers) if answers is not None else None
+    first = TopPatchesReducer(places, top=top, each=each, seed=seed, extra_columns=means)
     selective: dict[int, tuple[Tensor, Tensor]] = {}
     with opened(engine):
         done = sweep(
@@ -157,7 +162,7 @@ def _layer(
     bands = _bands(table, chosen)
     sample = _sample(table, seed)
     shown: list[ChannelPatches] = []
-    proofs: list[Proof] = []
+    crop_checks: list[CropCheck] = []
     # A few channels at a time, so that their images fit the memory however many are shown.
     for start in range(0, max(1, len(chosen)), _AT_ONCE):
         part = chosen[start : start + _AT_ONCE]
@@ -176,7 +181,7 @@ def _layer(
                 for channel, rank, image in dict.fromkeys(entries)
             ]
             images = torch.stack([image for _, image in held.values()])
-            proofs.append(prove(model, found, place.value, images, units))
+            crop_checks.append(check_crops(model, found, place.value, images, units))
     extent = field.size
     empty = torch.zeros(0)
     return LayerPatches(
@@ -201,7 +206,7 @@ def _layer(
         preferred=selective[0] if selective else empty.long(),
         selectivity=selective[1] if selective else empty,
         shown=tuple(shown),
-        proof=together(proofs),
+        crop_check=merge_crop_checks(crop_checks),
     )
 
 
@@ -257,9 +262,9 @@ def _read(source: Source, wanted: Sequence[int]) -> dict[int, tuple[int, Tensor]
     return held
 
 
-def _unit(table: State, channel: int, rank: int, width: int, image: int) -> Unit:
+def _unit(table: State, channel: int, rank: int, width: int, image: int) -> UnitActivation:
     row, column = divmod(int(table["positions"][channel, rank]), width)
-    return Unit(image, channel, row, column, float(table["values"][channel, rank]))
+    return UnitActivation(image, channel, row, column, float(table["values"][channel, rank]))
 
 
 def _channel(

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.excitation import Watched
-from convlens.analyses.patches.firing import BINS, EDGES
-from convlens.analyses.patches.peaks import peaks
+from convlens.analyses.patches.activation_statistics import BIN_COUNT, BIN_EDGES
+from convlens.analyses.patches.spatial_max import spatial_max
+from convlens.analyses.patches.top_patches import Watched
 from convlens.errors import ConvlensError
 from convlens.passes.reducer import State
 
@@ -24,7 +24,7 @@ LEAST = 5  # photos of a class: of fewer, one that happens to excite a channel l
 _FIXED = 2**16  # activations are summed as whole numbers of this fraction, in any order alike
 
 
-class ClassMeans:
+class ClassMeanActivations:
     """Sums of each channel's greatest activations by class."""
 
     def __init__(self, places: Sequence[Watched], answers: Answers) -> None:
@@ -73,7 +73,7 @@ class ClassMeans:
         return torch.tensor(self.classes)[means.argmax(dim=1)]
 
 
-class Separation:
+class SelectivityReducer:
     """The reducer of the second pass: bins of activations, inside and outside of a class."""
 
     def __init__(
@@ -99,15 +99,15 @@ class Separation:
     def start(self) -> State:
         """Empty bins."""
         return {
-            f"{value}/{side}": torch.zeros(place.channels, BINS, dtype=torch.int64)
+            f"{value}/{side}": torch.zeros(place.channels, BIN_COUNT, dtype=torch.int64)
             for value, place in self._places.items()
             for side in ("inside", "outside")
         }
 
     def update(self, state: State, value: int, maps: Tensor, ids: Tensor) -> None:
         """Take in one place's maps of a batch, in place."""
-        greatest, _ = peaks(self._places[value].channels_first(maps))
-        bins = torch.bucketize(greatest.float().cpu(), EDGES).T
+        greatest, _ = spatial_max(self._places[value].channels_first(maps))
+        bins = torch.bucketize(greatest.float().cpu(), BIN_EDGES).T
         inside = self._members.of(ids).bool()[:, self._column[value]].T
         known = self._members.known[ids].expand_as(inside)
         state[f"{value}/inside"].scatter_add_(1, bins, (inside & known).long())

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from convlens.analyses.patches.excitation import Watched
-from convlens.analyses.patches.selectivity import ClassMeans, Separation
+from convlens.analyses.patches.selectivity import ClassMeanActivations, SelectivityReducer
+from convlens.analyses.patches.top_patches import Watched
 from convlens.models.model import Model
 from convlens.passes import Engine, sweep
 from convlens.passes.source import Source
@@ -19,7 +19,7 @@ def selectivity(
     places: Sequence[Watched],
     source: Source,
     answers: Sequence[Sequence[int] | None],
-    means: ClassMeans,
+    means: ClassMeanActivations,
     state: Mapping[str, Tensor],
     *,
     engine: Engine | str | None,
@@ -46,7 +46,7 @@ def selectivity(
         progress: called with how many images are done and how many there are.
     """
     preferred = {place.value: means.preferred(state, place.value) for place in places}
-    reducer = Separation(places, answers, preferred)
+    reducer = SelectivityReducer(places, answers, preferred)
     done = sweep(
         model, found, reducer, source, engine=engine, batch=batch, save_every=save_every,
         folder=folder and folder / "selectivity", progress=progress,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.excitation import watched
-from convlens.analyses.patches.results import FRAME, tile
+from convlens.analyses.patches.result import FRAME, tile
+from convlens.analyses.patches.top_patches import watched
 from convlens.analyses.patches.windows import Box, box
 from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError

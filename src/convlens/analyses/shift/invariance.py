@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.analyses.patches.excitation import Watched
-from convlens.analyses.patches.peaks import peaks
-from convlens.analyses.patches.selectivity import ClassMeans
-from convlens.analyses.patches.toplist import NOBODY
+from convlens.analyses.patches.selectivity import ClassMeanActivations
+from convlens.analyses.patches.spatial_max import spatial_max
+from convlens.analyses.patches.top_k import NO_IMAGE
+from convlens.analyses.patches.top_patches import Watched
 from convlens.capture import stream
 from convlens.drawing import rendered
 from convlens.models.labels import class_name
@@ -148,7 +148,7 @@ class Totals:
     """Sums of each channel's greatest activations, and by class where classes are known."""
 
     place: Watched
-    means: ClassMeans | None
+    means: ClassMeanActivations | None
 
     def start(self, value: int) -> State:
         """Zero sums."""
@@ -174,7 +174,7 @@ class Changes:
     Attributes:
         model: left untouched.
         place: that is watched.
-        winners: int64 `(C, K)`, the images that excite each channel most; `NOBODY` where free.
+        winners: int64 `(C, K)`, the images that excite each channel most; `NO_IMAGE` where free.
     """
 
     model: Model
@@ -206,7 +206,7 @@ class Changes:
         seen: list[Tensor] = []
 
         def tell(value: int, maps: Tensor) -> None:
-            seen.append(peaks(found.channels_first(value, maps))[0].float().cpu())
+            seen.append(spatial_max(found.channels_first(value, maps))[0].float().cpu())
 
         stream(self.model, found, variants, [self.place.value], tell)
         return seen[0]
@@ -259,7 +259,7 @@ def told(
     Args:
         model: that was looked at.
         place: that was watched.
-        table: strongest images of each channel, as `toplist` keeps them, and `Totals`.
+        table: strongest images of each channel, as `top_k` keeps them, and `Totals`.
         left: int64 `(C, 1 + P + S + L)`, summed greatest activations on these.
         images: how many there were.
         channels: of the layer, or None for all.
@@ -268,7 +268,7 @@ def told(
     """
     chosen = list(range(place.channels)) if channels is None else list(channels)
     at = torch.tensor(chosen)
-    count = (table["images"] != NOBODY).sum(dim=1)[at].clamp(min=1)
+    count = (table["images"] != NO_IMAGE).sum(dim=1)[at].clamp(min=1)
     whole = left[at].double()
     base = whole[:, :1]
     # Silent channels have nothing to lose: NaN.

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from convlens.analyses.patches.excitation import Excitation, watched
-from convlens.analyses.patches.selectivity import ClassMeans
+from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import selectivity
+from convlens.analyses.patches.top_patches import TopPatchesReducer, watched
 from convlens.analyses.shift.invariance import Changes, Invariance, Totals, told
 from convlens.capture import recording
 from convlens.data.datasets import check_photos
@@ -73,8 +73,8 @@ def invariance(
             raise ConvlensError(
                 f"{layer} has {place.channels} channels, 0 to {place.channels - 1}; given {one}"
             )
-    means = ClassMeans(places, labels) if labels is not None else None
-    first = Excitation(places, top=top, statistics=False, also=Totals(place, means))
+    means = ClassMeanActivations(places, labels) if labels is not None else None
+    first = TopPatchesReducer(places, top=top, statistics=False, extra_columns=Totals(place, means))
     options = {"what": "invariance", "layer": place.place, "top": top, "labels": mark(labels)}
     selective = None
     with opened(engine):

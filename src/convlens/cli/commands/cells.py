@@ -42,7 +42,7 @@ def tuning(
 
 
 @app.command()
-def maps(
+def feature_maps(
     photo: Annotated[str, typer.Argument(help="A photo.")],
     layer: o.Layer = None,
     pool: Annotated[
@@ -58,7 +58,7 @@ def maps(
     quiet: o.Quiet = False,
 ) -> None:
     """Show the feature maps of a layer on a photo."""
-    from convlens.analyses.feature_maps.maps import maps as look
+    from convlens.analyses.feature_maps.feature_maps import feature_maps as look
     from convlens.cli.inputs import load_model
     from convlens.cli.show import cells as show
 

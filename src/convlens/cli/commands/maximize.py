@@ -59,7 +59,7 @@ def maximize(
 ) -> None:
     """Make images that excite channels, units or classes as much as can be."""
     from convlens.analyses.maximize.maximize import maximize as climb
-    from convlens.analyses.patches.results import Patches
+    from convlens.analyses.patches.result import Patches
     from convlens.cli import terminal
     from convlens.cli.inputs import load_model, parse_size
     from convlens.cli.show import maximize as show

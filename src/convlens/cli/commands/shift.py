@@ -134,7 +134,7 @@ def grandmothers(
     quiet: o.Quiet = False,
 ) -> None:
     """List the channels of a layer by how selective and how invariant they are."""
-    from convlens.analyses.patches.excitation import watched
+    from convlens.analyses.patches.top_patches import watched
     from convlens.analyses.shift.invariance_dataset_pass import invariance
     from convlens.cli import terminal
     from convlens.cli.inputs import (

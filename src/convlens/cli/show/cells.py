@@ -8,7 +8,7 @@ from convlens.cli import terminal
 
 if TYPE_CHECKING:
     from convlens.analyses.cortex.cortex import Cortex
-    from convlens.analyses.feature_maps.maps import FeatureMaps
+    from convlens.analyses.feature_maps.feature_maps import FeatureMaps
     from convlens.analyses.orientation_tuning.orientation_tuning import Tuning
 
 

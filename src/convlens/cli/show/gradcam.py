@@ -70,7 +70,7 @@ def _form(text: str, form: str) -> str:
 def _beats(row: dict[str, str]) -> str:
     import torch
 
-    from convlens.analyses.gradcam.evidence import beats
+    from convlens.analyses.gradcam.deletion_insertion import beats
 
     won = [
         kind

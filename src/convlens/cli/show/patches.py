@@ -8,7 +8,7 @@ from convlens.cli import terminal
 from convlens.models.labels import class_name
 
 if TYPE_CHECKING:
-    from convlens.analyses.patches.results import LayerPatches, Patches
+    from convlens.analyses.patches.result import LayerPatches, Patches
 
 
 def patches(found: "Patches", out: Path, *, json: bool) -> None:
@@ -40,7 +40,7 @@ def patches(found: "Patches", out: Path, *, json: bool) -> None:
             best = int(one.selectivity.nan_to_num(0).argmax())
             name = class_name(found.labels, int(one.preferred[best]))
             row += [f"{one.layer}:{best}  {one.selectivity[best]:.3f}", name]
-        table.add_row(*row, one.proof.brief())
+        table.add_row(*row, one.crop_check.brief())
     terminal.out.print(table)
     terminal.out.print(
         f"{found.seen:,} photo{'s' if found.seen != 1 else ''}; dead: above 0 at no position of "

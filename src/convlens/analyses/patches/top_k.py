@@ -8,7 +8,7 @@ from torch import Tensor
 from convlens.passes.reducer import State
 
 COLUMNS = ("values", "images", "positions")
-NOBODY = torch.iinfo(torch.int64).max  # image of an entry that is still free
+NO_IMAGE = torch.iinfo(torch.int64).max  # image of an entry that is still free
 _POSITION_BITS = 24  # of a key for sorting; the others are the image's
 _MOST_IMAGES = 2 ** (63 - _POSITION_BITS) - 1
 
@@ -19,7 +19,7 @@ def empty(channels: int, top: int) -> State:
     """A table of `top` free entries a channel: values `(C, k)`, images and positions likewise."""
     return {
         "values": torch.full((channels, top), -torch.inf),
-        "images": torch.full((channels, top), NOBODY),
+        "images": torch.full((channels, top), NO_IMAGE),
         "positions": torch.zeros(channels, top, dtype=torch.int64),
     }
 
@@ -51,7 +51,7 @@ def insert(table: State, peaks: Tensor, images: Tensor, positions: Positions | T
     )
     fresh = {
         "values": values[rows].masked_fill(~enters[rows], -torch.inf),
-        "images": images.expand(len(rows), -1).masked_fill(~enters[rows], NOBODY),
+        "images": images.expand(len(rows), -1).masked_fill(~enters[rows], NO_IMAGE),
         "positions": where,
     }
     both = {name: torch.cat([table[name][rows], fresh[name]], dim=1) for name in COLUMNS}

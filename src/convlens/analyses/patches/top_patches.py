@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches import firing, toplist
-from convlens.analyses.patches.peaks import peaks
+from convlens.analyses.patches import activation_statistics, top_k
+from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.errors import ConvlensError
 from convlens.passes.reducer import State
 from convlens.tracing import Operation, Trace
@@ -98,7 +98,7 @@ def _rectifies(operation: Operation) -> bool:
     return operation.name == "relu"
 
 
-class Also(Protocol):
+class ExtraColumns(Protocol):
     """Further columns of the tables, filled from the same greatest activations."""
 
     def start(self, value: int) -> State:
@@ -111,7 +111,7 @@ class Also(Protocol):
         """The columns of both data sets together."""
 
 
-class Excitation:
+class TopPatchesReducer:
     """The reducer: the strongest activations and the statistics of every channel watched."""
 
     def __init__(
@@ -122,7 +122,7 @@ class Excitation:
         each: int = 1,
         statistics: bool = True,
         seed: int = 0,
-        also: "Also | None" = None,
+        extra_columns: "ExtraColumns | None" = None,
     ) -> None:
         """Say what to keep.
 
@@ -132,13 +132,13 @@ class Excitation:
             each: at most so many of one image.
             statistics: also count, bin and sample.
             seed: of the samples.
-            also: keeps further columns of each place, from the greatest activations.
+            extra_columns: keeps further columns of each place, from the greatest activations.
         """
         if top < 1 or each < 1:
             raise ConvlensError(f"top {top}, {each} for each image; give at least 1")
         self._places = {place.value: place for place in places}
         self._top, self._each = top, each
-        self._statistics, self._seed, self._also = statistics, seed, also
+        self._statistics, self._seed, self._extra_columns = statistics, seed, extra_columns
         self._scratch: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     @property
@@ -150,17 +150,17 @@ class Excitation:
         """Empty tables."""
         state: State = {}
         for value, place in self._places.items():
-            state |= _named(value, toplist.empty(place.channels, self._top))
+            state |= _named(value, top_k.empty(place.channels, self._top))
             if self._statistics:
-                state |= _named(value, firing.empty(place.channels))
-            if self._also:
-                state |= _named(value, self._also.start(value))
+                state |= _named(value, activation_statistics.empty(place.channels))
+            if self._extra_columns:
+                state |= _named(value, self._extra_columns.start(value))
         return state
 
     def update(self, state: State, value: int, maps: Tensor, ids: Tensor) -> None:
         """Take in one place's maps of a batch, in place."""
         maps = self._places[value].channels_first(maps)
-        found, positions = peaks(maps)
+        found, positions = spatial_max(maps)
         greatest = found.float().cpu()
         if not bool(greatest.isfinite().all()):
             raise ConvlensError(
@@ -169,14 +169,14 @@ class Excitation:
             )
         table = _of(state, value)
         if self._each == 1:
-            toplist.insert(table, greatest, ids, positions)
+            top_k.insert(table, greatest, ids, positions)
         else:
             self._insert_several(table, maps, ids)
         if self._statistics:
             fired = self._fired(maps, rectified=self._places[value].rectified)
-            firing.add(table, fired, greatest, ids, positions, self._seed)
-        if self._also:
-            self._also.add(table, greatest, ids)
+            activation_statistics.add(table, fired, greatest, ids, positions, self._seed)
+        if self._extra_columns:
+            self._extra_columns.add(table, greatest, ids)
         state |= _named(value, table)
 
     def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
@@ -184,11 +184,11 @@ class Excitation:
         state: State = {}
         for value in self._places:
             a, b = _of(one, value), _of(other, value)
-            state |= _named(value, toplist.merge(a, b))
+            state |= _named(value, top_k.merge(a, b))
             if self._statistics:
-                state |= _named(value, firing.merge(a, b))
-            if self._also:
-                state |= _named(value, self._also.merge(a, b))
+                state |= _named(value, activation_statistics.merge(a, b))
+            if self._extra_columns:
+                state |= _named(value, self._extra_columns.merge(a, b))
         return state
 
     def table(self, state: Mapping[str, Tensor], value: int) -> State:
@@ -225,7 +225,7 @@ class Excitation:
         values, where = flat.sort(dim=2, descending=True, stable=True)
         entries = values[..., :count].movedim(2, 1).flatten(0, 1).float().cpu()
         positions = where[..., :count].movedim(2, 1).flatten(0, 1).cpu()
-        toplist.insert(table, entries, ids.repeat_interleave(count), positions)
+        top_k.insert(table, entries, ids.repeat_interleave(count), positions)
 
 
 def _named(value: int, table: Mapping[str, Tensor]) -> State:

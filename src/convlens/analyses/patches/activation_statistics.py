@@ -8,15 +8,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.toplist import NOBODY, Positions
+from convlens.analyses.patches.top_k import NO_IMAGE, Positions
 from convlens.passes.reducer import State
 
 # Bins of the greatest activation of an image: one for none (at most 2^-12), then four an octave,
 # one for more than 2^12.
 _OCTAVES = range(-12, 12)
 _EACH = 4
-EDGES = 2.0 ** (torch.arange(_OCTAVES.start * _EACH, _OCTAVES.stop * _EACH + 1) / _EACH)
-BINS = len(EDGES) + 1
+BIN_EDGES = 2.0 ** (torch.arange(_OCTAVES.start * _EACH, _OCTAVES.stop * _EACH + 1) / _EACH)
+BIN_COUNT = len(BIN_EDGES) + 1
 BANDS = len(_OCTAVES)
 
 _MIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # of the splitmix64 generator
@@ -27,10 +27,10 @@ def empty(channels: int) -> State:
     return {
         "images_fired": torch.zeros(channels, dtype=torch.int64),
         "positions_fired": torch.zeros(channels, dtype=torch.int64),
-        "histogram": torch.zeros(channels, BINS, dtype=torch.int32),
-        "band_keys": torch.full((channels, BANDS), NOBODY),
+        "histogram": torch.zeros(channels, BIN_COUNT, dtype=torch.int32),
+        "band_keys": torch.full((channels, BANDS), NO_IMAGE),
         "band_values": torch.zeros(channels, BANDS),
-        "band_images": torch.full((channels, BANDS), NOBODY),
+        "band_images": torch.full((channels, BANDS), NO_IMAGE),
         "band_positions": torch.zeros(channels, BANDS, dtype=torch.int64),
     }
 
@@ -56,7 +56,7 @@ def add(
     fires = peaks > 0
     state["images_fired"] += fires.sum(dim=0)
     state["positions_fired"] += fired.long().sum(dim=0)
-    bins = torch.bucketize(peaks, EDGES)
+    bins = torch.bucketize(peaks, BIN_EDGES)
     state["histogram"].scatter_add_(1, bins.T, torch.ones_like(bins.T, dtype=torch.int32))
     _sample(state, peaks, fires, images, positions, seed)
 
@@ -88,9 +88,9 @@ def quantiles(histogram: Tensor, shares: Tensor) -> Tensor:
     below = histogram.cumsum(dim=1)
     wanted = (shares * total.double()).clamp(min=1)
     bins = torch.searchsorted(below.double(), wanted)
-    between = (EDGES[:-1] * EDGES[1:]).sqrt()
+    between = (BIN_EDGES[:-1] * BIN_EDGES[1:]).sqrt()
     middles = torch.cat([torch.zeros(1), between, torch.full((1,), torch.inf)])
-    return middles[bins.clamp(max=BINS - 1)]
+    return middles[bins.clamp(max=BIN_COUNT - 1)]
 
 
 def _sample(
@@ -99,7 +99,7 @@ def _sample(
     """Of the images in each octave of activation keep the one with the least hash."""
     octaves = (torch.frexp(peaks).exponent.long() - 1).clamp(_OCTAVES.start, _OCTAVES.stop - 1)
     bands = (octaves - _OCTAVES.start).T
-    keys = hashes(images, peaks.shape[1], seed).masked_fill(~fires, NOBODY).T
+    keys = random_keys(images, peaks.shape[1], seed).masked_fill(~fires, NO_IMAGE).T
     least = state["band_keys"].scatter_reduce(1, bands, keys, "amin")
     won = (keys < state["band_keys"].gather(1, bands)) & (keys == least.gather(1, bands))
     channel, entry = won.nonzero(as_tuple=True)
@@ -111,12 +111,12 @@ def _sample(
         state["band_positions"][channel, band] = positions(entry, channel)
 
 
-def hashes(images: Tensor, channels: int, seed: int) -> Tensor:
+def random_keys(images: Tensor, channels: int, seed: int) -> Tensor:
     """int64 `(N, C)`, not negative: as good as random for each image and channel."""
     mixed = images[:, None] * _signed(_MIX[0]) + torch.arange(channels) * _signed(_MIX[1]) + seed
     for shift, factor in ((30, _MIX[1]), (27, _MIX[2])):
         mixed = (mixed ^ _shifted(mixed, shift)) * _signed(factor)
-    return (mixed ^ _shifted(mixed, 31)) & (NOBODY >> 1)
+    return (mixed ^ _shifted(mixed, 31)) & (NO_IMAGE >> 1)
 
 
 def _shifted(value: Tensor, by: int) -> Tensor:

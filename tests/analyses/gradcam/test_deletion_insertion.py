@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from convlens.analyses.gradcam.evidence import beats, evidence
+from convlens.analyses.gradcam.deletion_insertion import beats, deletion_insertion
 from convlens.analyses.gradcam.gradcam import gradcam
 from convlens.errors import ConvlensError
 from convlens.models.model import wrap
@@ -45,7 +45,7 @@ def test_as_a_plain_loop_does_it():
     model = wrap(network(), size=16)
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     cam = gradcam(model, images, classes=[2, 0])
-    found = evidence(model, cam, rank=1, steps=5)
+    found = deletion_insertion(model, cam, rank=1, steps=5)
     counts = [round(16 * n / 5) for n in range(6)]
     assert found.covered.tolist() == pytest.approx([count / 16 for count in counts])
     assert found.classes.tolist() == [0, 0]
@@ -92,7 +92,7 @@ def test_a_map_that_knows_beats_both():
     model = wrap(net, size=16)
     image = torch.zeros(1, 1, 16, 16)
     image[:, :, :4, :4] = 1
-    found = evidence(model, gradcam(model, image, classes=[1], layer="0"), seed=3)
+    found = deletion_insertion(model, gradcam(model, image, classes=[1], layer="0"), seed=3)
     assert found.deletion_beats.tolist() == [True]
     assert found.insertion_beats.tolist() == [True]
     # The corner is the first cell of sixteen: the first step of two cells removes it.
@@ -104,7 +104,7 @@ def test_a_map_upside_down_does_not():
     images = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     cam = gradcam(model, images)
     turned = type(cam)(**{**vars(cam), "maps": -cam.maps})
-    right, wrong = evidence(model, cam), evidence(model, turned)
+    right, wrong = deletion_insertion(model, cam), deletion_insertion(model, turned)
     assert right.deletion_areas[0, 0] < wrong.deletion_areas[0, 0]
     assert right.insertion_areas[0, 0] > wrong.insertion_areas[0, 0]
 
@@ -113,7 +113,7 @@ def test_ties_do_not_go_all_at_once():
     model = wrap(network(), size=16)
     cam = gradcam(model, torch.rand(1, 3, 16, 16))
     flat = type(cam)(**{**vars(cam), "maps": torch.zeros_like(cam.maps)})
-    found = evidence(model, flat, steps=16)
+    found = deletion_insertion(model, flat, steps=16)
     assert found.deletion[0, 0].unique().numel() > 4
 
 
@@ -124,7 +124,7 @@ def test_passes_are_counted_and_few():
     model = wrap(net, size=16)
     cam = gradcam(model, torch.rand(1, 3, 16, 16))
     seen.clear()
-    found = evidence(model, cam)
+    found = deletion_insertion(model, cam)
     assert found.passes == sum(seen) == 44
 
 
@@ -132,13 +132,13 @@ def test_bad_rank_and_steps():
     model = wrap(network(), size=16)
     cam = gradcam(model, torch.rand(1, 3, 16, 16))
     with pytest.raises(ConvlensError, match="rank 1 of 1"):
-        evidence(model, cam, rank=1)
+        deletion_insertion(model, cam, rank=1)
     with pytest.raises(ConvlensError, match="0 steps"):
-        evidence(model, cam, steps=0)
+        deletion_insertion(model, cam, steps=0)
 
 
 def test_saved_and_loaded(tmp_path):
     model = wrap(network(), size=16)
-    found = evidence(model, gradcam(model, torch.rand(2, 3, 16, 16)))
+    found = deletion_insertion(model, gradcam(model, torch.rand(2, 3, 16, 16)))
     found.save(tmp_path / "e")
     assert Result.load(tmp_path / "e") == found

@@ -6,7 +6,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import nn
 
-from convlens import ConvlensError, boxes_on_image, gradcam, pointing, read_boxes, wrap
+from convlens import ConvlensError, boxes_on_image, gradcam, pointing_game, read_boxes, wrap
 from convlens.analyses.gradcam.boxes import Box
 from convlens.data.preprocessing import Geometry
 
@@ -124,7 +124,7 @@ def test_hits_energy_and_area_by_a_plain_loop():
         [Box((3,), 20, 20, 44.5, 44)],
         [],
     ]
-    found = pointing(cam, boxes)
+    found = pointing_game(cam, boxes)
     assert found.boxed.tolist() == [[True, True], [False, True], [False, False]]
     on_image = cam.on_image()
     seen = 0
@@ -163,8 +163,8 @@ def test_hits_energy_and_area_by_a_plain_loop():
 def test_a_map_that_speaks_against_the_class_hits_nothing():
     model = tiny()
     cam = gradcam(model, torch.rand(1, 3, 64, 64), classes=0)
-    against = type(cam)(**{**vars(cam), "maps": -cam.maps.abs() - 1})
-    found = pointing(against, [[Box((0,), 0, 0, 64, 64)]])
+    subtracted = type(cam)(**{**vars(cam), "maps": -cam.maps.abs() - 1})
+    found = pointing_game(subtracted, [[Box((0,), 0, 0, 64, 64)]])
     assert found.boxed.all() and not found.hits.any() and float(found.energy) == 0
 
 
@@ -175,13 +175,13 @@ def test_tolerance_widens_the_boxes_for_the_greatest_value_only():
     maps[0, 0, 0, 0] = 1  # its center is pixel 1.5, constant towards the corner
     cam = type(cam)(**{**vars(cam), "maps": maps})
     box = [[Box((0,), 10, 10, 20, 20)]]
-    strict, loose = pointing(cam, box), pointing(cam, box, tolerance=10)
+    strict, loose = pointing_game(cam, box), pointing_game(cam, box, tolerance=10)
     assert not strict.hits.any() and loose.hits.all()
     assert torch.equal(strict.energy, loose.energy)
 
 
 def test_nothing_to_point_at_and_boxes_of_other_images():
     cam = gradcam(tiny(), torch.rand(1, 3, 64, 64), classes=0)
-    assert "no class that was explained has a box" in pointing(cam, [[]]).sentence()
+    assert "no class that was explained has a box" in pointing_game(cam, [[]]).sentence()
     with pytest.raises(ConvlensError, match="boxes of 2 images for maps of 1"):
-        pointing(cam, [[], []])
+        pointing_game(cam, [[], []])

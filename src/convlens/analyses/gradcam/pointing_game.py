@@ -19,7 +19,7 @@ from convlens.results import Result
 
 
 @dataclass(frozen=True, eq=False)
-class Pointing(Result):
+class PointingGame(Result):
     """Pointing game and energy inside boxes, for each map whose class has a box on the image.
 
     Attributes:
@@ -53,7 +53,7 @@ class Pointing(Result):
 
 
 def told(count: int, hits: int, center: int, energy: float, area: float) -> str:
-    """Sums over some maps, as `Pointing.sums` gives them, in words."""
+    """Sums over some maps, as `PointingGame.sums` gives them, in words."""
     if not count:
         return "no class that was explained has a box on its photo"
     return (
@@ -67,7 +67,9 @@ def _percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def pointing(cam: GradCam, boxes: Sequence[Sequence[Box]], *, tolerance: float = 0.0) -> Pointing:
+def pointing_game(
+    cam: GradCam, boxes: Sequence[Sequence[Box]], *, tolerance: float = 0.0
+) -> PointingGame:
     """Pointing game and energy of each map of a Grad-CAM, at the image's pixels, bilinear.
 
     A pixel lies in a box if its center does. Boxes that the crop leaves without a pixel do not
@@ -107,7 +109,7 @@ def pointing(cam: GradCam, boxes: Sequence[Sequence[Box]], *, tolerance: float =
             above = pixels.clamp(min=0)
             energy[image, rank] = (above * inside).sum() / above.sum().clamp(min=1e-300)
             area[image, rank] = inside.double().mean()
-    return Pointing(boxed, hits, center_hits, energy, area, cam.names)
+    return PointingGame(boxed, hits, center_hits, energy, area, cam.names)
 
 
 def _inside(boxes: Sequence[Box], height: int, width: int, margin: float = 0.0) -> Tensor:

@@ -40,7 +40,7 @@ def beats(worth: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence(Result):
+class DeletionInsertion(Result):
     """Deletion and insertion curves of one class for each image.
 
     Attributes:
@@ -102,7 +102,7 @@ class Evidence(Result):
             for image, name in enumerate(self.names)
         }
 
-    def _single(self, image: int) -> "Evidence":
+    def _single(self, image: int) -> "DeletionInsertion":
         at = slice(image, image + 1)
         return replace(
             self, deletion=self.deletion[at], insertion=self.insertion[at],
@@ -111,9 +111,9 @@ class Evidence(Result):
         )  # fmt: skip
 
 
-def evidence(
+def deletion_insertion(
     model: Model, cam: GradCam, *, rank: int = 0, steps: int = 8, seed: int = 0
-) -> Evidence:
+) -> DeletionInsertion:
     """Deletion and insertion for each image of a Grad-CAM, with both baselines.
 
     A cell covers the pixels that are nearest to the center of its receptive field; covered pixels
@@ -148,7 +148,7 @@ def evidence(
     owner = _owner(cam)
     counts = [round(cells * number / steps) for number in range(steps + 1)]
     curves = []
-    wanted = torch.stack([cam.classes[:, rank], cam.against[:, rank]], dim=1).tolist()
+    wanted = torch.stack([cam.classes[:, rank], cam.subtracted[:, rank]], dim=1).tolist()
     for image, maps, pair in zip(cam.images, cam.maps, wanted, strict=True):
         orders = [
             maps[rank].flatten().argsort(descending=True, stable=True),
@@ -159,7 +159,7 @@ def evidence(
     found = torch.stack(curves)
     covered = torch.tensor(counts, dtype=torch.float32) / cells
     areas = torch.trapezoid(found, covered, dim=3)
-    return Evidence(
+    return DeletionInsertion(
         covered=covered,
         deletion=found[:, 0],
         insertion=found[:, 1],
@@ -179,7 +179,7 @@ def _curves(
     orders: Sequence[Tensor],
     counts: Sequence[int],
     wanted: int,
-    against: int,
+    subtracted: int,
 ) -> Tensor:
     """Probabilities `(2, 3, S)` of the class, deletion first."""
     mean = image.mean(dim=(1, 2), keepdim=True)
@@ -194,10 +194,10 @@ def _curves(
     batch = batch.contiguous(memory_format=torch.channels_last).to(model.device)
     found = trace(model, batch)
     scores = torch.cat([class_scores(model, found, part) for part in batch.split(_BATCH)])
-    if against == NONE:
+    if subtracted == NONE:
         probability = probabilities(scores, found.link)[:, wanted].cpu()
     else:
-        probability = (scores[:, wanted] - scores[:, against]).sigmoid().cpu()
+        probability = (scores[:, wanted] - scores[:, subtracted]).sigmoid().cpu()
     whole, nothing = probability[0], probability[1]
     middle = probability[2:].view(2, len(orders), len(counts) - 2)
     starts = torch.stack([whole, nothing]).view(2, 1, 1).expand(-1, len(orders), -1)

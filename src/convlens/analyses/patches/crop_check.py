@@ -26,7 +26,7 @@ _PROBED = 8  # images that the layer's root mean square is taken from
 
 
 @dataclass(frozen=True)
-class Unit:
+class UnitActivation:
     """A channel at a position, and the activation that it had in an image.
 
     Attributes:
@@ -45,7 +45,7 @@ class Unit:
 
 
 @dataclass(frozen=True, eq=False)
-class Proof(Result):
+class CropCheck(Result):
     """Whether units have the same activation when they see nothing but their receptive fields.
 
     Attributes:
@@ -123,7 +123,9 @@ def cut(image: Tensor, seen: Box) -> tuple[Tensor, Tensor]:
 
 
 @full_precision()
-def prove(model: Model, found: Trace, value: int, images: Tensor, units: Sequence[Unit]) -> Proof:
+def check_crops(
+    model: Model, found: Trace, value: int, images: Tensor, units: Sequence[UnitActivation]
+) -> CropCheck:
     """Run units again on what they see alone.
 
     Args:
@@ -140,7 +142,7 @@ def prove(model: Model, found: Trace, value: int, images: Tensor, units: Sequenc
     if field is None:
         raise ConvlensError(f"{found.name(value)} gives no maps, so nothing can be cut")
     if field.beyond:
-        return Proof(checked=0, worst=None, whole=0, beyond=True)
+        return CropCheck(checked=0, worst=None, whole=0, beyond=True)
     height, width = found.image_size
     boxes = [box(field, unit.row, unit.column) for unit in units]
     partial = [
@@ -151,7 +153,7 @@ def prove(model: Model, found: Trace, value: int, images: Tensor, units: Sequenc
     fed = model.normalize(images)
     raw = replace(model, mean=(0.0,), std=(1.0,), center="data", bounds=(-1e30, 1e30))
     least = least_side(raw, found, value)
-    groups: dict[tuple[int, int], list[tuple[Unit, Box, Window]]] = defaultdict(list)
+    groups: dict[tuple[int, int], list[tuple[UnitActivation, Box, Window]]] = defaultdict(list)
     for unit, seen, counts in zip(units, boxes, partial, strict=True):
         if counts:
             held = window(field, seen, (height, width), least)
@@ -165,9 +167,9 @@ def prove(model: Model, found: Trace, value: int, images: Tensor, units: Sequenc
             worst = max(worst, float((again - values).abs().max()))
             checked += len(part)
     if not checked:
-        return Proof(checked=0, worst=None, whole=len(units), beyond=False)
+        return CropCheck(checked=0, worst=None, whole=len(units), beyond=False)
     scale = _root_mean_square(raw, found, value, fed[:_PROBED])
-    return Proof(
+    return CropCheck(
         checked=checked,
         worst=worst / scale if scale else worst,
         whole=len(units) - checked,
@@ -175,19 +177,19 @@ def prove(model: Model, found: Trace, value: int, images: Tensor, units: Sequenc
     )
 
 
-def together(proofs: Sequence[Proof]) -> Proof:
+def merge_crop_checks(crop_checks: Sequence[CropCheck]) -> CropCheck:
     """Several proofs of one layer as one."""
-    worst = [one.worst for one in proofs if one.worst is not None]
-    return Proof(
-        checked=sum(one.checked for one in proofs),
+    worst = [one.worst for one in crop_checks if one.worst is not None]
+    return CropCheck(
+        checked=sum(one.checked for one in crop_checks),
         worst=max(worst, default=None),
-        whole=sum(one.whole for one in proofs),
-        beyond=any(one.beyond for one in proofs),
+        whole=sum(one.whole for one in crop_checks),
+        beyond=any(one.beyond for one in crop_checks),
     )
 
 
 def _positions(
-    found: Trace, there: Trace, value: int, part: Sequence[tuple[Unit, Box, Window]]
+    found: Trace, there: Trace, value: int, part: Sequence[tuple[UnitActivation, Box, Window]]
 ) -> list[tuple[int, int]] | None:
     """Row and column of each unit in its window; None where one of them cannot be told."""
     if there.image_size == found.image_size:
@@ -202,7 +204,7 @@ def _again(
     found: Trace,
     value: int,
     fed: Tensor,
-    part: Sequence[tuple[Unit, Box, Window]],
+    part: Sequence[tuple[UnitActivation, Box, Window]],
 ) -> Tensor:
     """Activations of units, each on its window with the average outside of its field."""
     size = part[0][2][2:]

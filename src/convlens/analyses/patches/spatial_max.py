@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.toplist import Positions
+from convlens.analyses.patches.top_k import Positions
 
 
-def peaks(maps: Tensor) -> tuple[Tensor, Positions]:
+def spatial_max(maps: Tensor) -> tuple[Tensor, Positions]:
     """The greatest of each map, and a function that finds the positions of chosen ones.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.analyses.patches.excitation import watched
+from convlens.analyses.patches.top_patches import watched
 from convlens.arithmetic import output_size, same_padding
 from convlens.capture import observe
 from convlens.data.images import to_pixels
@@ -23,7 +23,7 @@ _SIDE = 112  # pixels that a map is enlarged to, at most
 _BAR = 160  # pixels
 
 
-def feature_maps(
+def convolve(
     images: Tensor,
     filters: Tensor,
     *,
@@ -178,7 +178,7 @@ class FeatureMaps(Result):
         )
 
 
-def maps(
+def feature_maps(
     model: Model,
     image: Tensor,
     *,

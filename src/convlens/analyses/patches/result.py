@@ -8,9 +8,9 @@ import torch
 from PIL import Image as PilImage
 from torch import Tensor
 
-from convlens.analyses.patches import firing
-from convlens.analyses.patches.crops import Proof, cut
-from convlens.analyses.patches.toplist import NOBODY
+from convlens.analyses.patches import activation_statistics
+from convlens.analyses.patches.crop_check import CropCheck, cut
+from convlens.analyses.patches.top_k import NO_IMAGE
 from convlens.analyses.patches.windows import Box
 from convlens.data.images import to_pixels
 from convlens.drawing import grid, sheet, titled
@@ -77,7 +77,7 @@ class LayerPatches(Result):
         images_fired: int64 `(C,)`, images in which the channel is above 0 somewhere.
         positions_fired: int64 `(C,)`, positions of all images at which it is.
         histogram: int32 `(C, bins)`, images by their greatest activation, in the bins of
-            `convlens.analyses.patches.firing`.
+            `convlens.analyses.patches.activation_statistics`.
         band_values: float32 `(C, b)`, the activation of one random image from each octave; 0
             where the octave had none.
         band_images: int64 `(C, b)`, its number, or -1.
@@ -113,7 +113,7 @@ class LayerPatches(Result):
     preferred: Tensor
     selectivity: Tensor
     shown: tuple[ChannelPatches, ...]
-    proof: Proof
+    crop_check: CropCheck
 
     @property
     def channels(self) -> int:
@@ -135,12 +135,12 @@ class LayerPatches(Result):
 
         From fixed bins, right to 19 %.
         """
-        return firing.quantiles(self.histogram, shares)
+        return activation_statistics.quantiles(self.histogram, shares)
 
     def percentile(self, channel: int, activation: float) -> float:
         """Share of images whose greatest activation of the channel is below, from fixed bins."""
         counts = self.histogram[channel].double()
-        below = int(torch.bucketize(torch.tensor(activation), firing.EDGES))
+        below = int(torch.bucketize(torch.tensor(activation), activation_statistics.BIN_EDGES))
         return float(counts[:below].sum() / counts.sum().clamp(min=1))
 
 
@@ -190,7 +190,13 @@ def layer_sheet(layer: LayerPatches) -> Tensor:
     blocks = []
     for one in layer.shown:
         firing = f"strongest first; fires in {one.fired:.0%} of the photos"
-        parts = [titled(_row(one.tiles, one.values, most), f"{layer.layer}:{one.channel}", firing)]
+        parts = [
+            titled(
+                _row(one.tiles, one.values, most),
+                f"{layer.layer}:{one.channel}",
+                firing,
+            )
+        ]
         if bands:
             below = _row(one.bands, one.band_values, bands)
             parts.append(titled(below, "", "below them: a photo of each octave"))
@@ -286,4 +292,4 @@ def _beside(parts: Sequence[Tensor]) -> Tensor:
 
 def numbers(images: Tensor) -> Tensor:
     """Image numbers with -1 for the entries that are free."""
-    return torch.where(images == NOBODY, -1, images)
+    return torch.where(images == NO_IMAGE, -1, images)
