@@ -199,7 +199,7 @@ def call(name, model, folder):
     return WRITING[name](model, folder) if name in WRITING else CALLS[name](model)
 
 
-NAMES = sorted(set(convlens.__all__) - ELSEWHERE)
+NAMES = sorted(set(dir(convlens)) - ELSEWHERE)
 
 
 def test_this_file_knows_every_public_function():

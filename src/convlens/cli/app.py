@@ -1,10 +1,31 @@
-"""The application that the commands are added to."""
+"""The typer application that the commands are added to, and the option `--version`."""
+
+from typing import Annotated
 
 import typer
 
+import convlens
+
 app = typer.Typer(
-    help="Shows what a convolutional network has learned.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"convlens {convlens.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def convlens_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Show what a convolutional network has learned."""

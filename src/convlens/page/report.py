@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from convlens import __version__
 from convlens.analyses.anatomy.anatomy import anatomy
 from convlens.analyses.filters.filters import Filters, filters
 from convlens.analyses.gabor.noise_test import likeness
@@ -274,8 +275,8 @@ def _left_out(
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for name in ("convlens", "torch", "torchvision", "timm"):
+    found = {"convlens": __version__}
+    for name in ("torch", "torchvision", "timm"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -1,0 +1,56 @@
+"""The public names of convlens: the one list of them, read by type checkers and at run time.
+
+`__init__.py` reads this file with `lazy_loader.attach_stub`, which imports the module of a name
+when the name is first used. To add a public name, add its line here and nothing elsewhere.
+"""
+
+from .analyses.anatomy.anatomy import anatomy as anatomy
+from .analyses.attacks.dataset_pass import robustness as robustness
+from .analyses.attacks.fgsm import fgsm as fgsm
+from .analyses.attacks.flip import flips as flips
+from .analyses.attacks.internal_changes import inside as inside
+from .analyses.attacks.pgd import pgd as pgd
+from .analyses.cortex.cortex import cortex as cortex
+from .analyses.deepdream.deepdream import dream as dream
+from .analyses.feature_maps.feature_maps import convolve as convolve
+from .analyses.feature_maps.feature_maps import feature_maps as feature_maps
+from .analyses.filters.filters import filters as filters
+from .analyses.filters.over_training import growth as growth
+from .analyses.gabor.gabor import gabor as gabor
+from .analyses.gabor.gabor import gabor_bank as gabor_bank
+from .analyses.gabor.noise_test import likeness as likeness
+from .analyses.gradcam.boxes import boxes_on_image as boxes_on_image
+from .analyses.gradcam.boxes import read_boxes as read_boxes
+from .analyses.gradcam.dataset_pass import gradcams as gradcams
+from .analyses.gradcam.deletion_insertion import deletion_insertion as deletion_insertion
+from .analyses.gradcam.gradcam import gradcam as gradcam
+from .analyses.gradcam.gradcam import gradcam_layers as gradcam_layers
+from .analyses.gradcam.pointing_game import pointing_game as pointing_game
+from .analyses.gradcam.randomization import randomization as randomization
+from .analyses.maximize.maximize import maximize as maximize
+from .analyses.maximize.objectives import Direction as Direction
+from .analyses.orientation_tuning.orientation_tuning import tuning as tuning
+from .analyses.patches.dataset_pass import patches as patches
+from .analyses.predictions.predictions import answers as answers
+from .analyses.preprocessing_check.preprocessing_check import doctor as doctor
+from .analyses.receptive_field.field import receptive_field as receptive_field
+from .analyses.shift.dataset_pass import shift as shift
+from .analyses.shift.equivariance import equivariance as equivariance
+from .analyses.shift.invariance_dataset_pass import invariance as invariance
+from .data.datasets.parquet import ParquetPhotos as ParquetPhotos
+from .errors import ConvlensError as ConvlensError
+from .errors import PhotoError as PhotoError
+from .errors import TraceError as TraceError
+from .models.loading import load as load
+from .models.loading import snapshots as snapshots
+from .models.model import Model as Model
+from .models.model import wrap as wrap
+from .models.networks import build as build
+from .page.report import report as report
+from .passes.ray import Ray as Ray
+from .results import Result as Result
+from .tracing import trace as trace
+from .training import open_data as open_data
+from .training import train as train
+
+__version__: str
