@@ -80,7 +80,7 @@ def ours(what: str, steps: int) -> tuple[Stamp, Tensor]:
         model,
         [f"features.{LAYER}:{number}{at}" for number in numbers],
         steps=steps + WARM,
-        canvas=SIDE if "same" in words else None,
+        image_size=SIDE if "same" in words else None,
         progress=lambda done, total: stamps.append(_now()),
     )
     return _each(stamps, len(numbers)), torch.cat([one.images for one in found.maxima])

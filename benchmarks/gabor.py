@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import convlens
 from benchmarks.tables import RESULTS, tell
 from benchmarks.timing import machine
-from convlens.analyses.gabor.fit import fit_gabors
+from convlens.analyses.gabor.fit import fit_gabor_parameters
 from convlens.analyses.gabor.gabor import gabor
 
 COUNT = 500
@@ -51,7 +51,7 @@ def _errors(side: int) -> dict[str, float]:
     clean = np.stack([_filter(one, side) for one in drawn])
     deviation = NOISE * clean.reshape(COUNT, -1).std(axis=1)
     noisy = clean + deviation[:, None, None, None] * rng.normal(size=clean.shape)
-    fit = fit_gabors(torch.from_numpy(noisy))
+    fit = fit_gabor_parameters(torch.from_numpy(noisy))
     ratios: dict[str, list[float]] = {"orientation": [], "frequency": []}
     for number, one in enumerate(drawn):
         slopes = _slopes(one, side)
@@ -84,7 +84,7 @@ def _seconds() -> float:
     taken = []
     for _ in range(3):
         began = time.perf_counter()
-        convlens.likeness(model, null=5000)
+        convlens.fit_gabor(model, null=5000)
         taken.append(time.perf_counter() - began)
     seconds = statistics.median(taken)
     print(

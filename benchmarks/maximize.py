@@ -176,7 +176,7 @@ def _default_network() -> str:
     each = PAGE_CHANNELS // len(layers)
     targets = [f"{layer}:{7 * number}" for layer in layers for number in range(each)]
     began = time.perf_counter()
-    convlens.maximize(model, targets, steps=PAGE_STEPS, canvas=PAGE_SIDE)
+    convlens.maximize(model, targets, steps=PAGE_STEPS, image_size=PAGE_SIDE)
     return (
         f"{PAGE_CHANNELS} channels of the default network up to blocks.4, {PAGE_STEPS} steps, "
         f"{PAGE_SIDE} pixels: {time.perf_counter() - began:.0f} s (target {PAGE_SECONDS})"

@@ -15,10 +15,10 @@ from .analyses.deepdream.deepdream import dream as dream
 from .analyses.feature_maps.feature_maps import convolve as convolve
 from .analyses.feature_maps.feature_maps import feature_maps as feature_maps
 from .analyses.filters.filters import filters as filters
-from .analyses.filters.over_training import growth as growth
+from .analyses.filters.over_training import filters_over_training as filters_over_training
 from .analyses.gabor.gabor import gabor as gabor
 from .analyses.gabor.gabor import gabor_bank as gabor_bank
-from .analyses.gabor.noise_test import likeness as likeness
+from .analyses.gabor.noise_test import fit_gabor as fit_gabor
 from .analyses.gradcam.boxes import boxes_on_image as boxes_on_image
 from .analyses.gradcam.boxes import read_boxes as read_boxes
 from .analyses.gradcam.dataset_pass import gradcams as gradcams
@@ -29,7 +29,7 @@ from .analyses.gradcam.pointing_game import pointing_game as pointing_game
 from .analyses.gradcam.randomization import randomization as randomization
 from .analyses.maximize.maximize import maximize as maximize
 from .analyses.maximize.objectives import Direction as Direction
-from .analyses.orientation_tuning.orientation_tuning import tuning as tuning
+from .analyses.orientation_tuning.orientation_tuning import orientation_tuning as orientation_tuning
 from .analyses.patches.dataset_pass import patches as patches
 from .analyses.predictions.predictions import answers as answers
 from .analyses.preprocessing_check.preprocessing_check import doctor as doctor

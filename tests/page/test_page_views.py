@@ -142,9 +142,9 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
         for number, theta in enumerate((0.3, -0.9)):
             network[0].weight[number] = convlens.gabor(x, y, 1, 0.1, 0.1, 1.6, 0, 0, 0, theta)
     made = convlens.report(convlens.wrap(network, size=32), photos, out=tmp_path / "page")
-    expected = convlens.likeness(convlens.wrap(network, size=32), null=1000)
-    assert made.likeness.verdicts == expected.verdicts
-    assert torch.equal(made.likeness.r2, expected.r2)
+    expected = convlens.fit_gabor(convlens.wrap(network, size=32), null=1000)
+    assert made.gabor_fit.verdicts == expected.verdicts
+    assert torch.equal(made.gabor_fit.r2, expected.r2)
     (finding,) = [one for one in made.findings if "Gabor-like" in one.sentence]
     assert f"{expected.count('Gabor-like')} of 6 filters of 0" in finding.sentence
     text = (tmp_path / "page" / "index.html").read_text()
@@ -161,7 +161,7 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
     }  # fmt: skip
     assert {(float(x), float(y)) for x, y in dots} == right
     assert "filters --fit" not in text  # a network of one's own has Python lines only
-    assert "convlens.likeness(model, seed=0)" in text
+    assert "convlens.fit_gabor(model, seed=0)" in text
 
 
 def test_simple_and_complex_channels_are_told(demo, text):
@@ -169,7 +169,7 @@ def test_simple_and_complex_channels_are_told(demo, text):
     assert demo.cells[0].layer == "conv_stem"
     assert len({one.layer for one in demo.cells}) == len(demo.cells) > 2
     first = demo.cells[0]
-    told = convlens.tuning(convlens.load(), layer=first.layer, orientations=8, phases=8)
+    told = convlens.orientation_tuning(convlens.load(), layer=first.layer, orientations=8, phases=8)
     assert (first.simple, first.complex, first.silent) == told.counts()
     assert "cells" in Page(text).ids
     assert f'data-at="cells.0.simple">{first.simple}<' in text
@@ -208,7 +208,7 @@ def test_made_images_stand_beside_the_patches(demo, text, data):
     first = demo.maximized[0]
     alone = convlens.maximize(
         convlens.load(), first.maxima[2].target, steps=first.steps,
-        canvas=tuple(first.maxima[2].images.shape[2:]),
+        image_size=tuple(first.maxima[2].images.shape[2:]),
     )  # fmt: skip
     torch.testing.assert_close(
         alone.maxima[0].reached, first.maxima[2].reached, rtol=0.02, atol=0.02

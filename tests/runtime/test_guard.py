@@ -147,7 +147,7 @@ CALLS = {
     "anatomy": convlens.anatomy,
     "answers": lambda model: convlens.answers(model, images()),
     "filters": convlens.filters,
-    "growth": lambda model: convlens.growth([(0, model), (1, model)]),
+    "filters_over_training": lambda model: convlens.filters_over_training([(0, model), (1, model)]),
     "gradcam": lambda model: convlens.gradcam(model, images(), top=3),
     "gradcam_layers": lambda model: convlens.gradcam_layers(model, images()),
     "randomization": lambda model: convlens.randomization(model, images(), stages=2, draws=1),
@@ -161,9 +161,11 @@ CALLS = {
     "robustness": lambda model: convlens.robustness(model, images(), ["8/255"], steps=2),
     "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
     "receptive_field": lambda model: convlens.receptive_field(model, images(1), layer="7"),
-    "likeness": convlens.likeness,
+    "fit_gabor": convlens.fit_gabor,
     "dream": lambda model: convlens.dream(model, images(1), layer="7", octaves=1, steps=1),
-    "tuning": lambda model: convlens.tuning(model, layer="7", orientations=2, phases=4),
+    "orientation_tuning": lambda model: convlens.orientation_tuning(
+        model, layer="7", orientations=2, phases=4
+    ),
     "feature_maps": lambda model: convlens.feature_maps(model, images(1)),
     "maximize": lambda model: convlens.maximize(model, ["7:1", "7:2@3,3", "1"], steps=2),
     "doctor": lambda model: convlens.doctor(model, photos()),
@@ -172,7 +174,7 @@ CALLS = {
     ),
 }
 # These do not run the network, or run it on fake tensors.
-LOOKING = {"filters", "growth", "likeness", "receptive_field"}
+LOOKING = {"filters", "filters_over_training", "fit_gabor", "receptive_field"}
 # Not functions of a model.
 ELSEWHERE = {
     "ConvlensError", "Direction", "ParquetPhotos", "PhotoError", "Ray", "TraceError", "Model",
@@ -221,7 +223,8 @@ def test_every_function_leaves_the_network_untouched(name, tmp_path):
 @pytest.mark.parametrize("runs", [1, 2])
 @pytest.mark.parametrize("place", [0, 6, 12])
 @pytest.mark.parametrize(
-    "name", [name for name in NAMES if name not in ("filters", "growth", "receptive_field")]
+    "name",
+    [name for name in NAMES if name not in ("filters", "filters_over_training", "receptive_field")],
 )
 def test_nothing_is_left_where_a_module_raises(name, place, runs, tmp_path):
     network = lived_in(small())

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import convlens
-from convlens import ConvlensError, growth, load, snapshots, train
+from convlens import ConvlensError, filters_over_training, load, snapshots, train
 from convlens.drawing import enlarge
 from convlens.models.loading.runs import DESCRIPTION
 from support.drawn import corner
@@ -129,7 +129,7 @@ def test_weights_of_another_network(run, tmp_path):
 
 class TestGrowth:
     def test_filters_are_those_of_the_snapshots(self, run):
-        grown = growth(snapshots(run))
+        grown = filters_over_training(snapshots(run))
         assert grown.steps == (0, 2, 9)
         for step, one in zip(grown.steps, grown.filters, strict=True):
             expected = file_of(run, f"step-{step:07d}")["features.0.weight"]
@@ -139,8 +139,8 @@ class TestGrowth:
         assert not torch.equal(every[0], every[-1])
 
     def test_picture_has_a_row_a_filter_and_a_column_a_step(self, run):
-        grown = growth(snapshots(run))
-        picture = grown.pictures()["growth"]
+        grown = filters_over_training(snapshots(run))
+        picture = grown.pictures()["over_training"]
         step = 44 // 5 * 5 + 4
         tiles = [enlarge(one, 8) for one in grown.filters[0].tiles()]
         top, left = corner(picture, tiles[0])
@@ -150,24 +150,24 @@ class TestGrowth:
                 assert torch.equal(picture[y : y + 40 : 8, x : x + 40 : 8], tile)
 
     def test_picture_tells_the_steps(self, run):
-        grown = growth(snapshots(run))
-        one = grown.pictures()["growth"]
-        two = replace(grown, steps=(0, 7, 9)).pictures()["growth"]
+        grown = filters_over_training(snapshots(run))
+        one = grown.pictures()["over_training"]
+        two = replace(grown, steps=(0, 7, 9)).pictures()["over_training"]
         rows, columns = (one != two).any(dim=2).nonzero().T
         assert len(rows) > 0
         assert int(rows.max() - rows.min()) < 12 and int(columns.max() - columns.min()) < 12
 
     def test_saved_and_loaded(self, run, tmp_path):
-        grown = growth(snapshots(run), layer="features.3")
+        grown = filters_over_training(snapshots(run), layer="features.3")
         grown.save(tmp_path / "grown")
         assert convlens.Result.load(tmp_path / "grown") == grown
 
     def test_what_is_wrong(self, run):
         with pytest.raises(ConvlensError, match="no moments"):
-            growth([])
+            filters_over_training([])
         other = convlens.wrap(torch.nn.Conv2d(1, 2, 3), size=12)
         with pytest.raises(ConvlensError, match="not of one training"):
-            growth([*snapshots(run), (99, other)])
+            filters_over_training([*snapshots(run), (99, other)])
 
 
 def test_two_commands_from_a_folder_of_photos_to_a_page(tmp_path):
@@ -202,9 +202,9 @@ def test_two_commands_from_a_folder_of_photos_to_a_page(tmp_path):
     assert answer["progress"]["history"][-1]["validation_accuracy"] == 1
     said = convlens_does("report", "data/red", "data/blue", "--model", "my run", "--out", "page")
     assert (tmp_path / "page" / "index.html").stat().st_size > 10_000
-    said = convlens_does("filters", "--model", "my run", "--over-time", "--out", "grown")
-    assert (tmp_path / "grown" / "growth.png").exists()
-    said = convlens_does("filters", "--model", "my run", "--over-time", "--json")
+    said = convlens_does("filters", "--model", "my run", "--over-training", "--out", "grown")
+    assert (tmp_path / "grown" / "over_training.png").exists()
+    said = convlens_does("filters", "--model", "my run", "--over-training", "--json")
     assert json.loads(said)["steps"][0] == 0
     said = convlens_does("gradcam", "data/red/0.jpg", "--model", "my run", "--size", "40x48",
                          "--class", "red", "--out", "cam")  # fmt: skip

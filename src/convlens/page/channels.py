@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from convlens.analyses.feature_maps.feature_maps import feature_maps
-from convlens.analyses.orientation_tuning.orientation_tuning import tuning
+from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning
 from convlens.analyses.patches.dataset_pass import patches
 from convlens.analyses.patches.result import Patches
 from convlens.analyses.patches.top_patches import Watched, watched
@@ -64,7 +64,7 @@ def cells_of(model: Model) -> tuple[Cells, ...]:
     for place in chosen:
         if time.perf_counter() - began > budget.CELLS.seconds:
             break
-        told = tuning(model, layer=place.layer, orientations=8, phases=8)
+        told = orientation_tuning(model, layer=place.layer, orientations=8, phases=8)
         cells.append(Cells(place.layer, *told.counts()))
     return tuple(cells)
 

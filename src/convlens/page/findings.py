@@ -273,7 +273,7 @@ def _silent_filters(made: Report) -> Iterator[Finding]:
 
 
 def _gabor(made: Report) -> Iterator[Finding]:
-    found = made.likeness
+    found = made.gabor_fit
     if found is None or found.reason:
         return
     told = found.count(GABOR) + found.count(BLOB)

@@ -160,11 +160,11 @@ def tiles_of(made: Report) -> list[Tile]:
 
 def fits_of(made: Report) -> list[Tile]:
     """Filter, nearest Gabor function and what is left, for every filter; the likest first."""
-    if made.likeness is None:
+    if made.gabor_fit is None:
         return []
     purse = Purse(budget.FILTERS.bytes)
     found = []
-    for number, pixels in made.likeness.triples()[: budget.FILTERS.items]:
+    for number, pixels in made.gabor_fit.triples()[: budget.FILTERS.items]:
         source = f"data:image/png;base64,{base64.b64encode(encode_png(pixels)).decode()}"
         if purse.pays(len(source)):
             picture = Picture(source, pixels.shape[1], pixels.shape[0], hard=True)

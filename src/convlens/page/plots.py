@@ -43,7 +43,7 @@ class Plane:
 
 def plane_of(made: Report) -> Plane | None:
     """Orientation and frequency of the fits, or None where nothing was fitted."""
-    alike = made.likeness
+    alike = made.gabor_fit
     if alike is None or not len(alike.fitted):
         return None
     frequencies, degrees = alike.frequency.tolist(), alike.orientation.tolist()

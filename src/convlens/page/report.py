@@ -15,7 +15,7 @@ from typing import Any
 from convlens import __version__
 from convlens.analyses.anatomy.anatomy import anatomy
 from convlens.analyses.filters.filters import Filters, filters
-from convlens.analyses.gabor.noise_test import likeness
+from convlens.analyses.gabor.noise_test import fit_gabor
 from convlens.analyses.gradcam.boxes import Box, read_boxes
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis
 from convlens.data.datasets import check_photos
@@ -119,7 +119,7 @@ def report(
         alike = None
         with desk.section("filters"):
             first = filters(model)
-            alike = likeness(model, null=budget.NOISE, seed=seed)
+            alike = fit_gabor(model, null=budget.NOISE, seed=seed)
         made = Report(
             folder=str(out),
             model=_subject(model),
@@ -132,7 +132,7 @@ def report(
             diagnosis=diagnosis,
             anatomy=structure,
             filters=first,
-            likeness=alike,
+            gabor_fit=alike,
             r2=tuple(alike.r2.tolist()) if alike else (),
             patches=excited,
             maximized=maxima,

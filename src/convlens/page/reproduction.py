@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convlens.analyses.deepdream.deepdream import Dream
-from convlens.analyses.maximize.result import Maximized
+from convlens.analyses.maximize.result import MaximizedImages
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_index, class_name
 from convlens.models.model import Model
@@ -134,7 +134,7 @@ class Recipes:
 
     def fits(self) -> Again:
         """The Gabor functions nearest to the first layer's filters, with more noise than here."""
-        return self._make(["filters", "--fit"], f"convlens.likeness(model, seed={self._seed})")
+        return self._make(["filters", "--fit"], f"convlens.fit_gabor(model, seed={self._seed})")
 
     def dream(self, photo: str, dreamt: Dream) -> Again:
         """The dream of a photo; its size is not that of the model's images."""
@@ -165,7 +165,7 @@ class Recipes:
         """What gratings make the channels of a layer fire."""
         return self._make(
             ["tuning", "--layer", layer, "--orientations", "8", "--phases", "8"],
-            f"convlens.tuning(model, layer={layer!r}, orientations=8, phases=8)",
+            f"convlens.orientation_tuning(model, layer={layer!r}, orientations=8, phases=8)",
         )
 
     def patches(self, layer: str) -> Again:
@@ -176,7 +176,7 @@ class Recipes:
             f"convlens.patches(model, {paths}, layers=[{layer!r}])",
         )
 
-    def maximized(self, found: Maximized) -> Again:
+    def maximized(self, found: MaximizedImages) -> Again:
         """The images of some targets; beside what photos reach only on the page."""
         targets = [one.target for one in found.maxima]
         height, width = found.maxima[0].images.shape[2:]
@@ -187,9 +187,9 @@ class Recipes:
         ]
         canvas = f"{height}" if height == width else f"{height}x{width}"
         return self._make(
-            ["maximize", *words, "--steps", str(found.steps), "--canvas", canvas],
+            ["maximize", *words, "--steps", str(found.steps), "--image-size", canvas],
             f"convlens.maximize(model, {targets}, steps={found.steps}, "
-            f"canvas={(height, width)}, seed={self._seed})",
+            f"image_size={(height, width)}, seed={self._seed})",
         )
 
     def anatomy(self) -> Again:

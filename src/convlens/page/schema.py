@@ -13,12 +13,12 @@ from convlens.analyses.attacks.internal_changes import Inside
 from convlens.analyses.attacks.robustness import Robustness
 from convlens.analyses.deepdream.deepdream import Dream
 from convlens.analyses.filters.filters import Filters
-from convlens.analyses.gabor.noise_test import Likeness
+from convlens.analyses.gabor.noise_test import GaborFit
 from convlens.analyses.gradcam.deletion_insertion import DeletionInsertion
 from convlens.analyses.gradcam.pointing_game import PointingGame
 from convlens.analyses.gradcam.randomization import Randomization
 from convlens.analyses.gradcam.result import ChannelShare, GradCam, MapStatistics
-from convlens.analyses.maximize.result import Maximized
+from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.patches.result import Patches
 from convlens.analyses.predictions.predictions import Answers
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis
@@ -264,7 +264,7 @@ class Report(Result):
         diagnosis: of the preprocessing.
         anatomy: of the network.
         filters: of its first convolution.
-        likeness: of these filters to Gabor functions.
+        gabor_fit: the Gabor functions nearest to these filters.
         r2: of the Gabor fit of each filter, share of the squared weights that it explains.
         patches: what excites channels of some layers most.
         norms: of each filter, the root of its summed squared weights.
@@ -300,11 +300,11 @@ class Report(Result):
     diagnosis: Diagnosis | None
     anatomy: Anatomy | None
     filters: Filters | None
-    likeness: Likeness | None
+    gabor_fit: GaborFit | None
     r2: tuple[float, ...]
     patches: Patches | None
-    maximized: tuple[Maximized | None, ...]
-    classes: Maximized | None
+    maximized: tuple[MaximizedImages | None, ...]
+    classes: MaximizedImages | None
     cells: tuple[Cells, ...]
     robustness: Robustness | None
     attacked: tuple[int, ...]

@@ -4,10 +4,10 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from convlens.analyses.maximize.crop_plan import stage_for
+from convlens.analyses.maximize.crop_plan import plan_crop
 from convlens.analyses.maximize.maximize import maximize
-from convlens.analyses.maximize.objectives import find_goal
-from convlens.analyses.maximize.result import Maximized
+from convlens.analyses.maximize.objectives import parse_objective
+from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.patches.result import Patches
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
@@ -23,10 +23,10 @@ _TRIED = 3  # steps, from which the cost of the others is told
 
 def channels_maximized(
     model: Model, excited: Patches, seed: int, desk: Desk
-) -> tuple[Maximized | None, ...]:
+) -> tuple[MaximizedImages | None, ...]:
     """For each layer the images of the channels that are shown, or None where it cannot be."""
     layers = [[f"{one.layer}:{shown.channel}" for shown in one.shown] for one in excited.layers]
-    found: list[Maximized | None] = []
+    found: list[MaximizedImages | None] = []
     for number, targets in enumerate(layers):
         desk.tell("maximized images", number, len(layers))
         made = None
@@ -42,7 +42,7 @@ def channels_maximized(
 
 def classes_maximized(
     model: Model, read: Sequence[PhotoReport], seed: int, desk: Desk
-) -> Maximized | None:
+) -> MaximizedImages | None:
     """Images of the classes that the photos are taken for, the most frequent first."""
     counts = Counter(
         int(one.answers.classes[0, 0]) for one in read if one.answers is not None and one.shown
@@ -64,18 +64,18 @@ def _within(
     seconds: float,
     known: Patches | None,
     seed: int,
-) -> Maximized:
+) -> MaximizedImages:
     """As many steps as there is time for, within limits."""
     stamps: list[float] = []
     maximize(
-        model, targets, steps=_TRIED, canvas=canvas, seed=seed,
+        model, targets, steps=_TRIED, image_size=canvas, seed=seed,
         progress=lambda done, total: stamps.append(time.perf_counter()),
     )  # fmt: skip
     # The first step also waits for what is made once.
     each = (stamps[_TRIED - 1] - stamps[0]) / (_TRIED - 1) * len(stamps) / _TRIED
     least, most = budget.MAXIMA_STEPS
     steps = min(max(int(seconds / max(each, 1e-9)), least), most)
-    found = maximize(model, targets, steps=steps, canvas=canvas, seed=seed, known=known)
+    found = maximize(model, targets, steps=steps, image_size=canvas, seed=seed, known=known)
     if found.interrupted:
         raise KeyboardInterrupt
     return found
@@ -84,11 +84,11 @@ def _within(
 def _canvas(model: Model, target: str, most: int) -> tuple[int, int]:
     """The usual canvas of a target, made smaller where it is large and the network runs on it."""
     base = trace(model, partly=True)
-    wanted = find_goal(model, base, target)
-    usual = stage_for(model, base, wanted, None).size
+    wanted = parse_objective(model, base, target)
+    usual = plan_crop(model, base, wanted, None).size
     smaller = (min(usual[0], most), min(usual[1], most))
     try:
-        return stage_for(model, base, wanted, smaller).size
+        return plan_crop(model, base, wanted, smaller).size
     except ConvlensError:
         return usual
 
@@ -103,7 +103,7 @@ def _named(model: Model, index: int) -> str:
     name = class_name(model.labels, index)
     goal = None
     try:
-        goal = find_goal(model, trace(model), name)
+        goal = parse_objective(model, trace(model), name)
     except ConvlensError:
         return str(index)
     return name if not goal.layer and int(goal.weights.argmax()) == index else str(index)

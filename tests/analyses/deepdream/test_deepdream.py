@@ -337,7 +337,7 @@ class TestEnds:
         found = dream(given, photo(), progress=progress, **options)
         assert found.interrupted
         assert found.stopped.startswith("interrupted in octave 2 of 3, step 3 of 3")
-        assert found.stopped in found.sentence()
+        assert found.stopped in found.summary()
         assert found.image.shape == (3, 40, 48)
         assert not torch.allclose(found.image, found.photo, atol=1e-3)
         assert found.objective.isfinite().tolist() == [[True] * 4, [True, True] + [False] * 2,
@@ -417,7 +417,7 @@ class TestPhotos:
         assert torch.equal(pictures["dream"], expected)
         times = float(found.objective[0, -1]) / found.of_photo
         assert f"is {times:.3g} times that of the photo after 1 octave of 1 step" in (
-            found.sentence()
+            found.summary()
         )
 
     def test_the_default_network_sees_more_in_the_sky(self):
@@ -435,6 +435,6 @@ def test_an_interrupt_after_the_last_step_is_told():
             signal.raise_signal(signal.SIGINT)
 
     found = dream(model(), photo(), layer="4", octaves=1, steps=2, progress=progress)
-    assert found.interrupted and found.stopped in found.sentence()
+    assert found.interrupted and found.stopped in found.summary()
     assert math.isnan(found.of_photo)
     assert (found.image - found.photo).abs().mean() > 1 / 255

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import convlens
-from convlens import ConvlensError, likeness, load, wrap
-from convlens.analyses.gabor.fit import _basis, envelope_means, fit_gabors
+from convlens import ConvlensError, fit_gabor, load, wrap
+from convlens.analyses.gabor.fit import _basis, envelope_means, fit_gabor_parameters
 from convlens.analyses.gabor.gabor import gabor, orientation
 from convlens.analyses.gabor.noise_test import BLOB, GABOR, OTHER, UNTOLD, _discoveries
 from support.drawn import holds
@@ -55,7 +55,7 @@ class TestFit:
     @pytest.mark.parametrize(("side", "channels"), [(7, 3), (11, 1), (7, 4)])
     def test_parameters_come_back(self, side, channels):
         made, set_to = synthetic(60, side, channels)
-        fit = fit_gabors(made)
+        fit = fit_gabor_parameters(made)
         assert (fit.r2 > 1 - 1e-5).float().mean() > 0.95
         good = fit.r2 > 1 - 1e-5
         for name, found in (
@@ -75,7 +75,7 @@ class TestFit:
 
     def test_the_parameters_make_the_fitted_function(self):
         made, _ = synthetic(20, 7, noise=0.3)
-        fit = fit_gabors(made)
+        fit = fit_gabor_parameters(made)
         axis = torch.arange(7.0) - 3
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         for n in range(20):
@@ -95,7 +95,7 @@ class TestFit:
         """No unbiased estimate does better than the bound, here by numerical slopes."""
         made, set_to = synthetic(150, side, noise=0.3)
         clean, _ = synthetic(150, side)
-        fit = fit_gabors(made)
+        fit = fit_gabor_parameters(made)
         errors = {
             "frequency": fit.frequency - set_to["frequency"],
             "theta": turn(fit.theta, set_to["theta"], math.pi),
@@ -126,11 +126,13 @@ class TestFit:
         generator = torch.Generator().manual_seed(0)
         for side, expected in ((7, 0.30), (11, 0.15)):
             noise = torch.randn(300, 1, side, side, generator=generator)
-            assert float(fit_gabors(noise).r2.median()) == pytest.approx(expected, abs=0.03)
+            assert float(fit_gabor_parameters(noise).r2.median()) == pytest.approx(
+                expected, abs=0.03
+            )
 
     def test_what_is_wrong(self):
         with pytest.raises(ConvlensError, match="at least 5"):
-            fit_gabors(torch.rand(4, 3, 3, 3))
+            fit_gabor_parameters(torch.rand(4, 3, 3, 3))
 
 
 def slopes_of(n, side, set_to):
@@ -184,7 +186,7 @@ class TestLikeness:
         if smooth:
             bell = torch.exp(-(torch.arange(-4, 5.0) ** 2) / (2 * smooth**2))
             noise = (noise.unfold(3, 9, 1) @ bell).unfold(2, 9, 1) @ bell
-        found = likeness(network(noise[:, :, :7, :7].contiguous()), null=1000)
+        found = fit_gabor(network(noise[:, :, :7, :7].contiguous()), null=1000)
         assert 0.02 < float((found.p < 0.05).float().mean()) < 0.095
         assert found.count(OTHER) >= 297
 
@@ -192,7 +194,7 @@ class TestLikeness:
         made, _ = synthetic(20, 7, noise=0.2)
         noise = torch.randn(20, 3, 7, 7, generator=torch.Generator().manual_seed(0))
         both = torch.cat([made, noise * made.std()])
-        found = likeness(network(both.float()), null=1000)
+        found = fit_gabor(network(both.float()), null=1000)
         assert found.verdicts[:20].count(GABOR) >= 19
         assert found.verdicts[20:].count(OTHER) >= 18
         assert found.p[:20].max() < found.p[20:].median()
@@ -202,7 +204,7 @@ class TestLikeness:
         bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / 4)
         colors = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
         noise = torch.randn(12, 3, 7, 7, generator=torch.Generator().manual_seed(1))
-        found = likeness(network(colors[:, :, None, None] * bell + 0.02 * noise), null=1000)
+        found = fit_gabor(network(colors[:, :, None, None] * bell + 0.02 * noise), null=1000)
         assert found.count(BLOB) >= 11
 
     def test_a_wave_needs_a_share_of_its_cycle(self):
@@ -211,17 +213,17 @@ class TestLikeness:
         rise = axis.expand(7, 7)
         colors = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
         noise = torch.randn(12, 3, 7, 7, generator=torch.Generator().manual_seed(1))
-        slopes = likeness(network(colors[:, :, None, None] * rise + 0.05 * noise), null=1000)
+        slopes = fit_gabor(network(colors[:, :, None, None] * rise + 0.05 * noise), null=1000)
         assert slopes.count(BLOB) >= 11
         for cycles, kind in ((0.4, BLOB), (1.0, GABOR)):
             wave = torch.sin(2 * math.pi * cycles / 7 * rise + 0.5)
-            found = likeness(network(colors[:, :, None, None] * wave + 0.05 * noise), null=1000)
+            found = fit_gabor(network(colors[:, :, None, None] * wave + 0.05 * noise), null=1000)
             assert found.count(kind) >= 11, cycles
 
     def test_answer_to_a_uniform_image(self):
         """Plain loops over a sine and a cosine filter, and the closed form of a whole envelope."""
         made, _ = synthetic(8, 9, noise=0.2)
-        fit = fit_gabors(made)
+        fit = fit_gabor_parameters(made)
         means = envelope_means(fit)
         for n in range(8):
             pair, own = [0.0, 0.0], 0.0
@@ -239,7 +241,7 @@ class TestLikeness:
             assert float(means[n]) == pytest.approx(math.hypot(*pair) / own, abs=1e-4)
         axis = torch.arange(31.0) - 15
         bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / (2 * 2.0**2))
-        fit = fit_gabors((bell * torch.cos(2 * math.pi * 0.12 * axis))[None, None])
+        fit = fit_gabor_parameters((bell * torch.cos(2 * math.pi * 0.12 * axis))[None, None])
         expected = math.exp(-((2 * math.pi * 2.0 * 0.12) ** 2) / 2)
         assert float(envelope_means(fit)[0]) == pytest.approx(expected, abs=1e-3)
 
@@ -248,11 +250,11 @@ class TestLikeness:
         bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / 4)
         endless = torch.sin(2 * math.pi * axis / 5).expand(7, 7)
         made, _ = synthetic(4, 7, channels=1)
-        fit = fit_gabors(torch.cat([torch.stack([bell, endless])[:, None], made]))
+        fit = fit_gabor_parameters(torch.cat([torch.stack([bell, endless])[:, None], made]))
         assert "frequency" in fit.at_bound[0] and fit.frequency[0] == pytest.approx(0.01)
         assert {"sigma_along", "sigma_across"} <= set(fit.at_bound[1])
         assert fit.at_bound[2:] == ((),) * 4
-        found = likeness(network(torch.stack([bell, endless])[:, None]), null=200)
+        found = fit_gabor(network(torch.stack([bell, endless])[:, None]), null=200)
         assert found.at_bound == fit.at_bound[:2]
         assert found.value("frequency", 0, ".3f") == "≤0.010"
         assert found.value("frequency", 1, ".1f") == "0.2"
@@ -260,9 +262,9 @@ class TestLikeness:
         assert found.waves == (1,)
 
     def test_small_stems_cannot_be_told(self):
-        found = likeness(network(torch.randn(8, 3, 3, 3)))
+        found = fit_gabor(network(torch.randn(8, 3, 3, 3)))
         assert found.verdicts == (UNTOLD,) * 8
-        assert "3 x 3 weights are too few to judge" in found.sentence()
+        assert "3 x 3 weights are too few to judge" in found.summary()
         assert list(found.pictures()) == ["filters"]
 
     def test_sorted_by_kind_then_orientation_and_frequency(self):
@@ -271,7 +273,7 @@ class TestLikeness:
         torch.manual_seed(1)
         with torch.no_grad():
             network.weight.copy_(torch.cat([torch.randn(12, 3, 9, 9), made.float()]))
-        found = likeness(wrap(network, size=16), null=300)
+        found = fit_gabor(wrap(network, size=16), null=300)
         ordered = found.sorted(own_scale=True)
         assert sorted(ordered.channels) == list(range(24))
         kinds = [found.verdicts[number] for number in ordered.channels]
@@ -311,7 +313,7 @@ class TestLikeness:
 
     def test_saved_loaded_and_drawn(self, tmp_path):
         made, _ = synthetic(5, 7, noise=0.1)
-        found = likeness(network(made.float()), null=200)
+        found = fit_gabor(network(made.float()), null=200)
         found.save(tmp_path / "fits")
         assert convlens.Result.load(tmp_path / "fits") == found
         assert list(found.pictures()) == ["fits", "beside", "plane"]
@@ -328,19 +330,19 @@ class TestLikeness:
             changed = (found.pictures()[name] != others[name]).any(dim=2)
             assert 0 < int(changed.sum()) < 60 * at_once
         assert holds(others["fits"], found.triples()[0][1])
-        again = likeness(network(made.float()), null=200)
+        again = fit_gabor(network(made.float()), null=200)
         assert again == found
-        assert likeness(network(made.float()), null=200, seed=1) != found
+        assert fit_gabor(network(made.float()), null=200, seed=1) != found
 
     def test_what_is_wrong(self):
         with pytest.raises(ConvlensError, match="at least 100"):
-            likeness(network(torch.randn(8, 3, 7, 7)), null=10)
+            fit_gabor(network(torch.randn(8, 3, 7, 7)), null=10)
         with pytest.raises(ConvlensError, match="no convolution"):
-            likeness(wrap(nn.Flatten(), size=8))
+            fit_gabor(wrap(nn.Flatten(), size=8))
 
     @pytest.mark.skipif(not WEIGHTS.is_file(), reason="no weights in ../shared/weights")
     def test_trained_filters_are_mostly_gabor_functions(self):
-        found = likeness(load(f"file:{WEIGHTS}@torchvision:squeezenet1_0"), null=1000)
+        found = fit_gabor(load(f"file:{WEIGHTS}@torchvision:squeezenet1_0"), null=1000)
         assert len(found.verdicts) == 96
         assert found.count(GABOR) > 48
         assert float(found.r2.median()) > 0.8 > 2 * float(found.null_r2.median())

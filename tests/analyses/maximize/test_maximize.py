@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from convlens import ConvlensError, Direction, Result, maximize, patches, trace, wrap
 from convlens.analyses.maximize.parameterization import Canvas
-from convlens.analyses.maximize.transforms import Wobble
+from convlens.analyses.maximize.transforms import Transforms
 from convlens.capture import observe
 from support.drawn import holds
 
-STILL = Wobble()
+STILL = Transforms()
 
 
 def small(seed=0, channels=3):
@@ -48,7 +48,7 @@ class TestClosedForms:
         model = wrap(nn.Sequential(conv, nn.ReLU()), size=16)
         n, weight = 3 * 49, 300.0
         found = maximize(
-            model, "0:1@4,4", steps=600, wobble=STILL, l2=weight, parameterization="pixels"
+            model, "0:1@4,4", steps=600, transforms=STILL, l2=weight, parameterization="pixels"
         ).maxima[0]
         top, left, height, width = found.window
         assert (height, width) == (
@@ -75,7 +75,7 @@ class TestClosedForms:
             return torch.stack([height, 0 * height], dim=1)
 
         model = wrap(Scores(scores), size=8)
-        found = maximize(model, "0", steps=600, wobble=STILL, parameterization=kind).maxima[0]
+        found = maximize(model, "0", steps=600, transforms=STILL, parameterization=kind).maxima[0]
         assert float((found.images[0] - top).abs().max()) < 5e-3
         assert float(found.reached[0]) == pytest.approx(0, abs=1e-2)
         assert float(found.curve[0, -1]) > float(found.curve[0, 0]) + 0.5
@@ -87,7 +87,7 @@ class TestClosedForms:
 
         model = wrap(Scores(scores), size=8, labels=("red", "green - yellow", "blue"))
         found = maximize(
-            model, ["red", "-red", "red - green - yellow"], steps=150, wobble=STILL,
+            model, ["red", "-red", "red - green - yellow"], steps=150, transforms=STILL,
             parameterization="pixels",
         ).maxima  # fmt: skip
         red, dark, difference = (one.images[0].mean((1, 2)) for one in found)
@@ -109,7 +109,7 @@ class TestClosedForms:
             return 10 * torch.stack([red + green, green], dim=1)
 
         model = wrap(Scores(scores), size=8)
-        how = {"steps": 150, "wobble": STILL, "parameterization": "pixels"}
+        how = {"steps": 150, "transforms": STILL, "parameterization": "pixels"}
         logit = maximize(model, "0", **how).maxima[0]
         probability = maximize(model, "0", objective="probability", **how).maxima[0]
         assert float(logit.images[0, 1].mean()) > 0.95  # green helps the logit
@@ -129,10 +129,10 @@ class TestGradients:
 
     def test_wobble(self):
         generators = [torch.Generator().manual_seed(k) for k in range(2)]
-        wobble = Wobble(shift=1.5, turn=20, scale=0.3)
-        moves = wobble.draw(generators, (6, 7))
+        transforms = Transforms(shift=1.5, turn=20, scale=0.3)
+        moves = transforms.draw(generators, (6, 7))
         images = torch.rand(2, 1, 6, 7, dtype=torch.float64, requires_grad=True)
-        assert torch.autograd.gradcheck(lambda x: wobble.apply(x, moves.double()), [images])
+        assert torch.autograd.gradcheck(lambda x: transforms.apply(x, moves.double()), [images])
 
     @pytest.mark.parametrize("kind", ["pixels", "fourier"])
     def test_numbers_of_an_image_give_it_back(self, kind):
@@ -156,8 +156,8 @@ class TestWobble:
         torch.testing.assert_close(moved[..., :6, :7], images[..., 2:, 3:])
 
     def test_a_turn_keeps_right_angles_on_oblong_images(self):
-        wobble = Wobble(turn=90)
-        moves = wobble.draw([torch.Generator().manual_seed(0)], (8, 16))
+        transforms = Transforms(turn=90)
+        moves = transforms.draw([torch.Generator().manual_seed(0)], (8, 16))
         matrix = moves[0, :, :2] * torch.tensor([[1.0, 16 / 8], [8 / 16, 1.0]])
         # In pixels the matrix is a rotation: orthogonal, of determinant one.
         torch.testing.assert_close(matrix @ matrix.T, torch.eye(2))
@@ -167,9 +167,9 @@ class TestWobble:
         def generators():
             return [torch.Generator().manual_seed(k) for k in (3, 4)]
 
-        wobble = Wobble(2, 10, 0.2)
-        both = wobble.draw(generators(), (8, 8))
-        alone = wobble.draw(generators()[1:], (8, 8))
+        transforms = Transforms(2, 10, 0.2)
+        both = transforms.draw(generators(), (8, 8))
+        alone = transforms.draw(generators()[1:], (8, 8))
         assert torch.equal(both[1:], alone)
         assert not torch.equal(both[0], both[1])
 
@@ -230,10 +230,13 @@ class TestLeastWork:
             nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 32 * 32, 3)
         )
         model = wrap(network, size=32)
-        assert maximize(model, "0:1", steps=2, canvas=20).maxima[0].images.shape[-2:] == (20, 20)
+        assert maximize(model, "0:1", steps=2, image_size=20).maxima[0].images.shape[-2:] == (
+            20,
+            20,
+        )
         assert maximize(model, "0:1@9,9", steps=2).maxima[0].images.shape[-2:] == (4, 4)
         with pytest.raises(ConvlensError, match="does not run on an image of 3 x 20 x 20"):
-            maximize(model, "1", steps=2, canvas=20)
+            maximize(model, "1", steps=2, image_size=20)
 
 
 class Shut(nn.Module):
@@ -269,7 +272,7 @@ class TestDeadUnits:
     def test_one_that_stays_dead_is_named(self):
         found = maximize(wrap(Shut(10.0), size=16), "second:0", steps=20).maxima[0]
         assert found.moved == (False,)
-        assert "shows nothing" in found.sentence()
+        assert "shows nothing" in found.summary()
 
     def test_a_shut_rectifier_at_the_target_itself_is_climbed_from_before(self):
         network = nn.Sequential(nn.Conv2d(3, 1, 3), nn.ReLU())
@@ -333,7 +336,7 @@ class TestTargets:
         with pytest.raises(ConvlensError, match="objective 'loss'"):
             maximize(model, "1", objective="loss")
         with pytest.raises(ConvlensError, match=r"2 x 2 pixels are too few for 4 .* least 4 x 4"):
-            maximize(model, "4:1", canvas=2)
+            maximize(model, "4:1", image_size=2)
 
 
 class TestNetworks:
@@ -359,7 +362,7 @@ class TestNetworks:
 class TestProof:
     def test_what_is_reached_is_read_off_the_image_itself(self):
         model = wrap(small(), size=24)
-        found = maximize(model, ["4:1", "4:1@5,5", "2"], steps=10, canvas=None).maxima
+        found = maximize(model, ["4:1", "4:1@5,5", "2"], steps=10, image_size=None).maxima
         network = model.network
         with torch.no_grad():
             maps = network[:6](found[0].images)[0, 1]
@@ -382,7 +385,7 @@ class TestProof:
         assert found[0].best == pytest.approx(float(most.max()), rel=1e-5)
         assert found[1].percentile == 1.0
         assert float(found[1].reached[0]) > found[1].best == found[0].best
-        assert "times the greatest of 40 photos" in found[1].sentence()
+        assert "times the greatest of 40 photos" in found[1].summary()
         assert found[2].seen == 0
         faint = maximize(model, "4:1", steps=1, learning_rate=1e-6, known=known).maxima[0]
         share = float((most < faint.reached[0]).double().mean())
@@ -414,7 +417,7 @@ class TestProof:
 class TestOptions:
     def test_regularisers_do_what_they_say(self):
         model = wrap(small(), size=24)
-        how = {"steps": 60, "wobble": STILL, "parameterization": "pixels"}
+        how = {"steps": 60, "transforms": STILL, "parameterization": "pixels"}
         free = maximize(model, "4:1", **how).maxima[0].images
         smooth = maximize(model, "4:1", total_variation=5.0, **how).maxima[0].images
         gray = maximize(model, "4:1", l2=5.0, **how).maxima[0].images
@@ -449,11 +452,11 @@ class TestEnds:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(3, 4, 3), Fails(), nn.ReLU())
         model = wrap(network, size=16)
-        found = maximize(model, "2:1", steps=20, wobble=STILL)
+        found = maximize(model, "2:1", steps=20, transforms=STILL)
         assert not found.interrupted
         assert found.stopped == "step 6 gave NaN or infinity at 1"
         assert found.maxima[0].curve.shape == (1, 5)
-        four = maximize(model, "2:1", steps=4, wobble=STILL)
+        four = maximize(model, "2:1", steps=4, transforms=STILL)
         torch.testing.assert_close(found.maxima[0].images, four.maxima[0].images)
 
     def test_nan_from_the_first_step_on(self):

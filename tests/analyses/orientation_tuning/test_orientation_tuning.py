@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import convlens
-from convlens import ConvlensError, tuning, wrap
+from convlens import ConvlensError, orientation_tuning, wrap
 from convlens.analyses.gabor.gabor import gabor_bank
 from convlens.drawing import enlarge, sequential
 from support.drawn import corner
@@ -50,7 +50,7 @@ def bank():
 def test_a_rectified_gabor_unit_is_simple(bank):
     odd, _ = bank
     model = wrap(simple_cells(odd.filters), size=96, channels=1)
-    found = tuning(model, orientations=12, frequencies=FREQUENCIES, phases=32)
+    found = orientation_tuning(model, orientations=12, frequencies=FREQUENCIES, phases=32)
     assert found.preferred_orientation.tolist() == list(odd.orientations)
     assert torch.allclose(found.preferred_frequency, torch.tensor(odd.frequencies))
     # Half a wave: F1 = A/2 and F0 = A/π.
@@ -63,7 +63,7 @@ def test_a_quadrature_energy_pair_is_complex(bank):
     odd, even = bank
     both = torch.cat([odd.filters, even.filters])
     model = wrap(Energy(both), size=96, channels=1)
-    found = tuning(model, layer="sum", orientations=12, frequencies=FREQUENCIES)
+    found = orientation_tuning(model, layer="sum", orientations=12, frequencies=FREQUENCIES)
     assert found.preferred_orientation.tolist() == list(odd.orientations)
     assert torch.allclose(found.preferred_frequency, torch.tensor(odd.frequencies))
     assert found.modulation.max() < 0.1
@@ -74,7 +74,9 @@ def test_responses_are_the_units_own(bank):
     """One grating, computed here, against the table."""
     odd, _ = bank
     model = wrap(simple_cells(odd.filters, inplace=False), size=96, channels=1)
-    found = tuning(model, orientations=4, frequencies=(0.1, 0.2), phases=5, contrast=0.5)
+    found = orientation_tuning(
+        model, orientations=4, frequencies=(0.1, 0.2), phases=5, contrast=0.5
+    )
     height, width = found.size
     side = odd.filters.shape[-1]
     row, column = (height - side + 1) // 2, (width - side + 1) // 2
@@ -93,17 +95,17 @@ def test_bandwidth_of_the_filter_is_that_of_the_curve():
     even = gabor_bank(orientations=1, frequencies=(0.125,), phases=(90,), bandwidth=1.0)
     model = wrap(simple_cells(even.filters), size=128, channels=1)
     steps = [0.125 * 2 ** (n / 4) for n in range(-6, 7)]
-    found = tuning(model, orientations=18, frequencies=steps)
+    found = orientation_tuning(model, orientations=18, frequencies=steps)
     assert float(found.frequency_bandwidth) == pytest.approx(1.0, abs=0.12)
     assert 5 < float(found.orientation_bandwidth) < 45
 
 
 def test_the_stage_is_no_larger_than_it_needs_to_be():
     network = nn.Sequential(nn.Conv2d(3, 4, 7), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
-    found = tuning(wrap(network, size=224), orientations=4)
+    found = orientation_tuning(wrap(network, size=224), orientations=4)
     assert found.size == (16, 16)
     assert found.field == (7, 7)
-    deep = tuning(wrap(network, size=224), layer="2", orientations=4)
+    deep = orientation_tuning(wrap(network, size=224), layer="2", orientations=4)
     assert deep.field == (9, 9)
     assert float(deep.frequencies[-1]) == pytest.approx(0.4)
 
@@ -113,7 +115,7 @@ def test_silent_channels_have_no_preference():
     network = nn.Sequential(nn.Conv2d(3, 2, 5), nn.ReLU())
     with torch.no_grad():
         network[0].bias[1] = -100
-    found = tuning(wrap(network, size=32), orientations=4)
+    found = orientation_tuning(wrap(network, size=32), orientations=4)
     assert found.silent.tolist() == [False, True]
     for values in (
         found.preferred_orientation, found.preferred_frequency, found.modulation,
@@ -126,7 +128,7 @@ def test_silent_channels_have_no_preference():
 def test_saved_loaded_and_drawn(tmp_path):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 5, 5), nn.ReLU())
-    found = tuning(wrap(network, size=32), orientations=6)
+    found = orientation_tuning(wrap(network, size=32), orientations=6)
     found.save(tmp_path / "tuning")
     assert convlens.Result.load(tmp_path / "tuning") == found
     picture = found.pictures()["tuning"]
@@ -146,7 +148,9 @@ def test_saved_loaded_and_drawn(tmp_path):
      type("Clamp", (nn.Module,), {"forward": lambda self, x: x.clamp(min=0)})()],
 )  # fmt: skip
 def test_all_rectifiers_will_do(rectifier):
-    found = tuning(wrap(nn.Sequential(nn.Conv2d(3, 2, 5), rectifier), size=32), orientations=2)
+    found = orientation_tuning(
+        wrap(nn.Sequential(nn.Conv2d(3, 2, 5), rectifier), size=32), orientations=2
+    )
     assert found.responses.min() >= 0
 
 
@@ -154,19 +158,19 @@ def test_what_is_not_rectified_is_refused():
     for activation in (nn.Hardtanh(-1, 3), nn.LeakyReLU(), nn.Tanh(), nn.SiLU()):
         model = wrap(nn.Sequential(nn.Conv2d(3, 2, 5), activation), size=32)
         with pytest.raises(ConvlensError, match="no rectifier gave it"):
-            tuning(model)
+            orientation_tuning(model)
 
 
 def test_what_is_wrong():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Flatten())
     model = wrap(network, size=16)
     with pytest.raises(ConvlensError, match="no rectifier gave it: tuning is undefined"):
-        tuning(model, layer="2")
+        orientation_tuning(model, layer="2")
     with pytest.raises(ConvlensError, match="not maps"):
-        tuning(model, layer="3")
+        orientation_tuning(model, layer="3")
     with pytest.raises(ConvlensError, match="at least 4"):
-        tuning(model, phases=2)
+        orientation_tuning(model, phases=2)
     with pytest.raises(ConvlensError, match=r"at most 0\.5"):
-        tuning(model, frequencies=(0.1, 0.7))
+        orientation_tuning(model, frequencies=(0.1, 0.7))
     with pytest.raises(ConvlensError, match="not evenly spaced"):
-        tuning(model, frequencies=(0.1, 0.2, 0.3))
+        orientation_tuning(model, frequencies=(0.1, 0.2, 0.3))

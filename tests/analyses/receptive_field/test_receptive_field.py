@@ -50,9 +50,9 @@ class TestField:
         red = (picture == torch.tensor([214, 39, 40])).all(2)
         assert red[7, 11:16].all() and red[11, 11:16].all() and red[7:12, 15].all()
         assert int(red.sum()) == 16
-        assert "rows 7 to 11 and columns 11 to 15" in found.sentence()
+        assert "rows 7 to 11 and columns 11 to 15" in found.summary()
         corner = receptive_field(model, images(1), layer="stem", at=(0, 0))
-        assert "up to 1 lie in the padding" in corner.sentence()
+        assert "up to 1 lie in the padding" in corner.summary()
 
     def test_what_is_wrong(self):
         model = wrap(network(), size=SIZE)

@@ -81,7 +81,7 @@ class Dream(Result):
         """float64 `(O,)`, the objective after the last step over that before the first."""
         return self.objective[:, -1] / self.objective[:, 0]
 
-    def sentence(self) -> str:
+    def summary(self) -> str:
         """What was done and what came of it, in words."""
         what = "the dot product with the guide's features" if self.guide is not None else "½‖a‖²"
         where = self.place if self.channel is None else f"channel {self.channel} of {self.place}"

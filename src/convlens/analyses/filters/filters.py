@@ -145,7 +145,7 @@ def filters(
 ) -> Filters:
     """The filters of a convolution, in the order of its channels.
 
-    `likeness(model).sorted()` gives them by kind.
+    `fit_gabor(model).sorted()` gives them by kind.
 
     Args:
         model: the model; its weights are not run, only looked at.

@@ -1,4 +1,4 @@
-"""Growth: the filters of a convolution at several moments of a training."""
+"""The filters of a convolution at several moments of a training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ _ROWS = 16  # of filters, before another block of columns begins
 
 
 @dataclass(frozen=True, eq=False)
-class Growth(Result):
+class FiltersOverTraining(Result):
     """One convolution's filters after several numbers of training steps.
 
     Attributes:
@@ -61,14 +61,16 @@ class Growth(Result):
         level = [F.pad(one, (0, 0, 0, 0, 0, most - len(one)), value=255) for one in blocks]
         drawn = self.filters[0].with_bar(grid(level, len(level), gap=2 * enlarged))
         return {
-            "growth": titled(
+            "over_training": titled(
                 drawn, f"{self.layer}: {len(times[0])} filters as they grew",
                 "a row a channel, a column a number of training steps done",
             )
         }  # fmt: skip
 
 
-def growth(moments: Sequence[tuple[int, Model]], *, layer: str | None = None) -> Growth:
+def filters_over_training(
+    moments: Sequence[tuple[int, Model]], *, layer: str | None = None
+) -> FiltersOverTraining:
     """How the filters of a convolution grew.
 
     Args:
@@ -89,7 +91,7 @@ def growth(moments: Sequence[tuple[int, Model]], *, layer: str | None = None) ->
             f"filters of shapes {sorted(shapes)}: the moments are not of one training"
         )
     scale = max(one.scale for one in found)
-    return Growth(
+    return FiltersOverTraining(
         layer=found[0].layer,
         steps=tuple(step for step, _ in ordered),
         filters=tuple(replace(one, scale=scale) for one in found),

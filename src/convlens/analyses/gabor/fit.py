@@ -35,7 +35,7 @@ _X, _Y, _THETA, _OMEGA, _ALPHA, _BETA = range(6)
 
 
 @dataclass(frozen=True, eq=False)
-class GaborFit:
+class GaborParameters:
     """The nearest Gabor functions of F filters.
 
     Attributes:
@@ -71,7 +71,7 @@ class GaborFit:
         return torch.tensor([orientation(float(theta)) for theta in self.theta])
 
 
-def fit_gabors(filters: Tensor) -> GaborFit:
+def fit_gabor_parameters(filters: Tensor) -> GaborParameters:
     """Fit a Gabor function to each filter.
 
     Of the descriptions of one function that only differ in signs the one with θ of -π/2 to π/2, a
@@ -99,7 +99,7 @@ def fit_gabors(filters: Tensor) -> GaborFit:
     # Half a turn makes the wave run backwards: A sin(ω(-x̃) + φ) = A sin(ω x̃ + π - φ).
     backwards = (torch.round(theta / math.pi).long() % 2 != 0)[:, None]
     phase = torch.where(backwards, math.pi - phase, phase)
-    return GaborFit(
+    return GaborParameters(
         x0=parameters[:, _X].float(),
         y0=parameters[:, _Y].float(),
         theta=turned.float(),
@@ -114,7 +114,7 @@ def fit_gabors(filters: Tensor) -> GaborFit:
     )
 
 
-def envelope_means(fit: GaborFit) -> Tensor:
+def envelope_means(fit: GaborParameters) -> Tensor:
     """`(F,)`: how far the waves of fitted functions average out under their envelopes, 0 to 1.
 
     |Σ g exp(iωx̃)| / Σ g over the filter's weights, with g the envelope. Of a pair of filters, sine

@@ -1,4 +1,4 @@
-"""Likeness: how much like Gabor functions the filters of a layer are, beside noise fitted alike.
+"""Gabor fits: how much like Gabor functions the filters of a layer are, beside noise fitted alike.
 
 A Gabor function has so many parameters that it explains a good part of any small filter: a median
 of 30 % of white noise of 7 × 7. So each fit is compared with fits to noise that is as smooth as the
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.filters.filters import Filters, filters
-from convlens.analyses.gabor.fit import LEAST, envelope_means, fit_gabors
+from convlens.analyses.gabor.fit import LEAST, envelope_means, fit_gabor_parameters
 from convlens.data.images import to_pixels
 from convlens.drawing import diverging, enlarge, grid, half_circle, sheet, titled
 from convlens.errors import ConvlensError
@@ -44,7 +44,7 @@ _TILE = 44  # pixels that a filter is enlarged to, about
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness(Result):
+class GaborFit(Result):
     """Gabor fits of a layer's filters, and what they are worth.
 
     Attributes:
@@ -96,7 +96,7 @@ class Likeness(Result):
         """How many filters have a verdict."""
         return self.verdicts.count(verdict)
 
-    def sentence(self) -> str:
+    def summary(self) -> str:
         """The verdicts in words."""
         total = len(self.verdicts)
         if self.reason:
@@ -117,7 +117,7 @@ class Likeness(Result):
     def shares(self) -> str:
         """The share of Gabor-like filters, and how well Gabor functions fit filters and noise."""
         if self.reason:
-            return self.sentence()
+            return self.summary()
         share = self.count(GABOR) / len(self.verdicts)
         return (
             f"{share:.0%} are Gabor-like; R² {self.r2.median():.2f} in the median, of noise as "
@@ -195,7 +195,7 @@ class Likeness(Result):
             "fits": titled(
                 self.filters.with_bar(fits),
                 f"{self.filters.layer}: filter, nearest Gabor function, what is left, by channel",
-                self.sentence(),
+                self.summary(),
             ),
             "beside": self._beside(),
             "plane": half_circle(
@@ -263,9 +263,9 @@ class Likeness(Result):
         return diverging(weights[int(weights.flatten(1).norm(dim=1).argmax())], scale)
 
 
-def likeness(
+def fit_gabor(
     model: Model, *, layer: str | None = None, null: int = 5000, seed: int = 0
-) -> Likeness:
+) -> GaborFit:
     """Fit Gabor functions to a convolution's filters, and the same to noise.
 
     Args:
@@ -283,10 +283,10 @@ def likeness(
     count, _, height, width = found.weights.shape
     if min(height, width) < LEAST:
         return _untold(found, f"{height} x {width} weights are too few to judge")
-    fit = fit_gabors(found.weights)
+    fit = fit_gabor_parameters(found.weights)
     smoothness = _smoothness(found.weights)
     noise = _noise(null, found.weights, smoothness, seed)
-    null_r2 = fit_gabors(noise).r2.sort().values
+    null_r2 = fit_gabor_parameters(noise).r2.sort().values
     # As many as explain at least as much, the filter itself counted with them.
     above = len(null_r2) - torch.searchsorted(null_r2, fit.r2)
     p = (above + 1) / (len(null_r2) + 1)
@@ -301,7 +301,7 @@ def likeness(
         else:
             wave = lobes[number] >= _LOBES and uniform[number] <= _UNIFORM
             verdicts.append(GABOR if wave else BLOB)
-    return Likeness(
+    return GaborFit(
         filters=found,
         fitted=fit.fitted,
         r2=fit.r2,
@@ -332,9 +332,9 @@ def _lobes(fitted: Tensor) -> Tensor:
     return signs.amin(dim=0) / signs.amax(dim=0).clamp(min=1e-30)
 
 
-def _untold(found: Filters, reason: str) -> Likeness:
+def _untold(found: Filters, reason: str) -> GaborFit:
     none = torch.zeros(0)
-    return Likeness(
+    return GaborFit(
         filters=found,
         fitted=none,
         r2=none,

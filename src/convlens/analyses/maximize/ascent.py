@@ -10,7 +10,7 @@ from torch import Tensor
 from convlens.analyses.maximize.crop_plan import Stage
 from convlens.analyses.maximize.objectives import Goal
 from convlens.analyses.maximize.parameterization import Canvas
-from convlens.analyses.maximize.transforms import Wobble
+from convlens.analyses.maximize.transforms import Transforms
 from convlens.capture import backward, observe
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
@@ -50,14 +50,14 @@ class Ascent:
     Attributes:
         steps: at most.
         learning_rate: of Adam, on the canvas's numbers.
-        wobble: of each image in each step.
+        transforms: of each image in each step.
         total_variation: weight of the mean absolute difference of neighbors, in whole spans.
         l2: weight of the mean squared distance from the middle, in half spans.
     """
 
     steps: int
     learning_rate: float
-    wobble: Wobble
+    transforms: Transforms
     total_variation: float
     l2: float
 
@@ -113,8 +113,8 @@ def climb(
     for step in range(ascent.steps):
         images = canvas.images(numbers)
         seen = images
-        if not ascent.wobble.still:
-            seen = ascent.wobble.apply(images, ascent.wobble.draw(moves, stage.size))
+        if not ascent.transforms.still:
+            seen = ascent.transforms.apply(images, ascent.transforms.draw(moves, stage.size))
         values = observe(model, stage.trace, seen, [stage.value])[stage.value]
         excitement = objective(stage.trace.channels_first(stage.value, values))
         loss = _penalty(images, canvas, ascent) - excitement.sum()

@@ -41,7 +41,7 @@ class Stage:
         return self.trace.image_size
 
 
-def stage_for(model: Model, base: Trace, goal: Goal, size: tuple[int, int] | None) -> Stage:
+def plan_crop(model: Model, base: Trace, goal: Goal, size: tuple[int, int] | None) -> Stage:
     """The stage of a goal.
 
     Args:

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.analyses.maximize.ascent import Ascent, Climbed, Job, climb
-from convlens.analyses.maximize.crop_plan import Stage, stage_for
-from convlens.analyses.maximize.objectives import Direction, Objective, find_goal
+from convlens.analyses.maximize.crop_plan import Stage, plan_crop
+from convlens.analyses.maximize.objectives import Direction, Objective, parse_objective
 from convlens.analyses.maximize.parameterization import Canvas, Kind
-from convlens.analyses.maximize.result import Maximized, assess
-from convlens.analyses.maximize.transforms import Wobble
+from convlens.analyses.maximize.result import MaximizedImages, assess
+from convlens.analyses.maximize.transforms import Transforms
 from convlens.analyses.patches.result import Patches
 from convlens.capture import recording
 from convlens.errors import ConvlensError
@@ -26,7 +26,7 @@ from convlens.runtime.guard import untouched
 from convlens.runtime.interrupts import asked_to_stop
 from convlens.tracing import trace
 
-# Of the wobble: share of the canvas's side, degrees, share. Classes need more of it, or their
+# Of the transforms: share of the canvas's side, degrees, share. Classes need more of it, or their
 # image fills with small copies; a unit's would be carried out of its field.
 _UNITS, _CLASSES = (1 / 16, 5.0, 0.1), (1 / 10, 15.0, 0.3)
 
@@ -37,20 +37,20 @@ def maximize(
     targets: str | Direction | Sequence[str | Direction],
     *,
     steps: int = 128,
-    canvas: int | tuple[int, int] | None = None,
+    image_size: int | tuple[int, int] | None = None,
     seeds: int = 1,
     seed: int = 0,
     objective: Objective = "logit",
     parameterization: Kind = "fourier",
     start: Tensor | None = None,
-    wobble: Wobble | None = None,
+    transforms: Transforms | None = None,
     learning_rate: float = 0.05,
     total_variation: float = 0.0,
     l2: float = 0.0,
     known: Patches | None = None,
     batch: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Maximized:
+) -> MaximizedImages:
     """Make images that excite something as much as they can.
 
     Each step runs the network forward and back no further than the target, with no gradient for
@@ -63,10 +63,10 @@ def maximize(
             with a minus in front the least; or directions. See
             `convlens.analyses.maximize.objectives`.
         steps: of ascent, at least 1.
-        canvas: height and width in pixels. Default for channels and directions: twice the receptive
-            field, at least 64 and at most 160 and the model's own size; for classes the model's
-            own. Units are those of an image of this size (default: the model's own), and are given
-            no more than the part of it that they see.
+        image_size: height and width in pixels. Default for channels and directions: twice the
+            receptive field, at least 64 and at most 160 and the model's own size; for classes the
+            model's own. Units are those of an image of this size (default: the model's own), and
+            are given no more than the part of it that they see.
         seeds: images for each target, from different starts.
         seed: of the first of them.
         objective: for classes, the logit or the logarithm of the probability (which lowers the
@@ -74,8 +74,8 @@ def maximize(
         parameterization: fourier (with decorrelated colors, for 3 channels) or pixels.
         start: an image `(1, C, H, W)` inside the bounds to begin with instead of faint noise; it is
             resized to the canvas.
-        wobble: random moves of each image in each step; default: a sixteenth of the canvas either
-            way, 5 degrees, a tenth in scale; for classes a tenth, 15 degrees, three tenths.
+        transforms: random moves of each image in each step; default: a sixteenth of the canvas
+            either way, 5 degrees, a tenth in scale; for classes a tenth, 15 degrees, three tenths.
         learning_rate: of Adam, on the canvas's numbers.
         total_variation: weight of the mean absolute difference of neighboring pixels, which is
             subtracted, in units of the objective for a difference of the whole span.
@@ -100,12 +100,12 @@ def maximize(
         )
     if start is not None and len(model.check(start)) != 1:
         raise ConvlensError(f"{len(start)} images to begin with; give one, (1, C, H, W)")
-    size = (canvas, canvas) if isinstance(canvas, int) else canvas
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
     base = trace(model, partly=True)
     jobs = []
     for number, one in enumerate(wanted):
-        goal = find_goal(model, base, one, objective)
-        stage = stage_for(model, base, goal, size)
+        goal = parse_objective(model, base, one, objective)
+        stage = plan_crop(model, base, goal, size)
         jobs += [Job(number, goal, stage, seed + draw) for draw in range(seeds)]
     groups: dict[tuple[str, tuple[int, int]], list[int]] = defaultdict(list)
     for index, job in enumerate(jobs):
@@ -127,7 +127,7 @@ def maximize(
             ascent = Ascent(
                 steps=steps,
                 learning_rate=learning_rate,
-                wobble=wobble or _default(some[0]),
+                transforms=transforms or _default(some[0]),
                 total_variation=total_variation,
                 l2=l2,
             )
@@ -146,7 +146,7 @@ def maximize(
             stopped = f"interrupted after {made_steps:,} of {total:,} steps"
         begun = sorted(climbed)
         maxima = assess(model, [jobs[i] for i in begun], [climbed[i] for i in begun], known)
-    return Maximized(
+    return MaximizedImages(
         model=model.name,
         maxima=maxima,
         steps=steps,
@@ -159,9 +159,9 @@ def maximize(
     )
 
 
-def _default(job: Job) -> Wobble:
+def _default(job: Job) -> Transforms:
     share, turn, scale = _UNITS if job.goal.layer else _CLASSES
-    return Wobble(share * min(job.stage.size), turn, scale)
+    return Transforms(share * min(job.stage.size), turn, scale)
 
 
 def _starts(start: Tensor, stages: Sequence[Stage]) -> Tensor:

@@ -71,7 +71,7 @@ class Goal:
         return int(self.weights.argmax())
 
 
-def find_goal(
+def parse_objective(
     model: Model, found: Trace, wanted: str | Direction, objective: Objective = "logit"
 ) -> Goal:
     """What a text or a direction stands for in a model.
@@ -92,7 +92,7 @@ def find_goal(
     if isinstance(wanted, Direction):
         return _direction(found, wanted)
     if wanted.startswith("-") and wanted[1:].strip():
-        inner = find_goal(model, found, wanted[1:].strip(), objective)
+        inner = parse_objective(model, found, wanted[1:].strip(), objective)
         return replace(inner, text=f"-{inner.text}", sign=-inner.sign)
     match = _UNIT.fullmatch(wanted)
     if match is not None and (match["layer"] in found or not _names_class(model, found, wanted)):

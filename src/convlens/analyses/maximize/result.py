@@ -38,9 +38,9 @@ class Maximum(Result):
         place: where `reached` is read: after the non-linearity, where there is one.
         driven: the place that was driven, before it.
         images: float32 `(S, C, H, W)`, one for each seed.
-        curve: float32 `(S, steps)`, the objective in each step, with the wobble of that step, and
-            with its sign turned for a target with a minus; NaN for steps that were not made.
-        reached: float32 `(S,)`, without wobble: the greatest activation of the channel (of a
+        curve: float32 `(S, steps)`, the objective in each step, with the transforms of that step,
+            and with its sign turned for a target with a minus; NaN for steps that were not made.
+        reached: float32 `(S,)`, without transforms: the greatest activation of the channel (of a
             direction the greatest sum; for a minus the least), the unit's own, the class's logit
             (of a difference the difference).
         mean: float32 `(S,)`, the mean over the map at the driven place, away from
@@ -79,7 +79,7 @@ class Maximum(Result):
     moved: tuple[bool, ...]
     window: tuple[int, int, int, int] | None
 
-    def sentence(self) -> str:
+    def summary(self) -> str:
         """What the first image reaches, in words."""
         if not self.moved[0]:
             return "no gradient ever reached this image, which shows nothing"
@@ -107,7 +107,7 @@ class Maximum(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Maximized(Result):
+class MaximizedImages(Result):
     """Images that maximize targets.
 
     Attributes:
@@ -156,7 +156,7 @@ class Maximized(Result):
         captions = []
         for one, row in zip(self.maxima, rows, strict=True):
             seeds = [f"seed {self.seed + number}" for number in range(len(row))]
-            first = [one.target, seeds[0] if most > 1 else "", one.sentence()]
+            first = [one.target, seeds[0] if most > 1 else "", one.summary()]
             tiles += [*row, *[None] * (most - len(row))]
             captions += ["\n".join(filter(None, first)), *seeds[1:], *[""] * (most - len(row))]
         drawn = titled(

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
-class Wobble:
+class Transforms:
     """How far images are moved.
 
     Attributes:

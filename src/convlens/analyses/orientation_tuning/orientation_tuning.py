@@ -32,7 +32,7 @@ _BAR = 120  # pixels
 
 
 @dataclass(frozen=True, eq=False)
-class Tuning(Result):
+class OrientationTuning(Result):
     """Answers of every channel of a layer to gratings.
 
     Attributes:
@@ -195,7 +195,7 @@ class Tuning(Result):
 
 
 @full_precision()
-def tuning(
+def orientation_tuning(
     model: Model,
     *,
     layer: str | None = None,
@@ -204,7 +204,7 @@ def tuning(
     phases: int = 16,
     contrast: float = 0.8,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Tuning:
+) -> OrientationTuning:
     """Record the middle unit of every channel of a layer while gratings drift past.
 
     All channels at once; the images are no larger than the unit's field needs.
@@ -258,7 +258,7 @@ def tuning(
 
             stream(model, found, images, [value], keep)
             progress(int(numbers[-1]) + 1, total)
-    return Tuning(
+    return OrientationTuning(
         model=model.name,
         layer=place.layer,
         place=place.place,

@@ -46,7 +46,7 @@ class ReceptiveField(Result):
     image: Tensor
     bounds: tuple[float, float]
 
-    def sentence(self) -> str:
+    def summary(self) -> str:
         """The field in words."""
         top, bottom, left, right = self.box
         height, width = self.image.shape[1:]

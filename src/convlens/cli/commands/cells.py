@@ -23,7 +23,7 @@ def tuning(
     quiet: o.Quiet = False,
 ) -> None:
     """Ask what gratings make each channel fire, and which are simple or complex."""
-    from convlens.analyses.orientation_tuning.orientation_tuning import tuning as record
+    from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning as record
     from convlens.cli import terminal
     from convlens.cli.inputs import load_model
     from convlens.cli.show import cells as show

@@ -9,7 +9,7 @@ from convlens.cli import options as o
 from convlens.cli.app import app
 
 if TYPE_CHECKING:
-    from convlens.analyses.gabor.noise_test import Likeness
+    from convlens.analyses.gabor.noise_test import GaborFit
     from convlens.models.model import Model
 
 
@@ -22,8 +22,11 @@ def filters(
     size: o.Size = None,
     device: o.Device = None,
     seed: o.Seed = 0,
-    over_time: Annotated[
-        bool, typer.Option("--over-time", help="How they grew: a training's snapshots, in order.")
+    over_training: Annotated[
+        bool,
+        typer.Option(
+            "--over-training", help="The filters at each snapshot of a training, in order."
+        ),
     ] = False,
     fit: Annotated[
         bool, typer.Option("--fit", help="The nearest Gabor functions, beside fits to noise.")
@@ -42,12 +45,12 @@ def filters(
     from convlens.cli.inputs import load_model, split_channel
     from convlens.cli.show import filters as show
 
-    _check(fit=fit, over_time=over_time, sort=sort, own_scale=own_scale, channel=channel)
+    _check(fit=fit, over_training=over_training, sort=sort, own_scale=own_scale, channel=channel)
     if fit:
         _fit(out, load_model(model, size=size, device=device, seed=seed, quiet=quiet),
              layer=layer, seed=seed, json=json, quiet=quiet)  # fmt: skip
         return
-    if over_time:
+    if over_training:
         _growth(out, model, layer=layer, device=device, json=json)
         return
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
@@ -67,11 +70,13 @@ def filters(
     show.filters(found, out, json=json)
 
 
-def _check(*, fit: bool, over_time: bool, sort: bool, own_scale: bool, channel: str | None) -> None:
+def _check(
+    *, fit: bool, over_training: bool, sort: bool, own_scale: bool, channel: str | None
+) -> None:
     """What does not go together is told before any work."""
     from convlens.errors import ConvlensError
 
-    options = (("--fit", fit), ("--over-time", over_time), ("--sort", sort))
+    options = (("--fit", fit), ("--over-training", over_training), ("--sort", sort))
     given = [name for name, on in options if on]
     if given:
         given += ["--own-scale"] if own_scale and not sort else []
@@ -80,14 +85,14 @@ def _check(*, fit: bool, over_time: bool, sort: bool, own_scale: bool, channel: 
         raise ConvlensError(f"{given[0]} and {given[1]} do not go together; give one of them")
 
 
-def _alike(model: "Model", *, layer: str | None, seed: int, quiet: bool) -> "Likeness":
-    from convlens.analyses.gabor.noise_test import likeness
+def _alike(model: "Model", *, layer: str | None, seed: int, quiet: bool) -> "GaborFit":
+    from convlens.analyses.gabor.noise_test import fit_gabor
     from convlens.cli import terminal
 
     with terminal.waiting(
         "fitting Gabor functions to the filters and to 5,000 of noise", quiet=quiet
     ):
-        return likeness(model, layer=layer, seed=seed)
+        return fit_gabor(model, layer=layer, seed=seed)
 
 
 def _fit(
@@ -97,14 +102,14 @@ def _fit(
 
     found = _alike(model, layer=layer, seed=seed, quiet=quiet)
     found.save(out)
-    show.likeness(found, out, json=json)
+    show.gabor_fit(found, out, json=json)
 
 
 def _growth(out: Path, model: str, *, layer: str | None, device: str | None, json: bool) -> None:
-    from convlens.analyses.filters.over_training import growth as look
+    from convlens.analyses.filters.over_training import filters_over_training as look
     from convlens.cli.show import filters as show
     from convlens.models.loading import snapshots
 
     grown = look(snapshots(model, device=device), layer=layer)
     grown.save(out)
-    show.growth(grown, out, json=json)
+    show.filters_over_training(grown, out, json=json)

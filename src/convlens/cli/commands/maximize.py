@@ -34,7 +34,7 @@ def maximize(
     parameterization: Annotated[
         o.Parameterization, typer.Option(help="Of the image.")
     ] = o.Parameterization.fourier,
-    canvas: Annotated[
+    image_size: Annotated[
         str | None,
         typer.Option(metavar="N|HxW", help="Pixels of the image. Default: as few as do."),
     ] = None,
@@ -77,7 +77,7 @@ def maximize(
             loaded,
             targets,
             steps=steps,
-            canvas=parse_size(canvas) if canvas is not None else None,
+            image_size=parse_size(image_size) if image_size is not None else None,
             seeds=seeds,
             seed=seed,
             objective=objective.value,

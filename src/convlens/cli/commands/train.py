@@ -41,7 +41,7 @@ def train(
         float, typer.Option(help="Share to hold out where the data holds out none.")
     ] = 0.1,
     snapshots: Annotated[
-        int, typer.Option(help="Weights kept along the way, for filters --over-time.")
+        int, typer.Option(help="Weights kept along the way, for filters --over-training.")
     ] = 0,
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, mps.")

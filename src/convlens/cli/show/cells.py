@@ -9,10 +9,10 @@ from convlens.cli import terminal
 if TYPE_CHECKING:
     from convlens.analyses.cortex.cortex import Cortex
     from convlens.analyses.feature_maps.feature_maps import FeatureMaps
-    from convlens.analyses.orientation_tuning.orientation_tuning import Tuning
+    from convlens.analyses.orientation_tuning.orientation_tuning import OrientationTuning
 
 
-def tuning(found: "Tuning", out: Path, *, json: bool) -> None:
+def tuning(found: "OrientationTuning", out: Path, *, json: bool) -> None:
     """A row a channel, the counts, and where the picture lies."""
     simple, complex_, silent = found.counts()
     if json:

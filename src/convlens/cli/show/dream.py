@@ -26,5 +26,5 @@ def dream(found: "Dream", out: Path, *, json: bool) -> None:
     terminal.out.print(table)
     parts = f"; in {found.tiles} tiles" if found.tiles > 1 else ""
     terminal.out.print(f"{found.layer}: {found.reason}{parts}", markup=False)
-    terminal.out.print(found.sentence(), markup=False)
+    terminal.out.print(found.summary(), markup=False)
     terminal.out.print(str((out / "dream.png").resolve()), markup=False)

@@ -7,8 +7,8 @@ from convlens.cli import terminal
 
 if TYPE_CHECKING:
     from convlens.analyses.filters.filters import Filters
-    from convlens.analyses.filters.over_training import Growth
-    from convlens.analyses.gabor.noise_test import Likeness
+    from convlens.analyses.filters.over_training import FiltersOverTraining
+    from convlens.analyses.gabor.noise_test import GaborFit
 
 
 def filters(found: "Filters", out: Path, *, json: bool, why: str = "") -> None:
@@ -42,7 +42,7 @@ def _scale(found: "Filters") -> str:
     )
 
 
-def growth(found: "Growth", out: Path, *, json: bool) -> None:
+def filters_over_training(found: "FiltersOverTraining", out: Path, *, json: bool) -> None:
     """Which steps the picture shows, and where it lies."""
     if json:
         terminal.print_json(found.to_json())
@@ -53,10 +53,10 @@ def growth(found: "Growth", out: Path, *, json: bool) -> None:
         f"scale for all, ±{found.scale:.3g}",
         markup=False,
     )
-    terminal.out.print(str((out / "growth.png").resolve()), markup=False)
+    terminal.out.print(str((out / "over_training.png").resolve()), markup=False)
 
 
-def likeness(found: "Likeness", out: Path, *, json: bool) -> None:
+def gabor_fit(found: "GaborFit", out: Path, *, json: bool) -> None:
     """A row a filter, then the verdicts, and where the picture lies."""
     if json:
         terminal.print_json(found.to_json())
@@ -82,7 +82,7 @@ def likeness(found: "Likeness", out: Path, *, json: bool) -> None:
             "fastest wave that pixels can hold, and so not measured",
             markup=False,
         )
-    terminal.out.print(found.sentence(), markup=False)
+    terminal.out.print(found.summary(), markup=False)
     if not found.reason:
         terminal.out.print(found.shares(), markup=False)
     name = "fits.png" if len(found.fitted) else "filters.png"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.analyses.maximize.result import Maximized
+    from convlens.analyses.maximize.result import MaximizedImages
 
 
-def maximize(found: "Maximized", out: Path, *, json: bool) -> None:
+def maximize(found: "MaximizedImages", out: Path, *, json: bool) -> None:
     """A row a target, and where the pictures lie."""
     if found.stopped:
         terminal.err.print(f"{found.stopped}; what there was by then is kept", markup=False)
@@ -20,7 +20,7 @@ def maximize(found: "Maximized", out: Path, *, json: bool) -> None:
     for one in found.maxima:
         table.add_row(
             one.target, one.place, terminal.pair((one.images.shape[2], one.images.shape[3])),
-            one.sentence(),
+            one.summary(),
         )  # fmt: skip
     terminal.out.print(table)
     terminal.out.print(str((out / "maximized.png").resolve()), markup=False)

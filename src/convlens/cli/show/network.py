@@ -64,7 +64,7 @@ def field(found: "ReceptiveField", out: Path, *, json: bool) -> None:
     if json:
         terminal.print_json(found.to_json())
         return
-    terminal.out.print(found.sentence(), markup=False)
+    terminal.out.print(found.summary(), markup=False)
     terminal.out.print(str((out / "field.png").resolve()), markup=False)
 
 
