@@ -7,8 +7,8 @@ when the name is first used. To add a public name, add its line here and nothing
 from .analyses.anatomy.anatomy import anatomy as anatomy
 from .analyses.attacks.dataset_pass import robustness as robustness
 from .analyses.attacks.fgsm import fgsm as fgsm
-from .analyses.attacks.flip import flips as flips
-from .analyses.attacks.internal_changes import inside as inside
+from .analyses.attacks.flip import find_flip as find_flip
+from .analyses.attacks.internal_changes import internal_changes as internal_changes
 from .analyses.attacks.pgd import pgd as pgd
 from .analyses.cortex.cortex import cortex as cortex
 from .analyses.deepdream.deepdream import dream as dream
@@ -31,8 +31,10 @@ from .analyses.maximize.maximize import maximize as maximize
 from .analyses.maximize.objectives import Direction as Direction
 from .analyses.orientation_tuning.orientation_tuning import orientation_tuning as orientation_tuning
 from .analyses.patches.dataset_pass import patches as patches
-from .analyses.predictions.predictions import answers as answers
-from .analyses.preprocessing_check.preprocessing_check import doctor as doctor
+from .analyses.predictions.predictions import predict as predict
+from .analyses.preprocessing_check.preprocessing_check import (
+    check_preprocessing as check_preprocessing,
+)
 from .analyses.receptive_field.field import receptive_field as receptive_field
 from .analyses.shift.dataset_pass import shift as shift
 from .analyses.shift.equivariance import equivariance as equivariance

@@ -57,7 +57,7 @@ def test_completion():
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
     )
-    assert answer.stdout.split() == ["gradcam", "grandmothers"]
+    assert answer.stdout.split() == ["gradcam", "selectivity"]
 
 
 def test_train(here, convlens):

@@ -1,4 +1,4 @@
-"""Commands that change photos a little: fgsm, shift, grandmothers."""
+"""Commands that change photos a little: fgsm, shift, selectivity."""
 
 import csv
 import json
@@ -65,16 +65,18 @@ class TestFgsm:
         status, out, _ = convlens("fgsm", "a.png", "--model", MINE, "--out", "f")
         assert status == 0
         assert "8-bit PNGs, read back" in out
-        found = json.loads((here / "f" / "numbers.json").read_text())["photos"]["a.png"]["flips"]
-        assert (f"{found['first'][0]}/255" if found["first"][0] else "not by 16/255") in out
+        found = json.loads((here / "f" / "numbers.json").read_text())["photos"]["a.png"]["flip"]
+        assert (
+            f"{found['flip_levels'][0]}/255" if found["flip_levels"][0] else "not by 16/255"
+        ) in out
         assert (here / "f" / "a.png" / "flip" / "0-flip.png").is_file()
 
     def test_towards_a_class(self, here, convlens):
         words = ("fgsm", "a.png", "--model", MINE, "--out", "f", "--quiet")
         _, out, _ = convlens(*words, "--target", "dog", "--loss", "margin", "--json")
         found = json.loads(out)["photos"]["a.png"]
-        assert (found["names"], found["against_is"]) == (["dog"], ["target"])
-        assert found["loss_is"] == "margin"
+        assert (found["names"], found["class_origins"]) == (["dog"], ["target"])
+        assert found["loss"] == "margin"
         assert "more than one" in one_line(convlens(*words, "--target", "dog", "--class", "cat"))
         assert "loss 'x'" in one_line(convlens(*words, "--loss", "x"))
 
@@ -109,7 +111,7 @@ class TestShift:
             (here / f"{number}.png").write_bytes((here / "a.png").read_bytes())
         rows = "".join(f"{number}.png,{'dog' if number < 5 else 'cat'}\n" for number in range(10))
         (here / "labels.csv").write_text("file,class\n" + rows)
-        words = ("grandmothers", *(f"{number}.png" for number in range(10)), "--model", MINE)
+        words = ("selectivity", *(f"{number}.png" for number in range(10)), "--model", MINE)
         status, out, _ = convlens(*words, "--labels", "labels.csv", "--out", "g")
         assert status == 0
         assert "selectivity" in out and "0.500" in out  # ten equal photos tell nothing apart

@@ -66,11 +66,11 @@ def commands(here):
         "gradcam": ("--boxes", "boxes.csv"),
         "fgsm": (*labels, "--epsilon", "4/255", "--pgd", 0, "--show", 3),
         "shift": labels,
-        "grandmothers": labels,
+        "selectivity": labels,
     }
 
 
-@pytest.mark.parametrize("command", ["patches", "gradcam", "fgsm", "shift", "grandmothers"])
+@pytest.mark.parametrize("command", ["patches", "gradcam", "fgsm", "shift", "selectivity"])
 def test_commands_give_what_they_give_for_files(run, here, files, command):
     write(here / "tables" / "1.parquet", {"image": struct(files[:9]), "other": struct(files[:9])})
     write(
@@ -110,7 +110,7 @@ def test_errors_of_the_command_line(run, here, files):
     write(here / "mixed" / "1.parquet", KINDS["struct"](files[:2]))
     (here / "mixed" / "a.png").write_bytes(files[0].read_bytes())
     tiny = ("--model", "python:mine.py:tiny", "--quiet")
-    readers = "which patches, gradcam, fgsm, shift and grandmothers read"
+    readers = "which patches, gradcam, fgsm, shift and selectivity read"
     for arguments, words in (
         (("patches", "mixed", *tiny), "is a Parquet file and mixed/a.png is not; give one"),
         (("fgsm", "mixed/1.parquet", "photos", *tiny), "a Parquet file and photos/00.png is not"),

@@ -21,8 +21,8 @@ def images():
     return torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-OF_IMAGES = ["answers", "equivariance", "fgsm", "gradcam", "gradcam_layers", "pgd", "randomization"]
-OF_PHOTOS = ["doctor", "robustness", "invariance", "patches", "shift"]
+OF_IMAGES = ["predict", "equivariance", "fgsm", "gradcam", "gradcam_layers", "pgd", "randomization"]
+OF_PHOTOS = ["check_preprocessing", "robustness", "invariance", "patches", "shift"]
 
 
 @pytest.mark.parametrize("name", [*OF_IMAGES, *OF_PHOTOS, "dream"])

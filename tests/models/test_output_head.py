@@ -11,15 +11,15 @@ from convlens import (
     ConvlensError,
     Result,
     anatomy,
-    answers,
+    check_preprocessing,
     deletion_insertion,
-    doctor,
     fgsm,
-    flips,
+    find_flip,
     gradcam,
-    inside,
+    internal_changes,
     maximize,
     pgd,
+    predict,
     robustness,
     trace,
     wrap,
@@ -157,7 +157,7 @@ def test_sigmoid_and_flat_outputs_are_seen_through(classes, end, ending):
     assert (found.ending, found.columns) == (ending, classes)
     assert found.logits == found.find("linear")
     for count in (1, 3):
-        said = answers(model(network), images(count))
+        said = predict(model(network), images(count))
         torch.testing.assert_close(said.logits, network.logits(images(count)).detach())
 
 
@@ -182,7 +182,7 @@ def test_anatomy_says_what_the_network_ends_in():
 def test_one_output_answers_its_class_or_not(tmp_path):
     network = Mapped(1, nn.Sigmoid())
     given = images(6)
-    said = answers(model(network, labels=["dog"]), given)
+    said = predict(model(network, labels=["dog"]), given)
     with torch.no_grad():
         wanted = network(given)
     torch.testing.assert_close(said.probabilities, wanted)
@@ -196,7 +196,7 @@ def test_one_output_answers_its_class_or_not(tmp_path):
 
 def test_several_sigmoids_answer_with_their_own_outputs():
     network = Mapped(4, nn.Sigmoid())
-    said = answers(model(network), images())
+    said = predict(model(network), images())
     with torch.no_grad():
         order = network(images()).sort(dim=1, descending=True)
     assert said.classes.tolist() == order.indices.tolist()
@@ -205,7 +205,7 @@ def test_several_sigmoids_answer_with_their_own_outputs():
 
 def test_several_labels_of_one_output_are_refused():
     two = model(Mapped(1, nn.Sigmoid()), labels=["cat", "dog"])
-    for use in (answers, gradcam, fgsm):
+    for use in (predict, gradcam, fgsm):
         with pytest.raises(ConvlensError, match="one output and 2 labels"):
             use(two, images())
     with pytest.raises(ConvlensError, match="one output and 2 labels"):
@@ -297,9 +297,9 @@ def test_fgsm_of_one_output_in_closed_form(end, loss):
     right = (logits > 0).float()
     wanted = F.binary_cross_entropy_with_logits(logits, right, reduction="none")[:, 0]
     wanted = wanted if loss == "cross-entropy" else -logits.abs()[:, 0]
-    torch.testing.assert_close(found.loss, wanted)
+    torch.testing.assert_close(found.losses, wanted)
     assert found.names == tuple(class_name(None, 0 if one else NOT) for one in right[:, 0].tolist())
-    assert bool((found.noise_flipped == (found.noise_answers != found.answers)).all())
+    assert bool((found.noise_flipped == (found.noise_predictions != found.predictions)).all())
 
 
 def test_pgd_of_one_output_ends_in_the_same_corner():
@@ -326,7 +326,7 @@ def test_one_output_is_moved_to_either_side():
     labels = [0, NOT, None, 0, NOT, None]
     found = fgsm(dog, given, [0.1], labels=labels)
     said = [0 if one > 0 else NOT for one in network.logits(given)[:, 0].tolist()]
-    assert found.against.tolist() == [
+    assert found.classes.tolist() == [
         old if one is None else one for one, old in zip(labels, said, strict=True)
     ]
     with pytest.raises(ConvlensError, match="a label outside -1 to 0"):
@@ -358,13 +358,13 @@ def test_flips_and_the_inside_of_one_output():
     network = Mapped(1, nn.Sigmoid())
     given = images(4)
     attack = fgsm(model(network), given, ["32/255"])
-    found = flips(model(network), attack, levels=[1, 64])
+    found = find_flip(model(network), attack, levels=[1, 64])
     with torch.no_grad():
         share = network(given)[:, 0]
-    assert [one == 0 for one in found.originals.tolist()] == (share > 0.5).tolist()
+    assert [one == 0 for one in found.original_predictions.tolist()] == (share > 0.5).tolist()
     assert bool((found.confidences >= 0.5).all())  # of the answer that is given
-    assert any(found.first)
-    looked = inside(model(network), attack)
+    assert any(found.flip_levels)
+    looked = internal_changes(model(network), attack)
     assert looked.before is not None
     assert {name for names in looked.before.names for name in names} == {"class 0"}
 
@@ -376,8 +376,8 @@ def test_fgsm_of_several_sigmoids_minds_the_one_class():
     with torch.no_grad():
         output = network(given)
     top = output.argmax(1)
-    assert found.against.tolist() == top.tolist()
-    torch.testing.assert_close(found.loss, -output.amax(1).log())
+    assert found.classes.tolist() == top.tolist()
+    torch.testing.assert_close(found.losses, -output.amax(1).log())
     signs = -network.linear.weight[top].sign().view(-1, 3, SIZE, SIZE)
     assert torch.equal(found.signs.float(), signs.detach())
     assert "binary cross-entropy" in found.formula
@@ -394,7 +394,7 @@ def test_one_class_under_a_softmax_is_refused():
 
 def test_one_output_without_sigmoid_has_a_caution():
     def names(network):
-        return {one.name for one in fgsm(model(network), images(), [0.01]).cautions}
+        return {one.name for one in fgsm(model(network), images(), [0.01]).diagnostics}
 
     assert names(Linear()) == {"one output"}
     assert names(Linear(1, nn.Sigmoid())) == names(Linear(2)) == set()
@@ -409,12 +409,12 @@ def test_doctor_of_one_output_scores_its_own_probability():
     with torch.no_grad():
         share, mirrored = network(given)[:, 0], network(given.flip(3))[:, 0]
     right = [(0,), (NOT,), (0,), (NOT,), (0,), (0,)]
-    found = doctor(model(network), given, labels=right).readings[0]
+    found = check_preprocessing(model(network), given, labels=right).readings[0]
     wanted = [one if of == (0,) else 1 - one for one, of in zip(share.tolist(), right, strict=True)]
     assert found.score == pytest.approx(sum(map(math.log, wanted)) / 6, rel=1e-5)
     assert found.accuracy == sum(one > 0.5 for one in wanted) / 6
     both = torch.stack([share * mirrored, (1 - share) * (1 - mirrored)]).sqrt().log()
-    found = doctor(model(network), given).readings[0]
+    found = check_preprocessing(model(network), given).readings[0]
     assert found.score == pytest.approx(float(both.amax(0).mean()), rel=1e-5)
 
 
@@ -423,10 +423,10 @@ def test_doctor_of_several_sigmoids():
     given = images(5)
     with torch.no_grad():
         share, mirrored = network(given), network(given.flip(3))
-    found = doctor(model(network), given, labels=[(1, 2)] * 5).readings[0]
+    found = check_preprocessing(model(network), given, labels=[(1, 2)] * 5).readings[0]
     assert found.score == pytest.approx(float(share[:, 1:].amax(1).log().mean()), rel=1e-5)
     both = torch.stack([share * mirrored, (1 - share) * (1 - mirrored)]).sqrt().log()
-    found = doctor(model(network), given).readings[0]
+    found = check_preprocessing(model(network), given).readings[0]
     assert found.score == pytest.approx(float(both.amax(0).sum(1).mean()), rel=1e-5)
 
 

@@ -108,7 +108,7 @@ def test_a_grey_network_gives_a_page(tmp_path, photos):
     )
     made = report(convlens.wrap(network, size=28), photos, out=tmp_path / "page")
     assert not made.failures
-    assert all(photo.gradcam and photo.flips for photo in made.photos)
+    assert all(photo.gradcam and photo.flip for photo in made.photos)
     assert "copy the Python" in made.page.read_text("utf-8")
 
 
@@ -127,7 +127,7 @@ def test_layer_classes_and_labels_are_used(tmp_path, photos):
     assert made.photos[0].gradcam.layer == ("0",)
     assert [photo.right for photo in made.photos] == [True, None, None]
     assert made.diagnosis.photos == 1
-    assert ("photos", 3, 3) in seen and ("answers", 1, 3) in seen
+    assert ("photos", 3, 3) in seen and ("predictions", 1, 3) in seen
     stage, done, total = seen[-1]
     assert stage == "dream" and done == total
     told = {"channels, crops", "maximized images", "shift, offsets"}
@@ -140,13 +140,13 @@ def test_a_network_without_convolutions_gives_a_page(tmp_path, photos):
     assert {"gradcam", "filters"} <= set(made.failures)
     words = " ".join(Page(made.page.read_text("utf-8")).words)
     assert "runs no convolution" in words
-    assert all(photo.flips is not None for photo in made.photos)
+    assert all(photo.flip is not None for photo in made.photos)
 
 
 def test_an_output_that_is_a_map_gives_a_page(tmp_path, photos):
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
     made = report(convlens.wrap(network, size=64), photos, out=tmp_path / "page")
-    assert {"answers", "flips", "doctor"} <= set(made.failures)
+    assert {"predictions", "flip", "doctor"} <= set(made.failures)
     # A class is explained over the pixels whose answer it is.
     assert all(photo.gradcam.maps.any() for photo in made.photos)
     page = Page(made.page.read_text("utf-8"))

@@ -63,15 +63,15 @@ def test_findings_count_what_the_photos_say(demo):
     assert f"Reads {len(right)} of 8 photos" in sentences
     for photo in demo.photos:
         assert (photo.name in sentences) == (photo.name not in right)
-    flips = [photo.flips for photo in demo.photos]
+    flips = [photo.flip for photo in demo.photos]
     assert all(flip is not None for flip in flips)
     at = next(
         at
         for at in range(len(flips[0].levels))
-        if sum(int(flip.answers[at] != flip.originals) for flip in flips) >= 4
+        if sum(int(flip.predictions[at] != flip.original_predictions) for flip in flips) >= 4
     )
-    count = sum(int(flip.answers[at] != flip.originals) for flip in flips)
-    noise = sum(int(flip.noise_answers[at] != flip.originals) for flip in flips)
+    count = sum(int(flip.predictions[at] != flip.original_predictions) for flip in flips)
+    noise = sum(int(flip.noise_predictions[at] != flip.original_predictions) for flip in flips)
     assert f"{count} of 8 answers flip at {flips[0].levels[at]} gray level" in sentences
     assert f"random signs of that size flip {noise} of 8" in sentences
     speak = sum(bool((photo.gradcam.maps[0, 0] > 0).any()) for photo in demo.photos)
@@ -85,7 +85,9 @@ def test_numbers_are_what_the_views_give_in_one_call(demo):
     image = model.prepare(photo.path)
     assert convlens.gradcam(model, image, top=2) == photo.gradcam
     attack = convlens.fgsm(model, image, score=False)
-    assert convlens.flips(model, attack, levels=[photo.turn.level]).pixels.equal(photo.flips.pixels)
+    assert convlens.find_flip(model, attack, levels=[photo.turn.level]).pixels.equal(
+        photo.flip.pixels
+    )
     assert demo.scale == max(one.gradcam.scale for one in demo.photos)
 
 
@@ -102,8 +104,8 @@ def test_robustness_and_shift_are_what_the_views_give_in_one_call(demo, text):
     assert moved.equivariance.lost == demo.shift.equivariance.lost
     sentences = " ".join(finding.sentence for finding in demo.findings)
     assert "Loses shift equivariance at conv_stem (stride 2)" in sentences
-    flattered = demo.robustness.cautions[0]
-    assert flattered.sentence in sentences
+    flattered = demo.robustness.diagnostics[0]
+    assert flattered.message in sentences
     page = Page(text)
     places = {place for place, _, _ in page.numbers}
     assert {"robustness.curves.2.accuracies.4", "shift.equivariance.layers.0.inside.0",
@@ -123,9 +125,9 @@ def test_the_seed_draws_the_noise(tmp_path, photos, monkeypatch):
 
     def spy(*given: Any, seed: int) -> convlens.Result:
         seeds.append(seed)
-        return convlens.flips(*given, seed=seed)
+        return convlens.find_flip(*given, seed=seed)
 
-    monkeypatch.setattr("convlens.page.photos.flips", spy)
+    monkeypatch.setattr("convlens.page.photos.find_flip", spy)
     report(tiny(), photos, out=tmp_path / "page", seed=7)
     assert seeds == [7, 7, 7]
 

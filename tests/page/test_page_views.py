@@ -28,7 +28,7 @@ def test_slides_are_adversarial_to_the_pixel(demo, text):
     for index, source in enumerate(sources, start=1):
         with Image.open(io.BytesIO(base64.b64decode(source))) as picture:
             pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
-        said = convlens.answers(model, pixels, top=1)
+        said = convlens.predict(model, pixels, top=1)
         assert said.names[0][0] == slide.names[index]
         apart = (pixels - slide.attack.images).abs().max() * 255
         assert abs(float(apart) - slide.epsilons[index]) < 0.01
@@ -265,4 +265,4 @@ def test_perturbed_pixels_survive_on_the_page(demo, text):
     found = re.search(r'src="data:image/png;base64,([^"]+)"', figure)
     assert found
     pixels = torch.tensor(list(Image.open(io.BytesIO(base64.b64decode(found[1]))).tobytes()))
-    assert pixels.equal(demo.photos[1].flips.pixels[0].flatten().long())
+    assert pixels.equal(demo.photos[1].flip.pixels[0].flatten().long())

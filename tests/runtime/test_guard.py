@@ -139,22 +139,24 @@ def images(count=2):
 
 
 def flipped(model):
-    return convlens.flips(model, convlens.fgsm(model, images(), score=False), levels=(1, 8))
+    return convlens.find_flip(model, convlens.fgsm(model, images(), score=False), levels=(1, 8))
 
 
 CALLS = {
     "trace": convlens.trace,
     "anatomy": convlens.anatomy,
-    "answers": lambda model: convlens.answers(model, images()),
+    "predict": lambda model: convlens.predict(model, images()),
     "filters": convlens.filters,
     "filters_over_training": lambda model: convlens.filters_over_training([(0, model), (1, model)]),
     "gradcam": lambda model: convlens.gradcam(model, images(), top=3),
     "gradcam_layers": lambda model: convlens.gradcam_layers(model, images()),
     "randomization": lambda model: convlens.randomization(model, images(), stages=2, draws=1),
     "fgsm": lambda model: convlens.fgsm(model, images()),
-    "flips": flipped,
+    "find_flip": flipped,
     "invariance": lambda model: convlens.invariance(model, images(), layer="7", top=1),
-    "inside": lambda model: convlens.inside(model, convlens.fgsm(model, images())),
+    "internal_changes": lambda model: convlens.internal_changes(
+        model, convlens.fgsm(model, images())
+    ),
     "equivariance": lambda model: convlens.equivariance(model, images(), shifts=[1]),
     "shift": lambda model: convlens.shift(model, images(), shifts=[1], every=2),
     "pgd": lambda model: convlens.pgd(model, images(), steps=2),
@@ -168,7 +170,7 @@ CALLS = {
     ),
     "feature_maps": lambda model: convlens.feature_maps(model, images(1)),
     "maximize": lambda model: convlens.maximize(model, ["7:1", "7:2@3,3", "1"], steps=2),
-    "doctor": lambda model: convlens.doctor(model, photos()),
+    "check_preprocessing": lambda model: convlens.check_preprocessing(model, photos()),
     "deletion_insertion": lambda model: convlens.deletion_insertion(
         model, convlens.gradcam(model, images()), steps=2
     ),
@@ -246,7 +248,7 @@ def test_functions_do_raise_there():
         model = wrap(network, size=SIZE)
         convlens.trace(model)
         network[place].at = 1
-        for name in ("answers", "gradcam", "fgsm"):
+        for name in ("predict", "gradcam", "fgsm"):
             network[place].at = 1
             with pytest.raises(ConvlensError, match=r"Sequential.* images of .*tripped") as told:
                 CALLS[name](model)
@@ -342,7 +344,7 @@ def test_graph_that_the_owner_holds_still_goes_backward():
     loss = network(images()).square().sum()
     torch.manual_seed(5)
     wanted(images()).square().sum().backward()
-    for name in ("answers", "gradcam", "fgsm", "anatomy"):
+    for name in ("predict", "gradcam", "fgsm", "anatomy"):
         CALLS[name](wrap(network, size=SIZE))
     loss.backward()
     for one, other in zip(network.parameters(), wanted.parameters(), strict=True):
@@ -446,7 +448,7 @@ def test_networks_in_every_dress_answer_like_the_plain_one(dress):
     dressed = dress(undressed)
     wanted = wrap(plain, size=SIZE)
     model = wrap(dressed, size=SIZE)
-    said = convlens.answers(model, images())
+    said = convlens.predict(model, images())
     torch.testing.assert_close(said.logits, plain_answers(plain, images()), rtol=1e-4, atol=1e-6)
     for layer in (None, "1"):
         ours = convlens.gradcam(model, images(), classes=[0, 3], layer=layer)
@@ -467,7 +469,7 @@ def test_half_precision_answers_like_the_plain_half_precision_network():
     model = wrap(network, size=SIZE)
     with torch.no_grad():
         wanted = network(images().bfloat16())
-    assert torch.equal(convlens.answers(model, images()).logits, wanted.float())
+    assert torch.equal(convlens.predict(model, images()).logits, wanted.float())
     found = convlens.gradcam(model, images())
     assert found.maps.isfinite().all() and found.maps.any()
     attack = convlens.fgsm(model, images(), ["4/255"])
@@ -478,19 +480,19 @@ def test_half_precision_answers_like_the_plain_half_precision_network():
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 @pytest.mark.parametrize("name", NAMES)
 def test_functions_work_whatever_the_callers_gradient_mode(name, mode, tmp_path):
-    if name in ("report", "doctor", "flips") and mode is not torch.no_grad:
+    if name in ("report", "check_preprocessing", "find_flip") and mode is not torch.no_grad:
         pytest.skip("slow, and made of the others")
     network = lived_in(small())
     with mode():
         inside = call(name, wrap(network, size=SIZE), tmp_path)
-    if name in ("answers", "gradcam", "fgsm"):
+    if name in ("predict", "gradcam", "fgsm"):
         outside = call(name, wrap(network, size=SIZE), tmp_path)
         assert inside == outside
         assert_close_results(name, inside, network)
 
 
 def assert_close_results(name, found, network):
-    if name == "answers":
+    if name == "predict":
         torch.testing.assert_close(found.logits, plain_answers(network, images()))
     else:
         assert (found.maps if name == "gradcam" else found.signs).any()
@@ -512,5 +514,5 @@ def test_network_made_in_inference_mode():
         network = small().eval()
     model = wrap(network, size=SIZE)
     plain = wrap(small().eval(), size=SIZE)
-    for name in ("answers", "gradcam", "fgsm"):
+    for name in ("predict", "gradcam", "fgsm"):
         assert CALLS[name](model) == CALLS[name](plain)

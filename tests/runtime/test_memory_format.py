@@ -102,7 +102,7 @@ def test_two_images_tell_what_one_cannot():
             return x.view(x.shape[0] * 4, *x.shape[2:]).mean((1, 2)).view(-1, 4)
 
     fed = wrap(Merging().eval(), size=SIZE)
-    assert convlens.answers(fed, images(3)).logits.shape == (3, 4)
+    assert convlens.predict(fed, images(3)).logits.shape == (3, 4)
     assert fed.normalize(images(1)).is_contiguous()
 
 
@@ -118,9 +118,9 @@ def test_what_the_network_raises_is_one_line_with_its_cause():
             return self.conv(x).mean((2, 3))
 
     fed = wrap(Single().eval(), size=SIZE)
-    assert convlens.answers(fed, images(1)).logits.shape == (1, 5)
+    assert convlens.predict(fed, images(1)).logits.shape == (1, 5)
     with pytest.raises(ConvlensError) as told:
-        convlens.answers(fed, images(2))
+        convlens.predict(fed, images(2))
     assert str(told.value) == "Single does not run on 2 images of 3 x 24 x 24: one at a time"
     assert isinstance(told.value.__cause__, ValueError)
 

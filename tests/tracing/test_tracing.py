@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from convlens import ConvlensError, TraceError, anatomy, answers, gradcam, trace, wrap
+from convlens import ConvlensError, TraceError, anatomy, gradcam, predict, trace, wrap
 from convlens.capture import observe
 
 SIZE = 16
@@ -243,7 +243,7 @@ def test_softmax_at_the_end_is_seen_through(end):
     found = traced(network)
     assert found.logits == found.find("linear") != found.recording.output
     wanted = network.linear(network.first(images()).relu().mean((2, 3)))
-    torch.testing.assert_close(answers(wrap(network, size=SIZE), images()).logits, wanted)
+    torch.testing.assert_close(predict(wrap(network, size=SIZE), images()).logits, wanted)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_softmax_at_the_end_is_seen_through(end):
 def test_softmax_before_flattening_still_gives_one_vector_of_logits(end):
     network = Ending(end, spatial=True)
     wanted = network.first(images()).relu().mean((2, 3))
-    said = answers(wrap(network, size=SIZE), images())
+    said = predict(wrap(network, size=SIZE), images())
     torch.testing.assert_close(said.probabilities, wanted.softmax(1))
 
 
@@ -432,7 +432,7 @@ def test_trace_in_inference_mode_is_the_same_and_spoils_nothing():
 def test_refused_images_do_not_spoil_the_trace_of_good_ones():
     model = wrap(nn.Sequential(conv(3, 4), nn.ReLU(), Head()), size=SIZE)
     with pytest.raises(ConvlensError, match="images of shape"):
-        answers(model, torch.rand(0, 3, SIZE, SIZE))
+        predict(model, torch.rand(0, 3, SIZE, SIZE))
     assert anatomy(model).layers[0].output == (1, 4, SIZE, SIZE)
 
 

@@ -25,7 +25,7 @@ _ORIENTATION = ExifTags.Base.Orientation
 _LIST = ".txt"
 TABLE = ".parquet"
 _TABLED = (
-    "is a table of photos, which patches, gradcam, fgsm, shift and grandmothers read; give photos"
+    "is a table of photos, which patches, gradcam, fgsm, shift and selectivity read; give photos"
 )
 
 

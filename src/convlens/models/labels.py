@@ -9,6 +9,9 @@ from convlens.data.photo_names import entries, entry_key
 from convlens.errors import ConvlensError, nearest
 from convlens.models.output_head import NOT
 
+# For each photo the indices of its right classes, or None where they are not known.
+PhotoLabels = Sequence[Sequence[int] | None]
+
 _FILE_COLUMNS = ("file", "filename", "image", "path", "photo")
 _CLASS_COLUMNS = ("class", "index", "label", "name")
 _MINUS = " - "  # between two classes whose difference is meant

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from convlens.analyses.attacks.dataset_pass import robustness
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm
-from convlens.analyses.attacks.internal_changes import Inside, inside
+from convlens.analyses.attacks.internal_changes import InternalChanges, internal_changes
 from convlens.analyses.attacks.robustness import Robustness
 from convlens.analyses.shift.consistency import margin_of
 from convlens.analyses.shift.dataset_pass import shift
@@ -50,9 +50,9 @@ def slides_of(model: Model, read: Sequence[PhotoReport], seed: int) -> tuple[Sli
         levels = (0, *budget.EPSILONS)
         attack = fgsm(model, one.image, [f"{level}/255" for level in levels], seed=seed)
         assert attack.adversarial_logits is not None
-        assert attack.noise_answers is not None
+        assert attack.noise_predictions is not None
         said, sure = best(attack.adversarial_logits[:, 0], attack.link)
-        changed = _inside(model, attack, seed)
+        changed = _internal_changes(model, attack, seed)
         most = changed.most(budget.CHANGED) if changed else []
         slides.append(
             Slide(
@@ -61,11 +61,11 @@ def slides_of(model: Model, read: Sequence[PhotoReport], seed: int) -> tuple[Sli
                 names=tuple(class_name(model.labels, at) for at in said.tolist()),
                 probabilities=tuple(sure.tolist()),
                 noise_names=tuple(
-                    class_name(model.labels, at) for at in attack.noise_answers[:, 0].tolist()
+                    class_name(model.labels, at) for at in attack.noise_predictions[:, 0].tolist()
                 ),
                 against=attack.names[0],
                 attack=attack,
-                inside=changed,
+                internal_changes=changed,
                 channels=tuple(f"{layer}:{channel}" for layer, channel, _, _ in most),
                 changes=tuple(change for _, _, change, _ in most),
                 noise_changes=tuple(noise for _, _, _, noise in most),
@@ -74,10 +74,10 @@ def slides_of(model: Model, read: Sequence[PhotoReport], seed: int) -> tuple[Sli
     return tuple(slides)
 
 
-def _inside(model: Model, attack: Fgsm, seed: int) -> Inside | None:
+def _internal_changes(model: Model, attack: Fgsm, seed: int) -> InternalChanges | None:
     """What the largest epsilon changes; a network without maps has nothing to look at."""
     try:
-        return inside(model, attack, seed=seed)
+        return internal_changes(model, attack, seed=seed)
     except ConvlensError:
         return None
 
@@ -108,7 +108,7 @@ def _affordable(
     read: Sequence[PhotoReport], most: Budget, passes: int, desk: Desk
 ) -> tuple[int, ...]:
     """Numbers of photos spread over all, of those with a label where there are some."""
-    each = desk.seconds.get("answers", 0.0) / len(read)
+    each = desk.seconds.get("predictions", 0.0) / len(read)
     count = max(1, min(most.items, int(most.seconds / max(passes * each, 1e-9))))
     labeled = [number for number, one in enumerate(read) if one.expected]
     return tuple(spread(labeled or range(len(read)), count))

@@ -24,7 +24,7 @@ class Budget:
     seconds: float
 
 
-ANSWERS = Budget(items=256, bytes=0, seconds=600)  # photos that are read at all
+PREDICTIONS = Budget(items=256, bytes=0, seconds=600)  # photos that are read at all
 DOCTOR = Budget(items=64, bytes=0, seconds=600)
 PHOTOS = Budget(items=24, bytes=6_000_000, seconds=1800)  # photos that are shown in full
 CLASSES = 8  # Grad-CAM maps of a photo

@@ -24,7 +24,7 @@ def excite(model: Model, read: Sequence[PhotoReport], seed: int, desk: Desk) -> 
     out of the photo there. Beside them stands the layer of the Grad-CAMs, with the channels that
     add most to these.
     """
-    each = desk.seconds.get("answers", 0.0) / len(read)
+    each = desk.seconds.get("predictions", 0.0) / len(read)
     affordable = max(1, int(budget.CHANNELS.seconds / max(2 * each, 1e-9)))
     found = trace(model)
     places = watched(found, None)

@@ -61,8 +61,8 @@ def _reading(made: Report) -> Iterator[Finding]:
     if made.model.reading and not made.model.ending:
         sentence = made.model.reading
         yield Finding("look", f"{sentence[0].upper()}{sentence[1:]}.", "photos")
-    if "answers" in made.failures:
-        yield Finding("broken", f"No answers: {made.failures['answers']}.", "photos")
+    if "predictions" in made.failures:
+        yield Finding("broken", f"No answers: {made.failures['predictions']}.", "photos")
         return
     labeled = [one for one in made.photos if one.right is not None]
     if not labeled:
@@ -94,21 +94,21 @@ def _sureness(photos: Sequence[PhotoReport]) -> Finding:
 def _preprocessing(made: Report) -> Iterator[Finding]:
     if made.diagnosis is not None:
         marks: dict[str, Mark] = {"fine": "fine", "mistake": "broken", "cannot tell": "look"}
-        sentence = made.diagnosis.sentence
+        sentence = made.diagnosis.summary
         mark = marks[made.diagnosis.verdict]
         yield Finding(mark, f"{sentence[0].upper()}{sentence[1:]}.", "doctor")
-    elif made.failures.get("doctor") != made.failures.get("answers"):
+    elif made.failures.get("doctor") != made.failures.get("predictions"):
         yield Finding("broken", f"No check of preprocessing: {made.failures['doctor']}.", "doctor")
 
 
 def _robustness(made: Report) -> Iterator[Finding]:
-    turned = [one.flips for one in made.photos if one.flips is not None]
+    turned = [one.flip for one in made.photos if one.flip is not None]
     if not turned:
-        if made.failures.get("flips") != made.failures.get("answers"):
-            yield Finding("broken", f"No attack: {made.failures['flips']}.", "photos")
+        if made.failures.get("flip") != made.failures.get("predictions"):
+            yield Finding("broken", f"No attack: {made.failures['flip']}.", "photos")
         return
     count, levels = len(turned), turned[0].levels
-    flipped = [sum(int(one.answers[at, 0] != one.originals[0]) for one in turned)
+    flipped = [sum(int(one.predictions[at, 0] != one.original_predictions[0]) for one in turned)
                for at in range(len(levels))]  # fmt: skip
     noise = [sum(int(one.noise_flipped[at, 0]) for one in turned) for at in range(len(levels))]
     at = next((at for at, flips in enumerate(flipped) if 2 * flips >= count), len(levels) - 1)
@@ -128,11 +128,11 @@ def _flattered(made: Report) -> Iterator[Finding]:
         if made.failures.get("robustness") not in (None, *_known(made, "robustness")):
             yield Finding("look", f"No curve: {made.failures['robustness']}.", "robustness")
         return
-    for one in made.robustness.cautions:
+    for one in made.robustness.diagnostics:
         if one.name == ONE:
             continue  # told with the answers
         mark: Mark = "broken" if one.name == MASKED else "look"
-        yield Finding(mark, f"{one.sentence[0].upper()}{one.sentence[1:]}.", "robustness")
+        yield Finding(mark, f"{one.message[0].upper()}{one.message[1:]}.", "robustness")
 
 
 def _shift(made: Report) -> Iterator[Finding]:
@@ -143,7 +143,7 @@ def _shift(made: Report) -> Iterator[Finding]:
     parts = []
     layers = made.shift.equivariance
     if layers is not None:
-        parts.append(layers.sentence())
+        parts.append(layers.summary())
     for one in made.shift.consistency[:1]:
         parts.append(
             f"{one.agree.count} of {one.agree.total} photos are answered alike in two views up to "
@@ -164,7 +164,7 @@ def _known(made: Report, section: str) -> list[str]:
 def _looking(made: Report) -> Iterator[Finding]:
     seen = [one for one in made.photos if one.gradcam is not None]
     if not seen:
-        if made.failures.get("gradcam") != made.failures.get("answers"):
+        if made.failures.get("gradcam") != made.failures.get("predictions"):
             yield Finding("look", f"No Grad-CAM: {made.failures['gradcam']}.", "photos")
         return
     cam = seen[0].gradcam
@@ -292,7 +292,7 @@ def _gabor(made: Report) -> Iterator[Finding]:
 
 def _channels(made: Report) -> Iterator[Finding]:
     if made.patches is None:
-        if made.failures.get("channels") not in (None, made.failures.get("answers")):
+        if made.failures.get("channels") not in (None, made.failures.get("predictions")):
             yield Finding("look", f"No channels: {made.failures['channels']}.", "channels")
         return
     layers, seen = made.patches.layers, made.patches.seen

@@ -8,15 +8,15 @@ import torch
 
 from convlens.analyses.anatomy.anatomy import Anatomy
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm
-from convlens.analyses.attacks.flip import Flips, flips
+from convlens.analyses.attacks.flip import Flip, find_flip
 from convlens.analyses.deepdream.deepdream import Dream, dream
 from convlens.analyses.gradcam.boxes import Box, boxes_on_image
 from convlens.analyses.gradcam.deletion_insertion import deletion_insertion
 from convlens.analyses.gradcam.gradcam import gradcam
 from convlens.analyses.gradcam.pointing_game import pointing_game
 from convlens.analyses.gradcam.randomization import Randomization, randomization
-from convlens.analyses.predictions.predictions import answers
-from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis, doctor
+from convlens.analyses.predictions.predictions import predict
+from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis, check_preprocessing
 from convlens.data.photo_names import short_names
 from convlens.data.photos import Photo, read_photo, shown
 from convlens.errors import PhotoError
@@ -44,7 +44,7 @@ def read_photos(
     read, skipped = [], []
     expected = dict(zip(paths, labels_of(paths, table), strict=True))
     names = dict(zip(paths, short_names(paths), strict=True))
-    for path in desk.each("answers", paths):
+    for path in desk.each("predictions", paths):
         try:
             photo = _readable(path)
         except PhotoError as error:
@@ -60,11 +60,11 @@ def read_photos(
             expected=right,
             expected_names=tuple(class_name(model.labels, one) for one in right or ()),
         )
-        with desk.section("answers"):
-            said = answers(model, model.prepare(photo))
+        with desk.section("predictions"):
+            said = predict(model, model.prepare(photo))
             row = replace(
                 row,
-                answers=said,
+                predictions=said,
                 names=said.names[0],
                 probabilities=tuple(said.confidences[0].tolist()),
                 right=int(said.classes[0, 0]) in right if right else None,
@@ -96,7 +96,7 @@ def look(
     """A photo in full: its maps and its flip."""
     image, cam, proof, attack, turned = None, None, None, None, None
     boxes: tuple[Box, ...] = ()
-    with desk.section("answers"):
+    with desk.section("predictions"):
         image = model.prepare(row.path)
         boxes = boxes_on_image(model, row.path, table or {})
     if image is None:
@@ -109,9 +109,9 @@ def look(
     if cam is not None:
         with desk.section("evidence"):
             proof = deletion_insertion(model, cam, seed=seed)
-    with desk.section("flips"):
+    with desk.section("flip"):
         attack = fgsm(model, image, score=False, seed=seed)
-        turned = flips(model, attack, seed=seed)
+        turned = find_flip(model, attack, seed=seed)
     return replace(
         row,
         shown=True,
@@ -125,7 +125,7 @@ def look(
         boxes=tuple(box.sides for box in boxes),
         pointing=pointing_game(cam, [boxes]) if cam and table is not None else None,
         fgsm=attack,
-        flips=turned,
+        flip=turned,
         turn=_turn(model, attack, turned) if attack and turned else None,
     )
 
@@ -140,7 +140,7 @@ def randomized(
 ) -> Randomization | None:
     """The sanity check of the maps on a few photos, in as many stages as there is time for."""
     shown = [one for one in rows if one.gradcam is not None and one.image is not None]
-    if not shown or shown[0].answers is None:
+    if not shown or shown[0].predictions is None:
         return None
     each = max(desk.seconds.get("gradcam", 0.0) / len(shown), 1e-9) * budget.RANDOM_DRAWS
     runs = int(budget.RANDOM.seconds / each)
@@ -158,19 +158,19 @@ def randomized(
     )
 
 
-def _turn(model: Model, attack: Fgsm, turned: Flips) -> Turn:
-    first = turned.first[0]
+def _turn(model: Model, attack: Fgsm, turned: Flip) -> Turn:
+    first = turned.flip_levels[0]
     level = turned.levels[-1] if first is None else first
     at = turned.levels.index(level)
     return Turn(
         level=level,
         flipped=first is not None,
-        name=class_name(model.labels, int(turned.answers[at, 0])),
+        name=class_name(model.labels, int(turned.predictions[at, 0])),
         confidence=float(turned.confidences[at, 0]),
-        noise_name=class_name(model.labels, int(turned.noise_answers[at, 0])),
+        noise_name=class_name(model.labels, int(turned.noise_predictions[at, 0])),
         noise_flipped=bool(turned.noise_flipped[at, 0]),
-        largest=turned.largest[0],
-        came_back=turned.came_back[0],
+        largest=turned.largest_changes[0],
+        reverted=turned.reverted[0],
         zero_gradients=float(attack.zero_gradients[0]),
     )
 
@@ -205,13 +205,13 @@ def dream_of(
 
 
 def diagnose(model: Model, read: Sequence[PhotoReport], desk: Desk) -> Diagnosis | None:
-    each = desk.seconds.get("answers", 0.0) / len(read)
+    each = desk.seconds.get("predictions", 0.0) / len(read)
     affordable = int(budget.DOCTOR.seconds / max(each * _PASSES, 1e-9))
     most = max(1, min(budget.DOCTOR.items, affordable))
     labeled = [one for one in read if one.expected]
     chosen = spread(labeled or read, most)
     with desk.section("doctor"):
-        return doctor(
+        return check_preprocessing(
             model,
             [one.path for one in chosen],
             labels=[one.expected for one in chosen] if labeled else None,

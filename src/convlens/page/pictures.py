@@ -65,10 +65,10 @@ def sheets(made: Report) -> tuple[list[Sheet], tuple[str, ...]]:
     sheets = []
     for at, one in shown:
         flip, change, factor = None, None, 1
-        if one.flips is not None and one.turn is not None:
+        if one.flip is not None and one.turn is not None:
             factor = max(1, 127 // max(one.turn.level, 1))
-            flip = fitted(one.flips.pixels[0], purse, exact=True)
-            magnified = one.flips.change[0] * factor + 128
+            flip = fitted(one.flip.pixels[0], purse, exact=True)
+            magnified = one.flip.change[0] * factor + 128
             change = fitted(magnified.clamp(0, 255).to(torch.uint8), purse, exact=True)
         sheets.append(Sheet(at + 1, one, plain[at], maps[at], flip, change, factor))
     missing = sum(
@@ -295,7 +295,7 @@ def frames_of(made: Report) -> list[Frames]:
         for index, level in enumerate(slide.epsilons):
             pixels = to_pixels(slide.attack.adversarial(index), made.model.bounds)[0]
             pictures.append(fitted(pixels, purse, exact=level > 0))
-        maps = slide.inside.pictures() if slide.inside else {}
+        maps = slide.internal_changes.pictures() if slide.internal_changes else {}
         looks = [fitted(pixels, purse, side=_SIDE // 2) for pixels in maps.values()]
         found.append(Frames(slide, f"slides.{number}", pictures, looks))
     return found

@@ -36,7 +36,7 @@ class Desk:
 
     def each(self, stage: str, items: Sequence[Item]) -> Iterator[Item]:
         """The items, until the stage's seconds are spent."""
-        most = {"answers": budget.ANSWERS, "photos": budget.PHOTOS}[stage].seconds
+        most = {"predictions": budget.PREDICTIONS, "photos": budget.PHOTOS}[stage].seconds
         began = time.perf_counter()
         for done, item in enumerate(items):
             if time.perf_counter() - began > most:

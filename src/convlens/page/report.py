@@ -83,7 +83,9 @@ def report(
     with whole_folder(out, marker=_MARKER) as folder:
         chosen = _check(model, layer, classes)
         drawn = _drawn(model, boxes, paths, table)
-        read, skipped = read_photos(model, spread(paths, budget.ANSWERS.items), table, strict, desk)
+        read, skipped = read_photos(
+            model, spread(paths, budget.PREDICTIONS.items), table, strict, desk
+        )
         diagnosis = diagnose(model, read, desk)
         looked = {}
         for one in desk.each("photos", spread(read, budget.PHOTOS.items)):

@@ -72,7 +72,7 @@ class Recipes:
         return self._make(
             ["fgsm", photo.path, "--epsilon", epsilon],
             f"attack = convlens.fgsm(model, model.prepare({photo.path!r}), [{epsilon!r}])\n"
-            f"convlens.flips(model, attack, seed={self._seed})",
+            f"convlens.find_flip(model, attack, seed={self._seed})",
         )
 
     def robustness(self) -> Again:
@@ -88,7 +88,7 @@ class Recipes:
             "robustness",
             f"{epsilons}",
             f"steps={found.steps}",
-            labeled=found.against_is == "label",
+            labeled=found.reference == "label",
         )
 
     def slide(self, slide: Slide) -> Again:
@@ -96,9 +96,9 @@ class Recipes:
         path = self._photos[slide.photo].path
         epsilons = [f"{level}/255" for level in slide.epsilons]
         return self._make(
-            ["fgsm", path, "--epsilon", ",".join(epsilons), "--inside"],
+            ["fgsm", path, "--epsilon", ",".join(epsilons), "--internal-changes"],
             f"attack = convlens.fgsm(model, model.prepare({path!r}), {epsilons})\n"
-            f"convlens.inside(model, attack, seed={self._seed})",
+            f"convlens.internal_changes(model, attack, seed={self._seed})",
         )
 
     def shift(self, every: int) -> Again:
@@ -200,7 +200,9 @@ class Recipes:
         """The readings; labels can stand in Python only, as a command takes them from a file."""
         paths = [one.path for one in photos]
         right = f", labels={[one.expected for one in photos]}" if labeled else ""
-        again = self._make(["doctor", *paths], f"convlens.doctor(model, {paths}{right})")
+        again = self._make(
+            ["doctor", *paths], f"convlens.check_preprocessing(model, {paths}{right})"
+        )
         return Again(None, again.python) if labeled else again
 
     def _make(self, words: Sequence[str], line: str) -> Again:

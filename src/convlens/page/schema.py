@@ -8,8 +8,8 @@ from torch import Tensor
 
 from convlens.analyses.anatomy.anatomy import Anatomy
 from convlens.analyses.attacks.fgsm import Fgsm
-from convlens.analyses.attacks.flip import Flips
-from convlens.analyses.attacks.internal_changes import Inside
+from convlens.analyses.attacks.flip import Flip
+from convlens.analyses.attacks.internal_changes import InternalChanges
 from convlens.analyses.attacks.robustness import Robustness
 from convlens.analyses.deepdream.deepdream import Dream
 from convlens.analyses.filters.filters import Filters
@@ -20,7 +20,7 @@ from convlens.analyses.gradcam.randomization import Randomization
 from convlens.analyses.gradcam.result import ChannelShare, GradCam, MapStatistics
 from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.patches.result import Patches
-from convlens.analyses.predictions.predictions import Answers
+from convlens.analyses.predictions.predictions import Predictions
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis
 from convlens.analyses.shift.shift import Shift
 from convlens.results import Result
@@ -55,7 +55,7 @@ class Turn(Result):
         noise_name: of the answer to random signs at that level.
         noise_flipped: that is another answer than to the photo.
         largest: greatest change as measured on the file, in gray levels.
-        came_back: a higher level gave the first answer again.
+        reverted: a higher level gave the first answer again.
         zero_gradients: share of the pixel values whose gradient is exactly 0.
     """
 
@@ -66,7 +66,7 @@ class Turn(Result):
     noise_name: str
     noise_flipped: bool
     largest: int
-    came_back: bool
+    reverted: bool
     zero_gradients: float
 
 
@@ -78,7 +78,7 @@ class PhotoReport(Result):
         name: of its file.
         path: as it was given.
         notes: what was done to its pixels while it was read.
-        answers: what the network says.
+        predictions: what the network says.
         names: of the five highest classes.
         probabilities: of these.
         expected: indices of the classes that are right, or None without a label.
@@ -93,14 +93,14 @@ class PhotoReport(Result):
         boxes: left, top, right, bottom of the objects on the image, in its pixels.
         pointing: whether the maps point at these.
         fgsm: the attack.
-        flips: what it takes to change the answer.
+        flip: what it takes to change the answer.
         turn: the flip that is shown.
     """
 
     name: str
     path: str
     notes: tuple[str, ...] = ()
-    answers: Answers | None = None
+    predictions: Predictions | None = None
     names: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
     expected: tuple[int, ...] | None = None
@@ -115,7 +115,7 @@ class PhotoReport(Result):
     boxes: tuple[tuple[float, ...], ...] = ()
     pointing: PointingGame | None = None
     fgsm: Fgsm | None = None
-    flips: Flips | None = None
+    flip: Flip | None = None
     turn: Turn | None = None
 
 
@@ -229,9 +229,11 @@ class Slide(Result):
         noise_names: of the answers to random signs of the same size.
         against: name of the class that the photo is moved away from.
         attack: the images.
-        inside: what the largest epsilon changes in the network, or None for one without maps.
+        internal_changes: what the largest epsilon changes in the network, or None for one
+            without maps.
         channels: names of the channels that it changes most, as LAYER:K.
-        changes: of these, in units of their own and their layer's size, as `inside` gives them.
+        changes: of these, in units of their own and their layer's size, as `internal_changes`
+            gives them.
         noise_changes: of these, under random signs of the same size.
     """
 
@@ -242,7 +244,7 @@ class Slide(Result):
     noise_names: tuple[str, ...]
     against: str
     attack: Fgsm
-    inside: Inside | None
+    internal_changes: InternalChanges | None
     channels: tuple[str, ...]
     changes: tuple[float, ...]
     noise_changes: tuple[float, ...]

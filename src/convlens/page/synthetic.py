@@ -45,7 +45,9 @@ def classes_maximized(
 ) -> MaximizedImages | None:
     """Images of the classes that the photos are taken for, the most frequent first."""
     counts = Counter(
-        int(one.answers.classes[0, 0]) for one in read if one.answers is not None and one.shown
+        int(one.predictions.classes[0, 0])
+        for one in read
+        if one.predictions is not None and one.shown
     )
     classes = [index for index, _ in counts.most_common(budget.CLASS_MAXIMA.items)]
     if not classes:

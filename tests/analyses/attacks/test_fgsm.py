@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from convlens import ConvlensError, fgsm, flips, trace, wrap
+from convlens import ConvlensError, fgsm, find_flip, trace, wrap
 from convlens.analyses.attacks.fgsm import Fgsm
 
 SIZE = 32
@@ -51,12 +51,12 @@ def test_bit_for_bit_what_torchattacks_makes(resnet, count):
         found = fgsm(
             wrap(network, size=64), given, ["1/255", 0.03, "8/255"], classes=classes, score=False
         )
-        assert torch.equal(found.against, target)
+        assert torch.equal(found.classes, target)
         for index, epsilon in enumerate((1 / 255, 0.03, 8 / 255)):
             attack = torchattacks.FGSM(network, eps=epsilon)
             attack.set_device("cpu")
             assert torch.equal(found.adversarial(index), attack(given, target))
-    assert found.against_is == ("given",) * count
+    assert found.class_origins == ("given",) * count
 
 
 def test_bit_for_bit_with_normalization_inside():
@@ -69,7 +69,7 @@ def test_bit_for_bit_with_normalization_inside():
     # torchattacks takes normalized images and gives normalized ones back.
     shape = (1, 3, 1, 1)
     shift, scale = torch.tensor(mean).view(shape), torch.tensor(std).view(shape)
-    theirs = attack((images() - shift) / scale, found.against) * scale + shift
+    theirs = attack((images() - shift) / scale, found.classes) * scale + shift
     torch.testing.assert_close(found.adversarial(0), theirs, rtol=0, atol=1e-6)
 
 
@@ -116,7 +116,7 @@ def test_gradient_of_softmax_regression_in_closed_form():
         slope = (probabilities - F.one_hot(target, 4)) @ network.linear.weight
     assert torch.equal(found.signs.flatten(1), slope.sign().to(torch.int8))
     wanted = -probabilities[range(3), target].log()
-    torch.testing.assert_close(found.loss, wanted.float())
+    torch.testing.assert_close(found.losses, wanted.float())
 
 
 # sizes and bounds
@@ -280,7 +280,7 @@ def test_images_do_not_depend_on_their_batch_mates(count):
     for index in range(count):
         alone = fgsm(model, many[index : index + 1], ["4/255"])
         assert torch.equal(together.signs[index], alone.signs[0])
-        torch.testing.assert_close(together.loss[index], alone.loss[0])
+        torch.testing.assert_close(together.losses[index], alone.losses[0])
         torch.testing.assert_close(
             together.adversarial_logits[:, index], alone.adversarial_logits[:, 0]
         )
@@ -368,38 +368,38 @@ def test_flips_equal_a_plain_loop_over_files(bounds, tmp_path):
         network[-1].bias -= network(given).mean(0)
     model = wrap(network, size=SIZE, bounds=bounds)
     attack = fgsm(model, given, ["8/255"])
-    found = flips(model, attack, levels=levels)
+    found = find_flip(model, attack, levels=levels)
     answers, largest, files = loop_over_files(network, attack, levels, bounds, tmp_path)
     assert found.levels == levels
-    assert found.originals.tolist() == answers[0].tolist()
-    assert found.answers.tolist() == answers[1:].tolist()
+    assert found.original_predictions.tolist() == answers[0].tolist()
+    assert found.predictions.tolist() == answers[1:].tolist()
     changed = answers[1:] != answers[0]
     assert changed.any(0).any() and not changed[0].all()
     for image in range(12):
         rows = np.flatnonzero(changed[:, image])
         first = levels[rows[0]] if len(rows) else None
-        assert found.first[image] == first
+        assert found.flip_levels[image] == first
         row = rows[0] if len(rows) else len(levels) - 1
-        assert found.largest[image] == largest[row + 1, image] <= levels[row]
+        assert found.largest_changes[image] == largest[row + 1, image] <= levels[row]
         assert (found.pixels[image].numpy() == files[image, levels[row]]).all()
         change = files[image, levels[row]].astype(int) - files[image, 0]
         assert (found.change[image].numpy() == change).all()
-        assert found.came_back[image] == bool(len(rows) and not changed[rows[0] :, image].all())
+        assert found.reverted[image] == bool(len(rows) and not changed[rows[0] :, image].all())
 
 
 def test_levels_are_sorted_and_checked():
     model = wrap(small(), size=SIZE)
     attack = fgsm(model, images(), ["1/255"])
-    assert flips(model, attack, levels=(8, 2, 2)).levels == (2, 8)
+    assert find_flip(model, attack, levels=(8, 2, 2)).levels == (2, 8)
     for levels in ((), (0, 1), (256,), (-1,)):
         with pytest.raises(ConvlensError, match="gray levels"):
-            flips(model, attack, levels=levels)
+            find_flip(model, attack, levels=levels)
 
 
 def test_network_that_nothing_changes_has_no_flip():
     network = small()
     nn.init.zeros_(network[-1].weight)
     model = wrap(network, size=SIZE)
-    found = flips(model, fgsm(model, images(), classes=0), levels=(1, 255))
-    assert found.first == (None, None) and found.came_back == (False, False)
+    found = find_flip(model, fgsm(model, images(), classes=0), levels=(1, 255))
+    assert found.flip_levels == (None, None) and found.reverted == (False, False)
     assert not found.noise_flipped.any()

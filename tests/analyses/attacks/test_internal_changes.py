@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from convlens import ConvlensError, Result, fgsm, gradcam, inside, wrap
+from convlens import ConvlensError, Result, fgsm, gradcam, internal_changes, wrap
 from convlens.analyses.attacks import draws
 
 SIZE = 16
@@ -26,7 +26,7 @@ def test_changes_are_those_of_plain_arithmetic():
     net = network()
     model = wrap(net, size=SIZE)
     attack = fgsm(model, images(), ["2/255", "16/255"])
-    found = inside(model, attack, top=6, seed=4)
+    found = internal_changes(model, attack, top=6, seed=4)
     assert [one.layer for one in found.layers] == ["0", "2"]
     assert found.fraction == 16 / 255
     signs = draws.signs(images(), torch.arange(3), 4) * attack.signs.abs()
@@ -57,13 +57,13 @@ def test_grad_cam_before_and_after():
         net[-1].bias -= net(images()).mean(0)
     model = wrap(net, size=SIZE)
     attack = fgsm(model, images(), ["64/255"])
-    found = inside(model, attack)
+    found = internal_changes(model, attack)
     first, then = (one.argmax(1) for one in (attack.logits, attack.adversarial_logits[0]))
     both = torch.stack([first, then], 1)
     assert (first != then).any()
     assert found.before == gradcam(model, images(), classes=both)
     assert found.after == gradcam(model, attack.adversarial(0), classes=both)
-    assert found.adversarial_answers == tuple(f"class {k}" for k in then.tolist())
+    assert found.adversarial_predictions == tuple(f"class {k}" for k in then.tolist())
     assert set(found.pictures()) == {
         f"{k}-{when}" for k in range(3) for when in ("before", "after")
     }
@@ -71,7 +71,7 @@ def test_grad_cam_before_and_after():
 
 def test_nothing_changes_at_epsilon_zero(tmp_path):
     model = wrap(network(), size=SIZE)
-    found = inside(model, fgsm(model, images(), [0]))
+    found = internal_changes(model, fgsm(model, images(), [0]))
     for one in found.layers:
         assert one.change == 0 and not one.changes.any() and not one.noise_changes.any()
     found.save(tmp_path / "inside")
@@ -84,4 +84,4 @@ def test_bad_input():
     for options, message in (({"index": 1}, "epsilon number"), ({"top": 0}, "top"),
                              ({"layers": ["9"]}, "no layer")):  # fmt: skip
         with pytest.raises(ConvlensError, match=message):
-            inside(model, attack, **options)
+            internal_changes(model, attack, **options)

@@ -1,4 +1,4 @@
-"""PGD, the accuracy-epsilon curve and its cautions, against torchattacks and closed forms."""
+"""PGD, the accuracy-epsilon curve and its diagnostics, against torchattacks and closed forms."""
 
 import numpy as np
 import pytest
@@ -126,14 +126,14 @@ def test_margin_has_a_gradient_where_the_cross_entropy_has_none():
         fgsm(model, images(), ["4/255"], loss=one) for one in ("cross-entropy", "margin")
     )
     assert (plain.zero_gradients > 0.9).all() and (other.zero_gradients < 0.2).all()
-    assert [one.name for one in plain.cautions] == ["zero gradients"]
-    assert "margin" in plain.cautions[0].remedy
-    assert other.cautions == ()
+    assert [one.name for one in plain.diagnostics] == ["zero gradients"]
+    assert "margin" in plain.diagnostics[0].remedy
+    assert other.diagnostics == ()
     with torch.no_grad():
         logits = network(images())
     top = logits.topk(2).values
-    torch.testing.assert_close(other.loss, top[:, 1] - top[:, 0])
-    assert other.loss_is == "margin" and "margin" in other.formula
+    torch.testing.assert_close(other.losses, top[:, 1] - top[:, 0])
+    assert other.loss == "margin" and "margin" in other.formula
 
 
 def test_margin_is_that_of_the_class_that_is_given():
@@ -141,7 +141,7 @@ def test_margin_is_that_of_the_class_that_is_given():
     found = fgsm(model, images(), ["4/255"], classes=2, loss="margin")
     others = found.logits.clone()
     others[:, 2] = -torch.inf
-    torch.testing.assert_close(found.loss, others.amax(1) - found.logits[:, 2])
+    torch.testing.assert_close(found.losses, others.amax(1) - found.logits[:, 2])
 
 
 def test_target_walks_the_other_way():
@@ -149,7 +149,7 @@ def test_target_walks_the_other_way():
     away = fgsm(model, images(), ["8/255"], classes=3)
     towards = fgsm(model, images(), ["8/255"], target=3)
     assert torch.equal(towards.signs, -away.signs)
-    assert towards.against_is == ("target",) * 4
+    assert towards.class_origins == ("target",) * 4
     assert "x - epsilon" in towards.formula and "x + epsilon" in away.formula
     before = towards.logits.softmax(1)[:, 3]
     after = towards.adversarial_logits[0].softmax(1)[:, 3]
@@ -162,8 +162,8 @@ def test_labels_stand_in_for_the_answer_where_they_are_known():
     model = wrap(small(), size=SIZE)
     found = fgsm(model, images(3), ["8/255"], labels=[2, None, 0])
     answer = int(found.logits[1].argmax())
-    assert found.against.tolist() == [2, answer, 0]
-    assert found.against_is == ("label", "prediction", "label")
+    assert found.classes.tolist() == [2, answer, 0]
+    assert found.class_origins == ("label", "prediction", "label")
     given = fgsm(model, images(3), ["8/255"], classes=torch.tensor([2, answer, 0]))
     assert torch.equal(found.signs, given.signs)
 
@@ -223,7 +223,7 @@ def test_curve_of_a_linear_network_in_closed_form():
         noise.append(sum([one] == right for one, right in zip(answers, labels, strict=True)))
     assert found[NOISE].right == tuple(noise)
     assert found.largest_changes == pytest.approx(epsilons, abs=1e-7)
-    assert found.cautions == () and found.zero_gradients == 0
+    assert found.diagnostics == () and found.zero_gradients == 0
 
 
 def test_curve_counts_what_torchattacks_flips():
@@ -240,7 +240,7 @@ def test_curve_counts_what_torchattacks_flips():
         attack.set_device("cpu")
         kept.append(int((network(attack(given, answers)).argmax(1) == answers).sum()))
     assert found[FGSM].right == tuple(kept) and kept[-1] < kept[1]
-    assert found.against_is == "prediction"
+    assert found.reference == "prediction"
     assert [one.name for one in found.curves] == [FGSM, NOISE]
 
 
@@ -276,10 +276,10 @@ def test_masked_gradients_fool_fgsm_and_not_pgd():
     assert found[FGSM].accuracies == (1.0, 1.0)
     assert found[PGD].accuracies[1] < 0.5
     assert found.zero_gradients == 1
-    names = [one.name for one in found.cautions]
+    names = [one.name for one in found.diagnostics]
     assert names == ["zero gradients", "masked gradients"]
     broken = found.pgd_only[0]
-    assert f"PGD breaks {broken} of the 40 answers" in found.cautions[1].sentence
+    assert f"PGD breaks {broken} of the 40 answers" in found.diagnostics[1].message
 
 
 def test_pgd_breaks_more_than_fgsm_and_says_so():
@@ -359,7 +359,7 @@ def test_photos_without_a_label_and_damaged_ones_are_told(tmp_path):
     found = robustness(model, paths, ["1/255"], labels=labels, steps=1)
     assert (found.images, found.unlabeled, len(found.skipped)) == (2, 2, 1)
     assert "2.png" in found.skipped[0]
-    assert found[FGSM].right[0] >= 1 and found.against_is == "label"
+    assert found[FGSM].right[0] >= 1 and found.reference == "label"
     with pytest.raises(ConvlensError, match=r"2\.png"):
         robustness(model, paths, ["1/255"], strict=True)
 
@@ -382,14 +382,16 @@ def test_saved_curve_is_equal_and_has_a_picture(tmp_path):
     assert (tmp_path / "curve" / "curve.png").is_file()
 
 
-# cautions
+# diagnostics
 
 
 def names(network, given=None, **options):
     model = wrap(network, size=SIZE, **options)
     given = images() if given is None else given
-    one = {caution.name for caution in fgsm(model, given, ["1/255"]).cautions}
-    other = {caution.name for caution in robustness(model, given, ["1/255"], steps=0).cautions}
+    one = {diagnostic.name for diagnostic in fgsm(model, given, ["1/255"]).diagnostics}
+    other = {
+        diagnostic.name for diagnostic in robustness(model, given, ["1/255"], steps=0).diagnostics
+    }
     assert one == other
     return one
 
@@ -435,7 +437,7 @@ def test_foolbox_makes_the_same_images():
     network, given = small(), images()
     found = fgsm(wrap(network, size=SIZE), given, ["4/255"], score=False)
     theirs = foolbox.attacks.LinfFastGradientAttack()(
-        foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu"), given, found.against,
+        foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu"), given, found.classes,
         epsilons=[4 / 255],
     )[1][0]  # fmt: skip
     # It projects onto the ball as well, which rounds once more.

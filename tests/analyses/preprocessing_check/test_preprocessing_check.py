@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import stats
 from torch import nn
 
-from convlens import ConvlensError, doctor, load, wrap
+from convlens import ConvlensError, check_preprocessing, load, wrap
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis
 from support.shared import SHARED
 
@@ -74,7 +74,9 @@ def known(reading, *, bgr=False, bounds=(0.0, 1.0)):
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, 255.0)])
 @pytest.mark.parametrize("labeled", [True, False])
 def test_right_reading_is_fine(labeled, bounds):
-    found = doctor(known(RIGHT, bounds=bounds), photos(16), labels=labels(16) if labeled else None)
+    found = check_preprocessing(
+        known(RIGHT, bounds=bounds), photos(16), labels=labels(16) if labeled else None
+    )
     assert found.verdict == "fine"
     assert (found.photos, found.labeled) == (16, labeled)
     assert RIGHT in found.readings[0].name
@@ -82,16 +84,16 @@ def test_right_reading_is_fine(labeled, bounds):
     assert found.readings[0].gain == 0 and found.readings[0].p_value == 1
     assert found.readings[0].accuracy == (1.0 if labeled else None)
     assert all(one.gain <= 1e-6 for one in found.readings)
-    assert "labels" in found.sentence if labeled else "confidence" in found.sentence
+    assert "labels" in found.summary if labeled else "confidence" in found.summary
 
 
 @pytest.mark.parametrize("labeled", [True, False])
 @pytest.mark.parametrize("wrong", [name for name in READINGS if name != RIGHT])
 def test_wrong_normalization_is_a_mistake_and_the_right_one_is_named(wrong, labeled):
-    found = doctor(known(wrong), photos(16), labels=labels(16) if labeled else None)
+    found = check_preprocessing(known(wrong), photos(16), labels=labels(16) if labeled else None)
     assert found.verdict == "mistake"
-    assert f"'{RIGHT}, RGB'" in found.sentence
-    assert wrong in found.readings[0].name and found.sentence.endswith(found.readings[0].name)
+    assert f"'{RIGHT}, RGB'" in found.summary
+    assert wrong in found.readings[0].name and found.summary.endswith(found.readings[0].name)
     # A network that is given nothing that it knows says one half to both classes.
     assert found.readings[0].score == pytest.approx(-math.log(2), abs=1e-6)
     best = found.readings[1]
@@ -99,22 +101,24 @@ def test_wrong_normalization_is_a_mistake_and_the_right_one_is_named(wrong, labe
     assert best.gain == pytest.approx(math.log(2), abs=1e-3)
     if labeled:
         assert (best.accuracy, found.readings[0].accuracy) == (1.0, 0.5)
-        assert "100% of 16 photos" in found.sentence and "50%" in found.sentence
+        assert "100% of 16 photos" in found.summary and "50%" in found.summary
 
 
 def test_bgr_is_a_mistake_that_labels_show():
-    found = doctor(known(RIGHT, bgr=True), photos(16), labels=labels(16))
+    found = check_preprocessing(known(RIGHT, bgr=True), photos(16), labels=labels(16))
     assert found.verdict == "mistake"
-    assert f"{RIGHT}), BGR" in found.sentence
+    assert f"{RIGHT}), BGR" in found.summary
     assert found.readings[0].accuracy == 0 and found.readings[1].accuracy == 1
     # Without labels the other class is as sure: nothing to say.
-    assert doctor(known(RIGHT, bgr=True), photos(16)).verdict == "fine"
+    assert check_preprocessing(known(RIGHT, bgr=True), photos(16)).verdict == "fine"
 
 
 def test_bgr_with_another_normalization_besides():
-    found = doctor(known("0..255, nothing subtracted", bgr=True), photos(16), labels=labels(16))
+    found = check_preprocessing(
+        known("0..255, nothing subtracted", bgr=True), photos(16), labels=labels(16)
+    )
     assert found.verdict == "mistake"
-    assert f"'{RIGHT}, BGR'" in found.sentence
+    assert f"'{RIGHT}, BGR'" in found.summary
 
 
 def test_bgr_keeps_each_colors_own_mean_and_deviation():
@@ -132,15 +136,17 @@ def test_bgr_keeps_each_colors_own_mean_and_deviation():
         known = Known(bgr=True)
 
     mean, std = IMAGENET
-    found = doctor(wrap(Blue(), size=SIZE, mean=mean, std=std), photos(16), labels=labels(16))
+    found = check_preprocessing(
+        wrap(Blue(), size=SIZE, mean=mean, std=std), photos(16), labels=labels(16)
+    )
     assert found.verdict == "mistake"
-    assert "ImageNet's mean and deviation), BGR" in found.sentence
+    assert "ImageNet's mean and deviation), BGR" in found.summary
     assert found.readings[1].accuracy == 1
     assert found.readings[1].score == pytest.approx(0, abs=1e-3)
 
 
 def test_every_usual_mistake_is_tried_once():
-    found = doctor(known(RIGHT), photos(8))
+    found = check_preprocessing(known(RIGHT), photos(8))
     names = [one.name for one in found.readings]
     assert len(set(names)) == len(names)
     for name in READINGS:
@@ -152,8 +158,8 @@ def test_every_usual_mistake_is_tried_once():
 
 def test_tensors_are_read_like_photos_but_not_resized():
     model = known("0..1, nothing subtracted")
-    found = doctor(model, model.prepare(photos(16)), labels=labels(16))
-    beside = doctor(model, photos(16), labels=labels(16))
+    found = check_preprocessing(model, model.prepare(photos(16)), labels=labels(16))
+    beside = check_preprocessing(model, photos(16), labels=labels(16))
     assert len(found.readings) == 10 < len(beside.readings)
     scores = {one.name: (one.score, one.accuracy) for one in beside.readings}
     assert all(scores[one.name] == (one.score, one.accuracy) for one in found.readings)
@@ -165,7 +171,7 @@ def test_one_channel_is_never_turned_round():
             return torch.cat([-x.mean((2, 3)), x.mean((2, 3))], 1)
 
     model = wrap(Gray(), size=SIZE, channels=1, mean=0.5, std=0.5)
-    found = doctor(model, model.prepare(photos(12)))
+    found = check_preprocessing(model, model.prepare(photos(12)))
     assert [one.name for one in found.readings if "BGR" in one.name or "RGB" in one.name] == []
     assert len(found.readings) == 3
 
@@ -200,7 +206,7 @@ def test_p_value_is_that_of_the_exact_test_times_the_alternatives():
     given = torch.zeros(9, 3, SIZE, SIZE)
     given[:, 1] = greens.view(-1, 1, 1)
     given[:, 0, 0, 0] = 0
-    found = doctor(wrap(Scripted(), size=SIZE), given, labels=[(0,)] * 9)
+    found = check_preprocessing(wrap(Scripted(), size=SIZE), given, labels=[(0,)] * 9)
     reading = next(one for one in found.readings if one.name == f"{RIGHT}, RGB")
     margins = (greens.double() * 2 - 1) * 4
     gains = (2 * margins).sigmoid().log() + math.log(2)
@@ -213,24 +219,24 @@ def test_p_value_is_that_of_the_exact_test_times_the_alternatives():
 def test_no_p_value_is_smaller_than_so_few_photos_allow(count):
     """With n photos the signed-rank test cannot go under 2^-n, also where gains are equal."""
     same = [photo((50, 205)[k % 2]) for k in range(count)]
-    found = doctor(known("0..1, nothing subtracted"), same, labels=labels(count))
+    found = check_preprocessing(known("0..1, nothing subtracted"), same, labels=labels(count))
     least = 2.0**-count * (len(found.readings) - 1)
     assert all(one.p_value >= min(1, least) * (1 - 1e-9) for one in found.readings)
 
 
 def test_too_few_photos_cannot_tell():
     model = known(RIGHT)
-    alternatives = len(doctor(model, photos(1)).readings) - 1
+    alternatives = len(check_preprocessing(model, photos(1)).readings) - 1
     enough = math.ceil(math.log2(alternatives / 0.05) + 1e-12)
     for count in (1, enough - 1):
-        found = doctor(model, photos(count), labels=labels(count))
+        found = check_preprocessing(model, photos(count), labels=labels(count))
         assert found.verdict == "cannot tell"
-        assert f"{count} photos are too few" in found.sentence
-        assert f"at least {enough}" in found.sentence
-    assert doctor(model, photos(enough), labels=labels(enough)).verdict == "fine"
+        assert f"{count} photos are too few" in found.summary
+        assert f"at least {enough}" in found.summary
+    assert check_preprocessing(model, photos(enough), labels=labels(enough)).verdict == "fine"
     wrong = known("0..1, nothing subtracted")
-    assert doctor(wrong, photos(4), labels=labels(4)).verdict == "cannot tell"
-    assert doctor(wrong, photos(enough), labels=labels(enough)).verdict == "mistake"
+    assert check_preprocessing(wrong, photos(4), labels=labels(4)).verdict == "cannot tell"
+    assert check_preprocessing(wrong, photos(enough), labels=labels(enough)).verdict == "mistake"
 
 
 def test_small_gain_is_no_mistake():
@@ -245,7 +251,7 @@ def test_small_gain_is_no_mistake():
             )
 
     model = wrap(Half(), size=SIZE)
-    found = doctor(model, photos(16), labels=labels(16))
+    found = check_preprocessing(model, photos(16), labels=labels(16))
     assert found.verdict == "fine"
     assert 0 < max(one.gain for one in found.readings) < 0.1
 
@@ -255,17 +261,17 @@ def test_small_gain_is_no_mistake():
 
 def test_photos_without_labels_are_left_out():
     some = [*labels(12), None, None, ()]
-    found = doctor(known(RIGHT), photos(15), labels=some)
+    found = check_preprocessing(known(RIGHT), photos(15), labels=some)
     assert found.photos == 12 and found.verdict == "fine"
 
 
 def test_class_zero_is_a_label():
-    found = doctor(known(RIGHT), [photo(50)] * 10, labels=[[0]] * 10)
+    found = check_preprocessing(known(RIGHT), [photo(50)] * 10, labels=[[0]] * 10)
     assert found.photos == 10 and found.readings[0].accuracy == 1
 
 
 def test_several_right_classes_count_together():
-    found = doctor(known("0..1, nothing subtracted"), photos(12), labels=[(0, 1)] * 12)
+    found = check_preprocessing(known("0..1, nothing subtracted"), photos(12), labels=[(0, 1)] * 12)
     assert all(one.score == pytest.approx(0, abs=1e-9) for one in found.readings)
     assert found.verdict == "fine"
 
@@ -273,24 +279,24 @@ def test_several_right_classes_count_together():
 def test_nothing_to_examine():
     for given, options in (([], {}), (photos(2), {"labels": [None, ()]})):
         with pytest.raises(ConvlensError, match="photos to examine"):
-            doctor(known(RIGHT), given, **options)
+            check_preprocessing(known(RIGHT), given, **options)
 
 
 @pytest.mark.parametrize("wrong", [[(0,)] * 3, [(0,)] * 20])
 def test_as_many_labels_as_photos(wrong):
     with pytest.raises(ConvlensError, match="label"):
-        doctor(known(RIGHT), photos(10), labels=wrong)
+        check_preprocessing(known(RIGHT), photos(10), labels=wrong)
 
 
 @pytest.mark.parametrize("index", [2, 1000, -1])
 def test_label_that_the_network_does_not_have(index):
     with pytest.raises(ConvlensError, match=str(index)):
-        doctor(known(RIGHT), photos(10), labels=[(index,)] * 10)
+        check_preprocessing(known(RIGHT), photos(10), labels=[(index,)] * 10)
 
 
 def test_progress_and_saved_result(tmp_path):
     steps = []
-    found = doctor(known(RIGHT), photos(8), progress=lambda *step: steps.append(step))
+    found = check_preprocessing(known(RIGHT), photos(8), progress=lambda *step: steps.append(step))
     total = len(found.readings)
     assert steps == [(done, total) for done in range(1, total + 1)]
     found.save(tmp_path / "diagnosis")
@@ -336,8 +342,8 @@ MISTAKES = {
 
 def test_default_network_reads_real_photos_right(real):
     model, _, truth, rows = real
-    found = doctor(model, [IMAGENET / row["filename"] for row in rows], labels=truth)
-    assert found.verdict == "fine", found.sentence
+    found = check_preprocessing(model, [IMAGENET / row["filename"] for row in rows], labels=truth)
+    assert found.verdict == "fine", found.summary
     assert found.photos == COUNT
     assert found.readings[0].accuracy > 0.7
     assert any("squashed" in one.name for one in found.readings)
@@ -347,14 +353,14 @@ def test_default_network_reads_real_photos_right(real):
 def test_mistakes_with_real_photos_are_found_and_the_right_reading_named(real, mistake):
     model, images, truth, _ = real
     count = {"ImageNet's": COUNT, "BGR": 24, "0..255": 14}[mistake]
-    found = doctor(MISTAKES[mistake](model), images[:count], labels=truth[:count])
-    assert found.verdict == "mistake", found.sentence
+    found = check_preprocessing(MISTAKES[mistake](model), images[:count], labels=truth[:count])
+    assert found.verdict == "mistake", found.summary
     right = f"{RIGHT}), BGR" if mistake == "BGR" else f"'{RIGHT}, RGB'"
-    assert right in found.sentence
+    assert right in found.summary
 
 
 def test_mistake_with_real_photos_shows_without_labels(real):
     model, images, _, _ = real
-    found = doctor(MISTAKES["0..255"](model), images[:9])
+    found = check_preprocessing(MISTAKES["0..255"](model), images[:9])
     assert found.verdict == "mistake"
-    assert f"'{RIGHT}, RGB'" in found.sentence
+    assert f"'{RIGHT}, RGB'" in found.summary

@@ -57,7 +57,7 @@ def test_network_that_is_equivariant_by_construction():
     for one in found.layers:
         assert all(value < 1e-5 for value in one.whole)
     assert found.lost == (None,) * 3
-    assert "keeps its equivariance in all 2 layers" in found.sentence()
+    assert "keeps its equivariance in all 2 layers" in found.summary()
 
 
 def test_zero_padding_touches_the_borders_alone():
@@ -84,7 +84,7 @@ def test_a_stride_keeps_whole_strides_and_loses_single_pixels(layer, reason):
     assert second.inside[0] > 0.05
     assert found.lost == (1, None)
     assert second.reason((1, 1)) == reason
-    assert f"loses shift equivariance at 2 ({reason})" in found.sentence()
+    assert f"loses shift equivariance at 2 ({reason})" in found.summary()
 
 
 def test_errors_are_those_of_a_plain_loop():
@@ -339,11 +339,11 @@ def test_map_over_all_offsets(tmp_path):
                 logits = model(wide[:, :, y : y + SIZE, x : x + SIZE])
                 wanted = logits.softmax(1)[0, found.class_index]
                 torch.testing.assert_close(found.probabilities[y, x], wanted)
-                assert found.answers[y, x] == logits.argmax()
+                assert found.predictions[y, x] == logits.argmax()
     assert 0 < found.kept <= 1
     rolled = offsets(model, images(1), protocol="circular", step=2)
     assert rolled.rows == (-2, 0, 2)
-    assert rolled.answers[1, 1] == rolled.class_index
+    assert rolled.predictions[1, 1] == rolled.class_index
     cropped = wrap(model.network, size=SIZE, resize=SIZE)
     with pytest.raises(ConvlensError, match="no room"):
         offsets(cropped, images(1))

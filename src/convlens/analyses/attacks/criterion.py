@@ -30,7 +30,7 @@ Classes = Tensor | str | int
 
 
 @dataclass(frozen=True)
-class Aim:
+class AttackCriterion:
     """What an attack minds.
 
     Attributes:
@@ -120,20 +120,20 @@ class Slope:
     signs: Tensor
 
 
-def slope(model: Model, found: Trace, images: Tensor, aim: Aim) -> Slope:
+def slope(model: Model, found: Trace, images: Tensor, criterion: AttackCriterion) -> Slope:
     """The signs of the gradient of E to the images, turned round where E is to shrink.
 
     To be called inside `probe.recording`.
 
     Raises:
-        ConvlensError: a gradient that is not finite, or as `Aim.choose`.
+        ConvlensError: a gradient that is not finite, or as `AttackCriterion.choose`.
     """
     leaf = images.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     # Guarded to the end: a network may compute parts of itself again in the backward pass.
     with untouched(model.network):
         raw = as_scores(model, observe(model, found, leaf, [found.logits])[found.logits])
-        classes, origins = aim.choose(model, raw.detach(), found.link)
-        losses = energy(raw, classes, aim.loss, found.link)
+        classes, origins = criterion.choose(model, raw.detach(), found.link)
+        losses = energy(raw, classes, criterion.loss, found.link)
         # The sum, not the mean: an image's gradient must not depend on how many are beside it.
         with backward():
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
@@ -141,7 +141,7 @@ def slope(model: Model, found: Trace, images: Tensor, aim: Aim) -> Slope:
     if not all(value.isfinite() for value in torch.aminmax(gradient)):
         raise ConvlensError(f"the gradient of {model.name} to the image is not finite")
     signs = gradient.sign()
-    if aim.sign < 0:
+    if criterion.sign < 0:
         signs = signs.neg_()
     return Slope(raw.detach(), classes, origins, losses.detach(), signs)
 

@@ -87,8 +87,8 @@ def robustness(
         },
     )  # fmt: skip
     looked = first(source, _LOOKED).to(model.device)
-    cautions = noted(model, trace(model, looked), looked, loss)
-    return told(work, done.state, tuple(done.skipped.values()), cautions)
+    diagnostics = noted(model, trace(model, looked), looked, loss)
+    return told(work, done.state, tuple(done.skipped.values()), diagnostics)
 
 
 def _check(model: Model, labels: Sequence[Sequence[int] | None], count: int) -> None:

@@ -1,4 +1,4 @@
-"""Cautions: what makes a network look stronger or weaker under attack than it is, by name."""
+"""Diagnostics: what makes a network look stronger or weaker under attack than it is, by name."""
 
 import random
 from dataclasses import dataclass
@@ -30,21 +30,21 @@ _SUM = 1e-3  # that probabilities in half precision may be off one
 
 
 @dataclass(frozen=True, eq=False)
-class Caution(Result):
+class Diagnostic(Result):
     """Something that speaks against trusting a measure of robustness.
 
     Attributes:
         name: of the trouble.
-        sentence: what was found, with its numbers.
+        message: what was found, with its numbers.
         remedy: what to do.
     """
 
     name: str
-    sentence: str
+    message: str
     remedy: str
 
 
-def cautions(
+def find_diagnostics(
     model: Model,
     found: Trace,
     images: Tensor,
@@ -54,7 +54,7 @@ def cautions(
     again: Tensor | None = None,
     training: bool = False,
     loss: str = "cross-entropy",
-) -> tuple[Caution, ...]:
+) -> tuple[Diagnostic, ...]:
     """What is wrong with an attack on these images, if anything; pixels out of bounds raise.
 
     Args:
@@ -96,7 +96,7 @@ def in_training(network: nn.Module) -> bool:
     )
 
 
-def zero(blind: int, images: int, loss: str) -> Caution | None:
+def zero(blind: int, images: int, loss: str) -> Diagnostic | None:
     """What is to be said where `blind` of so many images have a gradient that is mostly 0."""
     if not blind:
         return None
@@ -106,7 +106,7 @@ def zero(blind: int, images: int, loss: str) -> Caution | None:
         if loss == "cross-entropy"
         else "look for rounding, clamping or dead ReLUs before the place where gradients stop"
     )
-    return Caution(
+    return Diagnostic(
         ZERO_GRADIENTS,
         f"over half of the gradient is exactly 0 in {blind} of {images} images: pixels there do "
         f"not move, and the network looks stronger than it is",
@@ -114,9 +114,9 @@ def zero(blind: int, images: int, loss: str) -> Caution | None:
     )
 
 
-def training_mode() -> Caution:
+def training_mode() -> Diagnostic:
     """What is to be said of a network that was handed over in training mode."""
-    return Caution(
+    return Diagnostic(
         TRAINING,
         "the network was in training mode; it was attacked in evaluation mode, so that batch norm "
         "and dropout do as after training",
@@ -124,7 +124,7 @@ def training_mode() -> Caution:
     )
 
 
-def flattered(broken: int, standing: int, size: str, *, like_noise: bool) -> Caution:
+def flattered(broken: int, standing: int, size: str, *, like_noise: bool) -> Diagnostic:
     """What is to be said where PGD breaks answers that stand under FGSM of the same size.
 
     Args:
@@ -135,27 +135,27 @@ def flattered(broken: int, standing: int, size: str, *, like_noise: bool) -> Cau
     """
     sentence = f"PGD breaks {broken} of the {standing} answers that FGSM of {size} leaves standing"
     if like_noise:
-        return Caution(
+        return Diagnostic(
             MASKED,
             f"{sentence}, and FGSM breaks no more than random signs do: the gradient at the image "
             f"tells nothing of what is near it",
             "do not call this network robust; judge it by PGD, with more steps and several seeds",
         )
-    return Caution(
+    return Diagnostic(
         FLATTERED,
         f"{sentence}: FGSM alone flatters this network",
         "judge it by PGD, not by FGSM",
     )
 
 
-def _softmax(found: Trace, logits: Tensor) -> Caution | None:
+def _softmax(found: Trace, logits: Tensor) -> Diagnostic | None:
     """Rows that are probabilities, though nothing that the trace knows as a softmax made them."""
     sums = logits.sum(dim=1)
     if logits.shape[1] == 1:
         return None
     if bool((logits < 0).any()) or bool(((sums - 1).abs() > _SUM).any()):
         return None
-    return Caution(
+    return Diagnostic(
         SOFTMAX,
         f"the outputs at {found.name(found.logits)} are probabilities (not negative, of sum 1), "
         f"not logits: a softmax of them has next to no gradient",
@@ -164,11 +164,11 @@ def _softmax(found: Trace, logits: Tensor) -> Caution | None:
     )
 
 
-def _one(found: Trace) -> Caution | None:
+def _one(found: Trace) -> Diagnostic | None:
     """One output that may be a logit or any other number: nothing in the network says which."""
     if found.ending or found.columns != 1:
         return None
-    return Caution(
+    return Diagnostic(
         ONE,
         "one output without sigmoid is read as a logit: the answer flips where it crosses 0",
         "leave this aside if the network gives a quantity (a regression) and no yes or no; if it "
@@ -176,13 +176,13 @@ def _one(found: Trace) -> Caution | None:
     )
 
 
-def _randomness(logits: Tensor, again: Tensor, link: str) -> Caution | None:
+def _randomness(logits: Tensor, again: Tensor, link: str) -> Diagnostic | None:
     apart = float((logits - again.to(logits)).abs().max())
     size = logits.std() if logits.numel() > 1 else logits.abs().max()
     if apart <= _SAME * max(float(size), 1e-6):
         return None
     flipped = int((answers(logits, link) != answers(again.to(logits), link)).sum())
-    return Caution(
+    return Diagnostic(
         RANDOMNESS,
         f"evaluated twice on the same images the logits differ by up to {apart:.2g}, and "
         f"{flipped} of {len(logits)} answers with them: one gradient is of one draw only",
@@ -190,11 +190,11 @@ def _randomness(logits: Tensor, again: Tensor, link: str) -> Caution | None:
     )
 
 
-def _filled(model: Model, images: Tensor) -> Caution | None:
+def _filled(model: Model, images: Tensor) -> Diagnostic | None:
     low, high = (float(value) for value in torch.aminmax(images))
     if high - low > _FILLED * model.span or high == low:
         return None
-    return Caution(
+    return Diagnostic(
         BOUNDS,
         f"pixels of {low:.3g} to {high:.3g} fill {(high - low) / model.span:.1%} of the bounds "
         f"{model.bounds[0]:g} to {model.bounds[1]:g}, of which an epsilon is a fraction",

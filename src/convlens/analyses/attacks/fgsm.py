@@ -1,9 +1,9 @@
-"""The fast gradient sign method: x' = x + epsilon sign(grad_x E(x, t)), clipped to the bounds.
+"""The fast gradient sign method (FGSM): x' = clip(x + epsilon sign(grad_x E(x, t))).
 
-E is the cross-entropy of class t (Bishop & Bishop, Deep Learning, section 10.3; Goodfellow et al.
-2014), or a margin; of a network that ends in a sigmoid the binary one (see `aim`). One gradient
-serves every epsilon. sign(0) is 0: such pixels are not changed. Towards a target class the sign is
-turned round.
+E is the cross-entropy of class t (Bishop & Bishop, Deep Learning, section 10.3; Goodfellow et al.,
+Explaining and Harnessing Adversarial Examples, 2014) or a margin; for a network that ends in a
+sigmoid it is the binary cross-entropy (see `criterion`). One gradient serves every epsilon. sign(0)
+is 0: such pixels do not change. Towards a target class the sign is reversed.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.attacks.criterion import Aim, Classes, exact, slope
-from convlens.analyses.attacks.diagnostics import Caution, answer_twice, cautions, in_training
+from convlens.analyses.attacks.criterion import AttackCriterion, Classes, exact, slope
+from convlens.analyses.attacks.diagnostics import (
+    Diagnostic,
+    answer_twice,
+    find_diagnostics,
+    in_training,
+)
 from convlens.analyses.predictions.predictions import class_scores
 from convlens.capture import recording
 from convlens.data.images import to_pixels
@@ -37,12 +42,12 @@ class Fgsm(Result):
             turned round towards a target.
         epsilons: largest change of a pixel, in the image's units.
         fractions: the same, of the span of the bounds.
-        against: int64 `(N,)`, the class t whose E grows, or towards a target shrinks; -1 is "not
+        classes: int64 `(N,)`, the class t whose E grows, or towards a target shrinks; -1 is "not
             class 0" of a network with one output.
         names: of those classes.
-        against_is: for each image where t comes from: "prediction", "label", "given", "target".
-        loss_is: what E is: "cross-entropy" or "margin".
-        loss: float32 `(N,)`, E of the images.
+        class_origins: for each image where t comes from: "prediction", "label", "given", "target".
+        loss: name of E: "cross-entropy" or "margin".
+        losses: float32 `(N,)`, E of the images.
         zero_gradients: float32 `(N,)`, share of the pixels whose gradient is exactly 0.
         bounds: of the images.
         logits: float32 `(N, classes)` of the images.
@@ -50,7 +55,7 @@ class Fgsm(Result):
         noise_logits: the same for random signs of the same size, the control.
         largest_changes: float32 `(E, N)`, max |x' - x| as measured, in the image's units; None
             where nothing was scored.
-        cautions: what speaks against trusting these numbers.
+        diagnostics: what speaks against trusting these numbers.
         link: "softmax" or "sigmoid", by which the logits are read.
     """
 
@@ -58,29 +63,29 @@ class Fgsm(Result):
     signs: Tensor
     epsilons: tuple[float, ...]
     fractions: tuple[float, ...]
-    against: Tensor
+    classes: Tensor
     names: tuple[str, ...]
-    against_is: tuple[str, ...]
-    loss_is: str
-    loss: Tensor
+    class_origins: tuple[str, ...]
+    loss: str
+    losses: Tensor
     zero_gradients: Tensor
     bounds: tuple[float, float]
     logits: Tensor
     adversarial_logits: Tensor | None
     noise_logits: Tensor | None
     largest_changes: Tensor | None
-    cautions: tuple[Caution, ...]
+    diagnostics: tuple[Diagnostic, ...]
     link: str = SOFTMAX
 
     @property
     def formula(self) -> str:
         """How x' is made, in a line."""
-        sign = "-" if "target" in self.against_is else "+"
+        sign = "-" if "target" in self.class_origins else "+"
         low, high = self.bounds
-        binary = "binary " if (self.link, self.loss_is) == (SIGMOID, "cross-entropy") else ""
+        binary = "binary " if (self.link, self.loss) == (SIGMOID, "cross-entropy") else ""
         return (
             f"x' = clip(x {sign} epsilon sign(grad E(x, t)), {low:g}, {high:g}), "
-            f"E the {binary}{self.loss_is} of class t"
+            f"E the {binary}{self.loss} of class t"
         )
 
     def adversarial(self, index: int) -> Tensor:
@@ -92,39 +97,39 @@ class Fgsm(Result):
         return torch.add(self.images, self.signs, alpha=self.epsilons[index])
 
     @property
-    def answers(self) -> Tensor:
+    def predictions(self) -> Tensor:
         """int64 `(N,)`, the answers to x; -1 is "not class 0" of a network with one output."""
         return answers(self.logits, self.link)
 
     @property
-    def adversarial_answers(self) -> Tensor | None:
+    def adversarial_predictions(self) -> Tensor | None:
         """int64 `(E, N)`, the answers to x'. None where not scored."""
         if self.adversarial_logits is None:
             return None
         return answers(self.adversarial_logits, self.link, dim=2)
 
     @property
-    def noise_answers(self) -> Tensor | None:
+    def noise_predictions(self) -> Tensor | None:
         """The same for random signs."""
         return None if self.noise_logits is None else answers(self.noise_logits, self.link, dim=2)
 
     @property
     def flipped(self) -> Tensor | None:
         """Bool `(E, N)`: the answer to x' is another than that to x. None where not scored."""
-        said = self.adversarial_answers
-        return None if said is None else said != self.answers
+        said = self.adversarial_predictions
+        return None if said is None else said != self.predictions
 
     @property
     def noise_flipped(self) -> Tensor | None:
         """The same for random signs."""
-        said = self.noise_answers
-        return None if said is None else said != self.answers
+        said = self.noise_predictions
+        return None if said is None else said != self.predictions
 
     @property
     def reached(self) -> Tensor | None:
         """Bool `(E, N)`: the answer to x' is class t, as a target is meant to become."""
-        said = self.adversarial_answers
-        return None if said is None else said == self.against
+        said = self.adversarial_predictions
+        return None if said is None else said == self.classes
 
     def pictures(self) -> dict[str, Tensor]:
         """Each adversarial image, and the signs (mid-gray is unchanged)."""
@@ -183,7 +188,7 @@ def fgsm(
     training = in_training(model.network)
     images = exact(images)
     found = trace(model, images)
-    made = slope(model, found, images, Aim(classes, labels, target, loss))
+    made = slope(model, found, images, AttackCriterion(classes, labels, target, loss))
     source, signs, raw = images, made.signs, made.logits
     values, largest, scores = source[0].numel(), [], []
     if score:
@@ -207,18 +212,18 @@ def fgsm(
         signs=signs.to(torch.int8).cpu(),
         epsilons=tuple(sizes),
         fractions=tuple(size / model.span for size in sizes),
-        against=made.classes.cpu(),
+        classes=made.classes.cpu(),
         names=tuple(class_name(model.labels, index) for index in made.classes.tolist()),
-        against_is=made.origins,
-        loss_is=loss,
-        loss=made.losses.float().cpu(),
+        class_origins=made.origins,
+        loss=loss,
+        losses=made.losses.float().cpu(),
         zero_gradients=zero,
         bounds=model.bounds,
         logits=raw.float().cpu(),
         adversarial_logits=torch.stack(scores).cpu() if score else None,
         noise_logits=noise,
         largest_changes=torch.stack(largest).cpu() if score else None,
-        cautions=cautions(
+        diagnostics=find_diagnostics(
             model, found, source, raw, zero, again=again, training=training, loss=loss
         ),
         link=found.link,

@@ -27,48 +27,49 @@ _BATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Flips(Result):
+class Flip(Result):
     """What the network says to adversarial PNGs of growing strength.
 
     Attributes:
         levels: gray levels tried, of 255, ascending (L of them).
-        originals: int64 `(N,)`, the answers to the unchanged 8-bit images; -1 is "not class 0" of
-            a network with one output.
-        answers: int64 `(L, N)`, the answers to the adversarial PNGs.
-        noise_answers: int64 `(L, N)`, the answers to PNGs with random signs instead.
+        original_predictions: int64 `(N,)`, the predictions for the unchanged 8-bit images;
+            -1 is "not class 0" of a network with one output.
+        predictions: int64 `(L, N)`, the answers to the adversarial PNGs.
+        noise_predictions: int64 `(L, N)`, the answers to PNGs with random signs instead.
         confidences: float32 `(L, N)`, the probability of the answer given.
-        first: for each image the least level that changed the answer, or None.
-        came_back: for each image whether a higher level gave the original answer again; success
+        flip_levels: for each image the least level that changed the answer, or None.
+        reverted: for each image whether a higher level gave the original answer again; success
             of FGSM does not grow evenly with epsilon.
-        names: of the answers at `first` (of the original where there is none).
-        pixels: uint8 `(N, H, W, C)`, the PNG at `first` (at the highest level where there is none).
+        names: of the predictions at the flip level (of the original where there is none).
+        pixels: uint8 `(N, H, W, C)`, the PNG at the flip level (at the highest level where
+            there is none).
         change: int16 `(N, H, W, C)`, what it adds to the pixels of the image.
-        largest: greatest change as measured on the files, in gray levels, by image.
+        largest_changes: greatest change as measured on the files, in gray levels, by image.
     """
 
     levels: tuple[int, ...]
-    originals: Tensor
-    answers: Tensor
-    noise_answers: Tensor
+    original_predictions: Tensor
+    predictions: Tensor
+    noise_predictions: Tensor
     confidences: Tensor
-    first: tuple[int | None, ...]
-    came_back: tuple[bool, ...]
+    flip_levels: tuple[int | None, ...]
+    reverted: tuple[bool, ...]
     names: tuple[str, ...]
     pixels: Tensor
     change: Tensor
-    largest: tuple[int, ...]
+    largest_changes: tuple[int, ...]
 
     @property
     def noise_flipped(self) -> Tensor:
         """Bool `(L, N)`: random signs of that size changed the answer."""
-        return self.noise_answers != self.originals
+        return self.noise_predictions != self.original_predictions
 
     def pictures(self) -> dict[str, Tensor]:
         """The PNGs at the flip."""
         return {f"{image}-flip": pixels for image, pixels in enumerate(self.pixels)}
 
 
-def flips(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, seed: int = 0) -> Flips:
+def find_flip(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, seed: int = 0) -> Flip:
     """For each image the fewest gray levels, among those tried, whose PNG changes the answer.
 
     Args:
@@ -94,29 +95,29 @@ def flips(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, seed: i
     controls = [_written(model, step(base, noise, size, model.bounds)) for size in sizes]
     classes, probabilities = _answer(model, torch.cat([base, *files, *controls]))
     rows = [1, len(tried), len(tried)]
-    originals, answers, noise_answers = classes.view(-1, len(base)).split(rows)
+    original_predictions, answers, noise_predictions = classes.view(-1, len(base)).split(rows)
     confidences = probabilities.view(-1, len(base))[1 : 1 + len(tried)]
-    changed = answers != originals
+    changed = answers != original_predictions
     first = [_first(column, tried) for column in changed.T.tolist()]
     at = [tried.index(level) if level is not None else len(tried) - 1 for level in first]
     pixels = torch.stack(
         [to_pixels(files[index][image], model.bounds) for image, index in enumerate(at)]
     )
     change = pixels.short() - to_pixels(base, model.bounds).short()
-    return Flips(
+    return Flip(
         levels=tuple(tried),
-        originals=originals[0],
-        answers=answers,
-        noise_answers=noise_answers,
+        original_predictions=original_predictions[0],
+        predictions=answers,
+        noise_predictions=noise_predictions,
         confidences=confidences,
-        first=tuple(first),
-        came_back=tuple(_came_back(column) for column in changed.T.tolist()),
+        flip_levels=tuple(first),
+        reverted=tuple(_reverted(column) for column in changed.T.tolist()),
         names=tuple(
             class_name(model.labels, int(answers[index][image])) for image, index in enumerate(at)
         ),
         pixels=pixels,
         change=change,
-        largest=tuple(change.abs().flatten(1).amax(dim=1).tolist()),
+        largest_changes=tuple(change.abs().flatten(1).amax(dim=1).tolist()),
     )
 
 
@@ -142,5 +143,5 @@ def _first(changed: Sequence[bool], levels: Sequence[int]) -> int | None:
     return next((level for level, flipped in zip(levels, changed, strict=True) if flipped), None)
 
 
-def _came_back(changed: Sequence[bool]) -> bool:
+def _reverted(changed: Sequence[bool]) -> bool:
     return True in changed and not all(changed[changed.index(True) :])

@@ -38,7 +38,7 @@ class LayerChange(Result):
 
     Attributes:
         layer: its name.
-        place: name of the value that was looked at.
+        node: name of the node that was compared.
         change: of the whole layer, as for a channel.
         noise_change: the same under random signs.
         channels: int64 `(K,)`, those that changed most, the most first.
@@ -47,7 +47,7 @@ class LayerChange(Result):
     """
 
     layer: str
-    place: str
+    node: str
     change: float
     noise_change: float
     channels: Tensor
@@ -56,7 +56,7 @@ class LayerChange(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Inside(Result):
+class InternalChanges(Result):
     """What an attack of one size changes inside.
 
     Attributes:
@@ -64,8 +64,8 @@ class Inside(Result):
         epsilon: largest change of a pixel, in the image's units.
         fraction: the same, of the span of the bounds.
         layers: in the order of execution.
-        answers: names of the answers before, by image.
-        adversarial_answers: names of the answers after.
+        predictions: names of the answers before, by image.
+        adversarial_predictions: names of the answers after.
         before: Grad-CAM of the images, for the answers before and after; None for a network
             without a final convolutional place.
         after: the same maps of the adversarial images.
@@ -75,8 +75,8 @@ class Inside(Result):
     epsilon: float
     fraction: float
     layers: tuple[LayerChange, ...]
-    answers: tuple[str, ...]
-    adversarial_answers: tuple[str, ...]
+    predictions: tuple[str, ...]
+    adversarial_predictions: tuple[str, ...]
     before: GradCam | None
     after: GradCam | None
 
@@ -97,14 +97,14 @@ class Inside(Result):
             return {}
         scale = max(self.before.scale, self.after.scale)
         found = {}
-        for image in range(len(self.answers)):
+        for image in range(len(self.predictions)):
             found[f"{image}-before"] = self.before.overlays(scale)[image][0]
             found[f"{image}-after"] = self.after.overlays(scale)[image][1]
         return found
 
 
 @recording()
-def inside(
+def internal_changes(
     model: Model,
     attack: Fgsm,
     *,
@@ -112,7 +112,7 @@ def inside(
     layers: Sequence[str] | None = None,
     top: int = 5,
     seed: int = 0,
-) -> Inside:
+) -> InternalChanges:
     """Which channels an attack changes most, and where the network looks before and after.
 
     One forward pass of image, adversarial image and random signs, and Grad-CAM of the two.
@@ -146,13 +146,13 @@ def inside(
         batch = torch.stack(three).contiguous(memory_format=torch.channels_last)
         stream(model, found, batch, sums.keys(), partial(_add, found, sums))
     before, after, answers = _looks(model, found, images, changed)
-    return Inside(
+    return InternalChanges(
         model=model.name,
         epsilon=size,
         fraction=attack.fractions[index],
         layers=tuple(_layer(one, sums[one.value], top) for one in places),
-        answers=answers[0],
-        adversarial_answers=answers[1],
+        predictions=answers[0],
+        adversarial_predictions=answers[1],
         before=before,
         after=after,
     )
@@ -173,7 +173,7 @@ def _layer(place: Watched, sums: Tensor, top: int) -> LayerChange:
     whole = sums.sum(dim=1)
     return LayerChange(
         layer=place.layer,
-        place=place.place,
+        node=place.place,
         change=float(_relative(whole[3], (whole[0] + whole[1]) / 2)),
         noise_change=float(_relative(whole[4], (whole[0] + whole[2]) / 2)),
         channels=order,

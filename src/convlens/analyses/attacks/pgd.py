@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.attacks import draws
-from convlens.analyses.attacks.criterion import Aim, Classes, exact, slope
+from convlens.analyses.attacks.criterion import AttackCriterion, Classes, exact, slope
 from convlens.analyses.attacks.fgsm import Epsilon, epsilon_size
 from convlens.analyses.predictions.predictions import class_scores
 from convlens.capture import recording
@@ -41,11 +41,11 @@ class Pgd(Result):
         fraction: the same, of the span of the bounds.
         steps: how many.
         step: size of each, in the image's units.
-        against: int64 `(N,)`, the class t whose E grows, or towards a target shrinks; -1 as for
+        classes: int64 `(N,)`, the class t whose E grows, or towards a target shrinks; -1 as for
             `Fgsm`.
         names: of those classes.
-        against_is: for each image where t comes from: "prediction", "label", "given", "target".
-        loss_is: what E is.
+        class_origins: for each image where t comes from: "prediction", "label", "given", "target".
+        loss: name of E.
         bounds: of the images.
         logits: float32 `(N, classes)` of the images.
         adversarial_logits: float32 `(N, classes)` of x'.
@@ -59,10 +59,10 @@ class Pgd(Result):
     fraction: float
     steps: int
     step: float
-    against: Tensor
+    classes: Tensor
     names: tuple[str, ...]
-    against_is: tuple[str, ...]
-    loss_is: str
+    class_origins: tuple[str, ...]
+    loss: str
     bounds: tuple[float, float]
     logits: Tensor
     adversarial_logits: Tensor
@@ -122,12 +122,18 @@ def pgd(
     source = exact(images)
     found = trace(model, source)
     logits = class_scores(model, found, source)
-    against, origins = Aim(classes, labels, target, loss).choose(model, logits, found.link)
-    aim = Aim(classes=against, loss=loss) if target is None else Aim(target=against, loss=loss)
+    against, origins = AttackCriterion(classes, labels, target, loss).choose(
+        model, logits, found.link
+    )
+    criterion = (
+        AttackCriterion(classes=against, loss=loss)
+        if target is None
+        else AttackCriterion(target=against, loss=loss)
+    )
     noise = draws.uniform(source, torch.arange(len(source)), seed) if start else None
     changed = begin(source, noise, most, model.bounds)
     for _ in range(steps):
-        changed = onwards(model, found, source, changed, aim, most, each)
+        changed = onwards(model, found, source, changed, criterion, most, each)
     return Pgd(
         images=source.cpu(),
         adversarial=changed.cpu(),
@@ -135,10 +141,10 @@ def pgd(
         fraction=most / model.span,
         steps=steps,
         step=each,
-        against=against.cpu(),
+        classes=against.cpu(),
         names=tuple(class_name(model.labels, index) for index in against.tolist()),
-        against_is=origins,
-        loss_is=loss,
+        class_origins=origins,
+        loss=loss,
         bounds=model.bounds,
         logits=logits.cpu(),
         adversarial_logits=class_scores(model, found, changed).cpu(),
@@ -170,11 +176,16 @@ def begin(
 
 
 def onwards(
-    model: Model, found: Trace, images: Tensor, changed: Tensor, aim: Aim, epsilon: float,
+    model: Model,
+    found: Trace,
+    images: Tensor,
+    changed: Tensor,
+    criterion: AttackCriterion,
+    epsilon: float,
     size: float,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """One step further from `changed`, at most epsilon from `images`, inside the bounds."""
-    made = slope(model, found, changed, aim)
+    made = slope(model, found, changed, criterion)
     return projected(images, changed, made.signs, epsilon, size, model.bounds)
 
 

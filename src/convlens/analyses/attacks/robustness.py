@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.attacks import draws, pgd
-from convlens.analyses.attacks.criterion import Aim, exact, slope
+from convlens.analyses.attacks.criterion import AttackCriterion, exact, slope
 from convlens.analyses.attacks.diagnostics import (
-    Caution,
+    Diagnostic,
     answer_twice,
-    cautions,
+    find_diagnostics,
     flattered,
     in_training,
     zero,
@@ -27,13 +27,12 @@ from convlens.analyses.attacks.intervals import wilson
 from convlens.analyses.predictions.predictions import class_scores
 from convlens.capture import recording
 from convlens.drawing import rendered
+from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
 from convlens.models.output_head import NOT, answers
 from convlens.passes.reducer import State
 from convlens.results import Result
 from convlens.tracing import Trace, trace
-
-Answers = Sequence[Sequence[int] | None]
 
 FGSM, NOISE, PGD = "FGSM", "random signs", "PGD"
 _FIXED = 2**32  # the largest change is kept as a whole number of this fraction of the span
@@ -69,8 +68,8 @@ class Robustness(Result):
         images: how many were attacked, n.
         unlabeled: how many were left out, as nobody knows what is right.
         skipped: those that could not be read, with the reason.
-        against_is: what counts as right: "label", or "prediction", the network's own answer.
-        loss_is: what E is.
+        reference: what counts as right: "label", or "prediction", the network's own answer.
+        loss: name of E.
         epsilons: 0 and then those asked for, in the image's units, growing.
         fractions: the same, of the span of the bounds.
         curves: FGSM; random signs of the same size on the same pixels; PGD, unless it was left
@@ -83,15 +82,15 @@ class Robustness(Result):
         zero_gradients: share of all pixels whose gradient is exactly 0.
         largest_changes: for each epsilon max |x' - x| of FGSM as measured, in the image's units
             (to 2^-32 of the span).
-        cautions: what speaks against trusting the curve.
+        diagnostics: what speaks against trusting the curve.
     """
 
     model: str
     images: int
     unlabeled: int
     skipped: tuple[str, ...]
-    against_is: str
-    loss_is: str
+    reference: str
+    loss: str
     epsilons: tuple[float, ...]
     fractions: tuple[float, ...]
     curves: tuple[Curve, ...]
@@ -101,7 +100,7 @@ class Robustness(Result):
     seed: int
     zero_gradients: float
     largest_changes: tuple[float, ...]
-    cautions: tuple[Caution, ...]
+    diagnostics: tuple[Diagnostic, ...]
 
     def __getitem__(self, name: str) -> Curve:
         """The curve of that name; KeyError where there is none."""
@@ -129,7 +128,7 @@ class Robustness(Result):
             )  # fmt: skip
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("epsilon, of 255")
-        axes.set_ylabel("answers right" if self.against_is == "label" else "answers kept")
+        axes.set_ylabel("answers right" if self.reference == "label" else "answers kept")
         axes.set_title(f"{self.images} images, 95 % intervals", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)  # on none of the curves
@@ -147,7 +146,7 @@ class Attacks:
     Attributes:
         model: that is attacked, left untouched.
         epsilons: in the image's units, growing.
-        answers: for each image of the data set the classes that are right, or None; None: the
+        labels: for each image of the data set the classes that are right, or None; None: the
             network's own answers count.
         loss: E.
         steps: of PGD; 0 leaves it out.
@@ -156,7 +155,7 @@ class Attacks:
 
     model: Model
     epsilons: tuple[float, ...]
-    answers: Answers | None
+    labels: PhotoLabels | None
     loss: str
     steps: int
     seed: int
@@ -178,8 +177,8 @@ class Attacks:
     def take(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Attack a batch `(N, C, H, W)` of the images numbered `ids`, in place."""
         right = None
-        if self.answers is not None:
-            right = [self.answers[number] for number in ids.tolist()]
+        if self.labels is not None:
+            right = [self.labels[number] for number in ids.tolist()]
             known = torch.tensor([bool(one) for one in right])
             state["unlabeled"] += int((~known).sum())
             if not bool(known.any()):
@@ -188,8 +187,10 @@ class Attacks:
             right = [one for one in right if one]
         images = exact(images.to(self.model.device))
         found = trace(self.model, images)
-        aim = Aim(labels=[one[0] for one in right] if right else None, loss=self.loss)
-        made = slope(self.model, found, images, aim)
+        criterion = AttackCriterion(
+            labels=[one[0] for one in right] if right else None, loss=self.loss
+        )
+        made = slope(self.model, found, images, criterion)
         judge = _Judge.of(made.classes, right, found.link)
         standing = judge.right(made.logits)
         state["images"] += len(images)
@@ -231,8 +232,8 @@ class Attacks:
         changed = pgd.begin(source, start, size, self.model.bounds)
         found = trace(self.model, images)
         for _ in range(self.steps):
-            aim = Aim(classes=judge.classes[rows], loss=self.loss)
-            made = slope(self.model, found, changed, aim)
+            criterion = AttackCriterion(classes=judge.classes[rows], loss=self.loss)
+            made = slope(self.model, found, changed, criterion)
             left = judge.right(made.logits, rows)
             rows, source = rows[left], source[left]
             if len(rows) == 0:
@@ -270,7 +271,7 @@ class _Judge:
 
 
 def told(
-    work: Attacks, state: Mapping[str, Tensor], skipped: Sequence[str], noted: Sequence[Caution]
+    work: Attacks, state: Mapping[str, Tensor], skipped: Sequence[str], noted: Sequence[Diagnostic]
 ) -> Robustness:
     """The result of a pass, from what was counted.
 
@@ -278,7 +279,7 @@ def told(
         work: that counted.
         state: of it.
         skipped: reasons of the images that could not be read.
-        noted: cautions of the first images.
+        noted: diagnostics of the first images.
     """
     images = int(state["images"])
     sizes = work.epsilons
@@ -303,8 +304,8 @@ def told(
         images=images,
         unlabeled=int(state["unlabeled"]),
         skipped=tuple(skipped),
-        against_is="prediction" if work.answers is None else "label",
-        loss_is=work.loss,
+        reference="prediction" if work.labels is None else "label",
+        loss=work.loss,
         epsilons=(0.0, *sizes),
         fractions=(0.0, *(size / work.model.span for size in sizes)),
         curves=curves,
@@ -316,19 +317,21 @@ def told(
         largest_changes=tuple(
             value / _FIXED * work.model.span for value in state["largest"].tolist()
         ),
-        cautions=tuple(warned),
+        diagnostics=tuple(warned),
     )
 
 
 @recording()
-def noted(model: Model, found: Trace, images: Tensor, loss: str) -> tuple[Caution, ...]:
-    """Cautions that a few images suffice for; zero gradients are counted over all of them."""
+def noted(model: Model, found: Trace, images: Tensor, loss: str) -> tuple[Diagnostic, ...]:
+    """Diagnostics that a few images suffice for; zero gradients are counted over all of them."""
     images = exact(images)
     training = in_training(model.network)
     logits = class_scores(model, found, images)
     again = answer_twice(model, found, images)
     none = torch.zeros(len(images))
-    return cautions(model, found, images, logits, none, again=again, training=training, loss=loss)
+    return find_diagnostics(
+        model, found, images, logits, none, again=again, training=training, loss=loss
+    )
 
 
 def _curve(name: str, right: Sequence[int], images: int) -> Curve:

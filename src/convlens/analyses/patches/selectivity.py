@@ -15,9 +15,8 @@ from convlens.analyses.patches.activation_statistics import BIN_COUNT, BIN_EDGES
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.analyses.patches.top_patches import Watched
 from convlens.errors import ConvlensError
+from convlens.models.labels import PhotoLabels
 from convlens.passes.reducer import State
-
-Answers = Sequence[Sequence[int] | None]
 
 LEAST = 5  # photos of a class: of fewer, one that happens to excite a channel looks like a rule
 
@@ -27,7 +26,7 @@ _FIXED = 2**16  # activations are summed as whole numbers of this fraction, in a
 class ClassMeanActivations:
     """Sums of each channel's greatest activations by class."""
 
-    def __init__(self, places: Sequence[Watched], answers: Answers) -> None:
+    def __init__(self, places: Sequence[Watched], answers: PhotoLabels) -> None:
         """Say what is right.
 
         Args:
@@ -79,7 +78,7 @@ class SelectivityReducer:
     def __init__(
         self,
         places: Sequence[Watched],
-        answers: Answers,
+        answers: PhotoLabels,
         preferred: Mapping[int, Tensor],
     ) -> None:
         """Say what is right, and which class each channel of each place prefers."""
@@ -129,7 +128,7 @@ def area(inside: Tensor, outside: Tensor) -> Tensor:
     return (won / (inside.sum(dim=1) * outside.sum(dim=1))).float()
 
 
-def classes_of(answers: Answers) -> list[int]:
+def classes_of(answers: PhotoLabels) -> list[int]:
     """The classes that enough images have, in order."""
     counts = Counter(one for answer in answers for one in set(answer or ()))
     return sorted(one for one, count in counts.items() if count >= LEAST)
@@ -138,7 +137,7 @@ def classes_of(answers: Answers) -> list[int]:
 class Membership:
     """Which images are of which classes: a few numbers an image, whatever the classes."""
 
-    def __init__(self, answers: Answers, classes: Sequence[int]) -> None:
+    def __init__(self, answers: PhotoLabels, classes: Sequence[int]) -> None:
         """Say what is right, and the classes that count."""
         column = {one: number for number, one in enumerate(classes)}
         rows = [[column[one] for one in column.keys() & set(answer or ())] for answer in answers]

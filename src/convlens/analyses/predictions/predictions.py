@@ -15,7 +15,7 @@ from convlens.tracing import Trace, trace
 
 
 @dataclass(frozen=True, eq=False)
-class Answers(Result):
+class Predictions(Result):
     """Class scores for a batch of images.
 
     Attributes:
@@ -42,7 +42,7 @@ class Answers(Result):
         return probability_of(self.logits, self.classes, self.link)
 
 
-def answers(model: Model, images: Tensor, *, top: int = 5) -> Answers:
+def predict(model: Model, images: Tensor, *, top: int = 5) -> Predictions:
     """What the network answers, in evaluation mode.
 
     Probabilities are by a softmax, or by a sigmoid where the network ends in one. One output
@@ -63,7 +63,7 @@ def answers(model: Model, images: Tensor, *, top: int = 5) -> Answers:
     names = tuple(
         tuple(class_name(model.labels, index) for index in row) for row in classes.tolist()
     )
-    return Answers(logits.cpu(), classes.cpu(), names, found.link)
+    return Predictions(logits.cpu(), classes.cpu(), names, found.link)
 
 
 def class_scores(model: Model, found: Trace, images: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class Diagnosis(Result):
 
     Attributes:
         verdict: "fine", "mistake" or "cannot tell".
-        sentence: the finding in words.
+        summary: the finding in words.
         readings: the configured one first, then the alternatives, best score first.
         photos: how many photos were read.
         labeled: whether labels were used.
@@ -81,14 +81,14 @@ class Diagnosis(Result):
     """
 
     verdict: str
-    sentence: str
+    summary: str
     readings: tuple[Reading, ...]
     photos: int
     labeled: bool
     skipped: tuple[str, ...]
 
 
-def doctor(
+def check_preprocessing(
     model: Model,
     photos: Sequence[PhotoLike] | Tensor,
     *,
@@ -139,7 +139,7 @@ def doctor(
     verdict, sentence = _verdict(configured, others, len(kept), truth is not None)
     return Diagnosis(
         verdict=verdict,
-        sentence=sentence,
+        summary=sentence,
         readings=(configured, *others),
         photos=len(kept),
         labeled=truth is not None,

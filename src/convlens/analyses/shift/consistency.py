@@ -3,7 +3,7 @@
 Crop: two windows of a photo that is a little larger, at offsets drawn for each photo (Zhang, Making
 Convolutional Networks Shift-Invariant Again, 2019). What comes in at one side goes out at the
 other, as when a camera moves. Circular: the center crop rolled round its edges, so that nothing is
-lost, but there is a seam. Answers that agree may both be wrong: accuracy stands beside.
+lost, but there is a seam. PhotoLabels that agree may both be wrong: accuracy stands beside.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,12 @@ from convlens.analyses.attacks.intervals import wilson
 from convlens.analyses.predictions.predictions import class_scores
 from convlens.drawing import bar, enlarge, sequential, sheet, titled, with_scale
 from convlens.errors import ConvlensError
-from convlens.models.labels import class_name
+from convlens.models.labels import PhotoLabels, class_name
 from convlens.models.model import Model
 from convlens.models.output_head import answers, probability_of
 from convlens.passes.reducer import State
 from convlens.results import Result
 from convlens.tracing import trace
-
-Answers = Sequence[Sequence[int] | None]
 
 PROTOCOLS = ("crop", "circular")
 _MARGIN = 7  # an image gets a seventh of its side around it where its geometry leaves none
@@ -90,7 +88,7 @@ class Offsets(Result):
         rows: offsets in pixels from top to bottom.
         columns: from left to right.
         probabilities: float32 `(R, C)`.
-        answers: int64 `(R, C)`, the class that is answered.
+        predictions: int64 `(R, C)`, the class that is answered.
         least: the least probability.
         greatest: the greatest.
         kept: share of the offsets at which the class is answered.
@@ -102,7 +100,7 @@ class Offsets(Result):
     rows: tuple[int, ...]
     columns: tuple[int, ...]
     probabilities: Tensor
-    answers: Tensor
+    predictions: Tensor
     least: float
     greatest: float
     kept: float
@@ -176,14 +174,14 @@ class Pairs:
     Attributes:
         model: left untouched.
         size: height and width of the images that are cut from the wide ones.
-        answers: for each image of the data set the classes that are right, or None.
+        labels: for each image of the data set the classes that are right, or None.
         most: the greatest offset of a circular shift.
         seed: of the offsets, drawn for each image by its number.
     """
 
     model: Model
     size: tuple[int, int]
-    answers: Answers | None
+    labels: PhotoLabels | None
     most: int
     seed: int
 
@@ -202,7 +200,7 @@ class Pairs:
         """Count a batch of wide images `(N, C, H + margin, W + margin)`, in place."""
         wide = around(self.model, wide.to(self.model.device))
         images = self.centers(wide)
-        right = [None if self.answers is None else self.answers[one] for one in ids.tolist()]
+        right = [None if self.labels is None else self.labels[one] for one in ids.tolist()]
         known = torch.tensor([bool(one) for one in right])
         center = self._answers(images)
         sound = _right(center, right)
@@ -356,7 +354,7 @@ def offsets(
         rows=tuple(rows),
         columns=tuple(columns),
         probabilities=probabilities.view(shape),
-        answers=said.view(shape),
+        predictions=said.view(shape),
         least=float(probabilities.min()),
         greatest=float(probabilities.max()),
         kept=float((said == class_index).float().mean()),

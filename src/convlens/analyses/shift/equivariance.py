@@ -103,7 +103,7 @@ class Equivariance(Result):
     layers: tuple[LayerEquivariance, ...]
     lost: tuple[int | None, ...]
 
-    def sentence(self, shift: int = 0) -> str:
+    def summary(self, shift: int = 0) -> str:
         """Where it is lost under one of the shifts, in words."""
         rows, columns = self.shifts[shift]
         how = f"{rows} pixel{'s' if rows != 1 else ''}" if rows == columns else f"{rows}, {columns}"

@@ -42,7 +42,7 @@ class Invariance(Result):
     Attributes:
         model: its name.
         layer: whose channels were looked at.
-        place_name: name of the value.
+        node: name of the value.
         images: how many were seen.
         skipped: those that could not be read, with the reason.
         channels: int64 `(C,)`, which of the layer's.
@@ -63,7 +63,7 @@ class Invariance(Result):
 
     model: str
     layer: str
-    place_name: str
+    node: str
     images: int
     skipped: tuple[str, ...]
     channels: Tensor
@@ -279,7 +279,7 @@ def told(
     return Invariance(
         model=model.name,
         layer=place.layer,
-        place_name=place.place,
+        node=place.place,
         images=images,
         skipped=skipped,
         channels=at,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convlens.analyses.shift.consistency import Answers, Consistency, Offsets, Pairs, Rate, around
+from convlens.analyses.shift.consistency import Consistency, Offsets, Pairs, Rate, around
 from convlens.analyses.shift.equivariance import (
     Equivariance,
     Offset,
@@ -20,6 +20,7 @@ from convlens.analyses.shift.equivariance import (
     shifted_layers,
     told,
 )
+from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
 from convlens.passes.reducer import State
 from convlens.results import Result
@@ -80,16 +81,21 @@ class Shifts:
 
     @classmethod
     def of(
-        cls, model: Model, answers: Answers | None, most: int, seed: int, shifts: tuple[Offset, ...]
+        cls,
+        model: Model,
+        labels: PhotoLabels | None,
+        most: int,
+        seed: int,
+        shifts: tuple[Offset, ...],
     ) -> "Shifts":
         """For a model and shifts; none leaves the layers out."""
         layers = shifted_layers(trace(model)) if shifts else ()
-        return cls(model, Pairs(model, model.size, answers, most, seed), layers, shifts)
+        return cls(model, Pairs(model, model.size, labels, most, seed), layers, shifts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was traced holds torch's own functions and stays where it is: it is traced again.
         pairs = self.pairs
-        return Shifts.of, (self.model, pairs.answers, pairs.most, pairs.seed, self.shifts)
+        return Shifts.of, (self.model, pairs.labels, pairs.most, pairs.seed, self.shifts)
 
     def start(self) -> State:
         """Nothing seen yet."""

@@ -17,7 +17,7 @@ def doctor(
     quiet: o.Quiet = False,
 ) -> None:
     """Ask whether the network would read these photos better if they were fed otherwise."""
-    from convlens.analyses.preprocessing_check.preprocessing_check import doctor as examine
+    from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
     from convlens.cli import terminal
     from convlens.cli.inputs import answers_of, find_labels, load_model
     from convlens.cli.show import doctor as show
@@ -27,7 +27,7 @@ def doctor(
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
     with terminal.progress(quiet=quiet) as progress:
-        found = examine(
+        found = check_preprocessing(
             loaded,
             paths,
             labels=answers_of(paths, table),

@@ -25,9 +25,11 @@ def fgsm(
     labels: o.Labels = None,
     pgd: Annotated[int, typer.Option("--pgd", help="Steps of PGD beside the curve; 0: none.")] = 10,
     show: Annotated[int, typer.Option(help="Photos with a folder of pictures of their own.")] = 16,
-    inside: Annotated[
+    internals: Annotated[
         bool,
-        typer.Option("--inside", help="Also what the largest changes inside, and Grad-CAM of it."),
+        typer.Option(
+            "--internal-changes", help="Also what the largest changes inside, and Grad-CAM of it."
+        ),
     ] = False,
     column: o.Column = None,
     engine: o.EngineName = o.Engine.local,
@@ -45,8 +47,8 @@ def fgsm(
     from convlens.analyses.attacks.dataset_pass import robustness
     from convlens.analyses.attacks.fgsm import epsilon_sizes
     from convlens.analyses.attacks.fgsm import fgsm as attack
-    from convlens.analyses.attacks.flip import flips
-    from convlens.analyses.attacks.internal_changes import inside as look_inside
+    from convlens.analyses.attacks.flip import find_flip
+    from convlens.analyses.attacks.internal_changes import internal_changes
     from convlens.cli import terminal
     from convlens.cli.inputs import (
         answers_of,
@@ -110,12 +112,12 @@ def fgsm(
             result.save(folder / name)
             table.add(name, result)
             if target is None:
-                turned = flips(loaded, result, seed=seed)
+                turned = find_flip(loaded, result, seed=seed)
                 turned.save(folder / name / "flip")
                 table.flip(name, turned)
-            if inside:
-                told = look_inside(loaded, result, seed=seed)
-                told.save(folder / name / "inside")
+            if internals:
+                told = internal_changes(loaded, result, seed=seed)
+                told.save(folder / name / "internal-changes")
                 table.look(name, told)
             progress("photos", len(table.results), len(chosen))
         table.write(folder)

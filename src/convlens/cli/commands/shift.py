@@ -111,13 +111,13 @@ def shift(
 
 
 @app.command()
-def grandmothers(
+def selectivity(
     photos: o.Album,
     labels: Annotated[
         Path,
         typer.Option("--labels", metavar="CSV", help="Right classes: columns file and class."),
     ],
-    out: o.Out = Path("convlens-grandmothers"),
+    out: o.Out = Path("convlens-selectivity"),
     model: o.ModelSpec = "default",
     layer: o.Layer = None,
     column: o.Column = None,

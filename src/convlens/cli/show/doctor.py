@@ -21,4 +21,4 @@ def doctor(found: "Diagnosis", *, json: bool) -> None:
         row = (one.name, right, f"{one.score:.3f}", f"{one.gain:+.3f}", f"{one.p_value:.2g}")
         table.add_row(*row)
     terminal.out.print(table)
-    terminal.out.print(f"{found.verdict}: {found.sentence}", markup=False)
+    terminal.out.print(f"{found.verdict}: {found.summary}", markup=False)

@@ -8,10 +8,10 @@ from convlens.cli import terminal
 from convlens.models.labels import class_name
 
 if TYPE_CHECKING:
-    from convlens.analyses.attacks.diagnostics import Caution
+    from convlens.analyses.attacks.diagnostics import Diagnostic
     from convlens.analyses.attacks.fgsm import Fgsm
-    from convlens.analyses.attacks.flip import Flips
-    from convlens.analyses.attacks.internal_changes import Inside
+    from convlens.analyses.attacks.flip import Flip
+    from convlens.analyses.attacks.internal_changes import InternalChanges
     from convlens.analyses.attacks.robustness import Robustness
 
 NUMBERS = "numbers.json"  # in every folder that a command writes
@@ -55,7 +55,7 @@ class FgsmTable(_PhotoTable):
         self._labels = labels
         self._curve: Robustness | None = None
         self._of = 0
-        self._cautions: dict[str, Caution] = {}
+        self._diagnostics: dict[str, Diagnostic] = {}
         self._flips = terminal.table(
             "photo", ">flips at", "to", "then", "random signs", ">as measured"
         )
@@ -69,52 +69,52 @@ class FgsmTable(_PhotoTable):
     def draw(self, curve: "Robustness", *, of: int) -> None:
         """The curve over so many photos."""
         self._curve, self._of = curve, of
-        self._cautions = {one.name: one for one in curve.cautions}
+        self._diagnostics = {one.name: one for one in curve.diagnostics}
 
     def add(self, name: str, result: "Fgsm") -> None:
         """One photo's attacks."""
         self.results[name] = result.to_json()
-        assert result.adversarial_answers is not None
-        assert result.noise_answers is not None
+        assert result.adversarial_predictions is not None
+        assert result.noise_predictions is not None
         assert result.largest_changes is not None
         if self._curve is None:
-            self._cautions |= {one.name: one for one in result.cautions}
-        towards = result.against_is[0] == "target"
+            self._diagnostics |= {one.name: one for one in result.diagnostics}
+        towards = result.class_origins[0] == "target"
         if towards:
             self.table.columns[1].header = "towards"
-        before = int(result.answers[0])
+        before = int(result.predictions[0])
         for number, size in enumerate(result.epsilons):
-            answer = int(result.adversarial_answers[number, 0])
-            control = int(result.noise_answers[number, 0])
+            answer = int(result.adversarial_predictions[number, 0])
+            control = int(result.noise_predictions[number, 0])
             self.table.add_row(
                 name,
-                f"{result.names[0]} ({result.against_is[0]})",
+                f"{result.names[0]} ({result.class_origins[0]})",
                 f"{size:.4g}",
                 f"{result.fractions[number] * 255:.3g}",
                 class_name(self._labels, answer) + ("" if answer == before else "  (flipped)"),
                 class_name(self._labels, control) + ("" if control == before else "  (flipped)"),
                 f"{result.largest_changes[number, 0]:.4g}",
             )
-        self.notes = [result.formula, *map(_sentence, self._cautions.values())]
+        self.notes = [result.formula, *map(_sentence, self._diagnostics.values())]
 
-    def flip(self, name: str, result: "Flips") -> None:
+    def flip(self, name: str, result: "Flip") -> None:
         """The fewest gray levels whose PNG changes one photo's answer."""
-        self.results[name]["flips"] = result.to_json()
-        first = result.first[0]
+        self.results[name]["flip"] = result.to_json()
+        first = result.flip_levels[0]
         at = len(result.levels) - 1 if first is None else result.levels.index(first)
         self._flips.add_row(
             name,
             f"not by {result.levels[at]}/255" if first is None else f"{first}/255",
             "" if first is None else result.names[0],
-            "comes back at more" if result.came_back[0] else "",
+            "comes back at more" if result.reverted[0] else "",
             "flip too" if bool(result.noise_flipped[at, 0]) else "do not flip",
-            str(result.largest[0]),
+            str(result.largest_changes[0]),
         )
 
-    def look(self, name: str, result: "Inside") -> None:
+    def look(self, name: str, result: "InternalChanges") -> None:
         """What changed inside for one photo."""
-        self.results[name]["inside"] = result.to_json()
-        answer = f"{result.answers[0]}, then {result.adversarial_answers[0]}"
+        self.results[name]["internal_changes"] = result.to_json()
+        answer = f"{result.predictions[0]}, then {result.adversarial_predictions[0]}"
         for layer, channel, change, noise in result.most():
             level = f"{result.fraction * 255:.3g}"
             self._inside.add_row(
@@ -158,7 +158,7 @@ def _curve(found: "Robustness", shown: int) -> list[Any]:
         )
     what = (
         "right by the labels"
-        if found.against_is == "label"
+        if found.reference == "label"
         else "the same as for the unchanged photo, as there are no labels"
     )
     lines: list[Any] = [
@@ -175,5 +175,5 @@ def _curve(found: "Robustness", shown: int) -> list[Any]:
     return lines
 
 
-def _sentence(one: "Caution") -> str:
-    return f"caution, {one.name}: {one.sentence}. {one.remedy[0].upper()}{one.remedy[1:]}."
+def _sentence(one: "Diagnostic") -> str:
+    return f"caution, {one.name}: {one.message}. {one.remedy[0].upper()}{one.remedy[1:]}."

@@ -54,7 +54,7 @@ def _layers(found: "Equivariance") -> None:
         )  # fmt: skip
     terminal.out.print(table)
     for number in range(len(found.shifts)):
-        terminal.out.print(found.sentence(number), markup=False)
+        terminal.out.print(found.summary(number), markup=False)
     terminal.out.print(
         f"{found.images:,} photos, medians; errors are of the map's own variation (0: equivariant, "
         f"1.4: unrelated); inside: positions that see nothing but the image\n",
@@ -109,7 +109,7 @@ def channels(found: "Invariance", out: Path, *, json: bool, most: int = 20) -> N
         table.add_row(*words)
     terminal.out.print(table)
     sentence = (
-        f"{len(found.channels)} channels of {found.place_name}, {found.images:,} photos. Place, "
+        f"{len(found.channels)} channels of {found.node}, {found.images:,} photos. Place, "
         f"scale, light: share of the greatest activation that is left, over the {found.top} photos "
         f"that excite the channel most; any photo: what another photo leaves"
     )
