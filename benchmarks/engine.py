@@ -14,12 +14,12 @@ from typing import Any
 import convlens
 from benchmarks.tables import tell
 from benchmarks.timing import LEAST_ROUNDS, Spread
-from convlens.analyses.patches.top_patches import TopPatchesReducer, watched
+from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.models.loading import demo_photos
 from convlens.passes import Photos, Swept, sweep
 from convlens.passes.ray import Ray
 from convlens.runtime.allocator import keep_freed
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 FEW, BETWEEN, MANY = 512, 1280, 2560
 MOST = 1.25  # times the local engine's cost of a photo
@@ -85,7 +85,11 @@ def _swept(paths: list[Path], count: int, engine: str) -> Swept:
     many = [paths[number % len(paths)] for number in range(count)]
     runner = Ray() if engine == RAY else None
     return sweep(
-        model, found, TopPatchesReducer(watched(found, None)), Photos(model, many), engine=runner
+        model,
+        found,
+        TopPatchesReducer(find_channel_sources(found, None)),
+        Photos(model, many),
+        engine=runner,
     )
 
 

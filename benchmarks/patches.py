@@ -24,12 +24,12 @@ from benchmarks.floors import Floor, bare_pass, floor, freeze
 from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work, measure
 from convlens.analyses.patches.spatial_max import spatial_max
-from convlens.analyses.patches.top_patches import TopPatchesReducer, watched
+from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.capture import stream
 from convlens.passes import Images, Photos, Source, sweep
 from convlens.passes.source import Batch
 from convlens.runtime.guard import untouched
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 BATCH = sweep_engine.BATCH  # the engine's own
 TITLE = f"Top 16 patches of every convolution, {BATCH} images of 224 pixels, in bare forward passes"
@@ -79,7 +79,7 @@ def run() -> None:
 def _ours(least: Floor, *, statistics: bool) -> Work:
     model = convlens.wrap(least.network)
     found = trace(model, least.images)
-    reducer = TopPatchesReducer(watched(found, None), top=TOP, statistics=statistics)
+    reducer = TopPatchesReducer(find_channel_sources(found, None), top=TOP, statistics=statistics)
     state = reducer.start()
     numbers = itertools.count()
     _guards.enter_context(untouched(least.network))  # once for all batches, as the engine does
@@ -91,7 +91,7 @@ def _ours(least: Floor, *, statistics: bool) -> Work:
             model,
             found,
             images,
-            reducer.values,
+            reducer.nodes,
             lambda value, maps: reducer.update(state, value, maps, ids),
         )
         return state
@@ -169,7 +169,7 @@ def _reading(least: Floor) -> Work:
     """The greatest of each map and nothing else: what any pass has to read."""
     model = convlens.wrap(least.network)
     found = trace(model, least.images)
-    values = [place.value for place in watched(found, None)]
+    values = [one.node for one in find_channel_sources(found, None)]
 
     def read(value: int, maps: Tensor) -> None:
         spatial_max(maps)
@@ -200,7 +200,7 @@ def peak(count: int) -> int:
     model = convlens.wrap(networks.build("resnet18"), size=64)
     found = trace(model)
     source: Source = _Noise(count, 64)
-    sweep(model, found, TopPatchesReducer(watched(found, None), top=TOP), source)
+    sweep(model, found, TopPatchesReducer(find_channel_sources(found, None), top=TOP), source)
     # Not getrusage, which counts what the process that started this one had.
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
@@ -230,7 +230,7 @@ def _from_files() -> str:
     model = convlens.wrap(networks.build("resnet50"))
     paths = sorted(PHOTOS.glob("*.jpg"))[:96]
     found = trace(model)
-    reducer = TopPatchesReducer(watched(found, None), top=TOP)
+    reducer = TopPatchesReducer(find_channel_sources(found, None), top=TOP)
     photos = Photos(model, paths)
     ready = torch.cat([one.images for one in photos.batches([(0, 96)]) if one.images is not None])
     spans = [(start, start + 32) for start in range(0, 96, 32)]

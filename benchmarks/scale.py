@@ -11,12 +11,12 @@ from PIL import Image
 import convlens
 from benchmarks.tables import tell
 from benchmarks.timing import LEAST_ROUNDS, Spread
-from convlens.analyses.patches.top_patches import TopPatchesReducer, watched
+from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.models.loading import demo_photos
 from convlens.models.model import Model
 from convlens.passes import Photos, sweep
 from convlens.runtime.allocator import keep_freed
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 NETWORKS = {"default": 4, "torchvision:resnet50@random": 2}  # and how many sweeps: others take long
 FEW, MANY = 32, 96  # one batch, and three: what does not depend on the photos falls out
@@ -26,7 +26,9 @@ Sweep = Callable[[Model, list[Path], Path], object]
 
 def _patches(model: Model, paths: list[Path], out: Path) -> object:
     found = trace(model)  # without the crops and their proofs, which do not grow with the photos
-    return sweep(model, found, TopPatchesReducer(watched(found, None)), Photos(model, paths))
+    return sweep(
+        model, found, TopPatchesReducer(find_channel_sources(found, None)), Photos(model, paths)
+    )
 
 
 SWEEPS: dict[str, Sweep] = {
@@ -56,7 +58,7 @@ def run() -> None:
         )
         for spec, count in NETWORKS.items():
             model = convlens.load(spec)
-            state = TopPatchesReducer(watched(trace(model), None)).start()
+            state = TopPatchesReducer(find_channel_sources(trace(model), None)).start()
             print(
                 f"{model.name}: {convlens.anatomy(model).multiply_adds / 1e9:.2f} G multiply-adds, "
                 f"{model.size[0] * model.size[1] * 3 / 1e3:.0f} kB of pixels a photo, state of "

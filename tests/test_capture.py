@@ -53,7 +53,7 @@ def prepared(network, size=SIZE):
 
 def observed(network, *names, size=SIZE):
     model, found = prepared(network, size)
-    values = [found.find(name) for name in names]
+    values = [found.find_node(name) for name in names]
     seen = observe(model, found, images(size=size), values)
     return [seen[value] for value in values]
 
@@ -61,7 +61,7 @@ def observed(network, *names, size=SIZE):
 def slopes(network, *names, directions=None):
     """Gradients of weighted logits, `(K, N, ...)` for each name, and the values there."""
     model, found = prepared(network)
-    starts = [found.find(name) for name in names]
+    starts = [found.find_node(name) for name in names]
     seen = observe(model, found, images(), [found.logits], start=starts)
     logits = seen[found.logits]
     if directions is None:
@@ -105,7 +105,7 @@ def test_pass_ends_where_everything_was_seen(name):
     network = Net(lambda net, x: net.late(net.relu(x) * 2), relu=nn.ReLU(), late=Raising())
     model, found = prepared(network)
     network.late.armed = True
-    value = found.find(name)
+    value = found.find_node(name)
     assert observe(model, found, images(), [value])[value].shape[0] == 3
     with pytest.raises(ConvlensError, match="should not be reached"):
         observe(model, found, images(), [value, found.logits])
@@ -135,7 +135,7 @@ def test_values_equal_those_of_a_plain_hook():
 def test_in_place_relu_afterwards_does_not_change_what_was_captured(relu):
     network = Net(relu, relu=nn.ReLU(inplace=True))
     model, found = prepared(network)
-    value, post = found.find("first"), found.find("head:in")
+    value, post = found.find_node("first"), found.find_node("head:in")
     with torch.no_grad():
         wanted = network.first(images())
     for asked in ([value], [value, post], [value, found.logits], [post, value, found.logits]):
@@ -196,7 +196,7 @@ def test_branch_that_is_not_taken_is_an_error():
     model, found = prepared(network)
     nn.init.constant_(network.first.bias, -1)
     with pytest.raises(ConvlensError, match=r"did not come through left.*this input"):
-        observe(model, found, images(), [found.find("left")])
+        observe(model, found, images(), [found.find_node("left")])
 
 
 def test_users_images_are_left_alone():
@@ -338,9 +338,9 @@ def test_network_that_works_by_a_plain_hook_of_its_own(ran_before):
         with torch.no_grad():
             network(images(1))
     _, found = prepared(network)
-    assert found.find("first") in found.structure.passages(found.logits)
+    assert found.find_node("first") in found.structure.passages(found.logits)
     relu = found.structure.passages(found.logits)
-    assert found.find("/relu") not in relu  # the sum's other half goes around it
+    assert found.find_node("/relu") not in relu  # the sum's other half goes around it
     assert all(type(kept) is torch.Tensor for kept in network.kept.values())
     (slope,), (value,) = slopes(network, "first")
     close(slope[0], by_hand(value, lambda x: network.head(network.second(x).relu() + x)))
@@ -421,7 +421,7 @@ def test_start_at_the_image():
 def test_no_graph_below_the_start_and_parameters_take_no_part():
     network = Net(lambda net, x: net.second(x.relu()), second=conv(4, 4))
     model, found = prepared(network)
-    below, start, above = (found.find(name) for name in ("image", "first", "second"))
+    below, start, above = (found.find_node(name) for name in ("image", "first", "second"))
     seen = observe(model, found, images(), [below, above, found.logits], start=[start])
     assert seen[below].grad_fn is None and not seen[below].requires_grad
     assert seen[start].is_leaf and seen[start].requires_grad
@@ -460,7 +460,7 @@ def test_batched_directions_equal_the_loop(build):
     torch.manual_seed(0)
     network = getattr(torchvision.models, build)(weights=None, num_classes=5).eval()
     model, found = prepared(network, 64)
-    start = found.final.pre[0]
+    start = found.final_layer.pre[0]
     seen = observe(model, found, images(size=64), [found.logits], start=[start])
     logits = seen[found.logits]
     directions = every_class(logits)

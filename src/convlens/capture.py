@@ -1,7 +1,7 @@
-"""The probe: run a network up to a place, and start gradients there.
+"""The probe: run a network up to a node, and start gradients there.
 
 The forward pass ends as soon as everything asked for has been seen. Gradients are recorded only
-from the places named on: the parameters are frozen, nothing below those places keeps a graph.
+from the nodes named on: the parameters are frozen, nothing below those nodes keeps a graph.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -17,7 +17,9 @@ from torch.utils.checkpoint import CheckpointError
 from convlens.errors import ConvlensError, first_line
 from convlens.models.model import Model, select_output
 from convlens.runtime.guard import untouched
-from convlens.tracing import Place, Ref, Trace
+from convlens.tracing.node_names import NodeName
+from convlens.tracing.recorder import NodeRef
+from convlens.tracing.trace import Trace
 from convlens.tracing.walk import Call, Listener, tensors_in, walk
 
 
@@ -25,30 +27,30 @@ def observe(
     model: Model,
     trace: Trace,
     images: Tensor,
-    values: Sequence[int],
+    nodes: Sequence[int],
     *,
     start: Sequence[int] = (),
 ) -> dict[int, Tensor]:
-    """The values of a trace, computed for a batch of images.
+    """The nodes of a trace, computed for a batch of images.
 
     Args:
         model: the model that was traced; it is left untouched.
         trace: made by `convlens.tracing.trace` for images of this size.
         images: `(N, C, H, W)` inside the bounds. Where they require gradients, so does what
             follows from them.
-        values: what to return, by number in the trace (`trace.find(name)`, `trace.logits`).
-        start: values among these at which a graph starts: they come back as tensors that
+        nodes: what to return, by number in the trace (`trace.find_node(name)`, `trace.logits`).
+        start: nodes among these at which a graph starts: they come back as tensors that
             `torch.autograd.grad` can be taken to, from everything that was computed after them.
 
     Returns:
-        A tensor for each value, first dimension N. What an operation in place does later to the
+        A tensor for each node, first dimension N. What an operation in place does later to the
         network's own tensor does not show in it.
 
     Raises:
         ConvlensError: images that the model does not take or that the network raises something
-            on, or a value that this run did not come through (a network that decides by its data).
+            on, or a node that this run did not come through (a network that decides by its data).
     """
-    wanted = dict.fromkeys((*values, *start))
+    wanted = dict.fromkeys((*nodes, *start))
     graph = bool(start) or images.requires_grad
     if images.is_inference() and not torch.is_inference_mode_enabled():
         images = images.clone()  # gradients cannot pass through what was made without any
@@ -73,20 +75,20 @@ def stream(
     model: Model,
     trace: Trace,
     images: Tensor,
-    values: Collection[int],
+    nodes: Collection[int],
     tell: Callable[[int, Tensor], None],
 ) -> None:
-    """Show each value of a trace at the moment when it is computed, and keep none.
+    """Show each node of a trace at the moment when it is computed, and keep none.
 
     Nothing is copied: what `tell` is given is the network's own tensor, without a graph, and may be
-    overwritten as soon as `tell` returns. The forward pass ends after the last value.
+    overwritten as soon as `tell` returns. The forward pass ends after the last node.
 
     Args:
         model: the model that was traced; it is left untouched.
         trace: made by `convlens.tracing.trace` for images of this size.
         images: `(N, C, H, W)` inside the bounds, which is not checked again for each batch.
-        values: by number in the trace.
-        tell: called with a value's number and its tensor, first dimension N.
+        nodes: by number in the trace.
+        tell: called with a node's number and its tensor, first dimension N.
 
     Raises:
         ConvlensError: as `observe`.
@@ -94,7 +96,7 @@ def stream(
     model.check_shape(images)
     with untouched(model.network) as network, torch.no_grad():
         prepared = model.normalize(images)
-        watcher = _Watcher(trace, set(values), set(), tell=tell)
+        watcher = _Watcher(trace, set(nodes), set(), tell=tell)
         try:
             if 0 in watcher.wanted:
                 watcher.caught(0, prepared)
@@ -153,7 +155,7 @@ def backward() -> Iterator[None]:
 
 
 def _complete(model: Model, trace: Trace, watcher: "_Watcher") -> None:
-    missing = [trace.name(value) for value in sorted(watcher.wanted) if value not in watcher.seen]
+    missing = [trace.name(node) for node in sorted(watcher.wanted) if node not in watcher.seen]
     if missing:
         raise ConvlensError(
             f"{model.name} did not come through {missing[0]} for these images, "
@@ -220,51 +222,51 @@ class _Watcher(Listener):
     tell: Callable[[int, Tensor], None] | None = None
     seen: dict[int, Tensor] = field(default_factory=dict)
     failed: Exception | None = None  # what `tell` raised, which is not the network's
-    _steps: dict[Place, int] = field(default_factory=dict)
+    _steps: dict[NodeName, int] = field(default_factory=dict)
 
     def attach(self, network: nn.Module, undo: ExitStack) -> None:
         """Hook what is needed: single modules where that is enough, else the whole walk."""
-        for value in self.wanted - {0, self.trace.recording.output}:
-            place = _made_at(self.trace, value)
-            if place.operation is None:
-                counter = _ModuleCounter(self, value, place)
-                handle = network.get_submodule(place.path).register_forward_hook(counter)
+        for node in self.wanted - {0, self.trace.recording.output}:
+            node_name = _made_at(self.trace, node)
+            if node_name.operation is None:
+                counter = _ModuleCounter(self, node, node_name)
+                handle = network.get_submodule(node_name.path).register_forward_hook(counter)
                 undo.callback(handle.remove)
             else:
-                self._steps[place] = value
+                self._steps[node_name] = node
         if self._steps:
-            undo.enter_context(walk(network, self, {place.path for place in self._steps}))
+            undo.enter_context(walk(network, self, {node_name.path for node_name in self._steps}))
 
     def operated(self, call: Call, name: str, number: int, output: Any) -> Any:
         for part, tensor in enumerate(tensors_in(output)):
-            place = Place(call.path, call.number, operation=name, number=number, part=part)
-            value = self._steps.get(place)
-            if value is not None:
-                output = _replaced(output, tensor, self.caught(value, tensor))
+            node_name = NodeName(call.path, call.number, operation=name, number=number, part=part)
+            node = self._steps.get(node_name)
+            if node is not None:
+                output = _replaced(output, tensor, self.caught(node, tensor))
         return output
 
-    def caught(self, value: int, tensor: Tensor) -> Tensor:
+    def caught(self, node: int, tensor: Tensor) -> Tensor:
         """Keep what was computed, and give what the network is to go on with."""
         last = len(self.seen) + 1 == len(self.wanted)
         handed = tensor
         if self.tell is not None:
             try:
-                self.tell(value, tensor)
+                self.tell(node, tensor)
             except Exception as error:
                 self.failed = error
                 raise
-            self.seen[value] = tensor.new_empty(0)
-        elif value not in self.start:
-            self.seen[value] = tensor if last else tensor.clone()
+            self.seen[node] = tensor.new_empty(0)
+        elif node not in self.start:
+            self.seen[node] = tensor if last else tensor.clone()
         elif tensor.requires_grad:
             # It follows from another start, so it is in the graph already.
-            self.seen[value] = tensor
-            if _overwritten(self.trace, value):
+            self.seen[node] = tensor
+            if _overwritten(self.trace, node):
                 handed = tensor.clone()
         else:
             kept = tensor.detach().clone().requires_grad_()
-            self.seen[value] = kept
-            if _writable(self.trace, value, tensor):
+            self.seen[node] = kept
+            if _writable(self.trace, node, tensor):
                 # Where it stands, so that whoever else holds this tensor goes on with it too.
                 tensor.copy_(kept)
             else:
@@ -282,59 +284,66 @@ class _ModuleCounter:
     """A forward hook that waits for one run of a module."""
 
     watcher: _Watcher
-    value: int
-    place: Place
+    node: int
+    node_name: NodeName
     runs: int = 0
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         self.runs += 1
-        if self.runs != (self.place.call or 1):
+        if self.runs != (self.node_name.call or 1):
             return None
-        tensor = tensors_in(output)[self.place.part]
-        return _replaced(output, tensor, self.watcher.caught(self.value, tensor))
+        tensor = tensors_in(output)[self.node_name.part]
+        return _replaced(output, tensor, self.watcher.caught(self.node, tensor))
 
 
-def _made_at(trace: Trace, value: int) -> Place:
-    """Where to catch a value: as soon as it is made, before anything reads it.
+def _made_at(trace: Trace, node: int) -> NodeName:
+    """Where to catch a node: as soon as it is made, before anything reads it.
 
     The module that made it will do if nothing inside reads it; else the operation itself.
     """
-    maker = trace.structure.maker.get(value)
-    readers = trace.structure.readers.get(value, [])
-    operations = [place for place in trace.places(value) if place.operation is not None]
-    for place in trace.places(value):
-        if place.operation is not None or place.given or maker is None or maker.call is None:
+    producer = trace.structure.producers.get(node)
+    consumers = trace.structure.consumers.get(node, [])
+    operations = [
+        node_name for node_name in trace.node_names(node) if node_name.operation is not None
+    ]
+    for node_name in trace.node_names(node):
+        if (
+            node_name.operation is not None
+            or node_name.given
+            or producer is None
+            or producer.call is None
+        ):
             continue
-        call = maker.call
-        here = place.path == call.path and place.call in (None, call.number)
-        if here and not any(reader.call is call for reader in readers):
-            return place
+        call = producer.call
+        here = node_name.path == call.path and node_name.call in (None, call.number)
+        if here and not any(consumer.call is call for consumer in consumers):
+            return node_name
     if operations:
         # The walk counts every run of a module, also of one that runs once.
         return replace(operations[0], call=operations[0].call or 1)
     raise ConvlensError(
-        f"{trace.name(value)} is computed inside a compiled operation and cannot be caught; "
+        f"{trace.name(node)} is computed inside a compiled operation and cannot be caught; "
         f"choose the layer before or after it"
     )
 
 
-def _writable(trace: Trace, value: int, tensor: Tensor) -> bool:
+def _writable(trace: Trace, node: int, tensor: Tensor) -> bool:
     """Whether the network's own tensor may be written: none of the user's, one element a place."""
-    maker = trace.structure.maker.get(value)
-    if maker is None or trace.reach(value) is None or 0 in tensor.stride():
+    producer = trace.structure.producers.get(node)
+    if producer is None or trace.reach(node) is None or 0 in tensor.stride():
         return False
     # torch forbids writing to one of several views that one operation gave.
-    return not (len(maker.outputs) > 1 and tensor._is_view())
+    return not (len(producer.outputs) > 1 and tensor._is_view())
 
 
-def _overwritten(trace: Trace, value: int) -> bool:
-    """Whether an operation in place later writes over this value."""
-    for reader in trace.structure.readers.get(value, []):
-        if reader.function is None:
+def _overwritten(trace: Trace, node: int) -> bool:
+    """Whether an operation in place later writes over this node."""
+    for consumer in trace.structure.consumers.get(node, []):
+        if consumer.function is None:
             return True
-        for argument in reader.function._schema.arguments:
+        for argument in consumer.function._schema.arguments:
             written = argument.alias_info is not None and argument.alias_info.is_write
-            if written and reader.arguments.get(argument.name) == Ref(value):
+            if written and consumer.arguments.get(argument.name) == NodeRef(node):
                 return True
     return False
 

@@ -62,7 +62,7 @@ class TestGradCam:
 
     def test_network_without_convolutions(self, here, convlens):
         error = one_line(convlens("gradcam", "a.png", "--model", "python:mine.py:dense", "--quiet"))
-        assert "no final convolutional place" in error
+        assert "no final convolutional layer" in error
 
     def test_nan_in_weights(self, here, convlens):
         error = one_line(

@@ -13,7 +13,7 @@ class TestAnatomy:
         assert (status, err) == (0, "")
         row = next(line for line in out.splitlines() if line.startswith("0 "))
         assert row.split()[:8] == ["0", "Conv2d", "6x32x32", "3", "1", "1", "168", "165,888"]
-        assert "final convolutional place: 0 (pre), 1 (post)" in out
+        assert "final convolutional layer: 0 (pre), 1 (post)" in out
 
     def test_json_is_all_of_standard_output(self, here, convlens):
         status, out, _ = convlens("anatomy", "--model", MINE, "--json")

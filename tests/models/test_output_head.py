@@ -154,8 +154,8 @@ def test_link_of_endings(ending, columns, link):
 def test_sigmoid_and_flat_outputs_are_seen_through(classes, end, ending):
     network = Mapped(classes, end)
     found = trace(model(network))
-    assert (found.ending, found.columns) == (ending, classes)
-    assert found.logits == found.find("linear")
+    assert (found.ending, found.num_outputs) == (ending, classes)
+    assert found.logits == found.find_node("linear")
     for count in (1, 3):
         said = predict(model(network), images(count))
         torch.testing.assert_close(said.logits, network.logits(images(count)).detach())

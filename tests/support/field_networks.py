@@ -70,7 +70,7 @@ def traced(network, size):
 
 
 def field_size(found, name):
-    return found.field(found.find(name)).size
+    return found.field(found.find_node(name)).size
 
 
 class Seen(Exception):

@@ -1,4 +1,4 @@
-"""What the trace says about structure: names, pre and post, logits, the final place."""
+"""What the trace says about structure: names, pre and post, logits, the final node."""
 
 import math
 import warnings
@@ -58,7 +58,9 @@ def images(count=2, size=SIZE):
 
 
 def sides(found):
-    return found.name(found.final.post), [found.name(value) for value in found.final.pre]
+    return found.name(found.final_layer.post), [
+        found.name(value) for value in found.final_layer.pre
+    ]
 
 
 # names
@@ -67,37 +69,37 @@ def sides(found):
 def test_module_that_runs_three_times_has_three_names():
     network = Net(lambda net, x: net.relu(net.relu(net.relu(x) - 1) * 2), relu=nn.ReLU())
     found = traced(network)
-    values = [found.find(f"relu#{run}") for run in (1, 2, 3)]
+    values = [found.find_node(f"relu#{run}") for run in (1, 2, 3)]
     assert len(set(values)) == 3 and values == sorted(values)
-    assert found.find("relu") == values[2]
-    assert found.find("relu#1:in") == found.find("first")
-    assert found.find("relu#2:in") == found.find("/sub")
-    assert found.find("relu:in") == found.find("relu#3:in") == found.find("/mul")
+    assert found.find_node("relu") == values[2]
+    assert found.find_node("relu#1:in") == found.find_node("first")
+    assert found.find_node("relu#2:in") == found.find_node("/sub")
+    assert found.find_node("relu:in") == found.find_node("relu#3:in") == found.find_node("/mul")
     with pytest.raises(ConvlensError, match="relu#4"):
-        found.find("relu#4")
+        found.find_node("relu#4")
 
 
 def test_operations_of_one_name_are_numbered():
     found = traced(Net(lambda net, x: x + (x.relu() + 1) + F.relu(-x)))
     relus, sums = (
-        [found.find(f"/{name}{mark}") for mark in marks]
+        [found.find_node(f"/{name}{mark}") for mark in marks]
         for name, marks in (("relu", ("", "#2")), ("add", ("", "#2", "#3")))
     )
     assert len(set(relus)) == 2 and len(set(sums)) == 3
-    assert sums[2] == found.find("head:in")
+    assert sums[2] == found.find_node("head:in")
     assert all(found.structure.is_post(value) for value in relus)
 
 
 def test_functional_relu_is_a_place_with_pre_and_post():
     found = traced(Net(lambda net, x: F.relu(x)))
     assert sides(found) == ("/relu", ["first"])
-    assert found.structure.is_pre(found.find("first"))
-    assert found.structure.is_post(found.find("/relu"))
+    assert found.structure.is_pre(found.find_node("first"))
+    assert found.structure.is_post(found.find_node("/relu"))
 
 
 def test_image_is_a_place():
     found = traced(Net(lambda net, x: x))
-    assert found.find("image") == 0 and found.name(0) == "image"
+    assert found.find_node("image") == 0 and found.name(0) == "image"
     assert found.shape(0) == (1, 3, SIZE, SIZE) and found.image_size == (SIZE, SIZE)
 
 
@@ -107,8 +109,8 @@ def test_parts_of_a_tuple_are_told_apart():
         return gate.relu() * kept
 
     found = traced(Net(gated, 3))
-    assert found.shape(found.find("/split")) == (1, 1, SIZE, SIZE)
-    assert found.shape(found.find("/split.1")) == (1, 3, SIZE, SIZE)
+    assert found.shape(found.find_node("/split")) == (1, 1, SIZE, SIZE)
+    assert found.shape(found.find_node("/split.1")) == (1, 3, SIZE, SIZE)
 
 
 def test_layer_name_wins_over_part_of_a_tuple():
@@ -130,21 +132,21 @@ def test_layer_name_wins_over_part_of_a_tuple():
     found = traced(Whole())
     # `parts.2` is a layer; it is also how the third tensor of `parts` would be written.
     for number in range(3):
-        assert found.find(f"parts.{number}") == found.find(f"parts.{number}/add")
+        assert found.find_node(f"parts.{number}") == found.find_node(f"parts.{number}/add")
 
 
 def test_unknown_name_is_told_with_the_nearest():
     found = traced(torchvision.models.alexnet(weights=None), 64)
     with pytest.raises(ConvlensError, match=r"no layer 'feature\.10'.*nearest: .*features\.10"):
-        found.find("feature.10")
+        found.find_node("feature.10")
     with pytest.raises(ConvlensError, match="64 x 64"):
-        found.find("nothing at all")
+        found.find_node("nothing at all")
 
 
 def test_every_name_can_be_found():
     found = traced(torchvision.models.resnet18(weights=None), 64)
     for name in found.names():
-        assert 0 <= found.find(name) < len(found.recording.shapes)
+        assert 0 <= found.find_node(name) < len(found.recording.shapes)
     named = dict(torchvision.models.resnet18(weights=None).named_modules())
     assert set(named) - {""} == {name for name in found.names() if name in named}
 
@@ -165,8 +167,11 @@ def test_in_place_sum_is_pre_and_its_relu_post():
 
     found = traced(Net(lambda net, x: net.block(x), block=Block()))
     assert sides(found)[1] == ["block/add"]
-    assert found.final.post == found.find("block") == found.find("block.relu")
-    assert found.find("block/add") not in (found.find("block.conv"), found.find("block"))
+    assert found.final_layer.post == found.find_node("block") == found.find_node("block.relu")
+    assert found.find_node("block/add") not in (
+        found.find_node("block.conv"),
+        found.find_node("block"),
+    )
 
 
 def discarded(net, x):
@@ -195,22 +200,22 @@ def discarded_function(net, x):
 )
 def test_what_an_in_place_relu_leaves_is_read_though_its_return_is_discarded(function, parts):
     found = traced(Net(function, **parts))
-    (pre,) = found.final.pre
+    (pre,) = found.final_layer.pre
     assert found.name(pre) == "first"
-    assert found.structure.is_post(found.final.post)
-    assert found.find("head:in") == found.final.post != pre
+    assert found.structure.is_post(found.final_layer.post)
+    assert found.find_node("head:in") == found.final_layer.post != pre
 
 
 @pytest.mark.parametrize("function", [through_view, through_data])
 def test_write_through_an_alias_reaches_what_reads_the_memory(function):
     found = traced(Net(function, second=conv(4, 4)))
-    before, after = found.find("first"), found.find("second:in")
+    before, after = found.find_node("first"), found.find_node("second:in")
     assert before != after
     made = {operation.name for operation in found.recording.operations}
     assert "relu" in made
     passages = found.structure.passages(found.logits)
     assert after in passages and before in passages
-    field = found.field(found.find("second"))
+    field = found.field(found.find_node("second"))
     assert field.size == (5, 5)
 
 
@@ -241,7 +246,7 @@ class Ending(nn.Module):
 def test_softmax_at_the_end_is_seen_through(end):
     network = Ending(end)
     found = traced(network)
-    assert found.logits == found.find("linear") != found.recording.output
+    assert found.logits == found.find_node("linear") != found.recording.output
     wanted = network.linear(network.first(images()).relu().mean((2, 3)))
     torch.testing.assert_close(predict(wrap(network, size=SIZE), images()).logits, wanted)
 
@@ -263,7 +268,7 @@ def test_softmax_before_flattening_still_gives_one_vector_of_logits(end):
 def test_softmax_in_the_middle_or_of_attention_is_no_end():
     network = Net(lambda net, x: x * x.softmax(1))
     found = traced(network)
-    assert found.logits == found.recording.output == found.find("head.linear")
+    assert found.logits == found.recording.output == found.find_node("head.linear")
 
 
 # networks that look at their data
@@ -351,9 +356,9 @@ def test_what_runs_before_a_stage_that_does_not_fit_is_traced_in_part(branches):
 
     model = wrap(Flat(), size=16)
     found = trace(model, size=(12, 10), partly=True)
-    value = found.find("second")
+    value = found.find_node("second")
     assert found.shape(value) == (1, 4, 12, 10)
-    assert [one.layer for one in found.detectors] == ["first", "second"]
+    assert [one.layer for one in found.convolutions] == ["first", "second"]
     image = torch.rand(2, 3, 12, 10)
     inner = model.network
     with torch.no_grad():
@@ -364,7 +369,7 @@ def test_what_runs_before_a_stage_that_does_not_fit_is_traced_in_part(branches):
     ):
         found.logits  # noqa: B018 # it raises
     with pytest.raises(ConvlensError, match="ends early: the fully connected stage linear takes"):
-        found.find("third")
+        found.find_node("third")
     with pytest.raises(TraceError, match="linear"):
         trace(model, size=(12, 10))
     assert not trace(model, partly=True).recording.stopped
@@ -448,7 +453,7 @@ def test_trace_follows_a_layer_that_was_exchanged():
     model = wrap(network, size=SIZE)
     assert trace(model) is trace(model)
     network[0] = conv(3, 4, 5)
-    assert trace(model).field(trace(model).find("0")).size == (5, 5)
+    assert trace(model).field(trace(model).find_node("0")).size == (5, 5)
 
 
 def test_trace_of_checkpointed_blocks():
@@ -458,7 +463,7 @@ def test_trace_of_checkpointed_blocks():
     assert sides(traced(network)) == ("/relu", ["second"])
 
 
-# the final convolutional place, as a person would name it
+# the final convolutional layer, as a person would name it
 
 
 def network_of(name):
@@ -498,11 +503,11 @@ def well_known(request):
 def test_final_place_is_what_a_person_would_say(well_known):
     name, _, found = well_known
     post, pre = FINAL[name]
-    assert (found.find(post), [found.find(one) for one in pre]) == (
-        found.final.post,
-        list(found.final.pre),
+    assert (found.find_node(post), [found.find_node(one) for one in pre]) == (
+        found.final_layer.post,
+        list(found.final_layer.pre),
     )
-    assert found.final.reason
+    assert found.final_layer.reason
 
 
 MODULES = {"densenet121": "features", "resnet50": "layer4.2"}
@@ -550,8 +555,8 @@ def swin():
 
 
 def test_swin_ends_in_its_last_stage(swin):
-    assert swin.name(swin.final.post) in ("norm", "permute", "features.7.1")
-    assert math.prod(swin.shape(swin.final.post)) == 96 * 7 * 7
+    assert swin.name(swin.final_layer.post) in ("norm", "permute", "features.7.1")
+    assert math.prod(swin.shape(swin.final_layer.post)) == 96 * 7 * 7
 
 
 def test_attention_window_is_no_map_of_the_image(swin):
@@ -563,4 +568,4 @@ def test_attention_window_is_no_map_of_the_image(swin):
 
 def test_network_without_maps_has_no_final_place():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 5))
-    assert traced(network).final is None
+    assert traced(network).final_layer is None

@@ -55,7 +55,7 @@ def assert_blind_outside(network, found, size, paths, positions):
     image = torch.rand(1, 3, *size, generator=generator, dtype=torch.float64)
     looks = 0
     for path in paths:
-        value = found.find(path)
+        value = found.find_node(path)
         field = found.field(value)
         if field is None or field.beyond or value in found.unknown:
             continue
@@ -103,7 +103,7 @@ def test_known_networks_are_blind_outside_their_fields(name, size, paths):
     network = NETWORKS[name]()
     found = traced(network, size)
     for path in paths:
-        field = found.field(found.find(path))
+        field = found.field(found.find_node(path))
         assert field is not None and not field.beyond
     looks = assert_blind_outside(network, found, size, paths, corners_and_middle)
     assert looks >= 3 * len(paths)
@@ -268,7 +268,7 @@ def test_local_piece_has_a_field_and_is_blind_outside_it(name, size):
     network = nn.Sequential(conv(3, 4, 3, padding=1), LOCAL[name](), conv(4, 4, 2))
     found = traced(network, size)
     for path in ("1", "2"):
-        field = found.field(found.find(path))
+        field = found.field(found.find_node(path))
         assert field is not None and not field.beyond
     assert not found.unknown
     assert assert_blind_outside(network, found, size, ["1", "2"], ends_and_middle) > 8
@@ -278,7 +278,7 @@ def test_circular_padding_keeps_the_map_and_its_interior_is_local():
     torch.manual_seed(0)
     network = nn.Sequential(conv(3, 4, 3, padding=1, padding_mode="circular"), conv(4, 4, 2))
     found = traced(network, (12, 12))
-    field = found.field(found.find("0"))
+    field = found.field(found.find_node("0"))
     assert field is not None
     if not field.beyond:
         assert field.low[0][5].item() == 4 and field.high[0][5].item() == 6
@@ -290,9 +290,9 @@ def test_global_piece_keeps_the_local_field_and_is_flagged(name):
     torch.manual_seed(0)
     network = nn.Sequential(conv(3, 4, 3, padding=1), GLOBAL[name](), conv(4, 4, 3, padding=1))
     found = traced(network, (12, 10))
-    assert not found.field(found.find("0")).beyond
+    assert not found.field(found.find_node("0")).beyond
     for path, size in (("1", 3), ("2", 5)):
-        field = found.field(found.find(path))
+        field = found.field(found.find_node(path))
         assert field.beyond
         assert field.size == (size, size)
     assert not found.unknown
@@ -300,7 +300,7 @@ def test_global_piece_keeps_the_local_field_and_is_flagged(name):
 
 def test_a_window_sees_its_window_alone():
     found = traced(nn.Sequential(Do(windows)), (8, 6))
-    field = found.field(found.find("0"))
+    field = found.field(found.find_node("0"))
     assert field.low[0].tolist() == [0, 0, 2, 2, 4, 4, 6, 6]
     assert field.high[1].tolist() == [1, 1, 3, 3, 5, 5]
     assert not field.beyond

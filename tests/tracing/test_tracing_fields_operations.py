@@ -37,7 +37,7 @@ def nothing_set(x):
 @pytest.mark.parametrize("function", [nothing_first, nothing_set])
 def test_slices_that_are_empty_change_nothing(function):
     found = traced(nn.Sequential(conv(3, 4, 3, padding=1), Do(function)), (12, 12))
-    field = found.field(found.find("1"))
+    field = found.field(found.find_node("1"))
     assert field.size == (3, 3) and field.offset == (-1, -1)
 
 
@@ -45,7 +45,7 @@ def test_global_pooling_leaves_no_map():
     network = nn.Sequential(conv(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     found = traced(network, (12, 10))
     for path in ("1", "2", "3"):
-        value = found.find(path)
+        value = found.find_node(path)
         assert found.field(value) is None
         assert found.reach(value) == ((0, 11), (0, 9), True)
 
@@ -59,10 +59,10 @@ def test_a_map_whose_fields_cover_the_image_is_still_a_map():
     )  # fmt: skip
     found = traced(network, (4, 4))
     for path in ("0", "2", "4"):
-        field = found.field(found.find(path))
+        field = found.field(found.find_node(path))
         assert field is not None
         assert not field.beyond
-    assert found.field(found.find("2")).size == (11, 11)
+    assert found.field(found.find_node("2")).size == (11, 11)
 
 
 # dependence through other arguments than the first
@@ -108,7 +108,7 @@ DYNAMIC = {
 @pytest.mark.parametrize("name", DYNAMIC)
 def test_what_enters_by_another_argument_is_flagged(name):
     found = traced(FromTheWholeImage(DYNAMIC[name]), (9, 9))
-    value = found.find("use")
+    value = found.find_node("use")
     field = found.field(value)
     assert value in found.unknown or field is None or field.beyond
 
@@ -130,7 +130,7 @@ def test_what_enters_by_another_argument_is_flagged(name):
 def test_unknown_operation_is_flagged_and_sees_everything(name, function):
     network = nn.Sequential(conv(3, 4, 3, padding=1), Do(function))
     found = traced(network, (9, 8))
-    value = found.find("1")
+    value = found.find_node("1")
     assert name in found.unknown.values()
     assert found.field(value) is None or found.field(value).beyond
     (top, bottom), (left, right), beyond = found.reach(value)
@@ -153,7 +153,7 @@ def test_every_resizing_up_to_60_sees_what_torch_reads(mode, corners):
             Do(lambda x, gave=gave: F.interpolate(x, (1, gave), mode=mode, align_corners=corners))
         )
         found = traced(network, (1, given))
-        field = found.field(found.find("0"))
+        field = found.field(found.find_node("0"))
         if field is None:
             assert gave == 1
             continue

@@ -36,20 +36,20 @@ def test_stride_offset_and_centers_follow_the_formula():
         start -= padding * jump
         size += (kernel - 1) * jump
         jump *= stride
-        field = found.field(found.find(str(number)))
+        field = found.field(found.find_node(str(number)))
         assert field.size == (size, size)
         assert field.stride == (jump, jump)
         assert field.offset == (start, start)
         assert not field.beyond
         for axis in (0, 1):
-            positions = torch.arange(found.shape(found.find(str(number)))[2 + axis])
+            positions = torch.arange(found.shape(found.find_node(str(number)))[2 + axis])
             wanted = start + jump * positions + (size - 1) / 2
             torch.testing.assert_close(field.centers[axis], wanted.double(), rtol=0, atol=0)
 
 
 def test_uneven_fields_have_no_single_size():
     found = traced(nn.Sequential(nn.AdaptiveAvgPool2d((7, 3))), (11, 12))
-    field = found.field(found.find("0"))
+    field = found.field(found.find_node("0"))
     low = [i * 11 // 7 for i in range(7)]
     high = [-(-(i + 1) * 11 // 7) - 1 for i in range(7)]
     assert field.low[0].tolist() == low and field.high[0].tolist() == high
@@ -86,7 +86,7 @@ def supports(network, path, size, found):
     """For some positions: rows and columns of nonzero gradient, and those of the field."""
     image = torch.rand(1, 3, *size, dtype=torch.float64, requires_grad=True)
     value = captured(network, path, image)
-    field = found.field(found.find(path))
+    field = found.field(found.find_node(path))
     last_y, last_x = value.shape[2] - 1, value.shape[3] - 1
     middle = (last_y // 2, last_x // 2)
     corners = {(0, 0), (0, last_x), (last_y, 0), (last_y, last_x)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.top_patches import watched
+from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.data.datasets import Album, album_of, entries_of
 from convlens.data.datasets.parquet import ParquetPhotos
 from convlens.data.photo_names import folder_names
@@ -22,7 +22,7 @@ from convlens.passes.job import Engine
 from convlens.passes.local import Local
 from convlens.passes.ray import Ray
 from convlens.results import RESULT
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 
 def load_model(spec: str, *, size: str | None, device: str | None, seed: int, quiet: bool) -> Model:
@@ -137,7 +137,9 @@ def channels_by_layer(model: Model, texts: Sequence[str]) -> dict[str, list[int]
     asked: dict[str, list[int]] = {}
     for text in texts:
         name = text.rpartition(":")[0]
-        known = {place.layer: place.channels for place in watched(found, [name])} if name else {}
+        known = (
+            {one.layer: one.channels for one in find_channel_sources(found, [name])} if name else {}
+        )
         layer, channel = split_channel(text, known)
         asked.setdefault(layer, []).append(channel)
     return asked
@@ -209,7 +211,7 @@ def find_labels(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] |
     if path is None:
         return None
     found = trace(model)
-    return read_labels(path, model.labels, found.columns)
+    return read_labels(path, model.labels, found.num_outputs)
 
 
 def answers_of(

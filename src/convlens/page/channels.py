@@ -8,13 +8,13 @@ from convlens.analyses.feature_maps.feature_maps import feature_maps
 from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning
 from convlens.analyses.patches.dataset_pass import patches
 from convlens.analyses.patches.result import Patches
-from convlens.analyses.patches.top_patches import Watched, watched
+from convlens.analyses.patches.top_patches import ChannelSource, find_channel_sources
 from convlens.models.model import Model
 from convlens.page import budget
 from convlens.page.budget import spread
 from convlens.page.progress import Desk
 from convlens.page.schema import Cells, LayerMaps, PhotoReport
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 
 def excite(model: Model, read: Sequence[PhotoReport], seed: int, desk: Desk) -> Patches | None:
@@ -27,17 +27,19 @@ def excite(model: Model, read: Sequence[PhotoReport], seed: int, desk: Desk) -> 
     each = desk.seconds.get("predictions", 0.0) / len(read)
     affordable = max(1, int(budget.CHANNELS.seconds / max(2 * each, 1e-9)))
     found = trace(model)
-    places = watched(found, None)
-    local = [place for place in places if _sees_a_part(found, place.value)]
-    chosen = spread([place for place in local if place.post] or local or places, len(places))
+    channel_sources = find_channel_sources(found, None)
+    local = [one for one in channel_sources if _sees_a_part(found, one.node)]
+    chosen = spread(
+        [one for one in local if one.post] or local or channel_sources, len(channel_sources)
+    )
     # The last of each of so many stretches of the network: what is furthest along.
     count = min(budget.CHANNELS.items, len(chosen))
     layers = [chosen[(number + 1) * len(chosen) // count - 1].layer for number in range(count)]
     show: dict[str, int | list[int]] = dict.fromkeys(layers, budget.CHANNELS_EACH)
     detector, adding = _adding(read)
     if detector is not None:
-        value = watched(found, [detector])[0].value
-        same = [place.layer for place in watched(found, layers) if place.value == value]
+        node = find_channel_sources(found, [detector])[0].node
+        same = [one.layer for one in find_channel_sources(found, layers) if one.node == node]
         show[same[0] if same else detector] = adding
     return patches(
         model,
@@ -55,17 +57,17 @@ def cells_of(model: Model) -> tuple[Cells, ...]:
     Gratings are then small images, and the network is run no further than the layer.
     """
     found = trace(model)
-    near = [place for place in watched(found, None) if place.rectified and _near(found, place)]
+    near = [one for one in find_channel_sources(found, None) if one.rectified and _near(found, one)]
     count = min(budget.CELLS.items, len(near))
     # The first and the last, and evenly between them.
     chosen = [near[number * (len(near) - 1) // max(count - 1, 1)] for number in range(count)]
     cells: list[Cells] = []
     began = time.perf_counter()
-    for place in chosen:
+    for channel_source in chosen:
         if time.perf_counter() - began > budget.CELLS.seconds:
             break
-        told = orientation_tuning(model, layer=place.layer, orientations=8, phases=8)
-        cells.append(Cells(place.layer, *told.counts()))
+        told = orientation_tuning(model, layer=channel_source.layer, orientations=8, phases=8)
+        cells.append(Cells(channel_source.layer, *told.counts()))
     return tuple(cells)
 
 
@@ -82,8 +84,8 @@ def _adding(read: Sequence[PhotoReport]) -> tuple[str | None, list[int]]:
     return cams[0].gradcam.detector, list(dict.fromkeys(ranked))[: budget.CHANNELS_EACH]
 
 
-def _near(found: Trace, place: Watched) -> bool:
-    field = found.field(place.value)
+def _near(found: Trace, channel_source: ChannelSource) -> bool:
+    field = found.field(channel_source.node)
     if field is None or field.beyond:
         return False
     widest = max(int((field.high[axis] - field.low[axis]).max()) + 1 for axis in (0, 1))
@@ -93,20 +95,22 @@ def _near(found: Trace, place: Watched) -> bool:
 def maps_through(model: Model, rows: Sequence[PhotoReport]) -> tuple[LayerMaps, ...]:
     """The strongest feature maps of the first photo shown, from the first layer to the final one.
 
-    Of the places with maps of one size the last is taken, and of those sizes a few, evenly spread;
-    the first convolution and the final convolutional place are always among them.
+    Of the nodes with maps of one size the last is taken, and of those sizes a few, evenly spread;
+    the first convolution and the final convolutional layer are always among them.
     """
     photo = next((one for one in rows if one.image is not None), None)
     if photo is None or photo.image is None:
         return ()
     found = trace(model)
-    places = watched(found, None)
-    end = found.final.post if found.final else None
-    by_size = {found.shape(one.value): one for one in places if one.value != end}
-    last = list(dict.fromkeys([places[0], *by_size.values()]))
+    channel_sources = find_channel_sources(found, None)
+    end = found.final_layer.post if found.final_layer else None
+    by_size = {found.shape(one.node): one for one in channel_sources if one.node != end}
+    last = list(dict.fromkeys([channel_sources[0], *by_size.values()]))
     names = [one.layer for one in spread(last, budget.MAPS.items - 1)]
     if end is not None and found.spatial_dims(end) is not None:
-        names.append(next((one.layer for one in places if one.value == end), found.name(end)))
+        names.append(
+            next((one.layer for one in channel_sources if one.node == end), found.name(end))
+        )
     shown = []
     for name in names:
         whole = feature_maps(model, photo.image.to(model.device), layer=name)
@@ -115,7 +119,7 @@ def maps_through(model: Model, rows: Sequence[PhotoReport]) -> tuple[LayerMaps, 
         shown.append(
             LayerMaps(
                 layer=name,
-                place=told.place,
+                node_name=told.node_name,
                 final=name == names[-1] and end is not None,
                 size=(told.maps.shape[1], told.maps.shape[2]),
                 total=len(whole.maps),
@@ -129,9 +133,9 @@ def maps_through(model: Model, rows: Sequence[PhotoReport]) -> tuple[LayerMaps, 
     return tuple(shown)
 
 
-def _sees_a_part(found: Trace, value: int) -> bool:
+def _sees_a_part(found: Trace, node: int) -> bool:
     """Whether a middle unit sees less than the whole image."""
-    field = found.field(value)
+    field = found.field(node)
     if field is None or field.beyond:
         return False
     extents = (

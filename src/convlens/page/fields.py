@@ -22,7 +22,7 @@ class Square:
         width: in the drawing.
         height: in the drawing.
         label: where its name stands, from the top.
-        final: it is the final convolutional place.
+        final: it is the final convolutional layer.
     """
 
     layer: int

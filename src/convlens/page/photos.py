@@ -26,7 +26,7 @@ from convlens.page import budget
 from convlens.page.budget import spread
 from convlens.page.progress import Desk
 from convlens.page.schema import LeftOut, PhotoReport, Turn
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 _STEP = 3.0  # forward passes that a step of a dream costs, about
 _SPEED = 4e10  # multiply-adds a second, on two cores
@@ -103,7 +103,7 @@ def look(
         return row
     with desk.section("gradcam"):
         found = trace(model)
-        top = min(2, found.columns)
+        top = min(2, found.num_outputs)
         drawn = list(dict.fromkeys(box.classes[0] for box in boxes))[: budget.CLASSES]
         cam = gradcam(model, image, classes=classes or drawn or None, top=top, layer=layer)
     if cam is not None:

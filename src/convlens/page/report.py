@@ -36,7 +36,7 @@ from convlens.page.progress import Desk, Progress
 from convlens.page.render import render
 from convlens.page.schema import Cells, LayerMaps, PhotoReport, Report, Slide, Subject
 from convlens.page.synthetic import channels_maximized, classes_maximized
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 Classes = str | int | Sequence[str | int]
 
@@ -65,7 +65,7 @@ def report(
         out: folder for `index.html` and `report.json`; an earlier report there is replaced.
         labels: indices of the right classes by the photo's path or the end of it, such as its
             file's name, as `read_labels` gives them.
-        layer: for Grad-CAM; default: the final convolutional place.
+        layer: for Grad-CAM; default: the final convolutional layer.
         classes: for Grad-CAM; default: those of the photo's boxes, else its two highest.
         boxes: a CSV file of objects on the photos, as `read_boxes` takes it.
         seed: of the noise that the attack is compared with.
@@ -216,7 +216,7 @@ def _check(model: Model, layer: str | None, classes: Classes | None) -> list[int
     """
     found = trace(model)
     if layer is not None:
-        found.find(layer)
+        found.find_node(layer)
     if classes is None:
         return None
     wanted = [classes] if isinstance(classes, (str, int)) else list(classes)
@@ -224,7 +224,7 @@ def _check(model: Model, layer: str | None, classes: Classes | None) -> list[int
         raise ConvlensError(
             f"{len(wanted)} classes on one page; give at most {budget.CLASSES}, or use gradcam"
         )
-    pairs = [class_pair(model.labels, one, found.columns) for one in wanted]
+    pairs = [class_pair(model.labels, one, found.num_outputs) for one in wanted]
     return [one if other is None else f"{one} - {other}" for one, other in pairs] or None
 
 
@@ -245,7 +245,7 @@ def _subject(model: Model) -> Subject:
         output=found.shape(found.logits)[1:],
         ending=found.ending,
         link=found.link,
-        reading=reading(found.ending, found.columns, class_name(model.labels, 0)),
+        reading=reading(found.ending, found.num_outputs, class_name(model.labels, 0)),
     )
 
 

@@ -194,8 +194,8 @@ class LayerMaps(Result):
 
     Attributes:
         layer: its name.
-        place: name of the value.
-        final: it is the final convolutional place.
+        node_name: name of the node.
+        final: it is the final convolutional layer.
         size: height and width of a map.
         total: channels of the layer.
         channels: those that are shown: the maps that vary most over the photo.
@@ -206,7 +206,7 @@ class LayerMaps(Result):
     """
 
     layer: str
-    place: str
+    node_name: str
     final: bool
     size: tuple[int, int]
     total: int

@@ -16,7 +16,7 @@ from convlens.models.output_head import NOT
 from convlens.page import budget
 from convlens.page.progress import Desk
 from convlens.page.schema import PhotoReport
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 _TRIED = 3  # steps, from which the cost of the others is told
 

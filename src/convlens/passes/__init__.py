@@ -1,6 +1,6 @@
 """Sweeps: one pass over a data set, reduced as it goes by, by one engine or another.
 
-`sweep` runs a network forward and shows a reducer the values at its places. `over` is the layer
+`sweep` runs a network forward and shows a reducer the values at its nodes. `over` is the layer
 below it, for work that asks more of the network than that: gradients, changed images.
 """
 
@@ -23,7 +23,7 @@ from convlens.passes.job import Engine, Job, Work
 from convlens.passes.reducer import Reducer, State
 from convlens.passes.source import Images, Photos, Source
 from convlens.runtime.interrupts import asked_to_stop
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 __all__ = ["Engine", "Images", "Photos", "Source", "Swept", "Work", "over", "sweep"]
 
@@ -61,7 +61,7 @@ def sweep(
     save_every: float = _SAVED,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Swept:
-    """Run the network once over all images, as far as the reducer's last place.
+    """Run the network once over all images, as far as the reducer's last node.
 
     Args:
         model: left untouched.
@@ -185,7 +185,7 @@ class Streamed:
     def take(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Show the reducer the values of a batch."""
         update = partial(self._update, state, ids)
-        stream(self.model, self.trace, images, self.reducer.values, update)
+        stream(self.model, self.trace, images, self.reducer.nodes, update)
 
     def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
         """As the reducer does."""
@@ -197,7 +197,7 @@ class Streamed:
     def __reduce__(self) -> tuple[Any, ...]:
         # A trace holds torch's own functions and stays where it is: it is made again.
         found = self.trace
-        names = tuple(found.name(value) for value in self.reducer.values)
+        names = tuple(found.name(value) for value in self.reducer.nodes)
         partly = bool(found.recording.stopped)
         return _streamed, (self.model, self.reducer, found.image_size, partly, names)
 
@@ -206,7 +206,7 @@ def _streamed(
     model: Model, reducer: Reducer, size: tuple[int, int], partly: bool, names: tuple[str, ...]
 ) -> Streamed:
     found = trace(model, size=size, partly=partly)
-    if tuple(found.name(value) for value in reducer.values) != names:
+    if tuple(found.name(value) for value in reducer.nodes) != names:
         raise ConvlensError(
             f"{model.name} runs otherwise in another process (it decides by its data), so that "
             f"one process has to do it; leave the engine out"

@@ -14,25 +14,25 @@ State = dict[str, Tensor]
 
 
 class Reducer(Protocol):
-    """Reduces the values at several places of a trace, batch by batch.
+    """Reduces the tensors at several nodes of a trace, batch by batch.
 
     Attributes:
-        values: the places, by number in the trace.
+        nodes: the nodes, by their indices in the trace.
     """
 
     @property
-    def values(self) -> tuple[int, ...]:
-        """The places, by number in the trace."""
+    def nodes(self) -> tuple[int, ...]:
+        """The nodes, by their indices in the trace."""
 
     def start(self) -> State:
         """The state of no data."""
 
-    def update(self, state: State, value: int, maps: Tensor, ids: Tensor) -> None:
+    def update(self, state: State, node: int, maps: Tensor, ids: Tensor) -> None:
         """Take in, in place, what one place gave for a batch.
 
         Args:
             state: of `start`, `update` or `merge`.
-            value: the place.
+            node: index of the node.
             maps: what the network computed there, first dimension N; read at once, not kept.
             ids: int64 `(N,)`, the number of each image in the data set.
         """

@@ -25,7 +25,7 @@ from convlens.files import whole, write_tensors
 from convlens.models.model import Model
 from convlens.passes.reducer import State
 from convlens.runtime.guard import bare
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 MANIFEST = "manifest.json"
 _IMAGES = "images.txt"

@@ -16,15 +16,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from convlens.runtime.clone import duplicate
-from convlens.tracing.nodes import Place
+from convlens.tracing.node_names import NodeName
 from convlens.tracing.walk import Call, Listener, tensors_in, walk
 
 
 @dataclass(frozen=True)
-class Ref:
-    """Stands for a value in an operation's arguments."""
+class NodeRef:
+    """Stands for a node in an operation's arguments."""
 
-    value: int
+    node: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +34,9 @@ class Operation:
     Attributes:
         name: of the operation, without overload or trailing underscore ("convolution", "add").
         function: the overload itself, or None for a write through a view.
-        arguments: by name as in its schema; tensors stand as `Ref`.
-        inputs: the values that it read.
-        outputs: the values that it made; an operation in place makes a new value too.
+        arguments: by name as in its schema; tensors stand as `NodeRef`.
+        inputs: the nodes that it read.
+        outputs: the nodes that it made; an operation in place makes a new node too.
         call: the innermost module run in which it was executed.
     """
 
@@ -50,7 +50,7 @@ class Operation:
 
 @dataclass(frozen=True, eq=False)
 class ModuleRun:
-    """One run of one module, with the values that it took and gave (None: no tensor)."""
+    """One run of one module, with the nodes that it took and gave (None: no tensor)."""
 
     call: Call
     given: int | None
@@ -58,18 +58,18 @@ class ModuleRun:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class FunctionCall:
     """One call of torch's Python interface in a module's own code.
 
     Attributes:
         call: the module run.
-        place: its name.
+        node_name: its name.
         operations: the executed operations that it came down to.
-        gave: the values that it gave.
+        gave: the nodes that it gave.
     """
 
     call: Call
-    place: Place
+    node_name: NodeName
     operations: tuple[Operation, ...]
     gave: tuple[int, ...]
 
@@ -79,22 +79,22 @@ class Recording:
     """All that was noted of one run.
 
     Attributes:
-        shapes: of each value, by its number; value 0 is the normalized image.
+        shapes: of each node, by its number; node 0 is the normalized image.
         operations: in the order of execution.
         events: module runs and steps, in the order in which runs began and steps ended.
         runs: how often each module ran, by its path.
-        places: the places at which each value stood, most telling name first.
-        parameters: names of the parameters among the values.
-        output: the value that the network returned (its class scores); -1 where it stopped before.
+        node_names: the names of each node, the most telling first.
+        parameters: names of the parameters among the nodes.
+        output: the node that the network returned (its class scores); -1 where it stopped before.
         faked: whether fake tensors sufficed, so that it holds for every input of this size.
         stopped: why it did not run to its end, in words; empty if it did.
     """
 
     shapes: tuple[tuple[int, ...], ...]
     operations: tuple[Operation, ...]
-    events: tuple[ModuleRun | Step, ...]
+    events: tuple[ModuleRun | FunctionCall, ...]
     runs: dict[str, int]
-    places: dict[int, tuple[Place, ...]]
+    node_names: dict[int, tuple[NodeName, ...]]
     parameters: dict[int, str]
     output: int
     faked: bool
@@ -147,7 +147,7 @@ def record(
         operations=tuple(ledger.operations),
         events=tuple(scribe.finished()),
         runs=scribe.runs(),
-        places=scribe.named(),
+        node_names=scribe.named(),
         parameters={ledger.read(parameter): name for name, parameter in twin.named_parameters()},
         output=ledger.read(output) if output is not None else -1,
         faked=fake,
@@ -162,19 +162,19 @@ def _nothing() -> Iterator[None]:
 
 @dataclass
 class _Write:
-    """An operation in place: when, on which tensor, and the value that it left there."""
+    """An operation in place: when, on which tensor, and the node that it left there."""
 
     when: int
     tensor: Tensor
-    value: int
+    node: int
 
 
 class _Ledger:
-    """Which value each tensor holds now.
+    """Which node each tensor holds now.
 
-    Tensors are mutable and share memory; values are not and do not. An operation in place gives
-    its tensor a new value, and a tensor that shares memory with one written since holds a new
-    value too. All tensors are kept, so that no identity is used twice.
+    Tensors are mutable and share memory; nodes are not and do not. An operation in place gives
+    its tensor a new node, and a tensor that shares memory with one written since holds a new
+    node too. All tensors are kept, so that no identity is used twice.
     """
 
     def __init__(self, image: Tensor) -> None:
@@ -191,58 +191,58 @@ class _Ledger:
         self.shapes.append(tuple(tensor.shape))
         return len(self.shapes) - 1
 
-    def hold(self, tensor: Tensor, value: int) -> None:
+    def hold(self, tensor: Tensor, node: int) -> None:
         if id(tensor) not in self._held:
             self._sharing[_memory(tensor)].append(tensor)
-        self._held[id(tensor)] = (tensor, value, self._clock)
+        self._held[id(tensor)] = (tensor, node, self._clock)
 
     def read(self, tensor: Tensor) -> int:
-        """The value that `tensor` holds now."""
+        """The node that `tensor` holds now."""
         if id(tensor) not in self._held:
             self._discover(tensor)
-        _, value, since = self._held[id(tensor)]
+        _, node, since = self._held[id(tensor)]
         for write in self._writes.get(_memory(tensor), ()):
             if write.when <= since or write.tensor is tensor:
                 continue
-            if _geometry(write.tensor) == _geometry(tensor):
-                value = write.value
+            if _storage_layout(write.tensor) == _storage_layout(tensor):
+                node = write.node
             else:
-                value = self._written_through(tensor, value, write.tensor, write.value)
-            self.hold(tensor, value)
+                node = self._written_through(tensor, node, write.tensor, write.node)
+            self.hold(tensor, node)
         return self._held[id(tensor)][1]
 
-    def write(self, tensor: Tensor, value: int) -> None:
+    def write(self, tensor: Tensor, node: int) -> None:
         self._clock += 1
-        self.hold(tensor, value)
-        self._writes[_memory(tensor)].append(_Write(self._clock, tensor, value))
+        self.hold(tensor, node)
+        self._writes[_memory(tensor)].append(_Write(self._clock, tensor, node))
 
     def _discover(self, tensor: Tensor) -> None:
         """Hold a tensor that no operation made: a parameter, or an alias such as `.data`."""
         relatives = self._sharing[_memory(tensor)]
-        values = [self.read(relative) for relative in relatives]
-        for relative, value in zip(relatives, values, strict=True):
-            if _geometry(relative) == _geometry(tensor):
-                self.hold(tensor, value)
+        nodes = [self.read(relative) for relative in relatives]
+        for relative, node in zip(relatives, nodes, strict=True):
+            if _storage_layout(relative) == _storage_layout(tensor):
+                self.hold(tensor, node)
                 return
-        value = self.new(tensor)
-        if values and not self.constants.issuperset(values):
-            value = self._written_through(tensor, value, relatives[-1], values[-1])
+        node = self.new(tensor)
+        if nodes and not self.constants.issuperset(nodes):
+            node = self._written_through(tensor, node, relatives[-1], nodes[-1])
         else:
-            self.constants.add(value)
-        self.hold(tensor, value)
+            self.constants.add(node)
+        self.hold(tensor, node)
 
     def _written_through(self, tensor: Tensor, before: int, view: Tensor, written: int) -> int:
-        value = self.new(tensor)
+        node = self.new(tensor)
         arguments = {
-            "before": Ref(before),
-            "written": Ref(written),
-            "base": _geometry(tensor),
-            "view": _geometry(view),
+            "before": NodeRef(before),
+            "written": NodeRef(written),
+            "base": _storage_layout(tensor),
+            "view": _storage_layout(view),
         }
         self.operations.append(
-            Operation("write_through", None, arguments, (before, written), (value,), None)
+            Operation("write_through", None, arguments, (before, written), (node,), None)
         )
-        return value
+        return node
 
 
 def _memory(tensor: Tensor) -> int:
@@ -250,7 +250,7 @@ def _memory(tensor: Tensor) -> int:
 
 
 @dataclass(frozen=True)
-class Geometry:
+class StorageLayout:
     """How a tensor lies in its memory."""
 
     shape: tuple[int, ...]
@@ -264,17 +264,17 @@ class Geometry:
         return self.offset + 1 + sum((size - 1) * stride for size, stride in steps)
 
 
-def _geometry(tensor: Tensor) -> Geometry:
-    return Geometry(tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
+def _storage_layout(tensor: Tensor) -> StorageLayout:
+    return StorageLayout(tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
 
 
 class _Scribe(Listener):
-    """Notes module runs and steps, and names values by where they stood."""
+    """Notes module runs and steps, and names nodes by where they stood."""
 
     def __init__(self, ledger: _Ledger) -> None:
         self.stack: list[Call] = []
         self._ledger = ledger
-        self._events: list[Call | Step] = []
+        self._events: list[Call | FunctionCall] = []
         self._given: dict[Call, int | None] = {}
         self._gave: dict[Call, tuple[int, ...]] = {}
         self._noted = 0
@@ -294,12 +294,12 @@ class _Scribe(Listener):
     def operated(self, call: Call, name: str, number: int, output: Any) -> Any:
         operations = tuple(self._ledger.operations[self._noted :])
         gave = tuple(self._ledger.read(tensor) for tensor in tensors_in(output))
-        place = Place(call.path, call.number, operation=name, number=number)
-        self._events.append(Step(call, place, operations, gave))
+        node_name = NodeName(call.path, call.number, operation=name, number=number)
+        self._events.append(FunctionCall(call, node_name, operations, gave))
         self._noted = len(self._ledger.operations)
         return output
 
-    def finished(self) -> Iterator[ModuleRun | Step]:
+    def finished(self) -> Iterator[ModuleRun | FunctionCall]:
         for event in self._events:
             if isinstance(event, Call):
                 yield ModuleRun(event, self._given[event], self._gave.get(event, ()))
@@ -312,35 +312,35 @@ class _Scribe(Listener):
     def runs(self) -> dict[str, int]:
         return Counter(call.path for call in self._calls())
 
-    def named(self) -> dict[int, tuple[Place, ...]]:
-        """The places of each value, the most telling first.
+    def named(self) -> dict[int, tuple[NodeName, ...]]:
+        """The names of each node, the most telling first.
 
-        That is what the innermost module gave whose own work the value is, or an operation's name;
-        names that need a call number, and modules that only passed the value on, come later.
+        That is what the innermost module gave whose own work the node is, or an operation's name;
+        names that need a call number, and modules that only passed the node on, come later.
         """
         runs = self.runs()
-        places: dict[int, list[tuple[int, Place]]] = defaultdict(list)
+        node_names: dict[int, list[tuple[int, NodeName]]] = defaultdict(list)
 
-        def add(value: int, rank: int, place: Place) -> None:
-            place = place.brief(runs)
-            late = 3 if place.call is not None else 0
-            places[value].append((rank + late, place))
+        def add(node: int, rank: int, node_name: NodeName) -> None:
+            node_name = node_name.brief(runs)
+            late = 3 if node_name.call is not None else 0
+            node_names[node].append((rank + late, node_name))
 
         for call in reversed(self._calls()):
             if not call.path:
                 continue
             given = self._given[call]
-            for part, value in enumerate(self._gave.get(call, ())):
-                add(value, 2 if value == given else 0, Place(call.path, call.number, part=part))
+            for part, node in enumerate(self._gave.get(call, ())):
+                add(node, 2 if node == given else 0, NodeName(call.path, call.number, part=part))
             if given is not None:
-                add(given, 5, Place(call.path, call.number, given=True))
+                add(given, 5, NodeName(call.path, call.number, given=True))
         for event in self._events:
-            if isinstance(event, Step):
-                for part, value in enumerate(event.gave):
-                    add(value, 1, replace(event.place, part=part))
+            if isinstance(event, FunctionCall):
+                for part, node in enumerate(event.gave):
+                    add(node, 1, replace(event.node_name, part=part))
         return {
-            value: tuple(place for _, place in sorted(found, key=lambda pair: pair[0]))
-            for value, found in places.items()
+            node: tuple(node_name for _, node_name in sorted(found, key=lambda pair: pair[0]))
+            for node, found in node_names.items()
         }
 
 
@@ -360,7 +360,7 @@ class _Dispatch(TorchDispatchMode):
         named = dict(zip((argument.name for argument in schema.arguments), args, strict=False))
         named.update(kwargs)
         # Read before the operation runs: one in place changes what its arguments hold.
-        arguments = tree_map_only(Tensor, lambda tensor: Ref(self._ledger.read(tensor)), named)
+        arguments = tree_map_only(Tensor, lambda tensor: NodeRef(self._ledger.read(tensor)), named)
         output = func(*args, **kwargs)
         made = [] if isinstance(output, torch.Size) else tensors_in(output)
         written = [
@@ -374,18 +374,18 @@ class _Dispatch(TorchDispatchMode):
             return output
         outputs = []
         for tensor in made:
-            value = self._ledger.new(tensor)
-            outputs.append(value)
+            node = self._ledger.new(tensor)
+            outputs.append(node)
             if not any(tensor is target for target in written):
-                self._ledger.hold(tensor, value)
+                self._ledger.hold(tensor, node)
         for target in written:
             matches = [v for v, tensor in zip(outputs, made, strict=False) if tensor is target]
-            value = matches[0] if matches else self._ledger.new(target)
+            node = matches[0] if matches else self._ledger.new(target)
             if not matches:
-                outputs.append(value)
-            self._ledger.write(target, value)
+                outputs.append(node)
+            self._ledger.write(target, node)
         inputs: list[int] = []
-        tree_map_only(Ref, lambda ref: inputs.append(ref.value), arguments)
+        tree_map_only(NodeRef, lambda ref: inputs.append(ref.node), arguments)
         self._ledger.operations.append(
             Operation(
                 name=func._opname.rstrip("_") or func._opname,

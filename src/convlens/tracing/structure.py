@@ -1,7 +1,7 @@
 """What a recording says about the network as a whole.
 
-Pre and post, the logits, the values through which everything passes, and the final convolutional
-place.
+Pre and post, the logits, the nodes through which everything passes, and the final convolutional
+node.
 """
 
 import math
@@ -22,7 +22,7 @@ _LINKS = {
     "_softmax": SOFTMAX, "_log_softmax": SOFTMAX, "sigmoid": SIGMOID,
     "log_sigmoid_forward": SIGMOID,
 }  # fmt: skip
-# These pass values on, or thin them out, and detect nothing of their own.
+# These pass nodes on, or thin them out, and detect nothing of their own.
 _POOLING = frozenset({
     "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
 })  # fmt: skip
@@ -31,12 +31,12 @@ _RESHAPING = frozenset({"view", "_unsafe_view", "squeeze", "unsqueeze"})
 
 
 @dataclass(frozen=True)
-class Final:
-    """The final convolutional place: the last spatial value that every path passes through.
+class FinalLayer:
+    """The final convolutional layer: the last spatial node that every path passes through.
 
     Attributes:
-        post: the value after the non-linearity.
-        pre: the values before it; several where branches are concatenated after their
+        post: the node after the non-linearity.
+        pre: the nodes before it; several where branches are concatenated after their
             non-linearities, in the order of the concatenation along the channels.
         reason: why it is this one, in a sentence.
     """
@@ -47,39 +47,41 @@ class Final:
 
 
 class Structure:
-    """Who made and who reads each value of a recording."""
+    """Who made and who reads each node of a recording."""
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
-        self.maker: dict[int, Operation] = {}
-        self.readers: dict[int, list[Operation]] = {}
+        self.producers: dict[int, Operation] = {}
+        self.consumers: dict[int, list[Operation]] = {}
         for operation in recording.operations:
-            for value in operation.outputs:
-                self.maker[value] = operation
-            for value in operation.inputs:
-                self.readers.setdefault(value, []).append(operation)
+            for node in operation.outputs:
+                self.producers[node] = operation
+            for node in operation.inputs:
+                self.consumers.setdefault(node, []).append(operation)
 
-    def is_pre(self, value: int) -> bool:
+    def is_pre(self, node: int) -> bool:
         """Whether a non-linearity consumes it."""
-        return any(reader.name in NON_LINEARITIES for reader in self.readers.get(value, ()))
+        return any(consumer.name in NON_LINEARITIES for consumer in self.consumers.get(node, ()))
 
-    def is_post(self, value: int) -> bool:
+    def is_post(self, node: int) -> bool:
         """Whether a non-linearity gives it."""
-        return value in self.maker and self.maker[value].name in NON_LINEARITIES
+        return node in self.producers and self.producers[node].name in NON_LINEARITIES
 
-    def before(self, value: int) -> int | None:
-        """What the non-linearity that gave a value consumed; None where none gave it.
+    def before(self, node: int) -> int | None:
+        """What the non-linearity that gave a node consumed; None where none gave it.
 
         Of x · sigmoid(x), written out, that is x.
         """
-        maker = self.maker.get(value)
-        if maker is None:
+        producer = self.producers.get(node)
+        if producer is None:
             return None
-        if maker.name in NON_LINEARITIES:
-            return maker.inputs[0]
-        if maker.name == "mul":
-            for gate, gated in (maker.inputs, maker.inputs[::-1]) if len(maker.inputs) == 2 else ():
-                made = self.maker.get(gate)
+        if producer.name in NON_LINEARITIES:
+            return producer.inputs[0]
+        if producer.name == "mul":
+            for gate, gated in (
+                (producer.inputs, producer.inputs[::-1]) if len(producer.inputs) == 2 else ()
+            ):
+                made = self.producers.get(gate)
                 if made is not None and made.name in NON_LINEARITIES and made.inputs[0] == gated:
                     return gated
         return None
@@ -95,19 +97,23 @@ class Structure:
     @cached_property
     def _end(self) -> tuple[int, str]:
         """What the link at the very end was given, and the link; or the output and nothing."""
-        value = self.recording.output
-        while (maker := self.maker.get(value)) and self._passes(maker):
-            value = maker.inputs[0]
-        if maker is not None and maker.name in _LINKS:
-            return maker.inputs[0], _LINKS[maker.name]
+        node = self.recording.output
+        while (producer := self.producers.get(node)) and self._passes(producer):
+            node = producer.inputs[0]
+        if producer is not None and producer.name in _LINKS:
+            return producer.inputs[0], _LINKS[producer.name]
         return self.recording.output, ""
 
-    def _column(self, value: int) -> int:
+    def _column(self, node: int) -> int:
         """Of one number for each image, `(N,)`, the column `(N, 1)` that it was, if it was one."""
-        found, shapes = value, self.recording.shapes
-        while len(shapes[found]) < 2 and (maker := self.maker.get(found)) and self._passes(maker):
-            found = maker.inputs[0]
-        return found if len(shapes[found]) >= 2 else value
+        found, shapes = node, self.recording.shapes
+        while (
+            len(shapes[found]) < 2
+            and (producer := self.producers.get(found))
+            and self._passes(producer)
+        ):
+            found = producer.inputs[0]
+        return found if len(shapes[found]) >= 2 else node
 
     def _passes(self, operation: Operation) -> bool:
         """Whether an operation gives all numbers that it was given, in another shape at most."""
@@ -119,9 +125,9 @@ class Structure:
         return operation.arguments["dim"] % len(given) > 0 and math.prod(given) == math.prod(gave)
 
     def passages(self, end: int) -> list[int]:
-        """The values on every path from the image to `end`, in the order of execution.
+        """The nodes on every path from the image to `end`, in the order of execution.
 
-        In an order of execution a value is on every path exactly if nothing made before it (from
+        In an order of execution a node is on every path exactly if nothing made before it (from
         the image) is read after it (towards the end).
         """
         forward = {0}
@@ -138,66 +144,66 @@ class Structure:
         for time, operation in enumerate(self.recording.operations, start=1):
             made_at.update(dict.fromkeys(operation.outputs, time))
             if relevant.intersection(operation.outputs):
-                for value in relevant.intersection(operation.inputs):
-                    last_read[value] = time
+                for node in relevant.intersection(operation.inputs):
+                    last_read[node] = time
         found = []
         open_until = 0
-        twins = Counter(made_at[value] for value in relevant)
-        for value in sorted(relevant, key=lambda value: (made_at[value], value)):
+        twins = Counter(made_at[node] for node in relevant)
+        for node in sorted(relevant, key=lambda node: (made_at[node], node)):
             # Of several that one operation gave, each leaves a path through the others.
-            if open_until <= made_at[value] and twins[made_at[value]] == 1:
-                found.append(value)
-            open_until = max(open_until, last_read[value])
+            if open_until <= made_at[node] and twins[made_at[node]] == 1:
+                found.append(node)
+            open_until = max(open_until, last_read[node])
         return found
 
-    def final(self, spatial: Iterable[int]) -> Final | None:
-        """The final convolutional place among the given spatial values, if there is one.
+    def final_layer(self, spatial: Iterable[int]) -> FinalLayer | None:
+        """The final convolutional layer among the given spatial nodes, if there is one.
 
-        From the last spatial value that every path passes through, pooling and what only passes
-        values on is walked back. A spatial output (segmentation) is not its own explanation: there
+        From the last spatial node that every path passes through, pooling and what only passes
+        nodes on is walked back. A spatial output (segmentation) is not its own explanation: there
         the last non-linearity that every path passes through is taken.
         """
         end = self.logits()
         spatial = {0, *spatial}
-        inside = [value for value in self.passages(end) if value in spatial and value != 0]
+        inside = [node for node in self.passages(end) if node in spatial and node != 0]
         if end in spatial:
-            inside = [value for value in inside if self.is_post(value)]
+            inside = [node for node in inside if self.is_post(node)]
             why = "the last non-linearity before the output, which is itself a map"
         else:
-            why = "the last spatial value that every path passes through"
+            why = "the last spatial node that every path passes through"
         if not inside:
             return None
-        value = inside[-1]
+        node = inside[-1]
         stripped = False
-        while (maker := self.maker.get(value)) and maker.name in _POOLING | _PASSING:
-            if len(self.recording.shapes[maker.inputs[0]]) != 4:
+        while (producer := self.producers.get(node)) and producer.name in _POOLING | _PASSING:
+            if len(self.recording.shapes[producer.inputs[0]]) != 4:
                 break
-            stripped = stripped or maker.name in _POOLING
-            value = maker.inputs[0]
-        if value == 0 or value not in spatial:
+            stripped = stripped or producer.name in _POOLING
+            node = producer.inputs[0]
+        if node == 0 or node not in spatial:
             return None  # the image itself, copied or thinned out: nothing was detected in it
         if stripped:
             why += ", before pooling"
-        pre = self.consumed(value)
+        pre = self.consumed(node)
         if pre is None:
-            return Final(
-                value, (value,), f"{why}; no non-linearity gives it, so pre and post agree"
+            return FinalLayer(
+                node, (node,), f"{why}; no non-linearity gives it, so pre and post agree"
             )
         if len(pre) > 1:
-            why += f"; its pre side is the {len(pre)} values before the concatenated branches"
-        return Final(value, tuple(pre), why)
+            why += f"; its pre side is the {len(pre)} nodes before the concatenated branches"
+        return FinalLayer(node, tuple(pre), why)
 
-    def consumed(self, value: int) -> list[int] | None:
-        """What the non-linearities behind a value consumed, through concatenation of channels."""
-        maker = self.maker.get(value)
-        if maker is None:
+    def consumed(self, node: int) -> list[int] | None:
+        """What the non-linearities behind a node consumed, through concatenation of channels."""
+        producer = self.producers.get(node)
+        if producer is None:
             return None
-        if maker.name in NON_LINEARITIES:
-            return [maker.inputs[0]]
-        if maker.name in _PASSING:
-            return self.consumed(maker.inputs[0])
-        if maker.name == "cat" and maker.arguments.get("dim") in (1, -3):
-            parts = [self.consumed(part) for part in maker.inputs]
+        if producer.name in NON_LINEARITIES:
+            return [producer.inputs[0]]
+        if producer.name in _PASSING:
+            return self.consumed(producer.inputs[0])
+        if producer.name == "cat" and producer.arguments.get("dim") in (1, -3):
+            parts = [self.consumed(part) for part in producer.inputs]
             if all(part is not None for part in parts):
-                return [value for part in parts if part is not None for value in part]
+                return [node for part in parts if part is not None for node in part]
         return None

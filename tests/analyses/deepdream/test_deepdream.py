@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import convlens
-from convlens import ConvlensError, dream, load, tracing, wrap
+from convlens import ConvlensError, dream, load, wrap
 from convlens.analyses.deepdream.objective import direction
 from convlens.analyses.deepdream.tiles import plan
+from convlens.tracing import trace as trace_module
 from support.shared import SHARED
 
 SKY = SHARED / "photos" / "sky.jpg"
@@ -66,7 +67,7 @@ class TestMathematics:
         found = one_step(given, step=3)
         expected = slope(given.network, photo())
         expected = photo() + 3 / 255 * expected / expected.abs().mean()
-        assert (found.side, found.place) == ("pre", "5")
+        assert (found.side, found.node_name) == ("pre", "5")
         assert torch.allclose(found.image, expected.clamp(0, 1)[0], atol=1e-6)
         assert not torch.allclose(found.image, found.photo, atol=1e-3)
         whole = before(given.network, photo()).detach().double().square().sum() / 2
@@ -197,14 +198,14 @@ class Block(nn.Module):
 class TestLayers:
     def test_behind_a_sum_and_before_a_gate(self):
         given = wrap(Block(), size=24)
-        found = [dream(given, photo(), layer=name, octaves=1, steps=1).place
+        found = [dream(given, photo(), layer=name, octaves=1, steps=1).node_name
                  for name in ("first", "second", "third")]  # fmt: skip
         assert found == ["first", "/add", "third"]
 
     def test_a_place_is_used_as_it_is(self):
         given = model()
         post = dream(given, photo(), layer="6", octaves=1, steps=1)
-        assert (post.side, post.place) == ("post", "6")
+        assert (post.side, post.node_name) == ("post", "6")
         value = F.relu(before(given.network, photo())).detach().double().square().sum() / 2
         assert post.of_photo == pytest.approx(float(value), rel=1e-6)
         assert dream(given, photo(), layer="3", octaves=1, steps=1).side == "linear"
@@ -221,20 +222,20 @@ class TestLayers:
             convlens.trace(given, size=(40, 48))
         assert dream(given, photo(), layer="4", octaves=1, steps=1).rise > 1
 
-        real, ran = tracing.record, []
+        real, ran = trace_module.record, []
 
         def record(*arguments, fake, **options):
             ran.append(fake)
             return real(*arguments, fake=fake, **options)
 
-        monkeypatch.setattr(tracing, "record", record)
+        monkeypatch.setattr(trace_module, "record", record)
         found = convlens.trace(given, size=(400, 480), partly="4")
-        assert found.shape(found.find("4")) == (1, 12, 198, 238)
+        assert found.shape(found.find_node("4")) == (1, 12, 198, 238)
         assert ran and all(ran)  # a large image takes no memory to trace
         beyond = convlens.trace(given, size=(400, 480), partly="8")
         assert not all(ran)
         with pytest.raises(ConvlensError, match="ends early: the fully connected stage 8"):
-            beyond.find("8")
+            beyond.find_node("8")
 
 
 NETWORKS = [
@@ -251,13 +252,13 @@ class TestTiles:
     def test_they_add_up_to_the_gradient_of_the_whole(self, spec, layer, size, most):
         """Dynamic padding, ceil mode, sums and branches; at the borders too."""
         given = load(spec)
-        place = dream(given, photo(224, 224), layer=layer, octaves=1, steps=1).place
+        node_name = dream(given, photo(224, 224), layer=layer, octaves=1, steps=1).node_name
         sees = convlens.receptive_field(given, photo(224, 224), layer=layer).size[0]
         image = photo(*size)
         found = []
         for tile in (None, most):
             gradient = torch.zeros_like(image)
-            tiles = plan(given, size, place, most=tile)
+            tiles = plan(given, size, node_name, most=tile)
             worth = tiles.slope(image, direction(None, None), gradient=gradient)
             found.append((len(tiles.tiles), worth, gradient))
         (one, whole, expected), (several, sum_, gradient) = found

@@ -347,7 +347,7 @@ def test_layer_that_cannot_be_used(pooled):
 
 def test_network_without_maps_and_output_that_is_no_vector():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 5))
-    with pytest.raises(ConvlensError, match="no final convolutional place"):
+    with pytest.raises(ConvlensError, match="no final convolutional layer"):
         gradcam(wrap(flat, size=SIZE), images())
     maps = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 5), nn.Flatten(2))
     with pytest.raises(ConvlensError, match="needs one vector of class scores"):
@@ -434,7 +434,7 @@ def test_peak_lies_where_the_hot_pixels_field_center_is(pixel):
     model = wrap(network, size=(51, 55))
     found = gradcam(model, image, classes=0, layer="1")
     y, x = divmod(int(found.maps[0, 0].argmax()), found.maps.shape[-1])
-    field = trace(model).field(trace(model).find("1"))
+    field = trace(model).field(trace(model).find_node("1"))
     assert field.low[0][y] <= pixel[0] <= field.high[0][y]
     assert field.low[1][x] <= pixel[1] <= field.high[1][x]
     whole = found.on_image()[0, 0]

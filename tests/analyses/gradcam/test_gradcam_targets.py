@@ -39,13 +39,13 @@ def dense(classes=4):
     )  # fmt: skip
 
 
-def plain(network, place, given, number):
-    """Grad-CAM before the module at `place`, an image at a time, by a plain loop over channels."""
+def plain(network, layer, given, number):
+    """Grad-CAM before the module at `layer`, an image at a time, by a plain loop over channels."""
     maps = []
     for one in given:
-        x = network[:place](one[None]).detach().requires_grad_()
+        x = network[:layer](one[None]).detach().requires_grad_()
         after = x.clone()
-        for module in network[place:]:
+        for module in network[layer:]:
             after = module(after)
         (slope,) = torch.autograd.grad(number(after), x)
         total = torch.zeros(x.shape[2:])

@@ -12,7 +12,7 @@ import convlens
 from convlens import ConvlensError, gradcam, randomization, wrap
 from convlens.analyses.gradcam.randomization import _stages, rank_correlation
 from convlens.results import Result
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 SIZE = 48
 

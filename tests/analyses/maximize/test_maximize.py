@@ -219,7 +219,7 @@ class TestLeastWork:
         whole = torch.rand(1, 3, 24, 24)
         whole[..., top : top + height, left : left + width] = found.images
         structure = trace(model)
-        value = structure.find("5")
+        value = structure.find_node("5")
         unit = observe(model, structure, whole, [value])[value][0, 1, at[0], at[1]]
         assert float(unit) == pytest.approx(float(found.reached[0]), abs=1e-5)
         assert float(unit) > 0
@@ -278,7 +278,7 @@ class TestDeadUnits:
         network = nn.Sequential(nn.Conv2d(3, 1, 3), nn.ReLU())
         nn.init.constant_(network[0].bias, -1.0)
         found = maximize(wrap(network, size=16), "1:0", steps=60).maxima[0]
-        assert found.place == "1"
+        assert found.node_name == "1"
         assert found.driven == "0"
         assert float(found.mean[0]) > float(found.curve[0, 0]) + 0.1
 
@@ -291,7 +291,7 @@ class TestTargets:
         one = maximize(model, Direction("4", tuple(axis)), steps=5).maxima[0]
         drawn = one.images
         structure = trace(model, drawn, partly=True)
-        value = structure.find("5")
+        value = structure.find_node("5")
         maps = observe(model, structure, drawn, [value])[value]
         inner = maps[0, 3]
         assert float(one.reached[0]) in [pytest.approx(float(v), rel=1e-5) for v in inner.flatten()]

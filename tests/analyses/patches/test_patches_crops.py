@@ -11,7 +11,7 @@ import convlens
 from convlens import load, patches, trace, wrap
 from convlens.analyses.patches.crop_check import CropCheck, UnitActivation, check_crops, cut
 from convlens.analyses.patches.result import layer_sheet, tile
-from convlens.analyses.patches.top_patches import watched
+from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.analyses.patches.windows import box
 from convlens.capture import observe
 from support.branches import SIZE, by_hand, images, network
@@ -36,9 +36,9 @@ class TestCrops:
         model = load(spec, size=size)
         given = images(3, size)
         found = trace(model, given)
-        for place in watched(found, layers):
-            maps = observe(model, found, given, [place.value])[place.value]
-            if found.spatial_dims(place.value) == (1, 2):
+        for channel_source in find_channel_sources(found, layers):
+            maps = observe(model, found, given, [channel_source.node])[channel_source.node]
+            if found.spatial_dims(channel_source.node) == (1, 2):
                 maps = maps.movedim(-1, 1)
             height, width = maps.shape[2:]
             at = [
@@ -50,7 +50,7 @@ class TestCrops:
                 UnitActivation(n % 3, n % 4, *where, float(maps[n % 3, n % 4, where[0], where[1]]))
                 for n, where in enumerate(at)
             ]
-            crop_check = check_crops(model, found, place.value, given, units)
+            crop_check = check_crops(model, found, channel_source.node, given, units)
             assert crop_check.checked + crop_check.whole == len(units)
             assert crop_check.checked > len(units) // 2
             assert crop_check.holds, crop_check
@@ -59,17 +59,17 @@ class TestCrops:
         model = wrap(network(), size=SIZE)
         given = images(2)
         found = trace(model, given)
-        (place,) = watched(found, ["stem"])
+        (channel_source,) = find_channel_sources(found, ["stem"])
         maps = by_hand(model, given, "stem")
         row, column = divmod(int(maps[1, 2].argmax()), maps.shape[3])
         right = UnitActivation(1, 2, row, column, float(maps[1, 2].max()))
-        assert check_crops(model, found, place.value, given, [right]).holds
+        assert check_crops(model, found, channel_source.node, given, [right]).holds
         for wrong in (
             UnitActivation(1, 2, row, (column + 1) % maps.shape[3], right.value),
             UnitActivation(0, 2, row, column, right.value),
             UnitActivation(1, 2, row, column, right.value + 1e-3),
         ):
-            crop_check = check_crops(model, found, place.value, given, [wrong])
+            crop_check = check_crops(model, found, channel_source.node, given, [wrong])
             assert crop_check.holds is False
             assert "ANOTHER" in crop_check.sentence()
 
@@ -77,20 +77,20 @@ class TestCrops:
         model = wrap(network(), size=SIZE)
         given = images(2)
         found = trace(model, given)
-        (place,) = watched(found, ["left"])
+        (channel_source,) = find_channel_sources(found, ["left"])
         maps = by_hand(model, given, "left")
         channel = int(maps[0, :, 4, 4].argmax())
         unit = UnitActivation(0, channel, 4, 4, float(maps[0, channel, 4, 4]))
         assert unit.value > 0
-        assert check_crops(model, found, place.value, given, [unit]).holds
-        top, bottom, left, right = box(found.field(place.value), 4, 4)
+        assert check_crops(model, found, channel_source.node, given, [unit]).holds
+        top, bottom, left, right = box(found.field(channel_source.node), 4, 4)
         monkeypatch.setattr(
             "convlens.analyses.patches.crop_check.box", lambda *_: (top, bottom - 1, left, right)
         )
         monkeypatch.setattr(
             "convlens.analyses.patches.crop_check.window", lambda *_: (0, 0, SIZE, SIZE)
         )
-        assert check_crops(model, found, place.value, given, [unit]).holds is False
+        assert check_crops(model, found, channel_source.node, given, [unit]).holds is False
 
     def test_center_of_each_image(self):
         """The mean that is subtracted is the whole image's, not the crop's."""

@@ -15,7 +15,7 @@ from torch import nn
 
 from convlens import ConvlensError, patches, robustness, trace, wrap
 from convlens.analyses.patches import top_k
-from convlens.analyses.patches.top_patches import TopPatchesReducer, watched
+from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.passes import Images, Photos, sweep
 from support.branches import SIZE, images, network
 
@@ -72,7 +72,7 @@ class TestSweep:
         paths = sorted(folder.glob("*.png"))
         model = self.model()
         found = trace(model)
-        reducer = TopPatchesReducer(watched(found, None), top=3)
+        reducer = TopPatchesReducer(find_channel_sources(found, None), top=3)
         expected = sweep(model, found, reducer, Photos(model, paths), batch=4)
 
         def stop(done, total):
@@ -158,7 +158,7 @@ class TestSweep:
     def test_images_in_memory(self):
         model = self.model()
         found = trace(model)
-        reducer = TopPatchesReducer(watched(found, ["stem"]), top=2, statistics=False)
+        reducer = TopPatchesReducer(find_channel_sources(found, ["stem"]), top=2, statistics=False)
         swept = sweep(model, found, reducer, Images(images(9)), batch=4)
         assert swept.seen == 9
         assert {name.partition("/")[2] for name in swept.state} == set(top_k.COLUMNS)

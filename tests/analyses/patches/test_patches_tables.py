@@ -11,7 +11,7 @@ from convlens import ConvlensError, patches, trace, wrap
 from convlens.analyses.patches import activation_statistics, top_k
 from convlens.analyses.patches.selectivity import area
 from convlens.analyses.patches.spatial_max import spatial_max
-from convlens.analyses.patches.top_patches import TopPatchesReducer, watched
+from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.capture import observe
 from support.branches import SIZE, by_hand, images, network
 
@@ -177,13 +177,13 @@ class TestTables:
         model = wrap(network(), size=SIZE)
         given = images(12)
         found = trace(model, given)
-        reducer = TopPatchesReducer(watched(found, None), top=3)
-        maps = {v: observe(model, found, given, [v])[v] for v in reducer.values}
+        reducer = TopPatchesReducer(find_channel_sources(found, None), top=3)
+        maps = {v: observe(model, found, given, [v])[v] for v in reducer.nodes}
         order = torch.randperm(12, generator=torch.Generator().manual_seed(seed))
 
         def state(ids):
             part = reducer.start()
-            for value in reducer.values:
+            for value in reducer.nodes:
                 reducer.update(part, value, maps[value][ids], ids)
             return part
 

@@ -113,12 +113,12 @@ def test_selectivity_is_that_of_patches():
 
 
 def test_parts_of_a_data_set_add_up():
-    from convlens.analyses.patches.top_patches import watched
-    from convlens.tracing import trace
+    from convlens.analyses.patches.top_patches import find_channel_sources
+    from convlens.tracing.trace import trace
 
     model = wrap(network(), size=SIZE)
-    place = watched(trace(model), ["0"])[0]
-    work = Changes(model, place, torch.tensor([[0, 5], [1, 2], [3, 9], [4, 4], [7, 0]]))
+    channel_source = find_channel_sources(trace(model), ["0"])[0]
+    work = Changes(model, channel_source, torch.tensor([[0, 5], [1, 2], [3, 9], [4, 4], [7, 0]]))
     one, other, whole = (work.start() for _ in range(3))
     work.take(one, images()[:5], torch.arange(5))
     work.take(other, images()[5:], torch.arange(5, 12))

@@ -12,7 +12,9 @@ from convlens.models.model import Model
 from convlens.models.output_head import reading
 from convlens.results import Result
 from convlens.runtime.guard import bare
-from convlens.tracing import ModuleRun, Operation, Place, Step, Trace, trace
+from convlens.tracing.node_names import NodeName
+from convlens.tracing.recorder import FunctionCall, ModuleRun, Operation
+from convlens.tracing.trace import Trace, trace
 
 Pair = tuple[int, int]
 
@@ -22,7 +24,7 @@ class Layer(Result):
     """One run of a layer, or one operation in the code of a module that has layers of its own.
 
     Attributes:
-        name: its place (a layer's dotted name, or `layer4.2/add` for an operation).
+        name: its node (a layer's dotted name, or `layer4.2/add` for an operation).
         kind: class of the module, or name of the operation.
         output: shape for a batch of one.
         kernel: height and width of its windows, None where it has none.
@@ -37,7 +39,7 @@ class Layer(Result):
         multiply_adds: for one image.
         dense_weights: weights of a fully connected layer between the same sizes, for convolutions.
         field_size: rows and columns of the image that a position sees; None where it differs
-            between positions or the value has no map.
+            between positions or the node has no map.
         field_stride: pixels between neighboring positions' fields.
         field_offset: first row and column that position (0, 0) sees; negative in the padding.
         beyond: it depends on the whole image through a global operation besides.
@@ -45,7 +47,7 @@ class Layer(Result):
             followed but taken as global.
         pre: a non-linearity consumes its output.
         post: a non-linearity gives its output.
-        final: "pre" or "post" at the final convolutional place.
+        final: "pre" or "post" at the final convolutional layer.
     """
 
     name: str
@@ -81,10 +83,10 @@ class Anatomy(Result):
         parameters: of the network, all told.
         unused: names of parameters that this run never read (heads used in training only).
         multiply_adds: for one image.
-        final_post: name of the final convolutional place, or None for a network without maps.
+        final_post: name of the final convolutional layer, or None for a network without maps.
         final_pre: names on its pre side.
         final_reason: why it is that one.
-        logits: name of the value before any softmax or sigmoid.
+        logits: name of the node before any softmax or sigmoid.
         valid_for: what the trace holds for.
         ending: what the network ends in: "softmax", "sigmoid", or empty where neither is known.
         reading: how its answers are read, in words, where that is not by a softmax.
@@ -129,7 +131,7 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
     ran = {id(operation): at for at, operation in enumerate(found.recording.operations)}
     unread, done = dict.fromkeys(named), 0
     layers = []
-    for name, kind, operations, value in _parts(found):
+    for name, kind, operations, node in _parts(found):
         # With what was read on the way: a table that is looked up, a token that is expanded.
         upto = max((ran[id(operation)] + 1 for operation in operations), default=done)
         read = _parameters_read(found, found.recording.operations[done:upto])
@@ -138,8 +140,8 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         for parameter in fresh:
             del unread[parameter]
         count = sum(named[parameter].numel() for parameter in fresh)
-        layers.append(_layer(found, name, kind, operations, value, parameters=count))
-    final = found.final
+        layers.append(_layer(found, name, kind, operations, node, parameters=count))
+    final = found.final_layer
     return Anatomy(
         model=model.name,
         image=(model.channels, *found.image_size),
@@ -148,12 +150,12 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         unused=tuple(unread),
         multiply_adds=sum(layer.multiply_adds for layer in layers),
         final_post=found.name(final.post) if final else None,
-        final_pre=tuple(found.name(value) for value in final.pre) if final else (),
-        final_reason=final.reason if final else "no value with a map lies on every path",
+        final_pre=tuple(found.name(node) for node in final.pre) if final else (),
+        final_reason=final.reason if final else "no node with a map lies on every path",
         logits=found.name(found.logits),
         valid_for=found.valid_for,
         ending=found.ending,
-        reading=reading(found.ending, found.columns, class_name(model.labels, 0)),
+        reading=reading(found.ending, found.num_outputs, class_name(model.labels, 0)),
     )
 
 
@@ -171,15 +173,15 @@ def _parts(found: Trace) -> Iterator[_Part]:
         if isinstance(event, ModuleRun) and leaf and event.gave:
             operations = [op for op in found.recording.operations if op.call is event.call]
             kind = type(event.call.module).__name__
-            place = Place(event.call.path, event.call.number).brief(found.recording.runs)
-            yield str(place), kind, operations, event.gave[0]
-        elif isinstance(event, Step) and not leaf and event.gave:
-            kind = event.place.operation or ""
+            node_name = NodeName(event.call.path, event.call.number).brief(found.recording.runs)
+            yield str(node_name), kind, operations, event.gave[0]
+        elif isinstance(event, FunctionCall) and not leaf and event.gave:
+            kind = event.node_name.operation or ""
             moved = all(operation.name in _REARRANGING for operation in event.operations)
             if (moved and kind != "flatten") or found.reach(event.gave[0]) is None:
                 continue
-            place = event.place.brief(found.recording.runs)
-            yield str(place), kind, event.operations, event.gave[0]
+            node_name = event.node_name.brief(found.recording.runs)
+            yield str(node_name), kind, event.operations, event.gave[0]
 
 
 _REARRANGING = frozenset({
@@ -191,8 +193,8 @@ _REARRANGING = frozenset({
 
 def _parameters_read(found: Trace, operations: Sequence[Operation]) -> list[str]:
     names = found.recording.parameters
-    values = dict.fromkeys(value for operation in operations for value in operation.inputs)
-    return [names[value] for value in values if value in names]
+    nodes = dict.fromkeys(node for operation in operations for node in operation.inputs)
+    return [names[node] for node in nodes if node in names]
 
 
 def _layer(
@@ -200,19 +202,19 @@ def _layer(
     name: str,
     kind: str,
     operations: Sequence[Operation],
-    value: int,
+    node: int,
     *,
     parameters: int,
 ) -> Layer:
-    field = found.field(value)
-    reach = found.reach(value)
-    final = found.final
+    field = found.field(node)
+    reach = found.reach(node)
+    final = found.final_layer
     ends = {"post": (final.post,), "pre": final.pre} if final else {}
-    sides = [side for side, values in ends.items() if value in values]
+    sides = [side for side, nodes in ends.items() if node in nodes]
     return Layer(
         name=name,
         kind=kind,
-        output=found.shape(value),
+        output=found.shape(node),
         parameters=parameters,
         by_formula=_by_formula(found, operations),
         multiply_adds=sum(_multiply_adds(found, operation) for operation in operations),
@@ -221,9 +223,9 @@ def _layer(
         field_stride=_both(field.stride) if field else None,
         field_offset=field.offset if field else None,
         beyond=reach is not None and reach[2],
-        followed=value not in found.unknown,
-        pre=found.structure.is_pre(value),
-        post=found.structure.is_post(value),
+        followed=node not in found.unknown,
+        pre=found.structure.is_pre(node),
+        post=found.structure.is_post(node),
         final=" and ".join(sides) or None,
         **_windows(found, operations),
     )
@@ -253,7 +255,7 @@ def _windows(found: Trace, operations: Sequence[Operation]) -> _Windows:
             left, right, top, bottom = given["pad"][:4]
             added = [top, bottom, left, right]
         elif operation.name == "convolution" and len(given["stride"]) == 2:
-            kernel = found.shape(given["weight"].value)[2:]
+            kernel = found.shape(given["weight"].node)[2:]
             dilation, groups = given["dilation"], given["groups"]
         elif operation.name in _POOLS:
             kernel, groups = _pair(given["kernel_size"]), None
@@ -284,7 +286,7 @@ def _by_formula(found: Trace, operations: Sequence[Operation]) -> int | None:
     for operation in operations:
         given = operation.arguments
         if operation.name == "convolution" and len(given["stride"]) == 2:
-            weight = found.shape(given["weight"].value)
+            weight = found.shape(given["weight"].node)
             first, second = weight[0], weight[1] * given["groups"]
             channels = (first, second) if given["transposed"] else (second, first)
             bias, groups = given.get("bias") is not None, given["groups"]
@@ -292,7 +294,7 @@ def _by_formula(found: Trace, operations: Sequence[Operation]) -> int | None:
                 _pair(weight[2:]), channels[0], channels[1], bias=bias, groups=groups
             )
         if operation.name in ("addmm", "mm"):
-            weight = found.shape(given["mat2"].value)
+            weight = found.shape(given["mat2"].node)
             return arithmetic.parameters(1, weight[0], weight[1], bias=operation.name == "addmm")
     return None
 
@@ -300,24 +302,24 @@ def _by_formula(found: Trace, operations: Sequence[Operation]) -> int | None:
 def _multiply_adds(found: Trace, operation: Operation) -> int:
     given, output = operation.arguments, found.shape(operation.outputs[0])
     if operation.name == "convolution":
-        weight = found.shape(given["weight"].value)
+        weight = found.shape(given["weight"].node)
         # A weight is used once for each position of the output, or, transposed, of the input.
-        source = found.shape(given["input"].value) if given["transposed"] else output
+        source = found.shape(given["input"].node) if given["transposed"] else output
         return math.prod(weight) * math.prod(source[2:])
     if operation.name in ("addmm", "mm", "bmm", "baddbmm"):
         left = {"addmm": "mat1", "baddbmm": "batch1"}.get(operation.name, "self")
-        return math.prod(output) * found.shape(given[left].value)[-1]
+        return math.prod(output) * found.shape(given[left].node)[-1]
     if operation.name == "linear":
-        return math.prod(output) * found.shape(given["input"].value)[-1]
+        return math.prod(output) * found.shape(given["input"].node)[-1]
     if operation.name.startswith("_scaled_dot_product"):
-        query, key = (found.shape(given[name].value) for name in ("query", "key"))
+        query, key = (found.shape(given[name].node) for name in ("query", "key"))
         return 2 * math.prod(query) * key[-2]
     return 0
 
 
 def _dense_weights(found: Trace, operations: Sequence[Operation]) -> int | None:
-    inputs = [value for operation in operations for value in operation.inputs]
-    given = next((value for value in inputs if found.reach(value) is not None), None)
+    inputs = [node for operation in operations for node in operation.inputs]
+    given = next((node for node in inputs if found.reach(node) is not None), None)
     for operation in operations:
         if operation.name == "convolution" and given is not None:
             # From what the layer was given, before any padding of its own.

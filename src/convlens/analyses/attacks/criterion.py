@@ -22,7 +22,7 @@ from convlens.models.labels import answer_index
 from convlens.models.model import Model
 from convlens.models.output_head import answers, cross_entropy, least_answer, margin
 from convlens.runtime.guard import untouched
-from convlens.tracing import Trace
+from convlens.tracing.trace import Trace
 
 LOSSES = ("cross-entropy", "margin")
 

@@ -15,7 +15,7 @@ from convlens.models.output_head import least_answer
 from convlens.passes import BATCH, Engine, over
 from convlens.passes.saved_state import mark
 from convlens.passes.source import Given, first, given
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 _LOOKED = 4  # images that suffice to see what is wrong with a network
 
@@ -95,7 +95,7 @@ def _check(model: Model, labels: Sequence[Sequence[int] | None], count: int) -> 
     if len(labels) != count:
         raise ConvlensError(f"{len(labels)} labels for {count} photos")
     found = trace(model)
-    known = found.columns
+    known = found.num_outputs
     least = least_answer(known, found.link)
     if any(not least <= one < known for right in labels for one in right or ()):
         raise ConvlensError(f"a label outside {least} to {known - 1}")

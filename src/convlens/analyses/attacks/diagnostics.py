@@ -12,7 +12,7 @@ from convlens.models.model import Model
 from convlens.models.output_head import answers
 from convlens.results import Result
 from convlens.runtime.guard import untouched
-from convlens.tracing import Trace
+from convlens.tracing.trace import Trace
 
 ZERO_GRADIENTS = "zero gradients"
 SOFTMAX = "softmax outputs given as logits"
@@ -166,7 +166,7 @@ def _softmax(found: Trace, logits: Tensor) -> Diagnostic | None:
 
 def _one(found: Trace) -> Diagnostic | None:
     """One output that may be a logit or any other number: nothing in the network says which."""
-    if found.ending or found.columns != 1:
+    if found.ending or found.num_outputs != 1:
         return None
     return Diagnostic(
         ONE,

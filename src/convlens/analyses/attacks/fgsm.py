@@ -27,7 +27,7 @@ from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import SIGMOID, SOFTMAX, answers
 from convlens.results import Result
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 Epsilon = float | str
 

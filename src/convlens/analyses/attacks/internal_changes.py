@@ -21,7 +21,7 @@ from torch import Tensor
 from convlens.analyses.attacks import draws
 from convlens.analyses.attacks.fgsm import Fgsm, step
 from convlens.analyses.gradcam.gradcam import GradCam, gradcam
-from convlens.analyses.patches.top_patches import Watched, watched
+from convlens.analyses.patches.top_patches import ChannelSource, find_channel_sources
 from convlens.analyses.predictions.predictions import class_scores
 from convlens.capture import recording, stream
 from convlens.errors import ConvlensError
@@ -29,7 +29,7 @@ from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import answers
 from convlens.results import Result
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class LayerChange(Result):
 
     Attributes:
         layer: its name.
-        node: name of the node that was compared.
+        node_name: name of the node that was compared.
         change: of the whole layer, as for a channel.
         noise_change: the same under random signs.
         channels: int64 `(K,)`, those that changed most, the most first.
@@ -47,7 +47,7 @@ class LayerChange(Result):
     """
 
     layer: str
-    node: str
+    node_name: str
     change: float
     noise_change: float
     channels: Tensor
@@ -67,7 +67,7 @@ class InternalChanges(Result):
         predictions: names of the answers before, by image.
         adversarial_predictions: names of the answers after.
         before: Grad-CAM of the images, for the answers before and after; None for a network
-            without a final convolutional place.
+            without a final convolutional layer.
         after: the same maps of the adversarial images.
     """
 
@@ -139,8 +139,8 @@ def internal_changes(
     drawn = draws.signs(images, torch.arange(len(images)), seed) * signs.abs()
     noise = step(images, drawn, size, attack.bounds)
     found = trace(model, images)
-    places = watched(found, layers)
-    sums = {one.value: torch.zeros(5, one.channels, dtype=torch.float64) for one in places}
+    channel_sources = find_channel_sources(found, layers)
+    sums = {one.node: torch.zeros(5, one.channels, dtype=torch.float64) for one in channel_sources}
     # One image at a time, with its two variants: maps of all layers are compared and forgotten.
     for three in zip(images, changed, noise, strict=True):
         batch = torch.stack(three).contiguous(memory_format=torch.channels_last)
@@ -150,7 +150,7 @@ def internal_changes(
         model=model.name,
         epsilon=size,
         fraction=attack.fractions[index],
-        layers=tuple(_layer(one, sums[one.value], top) for one in places),
+        layers=tuple(_layer(one, sums[one.node], top) for one in channel_sources),
         predictions=answers[0],
         adversarial_predictions=answers[1],
         before=before,
@@ -158,22 +158,22 @@ def internal_changes(
     )
 
 
-def _add(found: Trace, sums: dict[int, Tensor], value: int, maps: Tensor) -> None:
+def _add(found: Trace, sums: dict[int, Tensor], node: int, maps: Tensor) -> None:
     """Add up squares of each channel: image, x', noise, and the two differences."""
-    image, changed, noise = found.channels_first(value, maps).float()
+    image, changed, noise = found.channels_first(node, maps).float()
     parts = (image, changed, noise, changed - image, noise - image)
-    sums[value] += torch.stack([part.square().sum(dim=(1, 2)) for part in parts]).double().cpu()
+    sums[node] += torch.stack([part.square().sum(dim=(1, 2)) for part in parts]).double().cpu()
 
 
-def _layer(place: Watched, sums: Tensor, top: int) -> LayerChange:
+def _layer(channel_source: ChannelSource, sums: Tensor, top: int) -> LayerChange:
     image, changed, noise, by_attack, by_noise = sums
     changes = _relative(by_attack, (image + changed) / 2)
     noise_changes = _relative(by_noise, (image + noise) / 2)
     order = changes.argsort(descending=True, stable=True)[:top]
     whole = sums.sum(dim=1)
     return LayerChange(
-        layer=place.layer,
-        node=place.place,
+        layer=channel_source.layer,
+        node_name=channel_source.node_name,
         change=float(_relative(whole[3], (whole[0] + whole[1]) / 2)),
         noise_change=float(_relative(whole[4], (whole[0] + whole[2]) / 2)),
         channels=order,
@@ -200,7 +200,7 @@ def _looks(
     names = tuple(
         tuple(class_name(model.labels, index) for index in one.tolist()) for one in classes
     )
-    if found.final is None:
+    if found.final_layer is None:
         return None, None, (names[0], names[1])
     both = torch.stack(classes, dim=1).clamp(min=0)
     before, after = (gradcam(model, one, classes=both) for one in (images, changed))

@@ -24,7 +24,7 @@ from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import SOFTMAX, answers
 from convlens.results import Result
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 STEPS = 10
 _REACH = 2.5  # epsilons that all steps together may walk: to any corner and back (Madry's factor)

@@ -32,7 +32,7 @@ from convlens.models.model import Model
 from convlens.models.output_head import NOT, answers
 from convlens.passes.reducer import State
 from convlens.results import Result
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 FGSM, NOISE, PGD = "FGSM", "random signs", "PGD"
 _FIXED = 2**32  # the largest change is kept as a whole number of this fraction of the span

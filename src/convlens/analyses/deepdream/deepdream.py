@@ -35,7 +35,7 @@ class Dream(Result):
         photo: float32 `(C, H, W)`, what it began with.
         image: float32 `(C, H, W)`, the dream, inside the bounds.
         layer: the name that was asked for, or the one chosen.
-        place: name of the value whose objective was raised.
+        node_name: name of the node whose objective was raised.
         side: `pre`, where a non-linearity consumes it, `post`, where one gave it, or `linear`.
         reason: why this layer.
         channel: the only channel that counted, or None for all.
@@ -59,7 +59,7 @@ class Dream(Result):
     photo: Tensor
     image: Tensor
     layer: str
-    place: str
+    node_name: str
     side: str
     reason: str
     channel: int | None
@@ -84,7 +84,11 @@ class Dream(Result):
     def summary(self) -> str:
         """What was done and what came of it, in words."""
         what = "the dot product with the guide's features" if self.guide is not None else "½‖a‖²"
-        where = self.place if self.channel is None else f"channel {self.channel} of {self.place}"
+        where = (
+            self.node_name
+            if self.channel is None
+            else f"channel {self.channel} of {self.node_name}"
+        )
         side = {"pre": "pre-activations", "post": "activations", "linear": "values"}[self.side]
         octaves, steps = len(self.sizes), self.objective.shape[1] - 1
         told = f"{what} of the {side} at {where}"
@@ -133,7 +137,7 @@ def dream(
         model: left untouched.
         photo: a path, a PIL image, or an image `(C, H, W)` or `(1, C, H, W)` inside the bounds.
         layer: its name; a convolution stands for what the non-linearity after it consumes (behind
-            batch norm, behind a sum), any other name for the place itself. Default: the last
+            batch norm, behind a sum), any other name for the node itself. Default: the last
             convolution whose units see no more than an image of the model's own size.
         channel: raise this channel alone.
         guide: a photo; each position is drawn to the guide's feature that it has the largest dot
@@ -187,7 +191,7 @@ def dream(
         photo=start[0].float().cpu(),
         image=image[0].float().cpu(),
         layer=target.layer,
-        place=target.place,
+        node_name=target.node_name,
         side=target.side,
         reason=target.reason,
         channel=channel,

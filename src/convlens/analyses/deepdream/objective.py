@@ -1,4 +1,4 @@
-"""What a dream raises: a place in the network, and the direction in which its units are to go."""
+"""What a dream raises: a node in the network, and the direction in which its units are to go."""
 
 from dataclasses import dataclass
 
@@ -9,62 +9,62 @@ from convlens.analyses.deepdream.tiles import Objective
 from convlens.capture import observe
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 _MATCHES = 2**24  # products of a guide's features and the photo's that are held at once
 
 
 @dataclass(frozen=True)
 class Raised:
-    """The place whose values are raised.
+    """The node whose activations are raised.
 
     Attributes:
         layer: the name that was asked for, or the one chosen.
-        place: name of the value.
-        after: name of the value after the non-linearity that consumes it; else the same.
+        node_name: name of the node.
+        after: name of the node after the non-linearity that consumes it; else the same.
         side: `pre`, where a non-linearity consumes it, `post`, where one gave it, or `linear`.
         reason: why this layer.
     """
 
     layer: str
-    place: str
+    node_name: str
     after: str
     side: str
     reason: str
 
 
 def find_raised(model: Model, layer: str | None, channel: int | None) -> Raised:
-    """The place that a name stands for.
+    """The node that a name stands for.
 
     Args:
         model: the model.
         layer: a convolution stands for what the non-linearity after it consumes, any other name for
-            the place itself. None: the last convolution whose units see no more than the image.
-        channel: one that the place has to have.
+            the node itself. None: the last convolution whose units see no more than the image.
+        channel: one that the node has to have.
 
     Raises:
-        ConvlensError: an unknown name or channel, or a place without maps.
+        ConvlensError: an unknown name or channel, or a node without maps.
     """
     found = trace(model)
     chosen, reason = (layer, "asked for") if layer is not None else _middle(model, found)
-    known = {one.layer: one.value for one in found.detectors}
-    after = known[chosen] if chosen in known else found.find(chosen)
+    known = {one.layer: one.node for one in found.convolutions}
+    after = known[chosen] if chosen in known else found.find_node(chosen)
     before = found.structure.before(after) if chosen in known else None
-    value = after if before is None else before
-    dims = found.spatial_dims(value)
-    if dims is None or value == 0:
+    node = after if before is None else before
+    dims = found.spatial_dims(node)
+    if dims is None or node == 0:
         raise ConvlensError(
-            f"{chosen} of {model.name} gives {found.shape(value)} for one image, not feature maps; "
+            f"{chosen} of {model.name} gives {found.shape(node)} for one image, not feature maps; "
             f"choose a convolution or what follows it"
         )
-    channels = found.shape(value)[1 if dims == (2, 3) else 3]
+    channels = found.shape(node)[1 if dims == (2, 3) else 3]
     if channel is not None and not 0 <= channel < channels:
         raise ConvlensError(
             f"{chosen} has {channels} channels, 0 to {channels - 1}; given {channel}"
         )
     structure = found.structure
-    side = "pre" if structure.is_pre(value) else "post" if structure.is_post(value) else "linear"
-    return Raised(chosen, found.name(value), found.name(after), side, reason)
+    side = "pre" if structure.is_pre(node) else "post" if structure.is_post(node) else "linear"
+    return Raised(chosen, found.name(node), found.name(after), side, reason)
 
 
 def _middle(model: Model, found: Trace) -> tuple[str, str]:
@@ -73,8 +73,8 @@ def _middle(model: Model, found: Trace) -> tuple[str, str]:
     There patterns and parts are told; later ones tell whole objects, and few dreams show these.
     """
     near, maps = [], []
-    for one in found.detectors:
-        field = found.field(one.value)
+    for one in found.convolutions:
+        field = found.field(one.node)
         if field is None:
             continue
         maps.append(one.layer)
@@ -121,7 +121,7 @@ def direction(channel: int | None, features: Tensor | None) -> Objective:
 def features_of(model: Model, target: Raised, image: Tensor) -> Tensor:
     """The features `(C, P)` of a guide `(1, C, h, w)` at the layer, after the non-linearity."""
     found = trace(model, image, partly=target.after)
-    value = found.find(target.after)
+    node = found.find_node(target.after)
     with torch.no_grad():
-        seen = observe(model, found, image, [value])[value]
-    return found.channels_first(value, seen)[0].flatten(1)
+        seen = observe(model, found, image, [node])[node]
+    return found.channels_first(node, seen)[0].flatten(1)

@@ -57,7 +57,7 @@ def plans_of(
 ) -> list[Plan]:
     """The tiles of every octave; what is too small is told before any work."""
     try:
-        return [plan(model, size, target.place, most=tile) for size in sizes]
+        return [plan(model, size, target.node_name, most=tile) for size in sizes]
     except ConvlensError as error:
         least = _least(model, target, sizes[-1], len(sizes), scale)
         if least is None:
@@ -78,7 +78,7 @@ def _least(
     def fits(side: int) -> bool:
         photo = _scaled(size, side / max(size))
         try:
-            plan(model, sizes_of(photo, octaves, scale)[0], target.place, most=None)
+            plan(model, sizes_of(photo, octaves, scale)[0], target.node_name, most=None)
         except ConvlensError:
             return False
         return True

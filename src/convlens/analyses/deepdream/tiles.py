@@ -20,7 +20,8 @@ from torch import Tensor
 from convlens.capture import backward, observe
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.tracing import Field, Trace, trace
+from convlens.tracing.receptive_field.fields import Field
+from convlens.tracing.trace import Trace, trace
 
 # The weights (1, C, h, w) with which the units are summed up, and that sum.
 Objective = Callable[[Tensor], tuple[Tensor, float]]
@@ -69,17 +70,17 @@ class Tile:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the units of a place are computed for images of one size.
+    """How the units of a node are computed for images of one size.
 
     Attributes:
-        model: whose place it is.
-        place: name of the value.
+        model: whose node it is.
+        node_name: name of the node.
         size: height and width of the image.
         tiles: each with the trace of images of its size.
     """
 
     model: Model
-    place: str
+    node_name: str
     size: tuple[int, int]
     tiles: tuple[tuple[Tile, Trace], ...]
 
@@ -112,10 +113,10 @@ class Plan:
                 return None
             part = tile.pixels(images).clone(memory_format=torch.channels_last)
             part.requires_grad_(gradient is not None)
-            value = found.find(self.place)
+            node = found.find_node(self.node_name)
             with torch.set_grad_enabled(gradient is not None):
-                seen = observe(model, found, part, [value])[value]
-            maps = found.channels_first(value, seen)
+                seen = observe(model, found, part, [node])[node]
+            maps = found.channels_first(node, seen)
             weights, worth = objective(tile.units(maps.detach()))
             total += worth
             if gradient is not None:
@@ -131,31 +132,31 @@ class Plan:
         return total
 
 
-def plan(model: Model, size: tuple[int, int], place: str, *, most: int | None) -> Plan:
-    """Tiles that hold all units of a place between them, each exactly once.
+def plan(model: Model, size: tuple[int, int], node_name: str, *, most: int | None) -> Plan:
+    """Tiles that hold all units of a node between them, each exactly once.
 
     Args:
         model: left untouched.
         size: height and width of the image.
-        place: name of a value with maps.
+        node_name: name of a node with maps.
         most: height and width of a tile in pixels, at most, or twice the receptive field if that is
             more. None: a single tile. So is a layer that sees the whole image through a global
             operation, or whose units do not lie evenly: it cannot be taken apart.
 
     Raises:
-        TraceError: the network does not run on such an image as far as the place.
+        TraceError: the network does not run on such an image as far as the node.
     """
-    whole = trace(model, size=size, partly=place)
-    value = whole.find(place)
-    field = whole.field(value)
+    whole = trace(model, size=size, partly=node_name)
+    node = whole.find_node(node_name)
+    field = whole.field(node)
     if field is None:
         raise ConvlensError(
-            f"{place} of {model.name} gives {whole.shape(value)} for an image of "
+            f"{node_name} of {model.name} gives {whole.shape(node)} for an image of "
             f"{size[0]} x {size[1]}, not maps; give a larger photo or a layer before it"
         )
     maps = (len(field.low[0]), len(field.low[1]))
     single = Tile(Stretch(0, size[0], 0, maps[0], 0), Stretch(0, size[1], 0, maps[1], 0))
-    alone = Plan(model, place, size, ((single, whole),))
+    alone = Plan(model, node_name, size, ((single, whole),))
     if most is None or max(size) <= most or field.beyond:
         return alone
     axes = []
@@ -167,11 +168,11 @@ def plan(model: Model, size: tuple[int, int], place: str, *, most: int | None) -
     tiles = []
     for rows, columns in product(*axes):
         tile = Tile(rows, columns)
-        own = trace(model, size=tile.size, partly=place)
-        if not _in_step(field, own, place, tile):
+        own = trace(model, size=tile.size, partly=node_name)
+        if not _in_step(field, own, node_name, tile):
             return alone
         tiles.append((tile, own))
-    return Plan(model, place, size, tuple(tiles))
+    return Plan(model, node_name, size, tuple(tiles))
 
 
 def _centerd(model: Model, images: Tensor) -> tuple[Model, bool]:
@@ -210,9 +211,9 @@ def _stretch(
     return Stretch(start, stop, first, last, start // stride)
 
 
-def _in_step(field: Field, own: Trace, place: str, tile: Tile) -> bool:
+def _in_step(field: Field, own: Trace, node_name: str, tile: Tile) -> bool:
     """Whether the tile's units see what they see of the whole image, pixel by pixel."""
-    inner = own.field(own.find(place))
+    inner = own.field(own.find_node(node_name))
     if inner is None or inner.beyond:
         return False
     for axis, one in enumerate((tile.rows, tile.columns)):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.analyses.patches.top_patches import watched
+from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.arithmetic import output_size, same_padding
 from convlens.capture import observe
 from convlens.data.images import to_pixels
@@ -14,7 +14,7 @@ from convlens.drawing import bar, diverging, sequential, sheet, titled, with_sca
 from convlens.errors import ConvlensError, nearest
 from convlens.models.model import Model
 from convlens.results import Result
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 POOLS = ("max", "average")
 
@@ -95,7 +95,7 @@ class FeatureMaps(Result):
 
     Attributes:
         layer: the name that was asked for.
-        place: name of the value.
+        node_name: name of the node.
         post: whether a non-linearity gave it.
         maps: float32 `(C, h, w)`, raw.
         pooled: float32 `(C, h', w')`, or None.
@@ -105,7 +105,7 @@ class FeatureMaps(Result):
     """
 
     layer: str
-    place: str
+    node_name: str
     post: bool
     maps: Tensor
     pooled: Tensor | None
@@ -127,9 +127,9 @@ class FeatureMaps(Result):
     def pictures(self) -> dict[str, Tensor]:
         """The image, the maps, and the pooled maps, in rows; one scale for all maps."""
         pixels = to_pixels(self.image, self.bounds).expand(-1, -1, 3).contiguous()
-        found = {"photo": pixels, "maps": self._sheet(self.maps, f"at {self.place}, ")}
+        found = {"photo": pixels, "maps": self._sheet(self.maps, f"at {self.node_name}, ")}
         if self.pooled is not None:
-            found["pooled"] = self._sheet(self.pooled, f"{self.pooling} of {self.place}, ")
+            found["pooled"] = self._sheet(self.pooled, f"{self.pooling} of {self.node_name}, ")
         return found
 
     @property
@@ -200,13 +200,13 @@ def feature_maps(
         ConvlensError: an unknown layer, or one without maps.
     """
     found = trace(model, image)
-    place = watched(found, [layer] if layer is not None else None)[0]
-    seen = observe(model, found, image[:1], [place.value])[place.value].detach()
-    raw = found.channels_first(place.value, seen)[0].float().cpu()
+    channel_source = find_channel_sources(found, [layer] if layer is not None else None)[0]
+    seen = observe(model, found, image[:1], [channel_source.node])[channel_source.node].detach()
+    raw = found.channels_first(channel_source.node, seen)[0].float().cpu()
     return FeatureMaps(
-        layer=place.layer,
-        place=place.place,
-        post=place.post,
+        layer=channel_source.layer,
+        node_name=channel_source.node_name,
+        post=channel_source.post,
         maps=raw,
         pooled=pool(raw, pooling, window) if pooling else None,
         pooling=f"{pooling} of {window} x {window}" if pooling else "",

@@ -10,7 +10,8 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.guard import bare
-from convlens.tracing import Operation, Trace, trace
+from convlens.tracing.recorder import Operation
+from convlens.tracing.trace import Trace, trace
 
 _SILENT = 1e-4
 _TILE = 44  # pixels that a filter is enlarged to, about
@@ -163,7 +164,7 @@ def filters(
         raise ConvlensError(f"{model.name} runs no convolution, so it has no filters")
     name = layer or next(iter(convolutions))
     if name not in convolutions:
-        found.find(name)  # an unknown name is told with the nearest ones
+        found.find_node(name)  # an unknown name is told with the nearest ones
         raise ConvlensError(
             f"{name} of {model.name} is not a convolution; the first one is "
             f"{next(iter(convolutions))}"

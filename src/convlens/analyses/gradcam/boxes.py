@@ -19,7 +19,7 @@ from convlens.data.photos import Encoded, stored
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_index
 from convlens.models.model import Model
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 COLUMNS = ("file", "class", "left", "top", "right", "bottom")
 
@@ -61,7 +61,7 @@ def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[Box, ...]]:
         ConvlensError: with file and line, whatever cannot be read or is no box.
     """
     found = trace(model)
-    known = found.columns
+    known = found.num_outputs
     table: dict[str, list[Box]] = {}
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:

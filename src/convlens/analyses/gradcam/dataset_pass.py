@@ -26,7 +26,7 @@ from convlens.analyses.gradcam.deletion_insertion import deletion_insertion
 from convlens.analyses.gradcam.gradcam import (
     Activation,
     ClassSelection,
-    Spot,
+    NodeGroup,
     TargetFunction,
     explain,
     final,
@@ -52,7 +52,7 @@ from convlens.passes.reducer import State
 from convlens.passes.saved_state import MANIFEST
 from convlens.passes.source import Numbers
 from convlens.results import Result
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 _SANITY = "randomization"
 _BATCH = 16  # images; fixed, since a convolution's last bits may depend on it
@@ -161,7 +161,7 @@ def gradcams(
         pixel: likewise.
         target: likewise.
         activation: likewise.
-        layers: a place, or several for a strip from coarse to fine. Default: the final one.
+        layers: a node, or several for a strip from coarse to fine. Default: the final one.
         strip: without layers, one of each resolution, as `gradcam_layers` chooses them.
         curves: deletion and insertion of every map, 44 passes each.
         boxes: from `read_boxes`: drawn on the pictures, with the pointing game.
@@ -189,7 +189,7 @@ def gradcams(
         model, activation, layers, strip, source.album, boxes or {},
         {"classes": classes, "top": top, "pixel": pixel, "target": target}, curves, seed,
     )  # fmt: skip
-    found, spots = work.found, work.spots
+    found, node_groups = work.found, work.node_groups
     for wanted, what in ((curves, "evidence"), (randomize > 0, "randomization")):
         if wanted and (target is not None or pixel is not None):
             raise ConvlensError(f"{what} is of classes, and a target or a pixel is given")
@@ -202,7 +202,8 @@ def gradcams(
         )
     options = {
         "classes": repr(classes), "top": top, "pixel": pixel,
-        "layers": [found.name(spot.values[0]) for spot in spots], "activation": activation,
+        "layers": [found.name(node_group.nodes[0]) for node_group in node_groups],
+        "activation": activation,
         "evidence": curves, "boxes": repr(sorted((boxes or {}).items())), "seed": seed,
     }  # fmt: skip
     with opened(engine), _kept(Path(out), folder) as (written, state):
@@ -231,7 +232,7 @@ def gradcams(
             some = model.prepare([source.album[number] for number in kept[:randomize]])
             sanity = randomization(
                 model, some, classes=classes, top=top, activation=activation, seed=seed,
-                layer=found.name(spots[0].values[0]) if layers is not None else None,
+                layer=found.name(node_groups[0].nodes[0]) if layers is not None else None,
                 progress=lambda at, of: progress("randomization", at, of),
             )  # fmt: skip
             sanity.save(written / _SANITY)
@@ -239,12 +240,14 @@ def gradcams(
         folder=str(out),
         photos=tuple(work.names[number] for number in kept),
         skipped=skipped,
-        layers=tuple(spot.name for spot in spots),
-        reasons=tuple(spot.reason for spot in spots),
+        layers=tuple(node_group.name for node_group in node_groups),
+        reasons=tuple(node_group.reason for node_group in node_groups),
         scales=scales,
         pointing=sums if boxes is not None else (),
         randomization=sanity,
-        reading="" if target else reading(found.ending, found.columns, class_name(model.labels, 0)),
+        reading=""
+        if target
+        else reading(found.ending, found.num_outputs, class_name(model.labels, 0)),
     )
 
 
@@ -272,14 +275,16 @@ class GradCamWork:
         self.folder = Path()
         self._activation, self._layers, self._strip = activation, layers, strip
         self.found = trace(model)
-        self.spots = _spots(model, self.found, activation, layers, strip=strip)
+        self.node_groups = _node_groups(model, self.found, activation, layers, strip=strip)
         self.given, self._wanted = boxes, wanted
         free = all(wanted[name] is None for name in ("classes", "target", "pixel"))
         self._by_boxes = free and bool(boxes)
 
     def __getstate__(self) -> dict[str, Any]:
         # A trace holds torch's own functions and stays where it is: it is made again.
-        return {name: one for name, one in self.__dict__.items() if name not in ("found", "spots")}
+        return {
+            name: one for name, one in self.__dict__.items() if name not in ("found", "node_groups")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
@@ -289,13 +294,13 @@ class GradCamWork:
                 f"it; give an --out that all machines share under the same path"
             )
         self.found = trace(self.model)
-        self.spots = _spots(
+        self.node_groups = _node_groups(
             self.model, self.found, self._activation, self._layers, strip=self._strip
         )
 
     def start(self) -> State:
         """No map yet."""
-        return {"scales": torch.zeros(len(self.spots), dtype=torch.float64)}
+        return {"scales": torch.zeros(len(self.node_groups), dtype=torch.float64)}
 
     @recording()
     def take(self, state: State, images: Tensor, ids: Tensor) -> None:
@@ -303,8 +308,8 @@ class GradCamWork:
         for classes, rows in self._alike(ids):
             wanted = self._wanted if classes is None else {"classes": classes}
             part = images if len(rows) == len(images) else images[rows]
-            found, spots = self._places(part)
-            cams = explain(self.model, found, part, spots, self._activation, **wanted)
+            found, node_groups = self._node_groups_for(part)
+            cams = explain(self.model, found, part, node_groups, self._activation, **wanted)
             highest = torch.tensor([one.scale for one in cams], dtype=torch.float64)
             state["scales"] = torch.maximum(state["scales"], highest)
             for at, row in enumerate(rows):
@@ -318,16 +323,18 @@ class GradCamWork:
         """On the image of a photo."""
         return boxes_on_image(self.model, self.album[number], self.given)
 
-    def _places(self, images: Tensor) -> tuple[Trace, Sequence[Spot]]:
-        """The trace and the spots; a network that decides by its data is traced for each image."""
+    def _node_groups_for(self, images: Tensor) -> tuple[Trace, Sequence[NodeGroup]]:
+        """The trace and the node groups. A network that decides by its data is traced each time."""
         if self.found.recording.faked:
-            return self.found, self.spots
+            return self.found, self.node_groups
         found = trace(self.model, images)
-        return found, _spots(self.model, found, self._activation, self._layers, strip=self._strip)
+        return found, _node_groups(
+            self.model, found, self._activation, self._layers, strip=self._strip
+        )
 
     def _write(self, name: str, cams: Sequence[GradCam]) -> None:
         folder = self.folder / name
-        layers = tuple(spot.name for spot in self.spots)
+        layers = tuple(node_group.name for node_group in self.node_groups)
         (GradCamLayers(layers, tuple(cams)) if len(cams) > 1 else cams[0]).keep(folder)
         if self.curves:
             for layer, cam in enumerate(cams):
@@ -383,14 +390,14 @@ class Drawing:
         return {}
 
 
-def _spots(
+def _node_groups(
     model: Model,
     found: Trace,
     activation: Activation,
     layers: str | Sequence[str] | None,
     *,
     strip: bool,
-) -> list[Spot]:
+) -> list[NodeGroup]:
     if activation not in ("pre", "post"):
         raise ConvlensError(f"activation {activation!r}; it is pre or post")
     if layers is None:

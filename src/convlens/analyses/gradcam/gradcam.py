@@ -2,9 +2,9 @@
 
     alpha_k = (1/M_k) sum_ij d a^c / d a_ij^(k)        L = sum_k alpha_k A^(k)
 
-a^c is the logit of class c, A^(k) channel k of the final convolutional place before its
+a^c is the logit of class c, A^(k) channel k of the final convolutional layer before its
 non-linearity, and M_k the number of its units (Bishop & Bishop, Deep Learning, section 10.3;
-Selvaraju et al. 2017, who take the place after the non-linearity: `activation="post"`).
+Selvaraju et al. 2017, who take the node after the non-linearity: `activation="post"`).
 """
 
 import math
@@ -26,7 +26,7 @@ from convlens.capture import gradients, observe, recording
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.runtime.guard import untouched
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 __all__ = [
     "Activation",
@@ -43,18 +43,18 @@ Activation = Literal["pre", "post"]
 
 
 @dataclass(frozen=True)
-class Spot:
+class NodeGroup:
     """Where maps are taken.
 
     Attributes:
-        name: what it was asked for by, or the name of its values.
-        values: whose channels are weighted, by number in the trace.
-        post: the value whose channels these are after the non-linearity.
+        name: what it was asked for by, or the name of its nodes.
+        nodes: whose channels are weighted, by number in the trace.
+        post: the node whose channels these are after the non-linearity.
         reason: why here.
     """
 
     name: str
-    values: tuple[int, ...]
+    nodes: tuple[int, ...]
     post: int
     reason: str
 
@@ -92,16 +92,16 @@ def gradcam(
             (before a softmax or sigmoid): a function from it to `(N,)`, or `(N, K)` for K maps of
             each image.
         activation: the layer's side before ("pre") or after ("post") its non-linearity.
-        layer: a place to use instead of the final convolutional one; used as it is.
+        layer: a node to use instead of the final convolutional one; used as it is.
 
     Raises:
         ConvlensError: an unknown class or layer, a layer without maps, images that the model does
             not take, or a target that does not fit the output.
     """
     found = _traced(model, images, activation)
-    spot = final(model, found, activation) if layer is None else named(model, found, layer)
+    node_group = final(model, found, activation) if layer is None else named(model, found, layer)
     return explain(
-        model, found, images, [spot], activation,
+        model, found, images, [node_group], activation,
         classes=classes, top=top, pixel=pixel, target=target,
     )[0]  # fmt: skip
 
@@ -123,8 +123,8 @@ def gradcam_layers(
     Args:
         model: the model, left untouched.
         images: as for `gradcam`.
-        layers: places, each used as it is. Default: at each resolution of the network's maps the
-            last value through which every path passes.
+        layers: nodes, each used as it is. Default: at each resolution of the network's maps the
+            last node through which every path passes.
         classes: as for `gradcam`.
         top: likewise.
         pixel: likewise.
@@ -135,19 +135,19 @@ def gradcam_layers(
         ConvlensError: as `gradcam`; no layers.
     """
     found = _traced(model, images, activation)
-    spots = several(model, found, activation, layers)
+    node_groups = several(model, found, activation, layers)
     cams = explain(
-        model, found, images, spots, activation,
+        model, found, images, node_groups, activation,
         classes=classes, top=top, pixel=pixel, target=target,
     )  # fmt: skip
-    return GradCamLayers(tuple(spot.name for spot in spots), tuple(cams))
+    return GradCamLayers(tuple(node_group.name for node_group in node_groups), tuple(cams))
 
 
 def explain(
     model: Model,
     found: Trace,
     images: Tensor,
-    spots: Sequence[Spot],
+    node_groups: Sequence[NodeGroup],
     activation: Activation,
     *,
     classes: ClassSelection | None = None,
@@ -155,56 +155,59 @@ def explain(
     pixel: tuple[int, int] | None = None,
     target: TargetFunction | None = None,
 ) -> list[GradCam]:
-    """The maps at each of some spots, in their order; gradients have to be recorded.
+    """The maps at each of some node groups, in their order; gradients have to be recorded.
 
     Args:
         model: whose network is run; any with the same structure as the one that was traced.
         found: the trace.
         images: as for `gradcam`.
-        spots: from `final` or `named`.
+        node_groups: from `final` or `named`.
         activation: what the result says of them.
         classes: as for `gradcam`.
         top: likewise.
         pixel: likewise.
         target: likewise.
     """
-    values = list(dict.fromkeys(value for spot in spots for value in spot.values))
+    nodes = list(dict.fromkeys(node for node_group in node_groups for node in node_group.nodes))
     # Guarded to the end: a network may compute parts of itself again in the backward pass.
     with untouched(model.network):
-        seen = observe(model, found, images.detach(), [found.logits], start=values)
+        seen = observe(model, found, images.detach(), [found.logits], start=nodes)
         aimed = resolve_target(
             model, seen[found.logits], link=found.link, classes=classes, top=top, pixel=pixel,
             target=target,
         )  # fmt: skip
-        slopes = gradients(aimed.outputs, [seen[value] for value in values], aimed.directions)
-    by_value = dict(zip(values, slopes, strict=True))
-    return [_cam(model, found, images, spot, activation, aimed, seen, by_value) for spot in spots]
+        slopes = gradients(aimed.outputs, [seen[node] for node in nodes], aimed.directions)
+    by_node = dict(zip(nodes, slopes, strict=True))
+    return [
+        _cam(model, found, images, node_group, activation, aimed, seen, by_node)
+        for node_group in node_groups
+    ]
 
 
 def _cam(
     model: Model,
     found: Trace,
     images: Tensor,
-    spot: Spot,
+    node_group: NodeGroup,
     activation: Activation,
     aimed: ExplanationTarget,
     seen: dict[int, Tensor],
     slopes: dict[int, Tensor],
 ) -> GradCam:
     alphas, features = [], []
-    for value in spot.values:
-        alphas.append(found.channels_first(value, slopes[value]).mean(dim=(-2, -1)))
-        features.append(found.channels_first(value, seen[value].detach()))
+    for node in node_group.nodes:
+        alphas.append(found.channels_first(node, slopes[node]).mean(dim=(-2, -1)))
+        features.append(found.channels_first(node, seen[node].detach()))
     alpha, feature_maps = torch.cat(alphas, dim=2), torch.cat(features, dim=1)
     weighted = torch.einsum("knc,nchw->nkhw", alpha, feature_maps)
     if not bool(weighted.isfinite().all()):
         raise ConvlensError(
-            f"the maps of {model.name} at {found.name(spot.values[0])} are not finite: NaN or "
+            f"the maps of {model.name} at {found.name(node_group.nodes[0])} are not finite: NaN or "
             f"infinity in its activations or gradients"
         )
     alpha = alpha.transpose(0, 1)
     speaking = (weighted > 0).to(feature_maps)
-    centers_y, centers_x = _centers(found, spot.values)
+    centers_y, centers_x = _centers(found, node_group.nodes)
     return GradCam(
         maps=weighted.float().cpu(),
         alpha=alpha.float().cpu(),
@@ -216,10 +219,10 @@ def _cam(
         names=aimed.names,
         scores=aimed.scores.cpu(),
         probabilities=aimed.probabilities.cpu(),
-        layer=tuple(found.name(value) for value in spot.values),
-        detector=_detector(found, spot.post),
+        layer=tuple(found.name(node) for node in node_group.nodes),
+        detector=_detector(found, node_group.post),
         activation=activation,
-        reason=spot.reason,
+        reason=node_group.reason,
         centers_y=centers_y,
         centers_x=centers_x,
         images=images.detach().cpu(),
@@ -233,100 +236,100 @@ def _traced(model: Model, images: Tensor, activation: str) -> Trace:
     return trace(model, images)
 
 
-def named(model: Model, found: Trace, layer: str) -> Spot:
-    """The spot at a place.
+def named(model: Model, found: Trace, layer: str) -> NodeGroup:
+    """The node group at a node.
 
     Raises:
-        ConvlensError: no such place, or one without maps.
+        ConvlensError: no such node, or one without maps.
     """
-    value = found.find(layer)
-    if found.spatial_dims(value) is None:
+    node = found.find_node(layer)
+    if found.spatial_dims(node) is None:
         raise ConvlensError(
-            f"{layer} of {model.name} gives {found.shape(value)} for one image, not maps; "
+            f"{layer} of {model.name} gives {found.shape(node)} for one image, not maps; "
             f"choose a layer before the spatial positions are lost"
         )
-    return Spot(layer, (value,), value, "asked for")
+    return NodeGroup(layer, (node,), node, "asked for")
 
 
-def final(model: Model, found: Trace, activation: Activation) -> Spot:
-    """The final convolutional place.
+def final(model: Model, found: Trace, activation: Activation) -> NodeGroup:
+    """The final convolutional layer.
 
     Raises:
         ConvlensError: there is none.
     """
-    if found.final is None:
+    if found.final_layer is None:
         raise ConvlensError(
-            f"{model.name} has no final convolutional place: no value with a map lies on every "
+            f"{model.name} has no final convolutional layer: no node with a map lies on every "
             f"path from the image to the output; name a layer"
         )
-    values = found.final.pre if activation == "pre" else (found.final.post,)
-    return _spot(found, values, found.final.post, found.final.reason)
+    nodes = found.final_layer.pre if activation == "pre" else (found.final_layer.post,)
+    return _node_group(found, nodes, found.final_layer.post, found.final_layer.reason)
 
 
-def _spot(found: Trace, values: Sequence[int], post: int, reason: str) -> Spot:
-    return Spot(", ".join(found.name(value) for value in values), tuple(values), post, reason)
+def _node_group(found: Trace, nodes: Sequence[int], post: int, reason: str) -> NodeGroup:
+    return NodeGroup(", ".join(found.name(node) for node in nodes), tuple(nodes), post, reason)
 
 
 def several(
     model: Model, found: Trace, activation: Activation, layers: Sequence[str] | None
-) -> list[Spot]:
+) -> list[NodeGroup]:
     """Spots from coarse to fine; without names one of each resolution.
 
     Raises:
         ConvlensError: an empty sequence, or as `named` and `final`.
     """
     if layers is None:
-        spots = _by_resolution(model, found, activation)
+        node_groups = _by_resolution(model, found, activation)
     elif not layers:
         raise ConvlensError("no layer; give at least one, or none for one of each resolution")
     else:
-        spots = [named(model, found, layer) for layer in dict.fromkeys(layers)]
-    return sorted(spots, key=lambda spot: math.prod(_cells(found, spot.values[0])))
+        node_groups = [named(model, found, layer) for layer in dict.fromkeys(layers)]
+    return sorted(node_groups, key=lambda node_group: math.prod(_cells(found, node_group.nodes[0])))
 
 
-def _by_resolution(model: Model, found: Trace, activation: Activation) -> list[Spot]:
-    """The final place, and at each finer resolution the last value that all paths pass through.
+def _by_resolution(model: Model, found: Trace, activation: Activation) -> list[NodeGroup]:
+    """The final node, and at each finer resolution the last node that all paths pass through.
 
-    Of values that only pass something on, such as padding, none is taken.
+    Of nodes that only pass something on, such as padding, none is taken.
     """
-    detected = {one.value for one in found.detectors}
+    detected = {one.node for one in found.convolutions}
     last = final(model, found, activation)
-    least = _cells(found, last.values[0])
-    spots = {least: last}
-    for value in found.structure.passages(found.logits):
-        if value == last.post:
+    least = _cells(found, last.nodes[0])
+    node_groups = {least: last}
+    for node in found.structure.passages(found.logits):
+        if node == last.post:
             break
-        if value not in detected or found.spatial_dims(value) is None:
+        if node not in detected or found.spatial_dims(node) is None:
             continue
-        if _cells(found, value) == least:
+        if _cells(found, node) == least:
             continue
-        pre = found.structure.consumed(value)
-        values = tuple(pre) if activation == "pre" and pre is not None else (value,)
-        cells = _cells(found, value)
-        why = f"the last value of {cells[0]} × {cells[1]} that every path passes through"
-        spots[cells] = _spot(found, values, value, why)
-    return list(spots.values())
+        pre = found.structure.consumed(node)
+        nodes = tuple(pre) if activation == "pre" and pre is not None else (node,)
+        cells = _cells(found, node)
+        why = f"the last node of {cells[0]} × {cells[1]} that every path passes through"
+        node_groups[cells] = _node_group(found, nodes, node, why)
+    return list(node_groups.values())
 
 
-def _cells(found: Trace, value: int) -> tuple[int, int]:
-    dims = found.spatial_dims(value)
+def _cells(found: Trace, node: int) -> tuple[int, int]:
+    dims = found.spatial_dims(node)
     assert dims is not None
-    height, width = (found.shape(value)[dim] for dim in dims)
+    height, width = (found.shape(node)[dim] for dim in dims)
     return height, width
 
 
-def _detector(found: Trace, value: int) -> str:
-    """The convolution whose channels stand at a value, else the value's own name."""
-    own = (one.layer for one in found.detectors if one.value == value)
-    return next(own, found.name(value))
+def _detector(found: Trace, node: int) -> str:
+    """The convolution whose channels stand at a node, else the node's own name."""
+    own = (one.layer for one in found.convolutions if one.node == node)
+    return next(own, found.name(node))
 
 
-def _centers(found: Trace, values: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _centers(found: Trace, nodes: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Middles of the fields; branches see around the same middle, so the first one speaks.
 
     Where neighbors see the same (windows of attention), cells are spread evenly instead.
     """
-    field = found.field(values[0])
+    field = found.field(nodes[0])
     assert field is not None
     y, x = (
         centers if bool((centers.diff() > 0).all()) else _spread(len(centers), side)

@@ -31,7 +31,7 @@ from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.clone import duplicate
 from convlens.runtime.guard import bare
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,9 +173,9 @@ def randomization(
     if stages < 1 or draws < 1:
         raise ConvlensError(f"{stages} stages, {draws} draws; give at least 1 of each")
     found = trace(model, images)
-    spot = final(model, found, activation) if layer is None else named(model, found, layer)
+    node_group = final(model, found, activation) if layer is None else named(model, found, layer)
     check_vector(model, found, "randomization")
-    true = explain(model, found, images, [spot], activation, classes=classes, top=top)[0]
+    true = explain(model, found, images, [node_group], activation, classes=classes, top=top)[0]
     same = torch.stack([true.classes, true.subtracted], dim=2)
     parts = _stages(found, bare(model.network), stages)
     if not parts:
@@ -188,7 +188,7 @@ def randomization(
             progress(len(rows), draws * len(parts))
             for path in part:
                 _randomize(copied.network, path, generator)
-            maps = explain(copied, found, images, [spot], activation, classes=same)[0].maps
+            maps = explain(copied, found, images, [node_group], activation, classes=same)[0].maps
             rows.append(_correlations(maps, true.maps))
     progress(len(rows), len(rows))
     pairs = list(combinations(range(len(images)), 2))

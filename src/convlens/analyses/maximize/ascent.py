@@ -89,7 +89,7 @@ def climb(
 
     Args:
         model: guarded by the caller.
-        jobs: with the same driven place and canvas.
+        jobs: with the same driven node and canvas.
         canvas: of the images.
         ascent: how to climb.
         start: images `(N, C, H, W)` to begin with, or None for faint noise.
@@ -115,8 +115,8 @@ def climb(
         seen = images
         if not ascent.transforms.still:
             seen = ascent.transforms.apply(images, ascent.transforms.draw(moves, stage.size))
-        values = observe(model, stage.trace, seen, [stage.value])[stage.value]
-        excitement = objective(stage.trace.channels_first(stage.value, values))
+        values = observe(model, stage.trace, seen, [stage.node])[stage.node]
+        excitement = objective(stage.trace.channels_first(stage.node, values))
         loss = _penalty(images, canvas, ascent) - excitement.sum()
         with backward():
             (gradient,) = torch.autograd.grad(loss, [numbers])
@@ -163,7 +163,7 @@ def _penalty(images: Tensor, canvas: Canvas, ascent: Ascent) -> Tensor:
 
 @dataclass(frozen=True)
 class _Objective:
-    """What is to become great, for a batch of goals at one place."""
+    """What is to become great, for a batch of goals at one node."""
 
     weights: Tensor  # (N, C), with the goals' signs
     channels: Tensor | None  # (N,) where each has one channel only

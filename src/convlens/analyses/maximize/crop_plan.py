@@ -6,8 +6,8 @@ from convlens.analyses.maximize.objectives import Goal
 from convlens.analyses.patches.windows import Window, box, least_side, position, window
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.tracing import Trace, trace
 from convlens.tracing.input_size import least
+from convlens.tracing.trace import Trace, trace
 
 _TIMES = 2  # receptive fields that a channel's canvas is long
 _FIELD_SHARE, _CANVAS_SHARE = 0.25, 0.2  # that a counted unit's middle is away from each edge
@@ -20,7 +20,7 @@ class Stage:
 
     Attributes:
         trace: of the model on the canvas, as far as it runs there.
-        value: the driven place, by number in that trace.
+        node: the driven node, by number in that trace.
         position: of the unit on this canvas, or None.
         window: for a unit, the part of the whole image that the canvas is.
         whole: height and width of that image.
@@ -29,7 +29,7 @@ class Stage:
     """
 
     trace: Trace
-    value: int
+    node: int
     position: tuple[int, int] | None = None
     window: Window | None = None
     whole: tuple[int, int] = (0, 0)
@@ -61,13 +61,13 @@ def plan_crop(model: Model, base: Trace, goal: Goal, size: tuple[int, int] | Non
         whole = base if size is None else _far_enough(model, goal, size)
         return _of_unit(model, whole, goal)
     there = _far_enough(model, goal, size) if size else _roomy(model, base, goal)
-    value = there.find(goal.driven)
-    return Stage(there, value, counted=_inner(there, value))
+    node = there.find_node(goal.driven)
+    return Stage(there, node, counted=_inner(there, node))
 
 
-def _inner(there: Trace, value: int) -> tuple[slice, slice]:
+def _inner(there: Trace, node: int) -> tuple[slice, slice]:
     """Units whose middle keeps a part of their field away from the edges; all if none does."""
-    field = there.field(value)
+    field = there.field(node)
     assert field is not None
     found = []
     for centers, extent, length in zip(field.centers, field.size, there.image_size, strict=True):
@@ -80,9 +80,9 @@ def _inner(there: Trace, value: int) -> tuple[slice, slice]:
 
 def _reaches(there: Trace, goal: Goal) -> bool:
     """Whether the goal's layer gives a map there."""
-    if goal.driven not in there or goal.place not in there:
+    if goal.driven not in there or goal.node_name not in there:
         return False
-    return there.spatial_dims(there.find(goal.driven)) is not None
+    return there.spatial_dims(there.find_node(goal.driven)) is not None
 
 
 def _far_enough(model: Model, goal: Goal, size: tuple[int, int]) -> Trace:
@@ -99,7 +99,7 @@ def _far_enough(model: Model, goal: Goal, size: tuple[int, int]) -> Trace:
 
 def _roomy(model: Model, base: Trace, goal: Goal) -> Trace:
     """A canvas of some receptive fields, within bounds, on which the layer gives a map."""
-    field = base.field(base.find(goal.driven))
+    field = base.field(base.find_node(goal.driven))
     extents = field.size if field is not None else (None, None)
     side = max(_LEAST if extent is None else _TIMES * extent for extent in extents)
     side = min(max(side, _LEAST), _MOST)
@@ -113,21 +113,21 @@ def _roomy(model: Model, base: Trace, goal: Goal) -> Trace:
 
 def _of_unit(model: Model, whole: Trace, goal: Goal) -> Stage:
     assert goal.position is not None
-    value = whole.find(goal.driven)
-    height, width = (whole.shape(value)[dim] for dim in whole.spatial_dims(value) or ())
+    node = whole.find_node(goal.driven)
+    height, width = (whole.shape(node)[dim] for dim in whole.spatial_dims(node) or ())
     row, column = goal.position
     if row >= height or column >= width:
         raise ConvlensError(
             f"{goal.layer} has units from 0,0 to {height - 1},{width - 1} on images of "
             f"{whole.image_size[0]} x {whole.image_size[1]}; given {row},{column}"
         )
-    field = whole.field(value)
+    field = whole.field(node)
     assert field is not None
     seen = box(field, row, column)
-    held = window(field, seen, whole.image_size, least_side(model, whole, value))
+    held = window(field, seen, whole.image_size, least_side(model, whole, node))
     there = trace(model, size=held[2:], partly=True)
-    inner = there.find(goal.driven)
+    inner = there.find_node(goal.driven)
     at = position(there, inner, seen, held)
-    if at is None or held[2:] == whole.image_size or goal.place not in there:
-        return Stage(whole, value, goal.position, (0, 0, *whole.image_size), whole.image_size)
+    if at is None or held[2:] == whole.image_size or goal.node_name not in there:
+        return Stage(whole, node, goal.position, (0, 0, *whole.image_size), whole.image_size)
     return Stage(there, inner, at, held, whole.image_size)

@@ -24,7 +24,7 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.runtime.guard import untouched
 from convlens.runtime.interrupts import asked_to_stop
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 # Of the transforms: share of the canvas's side, degrees, share. Classes need more of it, or their
 # image fills with small copies; a unit's would be carried out of its field.

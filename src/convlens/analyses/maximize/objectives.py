@@ -14,11 +14,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.top_patches import watched
+from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name, class_pair
 from convlens.models.model import Model
-from convlens.tracing import Trace
+from convlens.tracing.trace import Trace
 
 Objective = Literal["logit", "probability"]
 
@@ -45,8 +45,8 @@ class Goal:
     Attributes:
         text: what it is called.
         layer: name of the layer; empty for a class.
-        place: name of the place whose value is reported: after the non-linearity, if there is one.
-        driven: name of the place that is driven: before that non-linearity, where a gradient
+        node_name: name of the node that is reported: after the non-linearity, if there is one.
+        driven: name of the node that is driven: before that non-linearity, where a gradient
             always flows; monotone non-linearities have their maximum at the same image.
         weights: float32, one for each channel or class.
         position: row and column for a unit, else None.
@@ -56,7 +56,7 @@ class Goal:
 
     text: str
     layer: str
-    place: str
+    node_name: str
     driven: str
     weights: Tensor
     position: tuple[int, int] | None = None
@@ -103,17 +103,19 @@ def parse_objective(
 
 def _direction(found: Trace, wanted: Direction) -> Goal:
     weights = torch.tensor(wanted.weights, dtype=torch.float32)
-    place, driven, channels = _places(found, wanted.layer)
+    node_name, driven, channels = _node_names(found, wanted.layer)
     if len(weights) != channels or not bool(weights.any()):
         raise ConvlensError(
             f"a direction of {len(weights)} numbers in {wanted.layer}, which has {channels} "
             f"channels; give one for each, not all 0"
         )
-    return Goal(f"{wanted.layer}:direction", wanted.layer, place, driven, weights / weights.norm())
+    return Goal(
+        f"{wanted.layer}:direction", wanted.layer, node_name, driven, weights / weights.norm()
+    )
 
 
 def _channel(found: Trace, layer: str, channel: int, position: tuple[int, int] | None) -> Goal:
-    place, driven, channels = _places(found, layer)
+    node_name, driven, channels = _node_names(found, layer)
     if channel >= channels:
         raise ConvlensError(
             f"{layer} has {channels} channels, 0 to {channels - 1}; given {channel}"
@@ -123,15 +125,15 @@ def _channel(found: Trace, layer: str, channel: int, position: tuple[int, int] |
         text += f"@{position[0]},{position[1]}"
     weights = torch.zeros(channels)
     weights[channel] = 1
-    return Goal(text, layer, place, driven, weights, position)
+    return Goal(text, layer, node_name, driven, weights, position)
 
 
-def _places(found: Trace, layer: str) -> tuple[str, str, int]:
+def _node_names(found: Trace, layer: str) -> tuple[str, str, int]:
     """Where a layer's channels are reported and driven, and how many there are."""
-    place = watched(found, [layer])[0]
-    before = found.structure.before(place.value)
-    driven = place.value if before is None else before
-    return place.place, found.name(driven), place.channels
+    channel_source = find_channel_sources(found, [layer])[0]
+    before = found.structure.before(channel_source.node)
+    driven = channel_source.node if before is None else before
+    return channel_source.node_name, found.name(driven), channel_source.channels
 
 
 def _names_class(model: Model, found: Trace, text: str) -> bool:

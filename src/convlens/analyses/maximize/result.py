@@ -35,15 +35,15 @@ class Maximum(Result):
     Attributes:
         target: what they are to excite.
         layer: its layer; empty for a class.
-        place: where `reached` is read: after the non-linearity, where there is one.
-        driven: the place that was driven, before it.
+        node_name: where `reached` is read: after the non-linearity, where there is one.
+        driven: the node that was driven, before it.
         images: float32 `(S, C, H, W)`, one for each seed.
         curve: float32 `(S, steps)`, the objective in each step, with the transforms of that step,
             and with its sign turned for a target with a minus; NaN for steps that were not made.
         reached: float32 `(S,)`, without transforms: the greatest activation of the channel (of a
             direction the greatest sum; for a minus the least), the unit's own, the class's logit
             (of a difference the difference).
-        mean: float32 `(S,)`, the mean over the map at the driven place, away from
+        mean: float32 `(S,)`, the mean over the map at the driven node, away from
             the edges; the same as `reached` for
             units and classes.
         probability: float32 `(S,)`, of a class, by softmax or sigmoid; NaN for anything else.
@@ -63,7 +63,7 @@ class Maximum(Result):
 
     target: str
     layer: str
-    place: str
+    node_name: str
     driven: str
     images: Tensor
     curve: Tensor
@@ -210,11 +210,11 @@ def _look(model: Model, jobs: Sequence[Job], climbed: Sequence[Climbed]) -> list
     """What each image makes the network do; those of one stage run together, beside plain gray."""
     groups: dict[tuple[str, str, tuple[int, int]], list[int]] = {}
     for index, job in enumerate(jobs):
-        groups.setdefault((job.goal.driven, job.goal.place, job.stage.size), []).append(index)
+        groups.setdefault((job.goal.driven, job.goal.node_name, job.stage.size), []).append(index)
     found: dict[int, _Found] = {}
     for of in groups.values():
         goal, stage = jobs[of[0]].goal, jobs[of[0]].stage
-        place = stage.trace.find(goal.place) if goal.layer else stage.value
+        node = stage.trace.find_node(goal.node_name) if goal.layer else stage.node
         for at in range(0, len(of), _AT_ONCE):
             part = of[at : at + _AT_ONCE]
             images = torch.stack([climbed[index].image for index in part])
@@ -223,11 +223,11 @@ def _look(model: Model, jobs: Sequence[Job], climbed: Sequence[Climbed]) -> list
             with torch.no_grad():
                 seen = observe(
                     model, stage.trace, fed.contiguous(memory_format=torch.channels_last),
-                    [stage.value, place],
+                    [stage.node, node],
                 )  # fmt: skip
             driven, shown = (
                 stage.trace.channels_first(value, seen[value]).float().cpu()
-                for value in (stage.value, place)
+                for value in (stage.node, node)
             )
             for number, index in enumerate(part):
                 found[index] = _found(jobs[index], driven[number], shown[number], driven[-1])
@@ -235,7 +235,7 @@ def _look(model: Model, jobs: Sequence[Job], climbed: Sequence[Climbed]) -> list
 
 
 def _found(job: Job, driven: Tensor, shown: Tensor, gray: Tensor) -> _Found:
-    """Of the values `(C, h, w)` or `(classes,)` at both places, and of plain gray at the first."""
+    """Of the values `(C, h, w)` or `(classes,)` at both nodes, and of plain gray at the first."""
     goal, stage = job.goal, job.stage
     weights = goal.weights
     if not goal.layer:
@@ -272,11 +272,11 @@ def _maximum(
         if index not in of and job.goal.driven == goal.driven
     ]
     own = [one.change for one in mine]
-    best, percentile, seen = _beside(goal.place, goal.channel, goal.sign, mine[0], known)
+    best, percentile, seen = _beside(goal.node_name, goal.channel, goal.sign, mine[0], known)
     return Maximum(
         target=goal.text,
         layer=goal.layer,
-        place=goal.place,
+        node_name=goal.node_name,
         driven=goal.driven,
         images=torch.stack([climbed[index].image for index in of]),
         curve=pad_sequence(
@@ -308,14 +308,14 @@ def _cosines(ones: Sequence[Tensor], others: Sequence[Tensor], *, apart: bool) -
 
 
 def _beside(
-    place: str, channel: int | None, sign: int, first: _Found, known: Patches | None
+    node_name: str, channel: int | None, sign: int, first: _Found, known: Patches | None
 ) -> tuple[float, float, int]:
     """Greatest activation in the data set, share of images below what was reached, and how many."""
     nothing = (float("nan"), float("nan"), 0)
     if known is None or channel is None or sign < 0:
         return nothing
     for layer in known.layers:
-        if layer.place == place:
+        if layer.node_name == node_name:
             counts = layer.histogram[channel].double()
             below = int(torch.bucketize(torch.tensor(first.reached), BIN_EDGES))
             share = float(counts[:below].sum() / counts.sum().clamp(min=1))

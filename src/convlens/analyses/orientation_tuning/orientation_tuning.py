@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.top_patches import Watched, watched
+from convlens.analyses.patches.top_patches import ChannelSource, find_channel_sources
 from convlens.capture import stream
 from convlens.drawing import bar, enlarge, sequential, sheet, titled, with_scale
 from convlens.errors import ConvlensError
@@ -22,7 +22,7 @@ from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.guard import untouched
 from convlens.runtime.precision import full_precision
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 _BATCH = 64  # gratings
 _SHOWN = 64  # channels in the picture
@@ -38,7 +38,7 @@ class OrientationTuning(Result):
     Attributes:
         model: its name.
         layer: the name that was asked for, or the convolution's.
-        place: name of the value.
+        node_name: name of the node.
         size: height and width of the images that were shown, in pixels.
         field: rows and columns that the unit sees.
         orientations: float32 `(O,)`, degrees of the bars, counter-clockwise from horizontal.
@@ -50,7 +50,7 @@ class OrientationTuning(Result):
 
     model: str
     layer: str
-    place: str
+    node_name: str
     size: tuple[int, int]
     field: tuple[int, int]
     orientations: Tensor
@@ -222,7 +222,7 @@ def orientation_tuning(
         progress: called with gratings shown and their number.
 
     Raises:
-        ConvlensError: a layer without maps, or one whose value no rectifier gave: there a mean over
+        ConvlensError: a layer without maps, or one whose node no rectifier gave: there a mean over
             the drift means nothing, and simple and complex cannot be told apart.
     """
     if orientations < 2 or phases < 4 or not 0 < contrast <= 1:
@@ -231,18 +231,18 @@ def orientation_tuning(
             f"2, at least 4, and more than 0 up to 1"
         )
     whole = trace(model)
-    place = watched(whole, [layer] if layer is not None else None)[0]
-    if not place.rectified:
+    channel_source = find_channel_sources(whole, [layer] if layer is not None else None)[0]
+    if not channel_source.rectified:
         raise ConvlensError(
-            f"{place.place} of {model.name} may be negative, as no rectifier gave it: tuning is "
-            f"undefined there; choose a layer after a ReLU"
+            f"{channel_source.node_name} of {model.name} may be negative, as no rectifier gave it: "
+            f"tuning is undefined there; choose a layer after a ReLU"
         )
-    found, value, position, field = _stage(model, whole, place)
+    found, node, position, field = _stage(model, whole, channel_source)
     shown = _octaves(frequencies, max(field))
     angles = torch.arange(orientations) * (180.0 / orientations)
     total = orientations * len(shown) * phases
-    answers = torch.zeros(place.channels, total)
-    center = _center(found, value, position)
+    answers = torch.zeros(channel_source.channels, total)
+    center = _center(found, node, position)
     row, column = position
 
     with untouched(model.network):
@@ -253,48 +253,48 @@ def orientation_tuning(
             )
 
             def keep(_: int, maps: Tensor, numbers: Tensor = numbers) -> None:
-                unit = found.channels_first(value, maps)[:, :, row, column]
+                unit = found.channels_first(node, maps)[:, :, row, column]
                 answers[:, numbers] = unit.float().cpu().T
 
-            stream(model, found, images, [value], keep)
+            stream(model, found, images, [node], keep)
             progress(int(numbers[-1]) + 1, total)
     return OrientationTuning(
         model=model.name,
-        layer=place.layer,
-        place=place.place,
+        layer=channel_source.layer,
+        node_name=channel_source.node_name,
         size=found.image_size,
         field=field,
         orientations=angles.float(),
         frequencies=shown.float(),
         phases=phases,
         contrast=contrast,
-        responses=answers.view(place.channels, orientations, len(shown), phases),
+        responses=answers.view(channel_source.channels, orientations, len(shown), phases),
     )
 
 
 def _stage(
-    model: Model, whole: Trace, place: Watched
+    model: Model, whole: Trace, channel_source: ChannelSource
 ) -> tuple[Trace, int, tuple[int, int], tuple[int, int]]:
     """The smallest images on which a unit sees no padding, that unit, and what it sees."""
     side = 16
     while side < max(whole.image_size):
         found = trace(model, size=(side, side), partly=True)
-        if place.place in found:
-            value = found.find(place.place)
-            unit = _inner(found, value)
+        if channel_source.node_name in found:
+            node = found.find_node(channel_source.node_name)
+            unit = _inner(found, node)
             if unit is not None:
-                return found, value, *unit
+                return found, node, *unit
         side *= 2
-    unit = _inner(whole, place.value, strictly=False)
+    unit = _inner(whole, channel_source.node, strictly=False)
     assert unit is not None
-    return whole, place.value, *unit
+    return whole, channel_source.node, *unit
 
 
 def _inner(
-    found: Trace, value: int, *, strictly: bool = True
+    found: Trace, node: int, *, strictly: bool = True
 ) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """Row and column of a middle unit that sees no padding, and the size of what it sees."""
-    field = found.field(value)
+    field = found.field(node)
     if field is None or (strictly and field.beyond):
         return None
     position, extent = [], []
@@ -308,9 +308,9 @@ def _inner(
     return (position[0], position[1]), (extent[0], extent[1])
 
 
-def _center(found: Trace, value: int, position: tuple[int, int]) -> tuple[float, float]:
+def _center(found: Trace, node: int, position: tuple[int, int]) -> tuple[float, float]:
     """The middle of what the unit sees, in pixels."""
-    field = found.field(value)
+    field = found.field(node)
     assert field is not None
     y, x = (float(middles[at]) for middles, at in zip(field.centers, position, strict=True))
     return y, x

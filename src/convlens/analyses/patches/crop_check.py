@@ -17,7 +17,7 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.precision import full_precision
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 BOUND = 1e-5  # of the layer's root mean square: differences up to here are rounding
 
@@ -124,23 +124,23 @@ def cut(image: Tensor, seen: Box) -> tuple[Tensor, Tensor]:
 
 @full_precision()
 def check_crops(
-    model: Model, found: Trace, value: int, images: Tensor, units: Sequence[UnitActivation]
+    model: Model, found: Trace, node: int, images: Tensor, units: Sequence[UnitActivation]
 ) -> CropCheck:
     """Run units again on what they see alone.
 
     Args:
         model: left untouched.
         found: its trace, for images of this size.
-        value: the place, by number in the trace.
+        node: the node, by number in the trace.
         images: `(N, C, H, W)` inside the bounds.
-        units: of this place.
+        units: of this node.
 
     Raises:
-        ConvlensError: a place without maps.
+        ConvlensError: a node without maps.
     """
-    field = found.field(value)
+    field = found.field(node)
     if field is None:
-        raise ConvlensError(f"{found.name(value)} gives no maps, so nothing can be cut")
+        raise ConvlensError(f"{found.name(node)} gives no maps, so nothing can be cut")
     if field.beyond:
         return CropCheck(checked=0, worst=None, whole=0, beyond=True)
     height, width = found.image_size
@@ -152,7 +152,7 @@ def check_crops(
     # What the network is fed: the average is zero, also where each image's own is subtracted.
     fed = model.normalize(images)
     raw = replace(model, mean=(0.0,), std=(1.0,), center="data", bounds=(-1e30, 1e30))
-    least = least_side(raw, found, value)
+    least = least_side(raw, found, node)
     groups: dict[tuple[int, int], list[tuple[UnitActivation, Box, Window]]] = defaultdict(list)
     for unit, seen, counts in zip(units, boxes, partial, strict=True):
         if counts:
@@ -162,13 +162,13 @@ def check_crops(
     for group in groups.values():
         for start in range(0, len(group), _AT_ONCE):
             part = group[start : start + _AT_ONCE]
-            again = _again(raw, found, value, fed, part)
+            again = _again(raw, found, node, fed, part)
             values = torch.tensor([unit.value for unit, _, _ in part])
             worst = max(worst, float((again - values).abs().max()))
             checked += len(part)
     if not checked:
         return CropCheck(checked=0, worst=None, whole=len(units), beyond=False)
-    scale = _root_mean_square(raw, found, value, fed[:_PROBED])
+    scale = _root_mean_square(raw, found, node, fed[:_PROBED])
     return CropCheck(
         checked=checked,
         worst=worst / scale if scale else worst,
@@ -189,12 +189,12 @@ def merge_crop_checks(crop_checks: Sequence[CropCheck]) -> CropCheck:
 
 
 def _positions(
-    found: Trace, there: Trace, value: int, part: Sequence[tuple[UnitActivation, Box, Window]]
+    found: Trace, there: Trace, node: int, part: Sequence[tuple[UnitActivation, Box, Window]]
 ) -> list[tuple[int, int]] | None:
     """Row and column of each unit in its window; None where one of them cannot be told."""
     if there.image_size == found.image_size:
         return [(unit.row, unit.column) for unit, _, _ in part]
-    at = [position(there, value, seen, held) for _, seen, held in part]
+    at = [position(there, node, seen, held) for _, seen, held in part]
     known = [one for one in at if one is not None]
     return known if len(known) == len(at) else None
 
@@ -202,18 +202,18 @@ def _positions(
 def _again(
     raw: Model,
     found: Trace,
-    value: int,
+    node: int,
     fed: Tensor,
     part: Sequence[tuple[UnitActivation, Box, Window]],
 ) -> Tensor:
     """Activations of units, each on its window with the average outside of its field."""
     size = part[0][2][2:]
-    name = found.name(value)
+    name = found.name(node)
     there = trace(raw, size=size, partly=True)
-    at = _positions(found, there, there.find(name), part)
+    at = _positions(found, there, there.find_node(name), part)
     if at is None:
         whole = (0, 0, *found.image_size)
-        return _again(raw, found, value, fed, [(unit, seen, whole) for unit, seen, _ in part])
+        return _again(raw, found, node, fed, [(unit, seen, whole) for unit, seen, _ in part])
     windows = []
     for unit, (top, bottom, left, right), (y, x, height, width) in part:
         window = torch.zeros_like(fed[unit.image, :, :height, :width])
@@ -224,15 +224,15 @@ def _again(
         ]
         windows.append(window)
     images = torch.stack(windows).contiguous(memory_format=torch.channels_last)
-    maps = _maps(raw, there, there.find(name), images)
+    maps = _maps(raw, there, there.find_node(name), images)
     where = torch.tensor([(unit.channel, *one) for (unit, _, _), one in zip(part, at, strict=True)])
     return maps[torch.arange(len(part)), where[:, 0], where[:, 1], where[:, 2]].float().cpu()
 
 
-def _maps(raw: Model, found: Trace, value: int, fed: Tensor) -> Tensor:
-    maps = observe(raw, found, fed, [value])[value]
-    return found.channels_first(value, maps)
+def _maps(raw: Model, found: Trace, node: int, fed: Tensor) -> Tensor:
+    maps = observe(raw, found, fed, [node])[node]
+    return found.channels_first(node, maps)
 
 
-def _root_mean_square(raw: Model, found: Trace, value: int, fed: Tensor) -> float:
-    return float(_maps(raw, found, value, fed).double().square().mean().sqrt())
+def _root_mean_square(raw: Model, found: Trace, node: int, fed: Tensor) -> float:
+    return float(_maps(raw, found, node, fed).double().square().mean().sqrt())

@@ -23,7 +23,11 @@ from convlens.analyses.patches.result import (
 )
 from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import selectivity
-from convlens.analyses.patches.top_patches import TopPatchesReducer, Watched, watched
+from convlens.analyses.patches.top_patches import (
+    ChannelSource,
+    TopPatchesReducer,
+    find_channel_sources,
+)
 from convlens.analyses.patches.windows import box
 from convlens.data.datasets import check_photos
 from convlens.errors import ConvlensError
@@ -33,7 +37,8 @@ from convlens.passes.engines import opened
 from convlens.passes.reducer import State
 from convlens.passes.saved_state import mark
 from convlens.passes.source import Given, given
-from convlens.tracing import Field, Trace, trace
+from convlens.tracing.receptive_field.fields import Field
+from convlens.tracing.trace import Trace, trace
 
 Tell = Callable[[str, int, int], None]
 
@@ -103,10 +108,15 @@ def patches(
     source = given(model, photos, strict=strict)
     found = trace(model, photos if isinstance(photos, Tensor) else None)
     names = tuple(source.name(number) for number in range(len(source)))
-    places = watched(found, layers)
-    options = {"layers": [place.place for place in places], "top": top, "each": each, "seed": seed}
-    means = ClassMeanActivations(places, answers) if answers is not None else None
-    first = TopPatchesReducer(places, top=top, each=each, seed=seed, extra_columns=means)
+    channel_sources = find_channel_sources(found, layers)
+    options = {
+        "layers": [one.node_name for one in channel_sources],
+        "top": top,
+        "each": each,
+        "seed": seed,
+    }
+    means = ClassMeanActivations(channel_sources, answers) if answers is not None else None
+    first = TopPatchesReducer(channel_sources, top=top, each=each, seed=seed, extra_columns=means)
     selective: dict[int, tuple[Tensor, Tensor]] = {}
     with opened(engine):
         done = sweep(
@@ -117,20 +127,28 @@ def patches(
         )  # fmt: skip
         if means is not None and answers is not None:
             selective = selectivity(
-                model, found, places, source, answers, means, done.state,
+                model, found, channel_sources, source, answers, means, done.state,
                 engine=engine, batch=batch, folder=folder, save_every=save_every,
                 progress=lambda at, of: progress("selectivity", at, of),
             )  # fmt: skip
     gathered = []
-    for number, place in enumerate(places):
-        progress("crops", number, len(places))
-        table = first.table(done.state, place.value)
+    for number, channel_source in enumerate(channel_sources):
+        progress("crops", number, len(channel_sources))
+        table = first.table(done.state, channel_source.node)
         gathered.append(
             _layer(
-                model, found, source, place, table, show, seed, selective.get(place.value), names
+                model,
+                found,
+                source,
+                channel_source,
+                table,
+                show,
+                seed,
+                selective.get(channel_source.node),
+                names,
             )
         )
-    progress("crops", len(places), len(places))
+    progress("crops", len(channel_sources), len(channel_sources))
     return Patches(
         model=model.name,
         size=found.image_size,
@@ -146,19 +164,19 @@ def _layer(
     model: Model,
     found: Trace,
     source: Source,
-    place: Watched,
+    channel_source: ChannelSource,
     table: State,
     show: int | Mapping[str, int | Sequence[int]],
     seed: int,
     selective: tuple[Tensor, Tensor] | None,
     seen: Sequence[str],
 ) -> LayerPatches:
-    field = found.field(place.value)
+    field = found.field(channel_source.node)
     assert field is not None
-    dims = found.spatial_dims(place.value)
+    dims = found.spatial_dims(channel_source.node)
     assert dims is not None
-    height, width = (found.shape(place.value)[dim] for dim in dims)
-    chosen = _channels(place, table, show)
+    height, width = (found.shape(channel_source.node)[dim] for dim in dims)
+    chosen = _channels(channel_source, table, show)
     bands = _bands(table, chosen)
     sample = _sample(table, seed)
     shown: list[ChannelPatches] = []
@@ -181,14 +199,14 @@ def _layer(
                 for channel, rank, image in dict.fromkeys(entries)
             ]
             images = torch.stack([image for _, image in held.values()])
-            crop_checks.append(check_crops(model, found, place.value, images, units))
+            crop_checks.append(check_crops(model, found, channel_source.node, images, units))
     extent = field.size
     empty = torch.zeros(0)
     return LayerPatches(
-        layer=place.layer,
-        also=place.also,
-        place=place.place,
-        post=place.post,
+        layer=channel_source.layer,
+        also=channel_source.also,
+        node_name=channel_source.node_name,
+        post=channel_source.post,
         maps=(height, width),
         field=(extent[0], extent[1]) if extent[0] and extent[1] else None,
         beyond=field.beyond,
@@ -211,21 +229,23 @@ def _layer(
 
 
 def _channels(
-    place: Watched, table: State, show: int | Mapping[str, int | Sequence[int]]
+    channel_source: ChannelSource, table: State, show: int | Mapping[str, int | Sequence[int]]
 ) -> list[int]:
     """The channels that are shown: those asked for, or as many evenly spread over the living."""
     if not isinstance(show, int):
-        names = dict.fromkeys((place.layer, *place.also, place.place))
+        names = dict.fromkeys(
+            (channel_source.layer, *channel_source.also, channel_source.node_name)
+        )
         told = [show[name] for name in names if name in show]
         count = max((one for one in told if isinstance(one, int)), default=0)
         asked = [channel for one in told if not isinstance(one, int) for channel in one]
         if not asked:
-            return _channels(place, table, count)
+            return _channels(channel_source, table, count)
         for channel in asked:
-            if not 0 <= channel < place.channels:
+            if not 0 <= channel < channel_source.channels:
                 raise ConvlensError(
-                    f"{place.layer} has {place.channels} channels, 0 to {place.channels - 1}; "
-                    f"given {channel}"
+                    f"{channel_source.layer} has {channel_source.channels} channels, 0 to "
+                    f"{channel_source.channels - 1}; given {channel}"
                 )
         return list(dict.fromkeys(asked))
     living = table["images_fired"].nonzero().flatten().tolist()

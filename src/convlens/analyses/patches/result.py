@@ -64,7 +64,7 @@ class LayerPatches(Result):
         layer: the name that was asked for, or the convolution's.
         also: further names with the same value: a residual block's last convolution and its
             shortcut have one sum.
-        place: name of the value that is looked at.
+        node_name: name of the node that is looked at.
         post: whether a non-linearity gave it.
         maps: height and width of its maps.
         field: rows and columns that a position sees; None where positions differ.
@@ -94,7 +94,7 @@ class LayerPatches(Result):
 
     layer: str
     also: tuple[str, ...]
-    place: str
+    node_name: str
     post: bool
     maps: tuple[int, int]
     field: tuple[int, int] | None
@@ -167,13 +167,13 @@ class Patches(Result):
     labels: tuple[str, ...] | None = None
 
     def __getitem__(self, layer: str) -> LayerPatches:
-        """The layer of that name, or of that place.
+        """The layer of that name, or of that node.
 
         Raises:
             ConvlensError: none was watched under it.
         """
         for one in self.layers:
-            if layer in (one.layer, one.place, *one.also):
+            if layer in (one.layer, one.node_name, *one.also):
                 return one
         known = [one.layer for one in self.layers]
         raise ConvlensError(f"no layer {layer!r} was watched{nearest(layer, known)}")
@@ -205,8 +205,8 @@ def layer_sheet(layer: LayerPatches) -> Tensor:
     return titled(
         grid(blocks, _COLUMNS, gap=14),
         f"{layer.layer}: what excites {len(blocks)} of {layer.channels} channels most",
-        f"{field}beneath each the activation at {layer.place}; striped: padding; empty: no further "
-        f"photo",
+        f"{field}beneath each the activation at {layer.node_name}; striped: padding; "
+        f"empty: no further photo",
     )
 
 

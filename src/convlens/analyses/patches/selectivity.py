@@ -13,7 +13,7 @@ from torch import Tensor
 
 from convlens.analyses.patches.activation_statistics import BIN_COUNT, BIN_EDGES
 from convlens.analyses.patches.spatial_max import spatial_max
-from convlens.analyses.patches.top_patches import Watched
+from convlens.analyses.patches.top_patches import ChannelSource
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.passes.reducer import State
@@ -26,17 +26,17 @@ _FIXED = 2**16  # activations are summed as whole numbers of this fraction, in a
 class ClassMeanActivations:
     """Sums of each channel's greatest activations by class."""
 
-    def __init__(self, places: Sequence[Watched], answers: PhotoLabels) -> None:
+    def __init__(self, channel_sources: Sequence[ChannelSource], answers: PhotoLabels) -> None:
         """Say what is right.
 
         Args:
-            places: that are watched.
+            channel_sources: that are watched.
             answers: classes of each image, or None where they are not known.
 
         Raises:
             ConvlensError: fewer than two classes with enough images.
         """
-        self._places = {place.value: place for place in places}
+        self._channel_sources = {one.node: one for one in channel_sources}
         self.classes = classes_of(answers)
         if len(self.classes) < 2:
             raise ConvlensError(
@@ -45,9 +45,9 @@ class ClassMeanActivations:
             )
         self._members = Membership(answers, self.classes)
 
-    def start(self, value: int) -> State:
+    def start(self, node: int) -> State:
         """Zero sums."""
-        shape = (self._places[value].channels, len(self.classes))
+        shape = (self._channel_sources[node].channels, len(self.classes))
         return {
             "class_sums": torch.zeros(shape, dtype=torch.int64),
             "class_counts": torch.zeros(len(self.classes), dtype=torch.int64),
@@ -65,10 +65,10 @@ class ClassMeanActivations:
         """Both together."""
         return {name: one[name] + other[name] for name in ("class_sums", "class_counts")}
 
-    def preferred(self, state: Mapping[str, Tensor], value: int) -> Tensor:
+    def preferred(self, state: Mapping[str, Tensor], node: int) -> Tensor:
         """int64 `(C,)`: the class with the greatest mean, the first where several have it."""
-        sums = state[f"{value}/class_sums"].double()
-        means = sums / state[f"{value}/class_counts"].clamp(min=1)
+        sums = state[f"{node}/class_sums"].double()
+        means = sums / state[f"{node}/class_counts"].clamp(min=1)
         return torch.tensor(self.classes)[means.argmax(dim=1)]
 
 
@@ -77,48 +77,47 @@ class SelectivityReducer:
 
     def __init__(
         self,
-        places: Sequence[Watched],
+        channel_sources: Sequence[ChannelSource],
         answers: PhotoLabels,
         preferred: Mapping[int, Tensor],
     ) -> None:
-        """Say what is right, and which class each channel of each place prefers."""
-        self._places = {place.value: place for place in places}
+        """Say what is right, and which class each channel of each node prefers."""
+        self._channel_sources = {one.node: one for one in channel_sources}
         classes = classes_of(answers)
         self._members = Membership(answers, classes)
         self._column = {
-            value: torch.searchsorted(torch.tensor(classes), one)
-            for value, one in preferred.items()
+            node: torch.searchsorted(torch.tensor(classes), one) for node, one in preferred.items()
         }
 
     @property
-    def values(self) -> tuple[int, ...]:
-        """The places, by number in the trace."""
-        return tuple(self._places)
+    def nodes(self) -> tuple[int, ...]:
+        """The nodes, by number in the trace."""
+        return tuple(self._channel_sources)
 
     def start(self) -> State:
         """Empty bins."""
         return {
-            f"{value}/{side}": torch.zeros(place.channels, BIN_COUNT, dtype=torch.int64)
-            for value, place in self._places.items()
+            f"{node}/{side}": torch.zeros(channel_source.channels, BIN_COUNT, dtype=torch.int64)
+            for node, channel_source in self._channel_sources.items()
             for side in ("inside", "outside")
         }
 
-    def update(self, state: State, value: int, maps: Tensor, ids: Tensor) -> None:
+    def update(self, state: State, node: int, maps: Tensor, ids: Tensor) -> None:
         """Take in one place's maps of a batch, in place."""
-        greatest, _ = spatial_max(self._places[value].channels_first(maps))
+        greatest, _ = spatial_max(self._channel_sources[node].channels_first(maps))
         bins = torch.bucketize(greatest.float().cpu(), BIN_EDGES).T
-        inside = self._members.of(ids).bool()[:, self._column[value]].T
+        inside = self._members.of(ids).bool()[:, self._column[node]].T
         known = self._members.known[ids].expand_as(inside)
-        state[f"{value}/inside"].scatter_add_(1, bins, (inside & known).long())
-        state[f"{value}/outside"].scatter_add_(1, bins, (~inside & known).long())
+        state[f"{node}/inside"].scatter_add_(1, bins, (inside & known).long())
+        state[f"{node}/outside"].scatter_add_(1, bins, (~inside & known).long())
 
     def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
         """Both together."""
         return {name: one[name] + other[name] for name in one}
 
-    def areas(self, state: Mapping[str, Tensor], value: int) -> Tensor:
+    def areas(self, state: Mapping[str, Tensor], node: int) -> Tensor:
         """float32 `(C,)`: area under the ROC curve; equal bins count half. NaN without both."""
-        return area(state[f"{value}/inside"], state[f"{value}/outside"])
+        return area(state[f"{node}/inside"], state[f"{node}/outside"])
 
 
 def area(inside: Tensor, outside: Tensor) -> Tensor:

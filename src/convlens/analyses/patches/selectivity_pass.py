@@ -6,17 +6,17 @@ from pathlib import Path
 from torch import Tensor
 
 from convlens.analyses.patches.selectivity import ClassMeanActivations, SelectivityReducer
-from convlens.analyses.patches.top_patches import Watched
+from convlens.analyses.patches.top_patches import ChannelSource
 from convlens.models.model import Model
 from convlens.passes import Engine, sweep
 from convlens.passes.source import Source
-from convlens.tracing import Trace
+from convlens.tracing.trace import Trace
 
 
 def selectivity(
     model: Model,
     found: Trace,
-    places: Sequence[Watched],
+    channel_sources: Sequence[ChannelSource],
     source: Source,
     answers: Sequence[Sequence[int] | None],
     means: ClassMeanActivations,
@@ -28,12 +28,12 @@ def selectivity(
     save_every: float,
     progress: Callable[[int, int], None],
 ) -> dict[int, tuple[Tensor, Tensor]]:
-    """By place: for each channel the class that it prefers, and the area under its ROC curve.
+    """By node: for each channel the class that it prefers, and the area under its ROC curve.
 
     Args:
         model: left untouched.
         found: its trace.
-        places: whose channels.
+        channel_sources: whose channels.
         source: the images of the first pass.
         answers: for each of them the classes that are right, or None.
         means: that were kept in the first pass.
@@ -45,12 +45,10 @@ def selectivity(
         save_every: seconds between saves.
         progress: called with how many images are done and how many there are.
     """
-    preferred = {place.value: means.preferred(state, place.value) for place in places}
-    reducer = SelectivityReducer(places, answers, preferred)
+    preferred = {one.node: means.preferred(state, one.node) for one in channel_sources}
+    reducer = SelectivityReducer(channel_sources, answers, preferred)
     done = sweep(
         model, found, reducer, source, engine=engine, batch=batch, save_every=save_every,
         folder=folder and folder / "selectivity", progress=progress,
     )  # fmt: skip
-    return {
-        value: (classes, reducer.areas(done.state, value)) for value, classes in preferred.items()
-    }
+    return {node: (classes, reducer.areas(done.state, node)) for node, classes in preferred.items()}

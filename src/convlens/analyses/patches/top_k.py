@@ -71,6 +71,6 @@ def _first(entries: State, count: int) -> State:
     by_place = places.argsort(dim=1)
     values = entries["values"].gather(1, by_place)
     # Stable, so that what is equal stays in the order of images and positions.
-    by_value = torch.sort(values, dim=1, descending=True, stable=True).indices[:, :count]
-    order = by_place.gather(1, by_value)
+    by_node = torch.sort(values, dim=1, descending=True, stable=True).indices[:, :count]
+    order = by_place.gather(1, by_node)
     return {name: column.gather(1, order) for name, column in entries.items()}

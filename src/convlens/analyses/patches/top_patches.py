@@ -15,18 +15,19 @@ from convlens.analyses.patches import activation_statistics, top_k
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.errors import ConvlensError
 from convlens.passes.reducer import State
-from convlens.tracing import Operation, Trace
+from convlens.tracing.recorder import Operation
+from convlens.tracing.trace import Trace
 
 
 @dataclass(frozen=True)
-class Watched:
-    """A place whose channels are watched.
+class ChannelSource:
+    """A node whose channels are watched.
 
     Attributes:
         layer: the name that was asked for, or the convolution's.
-        also: further names that were asked for, or convolutions, with the same value.
-        place: name of the value.
-        value: its number in the trace.
+        also: further names that were asked for, or convolutions, with the same node.
+        node_name: name of the node.
+        node: its number in the trace.
         channels: how many it has.
         post: whether a non-linearity gave it.
         rectified: whether it is never negative, by the non-linearity that gave it.
@@ -34,8 +35,8 @@ class Watched:
     """
 
     layer: str
-    place: str
-    value: int
+    node_name: str
+    node: int
     channels: int
     post: bool
     rectified: bool
@@ -47,46 +48,46 @@ class Watched:
         return maps.movedim(-1, -3) if self.last else maps
 
 
-def watched(trace: Trace, layers: Sequence[str] | None) -> tuple[Watched, ...]:
-    """The places to watch.
+def find_channel_sources(trace: Trace, layers: Sequence[str] | None) -> tuple[ChannelSource, ...]:
+    """The nodes to watch.
 
     Args:
         trace: of the model.
-        layers: a convolution stands for its post side, any other name for the place itself;
+        layers: a convolution stands for its post side, any other name for the node itself;
             default: all convolutions whose maps have more than one position. Two convolutions
             with the same post side (a residual block's last and its shortcut) are watched once,
             under the first one's name.
 
     Raises:
-        ConvlensError: an unknown name, or a place without maps.
+        ConvlensError: an unknown name, or a node without maps.
     """
-    known = {detector.layer: detector for detector in trace.detectors}
+    known = {convolution.layer: convolution for convolution in trace.convolutions}
     if layers is None:
-        maps = [one for one in known.values() if trace.spatial_dims(one.value) is not None]
+        maps = [one for one in known.values() if trace.spatial_dims(one.node) is not None]
         if not maps:
             raise ConvlensError(f"{trace.model_name} runs no convolution that gives maps")
-        chosen = [(one.layer, one.value) for one in maps]
+        chosen = [(one.layer, one.node) for one in maps]
     else:
         chosen = [
-            (name, known[name].value if name in known else trace.find(name)) for name in layers
+            (name, known[name].node if name in known else trace.find_node(name)) for name in layers
         ]
-    found: dict[int, Watched] = {}
-    for layer, value in chosen:
-        dims = trace.spatial_dims(value)
+    found: dict[int, ChannelSource] = {}
+    for layer, node in chosen:
+        dims = trace.spatial_dims(node)
         if dims is None:
             raise ConvlensError(
-                f"{layer} of {trace.model_name} gives {trace.shape(value)} for one image, not "
+                f"{layer} of {trace.model_name} gives {trace.shape(node)} for one image, not "
                 f"maps; choose a layer before the spatial positions are lost"
             )
         last = dims == (1, 2)
-        channels = trace.shape(value)[3 if last else 1]
-        post = trace.structure.is_post(value)
-        rectified = post and _rectifies(trace.structure.maker[value])
-        if value in found:
-            found[value] = replace(found[value], also=(*found[value].also, layer))
+        channels = trace.shape(node)[3 if last else 1]
+        post = trace.structure.is_post(node)
+        rectified = post and _rectifies(trace.structure.producers[node])
+        if node in found:
+            found[node] = replace(found[node], also=(*found[node].also, layer))
         else:
-            name = trace.name(value)
-            found[value] = Watched(layer, name, value, channels, post, rectified, last)
+            name = trace.name(node)
+            found[node] = ChannelSource(layer, name, node, channels, post, rectified, last)
     return tuple(found.values())
 
 
@@ -101,8 +102,8 @@ def _rectifies(operation: Operation) -> bool:
 class ExtraColumns(Protocol):
     """Further columns of the tables, filled from the same greatest activations."""
 
-    def start(self, value: int) -> State:
-        """The columns of a place, empty."""
+    def start(self, node: int) -> State:
+        """The columns of a node, empty."""
 
     def add(self, table: State, peaks: Tensor, ids: Tensor) -> None:
         """Take in the greatest activations `(N, C)` of a batch, in place."""
@@ -116,7 +117,7 @@ class TopPatchesReducer:
 
     def __init__(
         self,
-        places: Sequence[Watched],
+        channel_sources: Sequence[ChannelSource],
         *,
         top: int = 9,
         each: int = 1,
@@ -127,73 +128,73 @@ class TopPatchesReducer:
         """Say what to keep.
 
         Args:
-            places: from `watched`, of a trace for images of the size that will come.
+            channel_sources: from `find_channel_sources`, for images of the size that will come.
             top: entries a channel.
             each: at most so many of one image.
             statistics: also count, bin and sample.
             seed: of the samples.
-            extra_columns: keeps further columns of each place, from the greatest activations.
+            extra_columns: keeps further columns of each node, from the greatest activations.
         """
         if top < 1 or each < 1:
             raise ConvlensError(f"top {top}, {each} for each image; give at least 1")
-        self._places = {place.value: place for place in places}
+        self._channel_sources = {one.node: one for one in channel_sources}
         self._top, self._each = top, each
         self._statistics, self._seed, self._extra_columns = statistics, seed, extra_columns
         self._scratch: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     @property
-    def values(self) -> tuple[int, ...]:
-        """The places, by number in the trace."""
-        return tuple(self._places)
+    def nodes(self) -> tuple[int, ...]:
+        """The nodes, by number in the trace."""
+        return tuple(self._channel_sources)
 
     def start(self) -> State:
         """Empty tables."""
         state: State = {}
-        for value, place in self._places.items():
-            state |= _named(value, top_k.empty(place.channels, self._top))
+        for node, channel_source in self._channel_sources.items():
+            state |= _named(node, top_k.empty(channel_source.channels, self._top))
             if self._statistics:
-                state |= _named(value, activation_statistics.empty(place.channels))
+                state |= _named(node, activation_statistics.empty(channel_source.channels))
             if self._extra_columns:
-                state |= _named(value, self._extra_columns.start(value))
+                state |= _named(node, self._extra_columns.start(node))
         return state
 
-    def update(self, state: State, value: int, maps: Tensor, ids: Tensor) -> None:
+    def update(self, state: State, node: int, maps: Tensor, ids: Tensor) -> None:
         """Take in one place's maps of a batch, in place."""
-        maps = self._places[value].channels_first(maps)
+        maps = self._channel_sources[node].channels_first(maps)
         found, positions = spatial_max(maps)
         greatest = found.float().cpu()
         if not bool(greatest.isfinite().all()):
             raise ConvlensError(
-                f"{self._places[value].place} gives NaN or infinity for image "
+                f"{self._channel_sources[node].node_name} gives NaN or infinity for image "
                 f"{int(ids[(~greatest.isfinite()).any(dim=1)][0])}; nothing can be ranked there"
             )
-        table = _of(state, value)
+        table = _of(state, node)
         if self._each == 1:
             top_k.insert(table, greatest, ids, positions)
         else:
             self._insert_several(table, maps, ids)
         if self._statistics:
-            fired = self._fired(maps, rectified=self._places[value].rectified)
+            fired = self._fired(maps, rectified=self._channel_sources[node].rectified)
             activation_statistics.add(table, fired, greatest, ids, positions, self._seed)
         if self._extra_columns:
             self._extra_columns.add(table, greatest, ids)
-        state |= _named(value, table)
+        state |= _named(node, table)
 
     def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
         """The tables of both data sets together."""
         state: State = {}
-        for value in self._places:
-            a, b = _of(one, value), _of(other, value)
-            state |= _named(value, top_k.merge(a, b))
+        for node in self._channel_sources:
+            a, b = _of(one, node), _of(other, node)
+            state |= _named(node, top_k.merge(a, b))
             if self._statistics:
-                state |= _named(value, activation_statistics.merge(a, b))
+                state |= _named(node, activation_statistics.merge(a, b))
             if self._extra_columns:
-                state |= _named(value, self._extra_columns.merge(a, b))
+                state |= _named(node, self._extra_columns.merge(a, b))
         return state
 
-    def table(self, state: Mapping[str, Tensor], value: int) -> State:
-        """The part of a state that is one place's."""
-        return _of(state, value)
+    def table(self, state: Mapping[str, Tensor], node: int) -> State:
+        """The part of a state that is one node's."""
+        return _of(state, node)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_scratch": {}}
@@ -228,12 +229,12 @@ class TopPatchesReducer:
         top_k.insert(table, entries, ids.repeat_interleave(count), positions)
 
 
-def _named(value: int, table: Mapping[str, Tensor]) -> State:
-    return {f"{value}/{name}": tensor for name, tensor in table.items()}
+def _named(node: int, table: Mapping[str, Tensor]) -> State:
+    return {f"{node}/{name}": tensor for name, tensor in table.items()}
 
 
-def _of(state: Mapping[str, Tensor], value: int) -> State:
-    prefix = f"{value}/"
+def _of(state: Mapping[str, Tensor], node: int) -> State:
+    prefix = f"{node}/"
     return {
         name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)
     }

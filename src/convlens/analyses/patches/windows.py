@@ -6,7 +6,8 @@ at the image's edges the window is pinned to them.
 """
 
 from convlens.models.model import Model
-from convlens.tracing import Field, Trace, trace
+from convlens.tracing.receptive_field.fields import Field
+from convlens.tracing.trace import Trace, trace
 
 Box = tuple[int, int, int, int]  # first and last row, first and last column; may lie in the padding
 Window = tuple[int, int, int, int]  # top, left, height, width; inside the image
@@ -18,22 +19,22 @@ def box(field: Field, row: int, column: int) -> Box:
     return int(low_y[row]), int(high_y[row]), int(low_x[column]), int(high_x[column])
 
 
-def least_side(model: Model, found: Trace, value: int) -> int:
-    """Pixels that a window's sides need at least, for the network to run as far as a place.
+def least_side(model: Model, found: Trace, node: int) -> int:
+    """Pixels that a window's sides need at least, for the network to run as far as a node.
 
     Args:
         model: the model.
         found: its trace on whole images.
-        value: the place, by number in that trace.
+        node: the node, by number in that trace.
     """
-    field = found.field(value)
+    field = found.field(node)
     assert field is not None
     size = found.image_size
     least = 1
     while least < max(size):
         one = window(field, (0, 0, 0, 0), size, least)
         there = trace(model, size=one[2:], partly=True)
-        if found.name(value) in there:
+        if found.name(node) in there:
             return least
         least = 2 * max(one[2:])
     return least
@@ -69,16 +70,16 @@ def window(field: Field, seen: Box, size: tuple[int, int], least: int = 1) -> Wi
     return starts[0], starts[1], lengths[0], lengths[1]
 
 
-def position(there: Trace, value: int, seen: Box, at: Window) -> tuple[int, int] | None:
+def position(there: Trace, node: int, seen: Box, at: Window) -> tuple[int, int] | None:
     """Row and column of the unit that sees the same pixels in a window; None without exactly one.
 
     Args:
         there: trace of the model on images of the window's size.
-        value: the place, by number in that trace.
+        node: the node, by number in that trace.
         seen: what the unit sees of the whole image.
         at: the window.
     """
-    field = there.field(value)
+    field = there.field(node)
     if field is None:
         return None
     found = []

@@ -11,7 +11,7 @@ from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.models.output_head import SOFTMAX, probabilities, probability_of, ranked
 from convlens.results import Result
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from convlens.errors import ConvlensError, PhotoError
 from convlens.models.model import Model, PhotoLike, check_model
 from convlens.models.output_head import NOT, SIGMOID, answers, least_answer, log_probabilities
 from convlens.results import Result
-from convlens.tracing import Trace, trace
+from convlens.tracing.trace import Trace, trace
 
 Progress = Callable[[int, int], None]
 
@@ -153,7 +153,7 @@ def _check_labels(model: Model, labels: Sequence[Sequence[int] | None] | None, p
     if len(labels) != photos:
         raise ConvlensError(f"{len(labels)} labels for {photos} photos; give one each, or None")
     found = trace(model)
-    known = found.columns
+    known = found.num_outputs
     least = least_answer(known, found.link)
     wrong = [index for right in labels for index in right or () if not least <= index < known]
     if wrong:

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.patches.result import FRAME, tile
-from convlens.analyses.patches.top_patches import watched
+from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.analyses.patches.windows import Box, box
 from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 _DIMMED = 0.35  # of the contrast that is left outside of the field
 
@@ -23,7 +23,7 @@ class ReceptiveField(Result):
 
     Attributes:
         layer: the name that was asked for.
-        place: name of the value.
+        node_name: name of the node.
         position: row and column of the unit in the layer's map.
         maps: height and width of that map.
         box: first and last row, first and last column of the image in pixels; what lies outside
@@ -36,7 +36,7 @@ class ReceptiveField(Result):
     """
 
     layer: str
-    place: str
+    node_name: str
     position: tuple[int, int]
     maps: tuple[int, int]
     box: Box
@@ -101,12 +101,12 @@ def receptive_field(
         ConvlensError: an unknown layer, one without maps, or a position outside of the map.
     """
     found = trace(model, image)
-    (place,) = watched(found, [layer])
-    field = found.field(place.value)
-    dims = found.spatial_dims(place.value)
+    (channel_source,) = find_channel_sources(found, [layer])
+    field = found.field(channel_source.node)
+    dims = found.spatial_dims(channel_source.node)
     assert field is not None
     assert dims is not None
-    height, width = (found.shape(place.value)[dim] for dim in dims)
+    height, width = (found.shape(channel_source.node)[dim] for dim in dims)
     row, column = at if at is not None else (height // 2, width // 2)
     if not (0 <= row < height and 0 <= column < width):
         raise ConvlensError(
@@ -115,7 +115,7 @@ def receptive_field(
         )
     return ReceptiveField(
         layer=layer,
-        place=place.place,
+        node_name=channel_source.node_name,
         position=(row, column),
         maps=(height, width),
         box=box(field, row, column),

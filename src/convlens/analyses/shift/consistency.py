@@ -23,7 +23,7 @@ from convlens.models.model import Model
 from convlens.models.output_head import answers, probability_of
 from convlens.passes.reducer import State
 from convlens.results import Result
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 PROTOCOLS = ("crop", "circular")
 _MARGIN = 7  # an image gets a seventh of its side around it where its geometry leaves none

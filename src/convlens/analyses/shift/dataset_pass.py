@@ -15,7 +15,7 @@ from convlens.models.model import Model, check_model
 from convlens.passes import BATCH, Engine, over
 from convlens.passes.saved_state import mark
 from convlens.passes.source import Given, first, given
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 Tell = Callable[[str, int, int], None]
 

@@ -19,7 +19,9 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.precision import full_precision
-from convlens.tracing import Operation, Place, Trace, trace
+from convlens.tracing.node_names import NodeName
+from convlens.tracing.recorder import Operation
+from convlens.tracing.trace import Trace, trace
 
 Offset = tuple[int, int]
 
@@ -158,13 +160,13 @@ class ShiftedLayer:
 
     Attributes:
         layer: its name.
-        value: by number in the trace.
+        node: by number in the trace.
         operation: that makes it.
         pixels: from one position to the next, or None.
     """
 
     layer: str
-    value: int
+    node: int
     operation: Operation
     pixels: tuple[int, int] | None
 
@@ -180,12 +182,12 @@ def shifted_layers(found: Trace) -> tuple[ShiftedLayer, ...]:
         known = operation.name == "convolution" or operation.name in _POOLINGS
         if not known or operation.call is None:
             continue
-        value = operation.outputs[0]
-        if found.spatial_dims(value) is None:
+        node = operation.outputs[0]
+        if found.spatial_dims(node) is None:
             continue
-        place = Place(operation.call.path, operation.call.number).brief(found.recording.runs)
-        name = str(place) if operation.call.path else found.name(value)
-        layers.append(ShiftedLayer(name, value, operation, _pixels(found, value)))
+        node_name = NodeName(operation.call.path, operation.call.number).brief(found.recording.runs)
+        name = str(node_name) if operation.call.path else found.name(node)
+        layers.append(ShiftedLayer(name, node, operation, _pixels(found, node)))
     if not layers:
         raise ConvlensError(f"{found.model_name} runs no convolution or pooling that gives maps")
     return tuple(layers)
@@ -242,7 +244,7 @@ def compare(
     batch = torch.cat([images, *shifted]).contiguous(memory_format=torch.channels_last)
     errors = torch.full((len(images), 2, len(offsets), len(layers)), torch.nan)
     regions = {
-        one.value: (number, [_regions(found, one, offset) for offset in offsets])
+        one.node: (number, [_regions(found, one, offset) for offset in offsets])
         for number, one in enumerate(layers)
     }
     stream(model, found, batch, regions.keys(), partial(_tell, found, len(images), regions, errors))
@@ -273,11 +275,11 @@ def _tell(
     count: int,
     regions: dict[int, tuple[int, list[tuple[_Region, _Region] | None]]],
     errors: Tensor,
-    value: int,
+    node: int,
     maps: Tensor,
 ) -> None:
-    number, each = regions[value]
-    maps = found.channels_first(value, maps)
+    number, each = regions[node]
+    maps = found.channels_first(node, maps)
     maps = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
     base = maps[:count, :_CHANNELS]
     if all(one is None for one in each):
@@ -319,13 +321,13 @@ def _moved(base: Tensor, rows: _Region, columns: _Region, every: int) -> Tensor:
 
 
 def _regions(found: Trace, one: ShiftedLayer, offset: Offset) -> tuple[_Region, _Region] | None:
-    dims = found.spatial_dims(one.value)
-    field = found.field(one.value)
+    dims = found.spatial_dims(one.node)
+    field = found.field(one.node)
     if dims is None or field is None or one.pixels is None:
         return None
     axes = []
     for axis in (0, 1):
-        length, by, step = found.shape(one.value)[dims[axis]], offset[axis], one.pixels[axis]
+        length, by, step = found.shape(one.node)[dims[axis]], offset[axis], one.pixels[axis]
         back, rest = divmod(by, step)
         start = back + (1 if rest else 0)
         if start >= length:
@@ -345,14 +347,14 @@ def _regions(found: Trace, one: ShiftedLayer, offset: Offset) -> tuple[_Region, 
     return axes[0], axes[1]
 
 
-def _pixels(found: Trace, value: int) -> tuple[int, int] | None:
+def _pixels(found: Trace, node: int) -> tuple[int, int] | None:
     """Pixels from one position to the next: of most fields, or else from the sizes."""
-    field, dims = found.field(value), found.spatial_dims(value)
+    field, dims = found.field(node), found.spatial_dims(node)
     if field is None or dims is None:
         return None
     steps = []
     for axis in (0, 1):
-        length, side = found.shape(value)[dims[axis]], found.image_size[axis]
+        length, side = found.shape(node)[dims[axis]], found.image_size[axis]
         steps_there = field.low[axis].diff()
         stride = int(steps_there.mode().values) if len(steps_there) else 0
         # Uneven at the borders only, or else nothing can be said from the fields.
@@ -375,7 +377,7 @@ def told(
     """The result, from errors `(2, S, L)`, inside and whole; NaN for no comparison."""
     rows = []
     for number, one in enumerate(layers):
-        field, dims = found.field(one.value), found.spatial_dims(one.value)
+        field, dims = found.field(one.node), found.spatial_dims(one.node)
         assert field is not None
         assert dims is not None
         size = field.size
@@ -392,7 +394,7 @@ def told(
                 padded=padded,
                 pixels=one.pixels,
                 field=(size[0], size[1]) if size[0] and size[1] else None,
-                maps=(found.shape(one.value)[dims[0]], found.shape(one.value)[dims[1]]),
+                maps=(found.shape(one.node)[dims[0]], found.shape(one.node)[dims[1]]),
                 inside=inside,
                 whole=whole,
             )

@@ -17,14 +17,14 @@ from torch.nn import functional as F
 from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.analyses.patches.top_k import NO_IMAGE
-from convlens.analyses.patches.top_patches import Watched
+from convlens.analyses.patches.top_patches import ChannelSource
 from convlens.capture import stream
 from convlens.drawing import rendered
 from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.passes.reducer import State
 from convlens.results import Result
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 PLACES = (-0.25, -0.125, 0.125, 0.25)  # of the image's side, along both axes
 SCALES = (0.5, 0.71, 1.41, 2.0)  # times as large
@@ -42,7 +42,7 @@ class Invariance(Result):
     Attributes:
         model: its name.
         layer: whose channels were looked at.
-        node: name of the value.
+        node_name: name of the node.
         images: how many were seen.
         skipped: those that could not be read, with the reason.
         channels: int64 `(C,)`, which of the layer's.
@@ -63,7 +63,7 @@ class Invariance(Result):
 
     model: str
     layer: str
-    node: str
+    node_name: str
     images: int
     skipped: tuple[str, ...]
     channels: Tensor
@@ -147,13 +147,13 @@ class Invariance(Result):
 class Totals:
     """Sums of each channel's greatest activations, and by class where classes are known."""
 
-    place: Watched
+    channel_source: ChannelSource
     means: ClassMeanActivations | None
 
-    def start(self, value: int) -> State:
+    def start(self, node: int) -> State:
         """Zero sums."""
-        own = {"total": torch.zeros(self.place.channels, dtype=torch.int64)}
-        return own | (self.means.start(value) if self.means else {})
+        own = {"total": torch.zeros(self.channel_source.channels, dtype=torch.int64)}
+        return own | (self.means.start(node) if self.means else {})
 
     def add(self, table: State, peaks: Tensor, ids: Tensor) -> None:
         """Take in the greatest activations `(N, C)` of a batch, in place."""
@@ -173,12 +173,12 @@ class Changes:
 
     Attributes:
         model: left untouched.
-        place: that is watched.
+        channel_source: that is watched.
         winners: int64 `(C, K)`, the images that excite each channel most; `NO_IMAGE` where free.
     """
 
     model: Model
-    place: Watched
+    channel_source: ChannelSource
     winners: Tensor
 
     def start(self) -> State:
@@ -205,10 +205,10 @@ class Changes:
         found = trace(self.model, variants)
         seen: list[Tensor] = []
 
-        def tell(value: int, maps: Tensor) -> None:
-            seen.append(spatial_max(found.channels_first(value, maps))[0].float().cpu())
+        def tell(node: int, maps: Tensor) -> None:
+            seen.append(spatial_max(found.channels_first(node, maps))[0].float().cpu())
 
-        stream(self.model, found, variants, [self.place.value], tell)
+        stream(self.model, found, variants, [self.channel_source.node], tell)
         return seen[0]
 
 
@@ -246,7 +246,7 @@ def _scaled(image: Tensor, factor: float) -> Tensor:
 
 def told(
     model: Model,
-    place: Watched,
+    channel_source: ChannelSource,
     table: Mapping[str, Tensor],
     left: Tensor,
     images: int,
@@ -258,7 +258,7 @@ def told(
 
     Args:
         model: that was looked at.
-        place: that was watched.
+        channel_source: that was watched.
         table: strongest images of each channel, as `top_k` keeps them, and `Totals`.
         left: int64 `(C, 1 + P + S + L)`, summed greatest activations on these.
         images: how many there were.
@@ -266,7 +266,7 @@ def told(
         skipped: reasons.
         selective: preferred classes and areas under the ROC curve, or None.
     """
-    chosen = list(range(place.channels)) if channels is None else list(channels)
+    chosen = list(range(channel_source.channels)) if channels is None else list(channels)
     at = torch.tensor(chosen)
     count = (table["images"] != NO_IMAGE).sum(dim=1)[at].clamp(min=1)
     whole = left[at].double()
@@ -278,8 +278,8 @@ def told(
     preferred = torch.zeros(0, dtype=torch.int64) if selective is None else selective[0][at]
     return Invariance(
         model=model.name,
-        layer=place.layer,
-        node=place.place,
+        layer=channel_source.layer,
+        node_name=channel_source.node_name,
         images=images,
         skipped=skipped,
         channels=at,

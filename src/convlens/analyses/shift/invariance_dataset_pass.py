@@ -5,7 +5,7 @@ from pathlib import Path
 
 from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import selectivity
-from convlens.analyses.patches.top_patches import TopPatchesReducer, watched
+from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.analyses.shift.invariance import Changes, Invariance, Totals, told
 from convlens.capture import recording
 from convlens.data.datasets import check_photos
@@ -15,7 +15,7 @@ from convlens.passes import BATCH, Engine, over, sweep
 from convlens.passes.engines import opened
 from convlens.passes.saved_state import mark
 from convlens.passes.source import Given, given
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 Tell = Callable[[str, int, int], None]
 
@@ -66,16 +66,24 @@ def invariance(
     if labels is not None and len(labels) != len(source):
         raise ConvlensError(f"{len(labels)} labels for {len(source)} photos")
     found = trace(model)
-    places = watched(found, [layer])
-    place = places[0]
+    channel_sources = find_channel_sources(found, [layer])
+    channel_source = channel_sources[0]
     for one in channels or ():
-        if not 0 <= one < place.channels:
+        if not 0 <= one < channel_source.channels:
             raise ConvlensError(
-                f"{layer} has {place.channels} channels, 0 to {place.channels - 1}; given {one}"
+                f"{layer} has {channel_source.channels} channels, 0 to "
+                f"{channel_source.channels - 1}; given {one}"
             )
-    means = ClassMeanActivations(places, labels) if labels is not None else None
-    first = TopPatchesReducer(places, top=top, statistics=False, extra_columns=Totals(place, means))
-    options = {"what": "invariance", "layer": place.place, "top": top, "labels": mark(labels)}
+    means = ClassMeanActivations(channel_sources, labels) if labels is not None else None
+    first = TopPatchesReducer(
+        channel_sources, top=top, statistics=False, extra_columns=Totals(channel_source, means)
+    )
+    options = {
+        "what": "invariance",
+        "layer": channel_source.node_name,
+        "top": top,
+        "labels": mark(labels),
+    }
     selective = None
     with opened(engine):
         done = sweep(
@@ -86,24 +94,24 @@ def invariance(
         )  # fmt: skip
         if means is not None and labels is not None:
             selective = selectivity(
-                model, found, places, source, labels, means, done.state,
+                model, found, channel_sources, source, labels, means, done.state,
                 engine=engine, batch=batch, folder=folder, save_every=save_every,
                 progress=lambda at, of: progress("selectivity", at, of),
-            )[place.value]  # fmt: skip
-        table = first.table(done.state, place.value)
+            )[channel_source.node]  # fmt: skip
+        table = first.table(done.state, channel_source.node)
         winners = table["images"] if channels is None else table["images"].clone()
         if channels is not None:
-            others = [one for one in range(place.channels) if one not in set(channels)]
+            others = [one for one in range(channel_source.channels) if one not in set(channels)]
             winners[others] = -1  # nobody's number: nothing is changed for them
         changes = over(
-            model, Changes(model, place, winners), source, engine=engine, batch=batch,
+            model, Changes(model, channel_source, winners), source, engine=engine, batch=batch,
             folder=folder and folder / "changes", save_every=save_every,
             options={"channels": None if channels is None else list(channels)},
             progress=lambda at, of: progress("changes", at, of),
         )  # fmt: skip
     return told(
         model,
-        place,
+        channel_source,
         table,
         changes.state["left"],
         done.seen,

@@ -24,7 +24,7 @@ from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
 from convlens.passes.reducer import State
 from convlens.results import Result
-from convlens.tracing import trace
+from convlens.tracing.trace import trace
 
 _OCTAVES = (-30, 6)  # of errors that are told apart
 _EACH = 16  # bins an octave, each 4 % wide

@@ -134,7 +134,7 @@ def selectivity(
     quiet: o.Quiet = False,
 ) -> None:
     """List the channels of a layer by how selective and how invariant they are."""
-    from convlens.analyses.patches.top_patches import watched
+    from convlens.analyses.patches.top_patches import find_channel_sources
     from convlens.analyses.shift.invariance_dataset_pass import invariance
     from convlens.cli import terminal
     from convlens.cli.inputs import (
@@ -147,14 +147,14 @@ def selectivity(
         unfinished,
     )
     from convlens.cli.show import shift as shown
-    from convlens.tracing import trace
+    from convlens.tracing.trace import trace
 
     album = find_album(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
     assert table is not None
-    last = layer or watched(trace(loaded), None)[-1].layer
+    last = layer or find_channel_sources(trace(loaded), None)[-1].layer
     with (
         unfinished(out, resume=resume) as folder,
         started(runner, quiet=quiet),

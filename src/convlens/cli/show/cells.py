@@ -38,7 +38,7 @@ def tuning(found: "OrientationTuning", out: Path, *, json: bool) -> None:
         )  # fmt: skip
     terminal.out.print(table)
     terminal.out.print(
-        f"{found.layer} ({found.place}): {simple} simple, {complex_} complex, {silent} silent; "
+        f"{found.layer} ({found.node_name}): {simple} simple, {complex_} complex, {silent} silent; "
         f"{found.responses[0].numel()} gratings of {found.size[0]} x {found.size[1]} pixels, the "
         f"unit in the middle sees {terminal.pair(found.field)}",
         markup=False,
@@ -54,8 +54,9 @@ def maps(found: "FeatureMaps", out: Path, *, json: bool) -> None:
     count, height, width = found.maps.shape
     shown = f", {len(found.shown)} of them drawn" if len(found.shown) < count else ""
     terminal.out.print(
-        f"{found.layer} ({found.place}): {count} maps of {height} x {width}{shown}; one scale for "
-        f"all, to {found.scale:.3g}" + (f"; {found.pooling} beside it" if found.pooling else ""),
+        f"{found.layer} ({found.node_name}): {count} maps of {height} x {width}{shown}; one scale "
+        f"for all, to {found.scale:.3g}"
+        + (f"; {found.pooling} beside it" if found.pooling else ""),
         markup=False,
     )
     terminal.out.print(str(out.resolve()), markup=False)

@@ -19,7 +19,7 @@ def maximize(found: "MaximizedImages", out: Path, *, json: bool) -> None:
     table = terminal.table("target", "reported at", ">pixels", "")
     for one in found.maxima:
         table.add_row(
-            one.target, one.place, terminal.pair((one.images.shape[2], one.images.shape[3])),
+            one.target, one.node_name, terminal.pair((one.images.shape[2], one.images.shape[3])),
             one.summary(),
         )  # fmt: skip
     terminal.out.print(table)

@@ -46,7 +46,7 @@ def anatomy(found: "Anatomy", layers: "Sequence[Layer]", *, json: bool) -> None:
     )
     if found.final_post:
         terminal.out.print(
-            f"final convolutional place: {', '.join(found.final_pre)} (pre), {found.final_post} "
+            f"final convolutional layer: {', '.join(found.final_pre)} (pre), {found.final_post} "
             f"(post): {found.final_reason}",
             markup=False,
         )
@@ -111,5 +111,5 @@ def _sees(layer: "Layer") -> str:
 
 def _side(layer: "Layer") -> str:
     sides = [side for side, is_it in (("pre", layer.pre), ("post", layer.post)) if is_it]
-    final = f"final convolutional place ({layer.final})" if layer.final else ""
+    final = f"final convolutional layer ({layer.final})" if layer.final else ""
     return "; ".join(filter(None, [", ".join(sides), final]))

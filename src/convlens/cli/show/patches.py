@@ -27,7 +27,7 @@ def patches(found: "Patches", out: Path, *, json: bool) -> None:
         share = float(one.images_fired.double().mean()) / max(1, found.seen)
         row = [
             one.layer,
-            one.place,
+            one.node_name,
             str(one.channels),
             str(len(one.dead)) if one.post else "–",
             terminal.pair(one.maps),

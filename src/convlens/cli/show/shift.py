@@ -109,7 +109,7 @@ def channels(found: "Invariance", out: Path, *, json: bool, most: int = 20) -> N
         table.add_row(*words)
     terminal.out.print(table)
     sentence = (
-        f"{len(found.channels)} channels of {found.node}, {found.images:,} photos. Place, "
+        f"{len(found.channels)} channels of {found.node_name}, {found.images:,} photos. Place, "
         f"scale, light: share of the greatest activation that is left, over the {found.top} photos "
         f"that excite the channel most; any photo: what another photo leaves"
     )

@@ -1,13 +1,13 @@
-"""Receptive fields: for each element of a value, the interval of image pixels that it can see.
+"""Receptive fields: for each element of a node, the interval of image pixels that it can see.
 
-An axis of the image (y or x) is followed on its own. The reach of a value along it is a pair of
-integer tensors, least and greatest pixel, that broadcast to the value's shape: an element's own
+An axis of the image (y or x) is followed on its own. The reach of a node along it is a pair of
+integer tensors, least and greatest pixel, that broadcast to the node's shape: an element's own
 interval, whatever was reshaped, permuted, cut into windows or concatenated on the way. Operations
 that only move elements are applied to these tensors as they are; those that combine elements take
 the least and the greatest over what they combine. Pixels outside the image are padding.
 
 Operations that combine all positions (global pooling, attention, a fully connected stage) make a
-reach the same everywhere; where such a value then meets one that still has positions
+reach the same everywhere; where such a node then meets one that still has positions
 (squeeze-and-excite, a residual around attention), the local field is kept and marked. An operation
 that is not known here counts as one that combines everything.
 """
@@ -18,20 +18,27 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from convlens.tracing.receptive_field.interval import Reach, Rule, Step, each, mix_all, thin
+from convlens.tracing.receptive_field.interval import (
+    OperationView,
+    Reach,
+    Rule,
+    each,
+    mix_all,
+    thin,
+)
 from convlens.tracing.receptive_field.rules import rule_of
 from convlens.tracing.recorder import Recording
 
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """Receptive field of each position of a spatial value `(N, C, h, w)`.
+    """Receptive field of each position of a spatial node `(N, C, h, w)`.
 
     Attributes:
         low: first image row that each of the h positions can see, and first column of the w;
             int64, may lie in the padding (negative, or beyond the image).
         high: likewise the last row and column.
-        beyond: the value also depends on the whole image, through a global operation.
+        beyond: the node also depends on the whole image, through a global operation.
     """
 
     low: tuple[Tensor, Tensor]
@@ -69,7 +76,7 @@ def reaches(recording: Recording) -> tuple[dict[int, tuple[Reach, Reach]], dict[
     """Follow the image's pixels through all recorded operations.
 
     Returns:
-        The reach (y, x) of each value that depends on the image, and for each value that an
+        The reach (y, x) of each node that depends on the image, and for each node that an
         unknown operation made (or that was written through a view in a way that cannot be
         followed) the name of that operation.
     """
@@ -77,25 +84,25 @@ def reaches(recording: Recording) -> tuple[dict[int, tuple[Reach, Reach]], dict[
     found: dict[int, tuple[Reach, Reach]] = {0: (_image(shape, -2), _image(shape, -1))}
     unknown: dict[int, str] = {}
     for operation in recording.operations:
-        if not any(value in found for value in operation.inputs):
+        if not any(node in found for node in operation.inputs):
             continue
         rule = rule_of(operation)
         if rule is None:
             unknown.update(dict.fromkeys(operation.outputs, operation.name))
         axes = []
         for axis in (-2, -1):
-            seen = {value: found[value][axis] for value in operation.inputs if value in found}
-            step = Step(operation, recording.shapes, seen, axis)
+            seen = {node: found[node][axis] for node in operation.inputs if node in found}
+            step = OperationView(operation, recording.shapes, seen, axis)
             axes.append(_applied(rule or mix_all, step))
-        for index, value in enumerate(operation.outputs):
+        for index, node in enumerate(operation.outputs):
             # Operations that give several tensors of one kind have one rule for all.
             y, x = (results[min(index, len(results) - 1)] for results in axes)
-            if y is not None and x is not None and 0 not in recording.shapes[value]:
-                found[value] = (y, x)
+            if y is not None and x is not None and 0 not in recording.shapes[node]:
+                found[node] = (y, x)
     return found, unknown
 
 
-def _applied(rule: Rule, step: Step) -> list[Reach | None]:
+def _applied(rule: Rule, step: OperationView) -> list[Reach | None]:
     """What the rule gives; marked where something of the image enters by another argument."""
     results = [reach and each(reach, thin) for reach in rule(step)]
     if step.seen.keys() <= step.used:
@@ -106,7 +113,7 @@ def _applied(rule: Rule, step: Step) -> list[Reach | None]:
 
 
 def field_of(reach: tuple[Reach, Reach], shape: tuple[int, ...], dims: tuple[int, int]) -> Field:
-    """The field of each position of a value whose rows and columns lie along `dims`.
+    """The field of each position of a node whose rows and columns lie along `dims`.
 
     Channels that see differently (a concatenation of branches) are merged by the least low and
     the greatest high.

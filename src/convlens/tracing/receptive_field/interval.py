@@ -1,4 +1,4 @@
-"""Reach: what each element of a value sees along one axis of the image, and how reaches combine."""
+"""Reach: what each element of a node sees along one axis of the image, and how reaches combine."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convlens.tracing.recorder import Operation, Ref
+from convlens.tracing.recorder import NodeRef, Operation
 
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """What a value sees along one axis of the image.
+    """What a node sees along one axis of the image.
 
     Attributes:
-        low: int64, least pixel, broadcasting to the value's shape (same number of dimensions).
+        low: int64, least pixel, broadcasting to the node's shape (same number of dimensions).
         high: likewise the greatest pixel.
         step: pixels between neighboring positions, to extrapolate into padding.
         length: pixels of the image.
@@ -32,7 +32,7 @@ class Reach:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class OperationView:
     """One operation seen along one axis of the image (-2 for y, -1 for x)."""
 
     operation: Operation
@@ -50,21 +50,21 @@ class Step:
 
     def reach(self, name: str) -> Reach | None:
         ref = self[name]
-        return self.of(ref.value) if isinstance(ref, Ref) else None
+        return self.of(ref.node) if isinstance(ref, NodeRef) else None
 
-    def of(self, value: int) -> Reach | None:
+    def of(self, node: int) -> Reach | None:
         """The reach of an input, which has then been taken into account."""
-        self.used.add(value)
-        return self.seen.get(value)
+        self.used.add(node)
+        return self.seen.get(node)
 
     def first(self) -> str:
         return next(iter(self.operation.arguments))
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return self.shapes[self[name].value]
+        return self.shapes[self[name].node]
 
 
-Rule = Callable[[Step], list[Reach | None]]
+Rule = Callable[[OperationView], list[Reach | None]]
 
 
 def merge(reaches: Sequence[Reach | None], ndim: int) -> Reach | None:
@@ -135,7 +135,7 @@ def restep(reach: Reach, axis: int) -> Reach:
     return replace(reach, step=float(steps[0])) if steps.numel() == 1 else reach
 
 
-def mix_all(step: Step) -> list[Reach | None]:
+def mix_all(step: OperationView) -> list[Reach | None]:
     """Everything of everything: the widest that the operation can do, whatever it is."""
     step.used.update(step.seen)
     ndims = [reach.low.ndim for reach in step.seen.values()]
@@ -146,12 +146,12 @@ def mix_all(step: Step) -> list[Reach | None]:
     low, high = together.low.amin(), together.high.amax()
     return [
         Reach(
-            low.reshape((1,) * len(step.shapes[value])),
-            high.reshape((1,) * len(step.shapes[value])),
+            low.reshape((1,) * len(step.shapes[node])),
+            high.reshape((1,) * len(step.shapes[node])),
             together.step,
             together.length,
             everywhere=True,
             beyond=True,
         )
-        for value in step.operation.outputs
+        for node in step.operation.outputs
     ]

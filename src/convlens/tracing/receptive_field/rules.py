@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from convlens.tracing.receptive_field.interval import (
+    OperationView,
     Reach,
     Rule,
-    Step,
     each,
     merge,
     mix_all,
@@ -38,35 +38,35 @@ def rule_of(operation: Operation) -> Rule | None:
     return None
 
 
-def _pointwise(step: Step) -> list[Reach | None]:
+def _pointwise(step: OperationView) -> list[Reach | None]:
     ndim = len(step.out_shape)
-    return [merge([step.of(value) for value in step.operation.inputs], ndim)]
+    return [merge([step.of(node) for node in step.operation.inputs], ndim)]
 
 
-def _constant(step: Step) -> list[Reach | None]:
+def _constant(step: OperationView) -> list[Reach | None]:
     """Takes no more than a shape from its arguments."""
     step.used.update(step.operation.inputs)
     return [None]
 
 
-def _filled(step: Step) -> list[Reach | None]:
+def _filled(step: OperationView) -> list[Reach | None]:
     """Overwritten by one number, which may come from the image."""
     step.reach("self")
     return [None]
 
 
-def _same(step: Step) -> list[Reach | None]:
+def _same(step: OperationView) -> list[Reach | None]:
     """The first argument's elements as they are."""
     return [step.reach(step.first())]
 
 
-def _source(step: Step) -> list[Reach | None]:
+def _source(step: OperationView) -> list[Reach | None]:
     """Overwritten by another tensor, which may be broadcast."""
     step.used.update(step.operation.inputs)
     return [merge([step.reach("src")], len(step.out_shape))]
 
 
-def _moved(step: Step) -> list[Reach | None]:
+def _moved(step: OperationView) -> list[Reach | None]:
     """Elements are only rearranged: do the same to their intervals."""
     name = step.first()
     reach, shape = step.reach(name), step.shape(name)
@@ -92,18 +92,18 @@ def _moved(step: Step) -> list[Reach | None]:
     ]
 
 
-def _restrided(step: Step) -> list[Reach | None]:
+def _restrided(step: OperationView) -> list[Reach | None]:
     """`as_strided` only where it leaves every element in its place."""
     name = step.first()
     return _same(step) if step.shape(name) == step.out_shape else mix_all(step)
 
 
-def _concatenated(step: Step) -> list[Reach | None]:
-    refs = [ref for ref in step["tensors"] if step.shapes[ref.value] != (0,)]
+def _concatenated(step: OperationView) -> list[Reach | None]:
+    refs = [ref for ref in step["tensors"] if step.shapes[ref.node] != (0,)]
     ndim = len(step.out_shape)
     dim = (step["dim"] or 0) % ndim
-    seen = [step.of(ref.value) for ref in refs]
-    sizes = [step.shapes[ref.value][dim] if step.operation.name == "cat" else 1 for ref in refs]
+    seen = [step.of(ref.node) for ref in refs]
+    sizes = [step.shapes[ref.node][dim] if step.operation.name == "cat" else 1 for ref in refs]
     if step.operation.name == "stack":
         seen = [reach and each(reach, lambda tensor: tensor.unsqueeze(dim)) for reach in seen]
     local = [reach for reach in seen if reach is not None and not reach.everywhere]
@@ -129,7 +129,7 @@ def _concatenated(step: Step) -> list[Reach | None]:
     return [restep(replace(merged, low=low, high=high, everywhere=False), step.axis)]
 
 
-def _reduced(step: Step) -> list[Reach | None]:
+def _reduced(step: OperationView) -> list[Reach | None]:
     name = step.first()
     reach = step.reach(name)
     if reach is None:
@@ -147,23 +147,23 @@ def _reduced(step: Step) -> list[Reach | None]:
     return [each(reduced, lambda tensor: tensor.reshape(kept))]
 
 
-def _softmax(step: Step) -> list[Reach | None]:
+def _softmax(step: OperationView) -> list[Reach | None]:
     return [over(step.reach(step.first()), [step["dim"]])]
 
 
-def _layer_norm(step: Step) -> list[Reach | None]:
+def _layer_norm(step: OperationView) -> list[Reach | None]:
     reach = step.reach("input")
     dims = range(-len(step["normalized_shape"]), 0)
     return [merge([reach, over(reach, list(dims))], len(step.out_shape))]
 
 
-def _group_norm(step: Step) -> list[Reach | None]:
+def _group_norm(step: OperationView) -> list[Reach | None]:
     reach = step.reach("input")
     ndim = len(step.out_shape)
     return [merge([reach, over(reach, list(range(1, ndim)))], ndim)]
 
 
-def _batch_norm(step: Step) -> list[Reach | None]:
+def _batch_norm(step: OperationView) -> list[Reach | None]:
     reach = step.reach("input")
     if not (step["training"] or step["train"]):
         return [reach]
@@ -174,7 +174,7 @@ def _batch_norm(step: Step) -> list[Reach | None]:
 def _product(left: str, right: str) -> Rule:
     """Matrix products: rows of `left` with columns of `right`, and what is added to them."""
 
-    def rule(step: Step) -> list[Reach | None]:
+    def rule(step: OperationView) -> list[Reach | None]:
         added = [step.reach(name) for name in ("self", "bias") if name not in (left, right)]
         ones = [over(step.reach(left), [-1])]
         other = step.reach(right)
@@ -184,18 +184,18 @@ def _product(left: str, right: str) -> Rule:
     return rule
 
 
-def _linear(step: Step) -> list[Reach | None]:
+def _linear(step: OperationView) -> list[Reach | None]:
     return [over(step.reach("input"), [-1])]
 
 
-def _attention(step: Step) -> list[Reach | None]:
+def _attention(step: OperationView) -> list[Reach | None]:
     query = over(step.reach("query"), [-1])
     key = over(step.reach("key"), [-2, -1])
     value = over(step.reach("value"), [-2])
     return [merge([query, key, value], len(step.out_shape))]
 
 
-def _shuffled(step: Step) -> list[Reach | None]:
+def _shuffled(step: OperationView) -> list[Reach | None]:
     """`pixel_shuffle` and its inverse, which have no integer version."""
     reach, shape = step.reach("self"), step.shape("self")
     if reach is None:
@@ -209,7 +209,7 @@ def _shuffled(step: Step) -> list[Reach | None]:
     return [restep(each(reach, move), step.axis)]
 
 
-def _halved(step: Step) -> list[Reach | None]:
+def _halved(step: OperationView) -> list[Reach | None]:
     """A gated linear unit: one half of the elements times a function of the other."""
     reach, shape = step.reach("self"), step.shape("self")
     if reach is None:
@@ -222,9 +222,9 @@ def _halved(step: Step) -> list[Reach | None]:
     return [replace(reach, low=low, high=high)]
 
 
-def _written_through(step: Step) -> list[Reach | None]:
+def _written_through(step: OperationView) -> list[Reach | None]:
     """Another view of the same memory was written: do the same to the intervals, in that memory."""
-    before, written = step.of(step["before"].value), step.of(step["written"].value)
+    before, written = step.of(step["before"].node), step.of(step["written"].node)
     base, view = step["base"], step["view"]
     start = min(base.offset, view.offset)
     size = max(base.end, view.end) - start

@@ -7,13 +7,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from convlens.tracing.receptive_field.interval import Reach, Rule, Step, mix_all, over, restep
+from convlens.tracing.receptive_field.interval import (
+    OperationView,
+    Reach,
+    Rule,
+    mix_all,
+    over,
+    restep,
+)
 
 
 def pooling(kernel: str) -> Rule:
     """Pooling: windows of the given size over the last dimensions."""
 
-    def rule(step: Step) -> list[Reach | None]:
+    def rule(step: OperationView) -> list[Reach | None]:
         sizes = _numbers(step[kernel], 0)
         count = len(sizes)
         strides = _numbers(step["stride"], count) if step["stride"] else sizes
@@ -32,7 +39,7 @@ def pooling(kernel: str) -> Rule:
     return rule
 
 
-def convolution(step: Step) -> list[Reach | None]:
+def convolution(step: OperationView) -> list[Reach | None]:
     reach = step.reach("input")
     if reach is None:
         return mix_all(step)
@@ -72,7 +79,7 @@ def _over_groups(reach: Reach, channels: int, groups: int, out_channels: int) ->
     return replace(reach, low=combine(reach.low, torch.amin), high=combine(reach.high, torch.amax))
 
 
-def adaptive(step: Step) -> list[Reach | None]:
+def adaptive(step: OperationView) -> list[Reach | None]:
     name = step.first()
     reach = step.reach(name)
     count = len(step["output_size"])
@@ -86,7 +93,7 @@ def adaptive(step: Step) -> list[Reach | None]:
     return [reach]
 
 
-def resampled(step: Step) -> list[Reach | None]:
+def resampled(step: OperationView) -> list[Reach | None]:
     reach = step.reach(step.first())
     shape = step.shape(step.first())
     count = len(shape) - 2
@@ -97,7 +104,7 @@ def resampled(step: Step) -> list[Reach | None]:
     return [reach]
 
 
-def _sources(step: Step, dim: int, n: int, m: int) -> tuple[Tensor, Tensor]:
+def _sources(step: OperationView, dim: int, n: int, m: int) -> tuple[Tensor, Tensor]:
     """First and last input position that each of m outputs is interpolated from.
 
     torch computes them in the network's own precision, and rounding may move one by a position:
@@ -110,7 +117,9 @@ def _sources(step: Step, dim: int, n: int, m: int) -> tuple[Tensor, Tensor]:
     return first.clamp(0, n - 1), last.clamp(0, n - 1)
 
 
-def _sources_in(dtype: torch.dtype, step: Step, dim: int, n: int, m: int) -> tuple[Tensor, Tensor]:
+def _sources_in(
+    dtype: torch.dtype, step: OperationView, dim: int, n: int, m: int
+) -> tuple[Tensor, Tensor]:
     name = step.operation.name
     positions = torch.arange(m, dtype=dtype)
     factor = _scale_factor(step, dim)
@@ -131,7 +140,7 @@ def _sources_in(dtype: torch.dtype, step: Step, dim: int, n: int, m: int) -> tup
     return first.long(), last.long()
 
 
-def _scale_factor(step: Step, dim: int) -> float | None:
+def _scale_factor(step: OperationView, dim: int) -> float | None:
     factors = step["scale_factors"]
     if factors:
         return float(factors[dim])
@@ -140,7 +149,7 @@ def _scale_factor(step: Step, dim: int) -> float | None:
     return float(one) if one else None
 
 
-def padded(step: Step) -> list[Reach | None]:
+def padded(step: OperationView) -> list[Reach | None]:
     name = step.first()
     reach = step.reach(name)
     shape = step.shape(name)

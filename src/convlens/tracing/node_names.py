@@ -1,4 +1,4 @@
-"""Places: names for the values that a network computed.
+"""Node names: names for the nodes that a network computed.
 
 layer4.2                 what layer4.2 gave the last time that it ran
 layer4.2.relu#1          what it gave the first time
@@ -16,8 +16,8 @@ IMAGE = "image"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where in the run of a network a value stood.
+class NodeName:
+    """Where in the run of a network a node stood.
 
     Attributes:
         path: dotted name of the module; "" is the network itself.
@@ -47,6 +47,6 @@ class Place:
                 text += f"#{self.number}"
         return f"{text}.{self.part}" if self.part else text
 
-    def brief(self, runs: Mapping[str, int]) -> "Place":
+    def brief(self, runs: Mapping[str, int]) -> "NodeName":
         """Without the call number where the module runs once, as `runs` by path says."""
         return replace(self, call=None) if runs.get(self.path) == 1 else self
