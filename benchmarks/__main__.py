@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from convlens.errors import nearest
+from convlens.errors import suggest
 
 NAMES = (
     "gradcam", "fgsm", "shift", "patches", "maximize", "dream", "gabor", "throughput", "resume",
@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
     """Run the benchmarks named; 0, or 2 for a name that none has."""
     for name in arguments:
         if name not in NAMES:
-            close = nearest(name, NAMES) or f"; there are: {', '.join(NAMES)}"
+            close = suggest(name, NAMES) or f"; there are: {', '.join(NAMES)}"
             print(f"no benchmark is called {name!r}{close}", file=sys.stderr)
             return 2
     for name in dict.fromkeys(arguments or NAMES):

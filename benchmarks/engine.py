@@ -18,7 +18,7 @@ from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channe
 from convlens.models.loading import demo_photos
 from convlens.passes import Photos, Swept, sweep
 from convlens.passes.ray import Ray
-from convlens.runtime.allocator import keep_freed
+from convlens.runtime.allocator import keep_freed_memory
 from convlens.tracing.trace import trace
 
 FEW, BETWEEN, MANY = 512, 1280, 2560
@@ -46,7 +46,7 @@ class _Round:
 
 def run() -> None:
     """Measure, print."""
-    keep_freed()  # as the command line does, and workers
+    keep_freed_memory()  # as the command line does, and workers
     paths = [photo.path for photo in demo_photos()]
     rounds: dict[str, list[_Round]] = {LOCAL: [], RAY: []}
     sent: dict[int, set[int]] = {FEW: set(), MANY: set()}

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from convlens.models.loading.files import read_state
-from convlens.models.loading.runs import DESCRIPTION, read_run
+from convlens.models.loading.runs import DESCRIPTION, read_run_folder
 
 KILLS = 5
 EPOCHS = 12
@@ -57,8 +57,12 @@ def _start(out: Path) -> subprocess.Popen[bytes]:
 
 
 def _step(out: Path) -> int:
-    return read_run(out).description["progress"]["step"] if (out / DESCRIPTION).is_file() else -1
+    return (
+        read_run_folder(out).description["progress"]["step"]
+        if (out / DESCRIPTION).is_file()
+        else -1
+    )
 
 
 def _weights(out: Path) -> dict[str, torch.Tensor]:
-    return read_state(out / read_run(out).folder_of("last") / "weights.safetensors")
+    return read_state(out / read_run_folder(out).folder_of("last") / "weights.safetensors")

@@ -15,7 +15,7 @@ from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channe
 from convlens.models.loading import demo_photos
 from convlens.models.model import Model
 from convlens.passes import Photos, sweep
-from convlens.runtime.allocator import keep_freed
+from convlens.runtime.allocator import keep_freed_memory
 from convlens.tracing.trace import trace
 
 NETWORKS = {"default": 4, "torchvision:resnet50@random": 2}  # and how many sweeps: others take long
@@ -45,12 +45,14 @@ SWEEPS: dict[str, Sweep] = {
 
 def run() -> None:
     """Measure, print."""
-    keep_freed()  # as the command line does, and workers
+    keep_freed_memory()  # as the command line does, and workers
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         paths = _photos(Path(folder))
-        portable = Photos(convlens.load(), paths).portable()
-        decoding = [_seconds(lambda: portable.decode(0, MANY)) / MANY for _ in range(LEAST_ROUNDS)]
+        batch_decoder = Photos(convlens.load(), paths).batch_decoder()
+        decoding = [
+            _seconds(lambda: batch_decoder.decode(0, MANY)) / MANY for _ in range(LEAST_ROUNDS)
+        ]
         size = sum(path.stat().st_size for path in paths) / len(paths)
         print(
             f"decode: {1e3 * Spread.of(decoding).median:.1f} ms a photo on one core, JPEG of "

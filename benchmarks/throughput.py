@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work
-from convlens.data.preprocessing import Geometry
+from convlens.data.preprocessing import Preprocessing
 from convlens.training import Dataset, Images, recipe_for, train
 from convlens.training.description import new_model
 from convlens.training.loop import optimizer_for
@@ -64,7 +64,7 @@ def _data() -> Dataset:
         train=Images(pixels[:COUNT], classes[:COUNT]),
         validation=Images(pixels[COUNT:], classes[COUNT:]),
         labels=tuple(map(str, range(10))),
-        geometry=Geometry(size=(SIZE, SIZE), resize=None),
+        preprocessing=Preprocessing(size=(SIZE, SIZE), resize=None),
         held_out="the last ten",
     )
 

@@ -22,8 +22,8 @@ _import_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 def __getattr__(name: str) -> Any:
     if name in __all__:
         return _import_name(name)
-    from convlens.errors import nearest
+    from convlens.errors import suggest
 
     raise AttributeError(
-        f"module 'convlens' has no attribute {name!r}{nearest(name, __all__)}", name=name
+        f"module 'convlens' has no attribute {name!r}{suggest(name, __all__)}", name=name
     )

@@ -44,7 +44,7 @@ from .errors import ConvlensError as ConvlensError
 from .errors import PhotoError as PhotoError
 from .errors import TraceError as TraceError
 from .models.loading import load as load
-from .models.loading import snapshots as snapshots
+from .models.loading import load_checkpoints as load_checkpoints
 from .models.model import Model as Model
 from .models.model import wrap as wrap
 from .models.networks import build as build

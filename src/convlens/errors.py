@@ -24,7 +24,7 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def nearest(name: str, names: Iterable[str], *, most: int = 3) -> str:
+def suggest(name: str, names: Iterable[str], *, most: int = 3) -> str:
     """The names closest to `name`, as the end of an error's sentence.
 
     First those with its words among theirs (for cat: tiger cat), then those that it is a part of,

@@ -16,7 +16,7 @@ _KINDS = {".csv", ".html", ".json", ".png", ".safetensors"}  # of files in folde
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
+def atomic_file(path: str | Path) -> Iterator[Path]:
     """A temporary name beside `path`, for the block to write its file under.
 
     When the block succeeds the file is renamed onto `path`, in one step; when it fails in any
@@ -49,7 +49,7 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
+def atomic_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
     """A temporary folder beside `path`, for the block to fill.
 
     When the block succeeds the folder takes the place of `path`; when it fails in any way it is
@@ -71,7 +71,7 @@ def whole_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
     temporary, old = _beside(target), _beside(target)
     made = _missing(target)
     try:
-        check_folder(path, marker=marker)
+        check_replaceable_folder(path, marker=marker)
         temporary.mkdir(parents=True)
         yield temporary
         if target.exists():
@@ -86,8 +86,8 @@ def whole_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
         _leave(made)
 
 
-def check_folder(path: str | Path, *, marker: str) -> None:
-    """Raise ConvlensError where `whole_folder` would refuse the path: before long work, say."""
+def check_replaceable_folder(path: str | Path, *, marker: str) -> None:
+    """Raise ConvlensError where `atomic_folder` would refuse the path: before long work, say."""
     target = Path(path).resolve()
     _check_above(path, target)
     if target.exists() and not target.is_dir():

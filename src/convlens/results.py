@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from convlens.data.images import encode_png
-from convlens.errors import ConvlensError, nearest
-from convlens.files import whole_folder, write_tensors
+from convlens.errors import ConvlensError, suggest
+from convlens.files import atomic_folder, write_tensors
 
 _FORMAT = 1  # of the folder; raised when an older version could not read it
 RESULT = "result.json"  # in the folder of every saved result
@@ -86,7 +86,7 @@ class Result:
         """The folder of `save`, with these pictures."""
         tensors: dict[str, Tensor] = {}
         data = {"format": _FORMAT, "result": _encode(self, "", tensors)}
-        with whole_folder(folder, marker=RESULT) as temporary:
+        with atomic_folder(folder, marker=RESULT) as temporary:
             write_tensors(temporary / _TENSORS, tensors)
             self._draw(temporary, pictures)
             text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
@@ -225,7 +225,7 @@ def _class(name: str) -> type[Result]:
     if name not in Result._classes:
         _import_rooms()
     if name not in Result._classes:
-        close = nearest(name, Result._classes)
+        close = suggest(name, Result._classes)
         raise ConvlensError(f"is a {name}; import the module that defines it{close}")
     return Result._classes[name]
 

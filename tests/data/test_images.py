@@ -1,4 +1,4 @@
-"""Photos, geometry and pixels: torchvision is the oracle, bad files are made here."""
+"""Photos, preprocessing and pixels: torchvision is the oracle, bad files are made here."""
 
 import io
 import random
@@ -17,7 +17,7 @@ from convlens.data.images import (
     to_tensor,
     write_png,
 )
-from convlens.data.preprocessing import Geometry
+from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 
 INTERPOLATIONS = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
@@ -42,7 +42,7 @@ class TestGeometry:
             size = (draw.randint(1, 70), draw.randint(1, 70))  # some reach beyond the photo
             mode = transforms.InterpolationMode(interpolation)
             oracle = transforms.CenterCrop(size)(transforms.Resize(resize, mode)(picture))
-            ours = Geometry(size, resize, interpolation).apply(picture)
+            ours = Preprocessing(size, resize, interpolation).apply(picture)
             assert ours.size == (size[1], size[0])
             assert np.array_equal(ours, oracle), (picture.size, resize, size)
 
@@ -50,53 +50,53 @@ class TestGeometry:
         picture = photo(50, 31)
         mode = transforms.InterpolationMode.BICUBIC
         oracle = transforms.Resize((20, 44), mode)(picture)
-        assert np.array_equal(Geometry((20, 44), None, "bicubic").apply(picture), oracle)
+        assert np.array_equal(Preprocessing((20, 44), None, "bicubic").apply(picture), oracle)
 
     def test_black_beyond_the_photo(self):
-        image = np.asarray(Geometry((9, 4), 4).apply(Image.new("RGB", (4, 4), "white")))
+        image = np.asarray(Preprocessing((9, 4), 4).apply(Image.new("RGB", (4, 4), "white")))
         assert image[:, 0, 0].tolist() == [0, 0, 255, 255, 255, 255, 0, 0, 0]
 
     @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
     @pytest.mark.parametrize("shape", [(1, 801), (803, 2), (31, 907)])
     def test_part_of_a_long_photo_is_as_the_whole(self, monkeypatch, interpolation, shape):
-        geometry = Geometry((30, 40), 37, interpolation)
+        preprocessing = Preprocessing((30, 40), 37, interpolation)
         picture = photo(*shape)
-        whole = np.asarray(geometry.apply(picture)).astype(int)
+        whole = np.asarray(preprocessing.apply(picture)).astype(int)
         monkeypatch.setattr("convlens.data.preprocessing._MOST_RESIZED", 1)
-        part = np.asarray(geometry.apply(picture)).astype(int)
+        part = np.asarray(preprocessing.apply(picture)).astype(int)
         assert np.abs(whole - part).max() <= 1
         assert whole.std() > 10
 
     @pytest.mark.parametrize("shape", [(30_000, 1), (1, 30_000)])
     def test_a_thin_photo_does_not_explode(self, shape):
         line = np.linspace(0, 255, 30_000).round().astype(np.uint8).reshape(shape)
-        image = np.asarray(Geometry((224, 224), 256, "bicubic").apply(Image.fromarray(line)))
+        image = np.asarray(Preprocessing((224, 224), 256, "bicubic").apply(Image.fromarray(line)))
         assert image.shape == (224, 224)
         assert image.min() >= 126  # the middle of the ramp, not its ends
         assert image.max() <= 129
 
     def test_sentence(self):
-        assert Geometry((224, 224), 256, "bicubic").sentence() == (
+        assert Preprocessing((224, 224), 256, "bicubic").summary() == (
             "short side 256 bicubic, center crop 224"
         )
-        assert Geometry((200, 100), 256).sentence().endswith("center crop 200 × 100")
-        assert Geometry((28, 28)).sentence() == "squashed to 28 × 28 bilinear"
+        assert Preprocessing((200, 100), 256).summary().endswith("center crop 200 × 100")
+        assert Preprocessing((28, 28)).summary() == "squashed to 28 × 28 bilinear"
 
     def test_with_size(self):
-        geometry = Geometry((224, 224), 256, "bicubic")
-        assert geometry.with_size(448, 448) == Geometry((448, 448), 512, "bicubic")
-        assert geometry.with_size(224, 448).resize == 512
-        assert Geometry((28, 28)).with_size(32, 64) == Geometry((32, 64))
+        preprocessing = Preprocessing((224, 224), 256, "bicubic")
+        assert preprocessing.with_size(448, 448) == Preprocessing((448, 448), 512, "bicubic")
+        assert preprocessing.with_size(224, 448).resize == 512
+        assert Preprocessing((28, 28)).with_size(32, 64) == Preprocessing((32, 64))
 
     def test_bad_values(self):
         with pytest.raises(ConvlensError, match="at least 1"):
-            Geometry((0, 224))
+            Preprocessing((0, 224))
         with pytest.raises(ConvlensError, match="at least 1"):
-            Geometry((224, 224), 0)
+            Preprocessing((224, 224), 0)
         with pytest.raises(ConvlensError, match="nearest: bilinear"):
-            Geometry((224, 224), 256, "bilinaer")
+            Preprocessing((224, 224), 256, "bilinaer")
         with pytest.raises(ConvlensError, match="one of nearest, box"):
-            Geometry((224, 224), 256, "???")
+            Preprocessing((224, 224), 256, "???")
 
 
 class TestPixels:

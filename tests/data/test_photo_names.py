@@ -6,8 +6,14 @@ import pytest
 from PIL import Image
 
 from convlens import ParquetPhotos
-from convlens.data.datasets import Paths, entries_of
-from convlens.data.photo_names import entries, entry, entry_key, folder_names, short_names
+from convlens.data.datasets import PhotoFiles, find_dataset_keys
+from convlens.data.photo_names import (
+    find_key,
+    find_keys,
+    shortest_unique_paths,
+    table_key,
+    unique_folder_names,
+)
 from convlens.errors import ConvlensError
 
 
@@ -24,12 +30,12 @@ from convlens.errors import ConvlensError
     ],
 )
 def test_short_names(paths, names):
-    assert short_names(paths) == names
+    assert shortest_unique_paths(paths) == names
 
 
 def test_names_of_folders_are_never_alike():
     paths = ["a/s.jpg", "b/s.jpg", "b/s.jpg", "a-s.jpg", "/s.jpg", "t.jpg"]
-    names = folder_names(paths, taken=["t.jpg"])
+    names = unique_folder_names(paths, taken=["t.jpg"])
     assert names == ["a-s.jpg", "b-s.jpg", "2-b-s.jpg", "2-a-s.jpg", "s.jpg", "2-t.jpg"]
 
 
@@ -38,32 +44,32 @@ def test_keys(tmp_path, monkeypatch):
     (tmp_path / "lists").mkdir()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "s.jpg").touch()
-    assert entry_key("a//s.jpg", tmp_path / "lists") == "a/s.jpg"
+    assert table_key("a//s.jpg", tmp_path / "lists") == "a/s.jpg"
     there = str(tmp_path / "photos" / "s.jpg")
-    assert entry_key("../photos/s.jpg", tmp_path / "lists") == there
-    assert entry_key("./photos/s.jpg", tmp_path / "lists") == there  # from the working directory
-    assert entry_key(there, tmp_path / "lists") == there
+    assert table_key("../photos/s.jpg", tmp_path / "lists") == there
+    assert table_key("./photos/s.jpg", tmp_path / "lists") == there  # from the working directory
+    assert table_key(there, tmp_path / "lists") == there
 
 
 def test_the_longest_end_counts(tmp_path):
     table = {"s.jpg": 0, "b/s.jpg": 1, "odd/b/s.jpg": 2, str(tmp_path / "c" / "s.jpg"): 3}
     paths = ["even/a/s.jpg", "even/b/s.jpg", "odd/b/s.jpg", tmp_path / "c" / "s.jpg", "bs.jpg"]
     expected = ["s.jpg", "b/s.jpg", "odd/b/s.jpg", str(tmp_path / "c" / "s.jpg"), None]
-    assert entries(paths, table) == expected
-    assert [entry(path, table) for path in paths] == expected
+    assert find_keys(paths, table) == expected
+    assert [find_key(path, table) for path in paths] == expected
 
 
 def test_an_entry_of_two_photos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = r"'s.jpg' is the name of odd/a/s.jpg and of odd/b/s.jpg; .* as a/s.jpg and b/s.jpg"
     with pytest.raises(ConvlensError, match=words) as caught:
-        entries(["odd/a/s.jpg", "odd/b/s.jpg"], {"s.jpg": 0})
+        find_keys(["odd/a/s.jpg", "odd/b/s.jpg"], {"s.jpg": 0})
     ends = re.findall(r"(\S+) and (\S+)$", str(caught.value))[0]
-    assert entries(["odd/a/s.jpg", "odd/b/s.jpg"], dict.fromkeys(ends)) == [*ends]
+    assert find_keys(["odd/a/s.jpg", "odd/b/s.jpg"], dict.fromkeys(ends)) == [*ends]
     # One photo, however often it is given.
     same = ["s.jpg", "s.jpg", tmp_path / "s.jpg"]
-    assert entries(same, {"s.jpg": 0}) == ["s.jpg"] * 3
-    assert entries_of(Paths(same), {"s.jpg": 0}) == ["s.jpg"] * 3
+    assert find_keys(same, {"s.jpg": 0}) == ["s.jpg"] * 3
+    assert find_dataset_keys(PhotoFiles(same), {"s.jpg": 0}) == ["s.jpg"] * 3
 
 
 def test_rows_of_one_name_are_two_photos(tmp_path):
@@ -73,7 +79,7 @@ def test_rows_of_one_name_are_two_photos(tmp_path):
     data = (tmp_path / "a.png").read_bytes()
     rows = pa.table({"image": [data] * 3, "name": ["a.png", "b.png", "a.png"]})
     parquet.write_table(rows, tmp_path / "t.parquet")
-    album = ParquetPhotos(tmp_path / "t.parquet", "image")
-    assert entries_of(album, {"b.png": 0}) == [None, "b.png", None]
+    dataset = ParquetPhotos(tmp_path / "t.parquet", "image")
+    assert find_dataset_keys(dataset, {"b.png": 0}) == [None, "b.png", None]
     with pytest.raises(ConvlensError, match=r"'a.png' is the name of several photos"):
-        entries_of(album, {"a.png": 0})
+        find_dataset_keys(dataset, {"a.png": 0})

@@ -12,7 +12,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from convlens.data import photos
-from convlens.data.datasets import Paths
+from convlens.data.datasets import PhotoFiles
 from convlens.data.photos import (
     Photo,
     find_photos,
@@ -376,8 +376,8 @@ def test_names_that_are_no_utf_8(tmp_path):
     except OSError:
         pytest.skip("this file system takes no such names")
     assert read_photo(good).name == r"g\xff"
-    album = Paths([good, bad])
-    assert album.name(0) == rf"{tmp_path}/g\xff"
-    assert album[0] == good
+    dataset = PhotoFiles([good, bad])
+    assert dataset.name(0) == rf"{tmp_path}/g\xff"
+    assert dataset[0] == good
     with pytest.raises(PhotoError, match=r"/b\\xfe is "):
-        read_photo(album[1])
+        read_photo(dataset[1])

@@ -3,7 +3,7 @@
 import pytest
 
 from convlens.errors import ConvlensError
-from convlens.models.labels import class_index, class_name, labels_of, read_labels
+from convlens.models.labels import class_name, find_class, match_labels, read_labels
 
 LABELS = ("tench, Tinca tinca", "tabby, tabby cat", "crane", "tiger cat", "crane")
 
@@ -23,33 +23,33 @@ class TestClassIndex:
         ],
     )
     def test_found(self, wanted, index):
-        assert class_index(LABELS, wanted, 5) == index
+        assert find_class(LABELS, wanted, 5) == index
 
     @pytest.mark.parametrize("wanted", [5, -1, "5", "-1"])
     def test_out_of_range(self, wanted):
         with pytest.raises(ConvlensError, match=r"class -?\d of 5; give an index of 0 to 4"):
-            class_index(LABELS, wanted, 5)
+            find_class(LABELS, wanted, 5)
 
     def test_unknown(self):
         with pytest.raises(ConvlensError, match="'taby'; nearest: tabby"):
-            class_index(LABELS, "taby", 5)
+            find_class(LABELS, "taby", 5)
         with pytest.raises(ConvlensError, match=r"unknown class 'cat'; nearest: .*cat"):
-            class_index(LABELS, "cat", 5)  # part of a name is not the name
+            find_class(LABELS, "cat", 5)  # part of a name is not the name
         with pytest.raises(ConvlensError, match="a name or an index of 0 to 4"):
-            class_index(LABELS, "§§§", 5)
+            find_class(LABELS, "§§§", 5)
 
     def test_ambiguous(self):
         with pytest.raises(ConvlensError, match="classes 2, 4"):
-            class_index(LABELS, "crane", 5)
+            find_class(LABELS, "crane", 5)
 
     def test_without_labels(self):
-        assert class_index(None, "7", 10) == 7
+        assert find_class(None, "7", 10) == 7
         with pytest.raises(ConvlensError, match="no labels; give an index of 0 to 9"):
-            class_index(None, "tabby", 10)
+            find_class(None, "tabby", 10)
 
     def test_names_that_are_digits(self):
-        assert class_index(("1", "2"), "1", 2) == 0
-        assert class_index(("1", "2"), 1, 2) == 1
+        assert find_class(("1", "2"), "1", 2) == 0
+        assert find_class(("1", "2"), 1, 2) == 1
 
 
 def test_class_name():
@@ -111,7 +111,7 @@ class TestReadLabels:
 
 def test_labels_of(tmp_path):
     table = {"a.jpg": (1,), "b.jpg": (2, 3)}
-    assert labels_of([tmp_path / "b.jpg", "c.jpg", "x/a.jpg"], table) == [(2, 3), None, (1,)]
+    assert match_labels([tmp_path / "b.jpg", "c.jpg", "x/a.jpg"], table) == [(2, 3), None, (1,)]
 
 
 def test_paths_from_the_folder_of_the_file_and_from_the_working_directory(tmp_path, monkeypatch):
@@ -125,31 +125,31 @@ def test_paths_from_the_folder_of_the_file_and_from_the_working_directory(tmp_pa
              f"{photos[3]},3"]  # fmt: skip
     (tmp_path / "lists" / "labels.csv").write_text("\n".join(lines))
     table = read_labels(tmp_path / "lists" / "labels.csv", None, 5)
-    assert labels_of(photos, table) == [(0,), (1,), (2,), (3,)]
-    assert labels_of([photo.relative_to(tmp_path) for photo in photos], table) == [
+    assert match_labels(photos, table) == [(0,), (1,), (2,), (3,)]
+    assert match_labels([photo.relative_to(tmp_path) for photo in photos], table) == [
         (0,), (1,), (2,), (3,),
     ]  # fmt: skip
 
 
 def test_one_entry_is_not_the_label_of_two_photos(tmp_path):
     with pytest.raises(ConvlensError, match=r"'same.jpg' is the name of .*a/same.jpg and of"):
-        labels_of([tmp_path / "a" / "same.jpg", tmp_path / "b" / "same.jpg"], {"same.jpg": (1,)})
+        match_labels([tmp_path / "a" / "same.jpg", tmp_path / "b" / "same.jpg"], {"same.jpg": (1,)})
 
 
 def test_the_name_of_a_class_without_a_label_is_taken_back():
-    assert class_index(None, class_name(None, 7), 10) == 7
-    assert class_index(("class 1", "b"), "class 1", 2) == 0  # a name goes first
+    assert find_class(None, class_name(None, 7), 10) == 7
+    assert find_class(("class 1", "b"), "class 1", 2) == 0  # a name goes first
     with pytest.raises(ConvlensError, match="class 12 of 10"):
-        class_index(None, "class 12", 10)
+        find_class(None, "class 12", 10)
 
 
 @pytest.mark.parametrize("wanted", [None, 1.5, ["cat"]])
 def test_what_is_no_class(wanted):
     with pytest.raises(ConvlensError, match="give a name or an index of 0 to 4"):
-        class_index(LABELS, wanted, 5)
+        find_class(LABELS, wanted, 5)
 
 
 def test_words_and_parts_of_names_are_nearest():
     labels = ("crate", "coast", "vat", "tiger cat", "Persian cat", "catalogue")
     with pytest.raises(ConvlensError, match=r"nearest: tiger cat, Persian cat, catalogue$"):
-        class_index(labels, "cat", 6)
+        find_class(labels, "cat", 6)

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from convlens.data.preprocessing import Geometry
+from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, select_output, wrap
-from convlens.runtime.guard import bare
+from convlens.runtime.guard import unwrap_network
 
 
 def gray_levels(mode="RGB", size=(8, 6)):
@@ -199,11 +199,11 @@ def test_select_output_says_what_it_was_given(output, says):
 def test_wrap_reads_channels_and_resizes_by_habit():
     model = wrap(nn.Sequential(nn.Conv2d(1, 4, 3)), labels=["no", "yes"])
     assert model.channels == 1
-    assert model.geometry == Geometry(size=(224, 224), resize=256)
+    assert model.preprocessing == Preprocessing(size=(224, 224), resize=256)
     assert model.labels == ("no", "yes")
     assert model.name == "Sequential"
-    assert wrap(nn.Identity(), size=(100, 200)).geometry.resize is None
-    assert wrap(nn.Identity(), size=28).geometry.resize is None
+    assert wrap(nn.Identity(), size=(100, 200)).preprocessing.resize is None
+    assert wrap(nn.Identity(), size=28).preprocessing.resize is None
 
 
 def test_wrap_refuses_what_is_no_module():
@@ -221,9 +221,9 @@ def test_bare_finds_the_module_inside_a_compiled_or_parallel_one():
     network = nn.Sequential(nn.Conv2d(1, 4, 3))
     compiled = torch.compile(network)
     assert compiled is not network
-    assert bare(compiled) is network
-    assert bare(nn.DataParallel(compiled)) is network
-    assert bare(network) is network
+    assert unwrap_network(compiled) is network
+    assert unwrap_network(nn.DataParallel(compiled)) is network
+    assert unwrap_network(network) is network
     model = wrap(compiled)
     assert isinstance(model, Model) and model.channels == 1 and model.name == "Sequential"
     images = torch.rand(1, 1, 8, 8)

@@ -25,9 +25,9 @@ from convlens import (
     wrap,
 )
 from convlens.analyses.shift.consistency import offsets
-from convlens.models import output_head as links
-from convlens.models.labels import answer_index, class_name, read_labels
-from convlens.models.output_head import NOT, SIGMOID, SOFTMAX
+from convlens.models import output_head as heads
+from convlens.models.labels import class_name, find_prediction, read_labels
+from convlens.models.output_head import NEGATIVE, SIGMOID, SOFTMAX
 
 SIZE = 12
 NUMBERS = 3 * SIZE * SIZE
@@ -91,19 +91,27 @@ def model(network, **options):
 def test_one_output_is_a_softmax_over_it_and_zero():
     column = torch.tensor([[-3.0], [-0.1], [0.2], [40.0]])
     two = torch.cat([column, torch.zeros_like(column)], dim=1)
-    answered = torch.tensor([[0, NOT]]).expand(4, 2)
-    torch.testing.assert_close(links.probability_of(column, answered, SIGMOID), two.softmax(1))
-    said = links.answers(column, SIGMOID)
-    assert said.tolist() == [NOT, NOT, 0, 0]
-    assert links.ranked(column, SIGMOID, 5).tolist() == [[NOT, 0], [NOT, 0], [0, NOT], [0, NOT]]
-    assert links.ranked(column, SIGMOID, 1).tolist() == [[NOT], [NOT], [0], [0]]
-    for classes in (torch.zeros(4).long(), torch.full((4,), NOT), said):
+    answered = torch.tensor([[0, NEGATIVE]]).expand(4, 2)
+    torch.testing.assert_close(
+        heads.prediction_probabilities(column, answered, SIGMOID), two.softmax(1)
+    )
+    said = heads.predicted_classes(column, SIGMOID)
+    assert said.tolist() == [NEGATIVE, NEGATIVE, 0, 0]
+    assert heads.top_predictions(column, SIGMOID, 5).tolist() == [
+        [NEGATIVE, 0],
+        [NEGATIVE, 0],
+        [0, NEGATIVE],
+        [0, NEGATIVE],
+    ]
+    assert heads.top_predictions(column, SIGMOID, 1).tolist() == [[NEGATIVE], [NEGATIVE], [0], [0]]
+    for classes in (torch.zeros(4).long(), torch.full((4,), NEGATIVE), said):
         row = classes.clamp(max=0).abs()  # of the two columns
         wanted = F.cross_entropy(two, row, reduction="none")
-        torch.testing.assert_close(links.cross_entropy(column, classes, SIGMOID), wanted)
+        torch.testing.assert_close(heads.cross_entropy(column, classes, SIGMOID), wanted)
         of = torch.arange(4)
         torch.testing.assert_close(
-            links.margin(column, classes, SIGMOID), two[of, 1 - row] - two[of, row]
+            heads.misclassification_margin(column, classes, SIGMOID),
+            two[of, 1 - row] - two[of, row],
         )
 
 
@@ -112,11 +120,11 @@ def test_several_sigmoids_are_each_by_itself():
     classes = torch.tensor([0, 3, 1, 1, 2])
     own = logits[torch.arange(5), classes]
     wanted = F.binary_cross_entropy_with_logits(own, torch.ones(5), reduction="none")
-    torch.testing.assert_close(links.cross_entropy(logits, classes, SIGMOID), wanted)
+    torch.testing.assert_close(heads.cross_entropy(logits, classes, SIGMOID), wanted)
     torch.testing.assert_close(
-        links.log_probabilities(logits, SIGMOID), logits.double().sigmoid().log().float()
+        heads.log_probabilities(logits, SIGMOID), logits.double().sigmoid().log().float()
     )
-    said, sure = links.best(logits, SIGMOID)
+    said, sure = heads.predict_with_probability(logits, SIGMOID)
     assert said.tolist() == logits.argmax(1).tolist()
     torch.testing.assert_close(sure, logits.sigmoid().amax(1))
     # The odds of one against another, where exactly one of the two is there.
@@ -126,18 +134,18 @@ def test_several_sigmoids_are_each_by_itself():
 
 
 @pytest.mark.parametrize(
-    ("ending", "columns", "link"),
+    ("final_activation", "columns", "output_head"),
     [("", 1, SIGMOID), ("", 2, SOFTMAX), (SIGMOID, 3, SIGMOID), (SOFTMAX, 1, SOFTMAX)],
 )
-def test_link_of_endings(ending, columns, link):
-    assert links.link_of(ending, columns) == link
+def test_output_head_of_final_activations(final_activation, columns, output_head):
+    assert heads.choose_output_head(final_activation, columns) == output_head
 
 
 # the trace
 
 
 @pytest.mark.parametrize(
-    ("classes", "end", "ending"),
+    ("classes", "end", "final_activation"),
     [
         (1, nn.Sigmoid(), SIGMOID),
         (4, nn.Sigmoid(), SIGMOID),
@@ -151,10 +159,10 @@ def test_link_of_endings(ending, columns, link):
         (4, lambda x: x.softmax(1), SOFTMAX),
     ],
 )
-def test_sigmoid_and_flat_outputs_are_seen_through(classes, end, ending):
+def test_sigmoid_and_flat_outputs_are_seen_through(classes, end, final_activation):
     network = Mapped(classes, end)
     found = trace(model(network))
-    assert (found.ending, found.num_outputs) == (ending, classes)
+    assert (found.final_activation, found.num_outputs) == (final_activation, classes)
     assert found.logits == found.find_node("linear")
     for count in (1, 3):
         said = predict(model(network), images(count))
@@ -164,16 +172,16 @@ def test_sigmoid_and_flat_outputs_are_seen_through(classes, end, ending):
 @pytest.mark.parametrize("end", [nn.SiLU(), lambda x: x * x.sigmoid(), lambda x: 2 * x.sigmoid()])
 def test_gates_and_what_follows_a_sigmoid_are_no_end(end):
     found = trace(model(Mapped(4, end)))
-    assert (found.ending, found.logits) == ("", found.recording.output)
+    assert (found.final_activation, found.logits) == ("", found.recording.output)
 
 
 def test_anatomy_says_what_the_network_ends_in():
     found = anatomy(model(Mapped(1, nn.Sigmoid()), labels=["dog"]))
-    assert (found.ending, found.logits) == (SIGMOID, "linear")
-    assert "not dog" in found.reading
-    assert "read as a logit" in anatomy(model(Mapped())).reading
-    assert "by itself" in anatomy(model(Mapped(3, nn.Sigmoid()))).reading
-    assert anatomy(model(Mapped(3))).reading == ""
+    assert (found.final_activation, found.logits) == (SIGMOID, "linear")
+    assert "not dog" in found.prediction_rule
+    assert "read as a logit" in anatomy(model(Mapped())).prediction_rule
+    assert "by itself" in anatomy(model(Mapped(3, nn.Sigmoid()))).prediction_rule
+    assert anatomy(model(Mapped(3))).prediction_rule == ""
 
 
 # answers and maps
@@ -298,7 +306,9 @@ def test_fgsm_of_one_output_in_closed_form(end, loss):
     wanted = F.binary_cross_entropy_with_logits(logits, right, reduction="none")[:, 0]
     wanted = wanted if loss == "cross-entropy" else -logits.abs()[:, 0]
     torch.testing.assert_close(found.losses, wanted)
-    assert found.names == tuple(class_name(None, 0 if one else NOT) for one in right[:, 0].tolist())
+    assert found.names == tuple(
+        class_name(None, 0 if one else NEGATIVE) for one in right[:, 0].tolist()
+    )
     assert bool((found.noise_flipped == (found.noise_predictions != found.predictions)).all())
 
 
@@ -318,14 +328,14 @@ def test_one_output_is_moved_to_either_side():
     network = Linear(1, nn.Sigmoid())
     dog = model(network, labels=["dog"])
     given = images(6)
-    for target, sign in (("dog", 1), ("not dog", -1), (0, 1), (NOT, -1)):
+    for target, sign in (("dog", 1), ("not dog", -1), (0, 1), (NEGATIVE, -1)):
         found = fgsm(dog, given, [0.1], target=target)
         assert found.adversarial_logits is not None
         assert bool((found.adversarial_logits[0] * sign > network.logits(given) * sign).all())
         assert bool(found.reached.all())
-    labels = [0, NOT, None, 0, NOT, None]
+    labels = [0, NEGATIVE, None, 0, NEGATIVE, None]
     found = fgsm(dog, given, [0.1], labels=labels)
-    said = [0 if one > 0 else NOT for one in network.logits(given)[:, 0].tolist()]
+    said = [0 if one > 0 else NEGATIVE for one in network.logits(given)[:, 0].tolist()]
     assert found.classes.tolist() == [
         old if one is None else one for one, old in zip(labels, said, strict=True)
     ]
@@ -345,8 +355,8 @@ def test_curve_of_one_output_counts_signs_of_the_logit():
     stand = int((least > size).sum())
     assert found["FGSM"].right == (6, stand)
     assert found["PGD"].right == (6, stand)
-    right = [(NOT,), (0,), (NOT,), None, (0,), (0, NOT)]
-    said = [0 if one > 0 else NOT for one in logits[:, 0].tolist()]
+    right = [(NEGATIVE,), (0,), (NEGATIVE,), None, (0,), (0, NEGATIVE)]
+    said = [0 if one > 0 else NEGATIVE for one in logits[:, 0].tolist()]
     labeled = robustness(model(network), given, [size], labels=right, steps=0)
     assert labeled.images == 5
     assert labeled["FGSM"].right[0] == sum(
@@ -408,7 +418,7 @@ def test_doctor_of_one_output_scores_its_own_probability():
     given = images(6)
     with torch.no_grad():
         share, mirrored = network(given)[:, 0], network(given.flip(3))[:, 0]
-    right = [(0,), (NOT,), (0,), (NOT,), (0,), (0,)]
+    right = [(0,), (NEGATIVE,), (0,), (NEGATIVE,), (0,), (0,)]
     found = check_preprocessing(model(network), given, labels=right).readings[0]
     wanted = [one if of == (0,) else 1 - one for one, of in zip(share.tolist(), right, strict=True)]
     assert found.score == pytest.approx(sum(map(math.log, wanted)) / 6, rel=1e-5)
@@ -452,7 +462,7 @@ def test_probability_at_every_offset_is_that_of_the_answer():
     with torch.no_grad():
         share = network(crops).view(5, 5)
     middle = bool(share[2, 2] > 0.5)
-    assert found.class_index == (0 if middle else NOT)
+    assert found.class_index == (0 if middle else NEGATIVE)
     torch.testing.assert_close(found.probabilities, share if middle else 1 - share)
     assert found.kept == float(((share > 0.5) == middle).float().mean())
 
@@ -461,16 +471,21 @@ def test_probability_at_every_offset_is_that_of_the_answer():
 
 
 def test_the_two_answers_of_one_output_have_names(tmp_path):
-    assert class_name(["dog, hound"], NOT) == "not dog"
-    assert class_name(None, NOT) == "not class 0"
-    assert [answer_index(["dog"], one, 1) for one in ("dog", "Not Dog", 0, NOT)] == [0, -1, 0, -1]
-    assert answer_index(None, "class 0", 1) == 0
-    assert answer_index(None, "not class 0", 1) == NOT
+    assert class_name(["dog, hound"], NEGATIVE) == "not dog"
+    assert class_name(None, NEGATIVE) == "not class 0"
+    assert [find_prediction(["dog"], one, 1) for one in ("dog", "Not Dog", 0, NEGATIVE)] == [
+        0,
+        -1,
+        0,
+        -1,
+    ]
+    assert find_prediction(None, "class 0", 1) == 0
+    assert find_prediction(None, "not class 0", 1) == NEGATIVE
     table = tmp_path / "labels.csv"
     table.write_text("file,class\na.png,dog\nb.png,not dog\n")
-    assert read_labels(table, ["dog"], 1) == {"a.png": (0,), "b.png": (NOT,)}
+    assert read_labels(table, ["dog"], 1) == {"a.png": (0,), "b.png": (NEGATIVE,)}
     table.write_text("file,class\na.png,0\nb.png,1\n")
     with pytest.raises(ConvlensError, match="one output answers 'dog' or 'not dog'"):
         read_labels(table, ["dog"], 1)
     with pytest.raises(ConvlensError, match="unknown class"):
-        answer_index(["cat", "dog"], "not dog", 2)
+        find_prediction(["cat", "dog"], "not dog", 2)

@@ -26,7 +26,7 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, PhotoError, Ray, gradcams, patches, robustness, shift, wrap
-from convlens.data.datasets import Paths
+from convlens.data.datasets import PhotoFiles
 from convlens.passes import Images, Photos, over
 from convlens.passes.engines import named
 from convlens.passes.ray.packing import _has_records, _own, packed
@@ -128,7 +128,7 @@ class Count:
     """Counts every image, so that one that is lost or taken twice is seen; may die on the way."""
 
     def __init__(self, total, *, marks=None, dies_at=(), slow=0.0):
-        self.total, self.marks, self.dies_at, self.slow = total, marks, dies_at, slow
+        self.total, self.fingerprints, self.dies_at, self.slow = total, marks, dies_at, slow
 
     def start(self):
         return {"seen": torch.zeros(self.total, dtype=torch.int64)}
@@ -137,7 +137,7 @@ class Count:
         time.sleep(self.slow)
         for number in ids.tolist():
             if number in self.dies_at:
-                mark = self.marks / str(number)
+                mark = self.fingerprints / str(number)
                 if not mark.exists():
                     mark.touch()
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -220,11 +220,11 @@ class TestTheSameResult:
 
         rows = pa.table({"image": [path.read_bytes() for path in paths]})
         parquet.write_table(rows, tmp_path / "photos.parquet", row_group_size=7)
-        album = convlens.ParquetPhotos(tmp_path / "photos.parquet")
+        dataset = convlens.ParquetPhotos(tmp_path / "photos.parquet")
         labels = [(number % 4,) for number in range(len(paths))]
         options = {"labels": labels, "batch": 4, "steps": 3}
         alone = robustness(model(), paths, **options)
-        spread = robustness(model(), album, **options, engine=Ray(actors=2, block=2))
+        spread = robustness(model(), dataset, **options, engine=Ray(actors=2, block=2))
         assert spread.curves[0].right == alone.curves[0].right
         assert [one.split()[0] for one in spread.skipped] == ["photos-000007", "photos-000030"]
 
@@ -395,7 +395,7 @@ class TestFaults:
     def test_photos_that_only_this_machine_sees(self, cluster, paths):
         """They are not left out as if they were damaged."""
 
-        class Here(Paths):
+        class Here(PhotoFiles):
             def __init__(self, paths):
                 super().__init__(paths)
                 self.process = os.getpid()

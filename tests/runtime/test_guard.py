@@ -181,7 +181,7 @@ LOOKING = {"filters", "filters_over_training", "fit_gabor", "receptive_field"}
 ELSEWHERE = {
     "ConvlensError", "Direction", "ParquetPhotos", "PhotoError", "Ray", "TraceError", "Model",
     "Result", "boxes_on_image", "build", "cortex", "feature_maps", "gabor", "gabor_bank", "load",
-    "open_data", "pointing_game", "read_boxes", "snapshots", "train", "wrap",
+    "open_data", "pointing_game", "read_boxes", "load_checkpoints", "train", "wrap",
 }  # fmt: skip
 
 

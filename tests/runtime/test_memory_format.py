@@ -8,7 +8,7 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, wrap
-from convlens.runtime.memory_format import laid_out
+from convlens.runtime.memory_format import to_memory_format
 
 
 class Flattening(nn.Module):
@@ -87,7 +87,7 @@ def test_contiguous_whatever_is_given_but_only_where_it_must_be(view, channels):
 def test_laid_out_takes_gradients():
     for each in (torch.channels_last, torch.contiguous_format):
         leaf = torch.rand(2, 1, 5, 4, requires_grad=True)
-        laid_out(leaf, each).square().sum().backward()
+        to_memory_format(leaf, each).square().sum().backward()
         torch.testing.assert_close(leaf.grad, 2 * leaf.detach())
 
 

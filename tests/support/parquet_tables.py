@@ -8,8 +8,8 @@ from torch import nn
 
 from convlens import wrap
 from convlens.data.datasets import parquet
-from convlens.data.datasets.cache import Shelf
-from convlens.data.photos import Encoded
+from convlens.data.datasets.cache import LRUCache
+from convlens.data.photos import EncodedPhoto
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -30,9 +30,9 @@ def model():
 @pytest.fixture
 def empty_shelves(monkeypatch):
     """Nothing at hand from another test."""
-    monkeypatch.setattr(parquet, "_photos", Shelf(64 << 20))
-    monkeypatch.setattr(parquet, "_names", Shelf(16 << 20))
-    monkeypatch.setattr(parquet, "_large", Shelf(0))
+    monkeypatch.setattr(parquet, "_photos", LRUCache(64 << 20))
+    monkeypatch.setattr(parquet, "_names", LRUCache(16 << 20))
+    monkeypatch.setattr(parquet, "_large", LRUCache(0))
 
 
 @pytest.fixture
@@ -96,4 +96,4 @@ def tables(request, files, tmp_path):
 
 
 def data(found):
-    return found.data if isinstance(found, Encoded) else found.read_bytes()
+    return found.data if isinstance(found, EncodedPhoto) else found.read_bytes()

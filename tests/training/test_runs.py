@@ -1,4 +1,4 @@
-"""Run folders as models: checkpoints by name, other sizes, snapshots, and what is damaged."""
+"""Run folders as models: checkpoints by name, other sizes, checkpoints, and what is damaged."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import convlens
-from convlens import ConvlensError, filters_over_training, load, snapshots, train
+from convlens import ConvlensError, filters_over_training, load, load_checkpoints, train
 from convlens.drawing import enlarge
 from convlens.models.loading.runs import DESCRIPTION
 from support.drawn import corner
@@ -29,7 +29,7 @@ def make(folder, network, size=12, **options):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("lenet"), "lenet5", snapshots=3)
+    return make(tmp_path_factory.mktemp("lenet"), "lenet5", checkpoints=3)
 
 
 def file_of(run, which):
@@ -91,7 +91,7 @@ def test_what_is_wrong(run, tmp_path):
     with pytest.raises(ConvlensError, match="no convlens checkpoint"):
         load(tmp_path)
     with pytest.raises(ConvlensError, match="not the folder of a training"):
-        snapshots("default")
+        load_checkpoints("default")
     described = json.loads((run / DESCRIPTION).read_text())
 
     def broken(**changes):
@@ -103,17 +103,17 @@ def test_what_is_wrong(run, tmp_path):
     assert "format 99" in broken(format=99)
     assert "is damaged" in broken(network={})
     assert "there is no file" in broken()
-    assert "holds no snapshots" in broken_snapshots(tmp_path, described)
+    assert "holds no checkpoints" in broken_checkpoints(tmp_path, described)
     (tmp_path / DESCRIPTION).write_text("{")
     with pytest.raises(ConvlensError, match="cannot be read"):
         load(tmp_path)
 
 
-def broken_snapshots(folder, described):
-    checkpoints = {**described["checkpoints"], "snapshots": []}
+def broken_checkpoints(folder, described):
+    checkpoints = {**described["checkpoints"], "scheduled": []}
     (folder / DESCRIPTION).write_text(json.dumps({**described, "checkpoints": checkpoints}))
     with pytest.raises(ConvlensError) as caught:
-        snapshots(folder)
+        load_checkpoints(folder)
     return str(caught.value)
 
 
@@ -128,8 +128,8 @@ def test_weights_of_another_network(run, tmp_path):
 
 
 class TestGrowth:
-    def test_filters_are_those_of_the_snapshots(self, run):
-        grown = filters_over_training(snapshots(run))
+    def test_filters_are_those_of_the_checkpoints(self, run):
+        grown = filters_over_training(load_checkpoints(run))
         assert grown.steps == (0, 2, 9)
         for step, one in zip(grown.steps, grown.filters, strict=True):
             expected = file_of(run, f"step-{step:07d}")["features.0.weight"]
@@ -139,7 +139,7 @@ class TestGrowth:
         assert not torch.equal(every[0], every[-1])
 
     def test_picture_has_a_row_a_filter_and_a_column_a_step(self, run):
-        grown = filters_over_training(snapshots(run))
+        grown = filters_over_training(load_checkpoints(run))
         picture = grown.pictures()["over_training"]
         step = 44 // 5 * 5 + 4
         tiles = [enlarge(one, 8) for one in grown.filters[0].tiles()]
@@ -150,7 +150,7 @@ class TestGrowth:
                 assert torch.equal(picture[y : y + 40 : 8, x : x + 40 : 8], tile)
 
     def test_picture_tells_the_steps(self, run):
-        grown = filters_over_training(snapshots(run))
+        grown = filters_over_training(load_checkpoints(run))
         one = grown.pictures()["over_training"]
         two = replace(grown, steps=(0, 7, 9)).pictures()["over_training"]
         rows, columns = (one != two).any(dim=2).nonzero().T
@@ -158,7 +158,7 @@ class TestGrowth:
         assert int(rows.max() - rows.min()) < 12 and int(columns.max() - columns.min()) < 12
 
     def test_saved_and_loaded(self, run, tmp_path):
-        grown = filters_over_training(snapshots(run), layer="features.3")
+        grown = filters_over_training(load_checkpoints(run), layer="features.3")
         grown.save(tmp_path / "grown")
         assert convlens.Result.load(tmp_path / "grown") == grown
 
@@ -167,7 +167,7 @@ class TestGrowth:
             filters_over_training([])
         other = convlens.wrap(torch.nn.Conv2d(1, 2, 3), size=12)
         with pytest.raises(ConvlensError, match="not of one training"):
-            filters_over_training([*snapshots(run), (99, other)])
+            filters_over_training([*load_checkpoints(run), (99, other)])
 
 
 def test_two_commands_from_a_folder_of_photos_to_a_page(tmp_path):
@@ -194,7 +194,7 @@ def test_two_commands_from_a_folder_of_photos_to_a_page(tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    said = convlens_does("train", "data", "--out", "my run", "--epochs", 12, "--snapshots", 3)
+    said = convlens_does("train", "data", "--out", "my run", "--epochs", 12, "--checkpoints", 3)
     assert "allconv, " in said
     command = next(line for line in said.splitlines() if line.startswith("convlens report"))
     assert command == "convlens report PHOTOS --model 'my run'"

@@ -134,16 +134,16 @@ class TestPieces:
                                             data.train.classes))  # fmt: skip
         assert recipe_for(color).flip
 
-    def test_snapshots_start_at_the_start_and_end_at_the_end(self, archive):
-        recipe = recipe_for(open_data(archive), snapshots=5)
-        assert recipe.snapshot_steps(160) == [0, 10, 40, 90, 160]
+    def test_checkpoints_start_at_the_start_and_end_at_the_end(self, archive):
+        recipe = recipe_for(open_data(archive), checkpoints=5)
+        assert recipe.checkpoint_steps(160) == [0, 10, 40, 90, 160]
 
 
 @pytest.fixture(scope="module")
 def trained(archive, tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "run"
     said = []
-    result = train(archive, out=out, snapshots=3, say=said.append, **(RECIPE | {"epochs": 8}))
+    result = train(archive, out=out, checkpoints=3, say=said.append, **(RECIPE | {"epochs": 8}))
     return out, result, said
 
 
@@ -191,7 +191,7 @@ class TestRun:
     def test_a_finished_run_is_not_trained_again(self, trained, archive):
         out, result, _ = trained
         before = weights(out)
-        again = train(archive, out=out, snapshots=3, **(RECIPE | {"epochs": 8}))
+        again = train(archive, out=out, checkpoints=3, **(RECIPE | {"epochs": 8}))
         assert again == result
         assert same(before, weights(out))
 
@@ -242,7 +242,7 @@ def test_center_of_each_image(archive, tmp_path):
 @pytest.mark.parametrize("network", ["allconv", "lenet5"])
 def test_interrupted_and_gone_on_with(archive, tmp_path, network):
     """Stopped in the middle of an epoch, it ends bit-equal to a run that was not."""
-    options = RECIPE | {"network": network, "snapshots": 3}
+    options = RECIPE | {"network": network, "checkpoints": 3}
     train(archive, out=tmp_path / "whole", **options)
 
     def interrupt(stage, done, total):
@@ -289,7 +289,7 @@ KILLED = """
         setattr(module, attribute, deadly)
 
     die_at("half a file", folder, "write_tensors", lambda path, _: path.write_bytes(b"half"))
-    die_at("before the description", folder, "whole")
+    die_at("before the description", folder, "atomic_file")
     die_at("after the description", folder, "prune")
     die_at("renaming", Path, "replace")
     train(archive, out=out, network="lenet5", epochs=2, batch=20, device="cpu", save_every=1e-9)
@@ -390,7 +390,7 @@ class TestRefusals:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             (out / name).touch()
         if described:
-            train(archive, out=out, snapshots=3, **(RECIPE | {"epochs": 8}))
+            train(archive, out=out, checkpoints=3, **(RECIPE | {"epochs": 8}))
         else:
             with pytest.raises(ConvlensError, match="other files"):
                 train(archive, out=out, **RECIPE)
@@ -455,7 +455,7 @@ class TestRefusals:
             ({"epochs": 0}, "epochs 0; give at least 1"),
             ({"learning_rate": 0.0}, "above 0"),
             ({"erase": 1.5}, "less than 1"),
-            ({"snapshots": 1}, "at least 2"),
+            ({"checkpoints": 1}, "at least 2"),
             ({"bach": 3}, "no 'bach'; nearest: batch"),
             ({"log": "paper"}, "csv or tensorboard"),
             ({"device": "tpu"}, "give auto, cpu"),

@@ -192,7 +192,7 @@ class TestFolder:
         write_photo(folder / "dog" / "clear.png", (9, 9), mode="RGBA")
         data = open_data(folder)
         assert (data.size, data.channels) == ((64, 64), 3)
-        assert data.geometry.resize == 64
+        assert data.preprocessing.resize == 64
         assert open_data(folder, size=(20, 30)).size == (20, 30)
         assert open_data(folder, size=20).size == (20, 20)
 
@@ -203,11 +203,11 @@ class TestFolder:
         assert open_data(tmp_path).channels == 1
 
     def test_a_photo_is_fed_later_as_it_was_in_training(self, folder):
-        """The pixels that training sees are those that the model's geometry gives."""
+        """The pixels that training sees are those that the model's preprocessing gives."""
         write_photo(folder / "cat" / "large.png", (300, 200))
         data = open_data(folder)
         picture = Image.open(folder / "cat" / "large.png").convert("RGB")
-        applied = np.asarray(data.geometry.apply(picture))
+        applied = np.asarray(data.preprocessing.apply(picture))
         every = torch.cat([data.train.pixels, data.validation.pixels]).numpy()
         assert any(np.array_equal(applied, one) for one in every)
 

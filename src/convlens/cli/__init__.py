@@ -12,9 +12,9 @@ def main() -> None:
     from convlens.cli import commands  # noqa: F401 # adds them to the app
     from convlens.cli.app import app
     from convlens.errors import ConvlensError
-    from convlens.runtime.allocator import keep_freed
+    from convlens.runtime.allocator import keep_freed_memory
 
-    keep_freed()
+    keep_freed_memory()
     # Click's, or of the click that newer typers carry inside.
     bad_words: type[BaseException] = next(
         one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException"

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.patches.top_patches import find_channel_sources
-from convlens.data.datasets import Album, album_of, entries_of
+from convlens.data.datasets import PhotoDataset, as_dataset, find_dataset_keys
 from convlens.data.datasets.parquet import ParquetPhotos
-from convlens.data.photo_names import folder_names
-from convlens.data.photos import TABLE, endings, find_photos, matching
-from convlens.errors import ConvlensError, PhotoError, nearest
-from convlens.files import check_folder
+from convlens.data.photo_names import unique_folder_names
+from convlens.data.photos import PARQUET_SUFFIX, find_files, find_photos, photo_suffixes
+from convlens.errors import ConvlensError, PhotoError, suggest
+from convlens.files import check_replaceable_folder
 from convlens.models.labels import read_labels
 from convlens.models.loading import load
 from convlens.models.model import Model
@@ -71,21 +71,21 @@ def started(engine: Engine, *, quiet: bool) -> Iterator[None]:
         yield
 
 
-def find_album(arguments: Sequence[str], *, column: str | None) -> list[Path] | ParquetPhotos:
+def find_dataset(arguments: Sequence[str], *, column: str | None) -> list[Path] | ParquetPhotos:
     """The photos that a command line names: files, or the rows of Parquet files.
 
     Raises:
         ConvlensError: as `find_photos` and `ParquetPhotos`; photos and Parquet files side by side;
             a column without Parquet files.
     """
-    kinds = {TABLE, *endings()}
-    files = [path for one in arguments for path in matching(one, kinds)]
-    tables = [path for path in files if path.suffix.lower() == TABLE]
+    kinds = {PARQUET_SUFFIX, *photo_suffixes()}
+    files = [path for one in arguments for path in find_files(one, kinds)]
+    tables = [path for path in files if path.suffix.lower() == PARQUET_SUFFIX]
     if not tables:
         if column is not None:
             raise ConvlensError(f"--column {column} is of Parquet files, and none was given")
         return find_photos(arguments)
-    others = (path for path in files if path.suffix.lower() != TABLE)
+    others = (path for path in files if path.suffix.lower() != PARQUET_SUFFIX)
     if (other := next(others, None)) is not None:
         raise ConvlensError(
             f"{tables[0]} is a Parquet file and {other} is not; give one kind at a time"
@@ -157,7 +157,7 @@ def unfinished(out: Path, *, resume: bool, marker: str = RESULT) -> Iterator[Pat
     Raises:
         ConvlensError: it is there already and `resume` was not asked for, or the other way round.
     """
-    check_folder(out, marker=marker)
+    check_replaceable_folder(out, marker=marker)
     folder = out.with_name(f"{out.name}.unfinished")
     if folder.exists() and not resume:
         raise ConvlensError(
@@ -182,7 +182,7 @@ def split_channel(text: str, channels: Mapping[str, int]) -> tuple[str, int]:
     if not colon or not number.isdecimal():
         raise ConvlensError(f"channel {text!r} is not LAYER:K, for example conv1:17")
     if layer not in channels:
-        raise ConvlensError(f"no layer {layer!r}{nearest(layer, channels)}")
+        raise ConvlensError(f"no layer {layer!r}{suggest(layer, channels)}")
     if int(number) >= channels[layer]:
         raise ConvlensError(
             f"{layer} has {channels[layer]} channels, 0 to {channels[layer] - 1}; given {number}"
@@ -215,7 +215,7 @@ def find_labels(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] |
 
 
 def answers_of(
-    photos: Sequence[Path] | Album, table: Mapping[str, tuple[int, ...]] | None
+    photos: Sequence[Path] | PhotoDataset, table: Mapping[str, tuple[int, ...]] | None
 ) -> list[tuple[int, ...] | None] | None:
     """The right answers to photos by their names, or None where there is no table of them.
 
@@ -224,22 +224,22 @@ def answers_of(
     """
     if table is None:
         return None
-    album = album_of(photos)
-    keys = entries_of(album, table)
+    dataset = as_dataset(photos)
+    keys = find_dataset_keys(dataset, table)
     if not any(keys):
         first = next(iter(table), None)
         raise ConvlensError(
             "the CSV of --labels names no photo at all"
             if first is None
             else f"--labels names none of the photos: it has {first}, and the first photo is "
-            f"{album.name(0)}; write the ends of their paths, at least the names of the files"
+            f"{dataset.name(0)}; write the ends of their paths, at least the names of the files"
         )
     return [None if key is None else table[key] for key in keys]
 
 
 def each_image(
     model: Model,
-    photos: Sequence[Path] | Album,
+    photos: Sequence[Path] | PhotoDataset,
     numbers: Sequence[int],
     skipped: dict[str, str],
     *,
@@ -253,16 +253,16 @@ def each_image(
     Raises:
         PhotoError: a photo that cannot be read, with `strict`; or none can be read.
     """
-    album = album_of(photos)
+    dataset = as_dataset(photos)
     read = 0
-    names = folder_names([album.name(each) for each in numbers])
+    names = unique_folder_names([dataset.name(each) for each in numbers])
     for each, name in zip(numbers, names, strict=True):
         try:
-            image = model.prepare(album[each])
+            image = model.prepare(dataset[each])
         except PhotoError as error:
             if strict:
                 raise
-            skipped[album.name(each)] = str(error)
+            skipped[dataset.name(each)] = str(error)
             continue
         read += 1
         yield each, name, image

@@ -45,7 +45,7 @@ def _complete_model(incomplete: str) -> list[str]:
 Photos = Annotated[
     list[str], typer.Argument(help="Photos: files, folders, globs, lists of paths (.txt).")
 ]
-Album = Annotated[
+PhotosOrTables = Annotated[
     list[str],
     typer.Argument(
         help="Photos: files, folders, globs, lists of paths (.txt); or Parquet files.",

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from convlens.errors import ConvlensError
-from convlens.files import whole
+from convlens.files import atomic_file
 
 Pixels = Tensor | NDArray[np.uint8]
 
@@ -81,7 +81,7 @@ def encode_jpeg(pixels: Pixels, quality: int = 85) -> bytes:
 def write_png(path: str | Path, pixels: Pixels) -> None:
     """Write uint8 pixels, as `encode_png` takes them, to a file: whole or not at all."""
     data = encode_png(pixels)
-    with whole(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(data)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from convlens.errors import ConvlensError
 
 
-def short_names(paths: Sequence[str | Path]) -> list[str]:
+def shortest_unique_paths(paths: Sequence[str | Path]) -> list[str]:
     """The shortest end of each path that no other has: the file's name, where that is enough.
 
     Two paths that are the same, or of which one is the end of the other, keep what there is.
@@ -25,7 +25,7 @@ def short_names(paths: Sequence[str | Path]) -> list[str]:
     return names
 
 
-def folder_names(paths: Sequence[str | Path], taken: Iterable[str] = ()) -> list[str]:
+def unique_folder_names(paths: Sequence[str | Path], taken: Iterable[str] = ()) -> list[str]:
     """A name of a folder for each path, no two alike: a-same.jpg and b-same.jpg.
 
     Args:
@@ -33,7 +33,7 @@ def folder_names(paths: Sequence[str | Path], taken: Iterable[str] = ()) -> list
         taken: names that none of them may have.
     """
     used, names = set(taken), []
-    for short in short_names(paths):
+    for short in shortest_unique_paths(paths):
         plain = "-".join(part for part in PurePath(short).parts if part != os.sep)
         name, number = plain, 1
         while name in used:
@@ -44,8 +44,8 @@ def folder_names(paths: Sequence[str | Path], taken: Iterable[str] = ()) -> list
     return names
 
 
-def entry_key(text: str, folder: Path) -> str:
-    """What a file says the path of a photo is, as a key of a table that `entries` looks up.
+def table_key(text: str, folder: Path) -> str:
+    """What a file says the path of a photo is, as a key of a table that `find_keys` looks up.
 
     Args:
         text: an absolute path stands for itself, and so does what begins with `.`, from the
@@ -59,15 +59,15 @@ def entry_key(text: str, folder: Path) -> str:
     return os.path.normpath(text)
 
 
-def entry(path: str | Path, table: Mapping[str, Any]) -> str | None:
+def find_key(path: str | Path, table: Mapping[str, Any]) -> str | None:
     """The key of a table that is a photo's whole path or the longest end of it, or None."""
     return _entry(path, table, len(Path(path).parts) + len(Path.cwd().parts))
 
 
-def entries(
+def find_keys(
     paths: Iterable[str | Path], table: Mapping[str, Any], *, repeated: bool = True
 ) -> list[str | None]:
-    """The key of each photo in a table, as `entry` finds it.
+    """The key of each photo in a table, as `find_key` finds it.
 
     Args:
         paths: of the photos.
@@ -94,7 +94,7 @@ def entries(
                 f"{path!r} is the name of several photos; give them names that tell them apart"
             )
         elif os.path.abspath(owner) != os.path.abspath(path):  # noqa: PTH100
-            first, second = short_names([os.path.abspath(one) for one in (owner, path)])  # noqa: PTH100
+            first, second = shortest_unique_paths([os.path.abspath(one) for one in (owner, path)])  # noqa: PTH100
             raise ConvlensError(
                 f"{key!r} is the name of {owner} and of {path}; write as much of their paths as "
                 f"tells them apart, such as {first} and {second}"

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from convlens.errors import ConvlensError, PhotoError, nearest
+from convlens.errors import ConvlensError, PhotoError, suggest
 
 # The formats of photos. Pillow's others are stubs, have no signature to know them by, or run
 # another program (EPS), which an untrusted folder must not bring about.
@@ -23,15 +23,15 @@ _ANIMATED = ("AVIF", "GIF", "PNG", "WEBP")
 _FORMATS = (*_ANIMATED, "BMP", "DIB", "ICO", "JPEG", "JPEG2000", "MPO", "PPM", "QOI", "TIFF")
 _ORIENTATION = ExifTags.Base.Orientation
 _LIST = ".txt"
-TABLE = ".parquet"
-_TABLED = (
+PARQUET_SUFFIX = ".parquet"
+_NOT_A_PHOTO = (
     "is a table of photos, which patches, gradcam, fgsm, shift and selectivity read; give photos"
 )
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo as decoded, before any geometry.
+    """A photo as decoded, before any preprocessing.
 
     Attributes:
         picture: its pixels, 8-bit RGB, the right way up.
@@ -47,7 +47,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedPhoto:
     """A photo's file as it stands in memory, out of a table say.
 
     Attributes:
@@ -60,14 +60,14 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedPhoto:
     """A photo that was left out, and why, in one line."""
 
     path: Path
     reason: str
 
 
-def read_photo(source: str | Path | Encoded | Image.Image | Photo) -> Photo:
+def read_photo(source: str | Path | EncodedPhoto | Image.Image | Photo) -> Photo:
     """Decode a photo fully: first frame, EXIF orientation applied, 8-bit RGB.
 
     16-bit grayscale is scaled to 8 bits (Pillow's own conversion clips it), and what is
@@ -92,7 +92,7 @@ def read_photo(source: str | Path | Encoded | Image.Image | Photo) -> Photo:
         if not file.read(1):
             raise PhotoError("is empty; copy it again")
         picture, notes = _decode(Image.open(file, formats=_formats()))
-    if isinstance(source, Encoded):
+    if isinstance(source, EncodedPhoto):
         return Photo(picture, source.name, None, notes)
     return Photo(picture, shown(Path(source).name), Path(source), notes)
 
@@ -102,7 +102,7 @@ def shown(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def stored(source: str | Path | Encoded) -> tuple[int, int, int]:
+def read_stored_size(source: str | Path | EncodedPhoto) -> tuple[int, int, int]:
     """Width and height of a photo file as it is stored, and its EXIF orientation, 1 to 8.
 
     Raises:
@@ -135,7 +135,7 @@ def find_photos(arguments: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def matching(argument: str | Path, endings: Collection[str]) -> list[Path]:
+def find_files(argument: str | Path, endings: Collection[str]) -> list[Path]:
     """A file, whatever its name; of a folder and below, or of a glob, files with some endings.
 
     Args:
@@ -163,7 +163,7 @@ def matching(argument: str | Path, endings: Collection[str]) -> list[Path]:
 
 def read_photos(
     paths: Sequence[str | Path], *, strict: bool = False
-) -> tuple[list[Photo], list[Skipped]]:
+) -> tuple[list[Photo], list[SkippedPhoto]]:
     """Decode photos; those that cannot be read are left out and named.
 
     Args:
@@ -180,7 +180,7 @@ def read_photos(
         except PhotoError as error:
             if strict:
                 raise
-            skipped.append(Skipped(Path(path), str(error)))
+            skipped.append(SkippedPhoto(Path(path), str(error)))
     if not photos:
         reason = f"; the first: {skipped[0].reason}" if skipped else ""
         raise PhotoError(f"none of {len(skipped)} photos can be read{reason}")
@@ -188,8 +188,8 @@ def read_photos(
 
 
 @contextmanager
-def _opened(source: str | Path | Encoded) -> Iterator[BinaryIO]:
-    if isinstance(source, Encoded):
+def _opened(source: str | Path | EncodedPhoto) -> Iterator[BinaryIO]:
+    if isinstance(source, EncodedPhoto):
         with _one_line(source.name):
             yield io.BytesIO(source.data)
         return
@@ -244,8 +244,8 @@ def _reason(path: Path, error: Exception) -> str:
             reason = f"does not exist{_siblings(path)}"
         case IsADirectoryError():
             reason = "is a folder; give the photos in it"
-        case UnidentifiedImageError() if path.suffix.lower() == TABLE:
-            reason = _TABLED
+        case UnidentifiedImageError() if path.suffix.lower() == PARQUET_SUFFIX:
+            reason = _NOT_A_PHOTO
         case UnidentifiedImageError():
             reason = "is not an image that can be read; save it as PNG or JPEG"
         case Image.DecompressionBombError():
@@ -295,10 +295,10 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 def _expand(argument: Path) -> list[Path]:
     if argument.suffix.lower() == _LIST and os.path.isfile(argument):  # noqa: PTH113
         return _listed(argument)
-    found = matching(argument, endings())
+    found = find_files(argument, photo_suffixes())
     if found:
         return [_no_table(path) for path in found]
-    for path in matching(argument, (TABLE,)):
+    for path in find_files(argument, (PARQUET_SUFFIX,)):
         _no_table(path)
     if argument.is_dir():
         raise ConvlensError(f"no photos in {argument}; give a folder with image files")
@@ -337,8 +337,8 @@ def _listed(path: Path) -> list[Path]:
 
 
 def _no_table(path: Path) -> Path:
-    if path.suffix.lower() == TABLE:
-        raise ConvlensError(f"{path} {_TABLED}")
+    if path.suffix.lower() == PARQUET_SUFFIX:
+        raise ConvlensError(f"{path} {_NOT_A_PHOTO}")
     return path
 
 
@@ -349,7 +349,7 @@ def _counts(path: Path, folder: Path, endings: Collection[str]) -> bool:
 
 def _siblings(path: Path) -> str:
     try:
-        return nearest(path.name, (sibling.name for sibling in path.parent.iterdir()))
+        return suggest(path.name, (sibling.name for sibling in path.parent.iterdir()))
     except OSError:
         return ""
 
@@ -361,7 +361,7 @@ def _formats() -> tuple[str, ...]:
 
 
 @functools.cache
-def endings() -> frozenset[str]:
+def photo_suffixes() -> frozenset[str]:
     """The endings of image files, with the dot."""
     formats = _formats()
     known = Image.registered_extensions().items()

@@ -1,4 +1,4 @@
-"""The geometry that makes images of photos: a resize on 8-bit pixels, and a crop."""
+"""The preprocessing that makes images of photos: a resize on 8-bit pixels, and a crop."""
 
 from dataclasses import dataclass, replace
 from math import ceil
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from convlens.errors import ConvlensError, nearest
+from convlens.errors import ConvlensError, suggest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ _MOST_RESIZED = 2**25  # pixels of a resized photo, about 130 MB, before only a 
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Preprocessing:
     """How a photo becomes an image: a resize on its 8-bit pixels, then a crop at the center.
 
     Attributes:
@@ -44,7 +44,7 @@ class Geometry:
                 f"size {self.size} with resize {self.resize}: both need at least 1 pixel"
             )
         if self.interpolation not in _FILTERS:
-            close = nearest(self.interpolation, _FILTERS) or f"; one of {', '.join(_FILTERS)}"
+            close = suggest(self.interpolation, _FILTERS) or f"; one of {', '.join(_FILTERS)}"
             raise ConvlensError(f"unknown interpolation {self.interpolation!r}{close}")
 
     def apply(self, picture: Image.Image) -> Image.Image:
@@ -83,16 +83,16 @@ class Geometry:
         scale = torch.tensor([wide / width, high / height] * 2, dtype=torch.float64)
         return boxes.double() * scale - torch.tensor([left, top] * 2, dtype=torch.float64)
 
-    def sentence(self) -> str:
-        """The geometry in words, for pages."""
+    def summary(self) -> str:
+        """The preprocessing in words, for pages."""
         height, width = self.size
         size = f"{height}" if height == width else f"{height} × {width}"
         if self.resize is None:
             return f"squashed to {height} × {width} {self.interpolation}"
         return f"short side {self.resize} {self.interpolation}, center crop {size}"
 
-    def with_size(self, height: int, width: int) -> "Geometry":
-        """The same geometry for images of another size.
+    def with_size(self, height: int, width: int) -> "Preprocessing":
+        """The same preprocessing for images of another size.
 
         `resize` grows in proportion to the side that grows most, so that a square photo that
         filled the old crop fills the new one.

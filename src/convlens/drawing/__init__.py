@@ -1,21 +1,36 @@
 """Numbers to pixels: color maps, grids of pictures, overlays on photos. All uint8, on the CPU."""
 
 from convlens.drawing.captions import (
-    ramp,
-    rendered,
-    with_bar,
-    with_boxes,
-    with_scale,
-    with_words,
+    add_caption,
+    add_color_bar,
+    add_signed_color_bar,
+    draw_boxes,
+    overlay_colors,
+    render_figure,
 )
-from convlens.drawing.colormaps import bar, diverging, sequential
-from convlens.drawing.grids import enlarge, grid
-from convlens.drawing.overlays import overlay, place
-from convlens.drawing.plots import half_circle, outer_ring
-from convlens.drawing.sheets import beneath, sheet, titled
+from convlens.drawing.colormaps import color_bar, diverging_colors, sequential_colors
+from convlens.drawing.grids import enlarge, make_grid
+from convlens.drawing.overlays import overlay, place_map
+from convlens.drawing.plots import outer_radius, plot_orientations
+from convlens.drawing.sheets import add_title, make_sheet, stack_vertically
 
 __all__ = [
-    "bar", "beneath", "diverging", "enlarge", "grid", "half_circle", "outer_ring", "overlay",
-    "place", "ramp", "rendered", "sequential", "sheet", "titled", "with_bar", "with_boxes",
-    "with_scale", "with_words",
-]  # fmt: skip
+    "add_caption",
+    "add_color_bar",
+    "add_signed_color_bar",
+    "add_title",
+    "color_bar",
+    "diverging_colors",
+    "draw_boxes",
+    "enlarge",
+    "make_grid",
+    "make_sheet",
+    "outer_radius",
+    "overlay",
+    "overlay_colors",
+    "place_map",
+    "plot_orientations",
+    "render_figure",
+    "sequential_colors",
+    "stack_vertically",
+]

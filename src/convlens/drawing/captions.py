@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from convlens.drawing.lettering import LINE, PAPER, SIZE, Word, lines_of, width_of, written
+from convlens.drawing.lettering import LINE, PAPER, SIZE, Word, draw_text, text_width, wrap_text
 from convlens.drawing.overlays import overlay
 
 _RAMP = 12  # pixels across the bar
@@ -21,13 +21,13 @@ _FRAME = ((0, 0, 0), (255, 255, 255))  # outside and inside of a box's line: one
 Sides = tuple[float, ...]  # left, top, right, bottom
 
 
-def ramp(steps: int) -> Tensor:
+def overlay_colors(steps: int) -> Tensor:
     """The colors of `overlay` on mid-gray, from minus the scale to plus it: uint8 `(steps, 3)`."""
     gray = torch.full((1, steps, 3), 128, dtype=torch.uint8)
     return overlay(gray, torch.linspace(-1, 1, steps)[None], 1.0)[0]
 
 
-def with_bar(picture: Tensor, scale: float, unit: str) -> Tensor:
+def add_signed_color_bar(picture: Tensor, scale: float, unit: str) -> Tensor:
     """A picture with the bar of its signed scale on the right, as `overlay` paints on mid-gray.
 
     Args:
@@ -38,11 +38,11 @@ def with_bar(picture: Tensor, scale: float, unit: str) -> Tensor:
     Returns:
         uint8 `(H, W', 3)`.
     """
-    colors = ramp(picture.shape[0]).flip(0)[:, None].expand(-1, _RAMP, -1)
-    return with_scale(picture, colors, (f"−{scale:.2g}", f"0 {unit}", f"+{scale:.2g}"))
+    colors = overlay_colors(picture.shape[0]).flip(0)[:, None].expand(-1, _RAMP, -1)
+    return add_color_bar(picture, colors, (f"−{scale:.2g}", f"0 {unit}", f"+{scale:.2g}"))
 
 
-def with_scale(picture: Tensor, colors: Tensor, marks: Sequence[str], unit: str = "") -> Tensor:
+def add_color_bar(picture: Tensor, colors: Tensor, marks: Sequence[str], unit: str = "") -> Tensor:
     """A picture with the bar of its colors on the right, and what the bar stands for.
 
     Args:
@@ -55,8 +55,8 @@ def with_scale(picture: Tensor, colors: Tensor, marks: Sequence[str], unit: str 
         uint8 `(H', W', 3)`, larger on the right, and at the bottom where the bar needs it.
     """
     high, wide = colors.shape[:2]
-    under = lines_of(unit, _UNIT) if unit else []
-    room = max(_LEFT, *map(width_of, marks), *(width_of(line) - wide - _GAP for line in under))
+    under = wrap_text(unit, _UNIT) if unit else []
+    room = max(_LEFT, *map(text_width, marks), *(text_width(line) - wide - _GAP for line in under))
     below = high + (_GAP + LINE * len(under) if under else 0)
     left = picture.shape[1] + _GAP
     made = torch.tensor(PAPER, dtype=torch.uint8).repeat(
@@ -70,21 +70,21 @@ def with_scale(picture: Tensor, colors: Tensor, marks: Sequence[str], unit: str 
         for at, mark in enumerate(marks)
     ]
     words += [(left, high + _GAP + at * LINE, line) for at, line in enumerate(under)]
-    return written(made, words)
+    return draw_text(made, words)
 
 
-def with_words(picture: Tensor, words: str) -> Tensor:
+def add_caption(picture: Tensor, words: str) -> Tensor:
     """A picture with words beneath it, in as many lines as they take: uint8 `(H', W, 3)`."""
-    lines = lines_of(words, picture.shape[1])
+    lines = wrap_text(words, picture.shape[1])
     strip = torch.tensor(PAPER, dtype=torch.uint8).repeat(
         LINE * len(lines) + 4, picture.shape[1], 1
     )
     return torch.cat(
-        [picture, written(strip, [(0, 3 + at * LINE, line) for at, line in enumerate(lines)])]
+        [picture, draw_text(strip, [(0, 3 + at * LINE, line) for at, line in enumerate(lines)])]
     )
 
 
-def with_boxes(picture: Tensor, boxes: Sequence[Sides]) -> Tensor:
+def draw_boxes(picture: Tensor, boxes: Sequence[Sides]) -> Tensor:
     """A picture with the outlines of boxes, in a line of black and white.
 
     Args:
@@ -104,7 +104,7 @@ def with_boxes(picture: Tensor, boxes: Sequence[Sides]) -> Tensor:
     return torch.from_numpy(np.array(image))
 
 
-def rendered(figure: Figure, dpi: int | None = None) -> Tensor:
+def render_figure(figure: Figure, dpi: int | None = None) -> Tensor:
     """A matplotlib figure as pixels: uint8 `(H, W, 3)`; `dpi` pixels an inch, or its own."""
     if dpi is not None:
         figure.set_dpi(dpi)

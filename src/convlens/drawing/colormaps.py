@@ -10,11 +10,11 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 
-NAN_COLOUR = "#ff00ff"  # magenta, which neither map contains
+NAN_COLOR = "#ff00ff"  # magenta, which neither map contains
 _LEAST = 2.0**-1022  # divides zero to zero and all other numbers to the end of the scale
 
 
-def diverging(values: Tensor, scale: float) -> Tensor:
+def diverging_colors(values: Tensor, scale: float) -> Tensor:
     """Signed numbers as colors: blue below zero, white at zero, red above.
 
     Matplotlib's RdBu_r, whose light gray in the middle is made white. NaN is magenta.
@@ -30,10 +30,10 @@ def diverging(values: Tensor, scale: float) -> Tensor:
     Raises:
         ConvlensError: a scale below zero or not finite.
     """
-    return _paint(_DIVERGING, signed_unit(values, scale) / 2 + 0.5)
+    return _paint(_DIVERGING, scale_signed(values, scale) / 2 + 0.5)
 
 
-def sequential(values: Tensor, low: float, high: float) -> Tensor:
+def sequential_colors(values: Tensor, low: float, high: float) -> Tensor:
     """Numbers as colors of matplotlib's viridis, perceptually even. NaN is magenta.
 
     Args:
@@ -53,7 +53,7 @@ def sequential(values: Tensor, low: float, high: float) -> Tensor:
     return _paint(_SEQUENTIAL, (above / max(high - low, _LEAST)).clamp(0, 1))
 
 
-def bar(
+def color_bar(
     length: int,
     thickness: int = 12,
     *,
@@ -77,7 +77,7 @@ def bar(
     return (picture.transpose(0, 1).flip(0) if upright else picture).contiguous()
 
 
-def signed_unit(values: Tensor, scale: float) -> Tensor:
+def scale_signed(values: Tensor, scale: float) -> Tensor:
     """Values over scale, cut to -1..1, as float64 on the CPU; their signs at scale 0."""
     if not 0 <= scale < float("inf"):
         raise ConvlensError(f"a scale of {scale:g}; give a finite number of at least 0")
@@ -96,9 +96,9 @@ def _white_at_zero() -> Colormap:
     anchors = matplotlib.colormaps["RdBu_r"](torch.linspace(0, 1, 11).numpy())
     anchors[5] = 1
     palette = LinearSegmentedColormap.from_list("convlens_diverging", anchors, N=511)
-    return palette.with_extremes(bad=NAN_COLOUR)
+    return palette.with_extremes(bad=NAN_COLOR)
 
 
 _DIVERGING = _white_at_zero()
-_SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad=NAN_COLOUR)
+_SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad=NAN_COLOR)
 _GREY = matplotlib.colormaps["gray"]

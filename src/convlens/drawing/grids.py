@@ -17,7 +17,7 @@ def enlarge(pixels: Tensor, times: int) -> Tensor:
     return pixels.repeat_interleave(times, dim=0).repeat_interleave(times, dim=1)
 
 
-def grid(
+def make_grid(
     tiles: Sequence[Tensor],
     columns: int,
     gap: int = 2,

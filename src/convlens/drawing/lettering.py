@@ -17,12 +17,12 @@ LINE = 15  # from one line of words to the next
 Word = tuple[float, float, str]  # pixels from the left and from the top, and a text
 
 
-def width_of(text: str, *, bold: bool = False) -> int:
+def text_width(text: str, *, bold: bool = False) -> int:
     """Pixels that one line of words takes."""
-    return int(np.ceil(font(bold).getlength(text)))
+    return int(np.ceil(load_font(bold).getlength(text)))
 
 
-def lines_of(text: str, width: int, *, bold: bool = False) -> list[str]:
+def wrap_text(text: str, width: int, *, bold: bool = False) -> list[str]:
     """A text broken between words into lines of at most `width` pixels, and at its own breaks.
 
     A word that is wider stands in a line of its own, and sticks out.
@@ -32,7 +32,7 @@ def lines_of(text: str, width: int, *, bold: bool = False) -> list[str]:
         line = ""
         for word in own.split():
             longer = f"{line} {word}".strip()
-            if line and width_of(longer, bold=bold) > width:
+            if line and text_width(longer, bold=bold) > width:
                 lines.append(line)
                 longer = word
             line = longer
@@ -40,17 +40,17 @@ def lines_of(text: str, width: int, *, bold: bool = False) -> list[str]:
     return lines
 
 
-def written(pixels: Tensor, words: Sequence[Word], *, bold: bool = False) -> Tensor:
+def draw_text(pixels: Tensor, words: Sequence[Word], *, bold: bool = False) -> Tensor:
     """A picture uint8 `(H, W, 3)` with words on it, each by its upper left corner."""
     image = Image.fromarray(pixels.numpy())
     draw = ImageDraw.Draw(image)
     for x, y, text in words:
-        draw.text((round(x), round(y)), text, fill=INK, font=font(bold))
+        draw.text((round(x), round(y)), text, fill=INK, font=load_font(bold))
     return torch.from_numpy(np.array(image))
 
 
 @cache
-def font(bold: bool = False) -> ImageFont.FreeTypeFont:
+def load_font(bold: bool = False) -> ImageFont.FreeTypeFont:
     """The letters: matplotlib's own, as Pillow's have neither a minus nor a multiplication sign."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     path = Path(get_data_path()) / "fonts" / "ttf" / name

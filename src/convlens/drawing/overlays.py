@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from convlens.drawing.colormaps import diverging, signed_unit
+from convlens.drawing.colormaps import diverging_colors, scale_signed
 from convlens.errors import ConvlensError
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow makes gray
@@ -14,12 +14,12 @@ _VIVID = 0.75  # where on the diverging map red and blue are taken; its ends are
 def overlay(photo: Tensor, values: Tensor, scale: float) -> Tensor:
     """A photo in gray under a signed map: its sign is the hue, its strength the opacity.
 
-    Positive numbers are red, negative ones blue, as in `diverging`, in one color each; where the
-    map is zero the gray photo is seen as it is. NaN is magenta.
+    Positive numbers are red, negative ones blue, as in `diverging_colors`, in one color each;
+    where the map is zero the gray photo is seen as it is. NaN is magenta.
 
     Args:
         photo: uint8 `(H, W, 3)`.
-        values: `(H, W)`, such as `place` gives.
+        values: `(H, W)`, such as `place_map` gives.
         scale: the magnitude that has the greatest opacity, three quarters; larger ones too.
 
     Returns:
@@ -30,14 +30,14 @@ def overlay(photo: Tensor, values: Tensor, scale: float) -> Tensor:
     """
     if photo.shape != (*values.shape, 3):
         raise ConvlensError(f"a map {tuple(values.shape)} over a photo {tuple(photo.shape)}")
-    unit = signed_unit(values, scale)
+    unit = scale_signed(values, scale)
     gray = (photo.cpu().double() @ torch.tensor(_LUMA, dtype=torch.float64)).unsqueeze(-1)
-    color = diverging(signed_unit(values, 0) * _VIVID, 1).double()  # one for each sign
+    color = diverging_colors(scale_signed(values, 0) * _VIVID, 1).double()  # one for each sign
     opacity = (unit.abs() * _MOST_OPAQUE).nan_to_num(nan=1.0).unsqueeze(-1)
     return torch.lerp(gray.expand_as(color), color, opacity).round().to(torch.uint8)
 
 
-def place(
+def place_map(
     values: Tensor,
     centers_y: Tensor,
     centers_x: Tensor,

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from convlens.drawing.captions import rendered
+from convlens.drawing.captions import render_figure
 
 _DPI = 100
 _TEXT = 8.0  # points
@@ -16,7 +16,7 @@ _FAINT = "#b9b9b2"
 _ACCENT = "#8d4700"
 
 
-def half_circle(
+def plot_orientations(
     degrees: Sequence[float],
     radii: Sequence[float],
     strong: Sequence[bool],
@@ -39,7 +39,7 @@ def half_circle(
     figure = Figure(figsize=(6, 3.7), dpi=_DPI)
     axes = figure.add_axes((0.07, 0.0, 0.86, 1.0), projection="polar")
     axes.set_thetalim(0, math.pi)  # type: ignore[attr-defined]
-    axes.set_ylim(0, outer_ring(radii))
+    axes.set_ylim(0, outer_radius(radii))
     angles = [math.radians(one) for one in degrees]
     for wanted, name, look in (
         (False, names[1], {"facecolors": "none", "edgecolors": _FAINT}),
@@ -65,9 +65,9 @@ def half_circle(
     if absent:
         figure.text(0.5, 0.075, absent, **centered)
     figure.legend(loc="lower center", ncols=3, fontsize=_TEXT, frameon=False)
-    return rendered(figure)
+    return render_figure(figure)
 
 
-def outer_ring(radii: Sequence[float]) -> float:
+def outer_radius(radii: Sequence[float]) -> float:
     """The least tenth that all radii reach, at least 0.1."""
     return max(1, math.ceil(round(10 * max(radii, default=0.0), 6))) / 10

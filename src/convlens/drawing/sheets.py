@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from convlens.drawing.lettering import LINE, PAPER, SIZE, Word, lines_of, width_of, written
+from convlens.drawing.lettering import LINE, PAPER, SIZE, Word, draw_text, text_width, wrap_text
 from convlens.errors import ConvlensError
 
 _EDGE = (190, 190, 186)  # a line around each tile, as white ones would run into the paper
@@ -15,7 +15,7 @@ _BESIDE = 6  # between a tile and the words on its left
 _TITLE = 360  # pixels that a title has at least, before it is broken
 
 
-def sheet(
+def make_sheet(
     tiles: Sequence[Tensor | None],
     columns: int,
     *,
@@ -55,13 +55,13 @@ def sheet(
     rows = -(-len(tiles) // columns)
     height = max(len(tile) for tile in drawn)
     widest = max(tile.shape[1] for tile in drawn)
-    under = [lines_of(one, max(widest, least)) for one in captions]
+    under = [wrap_text(one, max(widest, least)) for one in captions]
     above = [head.split("\n") for head in heads]
     beside = [side.split("\n") for side in sides]
-    wide_words = [width_of(line) for lines in under for line in lines]
-    width = max([widest, *wide_words, *(sum(map(width_of, lines)) for lines in above)])
+    wide_words = [text_width(line) for lines in under for line in lines]
+    width = max([widest, *wide_words, *(sum(map(text_width, lines)) for lines in above)])
     beneath = max(map(len, under), default=0) * LINE + (_AIR if under else 0)
-    side = max((width_of(line) for lines in beside for line in lines), default=0)
+    side = max((text_width(line) for lines in beside for line in lines), default=0)
     left = side + (_BESIDE if sides else 0) + _MARGIN
     top = (LINE + _AIR if heads else 0) + _MARGIN
     step_y, step_x = height + beneath + gap, width + gap
@@ -85,13 +85,13 @@ def sheet(
             ]
     for column, lines in enumerate(above):
         for at, line in _spread(lines):
-            right = max(0, at * (widest - width_of(line)))
+            right = max(0, at * (widest - text_width(line)))
             words.append((left + column * step_x + right, _MARGIN, line))
     for row, lines in enumerate(beside):
         for at, line in _spread(lines):
             down = at * (height - SIZE - 2)
-            words.append((left - _BESIDE - width_of(line), top + row * step_y + down, line))
-    return written(picture, words)
+            words.append((left - _BESIDE - text_width(line), top + row * step_y + down, line))
+    return draw_text(picture, words)
 
 
 def _spread(lines: Sequence[str]) -> list[tuple[float, str]]:
@@ -101,7 +101,7 @@ def _spread(lines: Sequence[str]) -> list[tuple[float, str]]:
     return [(at / (len(lines) - 1), line) for at, line in enumerate(lines)]
 
 
-def titled(picture: Tensor, title: str, *notes: str) -> Tensor:
+def add_title(picture: Tensor, title: str, *notes: str) -> Tensor:
     """A picture with what it is above it, and remarks in a line each under that.
 
     Args:
@@ -113,9 +113,9 @@ def titled(picture: Tensor, title: str, *notes: str) -> Tensor:
         uint8, larger at the top, and maybe on the right.
     """
     wide = max(picture.shape[1] - 2 * _MARGIN, _TITLE)
-    bold = lines_of(title, wide, bold=True)
-    plain = [line for note in notes if note for line in lines_of(note, wide)]
-    widths = [width_of(line, bold=True) for line in bold] + [width_of(line) for line in plain]
+    bold = wrap_text(title, wide, bold=True)
+    plain = [line for note in notes if note for line in wrap_text(note, wide)]
+    widths = [text_width(line, bold=True) for line in bold] + [text_width(line) for line in plain]
     room = max([picture.shape[1], *(one + 2 * _MARGIN for one in widths)])
     high = _MARGIN + LINE * (len(bold) + len(plain)) + _AIR
     made = torch.tensor(PAPER, dtype=torch.uint8).repeat(high + len(picture), room, 1)
@@ -123,10 +123,10 @@ def titled(picture: Tensor, title: str, *notes: str) -> Tensor:
     lines: list[Word] = [
         (_MARGIN, _MARGIN + number * LINE, line) for number, line in enumerate([*bold, *plain])
     ]
-    return written(written(made, lines[: len(bold)], bold=True), lines[len(bold) :])
+    return draw_text(draw_text(made, lines[: len(bold)], bold=True), lines[len(bold) :])
 
 
-def beneath(*parts: Tensor) -> Tensor:
+def stack_vertically(*parts: Tensor) -> Tensor:
     """Pictures one under the other, level on the left, white beside those that are narrower."""
     room = max(part.shape[1] for part in parts)
     wide = []

@@ -5,9 +5,9 @@ import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from convlens.data.photo_names import entries, entry_key
-from convlens.errors import ConvlensError, nearest
-from convlens.models.output_head import NOT
+from convlens.data.photo_names import find_keys, table_key
+from convlens.errors import ConvlensError, suggest
+from convlens.models.output_head import NEGATIVE
 
 # For each photo the indices of its right classes, or None where they are not known.
 PhotoLabels = Sequence[Sequence[int] | None]
@@ -17,7 +17,7 @@ _CLASS_COLUMNS = ("class", "index", "label", "name")
 _MINUS = " - "  # between two classes whose difference is meant
 
 
-def class_index(labels: Sequence[str] | None, wanted: str | int, classes: int) -> int:
+def find_class(labels: Sequence[str] | None, wanted: str | int, classes: int) -> int:
     """The index of a class that is given by index or by name.
 
     Args:
@@ -52,13 +52,13 @@ def class_index(labels: Sequence[str] | None, wanted: str | int, classes: int) -
     return int(wanted)
 
 
-def class_pair(
+def find_class_pair(
     labels: Sequence[str] | None, wanted: str | int, classes: int
 ) -> tuple[int, int | None]:
     """A class, or the difference of two that `A - B` names, with spaces around the minus.
 
     Args:
-        labels: as for `class_index`.
+        labels: as for `find_class`.
         wanted: likewise, or two of these; a name that itself contains ` - ` is taken whole.
         classes: likewise.
 
@@ -66,18 +66,18 @@ def class_pair(
         The index of the class, and of the one that is subtracted, or None.
 
     Raises:
-        ConvlensError: as `class_index`, for either side; sides that are one class; text that can
+        ConvlensError: as `find_class`, for either side; sides that are one class; text that can
             be parted in several ways.
     """
     if not isinstance(wanted, str) or _MINUS not in wanted or _matches(labels or (), wanted):
-        return class_index(labels, wanted, classes), None
+        return find_class(labels, wanted, classes), None
     parts = wanted.split(_MINUS)
     found: list[tuple[int, int]] = []
     reason: ConvlensError | None = None
     for cut in range(1, len(parts)):
         sides = _MINUS.join(parts[:cut]), _MINUS.join(parts[cut:])
         try:
-            first, second = (class_index(labels, side, classes) for side in sides)
+            first, second = (find_class(labels, side, classes) for side in sides)
         except ConvlensError as error:
             reason = error
             continue
@@ -96,24 +96,24 @@ def class_pair(
     return first, second
 
 
-def answer_index(labels: Sequence[str] | None, wanted: str | int, classes: int) -> int:
-    """The index of an answer: a class, or `links.NOT` where one class alone is denied.
+def find_prediction(labels: Sequence[str] | None, wanted: str | int, classes: int) -> int:
+    """The index of an answer: a class, or `output_head.NEGATIVE` where one class alone is denied.
 
     Args:
-        labels: as for `class_index`.
+        labels: as for `find_class`.
         wanted: likewise; of one class also "not NAME", as `class_name` calls it, or -1.
         classes: how many classes the network tells apart.
 
     Raises:
-        ConvlensError: as `class_index`; of one class it says what the two answers are.
+        ConvlensError: as `find_class`; of one class it says what the two answers are.
     """
     if classes != 1:
-        return class_index(labels, wanted, classes)
-    yes, no = class_name(labels, 0), class_name(labels, NOT)
-    if str(wanted).strip().casefold() in (str(NOT), no.casefold()):
-        return NOT
+        return find_class(labels, wanted, classes)
+    yes, no = class_name(labels, 0), class_name(labels, NEGATIVE)
+    if str(wanted).strip().casefold() in (str(NEGATIVE), no.casefold()):
+        return NEGATIVE
     try:
-        return class_index(labels, wanted, 1)
+        return find_class(labels, wanted, 1)
     except ConvlensError:
         raise ConvlensError(
             f"{wanted!r} is not among the answers; one output answers {yes!r} or {no!r}"
@@ -123,9 +123,9 @@ def answer_index(labels: Sequence[str] | None, wanted: str | int, classes: int) 
 def class_name(labels: Sequence[str] | None, index: int) -> str:
     """The first synonym of a class; "class 17" where it has no label.
 
-    Of `links.NOT`, which a network with one output answers: "not" and the name of class 0.
+    For `NEGATIVE`, which a network with one output predicts: "not" and the name of class 0.
     """
-    if index == NOT:
+    if index == NEGATIVE:
         return f"not {class_name(labels, 0)}"
     if labels is None or not 0 <= index < len(labels):
         return f"class {index}"
@@ -146,7 +146,7 @@ def read_labels(
         classes: how many classes the network tells apart.
 
     Returns:
-        The acceptable classes by photo, as `labels_of` takes them. A photo is called by its path
+        The acceptable classes by photo, as `match_labels` takes them. A photo is called by its path
         from the file's folder or from the working directory, or by any end of it that no other
         photo has: its name, where that is enough.
 
@@ -161,7 +161,7 @@ def read_labels(
             for row in rows:
                 try:
                     name, answer = _entry(row[file_column], row[class_column], labels, classes)
-                    _enter(table, entry_key(name, Path(path).parent), answer)
+                    _enter(table, table_key(name, Path(path).parent), answer)
                 except ConvlensError as error:
                     raise ConvlensError(f"{path}, line {rows.line_num}: {error}") from None
     except OSError as error:
@@ -171,7 +171,7 @@ def read_labels(
     return table
 
 
-def labels_of(
+def match_labels(
     paths: Iterable[str | Path], table: Mapping[str, tuple[int, ...]], *, repeated: bool = True
 ) -> list[tuple[int, ...] | None]:
     """The acceptable classes of each photo, by the end of its path; None where there are none.
@@ -184,7 +184,7 @@ def labels_of(
     Raises:
         ConvlensError: an entry that stands for two photos.
     """
-    keys = entries(paths, table, repeated=repeated)
+    keys = find_keys(paths, table, repeated=repeated)
     return [None if key is None else table[key] for key in keys]
 
 
@@ -209,7 +209,7 @@ def _index(labels: Sequence[str] | None, wanted: str, classes: int) -> int:
                 f"class {wanted!r}: the network has no labels; give an index of 0 to {classes - 1}"
             ) from None
         names = (name.strip() for label in labels for name in label.split(","))
-        close = nearest(wanted, names) or f"; give a name or an index of 0 to {classes - 1}"
+        close = suggest(wanted, names) or f"; give a name or an index of 0 to {classes - 1}"
         raise ConvlensError(f"unknown class {wanted!r}{close}") from None
 
 
@@ -232,7 +232,7 @@ def _entry(
 ) -> tuple[str, tuple[int, ...]]:
     if not (file and file.strip()) or not (cell and cell.strip()):
         raise ConvlensError("a file or its class is missing; fill it in or remove the line")
-    answer = tuple(answer_index(labels, part.strip(), classes) for part in cell.split("|"))
+    answer = tuple(find_prediction(labels, part.strip(), classes) for part in cell.split("|"))
     return file.strip(), answer
 
 

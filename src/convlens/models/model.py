@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from convlens.data.datasets.decoder import Decoder, PhotoLike
+from convlens.data.datasets.decoder import PhotoDecoder, PhotoLike
 from convlens.data.images import from_pixels
-from convlens.data.photos import Encoded, Photo
-from convlens.data.preprocessing import Geometry
+from convlens.data.photos import EncodedPhoto, Photo
+from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
-from convlens.runtime.guard import bare
-from convlens.runtime.memory_format import laid_out, memory_format
+from convlens.runtime.guard import unwrap_network
+from convlens.runtime.memory_format import choose_memory_format, to_memory_format
 
 CENTERS = ("data", "image")  # whose mean is subtracted
 
@@ -25,15 +25,15 @@ _ROUNDING = 1e-6  # of the span of the bounds; float arithmetic on pixels may ov
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network + geometry + normalization + bounds + labels.
+    """A network + preprocessing + normalization + bounds + labels.
 
-    `prepare(photo)` does the geometry and gives an image; `model(images)` normalizes and runs the
+    `prepare(photo)` preprocesses a photo to an image; `model(images)` normalizes and runs the
     network without any resizing. Receptive fields, epsilon and overlays all live in the image.
 
     Attributes:
         network: the module as its author wrote it; its mode and parameters are left alone.
         name: what a person calls the model.
-        geometry: how a photo becomes an image (resize on 8-bit pixels, crop).
+        preprocessing: how a photo becomes an image (resize on 8-bit pixels, crop).
         channels: number of input channels C.
         mean: subtracted per channel, in the image's units; length 1 or C.
         std: divided by per channel, in the image's units; length 1 or C.
@@ -47,7 +47,7 @@ class Model:
 
     network: nn.Module
     name: str
-    geometry: Geometry
+    preprocessing: Preprocessing
     channels: int = 3
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -77,7 +77,7 @@ class Model:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images that `prepare` gives, in pixels."""
-        return self.geometry.size
+        return self.preprocessing.size
 
     @property
     def span(self) -> float:
@@ -96,7 +96,7 @@ class Model:
         return next(kinds, torch.float32)
 
     @property
-    def decoder(self) -> Decoder:
+    def photo_decoder(self) -> PhotoDecoder:
         """What makes pixels of the model's size of a photo, without the network.
 
         Raises:
@@ -107,7 +107,7 @@ class Model:
                 f"{self.name} takes {self.channels} input channels and a photo has 1 or 3; "
                 f"give it tensors of shape (N, {self.channels}, H, W)"
             )
-        return Decoder(self.geometry, "L" if self.channels == 1 else "RGB")
+        return PhotoDecoder(self.preprocessing, "L" if self.channels == 1 else "RGB")
 
     def prepare(self, photos: PhotoLike | Sequence[PhotoLike]) -> Tensor:
         """One photo or several (paths, PIL images) to images.
@@ -120,9 +120,9 @@ class Model:
             PhotoError: a photo that cannot be read.
             ConvlensError: a network whose number of input channels no photo has.
         """
-        if isinstance(photos, (str, Path, Image.Image, Photo, Encoded)):
+        if isinstance(photos, (str, Path, Image.Image, Photo, EncodedPhoto)):
             photos = [photos]
-        decode = self.decoder
+        decode = self.photo_decoder
         pixels = torch.from_numpy(np.stack([decode(photo) for photo in photos]))
         return from_pixels(pixels, self.bounds).to(self.device)
 
@@ -173,9 +173,11 @@ class Model:
         """
         images = images.to(self.dtype)
         height, width = images.shape[-2:]
-        each = memory_format(bare(self.network), self._drawn, self.size, (height, width))
+        each = choose_memory_format(
+            unwrap_network(self.network), self._drawn, self.size, (height, width)
+        )
         if each is torch.contiguous_format:
-            images = laid_out(images, each)
+            images = to_memory_format(images, each)
         return self._normalized(images)
 
     def _normalized(self, images: Tensor) -> Tensor:
@@ -200,7 +202,7 @@ class Model:
         Returns:
             The network's output: the tensor itself, or the one called `logits` or `out`.
         """
-        return select_output(bare(self.network)(self.normalize(self.check(images))))
+        return select_output(unwrap_network(self.network)(self.normalize(self.check(images))))
 
 
 def wrap(
@@ -248,8 +250,10 @@ def wrap(
         resize = round(height * 8 / 7)
     return Model(
         network=network,
-        name=name or type(bare(network)).__name__,
-        geometry=Geometry(size=(height, width), resize=resize, interpolation=interpolation),
+        name=name or type(unwrap_network(network)).__name__,
+        preprocessing=Preprocessing(
+            size=(height, width), resize=resize, interpolation=interpolation
+        ),
         channels=channels or _first_channels(network),
         mean=_numbers(mean),
         std=_numbers(std),

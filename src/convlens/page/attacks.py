@@ -13,7 +13,7 @@ from convlens.analyses.shift.shift import Shift
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model
-from convlens.models.output_head import best
+from convlens.models.output_head import predict_with_probability
 from convlens.page import budget
 from convlens.page.budget import Budget, spread
 from convlens.page.progress import Desk
@@ -51,7 +51,7 @@ def slides_of(model: Model, read: Sequence[PhotoReport], seed: int) -> tuple[Sli
         attack = fgsm(model, one.image, [f"{level}/255" for level in levels], seed=seed)
         assert attack.adversarial_logits is not None
         assert attack.noise_predictions is not None
-        said, sure = best(attack.adversarial_logits[:, 0], attack.link)
+        said, sure = predict_with_probability(attack.adversarial_logits[:, 0], attack.output_head)
         changed = _internal_changes(model, attack, seed)
         most = changed.most(budget.CHANGED) if changed else []
         slides.append(

@@ -58,8 +58,8 @@ def _reading(made: Report) -> Iterator[Finding]:
             "photos",
         )
         return
-    if made.model.reading and not made.model.ending:
-        sentence = made.model.reading
+    if made.model.prediction_rule and not made.model.final_activation:
+        sentence = made.model.prediction_rule
         yield Finding("look", f"{sentence[0].upper()}{sentence[1:]}.", "photos")
     if "predictions" in made.failures:
         yield Finding("broken", f"No answers: {made.failures['predictions']}.", "photos")

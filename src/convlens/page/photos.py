@@ -17,10 +17,10 @@ from convlens.analyses.gradcam.pointing_game import pointing_game
 from convlens.analyses.gradcam.randomization import Randomization, randomization
 from convlens.analyses.predictions.predictions import predict
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis, check_preprocessing
-from convlens.data.photo_names import short_names
+from convlens.data.photo_names import shortest_unique_paths
 from convlens.data.photos import Photo, read_photo, shown
 from convlens.errors import PhotoError
-from convlens.models.labels import class_name, labels_of
+from convlens.models.labels import class_name, match_labels
 from convlens.models.model import Model
 from convlens.page import budget
 from convlens.page.budget import spread
@@ -42,8 +42,8 @@ def read_photos(
 ) -> tuple[list[PhotoReport], list[LeftOut]]:
     """What the network answers to each photo, and the photos that cannot be read."""
     read, skipped = [], []
-    expected = dict(zip(paths, labels_of(paths, table), strict=True))
-    names = dict(zip(paths, short_names(paths), strict=True))
+    expected = dict(zip(paths, match_labels(paths, table), strict=True))
+    names = dict(zip(paths, shortest_unique_paths(paths), strict=True))
     for path in desk.each("predictions", paths):
         try:
             photo = _readable(path)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from convlens.data.images import encode_jpeg, encode_png, to_pixels
-from convlens.drawing import enlarge, grid, sequential, with_boxes
+from convlens.drawing import draw_boxes, enlarge, make_grid, sequential_colors
 from convlens.page import budget
 from convlens.page.budget import Purse, spread
 from convlens.page.schema import PhotoReport, Report, Slide
@@ -60,7 +60,7 @@ def sheets(made: Report) -> tuple[list[Sheet], tuple[str, ...]]:
         assert one.image is not None
         plain[at] = fitted(to_pixels(one.image, made.model.bounds)[0], purse)
         drawn = one.gradcam.overlays(made.scale)[0] if one.gradcam else ()
-        overlays = [with_boxes(pixels, one.boxes) for pixels in drawn]
+        overlays = [draw_boxes(pixels, one.boxes) for pixels in drawn]
         maps[at] = [fitted(pixels, purse) for pixels in overlays]
     sheets = []
     for at, one in shown:
@@ -218,7 +218,7 @@ def strip(tiles: Tensor, purse: Purse) -> Picture | None:
     """Tiles side by side as one picture."""
     if tiles.ndim != 4 or not len(tiles):
         return None
-    pixels = grid(list(tiles), len(tiles), background=_GAPS)
+    pixels = make_grid(list(tiles), len(tiles), background=_GAPS)
     source = f"data:image/jpeg;base64,{base64.b64encode(encode_jpeg(pixels, 88)).decode()}"
     if not purse.pays(len(source)):
         return None
@@ -259,7 +259,7 @@ def maps_of(made: Report) -> list[Maps]:
         height, width = one.tiles.shape[1:3]
         times = max(1, _STRIP // max(height, width))
         tiles = [enlarge(tile, times) for tile in one.tiles]
-        pixels = grid(tiles, len(tiles), background=_GAPS)
+        pixels = make_grid(tiles, len(tiles), background=_GAPS)
         # The screen shows all strips at one height: hard edges where that is a whole multiple.
         source = f"data:image/png;base64,{base64.b64encode(encode_png(pixels)).decode()}"
         if not purse.pays(len(source)):
@@ -305,5 +305,5 @@ def offsets_of(made: Report) -> Picture | None:
     """The first photo's probability at every offset, a cell for each."""
     if made.shift is None or made.shift.offsets is None:
         return None
-    cells = sequential(made.shift.offsets.probabilities, 0, 1)
+    cells = sequential_colors(made.shift.offsets.probabilities, 0, 1)
     return fitted(cells, Purse(budget.SHIFT.bytes), exact=True)

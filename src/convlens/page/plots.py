@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from convlens.analyses.gabor.noise_test import GABOR, UNTOLD
-from convlens.drawing import outer_ring
+from convlens.drawing import outer_radius
 from convlens.page.schema import Report
 
 RADIUS = 190.0  # pixels of the drawing
@@ -47,7 +47,7 @@ def plane_of(made: Report) -> Plane | None:
     if alike is None or not len(alike.fitted):
         return None
     frequencies, degrees = alike.frequency.tolist(), alike.orientation.tolist()
-    outer = outer_ring([frequencies[number] for number in alike.waves])
+    outer = outer_radius([frequencies[number] for number in alike.waves])
     dots = []
     for number in alike.waves:
         verdict = alike.verdicts[number]

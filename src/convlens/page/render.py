@@ -15,7 +15,7 @@ from torch import Tensor
 
 from convlens.analyses.anatomy.anatomy import Layer
 from convlens.analyses.shift.equivariance import LayerEquivariance
-from convlens.drawing import diverging, overlay, sequential
+from convlens.drawing import diverging_colors, overlay, sequential_colors
 from convlens.models.model import Model
 from convlens.page import budget
 from convlens.page.attacks import every
@@ -96,14 +96,14 @@ def _scales(made: Report) -> dict[str, str]:
         gray = torch.full((1, 3, 3), 128, dtype=torch.uint8)
         found["maps"] = _stops(overlay(gray, torch.tensor([[-1.0, 0.0, 1.0]]), 1.0)[0])
     if made.shift is not None and made.shift.offsets is not None:
-        found["offsets"] = _stops(sequential(torch.linspace(0, 1, 11), 0, 1))
+        found["offsets"] = _stops(sequential_colors(torch.linspace(0, 1, 11), 0, 1))
     if made.filters is not None:
         ends = torch.linspace(-1, 1, 11)
         color = made.filters.first and made.filters.weights.shape[1] == 3
         gray = ((ends + 1) * 127.5).round().to(torch.uint8).unsqueeze(1).expand(-1, 3)
-        found["filters"] = _stops(gray if color else diverging(ends, 1.0))
-    found["signed"] = _stops(diverging(torch.linspace(-1, 1, 11), 1.0))
-    found["unsigned"] = _stops(sequential(torch.linspace(0, 1, 11), 0.0, 1.0))
+        found["filters"] = _stops(gray if color else diverging_colors(ends, 1.0))
+    found["signed"] = _stops(diverging_colors(torch.linspace(-1, 1, 11), 1.0))
+    found["unsigned"] = _stops(sequential_colors(torch.linspace(0, 1, 11), 0.0, 1.0))
     return found
 
 

@@ -18,14 +18,14 @@ from convlens.analyses.filters.filters import Filters, filters
 from convlens.analyses.gabor.noise_test import fit_gabor
 from convlens.analyses.gradcam.boxes import Box, read_boxes
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis
-from convlens.data.datasets import check_photos
-from convlens.data.photo_names import entries
+from convlens.data.datasets import check_photo_list
+from convlens.data.photo_names import find_keys
 from convlens.errors import ConvlensError
-from convlens.files import whole_folder
-from convlens.models.labels import class_name, class_pair
+from convlens.files import atomic_folder
+from convlens.models.labels import class_name, find_class_pair
 from convlens.models.loading import demo_photos
 from convlens.models.model import Model, check_model
-from convlens.models.output_head import reading
+from convlens.models.output_head import describe_prediction_rule
 from convlens.page import budget
 from convlens.page.attacks import attacked, shifted, slides_of
 from convlens.page.budget import spread
@@ -80,7 +80,7 @@ def report(
     """
     paths, table = _given(model, photos, labels)
     desk = Desk(progress)
-    with whole_folder(out, marker=_MARKER) as folder:
+    with atomic_folder(out, marker=_MARKER) as folder:
         chosen = _check(model, layer, classes)
         drawn = _drawn(model, boxes, paths, table)
         read, skipped = read_photos(
@@ -179,7 +179,7 @@ def _given(
 ) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
     """The photos, and the right classes by the end of their paths."""
     check_model(model)
-    check_photos(photos)
+    check_photo_list(photos)
     if photos is not None:
         if not photos:
             raise ConvlensError("no photos; give at least one")
@@ -204,8 +204,8 @@ def _drawn(
 ) -> dict[str, tuple[Box, ...]] | None:
     """The boxes; that they and the labels name one photo each is seen before any work."""
     drawn = read_boxes(boxes, model) if boxes is not None else None
-    entries(paths, labels)
-    entries(paths, drawn or {})
+    find_keys(paths, labels)
+    find_keys(paths, drawn or {})
     return drawn
 
 
@@ -224,7 +224,7 @@ def _check(model: Model, layer: str | None, classes: Classes | None) -> list[int
         raise ConvlensError(
             f"{len(wanted)} classes on one page; give at most {budget.CLASSES}, or use gradcam"
         )
-    pairs = [class_pair(model.labels, one, found.num_outputs) for one in wanted]
+    pairs = [find_class_pair(model.labels, one, found.num_outputs) for one in wanted]
     return [one if other is None else f"{one} - {other}" for one, other in pairs] or None
 
 
@@ -234,7 +234,7 @@ def _subject(model: Model) -> Subject:
         name=model.name,
         spec=model.spec,
         origin=model.origin,
-        geometry=model.geometry.sentence(),
+        preprocessing=model.preprocessing.summary(),
         size=model.size,
         channels=model.channels,
         mean=model.mean,
@@ -243,9 +243,11 @@ def _subject(model: Model) -> Subject:
         bounds=model.bounds,
         device=str(model.device),
         output=found.shape(found.logits)[1:],
-        ending=found.ending,
-        link=found.link,
-        reading=reading(found.ending, found.num_outputs, class_name(model.labels, 0)),
+        final_activation=found.final_activation,
+        output_head=found.output_head,
+        prediction_rule=describe_prediction_rule(
+            found.final_activation, found.num_outputs, class_name(model.labels, 0)
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from convlens.analyses.deepdream.deepdream import Dream
 from convlens.analyses.maximize.result import MaximizedImages
 from convlens.errors import ConvlensError
-from convlens.models.labels import class_index, class_name
+from convlens.models.labels import class_name, find_class
 from convlens.models.model import Model
 from convlens.page.schema import PhotoReport, Report, Slide
 
@@ -215,7 +215,7 @@ class Recipes:
         """The class by name, or by index where the name is not its own alone."""
         name = class_name(self._model.labels, index)
         try:
-            own = class_index(self._model.labels, name, index + 1) == index
+            own = find_class(self._model.labels, name, index + 1) == index
         except ConvlensError:
             own = False
         return name if own else str(index)

@@ -135,7 +135,7 @@ class Subject(Result):
         name: of the model.
         spec: what `load` was given, or None.
         origin: where weights and preprocessing come from.
-        geometry: how a photo becomes an image, in words.
+        preprocessing: how a photo becomes an image, in words.
         size: height and width of the image.
         channels: of the image.
         mean: subtracted, if `center` does not say otherwise.
@@ -144,15 +144,15 @@ class Subject(Result):
         bounds: of a pixel.
         device: on which the network ran.
         output: shape of the logits for one image.
-        ending: what the network ends in: "softmax", "sigmoid", or empty where neither is known.
-        link: by which logits become probabilities.
-        reading: that in words, where it is not a softmax.
+        final_activation: of the network: "softmax", "sigmoid", or empty where neither is known.
+        output_head: by which logits become probabilities.
+        prediction_rule: that in words, where it is not a softmax.
     """
 
     name: str
     spec: str | None
     origin: str
-    geometry: str
+    preprocessing: str
     size: tuple[int, int]
     channels: int
     mean: tuple[float, ...]
@@ -161,9 +161,9 @@ class Subject(Result):
     bounds: tuple[float, float]
     device: str
     output: tuple[int, ...]
-    ending: str
-    link: str
-    reading: str
+    final_activation: str
+    output_head: str
+    prediction_rule: str
 
     @property
     def per_pixel(self) -> bool:

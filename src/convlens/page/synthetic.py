@@ -12,7 +12,7 @@ from convlens.analyses.patches.result import Patches
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model
-from convlens.models.output_head import NOT
+from convlens.models.output_head import NEGATIVE
 from convlens.page import budget
 from convlens.page.progress import Desk
 from convlens.page.schema import PhotoReport
@@ -100,7 +100,7 @@ def _named(model: Model, index: int) -> str:
 
     Of one output "not class 0" is what it likes least.
     """
-    if index == NOT:
+    if index == NEGATIVE:
         return f"-{_named(model, 0)}"
     name = class_name(model.labels, index)
     goal = None

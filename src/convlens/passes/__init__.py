@@ -22,7 +22,7 @@ from convlens.passes.engines import named
 from convlens.passes.job import Engine, Job, Work
 from convlens.passes.reducer import Reducer, State
 from convlens.passes.source import Images, Photos, Source
-from convlens.runtime.interrupts import asked_to_stop
+from convlens.runtime.interrupts import catch_interrupts
 from convlens.tracing.trace import Trace, trace
 
 __all__ = ["Engine", "Images", "Photos", "Source", "Swept", "Work", "over", "sweep"]
@@ -126,8 +126,8 @@ def over(
         "batch": batch,
         **(options or {}),
     }
-    marks = source.marks() if folder else []
-    found = kept.read(folder, identity, marks) if folder else None
+    fingerprints = source.fingerprints() if folder else []
+    found = kept.read(folder, identity, fingerprints) if folder else None
     done, state = found or (kept.Done(), work.start())
     before, returned = done.count, 0
     spans = [
@@ -137,8 +137,8 @@ def over(
     ]
     saved = time.monotonic()
     with (
-        kept.begun(folder, identity, marks, state) if folder else nullcontext(),
-        asked_to_stop(catch=folder is not None) as interrupted,
+        kept.begun(folder, identity, fingerprints, state) if folder else nullcontext(),
+        catch_interrupts(catch=folder is not None) as interrupted,
     ):
         progress(before, total)
         job = Job(
@@ -153,13 +153,13 @@ def over(
                 state = part.state
                 returned += part.returned
                 if folder and time.monotonic() - saved > save_every:
-                    kept.save(folder, identity, marks, done, state)
+                    kept.save(folder, identity, fingerprints, done, state)
                     saved = time.monotonic()
         if len(done.skipped) == total:
             first = next(iter(done.skipped.values()), "there are none")
             raise PhotoError(f"none of {total} photos can be read; the first: {first}")
     if folder:
-        kept.save(folder, identity, marks, done, state)
+        kept.save(folder, identity, fingerprints, done, state)
     if done.count < total:
         so_far = (
             f"which are kept in {folder}; --resume goes on from there"

@@ -21,10 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from convlens.errors import ConvlensError
-from convlens.files import whole, write_tensors
+from convlens.files import atomic_file, write_tensors
 from convlens.models.model import Model
 from convlens.passes.reducer import State
-from convlens.runtime.guard import bare
+from convlens.runtime.guard import unwrap_network
 from convlens.tracing.trace import trace
 
 MANIFEST = "manifest.json"
@@ -68,20 +68,20 @@ class Done:
 def fingerprint(model: Model) -> str:
     """A hash of the network's weights, of what it computes with them, and of how it is fed."""
     digest = hashlib.sha256()
-    network = bare(model.network)
+    network = unwrap_network(model.network)
     # All buffers, also those that its author does not save.
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     for operation in trace(model, partly=True).recording.operations:
         digest.update(f"{operation.function} {operation.arguments}".encode())
-    fed = (model.geometry, model.mean, model.std, model.bounds, model.center, model.channels)
+    fed = (model.preprocessing, model.mean, model.std, model.bounds, model.center, model.channels)
     digest.update(repr(fed).encode())
     return digest.hexdigest()[:16]
 
 
 def save(
-    folder: Path, identity: Mapping[str, Any], marks: Sequence[str], done: Done, state: State
+    folder: Path, identity: Mapping[str, Any], fingerprints: Sequence[str], done: Done, state: State
 ) -> None:
     """Make what is done count.
 
@@ -92,19 +92,21 @@ def save(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / _IMAGES).is_file():
-            with whole(folder / _IMAGES) as temporary:
-                temporary.write_text("\n".join(marks), encoding="utf-8", errors="surrogateescape")
-        with whole(folder / name) as temporary:
+            with atomic_file(folder / _IMAGES) as temporary:
+                temporary.write_text(
+                    "\n".join(fingerprints), encoding="utf-8", errors="surrogateescape"
+                )
+        with atomic_file(folder / name) as temporary:
             write_tensors(temporary, state)
         manifest = {
             "format": _FORMAT,
             "identity": dict(identity),
-            "marks": _digest(marks),
+            "marks": _digest(fingerprints),
             "done": done.spans,
             "skipped": {str(number): reason for number, reason in done.skipped.items()},
             "state": name,
         }
-        with whole(folder / MANIFEST) as temporary:
+        with atomic_file(folder / MANIFEST) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise ConvlensError(f"cannot write {folder} ({error.strerror or error})") from error
@@ -115,7 +117,7 @@ def save(
 
 @contextmanager
 def begun(
-    folder: Path, identity: Mapping[str, Any], marks: Sequence[str], state: State
+    folder: Path, identity: Mapping[str, Any], fingerprints: Sequence[str], state: State
 ) -> Iterator[None]:
     """A folder that says what it is of before anything is done; gone where nothing gets done.
 
@@ -123,7 +125,7 @@ def begun(
     """
     fresh = not (folder / MANIFEST).is_file()
     if fresh:
-        save(folder, identity, marks, Done(), state)
+        save(folder, identity, fingerprints, Done(), state)
     try:
         yield
     except BaseException:
@@ -142,7 +144,7 @@ def _forget(folder: Path) -> None:
 
 
 def read(
-    folder: Path, identity: Mapping[str, Any], marks: Sequence[str]
+    folder: Path, identity: Mapping[str, Any], fingerprints: Sequence[str]
 ) -> tuple[Done, State] | None:
     """What is done of this very sweep; None where there is nothing yet.
 
@@ -156,7 +158,7 @@ def read(
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["format"] != _FORMAT:
             raise ConvlensError(f"{path} is of format {manifest['format']}, not {_FORMAT}")
-        _compare(folder, manifest, identity, marks)
+        _compare(folder, manifest, identity, fingerprints)
         state = load_file(folder / manifest["state"])
         skipped = {int(number): reason for number, reason in manifest["skipped"].items()}
         return Done([(start, stop) for start, stop in manifest["done"]], skipped), state
@@ -175,7 +177,7 @@ def mark(answers: Sequence[Sequence[int] | None] | None) -> str:
 
 
 def _compare(
-    folder: Path, manifest: dict[str, Any], identity: Mapping[str, Any], marks: Sequence[str]
+    folder: Path, manifest: dict[str, Any], identity: Mapping[str, Any], fingerprints: Sequence[str]
 ) -> None:
     for name, now in identity.items():
         if name not in manifest["identity"]:
@@ -187,19 +189,19 @@ def _compare(
                 f"{folder} is of a sweep with different {name}{values}; give the same to go on "
                 f"with it, or remove it"
             )
-    if manifest["marks"] == _digest(marks):
+    if manifest["marks"] == _digest(fingerprints):
         return
     before = (folder / _IMAGES).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-    if len(before) != len(marks):
-        what = f"{len(before):,} images then, {len(marks):,} now"
+    if len(before) != len(fingerprints):
+        what = f"{len(before):,} images then, {len(fingerprints):,} now"
     else:
-        first = next(a for a, b in zip(before, marks, strict=True) if a != b)
+        first = next(a for a, b in zip(before, fingerprints, strict=True) if a != b)
         what = f"{first.rpartition(' ')[0].rpartition(' ')[0] or first} is another file now"
     raise ConvlensError(
         f"the data set changed since {folder} was begun ({what}); remove it and start afresh"
     )
 
 
-def _digest(marks: Sequence[str]) -> str:
-    text = "\n".join(marks).encode("utf-8", "surrogateescape")
+def _digest(fingerprints: Sequence[str]) -> str:
+    text = "\n".join(fingerprints).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest()

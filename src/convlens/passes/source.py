@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convlens.data.datasets import Album, album_of
+from convlens.data.datasets import PhotoDataset, as_dataset
 from convlens.data.datasets.decoded_batch import (
-    Decoded,
-    Portable,
-    PortableImages,
-    PortableNumbers,
-    PortablePhotos,
-    decoded,
+    BatchDecoder,
+    DecodedBatch,
+    ImageBatchDecoder,
+    IndexBatchDecoder,
+    PhotoBatchDecoder,
+    decode_batch,
 )
 from convlens.data.images import from_pixels
 from convlens.errors import ConvlensError, PhotoError
@@ -28,7 +28,7 @@ from convlens.models.model import Model
 
 _AHEAD = 2  # batches that are decoded while the network runs
 
-Given = Sequence[str | Path] | Album | Tensor
+Given = Sequence[str | Path] | PhotoDataset | Tensor
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Batch:
     skipped: dict[int, str]
 
 
-def batch_of(decoded: Decoded, model: Model) -> Batch:
+def batch_of(decoded: DecodedBatch, model: Model) -> Batch:
     """What was decoded as images for a model, on its device."""
     images = None
     if decoded.values is not None:
@@ -58,7 +58,7 @@ def batch_of(decoded: Decoded, model: Model) -> Batch:
         if values.dtype == torch.uint8:
             images = from_pixels(values, model.bounds)
         else:
-            images = values.permute(0, 3, 1, 2) if decoded.last else values
+            images = values.permute(0, 3, 1, 2) if decoded.channels_last else values
         images = images.to(model.device)
     ids = torch.tensor(decoded.ids, dtype=torch.int64)
     return Batch(decoded.start, decoded.stop, ids, images, decoded.skipped)
@@ -82,10 +82,10 @@ class Source(Protocol):
     def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
         """Images `start` to `stop` of each span, one batch each."""
 
-    def marks(self) -> list[str]:
+    def fingerprints(self) -> list[str]:
         """A line for each image that changes when the image does."""
 
-    def portable(self) -> Portable:
+    def batch_decoder(self) -> BatchDecoder:
         """What other processes need to make the same images."""
 
 
@@ -93,19 +93,19 @@ class Photos:
     """Photos, decoded by several threads ahead of the network."""
 
     def __init__(
-        self, model: Model, photos: Sequence[str | Path] | Album, *, strict: bool = False
+        self, model: Model, photos: Sequence[str | Path] | PhotoDataset, *, strict: bool = False
     ) -> None:
-        self.album = album_of(photos)
+        self.dataset = as_dataset(photos)
         self.strict = strict
         self._model = model
-        self._portable = PortablePhotos(model.decoder, self.album)
+        self._batch_decoder = PhotoBatchDecoder(model.photo_decoder, self.dataset)
 
     def __len__(self) -> int:
-        return len(self.album)
+        return len(self.dataset)
 
     def name(self, number: int) -> str:
         """Its path, or its row in a table."""
-        return self.album.name(number)
+        return self.dataset.name(number)
 
     def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
         """Batches of images as `model.prepare` makes them."""
@@ -117,23 +117,23 @@ class Photos:
                     while left and len(waiting) <= _AHEAD:
                         start, stop = left.popleft()
                         futures = [
-                            pool.submit(self._portable.read, number)
+                            pool.submit(self._batch_decoder.read, number)
                             for number in range(start, stop)
                         ]
                         waiting.append((start, stop, futures))
                     start, stop, futures = waiting.popleft()
                     reads = [future.result for future in futures]
-                    yield batch_of(decoded(start, stop, reads), self._model)
+                    yield batch_of(decode_batch(start, stop, reads), self._model)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def marks(self) -> list[str]:
+    def fingerprints(self) -> list[str]:
         """Those of the album."""
-        return self.album.marks()
+        return self.dataset.fingerprints()
 
-    def portable(self) -> PortablePhotos:
+    def batch_decoder(self) -> PhotoBatchDecoder:
         """The album and what decodes it."""
-        return self._portable
+        return self._batch_decoder
 
 
 class Images:
@@ -156,18 +156,18 @@ class Images:
         for start, stop in spans:
             yield Batch(start, stop, torch.arange(start, stop), self._images[start:stop], {})
 
-    def marks(self) -> list[str]:
+    def fingerprints(self) -> list[str]:
         """The number of each image: what is in memory lasts no longer than the process."""
         return [str(number) for number in range(len(self))]
 
-    def portable(self) -> PortableImages:
+    def batch_decoder(self) -> ImageBatchDecoder:
         """The images as an array, in the memory layout that they have."""
         images = self._images.detach().cpu()
         last = not images.is_contiguous() and images.is_contiguous(
             memory_format=torch.channels_last
         )
         values = images.permute(0, 2, 3, 1) if last else images.contiguous()
-        return PortableImages(values.numpy(), last)
+        return ImageBatchDecoder(values.numpy(), last)
 
 
 class Numbers:
@@ -191,13 +191,13 @@ class Numbers:
             ids = torch.tensor(self._numbers[start:stop])
             yield Batch(start, stop, ids, torch.empty(len(ids), 0), {})
 
-    def marks(self) -> list[str]:
+    def fingerprints(self) -> list[str]:
         """The numbers."""
         return [str(number) for number in self._numbers]
 
-    def portable(self) -> PortableNumbers:
+    def batch_decoder(self) -> IndexBatchDecoder:
         """The numbers as an array."""
-        return PortableNumbers(np.array(self._numbers))
+        return IndexBatchDecoder(np.array(self._numbers))
 
 
 def given(model: Model, photos: Given, *, strict: bool = False) -> Source:

@@ -5,7 +5,7 @@ import ctypes
 _TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of <malloc.h>
 
 
-def keep_freed() -> None:
+def keep_freed_memory() -> None:
     """Have the C library keep what is freed instead of giving it back to the system.
 
     By default glibc returns each large tensor when it is freed and asks for the next one anew,

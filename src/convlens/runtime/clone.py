@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 
-def duplicate(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.Module:
+def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.Module:
     """A deep copy without a copy of the weights: fake ones, or the same memory.
 
     Buffers, and tensors that modules keep for themselves, are cloned where they are real, since
@@ -26,14 +26,14 @@ def duplicate(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.Modu
     for tensor in (*network.buffers(), *(value for value in kept if isinstance(value, Tensor))):
         copied = mode.from_tensor(tensor.detach()) if mode else tensor.detach().clone()
         memo.setdefault(id(tensor), copied)
-    twin = copy.deepcopy(network, memo)
-    for module in twin.modules():
+    clone = copy.deepcopy(network, memo)
+    for module in clone.modules():
         module.training = False
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for key, hook in hooks.items():
                 if isinstance(hook, FunctionType):
                     hooks[key] = _apart(hook, memo)
-    return twin
+    return clone
 
 
 def _apart(hook: FunctionType, memo: dict[int, Any]) -> FunctionType:
@@ -54,7 +54,7 @@ def _apart(hook: FunctionType, memo: dict[int, Any]) -> FunctionType:
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def silence_fake_tensor_log() -> Iterator[None]:
     """What fake tensors cannot do is expected inside, and no news for a user."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
     before = log.disabled

@@ -26,7 +26,7 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
     Yields:
         The bare module, which runs its hooks also where the network was compiled.
     """
-    network = bare(network)
+    network = unwrap_network(network)
     if network in _guarded:
         # Guarded further out already, to whose end what is changed here may be needed.
         yield network
@@ -57,7 +57,7 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
                     parameter.grad = gradient
 
 
-def bare(network: nn.Module) -> nn.Module:
+def unwrap_network(network: nn.Module) -> nn.Module:
     """The module that `torch.compile` or a data-parallel wrapper was put around, else itself.
 
     Compiled code runs no hooks of its submodules, so looking inside needs the module itself.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def asked_to_stop(*, catch: bool = True) -> Iterator[Callable[[], bool]]:
+def catch_interrupts(*, catch: bool = True) -> Iterator[Callable[[], bool]]:
     """While the block lasts, an interrupt is only noted; a second one comes through at once.
 
     Args:

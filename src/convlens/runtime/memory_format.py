@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from convlens.runtime.clone import duplicate, hushed
+from convlens.runtime.clone import clone_network, silence_fake_tensor_log
 from convlens.runtime.guard import untouched
 
 Size = tuple[int, int]
@@ -24,7 +24,9 @@ _FORMATS = (torch.channels_last, torch.contiguous_format)
 _BATCHES = (2, 1)
 
 
-def memory_format(network: nn.Module, draw: Draw, own: Size, given: Size) -> torch.memory_format:
+def choose_memory_format(
+    network: nn.Module, draw: Draw, own: Size, given: Size
+) -> torch.memory_format:
     """Channels-last for a network that runs with it too, else contiguous.
 
     That is decided once, on a copy of the network and images of the model's own size: on fake
@@ -80,18 +82,18 @@ def _runs(
 ) -> bool:
     mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else None
     try:
-        with hushed():
-            twin = duplicate(network, mode)
+        with silence_fake_tensor_log():
+            clone = clone_network(network, mode)
             # Of a fake image nothing but the shape counts.
             images = mode.from_tensor(draw(1, (1, 1))) if mode else draw(count, size)
             with mode or nullcontext():
-                twin(laid_out(images.expand(count, -1, *size), each))
+                clone(to_memory_format(images.expand(count, -1, *size), each))
     except Exception:  # whatever it is: it does not run
         return False
     return True
 
 
-def laid_out(images: Tensor, memory_format: torch.memory_format) -> Tensor:
+def to_memory_format(images: Tensor, memory_format: torch.memory_format) -> Tensor:
     """Images `(N, C, H, W)` in a memory format, channels-last or contiguous.
 
     Their strides are that format's also where the two are one in memory (a single channel), since

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from convlens.runtime.clone import duplicate
+from convlens.runtime.clone import clone_network
 from convlens.tracing.node_names import NodeName
 from convlens.tracing.walk import Call, Listener, tensors_in, walk
 
@@ -128,15 +128,15 @@ def record(
         on data).
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else None
-    twin = duplicate(network, mode)
+    clone = clone_network(network, mode)
     image = mode.from_tensor(images) if mode else images.clone()
     ledger = _Ledger(image)
     scribe = _Scribe(ledger)
-    following = walk(twin, scribe)
+    following = walk(clone, scribe)
     output, stopped = None, ""
     with torch.no_grad(), mode or _nothing(), following as stack, _Dispatch(ledger, scribe):
         try:
-            output = select(twin(image))
+            output = select(clone(image))
         except Exception as error:
             error.__dict__[STOPPED] = stack[-1]
             if partly is None:
@@ -148,7 +148,7 @@ def record(
         events=tuple(scribe.finished()),
         runs=scribe.runs(),
         node_names=scribe.named(),
-        parameters={ledger.read(parameter): name for name, parameter in twin.named_parameters()},
+        parameters={ledger.read(parameter): name for name, parameter in clone.named_parameters()},
         output=ledger.read(output) if output is not None else -1,
         faked=fake,
         stopped=stopped,

@@ -90,8 +90,8 @@ class Structure:
         """The output, or what the softmax or sigmoid at the very end was given."""
         return self._column(self._end[0])
 
-    def ending(self) -> str:
-        """What stands at the very end: `links.SOFTMAX`, `links.SIGMOID`, or neither: empty."""
+    def final_activation(self) -> str:
+        """The network's final activation: `SOFTMAX`, `SIGMOID`, or empty for neither."""
         return self._end[1]
 
     @cached_property

@@ -8,11 +8,11 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch import Tensor, nn
 
-from convlens.errors import ConvlensError, TraceError, nearest
+from convlens.errors import ConvlensError, TraceError, suggest
 from convlens.models.model import Model, check_model, select_output
-from convlens.models.output_head import link_of
-from convlens.runtime.clone import hushed
-from convlens.runtime.guard import bare, untouched
+from convlens.models.output_head import choose_output_head
+from convlens.runtime.clone import silence_fake_tensor_log
+from convlens.runtime.guard import untouched, unwrap_network
 from convlens.tracing.convolutions import Convolution, find_convolutions
 from convlens.tracing.input_size import misfit
 from convlens.tracing.node_names import IMAGE, NodeName
@@ -72,8 +72,8 @@ def _trace(
     if images is not None:
         model.check_shape(images)
     height, width = tuple(images.shape[-2:]) if images is not None else size or model.size
-    made = _made.setdefault(bare(model.network), {})
-    modules = [ref(module) for module in bare(model.network).modules()]
+    made = _made.setdefault(unwrap_network(model.network), {})
+    modules = [ref(module) for module in unwrap_network(model.network).modules()]
     kept: tuple[str, ...] = ("partly",) if partly else ()
     if isinstance(partly, str):
         kept = ("partly", partly)
@@ -120,10 +120,10 @@ def _check_labels(model: Model, found: "Trace") -> None:
 
 
 def _recording(model: Model, images: Tensor, *, partly: bool | str) -> Recording:
-    network = bare(model.network)
+    network = unwrap_network(model.network)
     with untouched(network):
         try:
-            with hushed():
+            with silence_fake_tensor_log():
                 return record(network, images, select_output, fake=True)
         except ConvlensError:
             raise
@@ -152,7 +152,7 @@ def _as_far_as(node_name: str, network: nn.Module, images: Tensor) -> Recording 
 
 
 def _faked_part(network: nn.Module, images: Tensor) -> Recording:
-    with hushed():
+    with silence_fake_tensor_log():
         return record(network, images, select_output, fake=True, partly=_words)
 
 
@@ -169,7 +169,7 @@ def _part(network: nn.Module, images: Tensor) -> Recording:
 
 def _why(model: Model, images: Tensor, error: Exception) -> str:
     """Why the network does not run on images like these, and what would make it run."""
-    network = bare(model.network)
+    network = unwrap_network(model.network)
     shape = " x ".join(map(str, images.shape[1:]))
     why = misfit(error, lambda side: _runs(network, _square(images, side)))
     return f"{model.name} does not run on an image of {shape}: {why}"
@@ -182,7 +182,7 @@ def _square(images: Tensor, side: int) -> Tensor:
 def _runs(network: nn.Module, images: Tensor) -> bool:
     """Whether the network runs on fake images like these."""
     try:
-        with hushed():
+        with silence_fake_tensor_log():
             record(network, images, select_output, fake=True)
     except Exception:  # whatever it is: it does not run
         return False
@@ -282,9 +282,9 @@ class Trace:
         return self.structure.logits()
 
     @property
-    def ending(self) -> str:
+    def final_activation(self) -> str:
         """What the network ends in: "softmax", "sigmoid", or empty where neither is known."""
-        return self.structure.ending()
+        return self.structure.final_activation()
 
     @property
     def num_outputs(self) -> int:
@@ -292,9 +292,9 @@ class Trace:
         return self.shape(self.logits)[1] if len(self.shape(self.logits)) > 1 else 1
 
     @property
-    def link(self) -> str:
-        """By what the logits are read: "softmax" or "sigmoid", as `links.link_of` says."""
-        return link_of(self.ending, self.num_outputs)
+    def output_head(self) -> str:
+        """By what the logits are read: "softmax" or "sigmoid", as `output_head.link_of` says."""
+        return choose_output_head(self.final_activation, self.num_outputs)
 
     @cached_property
     def final_layer(self) -> FinalLayer | None:
@@ -338,7 +338,7 @@ class Trace:
         raise ConvlensError(
             f"{self.model_name} has no layer {name!r} in its run on {_by(self.image_size)}"
             + (f", which ends early: {self.recording.stopped}" if self.recording.stopped else "")
-            + nearest(name, self.names())
+            + suggest(name, self.names())
         )
 
     def __contains__(self, name: str) -> bool:

@@ -19,7 +19,7 @@ def new_model(data: Dataset, recipe: Recipe) -> Model:
     return Model(
         network=build(**_network(data, recipe)),
         name=recipe.network,
-        geometry=data.geometry,
+        preprocessing=data.preprocessing,
         channels=data.channels,
         mean=mean,
         std=std,
@@ -44,9 +44,9 @@ def describe(
         "format": FORMAT,
         "network": _network(data, recipe),
         "preprocessing": {
-            "size": list(model.geometry.size),
-            "resize": model.geometry.resize,
-            "interpolation": model.geometry.interpolation,
+            "size": list(model.preprocessing.size),
+            "resize": model.preprocessing.resize,
+            "interpolation": model.preprocessing.interpolation,
             "center": model.center,
             "mean": list(model.mean),
             "std": list(model.std),
@@ -70,8 +70,10 @@ def describe(
         "checkpoints": {
             "last": checkpoint_name(state.step),
             "best": checkpoint_name(best(state)),
-            "snapshots": [
-                checkpoint_name(step) for step in recipe.snapshot_steps(steps) if step <= state.step
+            "scheduled": [
+                checkpoint_name(step)
+                for step in recipe.checkpoint_steps(steps)
+                if step <= state.step
             ],
         },
     }

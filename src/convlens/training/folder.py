@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from convlens.errors import ConvlensError
-from convlens.files import whole, write_tensors
-from convlens.models.loading.runs import DESCRIPTION, WEIGHTS, Run, read_run
+from convlens.files import atomic_file, write_tensors
+from convlens.models.loading.runs import DESCRIPTION, WEIGHTS, Run, read_run_folder
 
 OPTIMIZER = "optimizer.safetensors"
 _LOCK = ".lock"
@@ -86,7 +86,7 @@ def save(
             write_tensors(partial / OPTIMIZER, optimizer)
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
-        with whole(folder / DESCRIPTION) as temporary:
+        with atomic_file(folder / DESCRIPTION) as temporary:
             temporary.write_text(
                 json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
             )
@@ -122,13 +122,13 @@ def optimizer_state(found: Run) -> dict[str, Tensor]:
 def checkpoints_in(description: dict[str, Any]) -> set[str]:
     """The checkpoints that a description names."""
     named = description["checkpoints"]
-    return {named["last"], named["best"], *named["snapshots"]}
+    return {named["last"], named["best"], *named["scheduled"]}
 
 
 def _found(folder: Path) -> Run | None:
     inside = {path.name for path in folder.iterdir()}
     if DESCRIPTION in inside:
-        return read_run(folder)
+        return read_run_folder(folder)
     # Killed before its first checkpoint counted, it holds that one's parts at most.
     begun = {checkpoint_name(0), f".{checkpoint_name(0)}"}
     foreign = sorted(
@@ -146,7 +146,7 @@ def _found(folder: Path) -> Run | None:
 
 def _counted(folder: Path) -> set[str]:
     path = folder / DESCRIPTION
-    return checkpoints_in(read_run(folder).description) if path.is_file() else set()
+    return checkpoints_in(read_run_folder(folder).description) if path.is_file() else set()
 
 
 def _ours(path: Path) -> bool:

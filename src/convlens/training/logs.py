@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from convlens.errors import ConvlensError
-from convlens.files import whole
+from convlens.files import atomic_file
 
 CSV = "log.csv"
 LOGS = ("csv", "tensorboard")
@@ -27,7 +27,7 @@ def check_log(log: str) -> None:
 
 def write_csv(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
     """The whole history, a row for each epoch."""
-    with whole(folder / CSV) as temporary, temporary.open("w", newline="") as file:
+    with atomic_file(folder / CSV) as temporary, temporary.open("w", newline="") as file:
         table = csv.DictWriter(file, fieldnames=list(history[0]))
         table.writeheader()
         table.writerows(history)

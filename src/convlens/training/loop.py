@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.runtime.interrupts import asked_to_stop
+from convlens.runtime.interrupts import catch_interrupts
 from convlens.training.augment import augment
 from convlens.training.batch_size import out_of_memory, too_much
 from convlens.training.data import Dataset, Images
@@ -104,13 +104,13 @@ def fit(
     per_device = recipe.batch // fabric.world_size
     train = _on(data.train, fabric.device)
     schedule = _schedule(optimizer, recipe, state.step, steps)
-    snapshots = set(recipe.snapshot_steps(steps))
+    checkpoints = set(recipe.checkpoint_steps(steps))
     looks = 1 if fabric.device.type == "cpu" else _LOOKS
     order = _order(recipe.seed, state.step // each, len(data.train))
     total = torch.tensor(state.loss, dtype=_wide(fabric.device), device=fabric.device)
     began = saved = time.monotonic()
 
-    with asked_to_stop() as interrupted:
+    with catch_interrupts() as interrupted:
         bare.train()
         while state.step < steps:
             epoch, within = divmod(state.step, each)
@@ -136,7 +136,7 @@ def fit(
             stop = interrupted() if fabric.world_size == 1 else asked
             stop = stop and state.step < steps
             late = time.monotonic() - saved > save_every
-            if ends or stop or late or state.step in snapshots:
+            if ends or stop or late or state.step in checkpoints:
                 state.loss = float(total)
                 _check_weights(bare, state.step, recipe)
                 reports.save()

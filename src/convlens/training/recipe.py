@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from convlens.errors import ConvlensError, nearest
+from convlens.errors import ConvlensError, suggest
 from convlens.models.model import CENTERS
 from convlens.models.networks import NETWORKS, POOLINGS
 from convlens.training.data import Dataset
@@ -34,7 +34,7 @@ class Recipe:
         shift: greatest shift along each axis in pixels.
         flip: whether left and right change places at random.
         erase: probability that part of an image is erased.
-        snapshots: how many weights are kept along the way, the first and the last included.
+        checkpoints: how many weights are kept along the way, the first and the last included.
         seed: of everything that is drawn.
     """
 
@@ -50,13 +50,13 @@ class Recipe:
     shift: int
     flip: bool
     erase: float
-    snapshots: int
+    checkpoints: int
     seed: int
 
     def __post_init__(self) -> None:
         _least("epochs", self.epochs, 1)
         _least("batch", self.batch, 1)
-        _least("snapshots", self.snapshots, 0)
+        _least("checkpoints", self.checkpoints, 0)
         _least("shift", self.shift, 0)
         _least("weight decay", self.weight_decay, 0)
         if not 0 < self.learning_rate < float("inf"):
@@ -74,10 +74,10 @@ class Recipe:
         ):
             if value not in known:
                 raise ConvlensError(
-                    f"no {word} {value!r}{nearest(value, known)}; there are {', '.join(known)}"
+                    f"no {word} {value!r}{suggest(value, known)}; there are {', '.join(known)}"
                 )
-        if self.snapshots == 1:
-            raise ConvlensError("one snapshot shows no growth; give at least 2, or 0 for none")
+        if self.checkpoints == 1:
+            raise ConvlensError("one checkpoint shows no change; give at least 2, or 0 for none")
 
     def to_json(self) -> dict[str, Any]:
         """Name and value of every choice."""
@@ -88,9 +88,9 @@ class Recipe:
         rising = max(1, steps // 5)
         return min((step + 1) / rising, (steps - step) / max(1, steps - rising + 1))
 
-    def snapshot_steps(self, steps: int) -> list[int]:
+    def checkpoint_steps(self, steps: int) -> list[int]:
         """After how many steps weights are kept: closer together early on, when most changes."""
-        count = self.snapshots
+        count = self.checkpoints
         if not count:
             return []
         return [round(steps * (number / (count - 1)) ** 2) for number in range(count)]
@@ -121,7 +121,7 @@ def recipe_for(data: Dataset, **given: Any) -> Recipe:
         "shift": max(1, round(min(data.size) / 14)),
         "flip": data.channels == 3,
         "erase": 0.5,
-        "snapshots": 0,
+        "checkpoints": 0,
         "seed": 0,
     }
     recipe = {**defaults, **chosen}

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convlens.errors import ConvlensError, nearest
+from convlens.errors import ConvlensError, suggest
 from convlens.models.loading.files import fill, read_state
 from convlens.models.loading.runs import WEIGHTS, Run
 from convlens.models.model import Model
@@ -94,7 +94,7 @@ def train(
 ) -> Training:
     """Train one of the chapter's networks, or go on with a training that was stopped.
 
-    The run folder holds the best and the last checkpoint (safetensors and JSON), snapshots where
+    The run folder holds the best and the last checkpoint (safetensors and JSON), checkpoints where
     they are asked for, and a log. Stopped at any moment, also killed in the middle of a save, and
     started again with the same arguments, the training ends as if it had never been stopped: on
     the CPU equal in every bit, with the same number of threads and devices. (With 16-mixed the
@@ -285,7 +285,7 @@ def _check(choices: dict[str, Any], log: str, save_every: float) -> None:
     for name in choices:
         if name not in known:
             raise ConvlensError(
-                f"train takes no {name!r}{nearest(name, known) or '; see convlens.training.Recipe'}"
+                f"train takes no {name!r}{suggest(name, known) or '; see convlens.training.Recipe'}"
             )
     check_log(log)
     if not save_every > 0:

@@ -17,7 +17,7 @@ from convlens import ConvlensError, wrap
 from convlens.analyses.cortex.cortex import cortex
 from convlens.analyses.feature_maps.feature_maps import convolve, feature_maps, pool
 from convlens.analyses.gabor.gabor import direction, gabor, gabor_bank, orientation
-from convlens.drawing import diverging, enlarge, sequential
+from convlens.drawing import diverging_colors, enlarge, sequential_colors
 from support.drawn import corner, holds
 
 
@@ -116,7 +116,9 @@ class TestBank:
         times = max(1, 44 // bank.filters.shape[-1])
         picture = bank.pictures()["bank"]
         for one in bank.filters:
-            assert holds(picture, enlarge(diverging(one, float(bank.filters.abs().max())), times))
+            assert holds(
+                picture, enlarge(diverging_colors(one, float(bank.filters.abs().max())), times)
+            )
 
 
 class TestFeatureMaps:
@@ -199,7 +201,7 @@ class TestMaps:
         tile = 14 * 8
         assert pictures["maps"].shape == pictures["pooled"].shape
         channel, y, x = (int(i) for i in (found.maps == found.scale).nonzero()[0])
-        drawn = enlarge(sequential(found.maps[channel], 0, found.scale), 8)
+        drawn = enlarge(sequential_colors(found.maps[channel], 0, found.scale), 8)
         top, left = corner(pictures["maps"], drawn)
         pixel = pictures["maps"][top + y * 8, left + x * 8]
         assert pixel.tolist() == [253, 231, 36]  # the light end of viridis

@@ -19,7 +19,7 @@ from convlens import ConvlensError, PhotoError, gradcam, gradcams, wrap
 from convlens.analyses.gradcam import dataset_pass as room
 from convlens.analyses.gradcam.boxes import Box
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
-from convlens.data.datasets import Paths
+from convlens.data.datasets import PhotoFiles
 from convlens.results import Result
 
 SIZE = 32
@@ -283,7 +283,7 @@ def test_state_does_not_grow_and_parts_make_the_whole(tmp_path, paths):
     network = model()
     found = gradcams(network, paths, out=tmp_path / "out", classes=[0, 1], batch=2)
     work = room.GradCamWork(
-        network, "pre", None, False, Paths(paths), {},
+        network, "pre", None, False, PhotoFiles(paths), {},
         {"classes": [0, 1], "top": 1, "pixel": None, "target": None}, False, 0,
     )  # fmt: skip
     work.folder = tmp_path / "parts"

@@ -10,7 +10,7 @@ from torch import nn
 import convlens
 from convlens import ConvlensError, gradcam, gradcam_layers, wrap
 from convlens.analyses.gradcam.gradcam import GradCamLayers
-from convlens.models.labels import class_pair
+from convlens.models.labels import find_class_pair
 
 SIZE = 32
 DOG_CAT = Path(__file__).parents[2] / "shared" / "photos" / "dog_cat.png"
@@ -92,9 +92,9 @@ LABELS = ("tabby, tabby cat", "tiger", "x - y", "y", "x", "a - b - c", "a", "b -
 def test_pair_of_classes(wanted, found):
     if found is None:
         with pytest.raises(ConvlensError, match="unknown class"):
-            class_pair(LABELS, wanted, len(LABELS))
+            find_class_pair(LABELS, wanted, len(LABELS))
     else:
-        assert class_pair(LABELS, wanted, len(LABELS)) == found
+        assert find_class_pair(LABELS, wanted, len(LABELS)) == found
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_pair_of_classes(wanted, found):
 )
 def test_pair_that_cannot_be_used(wanted, message):
     with pytest.raises(ConvlensError, match=message):
-        class_pair(LABELS, wanted, len(LABELS))
+        find_class_pair(LABELS, wanted, len(LABELS))
 
 
 def test_text_that_can_be_parted_in_two_ways():
     with pytest.raises(ConvlensError, match="in 2 ways; give indices"):
-        class_pair(("a", "b - c", "a - b", "c"), "a - b - c", 4)
+        find_class_pair(("a", "b - c", "a - b", "c"), "a - b - c", 4)
 
 
 def test_a_difference_has_the_difference_of_both_gradients_and_maps():

@@ -1,4 +1,4 @@
-"""Boxes through EXIF and geometry, and the pointing game, against plain loops."""
+"""Boxes through EXIF and preprocessing, and the pointing game, against plain loops."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from torch import nn
 
 from convlens import ConvlensError, boxes_on_image, gradcam, pointing_game, read_boxes, wrap
 from convlens.analyses.gradcam.boxes import Box
-from convlens.data.preprocessing import Geometry
+from convlens.data.preprocessing import Preprocessing
 
 HEADER = "file,class,left,top,right,bottom\n"
 
@@ -35,22 +35,22 @@ def painted(size, box):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(
-    "geometry",
+    "preprocessing",
     [
-        Geometry((64, 64), resize=80, interpolation="bilinear"),
-        Geometry((64, 96), interpolation="bilinear"),
-        Geometry((128, 64), resize=70, interpolation="bilinear"),
+        Preprocessing((64, 64), resize=80, interpolation="bilinear"),
+        Preprocessing((64, 96), interpolation="bilinear"),
+        Preprocessing((128, 64), resize=70, interpolation="bilinear"),
     ],
 )
-def test_a_box_lies_where_its_pixels_do(tmp_path, orientation, geometry):
+def test_a_box_lies_where_its_pixels_do(tmp_path, orientation, preprocessing):
     """Against the photo itself: painted white in the box, turned by EXIF, resized and cropped."""
     stored, box = (120, 90), (40, 20, 85, 60)
     picture = painted(stored, box)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     picture.save(tmp_path / "a.png", exif=exif)
-    model = tiny(size=geometry.size)
-    model = type(model)(**{**vars(model), "geometry": geometry})
+    model = tiny(size=preprocessing.size)
+    model = type(model)(**{**vars(model), "preprocessing": preprocessing})
     (found,) = boxes_on_image(model, tmp_path / "a.png", {"a.png": (Box((1,), *box),)})
     white = model.prepare(tmp_path / "a.png")[0, 0] > 0.5
     rows, columns = white.any(1).nonzero().flatten(), white.any(0).nonzero().flatten()

@@ -9,7 +9,7 @@ from torch import nn
 import convlens
 from convlens import ConvlensError, orientation_tuning, wrap
 from convlens.analyses.gabor.gabor import gabor_bank
-from convlens.drawing import enlarge, sequential
+from convlens.drawing import enlarge, sequential_colors
 from support.drawn import corner
 
 FREQUENCIES = (0.0625, 0.08838835, 0.125, 0.1767767, 0.25)
@@ -135,7 +135,7 @@ def test_saved_loaded_and_drawn(tmp_path):
     # The tile of the first channel, inside the margins for its words.
     strength = found.strength[0]
     brightest, darkest = (int(at) for at in (strength.argmax(), strength.argmin()))
-    colors = sequential(strength, 0.0, float(strength.max()))
+    colors = sequential_colors(strength, 0.0, float(strength.max()))
     top, left = corner(picture, enlarge(colors, 6))
     tile = picture[top : top + 36 : 6, left : left + 48 : 6].reshape(-1, 3)
     assert tile[brightest].tolist() == [253, 231, 36]

@@ -53,7 +53,7 @@ def test_patches_with_labels(files, tables):
 
 
 def test_robustness_shift_and_invariance(files, tables):
-    album = ParquetPhotos(tables)
+    dataset = ParquetPhotos(tables)
     options = {"labels": LABELS, "batch": 5}
     for look, more in (
         (convlens.robustness, {"epsilons": ["4/255"], "steps": 2}),
@@ -61,7 +61,7 @@ def test_robustness_shift_and_invariance(files, tables):
         (convlens.invariance, {"layer": "3", "top": 2}),
     ):
         wanted = look(model(), files, **more, **options)
-        found = look(model(), album, **more, **options)
+        found = look(model(), dataset, **more, **options)
         equal(found, wanted)
         assert len(found.skipped) == 1 and "05.png" in found.skipped[0]
 

@@ -191,7 +191,7 @@ KILLED = """
         setattr(progress, attribute, deadly)
 
     die_at("half a state", "write_tensors", lambda path, _: path.write_bytes(b"half"))
-    die_at("before a file", "whole")
+    die_at("before a file", "atomic_file")
     model = wrap(network(), size=SIZE, resize=SIZE)
     paths = sorted(Path(sys.argv[2]).glob("*.png"))
     patches(model, paths, show=0, batch=4, folder=Path(sys.argv[3]), save_every=1e-9)

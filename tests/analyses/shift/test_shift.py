@@ -22,7 +22,7 @@ from convlens import (
 from convlens.analyses.attacks.intervals import wilson
 from convlens.analyses.shift.consistency import Offsets, Pairs, around, margin_of, offsets, widened
 from convlens.analyses.shift.shift import Shifts, middles
-from convlens.drawing import bar, enlarge, sequential
+from convlens.drawing import color_bar, enlarge, sequential_colors
 from support.drawn import holds
 
 SIZE = 32
@@ -320,8 +320,8 @@ def test_picture_over_all_offsets_names_the_class():
     cells = torch.rand(3, 5)
     found = Offsets("crop", 0, "cat 1", (0, 1, 2), (0, 1, 2, 3, 4), cells, cells.long(), 0, 1, 1)
     drawn = found.pictures()["offsets-crop"]
-    assert holds(drawn, enlarge(sequential(cells, 0, 1), 264 // 5))
-    assert holds(drawn, bar(120, colors="sequential", upright=True))
+    assert holds(drawn, enlarge(sequential_colors(cells, 0, 1), 264 // 5))
+    assert holds(drawn, color_bar(120, colors="sequential", upright=True))
     for other in (replace(found, name="cat 2"), replace(found, columns=(0, 1, 2, 3, 9))):
         changed = (other.pictures()["offsets-crop"] != drawn).any(dim=2)
         assert 0 < int(changed.sum()) < 300
@@ -332,7 +332,7 @@ def test_map_over_all_offsets(tmp_path):
     paths = photos(tmp_path, 2)
     found = shift(model, paths, shifts=[], every=1).offsets
     wide = around(model, model.prepare(paths[0]))
-    assert found.rows == found.columns == tuple(range(6))
+    assert found.rows == found.num_outputs == tuple(range(6))
     with torch.no_grad():
         for y in range(6):
             for x in range(6):

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from convlens import PhotoError
-from convlens.data.datasets.cache import Shelf
-from convlens.data.datasets.sequential import Pieces
+from convlens.data.datasets.cache import LRUCache
+from convlens.data.datasets.sequential import SequentialReader
 
 
 class TestPieces:
@@ -18,7 +18,7 @@ class TestPieces:
             begun.append(1)
             yield from "abcdefgh"
 
-        pieces = Pieces(read)
+        pieces = SequentialReader(read)
         for number, count in ((0, 1), (1, 1), (4, 1), (3, 1), (4, 1), (5, 1), (2, 2), (7, 2)):
             assert (pieces[number], len(begun)) == ("abcdefgh"[number], count)
         with pytest.raises(IndexError):
@@ -34,7 +34,7 @@ class TestPieces:
                 raise error
             yield "b"
 
-        pieces = Pieces(read)
+        pieces = SequentialReader(read)
         with pytest.raises(PhotoError):
             pieces[1]
         assert pieces[1] == "b"
@@ -43,7 +43,7 @@ class TestPieces:
 class TestShelf:
     def test_made_once_for_many_threads(self):
         made, gate = [], threading.Barrier(8)
-        shelf = Shelf(100)
+        shelf = LRUCache(100)
 
         def ask(_):
             gate.wait()
@@ -55,7 +55,7 @@ class TestShelf:
 
     @pytest.mark.parametrize(("most", "kept"), [(100, "efg"), (29, "fg"), (1000, "abcdefg")])
     def test_what_was_used_last_is_kept_within_the_limit(self, most, kept):
-        shelf, made = Shelf(most), []
+        shelf, made = LRUCache(most), []
         for key in "abcdefg":
             shelf.get(key, lambda key=key: (key, 30))
         for key in kept:
@@ -66,14 +66,14 @@ class TestShelf:
         assert made == (["new"] if most == 1000 else ["new", "b"])
 
     def test_what_is_asked_for_again_counts_as_used(self):
-        shelf, made = Shelf(90), []
+        shelf, made = LRUCache(90), []
         for key in "abcad":
             shelf.get(key, lambda key=key: (made.append(key), 30))
         shelf.get("a", lambda: (made.append("again"), 30))
         assert made == ["a", "b", "c", "d"]
 
     def test_an_interrupt_is_not_kept_but_an_error_is(self):
-        shelf, calls = Shelf(100), []
+        shelf, calls = LRUCache(100), []
 
         def fails(error):
             calls.append(error)

@@ -10,8 +10,8 @@ import pytest
 
 import convlens
 from convlens import ConvlensError, ParquetPhotos, PhotoError
-from convlens.data.datasets import Album
-from convlens.data.photos import Encoded
+from convlens.data.datasets import PhotoDataset
+from convlens.data.photos import EncodedPhoto
 from convlens.passes.source import Photos
 from support.parquet_tables import COUNT, KINDS, data, model, pa, pq, struct, write
 
@@ -23,19 +23,19 @@ pytestmark = pytest.mark.usefixtures("empty_shelves")
 
 
 def test_photos_and_names_are_those_of_the_files(files, tables):
-    album = ParquetPhotos(tables)
-    assert isinstance(album, Album) and len(album) == COUNT
+    dataset = ParquetPhotos(tables)
+    assert isinstance(dataset, PhotoDataset) and len(dataset) == COUNT
     for number in np.random.default_rng(1).permutation(COUNT).tolist():
-        assert data(album[number]) == files[number].read_bytes()
-        assert Path(album.name(number)).name == files[number].name
-        if isinstance(album[number], Encoded):
-            assert album[number].name == album.name(number)
+        assert data(dataset[number]) == files[number].read_bytes()
+        assert Path(dataset.name(number)).name == files[number].name
+        if isinstance(dataset[number], EncodedPhoto):
+            assert dataset[number].name == dataset.name(number)
         else:
-            assert album[number].is_absolute()
+            assert dataset[number].is_absolute()
     with pytest.raises(IndexError):
-        album[COUNT]
+        dataset[COUNT]
     with pytest.raises(IndexError):
-        album.name(-1)
+        dataset.name(-1)
 
 
 def test_files_are_taken_in_the_order_of_their_paths(files, tmp_path):
@@ -46,8 +46,8 @@ def test_files_are_taken_in_the_order_of_their_paths(files, tmp_path):
     write(folder / "odd", KINDS["binary"]([files[4]]))
 
     def names(*given):
-        album = ParquetPhotos(*given)
-        return [album.name(number) for number in range(len(album))]
+        dataset = ParquetPhotos(*given)
+        return [dataset.name(number) for number in range(len(dataset))]
 
     assert names(folder) == ["01.png", "00.png", "02.png"]
     assert names(str(folder / "*.parquet")) == ["01.png", "00.png"]
@@ -59,19 +59,19 @@ def test_names_without_a_column_of_names(files, tmp_path):
     photos = [path.read_bytes() for path in files[:3]]
     write(tmp_path / "x" / "train.parquet", {"image": photos}, 2)
     write(tmp_path / "x" / "val.parquet", {"image": photos[:1]}, 2)
-    album = ParquetPhotos(tmp_path / "x")
-    names = [album.name(number) for number in range(4)]
+    dataset = ParquetPhotos(tmp_path / "x")
+    names = [dataset.name(number) for number in range(4)]
     assert names == ["train-000000", "train-000001", "train-000002", "val-000000"]
-    assert [album[number].name for number in range(4)] == names
+    assert [dataset[number].name for number in range(4)] == names
 
 
 def test_names_that_no_folder_can_have(files, tmp_path):
     told = ["..", "a/..", "", None, ".hidden", "two\nlines", "x" * 201, "a/b/ok.png", "nul\0"]
     photos = [files[0].read_bytes()] * len(told)
-    album = ParquetPhotos(write(tmp_path / "t.parquet", {"image": photos, "name": told}))
+    dataset = ParquetPhotos(write(tmp_path / "t.parquet", {"image": photos, "name": told}))
     for number, one in enumerate(told):
         wanted = one if one == "a/b/ok.png" else f"t-{number:06d}"
-        assert album.name(number) == album[number].name == wanted
+        assert dataset.name(number) == dataset[number].name == wanted
     broken = pa.Array.from_buffers(
         pa.string(), 1, [None, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xff\xfe")]
     )
@@ -93,8 +93,8 @@ def test_which_column(files, tmp_path):
     ):
         path = write(tmp_path / f"{number}.parquet", columns)
         assert ParquetPhotos(path).column == chosen
-    album = ParquetPhotos(tmp_path / "2.parquet", column="mask")
-    assert album.column == "mask" and album[0].data == one[0]
+    dataset = ParquetPhotos(tmp_path / "2.parquet", column="mask")
+    assert dataset.column == "mask" and dataset[0].data == one[0]
     assert data(ParquetPhotos(tmp_path / "5.parquet")[0]) == one[0]
 
 
@@ -169,7 +169,7 @@ def test_nulls_are_skipped_and_named(files, tmp_path):
     ]
     nested = write(tmp_path / "nested.parquet", {"image": pa.array(rows, kind)}, 3)
     network = model()
-    found = Photos(network, ParquetPhotos(plain)).portable().decode(0, 4)
+    found = Photos(network, ParquetPhotos(plain)).batch_decoder().decode(0, 4)
     assert found.ids == [0, 1, 3]
     assert re.match("plain-000002 is null in column image of .*plain.parquet", found.skipped[2])
     batch = next(Photos(network, ParquetPhotos(nested)).batches([(0, 7)]))
@@ -195,7 +195,7 @@ def test_a_damaged_row_group_costs_its_own_photos(files, tmp_path):
         start = column.dictionary_page_offset or column.data_page_offset
         content[start : start + 60] = b"\xff" * 60
     path.write_bytes(content)
-    found = Photos(model(), ParquetPhotos(path)).portable().decode(0, 10)
+    found = Photos(model(), ParquetPhotos(path)).batch_decoder().decode(0, 10)
     assert found.ids == [0, 1, 2, 3, 8, 9]
     assert all(
         f"t-{n:06d} cannot be read: {path} is damaged (" in found.skipped[n] for n in range(4, 8)
@@ -206,15 +206,15 @@ def test_a_damaged_row_group_costs_its_own_photos(files, tmp_path):
 
 def test_a_file_that_changes_meanwhile_is_not_mixed_up(files, tmp_path):
     path = write(tmp_path / "t.parquet", KINDS["binary"](files[10:20]))
-    album = ParquetPhotos(path)
-    assert album[0].data == files[10].read_bytes()
+    dataset = ParquetPhotos(path)
+    assert dataset[0].data == files[10].read_bytes()
     write(path, KINDS["binary"](files[:4]))
     with pytest.raises(PhotoError, match=r"t-000009 cannot be read: .* has changed"):
-        album[9]
+        dataset[9]
 
 
 def test_a_new_album_sees_new_content_of_the_same_size(tmp_path):
     for text in (b"aaaa", b"bbbb"):
         path = write(tmp_path / "t.parquet", {"image": [text] * 9, "name": [text.decode()] * 9})
-        album = ParquetPhotos(path)
-        assert (album[3].data, album.name(3)) == (text, text.decode())
+        dataset = ParquetPhotos(path)
+        assert (dataset[3].data, dataset.name(3)) == (text, text.decode())

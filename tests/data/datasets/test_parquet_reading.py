@@ -7,7 +7,7 @@ import pytest
 
 from convlens import ParquetPhotos
 from convlens.data.datasets import parquet
-from convlens.data.datasets.cache import Shelf
+from convlens.data.datasets.cache import LRUCache
 from convlens.passes.source import Photos
 from support.parquet_tables import COUNT, KINDS, data, model, pa, pq, write
 
@@ -30,7 +30,7 @@ def reads(monkeypatch):
 
 
 def test_a_row_group_is_read_once_in_a_row(files, tmp_path, reads, monkeypatch):
-    monkeypatch.setattr(parquet, "_photos", Shelf(0))  # the two used last stay all the same
+    monkeypatch.setattr(parquet, "_photos", LRUCache(0))  # the two used last stay all the same
     photos = files[6:] * 3
     path = write(tmp_path / "t.parquet", KINDS["binary"](photos), 7)
     source = Photos(model(), ParquetPhotos(path))
@@ -45,7 +45,7 @@ def test_a_row_group_is_read_once_in_a_row(files, tmp_path, reads, monkeypatch):
 def test_a_large_row_group_is_read_in_pieces(files, tmp_path, reads, monkeypatch, kind):
     photos = files[6:] * 3
     path = write(tmp_path / "tables" / "t.parquet", KINDS[kind](photos), 1000, use_dictionary=False)
-    monkeypatch.setattr(parquet, "_photos", Shelf(0))
+    monkeypatch.setattr(parquet, "_photos", LRUCache(0))
     monkeypatch.setattr(parquet, "_PIECE", path.stat().st_size // 9)
     opened = []
     real = pq.ParquetFile.iter_batches
@@ -57,21 +57,21 @@ def test_a_large_row_group_is_read_in_pieces(files, tmp_path, reads, monkeypatch
             yield batch
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", iterate)
-    album = ParquetPhotos(path)
-    source = Photos(model(), album)
+    dataset = ParquetPhotos(path)
+    source = Photos(model(), dataset)
     spans = [(start, min(start + 4, len(photos))) for start in range(0, len(photos), 4)]
     assert sum(len(batch.ids) for batch in source.batches(spans)) == len(photos)
     assert len(opened) == 1 and 2 <= opened[0] <= 7
     for number in np.random.default_rng(1).permutation(len(photos)).tolist():
-        assert data(album[number]) == photos[number].read_bytes()
+        assert data(dataset[number]) == photos[number].read_bytes()
     assert reads == []
 
 
 def test_names_are_had_without_the_bytes(files, tables, reads):
-    album = ParquetPhotos(tables)
+    dataset = ParquetPhotos(tables)
     reads.clear()
-    names = [album.name(number) for number in range(COUNT)]
-    first = album.marks()
+    names = [dataset.name(number) for number in range(COUNT)]
+    first = dataset.fingerprints()
     assert [mark.split(" ")[0] for mark in first] == names
     assert len(reads) == 3 + 1 + 3
     for _, columns in reads:
@@ -81,28 +81,28 @@ def test_names_are_had_without_the_bytes(files, tables, reads):
 def test_only_what_is_needed_of_a_struct(files, tmp_path, reads):
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string()), ("more", pa.binary())])
     rows = [{"bytes": files[0].read_bytes(), "path": "a.png", "more": b"x" * 99}]
-    album = ParquetPhotos(write(tmp_path / "t.parquet", {"image": pa.array(rows, kind)}))
-    assert album[0].name == "a.png"
+    dataset = ParquetPhotos(write(tmp_path / "t.parquet", {"image": pa.array(rows, kind)}))
+    assert dataset[0].name == "a.png"
     assert reads == [(0, ("image.bytes", "image.path"))]
 
 
 def test_it_is_small_when_it_is_sent(files, tables, tmp_path, monkeypatch):
-    album = ParquetPhotos(tables)
-    wanted = [data(album[number]) for number in range(COUNT)]
-    sent = pickle.dumps(album)
+    dataset = ParquetPhotos(tables)
+    wanted = [data(dataset[number]) for number in range(COUNT)]
+    sent = pickle.dumps(dataset)
     assert len(sent) < 3000 < sum(map(len, wanted))
-    monkeypatch.setattr(parquet, "_photos", Shelf(64 << 20))
+    monkeypatch.setattr(parquet, "_photos", LRUCache(64 << 20))
     monkeypatch.chdir("/")
     got = pickle.loads(sent)
     assert [data(got[number]) for number in range(COUNT)] == wanted
-    assert got.marks() == album.marks()
+    assert got.fingerprints() == dataset.fingerprints()
 
 
 def test_relative_files_are_found_from_elsewhere(files, tables, monkeypatch):
     monkeypatch.chdir(tables.parent)
-    album = ParquetPhotos("tables")
-    marks = album.marks()
-    got = pickle.loads(pickle.dumps(album))
+    dataset = ParquetPhotos("tables")
+    fingerprints = dataset.fingerprints()
+    got = pickle.loads(pickle.dumps(dataset))
     monkeypatch.chdir("/")
     assert data(got[7]) == files[7].read_bytes()
-    assert got.marks() == marks
+    assert got.fingerprints() == fingerprints

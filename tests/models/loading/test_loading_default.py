@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from convlens.data.preprocessing import Geometry
+from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 from convlens.models.loading import demo_photos, embedded, load
 from support.loadable import message
@@ -38,7 +38,9 @@ def test_default_is_right_on_seven_photos_of_eight(default):
 
 
 def test_default_is_fed_as_it_was_checked(default):
-    assert default.geometry == Geometry(size=(224, 224), resize=256, interpolation="bicubic")
+    assert default.preprocessing == Preprocessing(
+        size=(224, 224), resize=256, interpolation="bicubic"
+    )
     assert set(default.mean) == set(default.std) == {0.5}
 
 
@@ -80,6 +82,6 @@ def test_demo_photo_that_its_package_lacks(monkeypatch):
 
 
 def test_size_scales_the_resize():
-    geometry = load("default", size=320).geometry
-    assert geometry.size == (320, 320) and geometry.resize == round(256 * 320 / 224)
+    preprocessing = load("default", size=320).preprocessing
+    assert preprocessing.size == (320, 320) and preprocessing.resize == round(256 * 320 / 224)
     assert load("default", size=(200, 100)).size == (200, 100)

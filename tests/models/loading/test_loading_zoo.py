@@ -90,7 +90,7 @@ def test_timm_preprocessing(name):
 def test_timm_preprocessing_that_cannot_be_had_is_confessed():
     config = {"input_size": (3, 192, 192), "interpolation": "bicubic", "crop_pct": 0.9}
     for mode in ("squash", "border"):
-        _, deviation = zoo._timm_geometry({**config, "crop_mode": mode})
+        _, deviation = zoo._timm_preprocessing({**config, "crop_mode": mode})
         assert f"crop mode {mode} at 0.9, which is only approximated" in deviation
 
 
@@ -121,7 +121,7 @@ def test_a_network_without_weights_is_fed_as_imagenet_is(monkeypatch):
         "torchvision:alexnet"
     )
     model = load("torchvision:squeezenet1_1@random")
-    assert model.mean == (0.485, 0.456, 0.406) and model.geometry.resize == 256
+    assert model.mean == (0.485, 0.456, 0.406) and model.preprocessing.resize == 256
 
 
 # Weights that are cached, and weights that cannot be had

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from convlens import arithmetic
-from convlens.errors import ConvlensError, nearest
+from convlens.errors import ConvlensError, suggest
 from convlens.models.labels import class_name
 from convlens.models.model import Model
-from convlens.models.output_head import reading
+from convlens.models.output_head import describe_prediction_rule
 from convlens.results import Result
-from convlens.runtime.guard import bare
+from convlens.runtime.guard import unwrap_network
 from convlens.tracing.node_names import NodeName
 from convlens.tracing.recorder import FunctionCall, ModuleRun, Operation
 from convlens.tracing.trace import Trace, trace
@@ -88,8 +88,8 @@ class Anatomy(Result):
         final_reason: why it is that one.
         logits: name of the node before any softmax or sigmoid.
         valid_for: what the trace holds for.
-        ending: what the network ends in: "softmax", "sigmoid", or empty where neither is known.
-        reading: how its answers are read, in words, where that is not by a softmax.
+        final_activation: of the network: "softmax", "sigmoid", or empty where neither is known.
+        prediction_rule: how its answers are read, in words, where that is not by a softmax.
     """
 
     model: str
@@ -103,8 +103,8 @@ class Anatomy(Result):
     final_reason: str
     logits: str
     valid_for: str
-    ending: str = ""
-    reading: str = ""
+    final_activation: str = ""
+    prediction_rule: str = ""
 
     def within(self, name: str) -> tuple[Layer, ...]:
         """The layer of that name, all its runs, or everything inside the module of that name.
@@ -116,7 +116,7 @@ class Anatomy(Result):
         found = tuple(one for one in self.layers if one.name == name or one.name.startswith(inside))
         if not found:
             known = [one.name for one in self.layers]
-            raise ConvlensError(f"{self.model} has no layer {name!r}{nearest(name, known)}")
+            raise ConvlensError(f"{self.model} has no layer {name!r}{suggest(name, known)}")
         return found
 
 
@@ -127,7 +127,7 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         TraceError: the network does not run on an image of that size.
     """
     found = trace(model, size=size)
-    named = dict(bare(model.network).named_parameters())
+    named = dict(unwrap_network(model.network).named_parameters())
     ran = {id(operation): at for at, operation in enumerate(found.recording.operations)}
     unread, done = dict.fromkeys(named), 0
     layers = []
@@ -154,8 +154,10 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         final_reason=final.reason if final else "no node with a map lies on every path",
         logits=found.name(found.logits),
         valid_for=found.valid_for,
-        ending=found.ending,
-        reading=reading(found.ending, found.num_outputs, class_name(model.labels, 0)),
+        final_activation=found.final_activation,
+        prediction_rule=describe_prediction_rule(
+            found.final_activation, found.num_outputs, class_name(model.labels, 0)
+        ),
     )
 
 

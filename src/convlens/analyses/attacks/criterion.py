@@ -18,9 +18,14 @@ from torch import Tensor
 from convlens.analyses.predictions.predictions import as_scores
 from convlens.capture import backward, observe
 from convlens.errors import ConvlensError
-from convlens.models.labels import answer_index
+from convlens.models.labels import find_prediction
 from convlens.models.model import Model
-from convlens.models.output_head import answers, cross_entropy, least_answer, margin
+from convlens.models.output_head import (
+    cross_entropy,
+    lowest_prediction,
+    misclassification_margin,
+    predicted_classes,
+)
 from convlens.runtime.guard import untouched
 from convlens.tracing.trace import Trace
 
@@ -64,19 +69,21 @@ class AttackCriterion:
         """+1 where E is to grow, -1 where it is to shrink (with a target)."""
         return 1 if self.target is None else -1
 
-    def choose(self, model: Model, logits: Tensor, link: str) -> tuple[Tensor, tuple[str, ...]]:
+    def choose(
+        self, model: Model, logits: Tensor, output_head: str
+    ) -> tuple[Tensor, tuple[str, ...]]:
         """Class t of each image, int64 `(N,)`, and where each comes from.
 
-        Origins are "prediction", "label", "given" and "target". `link` is that of the logits.
+        Origins are "prediction", "label", "given" and "target". `output_head` is the logits'.
 
         Raises:
             ConvlensError: a class that there is not, or not one for each image.
         """
         count, known = logits.shape
-        least = least_answer(known, link)
+        least = lowest_prediction(known, output_head)
         if known < 2 and least == 0:
             raise ConvlensError(f"{model.name} has one class, which no attack can change")
-        said = answers(logits, link)
+        said = predicted_classes(logits, output_head)
         if self.labels is not None:
             if len(self.labels) != count:
                 raise ConvlensError(f"{len(self.labels)} labels for {count} images")
@@ -95,9 +102,11 @@ class AttackCriterion:
         ) * count
 
 
-def energy(logits: Tensor, classes: Tensor, loss: str, link: str) -> Tensor:
+def energy(logits: Tensor, classes: Tensor, loss: str, output_head: str) -> Tensor:
     """E of each image, `(N,)`: `loss` is one of `LOSSES`."""
-    return (cross_entropy if loss == "cross-entropy" else margin)(logits, classes, link)
+    return (cross_entropy if loss == "cross-entropy" else misclassification_margin)(
+        logits, classes, output_head
+    )
 
 
 @dataclass(frozen=True)
@@ -132,8 +141,8 @@ def slope(model: Model, found: Trace, images: Tensor, criterion: AttackCriterion
     # Guarded to the end: a network may compute parts of itself again in the backward pass.
     with untouched(model.network):
         raw = as_scores(model, observe(model, found, leaf, [found.logits])[found.logits])
-        classes, origins = criterion.choose(model, raw.detach(), found.link)
-        losses = energy(raw, classes, criterion.loss, found.link)
+        classes, origins = criterion.choose(model, raw.detach(), found.output_head)
+        losses = energy(raw, classes, criterion.loss, found.output_head)
         # The sum, not the mean: an image's gradient must not depend on how many are beside it.
         with backward():
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
@@ -160,4 +169,4 @@ def _classes(model: Model, classes: Classes, count: int, known: int, least: int)
         if bool((classes < least).any() or (classes >= known).any()):
             raise ConvlensError(f"a class outside {least} to {known - 1}")
         return classes.long()
-    return torch.full((count,), answer_index(model.labels, classes, known))
+    return torch.full((count,), find_prediction(model.labels, classes, known))

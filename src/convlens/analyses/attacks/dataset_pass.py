@@ -8,10 +8,10 @@ from convlens.analyses.attacks.fgsm import Epsilon, epsilon_sizes
 from convlens.analyses.attacks.pgd import STEPS
 from convlens.analyses.attacks.robustness import Attacks, Robustness, noted, told
 from convlens.capture import recording
-from convlens.data.datasets import check_photos
+from convlens.data.datasets import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
-from convlens.models.output_head import least_answer
+from convlens.models.output_head import lowest_prediction
 from convlens.passes import BATCH, Engine, over
 from convlens.passes.saved_state import mark
 from convlens.passes.source import Given, first, given
@@ -44,7 +44,7 @@ def robustness(
 
     Args:
         model: left untouched.
-        photos: files, an album of them, or images `(N, C, H, W)` inside the bounds.
+        photos: files, a data set of them, or images `(N, C, H, W)` inside the bounds.
         epsilons: as for `fgsm`.
         labels: for each photo the classes that are right (the first is attacked, any counts as
             right; of a network with one output 0, or -1 for "not class 0"), or None: that photo is
@@ -66,7 +66,7 @@ def robustness(
             be read, a folder of another pass.
     """
     check_model(model)
-    check_photos(photos)
+    check_photo_list(photos)
     sizes = tuple(sorted({size for size in epsilon_sizes(epsilons, model.bounds) if size > 0}))
     if not sizes:
         raise ConvlensError("no epsilon above 0; give at least one, such as 8/255")
@@ -96,7 +96,7 @@ def _check(model: Model, labels: Sequence[Sequence[int] | None], count: int) -> 
         raise ConvlensError(f"{len(labels)} labels for {count} photos")
     found = trace(model)
     known = found.num_outputs
-    least = least_answer(known, found.link)
+    least = lowest_prediction(known, found.output_head)
     if any(not least <= one < known for right in labels for one in right or ()):
         raise ConvlensError(f"a label outside {least} to {known - 1}")
     if not any(labels):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from convlens.analyses.predictions.predictions import class_scores
 from convlens.models.model import Model
-from convlens.models.output_head import answers
+from convlens.models.output_head import predicted_classes
 from convlens.results import Result
 from convlens.runtime.guard import untouched
 from convlens.tracing.trace import Trace
@@ -71,7 +71,7 @@ def find_diagnostics(
         zero(int((zero_gradients > _BLIND).sum()), len(images), loss),
         _softmax(found, logits.float()),
         _one(found),
-        None if again is None else _randomness(logits.float(), again, found.link),
+        None if again is None else _randomness(logits.float(), again, found.output_head),
         training_mode() if training else None,
         _filled(model, images),
     ]
@@ -166,7 +166,7 @@ def _softmax(found: Trace, logits: Tensor) -> Diagnostic | None:
 
 def _one(found: Trace) -> Diagnostic | None:
     """One output that may be a logit or any other number: nothing in the network says which."""
-    if found.ending or found.num_outputs != 1:
+    if found.final_activation or found.num_outputs != 1:
         return None
     return Diagnostic(
         ONE,
@@ -176,12 +176,17 @@ def _one(found: Trace) -> Diagnostic | None:
     )
 
 
-def _randomness(logits: Tensor, again: Tensor, link: str) -> Diagnostic | None:
+def _randomness(logits: Tensor, again: Tensor, output_head: str) -> Diagnostic | None:
     apart = float((logits - again.to(logits)).abs().max())
     size = logits.std() if logits.numel() > 1 else logits.abs().max()
     if apart <= _SAME * max(float(size), 1e-6):
         return None
-    flipped = int((answers(logits, link) != answers(again.to(logits), link)).sum())
+    flipped = int(
+        (
+            predicted_classes(logits, output_head)
+            != predicted_classes(again.to(logits), output_head)
+        ).sum()
+    )
     return Diagnostic(
         RANDOMNESS,
         f"evaluated twice on the same images the logits differ by up to {apart:.2g}, and "

@@ -25,7 +25,7 @@ from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
-from convlens.models.output_head import SIGMOID, SOFTMAX, answers
+from convlens.models.output_head import SIGMOID, SOFTMAX, predicted_classes
 from convlens.results import Result
 from convlens.tracing.trace import trace
 
@@ -56,7 +56,7 @@ class Fgsm(Result):
         largest_changes: float32 `(E, N)`, max |x' - x| as measured, in the image's units; None
             where nothing was scored.
         diagnostics: what speaks against trusting these numbers.
-        link: "softmax" or "sigmoid", by which the logits are read.
+        output_head: "softmax" or "sigmoid", by which the logits are read.
     """
 
     images: Tensor
@@ -75,14 +75,14 @@ class Fgsm(Result):
     noise_logits: Tensor | None
     largest_changes: Tensor | None
     diagnostics: tuple[Diagnostic, ...]
-    link: str = SOFTMAX
+    output_head: str = SOFTMAX
 
     @property
     def formula(self) -> str:
         """How x' is made, in a line."""
         sign = "-" if "target" in self.class_origins else "+"
         low, high = self.bounds
-        binary = "binary " if (self.link, self.loss) == (SIGMOID, "cross-entropy") else ""
+        binary = "binary " if (self.output_head, self.loss) == (SIGMOID, "cross-entropy") else ""
         return (
             f"x' = clip(x {sign} epsilon sign(grad E(x, t)), {low:g}, {high:g}), "
             f"E the {binary}{self.loss} of class t"
@@ -99,19 +99,23 @@ class Fgsm(Result):
     @property
     def predictions(self) -> Tensor:
         """int64 `(N,)`, the answers to x; -1 is "not class 0" of a network with one output."""
-        return answers(self.logits, self.link)
+        return predicted_classes(self.logits, self.output_head)
 
     @property
     def adversarial_predictions(self) -> Tensor | None:
         """int64 `(E, N)`, the answers to x'. None where not scored."""
         if self.adversarial_logits is None:
             return None
-        return answers(self.adversarial_logits, self.link, dim=2)
+        return predicted_classes(self.adversarial_logits, self.output_head, dim=2)
 
     @property
     def noise_predictions(self) -> Tensor | None:
         """The same for random signs."""
-        return None if self.noise_logits is None else answers(self.noise_logits, self.link, dim=2)
+        return (
+            None
+            if self.noise_logits is None
+            else predicted_classes(self.noise_logits, self.output_head, dim=2)
+        )
 
     @property
     def flipped(self) -> Tensor | None:
@@ -226,7 +230,7 @@ def fgsm(
         diagnostics=find_diagnostics(
             model, found, source, raw, zero, again=again, training=training, loss=loss
         ),
-        link=found.link,
+        output_head=found.output_head,
     )
 
 

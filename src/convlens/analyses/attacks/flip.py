@@ -18,7 +18,7 @@ from convlens.data.images import encode_png, to_pixels, to_tensor
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
-from convlens.models.output_head import best
+from convlens.models.output_head import predict_with_probability
 from convlens.results import Result
 from convlens.tracing.trace import trace
 
@@ -136,7 +136,7 @@ def _answer(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
     images = images.to(model.device)
     found = trace(model, images)
     scores = torch.cat([class_scores(model, found, part) for part in images.split(_BATCH)]).cpu()
-    return best(scores, found.link)
+    return predict_with_probability(scores, found.output_head)
 
 
 def _first(changed: Sequence[bool], levels: Sequence[int]) -> int | None:

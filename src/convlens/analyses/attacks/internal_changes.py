@@ -27,7 +27,7 @@ from convlens.capture import recording, stream
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
-from convlens.models.output_head import answers
+from convlens.models.output_head import predicted_classes
 from convlens.results import Result
 from convlens.tracing.trace import Trace, trace
 
@@ -196,7 +196,10 @@ def _looks(
 
     One output has one class to explain, whether it is the answer or not.
     """
-    classes = [answers(class_scores(model, found, one), found.link) for one in (images, changed)]
+    classes = [
+        predicted_classes(class_scores(model, found, one), found.output_head)
+        for one in (images, changed)
+    ]
     names = tuple(
         tuple(class_name(model.labels, index) for index in one.tolist()) for one in classes
     )

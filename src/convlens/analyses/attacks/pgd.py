@@ -22,7 +22,7 @@ from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
-from convlens.models.output_head import SOFTMAX, answers
+from convlens.models.output_head import SOFTMAX, predicted_classes
 from convlens.results import Result
 from convlens.tracing.trace import Trace, trace
 
@@ -50,7 +50,7 @@ class Pgd(Result):
         logits: float32 `(N, classes)` of the images.
         adversarial_logits: float32 `(N, classes)` of x'.
         largest_changes: float32 `(N,)`, max |x' - x| as measured, in the image's units.
-        link: "softmax" or "sigmoid", by which the logits are read.
+        output_head: "softmax" or "sigmoid", by which the logits are read.
     """
 
     images: Tensor
@@ -67,12 +67,14 @@ class Pgd(Result):
     logits: Tensor
     adversarial_logits: Tensor
     largest_changes: Tensor
-    link: str = SOFTMAX
+    output_head: str = SOFTMAX
 
     @property
     def flipped(self) -> Tensor:
         """Bool `(N,)`: the answer to x' is another than that to x."""
-        return answers(self.adversarial_logits, self.link) != answers(self.logits, self.link)
+        return predicted_classes(self.adversarial_logits, self.output_head) != predicted_classes(
+            self.logits, self.output_head
+        )
 
     def pictures(self) -> dict[str, Tensor]:
         """The adversarial images."""
@@ -123,7 +125,7 @@ def pgd(
     found = trace(model, source)
     logits = class_scores(model, found, source)
     against, origins = AttackCriterion(classes, labels, target, loss).choose(
-        model, logits, found.link
+        model, logits, found.output_head
     )
     criterion = (
         AttackCriterion(classes=against, loss=loss)
@@ -149,7 +151,7 @@ def pgd(
         logits=logits.cpu(),
         adversarial_logits=class_scores(model, found, changed).cpu(),
         largest_changes=(changed - source).abs().amax(dim=(1, 2, 3)).cpu(),
-        link=found.link,
+        output_head=found.output_head,
     )
 
 

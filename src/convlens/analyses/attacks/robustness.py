@@ -26,10 +26,10 @@ from convlens.analyses.attacks.fgsm import step
 from convlens.analyses.attacks.intervals import wilson
 from convlens.analyses.predictions.predictions import class_scores
 from convlens.capture import recording
-from convlens.drawing import rendered
+from convlens.drawing import render_figure
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
-from convlens.models.output_head import NOT, answers
+from convlens.models.output_head import NEGATIVE, predicted_classes
 from convlens.passes.reducer import State
 from convlens.results import Result
 from convlens.tracing.trace import Trace, trace
@@ -136,7 +136,7 @@ class Robustness(Result):
 
     def pictures(self) -> dict[str, Tensor]:
         """The curves."""
-        return {"curve": rendered(self.figure(), dpi=160)}
+        return {"curve": render_figure(self.figure(), dpi=160)}
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Attacks:
             labels=[one[0] for one in right] if right else None, loss=self.loss
         )
         made = slope(self.model, found, images, criterion)
-        judge = _Judge.of(made.classes, right, found.link)
+        judge = _Judge.of(made.classes, right, found.output_head)
         standing = judge.right(made.logits)
         state["images"] += len(images)
         state["right"] += int(standing.sum())
@@ -254,20 +254,22 @@ class _Judge:
 
     classes: Tensor
     members: Tensor
-    link: str
+    output_head: str
 
     @classmethod
-    def of(cls, classes: Tensor, right: Sequence[Sequence[int]] | None, link: str) -> "_Judge":
+    def of(
+        cls, classes: Tensor, right: Sequence[Sequence[int]] | None, output_head: str
+    ) -> "_Judge":
         """Class t of each image `(N,)`, and all that are right where that is known."""
         sets = right or [[one] for one in classes.tolist()]
         most = max(map(len, sets))
-        rows = [[*one, *[NOT - 1] * (most - len(one))] for one in sets]
-        return cls(classes, torch.tensor(rows, device=classes.device), link)
+        rows = [[*one, *[NEGATIVE - 1] * (most - len(one))] for one in sets]
+        return cls(classes, torch.tensor(rows, device=classes.device), output_head)
 
     def right(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
         """Bool `(N,)` for logits of all images, or of those in some rows."""
         members = self.members if rows is None else self.members[rows]
-        return (answers(logits, self.link)[:, None] == members).any(dim=1)
+        return (predicted_classes(logits, self.output_head)[:, None] == members).any(dim=1)
 
 
 def told(

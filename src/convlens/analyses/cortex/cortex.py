@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from convlens.analyses.feature_maps.feature_maps import convolve, pool
 from convlens.analyses.gabor.gabor import GaborBank, gabor_bank
 from convlens.data.images import to_pixels
-from convlens.drawing import bar, sequential, sheet, titled, with_scale
+from convlens.drawing import add_color_bar, add_title, color_bar, make_sheet, sequential_colors
 from convlens.errors import ConvlensError
 from convlens.results import Result
 
@@ -53,22 +53,22 @@ class Cortex(Result):
         photo = to_pixels(self.image, (0.0, 1.0)).expand(-1, -1, 3).contiguous()
 
         def drawn(answers: Tensor) -> Tensor:
-            return sequential(answers, 0.0, self.scale)
+            return sequential_colors(answers, 0.0, self.scale)
 
         simple = [drawn(one) for phase in self.simple.unbind(1) for one in phase]
         side = max(1, self.image.shape[1] // self.pooled.shape[1])
         pooled = [
             drawn(one).repeat_interleave(side, 0).repeat_interleave(side, 1) for one in self.pooled
         ]
-        ramp = bar(min(len(photo), 160), colors="sequential", upright=True)
+        ramp = color_bar(min(len(photo), 160), colors="sequential", upright=True)
         ends = ("0", f"{self.scale:.2g}")
 
         heads = [f"{degrees:.3g}°" for degrees in self.orientations]
 
         def drawn_sheet(tiles: list[Tensor], title: str, sides: Sequence[str] = ()) -> Tensor:
-            cells = sheet(tiles, len(self.orientations), heads=heads, sides=sides)
-            return titled(
-                with_scale(cells, ramp, ends, "answer"), title,
+            cells = make_sheet(tiles, len(self.orientations), heads=heads, sides=sides)
+            return add_title(
+                add_color_bar(cells, ramp, ends, "answer"), title,
                 "a column for each orientation of the bars",
             )  # fmt: skip
 

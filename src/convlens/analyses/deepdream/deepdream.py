@@ -22,7 +22,7 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model, PhotoLike, check_model
 from convlens.results import Result
 from convlens.runtime.guard import untouched
-from convlens.runtime.interrupts import asked_to_stop
+from convlens.runtime.interrupts import catch_interrupts
 
 TILE = 640  # pixels of the side of a tile
 
@@ -129,7 +129,7 @@ def dream(
 ) -> Dream:
     """DeepDream.
 
-    The photo keeps its own size, not that of the model's geometry. A large one is run in tiles;
+    The photo keeps its own size, not that of the model's images. A large one is run in tiles;
     their gradient is that of the whole, also in its mean size, by which each step is divided.
     An interrupt ends the work with what there is; the result says where.
 
@@ -182,7 +182,7 @@ def dream(
             generator=torch.Generator().manual_seed(seed),
             progress=progress,
         )
-        with asked_to_stop() as asked:
+        with catch_interrupts() as asked:
             image = loop.run(start, asked)
             of_photo = None if loop.stopped else plans[-1].slope(start, loop.wanted, asked=asked)
             if of_photo is None and not loop.stopped:

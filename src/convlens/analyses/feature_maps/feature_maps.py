@@ -10,8 +10,15 @@ from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.arithmetic import output_size, same_padding
 from convlens.capture import observe
 from convlens.data.images import to_pixels
-from convlens.drawing import bar, diverging, sequential, sheet, titled, with_scale
-from convlens.errors import ConvlensError, nearest
+from convlens.drawing import (
+    add_color_bar,
+    add_title,
+    color_bar,
+    diverging_colors,
+    make_sheet,
+    sequential_colors,
+)
+from convlens.errors import ConvlensError, suggest
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.tracing.trace import trace
@@ -82,7 +89,7 @@ def pool(maps: Tensor, kind: str = "max", window: int = 2, stride: int | None = 
         ConvlensError: an unknown kind, or a window larger than the map.
     """
     if kind not in POOLS:
-        raise ConvlensError(f"no pooling {kind!r}{nearest(kind, POOLS)}; there are max and average")
+        raise ConvlensError(f"no pooling {kind!r}{suggest(kind, POOLS)}; there are max and average")
     for size in maps.shape[-2:]:
         output_size(size, window, stride or window)
     work = F.max_pool2d if kind == "max" else F.avg_pool2d
@@ -139,7 +146,11 @@ class FeatureMaps(Result):
 
     def colors(self, maps: Tensor) -> Tensor:
         """Maps as uint8 `(..., h, w, 3)` on the scale of the layer, from 0 or -scale to scale."""
-        return diverging(maps, self.scale) if self.signed else sequential(maps, 0.0, self.scale)
+        return (
+            diverging_colors(maps, self.scale)
+            if self.signed
+            else sequential_colors(maps, 0.0, self.scale)
+        )
 
     def strongest(self, count: int) -> tuple[int, ...]:
         """The channels whose maps vary most over the image, by their standard deviation.
@@ -163,17 +174,17 @@ class FeatureMaps(Result):
             size = (height * times, width * times)
             enlarged = F.interpolate(colors.movedim(2, 0)[None].float(), size=size, mode="nearest")
             tiles.append(enlarged[0].movedim(0, 2).to(torch.uint8))
-        drawn = sheet(
+        drawn = make_sheet(
             tiles, max(1, round(len(tiles) ** 0.5)), captions=[str(one) for one in self.shown]
         )
-        ramp = bar(_BAR, colors="diverging" if self.signed else "sequential", upright=True)
+        ramp = color_bar(_BAR, colors="diverging" if self.signed else "sequential", upright=True)
         ends = (f"−{self.scale:.3g}", "0") if self.signed else ("0",)
-        barred = with_scale(
+        barred = add_color_bar(
             drawn, ramp, (*ends, f"{self.scale:.3g}"), "activation" if self.post else "value"
         )
         count, rows, columns = maps.shape
         some = f", {len(self.shown)} of {count} channels, evenly spread" * (len(tiles) < count)
-        return titled(
+        return add_title(
             barred, f"{self.layer}: maps of {rows} × {columns} by channel{some}", f"{told}one scale"
         )
 

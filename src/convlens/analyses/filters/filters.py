@@ -5,11 +5,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.drawing import bar, beneath, diverging, enlarge, sheet, titled, with_scale
+from convlens.drawing import (
+    add_color_bar,
+    add_title,
+    color_bar,
+    diverging_colors,
+    enlarge,
+    make_sheet,
+    stack_vertically,
+)
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
-from convlens.runtime.guard import bare
+from convlens.runtime.guard import unwrap_network
 from convlens.tracing.recorder import Operation
 from convlens.tracing.trace import Trace, trace
 
@@ -87,7 +95,7 @@ class Filters(Result):
             color = unit / 2 + 0.5
             return list((color * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
         strongest = self.weights.flatten(2).norm(dim=2).argmax(dim=1)
-        return list(diverging(unit[torch.arange(len(unit)), strongest], 1.0))
+        return list(diverging_colors(unit[torch.arange(len(unit)), strongest], 1.0))
 
     def pictures(self) -> dict[str, Tensor]:
         """All filters in one sheet with their channels, enlarged with hard edges, and their scale.
@@ -107,15 +115,15 @@ class Filters(Result):
             own = [
                 number for number, of in enumerate(self.kinds or [""] * len(tiles)) if of == kind
             ]
-            part = sheet(
+            part = make_sheet(
                 [enlarged[number] for number in own], columns,
                 captions=[captions[number] for number in own],
             )  # fmt: skip
-            parts.append(titled(part, f"{len(own)} {kind}") if kind else part)
+            parts.append(add_title(part, f"{len(own)} {kind}") if kind else part)
         _, inputs, height, width = self.weights.shape
         strongest = "" if self.colored or inputs == 1 else "the input channel of greatest norm"
-        drawn = titled(
-            self.with_bar(beneath(*parts)),
+        drawn = add_title(
+            self.with_bar(stack_vertically(*parts)),
             f"{self.layer}: {len(tiles)} filters of {height} × {width} × {inputs}, by channel",
             f"of each {strongest}" if strongest else "",
         )
@@ -123,13 +131,13 @@ class Filters(Result):
 
     def with_bar(self, picture: Tensor) -> Tensor:
         """A picture of these filters with the bar of their weights on the right."""
-        colors = bar(_BAR, colors="gray" if self.colored else "diverging", upright=True)
+        colors = color_bar(_BAR, colors="gray" if self.colored else "diverging", upright=True)
         ends = ("−", "0", "+")
         unit = "weight, up to the one beneath each filter"
         if not self.own_scale:
             ends = (f"−{self.scale:.2g}", "0", f"+{self.scale:.2g}")
             unit = "weight"
-        return with_scale(
+        return add_color_bar(
             picture,
             colors,
             ends,
@@ -170,7 +178,7 @@ def filters(
             f"{next(iter(convolutions))}"
         )
     operation = convolutions[name]
-    weight = getattr(dict(bare(model.network).named_modules())[name], "weight", None)
+    weight = getattr(dict(unwrap_network(model.network).named_modules())[name], "weight", None)
     if not isinstance(weight, Tensor):
         raise ConvlensError(f"{name} of {model.name} keeps no weights of its own")
     weights = weight.detach().float().cpu().clone()

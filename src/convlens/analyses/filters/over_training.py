@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.analyses.filters.filters import Filters, filters
-from convlens.drawing import enlarge, grid, sheet, titled
+from convlens.drawing import add_title, enlarge, make_grid, make_sheet
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
@@ -49,7 +49,7 @@ class FiltersOverTraining(Result):
         for start in range(0, len(times[0]), _ROWS):
             rows = range(start, min(start + _ROWS, len(times[0])))
             blocks.append(
-                sheet(
+                make_sheet(
                     [enlarge(column[row], enlarged) for row in rows for column in times],
                     len(times),
                     heads=[f"{step:,}" for step in self.steps],
@@ -59,9 +59,9 @@ class FiltersOverTraining(Result):
             )
         most = max(map(len, blocks))
         level = [F.pad(one, (0, 0, 0, 0, 0, most - len(one)), value=255) for one in blocks]
-        drawn = self.filters[0].with_bar(grid(level, len(level), gap=2 * enlarged))
+        drawn = self.filters[0].with_bar(make_grid(level, len(level), gap=2 * enlarged))
         return {
-            "over_training": titled(
+            "over_training": add_title(
                 drawn, f"{self.layer}: {len(times[0])} filters as they grew",
                 "a row a channel, a column a number of training steps done",
             )
@@ -75,7 +75,7 @@ def filters_over_training(
 
     Args:
         moments: training steps done and the model as it was then, as
-            `convlens.models.loading.snapshots` gives them.
+            `convlens.models.loading.load_checkpoints` gives them.
         layer: dotted name of a convolution; default: the first that an image meets.
 
     Raises:

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.drawing import bar, diverging, enlarge, sheet, titled, with_scale
+from convlens.drawing import (
+    add_color_bar,
+    add_title,
+    color_bar,
+    diverging_colors,
+    enlarge,
+    make_sheet,
+)
 from convlens.errors import ConvlensError
 from convlens.results import Result
 
@@ -94,17 +101,17 @@ class GaborBank(Result):
         """A row for each frequency and phase, a column for each orientation, on one scale."""
         scale = float(self.filters.abs().max())
         times = max(1, _TILE // self.filters.shape[-1])
-        tiles = [enlarge(diverging(one, scale), times) for one in self.filters]
+        tiles = [enlarge(diverging_colors(one, scale), times) for one in self.filters]
         columns = len(dict.fromkeys(self.orientations))
         rows = zip(self.frequencies[::columns], self.phases[::columns], strict=True)
-        drawn = sheet(
+        drawn = make_sheet(
             tiles, columns, heads=[f"{one:.3g}°" for one in self.orientations[:columns]],
             sides=[f"{frequency:.3g}, {phase:g}°" for frequency, phase in rows],
         )  # fmt: skip
         ends = (f"−{scale:.2g}", "0", f"+{scale:.2g}")
         return {
-            "bank": titled(
-                with_scale(drawn, bar(_BAR, upright=True), ends, "weight"),
+            "bank": add_title(
+                add_color_bar(drawn, color_bar(_BAR, upright=True), ends, "weight"),
                 "Gabor functions",
                 "across: orientation of the bars; down: cycles a pixel, and phase",
             )

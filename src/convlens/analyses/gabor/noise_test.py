@@ -14,7 +14,14 @@ from torch import Tensor
 from convlens.analyses.filters.filters import Filters, filters
 from convlens.analyses.gabor.fit import LEAST, envelope_means, fit_gabor_parameters
 from convlens.data.images import to_pixels
-from convlens.drawing import diverging, enlarge, grid, half_circle, sheet, titled
+from convlens.drawing import (
+    add_title,
+    diverging_colors,
+    enlarge,
+    make_grid,
+    make_sheet,
+    plot_orientations,
+)
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
@@ -173,7 +180,7 @@ class GaborFit(Result):
         for number in order:
             weights, fit = self.filters.weights[number], self.fitted[number]
             tiles = [enlarge(self._tile(one), times) for one in (weights, fit, weights - fit)]
-            blocks.append((number, grid(tiles, 3, background=_LINES)))
+            blocks.append((number, make_grid(tiles, 3, background=_LINES)))
         return blocks
 
     def pictures(self) -> dict[str, Tensor]:
@@ -190,15 +197,15 @@ class GaborFit(Result):
             f"R² {self.r2[number]:.2f}, p {self.p[number]:.2g}"
             for number, _ in triples
         ]
-        fits = sheet([block for _, block in triples], columns, captions=captions, gap=_GAP)
+        fits = make_sheet([block for _, block in triples], columns, captions=captions, gap=_GAP)
         return {
-            "fits": titled(
+            "fits": add_title(
                 self.filters.with_bar(fits),
                 f"{self.filters.layer}: filter, nearest Gabor function, what is left, by channel",
                 self.summary(),
             ),
             "beside": self._beside(),
-            "plane": half_circle(
+            "plane": plot_orientations(
                 [float(self.orientation[number]) for number in self.waves],
                 [float(self.frequency[number]) for number in self.waves],
                 [self.verdicts[number] == GABOR for number in self.waves],
@@ -238,8 +245,8 @@ class GaborFit(Result):
         times = max(1, _TILE // max(self.fitted.shape[2:]))
         columns = max(1, round(len(self.fitted) ** 0.5))
         halves = [
-            titled(
-                sheet(
+            add_title(
+                make_sheet(
                     [enlarge(self._tile(some[number]), times) for number in self.order], columns,
                     captions=[str(self.filters.channels[number]) for number in self.order],
                 ),
@@ -249,8 +256,8 @@ class GaborFit(Result):
                 ("filters", self.filters.weights), ("nearest Gabor functions", self.fitted),
             )
         ]  # fmt: skip
-        return titled(
-            self.filters.with_bar(grid(halves, 2, gap=_GAP)),
+        return add_title(
+            self.filters.with_bar(make_grid(halves, 2, gap=_GAP)),
             f"{self.filters.layer}: filters and their Gabor functions, by channel",
             "by verdict, then orientation, then frequency",
         )
@@ -260,7 +267,7 @@ class GaborFit(Result):
         scale = self.filters.scale or 1.0
         if self.filters.first and len(weights) == 3:
             return to_pixels((weights / (2 * scale) + 0.5).clamp(0, 1))
-        return diverging(weights[int(weights.flatten(1).norm(dim=1).argmax())], scale)
+        return diverging_colors(weights[int(weights.flatten(1).norm(dim=1).argmax())], scale)
 
 
 def fit_gabor(

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from convlens.data.photo_names import entry, entry_key
-from convlens.data.photos import Encoded, stored
+from convlens.data.photo_names import find_key, table_key
+from convlens.data.photos import EncodedPhoto, read_stored_size
 from convlens.errors import ConvlensError
-from convlens.models.labels import class_index
+from convlens.models.labels import find_class
 from convlens.models.model import Model
 from convlens.tracing.trace import trace
 
@@ -79,7 +79,7 @@ def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[Box, ...]]:
                     name, box = _box(cells, model, known)
                 except ConvlensError as error:
                     raise ConvlensError(f"{path}, line {rows.line_num}: {error}") from None
-                table.setdefault(entry_key(name, Path(path).parent), []).append(box)
+                table.setdefault(table_key(name, Path(path).parent), []).append(box)
     except OSError as error:
         raise ConvlensError(f"cannot read {path} ({error.strerror}); give a CSV file") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -88,14 +88,14 @@ def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[Box, ...]]:
 
 
 def boxes_on_image(
-    model: Model, photo: str | Path | Encoded, table: Mapping[str, tuple[Box, ...]]
+    model: Model, photo: str | Path | EncodedPhoto, table: Mapping[str, tuple[Box, ...]]
 ) -> tuple[Box, ...]:
     """The boxes of a photo file as they lie on its image; none where the table has none.
 
     Edges are clipped to the image. An object that the crop leaves out keeps a box without area.
 
     Args:
-        model: its geometry makes the image.
+        model: its preprocessing makes the image.
         photo: the file, or its bytes; its boxes are found by the longest end of its path that is
             in the table.
         table: from `read_boxes`.
@@ -103,14 +103,14 @@ def boxes_on_image(
     Raises:
         PhotoError: the photo cannot be read.
     """
-    key = entry(photo.name if isinstance(photo, Encoded) else photo, table)
+    key = find_key(photo.name if isinstance(photo, EncodedPhoto) else photo, table)
     given = () if key is None else table[key]
     if not given:
         return ()
-    width, height, orientation = stored(photo)
+    width, height, orientation = read_stored_size(photo)
     sides = torch.tensor([box.sides for box in given], dtype=torch.float64)
     sides, width, height = _upright(sides, width, height, orientation)
-    on_image = model.geometry.boxes(sides, width, height)
+    on_image = model.preprocessing.boxes(sides, width, height)
     high, wide = model.size
     most = torch.tensor([wide, high, wide, high], dtype=torch.float64)
     on_image = torch.minimum(on_image.clamp(min=0), most)
@@ -136,7 +136,7 @@ def _box(cells: list[str], model: Model, known: int) -> tuple[str, Box]:
             f"a box from {left:g},{top:g} to {right:g},{bottom:g} is empty; the columns are left, "
             f"top, right, bottom"
         )
-    classes = tuple(class_index(model.labels, part.strip(), known) for part in name.split("|"))
+    classes = tuple(find_class(model.labels, part.strip(), known) for part in name.split("|"))
     return file, Box(classes, left, top, right, bottom)
 
 

@@ -39,13 +39,13 @@ from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.analyses.gradcam.scores import NUMBERS, SCORES, curves_at, finish
 from convlens.analyses.predictions.predictions import check_vector
 from convlens.capture import recording
-from convlens.data.datasets import Album, check_photos, entries_of
-from convlens.data.photo_names import folder_names
+from convlens.data.datasets import PhotoDataset, check_photo_list, find_dataset_keys
+from convlens.data.photo_names import unique_folder_names
 from convlens.errors import ConvlensError
-from convlens.files import check_folder, whole_folder
+from convlens.files import atomic_folder, check_replaceable_folder
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
-from convlens.models.output_head import reading
+from convlens.models.output_head import describe_prediction_rule
 from convlens.passes import Engine, Photos, over
 from convlens.passes.engines import opened
 from convlens.passes.reducer import State
@@ -77,7 +77,7 @@ class GradCams(Result):
             of energy and of the boxes' share of the image, as `PointingGame.sums`; empty without
             boxes.
         randomization: the sanity check, or None.
-        reading: how answers are read, in words, where that is not by a softmax.
+        prediction_rule: how answers are read, in words, where that is not by a softmax.
     """
 
     folder: str
@@ -88,7 +88,7 @@ class GradCams(Result):
     scales: tuple[float, ...]
     pointing: tuple[float, ...]
     randomization: Randomization | None
-    reading: str = ""
+    prediction_rule: str = ""
 
     def __getitem__(self, photo: str) -> GradCam | GradCamLayers:
         """The maps of a photo, read from the folder."""
@@ -112,8 +112,8 @@ class GradCams(Result):
             f"layer {layer}: {reason}; all its pictures share the scale ±{scale:.3g} logit"
             for layer, reason, scale in zip(self.layers, self.reasons, self.scales, strict=True)
         ]
-        if self.reading:
-            words.append(self.reading)
+        if self.prediction_rule:
+            words.append(self.prediction_rule)
         if self.pointing:
             count, hits, center, energy, area = self.pointing
             words.append(told(int(count), int(hits), int(center), energy, area))
@@ -124,7 +124,7 @@ class GradCams(Result):
 
 def gradcams(
     model: Model,
-    photos: Sequence[str | Path] | Album,
+    photos: Sequence[str | Path] | PhotoDataset,
     *,
     out: str | Path,
     classes: ClassSelection | None = None,
@@ -153,7 +153,7 @@ def gradcams(
 
     Args:
         model: left untouched.
-        photos: files, in this order, or an album of them.
+        photos: files, in this order, or a data set of them.
         out: the folder to be written, whole or not at all; an earlier one of this kind is replaced.
         classes: names or indices, as for `gradcam`. Default: the classes of the photo's boxes
             where it has any, else the `top` highest.
@@ -182,11 +182,13 @@ def gradcams(
             that cannot be written.
     """
     check_model(model)
-    check_photos(photos)
+    check_photo_list(photos)
     source = Photos(model, photos, strict=strict)
-    entries_of(source.album, boxes or {})  # that each names one photo is seen before any work
+    find_dataset_keys(
+        source.dataset, boxes or {}
+    )  # that each names one photo is seen before any work
     work = GradCamWork(
-        model, activation, layers, strip, source.album, boxes or {},
+        model, activation, layers, strip, source.dataset, boxes or {},
         {"classes": classes, "top": top, "pixel": pixel, "target": target}, curves, seed,
     )  # fmt: skip
     found, node_groups = work.found, work.node_groups
@@ -229,7 +231,7 @@ def gradcams(
         )  # fmt: skip
         sanity = None
         if randomize > 0:
-            some = model.prepare([source.album[number] for number in kept[:randomize]])
+            some = model.prepare([source.dataset[number] for number in kept[:randomize]])
             sanity = randomization(
                 model, some, classes=classes, top=top, activation=activation, seed=seed,
                 layer=found.name(node_groups[0].nodes[0]) if layers is not None else None,
@@ -245,9 +247,11 @@ def gradcams(
         scales=scales,
         pointing=sums if boxes is not None else (),
         randomization=sanity,
-        reading=""
+        prediction_rule=""
         if target
-        else reading(found.ending, found.num_outputs, class_name(model.labels, 0)),
+        else describe_prediction_rule(
+            found.final_activation, found.num_outputs, class_name(model.labels, 0)
+        ),
     )
 
 
@@ -264,14 +268,14 @@ class GradCamWork:
         activation: Activation,
         layers: str | Sequence[str] | None,
         strip: bool,
-        album: Album,
+        dataset: PhotoDataset,
         boxes: Mapping[str, tuple[Box, ...]],
         wanted: dict[str, Any],
         curves: bool,
         seed: int,
     ) -> None:
         self.model, self.curves, self.seed = model, curves, seed
-        self.album, self.names = album, _names(album)
+        self.dataset, self.names = dataset, _names(dataset)
         self.folder = Path()
         self._activation, self._layers, self._strip = activation, layers, strip
         self.found = trace(model)
@@ -321,7 +325,7 @@ class GradCamWork:
 
     def boxes(self, number: int) -> tuple[Box, ...]:
         """On the image of a photo."""
-        return boxes_on_image(self.model, self.album[number], self.given)
+        return boxes_on_image(self.model, self.dataset[number], self.given)
 
     def _node_groups_for(self, images: Tensor) -> tuple[Trace, Sequence[NodeGroup]]:
         """The trace and the node groups. A network that decides by its data is traced each time."""
@@ -409,20 +413,20 @@ def _node_groups(
     return several(model, found, activation, layers)
 
 
-def _names(album: Album) -> tuple[str, ...]:
+def _names(dataset: PhotoDataset) -> tuple[str, ...]:
     """A folder name for each photo: that of its file, told apart where two are alike."""
-    names = [album.name(each) for each in range(len(album))]
-    return tuple(folder_names(names, taken=(NUMBERS, SCORES, _SANITY)))
+    names = [dataset.name(each) for each in range(len(dataset))]
+    return tuple(unique_folder_names(names, taken=(NUMBERS, SCORES, _SANITY)))
 
 
 @contextmanager
 def _kept(out: Path, folder: Path | None) -> Iterator[tuple[Path, Path | None]]:
     """Where photos are written, and what survives a kill; at the end the first becomes `out`."""
     if folder is None:
-        with whole_folder(out, marker=NUMBERS) as temporary:
+        with atomic_folder(out, marker=NUMBERS) as temporary:
             yield temporary, None
         return
-    check_folder(out, marker=NUMBERS)
+    check_replaceable_folder(out, marker=NUMBERS)
     photos = folder / "photos"
     if not (folder / MANIFEST).is_file():  # nobody knows of what they are
         shutil.rmtree(photos, ignore_errors=True)
@@ -440,6 +444,6 @@ def _kept(out: Path, folder: Path | None) -> Iterator[tuple[Path, Path | None]]:
         raise
     # What is done is forgotten first: it says that the photos' folders are here.
     (folder / MANIFEST).unlink(missing_ok=True)
-    with whole_folder(out, marker=NUMBERS) as temporary:
+    with atomic_folder(out, marker=NUMBERS) as temporary:
         temporary.rmdir()
         shutil.move(photos, temporary)

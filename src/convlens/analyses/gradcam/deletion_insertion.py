@@ -17,7 +17,7 @@ from torch import Tensor
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.gradcam.targets import NONE
 from convlens.analyses.predictions.predictions import class_scores
-from convlens.drawing import place, rendered
+from convlens.drawing import place_map, render_figure
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import probabilities
@@ -98,7 +98,7 @@ class DeletionInsertion(Result):
     def pictures(self) -> dict[str, Tensor]:
         """The curves of each image."""
         return {
-            f"{image}-{name}": rendered(self._single(image).figure())
+            f"{image}-{name}": render_figure(self._single(image).figure())
             for image, name in enumerate(self.names)
         }
 
@@ -195,7 +195,7 @@ def _curves(
     found = trace(model, batch)
     scores = torch.cat([class_scores(model, found, part) for part in batch.split(_BATCH)])
     if subtracted == NONE:
-        probability = probabilities(scores, found.link)[:, wanted].cpu()
+        probability = probabilities(scores, found.output_head)[:, wanted].cpu()
     else:
         probability = (scores[:, wanted] - scores[:, subtracted]).sigmoid().cpu()
     whole, nothing = probability[0], probability[1]
@@ -215,7 +215,7 @@ def _owner(cam: GradCam) -> Tensor:
     """int64 `(H, W)`: the cell to whose center each pixel is nearest, rows first."""
     height, width = cam.images.shape[-2:]
     cells = torch.arange(cam.maps[0, 0].numel(), dtype=torch.float64).view(cam.maps.shape[-2:])
-    owner = place(cells, cam.centers_y, cam.centers_x, (height, width), smooth=False)
+    owner = place_map(cells, cam.centers_y, cam.centers_x, (height, width), smooth=False)
     return owner.long()
 
 

@@ -173,8 +173,8 @@ def explain(
     with untouched(model.network):
         seen = observe(model, found, images.detach(), [found.logits], start=nodes)
         aimed = resolve_target(
-            model, seen[found.logits], link=found.link, classes=classes, top=top, pixel=pixel,
-            target=target,
+            model, seen[found.logits], output_head=found.output_head, classes=classes, top=top,
+            pixel=pixel, target=target,
         )  # fmt: skip
         slopes = gradients(aimed.outputs, [seen[node] for node in nodes], aimed.directions)
     by_node = dict(zip(nodes, slopes, strict=True))

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from convlens.analyses.gradcam.gradcam import Activation, ClassSelection, explain, final, named
 from convlens.analyses.predictions.predictions import check_vector
 from convlens.capture import recording
-from convlens.drawing import rendered
+from convlens.drawing import render_figure
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
-from convlens.runtime.clone import duplicate
-from convlens.runtime.guard import bare
+from convlens.runtime.clone import clone_network
+from convlens.runtime.guard import unwrap_network
 from convlens.tracing.trace import Trace, trace
 
 
@@ -132,7 +132,7 @@ class Randomization(Result):
 
     def pictures(self) -> dict[str, Tensor]:
         """The figure."""
-        return {"randomization": rendered(self.figure())}
+        return {"randomization": render_figure(self.figure())}
 
 
 @recording()
@@ -177,13 +177,13 @@ def randomization(
     check_vector(model, found, "randomization")
     true = explain(model, found, images, [node_group], activation, classes=classes, top=top)[0]
     same = torch.stack([true.classes, true.subtracted], dim=2)
-    parts = _stages(found, bare(model.network), stages)
+    parts = _stages(found, unwrap_network(model.network), stages)
     if not parts:
         raise ConvlensError(f"{model.name} has no parameters that could be random")
     generator = torch.Generator(device=model.device).manual_seed(seed)
     rows: list[Tensor] = []
     for _ in range(draws):
-        copied = replace(model, network=duplicate(bare(model.network)))
+        copied = replace(model, network=clone_network(unwrap_network(model.network)))
         for part in parts:
             progress(len(rows), draws * len(parts))
             for path in part:

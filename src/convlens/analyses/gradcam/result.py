@@ -11,7 +11,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.data.images import to_pixels
-from convlens.drawing import enlarge, overlay, place, ramp, with_bar, with_boxes, with_words
+from convlens.drawing import (
+    add_caption,
+    add_signed_color_bar,
+    draw_boxes,
+    enlarge,
+    overlay,
+    overlay_colors,
+    place_map,
+)
 from convlens.errors import ConvlensError
 from convlens.results import Result
 
@@ -189,7 +197,7 @@ class GradCam(Result):
         """
         height, width = self.images.shape[-2:]
         size = (height, width)
-        return place(self.maps, self.centers_y, self.centers_x, size, smooth=not cells)
+        return place_map(self.maps, self.centers_y, self.centers_x, size, smooth=not cells)
 
     def overlays(self, scale: float | None = None, *, cells: bool = False) -> Tensor:
         """The maps over the photos in gray: uint8 `(N, K, H, W, 3)`, red speaks for the class.
@@ -233,10 +241,10 @@ class GradCam(Result):
         """One overlay with boxes, bar, and words where nothing speaks for the class."""
         times = max(1, -(-_LEAST // min(drawn.shape[:2])))
         large = [tuple(times * side for side in box) for box in boxes]
-        made = with_bar(with_boxes(enlarge(drawn, times), large), scale, UNIT)
+        made = add_signed_color_bar(draw_boxes(enlarge(drawn, times), large), scale, UNIT)
         if bool((self.maps[image, rank] > 0).any()):
             return made
-        return with_words(made, self.sentence(image, rank))
+        return add_caption(made, self.sentence(image, rank))
 
     def figure(self, *, scale: float | None = None, cells: bool = False) -> Figure:
         """A row of overlays for each image, and the bar of the scale that all of them share."""
@@ -252,7 +260,7 @@ class GradCam(Result):
                 title = f"{self.names[image][rank]}, {self.scores[image, rank]:+.2f}"
                 axes.set_title(f"{title}\nnothing speaks for it" if silent else title)
                 axes.set_axis_off()
-        colors = ListedColormap((ramp(255).float() / 255).tolist())
+        colors = ListedColormap((overlay_colors(255).float() / 255).tolist())
         if scale > 0:
             shades = ScalarMappable(Normalize(-scale, scale), colors)
             figure.colorbar(shades, ax=all_axes, label=UNIT, shrink=0.8)
@@ -344,7 +352,7 @@ class GradCamLayers(Result):
             times = max(1, -(-_LEAST // min(photo.shape[:2])))
             for rank, name in enumerate(names):
                 tiles = [
-                    with_words(enlarge(photo, times), f"{name}, {first.scores[image, rank]:+.2f}")
+                    add_caption(enlarge(photo, times), f"{name}, {first.scores[image, rank]:+.2f}")
                 ]
                 for layer, one, scale, pixels in zip(
                     self.layers, self.cams, scales, drawn, strict=True
@@ -353,7 +361,7 @@ class GradCamLayers(Result):
                         pixels[image, rank], image, rank, scale, boxes[image] if boxes else ()
                     )
                     rows, columns = one.maps.shape[-2:]
-                    tiles.append(with_words(tile, f"{layer}: {rows} × {columns}"))
+                    tiles.append(add_caption(tile, f"{layer}: {rows} × {columns}"))
                 strips[f"{image}-{rank + 1}-{name}"] = _row(tiles)
         return strips
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from convlens.analyses.predictions.predictions import as_scores, without_nan
 from convlens.errors import ConvlensError
-from convlens.models.labels import class_name, class_pair
+from convlens.models.labels import class_name, find_class_pair
 from convlens.models.model import Model
-from convlens.models.output_head import SIGMOID, answers, probabilities
+from convlens.models.output_head import SIGMOID, predicted_classes, probabilities
 
 ClassSelection = str | int | Sequence[str | int] | Tensor
 TargetFunction = Callable[[Tensor], Tensor]
@@ -52,7 +52,7 @@ def resolve_target(
     model: Model,
     output: Tensor,
     *,
-    link: str,
+    output_head: str,
     classes: ClassSelection | None,
     top: int,
     pixel: tuple[int, int] | None = None,
@@ -63,7 +63,7 @@ def resolve_target(
     Args:
         model: whose output it is.
         output: with its graph, before any softmax or sigmoid.
-        link: by which of them logits become probabilities.
+        output_head: by which of them logits become probabilities.
         classes: as for `gradcam`.
         top: likewise.
         pixel: likewise.
@@ -79,7 +79,7 @@ def resolve_target(
     if output.ndim == 4 and output.shape[2:].numel() > 1 and output.is_floating_point():
         output = without_nan(model, output)
         if pixel is None:
-            return _areas(model, output, link, classes, top)
+            return _areas(model, output, output_head, classes, top)
         height, width = output.shape[2:]
         y, x = pixel
         if not (0 <= y < height and 0 <= x < width):
@@ -93,11 +93,11 @@ def resolve_target(
             f"a pixel is asked for, and {model.name} gives {tuple(output.shape[1:])} for each "
             f"image: one answer, not one for each pixel"
         )
-    return _scores(model, as_scores(model, output), link, classes, top)
+    return _scores(model, as_scores(model, output), output_head, classes, top)
 
 
 def _scores(
-    model: Model, logits: Tensor, link: str, classes: ClassSelection | None, top: int
+    model: Model, logits: Tensor, output_head: str, classes: ClassSelection | None, top: int
 ) -> ExplanationTarget:
     """Class scores `(N, classes)`.
 
@@ -119,14 +119,14 @@ def _scores(
     directions -= minus * two.T.unsqueeze(2)
     scores = plain.float()
     own = scores.gather(1, chosen) - scores.gather(1, subtracted.clamp(min=0)) * two
-    share = probabilities(scores, link).gather(1, chosen)
+    share = probabilities(scores, output_head).gather(1, chosen)
     return _explanation_target(
         model, logits, directions, chosen, subtracted, own, share.where(~two, own.sigmoid())
     )
 
 
 def _areas(
-    model: Model, logits: Tensor, link: str, classes: ClassSelection | None, top: int
+    model: Model, logits: Tensor, output_head: str, classes: ClassSelection | None, top: int
 ) -> ExplanationTarget:
     """Scores of each class at each pixel `(N, classes, H, W)`.
 
@@ -134,7 +134,7 @@ def _areas(
     """
     plain = logits.detach().float()
     count, known = plain.shape[:2]
-    said = None if link == SIGMOID else answers(plain, link)
+    said = None if output_head == SIGMOID else predicted_classes(plain, output_head)
     if classes is None:
         _check_top(top, known)
         sizes = torch.stack([
@@ -146,7 +146,7 @@ def _areas(
         subtracted = torch.full_like(chosen, NONE)
     else:
         chosen, subtracted = _chosen(model, logits, classes)
-    probability = probabilities(plain, link)
+    probability = probabilities(plain, output_head)
     rows = torch.arange(count, device=logits.device)
     sums, shares = [], []
     for one, other in zip(chosen.T, subtracted.T, strict=True):
@@ -249,7 +249,7 @@ def _chosen(model: Model, logits: Tensor, classes: ClassSelection) -> tuple[Tens
     wanted = [classes] if isinstance(classes, (str, int)) else list(classes)
     if not wanted:
         raise ConvlensError("no class to explain; give at least one, or none for the highest")
-    pairs = [class_pair(model.labels, one, known) for one in wanted]
+    pairs = [find_class_pair(model.labels, one, known) for one in wanted]
     row = torch.tensor([[one, NONE if two is None else two] for one, two in pairs])
     one, other = row.to(logits.device).T
     return one.expand(count, -1), other.expand(count, -1)

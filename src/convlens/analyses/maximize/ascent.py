@@ -179,7 +179,9 @@ class _Objective:
         single = None if None in channels else torch.tensor([one or 0 for one in channels])
         positions = torch.tensor(at) if any(one != (-1, -1) for one in at) else None
         goal, found = jobs[0].goal, jobs[0].stage.trace
-        probability = found.link if goal.objective == "probability" and not goal.layer else ""
+        probability = (
+            found.output_head if goal.objective == "probability" and not goal.layer else ""
+        )
         # Units count themselves, and every other job on the stage the same part of the map.
         counted = next((job.stage.counted for job in jobs if job.stage.position is None), None)
         return cls(weights, single, positions, counted or _WHOLE, probability)
@@ -188,8 +190,8 @@ class _Objective:
         """Objectives `(N,)` of values `(N, C, h, w)` or `(N, classes)`."""
         weights = self.weights.to(values)
         if values.ndim == 2:
-            link = self.probability
-            scores = log_probabilities(values, link) if link else values
+            output_head = self.probability
+            scores = log_probabilities(values, output_head) if output_head else values
             return (scores * weights).sum(dim=1)
         row = torch.arange(len(values), device=values.device)
         if self.channels is not None:

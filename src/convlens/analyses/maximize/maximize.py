@@ -23,7 +23,7 @@ from convlens.capture import recording
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.runtime.guard import untouched
-from convlens.runtime.interrupts import asked_to_stop
+from convlens.runtime.interrupts import catch_interrupts
 from convlens.tracing.trace import trace
 
 # Of the transforms: share of the canvas's side, degrees, share. Classes need more of it, or their
@@ -112,7 +112,7 @@ def maximize(
         groups[job.goal.driven, job.stage.size].append(index)
     climbed: dict[int, Climbed] = {}
     stopped, total = "", len(jobs) * steps
-    with untouched(model.network), asked_to_stop() as interrupted:
+    with untouched(model.network), catch_interrupts() as interrupted:
         for part in (
             group[at : at + batch]
             for group in groups.values()

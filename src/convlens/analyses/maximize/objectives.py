@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.errors import ConvlensError
-from convlens.models.labels import class_name, class_pair
+from convlens.models.labels import class_name, find_class_pair
 from convlens.models.model import Model
 from convlens.tracing.trace import Trace
 
@@ -160,7 +160,7 @@ def _weights(model: Model, found: Trace, text: str) -> tuple[Tensor, str]:
             f"{model.name} gives {shape} for one image, not a score for each class; "
             f"choose channels of a layer"
         )
-    one, other = class_pair(model.labels, text, shape[1])
+    one, other = find_class_pair(model.labels, text, shape[1])
     weights = torch.zeros(shape[1])
     weights[one] = 1
     if other is None:

@@ -18,7 +18,7 @@ from convlens.analyses.patches.activation_statistics import BIN_EDGES
 from convlens.analyses.patches.result import Patches
 from convlens.capture import observe
 from convlens.data.images import to_pixels
-from convlens.drawing import enlarge, sheet, titled
+from convlens.drawing import add_title, enlarge, make_sheet
 from convlens.models.model import Model
 from convlens.models.output_head import probabilities
 from convlens.results import Result
@@ -159,8 +159,8 @@ class MaximizedImages(Result):
             first = [one.target, seeds[0] if most > 1 else "", one.summary()]
             tiles += [*row, *[None] * (most - len(row))]
             captions += ["\n".join(filter(None, first)), *seeds[1:], *[""] * (most - len(row))]
-        drawn = titled(
-            sheet(
+        drawn = add_title(
+            make_sheet(
                 tiles, most if most > 1 else min(_ABREAST, len(tiles)), captions=captions, gap=12,
                 least=_SIDE,
             ),
@@ -242,7 +242,7 @@ def _found(job: Job, driven: Tensor, shown: Tensor, gray: Tensor) -> _Found:
         scores = float(driven @ weights)
         index, single = int(weights.argmax()), int((weights != 0).sum()) == 1
         rank = int((driven > driven[index]).sum()) + 1 if single and len(driven) > 1 else 0
-        shares = probabilities(driven, stage.trace.link, dim=0)
+        shares = probabilities(driven, stage.trace.output_head, dim=0)
         probability = float(shares[index]) if single else float("nan")
         return _Found(scores, scores, probability, rank, driven - gray)
     if stage.position is not None:

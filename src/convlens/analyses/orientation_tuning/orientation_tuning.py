@@ -16,7 +16,14 @@ from torch import Tensor
 
 from convlens.analyses.patches.top_patches import ChannelSource, find_channel_sources
 from convlens.capture import stream
-from convlens.drawing import bar, enlarge, sequential, sheet, titled, with_scale
+from convlens.drawing import (
+    add_color_bar,
+    add_title,
+    color_bar,
+    enlarge,
+    make_sheet,
+    sequential_colors,
+)
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
@@ -167,7 +174,7 @@ class OrientationTuning(Result):
             if self.silent[channel]:
                 colors = torch.full((*strength.shape, 3), 200, dtype=torch.uint8)
             else:
-                colors = sequential(strength, 0.0, most)
+                colors = sequential_colors(strength, 0.0, most)
             tiles.append(enlarge(colors, _CELL))
             captions.append(
                 f"{channel}\n" + ("silent" if self.silent[channel] else f"to {most:.2g}")
@@ -175,18 +182,18 @@ class OrientationTuning(Result):
         columns = max(1, round(count**0.5))
         first, last = (f"{float(self.orientations[at]):.0f}°" for at in (0, -1))
         low, high = float(self.frequencies[0]), float(self.frequencies[-1])
-        drawn = with_scale(
-            sheet(
+        drawn = add_color_bar(
+            make_sheet(
                 tiles, columns, captions=captions, gap=_GAP,
                 sides=[f"{first}\n{last}"] * -(-count // columns),
             ),
-            bar(_BAR, colors="sequential", upright=True),
+            color_bar(_BAR, colors="sequential", upright=True),
             ("0", "0.5", "1"),
             "answer, of the greatest of its channel, which stands beneath it",
         )  # fmt: skip
         some = f"{count} of {total} channels, evenly spread" if count < total else "by channel"
         return {
-            "tuning": titled(
+            "tuning": add_title(
                 drawn, f"{self.layer}: answers to gratings, {some}",
                 f"down: orientation of the bars; across: {low:.2g} to {high:.2g} cycles a pixel; "
                 f"gray: no grating makes it fire",

@@ -29,7 +29,7 @@ from convlens.analyses.patches.top_patches import (
     find_channel_sources,
 )
 from convlens.analyses.patches.windows import box
-from convlens.data.datasets import check_photos
+from convlens.data.datasets import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.passes import BATCH, Engine, Source, sweep
@@ -72,7 +72,7 @@ def patches(
 
     Args:
         model: left untouched.
-        photos: files, taken in the order of their paths; an album of them; or images
+        photos: files, taken in the order of their paths; a data set of them; or images
             `(N, C, H, W)` in the bounds.
         layers: names; a convolution stands for the output of the non-linearity after it. Default:
             all convolutions.
@@ -95,7 +95,7 @@ def patches(
             activations, a folder of another pass.
     """
     check_model(model)
-    check_photos(photos)
+    check_photo_list(photos)
     if isinstance(layers, str):
         layers = [layers]
     if labels is not None and len(labels) != len(photos):

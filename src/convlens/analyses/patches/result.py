@@ -13,8 +13,8 @@ from convlens.analyses.patches.crop_check import CropCheck, cut
 from convlens.analyses.patches.top_k import NO_IMAGE
 from convlens.analyses.patches.windows import Box
 from convlens.data.images import to_pixels
-from convlens.drawing import grid, sheet, titled
-from convlens.errors import ConvlensError, nearest
+from convlens.drawing import add_title, make_grid, make_sheet
+from convlens.errors import ConvlensError, suggest
 from convlens.results import Result
 
 TILE = 64  # pixels of a patch in a picture
@@ -176,7 +176,7 @@ class Patches(Result):
             if layer in (one.layer, one.node_name, *one.also):
                 return one
         known = [one.layer for one in self.layers]
-        raise ConvlensError(f"no layer {layer!r} was watched{nearest(layer, known)}")
+        raise ConvlensError(f"no layer {layer!r} was watched{suggest(layer, known)}")
 
     def pictures(self) -> dict[str, Tensor]:
         """One picture for each layer of which channels are shown."""
@@ -191,7 +191,7 @@ def layer_sheet(layer: LayerPatches) -> Tensor:
     for one in layer.shown:
         firing = f"strongest first; fires in {one.fired:.0%} of the photos"
         parts = [
-            titled(
+            add_title(
                 _row(one.tiles, one.values, most),
                 f"{layer.layer}:{one.channel}",
                 firing,
@@ -199,11 +199,11 @@ def layer_sheet(layer: LayerPatches) -> Tensor:
         ]
         if bands:
             below = _row(one.bands, one.band_values, bands)
-            parts.append(titled(below, "", "below them: a photo of each octave"))
+            parts.append(add_title(below, "", "below them: a photo of each octave"))
         blocks.append(_beside(parts))
     field = "" if layer.field is None else f"{layer.field[0]} × {layer.field[1]} pixels are seen; "
-    return titled(
-        grid(blocks, _COLUMNS, gap=14),
+    return add_title(
+        make_grid(blocks, _COLUMNS, gap=14),
         f"{layer.layer}: what excites {len(blocks)} of {layer.channels} channels most",
         f"{field}beneath each the activation at {layer.node_name}; striped: padding; "
         f"empty: no further photo",
@@ -215,7 +215,7 @@ def _row(tiles: Tensor, values: Sequence[float], count: int) -> Tensor:
     empty = torch.full((TILE, TILE, 3), 255, dtype=torch.uint8)
     free = count - len(tiles)
     captions = [f"{value:.3g}" for value in values] + ["none"] * free
-    return sheet([*tiles, *[empty] * free], count, captions=captions, gap=4)
+    return make_sheet([*tiles, *[empty] * free], count, captions=captions, gap=4)
 
 
 def tile(image: Tensor, seen: Box, bounds: tuple[float, float]) -> Tensor:

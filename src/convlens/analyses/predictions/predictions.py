@@ -9,7 +9,12 @@ from convlens.capture import observe
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model
-from convlens.models.output_head import SOFTMAX, probabilities, probability_of, ranked
+from convlens.models.output_head import (
+    SOFTMAX,
+    prediction_probabilities,
+    probabilities,
+    top_predictions,
+)
 from convlens.results import Result
 from convlens.tracing.trace import Trace, trace
 
@@ -23,23 +28,23 @@ class Predictions(Result):
         classes: int64 `(N, top)`, the highest-scoring first. A network with one output has two
             answers, class 0 and -1, which is not class 0.
         names: of those classes, by image.
-        link: "softmax", or "sigmoid" where each class has a probability by itself.
+        output_head: "softmax", or "sigmoid" where each class has a probability by itself.
     """
 
     logits: Tensor
     classes: Tensor
     names: tuple[tuple[str, ...], ...]
-    link: str = SOFTMAX
+    output_head: str = SOFTMAX
 
     @property
     def probabilities(self) -> Tensor:
         """Softmax or sigmoid of the logits, float32 `(N, classes)`."""
-        return probabilities(self.logits, self.link)
+        return probabilities(self.logits, self.output_head)
 
     @property
     def confidences(self) -> Tensor:
         """Probabilities of the top classes, float32 `(N, top)`."""
-        return probability_of(self.logits, self.classes, self.link)
+        return prediction_probabilities(self.logits, self.classes, self.output_head)
 
 
 def predict(model: Model, images: Tensor, *, top: int = 5) -> Predictions:
@@ -59,11 +64,11 @@ def predict(model: Model, images: Tensor, *, top: int = 5) -> Predictions:
     """
     found = trace(model, images)
     logits = class_scores(model, found, images)
-    classes = ranked(logits, found.link, top)
+    classes = top_predictions(logits, found.output_head, top)
     names = tuple(
         tuple(class_name(model.labels, index) for index in row) for row in classes.tolist()
     )
-    return Predictions(logits.cpu(), classes.cpu(), names, found.link)
+    return Predictions(logits.cpu(), classes.cpu(), names, found.output_head)
 
 
 def class_scores(model: Model, found: Trace, images: Tensor) -> Tensor:

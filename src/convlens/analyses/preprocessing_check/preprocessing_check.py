@@ -15,11 +15,17 @@ from scipy.stats import wilcoxon
 from torch import Tensor
 
 from convlens.analyses.predictions.predictions import class_scores
-from convlens.data.datasets import check_photos
+from convlens.data.datasets import check_photo_list
 from convlens.data.photos import read_photo
 from convlens.errors import ConvlensError, PhotoError
 from convlens.models.model import Model, PhotoLike, check_model
-from convlens.models.output_head import NOT, SIGMOID, answers, least_answer, log_probabilities
+from convlens.models.output_head import (
+    NEGATIVE,
+    SIGMOID,
+    log_probabilities,
+    lowest_prediction,
+    predicted_classes,
+)
 from convlens.results import Result
 from convlens.tracing.trace import Trace, trace
 
@@ -114,7 +120,7 @@ def check_preprocessing(
         PhotoError: a damaged photo, with `strict`.
     """
     check_model(model)
-    check_photos(photos)
+    check_photo_list(photos)
     ways = _ways(model, tensors=isinstance(photos, Tensor))
     _check_labels(model, labels, len(photos))
     chosen = [i for i in range(len(photos)) if labels is None or labels[i]]
@@ -154,7 +160,7 @@ def _check_labels(model: Model, labels: Sequence[Sequence[int] | None] | None, p
         raise ConvlensError(f"{len(labels)} labels for {photos} photos; give one each, or None")
     found = trace(model)
     known = found.num_outputs
-    least = least_answer(known, found.link)
+    least = lowest_prediction(known, found.output_head)
     wrong = [index for right in labels for index in right or () if not least <= index < known]
     if wrong:
         raise ConvlensError(f"class {wrong[0]} of {known}; give an index of {least} to {known - 1}")
@@ -172,7 +178,7 @@ class _Way:
 
 def _ways(model: Model, *, tensors: bool) -> list[_Way]:
     """The configured way first, then those to compare it with."""
-    resize = model.geometry.resize
+    resize = model.preprocessing.resize
     named, others = _normalizations(model)
     color = model.channels == 3
     ways = [_Way(f"as configured: {named}", model, resize)]
@@ -202,9 +208,9 @@ def _prepared(
     Each photo is decoded once and not kept: only images of the network's size are.
     """
     if isinstance(photos, Tensor):
-        return {model.geometry.resize: photos[list(chosen)]}, list(chosen), []
+        return {model.preprocessing.resize: photos[list(chosen)]}, list(chosen), []
     models = {
-        way.resize: replace(model, geometry=replace(model.geometry, resize=way.resize))
+        way.resize: replace(model, preprocessing=replace(model.preprocessing, resize=way.resize))
         for way in ways
     }
     made: dict[int | None, list[Tensor]] = {resize: [] for resize in models}
@@ -250,11 +256,14 @@ def _examine(
     scores = _scores(model, found, images)
     if truth is None:
         mirrored = _scores(model, found, images.flip(3))
-        return _sure(scores, mirrored, found.link), None
+        return _sure(scores, mirrored, found.output_head), None
     score = torch.stack(
-        [_log_probability(row, right, found.link) for row, right in zip(scores, truth, strict=True)]
+        [
+            _log_probability(row, right, found.output_head)
+            for row, right in zip(scores, truth, strict=True)
+        ]
     )
-    said = answers(scores, found.link).tolist()
+    said = predicted_classes(scores, found.output_head).tolist()
     right = [answer in classes for answer, classes in zip(said, truth, strict=True)]
     return score, torch.tensor(right)
 
@@ -265,22 +274,22 @@ def _scores(model: Model, found: Trace, images: Tensor) -> Tensor:
     return torch.cat(parts).cpu().double()
 
 
-def _sure(scores: Tensor, mirrored: Tensor, link: str) -> Tensor:
+def _sure(scores: Tensor, mirrored: Tensor, output_head: str) -> Tensor:
     """How sure and stable the answers to photos and their mirror images are, `(N,)`, in nats."""
-    yes = (log_probabilities(scores, link) + log_probabilities(mirrored, link)) / 2
-    if link != SIGMOID:
+    yes = (log_probabilities(scores, output_head) + log_probabilities(mirrored, output_head)) / 2
+    if output_head != SIGMOID:
         return yes.amax(dim=1)
-    no = (log_probabilities(-scores, link) + log_probabilities(-mirrored, link)) / 2
+    no = (log_probabilities(-scores, output_head) + log_probabilities(-mirrored, output_head)) / 2
     return torch.maximum(yes, no).sum(dim=1)
 
 
-def _log_probability(scores: Tensor, right: Sequence[int], link: str) -> Tensor:
+def _log_probability(scores: Tensor, right: Sequence[int], output_head: str) -> Tensor:
     """Of the right classes of one photo, in nats; exclusive classes add up, others do not."""
-    if link != SIGMOID:
-        return log_probabilities(scores, link, dim=0)[list(right)].logsumexp(0)
+    if output_head != SIGMOID:
+        return log_probabilities(scores, output_head, dim=0)[list(right)].logsumexp(0)
     of = scores[[max(one, 0) for one in right]]
-    signs = torch.tensor([-1.0 if one == NOT else 1.0 for one in right]).to(of)
-    return log_probabilities(of * signs, link).amax()
+    signs = torch.tensor([-1.0 if one == NEGATIVE else 1.0 for one in right]).to(of)
+    return log_probabilities(of * signs, output_head).amax()
 
 
 def _judge(

@@ -16,17 +16,24 @@ from torch.nn import functional as F
 from convlens.analyses.attacks import draws
 from convlens.analyses.attacks.intervals import wilson
 from convlens.analyses.predictions.predictions import class_scores
-from convlens.drawing import bar, enlarge, sequential, sheet, titled, with_scale
+from convlens.drawing import (
+    add_color_bar,
+    add_title,
+    color_bar,
+    enlarge,
+    make_sheet,
+    sequential_colors,
+)
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels, class_name
 from convlens.models.model import Model
-from convlens.models.output_head import answers, probability_of
+from convlens.models.output_head import predicted_classes, prediction_probabilities
 from convlens.passes.reducer import State
 from convlens.results import Result
 from convlens.tracing.trace import trace
 
 PROTOCOLS = ("crop", "circular")
-_MARGIN = 7  # an image gets a seventh of its side around it where its geometry leaves none
+_MARGIN = 7  # an image gets a seventh of its side around it where its preprocessing leaves none
 _BATCH = 16
 _BAR = 120  # pixels
 _SIDE = 264  # pixels of the picture over all offsets, about
@@ -108,20 +115,21 @@ class Offsets(Result):
     def pictures(self) -> dict[str, Tensor]:
         """A cell for each offset, dark at probability 0 and light at 1, beside its bar."""
         cells = enlarge(
-            sequential(self.probabilities, 0, 1), max(1, _SIDE // max(self.probabilities.shape))
+            sequential_colors(self.probabilities, 0, 1),
+            max(1, _SIDE // max(self.probabilities.shape)),
         )
-        drawn = with_scale(
-            sheet(
+        drawn = add_color_bar(
+            make_sheet(
                 [cells], 1, heads=[f"{self.columns[0]}\n{self.columns[-1]}"],
                 sides=[f"{self.rows[0]}\n{self.rows[-1]}"],
             ),
-            bar(_BAR, colors="sequential", upright=True),
+            color_bar(_BAR, colors="sequential", upright=True),
             ("0", "0.5", "1"),
             f"probability of {self.name}",
         )  # fmt: skip
         how = {"crop": "windows of the photo", "circular": "the image rolled round its edges"}
         return {
-            f"offsets-{self.protocol}": titled(
+            f"offsets-{self.protocol}": add_title(
                 drawn, f"{self.name} at every offset: {how[self.protocol]}",
                 f"probability {self.least:.3g} to {self.greatest:.3g}; it is the answer at "
                 f"{self.kept:.0%} of the offsets",
@@ -136,22 +144,22 @@ def margin_of(model: Model) -> int:
     The resized photo's where more of it than the image is left; else a seventh of the image.
     """
     short = min(model.size)
-    left = 0 if model.geometry.resize is None else model.geometry.resize - max(model.size)
+    left = 0 if model.preprocessing.resize is None else model.preprocessing.resize - max(model.size)
     return left if left > 0 else max(1, round(short / _MARGIN))
 
 
 def widened(model: Model) -> Model:
-    """The same model with a geometry that leaves `margin_of` pixels around the image.
+    """The same model with a preprocessing that leaves `margin_of` pixels around the image.
 
     Where photos are squashed to the image nothing lies around it, and `around` repeats its edges.
     """
-    geometry = model.geometry
-    if geometry.resize is None:
+    preprocessing = model.preprocessing
+    if preprocessing.resize is None:
         return model
     margin = margin_of(model)
     size = (model.size[0] + margin, model.size[1] + margin)
-    resize = max(geometry.resize, *size)
-    return replace(model, geometry=replace(geometry, size=size, resize=resize))
+    resize = max(preprocessing.resize, *size)
+    return replace(model, preprocessing=replace(preprocessing, size=size, resize=resize))
 
 
 def around(model: Model, images: Tensor) -> Tensor:
@@ -160,7 +168,7 @@ def around(model: Model, images: Tensor) -> Tensor:
     Of a model that squashes photos, images get `margin_of` pixels by repeating those of the edges;
     all others come back as they are.
     """
-    if model.geometry.resize is not None or tuple(images.shape[2:]) != model.size:
+    if model.preprocessing.resize is not None or tuple(images.shape[2:]) != model.size:
         return images
     margin = margin_of(model)
     before, after = margin // 2, margin - margin // 2
@@ -257,7 +265,7 @@ class Pairs:
         images = images.contiguous(memory_format=torch.channels_last)
         found = trace(self.model, images)
         parts = [class_scores(self.model, found, part) for part in images.split(_BATCH)]
-        return answers(torch.cat(parts), found.link).cpu()
+        return predicted_classes(torch.cat(parts), found.output_head).cpu()
 
     def result(self, state: Mapping[str, Tensor], protocol: str) -> Consistency | None:
         """What was counted for one protocol; None where it could not be tried."""
@@ -342,11 +350,11 @@ def offsets(
     logits = torch.cat(scores)
     if class_index is None:
         plain = class_scores(model, found, middle.to(model.device))
-        class_index = int(answers(plain, found.link))
+        class_index = int(predicted_classes(plain, found.output_head))
     shape = (len(rows), len(columns))
     wanted = torch.full((len(logits), 1), class_index)
-    probabilities = probability_of(logits, wanted, found.link)[:, 0]
-    said = answers(logits, found.link)
+    probabilities = prediction_probabilities(logits, wanted, found.output_head)[:, 0]
+    said = predicted_classes(logits, found.output_head)
     return Offsets(
         protocol=protocol,
         class_index=class_index,

@@ -9,7 +9,7 @@ from convlens.analyses.shift.consistency import around, margin_of, offsets, wide
 from convlens.analyses.shift.equivariance import Offset, offsets_of, shifted_layers
 from convlens.analyses.shift.shift import Shift, Shifts
 from convlens.capture import recording
-from convlens.data.datasets import check_photos
+from convlens.data.datasets import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.passes import BATCH, Engine, over
@@ -43,10 +43,10 @@ def shift(
 
     Args:
         model: left untouched.
-        photos: files or an album of them, which are read a little larger than the image, so that
+        photos: files or a data set of them, which are read a little larger than the image, so that
             crops can be cut out; or images `(N, C, H, W)` inside the bounds, of the model's size or
             larger (crops are cut from them). Where photos are squashed to the image their edges
-            are repeated around it; images of the model's size without such a geometry have
+            are repeated around it; images of the model's size without such a preprocessing have
             circular shifts only.
         labels: for each photo the classes that are right, or None.
         shifts: for the layers: pixels, or (rows, columns); default: one pixel, and the greatest
@@ -66,7 +66,7 @@ def shift(
             model's, no photo that can be read, a folder of another pass.
     """
     check_model(model)
-    check_photos(photos)
+    check_photo_list(photos)
     if isinstance(photos, Tensor) and any(
         side < own for side, own in zip(photos.shape[2:], model.size, strict=True)
     ):

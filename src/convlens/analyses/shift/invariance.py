@@ -19,7 +19,7 @@ from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.analyses.patches.top_k import NO_IMAGE
 from convlens.analyses.patches.top_patches import ChannelSource
 from convlens.capture import stream
-from convlens.drawing import rendered
+from convlens.drawing import render_figure
 from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.passes.reducer import State
@@ -140,7 +140,7 @@ class Invariance(Result):
 
     def pictures(self) -> dict[str, Tensor]:
         """The curves."""
-        return {"invariance": rendered(self.figure(), dpi=160)}
+        return {"invariance": render_figure(self.figure(), dpi=160)}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from convlens.analyses.patches.selectivity_pass import selectivity
 from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.analyses.shift.invariance import Changes, Invariance, Totals, told
 from convlens.capture import recording
-from convlens.data.datasets import check_photos
+from convlens.data.datasets import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.passes import BATCH, Engine, over, sweep
@@ -43,7 +43,7 @@ def invariance(
 
     Args:
         model: left untouched.
-        photos: files, an album of them, or images `(N, C, H, W)` inside the bounds.
+        photos: files, a data set of them, or images `(N, C, H, W)` inside the bounds.
         layer: whose channels; a convolution stands for the non-linearity after it.
         channels: of it; default: all.
         labels: for each photo the classes that are right, or None: gives the selectivity.
@@ -61,7 +61,7 @@ def invariance(
             give fewer than two classes with five photos each, no photo that can be read.
     """
     check_model(model)
-    check_photos(photos)
+    check_photo_list(photos)
     source = given(model, photos, strict=strict)
     if labels is not None and len(labels) != len(source):
         raise ConvlensError(f"{len(labels)} labels for {len(source)} photos")

@@ -86,11 +86,13 @@ def cortex(
     from convlens.cli.show import cells as show
     from convlens.data.images import to_tensor
     from convlens.data.photos import read_photo
-    from convlens.data.preprocessing import Geometry
+    from convlens.data.preprocessing import Preprocessing
 
     height, width = parse_size(size)
-    geometry = Geometry(size=(height, width), resize=max(height, width), interpolation="bicubic")
-    image = to_tensor(geometry.apply(read_photo(photo).picture))
+    preprocessing = Preprocessing(
+        size=(height, width), resize=max(height, width), interpolation="bicubic"
+    )
+    image = to_tensor(preprocessing.apply(read_photo(photo).picture))
     found = look(image, orientations=orientations, wavelength=wavelength)
     found.save(out)
     show.cortex(found, out, json=json)

@@ -45,10 +45,10 @@ def dream(
     from convlens.cli import terminal
     from convlens.cli.inputs import load_model, parse_channel
     from convlens.cli.show import dream as show
-    from convlens.files import check_folder
+    from convlens.files import check_replaceable_folder
     from convlens.results import RESULT
 
-    check_folder(out, marker=RESULT)
+    check_replaceable_folder(out, marker=RESULT)
     layer, number = parse_channel(channel, layer)
     loaded = load_model(model, size=None, device=device, seed=seed, quiet=quiet)
     with terminal.progress(quiet=quiet) as progress:

@@ -11,7 +11,7 @@ from convlens.cli.app import app
 
 @app.command()
 def fgsm(
-    photos: o.Album,
+    photos: o.PhotosOrTables,
     out: o.Out = Path("convlens-fgsm"),
     model: o.ModelSpec = "default",
     epsilon: Annotated[
@@ -54,7 +54,7 @@ def fgsm(
         answers_of,
         each_image,
         engine_of,
-        find_album,
+        find_dataset,
         find_labels,
         load_model,
         started,
@@ -62,28 +62,28 @@ def fgsm(
     )
     from convlens.cli.show import photos as shown
     from convlens.cli.show.photos import NUMBERS
-    from convlens.files import whole_folder
+    from convlens.files import atomic_folder
     from convlens.page.budget import spread
 
-    album = find_album(photos, column=column)
+    dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     sizes = [one.strip() for one in epsilon.split(",")]
     epsilon_sizes(sizes, loaded.bounds)  # what is misspelt is told before any work
-    known = answers_of(album, find_labels(labels, loaded))
+    known = answers_of(dataset, find_labels(labels, loaded))
     table = shown.FgsmTable(loaded.labels)
     # The curve asks whether answers stay right, which another class says nothing about.
-    several = len(album) > 1 and against is None and target is None
+    several = len(dataset) > 1 and against is None and target is None
     with (
         unfinished(out, resume=resume, marker=NUMBERS) as kept,
         started(runner, quiet=quiet),
         terminal.progress(quiet=quiet) as progress,
-        whole_folder(out, marker=NUMBERS) as folder,
+        atomic_folder(out, marker=NUMBERS) as folder,
     ):
         if several:
             curve = robustness(
                 loaded,
-                album,
+                dataset,
                 sizes,
                 labels=known,
                 loss=loss,
@@ -95,9 +95,11 @@ def fgsm(
                 progress=lambda done, total: progress("curve", done, total),
             )
             curve.save(folder / "curve")
-            table.draw(curve, of=len(album))
-        chosen = spread(range(len(album)), max(show, 0) if several else len(album))
-        for number, name, image in each_image(loaded, album, chosen, table.skipped, strict=strict):
+            table.draw(curve, of=len(dataset))
+        chosen = spread(range(len(dataset)), max(show, 0) if several else len(dataset))
+        for number, name, image in each_image(
+            loaded, dataset, chosen, table.skipped, strict=strict
+        ):
             right = ((known and known[number]) or (None,))[0]
             result = attack(
                 loaded,

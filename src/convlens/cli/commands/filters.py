@@ -25,7 +25,7 @@ def filters(
     over_training: Annotated[
         bool,
         typer.Option(
-            "--over-training", help="The filters at each snapshot of a training, in order."
+            "--over-training", help="The filters at each checkpoint of a training, in order."
         ),
     ] = False,
     fit: Annotated[
@@ -108,8 +108,8 @@ def _fit(
 def _growth(out: Path, model: str, *, layer: str | None, device: str | None, json: bool) -> None:
     from convlens.analyses.filters.over_training import filters_over_training as look
     from convlens.cli.show import filters as show
-    from convlens.models.loading import snapshots
+    from convlens.models.loading import load_checkpoints
 
-    grown = look(snapshots(model, device=device), layer=layer)
+    grown = look(load_checkpoints(model, device=device), layer=layer)
     grown.save(out)
     show.filters_over_training(grown, out, json=json)

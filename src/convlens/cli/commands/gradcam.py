@@ -13,7 +13,7 @@ _SANITY = 4  # photos that the check by random parameters is made on
 
 @app.command()
 def gradcam(
-    photos: o.Album,
+    photos: o.PhotosOrTables,
     out: o.Out = Path("convlens-gradcam"),
     model: o.ModelSpec = "default",
     classes: o.Classes = None,
@@ -65,7 +65,7 @@ def gradcam(
     from convlens.cli import terminal
     from convlens.cli.inputs import (
         engine_of,
-        find_album,
+        find_dataset,
         load_model,
         parse_position,
         started,
@@ -73,7 +73,7 @@ def gradcam(
     )
     from convlens.cli.show import gradcam as show
 
-    album = find_album(photos, column=column)
+    dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     drawn = read_boxes(boxes, loaded) if boxes is not None else None
@@ -84,7 +84,7 @@ def gradcam(
     ):
         found = gradcams(
             loaded,
-            album,
+            dataset,
             out=out,
             classes=classes,
             top=top,

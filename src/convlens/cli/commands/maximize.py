@@ -64,13 +64,13 @@ def maximize(
     from convlens.cli.inputs import load_model, parse_size
     from convlens.cli.show import maximize as show
     from convlens.errors import ConvlensError
-    from convlens.files import check_folder
+    from convlens.files import check_replaceable_folder
     from convlens.results import RESULT
 
     targets = [*(channel or []), *(unit or []), *(classes or [])]
     if not targets:
         raise ConvlensError("nothing to maximize; give --channel, --unit or --class")
-    check_folder(out, marker=RESULT)
+    check_replaceable_folder(out, marker=RESULT)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     with terminal.progress(quiet=quiet) as progress:
         found = climb(

@@ -11,7 +11,7 @@ from convlens.cli.app import app
 
 @app.command()
 def patches(
-    photos: o.Album,
+    photos: o.PhotosOrTables,
     out: o.Out = Path("convlens-patches"),
     model: o.ModelSpec = "default",
     layer: Annotated[
@@ -47,7 +47,7 @@ def patches(
         answers_of,
         channels_by_layer,
         engine_of,
-        find_album,
+        find_dataset,
         find_labels,
         load_model,
         started,
@@ -55,7 +55,7 @@ def patches(
     )
     from convlens.cli.show import patches as shown
 
-    album = find_album(photos, column=column)
+    dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
@@ -67,12 +67,12 @@ def patches(
     ):
         found = look(
             loaded,
-            album,
+            dataset,
             layers=[*(layer or []), *(one for one in wanted if one not in (layer or []))] or None,
             top=top,
             each=each,
             show=wanted or show,
-            labels=answers_of(album, table),
+            labels=answers_of(dataset, table),
             seed=seed,
             strict=strict,
             engine=runner,

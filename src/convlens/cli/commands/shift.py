@@ -11,7 +11,7 @@ from convlens.cli.app import app
 
 @app.command()
 def shift(
-    photos: o.Album,
+    photos: o.PhotosOrTables,
     out: o.Out = Path("convlens-shift"),
     model: o.ModelSpec = "default",
     pixels: Annotated[
@@ -56,7 +56,7 @@ def shift(
         answers_of,
         channels_by_layer,
         engine_of,
-        find_album,
+        find_dataset,
         find_labels,
         load_model,
         parse_pixels,
@@ -66,11 +66,11 @@ def shift(
     from convlens.cli.show import shift as shown
     from convlens.errors import ConvlensError
 
-    album = find_album(photos, column=column)
+    dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
-    right = answers_of(album, table)
+    right = answers_of(dataset, table)
     wanted = channels_by_layer(loaded, channel or [])
     if len(wanted) > 1:
         raise ConvlensError(f"channels of {len(wanted)} layers; give those of one")
@@ -82,7 +82,7 @@ def shift(
         for layer, channels in wanted.items():
             kept = invariance(
                 loaded,
-                album,
+                dataset,
                 layer=layer,
                 channels=channels,
                 labels=right,
@@ -96,7 +96,7 @@ def shift(
             return
         found = look(
             loaded,
-            album,
+            dataset,
             labels=right,
             shifts=parse_pixels(pixels) if pixels is not None else None,
             every=max(1, margin_of(loaded) // 16) if every is None else every,
@@ -112,7 +112,7 @@ def shift(
 
 @app.command()
 def selectivity(
-    photos: o.Album,
+    photos: o.PhotosOrTables,
     labels: Annotated[
         Path,
         typer.Option("--labels", metavar="CSV", help="Right classes: columns file and class."),
@@ -140,7 +140,7 @@ def selectivity(
     from convlens.cli.inputs import (
         answers_of,
         engine_of,
-        find_album,
+        find_dataset,
         find_labels,
         load_model,
         started,
@@ -149,7 +149,7 @@ def selectivity(
     from convlens.cli.show import shift as shown
     from convlens.tracing.trace import trace
 
-    album = find_album(photos, column=column)
+    dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
@@ -162,9 +162,9 @@ def selectivity(
     ):
         found = invariance(
             loaded,
-            album,
+            dataset,
             layer=last,
-            labels=answers_of(album, table),
+            labels=answers_of(dataset, table),
             strict=strict,
             engine=runner,
             folder=folder,

@@ -40,7 +40,7 @@ def train(
     validation: Annotated[
         float, typer.Option(help="Share to hold out where the data holds out none.")
     ] = 0.1,
-    snapshots: Annotated[
+    checkpoints: Annotated[
         int, typer.Option(help="Weights kept along the way, for filters --over-training.")
     ] = 0,
     device: Annotated[
@@ -95,6 +95,6 @@ def train(
             shift=shift,
             flip=flip,
             erase=erase,
-            snapshots=snapshots,
+            checkpoints=checkpoints,
         )
     show.training(trained, out, json=json)

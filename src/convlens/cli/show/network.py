@@ -50,8 +50,8 @@ def anatomy(found: "Anatomy", layers: "Sequence[Layer]", *, json: bool) -> None:
             f"(post): {found.final_reason}",
             markup=False,
         )
-    if found.reading:
-        terminal.out.print(f"{found.reading} (at {found.logits})", markup=False)
+    if found.prediction_rule:
+        terminal.out.print(f"{found.prediction_rule} (at {found.logits})", markup=False)
     terminal.out.print(
         "sees, every, from: size, stride and offset of the receptive field in pixels of the image; "
         "+ sees the whole image besides, through a global operation",

@@ -11,29 +11,29 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from convlens.data.photo_names import entries
-from convlens.data.photos import Encoded, shown
+from convlens.data.photo_names import find_keys
+from convlens.data.photos import EncodedPhoto, shown
 from convlens.errors import ConvlensError
 
 
 @runtime_checkable
-class Album(Protocol):
+class PhotoDataset(Protocol):
     """Photo files in a fixed order, none of them opened yet; any process can be sent one."""
 
     def __len__(self) -> int:
         """How many there are."""
 
-    def __getitem__(self, number: int) -> Path | Encoded:
+    def __getitem__(self, number: int) -> Path | EncodedPhoto:
         """One of them."""
 
     def name(self, number: int) -> str:
         """What a person calls it: its path, or its row in a table."""
 
-    def marks(self) -> list[str]:
+    def fingerprints(self) -> list[str]:
         """A line for each photo, its name first, that changes when the photo does."""
 
 
-class Paths:
+class PhotoFiles:
     """An album of files."""
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
@@ -50,24 +50,24 @@ class Paths:
         """The path, as `shown` writes it."""
         return shown(os.fsdecode(self._paths[number]))
 
-    def marks(self) -> list[str]:
+    def fingerprints(self) -> list[str]:
         """Path, size and time of change of each file."""
-        marks = []
+        fingerprints = []
         for path in map(os.fsdecode, self._paths):
             try:
                 found = Path(path).stat()
-                marks.append(f"{path} {found.st_size} {found.st_mtime_ns}")
+                fingerprints.append(f"{path} {found.st_size} {found.st_mtime_ns}")
             except OSError:
-                marks.append(f"{path} missing")
-        return marks
+                fingerprints.append(f"{path} missing")
+        return fingerprints
 
 
-def album_of(photos: Sequence[str | Path] | Album) -> Album:
+def as_dataset(photos: Sequence[str | Path] | PhotoDataset) -> PhotoDataset:
     """Files as an album; an album as it is."""
-    return photos if isinstance(photos, Album) else Paths(photos)
+    return photos if isinstance(photos, PhotoDataset) else PhotoFiles(photos)
 
 
-def check_photos(photos: object) -> None:
+def check_photo_list(photos: object) -> None:
     """Raise ConvlensError for one path, or an array, where several photos are meant."""
     if isinstance(photos, (str, os.PathLike)):
         raise ConvlensError(f"photos are the one path {str(photos)!r}; give [{str(photos)!r}]")
@@ -78,11 +78,11 @@ def check_photos(photos: object) -> None:
         )
 
 
-def entries_of(album: Album, table: Mapping[str, Any]) -> list[str | None]:
+def find_dataset_keys(dataset: PhotoDataset, table: Mapping[str, Any]) -> list[str | None]:
     """The key of each photo in a table by paths or ends of paths, None where it has none.
 
     Raises:
         ConvlensError: a key that stands for two photos.
     """
-    names = (album.name(number) for number in range(len(album)))
-    return entries(names, table, repeated=isinstance(album, Paths))
+    names = (dataset.name(number) for number in range(len(dataset)))
+    return find_keys(names, table, repeated=isinstance(dataset, PhotoFiles))

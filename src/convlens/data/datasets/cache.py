@@ -8,12 +8,12 @@ from typing import Generic, TypeVar
 
 from convlens.errors import ConvlensError
 
-Thing = TypeVar("Thing")
+Value = TypeVar("Value")
 
 _LEAST = 2  # things that are kept whatever their size: neighbors ask for both sides of an edge
 
 
-class Shelf(Generic[Thing]):
+class LRUCache(Generic[Value]):
     """Keeps things by key; each is made once however many threads ask for it meanwhile."""
 
     def __init__(self, most: int) -> None:
@@ -24,11 +24,11 @@ class Shelf(Generic[Thing]):
         """
         self._most = most
         self._lock = threading.Lock()
-        self._held: OrderedDict[Hashable, Future[Thing]] = OrderedDict()
+        self._held: OrderedDict[Hashable, Future[Value]] = OrderedDict()
         self._bytes: dict[Hashable, int] = {}
         self._sum = 0
 
-    def get(self, key: Hashable, make: Callable[[], tuple[Thing, int]]) -> Thing:
+    def get(self, key: Hashable, make: Callable[[], tuple[Value, int]]) -> Value:
         """The thing of that key; unless it is at hand, `make` makes it and says how many bytes.
 
         Raises:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convlens.errors import ConvlensError, nearest
+from convlens.errors import ConvlensError, suggest
 
 _COLUMNS = ("image", "bytes", "photo", "path", "file", "filename")
 _NAMES = ("file", "filename", "name", "path")
@@ -12,11 +12,11 @@ _BYTES = ("binary", "large_binary", "binary_view")  # Arrow's names of types
 _TEXT = ("string", "large_string", "string_view")
 _TOLD = 12  # columns that an error names
 
-Leaf = tuple[str, ...]  # a column, or a column and a field in it
+ColumnPath = tuple[str, ...]  # a column, or a column and a field in it
 
 
 @dataclass(frozen=True)
-class Columns:
+class PhotoColumns:
     """Where a file has its photos: in bytes, at paths, or at these where bytes are missing.
 
     Attributes:
@@ -25,9 +25,9 @@ class Columns:
         name: what the photos are called, or None where the file does not say.
     """
 
-    bytes: Leaf | None
-    path: Leaf | None
-    name: Leaf | None
+    bytes: ColumnPath | None
+    path: ColumnPath | None
+    name: ColumnPath | None
 
     @property
     def opens(self) -> bool:
@@ -35,19 +35,19 @@ class Columns:
         return self.bytes is None
 
     @property
-    def leaves(self) -> list[Leaf]:
+    def leaves(self) -> list[ColumnPath]:
         """What is read."""
         found = (self.bytes, self.path, self.name)
         return list(dict.fromkeys(leaf for leaf in found if leaf is not None))
 
-    def within(self, schema: Any, group: Any) -> dict[Leaf, Any]:
+    def within(self, schema: Any, group: Any) -> dict[ColumnPath, Any]:
         """What a footer says of these in a row group."""
         paths = {".".join(leaf): leaf for leaf in self.leaves}
         columns = ((paths.get(schema.column(at).path), at) for at in range(len(schema)))
         return {leaf: group.column(at) for leaf, at in columns if leaf is not None}
 
 
-def columns_of(path: Path, schema: Any, wanted: str | None) -> tuple[str, Columns]:
+def find_photo_columns(path: Path, schema: Any, wanted: str | None) -> tuple[str, PhotoColumns]:
     """The column that holds photos, and what is read of a file.
 
     Raises:
@@ -74,7 +74,7 @@ def columns_of(path: Path, schema: Any, wanted: str | None) -> tuple[str, Column
             )
         wanted = called[0] if called else likely[0]
     if wanted not in fields:
-        close = nearest(wanted, fields) or f": {listed}"
+        close = suggest(wanted, fields) or f": {listed}"
         raise ConvlensError(f"{path} has no column {wanted!r}{close}")
     if wanted not in found:
         raise ConvlensError(
@@ -83,24 +83,24 @@ def columns_of(path: Path, schema: Any, wanted: str | None) -> tuple[str, Column
         )
     one = found[wanted]
     if one.path is not None:
-        return wanted, Columns(one.bytes, one.path, one.path)
+        return wanted, PhotoColumns(one.bytes, one.path, one.path)
     named = (name for name in _NAMES if str(fields.get(name)) in _TEXT and name != wanted)
     beside = next(named, None)
-    return wanted, Columns(one.bytes, None, (beside,) if beside is not None else None)
+    return wanted, PhotoColumns(one.bytes, None, (beside,) if beside is not None else None)
 
 
-def _holding(name: str, kind: Any) -> Columns | None:
+def _holding(name: str, kind: Any) -> PhotoColumns | None:
     """How a column may hold photos."""
     if str(kind) in _BYTES:
-        return Columns((name,), None, None)
+        return PhotoColumns((name,), None, None)
     if str(kind) in _TEXT:
-        return Columns(None, (name,), None)
+        return PhotoColumns(None, (name,), None)
     if not str(kind).startswith("struct<"):
         return None
     inner = {field.name: str(_plain(field.type)) for field in kind}
     data = (name, "bytes") if inner.get("bytes") in _BYTES else None
     path = (name, "path") if inner.get("path") in _TEXT else None
-    return Columns(data, path, None) if data or path else None
+    return PhotoColumns(data, path, None) if data or path else None
 
 
 def _plain(kind: Any) -> Any:
@@ -112,7 +112,7 @@ def _short(kind: Any) -> str:
     return str(kind).partition("<")[0]
 
 
-def place(column: str, columns: Columns) -> str:
+def describe_columns(column: str, columns: PhotoColumns) -> str:
     """The same in words."""
     parts = (("bytes", columns.bytes), ("paths", columns.path), ("names", columns.name))
     kinds = [f"{kind} in {'.'.join(leaf)}" for kind, leaf in parts if leaf]

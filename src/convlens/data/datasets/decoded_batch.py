@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from convlens.data.datasets import Album
-from convlens.data.datasets.decoder import Decoder
+from convlens.data.datasets import PhotoDataset
+from convlens.data.datasets.decoder import PhotoDecoder
 from convlens.errors import PhotoError
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedBatch:
     """A batch as it travels from the process that decoded it.
 
     Attributes:
@@ -22,7 +22,7 @@ class Decoded:
         stop: number after the last.
         ids: the numbers of those that could be read.
         values: 8-bit pixels of photos, else images as they were given; None where there are none.
-        last: whether the channels of `values` come last.
+        channels_last: whether the channels of `values` come last.
         skipped: reason by number of those that could not be read.
     """
 
@@ -30,28 +30,28 @@ class Decoded:
     stop: int
     ids: list[int]
     values: NDArray[Any] | None
-    last: bool
+    channels_last: bool
     skipped: dict[int, str]
 
 
-class Portable(Protocol):
+class BatchDecoder(Protocol):
     """A data set as it is sent to other processes: without the network, and cheap to unpack."""
 
-    def decode(self, start: int, stop: int) -> Decoded:
+    def decode(self, start: int, stop: int) -> DecodedBatch:
         """Images `start` to `stop`."""
 
 
 @dataclass(frozen=True)
-class PortablePhotos:
+class PhotoBatchDecoder:
     """Photos without the network that they are for."""
 
-    decoder: Decoder
-    album: Album
+    decoder: PhotoDecoder
+    dataset: PhotoDataset
 
-    def decode(self, start: int, stop: int) -> Decoded:
+    def decode(self, start: int, stop: int) -> DecodedBatch:
         """Pixels of photos `start` to `stop`, one after the other."""
         reads = [partial(self.read, number) for number in range(start, stop)]
-        return decoded(start, stop, reads)
+        return decode_batch(start, stop, reads)
 
     def read(self, number: int) -> NDArray[np.uint8]:
         """Pixels `(H, W, C)` of one photo.
@@ -59,35 +59,37 @@ class PortablePhotos:
         Raises:
             PhotoError: it cannot be read.
         """
-        return self.decoder(self.album[number])
+        return self.decoder(self.dataset[number])
 
 
 @dataclass(frozen=True)
-class PortableImages:
+class ImageBatchDecoder:
     """Images as an array, which another process reads where it lies."""
 
     values: NDArray[Any]
-    last: bool
+    channels_last: bool
 
-    def decode(self, start: int, stop: int) -> Decoded:
+    def decode(self, start: int, stop: int) -> DecodedBatch:
         """A part of the array."""
         ids = list(range(start, stop))
-        return Decoded(start, stop, ids, self.values[start:stop], self.last, {})
+        return DecodedBatch(start, stop, ids, self.values[start:stop], self.channels_last, {})
 
 
 @dataclass(frozen=True)
-class PortableNumbers:
+class IndexBatchDecoder:
     """Numbers alone."""
 
     numbers: NDArray[np.int64]
 
-    def decode(self, start: int, stop: int) -> Decoded:
+    def decode(self, start: int, stop: int) -> DecodedBatch:
         """Some of them, with images of no pixels."""
         ids = self.numbers[start:stop].tolist()
-        return Decoded(start, stop, ids, np.empty((len(ids), 0), dtype=np.float32), False, {})
+        return DecodedBatch(start, stop, ids, np.empty((len(ids), 0), dtype=np.float32), False, {})
 
 
-def decoded(start: int, stop: int, reads: Sequence[Callable[[], NDArray[np.uint8]]]) -> Decoded:
+def decode_batch(
+    start: int, stop: int, reads: Sequence[Callable[[], NDArray[np.uint8]]]
+) -> DecodedBatch:
     """Photos `start` to `stop`, each read by a function; what cannot be read is left out."""
     ids, pixels, skipped = [], [], {}
     for number, read in enumerate(reads, start=start):
@@ -96,4 +98,4 @@ def decoded(start: int, stop: int, reads: Sequence[Callable[[], NDArray[np.uint8
             ids.append(number)
         except PhotoError as error:
             skipped[number] = str(error)
-    return Decoded(start, stop, ids, np.stack(pixels) if pixels else None, True, skipped)
+    return DecodedBatch(start, stop, ids, np.stack(pixels) if pixels else None, True, skipped)

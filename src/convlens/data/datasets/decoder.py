@@ -7,22 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convlens.data.photos import Encoded, Photo, read_photo
-from convlens.data.preprocessing import Geometry
+from convlens.data.photos import EncodedPhoto, Photo, read_photo
+from convlens.data.preprocessing import Preprocessing
 
-PhotoLike = str | Path | Encoded | Image.Image | Photo
+PhotoLike = str | Path | EncodedPhoto | Image.Image | Photo
 
 
 @dataclass(frozen=True)
-class Decoder:
-    """Decodes photos and applies a geometry; small, so that any process can be sent one.
+class PhotoDecoder:
+    """Decodes photos and applies a preprocessing; small, so that any process can be sent one.
 
     Attributes:
-        geometry: resize and crop.
+        preprocessing: resize and crop.
         mode: Pillow's name of what is read: L (gray) or RGB.
     """
 
-    geometry: Geometry
+    preprocessing: Preprocessing
     mode: str
 
     def __call__(self, photo: PhotoLike) -> NDArray[np.uint8]:
@@ -31,5 +31,5 @@ class Decoder:
         Raises:
             PhotoError: it cannot be read.
         """
-        picture = self.geometry.apply(read_photo(photo).picture.convert(self.mode))
+        picture = self.preprocessing.apply(read_photo(photo).picture.convert(self.mode))
         return np.array(picture).reshape(picture.height, picture.width, -1)

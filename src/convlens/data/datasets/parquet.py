@@ -19,11 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from convlens.data.datasets import Paths
-from convlens.data.datasets.cache import Shelf
-from convlens.data.datasets.columns import Columns, Leaf, columns_of, place
-from convlens.data.datasets.sequential import Pieces
-from convlens.data.photos import TABLE, Encoded, matching
+from convlens.data.datasets import PhotoFiles
+from convlens.data.datasets.cache import LRUCache
+from convlens.data.datasets.columns import (
+    ColumnPath,
+    PhotoColumns,
+    describe_columns,
+    find_photo_columns,
+)
+from convlens.data.datasets.sequential import SequentialReader
+from convlens.data.photos import PARQUET_SUFFIX, EncodedPhoto, find_files
 from convlens.errors import ConvlensError, PhotoError
 
 _LONGEST = 200  # bytes of a name, as it becomes that of a folder
@@ -32,9 +37,9 @@ _BUFFER = {"buffer_size": 1 << 20, "pre_buffer": False}
 _PIECE = 64 << 20  # bytes of a row group that are held at a time
 
 # What this process has at hand; it does not travel with an album.
-_photos: "Shelf[_Group]" = Shelf(64 << 20)
-_names: "Shelf[list[str | None]]" = Shelf(16 << 20)
-_large: "Shelf[Pieces[Any]]" = Shelf(0)
+_photos: "LRUCache[_Group]" = LRUCache(64 << 20)
+_names: "LRUCache[list[str | None]]" = LRUCache(16 << 20)
+_large: "LRUCache[SequentialReader[Any]]" = LRUCache(0)
 
 
 @dataclass(frozen=True)
@@ -75,14 +80,18 @@ class ParquetPhotos:
         """
         parquet = _pyarrow()
         given = [files] if isinstance(files, (str, Path)) else files
-        found = {path.resolve(): path for one in given for path in matching(one, (TABLE,))}
+        found = {
+            path.resolve(): path for one in given for path in find_files(one, (PARQUET_SUFFIX,))
+        }
         paths = sorted(found.values())
         if not paths:
-            raise ConvlensError(f"no {TABLE} files in {', '.join(map(str, given)) or 'no list'}")
-        self._files = Paths(paths)
+            raise ConvlensError(
+                f"no {PARQUET_SUFFIX} files in {', '.join(map(str, given)) or 'no list'}"
+            )
+        self._files = PhotoFiles(paths)
         self._base = str(Path.cwd())  # other processes may work in another folder
         sizes, groups, rows, steps, outside = [], [0], [0], [], []
-        first: tuple[Path, str, Columns] | None = None
+        first: tuple[Path, str, PhotoColumns] | None = None
         digest = hashlib.sha256()
         for path in paths:
             try:
@@ -99,12 +108,13 @@ class ParquetPhotos:
             if not footer.num_rows:
                 groups.append(groups[-1])
                 continue
-            chosen = columns_of(path, schema, column)
+            chosen = find_photo_columns(path, schema, column)
             first = first or (path, *chosen)
             if chosen != first[1:]:
                 raise ConvlensError(
-                    f"{path} has its photos elsewhere ({place(*chosen)}) than {first[0]} "
-                    f"({place(*first[1:])}); give the column, or one kind at a time"
+                    f"{path} has its photos elsewhere ({describe_columns(*chosen)}) "
+                    f"than {first[0]} ({describe_columns(*first[1:])}); "
+                    f"give the column, or one kind at a time"
                 )
             groups.append(groups[-1] + footer.num_row_groups)
             for number in range(footer.num_row_groups):
@@ -118,7 +128,7 @@ class ParquetPhotos:
         _, self.column, self._columns = first
         # What is at hand in a process is found by this, also after the album was sent to it anew.
         self._identity = f"{digest.hexdigest()} {self._columns}"
-        # Arrays, as in `Paths`: another process reads them where they lie.
+        # Arrays, as in `PhotoFiles`: another process reads them where they lie.
         self._sizes = np.array(sizes, dtype=np.int64)
         self._groups = np.array(groups, dtype=np.int64)  # the first group of each file
         self._rows = np.array(rows, dtype=np.int64)  # the first photo of each group
@@ -128,7 +138,7 @@ class ParquetPhotos:
     def __len__(self) -> int:
         return int(self._rows[-1])
 
-    def __getitem__(self, number: int) -> Path | Encoded:
+    def __getitem__(self, number: int) -> Path | EncodedPhoto:
         """A photo's bytes with its name, or the path where it lies.
 
         Raises:
@@ -145,7 +155,7 @@ class ParquetPhotos:
             data = held.bytes[row_in_it].as_py()
             if data is not None:
                 name = None if held.name is None else self._named(file, _text(held.name[row_in_it]))
-                return Encoded(data, name or self._numbered(file, group, row))
+                return EncodedPhoto(data, name or self._numbered(file, group, row))
         path = None if held.path is None else _text(held.path[row_in_it])
         if not path:
             raise PhotoError(
@@ -160,9 +170,9 @@ class ParquetPhotos:
         told = None if self._columns.name is None else self._told(file, group)[row]
         return told or self._numbered(file, group, row)
 
-    def marks(self) -> list[str]:
+    def fingerprints(self) -> list[str]:
         """Name, size and time of change of each photo's Parquet file, and of its own file."""
-        marks = []
+        fingerprints = []
         for file in range(len(self._files)):
             try:
                 found = Path(self._base, self._files[file]).stat()
@@ -174,8 +184,8 @@ class ParquetPhotos:
                 for row, told in enumerate(self._told(file, group)):
                     name = told or self._numbered(file, group, row)
                     own = self._own(file, name) if self._outside[group] else ""
-                    marks.append(f"{name} {stamp}{own}")
-        return marks
+                    fingerprints.append(f"{name} {stamp}{own}")
+        return fingerprints
 
     def _own(self, file: int, name: str) -> str:
         """More of a mark, for a photo that may lie in a file of its own."""
@@ -223,7 +233,7 @@ class ParquetPhotos:
             table = self._table(file, group, columns.leaves)
         else:
             read = functools.partial(self._stream, file, group, step)
-            table = _large.get((self._identity, group), lambda: (Pieces(read), 1))[piece]
+            table = _large.get((self._identity, group), lambda: (SequentialReader(read), 1))[piece]
         parts = (_leaf(table, one) for one in (columns.bytes, columns.path, columns.name))
         return _Group(*parts), table.nbytes
 
@@ -239,7 +249,7 @@ class ParquetPhotos:
         texts = _leaf(table, leaf)
         return [self._named(file, _text(one)) for one in texts], table.nbytes + 60 * len(texts)
 
-    def _table(self, file: int, group: int, leaves: Sequence[Leaf]) -> Any:
+    def _table(self, file: int, group: int, leaves: Sequence[ColumnPath]) -> Any:
         """Some columns of a row group."""
         with self._opened(file) as opened:
             return opened.read_row_group(
@@ -302,7 +312,7 @@ def _step(rows: int, held: Sequence[Any]) -> int:
     return max(1, -(-rows // max(1, -(-size // _PIECE))))
 
 
-def _outside(columns: Columns, held: Mapping[Leaf, Any]) -> bool:
+def _outside(columns: PhotoColumns, held: Mapping[ColumnPath, Any]) -> bool:
     """Whether some photos of a row group may lie in files of their own."""
     if columns.bytes is None or columns.path is None:
         return columns.opens
@@ -310,7 +320,7 @@ def _outside(columns: Columns, held: Mapping[Leaf, Any]) -> bool:
     return known is None or not known.has_null_count or known.null_count > 0
 
 
-def _leaf(table: Any, leaf: Leaf | None) -> Any:
+def _leaf(table: Any, leaf: ColumnPath | None) -> Any:
     """A column of a table, or a field of one; null where the struct is."""
     if leaf is None:
         return None

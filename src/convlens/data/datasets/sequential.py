@@ -10,7 +10,7 @@ Piece = TypeVar("Piece")
 _RECENT = 2  # threads that ask for neighbors do not come in order
 
 
-class Pieces(Generic[Piece]):
+class SequentialReader(Generic[Piece]):
     """Pieces by number, read on from the last one where possible; any thread may ask."""
 
     def __init__(self, read: Callable[[], Generator[Piece]]) -> None:

@@ -8,15 +8,15 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from convlens.errors import ConvlensError, nearest
+from convlens.errors import ConvlensError, suggest
 from convlens.models.loading.embedded import DemoPhoto, demo_photos, embedded_model
 from convlens.models.loading.factories import factory_model
 from convlens.models.loading.files import fill, read_state
-from convlens.models.loading.runs import find_run, read_run, run_model
+from convlens.models.loading.runs import find_run_folder, read_run_folder, run_model
 from convlens.models.loading.zoo import timm_model, timm_names, torchvision_model, torchvision_names
 from convlens.models.model import Model
 
-__all__ = ["DemoPhoto", "demo_photos", "known_models", "load", "snapshots"]
+__all__ = ["DemoPhoto", "demo_photos", "known_models", "load", "load_checkpoints"]
 
 _FORMS = (
     "default, torchvision:NAME[@WEIGHTS], timm:NAME[@TAG], file:PATH@ARCHITECTURE, "
@@ -51,7 +51,7 @@ def load(
               or a Model. MODULE is importable (also from the current folder) or the path of a
               `.py` file. This runs the code in it;
             - `RUN`: the folder that a training wrote, with its best checkpoint; `RUN@last`, or
-              `@` and the name of a snapshot, for another; `@average`, also after that, puts
+              `@` and the name of a checkpoint, for another; `@average`, also after that, puts
               average pooling before a fully connected stage that other sizes do not fit.
         size: height and width of the images in pixels; default: those of the weights. The resize
             before the crop changes in proportion.
@@ -75,10 +75,10 @@ def load(
     model.network.eval()
     if device is not None:
         model.network.to(device)
-    geometry = model.geometry
+    preprocessing = model.preprocessing
     if wanted is not None:
-        geometry = geometry.with_size(*wanted)
-    return replace(model, spec=text, geometry=geometry)
+        preprocessing = preprocessing.with_size(*wanted)
+    return replace(model, spec=text, preprocessing=preprocessing)
 
 
 def known_models() -> dict[str, list[str]]:
@@ -91,23 +91,23 @@ def known_models() -> dict[str, list[str]]:
     return {"embedded": ["default"], "torchvision": torchvision_names(), "timm": timm_names()}
 
 
-def snapshots(spec: str | Path, *, device: str | None = None) -> list[tuple[int, Model]]:
-    """Training step and Model of each snapshot that a training kept, in order.
+def load_checkpoints(spec: str | Path, *, device: str | None = None) -> list[tuple[int, Model]]:
+    """Training step and Model of each checkpoint that a training kept, in order.
 
     Args:
         spec: a run folder.
         device: as for `load`.
 
     Raises:
-        ConvlensError: no run folder, or one without snapshots.
+        ConvlensError: no run folder, or one without checkpoints.
     """
-    found = find_run(str(spec))
+    found = find_run_folder(str(spec))
     if found is None or found[1]:
         raise ConvlensError(
-            f"{spec} is not the folder of a training; snapshots are kept by "
-            f"convlens train DATA --out RUN --snapshots 5"
+            f"{spec} is not the folder of a training; checkpoints are kept by "
+            f"convlens train DATA --out RUN --checkpoints 5"
         )
-    kept = read_run(found[0]).snapshots()
+    kept = read_run_folder(found[0]).checkpoints()
     return [(step, load(f"{found[0]}@{name}", device=device)) for step, name in kept]
 
 
@@ -124,7 +124,7 @@ def _build(text: str, *, weights: bool = True, size: tuple[int, int] | None = No
         return factory_model(rest)
     if form == "file":
         return _file_model(rest)
-    run = find_run(text)
+    run = find_run_folder(text)
     if run is not None:
         return run_model(*run, size=size)
     raise ConvlensError(_unknown(text))
@@ -161,7 +161,7 @@ def _unknown(text: str) -> str:
         for name in names
     ]
     same = [name for name in known if name.endswith(f":{text}")]
-    hint = f"; nearest: {', '.join(same)}" if same else nearest(text, known)
+    hint = f"; nearest: {', '.join(same)}" if same else suggest(text, known)
     return f"unknown model {text!r}; give one of {_FORMS}{hint}"
 
 

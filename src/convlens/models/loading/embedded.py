@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from convlens.data.preprocessing import Geometry
+from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 
@@ -66,7 +66,7 @@ def embedded_model(*, weights: bool = True) -> Model:
     return Model(
         network=network,
         name="EfficientNet-Lite0",
-        geometry=Geometry(size=(224, 224), resize=256, interpolation="bicubic"),
+        preprocessing=Preprocessing(size=(224, 224), resize=256, interpolation="bicubic"),
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         labels=tuple(ImageNetInfo().label_descriptions()),

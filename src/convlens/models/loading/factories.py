@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import nn
 
-from convlens.errors import ConvlensError, nearest
-from convlens.models.loading.reasons import reason
+from convlens.errors import ConvlensError, suggest
+from convlens.models.loading.reasons import describe_error
 from convlens.models.model import Model, wrap
 
 
@@ -104,7 +104,7 @@ def _make(module: ModuleType, where: str, name: str) -> Any:
         return factory
     if not callable(factory):
         lack = "" if factory is None else " that can be called"
-        raise ConvlensError(f"{where} has no {name!r}{lack}{nearest(name, names)}")
+        raise ConvlensError(f"{where} has no {name!r}{lack}{suggest(name, names)}")
     try:
         inspect.signature(factory).bind()
     except TypeError as error:
@@ -122,7 +122,7 @@ def _run(what: str, code: Callable[[], Any]) -> Any:
     try:
         return code()
     except (Exception, SystemExit) as error:
-        raise ConvlensError(f"{what} fails with {reason(error)}{_line(error)}") from error
+        raise ConvlensError(f"{what} fails with {describe_error(error)}{_line(error)}") from error
 
 
 def _line(error: BaseException) -> str:

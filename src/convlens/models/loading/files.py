@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from convlens.errors import ConvlensError
-from convlens.models.loading.reasons import reason
+from convlens.models.loading.reasons import describe_error
 
 _NESTINGS = ("state_dict", "model", "model_state_dict", "model_ema")
 _PREFIXES = ("module.", "_orig_mod.")  # of nn.DataParallel and torch.compile
@@ -41,7 +41,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             raise ConvlensError(f"{path} is empty; copy it again")
         content = _read_safetensors(path) if safetensors else _read_pickle(path)
     except OSError as error:
-        raise ConvlensError(f"{path} cannot be read ({reason(error)})") from error
+        raise ConvlensError(f"{path} cannot be read ({describe_error(error)})") from error
     return _state_inside(content, path)
 
 
@@ -124,7 +124,7 @@ def _refused(path: Path, error: Exception) -> str:
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> str:
-    return f"{path} is damaged or not {kind} ({reason(error)}); copy it again"
+    return f"{path} is damaged or not {kind} ({describe_error(error)}); copy it again"
 
 
 def _state_inside(content: Any, path: Path) -> dict[str, Tensor]:

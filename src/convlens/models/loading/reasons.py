@@ -1,7 +1,7 @@
 """Other libraries' errors as part of a sentence."""
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """The kind of an error and its first sentence, on one line of at most 200 characters."""
     said = " ".join(str(error).split()).partition(". ")[0]
     if len(said) > 200:

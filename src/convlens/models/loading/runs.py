@@ -13,15 +13,15 @@ from typing import Any
 
 from torch import nn
 
-from convlens.data.preprocessing import Geometry
-from convlens.errors import ConvlensError, nearest
+from convlens.data.preprocessing import Preprocessing
+from convlens.errors import ConvlensError, suggest
 from convlens.models.loading.files import fill, read_state
 from convlens.models.model import Model
 from convlens.models.networks import ConvNet, build, sizes_through
 
 DESCRIPTION = "convlens.json"
 WEIGHTS = "weights.safetensors"
-FORMAT = 1  # of the folder; raised when an older version could not read it
+FORMAT = 2  # of the folder; raised when an older version could not read it
 
 _AVERAGE = "average"
 
@@ -52,29 +52,29 @@ class Run:
         """
         checkpoints = self.description["checkpoints"]
         known = {"best": checkpoints["best"], "last": checkpoints["last"]}
-        known |= {name: name for name in (*known.values(), *checkpoints["snapshots"])}
+        known |= {name: name for name in (*known.values(), *checkpoints["scheduled"])}
         if checkpoint not in known:
             raise ConvlensError(
-                f"{self.folder} holds no checkpoint {checkpoint!r}{nearest(checkpoint, known)}; "
+                f"{self.folder} holds no checkpoint {checkpoint!r}{suggest(checkpoint, known)}; "
                 f"there are {', '.join(known)}"
             )
         return known[checkpoint]
 
-    def snapshots(self) -> list[tuple[int, str]]:
-        """Training step and name of each snapshot, in order.
+    def checkpoints(self) -> list[tuple[int, str]]:
+        """Training step and name of each checkpoint, in order.
 
         Raises:
             ConvlensError: there are none.
         """
-        names = self.description["checkpoints"]["snapshots"]
+        names = self.description["checkpoints"]["scheduled"]
         if not names:
             raise ConvlensError(
-                f"{self.folder} holds no snapshots; train with --snapshots 5 to have some"
+                f"{self.folder} holds no checkpoints; train with --checkpoints 5 to have some"
             )
         return [(int(name.rpartition("-")[2]), name) for name in names]
 
 
-def find_run(text: str) -> tuple[Path, str] | None:
+def find_run_folder(text: str) -> tuple[Path, str] | None:
     """The run folder that `RUN` or `RUN@CHECKPOINT` names and what follows it, else None."""
     if not text:
         return None
@@ -90,7 +90,7 @@ def find_run(text: str) -> tuple[Path, str] | None:
     return None
 
 
-def read_run(folder: Path) -> Run:
+def read_run_folder(folder: Path) -> Run:
     """Read a run folder's description.
 
     Raises:
@@ -118,7 +118,7 @@ def run_model(folder: Path, tag: str, size: tuple[int, int] | None = None) -> Mo
 
     Args:
         folder: a run folder.
-        tag: `best` (also where it is empty), `last` or the name of a snapshot; and `average`,
+        tag: `best` (also where it is empty), `last` or the name of a checkpoint; and `average`,
             also after an @, for average pooling before a fully connected stage, to the grid that
             it was trained with.
         size: height and width of the images that it will be given, in pixels.
@@ -127,7 +127,7 @@ def run_model(folder: Path, tag: str, size: tuple[int, int] | None = None) -> Mo
         ConvlensError: no such checkpoint, a damaged folder, or a fully connected stage that does
             not fit images of that size.
     """
-    run = read_run(folder)
+    run = read_run_folder(folder)
     tags = [word for word in tag.split("@") if word]
     average = _AVERAGE in tags
     checkpoints = [word for word in tags if word != _AVERAGE]
@@ -157,7 +157,7 @@ def _model(
     return Model(
         network=network,
         name=f"{options['name']} of {run.folder.resolve().name}",
-        geometry=Geometry(
+        preprocessing=Preprocessing(
             size=tuple(how["size"]), resize=how["resize"], interpolation=how["interpolation"]
         ),
         channels=options["channels"],

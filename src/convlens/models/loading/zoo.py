@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from convlens.data.preprocessing import Geometry
-from convlens.errors import ConvlensError, nearest
-from convlens.models.loading.reasons import reason
+from convlens.data.preprocessing import Preprocessing
+from convlens.errors import ConvlensError, suggest
+from convlens.models.loading.reasons import describe_error
 from convlens.models.model import Model
 
 _RANDOM = "random"
@@ -87,11 +87,11 @@ def timm_model(text: str, *, weights: bool = True) -> Model:
     if subset is not None and (fetch or not weights):
         labels = tuple(ImageNetInfo(subset).label_descriptions())
     config = resolve_model_data_config(network)
-    geometry, deviation = _timm_geometry(config)
+    preprocessing, deviation = _timm_preprocessing(config)
     return Model(
         network=network,
         name=name,
-        geometry=geometry,
+        preprocessing=preprocessing,
         channels=config["input_size"][0],
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
@@ -126,7 +126,7 @@ def _check_torchvision_name(name: str) -> None:
             f"convlens models lists the networks that can be loaded"
         )
     raise ConvlensError(
-        f"torchvision has no network {name!r}{nearest(name, known)}; convlens models lists them all"
+        f"torchvision has no network {name!r}{suggest(name, known)}; convlens models lists them all"
     )
 
 
@@ -165,16 +165,20 @@ def _untold_arguments(name: str, entry: Any) -> dict[str, Any]:
 
 def _torchvision_preprocessing(entry: Any) -> dict[str, Any]:
     if entry is None:
-        geometry = Geometry(size=(224, 224), resize=256, interpolation="bilinear")
-        return {"geometry": geometry, "mean": _IMAGENET_MEAN, "std": _IMAGENET_STD}
+        preprocessing = Preprocessing(size=(224, 224), resize=256, interpolation="bilinear")
+        return {"preprocessing": preprocessing, "mean": _IMAGENET_MEAN, "std": _IMAGENET_STD}
     transforms = entry.transforms()
     (resize,) = transforms.resize_size
     # Those for segmentation do not crop; a square is what a batch of photos needs.
     (crop,) = getattr(transforms, "crop_size", transforms.resize_size)
-    geometry = Geometry(
+    preprocessing = Preprocessing(
         size=(crop, crop), resize=resize, interpolation=transforms.interpolation.value
     )
-    return {"geometry": geometry, "mean": tuple(transforms.mean), "std": tuple(transforms.std)}
+    return {
+        "preprocessing": preprocessing,
+        "mean": tuple(transforms.mean),
+        "std": tuple(transforms.std),
+    }
 
 
 def _timm_name(name: str, tag: str, *, needs_weights: bool) -> str:
@@ -184,7 +188,7 @@ def _timm_name(name: str, tag: str, *, needs_weights: bool) -> str:
     known = timm_names()
     if name not in known:
         raise ConvlensError(
-            f"timm has no network {name!r}{nearest(name, known)}; convlens models lists them all"
+            f"timm has no network {name!r}{suggest(name, known)}; convlens models lists them all"
         )
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
     if needs_weights and not timm.is_model_pretrained(name):
@@ -202,8 +206,8 @@ def _timm_name(name: str, tag: str, *, needs_weights: bool) -> str:
     return f"{name}.{tag}" if tag else name
 
 
-def _timm_geometry(config: dict[str, Any]) -> tuple[Geometry, str]:
-    """The geometry that timm evaluates with, and in words where it can only come close."""
+def _timm_preprocessing(config: dict[str, Any]) -> tuple[Preprocessing, str]:
+    """The preprocessing that timm evaluates with, and in words where it can only come close."""
     _, height, width = config["input_size"]
     mode, crop_pct = config["crop_mode"], config["crop_pct"]
     if mode == "squash":
@@ -212,11 +216,13 @@ def _timm_geometry(config: dict[str, Any]) -> tuple[Geometry, str]:
     else:
         resize = math.floor(max(height, width) / crop_pct)
         exact = mode == "center" and height == width
-    geometry = Geometry(size=(height, width), resize=resize, interpolation=config["interpolation"])
+    preprocessing = Preprocessing(
+        size=(height, width), resize=resize, interpolation=config["interpolation"]
+    )
     if exact:
-        return geometry, ""
+        return preprocessing, ""
     return (
-        geometry,
+        preprocessing,
         f", but for timm's crop mode {mode} at {crop_pct:g}, which is only approximated",
     )
 
@@ -229,7 +235,7 @@ def _download(form: str, name: str, weights: str) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         raise ConvlensError(
             f"the weights {weights} of {form}:{name} are not on this computer and cannot be "
-            f"downloaded ({reason(error)}); without a network, "
+            f"downloaded ({describe_error(error)}); without a network, "
             f"file:PATH@{form}:{name}@{weights} and {form}:{name}@random work"
         ) from error
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import nn
 
-from convlens.errors import ConvlensError, nearest
+from convlens.errors import ConvlensError, suggest
 from convlens.models.networks.alexnet import alexnet
 from convlens.models.networks.allconv import allconv
 from convlens.models.networks.convnet import ConvNet, sizes_through
@@ -53,7 +53,7 @@ def build(
     """
     if name not in NETWORKS:
         raise ConvlensError(
-            f"no network {name!r}{nearest(name, NETWORKS)}; there are {', '.join(NETWORKS)}"
+            f"no network {name!r}{suggest(name, NETWORKS)}; there are {', '.join(NETWORKS)}"
         )
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width, channels, classes) < 1:

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from convlens.errors import ConvlensError, nearest
+from convlens.errors import ConvlensError, suggest
 
 POOLINGS = ("max", "average", "blur")
 
@@ -34,5 +34,5 @@ def pooling(kind: str, kernel: int = 2, stride: int = 2) -> nn.Module:
             nn.AvgPool2d(2, stride),
         )
     raise ConvlensError(
-        f"no pooling {kind!r}{nearest(kind, POOLINGS)}; there are {', '.join(POOLINGS)}"
+        f"no pooling {kind!r}{suggest(kind, POOLINGS)}; there are {', '.join(POOLINGS)}"
     )

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from convlens.data.datasets.arrow_batches import Decode
+from convlens.data.datasets.arrow_batches import RayBatchDecoder
 from convlens.errors import ConvlensError, PhotoError
 from convlens.passes.job import Job, Part
 from convlens.passes.ray.actor_pool import Crew, Handed
@@ -138,7 +138,7 @@ class Ray:
     ) -> Generator[Any]:
         """References to decoded batches, in whatever order they get done."""
         size = self.block or max(1, min(_BATCHES, len(spans) // (laid.actors * _BLOCKS)))
-        sent = ray.put(source.portable())
+        sent = ray.put(source.batch_decoder())
         count = -(-len(spans) // size)
         context = ray.data.DataContext.get_current()
         bars, context.enable_progress_bars = context.enable_progress_bars, False
@@ -148,7 +148,7 @@ class Ray:
                 override_num_blocks=count,
             )
             decoded = rows.map_batches(
-                Decode, fn_constructor_args=([sent], str(Path.cwd())),
+                RayBatchDecoder, fn_constructor_args=([sent], str(Path.cwd())),
                 batch_size=None, batch_format="pyarrow", num_cpus=DECODER_CPUS,
                 concurrency=min(laid.decoders, count),
             )  # fmt: skip
@@ -173,7 +173,7 @@ def _check(source: Source, skipped: dict[int, str]) -> None:
     for number, reason in skipped.items():
         if source.strict:
             raise PhotoError(reason)
-        if not source.portable().decode(number, number + 1).skipped:
+        if not source.batch_decoder().decode(number, number + 1).skipped:
             raise ConvlensError(
                 f"{source.name(number)} can be read here, and not where it was to be decoded "
                 f"({reason}); put the photos where all machines see them under the same path"

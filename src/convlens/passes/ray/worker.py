@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convlens.data.datasets.arrow_batches import settle, unboxed
+from convlens.data.datasets.arrow_batches import batches_from_arrow, prepare_process
 from convlens.models.model import Model
 from convlens.passes.job import Work
 from convlens.passes.reducer import State
@@ -36,7 +36,7 @@ class Worker:
         Returns:
             Versions of what decides a result's last bits.
         """
-        settle(folder)
+        prepare_process(folder)
         torch.set_num_threads(threads)
         model: Model
         self._work: Work
@@ -57,7 +57,7 @@ class Worker:
             By the start of each: its stop, and the reasons of what could not be read in it.
         """
         taken = {}
-        for decoded in unboxed(rows):
+        for decoded in batches_from_arrow(rows):
             if decoded.start in self._spans:
                 continue
             batch = batch_of(decoded, self._model)

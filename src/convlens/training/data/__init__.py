@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from convlens.data.photos import Skipped
-from convlens.data.preprocessing import Geometry
+from convlens.data.photos import SkippedPhoto
+from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 from convlens.training.data.arrays import npz_parts
 from convlens.training.data.dataset import Dataset, Images, check, part
@@ -57,18 +57,20 @@ def open_data(
     if isinstance(size, int):
         size = (size, size)
     text, path = str(spec), Path(spec).expanduser()
-    skipped: list[Skipped] = []
+    skipped: list[SkippedPhoto] = []
     labels: tuple[str, ...] | None = None
-    geometry: Geometry | None = None
+    preprocessing: Preprocessing | None = None
     if text == "digits":
         images, labels = digits()
         parts = {"train": images}
     elif text.startswith("torchvision:"):
-        parts, labels, geometry = torchvision_parts(text.partition(":")[2], size, progress)
+        parts, labels, preprocessing = torchvision_parts(text.partition(":")[2], size, progress)
     elif path.is_dir():
         parts = idx_parts(path)
         if not parts:
-            parts, labels, geometry, skipped = folder_parts(path, size, progress, strict=strict)
+            parts, labels, preprocessing, skipped = folder_parts(
+                path, size, progress, strict=strict
+            )
     elif path.suffix == ".npz" and path.is_file():
         parts = npz_parts(path)
     else:
@@ -76,8 +78,8 @@ def open_data(
             f"no data {text!r}: give digits, torchvision:NAME, a folder with one folder for each "
             f"class, a folder with IDX files, or an .npz file"
         )
-    if geometry is None:
-        geometry = _own_size(parts, size, text)
+    if preprocessing is None:
+        preprocessing = _own_size(parts, size, text)
     labels = labels or _labels(path if path.is_dir() else path.parent, parts)
     notes = check(parts["train"], labels, text)
     if "test" in parts:
@@ -92,14 +94,14 @@ def open_data(
         train=train,
         validation=held,
         labels=labels,
-        geometry=geometry,
+        preprocessing=preprocessing,
         held_out=held_out,
         skipped=tuple(skipped),
         notes=notes,
     )
 
 
-def _own_size(parts: dict[str, Images], size: tuple[int, int] | None, text: str) -> Geometry:
+def _own_size(parts: dict[str, Images], size: tuple[int, int] | None, text: str) -> Preprocessing:
     shapes = {tuple(images.pixels.shape[1:]) for images in parts.values()}
     if len(shapes) > 1:
         raise ConvlensError(f"{text} holds images of shapes {sorted(shapes)}; one is needed")
@@ -109,7 +111,7 @@ def _own_size(parts: dict[str, Images], size: tuple[int, int] | None, text: str)
             f"{text} holds images of {height} x {width} pixels, which are not resized; "
             f"leave --size out"
         )
-    return Geometry(size=(height, width), resize=None)
+    return Preprocessing(size=(height, width), resize=None)
 
 
 def _labels(folder: Path, parts: dict[str, Images]) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convlens.data.photos import Skipped
-from convlens.data.preprocessing import Geometry
+from convlens.data.photos import SkippedPhoto
+from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 
 _NAMED = 3  # classes that a note names
@@ -46,7 +46,7 @@ class Dataset:
         train: images to train on.
         validation: images that are never trained on.
         labels: names of the classes by index.
-        geometry: how a photo becomes an image of this kind.
+        preprocessing: how a photo becomes an image of this kind.
         held_out: where the validation images come from, in words.
         skipped: files that were left out.
         notes: sentences that a user should read before the training.
@@ -56,15 +56,15 @@ class Dataset:
     train: Images
     validation: Images
     labels: tuple[str, ...]
-    geometry: Geometry
+    preprocessing: Preprocessing
     held_out: str
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedPhoto, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images in pixels."""
-        return self.geometry.size
+        return self.preprocessing.size
 
     @property
     def channels(self) -> int:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from convlens.data.photos import Skipped, find_photos, read_photo
-from convlens.data.preprocessing import Geometry
+from convlens.data.photos import SkippedPhoto, find_photos, read_photo
+from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError, PhotoError
 from convlens.training.data.dataset import Images, fitting
 
@@ -24,7 +24,7 @@ _GREY = ("1", "L", "LA", "I", "I;16")
 
 def folder_parts(
     folder: Path, size: tuple[int, int] | None, progress: Tell, *, strict: bool
-) -> tuple[dict[str, Images], tuple[str, ...], Geometry, list[Skipped]]:
+) -> tuple[dict[str, Images], tuple[str, ...], Preprocessing, list[SkippedPhoto]]:
     """The photos below a folder, each of the class that its folder is named after.
 
     A folder `train` with `test` or `val` beside it gives both parts. Photos are decoded once, in
@@ -51,14 +51,14 @@ def folder_parts(
     if not paths:
         raise ConvlensError(f"no photos in the folders {', '.join(labels[:3])} of {folder}")
     mode, common = _look(paths)
-    geometry = geometry_for(common, size)
-    height, width = geometry.size
+    preprocessing = preprocessing_for(common, size)
+    height, width = preprocessing.size
     fitting(len(paths) * height * width * len(mode), str(folder))
 
     def told(done: int, total: int) -> None:
         progress("photos", done, total)
 
-    pixels, failed = _decode(paths, geometry, mode, told, strict=strict)
+    pixels, failed = _decode(paths, preprocessing, mode, told, strict=strict)
     found, start = {}, 0
     for part, photos in listed.items():
         stop = start + len(photos)
@@ -68,10 +68,12 @@ def folder_parts(
             torch.from_numpy(pixels[kept]), torch.tensor(classes, dtype=torch.int64)
         )
         start = stop
-    return found, labels, geometry, [failed[index] for index in sorted(failed)]
+    return found, labels, preprocessing, [failed[index] for index in sorted(failed)]
 
 
-def geometry_for(common: tuple[int, int] | None, size: tuple[int, int] | None) -> Geometry:
+def preprocessing_for(
+    common: tuple[int, int] | None, size: tuple[int, int] | None
+) -> Preprocessing:
     """Photos to images.
 
     Args:
@@ -79,9 +81,9 @@ def geometry_for(common: tuple[int, int] | None, size: tuple[int, int] | None) -
         size: what the user asked for.
     """
     if common is not None and (size == common or (size is None and max(common) <= SMALL)):
-        return Geometry(size=common, resize=None)
+        return Preprocessing(size=common, resize=None)
     height, width = size or (SMALL, SMALL)
-    return Geometry(size=(height, width), resize=max(height, width))
+    return Preprocessing(size=(height, width), resize=max(height, width))
 
 
 def _parts(folder: Path) -> dict[str, Path]:
@@ -142,23 +144,23 @@ def _look(paths: Sequence[Path]) -> tuple[str, tuple[int, int] | None]:
 
 def _decode(
     paths: Sequence[Path],
-    geometry: Geometry,
+    preprocessing: Preprocessing,
     mode: str,
     progress: Callable[[int, int], None],
     *,
     strict: bool,
-) -> tuple[np.ndarray, dict[int, Skipped]]:
-    height, width = geometry.size
+) -> tuple[np.ndarray, dict[int, SkippedPhoto]]:
+    height, width = preprocessing.size
     pixels = np.zeros((len(paths), height, width, len(mode)), np.uint8)
-    failed: dict[int, Skipped] = {}
+    failed: dict[int, SkippedPhoto] = {}
 
     def one(index: int) -> None:
         try:
-            picture = geometry.apply(read_photo(paths[index]).picture.convert(mode))
+            picture = preprocessing.apply(read_photo(paths[index]).picture.convert(mode))
         except PhotoError as error:
             if strict:
                 raise
-            failed[index] = Skipped(paths[index], str(error))
+            failed[index] = SkippedPhoto(paths[index], str(error))
             return
         pixels[index] = np.asarray(picture).reshape(height, width, len(mode))
 

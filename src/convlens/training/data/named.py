@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from convlens.data.preprocessing import Geometry
-from convlens.errors import ConvlensError, nearest
+from convlens.data.preprocessing import Preprocessing
+from convlens.errors import ConvlensError, suggest
 from convlens.training.data.dataset import Images, as_images, fitting
-from convlens.training.data.folder import geometry_for
+from convlens.training.data.folder import preprocessing_for
 
 Tell = Callable[[str, int, int], None]
 
@@ -36,7 +36,7 @@ def digits() -> tuple[Images, tuple[str, ...]]:
 
 def torchvision_parts(
     text: str, size: tuple[int, int] | None, progress: Tell
-) -> tuple[dict[str, Images], tuple[str, ...], Geometry]:
+) -> tuple[dict[str, Images], tuple[str, ...], Preprocessing]:
     """A classification data set of torchvision, downloaded if it is not there.
 
     Args:
@@ -61,7 +61,7 @@ def torchvision_parts(
     }
     if name.casefold() not in known:
         raise ConvlensError(
-            f"torchvision has no data set {name!r}{nearest(name, known.values())}; "
+            f"torchvision has no data set {name!r}{suggest(name, known.values())}; "
             f"CIFAR10, SVHN and FashionMNIST are some"
         )
     kind = getattr(datasets, known[name.casefold()])
@@ -69,18 +69,18 @@ def torchvision_parts(
     train = _open(kind, folder, test=False)
     test = _open(kind, folder, test=True)
     sets = {"train": train} if test is None else {"train": train, "test": test}
-    geometry, mode = _look(train, size)
-    height, width = geometry.size
+    preprocessing, mode = _look(train, size)
+    height, width = preprocessing.size
     fitting(sum(map(len, sets.values())) * height * width * len(mode), f"torchvision:{name}")
 
     def told(part: str) -> Callable[[int, int], None]:
         return lambda done, total: progress(f"{part} images", done, total)
 
-    parts = {part: _read(one, geometry, mode, told(part)) for part, one in sets.items()}
+    parts = {part: _read(one, preprocessing, mode, told(part)) for part, one in sets.items()}
     most = max(int(images.classes.max()) for images in parts.values())
     names = tuple(map(str, getattr(train, "classes", ())))
     labels = names if len(names) > most else tuple(map(str, range(most + 1)))
-    return parts, labels, geometry
+    return parts, labels, preprocessing
 
 
 def _open(kind: Any, folder: Path, *, test: bool) -> Any:
@@ -112,24 +112,24 @@ def _open(kind: Any, folder: Path, *, test: bool) -> Any:
     raise ConvlensError(f"{kind.__name__} cannot be opened by its name alone ({reason})")
 
 
-def _look(images: Any, size: tuple[int, int] | None) -> tuple[Geometry, str]:
+def _look(images: Any, size: tuple[int, int] | None) -> tuple[Preprocessing, str]:
     """How the images are brought to one size, and their mode, judged by the first few."""
     pictures = [_item(images, index)[0] for index in range(min(32, len(images)))]
     sizes = {(picture.height, picture.width) for picture in pictures}
     common = next(iter(sizes)) if len(sizes) == 1 else None
     gray = all(picture.mode in ("1", "L") for picture in pictures)
-    return geometry_for(common, size), "L" if gray else "RGB"
+    return preprocessing_for(common, size), "L" if gray else "RGB"
 
 
 def _read(
-    images: Any, geometry: Geometry, mode: str, progress: Callable[[int, int], None]
+    images: Any, preprocessing: Preprocessing, mode: str, progress: Callable[[int, int], None]
 ) -> Images:
-    height, width = geometry.size
+    height, width = preprocessing.size
     pixels = np.empty((len(images), height, width, len(mode)), np.uint8)
     classes = np.empty(len(images), np.int64)
     for index in range(len(images)):
         picture, classes[index] = _item(images, index)
-        fitted = geometry.apply(picture.convert(mode))
+        fitted = preprocessing.apply(picture.convert(mode))
         pixels[index] = np.asarray(fitted).reshape(height, width, len(mode))
         if index % 1000 == 999:
             progress(index + 1, len(images))
