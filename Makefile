@@ -1,17 +1,31 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that run the tests. Each holds a network or two in memory, so not one for every core.
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores : 8)))
+PYTEST := $(BIN)/pytest --numprocesses $(JOBS)
 
-.PHONY: demo test bench
+.PHONY: demo lint check test test-all bench
 
-# A page about the embedded default network, made by the command that a user would type.
+# A page about the embedded default network, by the command that a user would type.
 demo: .venv/.demo
 	$(BIN)/convlens report --out convlens-report
 
-test: .venv/.test
+lint: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+
+# Before a commit, in less than a minute: linter, types, and the tests of the core.
+check: lint
+	$(PYTEST) tests/test_*.py tests/data tests/drawing tests/tracing/test_tracing.py tests/models/test_model.py
+
+# Everything that a change must pass, within five minutes on two cores.
+test: lint
+	$(PYTEST) -m "not slow"
+
+# The long tests too: the gallery, fuzzing, matrices of browsers.
+test-all: lint
+	$(PYTEST)
 
 # All benchmarks, or some of them: make bench ONLY="gradcam fgsm"
 bench: .venv/.bench

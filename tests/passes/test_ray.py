@@ -10,8 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -21,24 +19,24 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
-from torch import nn
 
 import convlens
-from convlens import ConvlensError, PhotoError, Ray, gradcams, patches, robustness, shift, wrap
+from convlens import ConvlensError, PhotoError, Ray, gradcams, patches, robustness, shift
 from convlens.data.datasets import PhotoFiles
-from convlens.passes import Images, Photos, over
+from convlens.passes import Photos, over
 from convlens.passes.engines import named
-from convlens.passes.ray.packing import _has_records, _own, packed
+from convlens.passes.ray.packing import holds_distributions, is_sent_by_value, packed
 from convlens.passes.ray.planner import layout
 from convlens.passes.ray.session import session
 from convlens.results import Result
 from convlens.runtime.guard import untouched
+from support.folders import TESTS
+from support.ray_cluster import SIZE, Count, Dying, Failing, counted, model, same, third_node
 
 ray = pytest.importorskip("ray")
-cluster_utils = pytest.importorskip("ray.cluster_utils")
 
-SIZE = 24
+pytest_plugins = "support.ray_cluster"
+
 # Of Ray's own processes: an open file in a thread that ends later, a socket in a test's shutdown.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -46,121 +44,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-def model(seed=0):
-    torch.manual_seed(seed)
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(8, 12, 3, padding=1, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(12, 4),
-    )  # fmt: skip
-    return wrap(network, size=SIZE, resize=SIZE)
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    """Photos of noise, four of them alike, one damaged, one that is no photo."""
-    made = tmp_path_factory.mktemp("photos")
-    random = np.random.default_rng(0)
-    alike = random.integers(0, 256, (30, 28, 3), dtype=np.uint8)
-    for number in range(45):
-        pixels = random.integers(0, 256, (30, 28, 3), dtype=np.uint8)
-        Image.fromarray(alike if number in (3, 11, 26, 40) else pixels).save(
-            made / f"{number:02}.png"
-        )
-    whole = (made / "07.png").read_bytes()
-    (made / "07.png").write_bytes(whole[: len(whole) // 2])
-    (made / "30.png").write_bytes(b"poison")
-    return made
-
-
-@pytest.fixture
-def paths(folder):
-    return sorted(folder.glob("*.png"))
-
-
-@pytest.fixture(scope="session")
-def cluster():
-    """Two nodes of one CPU each, on this machine; this process is connected to them."""
-    before = {name: os.environ.get(name) for name in ("RAY_USAGE_STATS_ENABLED", "PYTHONPATH")}
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    node = {"num_cpus": 1, "object_store_memory": 150_000_000}
-    # Of this checkout and this file, wherever a worker is started.
-    here = [str(Path(convlens.__file__).parents[1]), str(Path(__file__).parent)]
-    os.environ["PYTHONPATH"] = os.pathsep.join([*here, os.environ.get("PYTHONPATH", "")])
-    try:
-        made = cluster_utils.Cluster(
-            initialize_head=True,
-            head_node_args={"include_dashboard": False, **node},
-        )
-    except Exception as error:  # whatever keeps its servers from starting
-        pytest.skip(f"Ray does not start here ({error})")
-    made.add_node(**node)
-    with session(made.address):
-        yield made
-    made.shutdown()
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name)
-        else:
-            os.environ[name] = value
-
-
-@contextmanager
-def third_node(cluster):
-    node = cluster.add_node(num_cpus=1, object_store_memory=150_000_000)
-    cluster.wait_for_nodes()
-    try:
-        yield node
-    finally:
-        if node in cluster.list_all_nodes():
-            cluster.remove_node(node, allow_graceful=False)
-
-
-def same(one, other):
-    """Whether two results hold the same, to the last bit."""
-    one, other = one.to_json(), other.to_json()
-    return one == other
-
-
-class Count:
-    """Counts every image, so that one that is lost or taken twice is seen; may die on the way."""
-
-    def __init__(self, total, *, marks=None, dies_at=(), slow=0.0):
-        self.total, self.fingerprints, self.dies_at, self.slow = total, marks, dies_at, slow
-
-    def start(self):
-        return {"seen": torch.zeros(self.total, dtype=torch.int64)}
-
-    def take(self, state, images, ids):
-        time.sleep(self.slow)
-        for number in ids.tolist():
-            if number in self.dies_at:
-                mark = self.fingerprints / str(number)
-                if not mark.exists():
-                    mark.touch()
-                    os.kill(os.getpid(), signal.SIGKILL)
-        state["seen"][ids] += 1
-
-    def merge(self, one, other):
-        return {"seen": one["seen"] + other["seen"]}
-
-
-class Dying(Count):
-    def take(self, state, images, ids):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-class Failing(Count):
-    def take(self, state, images, ids):
-        raise ConvlensError("NaN in the activations of photo 3")
-
-
-def counted(total, engine, work=None, *, batch=2, **options):
-    images = torch.rand(total, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    work = work or Count(total)
-    return over(model(), work, Images(images), engine=engine, batch=batch, **options)
 
 
 def iter_of_none():
@@ -317,8 +200,8 @@ class TestFaults:
         factory.write_text(
             dedent(f"""
             import sys
-            sys.path.insert(0, {str(Path(__file__).parent)!r})
-            from test_ray import model as make
+            sys.path.insert(0, {str(TESTS)!r})
+            from support.ray_cluster import model as make
         """)
         )
         script = tmp_path / "run.py"
@@ -329,9 +212,9 @@ class TestFaults:
             import convlens.passes, convlens.passes.saved_state as progress
             from convlens.cli.inputs import unfinished
             from convlens.analyses.patches.dataset_pass import patches
-            sys.path.insert(0, {str(Path(__file__).parent)!r})
+            sys.path.insert(0, {str(TESTS)!r})
             from pathlib import Path
-            from test_ray import model
+            from support.ray_cluster import model
             torch.set_num_threads(1)
             if sys.argv[1] == "first":
                 save = progress.save
@@ -441,13 +324,13 @@ class TestWhatTravels:
         """Installed modules do, wherever they are installed; those of a user travel whole."""
         import json
 
-        assert not any(map(_own, (json, np, convlens, torch.nn.functional)))
-        assert _own(sys.modules[__name__])
+        assert not any(map(is_sent_by_value, (json, np, convlens, torch.nn.functional)))
+        assert is_sent_by_value(sys.modules[__name__])
         deep = SimpleNamespace(__name__="some.deep", __file__=str(tmp_path / "some" / "deep.py"))
-        assert _own(deep)
-        _has_records.cache_clear()
+        assert is_sent_by_value(deep)
+        holds_distributions.cache_clear()
         (tmp_path / "some-1.dist-info").mkdir()
-        assert not _own(deep)
+        assert not is_sent_by_value(deep)
 
     def test_what_cannot_be_sent(self, cluster):
         work = Count(2)

@@ -3,12 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from test_guard import NAMES, SIZE, call, images, photos
 from torch import nn
 
 import convlens
 from convlens import ConvlensError, wrap
 from convlens.runtime.memory_format import to_memory_format
+from support.public_functions import NAMES, SIZE, call, images, photos
 
 
 class Flattening(nn.Module):

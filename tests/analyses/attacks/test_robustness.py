@@ -11,7 +11,7 @@ from torch import nn
 from convlens import ConvlensError, Result, fgsm, open_data, pgd, robustness, wrap
 from convlens.analyses.attacks.intervals import wilson
 from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD, Attacks, draws
-from support.shared import SHARED
+from support.folders import SHARED
 
 SIZE = 16
 

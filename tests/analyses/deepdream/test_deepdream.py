@@ -14,7 +14,7 @@ from convlens import ConvlensError, dream, load, wrap
 from convlens.analyses.deepdream.objective import direction
 from convlens.analyses.deepdream.tiles import plan
 from convlens.tracing import trace as trace_module
-from support.shared import SHARED
+from support.folders import SHARED
 
 SKY = SHARED / "photos" / "sky.jpg"
 

@@ -3,7 +3,6 @@
 import itertools
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +11,13 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, fit_gabor, load, wrap
-from convlens.analyses.gabor.fit import _basis, envelope_means, fit_gabor_parameters
+from convlens.analyses.gabor.fit import envelope_means, fit_gabor_parameters, gabor_basis
 from convlens.analyses.gabor.gabor import gabor, orientation
-from convlens.analyses.gabor.noise_test import BLOB, GABOR, OTHER, UNTOLD, _discoveries
+from convlens.analyses.gabor.noise_test import BLOB, GABOR, OTHER, UNTOLD, discoveries
 from support.drawn import holds
+from support.folders import SHARED
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "weights" / "squeezenet1_0.safetensors"
+WEIGHTS = SHARED / "weights" / "squeezenet1_0.safetensors"
 
 
 def synthetic(count, side, channels=3, noise=0.0, seed=0):
@@ -113,12 +113,12 @@ class TestFit:
 
     def test_slopes_of_the_basis_against_differences(self):
         parameters = torch.tensor([[0.3, -0.4, 0.7, 1.2, -2.0, -2.5]], dtype=torch.float64)
-        _, slopes = _basis(parameters, torch.Size((7, 7)))
+        _, slopes = gabor_basis(parameters, torch.Size((7, 7)))
         for k in range(6):
             step = torch.zeros(1, 6, dtype=torch.float64)
             step[0, k] = 1e-6
-            ahead, _ = _basis(parameters + step, torch.Size((7, 7)))
-            behind, _ = _basis(parameters - step, torch.Size((7, 7)))
+            ahead, _ = gabor_basis(parameters + step, torch.Size((7, 7)))
+            behind, _ = gabor_basis(parameters - step, torch.Size((7, 7)))
             assert torch.allclose(slopes[:, :, k], (ahead - behind) / 2e-6, atol=1e-7)
 
     def test_published_medians_of_noise(self):
@@ -309,7 +309,7 @@ class TestLikeness:
         ordered = sorted(p.tolist())
         passed = [k for k in range(200) if ordered[k] <= 0.05 * (k + 1) / 200]
         limit = ordered[max(passed)]
-        assert _discoveries(p).tolist() == [value <= limit for value in p.tolist()]
+        assert discoveries(p).tolist() == [value <= limit for value in p.tolist()]
 
     def test_saved_loaded_and_drawn(self, tmp_path):
         made, _ = synthetic(5, 7, noise=0.1)

@@ -21,18 +21,10 @@ from convlens.analyses.gradcam.boxes import Box
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.data.datasets import PhotoFiles
 from convlens.results import Result
+from support.folders import TESTS
+from support.labeled_model import model
 
 SIZE = 32
-
-
-def model():
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(6, 6, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(6, 4),
-    )  # fmt: skip
-    return wrap(network, size=SIZE, labels=["ant", "bee", "cat", "dog"])
 
 
 @pytest.fixture
@@ -165,7 +157,9 @@ def test_folder_of_another_run_is_refused(tmp_path, paths, monkeypatch):
 
 KILLED = """
     import os, signal, sys
-    from test_gradcam_dataset_pass import GradCam, gradcams, model
+    from convlens import gradcams
+    from convlens.analyses.gradcam.result import GradCam
+    from support.labeled_model import model
 
     real, count = GradCam.keep, [0]
 
@@ -183,7 +177,7 @@ KILLED = """
 def test_killed_before_the_first_save_it_knows_its_photos(tmp_path, paths):
     """What was written by then is of the photos that were asked for, and of no others."""
     out, kept = tmp_path / "out", tmp_path / "u"
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}  # noqa: PTH120
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     words = [sys.executable, "-c", dedent(KILLED), out, kept, *paths[:5]]
     killed = subprocess.run(list(map(str, words)), env=env, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()

@@ -1,7 +1,6 @@
 """What a Grad-CAM explains: differences of classes, pixels, areas, targets of one's own; layers."""
 
 import gc
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +10,10 @@ import convlens
 from convlens import ConvlensError, gradcam, gradcam_layers, wrap
 from convlens.analyses.gradcam.gradcam import GradCamLayers
 from convlens.models.labels import find_class_pair
+from support.folders import SHARED
 
 SIZE = 32
-DOG_CAT = Path(__file__).parents[2] / "shared" / "photos" / "dog_cat.png"
+DOG_CAT = SHARED / "photos" / "dog_cat.png"
 
 
 def images(count=2, seed=0):

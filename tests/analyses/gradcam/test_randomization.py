@@ -10,7 +10,7 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, gradcam, randomization, wrap
-from convlens.analyses.gradcam.randomization import _stages, rank_correlation
+from convlens.analyses.gradcam.randomization import randomization_stages, rank_correlation
 from convlens.results import Result
 from convlens.tracing.trace import trace
 
@@ -107,7 +107,7 @@ def test_a_map_of_the_image_alone_does_not_change():
 
 def test_stages_are_blocks_from_the_top_and_hold_every_parameter():
     model = wrap(torchvision.models.resnet18(weights=None), size=64)
-    parts = _stages(trace(model), model.network, 100)
+    parts = randomization_stages(trace(model), model.network, 100)
     assert [part[0].split(".")[0] for part in parts] == [
         "fc", "layer4", "layer4", "layer3", "layer3", "layer2", "layer2", "layer1", "layer1",
         "bn1", "conv1",
@@ -118,7 +118,7 @@ def test_stages_are_blocks_from_the_top_and_hold_every_parameter():
         if any(True for _ in module.parameters(False))
     }
     for most in (1, 2, 4, 100):
-        fewer = _stages(trace(model), model.network, most)
+        fewer = randomization_stages(trace(model), model.network, most)
         assert len(fewer) == min(most, len(parts))
         assert sorted(path for part in fewer for path in part) == sorted(own)
         if most > 1:

@@ -18,6 +18,7 @@ from convlens.analyses.patches import top_k
 from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.passes import Images, Photos, sweep
 from support.branches import SIZE, images, network
+from support.folders import TESTS
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +205,7 @@ KILLED = """
 )
 def test_killed_while_saving(folder, tmp_path, moment, count):
     kept = tmp_path / "kept"
-    words = [sys.executable, "-c", textwrap.dedent(KILLED), os.path.dirname(__file__),  # noqa: PTH120
+    words = [sys.executable, "-c", textwrap.dedent(KILLED), str(TESTS),
              str(folder), str(kept), moment, str(count)]  # fmt: skip
     killed = subprocess.run(words, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()

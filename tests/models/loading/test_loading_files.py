@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from convlens.models.loading import embedded, load
+from support.folders import SHARED
 from support.loadable import message, same
-from support.shared import SHARED
 
 pytest_plugins = "support.loadable"
 pytestmark = pytest.mark.usefixtures("no_network")

@@ -232,7 +232,7 @@ def _residual(parameters: Tensor, filters: Tensor) -> tuple[Tensor, Tensor]:
 
     The slope is Kaufman's: that of the basis, projected off the basis.
     """
-    basis, slopes = _basis(parameters, filters.shape[2:])
+    basis, slopes = gabor_basis(parameters, filters.shape[2:])
     target = filters.flatten(2)
     q, triangle = torch.linalg.qr(basis)
     along = target @ q
@@ -247,14 +247,14 @@ def _residual(parameters: Tensor, filters: Tensor) -> tuple[Tensor, Tensor]:
 
 def _linear(parameters: Tensor, filters: Tensor) -> tuple[Tensor, Tensor]:
     """Sine and cosine parts `(F, C, 2)` of each channel, and the functions `(F, C, M, M)`."""
-    basis, _ = _basis(parameters, filters.shape[2:])
+    basis, _ = gabor_basis(parameters, filters.shape[2:])
     target = filters.flatten(2).transpose(1, 2)
     solution = torch.linalg.lstsq(basis, target).solution
     fitted = (basis @ solution).transpose(1, 2).view_as(filters)
     return solution.transpose(1, 2), fitted
 
 
-def _basis(parameters: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
+def gabor_basis(parameters: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
     """Sine and cosine under the bell `(B, P, 2)`, and their slopes `(B, P, 6, 2)`."""
     rows, columns = torch.meshgrid(_axes(size[0]), _axes(size[1]), indexing="ij")
     x0, y0, theta, omega, log_alpha, log_beta = (one[:, None] for one in parameters.unbind(1))

@@ -297,7 +297,7 @@ def fit_gabor(
     # As many as explain at least as much, the filter itself counted with them.
     above = len(null_r2) - torch.searchsorted(null_r2, fit.r2)
     p = (above + 1) / (len(null_r2) + 1)
-    found_more = _discoveries(p)
+    found_more = discoveries(p)
     lobes, uniform = _lobes(fit.fitted), envelope_means(fit)
     verdicts = []
     for number in range(count):
@@ -398,7 +398,7 @@ def _noise(count: int, weights: Tensor, smoothness: float, seed: int) -> Tensor:
     return torch.einsum("cd,ndhw->nchw", mixing, noise)
 
 
-def _discoveries(p: Tensor) -> Tensor:
+def discoveries(p: Tensor) -> Tensor:
     """Which p-values are discoveries, by Benjamini & Hochberg (1995)."""
     ordered, order = p.sort()
     limits = RATE * torch.arange(1, len(p) + 1) / len(p)

@@ -177,7 +177,7 @@ def randomization(
     check_vector(model, found, "randomization")
     true = explain(model, found, images, [node_group], activation, classes=classes, top=top)[0]
     same = torch.stack([true.classes, true.subtracted], dim=2)
-    parts = _stages(found, unwrap_network(model.network), stages)
+    parts = randomization_stages(found, unwrap_network(model.network), stages)
     if not parts:
         raise ConvlensError(f"{model.name} has no parameters that could be random")
     generator = torch.Generator(device=model.device).manual_seed(seed)
@@ -236,7 +236,7 @@ def _correlations(maps: Tensor, others: Tensor) -> Tensor:
     )
 
 
-def _stages(found: Trace, network: nn.Module, most: int) -> list[list[str]]:
+def randomization_stages(found: Trace, network: nn.Module, most: int) -> list[list[str]]:
     """Paths of modules with parameters, by stage, what ran last first."""
     last: dict[str, int] = {}
     for time, operation in enumerate(found.recording.operations):

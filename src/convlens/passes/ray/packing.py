@@ -56,7 +56,7 @@ def _by_value(cloudpickle: ModuleType) -> Iterator[None]:
     """What is packed of the user's own modules is packed whole, not by its name."""
     registered = []
     try:
-        for module in [one for one in list(sys.modules.values()) if _own(one)]:
+        for module in [one for one in list(sys.modules.values()) if is_sent_by_value(one)]:
             try:
                 cloudpickle.register_pickle_by_value(module)
             except (ValueError, TypeError):  # goes by another name, and is found by that
@@ -68,7 +68,7 @@ def _by_value(cloudpickle: ModuleType) -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _own(module: ModuleType) -> bool:
+def is_sent_by_value(module: ModuleType) -> bool:
     """Whether a module is neither installed nor this package, so that others may not have it."""
     file = getattr(module, "__file__", None)
     name = getattr(module, "__name__", "")
@@ -79,7 +79,7 @@ def _own(module: ModuleType) -> bool:
         return False
     # Or installed elsewhere, on PYTHONPATH say, beside the record of its distribution.
     levels = name.count(".") + (path.name == "__init__.py")
-    return not _has_records(path.parents[min(levels, len(path.parents) - 1)])
+    return not holds_distributions(path.parents[min(levels, len(path.parents) - 1)])
 
 
 @cache
@@ -90,5 +90,5 @@ def _installed() -> tuple[Path, ...]:
 
 
 @cache
-def _has_records(folder: Path) -> bool:
+def holds_distributions(folder: Path) -> bool:
     return any(folder.glob("*.dist-info"))

@@ -1,0 +1,48 @@
+"""Settings of every test: one thread per process, and a folder of its own for each doctest."""
+
+import os
+
+# Before torch loads OpenMP: waiting threads sleep instead of spinning on the cores that other
+# test processes use.
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "10000"
+
+from pathlib import Path
+
+import pytest
+import torch
+
+# Small networks gain nothing from more threads, and several test processes share a machine.
+torch.set_num_threads(1)
+
+# The helpers of the tests use plain asserts; pytest explains these as it does those of tests.
+pytest.register_assert_rewrite("support")
+
+SOURCE = Path(__file__).parent / "src"
+
+
+# Fixtures that cost so much that one process makes them, for all tests that use them. These tests
+# start first, because the last process to end decides how long a run takes.
+SHARED_FIXTURES = ("cluster", "demo")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several processes: keep together the tests that share a fixture, or a file."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    costly: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        shared = next((name for name in SHARED_FIXTURES if name in names), None)
+        (costly if shared else others).append(item)
+        item.add_marker(pytest.mark.xdist_group(shared or str(item.path)))
+    items[:] = [*costly, *others]
+
+
+@pytest.fixture(autouse=True)
+def doctest_folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the examples of docstrings in a temporary folder, where they may write files."""
+    if request.path.is_relative_to(SOURCE):
+        monkeypatch.chdir(request.getfixturevalue("tmp_path"))

@@ -1,0 +1,89 @@
+"""One call of every public function that takes a model, on a few small images or photos."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+import convlens
+
+SIZE = 24
+
+
+def photos(count=6):
+    generator = np.random.default_rng(0)
+    return [
+        Image.fromarray(generator.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
+        for _ in range(count)
+    ]
+
+
+def images(count=2):
+    return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+
+
+def flipped(model):
+    return convlens.find_flip(model, convlens.fgsm(model, images(), score=False), levels=(1, 8))
+
+
+CALLS = {
+    "trace": convlens.trace,
+    "anatomy": convlens.anatomy,
+    "predict": lambda model: convlens.predict(model, images()),
+    "filters": convlens.filters,
+    "filters_over_training": lambda model: convlens.filters_over_training([(0, model), (1, model)]),
+    "gradcam": lambda model: convlens.gradcam(model, images(), top=3),
+    "gradcam_layers": lambda model: convlens.gradcam_layers(model, images()),
+    "randomization": lambda model: convlens.randomization(model, images(), stages=2, draws=1),
+    "fgsm": lambda model: convlens.fgsm(model, images()),
+    "find_flip": flipped,
+    "invariance": lambda model: convlens.invariance(model, images(), layer="7", top=1),
+    "internal_changes": lambda model: convlens.internal_changes(
+        model, convlens.fgsm(model, images())
+    ),
+    "equivariance": lambda model: convlens.equivariance(model, images(), shifts=[1]),
+    "shift": lambda model: convlens.shift(model, images(), shifts=[1], every=2),
+    "pgd": lambda model: convlens.pgd(model, images(), steps=2),
+    "robustness": lambda model: convlens.robustness(model, images(), ["8/255"], steps=2),
+    "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
+    "receptive_field": lambda model: convlens.receptive_field(model, images(1), layer="7"),
+    "fit_gabor": convlens.fit_gabor,
+    "dream": lambda model: convlens.dream(model, images(1), layer="7", octaves=1, steps=1),
+    "orientation_tuning": lambda model: convlens.orientation_tuning(
+        model, layer="7", orientations=2, phases=4
+    ),
+    "feature_maps": lambda model: convlens.feature_maps(model, images(1)),
+    "maximize": lambda model: convlens.maximize(model, ["7:1", "7:2@3,3", "1"], steps=2),
+    "check_preprocessing": lambda model: convlens.check_preprocessing(model, photos()),
+    "deletion_insertion": lambda model: convlens.deletion_insertion(
+        model, convlens.gradcam(model, images()), steps=2
+    ),
+}
+# These do not run the network, or run it on fake tensors.
+LOOKING = {"filters", "filters_over_training", "fit_gabor", "receptive_field"}
+# Not functions of a model.
+ELSEWHERE = {
+    "ConvlensError", "Direction", "ParquetPhotos", "PhotoError", "Ray", "TraceError", "Model",
+    "Result", "boxes_on_image", "build", "cortex", "gabor", "gabor_bank", "load",
+    "open_data", "pointing_game", "read_boxes", "load_checkpoints", "train", "wrap",
+}  # fmt: skip
+
+
+def files(folder):
+    paths = []
+    for number, photo in enumerate(photos(3)):
+        paths.append(folder / f"{number}.png")
+        photo.save(paths[-1])
+    return paths
+
+
+WRITING = {
+    "report": lambda model, folder: convlens.report(model, files(folder), out=folder / "page"),
+    "gradcams": lambda model, folder: convlens.gradcams(model, files(folder), out=folder / "cams"),
+}
+
+
+def call(name, model, folder):
+    return WRITING[name](model, folder) if name in WRITING else CALLS[name](model)
+
+
+NAMES = sorted(set(dir(convlens)) - ELSEWHERE)
