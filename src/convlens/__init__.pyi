@@ -51,7 +51,7 @@ from .models.networks import build as build
 from .page.report import report as report
 from .passes.ray import Ray as Ray
 from .results import Result as Result
-from .tracing import trace as trace
+from .tracing.trace import trace as trace
 from .training import open_data as open_data
 from .training import train as train
 
