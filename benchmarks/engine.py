@@ -1,4 +1,4 @@
-"""The engine on Ray beside the local one: what a photo costs more, and what is sent back.
+"""The Ray engine beside the local one: what a photo costs more, and what is sent back.
 
 Both run the sweep of `convlens patches` over the same photos, in turn, for two numbers of them. A
 photo's cost is the difference between the two sweeps, divided by the difference of their numbers,
@@ -16,8 +16,10 @@ from benchmarks.tables import tell
 from benchmarks.timing import LEAST_ROUNDS, Spread
 from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.models.loading import demo_photos
-from convlens.passes import Photos, Swept, sweep
-from convlens.passes.ray import Ray
+from convlens.passes.options import PassOptions
+from convlens.passes.ray.engine import RayEngine
+from convlens.passes.run import PassResult, run_reducer
+from convlens.passes.source import PhotoSource
 from convlens.runtime.allocator import keep_freed_memory
 from convlens.tracing.trace import trace
 
@@ -63,7 +65,7 @@ def run() -> None:
             print(f"round {number + 1}, {engine}: {_words(rounds[engine][-1])}", flush=True)
         for count in (FEW, MANY):
             one, other = (results[engine, count] for engine in (LOCAL, RAY))
-            sent[count].add(other.returned)
+            sent[count].add(other.returned_bytes)
             same.append(all(bool((one.state[k] == other.state[k]).all()) for k in one.state))
     ratio = Spread.of([b.each / a.each for a, b in zip(rounds[LOCAL], rounds[RAY], strict=True)])
     verdict = "met" if ratio.median <= MOST else "MISSED"
@@ -71,7 +73,7 @@ def run() -> None:
         f"a photo on Ray: {ratio.median:.2f} ({ratio.least:.2f}-{ratio.most:.2f}) times the local "
         f"engine's; at most {MOST}: {verdict}"
     )
-    sent[BETWEEN] = {_swept(paths, BETWEEN, RAY).returned}
+    sent[BETWEEN] = {_swept(paths, BETWEEN, RAY).returned_bytes}
     for count, sizes in sorted(sent.items()):
         told = " or ".join(f"{size / 1e6:.1f} MB" for size in sorted(sizes))
         print(f"states sent back for {count:,} photos: {told}")
@@ -79,21 +81,21 @@ def run() -> None:
     tell((f"{FEW:,} and {MANY:,} photos (the demonstration's, again and again), default network",))
 
 
-def _swept(paths: list[Path], count: int, engine: str) -> Swept:
+def _swept(paths: list[Path], count: int, engine: str) -> PassResult:
     model = convlens.load()
     found = trace(model)
     many = [paths[number % len(paths)] for number in range(count)]
-    runner = Ray() if engine == RAY else None
-    return sweep(
+    runner = RayEngine() if engine == RAY else None
+    return run_reducer(
         model,
         found,
         TopPatchesReducer(find_channel_sources(found, None)),
-        Photos(model, many),
-        engine=runner,
+        PhotoSource(model, many),
+        pass_options=PassOptions(engine=runner),
     )
 
 
-def _timed(work: Any) -> tuple[float, Swept]:
+def _timed(work: Any) -> tuple[float, PassResult]:
     began = time.perf_counter()
     swept = work()
     return time.perf_counter() - began, swept

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 import convlens
-import convlens.passes as sweep_engine
 from benchmarks import networks
 from benchmarks.floors import Floor, bare_pass, floor, freeze
 from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
@@ -26,12 +25,12 @@ from benchmarks.timing import Work, measure
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.capture import stream
-from convlens.passes import Images, Photos, Source, sweep
-from convlens.passes.source import Batch
+from convlens.passes.run import DEFAULT_BATCH_SIZE, run_reducer
+from convlens.passes.source import Batch, PhotoSource, Source, TensorSource
 from convlens.runtime.guard import untouched
 from convlens.tracing.trace import trace
 
-BATCH = sweep_engine.BATCH  # the engine's own
+BATCH = DEFAULT_BATCH_SIZE
 TITLE = f"Top 16 patches of every convolution, {BATCH} images of 224 pixels, in bare forward passes"
 NAMES = ("resnet18", "resnet50", "vgg16")
 TOP = 16
@@ -80,7 +79,7 @@ def _ours(least: Floor, *, statistics: bool) -> Work:
     model = convlens.wrap(least.network)
     found = trace(model, least.images)
     reducer = TopPatchesReducer(find_channel_sources(found, None), top=TOP, statistics=statistics)
-    state = reducer.start()
+    state = reducer.initial_state()
     numbers = itertools.count()
     _guards.enter_context(untouched(least.network))  # once for all batches, as the engine does
 
@@ -177,7 +176,7 @@ def _reading(least: Floor) -> Work:
     return lambda: stream(model, found, least.images, values, read)
 
 
-class _Noise(Images):
+class _Noise(TensorSource):
     """So many images, made when they are asked for."""
 
     def __init__(self, count: int, side: int) -> None:
@@ -200,7 +199,7 @@ def peak(count: int) -> int:
     model = convlens.wrap(networks.build("resnet18"), size=64)
     found = trace(model)
     source: Source = _Noise(count, 64)
-    sweep(model, found, TopPatchesReducer(find_channel_sources(found, None), top=TOP), source)
+    run_reducer(model, found, TopPatchesReducer(find_channel_sources(found, None), top=TOP), source)
     # Not getrusage, which counts what the process that started this one had.
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
@@ -231,7 +230,7 @@ def _from_files() -> str:
     paths = sorted(PHOTOS.glob("*.jpg"))[:96]
     found = trace(model)
     reducer = TopPatchesReducer(find_channel_sources(found, None), top=TOP)
-    photos = Photos(model, paths)
+    photos = PhotoSource(model, paths)
     ready = torch.cat([one.images for one in photos.batches([(0, 96)]) if one.images is not None])
     spans = [(start, start + 32) for start in range(0, 96, 32)]
 
@@ -239,10 +238,10 @@ def _from_files() -> str:
         return [len(one.ids) for one in photos.batches(spans)]
 
     def network() -> object:
-        return sweep(model, found, reducer, Images(ready)).seen
+        return run_reducer(model, found, reducer, TensorSource(ready)).seen
 
     def both() -> object:
-        return sweep(model, found, reducer, photos).seen
+        return run_reducer(model, found, reducer, photos).seen
 
     pairs = measure(network, {"decode": decode, "both": both})
     alone = pairs["both"].floor.wall

@@ -14,7 +14,8 @@ from benchmarks.timing import LEAST_ROUNDS, Spread
 from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.models.loading import demo_photos
 from convlens.models.model import Model
-from convlens.passes import Photos, sweep
+from convlens.passes.run import run_reducer
+from convlens.passes.source import PhotoSource
 from convlens.runtime.allocator import keep_freed_memory
 from convlens.tracing.trace import trace
 
@@ -26,8 +27,11 @@ Sweep = Callable[[Model, list[Path], Path], object]
 
 def _patches(model: Model, paths: list[Path], out: Path) -> object:
     found = trace(model)  # without the crops and their proofs, which do not grow with the photos
-    return sweep(
-        model, found, TopPatchesReducer(find_channel_sources(found, None)), Photos(model, paths)
+    return run_reducer(
+        model,
+        found,
+        TopPatchesReducer(find_channel_sources(found, None)),
+        PhotoSource(model, paths),
     )
 
 
@@ -49,7 +53,7 @@ def run() -> None:
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         paths = _photos(Path(folder))
-        batch_decoder = Photos(convlens.load(), paths).batch_decoder()
+        batch_decoder = PhotoSource(convlens.load(), paths).batch_decoder()
         decoding = [
             _seconds(lambda: batch_decoder.decode(0, MANY)) / MANY for _ in range(LEAST_ROUNDS)
         ]
@@ -60,7 +64,7 @@ def run() -> None:
         )
         for spec, count in NETWORKS.items():
             model = convlens.load(spec)
-            state = TopPatchesReducer(find_channel_sources(trace(model), None)).start()
+            state = TopPatchesReducer(find_channel_sources(trace(model), None)).initial_state()
             print(
                 f"{model.name}: {convlens.anatomy(model).multiply_adds / 1e9:.2f} G multiply-adds, "
                 f"{model.size[0] * model.size[1] * 3 / 1e3:.0f} kB of pixels a photo, state of "

@@ -49,7 +49,8 @@ from .models.model import Model as Model
 from .models.model import wrap as wrap
 from .models.networks import build as build
 from .page.report import report as report
-from .passes.ray import Ray as Ray
+from .passes.options import PassOptions as PassOptions
+from .passes.ray.engine import RayEngine as RayEngine
 from .results import Result as Result
 from .tracing.trace import trace as trace
 from .training import open_data as open_data

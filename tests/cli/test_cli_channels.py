@@ -58,7 +58,7 @@ class TestPatches:
         def never(*_, **__):
             raise AssertionError
 
-        monkeypatch.setattr("convlens.analyses.patches.dataset_pass.sweep", never)
+        monkeypatch.setattr("convlens.analyses.patches.dataset_pass.run_reducer", never)
         words = ("patches", "a.png", "--model", MINE, "--out")
         assert "a.png is a file; give" in one_line(convlens(*words, "a.png/where"))
         assert "it is a file" in one_line(convlens(*words, "a.png"))

@@ -10,14 +10,15 @@ from torch import nn
 
 from convlens import ConvlensError, gradcams, patches, wrap
 from convlens.analyses.shift.invariance_dataset_pass import invariance
-from convlens.passes.engines import named
-from convlens.passes.local import Local
-from convlens.passes.saved_state import Done
+from convlens.passes.engines import find_engine
+from convlens.passes.local import LocalEngine
+from convlens.passes.options import PassOptions
+from convlens.passes.saved_state import FinishedImages
 
 SIZE = 24
 
 
-class Counting(Local):
+class Counting(LocalEngine):
     """The local engine, which writes down when it was opened, run and closed."""
 
     def __init__(self):
@@ -69,7 +70,7 @@ PASSES = {
 def test_opened_once_for_all_passes(paths, what):
     count, view = PASSES[what]
     engine = Counting()
-    view(paths, engine=engine)
+    view(paths, pass_options=PassOptions(engine=engine))
     assert engine.log == ["open", *["run"] * count, "closed"]
 
 
@@ -81,19 +82,19 @@ def test_closed_after_an_error(paths, what):
 
     engine = Broken()
     with pytest.raises(ConvlensError, match="no more machines"):
-        PASSES[what][1](paths, engine=engine)
+        PASSES[what][1](paths, pass_options=PassOptions(engine=engine))
     assert engine.log == ["open", "closed"]
 
 
 def test_by_name():
-    assert named(None) == named("local") == Local()
+    assert find_engine(None) == find_engine("local") == LocalEngine()
     with pytest.raises(ConvlensError, match="engine 'rey'; it is local or ray"):
-        named("rey")
+        find_engine("rey")
 
 
 def test_what_is_done_is_found_among_many_spans():
     """Asked of every batch, beside a plain set of the numbers that are done."""
-    done = Done()
+    done = FinishedImages()
     done.add([(start, start + 2) for start in range(0, 60, 2) if start % 14 not in (4, 6)], {})
     numbers = {number for start, stop in done.spans for number in range(start, stop)}
     assert 0 < len(numbers) < 60

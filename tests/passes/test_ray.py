@@ -1,4 +1,4 @@
-"""The engine on Ray: clusters of two and three nodes on this machine, and what dies in them.
+"""The Ray engine: clusters of two and three nodes on this machine, and what dies in them.
 
 Every table is compared bit for bit with that of the local engine, which is another program: one
 loop in one process.
@@ -21,13 +21,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convlens
-from convlens import ConvlensError, PhotoError, Ray, gradcams, patches, robustness, shift
+from convlens import ConvlensError, PhotoError, RayEngine, gradcams, patches, robustness, shift
 from convlens.data.datasets import PhotoFiles
-from convlens.passes import Photos, over
-from convlens.passes.engines import named
-from convlens.passes.ray.packing import holds_distributions, is_sent_by_value, packed
-from convlens.passes.ray.planner import layout
-from convlens.passes.ray.session import session
+from convlens.passes.engines import find_engine
+from convlens.passes.options import PassOptions
+from convlens.passes.ray.packing import holds_distributions, is_sent_by_value, pack
+from convlens.passes.ray.planner import make_plan
+from convlens.passes.ray.session import ray_session
+from convlens.passes.run import run_pass
+from convlens.passes.source import PhotoSource
 from convlens.results import Result
 from convlens.runtime.guard import untouched
 from support.folders import TESTS
@@ -52,14 +54,17 @@ def iter_of_none():
 
 class TestTheSameResult:
     @pytest.mark.parametrize(
-        "engine", [Ray(actors=1, block=3, handovers=1), Ray(actors=2, block=1, handovers=3)]
+        "engine",
+        [RayEngine(actors=1, block=3, handovers=1), RayEngine(actors=2, block=1, handovers=3)],
     )
     def test_patches(self, cluster, paths, engine):
         """For several numbers of actors, blocks and parts; four photos tie for every place."""
         labels = [(number % 3,) for number in range(len(paths))]
-        options = {"labels": labels, "batch": 4, "top": 5, "show": 2}
-        alone = patches(model(), paths, **options)
-        spread = patches(model(), paths, **options, engine=engine)
+        options = {"labels": labels, "top": 5, "show": 2}
+        alone = patches(model(), paths, **options, pass_options=PassOptions(batch_size=4))
+        spread = patches(
+            model(), paths, **options, pass_options=PassOptions(engine=engine, batch_size=4)
+        )
         assert spread.seen == 43
         assert len(spread.skipped) == 2
         assert spread.skipped == alone.skipped
@@ -76,7 +81,13 @@ class TestTheSameResult:
             alike.append(tmp_path / f"{number:02}.png")
             alike[-1].write_bytes((folder / "03.png").read_bytes())
         with third_node(cluster):
-            found = patches(model(), alike, batch=2, top=3, show=0, engine=Ray(block=1))
+            found = patches(
+                model(),
+                alike,
+                pass_options=PassOptions(batch_size=2, engine=RayEngine(block=1)),
+                top=3,
+                show=0,
+            )
         for layer in found.layers:
             living = layer.values[:, 0] > 0
             assert living.any()
@@ -84,9 +95,15 @@ class TestTheSameResult:
 
     def test_gradcam(self, cluster, paths, tmp_path):
         """Folders and files, byte for byte."""
-        for name, engine in (("alone", None), ("spread", Ray(actors=2, block=1))):
-            gradcams(model(), paths[:14], out=tmp_path / name, top=2, batch=4, curves=True,
-                     engine=engine)  # fmt: skip
+        for name, engine in (("alone", None), ("spread", RayEngine(actors=2, block=1))):
+            gradcams(
+                model(),
+                paths[:14],
+                out=tmp_path / name,
+                top=2,
+                pass_options=PassOptions(batch_size=4, engine=engine),
+                curves=True,
+            )
         files = sorted(
             path.relative_to(tmp_path / "alone")
             for path in (tmp_path / "alone").rglob("*") if path.is_file()
@@ -105,23 +122,38 @@ class TestTheSameResult:
         parquet.write_table(rows, tmp_path / "photos.parquet", row_group_size=7)
         dataset = convlens.ParquetPhotos(tmp_path / "photos.parquet")
         labels = [(number % 4,) for number in range(len(paths))]
-        options = {"labels": labels, "batch": 4, "steps": 3}
-        alone = robustness(model(), paths, **options)
-        spread = robustness(model(), dataset, **options, engine=Ray(actors=2, block=2))
+        options = {"labels": labels, "steps": 3}
+        alone = robustness(model(), paths, **options, pass_options=PassOptions(batch_size=4))
+        spread = robustness(
+            model(),
+            dataset,
+            pass_options=PassOptions(batch_size=4, engine=RayEngine(actors=2, block=2)),
+            **options,
+        )
         assert spread.curves[0].right == alone.curves[0].right
         assert [one.split()[0] for one in spread.skipped] == ["photos-000007", "photos-000030"]
 
     def test_fgsm(self, cluster, paths):
         labels = [(number % 4,) for number in range(len(paths))]
-        options = {"labels": labels, "batch": 4, "steps": 3}
-        alone = robustness(model(), paths, **options)
-        spread = robustness(model(), paths, **options, engine=Ray(actors=2, block=1))
+        options = {"labels": labels, "steps": 3}
+        alone = robustness(model(), paths, **options, pass_options=PassOptions(batch_size=4))
+        spread = robustness(
+            model(),
+            paths,
+            pass_options=PassOptions(batch_size=4, engine=RayEngine(actors=2, block=1)),
+            **options,
+        )
         assert alone.images == 43
         assert same(alone, spread)
 
     def test_shift(self, cluster, paths):
-        alone = shift(model(), paths, batch=4, every=4)
-        spread = shift(model(), paths, batch=4, every=4, engine=Ray(actors=2, block=1))
+        alone = shift(model(), paths, pass_options=PassOptions(batch_size=4), every=4)
+        spread = shift(
+            model(),
+            paths,
+            pass_options=PassOptions(batch_size=4, engine=RayEngine(actors=2, block=1)),
+            every=4,
+        )
         assert alone.images == 43
         assert same(alone, spread)
 
@@ -129,9 +161,17 @@ class TestTheSameResult:
     def test_images_in_memory(self, cluster, layout):
         images = torch.rand(21, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
         images = images.contiguous(memory_format=layout)
-        options = {"batch": 4, "show": 0, "top": 3}
-        alone = patches(model(), images, **options)
-        assert same(alone, patches(model(), images, **options, engine=Ray(actors=1)))
+        options = {"show": 0, "top": 3}
+        alone = patches(model(), images, **options, pass_options=PassOptions(batch_size=4))
+        assert same(
+            alone,
+            patches(
+                model(),
+                images,
+                pass_options=PassOptions(batch_size=4, engine=RayEngine(actors=1)),
+                **options,
+            ),
+        )
 
     def test_a_factory_that_workers_cannot_import(self, cluster, paths, tmp_path, monkeypatch):
         """Its classes are sent along."""
@@ -148,21 +188,32 @@ class TestTheSameResult:
         """)
         )
         made = convlens.load(f"python:{tmp_path / 'ours.py'}:Ours", size=SIZE)
-        alone = patches(made, paths[:6], batch=4, show=0)
-        assert same(alone, patches(made, paths[:6], batch=4, show=0, engine=Ray(actors=1)))
+        alone = patches(made, paths[:6], pass_options=PassOptions(batch_size=4), show=0)
+        assert same(
+            alone,
+            patches(
+                made,
+                paths[:6],
+                pass_options=PassOptions(batch_size=4, engine=RayEngine(actors=1)),
+                show=0,
+            ),
+        )
 
     def test_relative_paths(self, cluster, paths, monkeypatch):
         monkeypatch.chdir(paths[0].parent)
         near = [path.name for path in paths[:6]]
-        alone = patches(model(), near, batch=4, show=0)
+        alone = patches(model(), near, pass_options=PassOptions(batch_size=4), show=0)
         assert alone.photos[0] == "00.png"
-        assert same(alone, patches(model(), near, batch=4, show=0, engine="ray"))
+        assert same(
+            alone,
+            patches(model(), near, pass_options=PassOptions(batch_size=4, engine="ray"), show=0),
+        )
 
 
 class TestFaults:
     @pytest.mark.parametrize("dies_at", [(0,), (17, 41)])
     def test_an_actor_dies(self, cluster, tmp_path, dies_at):
-        done = counted(60, Ray(block=1), Count(60, marks=tmp_path, dies_at=dies_at))
+        done = counted(60, RayEngine(block=1), Count(60, deaths_folder=tmp_path, dies_at=dies_at))
         assert {int(path.name) for path in tmp_path.iterdir()} == set(dies_at)
         assert done.state["seen"].tolist() == [1] * 60
 
@@ -177,7 +228,7 @@ class TestFaults:
                     cluster.remove_node(node, allow_graceful=False)
 
             work = Count(240, slow=0.02)
-            done = counted(240, Ray(actors=3, block=1, handovers=2), work, progress=tell)
+            done = counted(240, RayEngine(actors=3, block=1, handovers=2), work, progress=tell)
             assert node not in cluster.list_all_nodes()
         assert done.state["seen"].tolist() == [1] * 240
         assert told[-1] == 240
@@ -186,12 +237,12 @@ class TestFaults:
     def test_workers_that_always_die(self, cluster, block):
         """With one block a round one worker dies in each, with two sometimes two."""
         with pytest.raises(ConvlensError, match="4 workers died one after the other"):
-            counted(4, Ray(actors=1, block=block), Dying(4))
+            counted(4, RayEngine(actors=1, block=block), Dying(4))
 
     def test_rounds_that_bring_nothing(self, cluster, monkeypatch):
-        monkeypatch.setattr(Ray, "_round", lambda *given: iter_of_none())
+        monkeypatch.setattr(RayEngine, "_run_round", lambda *given: iter_of_none())
         with pytest.raises(ConvlensError, match="2 batches came back from none of 3 rounds"):
-            counted(4, Ray(actors=1))
+            counted(4, RayEngine(actors=1))
 
     def test_the_driver_is_killed(self, cluster, paths, tmp_path):
         """Killed when something was saved, the same command with --resume ends like one."""
@@ -209,7 +260,7 @@ class TestFaults:
             dedent(f"""
             import os, signal, sys
             import torch
-            import convlens.passes, convlens.passes.saved_state as progress
+            import convlens, convlens.passes.saved_state as progress
             from convlens.cli.inputs import unfinished
             from convlens.analyses.patches.dataset_pass import patches
             sys.path.insert(0, {str(TESTS)!r})
@@ -233,8 +284,10 @@ class TestFaults:
             paths = sorted(Path({str(paths[0].parent)!r}).glob("*.png"))
             out = Path({str(out)!r})
             with unfinished(out, resume=sys.argv[1] != "first") as folder:
-                patches(model(), paths, batch=2, show=2, folder=folder, save_every=0.0,
-                        engine=convlens.Ray({cluster.address!r}, block=1)).save(out)
+                pass_options = convlens.PassOptions(
+                    batch_size=2, resume_folder=folder, save_interval=0.0,
+                    engine=convlens.RayEngine({cluster.address!r}, block=1))
+                patches(model(), paths, show=2, pass_options=pass_options).save(out)
         """)
         )
         first = subprocess.run([sys.executable, script, "first"], env=env, capture_output=True,
@@ -246,7 +299,7 @@ class TestFaults:
         assert second.returncode == 0, second.stderr
         found = int(second.stdout.split()[1])
         assert 0 < found < 45
-        alone = patches(model(), paths, batch=2, show=2)
+        alone = patches(model(), paths, pass_options=PassOptions(batch_size=2), show=2)
         assert same(alone, Result.load(out))
 
     def test_an_interrupt_keeps_what_there_is(self, cluster, tmp_path):
@@ -257,23 +310,28 @@ class TestFaults:
                 sent.append(done)
                 os.kill(os.getpid(), signal.SIGINT)
 
-        kept = {"folder": tmp_path / "kept"}
+        kept = {"resume_folder": tmp_path / "kept"}
         work = Count(80, slow=0.02)
         with pytest.raises(ConvlensError, match=r"interrupted after (\d+) of 80") as raised:
-            counted(80, Ray(block=1, handovers=1), work, progress=stop, **kept)
+            counted(80, RayEngine(block=1, handovers=1), work, progress=stop, **kept)
         assert 30 <= int(str(raised.value).split()[2]) < 80
         told = []
-        done = counted(80, Ray(), work, progress=lambda at, of: told.append(at), **kept)
+        done = counted(80, RayEngine(), work, progress=lambda at, of: told.append(at), **kept)
         assert told[0] >= 30
         assert done.state["seen"].tolist() == [1] * 80
 
     def test_errors_of_the_work_come_through(self, cluster):
         with pytest.raises(ConvlensError, match=r"^NaN in the activations of photo 3$"):
-            counted(4, Ray(actors=1), Failing(4))
+            counted(4, RayEngine(actors=1), Failing(4))
 
     def test_a_damaged_photo_ends_a_strict_pass(self, cluster, paths):
         with pytest.raises(PhotoError, match=r"(07|30)\.png"):
-            patches(model(), paths, batch=4, strict=True, engine=Ray(actors=1))
+            patches(
+                model(),
+                paths,
+                pass_options=PassOptions(batch_size=4, engine=RayEngine(actors=1)),
+                strict=True,
+            )
 
     def test_photos_that_only_this_machine_sees(self, cluster, paths):
         """They are not left out as if they were damaged."""
@@ -287,23 +345,28 @@ class TestFaults:
                 there = os.getpid() != self.process and number == 2
                 return Path("/nowhere.png") if there else super().__getitem__(number)
 
-        found = Photos(model(), Here(paths[:6]))
+        found = PhotoSource(model(), Here(paths[:6]))
         with pytest.raises(ConvlensError, match=r"02\.png can be read here, and not where"):
-            over(model(), Count(6), found, engine=Ray(actors=1), batch=4)
+            run_pass(
+                model(),
+                Count(6),
+                found,
+                pass_options=PassOptions(engine=RayEngine(actors=1), batch_size=4),
+            )
 
 
 class TestWhatTravels:
     def test_bytes_do_not_grow_with_the_photos(self, cluster):
         """Each actor sends its state so often, however many there are."""
         for total in (64, 256):
-            done = counted(total, Ray(actors=2, handovers=3, block=1), _Fixed(total))
+            done = counted(total, RayEngine(actors=2, handovers=3, block=1), _Fixed(total))
             size = 8 * 1000
             assert done.state["seen"].sum() == total
-            assert size * 2 <= done.returned <= size * 2 * (3 + 1)
+            assert size * 2 <= done.returned_bytes <= size * 2 * (3 + 1)
 
     def test_progress(self, cluster):
         told = []
-        counted(20, Ray(actors=1), progress=lambda done, total: told.append((done, total)))
+        counted(20, RayEngine(actors=1), progress=lambda done, total: told.append((done, total)))
         assert told[0] == (0, 20)
         assert told[-1] == (20, 20)
         assert sorted(told) == told
@@ -314,7 +377,7 @@ class TestWhatTravels:
         work = convlens.analyses.attacks.dataset_pass.Attacks(network, (0.1,), None, "margin", 2, 0)
         import pickle
 
-        other, sent = pickle.loads(ray.get(packed(ray, network, work)))
+        other, sent = pickle.loads(ray.get(pack(ray, network, work)))
         assert sent.model.network is other.network
         with untouched(network.network), untouched(other.network):
             images = torch.rand(2, 3, SIZE, SIZE)
@@ -336,16 +399,16 @@ class TestWhatTravels:
         work = Count(2)
         work.lock = threading.Lock()
         with pytest.raises(ConvlensError, match="cannot be sent to other processes"):
-            counted(2, Ray(actors=1), work)
+            counted(2, RayEngine(actors=1), work)
 
 
 class _Fixed(Count):
     """A state of a thousand numbers, whatever the images."""
 
-    def start(self):
+    def initial_state(self):
         return {"seen": torch.zeros(1000, dtype=torch.int64)}
 
-    def take(self, state, images, ids):
+    def process_batch(self, state, images, ids):
         state["seen"][0] += len(ids)
 
 
@@ -363,7 +426,7 @@ class TestTheSession:
     def test_nothing_is_reported(self, cluster):
         from ray._common.usage import usage_lib
 
-        with session(None):
+        with ray_session(None):
             assert not usage_lib.usage_stats_enabled()
 
     def test_without_ray(self, monkeypatch):
@@ -383,7 +446,7 @@ class TestTheSession:
         monkeypatch.setattr(socket, "create_connection", None)
         reason = rf"^no session of Ray at {where} \(nothing at {where}\)$"
         with pytest.raises(ConvlensError, match=reason):
-            counted(4, Ray(where))
+            counted(4, RayEngine(where))
 
     def test_a_machine_where_nothing_listens(self, monkeypatch):
         """Said at once, where Ray would try for minutes; also for an address out of RAY_ADDRESS."""
@@ -395,7 +458,7 @@ class TestTheSession:
         reason = rf"^no session of Ray at 127.0.0.1:{port} \(nothing listens there; start it with"
         for address in (f"127.0.0.1:{port}", None):
             with pytest.raises(ConvlensError, match=reason):
-                counted(4, Ray(address))
+                counted(4, RayEngine(address))
 
     def test_a_machine_that_does_not_answer(self, monkeypatch):
         def silent(machine, timeout):
@@ -406,7 +469,7 @@ class TestTheSession:
         monkeypatch.setattr(ray, "init", None)
         monkeypatch.setattr(socket, "create_connection", silent)
         with pytest.raises(ConvlensError, match="nothing answers within 5 s"):
-            counted(4, Ray("[fd00::1]:6379"))
+            counted(4, RayEngine("[fd00::1]:6379"))
 
     def test_a_cluster_that_wants_a_token(self, monkeypatch):
         """Ray tells that in the middle of a cause's traceback."""
@@ -421,16 +484,16 @@ class TestTheSession:
             socket.create_server(("127.0.0.1", 0)) as server,
             pytest.raises(ConvlensError, match="its token: set RAY_AUTH_MODE=token, and copy"),
         ):
-            counted(4, Ray(f"127.0.0.1:{server.getsockname()[1]}"))
+            counted(4, RayEngine(f"127.0.0.1:{server.getsockname()[1]}"))
 
     def test_unknown_engines_and_options(self):
         with pytest.raises(ConvlensError, match="it is local or ray"):
-            named("spark")
+            find_engine("spark")
         for option in ("actors", "threads", "block", "handovers"):
             with pytest.raises(ConvlensError, match=f"{option} 0; give at least 1"):
-                Ray(**{option: 0})
+                RayEngine(**{option: 0})
         with pytest.raises(ConvlensError, match="it is cpu or cuda"):
-            Ray(device="mps")
+            RayEngine(device="mps")
 
     def test_options_of_another_engine(self, paths, tmp_path):
         command = [sys.executable, "-m", "convlens", "patches", paths[0], "--actors", "2"]
@@ -451,39 +514,39 @@ def nodes(*machines):
     return SimpleNamespace(nodes=lambda: found)
 
 
-class TestTheLayout:
+class TestThePlan:
     def test_chosen_from_the_resources(self):
-        small = layout(nodes((2, 0, True)), None, 1, gpu=False)
+        small = make_plan(nodes((2, 0, True)), None, 1, gpu=False)
         assert (small.actors, small.threads, small.gpus) == (2, 1, 0)
-        assert layout(nodes((2, 0, True)), None, 2, gpu=False).actors == 1
-        two = layout(nodes((16, 0, True), (8, 0, True), (64, 0, False)), None, 4, gpu=False)
+        assert make_plan(nodes((2, 0, True)), None, 2, gpu=False).actors == 1
+        two = make_plan(nodes((16, 0, True), (8, 0, True), (64, 0, False)), None, 4, gpu=False)
         assert (two.actors, two.threads, two.cpus) == (6, 4, 3.0)
-        eight = layout(nodes((64, 8, True), (16, 0, True)), None, 4, gpu=True)
+        eight = make_plan(nodes((64, 8, True), (16, 0, True)), None, 4, gpu=True)
         assert (eight.actors, eight.gpus) == (8, 1)
-        assert layout(nodes((64, 8, True)), 3, 4, gpu=True).actors == 3
+        assert make_plan(nodes((64, 8, True)), 3, 4, gpu=True).actors == 3
 
     def test_what_is_not_there(self):
         with pytest.raises(ConvlensError, match="no CPUs"):
-            layout(nodes((0, 0, True)), None, 1, gpu=False)
+            make_plan(nodes((0, 0, True)), None, 1, gpu=False)
         with pytest.raises(ConvlensError, match="1 actors on GPUs, of which the cluster has 0"):
-            layout(nodes((4, 0, True)), None, 1, gpu=True)
+            make_plan(nodes((4, 0, True)), None, 1, gpu=True)
         with pytest.raises(ConvlensError, match="3 actors on GPUs, of which the cluster has 2"):
-            layout(nodes((4, 2, True)), 3, 1, gpu=True)
+            make_plan(nodes((4, 2, True)), 3, 1, gpu=True)
 
     def test_no_more_actors_than_cpus(self):
         """Each is a process of its own with the network in memory."""
         there = nodes((1, 0, True), (1, 0, True), (64, 0, False))
         with pytest.raises(ConvlensError, match=r"^100 actors, and the cluster has 2 CPUs"):
-            layout(there, 100, 1, gpu=False)
-        assert layout(there, 2, 1, gpu=False).actors == 2
-        assert layout(nodes((0.5, 0, True)), 1, 1, gpu=False).actors == 1
-        assert layout(nodes((2, 4, True)), 4, 1, gpu=True).actors == 4
+            make_plan(there, 100, 1, gpu=False)
+        assert make_plan(there, 2, 1, gpu=False).actors == 2
+        assert make_plan(nodes((0.5, 0, True)), 1, 1, gpu=False).actors == 1
+        assert make_plan(nodes((2, 4, True)), 4, 1, gpu=True).actors == 4
 
     def test_fewer_actors_where_machines_went(self):
-        laid = layout(nodes((2, 0, True), (2, 0, True)), None, 1, gpu=False)
-        assert laid.wanted(nodes((2, 0, True), (2, 0, True))) == 4
-        assert laid.wanted(nodes((2, 0, True), (2, 0, False))) == 2
-        assert laid.wanted(nodes((1, 0, True), (2, 0, False))) == 1
+        plan = make_plan(nodes((2, 0, True), (2, 0, True)), None, 1, gpu=False)
+        assert plan.count_that_fit(nodes((2, 0, True), (2, 0, True))) == 4
+        assert plan.count_that_fit(nodes((2, 0, True), (2, 0, False))) == 2
+        assert plan.count_that_fit(nodes((1, 0, True), (2, 0, False))) == 1
 
     @settings(max_examples=300)
     @given(
@@ -493,13 +556,13 @@ class TestTheLayout:
     def test_there_is_always_room_to_decode(self, cpus, actors, threads, order):
         """However actors come to lie: what a machine has not room for goes to another."""
         there = nodes(*((one, 0, True) for one in cpus))
-        laid = layout(there, actors and min(actors, sum(cpus)), threads, gpu=False)
+        plan = make_plan(there, actors and min(actors, sum(cpus)), threads, gpu=False)
         left, placed = [float(one) for one in cpus], 0
         for choice in order:
-            fits = [number for number, one in enumerate(left) if one >= laid.cpus - 1e-9]
-            if placed == laid.wanted(there) or not fits:
+            fits = [number for number, one in enumerate(left) if one >= plan.cpus - 1e-9]
+            if placed == plan.count_that_fit(there) or not fits:
                 break
-            left[fits[choice % len(fits)]] -= laid.cpus
+            left[fits[choice % len(fits)]] -= plan.cpus
             placed += 1
         assert placed >= 1
         assert max(left) >= 0.25 - 1e-9

@@ -62,7 +62,8 @@ CALLS = {
 LOOKING = {"filters", "filters_over_training", "fit_gabor", "receptive_field"}
 # Not functions of a model.
 ELSEWHERE = {
-    "ConvlensError", "Direction", "ParquetPhotos", "PhotoError", "Ray", "TraceError", "Model",
+    "ConvlensError", "Direction", "ParquetPhotos", "PassOptions", "PhotoError",
+    "RayEngine", "TraceError", "Model",
     "Result", "boxes_on_image", "build", "cortex", "gabor", "gabor_bank", "load",
     "open_data", "pointing_game", "read_boxes", "load_checkpoints", "train", "wrap",
 }  # fmt: skip

@@ -14,8 +14,10 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, wrap
-from convlens.passes import Images, over
-from convlens.passes.ray.session import session
+from convlens.passes.options import PassOptions
+from convlens.passes.ray.session import ray_session
+from convlens.passes.run import run_pass
+from convlens.passes.source import TensorSource
 from support.folders import TESTS
 
 cluster_utils = pytest.importorskip("ray.cluster_utils")
@@ -72,7 +74,7 @@ def cluster():
     except Exception as error:  # whatever keeps its servers from starting
         pytest.skip(f"Ray does not start here ({error})")
     made.add_node(**node)
-    with session(made.address):
+    with ray_session(made.address):
         yield made
     made.shutdown()
     for name, value in before.items():
@@ -102,17 +104,22 @@ def same(one, other):
 class Count:
     """Counts every image, so that one that is lost or taken twice is seen; may die on the way."""
 
-    def __init__(self, total, *, marks=None, dies_at=(), slow=0.0):
-        self.total, self.fingerprints, self.dies_at, self.slow = total, marks, dies_at, slow
+    def __init__(self, total, *, deaths_folder=None, dies_at=(), slow=0.0):
+        self.total, self.deaths_folder, self.dies_at, self.slow = (
+            total,
+            deaths_folder,
+            dies_at,
+            slow,
+        )
 
-    def start(self):
+    def initial_state(self):
         return {"seen": torch.zeros(self.total, dtype=torch.int64)}
 
-    def take(self, state, images, ids):
+    def process_batch(self, state, images, ids):
         time.sleep(self.slow)
         for number in ids.tolist():
             if number in self.dies_at:
-                mark = self.fingerprints / str(number)
+                mark = self.deaths_folder / str(number)
                 if not mark.exists():
                     mark.touch()
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -123,16 +130,21 @@ class Count:
 
 
 class Dying(Count):
-    def take(self, state, images, ids):
+    def process_batch(self, state, images, ids):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Failing(Count):
-    def take(self, state, images, ids):
+    def process_batch(self, state, images, ids):
         raise ConvlensError("NaN in the activations of photo 3")
 
 
-def counted(total, engine, work=None, *, batch=2, **options):
+def counted(total, engine, work=None, *, progress=lambda done, total: None, **options):
     images = torch.rand(total, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    work = work or Count(total)
-    return over(model(), work, Images(images), engine=engine, batch=batch, **options)
+    pass_options = PassOptions(
+        engine=engine,
+        batch_size=2,
+        progress=lambda stage, done, total: progress(done, total),
+        **options,
+    )
+    return run_pass(model(), work or Count(total), TensorSource(images), pass_options=pass_options)

@@ -19,8 +19,8 @@ from convlens.models.labels import read_labels
 from convlens.models.loading import load
 from convlens.models.model import Model
 from convlens.passes.job import Engine
-from convlens.passes.local import Local
-from convlens.passes.ray import Ray
+from convlens.passes.local import LocalEngine
+from convlens.passes.ray.engine import RayEngine
 from convlens.results import RESULT
 from convlens.tracing.trace import trace
 
@@ -41,17 +41,17 @@ def engine_of(
     """What runs a pass over photos, and the device that the model is loaded to here.
 
     Raises:
-        ConvlensError: options of Ray without it.
+        ConvlensError: options of RayEngine without it.
     """
     if name == "ray":
         kind = device.partition(":")[0] if device is not None else None
         # Workers may have what this machine has not.
         here = device if kind != "cuda" or torch.cuda.is_available() else None
-        return Ray(address=address, actors=actors, device=kind), here
+        return RayEngine(address=address, actors=actors, device=kind), here
     for option, value in (("--address", address), ("--actors", actors)):
         if value is not None:
             raise ConvlensError(f"{option} is an option of --engine ray, which was not given")
-    return Local(), device
+    return LocalEngine(), device
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def started(engine: Engine, *, quiet: bool) -> Iterator[None]:
     from convlens.cli import terminal
 
     with ExitStack() as stack:
-        if isinstance(engine, Ray):
+        if isinstance(engine, RayEngine):
             where = f"connecting to {engine.address}" if engine.address else "starting Ray"
             with terminal.waiting(where, quiet=quiet):
                 stack.enter_context(engine.open())

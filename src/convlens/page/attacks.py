@@ -18,6 +18,7 @@ from convlens.page import budget
 from convlens.page.budget import Budget, spread
 from convlens.page.progress import Desk
 from convlens.page.schema import PhotoReport, Slide
+from convlens.passes.options import PassOptions
 
 _ATTACKED = 30  # forward passes of a photo's attacks, about
 _SHIFTED = 8  # forward passes of a photo's shifts
@@ -36,7 +37,9 @@ def attacked(
         labels=_labels(chosen),
         steps=budget.PGD_STEPS,
         seed=seed,
-        progress=lambda done, total: desk.tell("robustness", done, total),
+        pass_options=PassOptions(
+            progress=lambda stage, done, total: desk.tell("robustness", done, total)
+        ),
     )
     return found, numbers
 
@@ -94,7 +97,9 @@ def shifted(
         labels=_labels(chosen),
         every=every(model),
         seed=seed,
-        progress=lambda stage, done, total: desk.tell(f"shift, {stage}", done, total),
+        pass_options=PassOptions(
+            progress=lambda stage, done, total: desk.tell(f"shift, {stage}", done, total)
+        ),
     )
     return found, numbers
 

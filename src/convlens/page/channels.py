@@ -14,6 +14,7 @@ from convlens.page import budget
 from convlens.page.budget import spread
 from convlens.page.progress import Desk
 from convlens.page.schema import Cells, LayerMaps, PhotoReport
+from convlens.passes.options import PassOptions
 from convlens.tracing.trace import Trace, trace
 
 
@@ -47,7 +48,9 @@ def excite(model: Model, read: Sequence[PhotoReport], seed: int, desk: Desk) -> 
         layers=list(show),
         show=show,
         seed=seed,
-        progress=lambda stage, done, total: desk.tell(f"channels, {stage}", done, total),
+        pass_options=PassOptions(
+            progress=lambda stage, done, total: desk.tell(f"channels, {stage}", done, total)
+        ),
     )
 
 

@@ -1,29 +1,33 @@
-"""The registry of engines: find an engine by its name."""
+"""The list of engines. To add an engine, write a class with the contract of `job.Engine`.
 
+An engine that has a name, for `PassOptions(engine="name")` and `--engine name`, also has a line in
+`_ENGINES`.
+"""
+
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from convlens.errors import ConvlensError
 from convlens.passes.job import Engine
-from convlens.passes.local import Local
+from convlens.passes.local import LocalEngine
+from convlens.passes.ray.engine import RayEngine
+
+_ENGINES: dict[str, Callable[[], Engine]] = {"local": LocalEngine, "ray": RayEngine}
 
 
-def named(engine: Engine | str | None) -> Engine:
-    """The engine of that name; one that is given already as it is.
+def find_engine(engine: Engine | str | None) -> Engine:
+    """The engine of a name; an engine is returned as it is, and None is the local engine.
 
     Raises:
-        ConvlensError: another name.
+        ConvlensError: if no engine has that name.
     """
     if not isinstance(engine, str | None):
         return engine
-    if engine in (None, "local"):
-        return Local()
-    if engine == "ray":
-        from convlens.passes.ray import Ray
-
-        return Ray()
-    raise ConvlensError(f"engine {engine!r}; it is local or ray")
+    if (name := engine or "local") not in _ENGINES:
+        raise ConvlensError(f"engine {name!r}; it is {' or '.join(_ENGINES)}")
+    return _ENGINES[name]()
 
 
-def opened(engine: Engine | str | None) -> AbstractContextManager[object]:
-    """What the engine of that name has to start lasts for all jobs that it is given in here."""
-    return named(engine).open()
+def open_engine(engine: Engine | str | None) -> AbstractContextManager[object]:
+    """Start what an engine needs once, for all passes that are run inside the context."""
+    return find_engine(engine).open()

@@ -1,4 +1,4 @@
-"""The contracts of a data set pass: the work, the job that an engine runs, and the engine."""
+"""The contracts between a pass and an engine: the work, the job, its parts, and the engine."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
@@ -12,76 +12,76 @@ from convlens.passes.reducer import State
 from convlens.passes.source import Source
 
 
-class Work(Protocol):
-    """What is done with each batch of a data set, and what is kept of it.
+class BatchWork(Protocol):
+    """What is done with each batch of a data set, and the state that is kept.
 
-    The state is a mapping of tensors that does not grow with the data, and comes out the same in
-    whatever order and grouping batches are taken and states merged. Another process is sent a work
-    by pickle.
+    The state is a mapping of tensors whose size does not grow with the data. It comes out the same
+    in whatever order batches are processed and states are merged. The work is sent to other
+    processes by pickle.
     """
 
-    def start(self) -> State:
-        """The state of no data."""
+    def initial_state(self) -> State:
+        """The state of no images."""
 
-    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
-        """Take in a batch, in place.
+    def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
+        """Process a batch and update the state in place.
 
         Args:
-            state: of `start` or `take`.
+            state: from `initial_state`, `process_batch` or `merge`.
             images: `(N, C, H, W)`.
-            ids: int64 `(N,)`, the number of each in the data set.
+            ids: int64 `(N,)`, the number of each image in the data set.
         """
 
     def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
-        """The state of both data sets together; no image may be in both."""
+        """The state of two sets of images together; no image may be in both."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What an engine is asked to do.
+    """What an engine runs.
 
     Attributes:
-        model: left untouched.
-        work: done with each batch.
+        model: the model; left untouched.
+        work: processes each batch.
         source: the images.
-        spans: the batches that are wanted, as (start, stop).
-        state: of the batches that are done already.
-        seen: called with how many images of these batches have been taken in so far, whenever
-            that changes; it falls when some have to be taken in again.
-        stop: whether to end early; what has been taken in is still to be given.
+        spans: the batches to process, as (start, stop).
+        state: the state of the batches that an earlier run has finished.
+        report_progress: called with the number of images of these batches that have been processed
+            so far, whenever it changes. The number falls when batches have to be processed again.
+        should_stop: whether to stop early. What has been processed by then is still yielded.
     """
 
     model: Model
-    work: Work
+    work: BatchWork
     source: Source
     spans: list[tuple[int, int]]
     state: State
-    seen: Callable[[int], None]
-    stop: Callable[[], bool]
+    report_progress: Callable[[int], None]
+    should_stop: Callable[[], bool]
 
 
 @dataclass(frozen=True)
-class Part:
-    """Batches that are done.
+class FinishedBatches:
+    """Batches of a job that an engine has finished.
 
     Attributes:
-        spans: which.
-        skipped: reason by number of the images in them that could not be read.
-        state: of all batches that are done by now.
-        returned: bytes of the states that other processes sent back for it.
+        spans: these batches, as (start, stop).
+        skipped: the reason for each image in them that could not be read, by its number.
+        state: the state of all batches that are finished by now.
+        returned_bytes: bytes of the states that other processes sent back for these batches.
     """
 
     spans: list[tuple[int, int]]
     skipped: dict[int, str]
     state: State
-    returned: int = 0
+    returned_bytes: int = 0
 
 
 class Engine(Protocol):
-    """Runs a job to its end, or until it is to stop."""
+    """Runs a job to its end, or until it should stop."""
 
     def open(self) -> AbstractContextManager[object]:
-        """What has to be started lasts until this is left, for several jobs to share."""
+        """Start what several jobs can share; it lasts until the context is left."""
 
-    def run(self, job: Job) -> Generator[Part]:
-        """The parts in which the job gets done; no span is in two of them."""
+    def run(self, job: Job) -> Generator[FinishedBatches]:
+        """Run a job and yield its batches as they are finished; no span is yielded twice."""

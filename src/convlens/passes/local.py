@@ -4,33 +4,33 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 
-from convlens.passes.job import Job, Part
+from convlens.passes.job import FinishedBatches, Job
 from convlens.runtime.guard import untouched
 from convlens.runtime.precision import full_precision
 
 
 @dataclass(frozen=True)
-class Local:
-    """The engine on this machine: one batch after the other, photos decoded ahead."""
+class LocalEngine:
+    """Runs a job in this process, one batch after the other; photos are decoded ahead."""
 
     def open(self) -> AbstractContextManager[object]:
-        """Nothing has to be started."""
+        """Start nothing: the local engine needs nothing."""
         return nullcontext()
 
-    def run(self, job: Job) -> Generator[Part]:
-        """A part a batch; the state is one and the same, changed in place."""
+    def run(self, job: Job) -> Generator[FinishedBatches]:
+        """Yield after each batch; the state is one and the same, changed in place."""
         count = 0
-        # Guarded once for all batches, as the guard has something to do each time.
+        # One guard for all batches, because entering the guard takes time.
         with (
             untouched(job.model.network),
             full_precision(),
             closing(job.source.batches(job.spans)) as batches,
         ):
-            for one in batches:
-                if one.images is not None:
-                    job.work.take(job.state, one.images, one.ids)
-                count += one.stop - one.start
-                job.seen(count)
-                yield Part([(one.start, one.stop)], one.skipped, job.state)
-                if job.stop():
+            for batch in batches:
+                if batch.images is not None:
+                    job.work.process_batch(job.state, batch.images, batch.ids)
+                count += batch.stop - batch.start
+                job.report_progress(count)
+                yield FinishedBatches([(batch.start, batch.stop)], batch.skipped, job.state)
+                if job.should_stop():
                     return

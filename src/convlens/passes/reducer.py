@@ -1,8 +1,8 @@
-"""Reducers: what is kept of a data set while it goes by.
+"""The contract of a reducer: what is kept of the values at some nodes while images pass by.
 
-A reducer's state is a mapping of tensors that does not grow with the data. Updates and merges may
-come in any order and grouping and give the same state: integers, fixed bins, tables with ties
-broken by the image's number. That is what lets a sweep be split, resumed and distributed.
+A reducer's state is a mapping of tensors whose size does not grow with the data. Updates and
+merges give the same state in any order and grouping: they count in integers, use fixed bins, and
+break ties by the number of the image. This is why a pass can be split, resumed and distributed.
 """
 
 from collections.abc import Mapping
@@ -14,28 +14,29 @@ State = dict[str, Tensor]
 
 
 class Reducer(Protocol):
-    """Reduces the tensors at several nodes of a trace, batch by batch.
+    """Reduces the values at several nodes of a trace, batch by batch.
 
     Attributes:
-        nodes: the nodes, by their indices in the trace.
+        nodes: the indices of the nodes in the trace.
     """
 
     @property
     def nodes(self) -> tuple[int, ...]:
-        """The nodes, by their indices in the trace."""
+        """The indices of the nodes in the trace."""
 
-    def start(self) -> State:
-        """The state of no data."""
+    def initial_state(self) -> State:
+        """The state of no images."""
 
     def update(self, state: State, node: int, maps: Tensor, ids: Tensor) -> None:
-        """Take in, in place, what one place gave for a batch.
+        """Update the state in place with the values at one node for a batch.
 
         Args:
-            state: of `start`, `update` or `merge`.
-            node: index of the node.
-            maps: what the network computed there, first dimension N; read at once, not kept.
+            state: from `initial_state`, `update` or `merge`.
+            node: the index of the node.
+            maps: what the network computed there, first dimension N. It may not be kept: the
+                network goes on to use its memory.
             ids: int64 `(N,)`, the number of each image in the data set.
         """
 
     def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
-        """The state of both data sets together; no image may be in both."""
+        """The state of two sets of images together; no image may be in both."""

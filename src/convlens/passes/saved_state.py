@@ -1,10 +1,10 @@
-"""What is done of a sweep, on disk: a manifest that is replaced in one step.
+"""What a pass has finished, on disk: a manifest that is replaced in one step.
 
-    FOLDER/manifest.json        what is swept, which images are done, which state counts
-    FOLDER/state-000004.safetensors   the reducer's state after these images
-    FOLDER/images.txt           a line for each image, to see whether the data set changed
+    FOLDER/manifest.json              settings, finished images, name of the valid state
+    FOLDER/state-000004.safetensors   the state after these images
+    FOLDER/images.txt                 a line for each image, to see whether the data set changed
 
-Killed at any moment, the sweep is as it was when the manifest was last replaced.
+A pass that is killed at any moment continues from the manifest that was written last.
 """
 
 import hashlib
@@ -16,94 +16,87 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from convlens.errors import ConvlensError
 from convlens.files import atomic_file, write_tensors
-from convlens.models.model import Model
+from convlens.passes.fingerprints import to_plain
 from convlens.passes.reducer import State
-from convlens.runtime.guard import unwrap_network
-from convlens.tracing.trace import trace
 
 MANIFEST = "manifest.json"
 _IMAGES = "images.txt"
-_FORMAT = 1
+_FORMAT = 2  # of the folder; raised when another version cannot continue from it
 
 
 @dataclass
-class Done:
-    """What a sweep has seen.
+class FinishedImages:
+    """The images that a pass has finished.
 
     Attributes:
-        spans: which images, as (start, stop), in order and merged.
-        skipped: reason by number of the images that could not be read.
+        spans: their numbers as (start, stop), in order, with neighbors merged.
+        skipped: the reason for each of them that could not be read, by its number.
     """
 
     spans: list[tuple[int, int]] = field(default_factory=list)
     skipped: dict[int, str] = field(default_factory=dict)
 
     def add(self, spans: Iterable[tuple[int, int]], skipped: Mapping[int, str]) -> None:
-        """Take in batches that are done."""
+        """Add finished batches."""
         self.skipped.update(skipped)
         merged: list[tuple[int, int]] = []
-        for one, other in sorted([*self.spans, *spans]):
-            if merged and merged[-1][1] == one:
-                merged[-1] = (merged[-1][0], other)
+        for start, stop in sorted([*self.spans, *spans]):
+            if merged and merged[-1][1] == start:
+                merged[-1] = (merged[-1][0], stop)
             else:
-                merged.append((one, other))
+                merged.append((start, stop))
         self.spans = merged
 
     def __contains__(self, span: tuple[int, int]) -> bool:
-        before = bisect_right(self.spans, span[0], key=lambda one: one[0])
+        before = bisect_right(self.spans, span[0], key=lambda known: known[0])
         return before > 0 and span[1] <= self.spans[before - 1][1]
 
     @property
     def count(self) -> int:
-        """How many images have been seen or skipped."""
+        """The number of images that were read or skipped."""
         return sum(stop - start for start, stop in self.spans)
 
 
-def fingerprint(model: Model) -> str:
-    """A hash of the network's weights, of what it computes with them, and of how it is fed."""
-    digest = hashlib.sha256()
-    network = unwrap_network(model.network)
-    # All buffers, also those that its author does not save.
-    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    for operation in trace(model, partly=True).recording.operations:
-        digest.update(f"{operation.function} {operation.arguments}".encode())
-    fed = (model.preprocessing, model.mean, model.std, model.bounds, model.center, model.channels)
-    digest.update(repr(fed).encode())
-    return digest.hexdigest()[:16]
-
-
 def save(
-    folder: Path, identity: Mapping[str, Any], fingerprints: Sequence[str], done: Done, state: State
+    folder: Path,
+    identity: Mapping[str, Any],
+    image_fingerprints: Sequence[str],
+    finished: FinishedImages,
+    state: State,
 ) -> None:
-    """Make what is done count.
+    """Write a state and then the manifest that makes it valid.
+
+    Args:
+        folder: the resume folder; made if it does not exist.
+        identity: what decides the result, by name (see `fingerprints.to_plain`).
+        image_fingerprints: a line for each image that changes when the image does.
+        finished: the images that the state contains.
+        state: the state.
 
     Raises:
-        ConvlensError: it cannot be written; what counted before still does.
+        ConvlensError: if the folder cannot be written. What was valid before stays valid.
     """
-    name = f"state-{done.count:09d}.safetensors"
+    name = f"state-{finished.count:09d}.safetensors"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / _IMAGES).is_file():
             with atomic_file(folder / _IMAGES) as temporary:
                 temporary.write_text(
-                    "\n".join(fingerprints), encoding="utf-8", errors="surrogateescape"
+                    "\n".join(image_fingerprints), encoding="utf-8", errors="surrogateescape"
                 )
         with atomic_file(folder / name) as temporary:
             write_tensors(temporary, state)
         manifest = {
             "format": _FORMAT,
-            "identity": dict(identity),
-            "marks": _digest(fingerprints),
-            "done": done.spans,
-            "skipped": {str(number): reason for number, reason in done.skipped.items()},
+            "identity": to_plain(identity),
+            "images": _hash_lines(image_fingerprints),
+            "finished": finished.spans,
+            "skipped": {str(number): reason for number, reason in finished.skipped.items()},
             "state": name,
         }
         with atomic_file(folder / MANIFEST) as temporary:
@@ -116,92 +109,109 @@ def save(
 
 
 @contextmanager
-def begun(
-    folder: Path, identity: Mapping[str, Any], fingerprints: Sequence[str], state: State
+def claim(
+    folder: Path, identity: Mapping[str, Any], image_fingerprints: Sequence[str], state: State
 ) -> Iterator[None]:
-    """A folder that says what it is of before anything is done; gone where nothing gets done.
+    """Write the manifest of a pass before the pass begins.
 
-    What a killed run left is then known to be of this sweep or of another, however short it was.
+    So the folder of a pass that is killed always says which pass it belongs to. A new folder is
+    removed again if the pass fails before it has saved anything.
     """
     fresh = not (folder / MANIFEST).is_file()
     if fresh:
-        save(folder, identity, fingerprints, Done(), state)
+        save(folder, identity, image_fingerprints, FinishedImages(), state)
     try:
         yield
     except BaseException:
-        if fresh and not json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["done"]:
-            _forget(folder)
+        if fresh and not json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["finished"]:
+            _remove(folder)
         raise
 
 
-def _forget(folder: Path) -> None:
-    """Remove what `save` wrote; the folder too, if nothing else is in it."""
-    (folder / MANIFEST).unlink(missing_ok=True)  # first: without it the rest does not count
-    for path in (folder / _IMAGES, *folder.glob("state-*.safetensors")):
-        path.unlink(missing_ok=True)
-    with suppress(OSError):
-        folder.rmdir()
-
-
 def read(
-    folder: Path, identity: Mapping[str, Any], fingerprints: Sequence[str]
-) -> tuple[Done, State] | None:
-    """What is done of this very sweep; None where there is nothing yet.
+    folder: Path, identity: Mapping[str, Any], image_fingerprints: Sequence[str]
+) -> tuple[FinishedImages, State] | None:
+    """What a pass has finished, or None if it has saved nothing yet.
+
+    Args:
+        folder: the resume folder.
+        identity: as for `save`.
+        image_fingerprints: as for `save`.
 
     Raises:
-        ConvlensError: the folder is that of another sweep (what differs), or is damaged.
+        ConvlensError: if the folder belongs to another pass (the message says what differs), was
+            written by another version, or is damaged.
     """
     path = folder / MANIFEST
     if not path.is_file():
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["format"] != _FORMAT:
-            raise ConvlensError(f"{path} is of format {manifest['format']}, not {_FORMAT}")
-        _compare(folder, manifest, identity, fingerprints)
+        _check_format(folder, manifest["format"])
+        _compare(folder, manifest, identity, image_fingerprints)
         state = load_file(folder / manifest["state"])
         skipped = {int(number): reason for number, reason in manifest["skipped"].items()}
-        return Done([(start, stop) for start, stop in manifest["done"]], skipped), state
+        spans = [(start, stop) for start, stop in manifest["finished"]]
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ConvlensError(
-            f"{folder} is damaged ({type(error).__name__}: {error}); remove it and start afresh"
+            f"{folder} is damaged ({type(error).__name__}: {error}); remove it and start again"
         ) from error
+    return FinishedImages(spans, skipped), state
 
 
-def mark(answers: Sequence[Sequence[int] | None] | None) -> str:
-    """Labels as a short text that changes when they do."""
-    if answers is None:
-        return ""
-    plain = repr([None if answer is None else tuple(answer) for answer in answers])
-    return hashlib.sha256(plain.encode()).hexdigest()[:16]
+def _check_format(folder: Path, number: int) -> None:
+    if number < _FORMAT:
+        raise ConvlensError(
+            f"{folder} was written by convlens 0.1, and this version cannot continue from it; "
+            f"remove it and start again"
+        )
+    if number > _FORMAT:
+        raise ConvlensError(
+            f"{folder} was written by a newer convlens; update this one, or remove the folder"
+        )
 
 
 def _compare(
-    folder: Path, manifest: dict[str, Any], identity: Mapping[str, Any], fingerprints: Sequence[str]
+    folder: Path,
+    manifest: dict[str, Any],
+    identity: Mapping[str, Any],
+    image_fingerprints: Sequence[str],
 ) -> None:
-    for name, now in identity.items():
+    for name, now in to_plain(identity).items():
         if name not in manifest["identity"]:
-            raise ConvlensError(f"{folder} is of another kind of sweep; remove it, or give its own")
+            raise ConvlensError(
+                f"{folder} belongs to another kind of pass; remove it, or give another folder"
+            )
         before = manifest["identity"][name]
         if json.loads(json.dumps(now)) != before:
-            values = "" if name == "labels" else f" ({before}, now {now})"  # a hash tells nothing
+            hashed = isinstance(now, dict) and "sha256" in now  # a hash tells a reader nothing
+            values = "" if hashed else f" ({before}, now {now})"
             raise ConvlensError(
-                f"{folder} is of a sweep with different {name}{values}; give the same to go on "
-                f"with it, or remove it"
+                f"{folder} belongs to a pass with different {name}{values}; give the same to "
+                f"continue it, or remove the folder"
             )
-    if manifest["marks"] == _digest(fingerprints):
+    if manifest["images"] == _hash_lines(image_fingerprints):
         return
     before = (folder / _IMAGES).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-    if len(before) != len(fingerprints):
-        what = f"{len(before):,} images then, {len(fingerprints):,} now"
+    if len(before) != len(image_fingerprints):
+        what = f"{len(before):,} images then, {len(image_fingerprints):,} now"
     else:
-        first = next(a for a, b in zip(before, fingerprints, strict=True) if a != b)
+        first = next(old for old, new in zip(before, image_fingerprints, strict=True) if old != new)
         what = f"{first.rpartition(' ')[0].rpartition(' ')[0] or first} is another file now"
     raise ConvlensError(
-        f"the data set changed since {folder} was begun ({what}); remove it and start afresh"
+        f"the data set has changed since {folder} was written ({what}); remove it and start again"
     )
 
 
-def _digest(fingerprints: Sequence[str]) -> str:
-    text = "\n".join(fingerprints).encode("utf-8", "surrogateescape")
+def _remove(folder: Path) -> None:
+    """Remove what `save` wrote, and the folder if nothing else is in it."""
+    (folder / MANIFEST).unlink(missing_ok=True)  # first: without it the rest is not valid
+    for path in (folder / _IMAGES, *folder.glob("state-*.safetensors")):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _hash_lines(image_fingerprints: Sequence[str]) -> str:
+    text = "\n".join(image_fingerprints).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest()

@@ -1,4 +1,4 @@
-"""Where a sweep's images come from: photos that are decoded ahead, or a tensor at hand."""
+"""Sources of images for a pass: photos that are decoded ahead of the network, or a tensor."""
 
 import os
 from collections import deque
@@ -26,21 +26,21 @@ from convlens.data.images import from_pixels
 from convlens.errors import ConvlensError, PhotoError
 from convlens.models.model import Model
 
-_AHEAD = 2  # batches that are decoded while the network runs
+_BATCHES_AHEAD = 2  # decoded while the network runs
 
-Given = Sequence[str | Path] | PhotoDataset | Tensor
+PhotosOrImages = Sequence[str | Path] | PhotoDataset | Tensor
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some of a data set's images.
+    """A batch of a data set's images.
 
     Attributes:
-        start: number of the first in the data set.
-        stop: number after the last.
-        ids: int64, the numbers of those that could be read.
-        images: `(N, C, H, W)`, these; None where there are none.
-        skipped: reason by number of those that could not be read.
+        start: number of the first image in the data set.
+        stop: number after the last image.
+        ids: int64 `(N,)`, the numbers of the images that could be read.
+        images: these images, `(N, C, H, W)`; None if none could be read.
+        skipped: the reason for each image that could not be read, by its number.
     """
 
     start: int
@@ -50,8 +50,8 @@ class Batch:
     skipped: dict[int, str]
 
 
-def batch_of(decoded: DecodedBatch, model: Model) -> Batch:
-    """What was decoded as images for a model, on its device."""
+def to_batch(decoded: DecodedBatch, model: Model) -> Batch:
+    """Decoded pixels as images for a model, on its device."""
     images = None
     if decoded.values is not None:
         values = torch.from_numpy(decoded.values)
@@ -68,29 +68,34 @@ class Source(Protocol):
     """A data set in a fixed order.
 
     Attributes:
-        strict: whether a photo that cannot be read ends the sweep.
+        strict: whether a photo that cannot be read ends the pass.
     """
 
     strict: bool
 
     def __len__(self) -> int:
-        """How many images there are, readable or not."""
+        """The number of images, readable or not."""
 
     def name(self, number: int) -> str:
-        """What a person calls an image."""
+        """The name of an image, for people."""
 
     def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
-        """Images `start` to `stop` of each span, one batch each."""
+        """A batch for each span, with the images `start` to `stop`."""
 
     def fingerprints(self) -> list[str]:
-        """A line for each image that changes when the image does."""
+        """A line for each image, which changes when the image does."""
 
     def batch_decoder(self) -> BatchDecoder:
-        """What other processes need to make the same images."""
+        """The data set as it is sent to other processes, without the network."""
 
 
-class Photos:
-    """Photos, decoded by several threads ahead of the network."""
+class PhotoSource:
+    """Photos, decoded by several threads ahead of the network.
+
+    Attributes:
+        dataset: the photos.
+        strict: whether a photo that cannot be read ends the pass.
+    """
 
     def __init__(
         self, model: Model, photos: Sequence[str | Path] | PhotoDataset, *, strict: bool = False
@@ -104,17 +109,17 @@ class Photos:
         return len(self.dataset)
 
     def name(self, number: int) -> str:
-        """Its path, or its row in a table."""
+        """The path of the photo, or its row in a table."""
         return self.dataset.name(number)
 
     def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
-        """Batches of images as `model.prepare` makes them."""
+        """Batches of images, equal to what `model.prepare` makes of the photos."""
         waiting: deque[tuple[int, int, list[Future[NDArray[np.uint8]]]]] = deque()
         left = deque(spans)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             try:
                 while left or waiting:
-                    while left and len(waiting) <= _AHEAD:
+                    while left and len(waiting) <= _BATCHES_AHEAD:
                         start, stop = left.popleft()
                         futures = [
                             pool.submit(self._batch_decoder.read, number)
@@ -123,20 +128,20 @@ class Photos:
                         waiting.append((start, stop, futures))
                     start, stop, futures = waiting.popleft()
                     reads = [future.result for future in futures]
-                    yield batch_of(decode_batch(start, stop, reads), self._model)
+                    yield to_batch(decode_batch(start, stop, reads), self._model)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def fingerprints(self) -> list[str]:
-        """Those of the album."""
+        """Name, size and time of change of each photo."""
         return self.dataset.fingerprints()
 
     def batch_decoder(self) -> PhotoBatchDecoder:
-        """The album and what decodes it."""
+        """The data set and the photo decoder."""
         return self._batch_decoder
 
 
-class Images:
+class TensorSource:
     """Images `(N, C, H, W)` in memory."""
 
     strict = False
@@ -148,7 +153,7 @@ class Images:
         return len(self._images)
 
     def name(self, number: int) -> str:
-        """Its number."""
+        """The number of the image, in words."""
         return f"image {number}"
 
     def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
@@ -157,21 +162,21 @@ class Images:
             yield Batch(start, stop, torch.arange(start, stop), self._images[start:stop], {})
 
     def fingerprints(self) -> list[str]:
-        """The number of each image: what is in memory lasts no longer than the process."""
+        """The number of each image. No resumed process can have the same tensor in memory."""
         return [str(number) for number in range(len(self))]
 
     def batch_decoder(self) -> ImageBatchDecoder:
-        """The images as an array, in the memory layout that they have."""
+        """The images as an array that keeps their memory format."""
         images = self._images.detach().cpu()
-        last = not images.is_contiguous() and images.is_contiguous(
+        channels_last = not images.is_contiguous() and images.is_contiguous(
             memory_format=torch.channels_last
         )
-        values = images.permute(0, 2, 3, 1) if last else images.contiguous()
-        return ImageBatchDecoder(values.numpy(), last)
+        values = images.permute(0, 2, 3, 1) if channels_last else images.contiguous()
+        return ImageBatchDecoder(values.numpy(), channels_last)
 
 
-class Numbers:
-    """Some of a data set's numbers without their images, for work on what was written of them."""
+class NumberSource:
+    """The numbers of some images without their pixels, for work on files written earlier."""
 
     strict = False
 
@@ -182,17 +187,17 @@ class Numbers:
         return len(self._numbers)
 
     def name(self, number: int) -> str:
-        """That of the image."""
+        """The name of the image."""
         return self._source.name(self._numbers[number])
 
     def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
-        """The numbers, and images without pixels."""
+        """Batches of the numbers, with images that have no pixels."""
         for start, stop in spans:
             ids = torch.tensor(self._numbers[start:stop])
             yield Batch(start, stop, ids, torch.empty(len(ids), 0), {})
 
     def fingerprints(self) -> list[str]:
-        """The numbers."""
+        """The numbers as text."""
         return [str(number) for number in self._numbers]
 
     def batch_decoder(self) -> IndexBatchDecoder:
@@ -200,31 +205,31 @@ class Numbers:
         return IndexBatchDecoder(np.array(self._numbers))
 
 
-def given(model: Model, photos: Given, *, strict: bool = False) -> Source:
-    """Photo files, an album, or images `(N, C, H, W)` inside the bounds, as a source.
+def open_source(model: Model, photos: PhotosOrImages, *, strict: bool = False) -> Source:
+    """A source of photo files, of a photo data set, or of images `(N, C, H, W)` inside the bounds.
 
     Raises:
-        ConvlensError: none, or images that the model does not take.
+        ConvlensError: if there are no photos, or the images do not fit the model.
     """
     if isinstance(photos, Tensor):
-        return Images(model.check(photos))
+        return TensorSource(model.check(photos))
     if not len(photos):
         raise ConvlensError("no photos; give at least one")
-    return Photos(model, photos, strict=strict)
+    return PhotoSource(model, photos, strict=strict)
 
 
-def first(source: Source, count: int) -> Tensor:
-    """The first images `(N, C, H, W)` that can be read, at most so many.
+def read_first_images(source: Source, count: int) -> Tensor:
+    """The first images that can be read, `(N, C, H, W)` with N at most `count`.
 
     Raises:
-        PhotoError: none can.
+        PhotoError: if none can be read.
     """
-    found: list[Tensor] = []
-    for one in source.batches([(number, number + 1) for number in range(len(source))]):
-        if one.images is not None:
-            found.append(one.images)
-        if len(found) == count:
+    images: list[Tensor] = []
+    for batch in source.batches([(number, number + 1) for number in range(len(source))]):
+        if batch.images is not None:
+            images.append(batch.images)
+        if len(images) == count:
             break
-    if not found:
+    if not images:
         raise PhotoError(f"none of {len(source)} photos can be read")
-    return torch.cat(found)
+    return torch.cat(images)

@@ -11,6 +11,7 @@ from torch import nn
 from convlens import ConvlensError, Result, fgsm, open_data, pgd, robustness, wrap
 from convlens.analyses.attacks.intervals import wilson
 from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD, Attacks, draws
+from convlens.passes.options import PassOptions
 from support.folders import SHARED
 
 SIZE = 16
@@ -207,7 +208,13 @@ def test_curve_of_a_linear_network_in_closed_form():
     labels = [[int(one > 0)] for one in margins]
     labels[3] = [1 - labels[3][0]]  # one that the network gets wrong
     epsilons = (0.0005, 0.002, 0.005)
-    found = robustness(wrap(network, size=4), given, epsilons, labels=labels, batch=16)
+    found = robustness(
+        wrap(network, size=4),
+        given,
+        epsilons,
+        labels=labels,
+        pass_options=PassOptions(batch_size=16),
+    )
     reach = float(network.weight.detach().abs().sum())
     side = torch.tensor([2 * one[0] - 1 for one in labels]) * margins
     wanted = [int((side > epsilon * reach).sum()) for epsilon in (0, *epsilons)]
@@ -233,7 +240,13 @@ def test_curve_counts_what_torchattacks_flips():
         network[-1].bias -= network(given).mean(0)
         answers = network(given).argmax(1)
     levels = (1, 3, 9)
-    found = robustness(wrap(network, size=SIZE), given, [k / 255 for k in levels], steps=0, batch=5)
+    found = robustness(
+        wrap(network, size=SIZE),
+        given,
+        [k / 255 for k in levels],
+        steps=0,
+        pass_options=PassOptions(batch_size=5),
+    )
     kept = [12]
     for level in levels:
         attack = torchattacks.FGSM(network, eps=level / 255)
@@ -253,13 +266,13 @@ def test_parts_of_a_data_set_add_up_in_any_order_and_batch():
     work = Attacks(model, (1 / 255, 4 / 255), None, "cross-entropy", 3, 5)
     states = []
     for rows in (range(0, 4), range(4, 13)):
-        state = work.start()
-        work.take(state, given[list(rows)], torch.tensor(list(rows)))
+        state = work.initial_state()
+        work.process_batch(state, given[list(rows)], torch.tensor(list(rows)))
         states.append(state)
     one, other = (work.merge(*pair) for pair in (states, states[::-1]))
-    whole = work.start()
+    whole = work.initial_state()
     for number in reversed(range(13)):
-        work.take(whole, given[number : number + 1], torch.tensor([number]))
+        work.process_batch(whole, given[number : number + 1], torch.tensor([number]))
     assert whole.keys() == one.keys()
     for name, wanted in whole.items():
         assert torch.equal(one[name], wanted) and torch.equal(other[name], wanted), name
@@ -301,25 +314,47 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
     network = small(10)
     model = wrap(network, size=SIZE)
     given = images(9)
-    whole = robustness(model, given, ["4/255"], steps=2, batch=2)
+    whole = robustness(model, given, ["4/255"], steps=2, pass_options=PassOptions(batch_size=2))
     runs = []
 
-    def stop(done, total):
+    def stop(stage, done, total):
         runs.append(done)
         if done == 4:
             raise KeyboardInterrupt
 
     folder = tmp_path / "kept"
     with pytest.raises(KeyboardInterrupt):
-        robustness(model, given, ["4/255"], steps=2, batch=2, folder=folder, save_every=-1,
-                  progress=stop)  # fmt: skip
+        robustness(
+            model,
+            given,
+            ["4/255"],
+            steps=2,
+            pass_options=PassOptions(
+                batch_size=2, resume_folder=folder, save_interval=-1, progress=stop
+            ),
+        )
     seen = []
-    again = robustness(model, given, ["4/255"], steps=2, batch=2, folder=folder,
-                      progress=lambda done, total: seen.append(done))  # fmt: skip
+
+    def progress(stage, done, total):
+        seen.append(done)
+
+    again = robustness(
+        model,
+        given,
+        ["4/255"],
+        steps=2,
+        pass_options=PassOptions(batch_size=2, resume_folder=folder, progress=progress),
+    )
     assert seen[0] == 2  # what was saved before the batch at which it was stopped
     assert again == whole
     with pytest.raises(ConvlensError, match="different epsilons"):
-        robustness(model, given, ["8/255"], steps=2, batch=2, folder=folder)
+        robustness(
+            model,
+            given,
+            ["8/255"],
+            steps=2,
+            pass_options=PassOptions(batch_size=2, resume_folder=folder),
+        )
 
 
 def test_pgd_leaves_an_image_alone_as_soon_as_its_answer_is_wrong():
@@ -476,7 +511,9 @@ def test_three_against_seven_on_mnist():
     model = wrap(network, size=28, channels=1)
     images = given.float().view(-1, 1, 28, 28)
     labels = [[int(one)] for one in right]
-    found = robustness(model, images, [0.25], labels=labels, steps=0, batch=512)
+    found = robustness(
+        model, images, [0.25], labels=labels, steps=0, pass_options=PassOptions(batch_size=512)
+    )
     errors = [1 - one for one in found[FGSM].accuracies]
     assert errors[0] < 0.03 and errors[1] > 0.97
     assert 1 - found[NOISE].accuracies[1] < 0.4  # the same pixels, by as much

@@ -20,6 +20,7 @@ from convlens.analyses.gradcam import dataset_pass as room
 from convlens.analyses.gradcam.boxes import Box
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.data.datasets import PhotoFiles
+from convlens.passes.options import PassOptions
 from convlens.results import Result
 from support.folders import TESTS
 from support.labeled_model import model
@@ -55,7 +56,13 @@ def content(folder):
 
 def test_maps_are_those_of_gradcam_one_by_one(tmp_path, paths):
     network = model()
-    found = gradcams(network, paths, out=tmp_path / "out", classes=["bee", "cat - dog"], batch=3)
+    found = gradcams(
+        network,
+        paths,
+        out=tmp_path / "out",
+        classes=["bee", "cat - dog"],
+        pass_options=PassOptions(batch_size=3),
+    )
     assert found.photos == ("photos-0.png", *(f"{each}.png" for each in range(1, 6)), "more-0.png")
     rows = iter(table(found))
     numbers = json.loads(found.numbers.read_text())
@@ -98,9 +105,11 @@ def test_highest_classes_of_each_photo(tmp_path, paths):
 @pytest.mark.parametrize("stopped_at", [1, 4, 6, "pictures"])
 def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped_at):
     network = model()
-    options = {"classes": ["ant"], "batch": 2, "curves": True, "save_every": 0.0}
-    gradcams(network, paths, out=tmp_path / "whole", **options)
+    options = {"classes": ["ant"], "curves": True}
+    whole = PassOptions(batch_size=2)
+    gradcams(network, paths, out=tmp_path / "whole", pass_options=whole, **options)
     kept, count, real, draw = tmp_path / "parts.unfinished", [0], GradCam.keep, GradCam.draw
+    resumable = PassOptions(batch_size=2, resume_folder=kept, save_interval=0.0)
 
     def tripping(method):
         def step(self, *arguments, **words):
@@ -116,7 +125,7 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
     else:
         monkeypatch.setattr(GradCam, "keep", tripping(real))
     with pytest.raises(KeyboardInterrupt):
-        gradcams(network, paths, out=tmp_path / "parts", folder=kept, **options)
+        gradcams(network, paths, out=tmp_path / "parts", pass_options=resumable, **options)
     assert not (tmp_path / "parts").exists()
     monkeypatch.setattr(GradCam, "draw", draw)
     count[0] = 0
@@ -130,7 +139,7 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
         real(self, folder)
 
     monkeypatch.setattr(GradCam, "keep", counting)
-    gradcams(network, paths, out=tmp_path / "parts", folder=kept, **options)
+    gradcams(network, paths, out=tmp_path / "parts", pass_options=resumable, **options)
     # Batches that were saved are not looked at again.
     assert count[0] == {1: 7, 4: 5, 6: 3, "pictures": 0}[stopped_at]
     assert content(tmp_path / "parts") == content(tmp_path / "whole")
@@ -142,7 +151,9 @@ def test_somebody_elses_folder_is_refused_before_any_work(tmp_path, paths, monke
     monkeypatch.setattr(GradCam, "keep", lambda self, folder: pytest.fail("work was done"))
     for folder in (None, tmp_path / "u"):
         with pytest.raises(ConvlensError, match="holds other files"):
-            gradcams(model(), paths, out=tmp_path / "out", folder=folder)
+            gradcams(
+                model(), paths, out=tmp_path / "out", pass_options=PassOptions(resume_folder=folder)
+            )
     assert (tmp_path / "out" / "precious.txt").read_text() == "mine"
 
 
@@ -150,14 +161,27 @@ def test_folder_of_another_run_is_refused(tmp_path, paths, monkeypatch):
     network, kept = model(), tmp_path / "u"
     monkeypatch.setattr(room, "finish", lambda *rest, **words: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        gradcams(network, paths, out=tmp_path / "out", folder=kept, classes=[0])
+        gradcams(
+            network,
+            paths,
+            out=tmp_path / "out",
+            pass_options=PassOptions(resume_folder=kept),
+            classes=[0],
+        )
     with pytest.raises(ConvlensError, match="different classes"):
-        gradcams(network, paths, out=tmp_path / "out", folder=kept, classes=[1])
+        gradcams(
+            network,
+            paths,
+            out=tmp_path / "out",
+            pass_options=PassOptions(resume_folder=kept),
+            classes=[1],
+        )
 
 
 KILLED = """
     import os, signal, sys
-    from convlens import gradcams
+    from pathlib import Path
+    from convlens import PassOptions, gradcams
     from convlens.analyses.gradcam.result import GradCam
     from support.labeled_model import model
 
@@ -170,7 +194,8 @@ KILLED = """
         real(self, folder)
 
     GradCam.keep = keep
-    gradcams(model(), sys.argv[3:], out=sys.argv[1], folder=__import__("pathlib").Path(sys.argv[2]))
+    pass_options = PassOptions(resume_folder=Path(sys.argv[2]))
+    gradcams(model(), sys.argv[3:], out=sys.argv[1], pass_options=pass_options)
 """
 
 
@@ -183,10 +208,10 @@ def test_killed_before_the_first_save_it_knows_its_photos(tmp_path, paths):
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert len(list((kept / "photos").iterdir())) == 3
     with pytest.raises(ConvlensError, match="5 images then, 2 now"):
-        gradcams(model(), paths[5:], out=out, folder=kept)
+        gradcams(model(), paths[5:], out=out, pass_options=PassOptions(resume_folder=kept))
     with pytest.raises(ConvlensError, match="different top"):
-        gradcams(model(), paths[:5], out=out, folder=kept, top=2)
-    gradcams(model(), paths[:5], out=out, folder=kept)
+        gradcams(model(), paths[:5], out=out, pass_options=PassOptions(resume_folder=kept), top=2)
+    gradcams(model(), paths[:5], out=out, pass_options=PassOptions(resume_folder=kept))
     gradcams(model(), paths[:5], out=tmp_path / "whole")
     assert content(out) == content(tmp_path / "whole")
 
@@ -194,20 +219,31 @@ def test_killed_before_the_first_save_it_knows_its_photos(tmp_path, paths):
 def test_a_run_that_did_nothing_leaves_nothing(tmp_path, paths, monkeypatch):
     monkeypatch.setattr(GradCam, "keep", lambda self, folder: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        gradcams(model(), paths, out=tmp_path / "out", folder=tmp_path / "u")
+        gradcams(
+            model(),
+            paths,
+            out=tmp_path / "out",
+            pass_options=PassOptions(resume_folder=tmp_path / "u"),
+        )
     assert not (tmp_path / "u").exists()
     assert not (tmp_path / "out").exists()
 
 
 def test_a_target_is_not_gone_on_with(tmp_path, paths):
     with pytest.raises(ConvlensError, match="a target is a function"):
-        gradcams(model(), paths, out=tmp_path / "o", folder=tmp_path / "u", target=torch.sum)
+        gradcams(
+            model(),
+            paths,
+            out=tmp_path / "o",
+            pass_options=PassOptions(resume_folder=tmp_path / "u"),
+            target=torch.sum,
+        )
 
 
 def test_damaged_photos_are_left_out_and_named(tmp_path, paths):
     paths[1].write_bytes(b"\x89PNG rubbish")
     paths[4].write_bytes(b"")
-    found = gradcams(model(), paths, out=tmp_path / "out", batch=2)
+    found = gradcams(model(), paths, out=tmp_path / "out", pass_options=PassOptions(batch_size=2))
     assert set(found.skipped) == {str(paths[1]), str(paths[4])}
     assert found.photos == ("photos-0.png", "2.png", "3.png", "5.png", "more-0.png")
     assert json.loads(found.numbers.read_text())["skipped"] == found.skipped
@@ -275,7 +311,9 @@ def test_strips(tmp_path, paths):
 def test_state_does_not_grow_and_parts_make_the_whole(tmp_path, paths):
     """What a distributed engine would do: parts by themselves, in any order, merged."""
     network = model()
-    found = gradcams(network, paths, out=tmp_path / "out", classes=[0, 1], batch=2)
+    found = gradcams(
+        network, paths, out=tmp_path / "out", classes=[0, 1], pass_options=PassOptions(batch_size=2)
+    )
     work = room.GradCamWork(
         network, "pre", None, False, PhotoFiles(paths), {},
         {"classes": [0, 1], "top": 1, "pixel": None, "target": None}, False, 0,
@@ -285,11 +323,11 @@ def test_state_does_not_grow_and_parts_make_the_whole(tmp_path, paths):
     states = []
     for start in (4, 0, 6, 2, 2):  # one of them twice
         ids = torch.arange(start, min(start + 2, 7))
-        state = work.start()
+        state = work.initial_state()
         size = sum(tensor.numel() for tensor in state.values())
         images = torch.cat([network.prepare(paths[number]) for number in ids])
         with convlens.runtime.guard.untouched(network.network):
-            work.take(state, images, ids)
+            work.process_batch(state, images, ids)
         assert sum(tensor.numel() for tensor in state.values()) == size == 1
         states.append(state)
     whole = states[0]

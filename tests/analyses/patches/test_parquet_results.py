@@ -11,6 +11,7 @@ from PIL import Image
 import convlens
 from convlens import ConvlensError, ParquetPhotos
 from convlens.analyses.gradcam.boxes import Box
+from convlens.passes.options import PassOptions
 from support.parquet_tables import COUNT, KINDS, model, write
 
 pytest_plugins = "support.parquet_tables"
@@ -43,7 +44,7 @@ def same(one, other):
 
 
 def test_patches_with_labels(files, tables):
-    options = {"labels": LABELS, "top": 4, "show": 3, "batch": 6}
+    options = {"labels": LABELS, "top": 4, "show": 3, "pass_options": PassOptions(batch_size=6)}
     wanted = convlens.patches(model(), files, **options)
     found = convlens.patches(model(), ParquetPhotos(tables), **options)
     assert found.layers[0].selectivity.numel() and found.seen == COUNT - 1
@@ -54,7 +55,7 @@ def test_patches_with_labels(files, tables):
 
 def test_robustness_shift_and_invariance(files, tables):
     dataset = ParquetPhotos(tables)
-    options = {"labels": LABELS, "batch": 5}
+    options = {"labels": LABELS, "pass_options": PassOptions(batch_size=5)}
     for look, more in (
         (convlens.robustness, {"epsilons": ["4/255"], "steps": 2}),
         (convlens.shift, {"every": 0, "shifts": [1]}),
@@ -71,7 +72,7 @@ def test_gradcams_with_boxes(files, tables, tmp_path):
         f"{number:02d}.png": (Box((number % 4,), 3.0, 5.0, 20.0 + number, 30.0),)
         for number in (1, 2, 9, 10, 20)
     }
-    options = {"boxes": boxes, "batch": 6, "randomize": 2}
+    options = {"boxes": boxes, "randomize": 2, "pass_options": PassOptions(batch_size=6)}
     wanted = convlens.gradcams(model(), files, out=tmp_path / "a", **options)
     found = convlens.gradcams(model(), ParquetPhotos(tables), out=tmp_path / "b", **options)
     assert found.photos == wanted.photos
@@ -100,7 +101,11 @@ def test_resume_refuses_what_has_changed(files, tmp_path, kind):
                 raise RuntimeError("killed")
 
         return convlens.patches(
-            model(), ParquetPhotos(path), folder=kept, batch=4, save_every=0.0, progress=progress
+            model(),
+            ParquetPhotos(path),
+            pass_options=PassOptions(
+                resume_folder=kept, batch_size=4, save_interval=0.0, progress=progress
+            ),
         )
 
     with pytest.raises(RuntimeError, match="killed"):

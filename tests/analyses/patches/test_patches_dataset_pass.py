@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from torch import nn
 from convlens import ConvlensError, patches, robustness, trace, wrap
 from convlens.analyses.patches import top_k
 from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
-from convlens.passes import Images, Photos, sweep
+from convlens.passes.options import PassOptions
+from convlens.passes.run import run_reducer
+from convlens.passes.source import PhotoSource, TensorSource
 from support.branches import SIZE, images, network
 from support.folders import TESTS
 
@@ -38,15 +41,15 @@ class TestSweep:
     def test_photos_and_their_images_give_the_same(self, folder):
         paths = sorted(folder.glob("*.png"))
         model = self.model()
-        one = patches(model, paths, show=2, batch=5)
-        other = patches(model, model.prepare(paths), show=2, batch=5)
+        one = patches(model, paths, show=2, pass_options=PassOptions(batch_size=5))
+        other = patches(model, model.prepare(paths), show=2, pass_options=PassOptions(batch_size=5))
         for a, b in zip(one.layers, other.layers, strict=True):
             for name in ("values", "images", "rows", "columns", "histogram", "band_images"):
                 assert torch.equal(getattr(a, name), getattr(b, name))
             for c, d in zip(a.shown, b.shown, strict=True):
                 assert torch.equal(c.tiles, d.tiles)
         shuffled = random.Random(1).sample(paths, len(paths))
-        assert patches(model, shuffled, show=2, batch=5) == one
+        assert patches(model, shuffled, show=2, pass_options=PassOptions(batch_size=5)) == one
 
     def test_damaged_photos_are_left_out_and_named(self, folder, tmp_path):
         paths = sorted(folder.glob("*.png"))[:6]
@@ -62,8 +65,12 @@ class TestSweep:
 
     def test_progress_counts_photos(self, folder):
         told = []
-        patches(self.model(), sorted(folder.glob("*.png")), show=1, batch=10,
-                progress=lambda *one: told.append(one))  # fmt: skip
+        patches(
+            self.model(),
+            sorted(folder.glob("*.png")),
+            show=1,
+            pass_options=PassOptions(batch_size=10, progress=lambda *one: told.append(one)),
+        )
         assert [one for one in told if one[0] == "photos"] == [
             ("photos", done, 24) for done in (0, 10, 20, 24)
         ]
@@ -74,18 +81,32 @@ class TestSweep:
         model = self.model()
         found = trace(model)
         reducer = TopPatchesReducer(find_channel_sources(found, None), top=3)
-        expected = sweep(model, found, reducer, Photos(model, paths), batch=4)
+        expected = run_reducer(
+            model, found, reducer, PhotoSource(model, paths), pass_options=PassOptions(batch_size=4)
+        )
 
-        def stop(done, total):
+        def stop(stage, done, total):
             if done in (8, 16):
                 os.kill(os.getpid(), signal.SIGINT)
 
         for _ in range(2):
             with pytest.raises(ConvlensError, match="interrupted after"):
-                sweep(model, found, reducer, Photos(model, paths), batch=4,
-                      folder=tmp_path / "kept", progress=stop)  # fmt: skip
-        swept = sweep(model, found, reducer, Photos(model, paths), batch=4,
-                      folder=tmp_path / "kept")  # fmt: skip
+                run_reducer(
+                    model,
+                    found,
+                    reducer,
+                    PhotoSource(model, paths),
+                    pass_options=PassOptions(
+                        batch_size=4, resume_folder=tmp_path / "kept", progress=stop
+                    ),
+                )
+        swept = run_reducer(
+            model,
+            found,
+            reducer,
+            PhotoSource(model, paths),
+            pass_options=PassOptions(batch_size=4, resume_folder=tmp_path / "kept"),
+        )
         assert swept.seen == 24
         for name, tensor in expected.state.items():
             assert torch.equal(swept.state[name], tensor), name
@@ -93,27 +114,34 @@ class TestSweep:
     def test_another_sweep_is_refused(self, folder, tmp_path):
         paths = sorted(folder.glob("*.png"))[:8]
         model, kept = self.model(), tmp_path / "kept"
-        patches(model, paths, show=0, folder=kept)
+        patches(model, paths, show=0, pass_options=PassOptions(resume_folder=kept))
         with pytest.raises(ConvlensError, match=r"different top \(9, now 4\)"):
-            patches(model, paths, show=0, folder=kept, top=4)
+            patches(model, paths, show=0, pass_options=PassOptions(resume_folder=kept), top=4)
         with pytest.raises(ConvlensError, match="different layers"):
-            patches(model, paths, show=0, folder=kept, layers="stem")
+            patches(
+                model, paths, show=0, pass_options=PassOptions(resume_folder=kept), layers="stem"
+            )
         with pytest.raises(ConvlensError, match="8 images then, 7 now"):
-            patches(model, paths[1:], show=0, folder=kept)
+            patches(model, paths[1:], show=0, pass_options=PassOptions(resume_folder=kept))
         other = wrap(network(seed=1), size=SIZE, resize=SIZE)
         with pytest.raises(ConvlensError, match="different model"):
-            patches(other, paths, show=0, folder=kept)
+            patches(other, paths, show=0, pass_options=PassOptions(resume_folder=kept))
         with pytest.raises(ConvlensError, match="different model"):
-            patches(wrap(network(), size=SIZE, resize=SIZE, mean=0.5), paths, show=0, folder=kept)
-        with pytest.raises(ConvlensError, match="another kind of sweep"):
-            robustness(model, paths, folder=kept)
+            patches(
+                wrap(network(), size=SIZE, resize=SIZE, mean=0.5),
+                paths,
+                show=0,
+                pass_options=PassOptions(resume_folder=kept),
+            )
+        with pytest.raises(ConvlensError, match="another kind of pass"):
+            robustness(model, paths, pass_options=PassOptions(resume_folder=kept))
         os.utime(paths[3], (1, 1))
         with pytest.raises(ConvlensError, match=rf"{paths[3].name} is another file now"):
-            patches(model, paths, show=0, folder=kept)
+            patches(model, paths, show=0, pass_options=PassOptions(resume_folder=kept))
         manifest = kept / "manifest.json"
         manifest.write_text(manifest.read_text()[:-20])
         with pytest.raises(ConvlensError, match="is damaged"):
-            patches(model, paths, show=0, folder=kept)
+            patches(model, paths, show=0, pass_options=PassOptions(resume_folder=kept))
 
     @pytest.mark.parametrize("what", ["code", "buffer"])
     def test_a_network_that_computes_otherwise_is_refused(self, folder, tmp_path, what):
@@ -130,16 +158,31 @@ class TestSweep:
             def forward(self, x):
                 return nn.functional.leaky_relu(self.stem(x) + self.shift, self.slope).mean((2, 3))
 
-        patches(wrap(Leaky(0.0, 0.1), size=SIZE, resize=SIZE), paths, show=0, folder=kept)
-        patches(wrap(Leaky(0.0, 0.1), size=SIZE, resize=SIZE), paths, show=0, folder=kept)
+        patches(
+            wrap(Leaky(0.0, 0.1), size=SIZE, resize=SIZE),
+            paths,
+            show=0,
+            pass_options=PassOptions(resume_folder=kept),
+        )
+        patches(
+            wrap(Leaky(0.0, 0.1), size=SIZE, resize=SIZE),
+            paths,
+            show=0,
+            pass_options=PassOptions(resume_folder=kept),
+        )
         other = Leaky(0.5, 0.1) if what == "code" else Leaky(0.0, 0.2)
         with pytest.raises(ConvlensError, match="different model"):
-            patches(wrap(other, size=SIZE, resize=SIZE), paths, show=0, folder=kept)
+            patches(
+                wrap(other, size=SIZE, resize=SIZE),
+                paths,
+                show=0,
+                pass_options=PassOptions(resume_folder=kept),
+            )
 
     def test_the_second_pass_is_gone_on_with_too(self, folder, tmp_path):
         paths = sorted(folder.glob("*.png"))
         model, labels = self.model(), [(number % 2,) for number in range(24)]
-        whole = patches(model, paths, show=0, labels=labels, batch=4)
+        whole = patches(model, paths, show=0, labels=labels, pass_options=PassOptions(batch_size=4))
         told = []
 
         def stop(stage, done, total):
@@ -147,11 +190,17 @@ class TestSweep:
             if (stage, done) == ("selectivity", 8) and told.count(("selectivity", 8)) == 1:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        options = {"show": 0, "labels": labels, "batch": 4, "folder": tmp_path / "kept"}
+        options = {"show": 0, "labels": labels}
+        pass_options = PassOptions(batch_size=4, resume_folder=tmp_path / "kept", progress=stop)
         with pytest.raises(ConvlensError, match="interrupted after 8 of 24"):
-            patches(model, paths, progress=stop, **options)
+            patches(model, paths, pass_options=pass_options, **options)
         told.clear()
-        again = patches(model, paths, progress=lambda *one: told.append(one[:2]), **options)
+        again = patches(
+            model,
+            paths,
+            pass_options=replace(pass_options, progress=lambda *one: told.append(one[:2])),
+            **options,
+        )
         assert again == whole
         assert [done for stage, done in told if stage == "photos"] == [24]
         assert next(done for stage, done in told if stage == "selectivity") == 8
@@ -160,7 +209,9 @@ class TestSweep:
         model = self.model()
         found = trace(model)
         reducer = TopPatchesReducer(find_channel_sources(found, ["stem"]), top=2, statistics=False)
-        swept = sweep(model, found, reducer, Images(images(9)), batch=4)
+        swept = run_reducer(
+            model, found, reducer, TensorSource(images(9)), pass_options=PassOptions(batch_size=4)
+        )
         assert swept.seen == 9
         assert {name.partition("/")[2] for name in swept.state} == set(top_k.COLUMNS)
 
@@ -173,7 +224,7 @@ KILLED = """
     import convlens.passes.saved_state as progress
     sys.path.insert(0, sys.argv[1])
     from support.branches import network, SIZE
-    from convlens import patches, wrap
+    from convlens import PassOptions, patches, wrap
 
     moment, count = sys.argv[4], int(sys.argv[5])
     seen = 0
@@ -195,7 +246,8 @@ KILLED = """
     die_at("before a file", "atomic_file")
     model = wrap(network(), size=SIZE, resize=SIZE)
     paths = sorted(Path(sys.argv[2]).glob("*.png"))
-    patches(model, paths, show=0, batch=4, folder=Path(sys.argv[3]), save_every=1e-9)
+    pass_options = PassOptions(batch_size=4, resume_folder=Path(sys.argv[3]), save_interval=1e-9)
+    patches(model, paths, show=0, pass_options=pass_options)
 """
 
 
@@ -211,5 +263,8 @@ def test_killed_while_saving(folder, tmp_path, moment, count):
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     model = wrap(network(), size=SIZE, resize=SIZE)
     paths = sorted(folder.glob("*.png"))
-    whole = patches(model, paths, show=0, batch=4)
-    assert patches(model, paths, show=0, batch=4, folder=kept) == whole
+    whole = patches(model, paths, show=0, pass_options=PassOptions(batch_size=4))
+    assert (
+        patches(model, paths, show=0, pass_options=PassOptions(batch_size=4, resume_folder=kept))
+        == whole
+    )

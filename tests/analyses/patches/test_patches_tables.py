@@ -13,6 +13,7 @@ from convlens.analyses.patches.selectivity import area
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.capture import observe
+from convlens.passes.options import PassOptions
 from support.branches import SIZE, by_hand, images, network
 
 
@@ -20,7 +21,7 @@ class TestTables:
     def test_against_everything_kept_and_sorted(self):
         model = wrap(network(), size=SIZE)
         given = images()
-        found = patches(model, given, top=5, batch=7, show=0)
+        found = patches(model, given, top=5, pass_options=PassOptions(batch_size=7), show=0)
         assert [one.layer for one in found.layers] == ["stem", "left", "last"]
         assert [one.post for one in found.layers] == [True, True, False]
         for one in found.layers:
@@ -56,7 +57,7 @@ class TestTables:
     def test_statistics_against_loops(self):
         model = wrap(network(), size=SIZE)
         given = images(30)
-        found = patches(model, given, show=0, batch=4)
+        found = patches(model, given, show=0, pass_options=PassOptions(batch_size=4))
         for one in found.layers:
             maps = by_hand(model, given, one.layer)
             greatest = maps.amax((2, 3))
@@ -133,7 +134,14 @@ class TestTables:
         net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
         with torch.no_grad():
             net[0].bias.fill_(5)
-        one = patches(wrap(net, channels=1, size=8), same, layers="0", top=3, batch=2, show=0)["0"]
+        one = patches(
+            wrap(net, channels=1, size=8),
+            same,
+            layers="0",
+            top=3,
+            pass_options=PassOptions(batch_size=2),
+            show=0,
+        )["0"]
         assert one.images.tolist() == [[0, 1, 2], [0, 1, 2]]
         assert int(one.columns.max()) < 8
 
@@ -182,7 +190,7 @@ class TestTables:
         order = torch.randperm(12, generator=torch.Generator().manual_seed(seed))
 
         def state(ids):
-            part = reducer.start()
+            part = reducer.initial_state()
             for value in reducer.nodes:
                 reducer.update(part, value, maps[value][ids], ids)
             return part

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from convlens import ConvlensError, Result, invariance, wrap
 from convlens.analyses.patches.selectivity import area
 from convlens.analyses.shift.invariance import LIGHTS, PLACES, SCALES, Changes, changed
+from convlens.passes.options import PassOptions
 
 SIZE = 32
 
@@ -39,7 +40,9 @@ def test_shares_are_those_of_a_plain_loop():
     net = network("zeros")
     model = wrap(net, size=SIZE)
     given = images()
-    found = invariance(model, given, layer="0", channels=[3, 1], top=3, batch=5)
+    found = invariance(
+        model, given, layer="0", channels=[3, 1], top=3, pass_options=PassOptions(batch_size=5)
+    )
     with torch.no_grad():
         peaks = net[:2](given).amax((2, 3))
         for row, channel in enumerate((3, 1)):
@@ -119,10 +122,10 @@ def test_parts_of_a_data_set_add_up():
     model = wrap(network(), size=SIZE)
     channel_source = find_channel_sources(trace(model), ["0"])[0]
     work = Changes(model, channel_source, torch.tensor([[0, 5], [1, 2], [3, 9], [4, 4], [7, 0]]))
-    one, other, whole = (work.start() for _ in range(3))
-    work.take(one, images()[:5], torch.arange(5))
-    work.take(other, images()[5:], torch.arange(5, 12))
-    work.take(whole, images(), torch.arange(12))
+    one, other, whole = (work.initial_state() for _ in range(3))
+    work.process_batch(one, images()[:5], torch.arange(5))
+    work.process_batch(other, images()[5:], torch.arange(5, 12))
+    work.process_batch(whole, images(), torch.arange(12))
     assert torch.equal(work.merge(other, one)["left"], whole["left"])
     assert whole["left"].dtype == torch.int64 and whole["left"].all()
 

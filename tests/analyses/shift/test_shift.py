@@ -23,6 +23,7 @@ from convlens.analyses.attacks.intervals import wilson
 from convlens.analyses.shift.consistency import Offsets, Pairs, around, margin_of, offsets, widened
 from convlens.analyses.shift.shift import Shifts, middles
 from convlens.drawing import color_bar, enlarge, sequential_colors
+from convlens.passes.options import PassOptions
 from support.drawn import holds
 
 SIZE = 32
@@ -247,7 +248,15 @@ def test_counts_are_those_of_a_plain_loop(tmp_path):
     model = fickle()
     paths = photos(tmp_path, 8)
     labels = [[number % 6, 1] for number in range(7)] + [None]
-    found = shift(model, paths, labels=labels, shifts=[], every=0, seed=3, batch=3)
+    found = shift(
+        model,
+        paths,
+        labels=labels,
+        shifts=[],
+        every=0,
+        seed=3,
+        pass_options=PassOptions(batch_size=3),
+    )
     margin = margin_of(model)
     assert margin == 5 and found.equivariance is None and found.offsets is None
     wide = around(model, model.prepare(paths))
@@ -378,7 +387,7 @@ def test_pass_over_photos_is_that_of_the_images(tmp_path):
     """Bins give the median to a few per cent, and parts add up."""
     model = built(*STRIDED)
     paths = photos(tmp_path, 7)
-    found = shift(model, paths, every=0, batch=3)
+    found = shift(model, paths, every=0, pass_options=PassOptions(batch_size=3))
     given = model.prepare(paths)
     exact = equivariance(model, given)
     for one, other in zip(found.equivariance.layers, exact.layers, strict=True):
@@ -387,10 +396,10 @@ def test_pass_over_photos_is_that_of_the_images(tmp_path):
     assert found.equivariance.lost == exact.lost
     halves = Shifts.of(model, None, 5, 0, exact.shifts)
     wide = around(model, given)
-    one, other, whole = (halves.start() for _ in range(3))
-    halves.take(one, wide[:2], torch.arange(2))
-    halves.take(other, wide[2:], torch.arange(2, 7))
-    halves.take(whole, wide, torch.arange(7))
+    one, other, whole = (halves.initial_state() for _ in range(3))
+    halves.process_batch(one, wide[:2], torch.arange(2))
+    halves.process_batch(other, wide[2:], torch.arange(2, 7))
+    halves.process_batch(whole, wide, torch.arange(7))
     for name, wanted in whole.items():
         assert wanted.dtype == torch.int64
         for pair in ((one, other), (other, one)):
@@ -411,7 +420,7 @@ def test_medians_of_bins():
 def test_a_pass_that_was_stopped_goes_on(tmp_path):
     model = fickle()
     paths = photos(tmp_path, 6)
-    whole = shift(model, paths, batch=2)
+    whole = shift(model, paths, pass_options=PassOptions(batch_size=2))
 
     def stop(stage, done, total):
         if done == 4:
@@ -419,9 +428,17 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
 
     folder = tmp_path / "kept"
     with pytest.raises(KeyboardInterrupt):
-        shift(model, paths, batch=2, folder=folder, save_every=-1, progress=stop)
+        shift(
+            model,
+            paths,
+            pass_options=PassOptions(
+                batch_size=2, resume_folder=folder, save_interval=-1, progress=stop
+            ),
+        )
     assert (folder / "manifest.json").is_file()
-    assert shift(model, paths, batch=2, folder=folder) == whole
+    assert (
+        shift(model, paths, pass_options=PassOptions(batch_size=2, resume_folder=folder)) == whole
+    )
 
 
 def test_saved_result_is_equal(tmp_path):

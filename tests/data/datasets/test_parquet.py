@@ -12,7 +12,7 @@ import convlens
 from convlens import ConvlensError, ParquetPhotos, PhotoError
 from convlens.data.datasets import PhotoDataset
 from convlens.data.photos import EncodedPhoto
-from convlens.passes.source import Photos
+from convlens.passes.source import PhotoSource
 from support.parquet_tables import COUNT, KINDS, data, model, pa, pq, struct, write
 
 pytest_plugins = "support.parquet_tables"
@@ -169,10 +169,10 @@ def test_nulls_are_skipped_and_named(files, tmp_path):
     ]
     nested = write(tmp_path / "nested.parquet", {"image": pa.array(rows, kind)}, 3)
     network = model()
-    found = Photos(network, ParquetPhotos(plain)).batch_decoder().decode(0, 4)
+    found = PhotoSource(network, ParquetPhotos(plain)).batch_decoder().decode(0, 4)
     assert found.ids == [0, 1, 3]
     assert re.match("plain-000002 is null in column image of .*plain.parquet", found.skipped[2])
-    batch = next(Photos(network, ParquetPhotos(nested)).batches([(0, 7)]))
+    batch = next(PhotoSource(network, ParquetPhotos(nested)).batches([(0, 7)]))
     assert batch.ids.tolist() == [0, 3]
     assert {number: reason.partition(";")[0] for number, reason in batch.skipped.items()} == {
         1: f"nested-000001 is null in column image of {nested}",
@@ -195,7 +195,7 @@ def test_a_damaged_row_group_costs_its_own_photos(files, tmp_path):
         start = column.dictionary_page_offset or column.data_page_offset
         content[start : start + 60] = b"\xff" * 60
     path.write_bytes(content)
-    found = Photos(model(), ParquetPhotos(path)).batch_decoder().decode(0, 10)
+    found = PhotoSource(model(), ParquetPhotos(path)).batch_decoder().decode(0, 10)
     assert found.ids == [0, 1, 2, 3, 8, 9]
     assert all(
         f"t-{n:06d} cannot be read: {path} is damaged (" in found.skipped[n] for n in range(4, 8)

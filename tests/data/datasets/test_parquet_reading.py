@@ -8,7 +8,7 @@ import pytest
 from convlens import ParquetPhotos
 from convlens.data.datasets import parquet
 from convlens.data.datasets.cache import LRUCache
-from convlens.passes.source import Photos
+from convlens.passes.source import PhotoSource
 from support.parquet_tables import COUNT, KINDS, data, model, pa, pq, write
 
 pytest_plugins = "support.parquet_tables"
@@ -33,7 +33,7 @@ def test_a_row_group_is_read_once_in_a_row(files, tmp_path, reads, monkeypatch):
     monkeypatch.setattr(parquet, "_photos", LRUCache(0))  # the two used last stay all the same
     photos = files[6:] * 3
     path = write(tmp_path / "t.parquet", KINDS["binary"](photos), 7)
-    source = Photos(model(), ParquetPhotos(path))
+    source = PhotoSource(model(), ParquetPhotos(path))
     groups = -(-len(photos) // 7)
     spans = [(start, min(start + 4, len(photos))) for start in range(0, len(photos), 4)]
     assert sum(len(batch.ids) for batch in source.batches(spans)) == len(photos)
@@ -58,7 +58,7 @@ def test_a_large_row_group_is_read_in_pieces(files, tmp_path, reads, monkeypatch
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", iterate)
     dataset = ParquetPhotos(path)
-    source = Photos(model(), dataset)
+    source = PhotoSource(model(), dataset)
     spans = [(start, min(start + 4, len(photos))) for start in range(0, len(photos), 4)]
     assert sum(len(batch.ids) for batch in source.batches(spans)) == len(photos)
     assert len(opened) == 1 and 2 <= opened[0] <= 7

@@ -1,7 +1,6 @@
 """`robustness`: the accuracy-epsilon curve over photos, in one pass and bounded memory."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from convlens.analyses.attacks.criterion import LOSSES
 from convlens.analyses.attacks.fgsm import Epsilon, epsilon_sizes
@@ -12,9 +11,10 @@ from convlens.data.datasets import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import lowest_prediction
-from convlens.passes import BATCH, Engine, over
-from convlens.passes.saved_state import mark
-from convlens.passes.source import Given, first, given
+from convlens.passes.fingerprints import fingerprint
+from convlens.passes.options import PassOptions
+from convlens.passes.run import run_pass
+from convlens.passes.source import PhotosOrImages, open_source, read_first_images
 from convlens.tracing.trace import trace
 
 _LOOKED = 4  # images that suffice to see what is wrong with a network
@@ -23,19 +23,15 @@ _LOOKED = 4  # images that suffice to see what is wrong with a network
 @recording()
 def robustness(
     model: Model,
-    photos: Given,
+    photos: PhotosOrImages,
     epsilons: Epsilon | Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
     *,
     labels: Sequence[Sequence[int] | None] | None = None,
     loss: str = "cross-entropy",
     steps: int = STEPS,
-    engine: Engine | str | None = None,
-    batch: int = BATCH,
     seed: int = 0,
     strict: bool = False,
-    folder: Path | None = None,
-    save_every: float = 30.0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    pass_options: PassOptions = PassOptions(),
 ) -> Robustness:
     """How many answers stay right as epsilon grows: FGSM, random signs and PGD, with intervals.
 
@@ -52,14 +48,9 @@ def robustness(
             count, and the curves begin at 100 %.
         loss: E, "cross-entropy" or "margin".
         steps: of PGD; 0 leaves it out.
-        engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
-            more. The result is the same.
-        batch: images at a time.
         seed: of random signs and of PGD's starts, drawn for each image by its number.
         strict: raise for a photo that cannot be read instead of leaving it out.
-        folder: keeps what is done, so that a pass that was killed goes on; see `sweep.over`.
-        save_every: seconds between saves into it.
-        progress: called with how many images are done and how many there are.
+        pass_options: how the pass runs; see `PassOptions`.
 
     Raises:
         ConvlensError: an epsilon, a loss, steps or labels that cannot be used, no photo that can
@@ -74,19 +65,18 @@ def robustness(
         raise ConvlensError(f"loss {loss!r}; it is {' or '.join(LOSSES)}")
     if steps < 0:
         raise ConvlensError(f"{steps} steps; give at least 1, or 0 to leave PGD out")
-    source = given(model, photos, strict=strict)
+    source = open_source(model, photos, strict=strict)
     if labels is not None:
         _check(model, labels, len(source))
     work = Attacks(model, sizes, labels, loss, steps, seed)
-    done = over(
-        model, work, source, engine=engine, batch=batch, folder=folder, save_every=save_every,
-        progress=progress,
-        options={
+    done = run_pass(
+        model, work, source, stage="curve", pass_options=pass_options,
+        settings={
             "what": "robustness", "epsilons": list(sizes), "loss": loss, "steps": steps,
-            "seed": seed, "labels": mark(labels),
+            "seed": seed, "labels": fingerprint(labels),
         },
     )  # fmt: skip
-    looked = first(source, _LOOKED).to(model.device)
+    looked = read_first_images(source, _LOOKED).to(model.device)
     diagnostics = noted(model, trace(model, looked), looked, loss)
     return told(work, done.state, tuple(done.skipped.values()), diagnostics)
 

@@ -160,7 +160,7 @@ class Attacks:
     steps: int
     seed: int
 
-    def start(self) -> State:
+    def initial_state(self) -> State:
         """Nothing seen yet."""
         each = torch.zeros(len(self.epsilons), dtype=torch.int64)
         one = torch.zeros((), dtype=torch.int64)
@@ -174,7 +174,7 @@ class Attacks:
         return merged | {"largest": torch.maximum(one["largest"], other["largest"])}
 
     @recording()
-    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
+    def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Attack a batch `(N, C, H, W)` of the images numbered `ids`, in place."""
         right = None
         if self.labels is not None:

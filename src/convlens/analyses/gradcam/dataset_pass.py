@@ -12,9 +12,9 @@ maps are written; when all are there, pictures are drawn on the scale that is co
 
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,13 @@ from convlens.files import atomic_folder, check_replaceable_folder
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import describe_prediction_rule
-from convlens.passes import Engine, Photos, over
-from convlens.passes.engines import opened
+from convlens.passes.engines import open_engine
+from convlens.passes.fingerprints import fingerprint
+from convlens.passes.options import PassOptions
 from convlens.passes.reducer import State
+from convlens.passes.run import run_pass
 from convlens.passes.saved_state import MANIFEST
-from convlens.passes.source import Numbers
+from convlens.passes.source import NumberSource, PhotoSource
 from convlens.results import Result
 from convlens.tracing.trace import Trace, trace
 
@@ -58,8 +60,6 @@ _SANITY = "randomization"
 _BATCH = 16  # images; fixed, since a convolution's last bits may depend on it
 
 __all__ = ["NUMBERS", "GradCamWork", "GradCams", "gradcams"]
-
-Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,18 +138,14 @@ def gradcams(
     boxes: Mapping[str, tuple[Box, ...]] | None = None,
     randomize: int = 0,
     cells: bool = False,
-    engine: Engine | str | None = None,
-    batch: int = _BATCH,
     seed: int = 0,
     strict: bool = False,
-    folder: Path | None = None,
-    save_every: float = 30.0,
-    progress: Tell = lambda stage, done, total: None,
+    pass_options: PassOptions = PassOptions(),
 ) -> GradCams:
     """Grad-CAM of many photos, each written to a folder of its own, with a table of all.
 
-    Memory does not grow with the photos. Where a `folder` is given, a run that was killed goes on
-    and ends as one that was not.
+    Memory does not grow with the photos. With a resume folder, a run that was killed goes on and
+    ends as one that was not.
 
     Args:
         model: left untouched.
@@ -167,15 +163,11 @@ def gradcams(
         boxes: from `read_boxes`: drawn on the pictures, with the pointing game.
         randomize: photos for the sanity check by random parameters; 0 for none.
         cells: maps are drawn as cells instead of bilinear between them.
-        engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
-            more. The result is the same.
-        batch: images at a time; results may differ in the last bits with another one.
         seed: of the evidence's random orders and of the random parameters.
         strict: raise for a photo that cannot be read instead of leaving it out.
-        folder: keeps what is done; whoever has the result removes it. Not with a target. Default:
-            nothing is kept.
-        save_every: seconds between saves into it.
-        progress: called with a stage, how much is done and how much there is.
+        pass_options: how the pass runs; see `PassOptions`. The stages are
+            `Grad-CAM`, `pictures`, `table` and `randomization`. A resume folder cannot be given
+            with a target. Default batch size: 16.
 
     Raises:
         ConvlensError: as `gradcam`; no photo that can be read, a folder of another run, or one
@@ -183,7 +175,7 @@ def gradcams(
     """
     check_model(model)
     check_photo_list(photos)
-    source = Photos(model, photos, strict=strict)
+    source = PhotoSource(model, photos, strict=strict)
     find_dataset_keys(
         source.dataset, boxes or {}
     )  # that each names one photo is seen before any work
@@ -197,32 +189,38 @@ def gradcams(
             raise ConvlensError(f"{what} is of classes, and a target or a pixel is given")
         if wanted:
             check_vector(model, found, what)
-    if target is not None and folder is not None:
+    if target is not None and pass_options.resume_folder is not None:
         raise ConvlensError(
             "a target is a function, of which no later run can see whether it is the same; leave "
-            "the folder out"
+            "the resume folder out"
         )
-    options = {
-        "classes": repr(classes), "top": top, "pixel": pixel,
+    settings = {
+        "classes": classes, "top": top, "pixel": pixel,
         "layers": [found.name(node_group.nodes[0]) for node_group in node_groups],
         "activation": activation,
-        "evidence": curves, "boxes": repr(sorted((boxes or {}).items())), "seed": seed,
+        "evidence": curves, "boxes": fingerprint(boxes or {}), "seed": seed,
     }  # fmt: skip
-    with opened(engine), _kept(Path(out), folder) as (written, state):
+    progress = pass_options.progress
+    batch_size = pass_options.batch_size or _BATCH
+    with (
+        open_engine(pass_options.engine),
+        _kept(Path(out), pass_options.resume_folder) as (written, state),
+    ):
         work.folder = written.absolute()
         # A network that decides by its data has a trace that holds for one image.
-        done = over(
-            model, work, source,
-            engine=engine, batch=batch if found.recording.faked else 1, folder=state,
-            options=options, save_every=save_every,
-            progress=lambda at, of: progress("Grad-CAM", at, of),
+        done = run_pass(
+            model, work, source, stage="Grad-CAM", settings=settings,
+            pass_options=replace(
+                pass_options, batch_size=batch_size if found.recording.faked else 1,
+                resume_folder=state,
+            ),
         )  # fmt: skip
         scales = tuple(done.state["scales"].tolist())
         kept = [number for number in range(len(source)) if number not in done.skipped]
         skipped = {source.name(number): reason for number, reason in done.skipped.items()}
-        over(
-            model, Drawing(work, scales, cells), Numbers(source, kept), engine=engine,
-            batch=batch, progress=lambda at, of: progress("pictures", at, of),
+        run_pass(
+            model, Drawing(work, scales, cells), NumberSource(source, kept), stage="pictures",
+            pass_options=replace(pass_options, batch_size=batch_size, resume_folder=None),
         )  # fmt: skip
         sums = finish(
             written, [(work.names[number], number) for number in kept], skipped,
@@ -302,12 +300,12 @@ class GradCamWork:
             self.model, self.found, self._activation, self._layers, strip=self._strip
         )
 
-    def start(self) -> State:
+    def initial_state(self) -> State:
         """No map yet."""
         return {"scales": torch.zeros(len(self.node_groups), dtype=torch.float64)}
 
     @recording()
-    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
+    def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Write the results of a batch; written again they are the same."""
         for classes, rows in self._alike(ids):
             wanted = self._wanted if classes is None else {"classes": classes}
@@ -372,11 +370,11 @@ class Drawing:
     scales: tuple[float, ...]
     cells: bool
 
-    def start(self) -> State:
+    def initial_state(self) -> State:
         """Nothing is kept."""
         return {}
 
-    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
+    def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Draw those of some photos; drawn again they are the same."""
         for number in ids.tolist():
             folder = self.maps.folder / self.maps.names[number]

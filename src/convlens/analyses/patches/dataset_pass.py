@@ -1,8 +1,7 @@
 """`patches`: one pass over photos, then the winners are cut out and proved."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -32,15 +31,14 @@ from convlens.analyses.patches.windows import box
 from convlens.data.datasets import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
-from convlens.passes import BATCH, Engine, Source, sweep
-from convlens.passes.engines import opened
+from convlens.passes.engines import open_engine
+from convlens.passes.fingerprints import fingerprint
+from convlens.passes.options import PassOptions
 from convlens.passes.reducer import State
-from convlens.passes.saved_state import mark
-from convlens.passes.source import Given, given
+from convlens.passes.run import run_reducer
+from convlens.passes.source import PhotosOrImages, Source, open_source
 from convlens.tracing.receptive_field.fields import Field
 from convlens.tracing.trace import Trace, trace
-
-Tell = Callable[[str, int, int], None]
 
 _AT_ONCE = 16  # channels whose images are held in memory
 _SAMPLED = 16  # units of each layer that are proved beside those shown
@@ -49,20 +47,16 @@ _BANDS = 4  # shown below the strongest
 
 def patches(
     model: Model,
-    photos: Given,
+    photos: PhotosOrImages,
     *,
     layers: Sequence[str] | str | None = None,
     top: int = 9,
     each: int = 1,
     show: int | Mapping[str, int | Sequence[int]] = 16,
     labels: Sequence[Sequence[int] | None] | None = None,
-    engine: Engine | str | None = None,
-    batch: int = BATCH,
     seed: int = 0,
     strict: bool = False,
-    folder: Path | None = None,
-    save_every: float = 30.0,
-    progress: Tell = lambda stage, done, total: None,
+    pass_options: PassOptions = PassOptions(),
 ) -> Patches:
     """The patches that excite each channel most, with what else the channel responds to.
 
@@ -81,14 +75,10 @@ def patches(
         show: of how many channels of each layer patches are cut out, evenly spread; or their
             number, or the channels themselves, by the name of the layer.
         labels: for each photo the classes that are right, or None: gives the selectivity.
-        engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
-            more. The result is the same.
-        batch: images at a time; results may differ in the last bits with another one.
         seed: of what is sampled.
         strict: raise for a photo that cannot be read instead of leaving it out.
-        folder: keeps what is done, so that a pass that was killed goes on; see `sweep`.
-        save_every: seconds between saves into it.
-        progress: called with a stage, how much is done and how much there is.
+        pass_options: how the pass runs; see `PassOptions`. The stages are
+            `photos`, with labels `selectivity`, and `crops`.
 
     Raises:
         ConvlensError: an unknown layer, one without maps, no photo that can be read, NaN in the
@@ -105,11 +95,11 @@ def patches(
         order = sorted(range(len(photos)), key=lambda number: str(photos[number]))
         photos = [photos[number] for number in order]
         answers = [labels[number] for number in order] if labels is not None else None
-    source = given(model, photos, strict=strict)
+    source = open_source(model, photos, strict=strict)
     found = trace(model, photos if isinstance(photos, Tensor) else None)
     names = tuple(source.name(number) for number in range(len(source)))
     channel_sources = find_channel_sources(found, layers)
-    options = {
+    settings = {
         "layers": [one.node_name for one in channel_sources],
         "top": top,
         "each": each,
@@ -118,22 +108,18 @@ def patches(
     means = ClassMeanActivations(channel_sources, answers) if answers is not None else None
     first = TopPatchesReducer(channel_sources, top=top, each=each, seed=seed, extra_columns=means)
     selective: dict[int, tuple[Tensor, Tensor]] = {}
-    with opened(engine):
-        done = sweep(
-            model, found, first, source, engine=engine, batch=batch, folder=folder,
-            save_every=save_every,
-            options={**options, "labels": mark(answers)},
-            progress=lambda at, of: progress("photos", at, of),
+    with open_engine(pass_options.engine):
+        done = run_reducer(
+            model, found, first, source, stage="photos", pass_options=pass_options,
+            settings={**settings, "labels": fingerprint(answers)},
         )  # fmt: skip
         if means is not None and answers is not None:
             selective = selectivity(
-                model, found, channel_sources, source, answers, means, done.state,
-                engine=engine, batch=batch, folder=folder, save_every=save_every,
-                progress=lambda at, of: progress("selectivity", at, of),
-            )  # fmt: skip
+                model, found, channel_sources, source, answers, means, done.state, pass_options
+            )
     gathered = []
     for number, channel_source in enumerate(channel_sources):
-        progress("crops", number, len(channel_sources))
+        pass_options.progress("crops", number, len(channel_sources))
         table = first.table(done.state, channel_source.node)
         gathered.append(
             _layer(
@@ -148,7 +134,7 @@ def patches(
                 names,
             )
         )
-    progress("crops", len(channel_sources), len(channel_sources))
+    pass_options.progress("crops", len(channel_sources), len(channel_sources))
     return Patches(
         model=model.name,
         size=found.image_size,

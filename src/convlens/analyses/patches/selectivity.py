@@ -45,7 +45,7 @@ class ClassMeanActivations:
             )
         self._members = Membership(answers, self.classes)
 
-    def start(self, node: int) -> State:
+    def initial_state(self, node: int) -> State:
         """Zero sums."""
         shape = (self._channel_sources[node].channels, len(self.classes))
         return {
@@ -94,7 +94,7 @@ class SelectivityReducer:
         """The nodes, by number in the trace."""
         return tuple(self._channel_sources)
 
-    def start(self) -> State:
+    def initial_state(self) -> State:
         """Empty bins."""
         return {
             f"{node}/{side}": torch.zeros(channel_source.channels, BIN_COUNT, dtype=torch.int64)

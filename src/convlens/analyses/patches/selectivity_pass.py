@@ -1,14 +1,14 @@
 """The second pass of a sweep with labels: how well channels tell their class from the others."""
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from convlens.analyses.patches.selectivity import ClassMeanActivations, SelectivityReducer
 from convlens.analyses.patches.top_patches import ChannelSource
 from convlens.models.model import Model
-from convlens.passes import Engine, sweep
+from convlens.passes.options import PassOptions
+from convlens.passes.run import run_reducer
 from convlens.passes.source import Source
 from convlens.tracing.trace import Trace
 
@@ -21,12 +21,7 @@ def selectivity(
     answers: Sequence[Sequence[int] | None],
     means: ClassMeanActivations,
     state: Mapping[str, Tensor],
-    *,
-    engine: Engine | str | None,
-    batch: int,
-    folder: Path | None,
-    save_every: float,
-    progress: Callable[[int, int], None],
+    pass_options: PassOptions,
 ) -> dict[int, tuple[Tensor, Tensor]]:
     """By node: for each channel the class that it prefers, and the area under its ROC curve.
 
@@ -38,17 +33,13 @@ def selectivity(
         answers: for each of them the classes that are right, or None.
         means: that were kept in the first pass.
         state: what the first pass gave.
-        engine: as for `sweep`.
-        batch: images at a time.
-        folder: that of the first pass, or None; what is done of this one is kept in it, as the
-            first has seen to it that photos, labels and model are the same.
-        save_every: seconds between saves.
-        progress: called with how many images are done and how many there are.
+        pass_options: those of the first pass. This pass is saved in a subfolder of its resume
+            folder; the first pass has checked that photos, labels and model are the same.
     """
     preferred = {one.node: means.preferred(state, one.node) for one in channel_sources}
     reducer = SelectivityReducer(channel_sources, answers, preferred)
-    done = sweep(
-        model, found, reducer, source, engine=engine, batch=batch, save_every=save_every,
-        folder=folder and folder / "selectivity", progress=progress,
+    done = run_reducer(
+        model, found, reducer, source, stage="selectivity",
+        pass_options=pass_options.in_subfolder("selectivity"),
     )  # fmt: skip
     return {node: (classes, reducer.areas(done.state, node)) for node, classes in preferred.items()}

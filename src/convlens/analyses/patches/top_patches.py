@@ -102,7 +102,7 @@ def _rectifies(operation: Operation) -> bool:
 class ExtraColumns(Protocol):
     """Further columns of the tables, filled from the same greatest activations."""
 
-    def start(self, node: int) -> State:
+    def initial_state(self, node: int) -> State:
         """The columns of a node, empty."""
 
     def add(self, table: State, peaks: Tensor, ids: Tensor) -> None:
@@ -147,7 +147,7 @@ class TopPatchesReducer:
         """The nodes, by number in the trace."""
         return tuple(self._channel_sources)
 
-    def start(self) -> State:
+    def initial_state(self) -> State:
         """Empty tables."""
         state: State = {}
         for node, channel_source in self._channel_sources.items():
@@ -155,7 +155,7 @@ class TopPatchesReducer:
             if self._statistics:
                 state |= _named(node, activation_statistics.empty(channel_source.channels))
             if self._extra_columns:
-                state |= _named(node, self._extra_columns.start(node))
+                state |= _named(node, self._extra_columns.initial_state(node))
         return state
 
     def update(self, state: State, node: int, maps: Tensor, ids: Tensor) -> None:

@@ -193,7 +193,7 @@ class Pairs:
     most: int
     seed: int
 
-    def start(self) -> State:
+    def initial_state(self) -> State:
         """Nothing seen yet."""
         names = ["images", "labeled", "right"]
         for protocol in PROTOCOLS:
@@ -204,7 +204,7 @@ class Pairs:
         """Both data sets together."""
         return {name: one[name] + other[name] for name in one}
 
-    def take(self, state: State, wide: Tensor, ids: Tensor) -> None:
+    def process_batch(self, state: State, wide: Tensor, ids: Tensor) -> None:
         """Count a batch of wide images `(N, C, H + margin, W + margin)`, in place."""
         wide = around(self.model, wide.to(self.model.device))
         images = self.centers(wide)

@@ -150,10 +150,10 @@ class Totals:
     channel_source: ChannelSource
     means: ClassMeanActivations | None
 
-    def start(self, node: int) -> State:
+    def initial_state(self, node: int) -> State:
         """Zero sums."""
         own = {"total": torch.zeros(self.channel_source.channels, dtype=torch.int64)}
-        return own | (self.means.start(node) if self.means else {})
+        return own | (self.means.initial_state(node) if self.means else {})
 
     def add(self, table: State, peaks: Tensor, ids: Tensor) -> None:
         """Take in the greatest activations `(N, C)` of a batch, in place."""
@@ -181,7 +181,7 @@ class Changes:
     channel_source: ChannelSource
     winners: Tensor
 
-    def start(self) -> State:
+    def initial_state(self) -> State:
         """Nothing seen yet."""
         count = 1 + len(PLACES) + len(SCALES) + len(LIGHTS)
         return {"left": torch.zeros(len(self.winners), count, dtype=torch.int64)}
@@ -190,7 +190,7 @@ class Changes:
         """Both data sets together."""
         return {"left": one["left"] + other["left"]}
 
-    def take(self, state: State, images: Tensor, ids: Tensor) -> None:
+    def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Change each image of a batch that some channel needs, in place."""
         for image, number in zip(images.to(self.model.device), ids.tolist(), strict=True):
             wanted = (self.winners == number).any(dim=1)

@@ -1,7 +1,6 @@
 """`invariance`: how far channels stay excited when place, scale and light change, over photos."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import selectivity
@@ -11,30 +10,25 @@ from convlens.capture import recording
 from convlens.data.datasets import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
-from convlens.passes import BATCH, Engine, over, sweep
-from convlens.passes.engines import opened
-from convlens.passes.saved_state import mark
-from convlens.passes.source import Given, given
+from convlens.passes.engines import open_engine
+from convlens.passes.fingerprints import fingerprint
+from convlens.passes.options import PassOptions
+from convlens.passes.run import run_pass, run_reducer
+from convlens.passes.source import PhotosOrImages, open_source
 from convlens.tracing.trace import trace
-
-Tell = Callable[[str, int, int], None]
 
 
 @recording()
 def invariance(
     model: Model,
-    photos: Given,
+    photos: PhotosOrImages,
     *,
     layer: str,
     channels: Sequence[int] | None = None,
     labels: Sequence[Sequence[int] | None] | None = None,
     top: int = 9,
-    engine: Engine | str | None = None,
-    batch: int = BATCH,
     strict: bool = False,
-    folder: Path | None = None,
-    save_every: float = 30.0,
-    progress: Tell = lambda stage, done, total: None,
+    pass_options: PassOptions = PassOptions(),
 ) -> Invariance:
     """What is left of channels' greatest activation after changes of place, scale and light.
 
@@ -48,13 +42,9 @@ def invariance(
         channels: of it; default: all.
         labels: for each photo the classes that are right, or None: gives the selectivity.
         top: photos of each channel that are changed.
-        engine: what runs it: "local", this machine and the default; "ray", or a `Ray` that says
-            more. The result is the same.
-        batch: photos at a time.
         strict: raise for a photo that cannot be read instead of leaving it out.
-        folder: keeps what is done of the first pass; see `sweep`.
-        save_every: seconds between saves into it.
-        progress: called with a stage, how much is done and how much there is.
+        pass_options: how the pass runs; see `PassOptions`. The stages are
+            `photos`, with labels `selectivity`, and `changes`.
 
     Raises:
         ConvlensError: an unknown layer or channel, one without maps, labels that do not fit or
@@ -62,7 +52,7 @@ def invariance(
     """
     check_model(model)
     check_photo_list(photos)
-    source = given(model, photos, strict=strict)
+    source = open_source(model, photos, strict=strict)
     if labels is not None and len(labels) != len(source):
         raise ConvlensError(f"{len(labels)} labels for {len(source)} photos")
     found = trace(model)
@@ -78,36 +68,31 @@ def invariance(
     first = TopPatchesReducer(
         channel_sources, top=top, statistics=False, extra_columns=Totals(channel_source, means)
     )
-    options = {
+    settings = {
         "what": "invariance",
         "layer": channel_source.node_name,
         "top": top,
-        "labels": mark(labels),
+        "labels": fingerprint(labels),
     }
     selective = None
-    with opened(engine):
-        done = sweep(
-            model, found, first, source, engine=engine, batch=batch, folder=folder,
-            save_every=save_every,
-            options=options,
-            progress=lambda at, of: progress("photos", at, of),
+    with open_engine(pass_options.engine):
+        done = run_reducer(
+            model, found, first, source, stage="photos", pass_options=pass_options,
+            settings=settings,
         )  # fmt: skip
         if means is not None and labels is not None:
             selective = selectivity(
-                model, found, channel_sources, source, labels, means, done.state,
-                engine=engine, batch=batch, folder=folder, save_every=save_every,
-                progress=lambda at, of: progress("selectivity", at, of),
-            )[channel_source.node]  # fmt: skip
+                model, found, channel_sources, source, labels, means, done.state, pass_options
+            )[channel_source.node]
         table = first.table(done.state, channel_source.node)
         winners = table["images"] if channels is None else table["images"].clone()
         if channels is not None:
             others = [one for one in range(channel_source.channels) if one not in set(channels)]
             winners[others] = -1  # nobody's number: nothing is changed for them
-        changes = over(
-            model, Changes(model, channel_source, winners), source, engine=engine, batch=batch,
-            folder=folder and folder / "changes", save_every=save_every,
-            options={"channels": None if channels is None else list(channels)},
-            progress=lambda at, of: progress("changes", at, of),
+        changes = run_pass(
+            model, Changes(model, channel_source, winners), source, stage="changes",
+            pass_options=pass_options.in_subfolder("changes"),
+            settings={"channels": None if channels is None else list(channels)},
         )  # fmt: skip
     return told(
         model,

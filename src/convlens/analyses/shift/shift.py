@@ -97,18 +97,18 @@ class Shifts:
         pairs = self.pairs
         return Shifts.of, (self.model, pairs.labels, pairs.most, pairs.seed, self.shifts)
 
-    def start(self) -> State:
+    def initial_state(self) -> State:
         """Nothing seen yet."""
         bins = torch.zeros(2, len(self.shifts), len(self.layers), _BINS, dtype=torch.int64)
-        return self.pairs.start() | {"errors": bins}
+        return self.pairs.initial_state() | {"errors": bins}
 
     def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
         """Both data sets together."""
         return {name: one[name] + other[name] for name in one}
 
-    def take(self, state: State, wide: Tensor, ids: Tensor) -> None:
+    def process_batch(self, state: State, wide: Tensor, ids: Tensor) -> None:
         """Take in a batch of wide images, in place."""
-        self.pairs.take(state, wide, ids)
+        self.pairs.process_batch(state, wide, ids)
         if not self.layers:
             return
         images = self.pairs.centers(around(self.model, wide.to(self.model.device)))

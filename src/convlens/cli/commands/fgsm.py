@@ -64,6 +64,7 @@ def fgsm(
     from convlens.cli.show.photos import NUMBERS
     from convlens.files import atomic_folder
     from convlens.page.budget import spread
+    from convlens.passes.options import PassOptions
 
     dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
@@ -90,9 +91,7 @@ def fgsm(
                 steps=pgd,
                 seed=seed,
                 strict=strict,
-                engine=runner,
-                folder=kept,
-                progress=lambda done, total: progress("curve", done, total),
+                pass_options=PassOptions(engine=runner, resume_folder=kept, progress=progress),
             )
             curve.save(folder / "curve")
             table.draw(curve, of=len(dataset))

@@ -72,6 +72,7 @@ def gradcam(
         unfinished,
     )
     from convlens.cli.show import gradcam as show
+    from convlens.passes.options import PassOptions
 
     dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
@@ -98,8 +99,6 @@ def gradcam(
             cells=cells,
             seed=seed,
             strict=strict,
-            engine=runner,
-            folder=folder,
-            progress=progress,
+            pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
         )
     show.gradcams(found, out, json=json, channels=channels)

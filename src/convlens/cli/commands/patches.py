@@ -54,6 +54,7 @@ def patches(
         unfinished,
     )
     from convlens.cli.show import patches as shown
+    from convlens.passes.options import PassOptions
 
     dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
@@ -75,9 +76,7 @@ def patches(
             labels=answers_of(dataset, table),
             seed=seed,
             strict=strict,
-            engine=runner,
-            folder=folder,
-            progress=progress,
+            pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
         )
         found.save(out)
     shown.patches(found, out, json=json)

@@ -65,6 +65,7 @@ def shift(
     )
     from convlens.cli.show import shift as shown
     from convlens.errors import ConvlensError
+    from convlens.passes.options import PassOptions
 
     dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
@@ -87,9 +88,7 @@ def shift(
                 channels=channels,
                 labels=right,
                 strict=strict,
-                engine=runner,
-                folder=folder,
-                progress=progress,
+                pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
             )
             kept.save(out)
             shown.channels(kept, out, json=json)
@@ -102,9 +101,7 @@ def shift(
             every=max(1, margin_of(loaded) // 16) if every is None else every,
             seed=seed,
             strict=strict,
-            engine=runner,
-            folder=folder,
-            progress=progress,
+            pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
         )
         found.save(out)
     shown.shift(found, out, json=json)
@@ -147,6 +144,7 @@ def selectivity(
         unfinished,
     )
     from convlens.cli.show import shift as shown
+    from convlens.passes.options import PassOptions
     from convlens.tracing.trace import trace
 
     dataset = find_dataset(photos, column=column)
@@ -166,9 +164,7 @@ def selectivity(
             layer=last,
             labels=answers_of(dataset, table),
             strict=strict,
-            engine=runner,
-            folder=folder,
-            progress=progress,
+            pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
         )
         found.save(out)
     shown.channels(found, out, json=json, most=show)

@@ -1,4 +1,4 @@
-"""The actors of a sweep: given blocks, asked for their states, replaced when they die."""
+"""The actors of a pass: they are given blocks, send their states, and are replaced if they die."""
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -6,24 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from convlens.errors import ConvlensError
-from convlens.passes.ray.planner import Layout
-from convlens.passes.ray.worker import Worker, state_of, versions
+from convlens.passes.ray.planner import Plan
+from convlens.passes.ray.worker import Worker, library_versions, to_state
 from convlens.passes.reducer import State
 
-_QUEUE = 2  # blocks that an actor has at a time: one in hand, one waiting
-_LOOK = 1.0  # seconds after which to look whether to stop
-_DEATHS = 3  # for each actor in a row, without a state from any
+_QUEUE = 2  # blocks that an actor has at a time: one that it processes, one that waits
+_POLL_INTERVAL = 1.0  # seconds between two looks at `should_stop`
+_DEATHS = 3  # for each actor, without a state from any of them; then the pass is given up
 
 
 @dataclass(frozen=True)
-class Handed:
-    """What an actor handed over.
+class ActorResult:
+    """The state that an actor has sent.
 
     Attributes:
-        spans: the batches that its state has in it: stop by start.
-        skipped: reason by number of the images in them that could not be read.
-        state: of these batches.
-        size: bytes of it.
+        spans: the batches that the state contains: stop by start.
+        skipped: the reason for each image in them that could not be read, by its number.
+        state: the state of these batches.
+        size: bytes of the state.
     """
 
     spans: dict[int, int]
@@ -33,185 +33,197 @@ class Handed:
 
 
 @dataclass(eq=False)
-class _Hand:
-    """An actor, what it was asked and has not answered, and what it holds.
+class _Actor:
+    """An actor, the calls that it has not answered yet, and what it holds.
 
     Attributes:
-        actor: its handle.
-        opening: its answer to `open`, until it is ready.
-        takes: its answers to `take`.
-        over: its answer to `hand_over`, if it was asked.
-        held: how many images it has taken in of each batch and not handed over, by their starts.
-        taken: how many images it has taken in altogether.
-        due: after how many it is to hand over next.
+        handle: Ray's handle of the actor.
+        opening: pending call of `open`, until the actor is ready.
+        processing: pending calls of `process_batches`.
+        handover: pending call of `hand_over`, or None.
+        held: number of images that it has processed and not sent, by the start of their batch.
+        processed: number of images that it has processed altogether.
+        next_handover: number of processed images after which it sends its state next.
     """
 
-    actor: Any
+    handle: Any
     opening: Any
-    takes: list[Any] = field(default_factory=list)
-    over: Any = None
+    processing: list[Any] = field(default_factory=list)
+    handover: Any = None
     held: dict[int, int] = field(default_factory=dict)
-    taken: int = 0
-    due: float = 0.0
+    processed: int = 0
+    next_handover: float = 0.0
 
-    def waiting(self) -> list[Any]:
-        return [one for one in (self.opening, *self.takes, self.over) if one is not None]
+    def pending(self) -> list[Any]:
+        calls = (self.opening, *self.processing, self.handover)
+        return [call for call in calls if call is not None]
 
 
-class Crew:
-    """The actors.
+class ActorPool:
+    """The actors of one job.
 
     Attributes:
-        deaths: of actors since one handed something over.
+        deaths: number of actors that have died since one of them sent a state.
     """
 
     def __init__(
         self,
         ray: Any,
         packed: Any,
-        layout: Layout,
+        plan: Plan,
         device: str,
         *,
-        portion: float,
-        skipped: Callable[[dict[int, str]], None],
-        stop: Callable[[], bool],
+        handover_interval: float,
+        check_skipped: Callable[[dict[int, str]], None],
+        should_stop: Callable[[], bool],
     ) -> None:
-        """Start them.
+        """Start the actors.
 
         Args:
-            ray: connected.
-            packed: reference to model and work.
-            layout: how many, with what.
-            device: that they compute on.
-            portion: images after which an actor hands its state over, again and again.
-            skipped: told at once what could not be read.
-            stop: whether to end early.
+            ray: the module, connected to a cluster.
+            packed: reference to the packed model and work.
+            plan: how many actors, with how many CPUs, GPUs and threads.
+            device: the device that they compute on.
+            handover_interval: number of images after which an actor sends its state.
+            check_skipped: called at once with the images that could not be read.
+            should_stop: whether to stop early.
         """
-        self._ray, self._packed, self._layout, self._device = ray, packed, layout, device
-        self._portion, self._skipped, self._stop = portion, skipped, stop
-        self._hands: list[_Hand] = []
+        self._ray, self._packed, self._plan, self._device = ray, packed, plan, device
+        self._handover_interval = handover_interval
+        self._check_skipped, self._should_stop = check_skipped, should_stop
+        self._actors: list[_Actor] = []
         self.deaths = 0
-        self._fill()
+        self._start_actors()
 
     @property
     def held(self) -> int:
-        """Images that have been taken in and not handed over."""
-        return sum(sum(hand.held.values()) for hand in self._hands)
+        """The number of images that have been processed and not sent."""
+        return sum(sum(actor.held.values()) for actor in self._actors)
 
-    def give(self, block: Any) -> Generator[Handed | None]:
-        """Give a block to an actor, as soon as one has room for it."""
-        while not self._stop():
-            free = [hand for hand in self._hands if not hand.opening and len(hand.takes) < _QUEUE]
+    def submit(self, block: Any) -> Generator[ActorResult | None]:
+        """Give a block to an actor as soon as one has room for it; yield what arrives meanwhile."""
+        while not self._should_stop():
+            free = [
+                actor
+                for actor in self._actors
+                if not actor.opening and len(actor.processing) < _QUEUE
+            ]
             if free:
-                hand = min(free, key=lambda one: len(one.takes))
-                hand.takes.append(hand.actor.take.remote(block))
-                yield from self._settle(0)
+                actor = min(free, key=lambda candidate: len(candidate.processing))
+                actor.processing.append(actor.handle.process_batches.remote(block))
+                yield from self._receive(0)
                 return
-            yield from self._settle(_LOOK)
+            yield from self._receive(_POLL_INTERVAL)
 
-    def gather(self) -> Generator[Handed | None]:
-        """Let the actors finish what they have, and hand it over."""
+    def drain(self) -> Generator[ActorResult | None]:
+        """Let the actors finish their blocks and send their states; yield what arrives."""
         while True:
-            for hand in self._hands:
-                if not hand.takes and hand.held and hand.over is None:
-                    hand.over = hand.actor.hand_over.remote()
-            if not any(hand.takes or hand.over is not None for hand in self._hands):
+            for actor in self._actors:
+                if not actor.processing and actor.held and actor.handover is None:
+                    actor.handover = actor.handle.hand_over.remote()
+            if not any(actor.processing or actor.handover is not None for actor in self._actors):
                 return
-            yield from self._settle(_LOOK)
+            yield from self._receive(_POLL_INTERVAL)
 
-    def dismiss(self) -> None:
-        """End all of them."""
-        for hand in self._hands:
-            self._ray.kill(hand.actor)
-        self._hands = []
+    def shutdown(self) -> None:
+        """End all actors."""
+        for actor in self._actors:
+            self._ray.kill(actor.handle)
+        self._actors = []
 
-    def _settle(self, timeout: float) -> Generator[Handed | None]:
-        """Take the answers that have come, waiting for one if there is none."""
-        waiting = {ref: hand for hand in self._hands for ref in hand.waiting()}
-        self._ray.wait(list(waiting), num_returns=1, timeout=timeout)
-        come, _ = self._ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
-        for ref in come:
-            hand = waiting[ref]
-            if hand in self._hands:
-                yield self._answer(hand, ref)
+    def _receive(self, timeout: float) -> Generator[ActorResult | None]:
+        """Take the answers that have arrived; wait for one if there is none."""
+        pending = {call: actor for actor in self._actors for call in actor.pending()}
+        self._ray.wait(list(pending), num_returns=1, timeout=timeout)
+        answered, _ = self._ray.wait(list(pending), num_returns=len(pending), timeout=0)
+        for call in answered:
+            actor = pending[call]
+            if actor in self._actors:
+                yield self._handle_answer(actor, call)
 
-    def _answer(self, hand: _Hand, ref: Any) -> Handed | None:
+    def _handle_answer(self, actor: _Actor, call: Any) -> ActorResult | None:
         errors = self._ray.exceptions
         try:
-            answer = self._ray.get(ref)
+            answer = self._ray.get(call)
         except errors.RayActorError as error:
-            self._bury(hand, error)
+            self._replace(actor, error)
             return None
         except errors.RayTaskError as error:
             if isinstance(error.cause, ConvlensError):
                 raise error.cause from None
             raise
         except errors.RayError as error:
-            if ref in hand.takes:  # the block went with its machine, and is decoded again
-                hand.takes.remove(ref)
+            if call in actor.processing:  # the block was lost with a machine: decoded again later
+                actor.processing.remove(call)
             else:
-                self._bury(hand, error)
+                self._replace(actor, error)
             return None
-        if ref is hand.opening:
-            self._check(answer)
-            hand.opening = None
-        elif ref is hand.over:
-            hand.over = None
-            return self._handed(hand, *answer)
+        if call is actor.opening:
+            _check_versions(answer)
+            actor.opening = None
+        elif call is actor.handover:
+            actor.handover = None
+            return self._receive_state(actor, *answer)
         else:
-            hand.takes.remove(ref)
+            actor.processing.remove(call)
             for start, (stop, skipped) in answer.items():
-                hand.held[start] = stop - start
-                hand.taken += stop - start
-                self._skipped(skipped)
-            if hand.over is None and hand.taken >= hand.due:
-                hand.due = (hand.taken // self._portion + 1) * self._portion
-                hand.over = hand.actor.hand_over.remote()
+                actor.held[start] = stop - start
+                actor.processed += stop - start
+                self._check_skipped(skipped)
+            if actor.handover is None and actor.processed >= actor.next_handover:
+                intervals = actor.processed // self._handover_interval
+                actor.next_handover = (intervals + 1) * self._handover_interval
+                actor.handover = actor.handle.hand_over.remote()
         return None
 
-    def _handed(
-        self, hand: _Hand, spans: dict[int, int], skipped: dict[int, str], arrays: dict[str, Any]
-    ) -> Handed:
+    def _receive_state(
+        self,
+        actor: _Actor,
+        spans: dict[int, int],
+        skipped: dict[int, str],
+        arrays: dict[str, Any],
+    ) -> ActorResult:
         self.deaths = 0
         for start in spans:
-            hand.held.pop(start, None)
+            actor.held.pop(start, None)
         size = sum(array.nbytes for array in arrays.values())
-        return Handed(spans, skipped, state_of(arrays), size)
+        return ActorResult(spans, skipped, to_state(arrays), size)
 
-    def _fill(self) -> None:
-        """As many actors as the machines that are there have room for."""
-        wanted = self._layout.wanted(self._ray)
-        surplus = max(0, len(self._hands) - wanted)
-        for hand in [one for one in self._hands if one.opening][:surplus]:
-            self._ray.kill(hand.actor)
-            self._hands.remove(hand)
-        options = {"num_cpus": self._layout.cpus, "num_gpus": self._layout.gpus}
+    def _start_actors(self) -> None:
+        """Start as many actors as the machines that are there have room for."""
+        count = self._plan.count_that_fit(self._ray)
+        surplus = max(0, len(self._actors) - count)
+        for actor in [actor for actor in self._actors if actor.opening][:surplus]:
+            self._ray.kill(actor.handle)
+            self._actors.remove(actor)
+        options = {"num_cpus": self._plan.cpus, "num_gpus": self._plan.gpus}
         start = self._ray.remote(Worker).options(max_restarts=0, max_task_retries=0, **options)
-        while len(self._hands) < wanted:
-            actor = start.remote()
-            opening = actor.open.remote(
-                self._packed, str(Path.cwd()), self._device, self._layout.threads
+        while len(self._actors) < count:
+            handle = start.remote()
+            opening = handle.open.remote(
+                self._packed, str(Path.cwd()), self._device, self._plan.threads
             )
-            self._hands.append(_Hand(actor, opening, due=self._portion))
+            self._actors.append(_Actor(handle, opening, next_handover=self._handover_interval))
 
-    def _bury(self, hand: _Hand, error: Exception) -> None:
-        """Forget an actor, with all that it held, and start another."""
-        self._hands.remove(hand)
-        self._ray.kill(hand.actor)
+    def _replace(self, actor: _Actor, error: Exception) -> None:
+        """Drop an actor that has died, with everything that it held, and start another."""
+        self._actors.remove(actor)
+        self._ray.kill(actor.handle)
         self.deaths += 1
-        if self.deaths > _DEATHS * self._layout.actors:
+        if self.deaths > _DEATHS * self._plan.actors:
             reason = " ".join(str(error).split())
             raise ConvlensError(
                 f"{self.deaths} workers died one after the other and handed nothing over; "
                 f"the last: {reason}"
             )
-        self._fill()
+        self._start_actors()
 
-    def _check(self, theirs: dict[str, str]) -> None:
-        """See that an actor computes with what is installed here."""
-        for name, ours in versions().items():
-            if theirs[name] != ours:
-                raise ConvlensError(
-                    f"a machine of the cluster has {name} {theirs[name]}, this one {ours}; "
-                    f"results are the same only with the same versions, so install one of them"
-                )
+
+def _check_versions(theirs: dict[str, str]) -> None:
+    """Raise if an actor computes with other versions than those that are installed here."""
+    for name, ours in library_versions().items():
+        if theirs[name] != ours:
+            raise ConvlensError(
+                f"a machine of the cluster has {name} {theirs[name]}, this one {ours}; "
+                f"results are the same only with the same versions, so install one of them"
+            )

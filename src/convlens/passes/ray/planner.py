@@ -1,29 +1,29 @@
-"""How many processes of which kind a cluster takes."""
+"""The plan of a job on a cluster: how many processes of which kind."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from convlens.errors import ConvlensError
 
-DECODER_CPUS = 0.01  # in Ray's books: next to nothing, so that one finds room wherever it is
+# What a decoding process reserves: next to nothing, so that every machine has room for one.
+DECODER_CPUS = 0.01
 
-_SHARE = 0.75  # of the CPUs, for actors; the rest is left to decode
+_ACTORS_SHARE = 0.75  # of the CPUs; the rest is left to decode
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What runs beside each other.
+class Plan:
+    """The processes that run beside each other.
 
-    Actors have three quarters of the CPUs at most, and those that decode nearly nothing in Ray's
-    books. So neither can wait for the other without end, wherever they come to lie and whichever
-    machine goes.
+    Actors reserve at most three quarters of the CPUs and decoding processes nearly none. So neither
+    kind can block the other, wherever Ray places them and whichever machine is lost.
 
     Attributes:
-        actors: that hold the network.
-        cpus: of each, as Ray counts them.
-        gpus: likewise.
-        threads: that each computes with.
-        decoders: processes that decode.
+        actors: number of actors, which hold the network.
+        cpus: CPUs that each actor reserves.
+        gpus: GPUs that each actor reserves.
+        threads: number of threads that each actor computes with.
+        decoders: number of processes that decode photos.
     """
 
     actors: int
@@ -32,26 +32,26 @@ class Layout:
     threads: int
     decoders: int
 
-    def wanted(self, ray: Any) -> int:
-        """How many of the actors the machines that are there now have room for, at least 1."""
-        cpus, gpus = _machines(ray)
-        room = int(_SHARE * sum(cpus) / self.cpus + 1e-6)
+    def count_that_fit(self, ray: Any) -> int:
+        """The number of actors that the machines that are there now have room for, at least 1."""
+        cpus, gpus = _count_resources(ray)
+        room = int(_ACTORS_SHARE * sum(cpus) / self.cpus + 1e-6)
         return max(1, min(self.actors, room, int(sum(gpus)) if self.gpus else room))
 
 
-def layout(ray: Any, actors: int | None, threads: int, *, gpu: bool) -> Layout:
-    """For the machines that are there now.
+def make_plan(ray: Any, actors: int | None, threads: int, *, gpu: bool) -> Plan:
+    """Plan the processes for the machines that are there now.
 
     Args:
-        ray: connected.
-        actors: how many are asked for, or None.
-        threads: that each is to compute with, where a machine has as many CPUs.
-        gpu: whether each needs a GPU.
+        ray: the module, connected to a cluster.
+        actors: number of actors, or None for as many as fit.
+        threads: number of threads for each actor, if a machine has that many CPUs.
+        gpu: whether each actor needs a GPU.
 
     Raises:
-        ConvlensError: there are no CPUs, or fewer of them, or of GPUs, than actors.
+        ConvlensError: if the cluster has no CPUs, or fewer CPUs or GPUs than actors.
     """
-    cpus, gpus = _machines(ray)
+    cpus, gpus = _count_resources(ray)
     if not sum(cpus):
         raise ConvlensError("the cluster has no CPUs; join a machine with `ray start`")
     if gpu and (actors or 1) > sum(gpus):
@@ -64,9 +64,9 @@ def layout(ray: Any, actors: int | None, threads: int, *, gpu: bool) -> Layout:
             f"{actors} actors, and the cluster has {sum(cpus):g} CPUs; give at most one for each"
         )
     threads = min(threads, int(max(cpus)) or 1)
-    count = actors or int(sum(gpus) if gpu else sum(one // threads for one in cpus)) or 1
-    share = int(_SHARE * min(threads, sum(cpus) / count, max(cpus)) * 1000) / 1000
-    return Layout(
+    count = actors or int(sum(gpus) if gpu else sum(machine // threads for machine in cpus)) or 1
+    share = int(_ACTORS_SHARE * min(threads, sum(cpus) / count, max(cpus)) * 1000) / 1000
+    return Plan(
         actors=count,
         cpus=share,
         gpus=int(gpu),
@@ -75,7 +75,10 @@ def layout(ray: Any, actors: int | None, threads: int, *, gpu: bool) -> Layout:
     )
 
 
-def _machines(ray: Any) -> tuple[list[float], list[float]]:
-    """CPUs and GPUs of each machine that is alive."""
-    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [one.get("CPU", 0.0) for one in found], [one.get("GPU", 0.0) for one in found]
+def _count_resources(ray: Any) -> tuple[list[float], list[float]]:
+    """The CPUs and the GPUs of each machine that is alive."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return (
+        [machine.get("CPU", 0.0) for machine in machines],
+        [machine.get("GPU", 0.0) for machine in machines],
+    )

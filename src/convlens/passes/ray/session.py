@@ -1,4 +1,4 @@
-"""A session of Ray: one that is there, a cluster that is named, or this machine alone."""
+"""Connect to Ray: to the session that is there, to a cluster, or to this machine alone."""
 
 import logging
 import os
@@ -12,30 +12,30 @@ from typing import Any
 from convlens.errors import ConvlensError
 
 _LOGGERS = ("ray", "ray.data")
-_WANTED = {
-    # No usage statistics, neither of what is started here nor of this process.
+_ENVIRONMENT = {
+    # No usage statistics, neither of the processes that are started nor of this one.
     "RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
     "RAY_DATA_USAGE_DISABLED": "1",
-    # Ray's core writes what it makes good by itself to a user's terminal otherwise.
+    # Otherwise Ray's core writes problems that it solves by itself to the user's terminal.
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }  # fmt: skip
-_ANSWERS = 5.0  # seconds in which a machine has to answer: Ray itself would try for minutes
-# Where it has answered, Ray asks so often for the cluster, a second apart, and not twenty times.
-_ASKED = {"RAY_gcs_server_port_wait_time_s": "3"}
+_TIMEOUT = 5.0  # seconds for a machine to answer; Ray itself would try for minutes
+# If the machine has answered, Ray asks it for the cluster three times, not twenty, a second apart.
+_FEWER_TRIES = {"RAY_gcs_server_port_wait_time_s": "3"}
 
 
 @contextmanager
-def session(address: str | None) -> Iterator[Any]:
-    """Ray, connected; what was started for it is stopped at the end.
+def ray_session(address: str | None) -> Iterator[Any]:
+    """Connect to Ray; whatever was started is stopped when the context is left.
 
     Args:
-        address: as for `Ray`.
+        address: as for `RayEngine`.
 
     Yields:
-        The module.
+        The module `ray`.
 
     Raises:
-        ConvlensError: Ray is not installed, or there is no cluster at that address.
+        ConvlensError: if Ray is not installed, or there is no cluster at that address.
     """
     try:
         import ray
@@ -45,7 +45,7 @@ def session(address: str | None) -> Iterator[Any]:
             f"the engine ray needs Ray Data, which is not installed ({error}); "
             f"pip install 'convlens[ray]'"
         ) from error
-    with _environment(_WANTED), _hushed():
+    with _environment(_ENVIRONMENT), _quiet_loggers():
         if ray.is_initialized():
             yield ray
             return
@@ -57,44 +57,44 @@ def session(address: str | None) -> Iterator[Any]:
 
 
 def _connect(ray: Any, where: str) -> None:
-    """Connect to the cluster there, or start Ray on this machine.
+    """Connect to the cluster at an address, or start Ray on this machine.
 
     Raises:
-        ConvlensError: nothing is there, or it is not open to this process.
+        ConvlensError: if there is no cluster, or it refuses this process.
     """
     options: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     if where == "local":
         options["include_dashboard"] = False
-    machine = _machine(where)
+    machine = _parse_machine(where)
     try:
         if machine is not None:
-            socket.create_connection(machine, _ANSWERS).close()
-        with _mute(), _environment(_ASKED if machine is not None else {}):
+            socket.create_connection(machine, _TIMEOUT).close()
+        with _mute_stderr(), _environment(_FEWER_TRIES if machine is not None else {}):
             ray.init(where, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise ConvlensError(f"no session of Ray at {where} ({_why(error)})") from error
+        raise ConvlensError(f"no session of Ray at {where} ({_explain(error)})") from error
 
 
-def _machine(where: str) -> tuple[str, int] | None:
-    """`HOST:PORT` as host and port, or None for what else Ray takes."""
+def _parse_machine(where: str) -> tuple[str, int] | None:
+    """`HOST:PORT` as host and port, or None for any other address that Ray takes."""
     host, _, port = where.rpartition(":")
     if not host or "/" in host or not port.isdecimal():
         return None
     return host.strip("[]"), int(port)
 
 
-def _why(error: BaseException) -> str:
-    """In one line why Ray is not there."""
+def _explain(error: BaseException) -> str:
+    """The reason why Ray cannot be reached, in one line."""
     cause: BaseException | None = error
     while cause is not None:
         if "InvalidAuthToken" in str(cause) or type(cause).__name__ == "AuthenticationError":
             return (
-                "it lets in who has its token: set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token "
-                "from its first machine where this is another"
+                "it admits only processes that have its token: set RAY_AUTH_MODE=token, and copy "
+                "~/.ray/auth_token from its first machine to this one"
             )
         cause = cause.__cause__
     if isinstance(error, TimeoutError):
-        return f"nothing answers within {_ANSWERS:g} s; see that it runs and can be reached"
+        return f"nothing answers within {_TIMEOUT:g} s; see that it runs and can be reached"
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there; start it with `ray start --head`"
     if isinstance(error, OSError) and error.strerror:
@@ -103,10 +103,10 @@ def _why(error: BaseException) -> str:
 
 
 @contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """What Ray reads from the environment, for as long as it is in use here."""
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables that Ray reads; restore them when the context is left."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -118,22 +118,22 @@ def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _mute() -> Iterator[None]:
-    """Without what C++ writes to standard error, where Ray's core announces its settings."""
+def _mute_stderr() -> Iterator[None]:
+    """Drop what C++ writes to standard error, where Ray's core prints its settings."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    original = os.dup(2)
     try:
         with Path(os.devnull).open("wb") as nothing:
             os.dup2(nothing.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(original, 2)
+        os.close(original)
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """Ray's own running commentary is not the user's news; its errors come as exceptions too."""
+def _quiet_loggers() -> Iterator[None]:
+    """Silence Ray's loggers: its errors are raised as exceptions too."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""What runs in the other processes: an actor that holds the network."""
+"""The worker: an actor in another process that holds the network."""
 
 import pickle
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from convlens.data.datasets.arrow_batches import batches_from_arrow, prepare_process
 from convlens.models.model import Model
-from convlens.passes.job import Work
+from convlens.passes.job import BatchWork
 from convlens.passes.reducer import State
-from convlens.passes.source import batch_of
+from convlens.passes.source import to_batch
 from convlens.runtime.guard import untouched
 from convlens.runtime.precision import full_precision
 
@@ -22,72 +22,73 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """An actor: takes batches in, and hands its state over when it is asked to."""
+    """An actor: processes batches, and sends its state when it is asked to."""
 
     def open(self, packed: bytes, folder: str, device: str, threads: int) -> dict[str, str]:
-        """Unpack model and work, once.
+        """Unpack the model and the work, once.
 
         Args:
-            packed: both.
-            folder: that relative paths are meant from.
-            device: to compute on.
-            threads: to compute with.
+            packed: the model and the work, from `pack`.
+            folder: the working folder that relative paths start from.
+            device: the device to compute on.
+            threads: the number of threads to compute with.
 
         Returns:
-            Versions of what decides a result's last bits.
+            The versions of the libraries that decide a result's last bits.
         """
         prepare_process(folder)
         torch.set_num_threads(threads)
         model: Model
-        self._work: Work
+        self._work: BatchWork
         # From the process that started this one, which is as trusted as its own code.
         model, self._work = pickle.loads(packed)
         model.network.to(device)
         self._model = model
-        self._inside = ExitStack()  # for as long as the process lasts
-        self._inside.enter_context(untouched(model.network))
-        self._inside.enter_context(full_precision())
-        self._begin()
-        return versions()
+        self._guards = ExitStack()  # never left: they last as long as the process
+        self._guards.enter_context(untouched(model.network))
+        self._guards.enter_context(full_precision())
+        self._reset()
+        return library_versions()
 
-    def take(self, rows: "pyarrow.Table") -> dict[int, tuple[int, dict[int, str]]]:
-        """Take in decoded batches.
+    def process_batches(self, rows: "pyarrow.Table") -> dict[int, tuple[int, dict[int, str]]]:
+        """Process decoded batches.
 
         Returns:
-            By the start of each: its stop, and the reasons of what could not be read in it.
+            By the start of each batch: its stop, and the reasons for the images in it that could
+            not be read.
         """
-        taken = {}
+        processed = {}
         for decoded in batches_from_arrow(rows):
             if decoded.start in self._spans:
                 continue
-            batch = batch_of(decoded, self._model)
+            batch = to_batch(decoded, self._model)
             if batch.images is not None:
-                self._work.take(self._state, batch.images, batch.ids)
+                self._work.process_batch(self._state, batch.images, batch.ids)
             self._spans[batch.start] = batch.stop
             self._skipped.update(batch.skipped)
-            taken[batch.start] = (batch.stop, batch.skipped)
-        return taken
+            processed[batch.start] = (batch.stop, batch.skipped)
+        return processed
 
     def hand_over(self) -> tuple[dict[int, int], dict[int, str], dict[str, NDArray[Any]]]:
-        """What has been taken in since the last time, and the state of just that."""
+        """The batches processed since the last call, their unreadable images, and their state."""
         state = {name: tensor.cpu().numpy() for name, tensor in self._state.items()}
-        handed = self._spans, self._skipped, state
-        self._begin()
-        return handed
+        result = self._spans, self._skipped, state
+        self._reset()
+        return result
 
-    def _begin(self) -> None:
-        self._state = self._work.start()
+    def _reset(self) -> None:
+        self._state = self._work.initial_state()
         self._spans: dict[int, int] = {}
         self._skipped: dict[int, str] = {}
 
 
-def versions() -> dict[str, str]:
-    """Of the libraries that decide a result's last bits."""
+def library_versions() -> dict[str, str]:
+    """The versions of the libraries that decide a result's last bits."""
     import PIL
 
     return {"torch": torch.__version__, "Pillow": PIL.__version__, "numpy": np.__version__}
 
 
-def state_of(arrays: Mapping[str, NDArray[Any]]) -> State:
-    """What `hand_over` gave as a state, in memory of its own."""
+def to_state(arrays: Mapping[str, NDArray[Any]]) -> State:
+    """The arrays of `hand_over` as a state, in memory of its own."""
     return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}

@@ -1,0 +1,115 @@
+"""Fingerprints: hashes by which a resumed pass sees whether anything that matters has changed.
+
+They hash plain values (numbers, text, lists, dictionaries), never the `repr` of a class. So they
+do not change when a class is renamed, and they do change when a value does.
+"""
+
+import dataclasses
+import enum
+import hashlib
+import json
+from collections.abc import Mapping, Sequence, Set
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convlens.models.model import Model
+from convlens.runtime.guard import unwrap_network
+from convlens.tracing.trace import trace
+
+_DIGITS = 16
+
+
+def to_plain(value: Any) -> Any:  # noqa: PLR0911 # one return for each type
+    """A value as what JSON can hold, without the names of classes.
+
+    Dataclasses and mappings become dictionaries, sequences lists, sets sorted lists, enumerations
+    their values, paths text, data types and devices of torch their names, and tensors and arrays a
+    dictionary of shape, data type and hash.
+
+    Raises:
+        TypeError: if the value is of another type, such as a function.
+
+    Example:
+        >>> to_plain({"size": (224, 320), "channels": {3, 1}})
+        {'size': [224, 320], 'channels': [1, 3]}
+    """
+    match value:
+        case enum.Enum():
+            return to_plain(value.value)
+        case None | bool() | int() | float() | str():
+            return value
+        case Tensor():
+            return _describe_array(value.detach().cpu().contiguous())
+        case np.ndarray():
+            return _describe_array(torch.from_numpy(np.ascontiguousarray(value)))
+        case np.generic():
+            return value.item()
+        case PurePath() | torch.dtype() | torch.device() | torch.layout() | torch.memory_format():
+            return str(value)
+        case Mapping():
+            if all(isinstance(key, str) for key in value):
+                return {key: to_plain(item) for key, item in value.items()}
+            return sorted(([to_plain(key), to_plain(item)] for key, item in value.items()), key=str)
+        case Set():
+            return sorted((to_plain(item) for item in value), key=str)
+        case Sequence():
+            return [to_plain(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields}
+    raise TypeError(f"{type(value).__name__} is no plain value")
+
+
+def fingerprint(value: Any) -> dict[str, str]:
+    """A short stand-in for a large setting, such as the labels of a million photos.
+
+    Raises:
+        TypeError: as `to_plain`.
+
+    Returns:
+        `{"sha256": ...}`.
+    """
+    text = json.dumps(to_plain(value), sort_keys=True)
+    return {"sha256": hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}
+
+
+def fingerprint_model(model: Model) -> str:
+    """A hash of the network's weights, of the operations it executes, and of its preprocessing."""
+    digest = hashlib.sha256()
+    network = unwrap_network(model.network)
+    # All buffers, also those that the author of the network does not save.
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    operations = [
+        [str(operation.function), _plain_arguments(operation.arguments)]
+        for operation in trace(model, partly=True).recording.operations
+    ]
+    fed = (model.preprocessing, model.mean, model.std, model.bounds, model.center, model.channels)
+    digest.update(json.dumps([operations, to_plain(fed)], sort_keys=True).encode())
+    return digest.hexdigest()[:_DIGITS]
+
+
+def _plain_arguments(arguments: Any) -> Any:
+    """The arguments of an operation; of what is no plain value only the type counts."""
+    if isinstance(arguments, Mapping):
+        return {str(key): _plain_arguments(item) for key, item in arguments.items()}
+    if isinstance(arguments, list | tuple):
+        return [_plain_arguments(item) for item in arguments]
+    try:
+        return to_plain(arguments)
+    except TypeError:
+        return f"{type(arguments).__module__}.{type(arguments).__qualname__}"
+
+
+def _describe_array(tensor: Tensor) -> dict[str, Any]:
+    data = tensor.flatten().view(torch.uint8).numpy().data
+    return {
+        "shape": list(tensor.shape),
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "sha256": hashlib.sha256(data).hexdigest()[:_DIGITS],
+    }

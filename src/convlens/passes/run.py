@@ -1,0 +1,220 @@
+"""Run a pass over a data set, save what is finished, and resume it.
+
+`run_reducer` runs the network forward and shows a reducer the values at the nodes that it reads.
+`run_pass` is the layer below it, for work that needs more than a forward pass: gradients, changed
+images, files that are written.
+"""
+
+import time
+from collections.abc import Mapping
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from convlens.capture import stream
+from convlens.errors import ConvlensError, PhotoError
+from convlens.models.model import Model
+from convlens.passes import saved_state
+from convlens.passes.engines import find_engine
+from convlens.passes.fingerprints import fingerprint_model
+from convlens.passes.job import BatchWork, Job
+from convlens.passes.options import PassOptions
+from convlens.passes.reducer import Reducer, State
+from convlens.passes.source import Source
+from convlens.runtime.interrupts import catch_interrupts
+from convlens.tracing.trace import Trace, trace
+
+DEFAULT_BATCH_SIZE = 32  # fixed, because a convolution's last bits may depend on it
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What a finished pass has computed.
+
+    Attributes:
+        state: the state of all images.
+        seen: number of images that were read.
+        skipped: the reason for each image that could not be read, by its number.
+        returned_bytes: bytes of the states that other processes sent back.
+    """
+
+    state: State
+    seen: int
+    skipped: dict[int, str]
+    returned_bytes: int = 0
+
+
+def run_reducer(
+    model: Model,
+    trace: Trace,
+    reducer: Reducer,
+    source: Source,
+    *,
+    stage: str = "photos",
+    pass_options: PassOptions = PassOptions(),
+    settings: Mapping[str, Any] | None = None,
+) -> PassResult:
+    """Run the network forward once over all images, as far as the last node of a reducer.
+
+    Args:
+        model: the model; left untouched.
+        trace: its trace, for images of the size that the source gives.
+        reducer: reads the values at its nodes. Only its state is kept.
+        source: the images, numbered from 0 in the order of the source.
+        stage: name of the pass, passed on to `pass_options.progress`.
+        pass_options: engine, batch size, resume folder and progress.
+        settings: everything else that decides the result, by name, as plain values (see
+            `fingerprints.to_plain`). A resume folder with other settings is refused.
+
+    Returns:
+        The reducer's state after all images.
+
+    Raises:
+        ConvlensError: if no image can be read, the resume folder belongs to another pass, the
+            pass is interrupted, or the engine is not available.
+    """
+    work = ReducerWork(model, trace, reducer)
+    return run_pass(model, work, source, stage=stage, pass_options=pass_options, settings=settings)
+
+
+def run_pass(
+    model: Model,
+    work: BatchWork,
+    source: Source,
+    *,
+    stage: str = "photos",
+    pass_options: PassOptions = PassOptions(),
+    settings: Mapping[str, Any] | None = None,
+) -> PassResult:
+    """Process every batch of a data set once, and resume a pass that was killed.
+
+    Args:
+        model: the model that the work uses; left untouched. A resume folder of another model is
+            refused.
+        work: processes each batch once. Whatever it writes to disk may be written again, because a
+            batch whose state was not saved is processed again; the second time must give the same.
+        source: the images, numbered from 0 in the order of the source. Image n is always in the
+            batch that begins at a multiple of the batch size.
+        stage: name of the pass, passed on to `pass_options.progress`.
+        pass_options: engine, batch size, resume folder and progress.
+        settings: everything else that decides the result, by name, as plain values (see
+            `fingerprints.to_plain`). A resume folder with other settings is refused.
+
+    Returns:
+        The state of the work after all images.
+
+    Raises:
+        ConvlensError: as `run_reducer`.
+        PhotoError: if none of the photos can be read or, with a strict source, if one cannot.
+    """
+    folder, total = pass_options.resume_folder, len(source)
+    batch_size = pass_options.batch_size or DEFAULT_BATCH_SIZE
+    identity: dict[str, Any] = {}
+    image_fingerprints: list[str] = []
+    finished, state = saved_state.FinishedImages(), None
+    if folder:
+        identity = {
+            "model": f"{model.name} {fingerprint_model(model)}",
+            "batch_size": batch_size,
+            **(settings or {}),
+        }
+        image_fingerprints = source.fingerprints()
+        if saved := saved_state.read(folder, identity, image_fingerprints):
+            finished, state = saved
+    if state is None:
+        state = work.initial_state()
+    before, returned_bytes = finished.count, 0
+    spans = [
+        span
+        for start in range(0, total, batch_size)
+        if (span := (start, min(start + batch_size, total))) not in finished
+    ]
+    last_save = time.monotonic()
+    with (
+        saved_state.claim(folder, identity, image_fingerprints, state) if folder else nullcontext(),
+        catch_interrupts(catch=folder is not None) as interrupted,
+    ):
+        pass_options.progress(stage, before, total)
+        job = Job(
+            model, work, source, spans, state,
+            report_progress=lambda count: pass_options.progress(stage, before + count, total),
+            should_stop=interrupted,
+        )  # fmt: skip
+        with closing(find_engine(pass_options.engine).run(job)) as parts:
+            for part in parts:
+                if source.strict and part.skipped:
+                    raise PhotoError(part.skipped[min(part.skipped)])
+                finished.add(part.spans, part.skipped)
+                state = part.state
+                returned_bytes += part.returned_bytes
+                if folder and time.monotonic() - last_save > pass_options.save_interval:
+                    saved_state.save(folder, identity, image_fingerprints, finished, state)
+                    last_save = time.monotonic()
+        if len(finished.skipped) == total:
+            first = next(iter(finished.skipped.values()), "there are none")
+            raise PhotoError(f"none of {total} photos can be read; the first: {first}")
+    if folder:
+        saved_state.save(folder, identity, image_fingerprints, finished, state)
+    if finished.count < total:
+        raise ConvlensError(
+            f"interrupted after {finished.count:,} of {total:,} images, "
+            + (
+                f"which are saved in {folder}; --resume continues from there"
+                if finished.count
+                else "before anything was saved; --resume starts from the beginning"
+            )
+        )
+    skipped = dict(sorted(finished.skipped.items()))
+    return PassResult(state, total - len(skipped), skipped, returned_bytes)
+
+
+@dataclass(frozen=True)
+class ReducerWork:
+    """One forward pass per batch; a reducer reads each value as soon as it is computed.
+
+    Attributes:
+        model: the model.
+        trace: its trace.
+        reducer: reads the values.
+    """
+
+    model: Model
+    trace: Trace
+    reducer: Reducer
+
+    def initial_state(self) -> State:
+        """The reducer's state of no images."""
+        return self.reducer.initial_state()
+
+    def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
+        """Run the network on a batch and update the reducer's state with its values."""
+        update = partial(self._update, state, ids)
+        stream(self.model, self.trace, images, self.reducer.nodes, update)
+
+    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+        """Merge two states as the reducer does."""
+        return self.reducer.merge(one, other)
+
+    def _update(self, state: State, ids: Tensor, node: int, maps: Tensor) -> None:
+        self.reducer.update(state, node, maps, ids)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A trace holds functions of torch, which pickle cannot send: it is recorded again there.
+        names = tuple(self.trace.name(node) for node in self.reducer.nodes)
+        partly = bool(self.trace.recording.stopped)
+        return _trace_again, (self.model, self.reducer, self.trace.image_size, partly, names)
+
+
+def _trace_again(
+    model: Model, reducer: Reducer, size: tuple[int, int], partly: bool, names: tuple[str, ...]
+) -> ReducerWork:
+    trace_here = trace(model, size=size, partly=partly)
+    if tuple(trace_here.name(node) for node in reducer.nodes) != names:
+        raise ConvlensError(
+            f"{model.name} executes other operations in another process, because it decides by "
+            f"its data; run the pass in one process, without an engine"
+        )
+    return ReducerWork(model, trace_here, reducer)
