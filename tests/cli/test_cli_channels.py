@@ -81,7 +81,7 @@ class TestMaximize:
         assert convlens(*photos)[0] == 0
         status, out, err = convlens(
             "maximize", "--channel", "0:3", "--channel=-0:3", "--unit", "0:1@4,5", "--class", "bee",
-            "--class", "bee - dog", "--steps", 4, "--seeds", 2, "--known", "known",
+            "--class", "bee - dog", "--steps", 4, "--seeds", 2, "--patches", "known",
             "--model", "python:mine:tiny",
         )  # fmt: skip
         assert status == 0, err
@@ -95,11 +95,11 @@ class TestMaximize:
 
     def test_numbers_and_a_photo_to_begin_with(self, here, convlens):
         status, out, _ = convlens(
-            "maximize", "--class", "bee", "--steps", 2, "--photo", "a.png", "--objective",
+            "maximize", "--class", "bee", "--steps", 2, "--start", "a.png", "--class-score",
             "probability", "--parameterization", "pixels", "--json", "--model", "python:mine:tiny",
         )  # fmt: skip
         assert status == 0
-        assert json.loads(out)["maxima"][0]["target"] == "bee"
+        assert json.loads(out)["maxima"][0]["objective"] == "bee"
 
     def test_bad_input(self, here, convlens):
         run = ("maximize", "--model", "python:mine:tiny")
@@ -108,7 +108,7 @@ class TestMaximize:
         assert "unknown class 'be'; nearest: bee" in one_line(convlens(*run, "--class", "be"))
         assert "0 has 6 channels" in one_line(convlens(*run, "--channel", "0:6"))
         assert "holds no whole result" in one_line(
-            convlens(*run, "--class", "bee", "--known", "nowhere")
+            convlens(*run, "--class", "bee", "--patches", "nowhere")
         )
         assert not Path("convlens-maximize").exists()
 

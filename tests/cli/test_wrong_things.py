@@ -81,7 +81,7 @@ def test_classes_and_shifts():
         with pytest.raises(ConvlensError, match="give whole pixels, for both axes"):
             convlens.equivariance(model, images(), shifts=[shift])
     found = convlens.maximize(model, ["class 0"], steps=1)
-    assert found.maxima[0].target == "class 0"
+    assert found.maxima[0].objective == "class 0"
 
 
 def test_a_single_epsilon():

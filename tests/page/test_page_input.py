@@ -191,7 +191,7 @@ def test_one_output_is_the_class_or_not(tmp_path, photos, end):
         assert one.turn.name == ("not dog" if logit > 0 else "dog")
         assert one.gradcam.names == (("dog",),)
         assert float(one.gradcam.probabilities[0, 0]) == pytest.approx(share, abs=1e-4)
-    assert {one.target for one in made.classes.maxima} == {"dog", "-dog"}
+    assert {one.objective for one in made.classes.maxima} == {"dog", "-dog"}
     words = " ".join(Page(made.page.read_text("utf-8")).words)
     assert ("read as a logit" in words) == (not isinstance(end, nn.Sigmoid))
     told = [one.mark for one in made.findings if "read as a logit" in one.sentence]

@@ -200,14 +200,14 @@ def test_made_images_stand_beside_the_patches(demo, text, data):
     """The images are those of the view with the steps that the page names."""
     assert len(demo.maximized) == len(demo.patches.layers)
     for layer, found in zip(demo.patches.layers, demo.maximized, strict=True):
-        assert [one.target for one in found.maxima] == [
+        assert [one.objective for one in found.maxima] == [
             f"{layer.layer}:{shown.channel}" for shown in layer.shown
         ]
         assert 16 <= found.steps <= 96
         assert found.stopped == ""
     first = demo.maximized[0]
     alone = convlens.maximize(
-        convlens.load(), first.maxima[2].target, steps=first.steps,
+        convlens.load(), first.maxima[2].objective, steps=first.steps,
         image_size=tuple(first.maxima[2].images.shape[2:]),
     )  # fmt: skip
     torch.testing.assert_close(
@@ -216,13 +216,13 @@ def test_made_images_stand_beside_the_patches(demo, text, data):
     assert text.count('class="made"') == sum(len(one.shown) for one in demo.patches.layers)
     assert f"{first.steps} steps on" in text
     last = demo.maximized[-1]
-    beaten = sum(float(one.reached[0]) >= one.best for one in last.maxima)
+    beaten = sum(float(one.reached[0]) >= one.dataset_best for one in last.maxima)
     assert f"{beaten} of {len(last.maxima)} excite their channel" in text
 
 
 def test_classes_are_made_that_the_photos_are_taken_for(demo, text, data):
     answered = {one.names[0] for one in demo.photos}
-    made = [one.target for one in demo.classes.maxima]
+    made = [one.objective for one in demo.classes.maxima]
     assert len(made) == min(6, len(answered))
     assert set(made) <= answered
     assert all(int(one.rank[0]) == 1 for one in demo.classes.maxima)

@@ -14,15 +14,15 @@ class Activation(StrEnum):
     post = "post"
 
 
-class Objective(StrEnum):
-    """What is to become great, of a class."""
+class ClassScore(StrEnum):
+    """What is maximized of a class."""
 
     logit = "logit"
     probability = "probability"
 
 
-class Parameterization(StrEnum):
-    """Numbers behind an image."""
+class ParameterizationKind(StrEnum):
+    """What gradient ascent changes: the frequencies of an image, or its pixels."""
 
     fourier = "fourier"
     pixels = "pixels"

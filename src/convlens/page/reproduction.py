@@ -178,12 +178,12 @@ class Recipes:
 
     def maximized(self, found: MaximizedImages) -> Again:
         """The images of some targets; beside what photos reach only on the page."""
-        targets = [one.target for one in found.maxima]
+        targets = [one.objective for one in found.maxima]
         height, width = found.maxima[0].images.shape[2:]
         words = [
             word
             for one in found.maxima
-            for word in ("--channel" if one.layer else "--class", one.target)
+            for word in ("--channel" if one.layer else "--class", one.objective)
         ]
         canvas = f"{height}" if height == width else f"{height}x{width}"
         return self._make(

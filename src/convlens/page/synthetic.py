@@ -77,7 +77,7 @@ def _within(
     each = (stamps[_TRIED - 1] - stamps[0]) / (_TRIED - 1) * len(stamps) / _TRIED
     least, most = budget.MAXIMA_STEPS
     steps = min(max(int(seconds / max(each, 1e-9)), least), most)
-    found = maximize(model, targets, steps=steps, image_size=canvas, seed=seed, known=known)
+    found = maximize(model, targets, steps=steps, image_size=canvas, seed=seed, patches=known)
     if found.interrupted:
         raise KeyboardInterrupt
     return found

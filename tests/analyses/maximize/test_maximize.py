@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from convlens import ConvlensError, Direction, Result, maximize, patches, trace, wrap
-from convlens.analyses.maximize.parameterization import Canvas
+from convlens.analyses.maximize.parameterization import Parameterization
 from convlens.analyses.maximize.transforms import Transforms
 from convlens.capture import observe
 from support.drawn import holds
@@ -97,7 +97,7 @@ class TestClosedForms:
         assert difference[0] > 0.95
         assert difference[1] < 0.05
         assert abs(float(difference[2]) - 0.5) < 0.05
-        assert [one.target for one in found] == ["red", "-red", "red - green - yellow"]
+        assert [one.objective for one in found] == ["red", "-red", "red - green - yellow"]
         assert (int(found[0].rank), int(found[1].rank)) == (1, 3)
         assert float(found[2].reached) == pytest.approx(
             float(10 * (difference[0] - difference[1])), rel=1e-3
@@ -111,7 +111,7 @@ class TestClosedForms:
         model = wrap(Scores(scores), size=8)
         how = {"steps": 150, "transforms": STILL, "parameterization": "pixels"}
         logit = maximize(model, "0", **how).maxima[0]
-        probability = maximize(model, "0", objective="probability", **how).maxima[0]
+        probability = maximize(model, "0", class_score="probability", **how).maxima[0]
         assert float(logit.images[0, 1].mean()) > 0.95  # green helps the logit
         assert abs(float(probability.images[0, 1].mean()) - 0.5) < 0.05  # and not the probability
         assert float(probability.probability[0]) == pytest.approx(
@@ -122,43 +122,49 @@ class TestClosedForms:
 class TestGradients:
     @pytest.mark.parametrize("kind", ["pixels", "fourier"])
     @pytest.mark.parametrize("channels", [1, 3])
-    def test_canvas(self, kind, channels):
-        canvas = Canvas(kind, channels, 5, 4, bounds=(-1.0, 2.0))
-        numbers = canvas.fresh([torch.Generator().manual_seed(k) for k in range(2)], 9.0).double()
-        assert torch.autograd.gradcheck(canvas.images, [numbers.requires_grad_()])
+    def test_parameterization(self, kind, channels):
+        parameterization = Parameterization(kind, channels, 5, 4, bounds=(-1.0, 2.0))
+        parameters = parameterization.random_parameters(
+            [torch.Generator().manual_seed(k) for k in range(2)], 9.0
+        ).double()
+        assert torch.autograd.gradcheck(parameterization.to_images, [parameters.requires_grad_()])
 
-    def test_wobble(self):
+    def test_transforms(self):
         generators = [torch.Generator().manual_seed(k) for k in range(2)]
-        transforms = Transforms(shift=1.5, turn=20, scale=0.3)
-        moves = transforms.draw(generators, (6, 7))
+        transforms = Transforms(shift=1.5, rotation=20, scale=0.3)
+        matrices = transforms.sample(generators, (6, 7))
         images = torch.rand(2, 1, 6, 7, dtype=torch.float64, requires_grad=True)
-        assert torch.autograd.gradcheck(lambda x: transforms.apply(x, moves.double()), [images])
+        assert torch.autograd.gradcheck(lambda x: transforms.apply(x, matrices.double()), [images])
 
     @pytest.mark.parametrize("kind", ["pixels", "fourier"])
     def test_numbers_of_an_image_give_it_back(self, kind):
         images = 0.05 + 0.9 * torch.rand(2, 3, 9, 8)
-        canvas = Canvas(kind, 3, 9, 8)
-        torch.testing.assert_close(canvas.images(canvas.numbers(images)), images)
+        parameterization = Parameterization(kind, 3, 9, 8)
+        torch.testing.assert_close(
+            parameterization.to_images(parameterization.from_images(images)), images
+        )
 
     def test_a_fresh_canvas_is_faint_grey_noise(self):
         for kind in ("pixels", "fourier"):
-            drawn = Canvas(kind, 3, 64, 64).fresh([torch.Generator().manual_seed(0)])
-            images = Canvas(kind, 3, 64, 64).images(drawn)
+            drawn = Parameterization(kind, 3, 64, 64).random_parameters(
+                [torch.Generator().manual_seed(0)]
+            )
+            images = Parameterization(kind, 3, 64, 64).to_images(drawn)
             assert abs(float(images.mean()) - 0.5) < 0.02
             assert 0.002 < float(images.std()) < 0.03
 
 
-class TestWobble:
+class TestTransforms:
     def test_a_shift_by_whole_pixels_is_a_shift(self):
         images = torch.rand(1, 2, 8, 10)
-        moves = torch.tensor([[[1.0, 0, 2 * 3 / 10], [0, 1, 2 * 2 / 8]]])
-        moved = STILL.apply(images, moves)
+        matrices = torch.tensor([[[1.0, 0, 2 * 3 / 10], [0, 1, 2 * 2 / 8]]])
+        moved = STILL.apply(images, matrices)
         torch.testing.assert_close(moved[..., :6, :7], images[..., 2:, 3:])
 
     def test_a_turn_keeps_right_angles_on_oblong_images(self):
-        transforms = Transforms(turn=90)
-        moves = transforms.draw([torch.Generator().manual_seed(0)], (8, 16))
-        matrix = moves[0, :, :2] * torch.tensor([[1.0, 16 / 8], [8 / 16, 1.0]])
+        transforms = Transforms(rotation=90)
+        matrices = transforms.sample([torch.Generator().manual_seed(0)], (8, 16))
+        matrix = matrices[0, :, :2] * torch.tensor([[1.0, 16 / 8], [8 / 16, 1.0]])
         # In pixels the matrix is a rotation: orthogonal, of determinant one.
         torch.testing.assert_close(matrix @ matrix.T, torch.eye(2))
         assert float(torch.linalg.det(matrix)) == pytest.approx(1)
@@ -168,22 +174,22 @@ class TestWobble:
             return [torch.Generator().manual_seed(k) for k in (3, 4)]
 
         transforms = Transforms(2, 10, 0.2)
-        both = transforms.draw(generators(), (8, 8))
-        alone = transforms.draw(generators()[1:], (8, 8))
+        both = transforms.sample(generators(), (8, 8))
+        alone = transforms.sample(generators()[1:], (8, 8))
         assert torch.equal(both[1:], alone)
         assert not torch.equal(both[0], both[1])
 
 
 class TestIndependence:
-    TARGETS = ("4:1", "4:5", "4:2@3,3", "4:0@0,1", "0:2")
+    OBJECTIVES = ("4:1", "4:5", "4:2@3,3", "4:0@0,1", "0:2")
 
     def test_a_picture_is_the_same_whatever_else_is_made(self):
         model = wrap(small(), size=24)
-        together = maximize(model, self.TARGETS, steps=12, seeds=2).maxima
-        for number, text in enumerate(self.TARGETS):
+        together = maximize(model, self.OBJECTIVES, steps=12, seeds=2).maxima
+        for number, text in enumerate(self.OBJECTIVES):
             alone = maximize(model, text, steps=12, seeds=2).maxima[0]
             torch.testing.assert_close(together[number].images, alone.images, atol=1e-5, rtol=0)
-            assert together[number].target == text
+            assert together[number].objective == text
         assert torch.equal(
             maximize(model, "4:1", steps=5).maxima[0].images,
             maximize(model, "4:1", steps=5).maxima[0].images,
@@ -194,7 +200,7 @@ class TestIndependence:
         three = maximize(model, "4:1", steps=6, seeds=3, seed=5).maxima[0]
         second = maximize(model, "4:1", steps=6, seed=6).maxima[0]
         torch.testing.assert_close(three.images[1:2], second.images, atol=1e-5, rtol=0)
-        single = maximize(model, "4:1", steps=6, seeds=3, seed=5, batch=1).maxima[0]
+        single = maximize(model, "4:1", steps=6, seeds=3, seed=5, batch_size=1).maxima[0]
         torch.testing.assert_close(three.images, single.images, atol=1e-5, rtol=0)
         assert float((three.images[0] - three.images[1]).abs().max()) > 1e-3
 
@@ -258,7 +264,7 @@ class TestDeadUnits:
     def test_an_image_that_moves_nothing_is_helped_at_the_start(self):
         model = wrap(Shut(0.1), size=16)  # the faint start stays below the threshold
         found = maximize(model, "second:0", steps=40, parameterization="pixels").maxima[0]
-        assert found.moved == (True,)
+        assert found.had_gradient == (True,)
         assert float(found.curve[0, 0]) == pytest.approx(float(found.curve[0].min()))
         assert float(found.mean) > float(found.curve[0, 0]) + 0.01
 
@@ -271,7 +277,7 @@ class TestDeadUnits:
 
     def test_one_that_stays_dead_is_named(self):
         found = maximize(wrap(Shut(10.0), size=16), "second:0", steps=20).maxima[0]
-        assert found.moved == (False,)
+        assert found.had_gradient == (False,)
         assert "shows nothing" in found.summary()
 
     def test_a_shut_rectifier_at_the_target_itself_is_climbed_from_before(self):
@@ -279,11 +285,11 @@ class TestDeadUnits:
         nn.init.constant_(network[0].bias, -1.0)
         found = maximize(wrap(network, size=16), "1:0", steps=60).maxima[0]
         assert found.node_name == "1"
-        assert found.driven == "0"
+        assert found.optimized_node_name == "0"
         assert float(found.mean[0]) > float(found.curve[0, 0]) + 0.1
 
 
-class TestTargets:
+class TestObjectives:
     def test_a_direction_is_a_weighted_sum_of_channels(self):
         model = wrap(small(), size=24)
         axis = [0.0] * 8
@@ -315,14 +321,14 @@ class TestTargets:
             ("a - a", "class 0 without itself"),
         ],
     )
-    def test_unknown_targets(self, text, problem):
+    def test_unknown_objectives(self, text, problem):
         model = wrap(small(), size=24, labels=("a", "b", "c", "d"))
         with pytest.raises(ConvlensError, match=problem):
             maximize(model, ["4:1", text], steps=1)
 
     def test_bad_numbers(self):
         model = wrap(small(), size=24)
-        for options in ({"steps": 0}, {"seeds": 0}, {"batch": 0}):
+        for options in ({"steps": 0}, {"seeds": 0}, {"batch_size": 0}):
             with pytest.raises(ConvlensError, match="at least 1 of each"):
                 maximize(model, "4:1", **options)
         with pytest.raises(ConvlensError, match="at least 1 of each"):
@@ -333,8 +339,8 @@ class TestTargets:
             maximize(model, "4:1", start=255 * torch.rand(1, 3, 24, 24))
         with pytest.raises(ConvlensError, match="parameterization 'wavelet'"):
             maximize(model, "4:1", parameterization="wavelet")
-        with pytest.raises(ConvlensError, match="objective 'loss'"):
-            maximize(model, "1", objective="loss")
+        with pytest.raises(ConvlensError, match="class score 'loss'"):
+            maximize(model, "1", class_score="loss")
         with pytest.raises(ConvlensError, match=r"2 x 2 pixels are too few for 4 .* least 4 x 4"):
             maximize(model, "4:1", image_size=2)
 
@@ -350,7 +356,9 @@ class TestNetworks:
             assert one.curve[0, -1] > one.curve[0, 0]
         drawn, tiles = found.pictures()["maximized"], found.tiles()
         assert all(holds(drawn, row[0]) for row in tiles)
-        renamed = replace(found, maxima=(replace(found.maxima[0], target="4:7"), found.maxima[1]))
+        renamed = replace(
+            found, maxima=(replace(found.maxima[0], objective="4:7"), found.maxima[1])
+        )
         changed = (renamed.pictures()["maximized"] != drawn).any(dim=2)
         assert 0 < int(changed.sum()) < 60
 
@@ -378,16 +386,16 @@ class TestProof:
         model = wrap(small(), size=24)
         photos = torch.rand(40, 3, 24, 24, generator=torch.Generator().manual_seed(0))
         known = patches(model, photos, layers=["4"])
-        found = maximize(model, ["4:1", "4:1@5,5", "2"], steps=60, known=known).maxima
+        found = maximize(model, ["4:1", "4:1@5,5", "2"], steps=60, patches=known).maxima
         with torch.no_grad():
             most = model.network[:6](photos)[:, 1].amax((1, 2))
-        assert found[0].seen == 40
-        assert found[0].best == pytest.approx(float(most.max()), rel=1e-5)
+        assert found[0].dataset_photos == 40
+        assert found[0].dataset_best == pytest.approx(float(most.max()), rel=1e-5)
         assert found[1].percentile == 1.0
-        assert float(found[1].reached[0]) > found[1].best == found[0].best
+        assert float(found[1].reached[0]) > found[1].dataset_best == found[0].dataset_best
         assert "times the greatest of 40 photos" in found[1].summary()
-        assert found[2].seen == 0
-        faint = maximize(model, "4:1", steps=1, learning_rate=1e-6, known=known).maxima[0]
+        assert found[2].dataset_photos == 0
+        faint = maximize(model, "4:1", steps=1, learning_rate=1e-6, patches=known).maxima[0]
         share = float((most < faint.reached[0]).double().mean())
         assert faint.percentile == pytest.approx(share, abs=0.35)
         assert faint.percentile < 1
@@ -405,7 +413,7 @@ class TestProof:
             for a, b in ((0, 1), (0, 2), (1, 2))
         ]
         assert found[0].agreement == pytest.approx(sum(pairs) / 3, abs=1e-4)
-        assert all(one.agreement > one.others for one in found)
+        assert all(one.agreement > one.other_agreement for one in found)
 
     def test_saved_and_loaded(self, tmp_path):
         found = maximize(wrap(small(), size=24), ["4:1", "4:1@3,3"], steps=3, seeds=2)
@@ -478,7 +486,7 @@ class TestEnds:
         found = maximize(model, ["4:1", "0:1"], steps=20, progress=progress)
         assert found.interrupted
         assert found.stopped == "interrupted after 7 of 40 steps"
-        assert [one.target for one in found.maxima] == ["4:1"]
+        assert [one.objective for one in found.maxima] == ["4:1"]
         assert found.maxima[0].curve.shape == (1, 7)
         assert signal.getsignal(signal.SIGINT) is before
         assert seen[-1] == (7, 40)

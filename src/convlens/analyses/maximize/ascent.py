@@ -1,4 +1,4 @@
-"""Climbing: gradient ascent on a batch of canvases, each for itself."""
+"""Gradient ascent on the parameters of a batch of images, each with its own objective and draws."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -7,52 +7,54 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.maximize.crop_plan import Stage
-from convlens.analyses.maximize.objectives import Goal
-from convlens.analyses.maximize.parameterization import Canvas
+from convlens.analyses.maximize.crop_plan import CropPlan
+from convlens.analyses.maximize.objectives import Objective
+from convlens.analyses.maximize.parameterization import Parameterization
 from convlens.analyses.maximize.transforms import Transforms
 from convlens.capture import backward, observe
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.models.output_head import log_probabilities
 
-_HELPED = 16  # first steps, in which an image that moves nothing is drawn again
-_STRONGER = 1.5  # times, at each such drawing
-_WHOLE = (slice(None), slice(None))
+_RESTART_STEPS = 16  # in these first steps an image without a gradient is drawn again
+_RESTART_CONTRAST = 1.5  # factor on the contrast at each further draw
+_WHOLE_MAP = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
-class Job:
-    """One image to be made.
+class AscentTask:
+    """One image to be optimized.
 
     Attributes:
-        number: of the goal among all.
-        goal: what it is to excite.
-        stage: where.
-        seed: of what is drawn for it.
+        number: of its objective among all objectives.
+        objective: what it is optimized for.
+        crop_plan: the image on which it is optimized.
+        seed: of its random start and transforms.
     """
 
     number: int
-    goal: Goal
-    stage: Stage
+    objective: Objective
+    crop_plan: CropPlan
     seed: int
 
-    def generator(self, what: str) -> torch.Generator:
-        """Draws for this image alone, whatever else is made beside it."""
-        digest = hashlib.sha256(f"{what} {self.goal.text} {self.seed}".encode()).digest()
+    def generator(self, purpose: str) -> torch.Generator:
+        """Random numbers for this image alone, whatever images are optimized beside it."""
+        digest = hashlib.sha256(f"{purpose} {self.objective.text} {self.seed}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 @dataclass(frozen=True)
-class Ascent:
-    """How to climb.
+class AscentOptions:
+    """Options of the gradient ascent.
 
     Attributes:
-        steps: at most.
-        learning_rate: of Adam, on the canvas's numbers.
-        transforms: of each image in each step.
-        total_variation: weight of the mean absolute difference of neighbors, in whole spans.
-        l2: weight of the mean squared distance from the middle, in half spans.
+        steps: number of steps.
+        learning_rate: of Adam, on the parameters.
+        transforms: the random transforms of each image in each step.
+        total_variation: weight of the mean absolute difference of neighboring pixels, as a share
+            of the span of the bounds. It is subtracted from the objective.
+        l2: weight of the mean squared distance from the middle of the bounds, in units of half
+            the span. It is subtracted from the objective.
     """
 
     steps: int
@@ -63,144 +65,165 @@ class Ascent:
 
 
 @dataclass(frozen=True)
-class Climbed:
-    """What came of one image.
+class AscentResult:
+    """The outcome for one image.
 
     Attributes:
-        image: `(C, H, W)`.
-        curve: `(steps,)`, the objective of each step that was made, moved as it was there.
-        moved: whether any gradient ever reached it.
+        image: float32 `(C, H, W)`.
+        curve: float32 `(steps,)`, the objective at each step that was made, with that step's
+            transforms.
+        had_gradient: whether any step had a gradient other than zero.
     """
 
     image: Tensor
     curve: Tensor
-    moved: bool
+    had_gradient: bool
 
 
-def climb(
+def ascend(
     model: Model,
-    jobs: Sequence[Job],
-    canvas: Canvas,
-    ascent: Ascent,
+    tasks: Sequence[AscentTask],
+    parameterization: Parameterization,
+    options: AscentOptions,
     start: Tensor | None,
-    tell: Callable[[int], bool],
-) -> tuple[list[Climbed], str]:
-    """Make the images of some jobs, all on the same stage.
+    after_step: Callable[[int], bool],
+) -> tuple[list[AscentResult], str]:
+    """Optimize a batch of images by gradient ascent (Adam).
 
     Args:
         model: guarded by the caller.
-        jobs: with the same driven node and canvas.
-        canvas: of the images.
-        ascent: how to climb.
-        start: images `(N, C, H, W)` to begin with, or None for faint noise.
-        tell: called after each step with how many are done; True ends it there.
+        tasks: with the same optimized node and crop size.
+        parameterization: of the images.
+        options: of the ascent.
+        start: images `(N, C, H, W)` to begin with; None for faint noise.
+        after_step: called after each step with the number of steps done; True ends the ascent.
 
     Returns:
-        What came of each, and why it ended early, in words; empty if it did not.
+        The outcome for each task, and the reason why the ascent ended early in words, which is
+        empty if it did not.
 
     Raises:
-        ConvlensError: NaN or infinity in the first step.
+        ConvlensError: the first step gives NaN or infinity.
     """
-    stage, objective = jobs[0].stage, _Objective.of(jobs)
-    starts = [job.generator("start") for job in jobs]
-    moves = [job.generator("moves") for job in jobs]
-    first = canvas.fresh(starts) if start is None else canvas.numbers(start)
-    numbers = first.to(model.device).requires_grad_()
-    optimizer = torch.optim.Adam([numbers], lr=ascent.learning_rate)
-    moved = torch.zeros(len(jobs), dtype=torch.bool)
+    crop_plan, objective = tasks[0].crop_plan, _BatchObjective.of(tasks)
+    # The texts "start" and "moves" are part of the seed: other texts give other images.
+    start_draws = [task.generator("start") for task in tasks]
+    transform_draws = [task.generator("moves") for task in tasks]
+    first = (
+        parameterization.random_parameters(start_draws)
+        if start is None
+        else parameterization.from_images(start)
+    )
+    parameters = first.to(model.device).requires_grad_()
+    optimizer = torch.optim.Adam([parameters], lr=options.learning_rate)
+    had_gradient = torch.zeros(len(tasks), dtype=torch.bool)
     curve: list[Tensor] = []
     ended = ""
-    for step in range(ascent.steps):
-        images = canvas.images(numbers)
-        seen = images
-        if not ascent.transforms.still:
-            seen = ascent.transforms.apply(images, ascent.transforms.draw(moves, stage.size))
-        values = observe(model, stage.trace, seen, [stage.node])[stage.node]
-        excitement = objective(stage.trace.channels_first(stage.node, values))
-        loss = _penalty(images, canvas, ascent) - excitement.sum()
+    for step in range(options.steps):
+        images = parameterization.to_images(parameters)
+        transformed = images
+        if not options.transforms.is_identity:
+            matrices = options.transforms.sample(transform_draws, crop_plan.size)
+            transformed = options.transforms.apply(images, matrices)
+        node = crop_plan.node
+        activations = observe(model, crop_plan.trace, transformed, [node])[node]
+        values = objective(crop_plan.trace.channels_first(node, activations))
+        loss = _penalty(images, parameterization, options) - values.sum()
         with backward():
-            (gradient,) = torch.autograd.grad(loss, [numbers])
-        if not bool(excitement.isfinite().all() and gradient.isfinite().all()):
-            ended = f"step {step + 1} gave NaN or infinity at {jobs[0].goal.driven}"
+            (gradient,) = torch.autograd.grad(loss, [parameters])
+        if not bool(values.isfinite().all() and gradient.isfinite().all()):
+            node_name = tasks[0].objective.optimized_node_name
+            ended = f"step {step + 1} gave NaN or infinity at {node_name}"
             if step == 0:
-                raise ConvlensError(f"{model.name}: {ended}; there is nothing to climb")
+                raise ConvlensError(f"{model.name}: {ended}; there is nothing to maximize")
             break
-        curve.append(excitement.detach().cpu())
-        reached = (gradient.flatten(1) != 0).any(dim=1).cpu()
-        moved |= reached
-        before = numbers.detach().clone()
-        numbers.grad = gradient
+        curve.append(values.detach().cpu())
+        has_gradient = (gradient.flatten(1) != 0).any(dim=1).cpu()
+        had_gradient |= has_gradient
+        before_step = parameters.detach().clone()
+        parameters.grad = gradient
         optimizer.step()
-        if step < _HELPED and not bool(reached.all()) and start is None:
-            # Nothing of these images reaches the goal: rectifiers on the way are all shut.
-            for index in (~reached).nonzero().flatten().tolist():
-                again = canvas.fresh([starts[index]], contrast=_STRONGER ** (step + 1))
+        if step < _RESTART_STEPS and not bool(has_gradient.all()) and start is None:
+            # Rectifiers between these images and the objective are all closed: a stronger start
+            # may open one.
+            for index in (~has_gradient).nonzero().flatten().tolist():
+                drawn = parameterization.random_parameters(
+                    [start_draws[index]], contrast=_RESTART_CONTRAST ** (step + 1)
+                )
                 with torch.no_grad():
-                    numbers[index] = again[0].to(numbers)
-        if tell(step + 1):
+                    parameters[index] = drawn[0].to(parameters)
+        if after_step(step + 1):
             break
     with torch.no_grad():
-        # After NaN, what the step that gave it began with: the last that was good.
-        made = canvas.images(before if ended else numbers).float().cpu()
-    curves = torch.stack(curve, dim=1) if curve else torch.zeros(len(jobs), 0)
-    climbed = [Climbed(*one) for one in zip(made, curves, moved.tolist(), strict=True)]
-    return climbed, ended
+        # After NaN, the parameters before the step that led to it are the last good ones.
+        final = parameterization.to_images(before_step if ended else parameters).float().cpu()
+    curves = torch.stack(curve, dim=1) if curve else torch.zeros(len(tasks), 0)
+    results = [
+        AscentResult(*outcome) for outcome in zip(final, curves, had_gradient.tolist(), strict=True)
+    ]
+    return results, ended
 
 
-def _penalty(images: Tensor, canvas: Canvas, ascent: Ascent) -> Tensor:
-    """What is subtracted from the objectives, summed over the images."""
-    low, high = canvas.bounds
+def _penalty(images: Tensor, parameterization: Parameterization, options: AscentOptions) -> Tensor:
+    """The regularizers, summed over the images."""
+    low, high = parameterization.bounds
     penalty = images.new_zeros(())
-    if ascent.total_variation:
+    if options.total_variation:
         for axis in (2, 3):
             differences = images.diff(dim=axis).abs().mean(dim=(1, 2, 3)) / (high - low)
-            penalty = penalty + ascent.total_variation * differences.sum()
-    if ascent.l2:
+            penalty = penalty + options.total_variation * differences.sum()
+    if options.l2:
         distance = (images - (low + high) / 2) / ((high - low) / 2)
-        penalty = penalty + ascent.l2 * distance.square().mean(dim=(1, 2, 3)).sum()
+        penalty = penalty + options.l2 * distance.square().mean(dim=(1, 2, 3)).sum()
     return penalty
 
 
 @dataclass(frozen=True)
-class _Objective:
-    """What is to become great, for a batch of goals at one node."""
+class _BatchObjective:
+    """The objectives of a batch of images, all at one node."""
 
-    weights: Tensor  # (N, C), with the goals' signs
-    channels: Tensor | None  # (N,) where each has one channel only
-    positions: Tensor | None  # (N, 2) for units, (-1, -1) for the whole map
-    counted: tuple[slice, slice]  # of the map
-    probability: str  # the link by which classes have one; empty where the value itself counts
+    weights: Tensor  # (N, C), with the sign of each objective
+    channels: Tensor | None  # (N,) if each objective is a single channel
+    positions: Tensor | None  # (N, 2) of units, (-1, -1) for the mean over the map
+    averaged: tuple[slice, slice]  # rows and columns of the map over which the mean is taken
+    output_head: str  # "softmax" or "sigmoid" to maximize log-probabilities, else empty
 
     @classmethod
-    def of(cls, jobs: Sequence[Job]) -> "_Objective":
-        weights = torch.stack([job.goal.sign * job.goal.weights for job in jobs])
-        channels = [job.goal.channel for job in jobs]
-        at = [job.stage.position or (-1, -1) for job in jobs]
-        single = None if None in channels else torch.tensor([one or 0 for one in channels])
-        positions = torch.tensor(at) if any(one != (-1, -1) for one in at) else None
-        goal, found = jobs[0].goal, jobs[0].stage.trace
-        probability = (
-            found.output_head if goal.objective == "probability" and not goal.layer else ""
+    def of(cls, tasks: Sequence[AscentTask]) -> "_BatchObjective":
+        weights = torch.stack([task.objective.sign * task.objective.weights for task in tasks])
+        channels = [task.objective.channel for task in tasks]
+        units = [task.crop_plan.position or (-1, -1) for task in tasks]
+        single = None if None in channels else torch.tensor([channel or 0 for channel in channels])
+        positions = torch.tensor(units) if any(unit != (-1, -1) for unit in units) else None
+        objective, trace = tasks[0].objective, tasks[0].crop_plan.trace
+        is_probability = objective.class_score == "probability" and not objective.layer
+        # Tasks without a unit share one crop plan size and so average over the same units.
+        averaged = next(
+            (task.crop_plan.averaged for task in tasks if task.crop_plan.position is None), None
         )
-        # Units count themselves, and every other job on the stage the same part of the map.
-        counted = next((job.stage.counted for job in jobs if job.stage.position is None), None)
-        return cls(weights, single, positions, counted or _WHOLE, probability)
+        return cls(
+            weights,
+            single,
+            positions,
+            averaged or _WHOLE_MAP,
+            trace.output_head if is_probability else "",
+        )
 
-    def __call__(self, values: Tensor) -> Tensor:
-        """Objectives `(N,)` of values `(N, C, h, w)` or `(N, classes)`."""
-        weights = self.weights.to(values)
-        if values.ndim == 2:
-            output_head = self.probability
-            scores = log_probabilities(values, output_head) if output_head else values
+    def __call__(self, activations: Tensor) -> Tensor:
+        """Objectives `(N,)` of activations `(N, C, h, w)` or logits `(N, classes)`."""
+        weights = self.weights.to(activations)
+        if activations.ndim == 2:
+            head = self.output_head
+            scores = log_probabilities(activations, head) if head else activations
             return (scores * weights).sum(dim=1)
-        row = torch.arange(len(values), device=values.device)
+        row = torch.arange(len(activations), device=activations.device)
         if self.channels is not None:
-            channel = self.channels.to(values.device)
-            maps = values[row, channel] * weights[row, channel, None, None]
+            channel = self.channels.to(activations.device)
+            maps = activations[row, channel] * weights[row, channel, None, None]
         else:
-            maps = torch.einsum("nchw,nc->nhw", values, weights)
-        means = maps[:, *self.counted].mean(dim=(1, 2))
+            maps = torch.einsum("nchw,nc->nhw", activations, weights)
+        means = maps[:, *self.averaged].mean(dim=(1, 2))
         if self.positions is None:
             return means
-        y, x = self.positions.to(values.device).unbind(dim=1)
+        y, x = self.positions.to(activations.device).unbind(dim=1)
         return torch.where(y < 0, means, maps[row, y, x])

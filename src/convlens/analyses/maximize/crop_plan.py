@@ -1,133 +1,151 @@
-"""Stages: the smallest canvas on which a goal can be driven, and where it stands there."""
+"""Crop plans: the smallest image on which an objective can be optimized.
+
+A channel needs an image of a few receptive fields, a unit only the part of the image that it sees.
+Gradient ascent on such a crop gives the same activation as on the whole image, for less work.
+"""
 
 from dataclasses import dataclass
 
-from convlens.analyses.maximize.objectives import Goal
+from convlens.analyses.maximize.objectives import Objective
 from convlens.analyses.patches.windows import Window, box, least_side, position, window
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.input_size import least
 from convlens.tracing.trace import Trace, trace
 
-_TIMES = 2  # receptive fields that a channel's canvas is long
-_FIELD_SHARE, _CANVAS_SHARE = 0.25, 0.2  # that a counted unit's middle is away from each edge
-_LEAST, _MOST = 64, 160  # pixels of a channel's canvas, where nothing else is asked for
+_FIELDS = 2  # side of a channel's image, in receptive fields
+_SMALLEST, _LARGEST = 64, 160  # sides of a channel's image in pixels, if no size is asked for
+# Units count toward a channel's mean if their field's middle keeps this distance from each edge:
+# a share of the receptive field, or of the image where that is less.
+_FIELD_MARGIN, _IMAGE_MARGIN = 0.25, 0.2
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Where a goal is driven.
+class CropPlan:
+    """The image on which an objective is optimized, and where the objective lies in it.
 
     Attributes:
-        trace: of the model on the canvas, as far as it runs there.
-        node: the driven node, by number in that trace.
-        position: of the unit on this canvas, or None.
-        window: for a unit, the part of the whole image that the canvas is.
-        whole: height and width of that image.
-        counted: the rows and columns of the map that count. Near the edges units see padding, and
-            what excites them there is the frame rather than the picture.
+        trace: of the model on images of the crop's size, as far as it runs on them.
+        node: the optimized node, by its index in that trace.
+        position: row and column of the unit in the crop's map; None for other objectives.
+        window: for a unit, the part of the whole image that the crop is.
+        image_size: for a unit, height and width of the whole image.
+        averaged: rows and columns of the map over which a channel is averaged. Units near the
+            edges see padding, and what excites them is the border rather than the picture.
     """
 
     trace: Trace
     node: int
     position: tuple[int, int] | None = None
     window: Window | None = None
-    whole: tuple[int, int] = (0, 0)
-    counted: tuple[slice, slice] = (slice(None), slice(None))
+    image_size: tuple[int, int] = (0, 0)
+    averaged: tuple[slice, slice] = (slice(None), slice(None))
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the canvas in pixels."""
+        """Height and width of the crop in pixels."""
         return self.trace.image_size
 
 
-def plan_crop(model: Model, base: Trace, goal: Goal, size: tuple[int, int] | None) -> Stage:
-    """The stage of a goal.
+def plan_crop(
+    model: Model, base: Trace, objective: Objective, size: tuple[int, int] | None
+) -> CropPlan:
+    """Choose the image on which an objective is optimized.
 
     Args:
         model: the model.
         base: its trace on images of its own size.
-        goal: what is driven.
-        size: of the canvas; for a unit, of the image in which it stands. Default: see `maximize`.
+        objective: what is optimized.
+        size: height and width of the image; for a unit, of the whole image of which the crop is a
+            part. Default: see `convlens.maximize`.
 
     Raises:
-        ConvlensError: the network does not run as far as the goal on that size (with the least
-            that does), or there is no such unit.
+        ConvlensError: the network does not run as far as the objective on images of that size (the
+            message names the smallest size that works), or there is no such unit.
     """
-    if not goal.layer:
-        there = base if size is None else trace(model, size=size)
-        return Stage(there, there.logits)
-    if goal.position is not None:
-        whole = base if size is None else _far_enough(model, goal, size)
-        return _of_unit(model, whole, goal)
-    there = _far_enough(model, goal, size) if size else _roomy(model, base, goal)
-    node = there.find_node(goal.driven)
-    return Stage(there, node, counted=_inner(there, node))
+    if not objective.layer:
+        structure = base if size is None else trace(model, size=size)
+        return CropPlan(structure, structure.logits)
+    if objective.position is not None:
+        whole = base if size is None else _trace_of_size(model, objective, size)
+        return _plan_unit(model, whole, objective)
+    structure = (
+        _trace_of_size(model, objective, size) if size else _default_trace(model, base, objective)
+    )
+    node = structure.find_node(objective.optimized_node_name)
+    return CropPlan(structure, node, averaged=_inner_units(structure, node))
 
 
-def _inner(there: Trace, node: int) -> tuple[slice, slice]:
-    """Units whose middle keeps a part of their field away from the edges; all if none does."""
-    field = there.field(node)
+def _inner_units(structure: Trace, node: int) -> tuple[slice, slice]:
+    """The units whose field's middle keeps a distance from the edges; all units if none does."""
+    field = structure.field(node)
     assert field is not None
-    found = []
-    for centers, extent, length in zip(field.centers, field.size, there.image_size, strict=True):
-        margin = min(_FIELD_SHARE * (extent or length), _CANVAS_SHARE * length)
+    slices = []
+    for centers, extent, length in zip(
+        field.centers, field.size, structure.image_size, strict=True
+    ):
+        margin = min(_FIELD_MARGIN * (extent or length), _IMAGE_MARGIN * length)
         inside = (centers >= margin) & (centers <= length - 1 - margin)
-        rows = inside.nonzero().flatten().tolist()
-        found.append(slice(rows[0], rows[-1] + 1) if rows else slice(None))
-    return found[0], found[1]
+        units = inside.nonzero().flatten().tolist()
+        slices.append(slice(units[0], units[-1] + 1) if units else slice(None))
+    return slices[0], slices[1]
 
 
-def _reaches(there: Trace, goal: Goal) -> bool:
-    """Whether the goal's layer gives a map there."""
-    if goal.driven not in there or goal.node_name not in there:
+def _has_map(structure: Trace, objective: Objective) -> bool:
+    """Whether the objective's layer gives a map in this trace."""
+    if objective.optimized_node_name not in structure or objective.node_name not in structure:
         return False
-    return there.spatial_dims(there.find_node(goal.driven)) is not None
+    return structure.spatial_dims(structure.find_node(objective.optimized_node_name)) is not None
 
 
-def _far_enough(model: Model, goal: Goal, size: tuple[int, int]) -> Trace:
-    there = trace(model, size=size, partly=True)
-    if _reaches(there, goal):
-        return there
-    side = least(lambda side: _reaches(trace(model, size=(side, side), partly=True), goal))
+def _trace_of_size(model: Model, objective: Objective, size: tuple[int, int]) -> Trace:
+    structure = trace(model, size=size, partly=True)
+    if _has_map(structure, objective):
+        return structure
+    side = least(lambda side: _has_map(trace(model, size=(side, side), partly=True), objective))
     advice = f"; give at least {side} x {side}" if side else ""
     raise ConvlensError(
-        f"{size[0]} x {size[1]} pixels are too few for {goal.layer} of {model.name} to give a "
+        f"{size[0]} x {size[1]} pixels are too few for {objective.layer} of {model.name} to give a "
         f"map{advice}"
     )
 
 
-def _roomy(model: Model, base: Trace, goal: Goal) -> Trace:
-    """A canvas of some receptive fields, within bounds, on which the layer gives a map."""
-    field = base.field(base.find_node(goal.driven))
+def _default_trace(model: Model, base: Trace, objective: Objective) -> Trace:
+    """The trace of an image of some receptive fields, within limits, with a map of the layer."""
+    field = base.field(base.find_node(objective.optimized_node_name))
     extents = field.size if field is not None else (None, None)
-    side = max(_LEAST if extent is None else _TIMES * extent for extent in extents)
-    side = min(max(side, _LEAST), _MOST)
+    side = max(_SMALLEST if extent is None else _FIELDS * extent for extent in extents)
+    side = min(max(side, _SMALLEST), _LARGEST)
     while side < max(base.image_size):
-        there = trace(model, size=(side, side), partly=True)
-        if _reaches(there, goal):
-            return there
+        structure = trace(model, size=(side, side), partly=True)
+        if _has_map(structure, objective):
+            return structure
         side *= 2
     return base
 
 
-def _of_unit(model: Model, whole: Trace, goal: Goal) -> Stage:
-    assert goal.position is not None
-    node = whole.find_node(goal.driven)
+def _plan_unit(model: Model, whole: Trace, objective: Objective) -> CropPlan:
+    assert objective.position is not None
+    node = whole.find_node(objective.optimized_node_name)
     height, width = (whole.shape(node)[dim] for dim in whole.spatial_dims(node) or ())
-    row, column = goal.position
+    row, column = objective.position
     if row >= height or column >= width:
         raise ConvlensError(
-            f"{goal.layer} has units from 0,0 to {height - 1},{width - 1} on images of "
+            f"{objective.layer} has units from 0,0 to {height - 1},{width - 1} on images of "
             f"{whole.image_size[0]} x {whole.image_size[1]}; given {row},{column}"
         )
     field = whole.field(node)
     assert field is not None
     seen = box(field, row, column)
-    held = window(field, seen, whole.image_size, least_side(model, whole, node))
-    there = trace(model, size=held[2:], partly=True)
-    inner = there.find_node(goal.driven)
-    at = position(there, inner, seen, held)
-    if at is None or held[2:] == whole.image_size or goal.node_name not in there:
-        return Stage(whole, node, goal.position, (0, 0, *whole.image_size), whole.image_size)
-    return Stage(there, inner, at, held, whole.image_size)
+    crop = window(field, seen, whole.image_size, least_side(model, whole, node))
+    structure = trace(model, size=crop[2:], partly=True)
+    crop_node = structure.find_node(objective.optimized_node_name)
+    crop_position = position(structure, crop_node, seen, crop)
+    if (
+        crop_position is None
+        or crop[2:] == whole.image_size
+        or objective.node_name not in structure
+    ):
+        whole_window = (0, 0, *whole.image_size)
+        return CropPlan(whole, node, objective.position, whole_window, whole.image_size)
+    return CropPlan(structure, crop_node, crop_position, crop, whole.image_size)

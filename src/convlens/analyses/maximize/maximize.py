@@ -1,179 +1,218 @@
 """Images that maximize a unit, a channel, a class or a direction.
 
 Gradient ascent on the image (Bishop & Bishop, section 10.3: images that maximize an activation or
-a class probability). Many targets are climbed in one batch, and none knows of the others: each
-image has its own start, its own moves and its own step sizes.
+a class probability). Many objectives are optimized in one batch, and their images do not depend on
+each other: each has its own start, its own transforms and its own step sizes.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.analyses.maximize.ascent import Ascent, Climbed, Job, climb
-from convlens.analyses.maximize.crop_plan import Stage, plan_crop
-from convlens.analyses.maximize.objectives import Direction, Objective, parse_objective
-from convlens.analyses.maximize.parameterization import Canvas, Kind
-from convlens.analyses.maximize.result import MaximizedImages, assess
+from convlens.analyses.maximize.ascent import AscentOptions, AscentResult, AscentTask, ascend
+from convlens.analyses.maximize.crop_plan import CropPlan, plan_crop
+from convlens.analyses.maximize.evaluation import evaluate_images
+from convlens.analyses.maximize.objectives import ClassScore, Direction, parse_objective
+from convlens.analyses.maximize.parameterization import Parameterization, ParameterizationKind
+from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.maximize.transforms import Transforms
 from convlens.analyses.patches.result import Patches
 from convlens.capture import recording
 from convlens.errors import ConvlensError
-from convlens.models.model import Model
+from convlens.models.model import Model, PhotoLike
 from convlens.runtime.guard import untouched
 from convlens.runtime.interrupts import catch_interrupts
 from convlens.tracing.trace import trace
 
-# Of the transforms: share of the canvas's side, degrees, share. Classes need more of it, or their
-# image fills with small copies; a unit's would be carried out of its field.
-_UNITS, _CLASSES = (1 / 16, 5.0, 0.1), (1 / 10, 15.0, 0.3)
+# Ranges of the transforms: shift as a share of the image's side, rotation in degrees, scale.
+# Images of classes need wide ranges, or they fill with small copies of the object. A unit's image
+# must stay in its receptive field.
+_LAYER_RANGES, _CLASS_RANGES = (1 / 16, 5.0, 0.1), (1 / 10, 15.0, 0.3)
 
 
 @recording()
 def maximize(
     model: Model,
-    targets: str | Direction | Sequence[str | Direction],
+    objectives: str | Direction | Sequence[str | Direction],
     *,
     steps: int = 128,
     image_size: int | tuple[int, int] | None = None,
     seeds: int = 1,
     seed: int = 0,
-    objective: Objective = "logit",
-    parameterization: Kind = "fourier",
-    start: Tensor | None = None,
+    class_score: ClassScore = "logit",
+    parameterization: ParameterizationKind = "fourier",
+    start: PhotoLike | Tensor | None = None,
     transforms: Transforms | None = None,
     learning_rate: float = 0.05,
     total_variation: float = 0.0,
     l2: float = 0.0,
-    known: Patches | None = None,
-    batch: int = 16,
+    patches: Patches | str | Path | None = None,
+    batch_size: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> MaximizedImages:
-    """Make images that excite something as much as they can.
+    """Optimize images so that a unit, channel, class or direction responds as strongly as possible.
 
-    Each step runs the network forward and back no further than the target, with no gradient for
-    its parameters, on a canvas that is as small as the target allows. Every image is the same
-    whatever else is made with it, to the rounding of the network's own arithmetic.
+    Each step runs the network forward and backward no further than the objective, without
+    gradients for its parameters, on an image that is as small as the objective allows. An image
+    does not depend on the images that are optimized beside it, up to the rounding of the network's
+    own arithmetic.
 
     Args:
         model: the model, left untouched.
-        targets: `LAYER:K`, `LAYER:K@Y,X`, a class or the difference of two (`tabby - tiger cat`);
-            with a minus in front the least; or directions. See
-            `convlens.analyses.maximize.objectives`.
-        steps: of ascent, at least 1.
+        objectives: `LAYER:K` for a channel, `LAYER:K@Y,X` for a unit, a class or the difference of
+            two (`tabby - tiger cat`), each with a minus in front to minimize it; or a
+            `convlens.Direction`. A layer with a non-linearity behind it stands for the output of
+            the non-linearity (side `post`). See `convlens.analyses.maximize.objectives`.
+        steps: of gradient ascent, at least 1.
         image_size: height and width in pixels. Default for channels and directions: twice the
-            receptive field, at least 64 and at most 160 and the model's own size; for classes the
-            model's own. Units are those of an image of this size (default: the model's own), and
-            are given no more than the part of it that they see.
-        seeds: images for each target, from different starts.
+            receptive field, at least 64, at most 160 and at most the model's own size; for classes
+            the model's own size. A unit is the unit of an image of this size (default: the model's
+            own size), and the optimized image is the part of it that the unit sees.
+        seeds: number of images for each objective, each from another random start.
         seed: of the first of them.
-        objective: for classes, the logit or the logarithm of the probability (which lowers the
-            other classes too).
-        parameterization: fourier (with decorrelated colors, for 3 channels) or pixels.
-        start: an image `(1, C, H, W)` inside the bounds to begin with instead of faint noise; it is
-            resized to the canvas.
-        transforms: random moves of each image in each step; default: a sixteenth of the canvas
-            either way, 5 degrees, a tenth in scale; for classes a tenth, 15 degrees, three tenths.
-        learning_rate: of Adam, on the canvas's numbers.
-        total_variation: weight of the mean absolute difference of neighboring pixels, which is
-            subtracted, in units of the objective for a difference of the whole span.
-        l2: weight of the mean squared distance from the middle of the bounds, in half spans.
-        known: `convlens.patches` of a data set, to set the activations reached beside.
-        batch: images at a time.
-        progress: called with how many steps of images are done and how many there are.
+        class_score: what is maximized of a class: its logit, or the logarithm of its probability,
+            which also lowers the other classes.
+        parameterization: "fourier" (with decorrelated colors for 3 channels) or "pixels".
+        start: a photo, or an image `(1, C, H, W)` inside the bounds, to begin with instead of faint
+            noise. It is resized to the optimized image.
+        transforms: random transforms of each image in each step. Default: shifts by a sixteenth of
+            the image, rotations by 5 degrees, scales by a tenth; for classes a tenth, 15 degrees
+            and three tenths.
+        learning_rate: of Adam, on the parameters.
+        total_variation: weight of the mean absolute difference of neighboring pixels, as a share of
+            the span of the bounds. It is subtracted from the objective.
+        l2: weight of the mean squared distance from the middle of the bounds, in units of half the
+            span. It is subtracted from the objective.
+        patches: result of `convlens.patches` for a data set, or the folder in which it was saved.
+            The activations that are reached are compared with those of the data set.
+        batch_size: number of images that are optimized at once.
+        progress: called after each step with the number of steps done and their total, each
+            counted once for every image.
 
     Returns:
-        The images and what they reach. Where an interrupt or NaN ended it early, what there was
-        by then; `stopped` says so.
+        The images and the activations that they reach. If an interrupt or NaN ends the ascent
+        early, the result holds the images up to then, and its `stopped` says why.
 
     Raises:
-        ConvlensError: an unknown target (with the nearest names), a canvas that is too small for
-            the layer (with the least size), NaN from the first step on, no targets or steps.
+        PhotoError: the photo to begin with cannot be read.
+        ConvlensError: an objective is unknown (the message names the nearest names), the image
+            size is too small for the layer (the message names the smallest), the first step gives
+            NaN, or a number is out of range.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+        >>> model = convlens.wrap(network, size=16)
+        >>> result = convlens.maximize(model, ["0:1", "0:2@3,3"], steps=4)
+        >>> [maximum.objective for maximum in result.maxima]
+        ['0:1', '0:2@3,3']
+        >>> result.maxima[0].images.shape
+        torch.Size([1, 3, 16, 16])
     """
-    wanted = [targets] if isinstance(targets, (str, Direction)) else list(targets)
-    if not wanted or steps < 1 or seeds < 1 or batch < 1:
+    texts = [objectives] if isinstance(objectives, (str, Direction)) else list(objectives)
+    if not texts or steps < 1 or seeds < 1 or batch_size < 1:
         raise ConvlensError(
-            f"{len(wanted)} targets, {seeds} seeds, {steps} steps, {batch} at a time; "
+            f"{len(texts)} objectives, {seeds} seeds, {steps} steps, batches of {batch_size}; "
             f"give at least 1 of each"
         )
-    if start is not None and len(model.check(start)) != 1:
-        raise ConvlensError(f"{len(start)} images to begin with; give one, (1, C, H, W)")
+    start_image = None if start is None else _start_image(model, start)
+    known_patches = Patches.load(patches) if isinstance(patches, (str, Path)) else patches
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     base = trace(model, partly=True)
-    jobs = []
-    for number, one in enumerate(wanted):
-        goal = parse_objective(model, base, one, objective)
-        stage = plan_crop(model, base, goal, size)
-        jobs += [Job(number, goal, stage, seed + draw) for draw in range(seeds)]
+    tasks = []
+    for number, text in enumerate(texts):
+        objective = parse_objective(model, base, text, class_score)
+        crop_plan = plan_crop(model, base, objective, size)
+        tasks += [AscentTask(number, objective, crop_plan, seed + draw) for draw in range(seeds)]
     groups: dict[tuple[str, tuple[int, int]], list[int]] = defaultdict(list)
-    for index, job in enumerate(jobs):
-        groups[job.goal.driven, job.stage.size].append(index)
-    climbed: dict[int, Climbed] = {}
-    stopped, total = "", len(jobs) * steps
+    for index, task in enumerate(tasks):
+        groups[task.objective.optimized_node_name, task.crop_plan.size].append(index)
+    results: dict[int, AscentResult] = {}
+    stopped, total = "", len(tasks) * steps
     with untouched(model.network), catch_interrupts() as interrupted:
-        for part in (
-            group[at : at + batch]
+        for batch in (
+            group[first : first + batch_size]
             for group in groups.values()
-            for at in range(0, len(group), batch)
+            for first in range(0, len(group), batch_size)
         ):
             if interrupted():
                 break
-            some = [jobs[index] for index in part]
-            paper = Canvas(
-                parameterization, model.channels, *some[0].stage.size, bounds=model.bounds
-            )
-            ascent = Ascent(
+            batch_tasks = [tasks[index] for index in batch]
+            options = AscentOptions(
                 steps=steps,
                 learning_rate=learning_rate,
-                transforms=transforms or _default(some[0]),
+                transforms=transforms or _default_transforms(batch_tasks[0]),
                 total_variation=total_variation,
                 l2=l2,
             )
 
-            def tell(step: int, count: int = len(part)) -> bool:
-                progress(len(climbed) * steps + count * step, total)
+            def after_step(step: int, count: int = len(batch)) -> bool:
+                progress(len(results) * steps + count * step, total)
                 return interrupted()
 
-            first = _starts(start, [job.stage for job in some]) if start is not None else None
-            made, why = climb(model, some, paper, ascent, first, tell)
-            climbed.update(zip(part, made, strict=True))
-            stopped = stopped or why
-        ended = interrupted()
-        if ended:
-            made_steps = sum(len(one.curve) for one in climbed.values())
-            stopped = f"interrupted after {made_steps:,} of {total:,} steps"
-        begun = sorted(climbed)
-        maxima = assess(model, [jobs[i] for i in begun], [climbed[i] for i in begun], known)
+            outcomes, reason = ascend(
+                model,
+                batch_tasks,
+                Parameterization(
+                    parameterization,
+                    model.channels,
+                    *batch_tasks[0].crop_plan.size,
+                    bounds=model.bounds,
+                ),
+                options,
+                None if start_image is None else _starts(start_image, batch_tasks),
+                after_step,
+            )
+            results.update(zip(batch, outcomes, strict=True))
+            stopped = stopped or reason
+        was_interrupted = interrupted()
+        if was_interrupted:
+            steps_done = sum(len(result.curve) for result in results.values())
+            stopped = f"interrupted after {steps_done:,} of {total:,} steps"
+        begun = sorted(results)
+        maxima = evaluate_images(
+            model, [tasks[index] for index in begun], [results[index] for index in begun],
+            known_patches,
+        )  # fmt: skip
     return MaximizedImages(
         model=model.name,
         maxima=maxima,
         steps=steps,
         seed=seed,
         parameterization=parameterization,
-        objective=objective,
+        class_score=class_score,
         bounds=model.bounds,
         stopped=stopped,
-        interrupted=ended,
+        interrupted=was_interrupted,
     )
 
 
-def _default(job: Job) -> Transforms:
-    share, turn, scale = _UNITS if job.goal.layer else _CLASSES
-    return Transforms(share * min(job.stage.size), turn, scale)
+def _default_transforms(task: AscentTask) -> Transforms:
+    shift, rotation, scale = _LAYER_RANGES if task.objective.layer else _CLASS_RANGES
+    return Transforms(shift * min(task.crop_plan.size), rotation, scale)
 
 
-def _starts(start: Tensor, stages: Sequence[Stage]) -> Tensor:
-    """The image to begin with on each stage: its window for units, else resized."""
-    begun = []
-    for stage in stages:
-        image = start.detach().float()
-        if stage.window is not None:
-            top, left, height, width = stage.window
-            image = _resized(image, stage.whole)[..., top : top + height, left : left + width]
-        begun.append(_resized(image, stage.size))
-    return torch.cat(begun)
+def _start_image(model: Model, start: PhotoLike | Tensor) -> Tensor:
+    image = model.check(start) if isinstance(start, Tensor) else model.prepare(start)
+    if len(image) != 1:
+        raise ConvlensError(f"{len(image)} images to begin with; give one, (1, C, H, W)")
+    return image.detach().float()
+
+
+def _starts(image: Tensor, tasks: Sequence[AscentTask]) -> Tensor:
+    """For each task the image to begin with: for a unit its window, for others all, resized."""
+    return torch.cat([_start_on_crop(image, task.crop_plan) for task in tasks])
+
+
+def _start_on_crop(image: Tensor, crop_plan: CropPlan) -> Tensor:
+    if crop_plan.window is not None:
+        top, left, height, width = crop_plan.window
+        image = _resized(image, crop_plan.image_size)[..., top : top + height, left : left + width]
+    return _resized(image, crop_plan.size)
 
 
 def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,10 +1,14 @@
-"""Goals: what an image is to excite, and where in the network that stands.
+"""Objectives: what an image is optimized for, and the nodes of the network where it is read.
 
-features.14:3          channel 3 of a layer
-features.14:3@5,7      its unit in row 5, column 7
-tiger cat              a class
-tabby - tiger cat      one class rather than another
--features.14:3         anything with a minus before it: what it likes least
+An objective is written as text:
+
+    features.14:3          channel 3 of a layer
+    features.14:3@5,7      the unit of that channel in row 5, column 7
+    tiger cat              a class
+    tabby - tiger cat      the difference of two classes
+    -features.14:3         the negative of any objective: the image that minimizes it
+
+or given as a `Direction`, a weighted sum of the channels of a layer.
 """
 
 import re
@@ -20,18 +24,25 @@ from convlens.models.labels import class_name, find_class_pair
 from convlens.models.model import Model
 from convlens.tracing.trace import Trace
 
-Objective = Literal["logit", "probability"]
+ClassScore = Literal["logit", "probability"]
 
 _UNIT = re.compile(r"(?P<layer>.+):(?P<channel>\d+)(?:@(?P<row>\d+),(?P<column>\d+))?")
 
 
 @dataclass(frozen=True)
 class Direction:
-    """A direction in a layer: the sum of its channels with these weights, divided by their norm.
+    """A direction in the space of a layer's channels, as an objective for `convlens.maximize`.
+
+    The objective is the sum of the channels with these weights, divided by the norm of the weights.
 
     Attributes:
-        layer: as `Goal.layer`.
-        weights: a number for each channel.
+        layer: name of the layer.
+        weights: one number for each channel of the layer, not all 0.
+
+    Example:
+        >>> import convlens
+        >>> convlens.Direction("features.0", (0.5, -0.5))
+        Direction(layer='features.0', weights=(0.5, -0.5))
     """
 
     layer: str
@@ -39,83 +50,94 @@ class Direction:
 
 
 @dataclass(frozen=True)
-class Goal:
-    """What an image is to excite.
+class Objective:
+    """What an image is optimized for.
 
     Attributes:
-        text: what it is called.
+        text: the objective as text.
         layer: name of the layer; empty for a class.
-        node_name: name of the node that is reported: after the non-linearity, if there is one.
-        driven: name of the node that is driven: before that non-linearity, where a gradient
-            always flows; monotone non-linearities have their maximum at the same image.
-        weights: float32, one for each channel or class.
-        position: row and column for a unit, else None.
-        objective: for classes, the logit or the logarithm of the probability.
-        sign: 1, or -1 for the least.
+        node_name: name of the node whose activation is reported. For a layer with a non-linearity
+            behind it, that is the output of the non-linearity.
+        optimized_node_name: name of the node whose activation is maximized. For a layer with a
+            non-linearity behind it, that is the input of the non-linearity: a gradient always flows
+            from there, and a monotone non-linearity has its maximum at the same image.
+        weights: float32 `(C,)`, one for each channel or class.
+        position: row and column of a unit; None for anything else.
+        class_score: what is maximized of a class: its logit, or the logarithm of its probability.
+        sign: 1 to maximize, -1 to minimize.
     """
 
     text: str
     layer: str
     node_name: str
-    driven: str
+    optimized_node_name: str
     weights: Tensor
     position: tuple[int, int] | None = None
-    objective: Objective = "logit"
+    class_score: ClassScore = "logit"
     sign: int = 1
 
     @property
     def channel(self) -> int | None:
-        """The channel, or None for directions and classes."""
+        """The channel; None for directions and classes."""
         if not self.layer or int((self.weights != 0).sum()) != 1:
             return None
         return int(self.weights.argmax())
 
 
 def parse_objective(
-    model: Model, found: Trace, wanted: str | Direction, objective: Objective = "logit"
-) -> Goal:
-    """What a text or a direction stands for in a model.
+    model: Model, trace: Trace, objective: str | Direction, class_score: ClassScore = "logit"
+) -> Objective:
+    """Find the nodes and weights that an objective names.
 
-    A text of the form LAYER:K is a channel where there is such a layer; else it is a class.
+    A text of the form `LAYER:K` names a channel if the network has such a layer, else a class.
 
     Args:
         model: the model.
-        found: its trace, for images of its own size.
-        wanted: see above.
-        objective: of classes.
+        trace: its trace, for images of its own size.
+        objective: a text or a direction, as described at the top of this module.
+        class_score: what is maximized of a class.
 
     Raises:
-        ConvlensError: no such layer, channel or class (with the nearest names).
+        ConvlensError: there is no such layer, channel or class (the message names the nearest
+            ones), or `class_score` is neither "logit" nor "probability".
     """
-    if objective not in ("logit", "probability"):
-        raise ConvlensError(f"objective {objective!r}; it is logit or probability")
-    if isinstance(wanted, Direction):
-        return _direction(found, wanted)
-    if wanted.startswith("-") and wanted[1:].strip():
-        inner = parse_objective(model, found, wanted[1:].strip(), objective)
-        return replace(inner, text=f"-{inner.text}", sign=-inner.sign)
-    match = _UNIT.fullmatch(wanted)
-    if match is not None and (match["layer"] in found or not _names_class(model, found, wanted)):
+    if class_score not in ("logit", "probability"):
+        raise ConvlensError(f"class score {class_score!r}; give logit or probability")
+    if isinstance(objective, Direction):
+        return _direction_objective(trace, objective)
+    if objective.startswith("-") and objective[1:].strip():
+        negated = parse_objective(model, trace, objective[1:].strip(), class_score)
+        return replace(negated, text=f"-{negated.text}", sign=-negated.sign)
+    match = _UNIT.fullmatch(objective)
+    if match is not None and (
+        match["layer"] in trace or not _is_class_name(model, trace, objective)
+    ):
         position = (int(match["row"]), int(match["column"])) if match["row"] else None
-        return _channel(found, match["layer"], int(match["channel"]), position)
-    return _class(model, found, wanted, objective)
+        return _channel_objective(trace, match["layer"], int(match["channel"]), position)
+    return _class_objective(model, trace, objective, class_score)
 
 
-def _direction(found: Trace, wanted: Direction) -> Goal:
-    weights = torch.tensor(wanted.weights, dtype=torch.float32)
-    node_name, driven, channels = _node_names(found, wanted.layer)
+def _direction_objective(trace: Trace, direction: Direction) -> Objective:
+    weights = torch.tensor(direction.weights, dtype=torch.float32)
+    node_name, optimized_node_name, channels = _layer_nodes(trace, direction.layer)
     if len(weights) != channels or not bool(weights.any()):
         raise ConvlensError(
-            f"a direction of {len(weights)} numbers in {wanted.layer}, which has {channels} "
-            f"channels; give one for each, not all 0"
+            f"a direction of {len(weights)} numbers in {direction.layer}, which has {channels} "
+            f"channels; give one number for each channel, not all 0"
         )
-    return Goal(
-        f"{wanted.layer}:direction", wanted.layer, node_name, driven, weights / weights.norm()
+    return Objective(
+        text=f"{direction.layer}:direction",
+        layer=direction.layer,
+        node_name=node_name,
+        optimized_node_name=optimized_node_name,
+        weights=weights / weights.norm(),
     )
 
 
-def _channel(found: Trace, layer: str, channel: int, position: tuple[int, int] | None) -> Goal:
-    node_name, driven, channels = _node_names(found, layer)
+def _channel_objective(
+    trace: Trace, layer: str, channel: int, position: tuple[int, int] | None
+) -> Objective:
+    node_name, optimized_node_name, channels = _layer_nodes(trace, layer)
     if channel >= channels:
         raise ConvlensError(
             f"{layer} has {channels} channels, 0 to {channels - 1}; given {channel}"
@@ -125,45 +147,45 @@ def _channel(found: Trace, layer: str, channel: int, position: tuple[int, int] |
         text += f"@{position[0]},{position[1]}"
     weights = torch.zeros(channels)
     weights[channel] = 1
-    return Goal(text, layer, node_name, driven, weights, position)
+    return Objective(text, layer, node_name, optimized_node_name, weights, position)
 
 
-def _node_names(found: Trace, layer: str) -> tuple[str, str, int]:
-    """Where a layer's channels are reported and driven, and how many there are."""
-    channel_source = find_channel_sources(found, [layer])[0]
-    before = found.structure.before(channel_source.node)
-    driven = channel_source.node if before is None else before
-    return channel_source.node_name, found.name(driven), channel_source.channels
+def _layer_nodes(trace: Trace, layer: str) -> tuple[str, str, int]:
+    """The reported node of a layer, its optimized node, and the number of its channels."""
+    source = find_channel_sources(trace, [layer])[0]
+    before = trace.structure.before(source.node)
+    optimized = source.node if before is None else before
+    return source.node_name, trace.name(optimized), source.channels
 
 
-def _names_class(model: Model, found: Trace, text: str) -> bool:
-    if found.recording.stopped:
+def _is_class_name(model: Model, trace: Trace, text: str) -> bool:
+    if trace.recording.stopped:
         return False
     try:
-        _weights(model, found, text)
+        _class_weights(model, trace, text)
     except ConvlensError:
         return False
     return True
 
 
-def _class(model: Model, found: Trace, text: str, objective: Objective) -> Goal:
-    weights, name = _weights(model, found, text)
-    logits = found.name(found.logits)
-    return Goal(name, "", logits, logits, weights, objective=objective)
+def _class_objective(model: Model, trace: Trace, text: str, class_score: ClassScore) -> Objective:
+    weights, name = _class_weights(model, trace, text)
+    logits = trace.name(trace.logits)
+    return Objective(name, "", logits, logits, weights, class_score=class_score)
 
 
-def _weights(model: Model, found: Trace, text: str) -> tuple[Tensor, str]:
-    """Weights of the classes, and what they are called: one class, or one minus another."""
-    shape = found.shape(found.logits)
+def _class_weights(model: Model, trace: Trace, text: str) -> tuple[Tensor, str]:
+    """Weights `(classes,)` of a class, or of one class minus another, and their name."""
+    shape = trace.shape(trace.logits)
     if len(shape) != 2:
         raise ConvlensError(
             f"{model.name} gives {shape} for one image, not a score for each class; "
             f"choose channels of a layer"
         )
-    one, other = find_class_pair(model.labels, text, shape[1])
+    first, second = find_class_pair(model.labels, text, shape[1])
     weights = torch.zeros(shape[1])
-    weights[one] = 1
-    if other is None:
-        return weights, class_name(model.labels, one)
-    weights[other] = -1
-    return weights, " - ".join(class_name(model.labels, index) for index in (one, other))
+    weights[first] = 1
+    if second is None:
+        return weights, class_name(model.labels, first)
+    weights[second] = -1
+    return weights, " - ".join(class_name(model.labels, index) for index in (first, second))

@@ -1,9 +1,10 @@
-"""Canvases: the numbers behind an image that is being optimized.
+"""Parameterizations: the numbers that gradient ascent changes, and the image that they stand for.
 
-`fourier` holds the image's frequencies, each divided by its own, which gives all scales of a
-picture the same chance (Olah, Mordvintsev and Schubert 2017, on preconditioning); its colors stand
-along the axes on which those of photographs vary independently. `pixels` holds the pixels.
-Either way a sigmoid keeps the image inside the bounds, and every image has numbers of its own.
+`fourier` holds the image's frequencies, each divided by its own magnitude, so that gradient ascent
+changes all scales of a picture equally fast (Olah, Mordvintsev and Schubert 2017, "Feature
+Visualization", on preconditioning). Its colors are decorrelated: they lie along the axes on which
+the colors of photographs vary independently. `pixels` holds the pixels themselves. In both, a
+sigmoid keeps the image inside the bounds, and each image has its own parameters.
 """
 
 from collections.abc import Sequence
@@ -15,28 +16,33 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 
-Kind = Literal["fourier", "pixels"]
+ParameterizationKind = Literal["fourier", "pixels"]
 
-# Columns: the axes of color (light, red to blue, green to magenta), each as long as its deviation
-# over the first one's. Measured on the pixels of 200 photographs.
-_COLOURS = ((0.561, 0.223, -0.082), (0.578, 0.028, 0.141), (0.593, -0.239, -0.060))
-_CONTRAST = 0.05  # deviation of a fresh canvas before the sigmoid
-_EDGE = 0.01  # of the span: a photo's pixels are kept so far inside, where the sigmoid still moves
+# Columns: the principal axes of color (light, red to blue, green to magenta), each as long as its
+# standard deviation divided by the first one's. Measured on the pixels of 200 photographs.
+_COLOR_AXES = ((0.561, 0.223, -0.082), (0.578, 0.028, 0.141), (0.593, -0.239, -0.060))
+_CONTRAST = 0.05  # standard deviation of a random start before the sigmoid
+# Share of the span by which a photo's pixels are kept inside the bounds: the sigmoid is not flat
+# there, and its inverse is finite.
+_MARGIN = 0.01
 
 
 @dataclass(frozen=True)
-class Canvas:
-    """How numbers become images.
+class Parameterization:
+    """How parameters become images.
+
+    The parameters of N images are float32 `(N, C, H, W)` for `pixels`, and
+    `(N, C, H, W // 2 + 1, 2)`, real and imaginary parts, for `fourier`.
 
     Attributes:
         kind: "fourier" or "pixels".
-        channels: of the images; with 3 the colors of `fourier` are decorrelated.
-        height: in pixels.
-        width: in pixels.
-        bounds: of the pixels.
+        channels: of the images; with 3, `fourier` decorrelates the colors.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        bounds: least and greatest value of a pixel.
     """
 
-    kind: Kind
+    kind: ParameterizationKind
     channels: int
     height: int
     width: int
@@ -44,58 +50,60 @@ class Canvas:
 
     def __post_init__(self) -> None:
         if self.kind not in ("fourier", "pixels"):
-            raise ConvlensError(f"parameterization {self.kind!r}; it is fourier or pixels")
+            raise ConvlensError(f"parameterization {self.kind!r}; give fourier or pixels")
 
-    def fresh(self, generators: Sequence[torch.Generator], contrast: float = 1.0) -> Tensor:
-        """Numbers of a faint random image for each generator.
+    def random_parameters(
+        self, generators: Sequence[torch.Generator], contrast: float = 1.0
+    ) -> Tensor:
+        """Parameters of one faint image of noise for each generator.
 
         Args:
             generators: on the CPU, one for each image.
-            contrast: times that of a usual start.
+            contrast: factor on the contrast of the usual start.
         """
         shape = (self.channels, self.height, self.width)
         if self.kind == "pixels":
-            drawn = [torch.randn(shape, generator=one) for one in generators]
-            return _CONTRAST * contrast * torch.stack(drawn)
+            noise = [torch.randn(shape, generator=generator) for generator in generators]
+            return _CONTRAST * contrast * torch.stack(noise)
         size = (self.channels, self.height, self.width // 2 + 1, 2)
-        drawn = [torch.randn(size, generator=one) for one in generators]
-        # Each frequency adds its own variance to the pixels'.
-        strength = self._strength().square().mean().sqrt()
-        return _CONTRAST * contrast / float(strength) * torch.stack(drawn)
+        noise = [torch.randn(size, generator=generator) for generator in generators]
+        # Each frequency adds its own variance to the variance of the pixels.
+        scale = self._frequency_scale().square().mean().sqrt()
+        return _CONTRAST * contrast / float(scale) * torch.stack(noise)
 
-    def images(self, numbers: Tensor) -> Tensor:
+    def to_images(self, parameters: Tensor) -> Tensor:
         """Images `(N, C, H, W)` inside the bounds, channels last in memory."""
         low, high = self.bounds
-        return low + (high - low) * self._logits(numbers).sigmoid()
+        return low + (high - low) * self._before_sigmoid(parameters).sigmoid()
 
-    def numbers(self, images: Tensor) -> Tensor:
-        """Numbers whose images are these, for pixels that keep away from the bounds."""
+    def from_images(self, images: Tensor) -> Tensor:
+        """Parameters of images `(N, C, H, W)`, exact for pixels 1 % inside the bounds."""
         low, high = self.bounds
-        shares = ((images.float() - low) / (high - low)).clamp(_EDGE, 1 - _EDGE)
-        logits = shares.logit()
+        shares = ((images.float() - low) / (high - low)).clamp(_MARGIN, 1 - _MARGIN)
+        before_sigmoid = shares.logit()
         if self.kind == "pixels":
-            return logits
+            return before_sigmoid
         if self.channels == 3:
-            back = torch.linalg.inv(logits.new_tensor(_COLOURS))
-            logits = torch.einsum("dc,nchw->ndhw", back, logits)
-        spectrum = torch.fft.rfft2(logits, norm="ortho")
-        return torch.view_as_real(spectrum) / self._strength().to(logits)[..., None]
+            inverse = torch.linalg.inv(before_sigmoid.new_tensor(_COLOR_AXES))
+            before_sigmoid = torch.einsum("dc,nchw->ndhw", inverse, before_sigmoid)
+        spectrum = torch.fft.rfft2(before_sigmoid, norm="ortho")
+        return torch.view_as_real(spectrum) / self._frequency_scale().to(before_sigmoid)[..., None]
 
-    def _logits(self, numbers: Tensor) -> Tensor:
+    def _before_sigmoid(self, parameters: Tensor) -> Tensor:
         if self.kind == "pixels":
-            return numbers.contiguous(memory_format=torch.channels_last)
-        strength = self._strength().to(numbers)[..., None]
-        spectrum = torch.view_as_complex((numbers * strength).contiguous())
+            return parameters.contiguous(memory_format=torch.channels_last)
+        scale = self._frequency_scale().to(parameters)[..., None]
+        spectrum = torch.view_as_complex((parameters * scale).contiguous())
         planes = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
         if self.channels == 3:
-            mixed = planes.movedim(1, 3) @ planes.new_tensor(_COLOURS).T
-            return mixed.movedim(3, 1)  # channels last in memory, in which convolutions are quick
+            mixed = planes.movedim(1, 3) @ planes.new_tensor(_COLOR_AXES).T
+            return mixed.movedim(3, 1)  # channels last in memory: convolutions are fast there
         return planes.contiguous(memory_format=torch.channels_last)
 
-    def _strength(self) -> Tensor:
-        """1 / frequency, `(H, W // 2 + 1)`, at least that of one cycle over the image."""
+    def _frequency_scale(self) -> Tensor:
+        """1 / frequency, `(H, W // 2 + 1)`; below one cycle over the image, that of one cycle."""
         y = torch.fft.fftfreq(self.height)[:, None]
         x = torch.fft.rfftfreq(self.width)[None]
         frequency = (y.square() + x.square()).sqrt()
-        least = 1 / max(self.height, self.width)
-        return least / frequency.clamp(min=least) * (self.height * self.width) ** 0.5 / 4
+        lowest = 1 / max(self.height, self.width)
+        return lowest / frequency.clamp(min=lowest) * (self.height * self.width) ** 0.5 / 4

@@ -1,4 +1,4 @@
-"""What would excite it most."""
+"""The maximize command: images that maximize channels, units, classes or class differences."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,42 +13,62 @@ from convlens.cli.app import app
 def maximize(
     channel: Annotated[
         list[str] | None,
-        typer.Option("--channel", metavar="LAYER:K", help="A channel; several times for several."),
+        typer.Option("--channel", metavar="LAYER:K", help="A channel. Can be repeated."),
     ] = None,
     unit: Annotated[
         list[str] | None,
-        typer.Option("--unit", metavar="LAYER:K@Y,X", help="One of its units, by row and column."),
+        typer.Option(
+            "--unit",
+            metavar="LAYER:K@Y,X",
+            help="A unit: a channel at one row and column. Can be repeated.",
+        ),
     ] = None,
     classes: Annotated[
         list[str] | None,
         typer.Option(
             "--class",
             metavar="NAME|INDEX",
-            help="A class, or the difference of two: 'tabby - tiger cat'. A minus before any "
-            "target asks for the least.",
+            help="A class, or the difference of two: 'tabby - tiger cat'. Can be repeated. A minus "
+            "in front of any channel, unit or class minimizes it.",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Of gradient ascent.")] = 128,
-    seeds: Annotated[int, typer.Option(help="Images of each target, from other starts.")] = 1,
-    objective: Annotated[o.Objective, typer.Option(help="Of classes.")] = o.Objective.logit,
+    steps: Annotated[int, typer.Option(help="Number of gradient ascent steps.")] = 128,
+    seeds: Annotated[
+        int, typer.Option(help="Number of images for each objective, from different random starts.")
+    ] = 1,
+    class_score: Annotated[
+        o.ClassScore, typer.Option(help="What is maximized of a class.")
+    ] = o.ClassScore.logit,
     parameterization: Annotated[
-        o.Parameterization, typer.Option(help="Of the image.")
-    ] = o.Parameterization.fourier,
+        o.ParameterizationKind,
+        typer.Option(help="What gradient ascent changes: frequencies of the image, or pixels."),
+    ] = o.ParameterizationKind.fourier,
     image_size: Annotated[
         str | None,
-        typer.Option(metavar="N|HxW", help="Pixels of the image. Default: as few as do."),
+        typer.Option(
+            metavar="N|HxW",
+            help="Size of the optimized image in pixels. Default: for channels twice the receptive "
+            "field (64 to 160), for units what they see, for classes the model's size.",
+        ),
     ] = None,
-    photo: Annotated[
-        str | None, typer.Option(help="A photo to begin with, instead of faint noise.")
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="PHOTO", help="A photo to begin with, instead of faint noise."),
     ] = None,
-    known: Annotated[
+    patches: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="What `convlens patches` wrote, to compare with."),
+        typer.Option(
+            metavar="DIR",
+            help="Folder that `convlens patches` wrote: compares with the photos' activations.",
+        ),
     ] = None,
     total_variation: Annotated[
-        float, typer.Option(help="Weight of the differences of neighbors, subtracted.")
+        float,
+        typer.Option(help="Weight of the differences of neighboring pixels, as a regularizer."),
     ] = 0.0,
-    l2: Annotated[float, typer.Option(help="Weight of the distance from gray, subtracted.")] = 0.0,
+    l2: Annotated[
+        float, typer.Option(help="Weight of the squared distance from gray, as a regularizer.")
+    ] = 0.0,
     out: o.Out = Path("convlens-maximize"),
     model: o.ModelSpec = "default",
     size: o.Size = None,
@@ -57,38 +77,37 @@ def maximize(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Make images that excite channels, units or classes as much as can be."""
-    from convlens.analyses.maximize.maximize import maximize as climb
-    from convlens.analyses.patches.result import Patches
+    """Make images that maximize channels, units or classes, by gradient ascent."""
+    from convlens.analyses.maximize.maximize import maximize
     from convlens.cli import terminal
     from convlens.cli.inputs import load_model, parse_size
-    from convlens.cli.show import maximize as show
+    from convlens.cli.show.maximize import show_maximized_images
     from convlens.errors import ConvlensError
     from convlens.files import check_replaceable_folder
     from convlens.results import RESULT
 
-    targets = [*(channel or []), *(unit or []), *(classes or [])]
-    if not targets:
+    objectives = [*(channel or []), *(unit or []), *(classes or [])]
+    if not objectives:
         raise ConvlensError("nothing to maximize; give --channel, --unit or --class")
     check_replaceable_folder(out, marker=RESULT)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     with terminal.progress(quiet=quiet) as progress:
-        found = climb(
+        result = maximize(
             loaded,
-            targets,
+            objectives,
             steps=steps,
             image_size=parse_size(image_size) if image_size is not None else None,
             seeds=seeds,
             seed=seed,
-            objective=objective.value,
+            class_score=class_score.value,
             parameterization=parameterization.value,
-            start=loaded.prepare(photo) if photo is not None else None,
+            start=start,
             total_variation=total_variation,
             l2=l2,
-            known=Patches.load(known) if known is not None else None,
+            patches=patches,
             progress=lambda done, total: progress("steps", done, total),
         )
-    found.save(out)
-    show.maximize(found, out, json=json)
-    if found.interrupted:
-        raise typer.Exit(130)  # as a program that an interrupt ended
+    result.save(out)
+    show_maximized_images(result, out, json=json)
+    if result.interrupted:
+        raise typer.Exit(130)  # the exit status of a program that an interrupt ended

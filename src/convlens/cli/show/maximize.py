@@ -1,4 +1,4 @@
-"""What images that maximize something reach, in words."""
+"""Prints the result of the maximize command."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,18 +9,18 @@ if TYPE_CHECKING:
     from convlens.analyses.maximize.result import MaximizedImages
 
 
-def maximize(found: "MaximizedImages", out: Path, *, json: bool) -> None:
-    """A row a target, and where the pictures lie."""
-    if found.stopped:
-        terminal.err.print(f"{found.stopped}; what there was by then is kept", markup=False)
+def show_maximized_images(result: "MaximizedImages", out: Path, *, json: bool) -> None:
+    """Print a row for each objective, and the path of the picture."""
+    if result.stopped:
+        terminal.err.print(f"{result.stopped}; the images up to then are kept", markup=False)
     if json:
-        terminal.print_json(found.to_json())
+        terminal.print_json(result.to_json())
         return
-    table = terminal.table("target", "reported at", ">pixels", "")
-    for one in found.maxima:
+    table = terminal.table("objective", "reported at", ">pixels", "")
+    for maximum in result.maxima:
+        height, width = maximum.images.shape[2:]
         table.add_row(
-            one.target, one.node_name, terminal.pair((one.images.shape[2], one.images.shape[3])),
-            one.summary(),
-        )  # fmt: skip
+            maximum.objective, maximum.node_name, terminal.pair((height, width)), maximum.summary()
+        )
     terminal.out.print(table)
     terminal.out.print(str((out / "maximized.png").resolve()), markup=False)
