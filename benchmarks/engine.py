@@ -15,7 +15,7 @@ import convlens
 from benchmarks.tables import tell
 from benchmarks.timing import LEAST_ROUNDS, Spread
 from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
-from convlens.models.loading import demo_photos
+from convlens.models.loading.demo_photos import demo_photos
 from convlens.passes.options import PassOptions
 from convlens.passes.ray.engine import RayEngine
 from convlens.passes.run import PassResult, run_reducer

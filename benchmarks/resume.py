@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from convlens.models.loading.files import read_state
-from convlens.models.loading.runs import DESCRIPTION, read_run_folder
+from convlens.models.loading.run_folder import DESCRIPTION, read_run_folder
+from convlens.models.loading.weight_files import read_state_dict
 
 KILLS = 5
 EPOCHS = 12
@@ -65,4 +65,4 @@ def _step(out: Path) -> int:
 
 
 def _weights(out: Path) -> dict[str, torch.Tensor]:
-    return read_state(out / read_run_folder(out).folder_of("last") / "weights.safetensors")
+    return read_state_dict(out / read_run_folder(out).folder_of("last") / "weights.safetensors")

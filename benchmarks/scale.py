@@ -12,7 +12,7 @@ import convlens
 from benchmarks.tables import tell
 from benchmarks.timing import LEAST_ROUNDS, Spread
 from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
-from convlens.models.loading import demo_photos
+from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model
 from convlens.passes.run import run_reducer
 from convlens.passes.source import PhotoSource

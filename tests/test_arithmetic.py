@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from convlens.arithmetic import (
-    dense_weights,
-    multiply_adds,
+    chain_receptive_field,
+    count_dense_weights,
+    count_multiply_adds,
+    count_parameters,
     output_size,
-    parameters,
-    receptive_field,
     same_padding,
     valid_padding,
 )
@@ -92,7 +92,7 @@ def test_values_out_of_range(values):
 def test_parameters(kernel, bias, groups):
     layer = nn.Conv2d(4, 6, kernel, bias=bias, groups=groups)
     expected = sum(p.numel() for p in layer.parameters())
-    assert parameters(kernel, 4, 6, bias, groups) == expected
+    assert count_parameters(kernel, 4, 6, bias, groups) == expected
 
 
 def test_multiply_adds_by_counting():
@@ -102,23 +102,23 @@ def test_multiply_adds_by_counting():
         for _y in range(4):
             for _x in range(5):
                 count += high * wide * (4 // groups)
-    assert multiply_adds((high, wide), 4, 6, (4, 5), groups) == count
+    assert count_multiply_adds((high, wide), 4, 6, (4, 5), groups) == count
 
 
 def test_groups_that_do_not_divide():
     with pytest.raises(ConvlensError, match="3 groups do not divide 4 input"):
-        parameters(3, 4, 6, groups=3)
+        count_parameters(3, 4, 6, groups=3)
 
 
 def test_dense_weights():
     layer = nn.Linear(3 * 4 * 5, 2 * 2)
-    assert dense_weights((3, 4, 5), (2, 2)) == layer.weight.numel()
+    assert count_dense_weights((3, 4, 5), (2, 2)) == layer.weight.numel()
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3)), max_size=4))
 @settings(max_examples=40, deadline=None)
 def test_receptive_field_is_the_support_of_a_gradient(layers):
-    size, stride = receptive_field(layers)
+    size, stride = chain_receptive_field(layers)
     length = size + stride  # two output units at least
     image = torch.zeros(1, 1, length, dtype=torch.float64, requires_grad=True)
     value = image
@@ -146,6 +146,6 @@ def test_figure_of_the_chapter():
         [d * j + e * k + g * l + h * m, e * j + f * k + h * l + i * m],
     ]
     assert output_size(3, 2) == 2
-    assert multiply_adds(2, 1, 1, (2, 2)) == 16
-    assert parameters(2, 1, 1, bias=False) == 4
-    assert dense_weights((3, 3), (2, 2)) == 36
+    assert count_multiply_adds(2, 1, 1, (2, 2)) == 16
+    assert count_parameters(2, 1, 1, bias=False) == 4
+    assert count_dense_weights((3, 3), (2, 2)) == 36

@@ -43,11 +43,11 @@ from .data.datasets.parquet import ParquetPhotos as ParquetPhotos
 from .errors import ConvlensError as ConvlensError
 from .errors import PhotoError as PhotoError
 from .errors import TraceError as TraceError
-from .models.loading import load as load
-from .models.loading import load_checkpoints as load_checkpoints
+from .models.loading.checkpoints import load_checkpoints as load_checkpoints
+from .models.loading.load import load as load
 from .models.model import Model as Model
-from .models.model import wrap as wrap
-from .models.networks import build as build
+from .models.networks.build import build as build
+from .models.wrap import wrap as wrap
 from .page.report import report as report
 from .passes.options import PassOptions as PassOptions
 from .passes.ray.engine import RayEngine as RayEngine

@@ -72,7 +72,7 @@ def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> 
     return total // 2, total - total // 2
 
 
-def parameters(
+def count_parameters(
     kernel: int | tuple[int, int],
     channels_in: int,
     channels_out: int,
@@ -97,7 +97,7 @@ def parameters(
     return (_taps(kernel, channels_in, channels_out, groups) + bias) * channels_out
 
 
-def multiply_adds(
+def count_multiply_adds(
     kernel: int | tuple[int, int],
     channels_in: int,
     channels_out: int,
@@ -122,7 +122,7 @@ def multiply_adds(
     return _taps(kernel, channels_in, channels_out, groups) * channels_out * prod(output)
 
 
-def dense_weights(in_shape: Sequence[int], out_shape: Sequence[int]) -> int:
+def count_dense_weights(in_shape: Sequence[int], out_shape: Sequence[int]) -> int:
     """Weights of a fully connected layer between tensors of these shapes, without biases.
 
     What a convolution between the same sizes saves by being sparse and sharing its weights
@@ -131,7 +131,7 @@ def dense_weights(in_shape: Sequence[int], out_shape: Sequence[int]) -> int:
     return prod(in_shape) * prod(out_shape)
 
 
-def receptive_field(layers: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
+def chain_receptive_field(layers: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
     """Size and stride, in input pixels along one axis, of the field that one output unit sees.
 
     size = 1 + Σ_l d_l (M_l - 1) Π_{k<l} S_k and stride = Π_l S_l. It holds for a plain chain of

@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import CheckpointError
 
 from convlens.errors import ConvlensError, first_line
-from convlens.models.model import Model, select_output
+from convlens.models.model import Model
+from convlens.models.output_head import select_output
 from convlens.runtime.guard import untouched
 from convlens.tracing.node_names import NodeName
 from convlens.tracing.recorder import NodeRef

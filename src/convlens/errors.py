@@ -41,3 +41,11 @@ def suggest(name: str, names: Iterable[str], *, most: int = 3) -> str:
     close = difflib.get_close_matches(key, list(known), n=most, cutoff=0.5)
     found = [known[one] for one in dict.fromkeys(whole + inside + close)][:most]
     return f"; nearest: {', '.join(found)}" if found else ""
+
+
+def describe_error(error: BaseException) -> str:
+    """The kind of an error and its first sentence, on one line of at most 200 characters."""
+    said = " ".join(str(error).split()).partition(". ")[0]
+    if len(said) > 200:
+        said = said[:199] + "…"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

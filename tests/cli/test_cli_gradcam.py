@@ -7,7 +7,7 @@ import time
 import pytest
 
 from convlens.analyses.gradcam.gradcam import GradCam
-from convlens.models.loading import demo_photos
+from convlens.models.loading.demo_photos import demo_photos
 from support.command_line import MINE, one_line
 
 pytest_plugins = "support.command_line"

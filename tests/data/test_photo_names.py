@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from convlens import ParquetPhotos
-from convlens.data.datasets import PhotoFiles, find_dataset_keys
+from convlens.data.datasets.photo_dataset import PhotoFiles, find_dataset_keys
 from convlens.data.photo_names import (
     find_key,
     find_keys,

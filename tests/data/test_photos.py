@@ -12,13 +12,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from convlens.data import photos
-from convlens.data.datasets import PhotoFiles
-from convlens.data.photos import (
-    Photo,
-    find_photos,
-    read_photo,
-    read_photos,
-)
+from convlens.data.datasets.photo_dataset import PhotoFiles
+from convlens.data.photo_files import find_photos
+from convlens.data.photos import Photo, read_photo, read_photos
 from convlens.errors import ConvlensError, PhotoError
 
 

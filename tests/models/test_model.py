@@ -8,7 +8,9 @@ from torch import nn
 
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
-from convlens.models.model import Model, select_output, wrap
+from convlens.models.model import Model
+from convlens.models.output_head import select_output
+from convlens.models.wrap import wrap
 from convlens.runtime.guard import unwrap_network
 
 

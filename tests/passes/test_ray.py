@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import convlens
 from convlens import ConvlensError, PhotoError, RayEngine, gradcams, patches, robustness, shift
-from convlens.data.datasets import PhotoFiles
+from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.passes.engines import find_engine
 from convlens.passes.options import PassOptions
 from convlens.passes.ray.packing import holds_distributions, is_sent_by_value, pack

@@ -7,12 +7,13 @@ import torch
 from huggingface_hub import constants
 
 from convlens.errors import ConvlensError
-from convlens.models.loading import load, zoo
+from convlens.models.loading import timm_models
+from convlens.models.loading.load import load
 
 NETS = """
 import torch
 from torch import nn
-from convlens.models.model import wrap
+from convlens.models.wrap import wrap
 
 class Net(nn.Module):
     def __init__(self):
@@ -59,7 +60,7 @@ def no_network(monkeypatch, tmp_path):
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown_host)
-    monkeypatch.setattr(zoo, "getproxies", dict)
+    monkeypatch.setattr(timm_models, "getproxies", dict)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 

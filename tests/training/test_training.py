@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 import convlens
 from convlens import ConvlensError, build, open_data, train
-from convlens.models.loading.runs import DESCRIPTION
+from convlens.models.loading.run_folder import DESCRIPTION
 from convlens.training import recipe_for
 from convlens.training.augment import augment, shifted
 from convlens.training.batch_size import fitting_batch

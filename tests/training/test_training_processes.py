@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from convlens import ConvlensError, open_data, train
-from convlens.models.loading.runs import DESCRIPTION
+from convlens.models.loading.run_folder import DESCRIPTION
 
 # Something happens to the process before a step, and its own weights are kept at the end.
 PROGRAM = """

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.patches.top_patches import find_channel_sources
-from convlens.data.datasets import PhotoDataset, as_dataset, find_dataset_keys
 from convlens.data.datasets.parquet import ParquetPhotos
+from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset, find_dataset_keys
+from convlens.data.photo_files import find_files, find_photos
+from convlens.data.photo_formats import PARQUET_SUFFIX, photo_suffixes
 from convlens.data.photo_names import unique_folder_names
-from convlens.data.photos import PARQUET_SUFFIX, find_files, find_photos, photo_suffixes
 from convlens.errors import ConvlensError, PhotoError, suggest
 from convlens.files import check_replaceable_folder
 from convlens.models.labels import read_labels
-from convlens.models.loading import load
+from convlens.models.loading.load import load
 from convlens.models.model import Model
 from convlens.passes.job import Engine
 from convlens.passes.local import LocalEngine

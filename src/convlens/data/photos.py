@@ -1,12 +1,9 @@
 """Photos: found, decoded the right way up, and left out with a reason where they are damaged."""
 
-import functools
-import glob
 import io
-import os
 import threading
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +12,12 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from convlens.errors import ConvlensError, PhotoError, suggest
+from convlens.data.photo_files import suggest_sibling
+from convlens.data.photo_formats import ANIMATED, NOT_A_PHOTO, PARQUET_SUFFIX, photo_formats
+from convlens.errors import PhotoError
+from convlens.text import printable_path
 
-# The formats of photos. Pillow's others are stubs, have no signature to know them by, or run
-# another program (EPS), which an untrusted folder must not bring about.
-_ANIMATED = ("AVIF", "GIF", "PNG", "WEBP")
-_FORMATS = (*_ANIMATED, "BMP", "DIB", "ICO", "JPEG", "JPEG2000", "MPO", "PPM", "QOI", "TIFF")
 _ORIENTATION = ExifTags.Base.Orientation
-_LIST = ".txt"
-PARQUET_SUFFIX = ".parquet"
-_NOT_A_PHOTO = (
-    "is a table of photos, which patches, gradcam, fgsm, shift and selectivity read; give photos"
-)
 
 
 @dataclass(frozen=True)
@@ -91,15 +82,10 @@ def read_photo(source: str | Path | EncodedPhoto | Image.Image | Photo) -> Photo
     with _opened(source) as file:
         if not file.read(1):
             raise PhotoError("is empty; copy it again")
-        picture, notes = _decode(Image.open(file, formats=_formats()))
+        picture, notes = _decode(Image.open(file, formats=photo_formats()))
     if isinstance(source, EncodedPhoto):
         return Photo(picture, source.name, None, notes)
-    return Photo(picture, shown(Path(source).name), Path(source), notes)
-
-
-def shown(path: str | Path) -> str:
-    """A path as text that can be written; bytes in it that are no UTF-8 stand in hexadecimal."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return Photo(picture, printable_path(Path(source).name), Path(source), notes)
 
 
 def read_stored_size(source: str | Path | EncodedPhoto) -> tuple[int, int, int]:
@@ -109,56 +95,9 @@ def read_stored_size(source: str | Path | EncodedPhoto) -> tuple[int, int, int]:
         PhotoError: it cannot be opened.
     """
     with _opened(source) as file:
-        picture = Image.open(file, formats=_formats())
+        picture = Image.open(file, formats=photo_formats())
         orientation = picture.getexif().get(_ORIENTATION, 1)
         return *picture.size, orientation if orientation in range(1, 9) else 1
-
-
-def find_photos(arguments: Sequence[str | Path]) -> list[Path]:
-    """The photos that files, folders, globs and lists name, each once, in the order given.
-
-    Args:
-        arguments: a file is taken whatever its name; a folder stands for all photos in it and
-            below, sorted; in a glob `**` reaches below. In folders and globs, only visible files
-            with the ending of an image count. A file that ends in `.txt` is a list in UTF-8: a
-            line for each photo, its path from the list's folder; blank lines and lines that begin
-            with # are left out.
-
-    Raises:
-        ConvlensError: nothing of that name, or no photos in it; a list's line that names no file,
-            with the line; a table of photos, which only some commands read.
-    """
-    found: dict[Path, Path] = {}
-    for argument in arguments:
-        for path in _expand(Path(argument)):
-            found.setdefault(path.resolve(), path)
-    return list(found.values())
-
-
-def find_files(argument: str | Path, endings: Collection[str]) -> list[Path]:
-    """A file, whatever its name; of a folder and below, or of a glob, files with some endings.
-
-    Args:
-        argument: the file, the folder or the glob.
-        endings: in small letters, with the dot.
-
-    Returns:
-        The visible ones, sorted; none where there are none.
-
-    Raises:
-        ConvlensError: nothing of that name.
-    """
-    # os.path, as pathlib raises for a name that is too long, such as a whole list in quotes.
-    if os.path.isfile(argument):  # noqa: PTH113
-        return [Path(argument)]
-    if os.path.isdir(argument):  # noqa: PTH112
-        folder = Path(argument)
-        return sorted(path for path in folder.rglob("*") if _counts(path, folder, endings))
-    if not glob.has_magic(str(argument)):
-        raise ConvlensError(f"{argument} does not exist{_siblings(Path(argument))}")
-    # glob.glob, as Path.glob takes no absolute patterns.
-    found = (Path(path) for path in glob.glob(str(argument), recursive=True))  # noqa: PTH207
-    return sorted(path for path in found if _counts(path, path.parent, endings))
 
 
 def read_photos(
@@ -204,7 +143,7 @@ def _one_line(path: str | Path) -> Iterator[None]:
         with _HUSHED:
             yield
     except Exception as error:  # decoders raise whatever they stumble over in a damaged file
-        raise PhotoError(f"{shown(path)} {_reason(Path(path), error)}") from error
+        raise PhotoError(f"{printable_path(path)} {_reason(Path(path), error)}") from error
 
 
 class _Hushed:
@@ -241,11 +180,11 @@ def _reason(path: Path, error: Exception) -> str:
         case PhotoError():
             reason = str(error)
         case FileNotFoundError() | NotADirectoryError():
-            reason = f"does not exist{_siblings(path)}"
+            reason = f"does not exist{suggest_sibling(path)}"
         case IsADirectoryError():
             reason = "is a folder; give the photos in it"
         case UnidentifiedImageError() if path.suffix.lower() == PARQUET_SUFFIX:
-            reason = _NOT_A_PHOTO
+            reason = NOT_A_PHOTO
         case UnidentifiedImageError():
             reason = "is not an image that can be read; save it as PNG or JPEG"
         case Image.DecompressionBombError():
@@ -263,7 +202,7 @@ def _decode(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     notes = []
     frames, frame = getattr(picture, "n_frames", 1), picture.tell()
     if frames > 1:
-        word = "animated" if picture.format in _ANIMATED else "several pictures"
+        word = "animated" if picture.format in ANIMATED else "several pictures"
         which = "first" if frame == 0 else f"number {frame + 1}"
         notes.append(f"{word}: {which} of {frames} frames")
     upright = ImageOps.exif_transpose(picture)
@@ -290,79 +229,3 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 65535:
         raise PhotoError("holds 32-bit integers of unknown range; save it with 8 or 16 bits")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-
-
-def _expand(argument: Path) -> list[Path]:
-    if argument.suffix.lower() == _LIST and os.path.isfile(argument):  # noqa: PTH113
-        return _listed(argument)
-    found = find_files(argument, photo_suffixes())
-    if found:
-        return [_no_table(path) for path in found]
-    for path in find_files(argument, (PARQUET_SUFFIX,)):
-        _no_table(path)
-    if argument.is_dir():
-        raise ConvlensError(f"no photos in {argument}; give a folder with image files")
-    raise ConvlensError(f"{argument} matches no photos; quote it or check its folder")
-
-
-def _listed(path: Path) -> list[Path]:
-    """The photos of a list."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise ConvlensError(f"cannot read {path} ({error.strerror}); give a text file") from error
-    except UnicodeDecodeError as error:
-        raise ConvlensError(f"{path} is not text in UTF-8 ({error}); save it as such") from error
-    found = []
-    for number, line in enumerate(lines, start=1):
-        name = line.strip()
-        if not name or name.startswith("#"):
-            continue
-        photo = path.parent / name
-        if not os.path.isfile(photo):  # noqa: PTH113 # names that are too long, as above
-            folder = os.path.isdir(photo)  # noqa: PTH112
-            reason = (
-                "is a folder; a line names one photo"
-                if folder
-                else f"does not exist{_siblings(photo)}"
-            )
-            raise ConvlensError(f"{path}, line {number}: {photo} {reason}")
-        try:
-            found.append(_no_table(photo))
-        except ConvlensError as error:
-            raise ConvlensError(f"{path}, line {number}: {error}") from None
-    if not found:
-        raise ConvlensError(f"{path} lists no photos; write one path a line")
-    return found
-
-
-def _no_table(path: Path) -> Path:
-    if path.suffix.lower() == PARQUET_SUFFIX:
-        raise ConvlensError(f"{path} {_NOT_A_PHOTO}")
-    return path
-
-
-def _counts(path: Path, folder: Path, endings: Collection[str]) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return not hidden and path.suffix.lower() in endings and path.is_file()
-
-
-def _siblings(path: Path) -> str:
-    try:
-        return suggest(path.name, (sibling.name for sibling in path.parent.iterdir()))
-    except OSError:
-        return ""
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)  # AVIF is not in every build
-
-
-@functools.cache
-def photo_suffixes() -> frozenset[str]:
-    """The endings of image files, with the dot."""
-    formats = _formats()
-    known = Image.registered_extensions().items()
-    return frozenset(ending for ending, name in known if name in formats)

@@ -1,6 +1,6 @@
 """Model: a network together with how it is to be fed and what its answers are called."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from convlens.data.datasets.decoder import PhotoDecoder, PhotoLike
 from convlens.data.images import from_pixels
+from convlens.data.photo_decoder import PhotoDecoder, PhotoLike
 from convlens.data.photos import EncodedPhoto, Photo
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
+from convlens.models.output_head import select_output
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.memory_format import choose_memory_format, to_memory_format
 
@@ -205,64 +206,6 @@ class Model:
         return select_output(unwrap_network(self.network)(self.normalize(self.check(images))))
 
 
-def wrap(
-    network: nn.Module,
-    *,
-    mean: float | Sequence[float] = 0.0,
-    std: float | Sequence[float] = 1.0,
-    size: int | tuple[int, int] = 224,
-    bounds: tuple[float, float] = (0.0, 1.0),
-    labels: Sequence[str] | None = None,
-    channels: int | None = None,
-    resize: int | None = None,
-    interpolation: str = "bilinear",
-    center: str = "data",
-    name: str | None = None,
-) -> Model:
-    """A Model around a network that is at hand, in a notebook say.
-
-    Args:
-        network: any `torch.nn.Module`; it is used in place and left untouched.
-        mean: subtracted from the image, in the image's units; one number or one per channel.
-        std: the image is divided by it after that; one number or one per channel.
-        size: height and width in pixels of the images that `prepare` gives.
-        bounds: least and greatest pixel value of an image.
-        labels: names of the classes by index.
-        channels: input channels; default: those of the network's first convolution, else 3.
-        resize: short side of a photo before the center crop; default: 8/7 of `size`, the field's
-            habit (256 for 224), for square sizes of at least 64; else photos are squashed to size.
-        interpolation: of that resize: nearest, bilinear, bicubic or lanczos.
-        center: `image` subtracts each image's own mean in each channel, instead of `mean`.
-        name: for messages and pages; default: the class of the network.
-
-    Raises:
-        ConvlensError: not a module, a TorchScript module, or values that do not fit together.
-    """
-    if not isinstance(network, nn.Module):
-        raise ConvlensError(f"{type(network).__name__} is not a torch.nn.Module")
-    if isinstance(network, torch.jit.ScriptModule):
-        raise ConvlensError(
-            "a TorchScript network has no layers that can be looked at; "
-            "give the module that it was scripted from"
-        )
-    height, width = (size, size) if isinstance(size, int) else size
-    if resize is None and height == width and height >= 64:
-        resize = round(height * 8 / 7)
-    return Model(
-        network=network,
-        name=name or type(unwrap_network(network)).__name__,
-        preprocessing=Preprocessing(
-            size=(height, width), resize=resize, interpolation=interpolation
-        ),
-        channels=channels or _first_channels(network),
-        mean=_numbers(mean),
-        std=_numbers(std),
-        bounds=(float(bounds[0]), float(bounds[1])),
-        labels=tuple(labels) if labels is not None else None,
-        center=center,
-    )
-
-
 def check_model(model: object) -> None:
     """Raise ConvlensError for anything but a Model, with what makes one of it."""
     if isinstance(model, Model):
@@ -274,47 +217,3 @@ def check_model(model: object) -> None:
     else:
         remedy = "what convlens.load or convlens.wrap returns"
     raise ConvlensError(f"{type(model).__name__} is not a Model; give {remedy}")
-
-
-def select_output(output: Any) -> Tensor:
-    """The tensor of class scores in what a network returned.
-
-    A tensor is taken as it is; of an object or a mapping `logits`, then `out`, then its only
-    tensor; of a sequence the first tensor.
-
-    Raises:
-        ConvlensError: nothing of the kind is in it.
-    """
-    if isinstance(output, Tensor):
-        return output
-    for name in ("logits", "out"):
-        found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
-        if isinstance(found, Tensor):
-            return found
-    if isinstance(output, Mapping):
-        tensors = [value for value in output.values() if isinstance(value, Tensor)]
-        if len(tensors) == 1:
-            return tensors[0]
-        raise ConvlensError(
-            f"the network returns a mapping with {', '.join(map(str, output))}; "
-            f"one of them has to be called logits or out"
-        )
-    if isinstance(output, (tuple, list)) and output and isinstance(output[0], Tensor):
-        return output[0]
-    raise ConvlensError(
-        f"the network returns a {type(output).__name__}; "
-        f"a tensor, a mapping or an object with logits is needed"
-    )
-
-
-def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
-    if isinstance(value, (int, float)):
-        return (float(value),)
-    return tuple(float(number) for number in value)
-
-
-def _first_channels(network: nn.Module) -> int:
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.LazyConv2d)):
-            return module.in_channels or 3
-    return 3

@@ -6,12 +6,48 @@ yes above logit 0, else no. That is a softmax over the output and 0, of which th
 first.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from convlens.errors import ConvlensError
+
 SOFTMAX, SIGMOID = "softmax", "sigmoid"
 NEGATIVE = -1  # what a network with one output answers where its class is not there
+
+
+def select_output(output: Any) -> Tensor:
+    """The tensor of class scores in what a network returned.
+
+    A tensor is taken as it is; of an object or a mapping `logits`, then `out`, then its only
+    tensor; of a sequence the first tensor.
+
+    Raises:
+        ConvlensError: nothing of the kind is in it.
+    """
+    if isinstance(output, Tensor):
+        return output
+    for name in ("logits", "out"):
+        found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        if isinstance(found, Tensor):
+            return found
+    if isinstance(output, Mapping):
+        tensors = [value for value in output.values() if isinstance(value, Tensor)]
+        if len(tensors) == 1:
+            return tensors[0]
+        raise ConvlensError(
+            f"the network returns a mapping with {', '.join(map(str, output))}; "
+            f"one of them has to be called logits or out"
+        )
+    if isinstance(output, (tuple, list)) and output and isinstance(output[0], Tensor):
+        return output[0]
+    raise ConvlensError(
+        f"the network returns a {type(output).__name__}; "
+        f"a tensor, a mapping or an object with logits is needed"
+    )
 
 
 def choose_output_head(final_activation: str, columns: int) -> str:

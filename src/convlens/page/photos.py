@@ -18,7 +18,7 @@ from convlens.analyses.gradcam.randomization import Randomization, randomization
 from convlens.analyses.predictions.predictions import predict
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis, check_preprocessing
 from convlens.data.photo_names import shortest_unique_paths
-from convlens.data.photos import Photo, read_photo, shown
+from convlens.data.photos import Photo, read_photo
 from convlens.errors import PhotoError
 from convlens.models.labels import class_name, match_labels
 from convlens.models.model import Model
@@ -26,6 +26,7 @@ from convlens.page import budget
 from convlens.page.budget import spread
 from convlens.page.progress import Desk
 from convlens.page.schema import LeftOut, PhotoReport, Turn
+from convlens.text import printable_path
 from convlens.tracing.trace import trace
 
 _STEP = 3.0  # forward passes that a step of a dream costs, about
@@ -50,7 +51,7 @@ def read_photos(
         except PhotoError as error:
             if strict:
                 raise
-            skipped.append(LeftOut(shown(path), str(error)))
+            skipped.append(LeftOut(printable_path(path), str(error)))
             continue
         right = expected[path]
         row = PhotoReport(
@@ -77,9 +78,10 @@ def read_photos(
 
 def _readable(path: Path) -> Photo:
     photo = read_photo(path)
-    if shown(path) != str(path):
+    if printable_path(path) != str(path):
         raise PhotoError(
-            f"{shown(path)} has a name that is no UTF-8, which no page can quote; rename it"
+            f"{printable_path(path)} has a name that is no UTF-8, "
+            "which no page can quote; rename it"
         )
     return photo
 

@@ -18,12 +18,12 @@ from convlens.analyses.filters.filters import Filters, filters
 from convlens.analyses.gabor.noise_test import fit_gabor
 from convlens.analyses.gradcam.boxes import Box, read_boxes
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis
-from convlens.data.datasets import check_photo_list
+from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.data.photo_names import find_keys
 from convlens.errors import ConvlensError
 from convlens.files import atomic_folder
 from convlens.models.labels import class_name, find_class_pair
-from convlens.models.loading import demo_photos
+from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import describe_prediction_rule
 from convlens.page import budget

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convlens.data.datasets import PhotoDataset, as_dataset
 from convlens.data.datasets.decoded_batch import (
     BatchDecoder,
     DecodedBatch,
@@ -22,6 +21,7 @@ from convlens.data.datasets.decoded_batch import (
     PhotoBatchDecoder,
     decode_batch,
 )
+from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset
 from convlens.data.images import from_pixels
 from convlens.errors import ConvlensError, PhotoError
 from convlens.models.model import Model

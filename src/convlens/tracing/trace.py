@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from convlens.errors import ConvlensError, TraceError, suggest
-from convlens.models.model import Model, check_model, select_output
-from convlens.models.output_head import choose_output_head
+from convlens.models.model import Model, check_model
+from convlens.models.output_head import choose_output_head, select_output
 from convlens.runtime.clone import silence_fake_tensor_log
 from convlens.runtime.guard import untouched, unwrap_network
 from convlens.tracing.convolutions import Convolution, find_convolutions

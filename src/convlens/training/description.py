@@ -3,9 +3,9 @@
 from typing import Any
 
 from convlens.errors import ConvlensError
-from convlens.models.loading.runs import FORMAT, Run
+from convlens.models.loading.run_folder import FORMAT, Run
 from convlens.models.model import Model
-from convlens.models.networks import build
+from convlens.models.networks.build import build
 from convlens.training.center import mean_and_deviation
 from convlens.training.data import Dataset
 from convlens.training.folder import checkpoint_name

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 from convlens.files import atomic_file, write_tensors
-from convlens.models.loading.runs import DESCRIPTION, WEIGHTS, Run, read_run_folder
+from convlens.models.loading.run_folder import DESCRIPTION, WEIGHTS, Run, read_run_folder
 
 OPTIMIZER = "optimizer.safetensors"
 _LOCK = ".lock"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from convlens.errors import ConvlensError
-from convlens.models.loading.runs import Run
+from convlens.models.loading.run_folder import Run
 from convlens.training.folder import owned
 
 STRATEGIES = ("auto", "ddp")

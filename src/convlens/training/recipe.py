@@ -5,7 +5,8 @@ from typing import Any
 
 from convlens.errors import ConvlensError, suggest
 from convlens.models.model import CENTERS
-from convlens.models.networks import NETWORKS, POOLINGS
+from convlens.models.networks.build import NETWORKS
+from convlens.models.networks.pooling import POOLINGS
 from convlens.training.data import Dataset
 
 # By network. Without batch normalization a higher rate lets the loss run away.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from convlens.errors import ConvlensError, suggest
-from convlens.models.loading.files import fill, read_state
-from convlens.models.loading.runs import WEIGHTS, Run
+from convlens.models.loading.run_folder import WEIGHTS, Run
+from convlens.models.loading.weight_files import load_weights, read_state_dict
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.training.batch_size import fitting_batch
@@ -320,7 +320,7 @@ def _read(found: Run, network: nn.Module) -> dict[str, Tensor]:
     Only the first process does: no other needs to see the run folder.
     """
     weights = found.folder / found.description["checkpoints"]["last"] / WEIGHTS
-    fill(network, read_state(weights), weights)
+    load_weights(network, read_state_dict(weights), weights)
     momenta = optimizer_state(found)
     prune(found.folder, found.description)  # what a kill left behind
     return momenta

@@ -9,7 +9,7 @@ from torch import nn
 from convlens.analyses.gradcam.deletion_insertion import beats, deletion_insertion
 from convlens.analyses.gradcam.gradcam import gradcam
 from convlens.errors import ConvlensError
-from convlens.models.model import wrap
+from convlens.models.wrap import wrap
 from convlens.results import Result
 
 

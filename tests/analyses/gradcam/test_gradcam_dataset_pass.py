@@ -19,7 +19,7 @@ from convlens import ConvlensError, PhotoError, gradcam, gradcams, wrap
 from convlens.analyses.gradcam import dataset_pass as room
 from convlens.analyses.gradcam.boxes import Box
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
-from convlens.data.datasets import PhotoFiles
+from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.passes.options import PassOptions
 from convlens.results import Result
 from support.folders import TESTS

@@ -11,6 +11,7 @@ from torch import nn
 import convlens
 from convlens import ConvlensError, gradcam, randomization, wrap
 from convlens.analyses.gradcam.randomization import randomization_stages, rank_correlation
+from convlens.models.loading.demo_photos import demo_photos
 from convlens.results import Result
 from convlens.tracing.trace import trace
 
@@ -77,7 +78,7 @@ def test_rank_correlation_is_spearmans(ties):
 
 def test_maps_of_the_default_network_become_uncorrelated():
     model = convlens.load()
-    photos = model.prepare([photo.path for photo in convlens.models.loading.demo_photos()[:4]])
+    photos = model.prepare([photo.path for photo in demo_photos()[:4]])
     found = randomization(model, photos, stages=2)
     assert abs(found.means[0]) < 0.4 and abs(found.means[-1]) < 0.2
     assert found.changes

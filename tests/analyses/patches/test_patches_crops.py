@@ -182,7 +182,7 @@ class TestCrops:
 
 def test_default_network_on_photos(tmp_path):
     """The embedded network, whose padding depends on the size, on the photos that pip brings."""
-    from convlens.models.loading import demo_photos
+    from convlens.models.loading.demo_photos import demo_photos
 
     model = load()
     paths = [photo.path for photo in demo_photos()]

@@ -195,11 +195,11 @@ def test_network_without_maps():
 
 def test_blurred_pooling_is_nearer_to_equivariant():
     """What anti-aliasing is for (Zhang 2019), on the map itself."""
-    from convlens.models.networks.pooling import pooling
+    from convlens.models.networks.pooling import make_pooling
 
     errors = {}
     for kind in ("max", "blur"):
-        model = built(conv(8, 3), nn.ReLU, lambda kind=kind: pooling(kind))
+        model = built(conv(8, 3), nn.ReLU, lambda kind=kind: make_pooling(kind))
         smooth = nn.functional.avg_pool2d(images(4, SIZE + 2), 3, 1)
         errors[kind] = equivariance(model, smooth, shifts=[1]).layers[-1].inside[0]
     assert errors["blur"] < 0.8 * errors["max"]

@@ -10,7 +10,7 @@ import pytest
 
 import convlens
 from convlens import ConvlensError, ParquetPhotos, PhotoError
-from convlens.data.datasets import PhotoDataset
+from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.data.photos import EncodedPhoto
 from convlens.passes.source import PhotoSource
 from support.parquet_tables import COUNT, KINDS, data, model, pa, pq, struct, write

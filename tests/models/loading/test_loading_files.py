@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from convlens.models.loading import embedded, load
+from convlens.models.loading.demo_photos import demo_photos
+from convlens.models.loading.load import load
 from support.folders import SHARED
 from support.loadable import message, same
 
@@ -50,7 +51,7 @@ def test_file_needs_no_weights_of_its_architecture(tmp_path):
 
 def test_file_into_the_default_network_without_the_demo_package(tmp_path, default, monkeypatch):
     path = save(default.network.state_dict(), tmp_path / "w.safetensors")
-    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
+    monkeypatch.setattr(demo_photos, "find_spec", lambda name: None)
     assert same(load(f"file:{path}@default").network.state_dict(), default.network.state_dict())
 
 

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from convlens.models.loading import known_models, load
+from convlens.models.loading.load import known_models, load
 from support.loadable import message, same
 
 pytest_plugins = "support.loadable"

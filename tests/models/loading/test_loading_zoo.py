@@ -10,8 +10,11 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 from torchvision.transforms.functional import center_crop
 
-from convlens.models.loading import demo_photos, load, zoo
-from convlens.models.loading.zoo import timm_model, torchvision_model
+from convlens.models.loading import timm_models
+from convlens.models.loading.demo_photos import demo_photos
+from convlens.models.loading.load import load
+from convlens.models.loading.timm_models import timm_model
+from convlens.models.loading.torchvision_models import torchvision_model
 from support.loadable import message, same
 
 pytest_plugins = "support.loadable"
@@ -90,7 +93,7 @@ def test_timm_preprocessing(name):
 def test_timm_preprocessing_that_cannot_be_had_is_confessed():
     config = {"input_size": (3, 192, 192), "interpolation": "bicubic", "crop_pct": 0.9}
     for mode in ("squash", "border"):
-        _, deviation = zoo._timm_preprocessing({**config, "crop_mode": mode})
+        _, deviation = timm_models._timm_preprocessing({**config, "crop_mode": mode})
         assert f"crop mode {mode} at 0.9, which is only approximated" in deviation
 
 

@@ -11,9 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from convlens import ConvlensError, build
-from convlens.arithmetic import parameters
-from convlens.models.networks import NETWORKS, POOLINGS, sizes_through
-from convlens.models.networks.pooling import pooling
+from convlens.arithmetic import count_parameters
+from convlens.models.networks.build import NETWORKS
+from convlens.models.networks.convnet import feature_map_sizes
+from convlens.models.networks.pooling import POOLINGS, make_pooling
 
 KNOWN = [name for name in NETWORKS if name not in ("allconv", "lenet5")]
 
@@ -51,7 +52,7 @@ def test_vgg16_is_the_figures():
     """Sizes and filters of every stage, and the parameters that the chapter counts."""
     with torch.device("meta"):
         network = build("vgg16")
-    sizes = dict(sizes_through(network.features, (224, 224)))
+    sizes = dict(feature_map_sizes(network.features, (224, 224)))
     filters = {
         name: layer.out_channels
         for name, layer in network.features.named_modules()
@@ -63,7 +64,7 @@ def test_vgg16_is_the_figures():
     )
     counted = sum(p.numel() for p in network.parameters())
     chain = [3, *filters.values()]
-    convolutions = sum(parameters(3, before, after) for before, after in pairwise(chain))
+    convolutions = sum(count_parameters(3, before, after) for before, after in pairwise(chain))
     dense = [7 * 7 * 512, 4096, 4096, 1000]
     stages = sum((before + 1) * after for before, after in pairwise(dense))
     assert counted == convolutions + stages == 138_357_544
@@ -89,7 +90,7 @@ def test_sizes_are_those_that_really_come_out(name, kind, height, width):
                 build(name, size=least - 1, channels=2, classes=5, pooling=kind)
             return
         images = torch.zeros(1, 2, height, width)
-        *_, (_, last) = sizes_through(network.features, (height, width))
+        *_, (_, last) = feature_map_sizes(network.features, (height, width))
         assert network.features(images).shape[-2:] == last
         assert network(images).shape == (1, 5)
 
@@ -114,9 +115,9 @@ def test_blur_pooling_against_its_definition(kernel, stride):
     row = torch.tensor([1.0, 2.0, 1.0]) / 4
     binomial = (row[:, None] * row).expand(3, 1, 3, 3)
     blurred = F.conv2d(F.pad(dense, (1, 1, 1, 1), mode="replicate"), binomial, groups=3)
-    found = pooling("blur", kernel, stride)(maps)
+    found = make_pooling("blur", kernel, stride)(maps)
     assert torch.allclose(found, blurred[:, :, ::stride, ::stride], atol=1e-6)
-    assert found.shape == pooling("max", kernel, stride)(maps).shape
+    assert found.shape == make_pooling("max", kernel, stride)(maps).shape
 
 
 def test_blur_keeps_more_when_the_image_moves():
@@ -125,7 +126,7 @@ def test_blur_keeps_more_when_the_image_moves():
     maps = torch.randn(20, 4, 33, 33)
 
     def change(kind):
-        layer = pooling(kind)
+        layer = make_pooling(kind)
         before, after = layer(maps[..., :-1]), layer(maps[..., 1:])
         return ((before - after) ** 2).mean() / before.var()
 

@@ -292,12 +292,14 @@ def _by_formula(found: Trace, operations: Sequence[Operation]) -> int | None:
             first, second = weight[0], weight[1] * given["groups"]
             channels = (first, second) if given["transposed"] else (second, first)
             bias, groups = given.get("bias") is not None, given["groups"]
-            return arithmetic.parameters(
+            return arithmetic.count_parameters(
                 _pair(weight[2:]), channels[0], channels[1], bias=bias, groups=groups
             )
         if operation.name in ("addmm", "mm"):
             weight = found.shape(given["mat2"].node)
-            return arithmetic.parameters(1, weight[0], weight[1], bias=operation.name == "addmm")
+            return arithmetic.count_parameters(
+                1, weight[0], weight[1], bias=operation.name == "addmm"
+            )
     return None
 
 
@@ -326,5 +328,5 @@ def _dense_weights(found: Trace, operations: Sequence[Operation]) -> int | None:
         if operation.name == "convolution" and given is not None:
             # From what the layer was given, before any padding of its own.
             gave = found.shape(operation.outputs[0])
-            return arithmetic.dense_weights(found.shape(given)[1:], gave[1:])
+            return arithmetic.count_dense_weights(found.shape(given)[1:], gave[1:])
     return None

@@ -7,7 +7,7 @@ from convlens.analyses.attacks.fgsm import Epsilon, epsilon_sizes
 from convlens.analyses.attacks.pgd import STEPS
 from convlens.analyses.attacks.robustness import Attacks, Robustness, noted, told
 from convlens.capture import recording
-from convlens.data.datasets import check_photo_list
+from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import lowest_prediction

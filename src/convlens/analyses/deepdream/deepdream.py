@@ -18,8 +18,9 @@ from convlens.analyses.deepdream.octaves import image_of, plans_of, resized, siz
 from convlens.analyses.deepdream.tiles import Objective, Plan
 from convlens.capture import recording
 from convlens.data.images import to_pixels
+from convlens.data.photo_decoder import PhotoLike
 from convlens.errors import ConvlensError
-from convlens.models.model import Model, PhotoLike, check_model
+from convlens.models.model import Model, check_model
 from convlens.results import Result
 from convlens.runtime.guard import untouched
 from convlens.runtime.interrupts import catch_interrupts

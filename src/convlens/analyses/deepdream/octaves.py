@@ -8,9 +8,10 @@ from torch.nn import functional as F
 from convlens.analyses.deepdream.objective import Raised
 from convlens.analyses.deepdream.tiles import Plan, plan
 from convlens.data.images import to_tensor
+from convlens.data.photo_decoder import PhotoLike
 from convlens.data.photos import Photo, read_photo
 from convlens.errors import ConvlensError
-from convlens.models.model import Model, PhotoLike
+from convlens.models.model import Model
 
 _LARGEST = 4096  # pixels; a least size beyond is not looked for
 

@@ -39,7 +39,7 @@ from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.analyses.gradcam.scores import NUMBERS, SCORES, curves_at, finish
 from convlens.analyses.predictions.predictions import check_vector
 from convlens.capture import recording
-from convlens.data.datasets import PhotoDataset, check_photo_list, find_dataset_keys
+from convlens.data.datasets.photo_dataset import PhotoDataset, check_photo_list, find_dataset_keys
 from convlens.data.photo_names import unique_folder_names
 from convlens.errors import ConvlensError
 from convlens.files import atomic_folder, check_replaceable_folder

@@ -22,8 +22,9 @@ from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.maximize.transforms import Transforms
 from convlens.analyses.patches.result import Patches
 from convlens.capture import recording
+from convlens.data.photo_decoder import PhotoLike
 from convlens.errors import ConvlensError
-from convlens.models.model import Model, PhotoLike
+from convlens.models.model import Model
 from convlens.runtime.guard import untouched
 from convlens.runtime.interrupts import catch_interrupts
 from convlens.tracing.trace import trace

@@ -28,7 +28,7 @@ from convlens.analyses.patches.top_patches import (
     find_channel_sources,
 )
 from convlens.analyses.patches.windows import box
-from convlens.data.datasets import check_photo_list
+from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.passes.engines import open_engine

@@ -15,10 +15,11 @@ from scipy.stats import wilcoxon
 from torch import Tensor
 
 from convlens.analyses.predictions.predictions import class_scores
-from convlens.data.datasets import check_photo_list
+from convlens.data.datasets.photo_dataset import check_photo_list
+from convlens.data.photo_decoder import PhotoLike
 from convlens.data.photos import read_photo
 from convlens.errors import ConvlensError, PhotoError
-from convlens.models.model import Model, PhotoLike, check_model
+from convlens.models.model import Model, check_model
 from convlens.models.output_head import (
     NEGATIVE,
     SIGMOID,

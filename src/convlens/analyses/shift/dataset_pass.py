@@ -8,7 +8,7 @@ from convlens.analyses.shift.consistency import around, margin_of, offsets, wide
 from convlens.analyses.shift.equivariance import Offset, offsets_of, shifted_layers
 from convlens.analyses.shift.shift import Shift, Shifts
 from convlens.capture import recording
-from convlens.data.datasets import check_photo_list
+from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.passes.fingerprints import fingerprint

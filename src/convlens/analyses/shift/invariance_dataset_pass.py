@@ -7,7 +7,7 @@ from convlens.analyses.patches.selectivity_pass import selectivity
 from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
 from convlens.analyses.shift.invariance import Changes, Invariance, Totals, told
 from convlens.capture import recording
-from convlens.data.datasets import check_photo_list
+from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.passes.engines import open_engine

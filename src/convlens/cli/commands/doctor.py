@@ -21,7 +21,7 @@ def doctor(
     from convlens.cli import terminal
     from convlens.cli.inputs import answers_of, find_labels, load_model
     from convlens.cli.show import doctor as show
-    from convlens.data.photos import find_photos
+    from convlens.data.photo_files import find_photos
 
     paths = find_photos(photos)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)

@@ -108,7 +108,7 @@ def _fit(
 def _growth(out: Path, model: str, *, layer: str | None, device: str | None, json: bool) -> None:
     from convlens.analyses.filters.over_training import filters_over_training as look
     from convlens.cli.show import filters as show
-    from convlens.models.loading import load_checkpoints
+    from convlens.models.loading.checkpoints import load_checkpoints
 
     grown = look(load_checkpoints(model, device=device), layer=layer)
     grown.save(out)

@@ -72,7 +72,7 @@ def models(
 ) -> None:
     """List the networks that can be loaded by name."""
     from convlens.cli.show import network as show
-    from convlens.models.loading import known_models
+    from convlens.models.loading.load import known_models
 
     known = {
         form: [name for name in names if containing.casefold() in name.casefold()]

@@ -28,7 +28,7 @@ def report(
     from convlens.cli import terminal
     from convlens.cli.inputs import answers_of, find_labels, load_model
     from convlens.cli.show import page as show
-    from convlens.data.photos import find_photos
+    from convlens.data.photo_files import find_photos
     from convlens.page.report import report as make
 
     paths = find_photos(photos) if photos else None

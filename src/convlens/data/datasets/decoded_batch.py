@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from convlens.data.datasets import PhotoDataset
-from convlens.data.datasets.decoder import PhotoDecoder
+from convlens.data.datasets.photo_dataset import PhotoDataset
+from convlens.data.photo_decoder import PhotoDecoder
 from convlens.errors import PhotoError
 
 

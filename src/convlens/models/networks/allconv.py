@@ -3,8 +3,8 @@
 from torch import nn
 
 from convlens.errors import ConvlensError
-from convlens.models.networks.convnet import ConvNet, Size, sizes_through
-from convlens.models.networks.pooling import pooling as pool
+from convlens.models.networks.convnet import ConvNet, Size, feature_map_sizes
+from convlens.models.networks.pooling import make_pooling as pool
 
 # How many convolutions of 3 x 3, and with how many filters each. Most of the work is done at a
 # half and a quarter of the image's size, where memory costs least for each multiply-add.
@@ -42,7 +42,7 @@ def allconv(
             layers.append(nn.ReLU(inplace=True))
             channels = filters
     features = nn.Sequential(*layers)
-    sizes_through(features, size)
+    feature_map_sizes(features, size)
     return ConvNet(
         features=features,
         avgpool=nn.AdaptiveAvgPool2d(1),

@@ -40,7 +40,7 @@ class ConvNet(nn.Module):
         return self.classifier(x)
 
 
-def sizes_through(stack: nn.Sequential, size: Size) -> list[tuple[str, Size]]:
+def feature_map_sizes(stack: nn.Sequential, size: Size) -> list[tuple[str, Size]]:
     """Height and width of the maps after each layer of a plain stack, by the chapter's formula.
 
     Args:
@@ -66,9 +66,9 @@ def sizes_through(stack: nn.Sequential, size: Size) -> list[tuple[str, Size]]:
         ) from None
 
 
-def flat(stack: nn.Sequential, channels: int, size: Size) -> int:
+def flattened_size(stack: nn.Sequential, channels: int, size: Size) -> int:
     """How many values the stack's last maps hold, for the fully connected layer after them."""
-    *_, (_, last) = sizes_through(stack, size)
+    *_, (_, last) = feature_map_sizes(stack, size)
     return channels * prod(last)
 
 

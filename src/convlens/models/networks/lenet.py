@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from convlens.models.networks.convnet import ConvNet, Size, flat, sizes_through
-from convlens.models.networks.pooling import pooling as pool
+from convlens.models.networks.convnet import ConvNet, Size, feature_map_sizes, flattened_size
+from convlens.models.networks.pooling import make_pooling as pool
 
 
 def lenet5(
@@ -30,12 +30,12 @@ def lenet5(
         nn.ReLU(inplace=True),
         pool(pooling),
     )
-    *_, (_, grid) = sizes_through(features, size)
+    *_, (_, grid) = feature_map_sizes(features, size)
     return ConvNet(
         features=features,
         avgpool=nn.AdaptiveAvgPool2d(grid) if average else nn.Identity(),
         classifier=nn.Sequential(
-            nn.Linear(flat(features, 16, size), 120),
+            nn.Linear(flattened_size(features, 16, size), 120),
             nn.ReLU(inplace=True),
             nn.Linear(120, 84),
             nn.ReLU(inplace=True),

@@ -7,7 +7,7 @@ from convlens.errors import ConvlensError, suggest
 POOLINGS = ("max", "average", "blur")
 
 
-def pooling(kind: str, kernel: int = 2, stride: int = 2) -> nn.Module:
+def make_pooling(kind: str, kernel: int = 2, stride: int = 2) -> nn.Module:
     """A pooling layer without parameters; all kinds give maps of the same size.
 
     Args:

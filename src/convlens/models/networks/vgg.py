@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from convlens.models.networks.convnet import ConvNet, Size, sizes_through
-from convlens.models.networks.pooling import pooling as pool
+from convlens.models.networks.convnet import ConvNet, Size, feature_map_sizes
+from convlens.models.networks.pooling import make_pooling as pool
 
 # From the image on: how many convolutions of 3 x 3, and with how many filters each. A pooling that
 # halves height and width ends every stage. (Bishop & Bishop, figure 10.10, shows VGG-16.)
@@ -48,7 +48,7 @@ def vgg(
         layers.append(pool(pooling))
     features = nn.Sequential(*layers)
 
-    *_, (_, grid) = sizes_through(features, size)
+    *_, (_, grid) = feature_map_sizes(features, size)
     rows, columns = _GRID if average else grid
     return ConvNet(
         features=features,

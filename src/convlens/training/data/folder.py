@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from convlens.data.photos import SkippedPhoto, find_photos, read_photo
+from convlens.data.photo_files import find_photos
+from convlens.data.photos import SkippedPhoto, read_photo
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError, PhotoError
 from convlens.training.data.dataset import Images, fitting

@@ -14,9 +14,9 @@ from typing import Any
 
 from torch import nn
 
-from convlens.errors import ConvlensError, suggest
-from convlens.models.loading.reasons import describe_error
-from convlens.models.model import Model, wrap
+from convlens.errors import ConvlensError, describe_error, suggest
+from convlens.models.model import Model
+from convlens.models.wrap import wrap
 
 
 def factory_model(text: str) -> Model:

@@ -12,15 +12,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from convlens.errors import ConvlensError
-from convlens.models.loading.reasons import describe_error
+from convlens.errors import ConvlensError, describe_error
 
 _NESTINGS = ("state_dict", "model", "model_state_dict", "model_ema")
 _PREFIXES = ("module.", "_orig_mod.")  # of nn.DataParallel and torch.compile
 _NAMED = 3  # keys of each kind that an error names
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a weight file, on the CPU, by name.
 
     Args:
@@ -45,14 +44,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return _state_inside(content, path)
 
 
-def fill(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def load_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Fills the network with the tensors, all or none.
 
     The prefixes that data-parallel and compiled networks put before their keys are taken off.
 
     Args:
         network: changed in place.
-        state: tensors by name, as `read_state` gives them.
+        state: tensors by name, as `read_state_dict` gives them.
         path: for the error.
 
     Raises:

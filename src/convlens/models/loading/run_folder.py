@@ -15,9 +15,10 @@ from torch import nn
 
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError, suggest
-from convlens.models.loading.files import fill, read_state
+from convlens.models.loading.weight_files import load_weights, read_state_dict
 from convlens.models.model import Model
-from convlens.models.networks import ConvNet, build, sizes_through
+from convlens.models.networks.build import build
+from convlens.models.networks.convnet import ConvNet, feature_map_sizes
 
 DESCRIPTION = "convlens.json"
 WEIGHTS = "weights.safetensors"
@@ -152,7 +153,7 @@ def _model(
     if size is not None and isinstance(network.avgpool, nn.Identity):
         _check_stage(run, network, options, size)
     path = run.folder / checkpoint / WEIGHTS
-    fill(network, read_state(path), path)
+    load_weights(network, read_state_dict(path), path)
     how = description["preprocessing"]
     return Model(
         network=network,
@@ -178,7 +179,7 @@ def _check_stage(
 
     The error names the stage and what would make it fit.
     """
-    trained, wanted = (sizes_through(network.features, one)[-1][1] for one in (run.size, size))
+    trained, wanted = (feature_map_sizes(network.features, one)[-1][1] for one in (run.size, size))
     if trained == wanted:
         return
     first = next(name for name, module in network.named_modules() if isinstance(module, nn.Linear))

@@ -1,0 +1,121 @@
+"""Networks of torchvision, with the preprocessing and labels of their weights."""
+
+from typing import Any
+
+from convlens.data.preprocessing import Preprocessing
+from convlens.errors import ConvlensError, suggest
+from convlens.models.loading.download import RANDOM, explain_failed_download
+from convlens.models.model import Model
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def torchvision_model(text: str, *, weights: bool = True) -> Model:
+    """A classification or segmentation network of torchvision, on the CPU.
+
+    Args:
+        text: `NAME` (its default weights), `NAME@WEIGHTS` or `NAME@random`.
+        weights: False builds the architecture alone, its values to be filled in by the caller;
+            nothing is downloaded, and the labels are those of the weights that it names.
+
+    Raises:
+        ConvlensError: an unknown name, unknown weights, or weights that cannot be downloaded.
+    """
+    from torchvision import models
+
+    name, _, tag = text.partition("@")
+    _check_torchvision_name(name)
+    entry = _torchvision_weights(name, tag)
+    fetch = weights and tag != RANDOM
+    if fetch:
+        with explain_failed_download("torchvision", name, entry.name):
+            network = models.get_model(name, weights=entry)
+        origin = f"torchvision's {name} with its weights {entry.name}"
+    else:
+        network = models.get_model(name, weights=None, **_untold_arguments(name, entry))
+        origin = f"torchvision's {name} with random weights"
+    labels = None
+    if entry is not None and (fetch or not weights):
+        labels = tuple(entry.meta["categories"])
+    return Model(
+        network=network,
+        name=name,
+        labels=labels,
+        origin=f"{origin}; preprocessing of {entry.name if entry else 'ImageNet'}",
+        **_torchvision_preprocessing(entry),
+    )
+
+
+def torchvision_names() -> list[str]:
+    """Torchvision's classification networks, then those for segmentation."""
+    from torchvision import models
+
+    return [*models.list_models(module=models), *models.list_models(module=models.segmentation)]
+
+
+def _check_torchvision_name(name: str) -> None:
+    from torchvision import models
+
+    known = torchvision_names()
+    if name in known:
+        return
+    if name in models.list_models():
+        raise ConvlensError(
+            f"torchvision:{name} neither classifies images nor segments them; "
+            f"convlens models lists the networks that can be loaded"
+        )
+    raise ConvlensError(
+        f"torchvision has no network {name!r}{suggest(name, known)}; convlens models lists them all"
+    )
+
+
+def _torchvision_weights(name: str, tag: str) -> Any:
+    """The entry of torchvision's weights enum; for random weights the default one, or None."""
+    from torchvision import models
+
+    entries = models.get_model_weights(name)
+    names = [entry.name for entry in entries]
+    if not names and tag != RANDOM:
+        raise ConvlensError(
+            f"torchvision has no weights for {name}; use torchvision:{name}@random, "
+            f"or file:PATH@torchvision:{name}@random with weights at hand"
+        )
+    if tag in ("", "DEFAULT", RANDOM):
+        return entries.DEFAULT if names else None
+    if tag not in names:
+        raise ConvlensError(
+            f"torchvision:{name} has no weights {tag!r}; there are {', '.join(names)} and random"
+        )
+    return entries[tag]
+
+
+def _untold_arguments(name: str, entry: Any) -> dict[str, Any]:
+    """What torchvision passes to its builder only together with the weights that need it."""
+    if name in ("googlenet", "inception_v3"):
+        return {"transform_input": True, "init_weights": True}
+    if name.startswith("lraspp"):
+        return {"weights_backbone": None}
+    if name.startswith(("fcn", "deeplabv3")):
+        return {"weights_backbone": None, "aux_loss": True}
+    if name.startswith("vit") and entry is not None:
+        return {"image_size": entry.meta["min_size"][0]}
+    return {}
+
+
+def _torchvision_preprocessing(entry: Any) -> dict[str, Any]:
+    if entry is None:
+        preprocessing = Preprocessing(size=(224, 224), resize=256, interpolation="bilinear")
+        return {"preprocessing": preprocessing, "mean": _IMAGENET_MEAN, "std": _IMAGENET_STD}
+    transforms = entry.transforms()
+    (resize,) = transforms.resize_size
+    # Those for segmentation do not crop; a square is what a batch of photos needs.
+    (crop,) = getattr(transforms, "crop_size", transforms.resize_size)
+    preprocessing = Preprocessing(
+        size=(crop, crop), resize=resize, interpolation=transforms.interpolation.value
+    )
+    return {
+        "preprocessing": preprocessing,
+        "mean": tuple(transforms.mean),
+        "std": tuple(transforms.std),
+    }
