@@ -10,6 +10,7 @@ from .analyses.attacks.fgsm import fgsm as fgsm
 from .analyses.attacks.flip import find_flip as find_flip
 from .analyses.attacks.internal_changes import internal_changes as internal_changes
 from .analyses.attacks.pgd import pgd as pgd
+from .analyses.attacks.photo_attacks import attack_photos as attack_photos
 from .analyses.cortex.cortex import cortex as cortex
 from .analyses.deepdream.deepdream import dream as dream
 from .analyses.feature_maps.feature_maps import convolve as convolve

@@ -353,13 +353,13 @@ def test_curve_of_one_output_counts_signs_of_the_logit():
     size = float(least.median()) * 1.01
     found = robustness(model(network), given, [size], steps=10)
     stand = int((least > size).sum())
-    assert found["FGSM"].right == (6, stand)
-    assert found["PGD"].right == (6, stand)
+    assert found["FGSM"].correct == (6, stand)
+    assert found["PGD"].correct == (6, stand)
     right = [(NEGATIVE,), (0,), (NEGATIVE,), None, (0,), (0, NEGATIVE)]
     said = [0 if one > 0 else NEGATIVE for one in logits[:, 0].tolist()]
     labeled = robustness(model(network), given, [size], labels=right, steps=0)
     assert labeled.images == 5
-    assert labeled["FGSM"].right[0] == sum(
+    assert labeled["FGSM"].correct[0] == sum(
         one in classes for one, classes in zip(said, right, strict=True) if classes
     )
 

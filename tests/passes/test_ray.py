@@ -130,7 +130,7 @@ class TestTheSameResult:
             pass_options=PassOptions(batch_size=4, engine=RayEngine(actors=2, block=2)),
             **options,
         )
-        assert spread.curves[0].right == alone.curves[0].right
+        assert spread.curves[0].correct == alone.curves[0].correct
         assert [one.split()[0] for one in spread.skipped] == ["photos-000007", "photos-000030"]
 
     def test_fgsm(self, cluster, paths):

@@ -6,15 +6,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.data.datasets.parquet import ParquetPhotos
 from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset, find_dataset_keys
 from convlens.data.photo_files import find_files, find_photos
 from convlens.data.photo_formats import PARQUET_SUFFIX, photo_suffixes
-from convlens.data.photo_names import unique_folder_names
-from convlens.errors import ConvlensError, PhotoError, suggest
+from convlens.errors import ConvlensError, suggest
 from convlens.files import check_replaceable_folder
 from convlens.models.labels import read_labels
 from convlens.models.loading.load import load
@@ -236,37 +234,3 @@ def answers_of(
             f"{dataset.name(0)}; write the ends of their paths, at least the names of the files"
         )
     return [None if key is None else table[key] for key in keys]
-
-
-def each_image(
-    model: Model,
-    photos: Sequence[Path] | PhotoDataset,
-    numbers: Sequence[int],
-    skipped: dict[str, str],
-    *,
-    strict: bool,
-) -> Iterator[tuple[int, str, Tensor]]:
-    """Number, name and image `(1, C, H, W)` of some photos, decoded one at a time.
-
-    Names are those of the files, told apart where two are alike. Photos that cannot be read are
-    left out and go into `skipped`, by path with the reason.
-
-    Raises:
-        PhotoError: a photo that cannot be read, with `strict`; or none can be read.
-    """
-    dataset = as_dataset(photos)
-    read = 0
-    names = unique_folder_names([dataset.name(each) for each in numbers])
-    for each, name in zip(numbers, names, strict=True):
-        try:
-            image = model.prepare(dataset[each])
-        except PhotoError as error:
-            if strict:
-                raise
-            skipped[dataset.name(each)] = str(error)
-            continue
-        read += 1
-        yield each, name, image
-    if not read:
-        first = next(iter(skipped.values()), "")
-        raise PhotoError(f"none of {len(numbers)} photos can be read; the first: {first}")

@@ -56,7 +56,7 @@ def slides_of(model: Model, read: Sequence[PhotoReport], seed: int) -> tuple[Sli
         assert attack.noise_predictions is not None
         said, sure = predict_with_probability(attack.adversarial_logits[:, 0], attack.output_head)
         changed = _internal_changes(model, attack, seed)
-        most = changed.most(budget.CHANGED) if changed else []
+        most = changed.most_changed(budget.CHANGED) if changed else []
         slides.append(
             Slide(
                 photo=number,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from convlens.analyses.attacks.diagnostics import MASKED, ONE
+from convlens.analyses.attacks.diagnostics import MASKED_GRADIENTS, ONE_OUTPUT
 from convlens.analyses.gabor.noise_test import BLOB, GABOR
 from convlens.analyses.gradcam.deletion_insertion import MARGIN
 from convlens.analyses.gradcam.gradcam import GradCam
@@ -129,9 +129,9 @@ def _flattered(made: Report) -> Iterator[Finding]:
             yield Finding("look", f"No curve: {made.failures['robustness']}.", "robustness")
         return
     for one in made.robustness.diagnostics:
-        if one.name == ONE:
+        if one.name == ONE_OUTPUT:
             continue  # told with the answers
-        mark: Mark = "broken" if one.name == MASKED else "look"
+        mark: Mark = "broken" if one.name == MASKED_GRADIENTS else "look"
         yield Finding(mark, f"{one.message[0].upper()}{one.message[1:]}.", "robustness")
 
 

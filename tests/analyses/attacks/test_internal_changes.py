@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from convlens import ConvlensError, Result, fgsm, gradcam, internal_changes, wrap
-from convlens.analyses.attacks import draws
+from convlens.passes.random_numbers import random_signs
 
 SIZE = 16
 
@@ -29,7 +29,7 @@ def test_changes_are_those_of_plain_arithmetic():
     found = internal_changes(model, attack, top=6, seed=4)
     assert [one.layer for one in found.layers] == ["0", "2"]
     assert found.fraction == 16 / 255
-    signs = draws.signs(images(), torch.arange(3), 4) * attack.signs.abs()
+    signs = random_signs(images(), torch.arange(3), 4) * attack.signs.abs()
     noise = (images() + 16 / 255 * signs).clamp(0, 1)
     for end, one in ((2, found.layers[0]), (4, found.layers[1])):
         with torch.no_grad():
@@ -47,7 +47,7 @@ def test_changes_are_those_of_plain_arithmetic():
         )
         whole = (maps[1] - maps[0]).square().sum() / (maps[0].square() + maps[1].square()).sum() * 2
         assert one.change == pytest.approx(float(whole.sqrt()), rel=1e-5)
-    most = found.most(3)
+    most = found.most_changed(3)
     assert len(most) == 3 and most[0][2] - most[0][3] >= most[1][2] - most[1][3]
 
 

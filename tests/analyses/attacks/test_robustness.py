@@ -9,9 +9,11 @@ from scipy.stats import binomtest
 from torch import nn
 
 from convlens import ConvlensError, Result, fgsm, open_data, pgd, robustness, wrap
-from convlens.analyses.attacks.intervals import wilson
-from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD, Attacks, draws
+from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD
+from convlens.analyses.attacks.robustness_reducer import RobustnessReducer
 from convlens.passes.options import PassOptions
+from convlens.passes.proportion import wilson_interval
+from convlens.passes.random_numbers import random_signs, random_uniform
 from support.folders import SHARED
 
 SIZE = 16
@@ -68,14 +70,14 @@ class Stepped(nn.Module):
 def test_pgd_bit_for_bit_what_torchattacks_makes(epsilon):
     network, given = small(), images()
     labels = torch.tensor([0, 3, 2, 4])
-    found = pgd(wrap(network, size=SIZE), given, epsilon, classes=labels, steps=7, size=epsilon / 3,
-                start=False)  # fmt: skip
+    found = pgd(wrap(network, size=SIZE), given, epsilon, classes=labels, steps=7,
+                step_size=epsilon / 3, random_start=False)  # fmt: skip
     attack = torchattacks.PGD(network, eps=epsilon, alpha=epsilon / 3, steps=7, random_start=False)
     attack.set_device("cpu")
     assert torch.equal(found.adversarial, attack(given, labels))
     attack.set_mode_targeted_by_label(quiet=True)
-    found = pgd(wrap(network, size=SIZE), given, epsilon, target=labels, steps=7, size=epsilon / 3,
-                start=False)  # fmt: skip
+    found = pgd(wrap(network, size=SIZE), given, epsilon, target=labels, steps=7,
+                step_size=epsilon / 3, random_start=False)  # fmt: skip
     assert torch.equal(found.adversarial, attack(given, labels))
 
 
@@ -107,7 +109,7 @@ def test_pgd_reaches_the_worst_case_of_a_linear_network():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"steps": 0}, "steps"), ({"size": -1.0}, "a step of"), ({"loss": "hinge"}, "loss"),
+    [({"steps": 0}, "steps"), ({"step_size": -1.0}, "a step of"), ({"loss": "hinge"}, "loss"),
      ({"classes": 1, "target": 2}, "more than one")],
 )  # fmt: skip
 def test_pgd_refuses(options, message):
@@ -198,8 +200,8 @@ def test_no_epsilon_is_refused():
 def test_intervals_are_those_of_scipy():
     for count, total in ((0, 5), (3, 7), (5, 5), (61, 1000)):
         theirs = binomtest(count, total).proportion_ci(method="wilson")
-        assert wilson(count, total) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
-    assert wilson(0, 0) == (0.0, 1.0)
+        assert wilson_interval(count, total) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
+    assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
 def test_curve_of_a_linear_network_in_closed_form():
@@ -219,16 +221,16 @@ def test_curve_of_a_linear_network_in_closed_form():
     side = torch.tensor([2 * one[0] - 1 for one in labels]) * margins
     wanted = [int((side > epsilon * reach).sum()) for epsilon in (0, *epsilons)]
     assert 0 < wanted[-1] < wanted[1] < wanted[0] == 39
-    assert found[FGSM].right == tuple(wanted) == found[PGD].right
+    assert found[FGSM].correct == tuple(wanted) == found[PGD].correct
     assert found.pgd_only == found.fgsm_only == (0, 0, 0)
     assert found[FGSM].accuracies == pytest.approx([one / 40 for one in wanted])
-    assert found[FGSM].low[2], found[FGSM].high[2] == wilson(wanted[2], 40)
+    assert found[FGSM].low[2], found[FGSM].high[2] == wilson_interval(wanted[2], 40)
     noise = [39]
     for epsilon in epsilons:
-        moved = given + epsilon * draws.signs(given, torch.arange(40), 0)
+        moved = given + epsilon * random_signs(given, torch.arange(40), 0)
         answers = network(moved).argmax(1).tolist()
         noise.append(sum([one] == right for one, right in zip(answers, labels, strict=True)))
-    assert found[NOISE].right == tuple(noise)
+    assert found[NOISE].correct == tuple(noise)
     assert found.largest_changes == pytest.approx(epsilons, abs=1e-7)
     assert found.diagnostics == () and found.zero_gradients == 0
 
@@ -252,7 +254,7 @@ def test_curve_counts_what_torchattacks_flips():
         attack = torchattacks.FGSM(network, eps=level / 255)
         attack.set_device("cpu")
         kept.append(int((network(attack(given, answers)).argmax(1) == answers).sum()))
-    assert found[FGSM].right == tuple(kept) and kept[-1] < kept[1]
+    assert found[FGSM].correct == tuple(kept) and kept[-1] < kept[1]
     assert found.reference == "prediction"
     assert [one.name for one in found.curves] == [FGSM, NOISE]
 
@@ -263,7 +265,7 @@ def test_parts_of_a_data_set_add_up_in_any_order_and_batch():
     with torch.no_grad():
         network[-1].bias -= network(given).mean(0)
     model = wrap(network, size=SIZE)
-    work = Attacks(model, (1 / 255, 4 / 255), None, "cross-entropy", 3, 5)
+    work = RobustnessReducer(model, (1 / 255, 4 / 255), None, "cross-entropy", 3, 5)
     states = []
     for rows in (range(0, 4), range(4, 13)):
         state = work.initial_state()
@@ -306,8 +308,8 @@ def test_pgd_breaks_more_than_fgsm_and_says_so():
 
     given = torch.full((6, 3, 4, 4), 0.5)
     found = robustness(wrap(Bowl(), size=4), given, [0.02, 0.05], steps=20)
-    assert found[PGD].right[2] == 0
-    assert all(a >= b for a, b in zip(found[FGSM].right, found[PGD].right, strict=True))
+    assert found[PGD].correct[2] == 0
+    assert all(a >= b for a, b in zip(found[FGSM].correct, found[PGD].correct, strict=True))
 
 
 def test_a_pass_that_was_stopped_goes_on(tmp_path):
@@ -371,13 +373,13 @@ def test_pgd_leaves_an_image_alone_as_soon_as_its_answer_is_wrong():
 def test_what_is_drawn_is_the_images_own():
     given = torch.zeros(5, 3, SIZE, SIZE)
     ids = torch.tensor([4, 0, 9, 7, 1])
-    for draw in (draws.signs, draws.uniform):
+    for draw in (random_signs, random_uniform):
         many = draw(given, ids, 3)
         assert torch.equal(many[2:3], draw(given[:1], torch.tensor([9]), 3))
         assert len({tuple(one.flatten()[:40].tolist()) for one in many}) == 5
         assert not torch.equal(many, draw(given, ids, 4))
         assert abs(float(many.mean())) < 0.05 and many.abs().max() <= 1
-    assert set(draws.signs(given, ids, 0).unique().tolist()) == {-1.0, 1.0}
+    assert set(random_signs(given, ids, 0).unique().tolist()) == {-1.0, 1.0}
 
 
 def test_photos_without_a_label_and_damaged_ones_are_told(tmp_path):
@@ -394,7 +396,7 @@ def test_photos_without_a_label_and_damaged_ones_are_told(tmp_path):
     found = robustness(model, paths, ["1/255"], labels=labels, steps=1)
     assert (found.images, found.unlabeled, len(found.skipped)) == (2, 2, 1)
     assert "2.png" in found.skipped[0]
-    assert found[FGSM].right[0] >= 1 and found.reference == "label"
+    assert found[FGSM].correct[0] >= 1 and found.reference == "label"
     with pytest.raises(ConvlensError, match=r"2\.png"):
         robustness(model, paths, ["1/255"], strict=True)
 

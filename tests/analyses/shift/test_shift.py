@@ -19,11 +19,11 @@ from convlens import (
     train,
     wrap,
 )
-from convlens.analyses.attacks.intervals import wilson
 from convlens.analyses.shift.consistency import Offsets, Pairs, around, margin_of, offsets, widened
 from convlens.analyses.shift.shift import Shifts, middles
 from convlens.drawing import color_bar, enlarge, sequential_colors
 from convlens.passes.options import PassOptions
+from convlens.passes.proportion import wilson_interval
 from support.drawn import holds
 
 SIZE = 32
@@ -277,7 +277,7 @@ def test_counts_are_those_of_a_plain_loop(tmp_path):
         first, second = pairs[one.protocol]
         alike = [a == b for a, b in zip(first, second, strict=True)]
         assert (one.agree.count, one.agree.total) == (sum(alike), 8)
-        assert (one.agree.low, one.agree.high) == wilson(sum(alike), 8)
+        assert (one.agree.low, one.agree.high) == wilson_interval(sum(alike), 8)
         both = [a and b for a, b in zip(alike, right, strict=True)]
         assert (one.agree_right.count, one.agree_right.total) == (sum(both), sum(right))
         accurate = [a in (classes or ()) for a, classes in zip(first, labels, strict=True)]

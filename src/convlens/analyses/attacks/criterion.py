@@ -1,12 +1,13 @@
-"""Aims: which class an attack minds in each image, and what it makes greater or smaller there.
+"""What an attack changes: the class of each image, and the loss that it increases or decreases.
 
-E(x, t) is the cross-entropy of class t, or the margin by which t is behind: the highest other logit
-minus that of t. Where a network is so sure that its probabilities are exactly 0 and 1 the
-cross-entropy has no gradient left, and the margin still has one.
+The loss E(x, t) is the cross-entropy of class t or the margin, the highest other logit minus the
+logit of t. Where a network is so confident that its probabilities are exactly 0 and 1, the
+cross-entropy has no gradient and the margin still has one.
 
-Under a sigmoid at the end the cross-entropy is the binary one of class t alone, which falls with
-the logit of t; the answer is the highest logit, as ever. One output answers class 0 or not class 0:
-t is one of these two, the other logit of the margin is 0, and the answer flips with the sign.
+For a network that ends in a sigmoid the cross-entropy is the binary one of class t alone, which
+decreases as the logit of t increases; the prediction is the highest logit, as always. A network
+with one output predicts class 0 or "not class 0": t is one of these two, the other logit of the
+margin is 0, and the prediction changes with the sign of the logit.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.predictions.predictions import as_scores
+from convlens.analyses.predictions.predictions import check_logits
 from convlens.capture import backward, observe
 from convlens.errors import ConvlensError
 from convlens.models.labels import find_prediction
@@ -31,34 +32,37 @@ from convlens.tracing.trace import Trace
 
 LOSSES = ("cross-entropy", "margin")
 
-Classes = Tensor | str | int
+ClassIndices = Tensor | str | int
 
 
 @dataclass(frozen=True)
 class AttackCriterion:
-    """What an attack minds.
+    """The classes that an attack moves away from or towards, and its loss.
+
+    At most one of `classes`, `labels` and `target` is given. Without any of them, an attack moves
+    away from the network's own prediction.
 
     Attributes:
-        classes: class t, one for all or int64 `(N,)`; default: see `labels`. Of a network with one
-            output -1 is "not class 0".
-        labels: for each image the class that is right, or None where nobody knows; of those, and
-            without labels of all, t is the network's answer.
-        target: move towards this class instead: one for all or int64 `(N,)`.
-        loss: E, one of `LOSSES`.
+        classes: class t to move away from, one for all images or int64 `(N,)`. For a network with
+            one output -1 is "not class 0".
+        labels: for each image its right class, which the attack moves away from, or None where it
+            is not known; there t is the network's prediction.
+        target: class t to move towards, one for all images or int64 `(N,)`.
+        loss: the name of E, one of `LOSSES`.
 
     Raises:
-        ConvlensError: another loss, or more than one of classes, labels and target.
+        ConvlensError: if the loss is another one, or more than one of classes, labels and target
+            is given.
     """
 
-    classes: Classes | None = None
+    classes: ClassIndices | None = None
     labels: Sequence[int | None] | None = None
-    target: Classes | None = None
+    target: ClassIndices | None = None
     loss: str = "cross-entropy"
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ConvlensError(f"loss {self.loss!r}; it is {' or '.join(LOSSES)}")
-        if sum(one is not None for one in (self.classes, self.labels, self.target)) > 1:
+        check_loss(self.loss)
+        if sum(option is not None for option in (self.classes, self.labels, self.target)) > 1:
             raise ConvlensError(
                 "more than one of classes, labels and target; an attack moves away from a class "
                 "or towards one"
@@ -66,60 +70,93 @@ class AttackCriterion:
 
     @property
     def sign(self) -> int:
-        """+1 where E is to grow, -1 where it is to shrink (with a target)."""
+        """+1 where the attack increases E, -1 where it decreases E (towards a target)."""
         return 1 if self.target is None else -1
 
-    def choose(
+    def choose_classes(
         self, model: Model, logits: Tensor, output_head: str
     ) -> tuple[Tensor, tuple[str, ...]]:
-        """Class t of each image, int64 `(N,)`, and where each comes from.
+        """Choose class t of each image.
 
-        Origins are "prediction", "label", "given" and "target". `output_head` is the logits'.
+        Args:
+            model: the attacked model.
+            logits: `(N, classes)`.
+            output_head: "softmax" or "sigmoid", by which the logits are read.
+
+        Returns:
+            Class t, int64 `(N,)`, and for each image where it comes from: "prediction", "label",
+            "given" (by `classes`) or "target".
 
         Raises:
-            ConvlensError: a class that there is not, or not one for each image.
+            ConvlensError: if a class does not exist, or there is not one for each image.
         """
-        count, known = logits.shape
-        least = lowest_prediction(known, output_head)
-        if known < 2 and least == 0:
+        count, classes = logits.shape
+        lowest = lowest_prediction(classes, output_head)
+        if classes < 2 and lowest == 0:
             raise ConvlensError(f"{model.name} has one class, which no attack can change")
-        said = predicted_classes(logits, output_head)
+        predictions = predicted_classes(logits, output_head)
         if self.labels is not None:
-            if len(self.labels) != count:
-                raise ConvlensError(f"{len(self.labels)} labels for {count} images")
-            given = [None if one is None else int(one) for one in self.labels]
-            if any(one is not None and not least <= one < known for one in given):
-                raise ConvlensError(f"a label outside {least} to {known - 1}")
-            origins = tuple("prediction" if one is None else "label" for one in given)
-            unknown = torch.tensor([one is None for one in given]).to(said.device)
-            right = torch.tensor([one or 0 for one in given]).to(said)
-            return torch.where(unknown, said, right), origins
-        wanted = self.classes if self.target is None else self.target
-        if wanted is None:
-            return said, ("prediction",) * count
-        return _classes(model, wanted, count, known, least).to(said), (
-            "given" if self.target is None else "target",
-        ) * count
+            return self._labels_or_predictions(predictions, classes, lowest)
+        if self.target is not None:
+            indices = _class_indices(model, self.target, count, classes, lowest)
+            return indices.to(predictions), ("target",) * count
+        if self.classes is not None:
+            indices = _class_indices(model, self.classes, count, classes, lowest)
+            return indices.to(predictions), ("given",) * count
+        return predictions, ("prediction",) * count
+
+    def _labels_or_predictions(
+        self, predictions: Tensor, classes: int, lowest: int
+    ) -> tuple[Tensor, tuple[str, ...]]:
+        assert self.labels is not None
+        if len(self.labels) != len(predictions):
+            raise ConvlensError(f"{len(self.labels)} labels for {len(predictions)} images")
+        labels = [None if label is None else int(label) for label in self.labels]
+        if any(label is not None and not lowest <= label < classes for label in labels):
+            raise ConvlensError(f"a label outside {lowest} to {classes - 1}")
+        origins = tuple("prediction" if label is None else "label" for label in labels)
+        unknown = torch.tensor([label is None for label in labels]).to(predictions.device)
+        right = torch.tensor([label or 0 for label in labels]).to(predictions)
+        return torch.where(unknown, predictions, right), origins
 
 
-def energy(logits: Tensor, classes: Tensor, loss: str, output_head: str) -> Tensor:
-    """E of each image, `(N,)`: `loss` is one of `LOSSES`."""
+def check_loss(loss: str) -> None:
+    """Raise ConvlensError if `loss` is not the name of a loss."""
+    if loss not in LOSSES:
+        raise ConvlensError(f"loss {loss!r}; it is {' or '.join(LOSSES)}")
+
+
+def attack_loss(logits: Tensor, classes: Tensor, loss: str, output_head: str) -> Tensor:
+    """E of each image, `(N,)`.
+
+    Args:
+        logits: `(N, classes)`.
+        classes: class t of each image, int64 `(N,)`.
+        loss: one of `LOSSES`.
+        output_head: "softmax" or "sigmoid", by which the logits are read.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 5.0, 1.0]])
+        >>> attack_loss(logits, torch.tensor([0]), "margin", "softmax")
+        tensor([3.])
+    """
     return (cross_entropy if loss == "cross-entropy" else misclassification_margin)(
         logits, classes, output_head
     )
 
 
 @dataclass(frozen=True)
-class Slope:
-    """One pass forward and back.
+class LossGradient:
+    """The loss of a batch, and the signs of its gradient to the images.
 
     Attributes:
-        logits: `(N, classes)` of the network's type.
-        classes: int64 `(N,)`, t.
+        logits: `(N, classes)`, of the network's type.
+        classes: class t of each image, int64 `(N,)`.
         origins: where each t comes from.
-        losses: `(N,)`, E.
-        signs: `(N, C, H, W)` of the image's type, the direction in which pixels are to move; 0
-            where the gradient is exactly 0.
+        losses: E of each image, `(N,)`.
+        signs: `(N, C, H, W)` of the images' type, the direction in which the attack moves each
+            pixel; 0 where the gradient is exactly 0.
     """
 
     logits: Tensor
@@ -129,44 +166,50 @@ class Slope:
     signs: Tensor
 
 
-def slope(model: Model, found: Trace, images: Tensor, criterion: AttackCriterion) -> Slope:
-    """The signs of the gradient of E to the images, turned round where E is to shrink.
+def loss_gradient(
+    model: Model, trace: Trace, images: Tensor, criterion: AttackCriterion
+) -> LossGradient:
+    """Run the network forward and back once, for the signs of the gradient of E to the images.
 
-    To be called inside `probe.recording`.
+    Towards a target the signs are reversed, so that moving along them decreases E. Call this
+    inside `capture.recording`.
 
     Raises:
-        ConvlensError: a gradient that is not finite, or as `AttackCriterion.choose`.
+        ConvlensError: if the gradient is not finite, or as `AttackCriterion.choose_classes`.
     """
     leaf = images.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    # Guarded to the end: a network may compute parts of itself again in the backward pass.
+    # Guarded to the end, because a network may recompute parts of itself in the backward pass.
     with untouched(model.network):
-        raw = as_scores(model, observe(model, found, leaf, [found.logits])[found.logits])
-        classes, origins = criterion.choose(model, raw.detach(), found.output_head)
-        losses = energy(raw, classes, criterion.loss, found.output_head)
-        # The sum, not the mean: an image's gradient must not depend on how many are beside it.
+        output = observe(model, trace, leaf, [trace.logits])[trace.logits]
+        logits = check_logits(model, output)
+        classes, origins = criterion.choose_classes(model, logits.detach(), trace.output_head)
+        losses = attack_loss(logits, classes, criterion.loss, trace.output_head)
+        # The sum, not the mean: an image's gradient must not depend on the size of the batch.
         with backward():
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-    # One pass that keeps nothing; NaN comes through it as well.
+    # aminmax needs no copy of the gradient, and passes NaN on.
     if not all(value.isfinite() for value in torch.aminmax(gradient)):
         raise ConvlensError(f"the gradient of {model.name} to the image is not finite")
     signs = gradient.sign()
     if criterion.sign < 0:
         signs = signs.neg_()
-    return Slope(raw.detach(), classes, origins, losses.detach(), signs)
+    return LossGradient(logits.detach(), classes, origins, losses.detach(), signs)
 
 
-def exact(images: Tensor) -> Tensor:
-    """Images in which a pixel can be changed by epsilon: half precision becomes float32."""
+def to_attackable(images: Tensor) -> Tensor:
+    """Detach images; convert half precision to float32, in which a pixel can change by epsilon."""
     images = images.detach()
     return images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
 
 
-def _classes(model: Model, classes: Classes, count: int, known: int, least: int) -> Tensor:
-    """int64 `(N,)`, of `least` to `known` - 1."""
+def _class_indices(
+    model: Model, classes: ClassIndices, count: int, known: int, lowest: int
+) -> Tensor:
+    """Class indices as int64 `(N,)`, each from `lowest` to `known` - 1."""
     if isinstance(classes, Tensor):
         if classes.shape != (count,):
             raise ConvlensError(f"classes of shape {tuple(classes.shape)} for {count} images")
-        if bool((classes < least).any() or (classes >= known).any()):
-            raise ConvlensError(f"a class outside {least} to {known - 1}")
+        if bool((classes < lowest).any() or (classes >= known).any()):
+            raise ConvlensError(f"a class outside {lowest} to {known - 1}")
         return classes.long()
     return torch.full((count,), find_prediction(model.labels, classes, known))

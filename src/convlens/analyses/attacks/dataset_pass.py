@@ -1,23 +1,35 @@
-"""`robustness`: the accuracy-epsilon curve over photos, in one pass and bounded memory."""
+"""`robustness`: accuracy against epsilon over a data set, in one pass and bounded memory."""
 
 from collections.abc import Sequence
 
-from convlens.analyses.attacks.criterion import LOSSES
-from convlens.analyses.attacks.fgsm import Epsilon, epsilon_sizes
+import torch
+from torch import Tensor
+
+from convlens.analyses.attacks.criterion import check_loss, to_attackable
+from convlens.analyses.attacks.diagnostics import (
+    Diagnostic,
+    compute_logits_again,
+    find_diagnostics,
+    is_in_training_mode,
+)
+from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilons
 from convlens.analyses.attacks.pgd import STEPS
-from convlens.analyses.attacks.robustness import Attacks, Robustness, noted, told
+from convlens.analyses.attacks.robustness import Robustness
+from convlens.analyses.attacks.robustness_reducer import RobustnessReducer
+from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import recording
 from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
+from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import lowest_prediction
 from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
 from convlens.passes.source import PhotosOrImages, open_source, read_first_images
-from convlens.tracing.trace import trace
+from convlens.tracing.trace import trace as trace_network
 
-_LOOKED = 4  # images that suffice to see what is wrong with a network
+_DIAGNOSED_IMAGES = 4  # enough to see what is wrong with a network
 
 
 @recording()
@@ -26,68 +38,95 @@ def robustness(
     photos: PhotosOrImages,
     epsilons: Epsilon | Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
     *,
-    labels: Sequence[Sequence[int] | None] | None = None,
+    labels: PhotoLabels | None = None,
     loss: str = "cross-entropy",
     steps: int = STEPS,
     seed: int = 0,
     strict: bool = False,
     pass_options: PassOptions = PassOptions(),
 ) -> Robustness:
-    """How many answers stay right as epsilon grows: FGSM, random signs and PGD, with intervals.
+    """Measure accuracy against epsilon under FGSM, random signs and PGD, with 95 % intervals.
 
-    For each image one gradient and two forward passes an epsilon; PGD takes up to `steps` passes
-    forward and back for each image and epsilon, and none for an answer that is broken already.
+    Each image takes one gradient and two forward passes per epsilon. PGD takes up to `steps` passes
+    forward and back per image and epsilon, and none where the prediction is already wrong.
 
     Args:
-        model: left untouched.
+        model: the model to attack; left untouched.
         photos: files, a data set of them, or images `(N, C, H, W)` inside the bounds.
-        epsilons: as for `fgsm`.
-        labels: for each photo the classes that are right (the first is attacked, any counts as
-            right; of a network with one output 0, or -1 for "not class 0"), or None: that photo is
-            left out. Without labels the network's own answers
-            count, and the curves begin at 100 %.
-        loss: E, "cross-entropy" or "margin".
-        steps: of PGD; 0 leaves it out.
-        seed: of random signs and of PGD's starts, drawn for each image by its number.
+        epsilons: the largest change of a pixel, one or several. A fraction as text ("8/255") is of
+            the span of the bounds; a plain number is in the units of the image.
+        labels: for each photo the indices of the classes that are right, or None to leave the
+            photo out. The first class is attacked, and a prediction of any of them is correct. For
+            a network with one output 0, or -1 for "not class 0". Default: the network's own
+            predictions are taken as right, and the curves begin at 100 %.
+        loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t).
+        steps: the number of steps of PGD; 0 leaves PGD out.
+        seed: of the random signs and of PGD's random starts, drawn for each image by its number.
         strict: raise for a photo that cannot be read instead of leaving it out.
-        pass_options: how the pass runs; see `PassOptions`.
+        pass_options: how the pass runs; see `PassOptions`. Its stage is `curve`.
+
+    Returns:
+        The three curves, and diagnostics of what makes them misleading.
 
     Raises:
-        ConvlensError: an epsilon, a loss, steps or labels that cannot be used, no photo that can
-            be read, a folder of another pass.
+        ConvlensError: if an epsilon, the loss, the steps or the labels cannot be used, no photo
+            can be read, or the folder is of another pass.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4))
+        >>> model = convlens.wrap(network, size=8)
+        >>> curves = convlens.robustness(model, torch.rand(5, 3, 8, 8), ["8/255"], steps=2)
+        >>> [curve.name for curve in curves.curves], curves["FGSM"].correct[0]
+        (['FGSM', 'random signs', 'PGD'], 5)
     """
     check_model(model)
     check_photo_list(photos)
-    sizes = tuple(sorted({size for size in epsilon_sizes(epsilons, model.bounds) if size > 0}))
+    sizes = tuple(sorted({size for size in parse_epsilons(epsilons, model.bounds) if size > 0}))
     if not sizes:
         raise ConvlensError("no epsilon above 0; give at least one, such as 8/255")
-    if loss not in LOSSES:
-        raise ConvlensError(f"loss {loss!r}; it is {' or '.join(LOSSES)}")
+    check_loss(loss)
     if steps < 0:
         raise ConvlensError(f"{steps} steps; give at least 1, or 0 to leave PGD out")
     source = open_source(model, photos, strict=strict)
     if labels is not None:
-        _check(model, labels, len(source))
-    work = Attacks(model, sizes, labels, loss, steps, seed)
+        _check_labels(model, labels, len(source))
+    reducer = RobustnessReducer(model, sizes, labels, loss, steps, seed)
     done = run_pass(
-        model, work, source, stage="curve", pass_options=pass_options,
+        model, reducer, source, stage="curve", pass_options=pass_options,
         settings={
             "what": "robustness", "epsilons": list(sizes), "loss": loss, "steps": steps,
             "seed": seed, "labels": fingerprint(labels),
         },
     )  # fmt: skip
-    looked = read_first_images(source, _LOOKED).to(model.device)
-    diagnostics = noted(model, trace(model, looked), looked, loss)
-    return told(work, done.state, tuple(done.skipped.values()), diagnostics)
+    images = read_first_images(source, _DIAGNOSED_IMAGES).to(model.device)
+    diagnostics = _diagnose(model, images, loss)
+    return reducer.result(done.state, tuple(done.skipped.values()), diagnostics)
 
 
-def _check(model: Model, labels: Sequence[Sequence[int] | None], count: int) -> None:
-    if len(labels) != count:
-        raise ConvlensError(f"{len(labels)} labels for {count} photos")
-    found = trace(model)
-    known = found.num_outputs
-    least = lowest_prediction(known, found.output_head)
-    if any(not least <= one < known for right in labels for one in right or ()):
-        raise ConvlensError(f"a label outside {least} to {known - 1}")
+def _check_labels(model: Model, labels: PhotoLabels, photos: int) -> None:
+    if len(labels) != photos:
+        raise ConvlensError(f"{len(labels)} labels for {photos} photos")
+    trace = trace_network(model)
+    classes, lowest = trace.num_outputs, lowest_prediction(trace.num_outputs, trace.output_head)
+    if any(not lowest <= index < classes for indices in labels for index in indices or ()):
+        raise ConvlensError(f"a label outside {lowest} to {classes - 1}")
     if not any(labels):
         raise ConvlensError("none of the photos has a label; give labels for some, or none at all")
+
+
+@recording()
+def _diagnose(model: Model, images: Tensor, loss: str) -> tuple[Diagnostic, ...]:
+    """The diagnostics for which a few images suffice; the pass counts zero gradients itself."""
+    images = to_attackable(images)
+    trace = trace_network(model, images)
+    return find_diagnostics(
+        model,
+        trace,
+        images,
+        compute_logits(model, trace, images),
+        torch.zeros(len(images)),
+        logits_again=compute_logits_again(model, trace, images),
+        in_training_mode=is_in_training_mode(model.network),
+        loss=loss,
+    )

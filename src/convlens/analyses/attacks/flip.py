@@ -1,7 +1,7 @@
-"""Flips: the fewest gray levels by which FGSM changes an answer, counted on real 8-bit files.
+"""The smallest FGSM change in gray levels that flips a prediction, measured on 8-bit PNGs.
 
 Each adversarial image is written as PNG, read back without any resizing and classified again, so
-that what is reported survives being saved.
+that the reported change survives being saved.
 """
 
 import io
@@ -12,39 +12,41 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from convlens.analyses.attacks.fgsm import Fgsm, step
-from convlens.analyses.predictions.predictions import class_scores
+from convlens.analyses.attacks.fgsm import Fgsm, fgsm_step
+from convlens.analyses.predictions.predictions import compute_logits
 from convlens.data.images import encode_png, to_pixels, to_tensor
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import predict_with_probability
 from convlens.results import Result
-from convlens.tracing.trace import trace
+from convlens.tracing.trace import trace as trace_network
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
-_BATCH = 16
+_BATCH_SIZE = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Flip(Result):
-    """What the network says to adversarial PNGs of growing strength.
+    """The network's predictions for adversarial PNGs of increasing strength.
 
     Attributes:
-        levels: gray levels tried, of 255, ascending (L of them).
-        original_predictions: int64 `(N,)`, the predictions for the unchanged 8-bit images;
-            -1 is "not class 0" of a network with one output.
-        predictions: int64 `(L, N)`, the answers to the adversarial PNGs.
-        noise_predictions: int64 `(L, N)`, the answers to PNGs with random signs instead.
-        confidences: float32 `(L, N)`, the probability of the answer given.
-        flip_levels: for each image the least level that changed the answer, or None.
-        reverted: for each image whether a higher level gave the original answer again; success
-            of FGSM does not grow evenly with epsilon.
-        names: of the predictions at the flip level (of the original where there is none).
-        pixels: uint8 `(N, H, W, C)`, the PNG at the flip level (at the highest level where
+        levels: the gray levels that were tried, of 255, ascending (L of them).
+        original_predictions: int64 `(N,)`, the predictions for the unchanged 8-bit images; -1 is
+            "not class 0" of a network with one output.
+        predictions: int64 `(L, N)`, the predictions for the adversarial PNGs.
+        noise_predictions: int64 `(L, N)`, the predictions for PNGs with random signs instead.
+        confidences: float32 `(L, N)`, the probability of each of `predictions`.
+        flip_levels: for each image the smallest level that changes the prediction, or None.
+        reverted: for each image whether a higher level gives the original prediction again. The
+            success of FGSM does not increase steadily with epsilon.
+        names: the names of the predictions at the flip level (of the original prediction where
             there is none).
-        change: int16 `(N, H, W, C)`, what it adds to the pixels of the image.
-        largest_changes: greatest change as measured on the files, in gray levels, by image.
+        pixels: uint8 `(N, H, W, C)`, the PNG at the flip level (at the highest level where there
+            is none).
+        change: int16 `(N, H, W, C)`, the difference of `pixels` from the unchanged 8-bit image.
+        largest_changes: for each image the largest change as measured on the files, in gray
+            levels.
     """
 
     levels: tuple[int, ...]
@@ -61,59 +63,80 @@ class Flip(Result):
 
     @property
     def noise_flipped(self) -> Tensor:
-        """Bool `(L, N)`: random signs of that size changed the answer."""
+        """Bool `(L, N)`: random signs of the same size change the prediction."""
         return self.noise_predictions != self.original_predictions
 
     def pictures(self) -> dict[str, Tensor]:
-        """The PNGs at the flip."""
+        """The PNGs at the flip level."""
         return {f"{image}-flip": pixels for image, pixels in enumerate(self.pixels)}
 
 
 def find_flip(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, seed: int = 0) -> Flip:
-    """For each image the fewest gray levels, among those tried, whose PNG changes the answer.
+    """Find for each image the smallest change in gray levels, of those tried, that flips it.
 
     Args:
-        model: the model that was attacked, left untouched.
-        attack: from `fgsm`; its gradient signs are used for every level.
-        levels: to try; whole numbers of 1 to 255.
+        model: the model that was attacked; left untouched.
+        attack: from `fgsm`. Its signs of the gradient are used for every level.
+        levels: the gray levels to try, whole numbers of 1 to 255.
         seed: of the control's random signs.
 
+    Returns:
+        The predictions at every level, and the PNG at the smallest level that flips each image.
+
     Raises:
-        ConvlensError: no levels, or one out of range.
+        ConvlensError: if there are no levels, or one is out of range.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4))
+        >>> model = convlens.wrap(network, size=8)
+        >>> attack = convlens.fgsm(model, torch.rand(2, 3, 8, 8), score=False)
+        >>> flip = convlens.find_flip(model, attack, levels=[1, 255])
+        >>> flip.predictions.shape, flip.pixels.shape
+        (torch.Size([2, 2]), torch.Size([2, 8, 8, 3]))
     """
     check_model(model)
-    tried = sorted(set(levels))
-    if not tried or tried[0] < 1 or tried[-1] > 255:
+    ascending = sorted(set(levels))
+    if not ascending or ascending[0] < 1 or ascending[-1] > 255:
         raise ConvlensError(f"gray levels {list(levels)}; give whole numbers of 1 to 255")
-    base = _written(model, attack.images)
+    original = _write_and_read_png(model, attack.images)
     signs = attack.signs.float()
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(0, 2, signs.shape, generator=generator) * 2 - 1
-    noise = drawn * signs.abs()
-    sizes = [level * model.span / 255 for level in tried]
-    files = [_written(model, step(base, signs, size, model.bounds)) for size in sizes]
-    controls = [_written(model, step(base, noise, size, model.bounds)) for size in sizes]
-    classes, probabilities = _answer(model, torch.cat([base, *files, *controls]))
-    rows = [1, len(tried), len(tried)]
-    original_predictions, answers, noise_predictions = classes.view(-1, len(base)).split(rows)
-    confidences = probabilities.view(-1, len(base))[1 : 1 + len(tried)]
-    changed = answers != original_predictions
-    first = [_first(column, tried) for column in changed.T.tolist()]
-    at = [tried.index(level) if level is not None else len(tried) - 1 for level in first]
-    pixels = torch.stack(
-        [to_pixels(files[index][image], model.bounds) for image, index in enumerate(at)]
+    random_signs = torch.randint(0, 2, signs.shape, generator=generator) * 2 - 1
+    noise_signs = random_signs * signs.abs()
+    epsilons = [level * model.span / 255 for level in ascending]
+    attacked, controls = (
+        [
+            _write_and_read_png(model, fgsm_step(original, moves, epsilon, model.bounds))
+            for epsilon in epsilons
+        ]
+        for moves in (signs, noise_signs)
     )
-    change = pixels.short() - to_pixels(base, model.bounds).short()
+    classes, probabilities = _classify(model, torch.cat([original, *attacked, *controls]))
+    parts = [1, len(ascending), len(ascending)]
+    original_predictions, predictions, noise_predictions = classes.view(-1, len(original)).split(
+        parts
+    )
+    confidences = probabilities.view(-1, len(original))[1 : 1 + len(ascending)]
+    flipped = (predictions != original_predictions).T.tolist()
+    flip_levels = [_first_flipped(row, ascending) for row in flipped]
+    rows = [
+        len(ascending) - 1 if level is None else ascending.index(level) for level in flip_levels
+    ]
+    pixels = torch.stack(
+        [to_pixels(attacked[row][image], model.bounds) for image, row in enumerate(rows)]
+    )
+    change = pixels.short() - to_pixels(original, model.bounds).short()
     return Flip(
-        levels=tuple(tried),
+        levels=tuple(ascending),
         original_predictions=original_predictions[0],
-        predictions=answers,
+        predictions=predictions,
         noise_predictions=noise_predictions,
         confidences=confidences,
-        flip_levels=tuple(first),
-        reverted=tuple(_reverted(column) for column in changed.T.tolist()),
+        flip_levels=tuple(flip_levels),
+        reverted=tuple(_is_reverted(row) for row in flipped),
         names=tuple(
-            class_name(model.labels, int(answers[index][image])) for image, index in enumerate(at)
+            class_name(model.labels, int(predictions[row][image])) for image, row in enumerate(rows)
         ),
         pixels=pixels,
         change=change,
@@ -121,27 +144,26 @@ def find_flip(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, see
     )
 
 
-def _written(model: Model, images: Tensor) -> Tensor:
-    """The images after being written as 8-bit PNGs and read back, without any resizing."""
-    read = []
+def _write_and_read_png(model: Model, images: Tensor) -> Tensor:
+    """Encode images as 8-bit PNGs and decode them, without any resizing."""
+    decoded = []
     for pixels in to_pixels(images, model.bounds):
         with Image.open(io.BytesIO(encode_png(pixels))) as picture:
-            read.append(to_tensor(picture, model.bounds))
-    batch = torch.stack(read)
-    return batch.contiguous(memory_format=torch.channels_last)
+            decoded.append(to_tensor(picture, model.bounds))
+    return torch.stack(decoded).contiguous(memory_format=torch.channels_last)
 
 
-def _answer(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Classes and their probabilities."""
+def _classify(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The predictions, int64 `(N,)`, and their probabilities, `(N,)`."""
     images = images.to(model.device)
-    found = trace(model, images)
-    scores = torch.cat([class_scores(model, found, part) for part in images.split(_BATCH)]).cpu()
-    return predict_with_probability(scores, found.output_head)
+    trace = trace_network(model, images)
+    logits = torch.cat([compute_logits(model, trace, part) for part in images.split(_BATCH_SIZE)])
+    return predict_with_probability(logits.cpu(), trace.output_head)
 
 
-def _first(changed: Sequence[bool], levels: Sequence[int]) -> int | None:
-    return next((level for level, flipped in zip(levels, changed, strict=True) if flipped), None)
+def _first_flipped(flipped: Sequence[bool], levels: Sequence[int]) -> int | None:
+    return next((level for level, flips in zip(levels, flipped, strict=True) if flips), None)
 
 
-def _reverted(changed: Sequence[bool]) -> bool:
-    return True in changed and not all(changed[changed.index(True) :])
+def _is_reverted(flipped: Sequence[bool]) -> bool:
+    return True in flipped and not all(flipped[flipped.index(True) :])

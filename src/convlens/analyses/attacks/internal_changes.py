@@ -1,14 +1,14 @@
-"""Inside: what an attack changes in the network, beside what random signs of its size change.
+"""The channels that an attack changes most, and Grad-CAM before and after it.
 
-A channel's change is the root mean square of the difference between its two maps over that of the
-maps themselves, before and after, and of its layer's:
+The change of a channel is the norm of the difference of its two maps, relative to the norms of the
+maps themselves, before and after, and to those of its layer:
 
     |A' - A| / sqrt((|A|² + |A'|²) / 2 + (the mean of this over the layer's channels))
 
-with norms over all positions of all images. 0 is no change. Maps that have nothing to do with each
-other come to 1 for a channel that fires as much as its layer does, and to at most 1.41. Without the
-layer's part a channel that hardly fires would change most whenever it falls silent. The layer as a
-whole is taken by itself: there 1.41 is unrelated, 2 the opposite sign.
+with norms over all positions of all images. 0 is no change. Unrelated maps give 1 for a channel
+that is as active as its layer on average, and at most 1.41. Without the layer's part, a channel
+that is hardly active would show the largest change whenever it falls silent. The change of a whole
+layer has no such part: there unrelated maps give 1.41 and maps of opposite sign 2.
 """
 
 from collections.abc import Sequence
@@ -18,32 +18,33 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from convlens.analyses.attacks import draws
-from convlens.analyses.attacks.fgsm import Fgsm, step
+from convlens.analyses.attacks.fgsm import Fgsm, fgsm_step
 from convlens.analyses.gradcam.gradcam import GradCam, gradcam
 from convlens.analyses.patches.top_patches import ChannelSource, find_channel_sources
-from convlens.analyses.predictions.predictions import class_scores
+from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import recording, stream
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import predicted_classes
+from convlens.passes.random_numbers import random_signs
 from convlens.results import Result
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.trace import trace as trace_network
 
 
 @dataclass(frozen=True, eq=False)
 class LayerChange(Result):
-    """What changed in one layer.
+    """What an attack changes in one layer.
 
     Attributes:
-        layer: its name.
-        node_name: name of the node that was compared.
-        change: of the whole layer, as for a channel.
+        layer: the name of the layer.
+        node_name: the name of the node whose values are compared.
+        change: the change of the whole layer (see the module's formula).
         noise_change: the same under random signs.
-        channels: int64 `(K,)`, those that changed most, the most first.
-        changes: float32 `(K,)`, by how much.
-        noise_changes: float32 `(K,)`, these under random signs.
+        channels: int64 `(K,)`, the channels that change most, in descending order.
+        changes: float32 `(K,)`, their changes.
+        noise_changes: float32 `(K,)`, their changes under random signs.
     """
 
     layer: str
@@ -57,18 +58,18 @@ class LayerChange(Result):
 
 @dataclass(frozen=True, eq=False)
 class InternalChanges(Result):
-    """What an attack of one size changes inside.
+    """What an attack of one size changes inside the network.
 
     Attributes:
-        model: its name.
-        epsilon: largest change of a pixel, in the image's units.
-        fraction: the same, of the span of the bounds.
-        layers: in the order of execution.
-        predictions: names of the answers before, by image.
-        adversarial_predictions: names of the answers after.
-        before: Grad-CAM of the images, for the answers before and after; None for a network
+        model: the name of the model.
+        epsilon: the largest change of a pixel, in the units of the image.
+        fraction: the same, as a fraction of the span of the bounds.
+        layers: the layers in the order in which the network executes them.
+        predictions: the name of the prediction for each image.
+        adversarial_predictions: the name of the prediction for each adversarial image.
+        before: Grad-CAM of the images, for the predictions before and after; None for a network
             without a final convolutional layer.
-        after: the same maps of the adversarial images.
+        after: Grad-CAM of the adversarial images, for the same classes.
     """
 
     model: str
@@ -80,27 +81,37 @@ class InternalChanges(Result):
     before: GradCam | None
     after: GradCam | None
 
-    def most(self, count: int = 5) -> list[tuple[str, int, float, float]]:
-        """Layer, channel, change and change under random signs of those that changed most."""
+    def most_changed(self, count: int = 5) -> list[tuple[str, int, float, float]]:
+        """The channels that the attack changes most beyond what random signs do.
+
+        Args:
+            count: how many channels.
+
+        Returns:
+            For each its layer, its number, its change, and its change under random signs.
+        """
         rows = [
-            (one.layer, channel, change, noise)
-            for one in self.layers
-            for channel, change, noise in zip(
-                one.channels.tolist(), one.changes.tolist(), one.noise_changes.tolist(), strict=True
+            (layer.layer, channel, change, noise_change)
+            for layer in self.layers
+            for channel, change, noise_change in zip(
+                layer.channels.tolist(),
+                layer.changes.tolist(),
+                layer.noise_changes.tolist(),
+                strict=True,
             )
         ]
         return sorted(rows, key=lambda row: row[2] - row[3], reverse=True)[:count]
 
     def pictures(self) -> dict[str, Tensor]:
-        """Grad-CAM of the answer before on the image, and of the answer after on x', one scale."""
+        """Grad-CAM of each prediction on its image, before and after, on one scale."""
         if self.before is None or self.after is None:
             return {}
         scale = max(self.before.scale, self.after.scale)
-        found = {}
+        pictures = {}
         for image in range(len(self.predictions)):
-            found[f"{image}-before"] = self.before.overlays(scale)[image][0]
-            found[f"{image}-after"] = self.after.overlays(scale)[image][1]
-        return found
+            pictures[f"{image}-before"] = self.before.overlays(scale)[image][0]
+            pictures[f"{image}-after"] = self.after.overlays(scale)[image][1]
+        return pictures
 
 
 @recording()
@@ -113,98 +124,107 @@ def internal_changes(
     top: int = 5,
     seed: int = 0,
 ) -> InternalChanges:
-    """Which channels an attack changes most, and where the network looks before and after.
+    """Find the channels that an attack changes most, and explain the predictions by Grad-CAM.
 
-    One forward pass of image, adversarial image and random signs, and Grad-CAM of the two.
+    Each image, its adversarial image and the image with random signs run through the network once.
 
     Args:
-        model: that was attacked, left untouched.
+        model: the model that was attacked; left untouched.
         attack: from `fgsm`.
         index: which of its epsilons; default: the last.
-        layers: as for `patches`: a convolution stands for its post side; default: all.
-        top: channels that are named for each layer.
+        layers: names of layers, compared at their side `post` (what the non-linearity after the
+            layer returns), or of other nodes. Default: all convolutions with maps.
+        top: the number of channels that are named for each layer.
         seed: of the random signs.
 
+    Returns:
+        The change of every layer, with its most changed channels.
+
     Raises:
-        ConvlensError: no such epsilon, no channels to name, an unknown layer.
+        ConvlensError: if there is no such epsilon, no channel to name, or no such layer.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(),
+        ...     torch.nn.Linear(4 * 6 * 6, 2),
+        ... )
+        >>> model = convlens.wrap(network, size=8)
+        >>> attack = convlens.fgsm(model, torch.rand(1, 3, 8, 8), ["8/255"])
+        >>> changes = convlens.internal_changes(model, attack, top=2)
+        >>> [(layer.layer, len(layer.channels)) for layer in changes.layers]
+        [('0', 2)]
     """
     check_model(model)
     if not -len(attack.epsilons) <= index < len(attack.epsilons):
         raise ConvlensError(f"epsilon number {index} of {len(attack.epsilons)}")
     if top < 1:
         raise ConvlensError(f"top {top}; give at least 1")
-    size, device = attack.epsilons[index], model.device
+    epsilon, device = attack.epsilons[index], model.device
     images, signs = attack.images.to(device), attack.signs.to(device).to(attack.images.dtype)
-    changed = step(images, signs, size, attack.bounds)
-    drawn = draws.signs(images, torch.arange(len(images)), seed) * signs.abs()
-    noise = step(images, drawn, size, attack.bounds)
-    found = trace(model, images)
-    channel_sources = find_channel_sources(found, layers)
-    sums = {one.node: torch.zeros(5, one.channels, dtype=torch.float64) for one in channel_sources}
-    # One image at a time, with its two variants: maps of all layers are compared and forgotten.
-    for three in zip(images, changed, noise, strict=True):
-        batch = torch.stack(three).contiguous(memory_format=torch.channels_last)
-        stream(model, found, batch, sums.keys(), partial(_add, found, sums))
-    before, after, answers = _looks(model, found, images, changed)
+    adversarial = fgsm_step(images, signs, epsilon, attack.bounds)
+    noise_signs = random_signs(images, torch.arange(len(images)), seed) * signs.abs()
+    noisy = fgsm_step(images, noise_signs, epsilon, attack.bounds)
+    trace = trace_network(model, images)
+    sources = find_channel_sources(trace, layers)
+    squares = {
+        source.node: torch.zeros(5, source.channels, dtype=torch.float64) for source in sources
+    }
+    # One image at a time, with its two variants: the maps of all layers are not kept.
+    for variants in zip(images, adversarial, noisy, strict=True):
+        batch = torch.stack(variants).contiguous(memory_format=torch.channels_last)
+        stream(model, trace, batch, squares.keys(), partial(_add_squares, trace, squares))
+    predictions = [
+        predicted_classes(compute_logits(model, trace, batch), trace.output_head)
+        for batch in (images, adversarial)
+    ]
+    names, adversarial_names = (
+        tuple(class_name(model.labels, index) for index in classes.tolist())
+        for classes in predictions
+    )
+    before, after = None, None
+    if trace.final_layer is not None:
+        # A network with one output has one class to explain, whatever it predicts.
+        classes = torch.stack(predictions, dim=1).clamp(min=0)
+        before, after = (gradcam(model, batch, classes=classes) for batch in (images, adversarial))
     return InternalChanges(
         model=model.name,
-        epsilon=size,
+        epsilon=epsilon,
         fraction=attack.fractions[index],
-        layers=tuple(_layer(one, sums[one.node], top) for one in channel_sources),
-        predictions=answers[0],
-        adversarial_predictions=answers[1],
+        layers=tuple(_layer_change(source, squares[source.node], top) for source in sources),
+        predictions=names,
+        adversarial_predictions=adversarial_names,
         before=before,
         after=after,
     )
 
 
-def _add(found: Trace, sums: dict[int, Tensor], node: int, maps: Tensor) -> None:
-    """Add up squares of each channel: image, x', noise, and the two differences."""
-    image, changed, noise = found.channels_first(node, maps).float()
-    parts = (image, changed, noise, changed - image, noise - image)
-    sums[node] += torch.stack([part.square().sum(dim=(1, 2)) for part in parts]).double().cpu()
+def _add_squares(trace: Trace, squares: dict[int, Tensor], node: int, maps: Tensor) -> None:
+    """Add the squared norm of each channel of: image, x', noise, and the two differences."""
+    image, adversarial, noisy = trace.channels_first(node, maps).float()
+    parts = (image, adversarial, noisy, adversarial - image, noisy - image)
+    squares[node] += torch.stack([part.square().sum(dim=(1, 2)) for part in parts]).double().cpu()
 
 
-def _layer(channel_source: ChannelSource, sums: Tensor, top: int) -> LayerChange:
-    image, changed, noise, by_attack, by_noise = sums
-    changes = _relative(by_attack, (image + changed) / 2)
-    noise_changes = _relative(by_noise, (image + noise) / 2)
+def _layer_change(source: ChannelSource, squares: Tensor, top: int) -> LayerChange:
+    image, adversarial, noisy, attack_difference, noise_difference = squares
+    changes = _relative_change(attack_difference, (image + adversarial) / 2)
+    noise_changes = _relative_change(noise_difference, (image + noisy) / 2)
     order = changes.argsort(descending=True, stable=True)[:top]
-    whole = sums.sum(dim=1)
+    whole = squares.sum(dim=1)
     return LayerChange(
-        layer=channel_source.layer,
-        node_name=channel_source.node_name,
-        change=float(_relative(whole[3], (whole[0] + whole[1]) / 2)),
-        noise_change=float(_relative(whole[4], (whole[0] + whole[2]) / 2)),
+        layer=source.layer,
+        node_name=source.node_name,
+        change=float(_relative_change(whole[3], (whole[0] + whole[1]) / 2)),
+        noise_change=float(_relative_change(whole[4], (whole[0] + whole[2]) / 2)),
         channels=order,
         changes=changes[order].float(),
         noise_changes=noise_changes[order].float(),
     )
 
 
-def _relative(apart: Tensor, scale: Tensor) -> Tensor:
-    """Roots of squared differences over squared scales; 0 where there is nothing at all."""
-    if scale.ndim:
-        scale = scale + scale.mean()
-    return torch.where(scale > 0, apart / scale, 0.0).sqrt()
-
-
-def _looks(
-    model: Model, found: Trace, images: Tensor, changed: Tensor
-) -> tuple[GradCam | None, GradCam | None, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Grad-CAM of both, for both answers; and the answers' names.
-
-    One output has one class to explain, whether it is the answer or not.
-    """
-    classes = [
-        predicted_classes(class_scores(model, found, one), found.output_head)
-        for one in (images, changed)
-    ]
-    names = tuple(
-        tuple(class_name(model.labels, index) for index in one.tolist()) for one in classes
-    )
-    if found.final_layer is None:
-        return None, None, (names[0], names[1])
-    both = torch.stack(classes, dim=1).clamp(min=0)
-    before, after = (gradcam(model, one, classes=both) for one in (images, changed))
-    return before, after, (names[0], names[1])
+def _relative_change(squared_difference: Tensor, squared_norm: Tensor) -> Tensor:
+    """The formula of the module for channels `(C,)` or a whole layer `()`; 0 where all is 0."""
+    if squared_norm.ndim:
+        squared_norm = squared_norm + squared_norm.mean()
+    return torch.where(squared_norm > 0, squared_difference / squared_norm, 0.0).sqrt()

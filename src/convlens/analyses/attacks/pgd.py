@@ -1,10 +1,10 @@
-"""Projected gradient descent: many small steps of FGSM from a random start, kept within epsilon.
+"""Projected gradient descent (PGD): many small FGSM steps from a random start, within epsilon.
 
     x0 = x + u,  x(k+1) = clip(P(xk + step sign(grad E(xk, t))))
 
-P cuts the change to at most epsilon in every pixel (Madry et al., Towards Deep Learning Models
-Resistant to Adversarial Attacks, 2018). FGSM takes one look at the gradient; a network that hides
-it there looks strong to FGSM and is not. That is what PGD is the control for.
+P limits the change to epsilon in every pixel (Madry et al., Towards Deep Learning Models Resistant
+to Adversarial Attacks, 2018). FGSM takes one look at the gradient: a network whose gradient at the
+image is misleading looks robust under FGSM and is not. PGD is the control for that.
 """
 
 from collections.abc import Sequence
@@ -13,43 +13,106 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.attacks import draws
-from convlens.analyses.attacks.criterion import AttackCriterion, Classes, exact, slope
-from convlens.analyses.attacks.fgsm import Epsilon, epsilon_size
-from convlens.analyses.predictions.predictions import class_scores
+from convlens.analyses.attacks.criterion import (
+    AttackCriterion,
+    ClassIndices,
+    loss_gradient,
+    to_attackable,
+)
+from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilon
+from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import recording
 from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import SOFTMAX, predicted_classes
+from convlens.passes.random_numbers import random_uniform
 from convlens.results import Result
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import trace as trace_network
 
 STEPS = 10
-_REACH = 2.5  # epsilons that all steps together may walk: to any corner and back (Madry's factor)
+_PATH_LENGTH = 2.5  # in epsilons, of all steps together: to any corner and back (Madry's factor)
+
+
+def pgd_start(
+    images: Tensor, noise: Tensor | None, epsilon: float, bounds: tuple[float, float]
+) -> Tensor:
+    """The first images of PGD: x plus epsilon times noise of -1 to 1, clipped to the bounds.
+
+    Args:
+        images: `(N, C, H, W)`.
+        noise: `(N, C, H, W)`, or None to start at the images.
+        epsilon: in the units of the image.
+        bounds: the least and the greatest value of a pixel.
+    """
+    if noise is None:
+        return images.clone(memory_format=torch.preserve_format)
+    return torch.add(images, noise, alpha=epsilon).clamp_(*bounds)
+
+
+def pgd_step(
+    images: Tensor,
+    adversarial: Tensor,
+    signs: Tensor,
+    epsilon: float,
+    step_size: float,
+    bounds: tuple[float, float],
+) -> Tensor:
+    """Move adversarial images one step along signs, and project them to epsilon and the bounds.
+
+    Args:
+        images: `(N, C, H, W)`, from which the result differs by at most epsilon.
+        adversarial: `(N, C, H, W)`, the images after the steps so far.
+        signs: `(N, C, H, W)`, the signs of the gradient at `adversarial`.
+        epsilon: in the units of the image.
+        step_size: in the units of the image.
+        bounds: the least and the greatest value of a pixel.
+
+    Example:
+        >>> import torch
+        >>> images, adversarial = torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.75])
+        >>> pgd_step(images, adversarial, torch.ones(2), 0.25, 0.125, (0.0, 1.0))
+        tensor([0.6250, 0.7500])
+    """
+    change = torch.add(adversarial, signs, alpha=step_size).sub_(images).clamp_(-epsilon, epsilon)
+    return change.add_(images).clamp_(*bounds)
+
+
+def pgd_step_size(epsilon: float, steps: int, step_size: float | None = None) -> float:
+    """The size of a step in the units of the image; default: 2.5 epsilon / steps.
+
+    Raises:
+        ConvlensError: if there are no steps, or the size is not positive.
+    """
+    if steps < 1:
+        raise ConvlensError(f"{steps} steps; give at least 1")
+    if step_size is not None and not 0 < step_size < float("inf"):
+        raise ConvlensError(f"a step of {step_size:g}; give a positive number in image units")
+    return _PATH_LENGTH * epsilon / steps if step_size is None else step_size
 
 
 @dataclass(frozen=True, eq=False)
 class Pgd(Result):
-    """Adversarial images of one epsilon, and what the network says to them.
+    """Adversarial images for one epsilon, and the network's predictions for them.
 
     Attributes:
-        images: float32 `(N, C, H, W)`, as given.
+        images: float32 `(N, C, H, W)`, the attacked images x.
         adversarial: float32 `(N, C, H, W)`, x' after the last step.
-        epsilon: largest change of a pixel, in the image's units.
-        fraction: the same, of the span of the bounds.
-        steps: how many.
-        step: size of each, in the image's units.
-        classes: int64 `(N,)`, the class t whose E grows, or towards a target shrinks; -1 as for
-            `Fgsm`.
-        names: of those classes.
-        class_origins: for each image where t comes from: "prediction", "label", "given", "target".
-        loss: name of E.
-        bounds: of the images.
+        epsilon: the largest change of a pixel, in the units of the image.
+        fraction: the same, as a fraction of the span of the bounds.
+        steps: the number of steps.
+        step_size: the size of a step, in the units of the image.
+        classes: int64 `(N,)`, the class t whose E increases, or towards a target decreases; -1 is
+            "not class 0" of a network with one output.
+        names: the names of these classes.
+        class_origins: for each image where t comes from: "prediction", "label", "given" (by the
+            argument `classes`) or "target".
+        loss: the name of E: "cross-entropy" or "margin".
+        bounds: the least and the greatest value of a pixel.
         logits: float32 `(N, classes)` of the images.
         adversarial_logits: float32 `(N, classes)` of x'.
-        largest_changes: float32 `(N,)`, max |x' - x| as measured, in the image's units.
+        largest_changes: float32 `(N,)`, max |x' - x| as measured, in the units of the image.
         output_head: "softmax" or "sigmoid", by which the logits are read.
     """
 
@@ -58,7 +121,7 @@ class Pgd(Result):
     epsilon: float
     fraction: float
     steps: int
-    step: float
+    step_size: float
     classes: Tensor
     names: tuple[str, ...]
     class_origins: tuple[str, ...]
@@ -71,7 +134,7 @@ class Pgd(Result):
 
     @property
     def flipped(self) -> Tensor:
-        """Bool `(N,)`: the answer to x' is another than that to x."""
+        """Bool `(N,)`: the prediction for x' differs from that for x."""
         return predicted_classes(self.adversarial_logits, self.output_head) != predicted_classes(
             self.logits, self.output_head
         )
@@ -90,111 +153,84 @@ def pgd(
     images: Tensor,
     epsilon: Epsilon = "8/255",
     *,
-    classes: Classes | None = None,
+    classes: ClassIndices | None = None,
     labels: Sequence[int | None] | None = None,
-    target: Classes | None = None,
+    target: ClassIndices | None = None,
     loss: str = "cross-entropy",
     steps: int = STEPS,
-    size: float | None = None,
-    start: bool = True,
+    step_size: float | None = None,
+    random_start: bool = True,
     seed: int = 0,
 ) -> Pgd:
-    """Adversarial images by projected gradient descent, the stronger control beside FGSM.
+    """Make adversarial images by projected gradient descent, the stronger control beside FGSM.
+
+    At most one of `classes`, `labels` and `target` is given.
 
     Args:
-        model: the model, left untouched.
+        model: the model to attack; left untouched.
         images: `(N, C, H, W)` inside the bounds.
-        epsilon: largest change of a pixel, as for `fgsm`.
-        classes: as for `fgsm`.
-        labels: likewise.
-        target: likewise.
-        loss: likewise.
-        steps: how many; each is a pass forward and back.
-        size: of a step, in the image's units; default: 2.5 epsilon / steps.
-        start: begin at a random place within epsilon, drawn for each image; else at the image.
-        seed: of that.
+        epsilon: the largest change of a pixel. A fraction as text ("8/255") is of the span of the
+            bounds; a plain number is in the units of the image.
+        classes: the class t to move away from, by name or index, one for all images or int64
+            `(N,)`. Default: the network's prediction.
+        labels: for each image the index of its right class, which is moved away from, or None to
+            use the network's prediction.
+        target: the class to move towards, by name or index, one for all images or int64 `(N,)`.
+        loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t).
+        steps: the number of steps; each is a pass forward and back.
+        step_size: the size of a step, in the units of the image. Default: 2.5 epsilon / steps.
+        random_start: begin at a random point within epsilon, drawn for each image; otherwise at
+            the image.
+        seed: of the random start.
+
+    Returns:
+        The adversarial images, and the network's predictions for them.
 
     Raises:
-        ConvlensError: steps or a size that cannot be used, or as `fgsm`.
+        ConvlensError: if steps, step size, epsilon, a class or the loss cannot be used, or the
+            model does not take the images.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4))
+        >>> model = convlens.wrap(network, size=8)
+        >>> attack = convlens.pgd(model, torch.rand(2, 3, 8, 8), "8/255", steps=3)
+        >>> attack.adversarial.shape, bool(attack.largest_changes.max() <= 8 / 255 + 1e-6)
+        (torch.Size([2, 3, 8, 8]), True)
     """
     check_model(model)
     model.check_shape(images)
-    most = epsilon_size(epsilon, model.bounds)
-    each = step_size(most, steps, size)
-    source = exact(images)
-    found = trace(model, source)
-    logits = class_scores(model, found, source)
-    against, origins = AttackCriterion(classes, labels, target, loss).choose(
-        model, logits, found.output_head
+    largest_change = parse_epsilon(epsilon, model.bounds)
+    step_size = pgd_step_size(largest_change, steps, step_size)
+    images = to_attackable(images)
+    trace = trace_network(model, images)
+    logits = compute_logits(model, trace, images)
+    chosen_classes, origins = AttackCriterion(classes, labels, target, loss).choose_classes(
+        model, logits, trace.output_head
     )
-    criterion = (
-        AttackCriterion(classes=against, loss=loss)
-        if target is None
-        else AttackCriterion(target=against, loss=loss)
-    )
-    noise = draws.uniform(source, torch.arange(len(source)), seed) if start else None
-    changed = begin(source, noise, most, model.bounds)
+    if target is None:
+        criterion = AttackCriterion(classes=chosen_classes, loss=loss)
+    else:
+        criterion = AttackCriterion(target=chosen_classes, loss=loss)
+    noise = random_uniform(images, torch.arange(len(images)), seed) if random_start else None
+    adversarial = pgd_start(images, noise, largest_change, model.bounds)
     for _ in range(steps):
-        changed = onwards(model, found, source, changed, criterion, most, each)
+        signs = loss_gradient(model, trace, adversarial, criterion).signs
+        adversarial = pgd_step(images, adversarial, signs, largest_change, step_size, model.bounds)
     return Pgd(
-        images=source.cpu(),
-        adversarial=changed.cpu(),
-        epsilon=most,
-        fraction=most / model.span,
+        images=images.cpu(),
+        adversarial=adversarial.cpu(),
+        epsilon=largest_change,
+        fraction=largest_change / model.span,
         steps=steps,
-        step=each,
-        classes=against.cpu(),
-        names=tuple(class_name(model.labels, index) for index in against.tolist()),
+        step_size=step_size,
+        classes=chosen_classes.cpu(),
+        names=tuple(class_name(model.labels, index) for index in chosen_classes.tolist()),
         class_origins=origins,
         loss=loss,
         bounds=model.bounds,
         logits=logits.cpu(),
-        adversarial_logits=class_scores(model, found, changed).cpu(),
-        largest_changes=(changed - source).abs().amax(dim=(1, 2, 3)).cpu(),
-        output_head=found.output_head,
+        adversarial_logits=compute_logits(model, trace, adversarial).cpu(),
+        largest_changes=(adversarial - images).abs().amax(dim=(1, 2, 3)).cpu(),
+        output_head=trace.output_head,
     )
-
-
-def step_size(epsilon: float, steps: int, size: float | None = None) -> float:
-    """The size of a step, in the image's units.
-
-    Raises:
-        ConvlensError: no steps, or a size that is not positive.
-    """
-    if steps < 1:
-        raise ConvlensError(f"{steps} steps; give at least 1")
-    if size is not None and not 0 < size < float("inf"):
-        raise ConvlensError(f"a step of {size:g}; give a positive number in image units")
-    return _REACH * epsilon / steps if size is None else size
-
-
-def begin(
-    images: Tensor, noise: Tensor | None, epsilon: float, bounds: tuple[float, float]
-) -> Tensor:
-    """X plus epsilon times noise of -1 to 1, inside the bounds."""
-    if noise is None:
-        return images.clone(memory_format=torch.preserve_format)
-    return torch.add(images, noise, alpha=epsilon).clamp_(*bounds)
-
-
-def onwards(
-    model: Model,
-    found: Trace,
-    images: Tensor,
-    changed: Tensor,
-    criterion: AttackCriterion,
-    epsilon: float,
-    size: float,
-) -> Tensor:
-    """One step further from `changed`, at most epsilon from `images`, inside the bounds."""
-    made = slope(model, found, changed, criterion)
-    return projected(images, changed, made.signs, epsilon, size, model.bounds)
-
-
-def projected(
-    images: Tensor, changed: Tensor, signs: Tensor, epsilon: float, size: float,
-    bounds: tuple[float, float],
-) -> Tensor:  # fmt: skip
-    """A step along `signs`, cut to at most epsilon from `images` and to the bounds."""
-    apart = torch.add(changed, signs, alpha=size).sub_(images).clamp_(-epsilon, epsilon)
-    return apart.add_(images).clamp_(*bounds)

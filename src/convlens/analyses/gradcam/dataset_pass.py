@@ -37,7 +37,7 @@ from convlens.analyses.gradcam.pointing_game import told
 from convlens.analyses.gradcam.randomization import Randomization, randomization
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.analyses.gradcam.scores import NUMBERS, SCORES, curves_at, finish
-from convlens.analyses.predictions.predictions import check_vector
+from convlens.analyses.predictions.predictions import check_one_vector
 from convlens.capture import recording
 from convlens.data.datasets.photo_dataset import PhotoDataset, check_photo_list, find_dataset_keys
 from convlens.data.photo_names import unique_folder_names
@@ -188,7 +188,7 @@ def gradcams(
         if wanted and (target is not None or pixel is not None):
             raise ConvlensError(f"{what} is of classes, and a target or a pixel is given")
         if wanted:
-            check_vector(model, found, what)
+            check_one_vector(model, found, what)
     if target is not None and pass_options.resume_folder is not None:
         raise ConvlensError(
             "a target is a function, of which no later run can see whether it is the same; leave "

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.gradcam.targets import NONE
-from convlens.analyses.predictions.predictions import class_scores
+from convlens.analyses.predictions.predictions import compute_logits
 from convlens.drawing import place_map, render_figure
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
@@ -193,7 +193,7 @@ def _curves(
     batch = torch.cat([ends, torch.stack(inside)]) if inside else ends
     batch = batch.contiguous(memory_format=torch.channels_last).to(model.device)
     found = trace(model, batch)
-    scores = torch.cat([class_scores(model, found, part) for part in batch.split(_BATCH)])
+    scores = torch.cat([compute_logits(model, found, part) for part in batch.split(_BATCH)])
     if subtracted == NONE:
         probability = probabilities(scores, found.output_head)[:, wanted].cpu()
     else:

@@ -23,7 +23,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from convlens.analyses.gradcam.gradcam import Activation, ClassSelection, explain, final, named
-from convlens.analyses.predictions.predictions import check_vector
+from convlens.analyses.predictions.predictions import check_one_vector
 from convlens.capture import recording
 from convlens.drawing import render_figure
 from convlens.errors import ConvlensError
@@ -174,7 +174,7 @@ def randomization(
         raise ConvlensError(f"{stages} stages, {draws} draws; give at least 1 of each")
     found = trace(model, images)
     node_group = final(model, found, activation) if layer is None else named(model, found, layer)
-    check_vector(model, found, "randomization")
+    check_one_vector(model, found, "randomization")
     true = explain(model, found, images, [node_group], activation, classes=classes, top=top)[0]
     same = torch.stack([true.classes, true.subtracted], dim=2)
     parts = randomization_stages(found, unwrap_network(model.network), stages)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.predictions.predictions import as_scores, without_nan
+from convlens.analyses.predictions.predictions import check_logits, check_no_nan
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name, find_class_pair
 from convlens.models.model import Model
@@ -75,9 +75,9 @@ def resolve_target(
     if target is not None:
         if classes is not None or pixel is not None:
             raise ConvlensError("a target of one's own and a class or a pixel; give one of them")
-        return _own(model, without_nan(model, output), target)
+        return _own(model, check_no_nan(model, output), target)
     if output.ndim == 4 and output.shape[2:].numel() > 1 and output.is_floating_point():
-        output = without_nan(model, output)
+        output = check_no_nan(model, output)
         if pixel is None:
             return _areas(model, output, output_head, classes, top)
         height, width = output.shape[2:]
@@ -93,7 +93,7 @@ def resolve_target(
             f"a pixel is asked for, and {model.name} gives {tuple(output.shape[1:])} for each "
             f"image: one answer, not one for each pixel"
         )
-    return _scores(model, as_scores(model, output), output_head, classes, top)
+    return _scores(model, check_logits(model, output), output_head, classes, top)
 
 
 def _scores(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.patches.top_k import NO_IMAGE, Positions
+from convlens.passes.random_numbers import random_keys
 from convlens.passes.reducer import State
 
 # Bins of the greatest activation of an image: one for none (at most 2^-12), then four an octave,
@@ -18,8 +19,6 @@ _EACH = 4
 BIN_EDGES = 2.0 ** (torch.arange(_OCTAVES.start * _EACH, _OCTAVES.stop * _EACH + 1) / _EACH)
 BIN_COUNT = len(BIN_EDGES) + 1
 BANDS = len(_OCTAVES)
-
-_MIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # of the splitmix64 generator
 
 
 def empty(channels: int) -> State:
@@ -109,20 +108,3 @@ def _sample(
     state["band_images"][channel, band] = images[entry]
     if len(channel):
         state["band_positions"][channel, band] = positions(entry, channel)
-
-
-def random_keys(images: Tensor, channels: int, seed: int) -> Tensor:
-    """int64 `(N, C)`, not negative: as good as random for each image and channel."""
-    mixed = images[:, None] * _signed(_MIX[0]) + torch.arange(channels) * _signed(_MIX[1]) + seed
-    for shift, factor in ((30, _MIX[1]), (27, _MIX[2])):
-        mixed = (mixed ^ _shifted(mixed, shift)) * _signed(factor)
-    return (mixed ^ _shifted(mixed, 31)) & (NO_IMAGE >> 1)
-
-
-def _shifted(value: Tensor, by: int) -> Tensor:
-    """Shifted right as unsigned numbers are."""
-    return (value >> by) & ((1 << (64 - by)) - 1)
-
-
-def _signed(constant: int) -> int:
-    return constant - 2**64 if constant >= 2**63 else constant

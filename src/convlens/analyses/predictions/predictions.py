@@ -63,7 +63,7 @@ def predict(model: Model, images: Tensor, *, top: int = 5) -> Predictions:
             of class scores for each image.
     """
     found = trace(model, images)
-    logits = class_scores(model, found, images)
+    logits = compute_logits(model, found, images)
     classes = top_predictions(logits, found.output_head, top)
     names = tuple(
         tuple(class_name(model.labels, index) for index in row) for row in classes.tolist()
@@ -71,14 +71,14 @@ def predict(model: Model, images: Tensor, *, top: int = 5) -> Predictions:
     return Predictions(logits.cpu(), classes.cpu(), names, found.output_head)
 
 
-def class_scores(model: Model, found: Trace, images: Tensor) -> Tensor:
+def compute_logits(model: Model, found: Trace, images: Tensor) -> Tensor:
     """Logits `(N, classes)` in float32, without gradients."""
     with torch.no_grad():
         logits = observe(model, found, images.detach(), [found.logits])[found.logits]
-    return as_scores(model, logits).float()
+    return check_logits(model, logits).float()
 
 
-def as_scores(model: Model, logits: Tensor) -> Tensor:
+def check_logits(model: Model, logits: Tensor) -> Tensor:
     """The network's output, if it is one vector of class scores for each image.
 
     Raises:
@@ -91,10 +91,10 @@ def as_scores(model: Model, logits: Tensor) -> Tensor:
             f"{model.name} gives {tuple(logits.shape[1:])} for each image; "
             f"this needs one vector of class scores"
         )
-    return without_nan(model, logits)
+    return check_no_nan(model, logits)
 
 
-def check_vector(model: Model, found: Trace, what: str) -> None:
+def check_one_vector(model: Model, found: Trace, what: str) -> None:
     """Raise ConvlensError where the network does not give one vector for each image."""
     shape = found.shape(found.logits)
     if len(shape) < 2 or any(side != 1 for side in shape[2:]):
@@ -104,7 +104,7 @@ def check_vector(model: Model, found: Trace, what: str) -> None:
         )
 
 
-def without_nan(model: Model, output: Tensor) -> Tensor:
+def check_no_nan(model: Model, output: Tensor) -> Tensor:
     """The network's output `(N, ...)`, if no number of it is missing."""
     if bool(output.isnan().any()):
         raise ConvlensError(

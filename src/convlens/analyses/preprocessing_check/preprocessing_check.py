@@ -14,7 +14,7 @@ import torch
 from scipy.stats import wilcoxon
 from torch import Tensor
 
-from convlens.analyses.predictions.predictions import class_scores
+from convlens.analyses.predictions.predictions import compute_logits
 from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.data.photo_decoder import PhotoLike
 from convlens.data.photos import read_photo
@@ -271,7 +271,7 @@ def _examine(
 
 def _scores(model: Model, found: Trace, images: Tensor) -> Tensor:
     """Logits, float64 `(N, classes)`."""
-    parts = [class_scores(model, found, part) for part in images.split(32)]
+    parts = [compute_logits(model, found, part) for part in images.split(32)]
     return torch.cat(parts).cpu().double()
 
 

@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.analyses.attacks import draws
-from convlens.analyses.attacks.intervals import wilson
-from convlens.analyses.predictions.predictions import class_scores
+from convlens.analyses.predictions.predictions import compute_logits
 from convlens.drawing import (
     add_color_bar,
     add_title,
@@ -28,6 +26,8 @@ from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels, class_name
 from convlens.models.model import Model
 from convlens.models.output_head import predicted_classes, prediction_probabilities
+from convlens.passes.proportion import wilson_interval
+from convlens.passes.random_numbers import random_integers
 from convlens.passes.reducer import State
 from convlens.results import Result
 from convlens.tracing.trace import trace
@@ -60,7 +60,9 @@ class Rate(Result):
     @classmethod
     def of(cls, count: int, total: int) -> "Rate":
         """With its interval."""
-        return cls(count, total, count / total if total else float("nan"), *wilson(count, total))
+        return cls(
+            count, total, count / total if total else float("nan"), *wilson_interval(count, total)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +239,7 @@ class Pairs:
         down, across = (side - own for side, own in zip(wide.shape[2:], self.size, strict=True))
         if min(down, across) < 1:
             return None
-        drawn = draws.integers(ids, 4, 2**31, self.seed) % torch.tensor(
+        drawn = random_integers(ids, 4, 2**31, self.seed) % torch.tensor(
             [down + 1, across + 1, down + 1, across + 1]
         )
         first, second = (
@@ -251,7 +253,7 @@ class Pairs:
 
     def rolls(self, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Each image rolled twice, by offsets of its own."""
-        drawn = draws.integers(ids, 4, 2 * self.most + 1, self.seed + 1) - self.most
+        drawn = random_integers(ids, 4, 2 * self.most + 1, self.seed + 1) - self.most
         first, second = (
             torch.stack([
                 torch.roll(image, (int(at[0]), int(at[1])), dims=(1, 2))
@@ -264,7 +266,7 @@ class Pairs:
     def _answers(self, images: Tensor) -> Tensor:
         images = images.contiguous(memory_format=torch.channels_last)
         found = trace(self.model, images)
-        parts = [class_scores(self.model, found, part) for part in images.split(_BATCH)]
+        parts = [compute_logits(self.model, found, part) for part in images.split(_BATCH)]
         return predicted_classes(torch.cat(parts), found.output_head).cpu()
 
     def result(self, state: Mapping[str, Tensor], protocol: str) -> Consistency | None:
@@ -346,10 +348,10 @@ def offsets(
             for y, x in cells[start : start + _BATCH]
         ]
         batch = torch.cat(views).contiguous(memory_format=torch.channels_last)
-        scores.append(class_scores(model, found, batch.to(model.device)).cpu())
+        scores.append(compute_logits(model, found, batch.to(model.device)).cpu())
     logits = torch.cat(scores)
     if class_index is None:
-        plain = class_scores(model, found, middle.to(model.device))
+        plain = compute_logits(model, found, middle.to(model.device))
         class_index = int(predicted_classes(plain, found.output_head))
     shape = (len(rows), len(columns))
     wanted = torch.full((len(logits), 1), class_index)

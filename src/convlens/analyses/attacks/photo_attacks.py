@@ -1,0 +1,384 @@
+"""`attack_photos`: attack a folder of photos by FGSM, each with its flip, and draw the curve.
+
+    OUT/PHOTO/                   adversarial images and signs, as `Fgsm.save` writes them
+    OUT/PHOTO/flip/              the smallest change in gray levels that flips the prediction
+    OUT/PHOTO/internal-changes/  the channels that change most, if asked for
+    OUT/curve/                   accuracy against epsilon over all photos
+    OUT/numbers.json             the numbers of all of these
+
+Memory does not grow with the images of the photos, only with their numbers.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from convlens.analyses.attacks.criterion import AttackCriterion
+from convlens.analyses.attacks.dataset_pass import robustness
+from convlens.analyses.attacks.diagnostics import Diagnostic
+from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilons
+from convlens.analyses.attacks.fgsm import Fgsm, fgsm
+from convlens.analyses.attacks.flip import Flip, find_flip
+from convlens.analyses.attacks.internal_changes import InternalChanges
+from convlens.analyses.attacks.internal_changes import internal_changes as find_internal_changes
+from convlens.analyses.attacks.pgd import STEPS
+from convlens.analyses.attacks.robustness import Robustness
+from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset, check_photo_list
+from convlens.data.photo_names import unique_folder_names
+from convlens.errors import ConvlensError, PhotoError
+from convlens.files import atomic_folder
+from convlens.models.labels import PhotoLabels, class_name
+from convlens.models.model import Model, check_model
+from convlens.passes.options import PassOptions
+from convlens.results import Result
+
+NUMBERS = "numbers.json"
+_CURVE, _FLIP, _INTERNAL_CHANGES = "curve", "flip", "internal-changes"
+
+
+@dataclass(frozen=True, eq=False)
+class FlipSummary(Result):
+    """The numbers of a photo's `Flip`.
+
+    Attributes:
+        level: the smallest of the gray levels that changes the prediction; None if none does.
+        highest_level: the highest gray level that was tried.
+        prediction: the name of the prediction at `level` (at `highest_level` if there is none).
+        reverted: a higher level gives the original prediction again.
+        noise_flipped: random signs of the same size change the prediction, too.
+        largest_change: the largest change as measured on the file, in gray levels.
+    """
+
+    level: int | None
+    highest_level: int
+    prediction: str
+    reverted: bool
+    noise_flipped: bool
+    largest_change: int
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelChange(Result):
+    """How much the largest epsilon changes one channel.
+
+    Attributes:
+        layer: the name of the layer.
+        channel: the number of the channel.
+        change: the change, as `internal_changes` defines it.
+        noise_change: the change under random signs of the same size.
+    """
+
+    layer: str
+    channel: int
+    change: float
+    noise_change: float
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoAttack(Result):
+    """The numbers of the attacks on one photo.
+
+    Attributes:
+        photo: the name of its folder in the output.
+        class_name: the name of the class t that is moved away from, or towards a target.
+        class_origin: where t comes from: "prediction", "label", "given" or "target".
+        prediction: the name of the prediction for the unchanged photo.
+        epsilons: the largest change of a pixel, in the units of the image.
+        fractions: the same, as fractions of the span of the bounds.
+        adversarial_predictions: for each epsilon the name of the prediction under FGSM.
+        flipped: for each epsilon whether that is another prediction.
+        noise_predictions: for each epsilon the name of the prediction under random signs.
+        noise_flipped: for each epsilon whether that is another prediction.
+        largest_changes: for each epsilon the largest change as measured, in the units of the image.
+        flip: the smallest change that flips the prediction; None towards a target.
+        changed_channels: the channels that the largest epsilon changes most; empty unless asked
+            for.
+        diagnostics: reasons not to trust these numbers.
+    """
+
+    photo: str
+    class_name: str
+    class_origin: str
+    prediction: str
+    epsilons: tuple[float, ...]
+    fractions: tuple[float, ...]
+    adversarial_predictions: tuple[str, ...]
+    flipped: tuple[bool, ...]
+    noise_predictions: tuple[str, ...]
+    noise_flipped: tuple[bool, ...]
+    largest_changes: tuple[float, ...]
+    flip: FlipSummary | None
+    changed_channels: tuple[ChannelChange, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoAttacks(Result):
+    """Attacks on photos whose images lie in a folder.
+
+    Attributes:
+        folder: where the images lie.
+        attacks: the numbers of each photo with a folder, in the order of the photos.
+        curve: accuracy against epsilon over all photos; None for one photo, and where the class t
+            is given, because another class says nothing about accuracy.
+        skipped: the photos that could not be read, with the reason.
+        formula: the formula of the adversarial images.
+    """
+
+    folder: str
+    attacks: tuple[PhotoAttack, ...]
+    curve: Robustness | None
+    skipped: tuple[str, ...]
+    formula: str
+
+    def __getitem__(self, photo: str) -> Fgsm:
+        """The adversarial images of a photo, read from the folder."""
+        return Fgsm.load(Path(self.folder) / photo)
+
+    @property
+    def numbers(self) -> Path:
+        """The file with the numbers of all results."""
+        return Path(self.folder) / NUMBERS
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Reasons not to trust the numbers: the curve's, or else one per name of the photos'."""
+        if self.curve is not None:
+            return self.curve.diagnostics
+        by_name = {
+            diagnostic.name: diagnostic
+            for attack in self.attacks
+            for diagnostic in attack.diagnostics
+        }
+        return tuple(by_name.values())
+
+
+def attack_photos(
+    model: Model,
+    photos: Sequence[str | Path] | PhotoDataset,
+    epsilons: Epsilon | Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
+    *,
+    out: str | Path,
+    classes: str | int | None = None,
+    labels: PhotoLabels | None = None,
+    target: str | int | None = None,
+    loss: str = "cross-entropy",
+    steps: int = STEPS,
+    show: int = 16,
+    internal_changes: bool = False,
+    seed: int = 0,
+    strict: bool = False,
+    pass_options: PassOptions = PassOptions(),
+) -> PhotoAttacks:
+    """Attack photos by FGSM, find the smallest change that flips each, and draw the curve.
+
+    This is what the command `convlens fgsm` does: `robustness` over all photos, and `fgsm`,
+    `find_flip` and, if asked for, `internal_changes` for some of them.
+
+    Args:
+        model: the model to attack; left untouched.
+        photos: files, in this order, or a data set of them.
+        epsilons: the largest change of a pixel, one or several. A fraction as text ("8/255") is of
+            the span of the bounds; a plain number is in the units of the image.
+        out: the folder to write, whole or not at all. An earlier one of this kind is replaced.
+        classes: the class t to move away from, by name or index. Default: the photo's label, or
+            else the network's prediction.
+        labels: for each photo the indices of the classes that are right (the first is attacked),
+            or None if they are not known.
+        target: instead, the class to move towards, by name or index.
+        loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t).
+        steps: the number of steps of PGD in the curve; 0 leaves PGD out.
+        show: how many photos get a folder of their own, evenly spread, where there is a curve.
+            Without a curve every photo gets one.
+        internal_changes: also find the channels that the largest epsilon changes most, with
+            Grad-CAM before and after.
+        seed: of everything that is drawn.
+        strict: raise for a photo that cannot be read instead of leaving it out.
+        pass_options: how the pass of the curve runs; see `PassOptions`. Progress is also reported
+            of the stage `photos`.
+
+    Returns:
+        The numbers of every photo and the curve.
+
+    Raises:
+        ConvlensError: if an epsilon, the loss, a class or the labels cannot be used, or the folder
+            cannot be written.
+        PhotoError: if none of the photos can be read or, with `strict`, one cannot.
+
+    Example:
+        >>> import numpy, tempfile, torch, convlens
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4))
+        >>> model = convlens.wrap(network, size=8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     photo = Path(folder, "photo.png")
+        ...     Image.fromarray(numpy.zeros((8, 8, 3), numpy.uint8)).save(photo)
+        ...     result = convlens.attack_photos(model, [photo], ["8/255"], out=Path(folder, "out"))
+        >>> [(attack.photo, attack.fractions) for attack in result.attacks] == [
+        ...     ("photo.png", (8 / 255,))]
+        True
+    """
+    check_model(model)
+    check_photo_list(photos)
+    dataset = as_dataset(photos)
+    sizes = [epsilons] if isinstance(epsilons, (str, int, float)) else list(epsilons)
+    parse_epsilons(sizes, model.bounds)  # fail before any work is done
+    AttackCriterion(classes, None, target, loss)
+    if labels is not None and len(labels) != len(dataset):
+        raise ConvlensError(f"{len(labels)} labels for {len(dataset)} photos")
+    with_curve = len(dataset) > 1 and classes is None and target is None
+    chosen = _spread_evenly(len(dataset), max(show, 0) if with_curve else len(dataset))
+    numbers: dict[str, Any] = {"photos": {}, "skipped": {}}
+    attacks, formula, curve = [], "", None
+    with atomic_folder(out, marker=NUMBERS) as written:
+        if with_curve:
+            curve = robustness(
+                model,
+                dataset,
+                sizes,
+                labels=labels,
+                loss=loss,
+                steps=steps,
+                seed=seed,
+                strict=strict,
+                pass_options=pass_options,
+            )
+            curve.save(written / _CURVE)
+        images = _prepare_each(model, dataset, chosen, numbers["skipped"], strict=strict)
+        for number, name, image in images:
+            right = ((labels and labels[number]) or (None,))[0]
+            use_label = right is not None and classes is None and target is None
+            attack = fgsm(
+                model,
+                image,
+                sizes,
+                classes=classes,
+                labels=[right] if use_label else None,
+                target=target,
+                loss=loss,
+                seed=seed,
+            )
+            flip = find_flip(model, attack, seed=seed) if target is None else None
+            changes = find_internal_changes(model, attack, seed=seed) if internal_changes else None
+            numbers["photos"][name] = _save(written / name, attack, flip, changes)
+            attacks.append(_summarize(model, name, attack, flip, changes))
+            formula = attack.formula
+            pass_options.progress("photos", len(attacks), len(chosen))
+        if curve is not None:
+            numbers["curve"] = curve.to_json()
+        text = json.dumps(numbers, indent=1, ensure_ascii=False)
+        (written / NUMBERS).write_text(text + "\n", encoding="utf-8")
+    reasons = [*numbers["skipped"].values(), *(curve.skipped if curve is not None else ())]
+    return PhotoAttacks(
+        folder=str(out),
+        attacks=tuple(attacks),
+        curve=curve,
+        skipped=tuple(dict.fromkeys(reasons)),
+        formula=formula,
+    )
+
+
+def _prepare_each(
+    model: Model,
+    dataset: PhotoDataset,
+    numbers: Sequence[int],
+    skipped: dict[str, str],
+    *,
+    strict: bool,
+) -> Iterator[tuple[int, str, Tensor]]:
+    """Yield number, folder name and image `(1, C, H, W)` of some photos, decoded one at a time.
+
+    Photos that cannot be read are left out; their paths and the reasons are added to `skipped`.
+
+    Raises:
+        PhotoError: if none can be read or, with `strict`, one cannot.
+    """
+    readable = 0
+    names = unique_folder_names([dataset.name(number) for number in numbers])
+    for number, name in zip(numbers, names, strict=True):
+        try:
+            image = model.prepare(dataset[number])
+        except PhotoError as error:
+            if strict:
+                raise
+            skipped[dataset.name(number)] = str(error)
+            continue
+        readable += 1
+        yield number, name, image
+    if numbers and not readable:
+        reason = next(iter(skipped.values()), "")
+        raise PhotoError(f"none of {len(numbers)} photos can be read; the first: {reason}")
+
+
+def _save(
+    folder: Path, attack: Fgsm, flip: Flip | None, changes: InternalChanges | None
+) -> Mapping[str, Any]:
+    """Write the results of a photo; return their numbers."""
+    attack.save(folder)
+    numbers = attack.to_json()
+    if flip is not None:
+        flip.save(folder / _FLIP)
+        numbers["flip"] = flip.to_json()
+    if changes is not None:
+        changes.save(folder / _INTERNAL_CHANGES)
+        numbers["internal_changes"] = changes.to_json()
+    return numbers
+
+
+def _summarize(
+    model: Model, name: str, attack: Fgsm, flip: Flip | None, changes: InternalChanges | None
+) -> PhotoAttack:
+    """The numbers of a photo's results, without its images."""
+    predictions, flipped = attack.adversarial_predictions, attack.flipped
+    noise_predictions, noise_flipped = attack.noise_predictions, attack.noise_flipped
+    assert predictions is not None
+    assert flipped is not None
+    assert noise_predictions is not None
+    assert noise_flipped is not None
+    assert attack.largest_changes is not None
+    return PhotoAttack(
+        photo=name,
+        class_name=attack.names[0],
+        class_origin=attack.class_origins[0],
+        prediction=class_name(model.labels, int(attack.predictions[0])),
+        epsilons=attack.epsilons,
+        fractions=attack.fractions,
+        adversarial_predictions=_class_names(model, predictions),
+        flipped=tuple(flipped[:, 0].tolist()),
+        noise_predictions=_class_names(model, noise_predictions),
+        noise_flipped=tuple(noise_flipped[:, 0].tolist()),
+        largest_changes=tuple(attack.largest_changes[:, 0].tolist()),
+        flip=_summarize_flip(flip) if flip is not None else None,
+        changed_channels=tuple(
+            ChannelChange(*row) for row in (changes.most_changed() if changes is not None else ())
+        ),
+        diagnostics=attack.diagnostics,
+    )
+
+
+def _summarize_flip(flip: Flip) -> FlipSummary:
+    level = flip.flip_levels[0]
+    row = len(flip.levels) - 1 if level is None else flip.levels.index(level)
+    return FlipSummary(
+        level=level,
+        highest_level=flip.levels[-1],
+        prediction=flip.names[0],
+        reverted=flip.reverted[0],
+        noise_flipped=bool(flip.noise_flipped[row, 0]),
+        largest_change=flip.largest_changes[0],
+    )
+
+
+def _class_names(model: Model, predictions: Tensor) -> tuple[str, ...]:
+    return tuple(class_name(model.labels, index) for index in predictions[:, 0].tolist())
+
+
+def _spread_evenly(count: int, most: int) -> list[int]:
+    """At most so many numbers below `count`, evenly spread, 0 among them."""
+    chosen = min(count, most)
+    return [index * count // chosen for index in range(chosen)]

@@ -1,0 +1,260 @@
+"""Attack the images of a data set batch by batch, and count the predictions that stay correct.
+
+Every image is counted in whole numbers, so that the counts of parts of a data set add up in any
+order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convlens.analyses.attacks.criterion import AttackCriterion, loss_gradient, to_attackable
+from convlens.analyses.attacks.diagnostics import Diagnostic, diagnose_pgd, diagnose_zero_gradients
+from convlens.analyses.attacks.fgsm import fgsm_step
+from convlens.analyses.attacks.pgd import pgd_start, pgd_step, pgd_step_size
+from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD, Curve, Robustness
+from convlens.analyses.predictions.predictions import compute_logits
+from convlens.capture import recording
+from convlens.models.labels import PhotoLabels
+from convlens.models.model import Model
+from convlens.models.output_head import NEGATIVE, predicted_classes
+from convlens.passes.proportion import wilson_interval
+from convlens.passes.random_numbers import random_signs, random_uniform
+from convlens.passes.reducer import State
+from convlens.tracing.trace import trace as trace_network
+
+_FIXED_POINT = 2**32  # the largest change is kept as a whole number of this fraction of the span
+
+
+@dataclass(frozen=True)
+class RobustnessReducer:
+    """Attacks each batch by FGSM, random signs and PGD at every epsilon, and counts.
+
+    Attributes:
+        model: the model to attack; left untouched.
+        epsilons: in the units of the image, ascending.
+        labels: for each image of the data set the classes that are right, or None if they are not
+            known; None: the network's own predictions are taken as right.
+        loss: E, "cross-entropy" or "margin".
+        steps: the number of steps of PGD; 0 leaves PGD out.
+        seed: of the random signs; PGD's random starts use the next one.
+    """
+
+    model: Model
+    epsilons: tuple[float, ...]
+    labels: PhotoLabels | None
+    loss: str
+    steps: int
+    seed: int
+
+    def initial_state(self) -> State:
+        """The counts of no images."""
+        per_epsilon = ("fgsm", "noise", "pgd", "pgd_only", "fgsm_only", "largest_change")
+        single = (
+            "images", "unlabeled", "correct", "zero_gradients", "pixels", "mostly_zero_gradients",
+        )  # fmt: skip
+        counts = {name: torch.zeros(len(self.epsilons), dtype=torch.int64) for name in per_epsilon}
+        return counts | {name: torch.zeros((), dtype=torch.int64) for name in single}
+
+    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+        """The counts of both sets of images together."""
+        merged = {name: one[name] + other[name] for name in one if name != "largest_change"}
+        largest_change = torch.maximum(one["largest_change"], other["largest_change"])
+        return merged | {"largest_change": largest_change}
+
+    @recording()
+    def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
+        """Attack a batch `(N, C, H, W)` of the images numbered `ids`, and add to the counts."""
+        labels = None
+        if self.labels is not None:
+            labels = [self.labels[number] for number in ids.tolist()]
+            labeled = torch.tensor([bool(classes) for classes in labels])
+            state["unlabeled"] += int((~labeled).sum())
+            if not bool(labeled.any()):
+                return
+            images, ids = images[labeled], ids[labeled]
+            labels = [classes for classes in labels if classes]
+        images = to_attackable(images.to(self.model.device))
+        trace = trace_network(self.model, images)
+        first_labels = [classes[0] for classes in labels] if labels else None
+        criterion = AttackCriterion(labels=first_labels, loss=self.loss)
+        gradient = loss_gradient(self.model, trace, images, criterion)
+        signs = gradient.signs
+        correct_classes = _CorrectClasses.from_labels(gradient.classes, labels, trace.output_head)
+        correct = correct_classes.contain_predictions(gradient.logits)
+        state["images"] += len(images)
+        state["correct"] += int(correct.sum())
+        zero_gradients = (signs == 0).flatten(1).sum(dim=1)
+        state["zero_gradients"] += int(zero_gradients.sum())
+        state["pixels"] += signs.numel()
+        state["mostly_zero_gradients"] += int((2 * zero_gradients > signs[0].numel()).sum())
+        noise_signs = random_signs(images, ids, self.seed) * signs.abs()
+        pgd_correct = correct
+        for number, epsilon in enumerate(self.epsilons):
+            adversarial = fgsm_step(images, signs, epsilon, self.model.bounds)
+            change = float((adversarial - images).abs().max()) / self.model.span
+            state["largest_change"][number] = torch.maximum(
+                state["largest_change"][number], torch.tensor(round(change * _FIXED_POINT))
+            )
+            fgsm_correct = correct_classes.contain_predictions(
+                compute_logits(self.model, trace, adversarial)
+            )
+            state["fgsm"][number] += int(fgsm_correct.sum())
+            noisy = fgsm_step(images, noise_signs, epsilon, self.model.bounds)
+            noise_correct = correct_classes.contain_predictions(
+                compute_logits(self.model, trace, noisy)
+            )
+            state["noise"][number] += int(noise_correct.sum())
+            if self.steps:
+                pgd_correct = self._attack_by_pgd(
+                    images, ids, correct_classes, pgd_correct, epsilon
+                )
+                state["pgd"][number] += int(pgd_correct.sum())
+                state["pgd_only"][number] += int((fgsm_correct & ~pgd_correct).sum())
+                state["fgsm_only"][number] += int((pgd_correct & ~fgsm_correct).sum())
+
+    def _attack_by_pgd(
+        self,
+        images: Tensor,
+        ids: Tensor,
+        correct_classes: "_CorrectClasses",
+        correct: Tensor,
+        epsilon: float,
+    ) -> Tensor:
+        """Attack the images that are still predicted correctly, bool `(N,)`; return which remain.
+
+        An image is not attacked further as soon as its prediction is wrong.
+        """
+        rows = correct.nonzero().flatten()
+        if len(rows) == 0:
+            return correct
+        step_size = pgd_step_size(epsilon, self.steps) if epsilon else 0.0
+        originals = images[rows]
+        noise = random_uniform(originals, ids[rows.cpu()], self.seed + 1)
+        adversarial = pgd_start(originals, noise, epsilon, self.model.bounds)
+        trace = trace_network(self.model, images)
+        for _ in range(self.steps):
+            criterion = AttackCriterion(classes=correct_classes.attacked[rows], loss=self.loss)
+            gradient = loss_gradient(self.model, trace, adversarial, criterion)
+            remaining = correct_classes.contain_predictions(gradient.logits, rows)
+            rows, originals = rows[remaining], originals[remaining]
+            if len(rows) == 0:
+                break
+            adversarial = pgd_step(
+                originals,
+                adversarial[remaining],
+                gradient.signs[remaining],
+                epsilon,
+                step_size,
+                self.model.bounds,
+            )
+        if len(rows):
+            logits = compute_logits(self.model, trace, adversarial)
+            rows = rows[correct_classes.contain_predictions(logits, rows)]
+        still_correct = torch.zeros_like(correct)
+        still_correct[rows] = True
+        return still_correct
+
+    def result(
+        self,
+        state: Mapping[str, Tensor],
+        skipped: Sequence[str],
+        diagnostics: Sequence[Diagnostic],
+    ) -> Robustness:
+        """Make the result from the counts of a pass.
+
+        Args:
+            state: the counts.
+            skipped: the images that could not be read, with the reason.
+            diagnostics: the diagnostics of the first images.
+        """
+        images = int(state["images"])
+        names = {FGSM: "fgsm", NOISE: "noise"} | ({PGD: "pgd"} if self.steps else {})
+        curves = tuple(
+            _curve(name, [int(state["correct"]), *state[key].tolist()], images)
+            for name, key in names.items()
+        )
+        return Robustness(
+            model=self.model.name,
+            images=images,
+            unlabeled=int(state["unlabeled"]),
+            skipped=tuple(skipped),
+            reference="prediction" if self.labels is None else "label",
+            loss=self.loss,
+            epsilons=(0.0, *self.epsilons),
+            fractions=(0.0, *(epsilon / self.model.span for epsilon in self.epsilons)),
+            curves=curves,
+            pgd_only=tuple(state["pgd_only"].tolist()),
+            fgsm_only=tuple(state["fgsm_only"].tolist()),
+            steps=self.steps,
+            seed=self.seed,
+            zero_gradients=int(state["zero_gradients"]) / max(1, int(state["pixels"])),
+            largest_changes=tuple(
+                change / _FIXED_POINT * self.model.span
+                for change in state["largest_change"].tolist()
+            ),
+            diagnostics=(*diagnostics, *self._diagnose_counts(state)),
+        )
+
+    def _diagnose_counts(self, state: Mapping[str, Tensor]) -> list[Diagnostic]:
+        """The diagnostics that need the counts of all images."""
+        diagnostics = []
+        zero_gradients = diagnose_zero_gradients(
+            int(state["mostly_zero_gradients"]), int(state["images"]), self.loss
+        )
+        if zero_gradients is not None:
+            diagnostics.append(zero_gradients)
+        pgd_only = state["pgd_only"].tolist()
+        worst = max(range(len(self.epsilons)), key=lambda number: pgd_only[number])
+        if pgd_only[worst]:
+            epsilon = f"{self.epsilons[worst] / self.model.span * 255:.3g}/255"
+            standing = int(state["fgsm"][worst])
+            fgsm_like_noise = standing >= int(state["noise"][worst])
+            diagnostics.append(
+                diagnose_pgd(pgd_only[worst], standing, epsilon, fgsm_like_noise=fgsm_like_noise)
+            )
+        return diagnostics
+
+
+@dataclass(frozen=True)
+class _CorrectClasses:
+    """The classes that are right for each image of a batch; a prediction of any is correct.
+
+    Attributes:
+        attacked: int64 `(N,)`, class t of each image.
+        members: int64 `(N, K)`, the classes that are right, filled up with no class.
+        output_head: by which the logits are read.
+    """
+
+    attacked: Tensor
+    members: Tensor
+    output_head: str
+
+    @classmethod
+    def from_labels(
+        cls, attacked: Tensor, labels: Sequence[Sequence[int]] | None, output_head: str
+    ) -> "_CorrectClasses":
+        """The right classes of each image by its label; without labels, the attacked class."""
+        classes = labels or [[index] for index in attacked.tolist()]
+        width = max(map(len, classes))
+        no_class = NEGATIVE - 1
+        rows = [[*row, *[no_class] * (width - len(row))] for row in classes]
+        return cls(attacked, torch.tensor(rows, device=attacked.device), output_head)
+
+    def contain_predictions(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Bool `(N,)`: which predictions are correct, for all images or for those in `rows`."""
+        members = self.members if rows is None else self.members[rows]
+        return (predicted_classes(logits, self.output_head)[:, None] == members).any(dim=1)
+
+
+def _curve(name: str, correct: Sequence[int], images: int) -> Curve:
+    intervals = [wilson_interval(count, images) for count in correct]
+    return Curve(
+        name=name,
+        correct=tuple(correct),
+        accuracies=tuple(count / max(1, images) for count in correct),
+        low=tuple(low for low, _ in intervals),
+        high=tuple(high for _, high in intervals),
+    )
