@@ -59,10 +59,15 @@ def test_page_fits_and_pictures_load(visit, demo, width, scheme):
     page = visit(width, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     loaded = page.evaluate("[...document.querySelectorAll('main img')].map(i => i.naturalWidth)")
-    strips = [one for layer in demo.patches.layers for one in layer.shown]
-    channels = 3 * len(strips) + sum(len(one.bands) > 0 for one in strips)
+    strips = demo.sections["channels"].addresses
+    bands = [
+        len(one.bands) > 0
+        for layer in demo.sections["channels"].patches.layers
+        for one in layer.shown
+    ]
+    channels = 3 * len(strips) + sum(bands)
     slides = 3 * (5 + 2)
-    plain = 8 * 5 + 32 + 6 + 2 + len(demo.maps)
+    plain = 8 * 5 + 32 + 6 + 2 + len(demo.sections["feature_maps"].layers)
     assert len(loaded) == plain + channels + slides + 1 and min(loaded) > 0
     assert page.evaluate(CONTRASTS) >= 4.5
     # Nothing but tables, code and the navigation is wider than the window.

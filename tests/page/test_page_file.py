@@ -1,10 +1,17 @@
 """The page as one file: its links, its commands, foreign words in it, and its budget."""
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
-from convlens.page.budget import Purse, spread
+import torch
+
+from convlens.data.sampling import spread
+from convlens.html.pictures import PictureBudget, png_source
+from convlens.html.templates import MODULES
+from convlens.page import budget
 from convlens.page.report import report
+from convlens.page.sections.photos import SECTION as PHOTOS
 from support.pages import Page, tiny
 
 pytest_plugins = "support.pages"
@@ -69,7 +76,7 @@ def test_python_lines_run(demo, text):
     *before, last = line.splitlines()
     names: dict[str, Any] = {}
     exec("\n".join([*before, f"found = {last}"]), names)
-    assert names["found"] == demo.photos[0].gradcam
+    assert names["found"] == demo.sections["photos"].cards[0].gradcam
 
 
 def test_untrusted_text_is_escaped(tmp_path, photos):
@@ -82,7 +89,7 @@ def test_untrusted_text_is_escaped(tmp_path, photos):
     text = made.page.read_text("utf-8")
     page = Page(text)
     assert "<script>alert" not in text
-    assert len(page.all("script")) == 1
+    assert len(page.all("script")) == len(MODULES)
     assert not page.all("b") or "<b>.png" not in text
     assert not page.all("i")
     words = " ".join(page.words)
@@ -93,23 +100,27 @@ def test_untrusted_text_is_escaped(tmp_path, photos):
 
 
 def test_many_photos_are_spread(tmp_path, photos, monkeypatch):
-    from dataclasses import replace
-
-    from convlens.page import budget
-
-    monkeypatch.setattr(budget, "PHOTOS", replace(budget.PHOTOS, items=2))
+    monkeypatch.setattr(budget, "SHOWN", replace(budget.SHOWN, items=2))
     made = report(tiny(), photos, out=tmp_path / "page")
     assert [photo.shown for photo in made.photos] == [True, True, False]
-    assert made.photos[2].names and made.photos[2].gradcam is None
+    assert made.photos[2].names and len(made.sections["photos"].cards) == 2
     assert any("2 of 3 photos" in sentence for sentence in made.left_out)
-    monkeypatch.setattr(budget, "PHOTOS", replace(budget.PHOTOS, bytes=20_000))
+    monkeypatch.setattr(PHOTOS, "budget", replace(PHOTOS.budget, bytes=20_000))
     made = report(tiny(), photos, out=tmp_path / "page")
     assert any("found no room" in sentence for sentence in made.left_out)
     assert "No room on the page" in made.page.read_text("utf-8")
 
 
-def test_spread_and_purse():
+def test_items_are_spread():
     assert spread(list(range(10)), 4) == [0, 2, 5, 7]
     assert spread([1, 2], 4) == [1, 2]
-    purse = Purse(10)
-    assert purse.pays(6) and not purse.pays(5) and purse.pays(4) and not purse.pays(1)
+
+
+def test_pictures_stop_at_their_budget_of_bytes():
+    pixels = torch.zeros(4, 4, 3, dtype=torch.uint8)
+    size = len(png_source(pixels))
+    pictures = PictureBudget(2 * size + 1)
+    assert pictures.pixelated(pixels) and pictures.pixelated(pixels)
+    assert pictures.left == 1 and pictures.missing == 0
+    assert pictures.pixelated(pixels) is None
+    assert pictures.left == 1 and pictures.missing == 1

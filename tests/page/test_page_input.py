@@ -24,7 +24,7 @@ def test_damaged_photos_are_named_and_left_out(tmp_path, photos):
     made = report(tiny(), [photos[0], bad, photos[1]], out=tmp_path / "page")
     assert [photo.name for photo in made.photos] == ["one.png", "two.png"]
     words = " ".join(Page(made.page.read_text("utf-8")).words)
-    assert "Left out 1 of 3 photos, which cannot be read: bad.png" in words
+    assert "1 of 3 photos cannot be read and are left out: bad.png" in words
     skipped = json.loads(made.data.read_text("utf-8"))["skipped"]
     assert [one["path"] for one in skipped] == [str(bad)]
     assert skipped[0]["reason"] in words
@@ -108,7 +108,7 @@ def test_a_grey_network_gives_a_page(tmp_path, photos):
     )
     made = report(convlens.wrap(network, size=28), photos, out=tmp_path / "page")
     assert not made.failures
-    assert all(photo.gradcam and photo.flip for photo in made.photos)
+    assert all(card.gradcam and card.flip for card in made.sections["photos"].cards)
     assert "copy the Python" in made.page.read_text("utf-8")
 
 
@@ -123,35 +123,35 @@ def test_layer_classes_and_labels_are_used(tmp_path, photos):
         classes=[4, 1, 0],
         progress=lambda *step: seen.append(step),
     )
-    assert made.photos[0].gradcam.classes.tolist() == [[4, 1, 0]]
-    assert made.photos[0].gradcam.layer == ("0",)
+    assert made.sections["photos"].cards[0].gradcam.classes.tolist() == [[4, 1, 0]]
+    assert made.sections["photos"].cards[0].gradcam.layer == ("0",)
     assert [photo.right for photo in made.photos] == [True, None, None]
-    assert made.diagnosis.photos == 1
+    assert made.sections["preprocessing"].photos == 1
     assert ("photos", 3, 3) in seen and ("predictions", 1, 3) in seen
     stage, done, total = seen[-1]
-    assert stage == "dream" and done == total
-    told = {"channels, crops", "maximized images", "shift, offsets"}
+    assert stage == "preprocessing" and done == total
+    told = {"dream", "channels, crops", "maximized images", "shift, offsets"}
     assert told <= {one[0] for one in seen}
 
 
 def test_a_network_without_convolutions_gives_a_page(tmp_path, photos):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
     made = report(convlens.wrap(network, size=8), photos, out=tmp_path / "page")
-    assert {"gradcam", "filters"} <= set(made.failures)
+    assert {"photos/gradcam", "filters"} <= set(made.failures)
     words = " ".join(Page(made.page.read_text("utf-8")).words)
     assert "runs no convolution" in words
-    assert all(photo.flip is not None for photo in made.photos)
+    assert all(card.flip is not None for card in made.sections["photos"].cards)
 
 
 def test_an_output_that_is_a_map_gives_a_page(tmp_path, photos):
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
     made = report(convlens.wrap(network, size=64), photos, out=tmp_path / "page")
-    assert {"predictions", "flip", "doctor"} <= set(made.failures)
+    assert {"predictions", "photos/flips", "preprocessing"} <= set(made.failures)
     # A class is explained over the pixels whose answer it is.
-    assert all(photo.gradcam.maps.any() for photo in made.photos)
+    assert all(card.gradcam.maps.any() for card in made.sections["photos"].cards)
     page = Page(made.page.read_text("utf-8"))
     assert "one vector of class scores" in " ".join(page.words)
-    assert made.filters is not None and len(page.all("img")) > 3
+    assert "filters" in made.sections and len(page.all("img")) > 3
     assert not [one for one in made.findings if one.mark == "broken"]
     told = [one.sentence for one in made.findings if "answers for each pixel" in one.sentence]
     assert len(told) == 1
@@ -182,16 +182,17 @@ def test_one_output_is_the_class_or_not(tmp_path, photos, end):
     made = report(model, photos, out=tmp_path / "page", labels=labels)
     assert made.failures == {}
     assert {one.names[0] for one in made.photos} == {"dog", "not dog"}
-    for one, logit in zip(made.photos, logits, strict=True):
+    cards = made.sections["photos"].cards
+    for one, card, logit in zip(made.photos, cards, logits, strict=True):
         share = float(logit.sigmoid())
         assert one.names == (("dog", "not dog") if logit > 0 else ("not dog", "dog"))
         assert one.probabilities == pytest.approx(sorted([share, 1 - share])[::-1], abs=1e-4)
         assert one.right is bool(logit > 0)
-        assert one.turn.flipped
-        assert one.turn.name == ("not dog" if logit > 0 else "dog")
-        assert one.gradcam.names == (("dog",),)
-        assert float(one.gradcam.probabilities[0, 0]) == pytest.approx(share, abs=1e-4)
-    assert {one.objective for one in made.classes.maxima} == {"dog", "-dog"}
+        assert card.flip.flipped
+        assert card.flip.name == ("not dog" if logit > 0 else "dog")
+        assert card.gradcam.names == (("dog",),)
+        assert float(card.gradcam.probabilities[0, 0]) == pytest.approx(share, abs=1e-4)
+    assert {one.objective for one in made.sections["class_images"].maxima} == {"dog", "-dog"}
     words = " ".join(Page(made.page.read_text("utf-8")).words)
     assert ("read as a logit" in words) == (not isinstance(end, nn.Sigmoid))
     told = [one.mark for one in made.findings if "read as a logit" in one.sentence]

@@ -8,7 +8,7 @@ import pytest
 
 import convlens
 from convlens.page.report import report
-from convlens.page.schema import Report
+from convlens.page.result import Report
 from support.pages import Page, tiny
 
 pytest_plugins = "support.pages"
@@ -59,11 +59,12 @@ def test_each_answer_stands_beside_its_probability(text, data):
 
 def test_findings_count_what_the_photos_say(demo):
     sentences = " ".join(finding.sentence for finding in demo.findings)
+    cards = demo.sections["photos"].cards
     right = [photo.name for photo in demo.photos if photo.names[0] in photo.expected_names]
-    assert f"Reads {len(right)} of 8 photos" in sentences
+    assert f"{len(right)} of 8 photos are classified as expected" in sentences
     for photo in demo.photos:
         assert (photo.name in sentences) == (photo.name not in right)
-    flips = [photo.flip for photo in demo.photos]
+    flips = [card.flips for card in cards]
     assert all(flip is not None for flip in flips)
     at = next(
         at
@@ -72,23 +73,26 @@ def test_findings_count_what_the_photos_say(demo):
     )
     count = sum(int(flip.predictions[at] != flip.original_predictions) for flip in flips)
     noise = sum(int(flip.noise_predictions[at] != flip.original_predictions) for flip in flips)
-    assert f"{count} of 8 answers flip at {flips[0].levels[at]} gray level" in sentences
-    assert f"random signs of that size flip {noise} of 8" in sentences
-    speak = sum(bool((photo.gradcam.maps[0, 0] > 0).any()) for photo in demo.photos)
-    assert f"in {speak} of 8 photos some cell speaks" in sentences
-    assert "4 of 32 filters of conv_stem are next to nothing" in sentences
+    assert (
+        f"by {flips[0].levels[at]} gray level (FGSM) changes {count} of 8 predictions" in sentences
+    )
+    assert f"Random changes of the same size change {noise} of 8" in sentences
+    speak = sum(bool((card.gradcam.maps[0, 0] > 0).any()) for card in cards)
+    assert f"a cell that speaks for the highest class in {speak} of 8 photos" in sentences
+    assert "4 of 32 filters of conv_stem have next to no weight" in sentences
 
 
 def test_numbers_are_what_the_views_give_in_one_call(demo):
     model = convlens.load()
-    photo = demo.photos[1]
-    image = model.prepare(photo.path)
-    assert convlens.gradcam(model, image, top=2) == photo.gradcam
+    card = demo.sections["photos"].cards[1]
+    image = model.prepare(demo.photos[1].path)
+    assert convlens.gradcam(model, image, top=2) == card.gradcam
     attack = convlens.fgsm(model, image, score=False)
-    assert convlens.find_flip(model, attack, levels=[photo.turn.level]).pixels.equal(
-        photo.flip.pixels
+    assert convlens.find_flip(model, attack, levels=[card.flip.level]).pixels.equal(
+        card.flips.pixels
     )
-    assert demo.scale == max(one.gradcam.scale for one in demo.photos)
+    cards = demo.sections["photos"]
+    assert cards.scale == max(card.gradcam.scale for card in cards.cards)
 
 
 def test_robustness_and_shift_are_what_the_views_give_in_one_call(demo, text):
@@ -96,27 +100,30 @@ def test_robustness_and_shift_are_what_the_views_give_in_one_call(demo, text):
     paths = [one.path for one in demo.photos]
     labels = [one.expected for one in demo.photos]
     epsilons = ["1/255", "2/255", "4/255", "8/255"]
-    assert demo.attacked == demo.shifted == tuple(range(8))
-    assert convlens.robustness(model, paths, epsilons, labels=labels, steps=5) == demo.robustness
+    attacked, shifted = demo.sections["robustness"], demo.sections["shift"]
+    assert attacked.photos == shifted.photos == tuple(range(8))
+    assert convlens.robustness(model, paths, epsilons, labels=labels, steps=5) == attacked.curve
     moved = convlens.shift(model, paths, labels=labels, every=4)
-    assert moved.consistency == demo.shift.consistency
-    assert moved.offsets == demo.shift.offsets
-    assert moved.equivariance.lost == demo.shift.equivariance.lost
+    assert moved.consistency == shifted.shift.consistency
+    assert moved.offsets == shifted.shift.offsets
+    assert moved.equivariance.lost == shifted.shift.equivariance.lost
     sentences = " ".join(finding.sentence for finding in demo.findings)
     assert "Loses shift equivariance at conv_stem (stride 2)" in sentences
-    flattered = demo.robustness.diagnostics[0]
+    flattered = attacked.curve.diagnostics[0]
     assert flattered.message in sentences
     page = Page(text)
     places = {place for place, _, _ in page.numbers}
-    assert {"robustness.curves.2.accuracies.4", "shift.equivariance.layers.0.inside.0",
-            "shift.consistency.1.agree.low", "slides.2.probabilities.4"} <= places  # fmt: skip
+    assert {"sections.robustness.curve.curves.2.accuracies.4",
+            "sections.shift.shift.equivariance.layers.0.inside.0",
+            "sections.shift.shift.consistency.1.agree.low",
+            "sections.robustness.slides.2.probabilities.4"} <= places  # fmt: skip
 
 
 def test_two_runs_give_the_same_numbers(tmp_path, photos):
     made = []
     for _ in range(2):
         found = report(tiny(), photos, out=tmp_path / "page", seed=3).data.read_text("utf-8")
-        made.append({k: v for k, v in json.loads(found).items() if k not in ("made", "seconds")})
+        made.append({k: v for k, v in json.loads(found).items() if k not in ("created", "seconds")})
     assert made[0] == made[1]
 
 
@@ -127,7 +134,7 @@ def test_the_seed_draws_the_noise(tmp_path, photos, monkeypatch):
         seeds.append(seed)
         return convlens.find_flip(*given, seed=seed)
 
-    monkeypatch.setattr("convlens.page.photos.find_flip", spy)
+    monkeypatch.setattr("convlens.page.sections.photos.find_flip", spy)
     report(tiny(), photos, out=tmp_path / "page", seed=7)
     assert seeds == [7, 7, 7]
 

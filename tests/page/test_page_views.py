@@ -20,8 +20,8 @@ pytest_plugins = "support.pages"
 
 
 def test_slides_are_adversarial_to_the_pixel(demo, text):
-    slide = demo.slides[0]
-    found = re.search(r'<div class="slides".*?</div>\s*<div class="again">', text, re.DOTALL)
+    slide = demo.sections["robustness"].slides[0]
+    found = re.search(r'<div class="slides".*?</div>\s*<div class="reproduce">', text, re.DOTALL)
     sources = re.findall(r'<img src="data:image/png;base64,([^"]*)"', found.group())
     assert len(sources) == 4
     model = convlens.load()
@@ -38,8 +38,9 @@ def test_channels_are_those_of_the_view(demo, text, data):
     """Every strip has an address; its picture, its numbers and the proof are those of the view."""
     page = Page(text)
     # The last is that of the Grad-CAMs, where every unit sees the whole image.
-    assert len(demo.patches.layers) == 5
-    *layers, _ = demo.patches.layers
+    strongest = demo.sections["channels"].patches
+    assert len(strongest.layers) == 5
+    *layers, _ = strongest.layers
     model = convlens.load()
     paths = [one.path for one in demo.photos]
     again = convlens.patches(model, paths, layers=[layers[1].layer], show=12)
@@ -52,7 +53,7 @@ def test_channels_are_those_of_the_view(demo, text, data):
         assert len(one.shown) == 12
         for index, strip in enumerate(one.shown):
             assert f"{one.layer}:{strip.channel}" in page.ids
-            told = data["patches"]["layers"][number]["shown"][index]
+            told = data["sections"]["channels"]["patches"]["layers"][number]["shown"][index]
             assert told["values"] == pytest.approx(one.values[strip.channel].tolist()[:8])
     sources = [img["src"] for img in page.all("img") if img.get("src")]
     tiles = [decoded(source) for source in sources if source.startswith("data:image/jpeg")]
@@ -67,19 +68,22 @@ def test_channels_are_those_of_the_view(demo, text, data):
 
 def test_channels_that_add_most_to_a_map_are_shown_and_linked(demo, text, data):
     page = Page(text)
-    layer = demo.patches.layers[-1]
+    layer = demo.sections["channels"].patches.layers[-1]
     shown = {one.channel for one in layer.shown}
     links = {link["href"] for link in page.all("a") if link.get("href")}
-    for number, photo in enumerate(demo.photos):
-        cam, shares = photo.gradcam, photo.shares[0]
+    for number, card in enumerate(demo.sections["photos"].cards):
+        cam, shares = card.gradcam, card.shares[0]
         assert shares == cam.channels(0, 0, top=3)
         # The first of each photo is among them, and its name leads there.
         address = f"{layer.layer}:{shares[0].channel}"
         assert shares[0].channel in shown
         assert address in page.ids and f"#{quote(address)}" in links
-        for rank, told in enumerate(photo.shares):
+        for rank, told in enumerate(card.shares):
             for at, one in enumerate(told):
-                assert data["photos"][number]["shares"][rank][at]["share"] == one.share
+                assert (
+                    data["sections"]["photos"]["cards"][number]["shares"][rank][at]["share"]
+                    == one.share
+                )
     # The channels of a place before its non-linearity are those after it.
     model = convlens.load()
     again = convlens.patches(
@@ -89,7 +93,7 @@ def test_channels_that_add_most_to_a_map_are_shown_and_linked(demo, text, data):
 
 
 def test_sanity_check_of_the_maps_is_on_the_page(demo, text):
-    found = demo.randomization
+    found = demo.sections["randomization"]
     assert found.correlations.shape[2:] == (4, 1)
     assert found.changes and abs(found.means[-1]) < 0.3
     words = " ".join(Page(text).words)
@@ -104,14 +108,15 @@ def test_boxes_give_the_pointing_game(tmp_path, photos):
         "file,class,left,top,right,bottom\none.png,3,0,0,30,40\ntwo.png,2|4,5,5,10,10\n"
     )
     made = report(tiny(), photos, out=tmp_path / "page", boxes=table)
-    assert [one.gradcam.classes.tolist() for one in made.photos[:2]] == [[[3]], [[2]]]
-    assert len(made.photos[2].gradcam.names[0]) == 2
-    whole, part, none = (one.pointing for one in made.photos)
+    cards = made.sections["photos"].cards
+    assert [one.gradcam.classes.tolist() for one in cards[:2]] == [[[3]], [[2]]]
+    assert len(cards[2].gradcam.names[0]) == 2
+    whole, part, none = (one.pointing for one in cards)
     assert whole.boxed.all() and part.boxed.all() and not none.boxed.any()
-    speaks = bool((made.photos[0].gradcam.maps > 0).any())
+    speaks = bool((cards[0].gradcam.maps > 0).any())
     assert bool(whole.hits) == speaks and float(whole.area) == 1
     # Squashed from 40 x 30 to 32 x 32.
-    assert made.photos[1].boxes == ((5 * 32 / 30, 4.0, 10 * 32 / 30, 8.0),)
+    assert cards[1].boxes == ((5 * 32 / 30, 4.0, 10 * 32 / 30, 8.0),)
     (finding,) = [one for one in made.findings if "object's box" in one.sentence]
     assert "of 2 maps" in finding.sentence
     page = made.page.read_text("utf-8")
@@ -120,9 +125,10 @@ def test_boxes_give_the_pointing_game(tmp_path, photos):
 
 def test_differences_of_classes_on_a_page(tmp_path, photos):
     made = report(tiny(), photos, out=tmp_path / "page", classes=["4 - 1", 0])
-    cam = made.photos[0].gradcam
+    card = made.sections["photos"].cards[0]
+    cam = card.gradcam
     assert cam.classes.tolist() == [[4, 0]] and cam.subtracted.tolist() == [[1, -1]]
-    assert cam == convlens.gradcam(tiny(), made.photos[0].image, classes=["4 - 1", 0])
+    assert cam == convlens.gradcam(tiny(), card.image, classes=["4 - 1", 0])
     assert "classes=['4 - 1', 0]" in made.page.read_text("utf-8").replace("&#39;", "'")
 
 
@@ -143,8 +149,8 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
             network[0].weight[number] = convlens.gabor(x, y, 1, 0.1, 0.1, 1.6, 0, 0, 0, theta)
     made = convlens.report(convlens.wrap(network, size=32), photos, out=tmp_path / "page")
     expected = convlens.fit_gabor(convlens.wrap(network, size=32), null=1000)
-    assert made.gabor_fit.verdicts == expected.verdicts
-    assert torch.equal(made.gabor_fit.r2, expected.r2)
+    assert made.sections["gabor"].fit.verdicts == expected.verdicts
+    assert torch.equal(made.sections["gabor"].fit.r2, expected.r2)
     (finding,) = [one for one in made.findings if "Gabor-like" in one.sentence]
     assert f"{expected.count('Gabor-like')} of 6 filters of 0" in finding.sentence
     text = (tmp_path / "page" / "index.html").read_text()
@@ -166,21 +172,25 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
 
 def test_simple_and_complex_channels_are_told(demo, text):
     """Of a few layers with small fields, the first among them, as the view counts them."""
-    assert demo.cells[0].layer == "conv_stem"
-    assert len({one.layer for one in demo.cells}) == len(demo.cells) > 2
-    first = demo.cells[0]
+    layers = demo.sections["simple_complex"].layers
+    assert layers[0].layer == "conv_stem"
+    assert len({one.layer for one in layers}) == len(layers) > 2
+    first = layers[0]
     told = convlens.orientation_tuning(convlens.load(), layer=first.layer, orientations=8, phases=8)
     assert (first.simple, first.complex, first.silent) == told.counts()
     assert "cells" in Page(text).ids
-    assert f'data-at="cells.0.simple">{first.simple}<' in text
+    assert f'data-at="sections.simple_complex.layers.0.simple">{first.simple}<' in text
 
 
 def test_feature_maps_lead_from_the_first_layer_to_the_final_place(demo, text):
-    first, last = demo.maps[0], demo.maps[-1]
+    found = demo.sections["feature_maps"]
+    first, last = found.layers[0], found.layers[-1]
     assert (first.layer, last.layer, last.final) == ("conv_stem", "conv_head", True)
     model = convlens.load()
     for one in (first, last):
-        told = convlens.feature_maps(model, model.prepare(one.photo), layer=one.layer)
+        told = convlens.feature_maps(
+            model, model.prepare(demo.photos[found.photo].path), layer=one.layer
+        )
         inner = told.maps[:, one.size[0] // 8 :, :][:, : one.size[0] - one.size[0] // 8 * 2]
         inner = inner[:, :, one.size[1] // 8 : one.size[1] - one.size[1] // 8]
         spread = inner.flatten(1).std(dim=1, correction=0)
@@ -198,14 +208,15 @@ def test_feature_maps_lead_from_the_first_layer_to_the_final_place(demo, text):
 
 def test_made_images_stand_beside_the_patches(demo, text, data):
     """The images are those of the view with the steps that the page names."""
-    assert len(demo.maximized) == len(demo.patches.layers)
-    for layer, found in zip(demo.patches.layers, demo.maximized, strict=True):
+    channels = demo.sections["channels"]
+    assert len(channels.maximized) == len(channels.patches.layers)
+    for layer, found in zip(channels.patches.layers, channels.maximized, strict=True):
         assert [one.objective for one in found.maxima] == [
             f"{layer.layer}:{shown.channel}" for shown in layer.shown
         ]
         assert 16 <= found.steps <= 96
         assert found.stopped == ""
-    first = demo.maximized[0]
+    first = channels.maximized[0]
     alone = convlens.maximize(
         convlens.load(), first.maxima[2].objective, steps=first.steps,
         image_size=tuple(first.maxima[2].images.shape[2:]),
@@ -213,25 +224,25 @@ def test_made_images_stand_beside_the_patches(demo, text, data):
     torch.testing.assert_close(
         alone.maxima[0].reached, first.maxima[2].reached, rtol=0.02, atol=0.02
     )
-    assert text.count('class="made"') == sum(len(one.shown) for one in demo.patches.layers)
+    assert text.count('class="synthetic"') == len(channels.addresses)
     assert f"{first.steps} steps on" in text
-    last = demo.maximized[-1]
+    last = channels.maximized[-1]
     beaten = sum(float(one.reached[0]) >= one.dataset_best for one in last.maxima)
-    assert f"{beaten} of {len(last.maxima)} excite their channel" in text
+    assert f"{beaten} of {len(last.maxima)} activate their channel" in text
 
 
 def test_classes_are_made_that_the_photos_are_taken_for(demo, text, data):
     answered = {one.names[0] for one in demo.photos}
-    made = [one.objective for one in demo.classes.maxima]
+    made = [one.objective for one in demo.sections["class_images"].maxima]
     assert len(made) == min(6, len(answered))
     assert set(made) <= answered
-    assert all(int(one.rank[0]) == 1 for one in demo.classes.maxima)
+    assert all(int(one.rank[0]) == 1 for one in demo.sections["class_images"].maxima)
     assert all(name in text for name in made)
 
 
 def test_a_dream_of_the_first_photo(demo, text, data):
     """As its own command makes it, with as many steps as the page says."""
-    found = demo.dream
+    found = demo.sections["dream"]
     octaves, steps = len(found.sizes), found.objective.shape[1] - 1
     assert (octaves, max(found.image.shape)) == (3, 320) and 1 <= steps <= 10
     shown = next(one for one in demo.photos if one.shown)
@@ -240,7 +251,7 @@ def test_a_dream_of_the_first_photo(demo, text, data):
     )
     assert torch.allclose(again.image, found.image, atol=0.02)
     assert float(found.rise[-1]) > 1
-    assert data["dream"]["objective"][2][-1] == float(found.objective[2, -1])
+    assert data["sections"]["dream"]["objective"][2][-1] == float(found.objective[2, -1])
     command = f"--layer {found.layer} --octaves 3 --steps {steps} --size 320"
     assert command in text
     assert f"3 octaves of {steps} step" in " ".join(Page(text).words)
@@ -253,7 +264,7 @@ def test_dead_channels_are_a_finding(tmp_path, photos):
     made = convlens.report(model, photos, out=tmp_path / "page")
     (finding,) = [one for one in made.findings if one.evidence == "channels"]
     assert finding.mark == "look"
-    assert "1 of " in finding.sentence and "never above 0" in finding.sentence
+    assert "1 of " in finding.sentence and "never fires on these 3 photos" in finding.sentence
 
 
 def test_perturbed_pixels_survive_on_the_page(demo, text):
@@ -265,4 +276,4 @@ def test_perturbed_pixels_survive_on_the_page(demo, text):
     found = re.search(r'src="data:image/png;base64,([^"]+)"', figure)
     assert found
     pixels = torch.tensor(list(Image.open(io.BytesIO(base64.b64decode(found[1]))).tobytes()))
-    assert pixels.equal(demo.photos[1].flip.pixels[0].flatten().long())
+    assert pixels.equal(demo.sections["photos"].cards[1].flips.pixels[0].flatten().long())

@@ -13,7 +13,7 @@ from torch import nn
 
 import convlens
 from convlens.page.report import report
-from convlens.page.schema import Report
+from convlens.page.result import Report
 
 COMMAND = "convlens report --out page"
 

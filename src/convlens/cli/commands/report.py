@@ -1,4 +1,4 @@
-"""The page."""
+"""The report command: one self-contained page about a network and photos."""
 
 import shlex
 import sys
@@ -27,17 +27,17 @@ def report(
     """Make one self-contained page about a network and photos."""
     from convlens.cli import terminal
     from convlens.cli.inputs import answers_of, find_labels, load_model
-    from convlens.cli.show import page as show
+    from convlens.cli.show.report import show_report
     from convlens.data.photo_files import find_photos
-    from convlens.page.report import report as make
+    from convlens.page.report import report as write_report
 
     paths = find_photos(photos) if photos else None
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
     if paths is not None:
-        answers_of(paths, table)  # what fits no photo is told before any work
+        answers_of(paths, table)  # fail before any work is done
     with terminal.progress(quiet=quiet) as progress:
-        made = make(
+        finished = write_report(
             loaded,
             paths,
             out=out,
@@ -50,4 +50,4 @@ def report(
             command=shlex.join(["convlens", *sys.argv[1:]]),
             progress=progress,
         )
-    show.report(made, out, json=json)
+    show_report(finished, json=json)

@@ -1,0 +1,12 @@
+"""Parts that every HTML output shares: templates, styles, ES modules, numbers, pictures, scales.
+
+The report, the indexes of folders, notebooks and the explorer are built from these parts. The
+package knows no analysis: its functions take tensors and plain values.
+
+- `base.html.jinja` is the document, `macros.html.jinja` the parts inside it.
+- `style.css` is the stylesheet, `modules/` holds the ES modules.
+- `templates` loads all of these.
+- `numbers` writes numbers so that each names its place in the JSON file beside the document.
+- `pictures` turns pixels into images within a budget of bytes.
+- `scales` gives the colors of color bars, `charts` the preprocessing of line charts.
+"""

@@ -1,0 +1,98 @@
+"""Geometry of inline SVG charts, in the coordinates of the drawing."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 460.0, 250.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 10.0, 36.0
+_MARGIN = 14.0  # between the frame and the first and last point
+_BESIDE = 5.0  # between the intervals of two series at one x
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values of one line: shares of 0 to 1 with the ends of their intervals."""
+
+    name: str
+    values: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured point: its position, and the y of both ends of its interval."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One drawn series: its name, the `points` of its polyline, and its measured points."""
+
+    name: str
+    points: str
+    marks: list[Point]
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """A chart of shares over x.
+
+    Attributes:
+        width: of the drawing.
+        height: of the drawing.
+        frame: left, top, right and bottom of the area inside the axes.
+        lines: one for each series.
+        across: x and text of each tick of the horizontal axis.
+        up: y and text of each tick of the vertical axis.
+    """
+
+    width: float
+    height: float
+    frame: tuple[float, float, float, float]
+    lines: list[Line]
+    across: list[tuple[float, str]]
+    up: list[tuple[float, str]]
+
+
+def line_chart(across: Sequence[float], series: Sequence[Series]) -> LineChart:
+    """A chart of several series over the same x, with their intervals beside each other."""
+    reach = max(across)
+    right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+
+    def x_of(value: float) -> float:
+        return round(_LEFT + _MARGIN + (right - _LEFT - 2 * _MARGIN) * value / reach, 1)
+
+    def y_of(share: float) -> float:
+        return round(bottom - (bottom - _TOP) * share, 1)
+
+    lines = []
+    for number, line in enumerate(series):
+        beside = (number - (len(series) - 1) / 2) * _BESIDE
+        marks = [
+            Point(round(x_of(value) + beside, 1), y_of(share), y_of(low), y_of(high))
+            for value, share, low, high in zip(
+                across, line.values, line.low, line.high, strict=True
+            )
+        ]
+        points = " ".join(f"{mark.x},{mark.y}" for mark in marks)
+        lines.append(Line(line.name, points, marks))
+    return LineChart(
+        width=WIDTH,
+        height=HEIGHT,
+        frame=(_LEFT, _TOP, right, bottom),
+        lines=lines,
+        across=[(x_of(value), f"{value:.3g}") for value in across],
+        up=[(y_of(share), f"{share:.0%}") for share in (0.0, 0.5, 1.0)],
+    )
+
+
+def polyline(x: Iterable[float], y: Iterable[float], width: float, height: float) -> str:
+    """The `points` of a polyline through shares of 0 to 1, y upwards."""
+    return " ".join(
+        f"{across * width:.1f},{(1 - up) * height:.1f}" for across, up in zip(x, y, strict=True)
+    )

@@ -1,0 +1,116 @@
+"""Pictures inside an HTML document: their files as `data:` addresses, within a budget of bytes."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from convlens.data.images import encode_jpeg, encode_png
+from convlens.drawing import make_grid
+
+SIDE = 224  # CSS pixels of the long side of a picture, at most
+_ENLARGED = 112  # pixels of an image's long side up to which it is enlarged, with hard edges
+_BETWEEN = (128, 128, 128)  # color between the tiles of a strip: neither that of light nor of dark
+_QUALITY = 88  # of JPEG, for small pictures
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a document.
+
+    Attributes:
+        source: its file as a `data:` address.
+        width: on the screen, in CSS pixels.
+        height: on the screen, in CSS pixels.
+        hard: its pixels are drawn as squares with hard edges.
+    """
+
+    source: str
+    width: int
+    height: int
+    hard: bool
+
+
+class PictureBudget:
+    """Makes pictures as long as their bytes fit into a budget.
+
+    A method returns None for a picture that does not fit, and counts it in `missing`.
+
+    Args:
+        limit: bytes of all pictures together, as they stand in the document.
+
+    Attributes:
+        limit: bytes of all pictures together.
+        left: bytes that are left.
+        missing: number of pictures that did not fit.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.left = limit
+        self.missing = 0
+
+    def photo(self, pixels: Tensor, *, exact: bool = False, side: int = SIDE) -> Picture | None:
+        """A picture whose long side takes at most `side` CSS pixels.
+
+        Small images are enlarged a whole number of times with hard edges. PNG holds these and the
+        exact ones; JPEG holds the others.
+
+        Args:
+            pixels: uint8 `(H, W, 3)` or `(H, W)`.
+            exact: keep every pixel value.
+            side: of the picture on the screen.
+        """
+        height, width = pixels.shape[:2]
+        longest = max(height, width)
+        hard = longest <= _ENLARGED
+        scale = max(1, side // longest) if hard else min(1.0, side / longest)
+        png = exact or hard
+        source = png_source(pixels) if png else _source("jpeg", encode_jpeg(pixels))
+        return self._pay(Picture(source, round(width * scale), round(height * scale), hard))
+
+    def pixelated(self, pixels: Tensor, times: int = 1) -> Picture | None:
+        """An exact picture, each pixel a square of `times` CSS pixels."""
+        height, width = pixels.shape[:2]
+        return self._pay(Picture(png_source(pixels), width * times, height * times, hard=True))
+
+    def scaled(self, pixels: Tensor, scale: float, *, hard: bool) -> Picture | None:
+        """An exact picture, `scale` CSS pixels for each of its pixels."""
+        height, width = pixels.shape[:2]
+        size = round(width * scale), round(height * scale)
+        return self._pay(Picture(png_source(pixels), *size, hard=hard))
+
+    def smooth(self, pixels: Tensor, side: int | None = None) -> Picture | None:
+        """A smoothed picture whose long side takes `side` CSS pixels; default: its own pixels."""
+        height, width = pixels.shape[:2]
+        scale = 1.0 if side is None else side / max(height, width)
+        source = _source("jpeg", encode_jpeg(pixels, _QUALITY))
+        return self._pay(Picture(source, round(width * scale), round(height * scale), hard=False))
+
+    def strip(self, tiles: Tensor) -> Picture | None:
+        """Tiles uint8 `(N, H, W, 3)` in a row as one smoothed picture; None without any."""
+        if tiles.ndim != 4 or not len(tiles):
+            return None
+        return self.smooth(row_of(list(tiles)))
+
+    def _pay(self, picture: Picture) -> Picture | None:
+        if len(picture.source) > self.left:
+            self.missing += 1
+            return None
+        self.left -= len(picture.source)
+        return picture
+
+
+def row_of(tiles: Sequence[Tensor]) -> Tensor:
+    """Tiles of one size in a row, with gaps between them."""
+    return make_grid(list(tiles), len(tiles), background=_BETWEEN)
+
+
+def png_source(pixels: Tensor) -> str:
+    """Pixels as the `data:` address of a PNG file."""
+    return _source("png", encode_png(pixels))
+
+
+def _source(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,60 @@
+"""Loads the templates, the stylesheet and the ES modules."""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+_PACKAGE = "convlens.html"
+# Each works alone, so that a document includes those that it needs.
+MODULES = ("scripted", "copy", "overlay_toggle", "zoom", "slider", "address")
+
+
+@dataclass(frozen=True)
+class Module:
+    """One ES module as it stands in a document.
+
+    Attributes:
+        text: the source.
+        sha256: base64 digest of the source, for the Content-Security-Policy.
+    """
+
+    text: Markup
+    sha256: str
+
+
+def environment(package: str) -> Environment:
+    """The template environment of a package whose templates may extend and import those here.
+
+    Args:
+        package: dotted name of the package. A template that it lacks is taken from this package.
+    """
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader(_PACKAGE, "")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def stylesheet() -> Markup:
+    """The shared stylesheet."""
+    return Markup(_read("style.css"))
+
+
+def modules() -> list[Module]:
+    """All ES modules, in the order in which a document runs them."""
+    sources = [_read(f"modules/{name}.js") for name in MODULES]
+    return [Module(Markup(source), _sha256(source)) for source in sources]
+
+
+def _read(name: str) -> str:
+    return (files(_PACKAGE) / name).read_text(encoding="utf-8")
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,178 @@
+"""The report as a result: the model, the photos, the findings, and the result of each section."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from convlens.analyses.predictions.predictions import Predictions
+from convlens.results import Result
+
+Mark = Literal["fine", "look", "broken"]
+
+
+@dataclass(frozen=True, eq=False)
+class Finding(Result):
+    """One sentence about what was measured.
+
+    Attributes:
+        mark: "fine", "look" (worth a look) or "broken".
+        sentence: the measurement, with its number and the count that it rests on.
+        evidence: address on the page of the evidence.
+        rank: position among findings of one mark, from 0 (whether the numbers can be trusted at
+            all) to 9 (details of single channels).
+    """
+
+    mark: Mark
+    sentence: str
+    evidence: str
+    rank: int = 5
+
+
+@dataclass(frozen=True, eq=False)
+class ReportPhoto(Result):
+    """One photo and what the network predicts for it.
+
+    Attributes:
+        name: of its file, as short as it is unique.
+        path: as given.
+        notes: what was done to its pixels while it was read.
+        predictions: the five classes with the highest probability, or None where the network
+            predicts no class of an image.
+        names: of these classes.
+        probabilities: of these classes.
+        expected: indices of the right classes, or None without a label.
+        expected_names: their names.
+        right: whether the first class is one of them, or None without a label.
+        shown: whether sections show it in full.
+    """
+
+    name: str
+    path: str
+    notes: tuple[str, ...] = ()
+    predictions: Predictions | None = None
+    names: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    expected: tuple[int, ...] | None = None
+    expected_names: tuple[str, ...] = ()
+    right: bool | None = None
+    shown: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class SkippedPhoto(Result):
+    """A photo that could not be read, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Reproduction(Result):
+    """How to compute something again.
+
+    Attributes:
+        command: the command line, or None where no command can say it: for a network that was
+            wrapped in Python, and for labels that stand in Python only.
+        python: lines of Python.
+    """
+
+    command: str | None
+    python: str
+
+
+@dataclass(frozen=True, eq=False)
+class Subject(Result):
+    """The model as it was used.
+
+    Attributes:
+        name: of the model.
+        spec: what `load` was given, or None.
+        origin: where weights and preprocessing come from.
+        preprocessing: how a photo becomes an image, in words.
+        size: height and width of the image.
+        channels: of the image.
+        mean: subtracted, if `center` does not say otherwise.
+        center: `data`, or `image` where each image's own mean is subtracted.
+        std: divided by.
+        bounds: of a pixel.
+        device: on which the network ran.
+        output: shape of the logits for one image.
+        final_activation: of the network: "softmax", "sigmoid", or empty where neither is known.
+        output_head: by which logits become probabilities.
+        prediction_rule: that in words, where it is not a softmax.
+        parameters: numbers that the network has learned.
+        multiply_adds: for one image.
+    """
+
+    name: str
+    spec: str | None
+    origin: str
+    preprocessing: str
+    size: tuple[int, int]
+    channels: int
+    mean: tuple[float, ...]
+    center: str
+    std: tuple[float, ...]
+    bounds: tuple[float, float]
+    device: str
+    output: tuple[int, ...]
+    final_activation: str
+    output_head: str
+    prediction_rule: str
+    parameters: int
+    multiply_adds: int
+
+    @property
+    def per_pixel(self) -> bool:
+        """Whether the network predicts a class for each pixel (segmentation)."""
+        return any(side != 1 for side in self.output[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Report(Result):
+    """A page, and all that it shows.
+
+    Attributes:
+        folder: where `index.html` and `report.json` lie.
+        model: as it was used.
+        findings: of all sections, the broken ones first.
+        photos: those that were read, in the order given.
+        skipped: those that could not be read.
+        given: how many photos were given.
+        sections: the result of each section by its name; a section that could not be computed is
+            missing.
+        failures: for each part that could not be computed, the reason.
+        reproductions: by section, how to compute its result again.
+        left_out: what the budgets of the page left out, in sentences.
+        options: with which the report was made.
+        command: the command line, or None from Python.
+        versions: of the libraries.
+        created: when, in ISO 8601.
+        seconds: by stage.
+    """
+
+    folder: str
+    model: Subject
+    findings: tuple[Finding, ...]
+    photos: tuple[ReportPhoto, ...]
+    skipped: tuple[SkippedPhoto, ...]
+    given: int
+    sections: dict[str, Result]
+    failures: dict[str, str]
+    reproductions: dict[str, Reproduction]
+    left_out: tuple[str, ...]
+    options: dict[str, str | int | bool | None]
+    command: str | None
+    versions: dict[str, str]
+    created: str
+    seconds: dict[str, float]
+
+    @property
+    def page(self) -> Path:
+        """The page itself."""
+        return Path(self.folder) / "index.html"
+
+    @property
+    def data(self) -> Path:
+        """The file with every number of the page."""
+        return Path(self.folder) / "report.json"

@@ -1,0 +1,318 @@
+"""The section on channels: the patches that activate channels most, beside maximized images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from convlens.analyses.maximize.crop_plan import plan_crop
+from convlens.analyses.maximize.maximize import maximize
+from convlens.analyses.maximize.objectives import parse_objective
+from convlens.analyses.maximize.result import MaximizedImages
+from convlens.analyses.patches.dataset_pass import patches
+from convlens.analyses.patches.result import Patches
+from convlens.analyses.patches.top_patches import find_channel_sources
+from convlens.data.sampling import spread
+from convlens.errors import ConvlensError
+from convlens.html.numbers import counted, enumerated
+from convlens.html.pictures import Picture, PictureBudget
+from convlens.page.budget import Budget
+from convlens.page.inputs import Inputs
+from convlens.page.result import Finding, Reproduction
+from convlens.page.section import Section
+from convlens.page.sections.photos import SHARES, PhotoCards
+from convlens.passes.options import PassOptions
+from convlens.results import Result
+from convlens.tracing.trace import Trace, trace
+
+LAYERS = 4  # beside that of the Grad-CAMs
+CHANNELS = 12  # of each layer
+CANVAS = 96  # pixels of the side of a maximized image, at most where the network allows
+STEPS = (16, 96)  # of gradient ascent, the fewest and the most
+IMAGES = Budget(items=STEPS[1], work=2.4e11)  # of the maximized images
+_STEP_PASSES = 3.0  # forward passes that one step of gradient ascent takes, about
+_IMAGE_SIDE = 96  # CSS pixels of a maximized image
+
+
+@dataclass(frozen=True, eq=False)
+class Channels(Result):
+    """Channels of a few layers.
+
+    Attributes:
+        patches: the patches of the photos that activate them most.
+        maximized: images that activate the same channels, for each layer of `patches`; None for a
+            layer where they cannot be computed.
+    """
+
+    patches: Patches
+    maximized: tuple[MaximizedImages | None, ...]
+
+    @property
+    def addresses(self) -> list[str]:
+        """The shown channels as LAYER:K, which are their addresses on the page too."""
+        return [
+            f"{layer.layer}:{shown.channel}"
+            for layer in self.patches.layers
+            for shown in layer.shown
+        ]
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """Pictures of one channel; those that found no room are None.
+
+    `at` and `image_at` are the paths of its numbers in the result.
+    """
+
+    channel: int
+    at: str
+    image_at: str
+    whole: Picture | None
+    top: Picture | None
+    bands: Picture | None
+    photos: tuple[str, ...]
+    image: Picture | None
+
+
+class ChannelsSection(Section[Channels]):
+    """What activates channels most."""
+
+    name = "channels"
+    title = "Channels"
+    budget = Budget(items=256, bytes=2_500_000)
+    missing = "No channels"
+
+    def compute(self, inputs: Inputs) -> Channels:
+        """Patches of a few layers, and maximized images of the same channels.
+
+        Raises:
+            ConvlensError: the network has no channels with maps.
+        """
+        numbers = spread(
+            range(len(inputs.photos)), self.budget.affordable(2 * inputs.multiply_adds)
+        )
+        show = _choose_channels(inputs)
+        strongest = patches(
+            inputs.model,
+            inputs.paths(numbers),
+            layers=list(show),
+            show=show,
+            seed=inputs.options.seed,
+            pass_options=PassOptions(progress=inputs.stages.reporter("channels")),
+        )
+        return Channels(strongest, _maximize_channels(inputs, strongest))
+
+    def findings(self, inputs: Inputs, result: Channels) -> Iterator[Finding]:
+        """Whether the patches can be trusted, and which channels never fire."""
+        layers, seen = result.patches.layers, result.patches.seen
+        wrong = [layer.layer for layer in layers if layer.crop_check.holds is False]
+        if wrong:
+            yield Finding(
+                "broken",
+                f"Patches of {enumerated(wrong)}, run again alone, give another activation: do "
+                f"not trust them.",
+                "channels", rank=9,
+            )  # fmt: skip
+        rectified = [layer for layer in layers if layer.post]  # else 0 means nothing
+        if not rectified:
+            return
+        photos = counted(seen, "photo")
+        dead = [layer for layer in rectified if layer.dead]
+        if not dead:
+            total = sum(layer.channels for layer in rectified)
+            yield Finding(
+                "fine",
+                f"Each of the {total} channels of {counted(len(rectified), 'layer')} fires "
+                f"somewhere on {photos}.",
+                "channels", rank=9,
+            )  # fmt: skip
+            return
+        parts = [
+            f"{len(layer.dead)} of {layer.channels} channels of {layer.layer}" for layer in dead
+        ]
+        verb = "fires" if [len(layer.dead) for layer in dead] == [1] else "fire"
+        these = "this photo" if seen == 1 else f"these {photos}"
+        yield Finding("look", f"{enumerated(parts)} never {verb} on {these}.", "channels", rank=9)
+
+    def reproduction(self, inputs: Inputs, result: Channels) -> Reproduction:
+        """The patches of all layers; the photos are those of the page."""
+        return _reproduce_patches(inputs, [layer.layer for layer in result.patches.layers])
+
+    def view(self, inputs: Inputs, result: Channels, pictures: PictureBudget) -> dict[str, Any]:
+        """For each layer a strip of pictures for each channel."""
+        layers = []
+        for number, layer in enumerate(result.patches.layers):
+            maximized = result.maximized[number]
+            images = maximized.tiles() if maximized is not None else None
+            strips = [
+                _Strip(
+                    channel=shown.channel,
+                    at=f"patches.layers.{number}.shown.{index}",
+                    image_at=f"maximized.{number}.maxima.{index}",
+                    whole=pictures.strip(shown.whole[None]),
+                    top=pictures.strip(shown.tiles),
+                    bands=pictures.strip(shown.bands),
+                    photos=tuple(photo.rpartition("/")[2] for photo in shown.photos),
+                    image=pictures.smooth(images[index][0], _IMAGE_SIDE) if images else None,
+                )
+                for index, shown in enumerate(layer.shown)
+            ]
+            again = reproduce_maximized(inputs, maximized) if maximized is not None else None
+            layers.append(
+                (layer, maximized, strips, _reproduce_patches(inputs, [layer.layer]), again)
+            )
+        cards = inputs.result("photos", PhotoCards)
+        return {
+            "layers": layers,
+            "any_images": any(result.maximized),
+            "detector": _detector(cards)[0] if cards else None,
+        }
+
+
+def _choose_channels(inputs: Inputs) -> dict[str, int | list[int]]:
+    """Layers from the first convolution to the last, with their channels or the number of these.
+
+    Layers in which every unit sees the whole image are the last choice: no patch can be cut out
+    there. The layer of the Grad-CAMs is added, with the channels that add most to these.
+    """
+    sources = find_channel_sources(inputs.trace, None)
+    local = [source for source in sources if _sees_a_part(inputs.trace, source.node)]
+    candidates = [source for source in local if source.post] or local or list(sources)
+    # The last of each of so many stretches of the network: what is furthest along.
+    count = min(LAYERS, len(candidates))
+    layers = [candidates[(at + 1) * len(candidates) // count - 1].layer for at in range(count)]
+    show: dict[str, int | list[int]] = dict.fromkeys(layers, CHANNELS)
+    cards = inputs.result("photos", PhotoCards)
+    detector, channels = _detector(cards) if cards is not None else (None, [])
+    if detector is not None:
+        node = find_channel_sources(inputs.trace, [detector])[0].node
+        same = [
+            source.layer
+            for source in find_channel_sources(inputs.trace, layers)
+            if source.node == node
+        ]
+        show[same[0] if same else detector] = channels
+    return show
+
+
+def _detector(cards: PhotoCards) -> tuple[str | None, list[int]]:
+    """The layer of the Grad-CAMs and its channels that add most to the first map of each photo."""
+    explained = [card for card in cards.cards if card.gradcam is not None and any(card.shares)]
+    if not explained or explained[0].gradcam is None:
+        return None, []
+    first = [card.shares[0] for card in explained]
+    # Each photo's first channel before any photo's second.
+    ranked = [share[at].channel for at in range(SHARES) for share in first if at < len(share)]
+    return explained[0].gradcam.detector, list(dict.fromkeys(ranked))[:CHANNELS]
+
+
+def _sees_a_part(found: Trace, value: int) -> bool:
+    """Whether a middle unit sees less than the whole image."""
+    field = found.field(value)
+    if field is None or field.beyond:
+        return False
+    extents = (
+        int((field.high[axis] - field.low[axis]).max()) + 1 < found.image_size[axis]
+        for axis in (0, 1)
+    )
+    return any(extents)
+
+
+def _maximize_channels(inputs: Inputs, strongest: Patches) -> tuple[MaximizedImages | None, ...]:
+    """For each layer the images of the channels that are shown, or None where it has none."""
+    layers = [
+        [f"{layer.layer}:{shown.channel}" for shown in layer.shown] for layer in strongest.layers
+    ]
+    images: list[MaximizedImages | None] = []
+    for number, targets in enumerate(layers):
+        inputs.stages.report("maximized images", number, len(layers))
+        maximized = None
+        with inputs.stages.attempt("channels/maximized images"):
+            if targets:
+                work = IMAGES.work / len(layers)
+                layer = strongest.layers[number].layer
+                maximized = maximize_within(
+                    inputs, targets, CANVAS, work, inputs.multiply_adds_until(layer), strongest
+                )
+        images.append(maximized)
+    inputs.stages.report("maximized images", len(layers), len(layers))
+    return tuple(images)
+
+
+def maximize_within(
+    inputs: Inputs,
+    targets: list[str],
+    side: int,
+    work: float,
+    multiply_adds: float,
+    known: Patches | None = None,
+) -> MaximizedImages:
+    """MaximizedImages images in as many steps as the work allows, within `STEPS`.
+
+    Args:
+        inputs: of the report.
+        targets: channels of one layer, or classes.
+        side: of the canvas in pixels, at most where the network allows.
+        work: multiply-adds of all steps together.
+        multiply_adds: of one forward pass as far as the targets, on an image of the model's size.
+        known: patches, to set the activations reached beside.
+
+    Raises:
+        KeyboardInterrupt: the maximization was interrupted.
+    """
+    canvas = _canvas(inputs, targets[0], side)
+    height, width = inputs.model.size
+    area = canvas[0] * canvas[1] / (height * width)
+    each = _STEP_PASSES * len(targets) * multiply_adds * area
+    least, most = STEPS
+    steps = min(max(int(work / max(each, 1.0)), least), most)
+    maximized = maximize(
+        inputs.model,
+        targets,
+        steps=steps,
+        image_size=canvas,
+        seed=inputs.options.seed,
+        patches=known,
+    )
+    if maximized.interrupted:
+        raise KeyboardInterrupt  # meant for the report
+    return maximized
+
+
+def _canvas(inputs: Inputs, target: str, side: int) -> tuple[int, int]:
+    """The usual canvas of a target, made smaller where it is large and the network runs on it."""
+    base = trace(inputs.model, partly=True)
+    goal = parse_objective(inputs.model, base, target)
+    usual = plan_crop(inputs.model, base, goal, None).size
+    smaller = (min(usual[0], side), min(usual[1], side))
+    try:
+        return plan_crop(inputs.model, base, goal, smaller).size
+    except ConvlensError:
+        return usual
+
+
+def reproduce_maximized(inputs: Inputs, maximized: MaximizedImages) -> Reproduction:
+    """The maximized images; what photos reach beside them stands on the page only."""
+    targets = [maximum.objective for maximum in maximized.maxima]
+    height, width = maximized.maxima[0].images.shape[2:]
+    words = [
+        word
+        for maximum in maximized.maxima
+        for word in ("--channel" if maximum.layer else "--class", maximum.objective)
+    ]
+    canvas = f"{height}" if height == width else f"{height}x{width}"
+    return inputs.reproducer.reproduction(
+        ["maximize", *words, "--steps", str(maximized.steps), "--image-size", canvas],
+        f"convlens.maximize(model, {targets}, steps={maximized.steps}, "
+        f"image_size={(height, width)}, seed={inputs.options.seed})",
+    )
+
+
+def _reproduce_patches(inputs: Inputs, layers: list[str]) -> Reproduction:
+    paths = [photo.path for photo in inputs.photos]
+    words = [word for layer in layers for word in ("--layer", layer)]
+    return inputs.reproducer.reproduction(
+        ["patches", *paths, *words], f"convlens.patches(model, {paths}, layers={layers})"
+    )
+
+
+SECTION = ChannelsSection()

@@ -1,0 +1,75 @@
+"""The sanity check of the maps: Grad-CAM of the same network with random weights."""
+
+from collections.abc import Iterator
+
+import torch
+
+from convlens.analyses.gradcam.randomization import Randomization, randomization
+from convlens.data.sampling import spread
+from convlens.page.budget import Budget
+from convlens.page.inputs import Inputs
+from convlens.page.result import Finding, Reproduction
+from convlens.page.section import Section
+from convlens.page.sections.photos import PhotoCards
+
+STAGES = 6  # at most: parts of the network whose weights are drawn anew, one after the other
+DRAWS = 2
+_PASSES = 3.0  # forward passes that one map takes, about
+_REPRODUCED = 4  # photos of the command
+
+
+class RandomizationSection(Section[Randomization]):
+    """Whether the maps depend on what the network has learned."""
+
+    name = "randomization"
+    title = "Sanity check of the maps"
+    parent = "photos"
+    budget = Budget(items=4, work=1.2e12)
+
+    def compute(self, inputs: Inputs) -> Randomization | None:
+        """Rank correlations on a few photos, in as many stages as the budget allows.
+
+        Raises:
+            ConvlensError: the maps cannot be computed for the network.
+        """
+        cards = inputs.result("photos", PhotoCards)
+        explained = [card for card in cards.cards if card.gradcam] if cards else []
+        if not explained or inputs.predictions_failure is not None:
+            return None
+        runs = int(self.budget.work / max(_PASSES * DRAWS * inputs.multiply_adds, 1.0))
+        chosen = spread(explained, max(1, min(self.budget.items, runs // 2)))
+        return randomization(
+            inputs.model,
+            torch.cat([card.image for card in chosen]).to(inputs.model.device),
+            classes=inputs.options.classes,
+            layer=inputs.options.layer,
+            stages=max(1, min(STAGES, runs // len(chosen))),
+            draws=DRAWS,
+            seed=inputs.options.seed,
+            progress=lambda done, total: inputs.stages.report("randomization", done, total),
+        )
+
+    def findings(self, inputs: Inputs, result: Randomization) -> Iterator[Finding]:
+        """Whether the maps change with the weights."""
+        verb = "depends" if result.changes else "hardly depends"
+        yield Finding(
+            "fine" if result.changes else "look",
+            f"Grad-CAM {verb} on what the network has learned: {result.brief()}.",
+            "randomization", rank=6,
+        )  # fmt: skip
+
+    def reproduction(self, inputs: Inputs, result: Randomization) -> Reproduction:
+        """The check on the first photos, with more draws than here."""
+        cards = inputs.result("photos", PhotoCards)
+        numbers = [card.photo for card in cards.cards if card.gradcam] if cards else []
+        paths = inputs.paths(numbers[:_REPRODUCED])
+        layer = inputs.options.layer
+        named = f", layer={layer!r}" if layer else ""
+        return inputs.reproducer.reproduction(
+            ["gradcam", *paths, "--randomize", *(["--layer", layer] if layer else [])],
+            f"convlens.randomization(model, model.prepare({paths}){named}, "
+            f"seed={inputs.options.seed})",
+        )
+
+
+SECTION = RandomizationSection()

@@ -1,0 +1,108 @@
+"""The part on simple and complex channels: what drifting gratings tell of a few layers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning
+from convlens.analyses.patches.top_patches import ChannelSource, find_channel_sources
+from convlens.html.pictures import PictureBudget
+from convlens.page.budget import Budget
+from convlens.page.inputs import Inputs
+from convlens.page.result import Reproduction
+from convlens.page.section import Section
+from convlens.results import Result
+from convlens.tracing.trace import Trace
+
+FIELD = 48  # pixels that a unit may see, so that gratings are small images
+ORIENTATIONS, PHASES = 8, 8
+_GRATINGS = ORIENTATIONS * PHASES * 8  # of eight frequencies
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCounts(Result):
+    """How the channels of one layer respond to drifting gratings.
+
+    Attributes:
+        layer: its name.
+        simple: channels that follow the bars (F1/F0 above 1).
+        complex: channels that fire and do not follow them.
+        silent: channels that no grating makes fire.
+    """
+
+    layer: str
+    simple: int
+    complex: int
+    silent: int
+
+
+@dataclass(frozen=True, eq=False)
+class SimpleComplex(Result):
+    """The counts of a few layers, from the first one on."""
+
+    layers: tuple[LayerCounts, ...]
+
+
+class SimpleComplexSection(Section[SimpleComplex]):
+    """Simple and complex channels."""
+
+    name = "simple_complex"
+    title = "Simple and complex channels"
+    parent = "channels"
+    budget = Budget(items=5, work=8e11)
+
+    def compute(self, inputs: Inputs) -> SimpleComplex | None:
+        """Counts of layers whose units see little: the first, the last, and some between.
+
+        Raises:
+            ConvlensError: a layer's responses cannot be measured.
+        """
+        near = [
+            source
+            for source in find_channel_sources(inputs.trace, None)
+            if source.rectified and _sees_little(inputs.trace, source)
+        ]
+        count = min(self.budget.items, len(near))
+        chosen = [near[at * (len(near) - 1) // max(count - 1, 1)] for at in range(count)]
+        layers: list[LayerCounts] = []
+        left = self.budget.work
+        for source in chosen:
+            left -= _work(inputs, source)
+            if layers and left < 0:
+                break
+            measured = orientation_tuning(
+                inputs.model, layer=source.layer, orientations=ORIENTATIONS, phases=PHASES
+            )
+            layers.append(LayerCounts(source.layer, *measured.counts()))
+        return SimpleComplex(tuple(layers)) if layers else None
+
+    def reproduction(self, inputs: Inputs, result: SimpleComplex) -> Reproduction:
+        """The responses of the first layer."""
+        layer = result.layers[0].layer
+        return inputs.reproducer.reproduction(
+            ["tuning", "--layer", layer, "--orientations", f"{ORIENTATIONS}",
+             "--phases", f"{PHASES}"],
+            f"convlens.orientation_tuning(model, layer={layer!r}, orientations={ORIENTATIONS}, "
+            f"phases={PHASES})",
+        )  # fmt: skip
+
+    def view(
+        self, inputs: Inputs, result: SimpleComplex, pictures: PictureBudget
+    ) -> dict[str, Any]:
+        """The limit of the fields."""
+        return {"field": FIELD}
+
+
+def _work(inputs: Inputs, source: ChannelSource) -> float:
+    """Multiply-adds of all gratings, as far as the layer."""
+    height, width = inputs.model.size
+    return _GRATINGS * inputs.multiply_adds_until(source.layer) * FIELD**2 / (height * width)
+
+
+def _sees_little(found: Trace, source: ChannelSource) -> bool:
+    field = found.field(source.node)
+    if field is None or field.beyond:
+        return False
+    return max(int((field.high[axis] - field.low[axis]).max()) + 1 for axis in (0, 1)) <= FIELD
+
+
+SECTION = SimpleComplexSection()
