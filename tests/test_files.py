@@ -75,7 +75,7 @@ class TestWholeFolder:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_text("mine")
         with (
-            pytest.raises(ConvlensError, match=f"holds {name}, which nothing here writes"),
+            pytest.raises(ConvlensError, match=f"holds {name}, which convlens does not write"),
             atomic_folder(target, marker="data"),
         ):
             pytest.fail("work was done")

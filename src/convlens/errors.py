@@ -1,51 +1,78 @@
-"""Errors that a user can act on: one line that says what is wrong, what was given, what to do."""
+"""Errors that a user can act on, and the phrases that their messages share.
+
+A message is one line that says what is wrong, what was given and what to do.
+"""
 
 import difflib
 import re
 from collections.abc import Iterable
 
 _WORDS = re.compile(r"[^\W_]+")
+_LONGEST = 200  # characters of another library's message
 
 
 class ConvlensError(Exception):
-    """What the user gave cannot be used. Its text is one line, shown as it is."""
+    """The input cannot be used. The message is one line, which is shown as it is."""
 
 
 class PhotoError(ConvlensError):
-    """A photo cannot be read. In a folder it is left out, counted and named."""
+    """A photo cannot be read. Among many photos it is skipped, counted and named."""
 
 
 class TraceError(ConvlensError):
-    """The network's structure cannot be followed for this input."""
+    """The structure of the network cannot be traced for this input."""
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, on one line; its type where it says nothing."""
+    r"""First line of an error's message, or the name of its type if the message is empty.
+
+    Example:
+        >>> first_line(ValueError("no such axis\ndetails"))
+        'no such axis'
+    """
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def suggest(name: str, names: Iterable[str], *, most: int = 3) -> str:
-    """The names closest to `name`, as the end of an error's sentence.
-
-    First those with its words among theirs (for cat: tiger cat), then those that it is a part of,
-    then those that are spelt alike.
+def describe_error(error: BaseException) -> str:
+    """Type of another library's error and the first sentence of its message, on one line.
 
     Returns:
-        `"; nearest: a, b, c"`, or an empty string where nothing comes close.
+        `Type: message`, the message cut to 200 characters; `Type` if the message is empty.
+
+    Example:
+        >>> describe_error(KeyError("conv9. The state dict has no such key."))
+        "KeyError: 'conv9"
     """
-    known = {known.casefold(): known for known in names}
+    message = " ".join(str(error).split()).partition(". ")[0]
+    if len(message) > _LONGEST:
+        message = message[: _LONGEST - 1] + "…"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def suggest(name: str, names: Iterable[str], *, most: int = 3) -> str:
+    """The known names nearest to a wrong one, as the end of an error message.
+
+    Names that contain all words of `name` come first (for cat: tiger cat), then names that contain
+    it as a part, then names with a similar spelling. Case is ignored.
+
+    Args:
+        name: what the user gave.
+        names: all names that are known.
+        most: largest number of suggestions.
+
+    Returns:
+        `"; nearest: a, b, c"`, or an empty string if no name comes close.
+
+    Example:
+        >>> suggest("cat", ["dog", "catamaran", "tiger cat"])
+        '; nearest: tiger cat, catamaran'
+    """
+    by_key = {known.casefold(): known for known in names}
     key = name.casefold()
     words = set(_WORDS.findall(key))
-    whole = [one for one in known if words and words <= set(_WORDS.findall(one))]
-    inside = [one for one in known if len(key) > 1 and key in one]
-    close = difflib.get_close_matches(key, list(known), n=most, cutoff=0.5)
-    found = [known[one] for one in dict.fromkeys(whole + inside + close)][:most]
-    return f"; nearest: {', '.join(found)}" if found else ""
-
-
-def describe_error(error: BaseException) -> str:
-    """The kind of an error and its first sentence, on one line of at most 200 characters."""
-    said = " ".join(str(error).split()).partition(". ")[0]
-    if len(said) > 200:
-        said = said[:199] + "…"
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    with_all_words = [known for known in by_key if words and words <= set(_WORDS.findall(known))]
+    containing = [known for known in by_key if len(key) > 1 and key in known]
+    similar = difflib.get_close_matches(key, list(by_key), n=most, cutoff=0.5)
+    candidates = dict.fromkeys(with_all_words + containing + similar)
+    suggestions = [by_key[candidate] for candidate in candidates][:most]
+    return f"; nearest: {', '.join(suggestions)}" if suggestions else ""

@@ -12,7 +12,7 @@ from convlens.cli import main
 from support.parquet_tables import KINDS, struct, write
 
 pytest_plugins = "support.parquet_tables"
-pytestmark = pytest.mark.usefixtures("empty_shelves")
+pytestmark = pytest.mark.usefixtures("empty_caches")
 
 TINY = """
 import torch

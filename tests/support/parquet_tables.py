@@ -28,11 +28,11 @@ def model():
 
 
 @pytest.fixture
-def empty_shelves(monkeypatch):
+def empty_caches(monkeypatch):
     """Nothing at hand from another test."""
-    monkeypatch.setattr(parquet, "_photos", LRUCache(64 << 20))
-    monkeypatch.setattr(parquet, "_names", LRUCache(16 << 20))
-    monkeypatch.setattr(parquet, "_large", LRUCache(0))
+    monkeypatch.setattr(parquet, "_photo_cache", LRUCache(64 << 20))
+    monkeypatch.setattr(parquet, "_name_cache", LRUCache(16 << 20))
+    monkeypatch.setattr(parquet, "_reader_cache", LRUCache(0))
 
 
 @pytest.fixture

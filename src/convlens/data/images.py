@@ -1,4 +1,4 @@
-"""Images: tensors and 8-bit pixels, PNG and JPEG."""
+"""Images: conversion between tensors and 8-bit pixels, PNG and JPEG files."""
 
 import io
 from pathlib import Path
@@ -17,13 +17,22 @@ Pixels = Tensor | NDArray[np.uint8]
 
 
 def to_tensor(picture: Image.Image, bounds: tuple[float, float] = (0.0, 1.0)) -> Tensor:
-    """An 8-bit picture as an image: value k of 255 becomes low + (high - low) k / 255.
+    """Convert an 8-bit picture to an image: level k of 255 becomes low + (high - low) k / 255.
+
+    Args:
+        picture: in mode L (gray) or RGB.
+        bounds: values of levels 0 and 255.
 
     Returns:
         float32 `(C, H, W)`, with C = 1 for a gray and 3 for an RGB picture.
 
     Raises:
         ConvlensError: a picture in another mode.
+
+    Example:
+        >>> from PIL import Image
+        >>> to_tensor(Image.new("L", (2, 1), 255), bounds=(-1, 1))
+        tensor([[[1., 1.]]])
     """
     if picture.mode not in ("L", "RGB"):
         raise ConvlensError(f"a picture in mode {picture.mode}; give read_photo(...).picture")
@@ -32,14 +41,14 @@ def to_tensor(picture: Image.Image, bounds: tuple[float, float] = (0.0, 1.0)) ->
 
 
 def from_pixels(pixels: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> Tensor:
-    """8-bit pixels as images: value k of 255 becomes low + (high - low) k / 255.
+    """Convert 8-bit pixels to images: level k of 255 becomes low + (high - low) k / 255.
 
     Args:
         pixels: uint8 `(N, H, W, C)`.
-        bounds: what 0 and 255 become.
+        bounds: values of levels 0 and 255.
 
     Returns:
-        float32 `(N, C, H, W)` in the channels-last memory layout, in which convolutions run a
+        float32 `(N, C, H, W)` in the channels-last memory format, in which convolutions run a
         quarter to a third faster on a CPU.
     """
     low, high = bounds
@@ -48,17 +57,22 @@ def from_pixels(pixels: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> Ten
 
 
 def to_pixels(images: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> Tensor:
-    """Images as 8-bit pixels: rounded to the nearest of 256 values, clamped to the bounds.
+    """Convert images to 8-bit pixels, rounded to the nearest of 256 levels.
 
     Args:
-        images: `(..., C, H, W)`.
-        bounds: pixel values that become 0 and 255.
+        images: floats `(..., C, H, W)`; values outside the bounds are clamped.
+        bounds: pixel values that become levels 0 and 255.
 
     Returns:
-        uint8 `(..., H, W, C)` on the CPU, as `write_png` takes it.
+        uint8 `(..., H, W, C)` on the CPU.
 
     Raises:
         ConvlensError: NaN among the values.
+
+    Example:
+        >>> import torch
+        >>> to_pixels(torch.tensor([[[0.0, 0.5, 2.0]]])).flatten()
+        tensor([  0, 128, 255], dtype=torch.uint8)
     """
     low, high = bounds
     values = images.detach().cpu().float()
@@ -69,17 +83,40 @@ def to_pixels(images: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> Tenso
 
 
 def encode_png(pixels: Pixels) -> bytes:
-    """A PNG file of uint8 pixels `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`."""
+    """Encode pixels as the bytes of a PNG file.
+
+    Args:
+        pixels: uint8 `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`.
+
+    Raises:
+        ConvlensError: pixels of another shape or type.
+    """
     return _encode(pixels, (1, 3, 4), format="PNG")
 
 
 def encode_jpeg(pixels: Pixels, quality: int = 85) -> bytes:
-    """A JPEG file of uint8 pixels `(H, W)`, `(H, W, 1)` or `(H, W, 3)`; quality 1 to 95."""
+    """Encode pixels as the bytes of a JPEG file.
+
+    Args:
+        pixels: uint8 `(H, W)`, `(H, W, 1)` or `(H, W, 3)`.
+        quality: 1 to 95.
+
+    Raises:
+        ConvlensError: pixels of another shape or type.
+    """
     return _encode(pixels, (1, 3), format="JPEG", quality=quality, optimize=True)
 
 
 def write_png(path: str | Path, pixels: Pixels) -> None:
-    """Write uint8 pixels, as `encode_png` takes them, to a file: whole or not at all."""
+    """Write pixels to a PNG file atomically.
+
+    Args:
+        path: name of the file.
+        pixels: uint8, of the shapes that `encode_png` takes.
+
+    Raises:
+        ConvlensError: pixels of another shape or type, or a file that cannot be written.
+    """
     data = encode_png(pixels)
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)

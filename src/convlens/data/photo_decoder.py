@@ -1,4 +1,4 @@
-"""Decoder: photos to the 8-bit pixels that a model's images are made of."""
+"""PhotoDecoder: from a photo to the 8-bit pixels of a model's image."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +15,24 @@ PhotoLike = str | Path | EncodedPhoto | Image.Image | Photo
 
 @dataclass(frozen=True)
 class PhotoDecoder:
-    """Decodes photos and applies a preprocessing; small, so that any process can be sent one.
+    """Decodes and preprocesses photos; small, so that it can be sent to any process.
 
     Attributes:
         preprocessing: resize and crop.
-        mode: Pillow's name of what is read: L (gray) or RGB.
+        mode: Pillow's name of the color mode: L (gray) or RGB.
     """
 
     preprocessing: Preprocessing
     mode: str
 
     def __call__(self, photo: PhotoLike) -> NDArray[np.uint8]:
-        """Pixels `(H, W, C)` of a photo.
+        """Decode one photo.
+
+        Returns:
+            uint8 pixels `(H, W, C)` of the size of `preprocessing`, C = 1 for L and 3 for RGB.
 
         Raises:
-            PhotoError: it cannot be read.
+            PhotoError: the photo cannot be read.
         """
         picture = self.preprocessing.apply(read_photo(photo).picture.convert(self.mode))
         return np.array(picture).reshape(picture.height, picture.width, -1)

@@ -1,4 +1,4 @@
-"""Photos of one name: told apart, and found again, by as much of their paths as that takes."""
+"""Names of photos: the shortest that tell photos apart, and the keys of tables that name them."""
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -9,81 +9,117 @@ from convlens.errors import ConvlensError
 
 
 def shortest_unique_paths(paths: Sequence[str | Path]) -> list[str]:
-    """The shortest end of each path that no other has: the file's name, where that is enough.
+    """The shortest end of each path that no other path has: the file name, if that is enough.
 
-    Two paths that are the same, or of which one is the end of the other, keep what there is.
+    Args:
+        paths: of photos. Equal paths, and a path that is the end of another, keep all their parts.
+
+    Returns:
+        One name for each path.
+
+    Example:
+        >>> shortest_unique_paths(["x/a/cat.jpg", "x/b/cat.jpg", "x/a/dog.jpg"])
+        ['a/cat.jpg', 'b/cat.jpg', 'dog.jpg']
     """
     parts = [PurePath(path).parts for path in paths]
-    names = ["/".join(one[-1:]) for one in parts]
-    alike = _alike(names, parts, range(len(names)))
+    names = ["/".join(path_parts[-1:]) for path_parts in parts]
+    ambiguous = _ambiguous(names, parts, range(len(names)))
     depth = 1
-    while alike:
+    while ambiguous:
         depth += 1
-        for at in alike:
-            names[at] = str(PurePath(*parts[at][-depth:]))
-        alike = [at for at in _alike(names, parts, alike) if depth < len(parts[at])]
+        for index in ambiguous:
+            names[index] = str(PurePath(*parts[index][-depth:]))
+        ambiguous = [
+            index for index in _ambiguous(names, parts, ambiguous) if depth < len(parts[index])
+        ]
     return names
 
 
 def unique_folder_names(paths: Sequence[str | Path], taken: Iterable[str] = ()) -> list[str]:
-    """A name of a folder for each path, no two alike: a-same.jpg and b-same.jpg.
+    """A folder name for each path, all different, such as a-cat.jpg and b-cat.jpg.
 
     Args:
-        paths: of photos; one that is given twice gets two names.
-        taken: names that none of them may have.
+        paths: of photos; a path that occurs twice gets two names.
+        taken: names that must not be used.
+
+    Returns:
+        One name for each path.
+
+    Example:
+        >>> unique_folder_names(["a/cat.jpg", "b/cat.jpg", "b/cat.jpg"])
+        ['a-cat.jpg', 'b-cat.jpg', '2-b-cat.jpg']
     """
     used, names = set(taken), []
-    for short in shortest_unique_paths(paths):
-        plain = "-".join(part for part in PurePath(short).parts if part != os.sep)
-        name, number = plain, 1
+    for unique_path in shortest_unique_paths(paths):
+        joined = "-".join(part for part in PurePath(unique_path).parts if part != os.sep)
+        name, number = joined, 1
         while name in used:
             number += 1
-            name = f"{number}-{plain}"
+            name = f"{number}-{joined}"
         used.add(name)
         names.append(name)
     return names
 
 
 def table_key(text: str, folder: Path) -> str:
-    """What a file says the path of a photo is, as a key of a table that `find_keys` looks up.
+    """The key under which a table stores the photo that one of its rows names.
 
     Args:
-        text: an absolute path stands for itself, and so does what begins with `.`, from the
-            folder, or, where nothing lies there, from the working directory. Anything else is
-            the end of a path.
-        folder: that of the file.
+        text: the name in the row. An absolute path names one file. A path that starts with `.` is
+            relative to `folder` or, if nothing exists there, to the working directory. Any other
+            path is the end of a photo's path.
+        folder: folder of the file that holds the table.
+
+    Returns:
+        A key for `find_key` and `find_keys`.
     """
     if text.startswith("."):
-        there = folder / text
-        text = os.path.abspath(there if there.exists() else text)  # noqa: PTH100 # follows no links
+        beside_table = folder / text
+        # abspath, as resolve would follow links
+        text = os.path.abspath(beside_table if beside_table.exists() else text)  # noqa: PTH100
     return os.path.normpath(text)
 
 
 def find_key(path: str | Path, table: Mapping[str, Any]) -> str | None:
-    """The key of a table that is a photo's whole path or the longest end of it, or None."""
-    return _entry(path, table, len(Path(path).parts) + len(Path.cwd().parts))
+    """The key of a table that names a photo.
+
+    Args:
+        path: of the photo.
+        table: with keys from `table_key`.
+
+    Returns:
+        The photo's absolute path or the longest end of it that is a key, or None.
+    """
+    return _find_key(path, table, len(Path(path).parts) + len(Path.cwd().parts))
 
 
 def find_keys(
     paths: Iterable[str | Path], table: Mapping[str, Any], *, repeated: bool = True
 ) -> list[str | None]:
-    """The key of each photo in a table, as `find_key` finds it.
+    """The key of a table that names each photo, as `find_key` finds it.
 
     Args:
         paths: of the photos.
-        table: by whole paths or ends of paths, such as same.jpg and b/same.jpg.
-        repeated: equal paths are one photo given twice; rows of a table may be called alike and
-            be two photos.
+        table: with keys from `table_key`, such as cat.jpg and b/cat.jpg.
+        repeated: whether equal paths mean the same photo. They do for files; rows of a Parquet
+            file can have the same name and be different photos.
+
+    Returns:
+        One key for each photo, None where the table has none.
 
     Raises:
-        ConvlensError: a key that stands for two photos.
+        ConvlensError: a key that names two photos.
+
+    Example:
+        >>> find_keys(["a/cat.jpg", "b/cat.jpg", "b/dog.jpg"], {"a/cat.jpg": 0, "dog.jpg": 1})
+        ['a/cat.jpg', None, 'dog.jpg']
     """
     depth = max((len(PurePath(key).parts) for key in table), default=0)
-    found: list[str | None] = []
+    keys: list[str | None] = []
     owners: dict[str, str] = {}
     for path in map(str, paths):
-        key = _entry(path, table, depth)
-        found.append(key)
+        key = _find_key(path, table, depth)
+        keys.append(key)
         if key is None:
             continue
         owner = owners.get(key)
@@ -94,19 +130,20 @@ def find_keys(
                 f"{path!r} is the name of several photos; give them names that tell them apart"
             )
         elif os.path.abspath(owner) != os.path.abspath(path):  # noqa: PTH100
-            first, second = shortest_unique_paths([os.path.abspath(one) for one in (owner, path)])  # noqa: PTH100
+            both = [os.path.abspath(photo) for photo in (owner, path)]  # noqa: PTH100
+            first, second = shortest_unique_paths(both)
             raise ConvlensError(
                 f"{key!r} is the name of {owner} and of {path}; write as much of their paths as "
                 f"tells them apart, such as {first} and {second}"
             )
-    return found
+    return keys
 
 
-def _entry(path: str | Path, table: Mapping[str, Any], depth: int) -> str | None:
-    whole = os.path.abspath(path)  # noqa: PTH100 # a link has the name that it has
-    if whole in table:
-        return whole
-    parts = whole.split(os.sep)  # noqa: PTH206 # text, as this is done for every photo
+def _find_key(path: str | Path, table: Mapping[str, Any], depth: int) -> str | None:
+    absolute = os.path.abspath(path)  # noqa: PTH100 # resolve would follow links
+    if absolute in table:
+        return absolute
+    parts = absolute.split(os.sep)  # noqa: PTH206 # strings, as this runs for every photo
     for count in range(min(depth, len(parts) - 1), 0, -1):
         end = os.sep.join(parts[-count:])  # noqa: PTH118
         if end in table:
@@ -114,11 +151,11 @@ def _entry(path: str | Path, table: Mapping[str, Any], depth: int) -> str | None
     return None
 
 
-def _alike(
-    names: Sequence[str], parts: Sequence[tuple[str, ...]], among: Collection[int]
+def _ambiguous(
+    names: Sequence[str], parts: Sequence[tuple[str, ...]], indices: Collection[int]
 ) -> list[int]:
-    """Those among some whose name is that of another path too."""
+    """Those of some indices whose name is also the name of another path."""
     owners: dict[str, set[tuple[str, ...]]] = {}
-    for at in among:
-        owners.setdefault(names[at], set()).add(parts[at])
-    return [at for at in among if len(owners[names[at]]) > 1]
+    for index in indices:
+        owners.setdefault(names[index], set()).add(parts[index])
+    return [index for index in indices if len(owners[names[index]]) > 1]

@@ -1,4 +1,4 @@
-"""Photos: found, decoded the right way up, and left out with a reason where they are damaged."""
+"""Photos: decode image files the right way up, and say why a file cannot be decoded."""
 
 import io
 import threading
@@ -12,9 +12,14 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from convlens.data.photo_files import suggest_sibling
-from convlens.data.photo_formats import ANIMATED, NOT_A_PHOTO, PARQUET_SUFFIX, photo_formats
+from convlens.data.photo_formats import (
+    ANIMATED_FORMATS,
+    NOT_A_PHOTO,
+    PARQUET_SUFFIX,
+    photo_formats,
+)
 from convlens.errors import PhotoError
+from convlens.files import suggest_sibling
 from convlens.text import printable_path
 
 _ORIENTATION = ExifTags.Base.Orientation
@@ -22,13 +27,13 @@ _ORIENTATION = ExifTags.Base.Orientation
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo as decoded, before any preprocessing.
+    """A decoded photo, before any preprocessing.
 
     Attributes:
-        picture: its pixels, 8-bit RGB, the right way up.
-        name: what a person calls it: the name of its file.
-        path: where it was read, or None.
-        notes: short sentences about what was done to the pixels, such as "CMYK: converted to RGB".
+        picture: pixels, 8-bit RGB, the right way up.
+        name: name of the file, for people.
+        path: file that the photo was read from, or None.
+        notes: short sentences about changes of the pixels, such as "CMYK: converted to RGB".
     """
 
     picture: Image.Image
@@ -39,11 +44,11 @@ class Photo:
 
 @dataclass(frozen=True)
 class EncodedPhoto:
-    """A photo's file as it stands in memory, out of a table say.
+    """The content of an image file in memory, for example from a row of a table.
 
     Attributes:
-        data: the bytes of the file.
-        name: what a person calls it.
+        data: bytes of the file.
+        name: name of the photo, for people.
     """
 
     data: bytes
@@ -52,34 +57,48 @@ class EncodedPhoto:
 
 @dataclass(frozen=True)
 class SkippedPhoto:
-    """A photo that was left out, and why, in one line."""
+    """A photo that could not be read.
+
+    Attributes:
+        path: the file.
+        reason: why, in one line.
+    """
 
     path: Path
     reason: str
 
 
 def read_photo(source: str | Path | EncodedPhoto | Image.Image | Photo) -> Photo:
-    """Decode a photo fully: first frame, EXIF orientation applied, 8-bit RGB.
+    """Decode a photo: first frame, EXIF orientation applied, 8-bit RGB.
 
-    16-bit grayscale is scaled to 8 bits (Pillow's own conversion clips it), and what is
-    transparent is laid on white.
+    16-bit grayscale is scaled to 8 bits (Pillow's own conversion clips it), and transparent pixels
+    are blended with white.
 
     Args:
-        source: a path, an encoded photo, a PIL image (left as it is) or a Photo (returned as it
-            is).
+        source: a path, an encoded photo, a PIL image (which is not changed) or a Photo (which is
+            returned as it is).
+
+    Returns:
+        The photo with its name and notes.
 
     Raises:
-        PhotoError: no such file, a folder, empty, not an image, damaged, too many pixels (Pillow's
-            limit against decompression bombs), or pixels in floating point.
+        PhotoError: a file that does not exist, is a folder, empty, damaged or not an image, has
+            more pixels than Pillow's limit against decompression bombs, or floating-point pixels.
+
+    Example:
+        >>> from PIL import Image
+        >>> photo = read_photo(Image.new("CMYK", (4, 3)))
+        >>> photo.picture.mode, photo.picture.size, photo.notes
+        ('RGB', (4, 3), ('CMYK: converted to RGB',))
     """
     if isinstance(source, Photo):
         return source
     if isinstance(source, Image.Image):
         name = Path(getattr(source, "filename", "") or "photo").name
-        with _one_line(name):
+        with _as_photo_error(name):
             picture, notes = _decode(source)
         return Photo(picture, name, None, notes)
-    with _opened(source) as file:
+    with _open(source) as file:
         if not file.read(1):
             raise PhotoError("is empty; copy it again")
         picture, notes = _decode(Image.open(file, formats=photo_formats()))
@@ -89,12 +108,18 @@ def read_photo(source: str | Path | EncodedPhoto | Image.Image | Photo) -> Photo
 
 
 def read_stored_size(source: str | Path | EncodedPhoto) -> tuple[int, int, int]:
-    """Width and height of a photo file as it is stored, and its EXIF orientation, 1 to 8.
+    """Read the size of a photo file as it is stored, and its EXIF orientation.
+
+    Args:
+        source: a path or an encoded photo; only its header is decoded.
+
+    Returns:
+        Width and height in pixels before the orientation is applied, and the orientation, 1 to 8.
 
     Raises:
-        PhotoError: it cannot be opened.
+        PhotoError: the file cannot be opened as an image.
     """
-    with _opened(source) as file:
+    with _open(source) as file:
         picture = Image.open(file, formats=photo_formats())
         orientation = picture.getexif().get(_ORIENTATION, 1)
         return *picture.size, orientation if orientation in range(1, 9) else 1
@@ -103,14 +128,17 @@ def read_stored_size(source: str | Path | EncodedPhoto) -> tuple[int, int, int]:
 def read_photos(
     paths: Sequence[str | Path], *, strict: bool = False
 ) -> tuple[list[Photo], list[SkippedPhoto]]:
-    """Decode photos; those that cannot be read are left out and named.
+    """Decode several photos and skip those that cannot be read.
 
     Args:
-        paths: files, as from `find_photos`.
-        strict: raise for the first that cannot be read.
+        paths: files, for example from `find_photos`.
+        strict: raise for the first photo that cannot be read instead of skipping it.
+
+    Returns:
+        The photos, and the skipped files with their reasons.
 
     Raises:
-        PhotoError: with `strict`; or not one can be read.
+        PhotoError: with `strict`, a photo that cannot be read; otherwise, if none can be read.
     """
     photos, skipped = [], []
     for path in paths:
@@ -127,52 +155,52 @@ def read_photos(
 
 
 @contextmanager
-def _opened(source: str | Path | EncodedPhoto) -> Iterator[BinaryIO]:
+def _open(source: str | Path | EncodedPhoto) -> Iterator[BinaryIO]:
     if isinstance(source, EncodedPhoto):
-        with _one_line(source.name):
+        with _as_photo_error(source.name):
             yield io.BytesIO(source.data)
         return
-    with _one_line(source), Path(source).open("rb") as file:
+    with _as_photo_error(source), Path(source).open("rb") as file:
         yield file
 
 
 @contextmanager
-def _one_line(path: str | Path) -> Iterator[None]:
-    """Every error of decoding as one PhotoError; warnings about harmless damage are dropped."""
+def _as_photo_error(path: str | Path) -> Iterator[None]:
+    """Turn every error of decoding into a PhotoError; drop warnings about harmless damage."""
     try:
-        with _HUSHED:
+        with _WITHOUT_PILLOW_WARNINGS:
             yield
-    except Exception as error:  # decoders raise whatever they stumble over in a damaged file
+    except Exception as error:  # decoders raise errors of any type for a damaged file
         raise PhotoError(f"{printable_path(path)} {_reason(Path(path), error)}") from error
 
 
-class _Hushed:
-    """Without Pillow's warnings for as long as any thread is in here.
+class _WithoutPillowWarnings:
+    """Filters Pillow's warnings while any thread is inside.
 
-    Filters belong to the process: threads that each put back what they found would put back one
-    another's, and leave them changed.
+    Warning filters belong to the process. If each thread restored the filters that it met, threads
+    would restore each other's and leave them changed.
     """
 
     def __init__(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
+        self._lock, self._threads = threading.Lock(), 0
         self._filters = warnings.catch_warnings()
 
     def __enter__(self) -> None:
         with self._lock:
-            if not self._inside:
+            if not self._threads:
                 self._filters = warnings.catch_warnings()
                 self._filters.__enter__()
                 warnings.filterwarnings("ignore", module=r"PIL\.")
-            self._inside += 1
+            self._threads += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
-            self._inside -= 1
-            if not self._inside:
+            self._threads -= 1
+            if not self._threads:
                 self._filters.__exit__(None, None, None)
 
 
-_HUSHED = _Hushed()
+_WITHOUT_PILLOW_WARNINGS = _WithoutPillowWarnings()
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -198,11 +226,11 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def _decode(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    """8-bit RGB pixels of an opened picture, and notes about what was done to them."""
+    """8-bit RGB pixels of an opened picture, and notes about what was changed."""
     notes = []
     frames, frame = getattr(picture, "n_frames", 1), picture.tell()
     if frames > 1:
-        word = "animated" if picture.format in ANIMATED else "several pictures"
+        word = "animated" if picture.format in ANIMATED_FORMATS else "several pictures"
         which = "first" if frame == 0 else f"number {frame + 1}"
         notes.append(f"{word}: {which} of {frames} frames")
     upright = ImageOps.exif_transpose(picture)
@@ -211,7 +239,7 @@ def _decode(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if upright.mode == "F":
         raise PhotoError("holds 32-bit floats of unknown range; save it with 8 or 16 bits")
     if upright.mode.startswith("I"):
-        upright = _eight_bits(upright)
+        upright = _scale_to_8_bits(upright)
         notes.append("16-bit: scaled to 8")
     elif upright.has_transparency_data:
         upright = upright.convert("RGBA")
@@ -224,7 +252,7 @@ def _decode(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     return upright.convert("RGB"), tuple(notes)
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def _scale_to_8_bits(picture: Image.Image) -> Image.Image:
     values = np.asarray(picture).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise PhotoError("holds 32-bit integers of unknown range; save it with 8 or 16 bits")

@@ -1,4 +1,4 @@
-"""The preprocessing that makes images of photos: a resize on 8-bit pixels, and a crop."""
+"""Preprocessing of photos: a resize on 8-bit pixels and a center crop."""
 
 from dataclasses import dataclass, replace
 from math import ceil
@@ -16,22 +16,29 @@ _FILTERS = {
     for name in ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 }
 _SUPPORT = 3  # half the width of the widest filter, Lanczos, in pixels
-_MOST_RESIZED = 2**25  # pixels of a resized photo, about 130 MB, before only a part is made
+_MOST_RESIZED = 2**25  # pixels, about 130 MB; of a larger resized photo only a part is computed
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a photo becomes an image: a resize on its 8-bit pixels, then a crop at the center.
+    """How a photo becomes an image: a resize of its 8-bit pixels, then a center crop.
 
     Attributes:
         size: height and width of the image in pixels.
-        resize: the photo's short side after the resize, in pixels; the long side follows in
-            proportion, and `size` is cropped from the middle. None: squashed to `size`.
-        interpolation: nearest, box, bilinear, hamming, bicubic or lanczos, as Pillow does them
-            (all but nearest widen their filter when they shrink, so nothing aliases).
+        resize: short side of the photo after the resize, in pixels. The aspect ratio is kept, and
+            `size` is cropped from the center. None: the photo is resized to `size` without
+            keeping its aspect ratio.
+        interpolation: filter of the resize: nearest, box, bilinear, hamming, bicubic or lanczos,
+            as Pillow implements them (all but nearest anti-alias when they shrink a photo).
 
     Raises:
-        ConvlensError: sizes below 1, or an unknown interpolation.
+        ConvlensError: a size below 1, or an unknown interpolation.
+
+    Example:
+        >>> from PIL import Image
+        >>> preprocessing = Preprocessing(size=(224, 224), resize=256)
+        >>> preprocessing.apply(Image.new("RGB", (640, 480))).size
+        (224, 224)
     """
 
     size: tuple[int, int]
@@ -44,16 +51,22 @@ class Preprocessing:
                 f"size {self.size} with resize {self.resize}: both need at least 1 pixel"
             )
         if self.interpolation not in _FILTERS:
-            close = suggest(self.interpolation, _FILTERS) or f"; one of {', '.join(_FILTERS)}"
-            raise ConvlensError(f"unknown interpolation {self.interpolation!r}{close}")
+            hint = suggest(self.interpolation, _FILTERS) or f"; one of {', '.join(_FILTERS)}"
+            raise ConvlensError(f"unknown interpolation {self.interpolation!r}{hint}")
 
     def apply(self, picture: Image.Image) -> Image.Image:
-        """The photo resized and cropped to `size`.
+        """Resize and crop a photo.
 
-        Equal in every bit to torchvision's `Resize(resize, interpolation)` and `CenterCrop(size)`
-        on PIL images, black where the crop reaches beyond the photo. Only a photo so long and
-        thin that it would be resized to more than 33 million pixels is resized in part; there
-        single values may differ by rounding.
+        The result is bit-equal to torchvision's `Resize(resize, interpolation)` and
+        `CenterCrop(size)` on PIL images, black where the crop exceeds the photo. Only a part is
+        computed of a photo that is so long and thin that the resize would give more than 33 million
+        pixels; its values may differ by rounding.
+
+        Args:
+            picture: the photo, in any mode that Pillow resizes.
+
+        Returns:
+            A picture of `size` in the same mode.
         """
         height, width = self.size
         if self.resize is None:
@@ -64,18 +77,18 @@ class Preprocessing:
             return self._apply_to_part(picture, (wide, high), crop)
         return picture.resize((wide, high), _FILTERS[self.interpolation]).crop(crop)
 
-    def boxes(self, boxes: "Tensor", width: int, height: int) -> "Tensor":
-        """Boxes on a photo as boxes on its image.
+    def transform_boxes(self, boxes: "Tensor", width: int, height: int) -> "Tensor":
+        """Transform boxes on a photo to boxes on its image.
 
         Args:
-            boxes: `(..., 4)`, left, top, right and bottom in pixels of the photo the right way up,
-                0 being the first pixel's outer edge.
-            width: of the photo in pixels.
-            height: likewise.
+            boxes: `(..., 4)`, left, top, right and bottom in pixels of the upright photo; 0 is the
+                outer edge of the first pixel.
+            width: width of the photo in pixels.
+            height: height of the photo in pixels.
 
         Returns:
-            float64 `(..., 4)`, likewise in pixels of the image; parts that the crop leaves out lie
-            outside of it.
+            float64 `(..., 4)`, left, top, right and bottom in pixels of the image. Boxes are not
+            clipped: parts that the crop removes lie outside the image.
         """
         import torch
 
@@ -84,7 +97,7 @@ class Preprocessing:
         return boxes.double() * scale - torch.tensor([left, top] * 2, dtype=torch.float64)
 
     def summary(self) -> str:
-        """The preprocessing in words, for pages."""
+        """The preprocessing in words, such as "short side 256 bilinear, center crop 224"."""
         height, width = self.size
         size = f"{height}" if height == width else f"{height} × {width}"
         if self.resize is None:
@@ -94,8 +107,12 @@ class Preprocessing:
     def with_size(self, height: int, width: int) -> "Preprocessing":
         """The same preprocessing for images of another size.
 
-        `resize` grows in proportion to the side that grows most, so that a square photo that
+        `resize` changes by the ratio of the side that grows most, so that a square photo that
         filled the old crop fills the new one.
+
+        Args:
+            height: of the images, in pixels.
+            width: of the images, in pixels.
         """
         resize = self.resize
         if resize is not None:
@@ -109,21 +126,22 @@ class Preprocessing:
         short, long = sorted((width, height))
         long = int(self.resize * long / short)
         wide, high = (self.resize, long) if width <= height else (long, self.resize)
-        return wide, high, _offset(wide, self.size[1]), _offset(high, self.size[0])
+        return wide, high, _crop_offset(wide, self.size[1]), _crop_offset(high, self.size[0])
 
     def _apply_to_part(
         self, picture: Image.Image, resized: tuple[int, int], crop: tuple[int, int, int, int]
     ) -> Image.Image:
-        bounds, boxes = [], []  # per axis, first and last: pixels to make, and where they come from
+        """Resize only the part of a photo that the crop needs."""
+        bounds, boxes = [], []  # per axis, first and last: pixels to compute, and their sources
         for axis, (length, new_length) in enumerate(zip(picture.size, resized, strict=True)):
-            # Pillow's filter sees nothing outside its box, so what is made has a margin.
+            # Pillow's filter sees nothing outside its box, so the part has a margin.
             margin = _SUPPORT * max(1, -(-new_length // length))
             first, last = max(0, crop[axis] - margin), min(new_length, crop[axis + 2] + margin)
             bounds.append((first, last))
             boxes.append((first * length / new_length, min(last * length / new_length, length)))
         (x0, x1), (y0, y1) = bounds
-        # Whole pixels are cut out before, as Pillow keeps a box in 32-bit floats only. It rounds
-        # between the two axes; across comes first here, as for a photo that is enlarged.
+        # The part is first cropped to whole pixels, as Pillow stores a box in 32-bit floats. Pillow
+        # rounds between the two axes; it resizes enlarged photos horizontally first.
         left, top = int(boxes[0][0]), int(boxes[1][0])
         part = picture.crop((left, top, ceil(boxes[0][1]), ceil(boxes[1][1])))
         across = (boxes[0][0] - left, 0, boxes[0][1] - left, part.height)
@@ -133,6 +151,6 @@ class Preprocessing:
         return part.crop((crop[0] - x0, crop[1] - y0, crop[2] - x0, crop[3] - y0))
 
 
-def _offset(length: int, crop: int) -> int:
+def _crop_offset(length: int, crop: int) -> int:
     # As torchvision pads and rounds: half a pixel goes to the even side, or outside to the left.
     return -((crop - length) // 2) if crop > length else round((length - crop) / 2)

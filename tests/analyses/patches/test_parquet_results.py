@@ -15,7 +15,7 @@ from convlens.passes.options import PassOptions
 from support.parquet_tables import COUNT, KINDS, model, write
 
 pytest_plugins = "support.parquet_tables"
-pytestmark = pytest.mark.usefixtures("empty_shelves")
+pytestmark = pytest.mark.usefixtures("empty_caches")
 
 LABELS = [(number % 3,) if number % 7 else None for number in range(COUNT)]
 

@@ -1,4 +1,4 @@
-"""What albums keep: pieces read on or from the front, and a shelf of what was used last."""
+"""SequentialReader and LRUCache: chunks read in order, values within a limit of bytes."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from convlens.data.datasets.cache import LRUCache
 from convlens.data.datasets.sequential import SequentialReader
 
 
-class TestPieces:
+class TestSequentialReader:
     def test_read_on_or_from_the_front(self):
         begun = []
 
@@ -18,12 +18,12 @@ class TestPieces:
             begun.append(1)
             yield from "abcdefgh"
 
-        pieces = SequentialReader(read)
+        reader = SequentialReader(read)
         for number, count in ((0, 1), (1, 1), (4, 1), (3, 1), (4, 1), (5, 1), (2, 2), (7, 2)):
-            assert (pieces[number], len(begun)) == ("abcdefgh"[number], count)
+            assert (reader[number], len(begun)) == ("abcdefgh"[number], count)
         with pytest.raises(IndexError):
-            pieces[8]
-        assert pieces[0] == "a"
+            reader[8]
+        assert reader[0] == "a"
 
     def test_after_an_error_it_begins_anew(self):
         errors = [PhotoError, None]
@@ -34,46 +34,46 @@ class TestPieces:
                 raise error
             yield "b"
 
-        pieces = SequentialReader(read)
+        reader = SequentialReader(read)
         with pytest.raises(PhotoError):
-            pieces[1]
-        assert pieces[1] == "b"
+            reader[1]
+        assert reader[1] == "b"
 
 
-class TestShelf:
+class TestLRUCache:
     def test_made_once_for_many_threads(self):
         made, gate = [], threading.Barrier(8)
-        shelf = LRUCache(100)
+        cache = LRUCache(100)
 
         def ask(_):
             gate.wait()
-            return shelf.get("a", lambda: (made.append(1) or "thing", 10))
+            return cache.get("a", lambda: (made.append(1) or "value", 10))
 
         with ThreadPoolExecutor(8) as pool:
-            assert list(pool.map(ask, range(8))) == ["thing"] * 8
+            assert list(pool.map(ask, range(8))) == ["value"] * 8
         assert made == [1]
 
     @pytest.mark.parametrize(("most", "kept"), [(100, "efg"), (29, "fg"), (1000, "abcdefg")])
     def test_what_was_used_last_is_kept_within_the_limit(self, most, kept):
-        shelf, made = LRUCache(most), []
+        cache, made = LRUCache(most), []
         for key in "abcdefg":
-            shelf.get(key, lambda key=key: (key, 30))
+            cache.get(key, lambda key=key: (key, 30))
         for key in kept:
-            shelf.get(key, lambda key=key: (made.append(key), 30))
+            cache.get(key, lambda key=key: (made.append(key), 30))
         assert made == []
-        shelf.get("new", lambda: (made.append("new"), 1))
-        shelf.get("b", lambda: (made.append("b"), 30))
+        cache.get("new", lambda: (made.append("new"), 1))
+        cache.get("b", lambda: (made.append("b"), 30))
         assert made == (["new"] if most == 1000 else ["new", "b"])
 
     def test_what_is_asked_for_again_counts_as_used(self):
-        shelf, made = LRUCache(90), []
+        cache, made = LRUCache(90), []
         for key in "abcad":
-            shelf.get(key, lambda key=key: (made.append(key), 30))
-        shelf.get("a", lambda: (made.append("again"), 30))
+            cache.get(key, lambda key=key: (made.append(key), 30))
+        cache.get("a", lambda: (made.append("again"), 30))
         assert made == ["a", "b", "c", "d"]
 
     def test_an_interrupt_is_not_kept_but_an_error_is(self):
-        shelf, calls = LRUCache(100), []
+        cache, calls = LRUCache(100), []
 
         def fails(error):
             calls.append(error)
@@ -82,6 +82,6 @@ class TestShelf:
         for error in (KeyboardInterrupt, PhotoError, ValueError):
             for _ in range(2):
                 with pytest.raises(PhotoError if PhotoError in calls else error):
-                    shelf.get("a", lambda error=error: fails(error))
+                    cache.get("a", lambda error=error: fails(error))
         assert calls == [KeyboardInterrupt, KeyboardInterrupt, PhotoError]
-        assert shelf.get("b", lambda: ("thing", 1)) == "thing"
+        assert cache.get("b", lambda: ("value", 1)) == "value"

@@ -16,7 +16,7 @@ from convlens.passes.source import PhotoSource
 from support.parquet_tables import COUNT, KINDS, data, model, pa, pq, struct, write
 
 pytest_plugins = "support.parquet_tables"
-pytestmark = pytest.mark.usefixtures("empty_shelves")
+pytestmark = pytest.mark.usefixtures("empty_caches")
 
 
 # what is in the tables
@@ -213,7 +213,7 @@ def test_a_file_that_changes_meanwhile_is_not_mixed_up(files, tmp_path):
         dataset[9]
 
 
-def test_a_new_album_sees_new_content_of_the_same_size(tmp_path):
+def test_a_new_dataset_sees_new_content_of_the_same_size(tmp_path):
     for text in (b"aaaa", b"bbbb"):
         path = write(tmp_path / "t.parquet", {"image": [text] * 9, "name": [text.decode()] * 9})
         dataset = ParquetPhotos(path)

@@ -1,4 +1,4 @@
-"""How Parquet is read: each row group once, large ones in pieces, only what is needed."""
+"""Reading Parquet files: each row group once, large ones in chunks, only the needed columns."""
 
 import pickle
 
@@ -12,7 +12,7 @@ from convlens.passes.source import PhotoSource
 from support.parquet_tables import COUNT, KINDS, data, model, pa, pq, write
 
 pytest_plugins = "support.parquet_tables"
-pytestmark = pytest.mark.usefixtures("empty_shelves")
+pytestmark = pytest.mark.usefixtures("empty_caches")
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def reads(monkeypatch):
 
 
 def test_a_row_group_is_read_once_in_a_row(files, tmp_path, reads, monkeypatch):
-    monkeypatch.setattr(parquet, "_photos", LRUCache(0))  # the two used last stay all the same
+    monkeypatch.setattr(parquet, "_photo_cache", LRUCache(0))  # the two used last stay all the same
     photos = files[6:] * 3
     path = write(tmp_path / "t.parquet", KINDS["binary"](photos), 7)
     source = PhotoSource(model(), ParquetPhotos(path))
@@ -42,11 +42,11 @@ def test_a_row_group_is_read_once_in_a_row(files, tmp_path, reads, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["binary", "struct", "paths"])
-def test_a_large_row_group_is_read_in_pieces(files, tmp_path, reads, monkeypatch, kind):
+def test_a_large_row_group_is_read_in_chunks(files, tmp_path, reads, monkeypatch, kind):
     photos = files[6:] * 3
     path = write(tmp_path / "tables" / "t.parquet", KINDS[kind](photos), 1000, use_dictionary=False)
-    monkeypatch.setattr(parquet, "_photos", LRUCache(0))
-    monkeypatch.setattr(parquet, "_PIECE", path.stat().st_size // 9)
+    monkeypatch.setattr(parquet, "_photo_cache", LRUCache(0))
+    monkeypatch.setattr(parquet, "_CHUNK_BYTES", path.stat().st_size // 9)
     opened = []
     real = pq.ParquetFile.iter_batches
 
@@ -91,7 +91,7 @@ def test_it_is_small_when_it_is_sent(files, tables, tmp_path, monkeypatch):
     wanted = [data(dataset[number]) for number in range(COUNT)]
     sent = pickle.dumps(dataset)
     assert len(sent) < 3000 < sum(map(len, wanted))
-    monkeypatch.setattr(parquet, "_photos", LRUCache(64 << 20))
+    monkeypatch.setattr(parquet, "_photo_cache", LRUCache(64 << 20))
     monkeypatch.chdir("/")
     got = pickle.loads(sent)
     assert [data(got[number]) for number in range(COUNT)] == wanted

@@ -110,7 +110,7 @@ def boxes_on_image(
     width, height, orientation = read_stored_size(photo)
     sides = torch.tensor([box.sides for box in given], dtype=torch.float64)
     sides, width, height = _upright(sides, width, height, orientation)
-    on_image = model.preprocessing.boxes(sides, width, height)
+    on_image = model.preprocessing.transform_boxes(sides, width, height)
     high, wide = model.size
     most = torch.tensor([wide, high, wide, high], dtype=torch.float64)
     on_image = torch.minimum(on_image.clamp(min=0), most)

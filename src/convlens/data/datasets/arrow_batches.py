@@ -1,4 +1,4 @@
-"""Batches on their way between processes: decoded there, a row of an Arrow table, and back."""
+"""Decoded batches as rows of Arrow tables, which Ray Data moves between processes."""
 
 import json
 import os
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class RayBatchDecoder:
-    """Decodes batches, for Ray Data; a process that lasts, as starting one takes seconds."""
+    """Decodes batches for Ray Data; an actor, as starting a process takes seconds."""
 
     def __init__(self, batch_decoder: "list[ray.ObjectRef[BatchDecoder]]", folder: str) -> None:
-        """Fetch what is to be decoded.
+        """Fetch the batch decoder.
 
         Args:
             batch_decoder: a reference to the decoder, in a list so that Ray does not resolve it:
                 an actor that can be restarted must not depend on large arguments of its own.
-            folder: that relative paths are meant from.
+            folder: working directory, for relative paths.
         """
         import ray
 
@@ -34,14 +34,18 @@ class RayBatchDecoder:
         self._batch_decoder = ray.get(batch_decoder[0])
 
     def __call__(self, rows: "pyarrow.Table") -> "Iterator[pyarrow.Table]":
-        """The batches that a table names by `start` and `stop`, each as a row."""
+        """Decode the batches that columns `start` and `stop` of a table name, one row each."""
         spans = zip(rows["start"].to_pylist(), rows["stop"].to_pylist(), strict=True)
         for start, stop in spans:
             yield batch_to_arrow(self._batch_decoder.decode(start, stop))
 
 
 def prepare_process(folder: str) -> None:
-    """Make this process like the one that it works for."""
+    """Set up a worker process like the process that it works for.
+
+    Args:
+        folder: working directory, which is set if it exists on this machine.
+    """
     keep_freed_memory()
     if Path.cwd() != Path(folder) and Path(folder).is_dir():
         os.chdir(folder)
@@ -49,40 +53,45 @@ def prepare_process(folder: str) -> None:
 
 @dataclass(frozen=True)
 class _BatchHeader:
+    """Everything about a batch but the bytes of its values."""
+
     start: int
     stop: int
     ids: list[int]
     shape: list[int]
-    kind: str
+    dtype: str
     channels_last: bool
     skipped: dict[str, str]
 
 
-def batch_to_arrow(one: DecodedBatch) -> "pyarrow.Table":
-    """A batch as a row of a table: a line about it, and its bytes."""
+def batch_to_arrow(batch: DecodedBatch) -> "pyarrow.Table":
+    """A batch as a table of one row: a JSON header and the bytes of its values."""
     import pyarrow as pa
 
-    values = None if one.values is None else np.ascontiguousarray(one.values)
-    about = _BatchHeader(
-        one.start, one.stop, one.ids,
+    values = None if batch.values is None else np.ascontiguousarray(batch.values)
+    header = _BatchHeader(
+        batch.start, batch.stop, batch.ids,
         [] if values is None else list(values.shape), "" if values is None else values.dtype.str,
-        one.channels_last, {str(number): reason for number, reason in one.skipped.items()},
+        batch.channels_last, {str(index): reason for index, reason in batch.skipped.items()},
     )  # fmt: skip
     data = np.empty(0, np.uint8) if values is None else values.reshape(-1).view(np.uint8)
-    ends = pa.py_buffer(np.array([0, len(data)], dtype=np.int64))
-    bytes_ = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), 1, [None, ends, pa.py_buffer(data)]
+    offsets = pa.py_buffer(np.array([0, len(data)], dtype=np.int64))
+    binary = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), 1, [None, offsets, pa.py_buffer(data)]
     )
-    return pa.table({"about": [json.dumps(about.__dict__)], "values": bytes_})
+    return pa.table({"header": [json.dumps(header.__dict__)], "values": binary})
 
 
 def batches_from_arrow(rows: "pyarrow.Table") -> Iterator[DecodedBatch]:
-    """The batches of a table of `batch_to_arrow` rows."""
-    for about, data in zip(rows["about"], rows["values"], strict=True):
-        one = _BatchHeader(**json.loads(about.as_py()))
+    """The batches of a table that `batch_to_arrow` made."""
+    for header_json, data in zip(rows["header"], rows["values"], strict=True):
+        header = _BatchHeader(**json.loads(header_json.as_py()))
         values = None
-        if one.shape:
-            # A copy, as what lies in shared memory must not be written to.
-            values = np.frombuffer(data.as_buffer(), dtype=one.kind).reshape(one.shape).copy()
-        skipped = {int(number): reason for number, reason in one.skipped.items()}
-        yield DecodedBatch(one.start, one.stop, one.ids, values, one.channels_last, skipped)
+        if header.shape:
+            # A copy, as shared memory must not be written to.
+            values = np.frombuffer(data.as_buffer(), dtype=header.dtype)
+            values = values.reshape(header.shape).copy()
+        skipped = {int(index): reason for index, reason in header.skipped.items()}
+        yield DecodedBatch(
+            header.start, header.stop, header.ids, values, header.channels_last, skipped
+        )

@@ -1,4 +1,9 @@
-"""A shelf: what was made lately, within a limit of bytes, for several threads at a time."""
+"""LRUCache: values by key within a limit of bytes, shared by several threads.
+
+functools and cachetools offer caches that evict the least recently used value. Neither computes a
+value only once while several threads ask for it, keeps the error of a computation, or keeps the
+last two values whatever their size, and the readers of Parquet files need all three.
+"""
 
 import threading
 from collections import OrderedDict
@@ -10,59 +15,72 @@ from convlens.errors import ConvlensError
 
 Value = TypeVar("Value")
 
-_LEAST = 2  # things that are kept whatever their size: neighbors ask for both sides of an edge
+_ALWAYS_KEPT = 2  # values; threads that read neighboring photos need both sides of a boundary
 
 
 class LRUCache(Generic[Value]):
-    """Keeps things by key; each is made once however many threads ask for it meanwhile."""
+    """Keeps the most recently used values; several threads may use it at the same time.
 
-    def __init__(self, most: int) -> None:
-        """An empty one.
+    Example:
+        >>> cache = LRUCache(100)
+        >>> cache.get("key", lambda: ("computed", 10)), cache.get("key", lambda: ("again", 10))
+        ('computed', 'computed')
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        """Make an empty cache.
 
         Args:
-            most: bytes that are kept; the two used last stay in any case.
+            max_bytes: size of all values that are kept. The two most recently used values are kept
+                whatever their size.
         """
-        self._most = most
+        self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._held: OrderedDict[Hashable, Future[Value]] = OrderedDict()
-        self._bytes: dict[Hashable, int] = {}
-        self._sum = 0
+        self._futures: OrderedDict[Hashable, Future[Value]] = OrderedDict()
+        self._sizes: dict[Hashable, int] = {}
+        self._total = 0
 
-    def get(self, key: Hashable, make: Callable[[], tuple[Value, int]]) -> Value:
-        """The thing of that key; unless it is at hand, `make` makes it and says how many bytes.
+    def get(self, key: Hashable, compute: Callable[[], tuple[Value, int]]) -> Value:
+        """The value of a key, computed if it is not in the cache.
+
+        Args:
+            key: of the value.
+            compute: returns the value and its size in bytes. It runs once, however many threads
+                ask for the key meanwhile.
 
         Raises:
-            ConvlensError: what `make` raises; it is kept as a thing would be.
+            ConvlensError: raised by `compute`; the error is cached like a value. Other errors are
+                raised too, and the next call computes again.
         """
         with self._lock:
-            future = self._held.get(key)
-            mine = future is None
+            future = self._futures.get(key)
+            is_new = future is None
             if future is None:
-                future = self._held[key] = Future()
-            self._held.move_to_end(key)
-        if mine:
+                future = self._futures[key] = Future()
+            self._futures.move_to_end(key)
+        if is_new:
             try:
-                thing, size = make()
-                self._weigh(key, size)
-                future.set_result(thing)
+                value, size = compute()
+                self._add_size(key, size)
+                future.set_result(value)
             except ConvlensError as error:
-                self._weigh(key, 0)
+                self._add_size(key, 0)
                 future.set_exception(error)
-            except BaseException as error:  # interrupted, say: the next one tries again
-                self._forget(key)
+            except BaseException as error:  # for example an interrupt
+                self._remove(key)
                 future.set_exception(error)
         return future.result()
 
-    def _weigh(self, key: Hashable, size: int) -> None:
+    def _add_size(self, key: Hashable, size: int) -> None:
         with self._lock:
-            if key in self._held:
-                self._bytes[key] = size
-                self._sum += size
-            while len(self._held) > _LEAST and self._sum > self._most:
-                oldest, _ = self._held.popitem(last=False)
-                self._sum -= self._bytes.pop(oldest, 0)
+            if key in self._futures:
+                self._sizes[key] = size
+                self._total += size
+            while len(self._futures) > _ALWAYS_KEPT and self._total > self._max_bytes:
+                oldest, _ = self._futures.popitem(last=False)
+                self._total -= self._sizes.pop(oldest, 0)
 
-    def _forget(self, key: Hashable) -> None:
+    def _remove(self, key: Hashable) -> None:
         with self._lock:
-            self._held.pop(key, None)
-            self._sum -= self._bytes.pop(key, 0)
+            self._futures.pop(key, None)
+            self._total -= self._sizes.pop(key, 0)

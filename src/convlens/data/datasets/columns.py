@@ -1,4 +1,4 @@
-"""Which columns of a Parquet file hold photos and their names."""
+"""Columns of a Parquet file that hold photos and their names."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,23 +6,23 @@ from typing import Any
 
 from convlens.errors import ConvlensError, suggest
 
-_COLUMNS = ("image", "bytes", "photo", "path", "file", "filename")
-_NAMES = ("file", "filename", "name", "path")
-_BYTES = ("binary", "large_binary", "binary_view")  # Arrow's names of types
-_TEXT = ("string", "large_string", "string_view")
-_TOLD = 12  # columns that an error names
+_PHOTO_COLUMNS = ("image", "bytes", "photo", "path", "file", "filename")
+_NAME_COLUMNS = ("file", "filename", "name", "path")
+_BINARY_TYPES = ("binary", "large_binary", "binary_view")  # Arrow's names
+_TEXT_TYPES = ("string", "large_string", "string_view")
+_MOST_LISTED = 12  # columns in an error message
 
-ColumnPath = tuple[str, ...]  # a column, or a column and a field in it
+ColumnPath = tuple[str, ...]  # a column, or a column and a field of its struct
 
 
 @dataclass(frozen=True)
 class PhotoColumns:
-    """Where a file has its photos: in bytes, at paths, or at these where bytes are missing.
+    """Columns with the photos of a file. If a row has both bytes and a path, the bytes count.
 
     Attributes:
-        bytes: of the photos, or None.
-        path: of the photos, or None.
-        name: what the photos are called, or None where the file does not say.
+        bytes: column with the content of image files, or None.
+        path: column with paths of image files, or None.
+        name: column with names of the photos, or None if the file has none.
     """
 
     bytes: ColumnPath | None
@@ -30,90 +30,109 @@ class PhotoColumns:
     name: ColumnPath | None
 
     @property
-    def opens(self) -> bool:
-        """Whether all photos lie in files of their own, whose paths are their names."""
+    def only_paths(self) -> bool:
+        """Whether all photos are files of their own, whose paths are their names."""
         return self.bytes is None
 
     @property
-    def leaves(self) -> list[ColumnPath]:
-        """What is read."""
-        found = (self.bytes, self.path, self.name)
-        return list(dict.fromkeys(leaf for leaf in found if leaf is not None))
+    def column_paths(self) -> list[ColumnPath]:
+        """All columns that are read, each once."""
+        columns = (self.bytes, self.path, self.name)
+        return list(dict.fromkeys(column for column in columns if column is not None))
 
-    def within(self, schema: Any, group: Any) -> dict[ColumnPath, Any]:
-        """What a footer says of these in a row group."""
-        paths = {".".join(leaf): leaf for leaf in self.leaves}
-        columns = ((paths.get(schema.column(at).path), at) for at in range(len(schema)))
-        return {leaf: group.column(at) for leaf, at in columns if leaf is not None}
+    def chunk_metadata(self, schema: Any, row_group: Any) -> dict[ColumnPath, Any]:
+        """Metadata of these columns in a row group of a Parquet footer.
+
+        Args:
+            schema: of the footer (`pyarrow.parquet.ParquetSchema`).
+            row_group: `pyarrow.parquet.RowGroupMetaData`.
+        """
+        known = {".".join(column): column for column in self.column_paths}
+        columns = ((known.get(schema.column(at).path), at) for at in range(len(schema)))
+        return {column: row_group.column(at) for column, at in columns if column is not None}
 
 
-def find_photo_columns(path: Path, schema: Any, wanted: str | None) -> tuple[str, PhotoColumns]:
-    """The column that holds photos, and what is read of a file.
+def find_photo_columns(path: Path, schema: Any, column: str | None) -> tuple[str, PhotoColumns]:
+    """Find the column with the photos of a Parquet file, and the columns that are read with it.
+
+    Args:
+        path: the file, for error messages.
+        schema: `pyarrow.Schema` of the file.
+        column: the column that the user named, or None.
+
+    Returns:
+        Name of the column, and where photos, paths and names are.
 
     Raises:
-        ConvlensError: none does, or several do, or the one that is wanted does not.
+        ConvlensError: no column or several columns may hold photos, or the named one does not.
     """
-    fields = {field.name: _plain(field.type) for field in schema}
-    for name in {wanted, *_COLUMNS}:
+    types = {field.name: _value_type(field.type) for field in schema}
+    for name in {column, *_PHOTO_COLUMNS}:
         if schema.names.count(name) > 1:
             raise ConvlensError(f"{path} has several columns {name!r}; rename them")
-    found = {name: one for name, kind in fields.items() if (one := _holding(name, kind))}
-    listed = ", ".join(f"{name} ({_short(kind)})" for name, kind in list(fields.items())[:_TOLD])
-    listed += ", …" * (len(fields) > _TOLD)
-    if wanted is None:
-        inside = [name for name, one in found.items() if not one.opens]
-        likely = inside or list(found)
-        called = [name for name in _COLUMNS if name in likely]
+    candidates = {
+        name: columns for name, kind in types.items() if (columns := _photo_columns(name, kind))
+    }
+    listed = ", ".join(
+        f"{name} ({_short_type(kind)})" for name, kind in list(types.items())[:_MOST_LISTED]
+    )
+    listed += ", …" * (len(types) > _MOST_LISTED)
+    if column is None:
+        with_bytes = [name for name, columns in candidates.items() if not columns.only_paths]
+        likely = with_bytes or list(candidates)
+        with_usual_name = [name for name in _PHOTO_COLUMNS if name in likely]
         if not likely:
             raise ConvlensError(
                 f"{path} has no column with photos (bytes, paths, or a struct of both): {listed}"
             )
-        if len(likely) > 1 and not called:
+        if len(likely) > 1 and not with_usual_name:
             raise ConvlensError(
                 f"{path} has several columns that may hold photos; name one of {', '.join(likely)}"
             )
-        wanted = called[0] if called else likely[0]
-    if wanted not in fields:
-        close = suggest(wanted, fields) or f": {listed}"
-        raise ConvlensError(f"{path} has no column {wanted!r}{close}")
-    if wanted not in found:
+        column = with_usual_name[0] if with_usual_name else likely[0]
+    if column not in types:
+        hint = suggest(column, types) or f": {listed}"
+        raise ConvlensError(f"{path} has no column {column!r}{hint}")
+    if column not in candidates:
         raise ConvlensError(
-            f"column {wanted!r} of {path} holds {_short(fields[wanted])}; photos are bytes, paths, "
-            f"or a struct of both"
+            f"column {column!r} of {path} holds {_short_type(types[column])}; photos are bytes, "
+            f"paths, or a struct of both"
         )
-    one = found[wanted]
-    if one.path is not None:
-        return wanted, PhotoColumns(one.bytes, one.path, one.path)
-    named = (name for name in _NAMES if str(fields.get(name)) in _TEXT and name != wanted)
-    beside = next(named, None)
-    return wanted, PhotoColumns(one.bytes, None, (beside,) if beside is not None else None)
-
-
-def _holding(name: str, kind: Any) -> PhotoColumns | None:
-    """How a column may hold photos."""
-    if str(kind) in _BYTES:
-        return PhotoColumns((name,), None, None)
-    if str(kind) in _TEXT:
-        return PhotoColumns(None, (name,), None)
-    if not str(kind).startswith("struct<"):
-        return None
-    inner = {field.name: str(_plain(field.type)) for field in kind}
-    data = (name, "bytes") if inner.get("bytes") in _BYTES else None
-    path = (name, "path") if inner.get("path") in _TEXT else None
-    return PhotoColumns(data, path, None) if data or path else None
-
-
-def _plain(kind: Any) -> Any:
-    """The type of a column's values, where they are numbered in a dictionary too."""
-    return kind.value_type if str(kind).startswith("dictionary<") else kind
-
-
-def _short(kind: Any) -> str:
-    return str(kind).partition("<")[0]
+    columns = candidates[column]
+    if columns.path is not None:
+        return column, PhotoColumns(columns.bytes, columns.path, columns.path)
+    text_columns = (
+        name for name in _NAME_COLUMNS if str(types.get(name)) in _TEXT_TYPES and name != column
+    )
+    name_column = next(text_columns, None)
+    return column, PhotoColumns(columns.bytes, None, (name_column,) if name_column else None)
 
 
 def describe_columns(column: str, columns: PhotoColumns) -> str:
-    """The same in words."""
+    """The columns in words, for error messages."""
     parts = (("bytes", columns.bytes), ("paths", columns.path), ("names", columns.name))
-    kinds = [f"{kind} in {'.'.join(leaf)}" for kind, leaf in parts if leaf]
+    kinds = [f"{kind} in {'.'.join(path)}" for kind, path in parts if path]
     return f"column {column}: {', '.join(kinds)}"
+
+
+def _photo_columns(name: str, kind: Any) -> PhotoColumns | None:
+    """How a column of an Arrow type may hold photos, or None."""
+    if str(kind) in _BINARY_TYPES:
+        return PhotoColumns((name,), None, None)
+    if str(kind) in _TEXT_TYPES:
+        return PhotoColumns(None, (name,), None)
+    if not str(kind).startswith("struct<"):
+        return None
+    fields = {field.name: str(_value_type(field.type)) for field in kind}
+    data = (name, "bytes") if fields.get("bytes") in _BINARY_TYPES else None
+    path = (name, "path") if fields.get("path") in _TEXT_TYPES else None
+    return PhotoColumns(data, path, None) if data or path else None
+
+
+def _value_type(kind: Any) -> Any:
+    """The type of a column's values, also if the column is dictionary-encoded."""
+    return kind.value_type if str(kind).startswith("dictionary<") else kind
+
+
+def _short_type(kind: Any) -> str:
+    return str(kind).partition("<")[0]

@@ -1,4 +1,4 @@
-"""What is decoded: batches of pixels on their way from one process to another."""
+"""Batch decoders, which are sent to other processes, and the batches that they send back."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from convlens.errors import PhotoError
 
 @dataclass(frozen=True)
 class DecodedBatch:
-    """A batch as it travels from the process that decoded it.
+    """A batch as the process that decoded it sends it.
 
     Attributes:
-        start: number of the first in the data set.
-        stop: number after the last.
-        ids: the numbers of those that could be read.
-        values: 8-bit pixels of photos, else images as they were given; None where there are none.
-        channels_last: whether the channels of `values` come last.
-        skipped: reason by number of those that could not be read.
+        start: index of the first image in the data set.
+        stop: index after the last image.
+        ids: indices of the images that could be read (n of them).
+        values: uint8 pixels `(n, H, W, C)` of photos, or images as they were given; None if n is 0.
+        channels_last: whether channels are the last dimension of `values`.
+        skipped: reason by index, for images that could not be read.
     """
 
     start: int
@@ -35,67 +35,88 @@ class DecodedBatch:
 
 
 class BatchDecoder(Protocol):
-    """A data set as it is sent to other processes: without the network, and cheap to unpack."""
+    """What another process needs to decode a data set: without the network, cheap to unpickle."""
 
     def decode(self, start: int, stop: int) -> DecodedBatch:
-        """Images `start` to `stop`."""
+        """Decode images `start` to `stop`."""
 
 
 @dataclass(frozen=True)
 class PhotoBatchDecoder:
-    """Photos without the network that they are for."""
+    """Decodes the photos of a data set.
+
+    Attributes:
+        decoder: decodes one photo.
+        dataset: the photos.
+    """
 
     decoder: PhotoDecoder
     dataset: PhotoDataset
 
     def decode(self, start: int, stop: int) -> DecodedBatch:
-        """Pixels of photos `start` to `stop`, one after the other."""
-        reads = [partial(self.read, number) for number in range(start, stop)]
+        """Decode photos `start` to `stop` one after another."""
+        reads = [partial(self.read, index) for index in range(start, stop)]
         return decode_batch(start, stop, reads)
 
-    def read(self, number: int) -> NDArray[np.uint8]:
+    def read(self, index: int) -> NDArray[np.uint8]:
         """Pixels `(H, W, C)` of one photo.
 
         Raises:
-            PhotoError: it cannot be read.
+            PhotoError: the photo cannot be read.
         """
-        return self.decoder(self.dataset[number])
+        return self.decoder(self.dataset[index])
 
 
 @dataclass(frozen=True)
 class ImageBatchDecoder:
-    """Images as an array, which another process reads where it lies."""
+    """Slices an array of images, which another process reads from shared memory.
+
+    Attributes:
+        values: images `(N, C, H, W)`, or `(N, H, W, C)` if `channels_last`.
+        channels_last: whether channels are the last dimension.
+    """
 
     values: NDArray[Any]
     channels_last: bool
 
     def decode(self, start: int, stop: int) -> DecodedBatch:
-        """A part of the array."""
+        """Images `start` to `stop`."""
         ids = list(range(start, stop))
         return DecodedBatch(start, stop, ids, self.values[start:stop], self.channels_last, {})
 
 
 @dataclass(frozen=True)
 class IndexBatchDecoder:
-    """Numbers alone."""
+    """Gives indices with images that have no pixels, for passes that read saved results.
+
+    Attributes:
+        numbers: int64 `(N,)`, the indices.
+    """
 
     numbers: NDArray[np.int64]
 
     def decode(self, start: int, stop: int) -> DecodedBatch:
-        """Some of them, with images of no pixels."""
+        """Indices `start` to `stop`."""
         ids = self.numbers[start:stop].tolist()
-        return DecodedBatch(start, stop, ids, np.empty((len(ids), 0), dtype=np.float32), False, {})
+        empty = np.empty((len(ids), 0), dtype=np.float32)
+        return DecodedBatch(start, stop, ids, empty, False, {})
 
 
 def decode_batch(
     start: int, stop: int, reads: Sequence[Callable[[], NDArray[np.uint8]]]
 ) -> DecodedBatch:
-    """Photos `start` to `stop`, each read by a function; what cannot be read is left out."""
+    """Read photos and stack those that can be read.
+
+    Args:
+        start: index of the first photo.
+        stop: index after the last photo.
+        reads: one function for each photo that returns its pixels `(H, W, C)` or raises PhotoError.
+    """
     ids, pixels, skipped = [], [], {}
-    for number, read in enumerate(reads, start=start):
+    for index, read in enumerate(reads, start=start):
         try:
             pixels.append(read())
-            ids.append(number)
+            ids.append(index)
         except PhotoError as error:
-            skipped[number] = str(error)
+            skipped[index] = str(error)
     return DecodedBatch(start, stop, ids, np.stack(pixels) if pixels else None, True, skipped)

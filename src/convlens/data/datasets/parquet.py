@@ -1,9 +1,8 @@
-"""Photos out of Parquet files, a row each, read a row group at a time.
+"""Photos in the rows of Parquet files, read one row group at a time.
 
-Of the files only the footers are read at the start, and only counts are kept of them. When a photo
-is asked for, the columns that hold photos and names are read of its row group, which stays at hand
-in this process for the photos beside it. A row group that is too large for that is read in pieces,
-from front to back.
+At first only the footers of the files are read, and only counts are kept of them. When a photo is
+needed, the columns with photos and names are read for its whole row group, which this process keeps
+for the neighboring photos. A row group that is too large is read in chunks, from front to back.
 """
 
 import bisect
@@ -33,20 +32,20 @@ from convlens.data.photo_formats import PARQUET_SUFFIX
 from convlens.data.photos import EncodedPhoto
 from convlens.errors import ConvlensError, PhotoError
 
-_LONGEST = 200  # bytes of a name, as it becomes that of a folder
-# Bytes that are read at a time: Arrow's own way is a whole column, which it holds to the end.
-_BUFFER = {"buffer_size": 1 << 20, "pre_buffer": False}
-_PIECE = 64 << 20  # bytes of a row group that are held at a time
+_LONGEST_NAME = 200  # bytes, as a name becomes that of a folder
+# By default Arrow reads a whole column and holds it until the end.
+_READ_OPTIONS = {"buffer_size": 1 << 20, "pre_buffer": False}
+_CHUNK_BYTES = 64 << 20  # of a row group in memory at a time
 
-# What this process has at hand; it does not travel with an album.
-_photos: "LRUCache[_Group]" = LRUCache(64 << 20)
-_names: "LRUCache[list[str | None]]" = LRUCache(16 << 20)
-_large: "LRUCache[SequentialReader[Any]]" = LRUCache(0)
+# Caches of this process, which are not pickled with a data set.
+_photo_cache: "LRUCache[_RowGroup]" = LRUCache(64 << 20)
+_name_cache: "LRUCache[list[str | None]]" = LRUCache(16 << 20)
+_reader_cache: "LRUCache[SequentialReader[Any]]" = LRUCache(0)
 
 
 @dataclass(frozen=True)
-class _Group:
-    """A row group's columns, of Arrow."""
+class _RowGroup:
+    """Arrow columns of a row group, or of a chunk of it."""
 
     bytes: Any
     path: Any
@@ -54,293 +53,295 @@ class _Group:
 
 
 class ParquetPhotos:
-    """The photos of Parquet files, for `patches`, `gradcams`, `robustness`, `shift`, `invariance`.
+    """Photos in the rows of Parquet files.
 
-    Nothing but counts is kept of the files; any process can be sent one of these, and reads the row
-    groups that it needs. A photo whose row is null, or whose bytes are damaged, is left out as a
-    damaged file is.
+    Every data set pass accepts it in place of paths. Only counts are kept of the files, so any
+    process can be sent a copy, which reads the row groups that it needs. A photo whose row is null
+    or whose bytes are damaged is skipped as a damaged file is.
     """
 
     def __init__(self, files: str | Path | Sequence[str | Path], column: str | None = None) -> None:
-        """Read the footers.
+        """Read the footers of the files.
 
-        A photo's name is its path where there is one; of plain bytes it is the value of a column
-        file, filename, name or path; else the Parquet file's name with the row in it, from 0, such
-        as `train-000123`.
+        A photo's name is its path if it has one. If its column holds plain bytes, the name is the
+        value of a text column called file, filename, name or path or, if there is none, the name
+        of the Parquet file with the number of the row, from 0, such as `train-000123`.
 
         Args:
-            files: a Parquet file, a folder or a glob of them (`.parquet`, visible), or several of
-                these. Photos are numbered in the order of the files' paths, then by row.
-            column: holds the photos: files' bytes; or paths, from the Parquet file's folder; or a
-                struct with `bytes`, `path` or both, as Hugging Face data sets have it. Default:
-                the only one of that kind, bytes before paths, or else the one that is called
-                image, bytes, photo, path, file or filename.
+            files: a Parquet file, a folder or a glob (`.parquet`, visible files), or several of
+                these. Photos are ordered by the paths of the files, then by row.
+            column: column with the photos: bytes of image files; or paths, relative to the
+                folder of the Parquet file; or a struct with `bytes`, `path` or both, as in Hugging
+                Face data sets. Default: the only column of such a type, bytes before paths, or
+                else the one called image, bytes, photo, path, file or filename.
 
         Raises:
-            ConvlensError: pyarrow is not installed; no such file, not Parquet, no rows, no column
-                that holds photos or several, or not the same one in all files.
+            ConvlensError: pyarrow is not installed; a file that does not exist or is not Parquet;
+                no rows; no column or several columns with photos, or not the same one in all files.
         """
         parquet = _pyarrow()
-        given = [files] if isinstance(files, (str, Path)) else files
-        found = {
-            path.resolve(): path for one in given for path in find_files(one, (PARQUET_SUFFIX,))
-        }
-        paths = sorted(found.values())
+        arguments = [files] if isinstance(files, (str, Path)) else files
+        matches = (path for name in arguments for path in find_files(name, (PARQUET_SUFFIX,)))
+        paths = sorted({path.resolve(): path for path in matches}.values())
         if not paths:
             raise ConvlensError(
-                f"no {PARQUET_SUFFIX} files in {', '.join(map(str, given)) or 'no list'}"
+                f"no {PARQUET_SUFFIX} files in {', '.join(map(str, arguments)) or 'no list'}"
             )
         self._files = PhotoFiles(paths)
         self._base = str(Path.cwd())  # other processes may work in another folder
-        sizes, groups, rows, steps, outside = [], [0], [0], [], []
+        sizes, first_groups, first_rows, chunk_rows, has_files = [], [0], [0], [], []
         first: tuple[Path, str, PhotoColumns] | None = None
         digest = hashlib.sha256()
         for path in paths:
             try:
-                known = path.stat()
-                sizes.append(known.st_size)
+                status = path.stat()
+                sizes.append(status.st_size)
                 digest.update(os.fsencode(path.absolute()))
-                digest.update(f" {known.st_size} {known.st_mtime_ns}\n".encode())
+                digest.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
                 with parquet.ParquetFile(path) as file:
                     footer, schema = file.metadata, file.schema_arrow
             except (OSError, ValueError, NotImplementedError) as error:  # Arrow's are of these
                 raise ConvlensError(
-                    f"{path} cannot be read as Parquet ({_words(error)}); copy it again"
+                    f"{path} cannot be read as Parquet ({_message(error)}); copy it again"
                 ) from error
             if not footer.num_rows:
-                groups.append(groups[-1])
+                first_groups.append(first_groups[-1])
                 continue
-            chosen = find_photo_columns(path, schema, column)
-            first = first or (path, *chosen)
-            if chosen != first[1:]:
+            columns = find_photo_columns(path, schema, column)
+            first = first or (path, *columns)
+            if columns != first[1:]:
                 raise ConvlensError(
-                    f"{path} has its photos elsewhere ({describe_columns(*chosen)}) "
+                    f"{path} has its photos elsewhere ({describe_columns(*columns)}) "
                     f"than {first[0]} ({describe_columns(*first[1:])}); "
                     f"give the column, or one kind at a time"
                 )
-            groups.append(groups[-1] + footer.num_row_groups)
+            first_groups.append(first_groups[-1] + footer.num_row_groups)
             for number in range(footer.num_row_groups):
                 group = footer.row_group(number)
-                rows.append(rows[-1] + group.num_rows)
-                held = chosen[1].within(footer.schema, group)
-                steps.append(_step(group.num_rows, list(held.values())))
-                outside.append(_outside(chosen[1], held))
+                first_rows.append(first_rows[-1] + group.num_rows)
+                metadata = columns[1].chunk_metadata(footer.schema, group)
+                chunk_rows.append(_rows_per_chunk(group.num_rows, list(metadata.values())))
+                has_files.append(_may_have_files(columns[1], metadata))
         if first is None:
-            raise ConvlensError(f"no photos: {', '.join(map(str, given))} has no rows")
+            raise ConvlensError(f"no photos: {', '.join(map(str, arguments))} has no rows")
         _, self.column, self._columns = first
-        # What is at hand in a process is found by this, also after the album was sent to it anew.
+        # The key of the caches of a process, also for copies that it is sent later.
         self._identity = f"{digest.hexdigest()} {self._columns}"
-        # Arrays, as in `PhotoFiles`: another process reads them where they lie.
+        # Arrays, as in `PhotoFiles`: another process reads them from shared memory.
         self._sizes = np.array(sizes, dtype=np.int64)
-        self._groups = np.array(groups, dtype=np.int64)  # the first group of each file
-        self._rows = np.array(rows, dtype=np.int64)  # the first photo of each group
-        self._steps = np.array(steps, dtype=np.int64)  # photos of each group that are read at once
-        self._outside = np.array(outside, dtype=bool)
+        self._first_groups = np.array(first_groups, dtype=np.int64)  # of each file
+        self._first_rows = np.array(first_rows, dtype=np.int64)  # photo index, of each row group
+        self._chunk_rows = np.array(chunk_rows, dtype=np.int64)  # read at once, of each row group
+        self._has_files = np.array(has_files, dtype=bool)  # of each row group
 
     def __len__(self) -> int:
-        return int(self._rows[-1])
+        return int(self._first_rows[-1])
 
-    def __getitem__(self, number: int) -> Path | EncodedPhoto:
-        """A photo's bytes with its name, or the path where it lies.
+    def __getitem__(self, index: int) -> Path | EncodedPhoto:
+        """The bytes of a photo with its name, or the path of its file.
 
         Raises:
-            PhotoError: its row is null, or cannot be read.
+            PhotoError: the row is null or cannot be read.
         """
-        file, group, row = self._find(number)
-        piece, row_in_it = divmod(row, int(self._steps[group]))
-        read = functools.partial(self._read, file, group, piece)
+        file, group, row = self._locate(index)
+        chunk, row_in_chunk = divmod(row, int(self._chunk_rows[group]))
+        read = functools.partial(self._read_chunk, file, group, chunk)
         try:
-            held = _photos.get((self._identity, group, piece), read)
+            rows = _photo_cache.get((self._identity, group, chunk), read)
         except PhotoError as error:
-            raise PhotoError(f"{self._numbered(file, group, row)} {error}") from error
-        if held.bytes is not None:
-            data = held.bytes[row_in_it].as_py()
+            raise PhotoError(f"{self._row_name(file, group, row)} {error}") from error
+        if rows.bytes is not None:
+            data = rows.bytes[row_in_chunk].as_py()
             if data is not None:
-                name = None if held.name is None else self._named(file, _text(held.name[row_in_it]))
-                return EncodedPhoto(data, name or self._numbered(file, group, row))
-        path = None if held.path is None else _text(held.path[row_in_it])
+                name = None
+                if rows.name is not None:
+                    name = self._usable_name(file, _text(rows.name[row_in_chunk]))
+                return EncodedPhoto(data, name or self._row_name(file, group, row))
+        path = None if rows.path is None else _text(rows.path[row_in_chunk])
         if not path:
             raise PhotoError(
-                f"{self.name(number)} is null in column {self.column} of {self._files.name(file)}; "
+                f"{self.name(index)} is null in column {self.column} of {self._files.name(file)}; "
                 f"leave its row out"
             )
         return Path(self._base, self._files[file].parent, path)
 
-    def name(self, number: int) -> str:
-        """A photo's path, its name in the table, or the file's name with the row."""
-        file, group, row = self._find(number)
-        told = None if self._columns.name is None else self._told(file, group)[row]
-        return told or self._numbered(file, group, row)
+    def name(self, index: int) -> str:
+        """The photo's path, its name in the table, or the file's name with the row."""
+        file, group, row = self._locate(index)
+        name = None if self._columns.name is None else self._names_in_table(file, group)[row]
+        return name or self._row_name(file, group, row)
 
     def fingerprints(self) -> list[str]:
-        """Name, size and time of change of each photo's Parquet file, and of its own file."""
-        fingerprints = []
+        """Name of each photo, size and modification time of its Parquet file and its own file."""
+        lines = []
         for file in range(len(self._files)):
             try:
-                found = Path(self._base, self._files[file]).stat()
-                # Another column of the same files holds other photos of the same names.
-                stamp = f"{self.column!r},{found.st_size} {found.st_mtime_ns}"
+                status = Path(self._base, self._files[file]).stat()
+                # Another column of the same files holds other photos with the same names.
+                stamp = f"{self.column!r},{status.st_size} {status.st_mtime_ns}"
             except OSError:
                 stamp = "missing"
-            for group in range(self._groups[file], self._groups[file + 1]):
-                for row, told in enumerate(self._told(file, group)):
-                    name = told or self._numbered(file, group, row)
-                    own = self._own(file, name) if self._outside[group] else ""
-                    fingerprints.append(f"{name} {stamp}{own}")
-        return fingerprints
+            for group in range(self._first_groups[file], self._first_groups[file + 1]):
+                for row, name_in_table in enumerate(self._names_in_table(file, group)):
+                    name = name_in_table or self._row_name(file, group, row)
+                    own_stamp = self._own_file_stamp(file, name) if self._has_files[group] else ""
+                    lines.append(f"{name} {stamp}{own_stamp}")
+        return lines
 
-    def _own(self, file: int, name: str) -> str:
-        """More of a mark, for a photo that may lie in a file of its own."""
-        folder = "" if self._columns.opens else self._files[file].parent  # else in the name
-        place = Path(self._base, folder, name)
+    def _own_file_stamp(self, file: int, name: str) -> str:
+        """Size and modification time of a photo's own file, if it has one."""
+        folder = "" if self._columns.only_paths else self._files[file].parent  # else in the name
         try:
-            found = place.stat()
+            status = Path(self._base, folder, name).stat()
         except OSError:
             return ""
-        return f",{found.st_size},{found.st_mtime_ns}"
+        return f",{status.st_size},{status.st_mtime_ns}"
 
-    def _told(self, file: int, group: int) -> Sequence[str | None]:
-        """The table's own names in a row group, None where it has none."""
+    def _names_in_table(self, file: int, group: int) -> Sequence[str | None]:
+        """The names that the table gives the photos of a row group, None where it gives none."""
         if self._columns.name is None:
-            return [None] * int(self._rows[group + 1] - self._rows[group])
+            return [None] * int(self._first_rows[group + 1] - self._first_rows[group])
         read = functools.partial(self._read_names, file, group)
-        return _names.get((self._identity, group), read)
+        return _name_cache.get((self._identity, group), read)
 
-    def _find(self, number: int) -> tuple[int, int, int]:
-        """File, row group among all, and row in it."""
-        if not 0 <= number < len(self):
-            raise IndexError(f"photo {number} of {len(self)}")
-        group = bisect.bisect_right(self._rows, number) - 1
-        file = bisect.bisect_right(self._groups, group) - 1
-        return file, group, int(number - self._rows[group])
+    def _locate(self, index: int) -> tuple[int, int, int]:
+        """Number of the file, of the row group among those of all files, and of the row in it."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"photo {index} of {len(self)}")
+        group = bisect.bisect_right(self._first_rows, index) - 1
+        file = bisect.bisect_right(self._first_groups, group) - 1
+        return file, group, int(index - self._first_rows[group])
 
-    def _numbered(self, file: int, group: int, row: int) -> str:
-        start = self._rows[self._groups[file]]
-        return f"{self._files[file].stem}-{self._rows[group] + row - start:06d}"
+    def _row_name(self, file: int, group: int, row: int) -> str:
+        """Name of the file with the number of a row."""
+        start = self._first_rows[self._first_groups[file]]
+        return f"{self._files[file].stem}-{self._first_rows[group] + row - start:06d}"
 
-    def _named(self, file: int, text: str | None) -> str | None:
-        """A name of the table, if it can be that of a folder: tables come from anywhere."""
+    def _usable_name(self, file: int, text: str | None) -> str | None:
+        """A name from the table, if a folder can have it: a table's content is not trusted."""
         if not text or not text.isprintable():
             return None
         last = PurePath(text).name
-        if not last or last.startswith(".") or len(os.fsencode(last)) > _LONGEST:
+        if not last or last.startswith(".") or len(os.fsencode(last)) > _LONGEST_NAME:
             return None
-        return str(self._files[file].parent / text) if self._columns.opens else text
+        return str(self._files[file].parent / text) if self._columns.only_paths else text
 
-    def _read(self, file: int, group: int, piece: int) -> tuple[_Group, int]:
-        """The columns of a row group, or of a piece of it, and their bytes."""
+    def _read_chunk(self, file: int, group: int, chunk: int) -> tuple[_RowGroup, int]:
+        """The columns of a row group, or of a chunk of it, and their size in bytes."""
         columns = self._columns
-        step = int(self._steps[group])
-        if step >= self._rows[group + 1] - self._rows[group]:
-            table = self._table(file, group, columns.leaves)
+        chunk_rows = int(self._chunk_rows[group])
+        if chunk_rows >= self._first_rows[group + 1] - self._first_rows[group]:
+            table = self._read_table(file, group, columns.column_paths)
         else:
-            read = functools.partial(self._stream, file, group, step)
-            table = _large.get((self._identity, group), lambda: (SequentialReader(read), 1))[piece]
-        parts = (_leaf(table, one) for one in (columns.bytes, columns.path, columns.name))
-        return _Group(*parts), table.nbytes
+            read = functools.partial(self._stream_chunks, file, group, chunk_rows)
+            reader = _reader_cache.get((self._identity, group), lambda: (SequentialReader(read), 1))
+            table = reader[chunk]
+        parts = (_column(table, path) for path in (columns.bytes, columns.path, columns.name))
+        return _RowGroup(*parts), table.nbytes
 
     def _read_names(self, file: int, group: int) -> tuple[list[str | None], int]:
         """The names in a row group, and about how many bytes they take."""
-        leaf = self._columns.name
-        assert leaf is not None
+        column = self._columns.name
+        assert column is not None
         try:
-            table = self._table(file, group, [leaf])
-        except PhotoError:  # told where the photo itself is read
-            count = int(self._rows[group + 1] - self._rows[group])
+            table = self._read_table(file, group, [column])
+        except PhotoError:  # reported when the photo itself is read
+            count = int(self._first_rows[group + 1] - self._first_rows[group])
             return [None] * count, 8 * count
-        texts = _leaf(table, leaf)
-        return [self._named(file, _text(one)) for one in texts], table.nbytes + 60 * len(texts)
+        texts = _column(table, column)
+        names = [self._usable_name(file, _text(scalar)) for scalar in texts]
+        return names, table.nbytes + 60 * len(texts)
 
-    def _table(self, file: int, group: int, leaves: Sequence[ColumnPath]) -> Any:
+    def _read_table(self, file: int, group: int, columns: Sequence[ColumnPath]) -> Any:
         """Some columns of a row group."""
-        with self._opened(file) as opened:
-            return opened.read_row_group(
-                group - int(self._groups[file]),
-                columns=[".".join(leaf) for leaf in leaves],
-                use_threads=False,  # many photos are decoded at a time as it is
+        with self._open(file) as parquet_file:
+            return parquet_file.read_row_group(
+                group - int(self._first_groups[file]),
+                columns=[".".join(column) for column in columns],
+                use_threads=False,  # many photos are decoded at the same time already
             )
 
-    def _stream(self, file: int, group: int, step: int) -> Generator[Any]:
-        """All of a row group, so many rows at a time."""
+    def _stream_chunks(self, file: int, group: int, chunk_rows: int) -> Generator[Any]:
+        """All rows of a row group, a number of rows at a time."""
         import pyarrow as pa
 
-        with self._opened(file) as opened:
-            batches = opened.iter_batches(
-                step,
-                row_groups=[group - int(self._groups[file])],
-                columns=[".".join(leaf) for leaf in self._columns.leaves],
+        with self._open(file) as parquet_file:
+            batches = parquet_file.iter_batches(
+                chunk_rows,
+                row_groups=[group - int(self._first_groups[file])],
+                columns=[".".join(column) for column in self._columns.column_paths],
                 use_threads=False,
             )
             rest = None
-            for batch in batches:  # of fewer rows, where Arrow finds that better
+            for batch in batches:  # Arrow may give fewer rows than it was asked for
                 table = pa.Table.from_batches([batch])
                 rest = table if rest is None else pa.concat_tables([rest, table])
-                while rest.num_rows >= step:
-                    yield rest.slice(0, step)
-                    rest = rest.slice(step)
+                while rest.num_rows >= chunk_rows:
+                    yield rest.slice(0, chunk_rows)
+                    rest = rest.slice(chunk_rows)
             if rest is not None and rest.num_rows:
                 yield rest
 
     @contextmanager
-    def _opened(self, file: int) -> Iterator[Any]:
-        """A file; every error of reading it is one PhotoError, that each of its photos tells."""
+    def _open(self, file: int) -> Iterator[Any]:
+        """A Parquet file; an error while it is read becomes a PhotoError for each of its photos."""
         parquet = _pyarrow()
         path = Path(self._base, self._files[file])
         try:
-            _same(path, int(self._sizes[file]))
-            footer = _footer(path, self._identity)
-            with parquet.ParquetFile(path, metadata=footer, **_BUFFER) as opened:
-                yield opened
+            _check_unchanged(path, int(self._sizes[file]))
+            footer = _read_footer(path, self._identity)
+            with parquet.ParquetFile(path, metadata=footer, **_READ_OPTIONS) as parquet_file:
+                yield parquet_file
         except (PhotoError, MemoryError):
             raise
-        except Exception as error:  # Arrow raises whatever it stumbles over in a damaged file
-            raise PhotoError(f"cannot be read: {path} is damaged ({_words(error)})") from error
+        except Exception as error:  # Arrow raises errors of any type for a damaged file
+            raise PhotoError(f"cannot be read: {path} is damaged ({_message(error)})") from error
 
 
-def _same(path: Path, size: int) -> None:
+def _check_unchanged(path: Path, size: int) -> None:
     if path.stat().st_size != size:
         raise PhotoError(f"cannot be read: {path} has changed; leave it alone meanwhile")
 
 
 @functools.lru_cache(maxsize=4)
-def _footer(path: Path, identity: str) -> Any:
-    """A file's footer, as it is in one album."""
+def _read_footer(path: Path, identity: str) -> Any:
+    """The footer of a file of the data set with this identity."""
     return _pyarrow().read_metadata(path)
 
 
-def _step(rows: int, held: Sequence[Any]) -> int:
-    """How many rows of a row group are read at once."""
-    size = sum(one.total_uncompressed_size for one in held)
-    return max(1, -(-rows // max(1, -(-size // _PIECE))))
+def _rows_per_chunk(rows: int, metadata: Sequence[Any]) -> int:
+    """Number of rows of a row group that are read at once."""
+    size = sum(column.total_uncompressed_size for column in metadata)
+    return max(1, -(-rows // max(1, -(-size // _CHUNK_BYTES))))
 
 
-def _outside(columns: PhotoColumns, held: Mapping[ColumnPath, Any]) -> bool:
-    """Whether some photos of a row group may lie in files of their own."""
+def _may_have_files(columns: PhotoColumns, metadata: Mapping[ColumnPath, Any]) -> bool:
+    """Whether some photos of a row group may be files of their own."""
     if columns.bytes is None or columns.path is None:
-        return columns.opens
-    known = held[columns.bytes].statistics
-    return known is None or not known.has_null_count or known.null_count > 0
+        return columns.only_paths
+    statistics = metadata[columns.bytes].statistics
+    return statistics is None or not statistics.has_null_count or statistics.null_count > 0
 
 
-def _leaf(table: Any, leaf: ColumnPath | None) -> Any:
-    """A column of a table, or a field of one; null where the struct is."""
-    if leaf is None:
+def _column(table: Any, path: ColumnPath | None) -> Any:
+    """A column of a table or a field of a struct column; null where the struct is null."""
+    if path is None:
         return None
     import pyarrow.compute as pc
 
-    column = table.column(leaf[0])
-    return column if len(leaf) == 1 else pc.struct_field(column, leaf[1])
+    column = table.column(path[0])
+    return column if len(path) == 1 else pc.struct_field(column, path[1])
 
 
 def _text(scalar: Any) -> str | None:
     try:
         text: str | None = scalar.as_py()
-    except UnicodeDecodeError:  # Parquet does not check what it calls text
+    except UnicodeDecodeError:  # Parquet does not check that text is UTF-8
         return None
     return text
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 

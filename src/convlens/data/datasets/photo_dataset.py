@@ -1,7 +1,7 @@
-"""Albums: photos by number, none of them opened yet, wherever they lie.
+"""PhotoDataset: photos by index, which are opened only when they are needed.
 
-Nothing here imports torch: a process that decodes starts in half the time without it, and takes a
-third of the memory.
+Nothing here imports torch: a process that only decodes photos starts in half the time without it
+and takes a third of the memory.
 """
 
 import os
@@ -19,57 +19,74 @@ from convlens.text import printable_path
 
 @runtime_checkable
 class PhotoDataset(Protocol):
-    """Photo files in a fixed order, none of them opened yet; any process can be sent one."""
+    """Photos in a fixed order, none of them opened yet; it can be sent to any process."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of photos."""
 
-    def __getitem__(self, number: int) -> Path | EncodedPhoto:
-        """One of them."""
+    def __getitem__(self, index: int) -> Path | EncodedPhoto:
+        """The photo at an index: its file, or the content of its file."""
 
-    def name(self, number: int) -> str:
-        """What a person calls it: its path, or its row in a table."""
+    def name(self, index: int) -> str:
+        """Name of the photo for people: its path, or its row in a table."""
 
     def fingerprints(self) -> list[str]:
-        """A line for each photo, its name first, that changes when the photo does."""
+        """One line for each photo that starts with its name and changes when the photo changes."""
 
 
 class PhotoFiles:
-    """An album of files."""
+    """A photo data set of image files.
+
+    Example:
+        >>> len(PhotoFiles(["cat.jpg", "dog.jpg"]))
+        2
+    """
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
-        # One array: another process reads it where it lies, without unpacking a million paths.
+        """Keep the paths; no file is opened.
+
+        Args:
+            paths: of the photos, in the order of the data set.
+        """
+        # One array: another process reads it from shared memory, without a million Python objects.
         self._paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
 
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, number: int) -> Path:
-        return Path(os.fsdecode(self._paths[number]))
+    def __getitem__(self, index: int) -> Path:
+        return Path(os.fsdecode(self._paths[index]))
 
-    def name(self, number: int) -> str:
+    def name(self, index: int) -> str:
         """The path, as `printable_path` writes it."""
-        return printable_path(os.fsdecode(self._paths[number]))
+        return printable_path(os.fsdecode(self._paths[index]))
 
     def fingerprints(self) -> list[str]:
-        """Path, size and time of change of each file."""
-        fingerprints = []
+        """Path, size and modification time of each file."""
+        lines = []
         for path in map(os.fsdecode, self._paths):
             try:
-                found = Path(path).stat()
-                fingerprints.append(f"{path} {found.st_size} {found.st_mtime_ns}")
+                status = Path(path).stat()
+                lines.append(f"{path} {status.st_size} {status.st_mtime_ns}")
             except OSError:
-                fingerprints.append(f"{path} missing")
-        return fingerprints
+                lines.append(f"{path} missing")
+        return lines
 
 
 def as_dataset(photos: Sequence[str | Path] | PhotoDataset) -> PhotoDataset:
-    """Files as an album; an album as it is."""
+    """Paths as a photo data set; a photo data set as it is."""
     return photos if isinstance(photos, PhotoDataset) else PhotoFiles(photos)
 
 
 def check_photo_list(photos: object) -> None:
-    """Raise ConvlensError for one path, or an array, where several photos are meant."""
+    """Refuse one path or an array where several photos are expected.
+
+    Args:
+        photos: the argument that a user gave.
+
+    Raises:
+        ConvlensError: a string, a path or an ndarray.
+    """
     if isinstance(photos, (str, os.PathLike)):
         raise ConvlensError(f"photos are the one path {str(photos)!r}; give [{str(photos)!r}]")
     if isinstance(photos, np.ndarray):
@@ -80,10 +97,17 @@ def check_photo_list(photos: object) -> None:
 
 
 def find_dataset_keys(dataset: PhotoDataset, table: Mapping[str, Any]) -> list[str | None]:
-    """The key of each photo in a table by paths or ends of paths, None where it has none.
+    """The key of a table that names each photo of a data set.
+
+    Args:
+        dataset: the photos.
+        table: with keys from `convlens.data.photo_names.table_key`.
+
+    Returns:
+        One key for each photo, None where the table has none.
 
     Raises:
-        ConvlensError: a key that stands for two photos.
+        ConvlensError: a key that names two photos.
     """
-    names = (dataset.name(number) for number in range(len(dataset)))
+    names = (dataset.name(index) for index in range(len(dataset)))
     return find_keys(names, table, repeated=isinstance(dataset, PhotoFiles))

@@ -1,46 +1,56 @@
-"""Pieces of what can only be read from front to back."""
+"""SequentialReader: random access to chunks that can only be read one after another."""
 
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
-Piece = TypeVar("Piece")
+Chunk = TypeVar("Chunk")
 
-_RECENT = 2  # threads that ask for neighbors do not come in order
+_RECENT = 2  # chunks that are kept; threads do not ask for neighboring chunks in order
 
 
-class SequentialReader(Generic[Piece]):
-    """Pieces by number, read on from the last one where possible; any thread may ask."""
+class SequentialReader(Generic[Chunk]):
+    """Chunks by index; reading continues after the last chunk if possible. Thread-safe.
 
-    def __init__(self, read: Callable[[], Generator[Piece]]) -> None:
-        """Nothing is read yet; `read` begins at the front each time that it is called."""
+    Example:
+        >>> reader = SequentialReader(lambda: (letter for letter in "abc"))
+        >>> reader[1], reader[2], reader[0]
+        ('b', 'c', 'a')
+    """
+
+    def __init__(self, read: Callable[[], Generator[Chunk]]) -> None:
+        """Keep the function; nothing is read yet.
+
+        Args:
+            read: starts reading at the first chunk each time that it is called.
+        """
         self._read = read
         self._lock = threading.Lock()
-        self._recent: deque[tuple[int, Piece]] = deque(maxlen=_RECENT)
+        self._recent: deque[tuple[int, Chunk]] = deque(maxlen=_RECENT)
         self._next = 0
-        self._reading: Generator[Piece] | None = None
+        self._chunks: Generator[Chunk] | None = None
 
-    def __getitem__(self, number: int) -> Piece:
-        """One of them.
+    def __getitem__(self, index: int) -> Chunk:
+        """The chunk at an index.
 
         Raises:
-            IndexError: there are fewer.
+            IndexError: there are fewer chunks.
         """
         with self._lock:
-            for known, piece in self._recent:
-                if known == number:
-                    return piece
-            if self._reading is None or number < self._next:
-                self._reading, self._next = self._read(), 0
+            for recent_index, chunk in self._recent:
+                if recent_index == index:
+                    return chunk
+            if self._chunks is None or index < self._next:
+                self._chunks, self._next = self._read(), 0
             try:
-                for piece in self._reading:
-                    self._recent.append((self._next, piece))
+                for chunk in self._chunks:
+                    self._recent.append((self._next, chunk))
                     self._next += 1
-                    if self._next > number:
-                        return piece
+                    if self._next > index:
+                        return chunk
             except BaseException:
-                self._reading = None
+                self._chunks = None
                 raise
-            self._reading = None
-            raise IndexError(f"piece {number} of {self._next}")
+            self._chunks = None
+            raise IndexError(f"chunk {index} of {self._next}")
