@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ class TestFolder:
         saved = outer()
         saved.save(tmp_path / "result")
         for cls in (Outer, Result):
-            loaded = cls.load(str(tmp_path / "result"))
+            loaded: Any = cls.load(str(tmp_path / "result"))
             assert type(loaded) is Outer
             assert loaded == saved
         assert torch.equal(loaded.by_name["a.b"], saved.maps[1])
@@ -166,7 +167,7 @@ class TestFolder:
         pictures = {"a_red_one.png", "a_red_one_2.png", "gray.png"}
         assert names == {"result.json", "tensors.safetensors"} | pictures
         with Image.open(tmp_path / "result" / "gray.png") as picture:
-            assert np.array_equal(picture, np.full((4, 6), 7))
+            assert np.array_equal(np.asarray(picture), np.full((4, 6), 7))
         tensors = load_file(tmp_path / "result" / "tensors.safetensors")
         assert torch.equal(tensors["maps"], outer().maps)
         assert torch.equal(tensors["several.1.scores"], outer().maps[0, 1].T)

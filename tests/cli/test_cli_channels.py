@@ -3,6 +3,7 @@
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -20,7 +21,7 @@ class TestPatches:
         assert status == 0
         assert "2 photos" in out
         assert (here / "p" / "0.png").exists()
-        saved = Result.load(here / "p")
+        saved: Any = Result.load(here / "p")
         assert saved.layers[0].values.shape == (6, 2)
         assert not (here / "p.unfinished").exists()
 
@@ -29,7 +30,8 @@ class TestPatches:
                                   "--channel", "0:5", "--json", "--out", "p")  # fmt: skip
         assert status == 0
         told = json.loads(out)
-        shown, saved = told["layers"][0]["shown"], Result.load(here / "p").layers[0]
+        loaded: Any = Result.load(here / "p")
+        shown, saved = told["layers"][0]["shown"], loaded.layers[0]
         assert [one["channel"] for one in shown] == [3, 5]
         assert "labels" not in told
         for one in shown:
@@ -89,7 +91,7 @@ class TestMaximize:
         assert rows[1:6] == ["0:3", "-0:3", "0:1@4,5", "bee", "bee - dog"]
         assert "of 2 photos" in out
         assert "rank" in out
-        found = Result.load("convlens-maximize")
+        found: Any = Result.load("convlens-maximize")
         assert [one.images.shape[0] for one in found.maxima] == [2] * 5
         assert len(list(Path("convlens-maximize").glob("*.png"))) == 11
 

@@ -1,5 +1,7 @@
 """What is no Model, no image and no shift, and labels of another number: one line each."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ def test_a_network_that_is_not_wrapped(name):
         getattr(convlens, name)(network(), images(), **words)
 
 
-@pytest.mark.parametrize("given", ["trace", "anatomy", "filters", "tuning"])
+@pytest.mark.parametrize("given", ["trace", "anatomy", "filters", "orientation_tuning"])
 def test_a_name_instead_of_a_model(given):
     with pytest.raises(
         ConvlensError, match=r"str is not a Model; give convlens\.load\('default'\)"
@@ -79,7 +81,7 @@ def test_classes_and_shifts():
         convlens.gradcam(model, images(), classes=[None])
     for shift in (1.5, "1", (1, 2, 3), None):
         with pytest.raises(ConvlensError, match="give whole pixels, for both axes"):
-            convlens.equivariance(model, images(), shifts=[shift])
+            convlens.equivariance(model, images(), shifts=[shift])  # type: ignore[list-item]
     found = convlens.maximize(model, ["class 0"], steps=1)
     assert found.maxima[0].objective == "class 0"
 
@@ -89,6 +91,7 @@ def test_a_single_epsilon():
     one = convlens.fgsm(model, images(), "8/255")
     assert one.epsilons == pytest.approx([8 / 255])
     assert convlens.fgsm(model, images(), 0.25).epsilons == (0.25,)
+    bad: Any
     for bad in ("cat", [None], []):
         with pytest.raises(ConvlensError, match="epsilon"):
             convlens.fgsm(model, images(), bad)

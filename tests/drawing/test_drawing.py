@@ -1,5 +1,7 @@
 """Colors by hand, grids by index, placed cells against numpy and scipy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.interpolate
@@ -250,7 +252,8 @@ class TestSheets:
         plain, other = ["17", "17", "17", "17"], ["17", "17", "17", "18"]
         if which != "captions":
             plain, other = plain[2:], other[2:]
-        one, two = (make_sheet(tiles, 2, **{which: words}) for words in (plain, other))
+        options: list[dict[str, Any]] = [{which: words} for words in (plain, other)]
+        one, two = (make_sheet(tiles, 2, **words) for words in options)
         assert one.shape == two.shape
         ys, xs = (one != two).any(dim=2).nonzero().T
         top, left = corner(one, tiles[{"captions": 3, "heads": 1, "sides": 2}[which]])

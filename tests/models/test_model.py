@@ -1,4 +1,5 @@
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,7 +211,7 @@ def test_wrap_reads_channels_and_resizes_by_habit():
 
 def test_wrap_refuses_what_is_no_module():
     with pytest.raises(ConvlensError, match=r"function is not a torch\.nn\.Module"):
-        wrap(lambda images: images)
+        wrap(lambda images: images)  # type: ignore[arg-type]
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -221,7 +222,7 @@ def test_wrap_refuses_torchscript():
 
 def test_bare_finds_the_module_inside_a_compiled_or_parallel_one():
     network = nn.Sequential(nn.Conv2d(1, 4, 3))
-    compiled = torch.compile(network)
+    compiled: Any = torch.compile(network)
     assert compiled is not network
     assert unwrap_network(compiled) is network
     assert unwrap_network(nn.DataParallel(compiled)) is network

@@ -443,7 +443,7 @@ def test_doctor_of_several_sigmoids():
 @pytest.mark.parametrize("classes", [1, 3])
 def test_maximized_class_has_the_networks_own_probability(classes):
     network = Mapped(classes, nn.Sigmoid())
-    found = maximize(model(network), ["0"], objective="probability", steps=8).maxima[0]
+    found = maximize(model(network), ["0"], class_score="probability", steps=8).maxima[0]
     with torch.no_grad():
         share = float(network(found.images)[0, 0])
         start = float(network(torch.full((1, 3, SIZE, SIZE), 0.5))[0, 0])

@@ -101,7 +101,7 @@ def test_untrusted_text_is_escaped(tmp_path, photos):
 
 def test_many_photos_are_spread(tmp_path, photos, monkeypatch):
     monkeypatch.setattr(budget, "SHOWN", replace(budget.SHOWN, items=2))
-    made = report(tiny(), photos, out=tmp_path / "page")
+    made: Any = report(tiny(), photos, out=tmp_path / "page")
     assert [photo.shown for photo in made.photos] == [True, True, False]
     assert made.photos[2].names and len(made.sections["photos"].cards) == 2
     assert any("2 of 3 photos" in sentence for sentence in made.left_out)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Any
 
 import pytest
 import torch
@@ -106,7 +107,7 @@ def test_a_grey_network_gives_a_page(tmp_path, photos):
     network = nn.Sequential(
         nn.Conv2d(1, 4, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 10)
     )
-    made = report(convlens.wrap(network, size=28), photos, out=tmp_path / "page")
+    made: Any = report(convlens.wrap(network, size=28), photos, out=tmp_path / "page")
     assert not made.failures
     assert all(card.gradcam and card.flip for card in made.sections["photos"].cards)
     assert "copy the Python" in made.page.read_text("utf-8")
@@ -114,7 +115,7 @@ def test_a_grey_network_gives_a_page(tmp_path, photos):
 
 def test_layer_classes_and_labels_are_used(tmp_path, photos):
     seen: list[tuple[str, int, int]] = []
-    made = report(
+    made: Any = report(
         tiny(),
         photos,
         out=tmp_path / "page",
@@ -136,7 +137,7 @@ def test_layer_classes_and_labels_are_used(tmp_path, photos):
 
 def test_a_network_without_convolutions_gives_a_page(tmp_path, photos):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
-    made = report(convlens.wrap(network, size=8), photos, out=tmp_path / "page")
+    made: Any = report(convlens.wrap(network, size=8), photos, out=tmp_path / "page")
     assert {"photos/gradcam", "filters"} <= set(made.failures)
     words = " ".join(Page(made.page.read_text("utf-8")).words)
     assert "runs no convolution" in words
@@ -145,7 +146,7 @@ def test_a_network_without_convolutions_gives_a_page(tmp_path, photos):
 
 def test_an_output_that_is_a_map_gives_a_page(tmp_path, photos):
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
-    made = report(convlens.wrap(network, size=64), photos, out=tmp_path / "page")
+    made: Any = report(convlens.wrap(network, size=64), photos, out=tmp_path / "page")
     assert {"predictions", "photos/flips", "preprocessing"} <= set(made.failures)
     # A class is explained over the pixels whose answer it is.
     assert all(card.gradcam.maps.any() for card in made.sections["photos"].cards)
@@ -179,7 +180,7 @@ def test_one_output_is_the_class_or_not(tmp_path, photos, end):
     with torch.no_grad():
         logits = torch.cat([Alone(nn.Identity())(model.prepare(one)) for one in photos])[:, 0]
     labels = {one.name: [0] for one in photos}
-    made = report(model, photos, out=tmp_path / "page", labels=labels)
+    made: Any = report(model, photos, out=tmp_path / "page", labels=labels)
     assert made.failures == {}
     assert {one.names[0] for one in made.photos} == {"dog", "not dog"}
     cards = made.sections["photos"].cards

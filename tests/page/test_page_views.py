@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import re
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_boxes_give_the_pointing_game(tmp_path, photos):
     table.write_text(
         "file,class,left,top,right,bottom\none.png,3,0,0,30,40\ntwo.png,2|4,5,5,10,10\n"
     )
-    made = report(tiny(), photos, out=tmp_path / "page", boxes=table)
+    made: Any = report(tiny(), photos, out=tmp_path / "page", boxes=table)
     cards = made.sections["photos"].cards
     assert [one.gradcam.classes.tolist() for one in cards[:2]] == [[[3]], [[2]]]
     assert len(cards[2].gradcam.names[0]) == 2
@@ -124,7 +125,7 @@ def test_boxes_give_the_pointing_game(tmp_path, photos):
 
 
 def test_differences_of_classes_on_a_page(tmp_path, photos):
-    made = report(tiny(), photos, out=tmp_path / "page", classes=["4 - 1", 0])
+    made: Any = report(tiny(), photos, out=tmp_path / "page", classes=["4 - 1", 0])
     card = made.sections["photos"].cards[0]
     cam = card.gradcam
     assert cam.classes.tolist() == [[4, 0]] and cam.subtracted.tolist() == [[1, -1]]
@@ -147,7 +148,7 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
     with torch.no_grad():
         for number, theta in enumerate((0.3, -0.9)):
             network[0].weight[number] = convlens.gabor(x, y, 1, 0.1, 0.1, 1.6, 0, 0, 0, theta)
-    made = convlens.report(convlens.wrap(network, size=32), photos, out=tmp_path / "page")
+    made: Any = convlens.report(convlens.wrap(network, size=32), photos, out=tmp_path / "page")
     expected = convlens.fit_gabor(convlens.wrap(network, size=32), null=1000)
     assert made.sections["gabor"].fit.verdicts == expected.verdicts
     assert torch.equal(made.sections["gabor"].fit.r2, expected.r2)

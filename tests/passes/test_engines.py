@@ -1,6 +1,7 @@
 """What all engines are asked: to be opened once, however many passes a picture takes."""
 
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ SIZE = 24
 
 class Counting(LocalEngine):
     """The local engine, which writes down when it was opened, run and closed."""
+
+    log: list[Any]
 
     def __init__(self):
         object.__setattr__(self, "log", [])

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 
 import convlens
 from convlens import ConvlensError, PhotoError, RayEngine, gradcams, patches, robustness, shift
+from convlens.analyses.attacks.robustness_reducer import RobustnessReducer
 from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.passes.engines import find_engine
 from convlens.passes.options import PassOptions
@@ -60,7 +62,7 @@ class TestTheSameResult:
     def test_patches(self, cluster, paths, engine):
         """For several numbers of actors, blocks and parts; four photos tie for every place."""
         labels = [(number % 3,) for number in range(len(paths))]
-        options = {"labels": labels, "top": 5, "show": 2}
+        options: dict[str, Any] = {"labels": labels, "top": 5, "show": 2}
         alone = patches(model(), paths, **options, pass_options=PassOptions(batch_size=4))
         spread = patches(
             model(), paths, **options, pass_options=PassOptions(engine=engine, batch_size=4)
@@ -122,7 +124,7 @@ class TestTheSameResult:
         parquet.write_table(rows, tmp_path / "photos.parquet", row_group_size=7)
         dataset = convlens.ParquetPhotos(tmp_path / "photos.parquet")
         labels = [(number % 4,) for number in range(len(paths))]
-        options = {"labels": labels, "steps": 3}
+        options: dict[str, Any] = {"labels": labels, "steps": 3}
         alone = robustness(model(), paths, **options, pass_options=PassOptions(batch_size=4))
         spread = robustness(
             model(),
@@ -135,7 +137,7 @@ class TestTheSameResult:
 
     def test_fgsm(self, cluster, paths):
         labels = [(number % 4,) for number in range(len(paths))]
-        options = {"labels": labels, "steps": 3}
+        options: dict[str, Any] = {"labels": labels, "steps": 3}
         alone = robustness(model(), paths, **options, pass_options=PassOptions(batch_size=4))
         spread = robustness(
             model(),
@@ -161,7 +163,7 @@ class TestTheSameResult:
     def test_images_in_memory(self, cluster, layout):
         images = torch.rand(21, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
         images = images.contiguous(memory_format=layout)
-        options = {"show": 0, "top": 3}
+        options: dict[str, Any] = {"show": 0, "top": 3}
         alone = patches(model(), images, **options, pass_options=PassOptions(batch_size=4))
         assert same(
             alone,
@@ -310,7 +312,7 @@ class TestFaults:
                 sent.append(done)
                 os.kill(os.getpid(), signal.SIGINT)
 
-        kept = {"resume_folder": tmp_path / "kept"}
+        kept: dict[str, Any] = {"resume_folder": tmp_path / "kept"}
         work = Count(80, slow=0.02)
         with pytest.raises(ConvlensError, match=r"interrupted after (\d+) of 80") as raised:
             counted(80, RayEngine(block=1, handovers=1), work, progress=stop, **kept)
@@ -374,7 +376,7 @@ class TestWhatTravels:
 
     def test_shared_parts_stay_shared_and_buffers_come_whole(self, cluster):
         network = model()
-        work = convlens.analyses.attacks.dataset_pass.Attacks(network, (0.1,), None, "margin", 2, 0)
+        work = RobustnessReducer(network, (0.1,), None, "margin", 2, 0)
         import pickle
 
         other, sent = pickle.loads(ray.get(pack(ray, network, work)))
@@ -389,14 +391,15 @@ class TestWhatTravels:
 
         assert not any(map(is_sent_by_value, (json, np, convlens, torch.nn.functional)))
         assert is_sent_by_value(sys.modules[__name__])
-        deep = SimpleNamespace(__name__="some.deep", __file__=str(tmp_path / "some" / "deep.py"))
+        file = str(tmp_path / "some" / "deep.py")
+        deep: Any = SimpleNamespace(__name__="some.deep", __file__=file)
         assert is_sent_by_value(deep)
         holds_distributions.cache_clear()
         (tmp_path / "some-1.dist-info").mkdir()
         assert not is_sent_by_value(deep)
 
     def test_what_cannot_be_sent(self, cluster):
-        work = Count(2)
+        work: Any = Count(2)
         work.lock = threading.Lock()
         with pytest.raises(ConvlensError, match="cannot be sent to other processes"):
             counted(2, RayEngine(actors=1), work)
@@ -491,7 +494,7 @@ class TestTheSession:
             find_engine("spark")
         for option in ("actors", "threads", "block", "handovers"):
             with pytest.raises(ConvlensError, match=f"{option} 0; give at least 1"):
-                RayEngine(**{option: 0})
+                RayEngine(**{option: 0})  # type: ignore[arg-type]
         with pytest.raises(ConvlensError, match="it is cpu or cuda"):
             RayEngine(device="mps")
 

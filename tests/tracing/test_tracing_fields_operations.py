@@ -100,7 +100,8 @@ DYNAMIC = {
     "where": lambda x, pooled: torch.where(x > 0, x, pooled),
     "threshold": torch.maximum,
     "attention mask": lambda x, pooled: x + F.scaled_dot_product_attention(
-        *[x.permute(0, 2, 3, 1).reshape(-1, 1, 4)] * 3, attn_mask=pooled.mean().view(1, 1)
+        *[x.permute(0, 2, 3, 1).reshape(-1, 1, 4)] * 3,  # type: ignore[misc]
+        attn_mask=pooled.mean().view(1, 1)
     ).view(x.shape[0], *x.shape[2:], 4).permute(0, 3, 1, 2),
 }  # fmt: skip
 

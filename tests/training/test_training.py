@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from convlens.training.batch_size import fitting_batch
 from convlens.training.center import mean_and_deviation
 from convlens.training.data import Images
 
-RECIPE = {"network": "lenet5", "epochs": 2, "batch": 20, "device": "cpu"}
+RECIPE: dict[str, Any] = {"network": "lenet5", "epochs": 2, "batch": 20, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +243,7 @@ def test_center_of_each_image(archive, tmp_path):
 @pytest.mark.parametrize("network", ["allconv", "lenet5"])
 def test_interrupted_and_gone_on_with(archive, tmp_path, network):
     """Stopped in the middle of an epoch, it ends bit-equal to a run that was not."""
-    options = RECIPE | {"network": network, "checkpoints": 3}
+    options: dict[str, Any] = RECIPE | {"network": network, "checkpoints": 3}
     train(archive, out=tmp_path / "whole", **options)
 
     def interrupt(stage, done, total):

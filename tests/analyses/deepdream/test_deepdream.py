@@ -2,6 +2,7 @@
 
 import math
 import signal
+from typing import Any
 
 import pytest
 import torch
@@ -277,7 +278,7 @@ class TestTiles:
         assert bool((seen == 1).all())
 
     def test_a_dream_in_tiles_is_the_same_dream(self):
-        options = {"layer": "4", "octaves": 2, "steps": 2, "jitter": 3}
+        options: dict[str, Any] = {"layer": "4", "octaves": 2, "steps": 2, "jitter": 3}
         told = []
         whole = dream(model(), photo(60, 70), tile=None, **options)
         tiled = dream(
@@ -333,7 +334,8 @@ class TestEnds:
             if done == 5:
                 signal.raise_signal(signal.SIGINT)
 
-        given, options = model(), {"layer": "4", "octaves": 3, "steps": 3, "scale": 1.2}
+        given = model()
+        options: dict[str, Any] = {"layer": "4", "octaves": 3, "steps": 3, "scale": 1.2}
         before = signal.getsignal(signal.SIGINT)
         found = dream(given, photo(), progress=progress, **options)
         assert found.interrupted

@@ -342,7 +342,7 @@ def test_layer_that_cannot_be_used(pooled):
     with pytest.raises(ConvlensError, match=r"linear of Pooled gives \(1, 4\).*not maps"):
         gradcam(pooled, images(), layer="linear")
     with pytest.raises(ConvlensError, match="activation 'both'; it is pre or post"):
-        gradcam(pooled, images(), activation="both")
+        gradcam(pooled, images(), activation="both")  # type: ignore[arg-type]
 
 
 def test_network_without_maps_and_output_that_is_no_vector():

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from textwrap import dedent
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.passes.options import PassOptions
 from convlens.results import Result
+from convlens.runtime.guard import untouched
 from support.folders import TESTS
 from support.labeled_model import model
 
@@ -88,7 +90,7 @@ def test_maps_are_those_of_gradcam_one_by_one(tmp_path, paths):
     # One scale for all pictures.
     name = min(found.photos, key=lambda name: found[name].scale)
     assert found[name].scale < highest
-    drawn = found[name].pictures(scale=highest)
+    drawn = found[name].pictures(scale=highest)  # type: ignore[call-arg]
     files = sorted((tmp_path / "out" / name).glob("*.png"))
     assert len(files) == 2
     for file, wanted in zip(files, drawn.values(), strict=True):
@@ -105,7 +107,7 @@ def test_highest_classes_of_each_photo(tmp_path, paths):
 @pytest.mark.parametrize("stopped_at", [1, 4, 6, "pictures"])
 def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped_at):
     network = model()
-    options = {"classes": ["ant"], "curves": True}
+    options: dict[str, Any] = {"classes": ["ant"], "curves": True}
     whole = PassOptions(batch_size=2)
     gradcams(network, paths, out=tmp_path / "whole", pass_options=whole, **options)
     kept, count, real, draw = tmp_path / "parts.unfinished", [0], GradCam.keep, GradCam.draw
@@ -268,13 +270,13 @@ def test_evidence_boxes_and_the_sanity_check(tmp_path, paths):
     sums = torch.zeros(5, dtype=torch.float64)
     rows = iter(table(found))
     for path, name in zip(paths, found.photos, strict=False):
-        cam = found[name]
+        cam: Any = found[name]
         pointed = convlens.pointing_game(cam, [convlens.boxes_on_image(network, path, boxes)])
         sums += torch.tensor(pointed.sums(), dtype=torch.float64)
         for rank in range(cam.maps.shape[1]):
             row = next(rows)
             proof = convlens.deletion_insertion(network, cam, rank=rank)
-            kept = Result.load(tmp_path / "out" / name / f"evidence-{rank + 1}")
+            kept: Any = Result.load(tmp_path / "out" / name / f"evidence-{rank + 1}")
             torch.testing.assert_close(kept.deletion, proof.deletion)  # another memory layout
             assert kept.names == proof.names
             assert float(row["deletion"]) == pytest.approx(
@@ -326,7 +328,7 @@ def test_state_does_not_grow_and_parts_make_the_whole(tmp_path, paths):
         state = work.initial_state()
         size = sum(tensor.numel() for tensor in state.values())
         images = torch.cat([network.prepare(paths[number]) for number in ids])
-        with convlens.runtime.guard.untouched(network.network):
+        with untouched(network.network):
             work.process_batch(state, images, ids)
         assert sum(tensor.numel() for tensor in state.values()) == size == 1
         states.append(state)

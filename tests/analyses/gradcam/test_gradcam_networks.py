@@ -4,6 +4,7 @@ VGG-16, ResNet-50, MobileNetV2, DenseNet, SqueezeNet and GoogLeNet are in `test_
 """
 
 import copy
+from typing import Any
 
 import pytest
 import timm
@@ -101,16 +102,17 @@ def test_maps_equal_captums_on_both_sides(case, in_place):
     other = inplace(copy.deepcopy(network), False)
     pre, post = CASES[name][2](other)
     model = wrap(inplace(network, in_place), size=size)
-    for side, layer in (("pre", pre), ("post", post)):
+    sides: list[Any] = [("pre", pre), ("post", post)]
+    for side, layer in sides:
         ours = gradcam(model, images(size), classes=list(CLASSES), activation=side)
         at_input = side == "pre" and name in AT_INPUT
-        theirs = [
+        maps = [
             LayerGradCam(other, layer).attribute(
                 images(size), target=one, attribute_to_layer_input=at_input
             )
             for one in CLASSES
         ]
-        theirs = torch.cat(theirs, dim=1).detach()
+        theirs = torch.cat(maps, dim=1).detach()
         assert theirs.abs().max() > 1e-6
         assert_same(ours.maps, theirs)
 

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -109,7 +110,7 @@ class TestClosedForms:
             return 10 * torch.stack([red + green, green], dim=1)
 
         model = wrap(Scores(scores), size=8)
-        how = {"steps": 150, "transforms": STILL, "parameterization": "pixels"}
+        how: dict[str, Any] = {"steps": 150, "transforms": STILL, "parameterization": "pixels"}
         logit = maximize(model, "0", **how).maxima[0]
         probability = maximize(model, "0", class_score="probability", **how).maxima[0]
         assert float(logit.images[0, 1].mean()) > 0.95  # green helps the logit
@@ -270,7 +271,7 @@ class TestDeadUnits:
 
     def test_help_for_one_image_is_nothing_to_its_neighbors(self):
         model = wrap(Shut(0.1), size=16)
-        how = {"steps": 20, "parameterization": "pixels"}
+        how: dict[str, Any] = {"steps": 20, "parameterization": "pixels"}
         two = maximize(model, "second:0", seeds=2, **how).maxima[0]
         one = maximize(model, "second:0", seed=1, **how).maxima[0]
         torch.testing.assert_close(two.images[1:], one.images, atol=1e-6, rtol=0)
@@ -282,7 +283,7 @@ class TestDeadUnits:
 
     def test_a_shut_rectifier_at_the_target_itself_is_climbed_from_before(self):
         network = nn.Sequential(nn.Conv2d(3, 1, 3), nn.ReLU())
-        nn.init.constant_(network[0].bias, -1.0)
+        nn.init.constant_(network.get_parameter("0.bias"), -1.0)
         found = maximize(wrap(network, size=16), "1:0", steps=60).maxima[0]
         assert found.node_name == "1"
         assert found.optimized_node_name == "0"
@@ -328,7 +329,8 @@ class TestObjectives:
 
     def test_bad_numbers(self):
         model = wrap(small(), size=24)
-        for options in ({"steps": 0}, {"seeds": 0}, {"batch_size": 0}):
+        cases: list[dict[str, Any]] = [{"steps": 0}, {"seeds": 0}, {"batch_size": 0}]
+        for options in cases:
             with pytest.raises(ConvlensError, match="at least 1 of each"):
                 maximize(model, "4:1", **options)
         with pytest.raises(ConvlensError, match="at least 1 of each"):
@@ -338,9 +340,9 @@ class TestObjectives:
         with pytest.raises(ConvlensError, match="outside the model's bounds"):
             maximize(model, "4:1", start=255 * torch.rand(1, 3, 24, 24))
         with pytest.raises(ConvlensError, match="parameterization 'wavelet'"):
-            maximize(model, "4:1", parameterization="wavelet")
+            maximize(model, "4:1", parameterization="wavelet")  # type: ignore[arg-type]
         with pytest.raises(ConvlensError, match="class score 'loss'"):
-            maximize(model, "1", class_score="loss")
+            maximize(model, "1", class_score="loss")  # type: ignore[arg-type]
         with pytest.raises(ConvlensError, match=r"2 x 2 pixels are too few for 4 .* least 4 x 4"):
             maximize(model, "4:1", image_size=2)
 
@@ -425,7 +427,7 @@ class TestProof:
 class TestOptions:
     def test_regularisers_do_what_they_say(self):
         model = wrap(small(), size=24)
-        how = {"steps": 60, "transforms": STILL, "parameterization": "pixels"}
+        how: dict[str, Any] = {"steps": 60, "transforms": STILL, "parameterization": "pixels"}
         free = maximize(model, "4:1", **how).maxima[0].images
         smooth = maximize(model, "4:1", total_variation=5.0, **how).maxima[0].images
         gray = maximize(model, "4:1", l2=5.0, **how).maxima[0].images

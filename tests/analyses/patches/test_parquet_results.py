@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,7 +45,12 @@ def same(one, other):
 
 
 def test_patches_with_labels(files, tables):
-    options = {"labels": LABELS, "top": 4, "show": 3, "pass_options": PassOptions(batch_size=6)}
+    options: dict[str, Any] = {
+        "labels": LABELS,
+        "top": 4,
+        "show": 3,
+        "pass_options": PassOptions(batch_size=6),
+    }
     wanted = convlens.patches(model(), files, **options)
     found = convlens.patches(model(), ParquetPhotos(tables), **options)
     assert found.layers[0].selectivity.numel() and found.seen == COUNT - 1
@@ -55,12 +61,13 @@ def test_patches_with_labels(files, tables):
 
 def test_robustness_shift_and_invariance(files, tables):
     dataset = ParquetPhotos(tables)
-    options = {"labels": LABELS, "pass_options": PassOptions(batch_size=5)}
-    for look, more in (
+    options: dict[str, Any] = {"labels": LABELS, "pass_options": PassOptions(batch_size=5)}
+    cases: list[Any] = [
         (convlens.robustness, {"epsilons": ["4/255"], "steps": 2}),
         (convlens.shift, {"every": 0, "shifts": [1]}),
         (convlens.invariance, {"layer": "3", "top": 2}),
-    ):
+    ]
+    for look, more in cases:
         wanted = look(model(), files, **more, **options)
         found = look(model(), dataset, **more, **options)
         equal(found, wanted)
@@ -72,7 +79,11 @@ def test_gradcams_with_boxes(files, tables, tmp_path):
         f"{number:02d}.png": (Box((number % 4,), 3.0, 5.0, 20.0 + number, 30.0),)
         for number in (1, 2, 9, 10, 20)
     }
-    options = {"boxes": boxes, "randomize": 2, "pass_options": PassOptions(batch_size=6)}
+    options: dict[str, Any] = {
+        "boxes": boxes,
+        "randomize": 2,
+        "pass_options": PassOptions(batch_size=6),
+    }
     wanted = convlens.gradcams(model(), files, out=tmp_path / "a", **options)
     found = convlens.gradcams(model(), ParquetPhotos(tables), out=tmp_path / "b", **options)
     assert found.photos == wanted.photos
@@ -128,5 +139,5 @@ def test_resume_refuses_what_has_changed(files, tmp_path, kind):
 def test_another_column_is_another_data_set(files, tmp_path):
     photos = [path.read_bytes() for path in files]
     path = write(tmp_path / "t.parquet", {"image": photos, "mask": photos[::-1]})
-    marks = [ParquetPhotos(path, column).marks() for column in ("image", "mask")]
+    marks = [ParquetPhotos(path, column).fingerprints() for column in ("image", "mask")]
     assert all(one != other for one, other in zip(*marks, strict=True))

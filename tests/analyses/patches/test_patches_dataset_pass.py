@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,7 +191,7 @@ class TestSweep:
             if (stage, done) == ("selectivity", 8) and told.count(("selectivity", 8)) == 1:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        options = {"show": 0, "labels": labels}
+        options: dict[str, Any] = {"show": 0, "labels": labels}
         pass_options = PassOptions(batch_size=4, resume_folder=tmp_path / "kept", progress=stop)
         with pytest.raises(ConvlensError, match="interrupted after 8 of 24"):
             patches(model, paths, pass_options=pass_options, **options)

@@ -47,7 +47,7 @@ class TestTables:
             kept = []
             for n in range(6):
                 flat = maps[n, channel].flatten().tolist()
-                ranked = sorted(range(len(flat)), key=lambda at, flat=flat: (-flat[at], at))[:3]
+                ranked = sorted(range(len(flat)), key=lambda at: (-flat[at], at))[:3]
                 kept += [(-flat[at], n, at) for at in ranked]
             kept.sort()
             expected = torch.tensor([-value for value, _, _ in kept[:7]])

@@ -4,6 +4,7 @@ import csv
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -277,7 +278,8 @@ def test_several_right_classes_count_together():
 
 
 def test_nothing_to_examine():
-    for given, options in (([], {}), (photos(2), {"labels": [None, ()]})):
+    cases: list[Any] = [([], {}), (photos(2), {"labels": [None, ()]})]
+    for given, options in cases:
         with pytest.raises(ConvlensError, match="photos to examine"):
             check_preprocessing(known(RIGHT), given, **options)
 

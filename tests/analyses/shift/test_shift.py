@@ -396,13 +396,13 @@ def test_pass_over_photos_is_that_of_the_images(tmp_path):
     assert found.equivariance.lost == exact.lost
     halves = Shifts.of(model, None, 5, 0, exact.shifts)
     wide = around(model, given)
-    one, other, whole = (halves.initial_state() for _ in range(3))
-    halves.process_batch(one, wide[:2], torch.arange(2))
-    halves.process_batch(other, wide[2:], torch.arange(2, 7))
+    first, second, whole = (halves.initial_state() for _ in range(3))
+    halves.process_batch(first, wide[:2], torch.arange(2))
+    halves.process_batch(second, wide[2:], torch.arange(2, 7))
     halves.process_batch(whole, wide, torch.arange(7))
     for name, wanted in whole.items():
         assert wanted.dtype == torch.int64
-        for pair in ((one, other), (other, one)):
+        for pair in ((first, second), (second, first)):
             assert torch.equal(halves.merge(*pair)[name], wanted), name
 
 

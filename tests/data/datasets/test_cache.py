@@ -57,9 +57,9 @@ class TestLRUCache:
     def test_what_was_used_last_is_kept_within_the_limit(self, most, kept):
         cache, made = LRUCache(most), []
         for key in "abcdefg":
-            cache.get(key, lambda key=key: (key, 30))
+            cache.get(key, lambda key=key: (key, 30))  # type: ignore[misc]
         for key in kept:
-            cache.get(key, lambda key=key: (made.append(key), 30))
+            cache.get(key, lambda key=key: (made.append(key), 30))  # type: ignore[misc]
         assert made == []
         cache.get("new", lambda: (made.append("new"), 1))
         cache.get("b", lambda: (made.append("b"), 30))
@@ -68,7 +68,7 @@ class TestLRUCache:
     def test_what_is_asked_for_again_counts_as_used(self):
         cache, made = LRUCache(90), []
         for key in "abcad":
-            cache.get(key, lambda key=key: (made.append(key), 30))
+            cache.get(key, lambda key=key: (made.append(key), 30))  # type: ignore[misc]
         cache.get("a", lambda: (made.append("again"), 30))
         assert made == ["a", "b", "c", "d"]
 
@@ -82,6 +82,6 @@ class TestLRUCache:
         for error in (KeyboardInterrupt, PhotoError, ValueError):
             for _ in range(2):
                 with pytest.raises(PhotoError if PhotoError in calls else error):
-                    cache.get("a", lambda error=error: fails(error))
+                    cache.get("a", lambda error=error: fails(error))  # type: ignore[misc]
         assert calls == [KeyboardInterrupt, KeyboardInterrupt, PhotoError]
         assert cache.get("b", lambda: ("value", 1)) == "value"
