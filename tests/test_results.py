@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+import convlens
 from convlens.errors import ConvlensError
-from convlens.results import Result
+from convlens.results import Result, registry
+from convlens.results.registry import CONVLENS_CLASSES
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +180,7 @@ class TestFolder:
             raise AssertionError(f"{word} is no JSON")
 
         text = (tmp_path / "result" / "result.json").read_text()
-        assert json.loads(text, parse_constant=refuse)["format"] == 1
+        assert json.loads(text, parse_constant=refuse)["format"] == 2
 
     def test_saved_again(self, tmp_path):
         Bare(1).save(tmp_path / "result")
@@ -190,7 +194,7 @@ class TestFolder:
         def full(*_):
             raise OSError(errno.ENOSPC, "full")
 
-        monkeypatch.setattr("convlens.results.write_tensors", full)
+        monkeypatch.setattr("convlens.results.storage.write_tensors", full)
         with pytest.raises(ConvlensError, match="No space left"):
             Bare(1).save(tmp_path / "result")
         assert list(tmp_path.iterdir()) == []
@@ -216,7 +220,8 @@ class TestFolder:
             data.replace('"value": {', '"valve": {'): "is damaged",
             data.replace('"tensor": "value"', '"tensor": "other"'): "is damaged",
             data.replace('"Bare"', '"Bear"'): "is a Bear; import the module .*nearest: Bare",
-            data.replace('"format": 1', '"format": 2'): "newer convlens",
+            data.replace('"format": 2', '"format": 3'): "newer convlens",
+            data.replace('"format": 2', '"format": 1'): "convlens 0.1, and this version does not",
         }.items():
             assert_refused(folder, bad, tensors, words)
         assert_refused(folder, data, tensors[:-4], "is damaged")
@@ -240,6 +245,63 @@ class TestFolder:
                 env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
             )  # fmt: skip
             assert done.stdout == f"{name}\n", done.stderr
+
+
+class TestClasses:
+    """Classes of convlens and of users, by name."""
+
+    def test_every_result_class_is_listed(self):
+        for module in pkgutil.walk_packages(convlens.__path__, "convlens."):
+            if module.name != "convlens.__main__":
+                import_module(module.name)
+        defined = {
+            cls.__name__: cls.__module__
+            for cls in subclasses(Result)
+            if cls.__module__.startswith("convlens.")
+        }
+        assert defined == CONVLENS_CLASSES, "convlens/results/registry.py lists all result classes"
+
+    def test_a_class_of_a_user_does_not_replace_one_of_convlens(self, tmp_path):
+        theirs = make_class("Cortex", "mine")
+        ours = convlens.cortex(torch.rand(1, 3, 8, 8))
+        ours.save(tmp_path / "ours")
+        theirs(3).save(tmp_path / "theirs")
+        assert type(Result.load(tmp_path / "ours")) is type(ours)
+        assert type(Result.load(tmp_path / "theirs")) is theirs
+
+    def test_a_class_of_a_user_is_found_under_another_name_of_its_module(self, tmp_path):
+        make_class("Mine", "__main__")(3).save(tmp_path / "result")
+        forget_class("Mine", "__main__")
+        with pytest.raises(ConvlensError, match="is a Mine; import the module that defines it"):
+            Result.load(tmp_path / "result")
+        renamed = make_class("Mine", "script")
+        assert type(Result.load(tmp_path / "result")) is renamed
+        make_class("Mine", "other")
+        with pytest.raises(ConvlensError, match="classes of that name are in other, script"):
+            Result.load(tmp_path / "result")
+
+    def test_a_class_that_this_version_lacks(self, tmp_path):
+        convlens.cortex(torch.rand(1, 3, 8, 8)).save(tmp_path / "result")
+        file = tmp_path / "result" / "result.json"
+        file.write_text(file.read_text().replace('"Cortex"', '"Kortex"'))
+        message = "is a Kortex, which this convlens does not have; nearest: Cortex"
+        with pytest.raises(ConvlensError, match=message):
+            Result.load(tmp_path / "result")
+
+
+def subclasses(cls):
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from subclasses(subclass)
+
+
+def make_class(name, module):
+    namespace = {"__module__": module, "__annotations__": {"value": object}}
+    return dataclass(frozen=True, eq=False)(type(name, (Result,), namespace))
+
+
+def forget_class(name, module):
+    del registry.user_classes[module, name]
 
 
 def assert_refused(folder, data, tensors, words):

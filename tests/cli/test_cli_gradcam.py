@@ -155,7 +155,7 @@ class TestGradCam:
 def test_interrupt_leaves_nothing_half_written(here, convlens, monkeypatch):
     import convlens.analyses.gradcam.dataset_pass as room
 
-    real, calls = room.GradCam.keep, []
+    real, calls = room.GradCam.save_data, []
 
     def second_time(*arguments, **options):
         calls.append(time.time())
@@ -163,7 +163,7 @@ def test_interrupt_leaves_nothing_half_written(here, convlens, monkeypatch):
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(room.GradCam, "keep", second_time)
+    monkeypatch.setattr(room.GradCam, "save_data", second_time)
     status, _, _ = convlens("gradcam", "a.png", "b.png", "--model", MINE, "--out", "g", "--quiet")
     assert status != 0
     assert not (here / "g").exists()

@@ -110,7 +110,7 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
     options: dict[str, Any] = {"classes": ["ant"], "curves": True}
     whole = PassOptions(batch_size=2)
     gradcams(network, paths, out=tmp_path / "whole", pass_options=whole, **options)
-    kept, count, real, draw = tmp_path / "parts.unfinished", [0], GradCam.keep, GradCam.draw
+    kept, count, real, draw = tmp_path / "parts.unfinished", [0], GradCam.save_data, GradCam.draw
     resumable = PassOptions(batch_size=2, resume_folder=kept, save_interval=0.0)
 
     def tripping(method):
@@ -125,7 +125,7 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
     if stopped_at == "pictures":
         monkeypatch.setattr(GradCam, "draw", tripping(draw))
     else:
-        monkeypatch.setattr(GradCam, "keep", tripping(real))
+        monkeypatch.setattr(GradCam, "save_data", tripping(real))
     with pytest.raises(KeyboardInterrupt):
         gradcams(network, paths, out=tmp_path / "parts", pass_options=resumable, **options)
     assert not (tmp_path / "parts").exists()
@@ -140,7 +140,7 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
         count[0] += 1
         real(self, folder)
 
-    monkeypatch.setattr(GradCam, "keep", counting)
+    monkeypatch.setattr(GradCam, "save_data", counting)
     gradcams(network, paths, out=tmp_path / "parts", pass_options=resumable, **options)
     # Batches that were saved are not looked at again.
     assert count[0] == {1: 7, 4: 5, 6: 3, "pictures": 0}[stopped_at]
@@ -150,7 +150,7 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
 def test_somebody_elses_folder_is_refused_before_any_work(tmp_path, paths, monkeypatch):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious.txt").write_text("mine")
-    monkeypatch.setattr(GradCam, "keep", lambda self, folder: pytest.fail("work was done"))
+    monkeypatch.setattr(GradCam, "save_data", lambda self, folder: pytest.fail("work was done"))
     for folder in (None, tmp_path / "u"):
         with pytest.raises(ConvlensError, match="holds other files"):
             gradcams(
@@ -187,7 +187,7 @@ KILLED = """
     from convlens.analyses.gradcam.result import GradCam
     from support.labeled_model import model
 
-    real, count = GradCam.keep, [0]
+    real, count = GradCam.save_data, [0]
 
     def keep(self, folder):
         count[0] += 1
@@ -195,7 +195,7 @@ KILLED = """
             os.kill(os.getpid(), signal.SIGKILL)
         real(self, folder)
 
-    GradCam.keep = keep
+    GradCam.save_data = keep
     pass_options = PassOptions(resume_folder=Path(sys.argv[2]))
     gradcams(model(), sys.argv[3:], out=sys.argv[1], pass_options=pass_options)
 """
@@ -219,7 +219,7 @@ def test_killed_before_the_first_save_it_knows_its_photos(tmp_path, paths):
 
 
 def test_a_run_that_did_nothing_leaves_nothing(tmp_path, paths, monkeypatch):
-    monkeypatch.setattr(GradCam, "keep", lambda self, folder: 1 / 0)
+    monkeypatch.setattr(GradCam, "save_data", lambda self, folder: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         gradcams(
             model(),

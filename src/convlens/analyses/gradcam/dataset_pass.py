@@ -337,7 +337,7 @@ class GradCamWork:
     def _write(self, name: str, cams: Sequence[GradCam]) -> None:
         folder = self.folder / name
         layers = tuple(node_group.name for node_group in self.node_groups)
-        (GradCamLayers(layers, tuple(cams)) if len(cams) > 1 else cams[0]).keep(folder)
+        (GradCamLayers(layers, tuple(cams)) if len(cams) > 1 else cams[0]).save_data(folder)
         if self.curves:
             for layer, cam in enumerate(cams):
                 for rank in range(len(cam.names[0])):

@@ -1,0 +1,12 @@
+"""Results: what analyses return, as frozen dataclasses of raw tensors, numbers and text.
+
+result.py       Result, the base class: equality, pictures, saving, loading, display
+registry.py     the list of convlens's own result classes, and the classes of users
+storage.py      a result as JSON and tensors in a folder, and back
+description.py  a result in words, and as plain data for JSON
+"""
+
+from convlens.results.result import Result
+from convlens.results.storage import RESULT
+
+__all__ = ["RESULT", "Result"]

@@ -1,0 +1,115 @@
+"""The registry of result classes, by which a saved result finds its class again.
+
+A saved result names its class. A class of convlens is looked up in `CONVLENS_CLASSES` and its
+module is imported. A class of a user is found once the module that defines it is imported; a class
+of a user and a class of convlens may have the same name without replacing each other.
+"""
+
+from importlib import import_module
+
+from convlens.errors import ConvlensError, suggest
+
+# All result classes of convlens with their modules. A new result class has a line here.
+CONVLENS_CLASSES = {
+    "Anatomy": "convlens.analyses.anatomy.anatomy",
+    "Layer": "convlens.analyses.anatomy.anatomy",
+    "Diagnostic": "convlens.analyses.attacks.diagnostics",
+    "Fgsm": "convlens.analyses.attacks.fgsm",
+    "Flip": "convlens.analyses.attacks.flip",
+    "InternalChanges": "convlens.analyses.attacks.internal_changes",
+    "LayerChange": "convlens.analyses.attacks.internal_changes",
+    "Pgd": "convlens.analyses.attacks.pgd",
+    "Curve": "convlens.analyses.attacks.robustness",
+    "Robustness": "convlens.analyses.attacks.robustness",
+    "Cortex": "convlens.analyses.cortex.cortex",
+    "Dream": "convlens.analyses.deepdream.deepdream",
+    "FeatureMaps": "convlens.analyses.feature_maps.feature_maps",
+    "Filters": "convlens.analyses.filters.filters",
+    "FiltersOverTraining": "convlens.analyses.filters.over_training",
+    "GaborBank": "convlens.analyses.gabor.gabor",
+    "GaborFit": "convlens.analyses.gabor.noise_test",
+    "GradCams": "convlens.analyses.gradcam.dataset_pass",
+    "DeletionInsertion": "convlens.analyses.gradcam.deletion_insertion",
+    "PointingGame": "convlens.analyses.gradcam.pointing_game",
+    "Randomization": "convlens.analyses.gradcam.randomization",
+    "ChannelShare": "convlens.analyses.gradcam.result",
+    "GradCam": "convlens.analyses.gradcam.result",
+    "GradCamLayers": "convlens.analyses.gradcam.result",
+    "MapStatistics": "convlens.analyses.gradcam.result",
+    "MaximizedImages": "convlens.analyses.maximize.result",
+    "Maximum": "convlens.analyses.maximize.result",
+    "OrientationTuning": "convlens.analyses.orientation_tuning.orientation_tuning",
+    "CropCheck": "convlens.analyses.patches.crop_check",
+    "ChannelPatches": "convlens.analyses.patches.result",
+    "LayerPatches": "convlens.analyses.patches.result",
+    "Patches": "convlens.analyses.patches.result",
+    "Predictions": "convlens.analyses.predictions.predictions",
+    "Diagnosis": "convlens.analyses.preprocessing_check.preprocessing_check",
+    "Reading": "convlens.analyses.preprocessing_check.preprocessing_check",
+    "ReceptiveField": "convlens.analyses.receptive_field.field",
+    "Consistency": "convlens.analyses.shift.consistency",
+    "Offsets": "convlens.analyses.shift.consistency",
+    "Rate": "convlens.analyses.shift.consistency",
+    "Equivariance": "convlens.analyses.shift.equivariance",
+    "LayerEquivariance": "convlens.analyses.shift.equivariance",
+    "Invariance": "convlens.analyses.shift.invariance",
+    "Shift": "convlens.analyses.shift.shift",
+    "Cells": "convlens.page.schema",
+    "Finding": "convlens.page.schema",
+    "LayerMaps": "convlens.page.schema",
+    "LeftOut": "convlens.page.schema",
+    "PhotoReport": "convlens.page.schema",
+    "Report": "convlens.page.schema",
+    "Slide": "convlens.page.schema",
+    "Subject": "convlens.page.schema",
+    "Turn": "convlens.page.schema",
+    "Training": "convlens.training.run",
+}
+
+user_classes: dict[tuple[str, str], type] = {}  # by module and name
+
+
+def register_class(cls: type) -> None:
+    """Remember a result class, so that its results can be loaded."""
+    if not is_convlens_class(cls):
+        user_classes[cls.__module__, cls.__name__] = cls
+
+
+def is_convlens_class(cls: type) -> bool:
+    """Whether a class is the one that `CONVLENS_CLASSES` lists under its name."""
+    return CONVLENS_CLASSES.get(cls.__name__) == cls.__module__
+
+
+def find_class(name: str, module: str | None) -> type:
+    """The class of a saved result.
+
+    Args:
+        name: name of the class.
+        module: the module that defined a user's class when the result was saved; None for a class
+            of convlens. If that module defines no such class now, the only class of that name
+            counts, because a script is called `__main__` at one time and by its name at another.
+
+    Raises:
+        ConvlensError: if there is no such class, or several of that name. The message is the end
+            of a sentence that begins with the result.
+    """
+    if module is None:
+        if name not in CONVLENS_CLASSES:
+            raise ConvlensError(
+                f"is a {name}, which this convlens does not have{suggest(name, CONVLENS_CLASSES)}"
+            )
+        cls: type = getattr(import_module(CONVLENS_CLASSES[name]), name)
+        return cls
+    if (module, name) in user_classes:
+        return user_classes[module, name]
+    classes = [cls for (_, known), cls in user_classes.items() if known == name]
+    if not classes:
+        close = suggest(name, [known for _, known in user_classes])
+        raise ConvlensError(f"is a {name}; import the module that defines it, {module}{close}")
+    if len(classes) > 1:
+        modules = ", ".join(sorted(cls.__module__ for cls in classes))
+        raise ConvlensError(
+            f"is a {name} of the module {module}, and classes of that name are in {modules}; "
+            f"import {module}"
+        )
+    return classes[0]

@@ -1,0 +1,172 @@
+"""Result, the base class of what analyses return."""
+
+import html
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from convlens.errors import ConvlensError
+from convlens.results.description import LINE, LISTED, describe, to_plain_data
+from convlens.results.registry import register_class
+from convlens.results.storage import fields_of, read_result, write_pictures, write_result
+
+
+class Result:
+    """Base class of what analyses return.
+
+    Subclasses are made with `@dataclass(frozen=True, eq=False)`. Their fields are tensors, numbers,
+    text, bools, None, other results, and tuples and dictionaries (with text as keys) of these.
+    Two results are equal if they have the same class and equal fields; NaN equals NaN. Results are
+    not hashable.
+
+    Example:
+        >>> import dataclasses, tempfile, torch, convlens
+        >>> @dataclasses.dataclass(frozen=True, eq=False)
+        ... class Mean(convlens.Result):
+        ...     values: torch.Tensor
+        >>> mean = Mean(torch.tensor([0.5, 1.5]))
+        >>> mean
+        Mean(values=float32 (2), 0.5 to 1.5)
+        >>> folder = tempfile.mkdtemp()
+        >>> mean.save(folder)
+        >>> Mean.load(folder) == mean
+        True
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        register_class(cls)
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = Result.__repr__  # type: ignore[method-assign] # or dataclass sets its own
+
+    def pictures(self) -> dict[str, Tensor]:
+        """Pictures for people by name, uint8 `(H, W, 3)` or `(H, W)`. The base class has none."""
+        return {}
+
+    def figure(self) -> Figure:
+        """The pictures in a row with their names, as a matplotlib figure.
+
+        Raises:
+            ConvlensError: if the result has no pictures.
+        """
+        pictures = self.pictures()
+        if not pictures:
+            raise ConvlensError(f"a {type(self).__name__} has no pictures")
+        figure = Figure(figsize=(3 * len(pictures), 3.3), layout="constrained")
+        row = figure.subplots(1, len(pictures), squeeze=False)[0]
+        for axes, (name, pixels) in zip(row, pictures.items(), strict=True):
+            axes.imshow(pixels.numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_title(name)
+            axes.set_axis_off()
+        return figure
+
+    def save(self, folder: str | Path) -> None:
+        """Write the result to a folder: tensors as safetensors, the rest as JSON, pictures as PNG.
+
+        The folder is written whole or not at all. A result that is in it is replaced; any other
+        folder that is not empty is refused.
+
+        Args:
+            folder: path of the folder.
+
+        Raises:
+            ConvlensError: if the folder cannot be written, or holds other files.
+        """
+        self._write(folder, self.pictures())
+
+    def save_data(self, folder: str | Path) -> None:
+        """Write the result to a folder as `save` does, without pictures.
+
+        Args:
+            folder: path of the folder.
+
+        Raises:
+            ConvlensError: as `save`.
+        """
+        self._write(folder, {})
+
+    def _write(self, folder: str | Path, pictures: Mapping[str, Tensor]) -> None:
+        """Write the folder of `save` with these pictures."""
+        write_result(self, folder, pictures)
+
+    def _draw(self, folder: Path, pictures: Mapping[str, Tensor]) -> None:
+        """Write pictures as PNG files, in place of those that are in the folder."""
+        write_pictures(folder, pictures)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a result that `save` wrote. Its tensors are on the CPU.
+
+        Args:
+            folder: path of the folder.
+
+        Raises:
+            ConvlensError: if the folder holds no result, one that is damaged or was saved by
+                another version, one of another class than this one, or one of a class of your own
+                whose module is not imported.
+        """
+        result = read_result(Path(folder))
+        if not isinstance(result, cls):
+            name = type(result).__name__
+            raise ConvlensError(
+                f"{folder} holds a {name}, not a {cls.__name__}; "
+                f"load it with {name}.load or Result.load"
+            )
+        return result
+
+    def to_json(self, *, listed: int = LISTED) -> dict[str, Any]:
+        """The fields as plain data for `json.dumps`.
+
+        Args:
+            listed: a tensor of at most so many values becomes nested lists. A larger one becomes
+                `{"shape", "dtype", "min", "max"}`, with the number of NaN as `"nan"` if there are
+                any. Numbers that JSON lacks become the texts "nan", "inf" and "-inf".
+        """
+        return {name: to_plain_data(value, listed) for name, value in fields_of(self).items()}
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return _equal(fields_of(self), fields_of(other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        fields = [f"{name}={describe(value)}" for name, value in fields_of(self).items()]
+        line = f"{type(self).__name__}({', '.join(fields)})"
+        if len(line) <= LINE:
+            return line
+        return f"{type(self).__name__}(\n    " + ",\n    ".join(fields) + ",\n)"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(describe(value))}</td></tr>"
+            for name, value in fields_of(self).items()
+        )
+        return f"<table><caption>{type(self).__name__}</caption>{''.join(rows)}</table>"
+
+
+def _equal(one: Any, other: Any) -> bool:
+    match one, other:
+        case Tensor(), Tensor():
+            return _equal_tensors(one, other)
+        case tuple(), tuple():
+            return len(one) == len(other) and all(map(_equal, one, other))
+        case dict(), dict():
+            return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+        case float(), float():
+            return one == other or (math.isnan(one) and math.isnan(other))
+        case (Tensor(), _) | (_, Tensor()):
+            return False
+    return bool(one == other)
+
+
+def _equal_tensors(one: Tensor, other: Tensor) -> bool:
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    one, other = one.detach().cpu(), other.detach().cpu()
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
