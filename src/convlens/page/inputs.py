@@ -58,6 +58,7 @@ class Inputs:
         stages: times, progress and failures.
         reproducer: writes commands and Python lines.
         results: of the sections that are computed already, by name.
+        addresses: LAYER:K of the channels that have an address on the page, for links to them.
     """
 
     model: Model
@@ -70,6 +71,7 @@ class Inputs:
     stages: Stages
     reproducer: Reproducer
     results: dict[str, Result] = field(default_factory=dict)
+    addresses: set[str] = field(default_factory=set)
 
     @property
     def shown(self) -> list[int]:

@@ -99,7 +99,9 @@ class ChannelsSection(Section[Channels]):
             seed=inputs.options.seed,
             pass_options=PassOptions(progress=inputs.stages.reporter("channels")),
         )
-        return Channels(strongest, _maximize_channels(inputs, strongest))
+        channels = Channels(strongest, _maximize_channels(inputs, strongest))
+        inputs.addresses.update(channels.addresses)
+        return channels
 
     def findings(self, inputs: Inputs, result: Channels) -> Iterator[Finding]:
         """Whether the patches can be trusted, and which channels never fire."""

@@ -200,7 +200,7 @@ class PhotosSection(Section[PhotoCards]):
             "cards": cards,
             "by_photo": {view.card.photo: index for index, view in enumerate(cards)},
             "cam": next((card.gradcam for card in result.cards if card.gradcam), None),
-            "addresses": _channel_addresses(inputs),
+            "addresses": inputs.addresses,
             "scale": scales.overlaid(),
         }
 
@@ -391,14 +391,6 @@ def _curves(evidence: DeletionInsertion) -> list[tuple[str, list[tuple[str, str]
         ]
         plots.append((name, drawn[::-1]))
     return plots
-
-
-def _channel_addresses(inputs: Inputs) -> set[str]:
-    """Addresses of single channels on the page, which the maps link to."""
-    from convlens.page.sections.channels import Channels
-
-    channels = inputs.result("channels", Channels)
-    return set(channels.addresses) if channels is not None else set()
 
 
 def _layer_options(inputs: Inputs) -> tuple[list[str], str]:
