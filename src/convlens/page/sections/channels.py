@@ -28,7 +28,7 @@ LAYERS = 4  # beside that of the Grad-CAMs
 CHANNELS = 12  # of each layer
 CANVAS = 96  # pixels of the side of a maximized image, at most where the network allows
 STEPS = (16, 96)  # of gradient ascent, the fewest and the most
-IMAGES = Budget(items=STEPS[1], work=2.4e11)  # of the maximized images
+IMAGES = Budget(items=STEPS[1], work=1.9e11)  # of the maximized images
 _STEP_PASSES = 3.0  # forward passes that one step of gradient ascent takes, about
 _IMAGE_SIDE = 96  # CSS pixels of a maximized image
 
@@ -248,7 +248,7 @@ def maximize_within(
     multiply_adds: float,
     known: Patches | None = None,
 ) -> MaximizedImages:
-    """MaximizedImages images in as many steps as the work allows, within `STEPS`.
+    """Maximized images in as many steps as the work allows, within `STEPS`.
 
     Args:
         inputs: of the report.
