@@ -4,10 +4,7 @@ import shutil
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from convlens.data.sampling import spread
-from convlens.html.pictures import PictureBudget, png_source
 from convlens.html.templates import MODULES
 from convlens.page import budget
 from convlens.page.report import report
@@ -107,20 +104,10 @@ def test_many_photos_are_spread(tmp_path, photos, monkeypatch):
     assert any("2 of 3 photos" in sentence for sentence in made.left_out)
     monkeypatch.setattr(PHOTOS, "budget", replace(PHOTOS.budget, bytes=20_000))
     made = report(tiny(), photos, out=tmp_path / "page")
-    assert any("found no room" in sentence for sentence in made.left_out)
+    assert any("do not fit" in sentence for sentence in made.left_out)
     assert "No room on the page" in made.page.read_text("utf-8")
 
 
 def test_items_are_spread():
     assert spread(list(range(10)), 4) == [0, 2, 5, 7]
     assert spread([1, 2], 4) == [1, 2]
-
-
-def test_pictures_stop_at_their_budget_of_bytes():
-    pixels = torch.zeros(4, 4, 3, dtype=torch.uint8)
-    size = len(png_source(pixels))
-    pictures = PictureBudget(2 * size + 1)
-    assert pictures.pixelated(pixels) and pictures.pixelated(pixels)
-    assert pictures.left == 1 and pictures.missing == 0
-    assert pictures.pixelated(pixels) is None
-    assert pictures.left == 1 and pictures.missing == 1

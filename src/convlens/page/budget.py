@@ -6,8 +6,6 @@ a busy machine too. Two cores run 1e10 to 6e10 multiply-adds a second, by the ki
 
 from dataclasses import dataclass
 
-MOST_BYTES = 10_000_000  # of the page as a whole
-
 
 @dataclass(frozen=True)
 class Budget:

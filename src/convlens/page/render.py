@@ -43,7 +43,7 @@ def view_sections(sections: Sequence[Section], inputs: Inputs) -> dict[str, View
         left_out = list(section.left_out(inputs, result))
         if pictures.missing:
             left_out.append(
-                f"{pictures.missing} pictures found no room in the {pictures.limit / 1e6:.3g} MB "
+                f"{pictures.missing} pictures do not fit into the {pictures.limit / 1e6:.3g} MB "
                 f"of the section {section.title}"
             )
         views[section.name] = View(variables, tuple(left_out))

@@ -102,7 +102,7 @@ def report(
             findings=_collect_findings(sections, inputs, skipped, len(paths)),
             photos=inputs.photos,
             skipped=tuple(skipped),
-            given=len(paths),
+            num_photos=len(paths),
             sections=inputs.results,
             failures=stages.failures,
             reproductions={
@@ -160,15 +160,15 @@ def _check_options(
     strict: bool,
 ) -> Options:
     """The options, checked before any work is done."""
-    found = trace(model)
+    model_trace = trace(model)
     if layer is not None:
-        found.find_node(layer)
+        model_trace.find_node(layer)
     table = read_boxes(boxes, model) if boxes is not None else None
     find_keys(paths, labels)  # each names one photo
     find_keys(paths, table or {})
     return Options(
         layer=layer,
-        classes=_class_indices(model, found, classes),
+        classes=_class_indices(model, model_trace, classes),
         boxes=table,
         boxes_path=str(boxes) if boxes is not None else None,
         seed=seed,
@@ -176,7 +176,9 @@ def _check_options(
     )
 
 
-def _class_indices(model: Model, found: Trace, classes: Classes | None) -> list[int | str] | None:
+def _class_indices(
+    model: Model, model_trace: Trace, classes: Classes | None
+) -> list[int | str] | None:
     """The classes as indices, a difference of two classes as text with two indices."""
     if classes is None:
         return None
@@ -185,7 +187,7 @@ def _class_indices(model: Model, found: Trace, classes: Classes | None) -> list[
         raise ConvlensError(
             f"{len(names)} classes on one page; give at most {budget.CLASSES}, or use gradcam"
         )
-    pairs = [find_class_pair(model.labels, name, found.num_outputs) for name in names]
+    pairs = [find_class_pair(model.labels, name, model_trace.num_outputs) for name in names]
     return [first if second is None else f"{first} - {second}" for first, second in pairs] or None
 
 
@@ -197,17 +199,17 @@ def _gather(
     stages: Stages,
 ) -> tuple[Inputs, list[SkippedPhoto]]:
     """The inputs of the sections, and the photos that could not be read."""
-    found, layers = trace(model), anatomy(model)
+    model_trace, layers = trace(model), anatomy(model)
     passes = float(layers.multiply_adds)
-    chosen = spread(paths, budget.READ.affordable(passes))
-    read, skipped = read_photos(model, chosen, labels, strict=options.strict, stages=stages)
+    paths_to_read = spread(paths, budget.READ.affordable(passes))
+    read, skipped = read_photos(model, paths_to_read, labels, strict=options.strict, stages=stages)
     most = budget.SHOWN.affordable(budget.SHOWN_PASSES * passes)
     photos, images = show_photos(model, read, spread(range(len(read)), most), stages)
     inputs = Inputs(
         model=model,
-        subject=_subject(model, found, layers),
+        subject=_subject(model, model_trace, layers),
         options=options,
-        trace=found,
+        trace=model_trace,
         anatomy=layers,
         photos=tuple(photos),
         images=images,
@@ -217,7 +219,7 @@ def _gather(
     return inputs, skipped
 
 
-def _subject(model: Model, found: Trace, layers: Anatomy) -> Subject:
+def _subject(model: Model, model_trace: Trace, layers: Anatomy) -> Subject:
     return Subject(
         name=model.name,
         spec=model.spec,
@@ -230,11 +232,11 @@ def _subject(model: Model, found: Trace, layers: Anatomy) -> Subject:
         std=model.std,
         bounds=model.bounds,
         device=str(model.device),
-        output=found.shape(found.logits)[1:],
-        final_activation=found.final_activation,
-        output_head=found.output_head,
+        output=model_trace.shape(model_trace.logits)[1:],
+        final_activation=model_trace.final_activation,
+        output_head=model_trace.output_head,
         prediction_rule=describe_prediction_rule(
-            found.final_activation, found.num_outputs, class_name(model.labels, 0)
+            model_trace.final_activation, model_trace.num_outputs, class_name(model.labels, 0)
         ),
         parameters=layers.parameters,
         multiply_adds=layers.multiply_adds,
@@ -242,40 +244,40 @@ def _subject(model: Model, found: Trace, layers: Anatomy) -> Subject:
 
 
 def _collect_findings(
-    sections: Sequence[Section], inputs: Inputs, skipped: Sequence[SkippedPhoto], given: int
+    sections: Sequence[Section], inputs: Inputs, skipped: Sequence[SkippedPhoto], num_photos: int
 ) -> tuple[Finding, ...]:
     """The findings of all sections: the broken ones first, then by rank."""
-    findings = _find_skipped(skipped, given)
-    told = {inputs.predictions_failure}  # one cause may fail several sections
+    findings = _find_skipped(skipped, num_photos)
+    reported = {inputs.predictions_failure}  # one cause may fail several sections
     for section in sections:
         result = inputs.results.get(section.name)
         if result is not None:
             findings += section.findings(inputs, result)
         elif section.missing and section.name in inputs.stages.failures:
             reason = inputs.stages.failures[section.name]
-            if reason not in told:
+            if reason not in reported:
                 sentence = f"{section.missing}: {reason}."
                 findings.append(Finding(section.failure_mark, sentence, section.name))
-            told.add(reason)
+            reported.add(reason)
     unique = list({finding.sentence: finding for finding in findings}.values())
     return tuple(sorted(unique, key=lambda finding: (finding.mark != "broken", finding.rank)))
 
 
-def _find_skipped(skipped: Sequence[SkippedPhoto], given: int) -> list[Finding]:
+def _find_skipped(skipped: Sequence[SkippedPhoto], num_photos: int) -> list[Finding]:
     if not skipped:
         return []
     names = enumerated([photo.path.rpartition("/")[2] for photo in skipped])
-    sentence = f"{len(skipped)} of {given} photos cannot be read and are left out: {names}."
+    sentence = f"{len(skipped)} of {num_photos} photos cannot be read and are left out: {names}."
     return [Finding("look", sentence, "left-out", rank=0)]
 
 
-def _left_out_photos(given: int, inputs: Inputs, skipped: Sequence[SkippedPhoto]) -> list[str]:
+def _left_out_photos(num_photos: int, inputs: Inputs, skipped: Sequence[SkippedPhoto]) -> list[str]:
     """What the budgets of the page left out of the photos, in sentences."""
     read = len(inputs.photos) + len(skipped)
     sentences = []
-    if read < given:
+    if read < num_photos:
         sentences.append(
-            f"{given - read} of {given} photos were not read; the others lie evenly "
+            f"{num_photos - read} of {num_photos} photos were not read; the others lie evenly "
             "spread among them"
         )
     if len(inputs.images) < len(inputs.photos):

@@ -138,7 +138,7 @@ class Report(Result):
         findings: of all sections, the broken ones first.
         photos: those that were read, in the order given.
         skipped: those that could not be read.
-        given: how many photos were given.
+        num_photos: how many photos the report was asked for, read or not.
         sections: the result of each section by its name; a section that could not be computed is
             missing.
         failures: for each part that could not be computed, the reason.
@@ -156,7 +156,7 @@ class Report(Result):
     findings: tuple[Finding, ...]
     photos: tuple[ReportPhoto, ...]
     skipped: tuple[SkippedPhoto, ...]
-    given: int
+    num_photos: int
     sections: dict[str, Result]
     failures: dict[str, str]
     reproductions: dict[str, Reproduction]

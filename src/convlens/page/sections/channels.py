@@ -207,13 +207,13 @@ def _detector(cards: PhotoCards) -> tuple[str | None, list[int]]:
     return explained[0].gradcam.detector, list(dict.fromkeys(ranked))[:CHANNELS]
 
 
-def _sees_a_part(found: Trace, value: int) -> bool:
+def _sees_a_part(model_trace: Trace, node: int) -> bool:
     """Whether a middle unit sees less than the whole image."""
-    field = found.field(value)
+    field = model_trace.field(node)
     if field is None or field.beyond:
         return False
     extents = (
-        int((field.high[axis] - field.low[axis]).max()) + 1 < found.image_size[axis]
+        int((field.high[axis] - field.low[axis]).max()) + 1 < model_trace.image_size[axis]
         for axis in (0, 1)
     )
     return any(extents)

@@ -117,15 +117,15 @@ class FeatureMapsSection(Section[PhotoMaps]):
         Of the layers with maps of one size the last is taken, and of those sizes a few, evenly
         spread; the first convolution and the final convolutional layer are always among them.
         """
-        found = inputs.trace
-        sources = find_channel_sources(found, None)
-        end = found.final_layer.post if found.final_layer else None
-        by_size = {found.shape(source.node): source for source in sources if source.node != end}
+        trace = inputs.trace
+        sources = find_channel_sources(trace, None)
+        end = trace.final_layer.post if trace.final_layer else None
+        by_size = {trace.shape(source.node): source for source in sources if source.node != end}
         last = list(dict.fromkeys([sources[0], *by_size.values()]))
         names = [source.layer for source in spread(last, self.budget.items - 1)]
-        if end is not None and found.spatial_dims(end) is not None:
+        if end is not None and trace.spatial_dims(end) is not None:
             here = (source.layer for source in sources if source.node == end)
-            names.append(next(here, found.name(end)))
+            names.append(next(here, trace.name(end)))
         return names, end is not None
 
     def reproduction(self, inputs: Inputs, result: PhotoMaps) -> Reproduction:

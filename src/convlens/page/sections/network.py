@@ -74,7 +74,9 @@ class NetworkSection(Section[Anatomy]):
             f"{short(result.parameters)} parameters",
             f"{short(result.multiply_adds)} multiply-adds",
         ]
-        strided = next((one for one in result.layers if one.stride and max(one.stride) > 1), None)
+        strided = next(
+            (layer for layer in result.layers if layer.stride and max(layer.stride) > 1), None
+        )
         if strided is not None and strided.stride is not None:
             parts.append(f"first stride {max(strided.stride)} at {strided.name}")
         sentence = ", ".join(parts)
@@ -134,11 +136,14 @@ def _sees_all(layer: Layer, size: tuple[int, int]) -> bool:
 
 def _draw_fields(anatomy: Anatomy) -> _FieldsDrawing | None:
     """Nested squares around the image's frame, or None for a network without fields."""
-    chosen = _choose_fields(anatomy)
-    if not chosen:
+    drawn_layers = _choose_fields(anatomy)
+    if not drawn_layers:
         return None
     image = anatomy.image[1:]
-    boxes = [(0, 0, image[0], image[1]), *(_middle_field(layer, image) for _, layer in chosen)]
+    boxes = [
+        (0, 0, image[0], image[1]),
+        *(_middle_field(layer, image) for _, layer in drawn_layers),
+    ]
     top, left = min(box[0] for box in boxes), min(box[1] for box in boxes)
     bottom, right = max(box[2] for box in boxes), max(box[3] for box in boxes)
     unit = _SIDE / max(bottom - top, right - left)
@@ -148,7 +153,7 @@ def _draw_fields(anatomy: Anatomy) -> _FieldsDrawing | None:
     ]
     squares = [
         _Square(number, layer.name, *box, label=8 + at * _LINE, final=layer.final is not None)
-        for at, ((number, layer), box) in enumerate(zip(chosen, drawn[1:], strict=True))
+        for at, ((number, layer), box) in enumerate(zip(drawn_layers, drawn[1:], strict=True))
     ]
     return _FieldsDrawing(_SIDE, drawn[0], squares)
 

@@ -37,13 +37,13 @@ class RandomizationSection(Section[Randomization]):
         if not explained or inputs.predictions_failure is not None:
             return None
         runs = int(self.budget.work / max(_PASSES * DRAWS * inputs.multiply_adds, 1.0))
-        chosen = spread(explained, max(1, min(self.budget.items, runs // 2)))
+        few = spread(explained, max(1, min(self.budget.items, runs // 2)))
         return randomization(
             inputs.model,
-            torch.cat([card.image for card in chosen]).to(inputs.model.device),
+            torch.cat([card.image for card in few]).to(inputs.model.device),
             classes=inputs.options.classes,
             layer=inputs.options.layer,
-            stages=max(1, min(STAGES, runs // len(chosen))),
+            stages=max(1, min(STAGES, runs // len(few))),
             draws=DRAWS,
             seed=inputs.options.seed,
             progress=lambda done, total: inputs.stages.report("randomization", done, total),

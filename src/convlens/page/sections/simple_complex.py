@@ -62,10 +62,10 @@ class SimpleComplexSection(Section[SimpleComplex]):
             if source.rectified and _sees_little(inputs.trace, source)
         ]
         count = min(self.budget.items, len(near))
-        chosen = [near[at * (len(near) - 1) // max(count - 1, 1)] for at in range(count)]
+        tested = [near[at * (len(near) - 1) // max(count - 1, 1)] for at in range(count)]
         layers: list[LayerCounts] = []
         left = self.budget.work
-        for source in chosen:
+        for source in tested:
             left -= _work(inputs, source)
             if layers and left < 0:
                 break
@@ -98,8 +98,8 @@ def _work(inputs: Inputs, source: ChannelSource) -> float:
     return _GRATINGS * inputs.multiply_adds_until(source.layer) * FIELD**2 / (height * width)
 
 
-def _sees_little(found: Trace, source: ChannelSource) -> bool:
-    field = found.field(source.node)
+def _sees_little(trace: Trace, source: ChannelSource) -> bool:
+    field = trace.field(source.node)
     if field is None or field.beyond:
         return False
     return max(int((field.high[axis] - field.low[axis]).max()) + 1 for axis in (0, 1)) <= FIELD
