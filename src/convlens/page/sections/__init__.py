@@ -5,7 +5,8 @@ To add a section `NAME`:
 1. Write `NAME.py` with a class that derives from `convlens.page.section.Section` and an instance
    of it called `SECTION`. Set `name`, `title` and `budget`; write `compute`, `reproduction`, and
    where they apply `findings`, `left_out` and `view`. The result is that of an analysis, or a
-   frozen dataclass of such results that derives from `convlens.results.Result`.
+   frozen dataclass of such results that derives from `convlens.results.Result`; a new result class
+   also has its line in `convlens.results.registry`.
 2. Write `NAME.html.jinja`, the body of the section beneath its heading. It takes every number from
    `number(path, format)`, with a path inside the result and a format of
    `convlens.html.numbers.FORMATS`, so that `report.json` holds it. Macros for pictures, marks,
