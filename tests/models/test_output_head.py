@@ -485,7 +485,7 @@ def test_the_two_answers_of_one_output_have_names(tmp_path):
     table.write_text("file,class\na.png,dog\nb.png,not dog\n")
     assert read_labels(table, ["dog"], 1) == {"a.png": (0,), "b.png": (NEGATIVE,)}
     table.write_text("file,class\na.png,0\nb.png,1\n")
-    with pytest.raises(ConvlensError, match="one output answers 'dog' or 'not dog'"):
+    with pytest.raises(ConvlensError, match="it predicts 'dog' or 'not dog'"):
         read_labels(table, ["dog"], 1)
     with pytest.raises(ConvlensError, match="unknown class"):
         find_prediction(["cat", "dog"], "not dog", 2)

@@ -1,4 +1,4 @@
-"""Class names, and the right answers to photos."""
+"""Class names, and the labels (right classes) of photos."""
 
 import csv
 import numbers
@@ -9,7 +9,7 @@ from convlens.data.photo_names import find_keys, table_key
 from convlens.errors import ConvlensError, suggest
 from convlens.models.output_head import NEGATIVE
 
-# For each photo the indices of its right classes, or None where they are not known.
+# For each photo the indices of its right classes, or None if they are not known.
 PhotoLabels = Sequence[Sequence[int] | None]
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "photo")
@@ -17,113 +17,143 @@ _CLASS_COLUMNS = ("class", "index", "label", "name")
 _MINUS = " - "  # between two classes whose difference is meant
 
 
-def find_class(labels: Sequence[str] | None, wanted: str | int, classes: int) -> int:
+def find_class(labels: Sequence[str] | None, name: str | int, num_classes: int) -> int:
     """The index of a class that is given by index or by name.
 
     Args:
         labels: names of the classes by index, synonyms separated by commas; or None.
-        wanted: an index, also as text, or a name, in capitals or not: a whole label, or
-            failing that one of its synonyms; without labels also "class 17", as `class_name`
-            calls it. Text that is both an index and a name, as in
-            `("1", "2")`, is taken as a name.
-        classes: how many classes the network tells apart.
+        name: an index, also as text; or a name, in any case: a whole label or, if no label is
+            equal, one of its synonyms. Without labels also "class 17", as `class_name` writes it.
+            Text that is both an index and a name is a name.
+        num_classes: number of classes of the network.
+
+    Returns:
+        Index of the class, 0 to `num_classes` - 1.
 
     Raises:
-        ConvlensError: an index out of range; a name that no class or more than one has; a name
-            where there are no labels.
+        ConvlensError: an index out of range; a name that no class or several classes have; a name
+            if there are no labels.
+
+    Example:
+        >>> find_class(["tabby, tabby cat", "tiger cat"], "Tabby Cat", 2)
+        0
     """
-    if isinstance(wanted, str):
-        matches = _matches(labels or (), wanted)
+    if isinstance(name, str):
+        matches = _matching_classes(labels or (), name)
         if len(matches) > 1:
             raise ConvlensError(
-                f"{wanted!r} is the name of classes {', '.join(map(str, matches))}; "
+                f"{name!r} is the name of classes {', '.join(map(str, matches))}; "
                 f"give one of these indices"
             )
         if matches:
             return matches[0]
-        wanted = _index(labels, wanted, classes)
-    if not isinstance(wanted, numbers.Integral):
+        name = _parse_index(labels, name, num_classes)
+    if not isinstance(name, numbers.Integral):
         raise ConvlensError(
-            f"class {wanted!r} of type {type(wanted).__name__}; give a name or an index of 0 to "
-            f"{classes - 1}"
+            f"class {name!r} of type {type(name).__name__}; give a name or an index of 0 to "
+            f"{num_classes - 1}"
         )
-    if not 0 <= wanted < classes:
-        raise ConvlensError(f"class {wanted} of {classes}; give an index of 0 to {classes - 1}")
-    return int(wanted)
+    if not 0 <= name < num_classes:
+        raise ConvlensError(
+            f"class {name} of {num_classes}; give an index of 0 to {num_classes - 1}"
+        )
+    return int(name)
 
 
 def find_class_pair(
-    labels: Sequence[str] | None, wanted: str | int, classes: int
+    labels: Sequence[str] | None, name: str | int, num_classes: int
 ) -> tuple[int, int | None]:
-    """A class, or the difference of two that `A - B` names, with spaces around the minus.
+    """The index of a class, or the indices of two classes whose difference `A - B` names.
 
     Args:
-        labels: as for `find_class`.
-        wanted: likewise, or two of these; a name that itself contains ` - ` is taken whole.
-        classes: likewise.
+        labels: names of the classes by index, or None.
+        name: one class, as `find_class` takes it, or two with " - " between them. A label that
+            itself contains " - " is one class.
+        num_classes: number of classes of the network.
 
     Returns:
-        The index of the class, and of the one that is subtracted, or None.
+        Index of the class, and index of the class that is subtracted or None.
 
     Raises:
-        ConvlensError: as `find_class`, for either side; sides that are one class; text that can
-            be parted in several ways.
+        ConvlensError: a class that `find_class` refuses; the same class twice; text that can be
+            split in several ways.
+
+    Example:
+        >>> find_class_pair(["cat", "dog"], "dog - cat", 2)
+        (1, 0)
     """
-    if not isinstance(wanted, str) or _MINUS not in wanted or _matches(labels or (), wanted):
-        return find_class(labels, wanted, classes), None
-    parts = wanted.split(_MINUS)
-    found: list[tuple[int, int]] = []
-    reason: ConvlensError | None = None
+    if not isinstance(name, str) or _MINUS not in name or _matching_classes(labels or (), name):
+        return find_class(labels, name, num_classes), None
+    parts = name.split(_MINUS)
+    pairs: list[tuple[int, int]] = []
+    last_error: ConvlensError | None = None
     for cut in range(1, len(parts)):
         sides = _MINUS.join(parts[:cut]), _MINUS.join(parts[cut:])
         try:
-            first, second = (find_class(labels, side, classes) for side in sides)
+            first, second = (find_class(labels, side, num_classes) for side in sides)
         except ConvlensError as error:
-            reason = error
+            last_error = error
             continue
-        found.append((first, second))
-    if not found:
-        assert reason is not None
-        raise reason
-    if len(found) > 1:
+        pairs.append((first, second))
+    if not pairs:
+        assert last_error is not None
+        raise last_error
+    if len(pairs) > 1:
         raise ConvlensError(
-            f"{wanted!r} can be parted in {len(found)} ways; give indices, such as "
-            f"'{found[0][0]} - {found[0][1]}'"
+            f"{name!r} can be split in {len(pairs)} ways; give indices, such as "
+            f"'{pairs[0][0]} - {pairs[0][1]}'"
         )
-    first, second = found[0]
+    first, second = pairs[0]
     if first == second:
-        raise ConvlensError(f"{wanted!r} is class {first} without itself, which is nothing")
+        raise ConvlensError(f"{name!r} is class {first} minus itself, which is zero")
     return first, second
 
 
-def find_prediction(labels: Sequence[str] | None, wanted: str | int, classes: int) -> int:
-    """The index of an answer: a class, or `output_head.NEGATIVE` where one class alone is denied.
+def find_prediction(labels: Sequence[str] | None, name: str | int, num_classes: int) -> int:
+    """The index of a prediction: a class or, for one output, also `NEGATIVE`.
 
     Args:
-        labels: as for `find_class`.
-        wanted: likewise; of one class also "not NAME", as `class_name` calls it, or -1.
-        classes: how many classes the network tells apart.
+        labels: names of the classes by index, or None.
+        name: as `find_class` takes it; for one output also "not NAME", as `class_name` writes it,
+            or -1.
+        num_classes: number of outputs of the network.
 
     Raises:
-        ConvlensError: as `find_class`; of one class it says what the two answers are.
+        ConvlensError: a class that `find_class` refuses; for one output the message names the two
+            predictions.
+
+    Example:
+        >>> find_prediction(["dog"], "not dog", 1)
+        -1
     """
-    if classes != 1:
-        return find_class(labels, wanted, classes)
-    yes, no = class_name(labels, 0), class_name(labels, NEGATIVE)
-    if str(wanted).strip().casefold() in (str(NEGATIVE), no.casefold()):
+    if num_classes != 1:
+        return find_class(labels, name, num_classes)
+    positive, negative = class_name(labels, 0), class_name(labels, NEGATIVE)
+    if str(name).strip().casefold() in (str(NEGATIVE), negative.casefold()):
         return NEGATIVE
     try:
-        return find_class(labels, wanted, 1)
+        return find_class(labels, name, 1)
     except ConvlensError:
         raise ConvlensError(
-            f"{wanted!r} is not among the answers; one output answers {yes!r} or {no!r}"
+            f"{name!r} is no prediction of a network with one output; "
+            f"it predicts {positive!r} or {negative!r}"
         ) from None
 
 
 def class_name(labels: Sequence[str] | None, index: int) -> str:
-    """The first synonym of a class; "class 17" where it has no label.
+    """The name of a class for people.
 
-    For `NEGATIVE`, which a network with one output predicts: "not" and the name of class 0.
+    Args:
+        labels: names of the classes by index, or None.
+        index: of the class; may be `NEGATIVE`.
+
+    Returns:
+        The first synonym of the label; "class 17" without a label; for `NEGATIVE` "not" and the
+        name of class 0.
+
+    Example:
+        >>> class_name(["tabby, tabby cat"], 0), class_name(None, 17), class_name(["dog"], -1)
+        ('tabby', 'class 17', 'not dog')
     """
     if index == NEGATIVE:
         return f"not {class_name(labels, 0)}"
@@ -133,35 +163,45 @@ def class_name(labels: Sequence[str] | None, index: int) -> str:
 
 
 def read_labels(
-    path: str | Path, labels: Sequence[str] | None, classes: int
+    path: str | Path, labels: Sequence[str] | None, num_classes: int
 ) -> dict[str, tuple[int, ...]]:
-    """The right answers to photos, from a CSV file with a header.
+    r"""Read the right classes of photos from a CSV file with a header.
 
     Args:
-        path: the file, in UTF-8. The photo stands in its column file, filename, image, path or
-            photo, the class in its column class, index, label or name (the first of these that
-            there is), by index or name; `|` separates several acceptable classes. Of
-            one class "not NAME" says that it is not there.
+        path: CSV file in UTF-8. The photo is in the column file, filename, image, path or photo
+            (the first of these that exists), the class in the column class, index, label or name,
+            by index or name. `|` separates several right classes. For a network with one output
+            "not NAME" is the negative class.
         labels: names of the classes by index, or None.
-        classes: how many classes the network tells apart.
+        num_classes: number of classes of the network.
 
     Returns:
-        The acceptable classes by photo, as `match_labels` takes them. A photo is called by its path
-        from the file's folder or from the working directory, or by any end of it that no other
-        photo has: its name, where that is enough.
+        Right classes by photo, for `match_labels`. A photo is named by its absolute path, its path
+        relative to the folder of the CSV file, or any end of its path that no other photo has.
 
     Raises:
-        ConvlensError: with file and line, whatever cannot be read or does not fit.
+        ConvlensError: a file that cannot be read, or a row that names no photo or class; the
+            message has file and line.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
+        >>> _ = path.write_text("file,class\ncat.jpg,tabby|1\ndog.jpg,beagle\n")
+        >>> read_labels(path, ["tabby", "tiger cat", "beagle"], 3)
+        {'cat.jpg': (0, 1), 'dog.jpg': (2,)}
     """
     table: dict[str, tuple[int, ...]] = {}
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
-            file_column, class_column = _columns(path, rows.fieldnames or ())
+            file_column, class_column = _find_columns(path, rows.fieldnames or ())
             for row in rows:
                 try:
-                    name, answer = _entry(row[file_column], row[class_column], labels, classes)
-                    _enter(table, table_key(name, Path(path).parent), answer)
+                    name, classes = _parse_row(
+                        row[file_column], row[class_column], labels, num_classes
+                    )
+                    _add(table, table_key(name, Path(path).parent), classes)
                 except ConvlensError as error:
                     raise ConvlensError(f"{path}, line {rows.line_num}: {error}") from None
     except OSError as error:
@@ -174,71 +214,81 @@ def read_labels(
 def match_labels(
     paths: Iterable[str | Path], table: Mapping[str, tuple[int, ...]], *, repeated: bool = True
 ) -> list[tuple[int, ...] | None]:
-    """The acceptable classes of each photo, by the end of its path; None where there are none.
+    """The right classes of each photo.
 
     Args:
         paths: of the photos.
-        table: from `read_labels`. The longest end of a path that is in it counts.
-        repeated: equal paths are one photo given twice, and no two photos of one name.
+        table: from `read_labels`. The longest end of a photo's path that is in it counts.
+        repeated: whether equal paths mean the same photo.
+
+    Returns:
+        Right classes of each photo, None where the table has none.
 
     Raises:
-        ConvlensError: an entry that stands for two photos.
+        ConvlensError: a row of the table that names two photos.
+
+    Example:
+        >>> match_labels(["a/cat.jpg", "a/dog.jpg"], {"cat.jpg": (0, 1)})
+        [(0, 1), None]
     """
     keys = find_keys(paths, table, repeated=repeated)
     return [None if key is None else table[key] for key in keys]
 
 
-def _matches(labels: Sequence[str], wanted: str) -> list[int]:
-    """Indices of the labels that are `wanted`; where there are none, those with it as synonym."""
-    key = wanted.strip().casefold()
-    whole = [index for index, label in enumerate(labels) if label.strip().casefold() == key]
-    return whole or [
+def _matching_classes(labels: Sequence[str], name: str) -> list[int]:
+    """Indices of the labels equal to a name; if there are none, of those with it as a synonym."""
+    key = name.strip().casefold()
+    equal = [index for index, label in enumerate(labels) if label.strip().casefold() == key]
+    return equal or [
         index
         for index, label in enumerate(labels)
-        if key in (name.strip().casefold() for name in label.split(","))
+        if key in (synonym.strip().casefold() for synonym in label.split(","))
     ]
 
 
-def _index(labels: Sequence[str] | None, wanted: str, classes: int) -> int:
-    unnamed = wanted.strip().removeprefix("class ") if labels is None else wanted
+def _parse_index(labels: Sequence[str] | None, name: str, num_classes: int) -> int:
+    digits = name.strip().removeprefix("class ") if labels is None else name
     try:
-        return int(unnamed)
+        return int(digits)
     except ValueError:
         if labels is None:
             raise ConvlensError(
-                f"class {wanted!r}: the network has no labels; give an index of 0 to {classes - 1}"
+                f"class {name!r}: the network has no labels; "
+                f"give an index of 0 to {num_classes - 1}"
             ) from None
-        names = (name.strip() for label in labels for name in label.split(","))
-        close = suggest(wanted, names) or f"; give a name or an index of 0 to {classes - 1}"
-        raise ConvlensError(f"unknown class {wanted!r}{close}") from None
+        names = (synonym.strip() for label in labels for synonym in label.split(","))
+        hint = suggest(name, names) or f"; give a name or an index of 0 to {num_classes - 1}"
+        raise ConvlensError(f"unknown class {name!r}{hint}") from None
 
 
-def _columns(path: str | Path, header: Sequence[str]) -> tuple[str, str]:
-    known = {name.strip().casefold(): name for name in header}
-    found = []
-    for wanted in (_FILE_COLUMNS, _CLASS_COLUMNS):
-        column = next((known[name] for name in wanted if name in known), None)
+def _find_columns(path: str | Path, header: Sequence[str]) -> tuple[str, str]:
+    """Names of the columns with photos and with classes."""
+    by_key = {name.strip().casefold(): name for name in header}
+    columns = []
+    for names in (_FILE_COLUMNS, _CLASS_COLUMNS):
+        column = next((by_key[name] for name in names if name in by_key), None)
         if column is None:
             raise ConvlensError(
-                f"{path}, line 1: no column {' or '.join(wanted)} among {list(known)}; "
+                f"{path}, line 1: no column {' or '.join(names)} among {list(by_key)}; "
                 f"start the file with a line such as file,class"
             )
-        found.append(column)
-    return found[0], found[1]
+        columns.append(column)
+    return columns[0], columns[1]
 
 
-def _entry(
-    file: str | None, cell: str | None, labels: Sequence[str] | None, classes: int
+def _parse_row(
+    file: str | None, cell: str | None, labels: Sequence[str] | None, num_classes: int
 ) -> tuple[str, tuple[int, ...]]:
+    """Name of a photo and its right classes."""
     if not (file and file.strip()) or not (cell and cell.strip()):
         raise ConvlensError("a file or its class is missing; fill it in or remove the line")
-    answer = tuple(find_prediction(labels, part.strip(), classes) for part in cell.split("|"))
-    return file.strip(), answer
+    classes = tuple(find_prediction(labels, part.strip(), num_classes) for part in cell.split("|"))
+    return file.strip(), classes
 
 
-def _enter(table: dict[str, tuple[int, ...]], name: str, answer: tuple[int, ...]) -> None:
-    if table.setdefault(name, answer) != answer:
+def _add(table: dict[str, tuple[int, ...]], key: str, classes: tuple[int, ...]) -> None:
+    if table.setdefault(key, classes) != classes:
         raise ConvlensError(
-            f"{name} stands further up with another class; "
+            f"{key} stands further up with another class; "
             f"write as much of the photos' paths as tells them apart"
         )

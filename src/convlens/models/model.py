@@ -1,4 +1,4 @@
-"""Model: a network together with how it is to be fed and what its answers are called."""
+"""Model: a network with its preprocessing, normalization, pixel bounds and labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,31 +19,42 @@ from convlens.models.output_head import select_output
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.memory_format import choose_memory_format, to_memory_format
 
-CENTERS = ("data", "image")  # whose mean is subtracted
+CENTERS = ("data", "image")  # the mean that is subtracted is of a training set, or of each image
 
-_ROUNDING = 1e-6  # of the span of the bounds; float arithmetic on pixels may overshoot by this
+_ROUNDING = 1e-6  # fraction of the span by which float arithmetic may exceed the bounds
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network + preprocessing + normalization + bounds + labels.
+    """A network with its preprocessing, normalization, pixel bounds and labels.
 
-    `prepare(photo)` preprocesses a photo to an image; `model(images)` normalizes and runs the
-    network without any resizing. Receptive fields, epsilon and overlays all live in the image.
+    `model.prepare(photos)` preprocesses photos to images. `model(images)` normalizes images and
+    runs the network; it never resizes them. Receptive fields, epsilon and overlays refer to the
+    pixels of images.
 
     Attributes:
-        network: the module as its author wrote it; its mode and parameters are left alone.
-        name: what a person calls the model.
-        preprocessing: how a photo becomes an image (resize on 8-bit pixels, crop).
+        network: the module as its author wrote it; its mode and parameters are never changed.
+        name: name of the model, for people.
+        preprocessing: how a photo becomes an image (resize of 8-bit pixels, center crop).
         channels: number of input channels C.
-        mean: subtracted per channel, in the image's units; length 1 or C.
-        std: divided by per channel, in the image's units; length 1 or C.
-        bounds: least and greatest value that a pixel of an image may have.
-        labels: names of the classes by index, or None. Synonyms are separated by commas.
-        spec: what `convlens.load` was given, or None for a network that was wrapped.
-        origin: a sentence about where weights and preprocessing come from.
-        center: what is subtracted: `data`, the mean above, which is that of a training set; or
-            `image`, each image's own mean in each channel. Either way zero padding is the average.
+        mean: subtracted from each channel, in units of the image; length 1 or C.
+        std: divides each channel after that, in units of the image; length 1 or C.
+        bounds: lowest and highest value of a pixel of an image.
+        labels: names of the classes by index, or None. Commas separate synonyms.
+        spec: text from which `convlens.load` made the model, or None for a wrapped network.
+        origin: where weights and preprocessing come from, in words.
+        center: `data` subtracts `mean`, the mean of a training set; `image` subtracts the mean of
+            each channel of each image. With either, zero padding equals the mean.
+
+    Raises:
+        ConvlensError: values that do not fit together.
+
+    Example:
+        >>> import torch
+        >>> from convlens import wrap
+        >>> model = wrap(torch.nn.Conv2d(3, 8, 3), mean=0.5, std=0.5, size=16)
+        >>> model(torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 8, 14, 14])
     """
 
     network: nn.Module
@@ -59,10 +70,10 @@ class Model:
     center: str = "data"
 
     def __post_init__(self) -> None:
-        for word, values in (("mean", self.mean), ("std", self.std)):
+        for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, self.channels):
                 raise ConvlensError(
-                    f"{word} has {len(values)} values for {self.channels} input channels; "
+                    f"{name} has {len(values)} values for {self.channels} input channels; "
                     f"give one, or one per channel"
                 )
         if any(value == 0 for value in self.std):
@@ -82,26 +93,26 @@ class Model:
 
     @property
     def span(self) -> float:
-        """Greatest minus least pixel value."""
+        """Highest minus lowest value of a pixel."""
         return self.bounds[1] - self.bounds[0]
 
     @property
     def device(self) -> torch.device:
-        """Where the network's first parameter lies (the CPU where it has none)."""
+        """Device of the network's first parameter; the CPU if it has none."""
         return next((p.device for p in self.network.parameters()), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the network's first floating-point parameter (float32 where it has none)."""
-        kinds = (p.dtype for p in self.network.parameters() if p.is_floating_point())
-        return next(kinds, torch.float32)
+        """Type of the network's first floating-point parameter; float32 if it has none."""
+        dtypes = (p.dtype for p in self.network.parameters() if p.is_floating_point())
+        return next(dtypes, torch.float32)
 
     @property
     def photo_decoder(self) -> PhotoDecoder:
-        """What makes pixels of the model's size of a photo, without the network.
+        """Decodes photos to pixels of the model's size; it does not hold the network.
 
         Raises:
-            ConvlensError: a network whose number of input channels no photo has.
+            ConvlensError: the network takes a number of channels that no photo has.
         """
         if self.channels not in (1, 3):
             raise ConvlensError(
@@ -111,15 +122,27 @@ class Model:
         return PhotoDecoder(self.preprocessing, "L" if self.channels == 1 else "RGB")
 
     def prepare(self, photos: PhotoLike | Sequence[PhotoLike]) -> Tensor:
-        """One photo or several (paths, PIL images) to images.
+        """Decode and preprocess photos.
+
+        Args:
+            photos: one photo or several: paths, PIL images or decoded photos.
 
         Returns:
-            float32 `(N, C, H, W)` inside the bounds, on the network's device, in the channels-last
-            memory layout, in which convolutions run a quarter to a third faster on a CPU.
+            float32 `(N, C, H, W)` inside the bounds, on the device of the network, in the
+            channels-last memory format, in which convolutions run a quarter to a third faster on a
+            CPU.
 
         Raises:
             PhotoError: a photo that cannot be read.
-            ConvlensError: a network whose number of input channels no photo has.
+            ConvlensError: the network takes a number of channels that no photo has.
+
+        Example:
+            >>> import torch
+            >>> from PIL import Image
+            >>> from convlens import wrap
+            >>> model = wrap(torch.nn.Conv2d(3, 8, 3), size=16)
+            >>> model.prepare([Image.new("RGB", (40, 30), "white")]).shape
+            torch.Size([1, 3, 16, 16])
         """
         if isinstance(photos, (str, Path, Image.Image, Photo, EncodedPhoto)):
             photos = [photos]
@@ -128,16 +151,22 @@ class Model:
         return from_pixels(pixels, self.bounds).to(self.device)
 
     def check(self, images: Tensor) -> Tensor:
-        """The images, if they are what `model(images)` takes.
+        """Check that images are valid input.
+
+        Args:
+            images: to be checked.
+
+        Returns:
+            The same tensor.
 
         Raises:
-            ConvlensError: no tensor, a shape other than `(N, C, H, W)`, whole numbers, values
-                outside the bounds or NaN.
+            ConvlensError: not a floating-point tensor `(N, C, H, W)`, or values that are NaN or
+                outside the bounds.
         """
         self.check_shape(images)
         low, high = (value.item() for value in torch.aminmax(images))
-        slack = _ROUNDING * self.span
-        if not (low >= self.bounds[0] - slack and high <= self.bounds[1] + slack):
+        tolerance = _ROUNDING * self.span
+        if not (low >= self.bounds[0] - tolerance and high <= self.bounds[1] + tolerance):
             raise ConvlensError(
                 f"images with values {low:.4g} to {high:.4g} are outside the model's bounds "
                 f"{self.bounds[0]:g} to {self.bounds[1]:g}; give pixels before normalization, "
@@ -146,15 +175,19 @@ class Model:
         return images
 
     def check_shape(self, images: Any) -> None:
-        """Raise ConvlensError for no tensor `(N, C, H, W)`, or one of whole numbers."""
+        """Check shape and type of images, not their values.
+
+        Raises:
+            ConvlensError: not a floating-point tensor `(N, C, H, W)`.
+        """
         if not isinstance(images, Tensor):
-            what, remedy = "", "a torch tensor (N, C, H, W)"
+            value, remedy = "", "a torch tensor (N, C, H, W)"
             if isinstance(images, np.ndarray):
                 remedy = "torch.from_numpy(array)"
             elif isinstance(images, (str, Path, Image.Image, Photo)):
-                what = f" {images}" if isinstance(images, (str, Path)) else ""
-                remedy = f"model.prepare([{str(images)!r}])" if what else "model.prepare([photo])"
-            raise ConvlensError(f"images of type {type(images).__name__}{what}; give {remedy}")
+                value = f" {images}" if isinstance(images, (str, Path)) else ""
+                remedy = f"model.prepare([{str(images)!r}])" if value else "model.prepare([photo])"
+            raise ConvlensError(f"images of type {type(images).__name__}{value}; give {remedy}")
         if images.ndim != 4 or images.shape[1] != self.channels or 0 in images.shape:
             raise ConvlensError(
                 f"images of shape {tuple(images.shape)} for a network that takes "
@@ -167,18 +200,22 @@ class Model:
             )
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Images as the network takes them: (image - mean) / std per channel, in its own type.
+        """Normalize images for the network: (image - mean) / std for each channel.
 
-        They keep their memory format, but for a network that runs on contiguous images only: that
-        is given all of them contiguous.
+        Args:
+            images: `(N, C, H, W)` inside the bounds; not checked.
+
+        Returns:
+            `(N, C, H, W)` in the type of the network. The memory format is that of `images`,
+            except for a network that only runs with contiguous images.
         """
         images = images.to(self.dtype)
         height, width = images.shape[-2:]
-        each = choose_memory_format(
-            unwrap_network(self.network), self._drawn, self.size, (height, width)
+        memory_format = choose_memory_format(
+            unwrap_network(self.network), self._random_images, self.size, (height, width)
         )
-        if each is torch.contiguous_format:
-            images = to_memory_format(images, each)
+        if memory_format is torch.contiguous_format:
+            images = to_memory_format(images, memory_format)
         return self._normalized(images)
 
     def _normalized(self, images: Tensor) -> Tensor:
@@ -190,24 +227,37 @@ class Model:
             return images
         return (images - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
 
-    def _drawn(self, count: int, size: tuple[int, int]) -> Tensor:
-        """Normalized images of random pixels, always the same."""
+    def _random_images(self, count: int, size: tuple[int, int]) -> Tensor:
+        """Normalized images of random pixels, the same at each call."""
         generator = torch.Generator().manual_seed(0)
         images = torch.rand(count, self.channels, *size, generator=generator)
         images = images * self.span + self.bounds[0]
         return self._normalized(images.to(self.device, self.dtype))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Normalize images `(N, C, H, W)` and run the network in the mode that it is in.
+        """Normalize images and run the network in the mode that it is in.
+
+        Args:
+            images: `(N, C, H, W)` inside the bounds.
 
         Returns:
-            The network's output: the tensor itself, or the one called `logits` or `out`.
+            The output of the network as `select_output` takes it, usually `(N, classes)`.
+
+        Raises:
+            ConvlensError: images that `check` refuses.
         """
         return select_output(unwrap_network(self.network)(self.normalize(self.check(images))))
 
 
 def check_model(model: object) -> None:
-    """Raise ConvlensError for anything but a Model, with what makes one of it."""
+    """Check that an argument is a Model.
+
+    Args:
+        model: the argument that a user gave.
+
+    Raises:
+        ConvlensError: anything but a Model; the message says how to make one of it.
+    """
     if isinstance(model, Model):
         return
     if isinstance(model, nn.Module):

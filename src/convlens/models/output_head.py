@@ -1,9 +1,9 @@
-"""Links: how logits become probabilities, and which class they decide for.
+"""Output head: how logits become probabilities and predictions.
 
-Under a softmax classes exclude each other and their probabilities add up to 1. Under a sigmoid each
-class has a probability by itself. A network with one output says by it whether its class is there:
-yes above logit 0, else no. That is a softmax over the output and 0, of which the sigmoid is the
-first.
+Under a softmax classes exclude each other, and their probabilities add up to 1. Under a sigmoid
+each class has a probability of its own. A network with one output and a sigmoid is binary: it
+predicts class 0 above logit 0, and otherwise the negative class `NEGATIVE`. That is a softmax over
+the output and 0, of which the sigmoid is the first probability.
 """
 
 from collections.abc import Mapping
@@ -16,24 +16,34 @@ from torch.nn import functional as F
 from convlens.errors import ConvlensError
 
 SOFTMAX, SIGMOID = "softmax", "sigmoid"
-NEGATIVE = -1  # what a network with one output answers where its class is not there
+NEGATIVE = -1  # index of the negative class of a binary network
 
 
 def select_output(output: Any) -> Tensor:
-    """The tensor of class scores in what a network returned.
+    """The tensor of class scores in what a network returns.
 
-    A tensor is taken as it is; of an object or a mapping `logits`, then `out`, then its only
-    tensor; of a sequence the first tensor.
+    Args:
+        output: a tensor, which is returned as it is; an object or a mapping, of which `logits`,
+            then `out`, then the only tensor is taken; or a sequence, of which the first tensor is
+            taken.
+
+    Returns:
+        The tensor of class scores.
 
     Raises:
-        ConvlensError: nothing of the kind is in it.
+        ConvlensError: `output` holds no such tensor.
+
+    Example:
+        >>> import torch
+        >>> select_output({"logits": torch.zeros(2, 10), "aux": torch.zeros(2, 10)}).shape
+        torch.Size([2, 10])
     """
     if isinstance(output, Tensor):
         return output
     for name in ("logits", "out"):
-        found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
-        if isinstance(found, Tensor):
-            return found
+        value = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        if isinstance(value, Tensor):
+            return value
     if isinstance(output, Mapping):
         tensors = [value for value in output.values() if isinstance(value, Tensor)]
         if len(tensors) == 1:
@@ -50,41 +60,66 @@ def select_output(output: Any) -> Tensor:
     )
 
 
-def choose_output_head(final_activation: str, columns: int) -> str:
-    """The link by which logits are read.
+def choose_output_head(final_activation: str, num_outputs: int) -> str:
+    """The output head for a network.
 
     Args:
-        final_activation: of the network: `SOFTMAX`, `SIGMOID`, or empty where neither is known.
-            Then one output is read by a sigmoid and several by a softmax.
-        columns: how many outputs there are.
+        final_activation: last operation of the network, `SOFTMAX` or `SIGMOID`; empty if it is
+            neither or unknown. Then one output is read by a sigmoid, several by a softmax.
+        num_outputs: number of outputs.
+
+    Returns:
+        `SOFTMAX` or `SIGMOID`.
     """
-    return final_activation or (SIGMOID if columns == 1 else SOFTMAX)
+    return final_activation or (SIGMOID if num_outputs == 1 else SOFTMAX)
 
 
-def is_binary(columns: int, output_head: str) -> bool:
-    """Whether the answer is class 0 or `NEGATIVE`, instead of one class of several."""
-    return columns == 1 and output_head == SIGMOID
+def is_binary(num_outputs: int, output_head: str) -> bool:
+    """Whether the network predicts class 0 or `NEGATIVE` instead of one class of several."""
+    return num_outputs == 1 and output_head == SIGMOID
 
 
-def lowest_prediction(columns: int, output_head: str) -> int:
-    """The least index that an answer can have."""
-    return NEGATIVE if is_binary(columns, output_head) else 0
+def lowest_prediction(num_outputs: int, output_head: str) -> int:
+    """The lowest index that a prediction can have: `NEGATIVE` for a binary network, else 0."""
+    return NEGATIVE if is_binary(num_outputs, output_head) else 0
 
 
 def probabilities(logits: Tensor, output_head: str, dim: int = 1) -> Tensor:
-    """The probability of each class, of the shape of the logits; `dim` is that of the classes."""
+    """Probability of each class.
+
+    Args:
+        logits: of any shape.
+        output_head: `SOFTMAX` or `SIGMOID`.
+        dim: dimension of the classes.
+
+    Returns:
+        Probabilities in the shape of `logits`.
+    """
     return logits.sigmoid() if output_head == SIGMOID else logits.softmax(dim=dim)
 
 
 def log_probabilities(logits: Tensor, output_head: str, dim: int = 1) -> Tensor:
-    """Their logarithms, exact where a probability is next to 0."""
+    """Logarithms of `probabilities`, exact also for probabilities near 0."""
     return F.logsigmoid(logits) if output_head == SIGMOID else logits.log_softmax(dim=dim)
 
 
 def predicted_classes(logits: Tensor, output_head: str, dim: int = 1) -> Tensor:
-    """The answers, int64 of the shape of the logits without `dim`: the class of the highest logit.
+    """The predicted class: the class with the highest logit.
 
-    Of one output under a sigmoid class 0 where its logit is above 0, else `NEGATIVE`.
+    A binary network predicts class 0 if its logit is above 0, else `NEGATIVE`.
+
+    Args:
+        logits: of any shape.
+        output_head: `SOFTMAX` or `SIGMOID`.
+        dim: dimension of the classes.
+
+    Returns:
+        int64 in the shape of `logits` without `dim`.
+
+    Example:
+        >>> import torch
+        >>> predicted_classes(torch.tensor([[0.5], [-2.0]]), SIGMOID)
+        tensor([ 0, -1])
     """
     if is_binary(logits.shape[dim], output_head):
         return (logits.select(dim, 0) > 0).long() - 1
@@ -92,70 +127,117 @@ def predicted_classes(logits: Tensor, output_head: str, dim: int = 1) -> Tensor:
 
 
 def top_predictions(logits: Tensor, output_head: str, top: int) -> Tensor:
-    """The `top` answers to each image, int64 `(N, top)` of logits `(N, classes)`, highest first.
+    """The classes with the highest logits of each image.
 
-    Of one output under a sigmoid there are two, class 0 and `NEGATIVE`.
+    Args:
+        logits: `(N, classes)`.
+        output_head: `SOFTMAX` or `SIGMOID`.
+        top: number of classes; a binary network has two, class 0 and `NEGATIVE`.
+
+    Returns:
+        int64 `(N, top)`, highest first.
     """
     if is_binary(logits.shape[1], output_head):
         first = predicted_classes(logits, output_head)
-        other = NEGATIVE - first  # the two add up to it
-        return torch.stack([first, other], dim=1)[:, :top]
+        second = NEGATIVE - first  # the two indices add up to NEGATIVE
+        return torch.stack([first, second], dim=1)[:, :top]
     return logits.topk(min(top, logits.shape[1]), dim=1).indices
 
 
 def prediction_probabilities(logits: Tensor, classes: Tensor, output_head: str) -> Tensor:
-    """The probability of answers `(N, K)` by logits `(N, classes)`; `NEGATIVE` has what is left."""
-    found = probabilities(logits, output_head).gather(1, classes.clamp(min=0))
-    return found.where(classes != NEGATIVE, (-logits[:, :1]).sigmoid())
+    """Probability of given classes.
+
+    Args:
+        logits: `(N, classes)`.
+        classes: int64 `(N, K)`; `NEGATIVE` has one minus the probability of class 0.
+        output_head: `SOFTMAX` or `SIGMOID`.
+
+    Returns:
+        `(N, K)`.
+    """
+    positive = probabilities(logits, output_head).gather(1, classes.clamp(min=0))
+    return positive.where(classes != NEGATIVE, (-logits[:, :1]).sigmoid())
 
 
 def predict_with_probability(logits: Tensor, output_head: str) -> tuple[Tensor, Tensor]:
-    """The answer to each image, int64 `(N,)`, and its probability, `(N,)`."""
-    said = predicted_classes(logits, output_head)
-    return said, prediction_probabilities(logits, said[:, None], output_head)[:, 0]
+    """Predicted class of each image, int64 `(N,)`, and its probability, `(N,)`.
+
+    Args:
+        logits: `(N, classes)`.
+        output_head: `SOFTMAX` or `SIGMOID`.
+    """
+    classes = predicted_classes(logits, output_head)
+    return classes, prediction_probabilities(logits, classes[:, None], output_head)[:, 0]
 
 
 def cross_entropy(logits: Tensor, classes: Tensor, output_head: str) -> Tensor:
-    """-log p of answers `(N,)`, of logits `(N, classes)`.
+    """Cross-entropy -log p of one class of each image.
 
-    Under a sigmoid that is the binary cross-entropy of the one class, whatever the others say.
+    Under a sigmoid it is the binary cross-entropy of that class alone.
+
+    Args:
+        logits: `(N, classes)`.
+        classes: int64 `(N,)`; may be `NEGATIVE` for a binary network.
+        output_head: `SOFTMAX` or `SIGMOID`.
+
+    Returns:
+        `(N,)` in nats.
     """
     if output_head != SIGMOID:
         return F.cross_entropy(logits, classes, reduction="none")
-    return F.softplus(-_prediction_logits(logits, classes))
+    return F.softplus(-_class_logits(logits, classes))
 
 
 def misclassification_margin(logits: Tensor, classes: Tensor, output_head: str) -> Tensor:
-    """By how much answers `(N,)` are behind: the highest other logit minus their own.
+    """Highest logit of another class minus the logit of the given class.
 
-    Of one output under a sigmoid the other is 0, and the logit of `NEGATIVE` is minus that of
-    class 0.
-    """
-    if is_binary(logits.shape[1], output_head):
-        return -_prediction_logits(logits, classes)
-    of = classes[:, None]
-    return logits.scatter(1, of, -float("inf")).amax(dim=1) - logits.gather(1, of)[:, 0]
-
-
-def describe_prediction_rule(final_activation: str, columns: int, yes: str) -> str:
-    """How answers are read, in words; empty for classes under a softmax, or where none is known.
+    It is positive if another class is predicted. For a binary network the other logit is 0, and
+    the logit of `NEGATIVE` is minus that of class 0. (Carlini & Wagner, Towards Evaluating the
+    Robustness of Neural Networks, 2017, objective f6 without its limit.)
 
     Args:
-        final_activation: as for `choose_output_head`.
-        columns: likewise.
-        yes: name of class 0.
+        logits: `(N, classes)`.
+        classes: int64 `(N,)`; may be `NEGATIVE` for a binary network.
+        output_head: `SOFTMAX` or `SIGMOID`.
+
+    Returns:
+        `(N,)` in units of the logits.
     """
-    if not is_binary(columns, choose_output_head(final_activation, columns)):
-        alone = "each class has a probability by itself, the answer is the highest"
-        return f"a sigmoid at the end: {alone}" if final_activation == SIGMOID else ""
-    sides = f"above 0 the answer is {yes}, else not {yes}"
+    if is_binary(logits.shape[1], output_head):
+        return -_class_logits(logits, classes)
+    columns = classes[:, None]
+    others = logits.scatter(1, columns, -float("inf")).amax(dim=1)
+    return others - logits.gather(1, columns)[:, 0]
+
+
+def describe_prediction_rule(final_activation: str, num_outputs: int, positive: str) -> str:
+    """How the outputs become predictions, in words.
+
+    Args:
+        final_activation: last operation of the network, `SOFTMAX`, `SIGMOID` or empty.
+        num_outputs: number of outputs.
+        positive: name of class 0.
+
+    Returns:
+        Words without a full stop; empty for several outputs without a sigmoid.
+    """
+    if not is_binary(num_outputs, choose_output_head(final_activation, num_outputs)):
+        if final_activation != SIGMOID:
+            return ""
+        return (
+            "the network ends in a sigmoid: each class has a probability by itself, and the class "
+            "with the highest is predicted"
+        )
+    rule = f"above 0 it predicts {positive}, otherwise not {positive}"
     if final_activation:
-        return f"one output, and a sigmoid at the end: its logit decides, {sides}"
-    told = f"one output without sigmoid is read as a logit: {sides}"
-    return f"{told}; a regression has no such answer"
+        return f"the network has one output and ends in a sigmoid; by its logit it decides: {rule}"
+    return (
+        f"the network has one output without a sigmoid, which is read as a logit: {rule}; "
+        f"a regression makes no such prediction"
+    )
 
 
-def _prediction_logits(logits: Tensor, classes: Tensor) -> Tensor:
-    """The logit of each answer `(N,)`; of `NEGATIVE` that of class 0 negated."""
-    found = logits.gather(1, classes.clamp(min=0)[:, None])[:, 0]
-    return found.where(classes != NEGATIVE, -found)
+def _class_logits(logits: Tensor, classes: Tensor) -> Tensor:
+    """The logit of one class of each image `(N,)`; for `NEGATIVE` minus the logit of class 0."""
+    positive = logits.gather(1, classes.clamp(min=0)[:, None])[:, 0]
+    return positive.where(classes != NEGATIVE, -positive)

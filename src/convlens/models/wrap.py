@@ -25,30 +25,43 @@ def wrap(
     center: str = "data",
     name: str | None = None,
 ) -> Model:
-    """A Model around a network that is at hand, in a notebook say.
+    """Make a Model of a network that exists in Python.
 
     Args:
         network: any `torch.nn.Module`; it is used in place and left untouched.
-        mean: subtracted from the image, in the image's units; one number or one per channel.
-        std: the image is divided by it after that; one number or one per channel.
-        size: height and width in pixels of the images that `prepare` gives.
-        bounds: least and greatest pixel value of an image.
-        labels: names of the classes by index.
-        channels: input channels; default: those of the network's first convolution, else 3.
-        resize: short side of a photo before the center crop; default: 8/7 of `size`, the field's
-            habit (256 for 224), for square sizes of at least 64; else photos are squashed to size.
-        interpolation: of that resize: nearest, bilinear, bicubic or lanczos.
-        center: `image` subtracts each image's own mean in each channel, instead of `mean`.
-        name: for messages and pages; default: the class of the network.
+        mean: subtracted from images, in units of the image; one number or one for each channel.
+        std: divides images after that, in units of the image; one number or one for each channel.
+        size: height and width of the images that `Model.prepare` makes, in pixels.
+        bounds: lowest and highest value of a pixel of an image.
+        labels: names of the classes by index; commas separate synonyms. Default: none.
+        channels: number of input channels; default: that of the network's first convolution, or 3
+            if there is none.
+        resize: short side of a photo before the center crop, in pixels. Default: 8/7 of `size`
+            (256 for 224) for square sizes of at least 64; for other sizes photos are resized to
+            `size` without keeping their aspect ratio.
+        interpolation: filter of the resize: nearest, box, bilinear, hamming, bicubic or lanczos.
+        center: `data` subtracts `mean`; `image` subtracts the mean of each channel of each image.
+        name: for messages and pages; default: the name of the network's class.
+
+    Returns:
+        The Model.
 
     Raises:
-        ConvlensError: not a module, a TorchScript module, or values that do not fit together.
+        ConvlensError: no module, a TorchScript module, or values that do not fit together.
+
+    Example:
+        >>> import torch
+        >>> from convlens import wrap
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 5), torch.nn.ReLU())
+        >>> model = wrap(network, mean=0.13, std=0.31, size=28)
+        >>> model.channels, model.size, model.bounds
+        (1, (28, 28), (0.0, 1.0))
     """
     if not isinstance(network, nn.Module):
         raise ConvlensError(f"{type(network).__name__} is not a torch.nn.Module")
     if isinstance(network, torch.jit.ScriptModule):
         raise ConvlensError(
-            "a TorchScript network has no layers that can be looked at; "
+            "a TorchScript network has no layers that can be traced; "
             "give the module that it was scripted from"
         )
     height, width = (size, size) if isinstance(size, int) else size
@@ -60,22 +73,22 @@ def wrap(
         preprocessing=Preprocessing(
             size=(height, width), resize=resize, interpolation=interpolation
         ),
-        channels=channels or _first_channels(network),
-        mean=_numbers(mean),
-        std=_numbers(std),
+        channels=channels or _input_channels(network),
+        mean=_as_tuple(mean),
+        std=_as_tuple(std),
         bounds=(float(bounds[0]), float(bounds[1])),
         labels=tuple(labels) if labels is not None else None,
         center=center,
     )
 
 
-def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
+def _as_tuple(value: float | Sequence[float]) -> tuple[float, ...]:
     if isinstance(value, (int, float)):
         return (float(value),)
     return tuple(float(number) for number in value)
 
 
-def _first_channels(network: nn.Module) -> int:
+def _input_channels(network: nn.Module) -> int:
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.LazyConv2d)):
             return module.in_channels or 3

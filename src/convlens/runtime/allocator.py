@@ -1,4 +1,4 @@
-"""Memory that is freed is kept for the next tensor, in processes that are our own."""
+"""The allocator of the C library, in processes that convlens starts."""
 
 import ctypes
 
@@ -6,12 +6,13 @@ _TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of <malloc.h>
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what is freed instead of giving it back to the system.
+    """Make the C library keep freed memory instead of returning it to the system.
 
-    By default glibc returns each large tensor when it is freed and asks for the next one anew,
-    and the kernel clears its pages once more: up to half the time of a pass over small layers. Kept
-    is as much as was in use at once. For the whole process, so for those that convlens starts
-    (the command line, workers) and not for those that import it. Other C libraries are left alone.
+    By default glibc returns the memory of each large tensor and requests it again for the next one,
+    and the kernel clears the pages each time: up to half of the time of a pass over small layers.
+    The process then keeps as much memory as was in use at once. The setting holds for the whole
+    process, so only processes that convlens starts make it (the command line, workers), not
+    processes that import convlens. It does nothing with other C libraries.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

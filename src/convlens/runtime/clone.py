@@ -1,4 +1,4 @@
-"""A network's twin: a copy to run without a copy of the weights."""
+"""Clones of networks that share their weights."""
 
 import copy
 import logging
@@ -12,18 +12,27 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 
 def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.Module:
-    """A deep copy without a copy of the weights: fake ones, or the same memory.
+    """A deep copy of a network without a copy of its weights.
 
-    Buffers, and tensors that modules keep for themselves, are cloned where they are real, since
-    running a network may change them. Hooks that are plain functions get copies of what they
-    close over, so that nothing of the run is put where their owner looks.
+    Buffers and tensors that modules store as attributes are copied, since running a network may
+    change them. Hooks that are plain functions get copies of their closures and of the containers
+    that they use, so that running the clone does not add to what the author's hooks collect.
+
+    Args:
+        network: left untouched.
+        mode: make all tensors fake tensors of this mode; default: real tensors, parameters in the
+            memory of the originals.
+
+    Returns:
+        The clone, in evaluation mode, with parameters that do not require gradients.
     """
     memo: dict[int, Any] = {}
     for parameter in network.parameters():
         data = mode.from_tensor(parameter.detach()) if mode else parameter.detach()
         memo[id(parameter)] = nn.Parameter(data, requires_grad=False)
-    kept = (value for module in network.modules() for value in vars(module).values())
-    for tensor in (*network.buffers(), *(value for value in kept if isinstance(value, Tensor))):
+    attributes = (value for module in network.modules() for value in vars(module).values())
+    tensors = (value for value in attributes if isinstance(value, Tensor))
+    for tensor in (*network.buffers(), *tensors):
         copied = mode.from_tensor(tensor.detach()) if mode else tensor.detach().clone()
         memo.setdefault(id(tensor), copied)
     clone = copy.deepcopy(network, memo)
@@ -32,13 +41,13 @@ def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for key, hook in hooks.items():
                 if isinstance(hook, FunctionType):
-                    hooks[key] = _apart(hook, memo)
+                    hooks[key] = _clone_hook(hook, memo)
     return clone
 
 
-def _apart(hook: FunctionType, memo: dict[int, Any]) -> FunctionType:
-    """The function with copies of what it closes over, and of the containers it finds by name."""
-    named = {
+def _clone_hook(hook: FunctionType, memo: dict[int, Any]) -> FunctionType:
+    """A hook with copies of its closure and of the global containers that it names."""
+    containers = {
         name: copy.deepcopy(value, memo)
         for name in hook.__code__.co_names
         if isinstance(value := hook.__globals__.get(name), (dict, list, set))
@@ -46,7 +55,7 @@ def _apart(hook: FunctionType, memo: dict[int, Any]) -> FunctionType:
     cells = [CellType(copy.deepcopy(cell.cell_contents, memo)) for cell in hook.__closure__ or ()]
     return FunctionType(
         hook.__code__,
-        {**hook.__globals__, **named},
+        {**hook.__globals__, **containers},
         hook.__name__,
         copy.deepcopy(hook.__defaults__, memo),
         tuple(cells) or None,
@@ -55,11 +64,11 @@ def _apart(hook: FunctionType, memo: dict[int, Any]) -> FunctionType:
 
 @contextmanager
 def silence_fake_tensor_log() -> Iterator[None]:
-    """What fake tensors cannot do is expected inside, and no news for a user."""
+    """Disable the log of fake tensors inside the block, where their failures are expected."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
-    before = log.disabled
+    previous = log.disabled
     log.disabled = True
     try:
         yield
     finally:
-        log.disabled = before
+        log.disabled = previous

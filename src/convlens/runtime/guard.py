@@ -1,4 +1,4 @@
-"""The guard: whatever is done with a network inside it, the network is left as it was."""
+"""The guard: a block after which a network is as it was before."""
 
 import random
 import sys
@@ -16,51 +16,70 @@ from torch import Tensor, nn
 
 @contextmanager
 def untouched(network: nn.Module) -> Iterator[nn.Module]:
-    """Evaluation mode and frozen parameters inside; everything as it was outside.
+    """Run a block with a network in evaluation mode with frozen parameters, and restore it.
 
-    Restored, also after an exception: the mode of each submodule, `requires_grad` and `.grad` of
-    each parameter, which parameters and buffers there are and the buffers' values, the hooks, and
-    the state of the random generators of Python, numpy and torch (CPU and the network's GPU).
-    Parameters are neither copied nor converted.
+    Restored, also after an exception: the mode of each submodule; `requires_grad` and `.grad` of
+    each parameter; which parameters and buffers exist, and the values of buffers; hooks; and the
+    random state of Python, numpy and torch (CPU and the GPU of the network). Parameters are neither
+    copied nor converted.
+
+    Args:
+        network: any module.
 
     Yields:
-        The bare module, which runs its hooks also where the network was compiled.
+        The module without the wrappers of compilation and data parallelism, so that hooks run.
+
+    Example:
+        >>> import torch
+        >>> network = torch.nn.Dropout()
+        >>> with untouched(network) as module:
+        ...     module.training
+        False
+        >>> network.training
+        True
     """
     network = unwrap_network(network)
     if network in _guarded:
-        # Guarded further out already, to whose end what is changed here may be needed.
+        # An outer block guards the network, and may need what this block changes.
         yield network
         return
     modules = [_ModuleState.of(module) for module in network.modules()]
-    # Those made in inference mode record nothing, whatever they say, and let nothing be changed.
-    held = (p for state in modules for p in state.parameters.values() if p is not None)
-    parameters = [(p, p.requires_grad, p.grad) for p in dict.fromkeys(held) if not p.is_inference()]
+    # Parameters that were made in inference mode never record gradients and cannot be changed.
+    existing = (p for state in modules for p in state.parameters.values() if p is not None)
+    parameters = [
+        (p, p.requires_grad, p.grad) for p in dict.fromkeys(existing) if not p.is_inference()
+    ]
     device = next((p.device for p, _, _ in parameters if p.device.type == "cuda"), None)
-    with _random_state(device), _eagerly():
+    with _restored_random_state(device), _without_compilation():
         try:
             _guarded.add(network)
             for state in modules:
-                if state.training:  # setting it is slow, and a network has hundreds of modules
+                if (
+                    state.training
+                ):  # setting the attribute is slow, and networks have hundreds of modules
                     state.module.training = False
-            for parameter, wanted, _ in parameters:
-                if wanted:
+            for parameter, requires_grad, _ in parameters:
+                if requires_grad:
                     parameter.requires_grad_(False)
             yield network
         finally:
             _guarded.discard(network)
             for state in modules:
                 state.restore()
-            for parameter, wanted, gradient in parameters:
-                if parameter.requires_grad != wanted:
-                    parameter.requires_grad_(wanted)
+            for parameter, requires_grad, gradient in parameters:
+                if parameter.requires_grad != requires_grad:
+                    parameter.requires_grad_(requires_grad)
                 if parameter.grad is not gradient:
                     parameter.grad = gradient
 
 
 def unwrap_network(network: nn.Module) -> nn.Module:
-    """The module that `torch.compile` or a data-parallel wrapper was put around, else itself.
+    """The module inside the wrappers of `torch.compile` and data parallelism.
 
-    Compiled code runs no hooks of its submodules, so looking inside needs the module itself.
+    Compiled code does not run the hooks of submodules, so analyses use the module inside.
+
+    Args:
+        network: any module; without a wrapper it is returned as it is.
     """
     while True:
         inner = getattr(network, "_orig_mod", None)
@@ -110,50 +129,50 @@ class _ModuleState:
     def restore(self) -> None:
         if self.module.training != self.training:
             self.module.training = self.training
-        _put_back(self.module._parameters, self.parameters)
-        _put_back(self.module._buffers, self.buffers)
+        _restore_dict(self.module._parameters, self.parameters)
+        _restore_dict(self.module._buffers, self.buffers)
         for name, value in self.values.items():
             buffer = self.buffers[name]
-            # Only what differs is written: a graph may hold a buffer, and notices every write.
+            # Only changed buffers are written: an autograd graph detects writes to its buffers.
             if buffer.shape != value.shape:
                 buffer.data = value
-            elif not _same(buffer, value):
+            elif not _equal(buffer, value):
                 with torch.inference_mode(mode=buffer.is_inference()), torch.no_grad():
                     buffer.copy_(value)
         for name in _HOOKS:
-            now = getattr(self.module, name)
-            if now or name in self.hooks:
-                _put_back(now, self.hooks.get(name, {}))
+            current = getattr(self.module, name)
+            if current or name in self.hooks:
+                _restore_dict(current, self.hooks.get(name, {}))
 
 
-def _put_back(now: dict[Any, Any], before: dict[Any, Any]) -> None:
-    same = list(now) == list(before) and all(map(is_, now.values(), before.values()))
-    if not same:
-        now.clear()
-        now.update(before)
+def _restore_dict(current: dict[Any, Any], saved: dict[Any, Any]) -> None:
+    unchanged = list(current) == list(saved) and all(map(is_, current.values(), saved.values()))
+    if not unchanged:
+        current.clear()
+        current.update(saved)
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Equal, NaN to NaN; sparse tensors cannot be compared and count as changed."""
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether tensors are equal, NaN to NaN; sparse tensors, which cannot be compared, are not."""
     if one.layout != torch.strided:
         return False
     return torch.equal(one, other) or torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
-def _eagerly() -> AbstractContextManager[Any]:
-    """Parts that were compiled by themselves run as written, hooks and all."""
-    # Importing the compiler takes seconds: nothing is compiled where nobody has.
+def _without_compilation() -> AbstractContextManager[Any]:
+    """Run compiled submodules as plain Python, with their hooks."""
+    # Importing the compiler takes seconds; where nobody has imported it, nothing is compiled.
     if "torch._dynamo" in sys.modules:
         return torch.compiler.set_stance("force_eager")
     return nullcontext()
 
 
 @contextmanager
-def _random_state(device: torch.device | None) -> Iterator[None]:
-    plain, numpy_state = random.getstate(), np.random.get_state()
+def _restored_random_state(device: torch.device | None) -> Iterator[None]:
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[device] if device is not None else []):
             yield
     finally:
-        random.setstate(plain)
+        random.setstate(python_state)
         np.random.set_state(numpy_state)

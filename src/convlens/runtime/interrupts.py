@@ -1,4 +1,4 @@
-"""An interrupt (Ctrl-C) as something that work asks about, to end where it can go on."""
+"""Interrupts (Ctrl-C) as a flag that long work checks, so that it can stop in a good place."""
 
 import signal
 import threading
@@ -8,26 +8,27 @@ from contextlib import contextmanager
 
 @contextmanager
 def catch_interrupts(*, catch: bool = True) -> Iterator[Callable[[], bool]]:
-    """While the block lasts, an interrupt is only noted; a second one comes through at once.
+    """Record the first interrupt inside the block; the second raises KeyboardInterrupt.
 
     Args:
-        catch: False leaves interrupts alone; so does any thread but the main one, which gets none.
+        catch: False leaves interrupts as they are. So does any thread but the main thread, which
+            receives none.
 
     Yields:
-        A function that says whether an interrupt came.
+        A function that returns whether an interrupt was recorded.
     """
-    came: list[int] = []
+    interrupts: list[int] = []
     if not catch or threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
 
-    def note(number: int, frame: object) -> None:
-        if came:
+    def record(number: int, frame: object) -> None:
+        if interrupts:
             raise KeyboardInterrupt
-        came.append(number)
+        interrupts.append(number)
 
-    before = signal.signal(signal.SIGINT, note)
+    previous = signal.signal(signal.SIGINT, record)
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(interrupts)
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)

@@ -1,8 +1,8 @@
-"""The memory format of the images that a network is given.
+"""The memory format of images: channels-last where the network allows it.
 
 Convolutions run a quarter to a third faster on a CPU in channels-last. A network that calls `.view`
-on a map, to flatten it before its fully connected stage, runs only with images that lie channel by
-channel.
+on a map, for example to flatten it before a fully connected layer, only runs with contiguous
+images.
 """
 
 from collections.abc import Callable
@@ -17,66 +17,65 @@ from convlens.runtime.clone import clone_network, silence_fake_tensor_log
 from convlens.runtime.guard import untouched
 
 Size = tuple[int, int]
-Draw = Callable[[int, Size], Tensor]
+MakeImages = Callable[[int, Size], Tensor]
 
 _FORMATS = (torch.channels_last, torch.contiguous_format)
-# In a batch of one, rows that do not follow each other in memory can look as if they did.
-_BATCHES = (2, 1)
+# The strides of a batch of one can satisfy both memory formats.
+_BATCH_SIZES = (2, 1)
 
 
 def choose_memory_format(
-    network: nn.Module, draw: Draw, own: Size, given: Size
+    network: nn.Module, make_images: MakeImages, own_size: Size, given_size: Size
 ) -> torch.memory_format:
-    """Channels-last for a network that runs with it too, else contiguous.
+    """Channels-last for a network that runs with it, else contiguous.
 
-    That is decided once, on a copy of the network and images of the model's own size: on fake
-    tensors, which compute nothing, or on random pixels where the network looks at its data or
-    takes a single channel. Only where it does not run on that size at all is it the given size
-    that decides.
+    The choice is made once for each network, on a copy of it with images of the model's own size:
+    with fake tensors, which compute nothing, or with random pixels if the network reads its data or
+    takes a single channel. `given_size` decides only if the network does not run at its own size.
 
     Args:
         network: left untouched.
-        draw: gives so many normalized images of a size, always the same.
-        own: height and width of the model's images.
-        given: height and width of the images at hand.
+        make_images: makes a number of normalized images of a size, the same at each call.
+        own_size: height and width of the model's images, in pixels.
+        given_size: height and width of the images that the network is given, in pixels.
     """
-    known = _decided.setdefault(network, {})
+    known = _choices.setdefault(network, {})
     modules = [ref(module) for module in network.modules()]
 
-    def decided(size: Size, *, real: bool) -> torch.memory_format | None:
+    def choice(size: Size, *, real: bool) -> torch.memory_format | None:
         if size not in known or known[size][0] != modules:
-            known[size] = (modules, _decide(network, draw, size, real=real))
+            known[size] = (modules, _find_format(network, make_images, size, real=real))
         return known[size][1]
 
-    return decided(own, real=True) or decided(given, real=False) or torch.channels_last
+    return choice(own_size, real=True) or choice(given_size, real=False) or torch.channels_last
 
 
-_Known = tuple[list[ref[nn.Module]], torch.memory_format | None]
-_decided: WeakKeyDictionary[nn.Module, dict[Size, _Known]] = WeakKeyDictionary()
+_Choice = tuple[list[ref[nn.Module]], torch.memory_format | None]
+_choices: WeakKeyDictionary[nn.Module, dict[Size, _Choice]] = WeakKeyDictionary()
 
 
-def _decide(
-    network: nn.Module, draw: Draw, size: Size, *, real: bool
+def _find_format(
+    network: nn.Module, make_images: MakeImages, size: Size, *, real: bool
 ) -> torch.memory_format | None:
     """The first format in which the network runs on images of a size, or None."""
     with torch.inference_mode(mode=False), untouched(network), torch.no_grad():
-        # Of what lies in one channel the two formats are one, and fake tensors tell them apart
-        # otherwise than real ones.
-        single = draw(1, (1, 1)).shape[1] == 1
-        for fake in (False,) if single else (True, False) if real else (True,):
-            for count in _BATCHES:
-                for each in _FORMATS:
-                    if _runs(network, draw, count, size, each, fake=fake):
-                        return each
+        # The two formats of an image with one channel are the same in memory, and fake tensors
+        # tell them apart differently from real tensors.
+        one_channel = make_images(1, (1, 1)).shape[1] == 1
+        for fake in (False,) if one_channel else (True, False) if real else (True,):
+            for count in _BATCH_SIZES:
+                for memory_format in _FORMATS:
+                    if _runs(network, make_images, count, size, memory_format, fake=fake):
+                        return memory_format
     return None
 
 
 def _runs(
     network: nn.Module,
-    draw: Draw,
+    make_images: MakeImages,
     count: int,
     size: Size,
-    each: torch.memory_format,
+    memory_format: torch.memory_format,
     *,
     fake: bool,
 ) -> bool:
@@ -84,20 +83,28 @@ def _runs(
     try:
         with silence_fake_tensor_log():
             clone = clone_network(network, mode)
-            # Of a fake image nothing but the shape counts.
-            images = mode.from_tensor(draw(1, (1, 1))) if mode else draw(count, size)
+            # Only the shape of a fake image matters.
+            images = mode.from_tensor(make_images(1, (1, 1))) if mode else make_images(count, size)
             with mode or nullcontext():
-                clone(to_memory_format(images.expand(count, -1, *size), each))
-    except Exception:  # whatever it is: it does not run
+                clone(to_memory_format(images.expand(count, -1, *size), memory_format))
+    except Exception:  # any error means that it does not run
         return False
     return True
 
 
 def to_memory_format(images: Tensor, memory_format: torch.memory_format) -> Tensor:
-    """Images `(N, C, H, W)` in a memory format, channels-last or contiguous.
+    """Convert images to a memory format.
 
-    Their strides are that format's also where the two are one in memory (a single channel), since
-    it is by the strides that torch tells which of the two to go on with.
+    The strides are always those of the format, also for a single channel, for which both formats
+    are the same in memory: PyTorch chooses the format of an operation's output by the strides of
+    its input.
+
+    Args:
+        images: `(N, C, H, W)`.
+        memory_format: `torch.channels_last` or `torch.contiguous_format`.
+
+    Returns:
+        The images, copied only if their strides differ.
     """
     channels, height, width = images.shape[1:]
     if memory_format is torch.contiguous_format:

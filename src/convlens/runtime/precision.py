@@ -1,4 +1,4 @@
-"""Full single precision on GPUs that would otherwise round what they multiply."""
+"""Full single precision on GPUs that would otherwise multiply rounded numbers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,14 @@ import torch
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Without TF32 inside, whose ten bits of mantissa make equal computations differ visibly."""
+    """Disable TF32 inside the block.
+
+    TF32 has ten bits of mantissa, with which computations that are equal on paper differ visibly.
+    """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
+    previous = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        matmul.allow_tf32, cudnn.allow_tf32 = previous

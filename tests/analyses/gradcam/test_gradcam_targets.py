@@ -102,7 +102,7 @@ def test_pair_of_classes(wanted, found):
     [
         ("tabby - tigre", r"unknown class 'tigre'; nearest: tiger"),
         ("tabyb - tiger", r"unknown class 'tabyb'; nearest: tabby"),
-        ("tabby - tabby cat", r"without itself"),
+        ("tabby - tabby cat", r"minus itself"),
         ("2 - 17", r"class 17 of"),
     ],
 )

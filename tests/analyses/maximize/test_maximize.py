@@ -319,7 +319,7 @@ class TestObjectives:
             ("4:1@12,0", "4 has units from 0,0 to 11,11 on images of 24 x 24; given 12,0"),
             ("cat", "unknown class 'cat'"),
             ("a - cat", "unknown class 'cat'"),
-            ("a - a", "class 0 without itself"),
+            ("a - a", "class 0 minus itself"),
         ],
     )
     def test_unknown_objectives(self, text, problem):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from convlens.models.loading.demo_photos import demo_photos
+from convlens.models.loading import demo_photos
 from convlens.models.loading.load import load
 from support.folders import SHARED
 from support.loadable import message, same
