@@ -14,13 +14,14 @@ from typing import Any
 import convlens
 from benchmarks.tables import tell
 from benchmarks.timing import LEAST_ROUNDS, Spread
-from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
+from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.passes.options import PassOptions
 from convlens.passes.ray.engine import RayEngine
 from convlens.passes.run import PassResult, run_reducer
 from convlens.passes.source import PhotoSource
 from convlens.runtime.allocator import keep_freed_memory
+from convlens.tracing.selection import find_channel_sources
 from convlens.tracing.trace import trace
 
 FEW, BETWEEN, MANY = 512, 1280, 2560

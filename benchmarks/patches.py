@@ -23,11 +23,12 @@ from benchmarks.floors import Floor, bare_pass, floor, freeze
 from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work, measure
 from convlens.analyses.patches.spatial_max import spatial_max
-from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
+from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.capture import stream
 from convlens.passes.run import DEFAULT_BATCH_SIZE, run_reducer
 from convlens.passes.source import Batch, PhotoSource, Source, TensorSource
 from convlens.runtime.guard import untouched
+from convlens.tracing.selection import find_channel_sources
 from convlens.tracing.trace import trace
 
 BATCH = DEFAULT_BATCH_SIZE

@@ -11,12 +11,13 @@ from PIL import Image
 import convlens
 from benchmarks.tables import tell
 from benchmarks.timing import LEAST_ROUNDS, Spread
-from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
+from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model
 from convlens.passes.run import run_reducer
 from convlens.passes.source import PhotoSource
 from convlens.runtime.allocator import keep_freed_memory
+from convlens.tracing.selection import find_channel_sources
 from convlens.tracing.trace import trace
 
 NETWORKS = {"default": 4, "torchvision:resnet50@random": 2}  # and how many sweeps: others take long

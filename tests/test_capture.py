@@ -338,8 +338,8 @@ def test_network_that_works_by_a_plain_hook_of_its_own(ran_before):
         with torch.no_grad():
             network(images(1))
     _, found = prepared(network)
-    assert found.find_node("first") in found.structure.passages(found.logits)
-    relu = found.structure.passages(found.logits)
+    assert found.find_node("first") in found.structure.nodes_on_every_path(found.logits)
+    relu = found.structure.nodes_on_every_path(found.logits)
     assert found.find_node("/relu") not in relu  # the sum's other half goes around it
     assert all(type(kept) is torch.Tensor for kept in network.kept.values())
     (slope,), (value,) = slopes(network, "first")

@@ -134,7 +134,7 @@ class TestDream:
 
     def test_bad_input(self, here, convlens):
         for more, words in (
-            (("--layer", "2"), "not feature maps"),
+            (("--layer", "2"), "not maps"),
             (("--layer", "00"), "nearest: 0"),
             (("--channel", "x"), "give K, for example 17, or LAYER:K"),
             (("--channel", "0:6"), "0 to 5; given 6"),

@@ -73,7 +73,7 @@ class TestGradCam:
     def test_difference_strip_channels_and_cells(self, here, convlens):
         status, out, err = convlens(
             "gradcam", "a.png", "--model", MINE, "--class", "cat - dog", "--layer", "0", "--layer",
-            "1", "--channels", "2", "--cells", "--out", "g", "--quiet",
+            "1", "--side", "output", "--channels", "2", "--cells", "--out", "g", "--quiet",
         )  # fmt: skip
         assert (status, err) == (0, "")
         assert "cat - dog" in out and out.count("0:") >= 2

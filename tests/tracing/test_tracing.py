@@ -213,7 +213,7 @@ def test_write_through_an_alias_reaches_what_reads_the_memory(function):
     assert before != after
     made = {operation.name for operation in found.recording.operations}
     assert "relu" in made
-    passages = found.structure.passages(found.logits)
+    passages = found.structure.nodes_on_every_path(found.logits)
     assert after in passages and before in passages
     field = found.field(found.find_node("second"))
     assert field.size == (5, 5)

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 
-from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.data.datasets.parquet import ParquetPhotos
 from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset, find_dataset_keys
 from convlens.data.photo_files import find_files, find_photos
 from convlens.data.photo_formats import PARQUET_SUFFIX, photo_suffixes
-from convlens.errors import ConvlensError, suggest
+from convlens.errors import ConvlensError
 from convlens.files import check_replaceable_folder
 from convlens.models.labels import read_labels
 from convlens.models.loading.load import load
@@ -128,22 +127,6 @@ def parse_pixels(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def channels_by_layer(model: Model, texts: Sequence[str]) -> dict[str, list[int]]:
-    """Several `LAYER:K` as the channels of each layer."""
-    if not texts:
-        return {}
-    found = trace(model)
-    asked: dict[str, list[int]] = {}
-    for text in texts:
-        name = text.rpartition(":")[0]
-        known = (
-            {one.layer: one.channels for one in find_channel_sources(found, [name])} if name else {}
-        )
-        layer, channel = split_channel(text, known)
-        asked.setdefault(layer, []).append(channel)
-    return asked
-
-
 @contextmanager
 def unfinished(out: Path, *, resume: bool, marker: str = RESULT) -> Iterator[Path]:
     """The folder beside `out` that keeps what is done of a long pass; removed when all is done.
@@ -169,40 +152,6 @@ def unfinished(out: Path, *, resume: bool, marker: str = RESULT) -> Iterator[Pat
         )
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def split_channel(text: str, channels: Mapping[str, int]) -> tuple[str, int]:
-    """`LAYER:K` to the layer and the channel, checked against the `channels` of each layer.
-
-    Raises:
-        ConvlensError: not of that form, no such layer, or no such channel of it.
-    """
-    layer, colon, number = text.rpartition(":")
-    if not colon or not number.isdecimal():
-        raise ConvlensError(f"channel {text!r} is not LAYER:K, for example conv1:17")
-    if layer not in channels:
-        raise ConvlensError(f"no layer {layer!r}{suggest(layer, channels)}")
-    if int(number) >= channels[layer]:
-        raise ConvlensError(
-            f"{layer} has {channels[layer]} channels, 0 to {channels[layer] - 1}; given {number}"
-        )
-    return layer, int(number)
-
-
-def parse_channel(text: str | None, layer: str | None) -> tuple[str | None, int | None]:
-    """`K`, or `LAYER:K`, to the layer and the channel.
-
-    Raises:
-        ConvlensError: anything else, or a layer other than the one that is named beside it.
-    """
-    if text is None:
-        return layer, None
-    name, _, number = text.rpartition(":")
-    if not number.isdecimal():
-        raise ConvlensError(f"channel {text!r} is no number; give K, for example 17, or LAYER:K")
-    if name and layer not in (None, name):
-        raise ConvlensError(f"channel {text!r} is not one of --layer {layer}; give one of the two")
-    return name or layer, int(number)
 
 
 def find_labels(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] | None:

@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 
-class Activation(StrEnum):
-    """Sides of a non-linearity."""
+class Side(StrEnum):
+    """Sides of a layer."""
 
     pre = "pre"
     post = "post"
+    output = "output"
 
 
 class ClassScore(StrEnum):
@@ -77,6 +78,14 @@ ModelSpec = Annotated[
 ]
 Layer = Annotated[
     str | None, typer.Option("--layer", metavar="NAME", help="A layer, as `anatomy` names it.")
+]
+LayerSide = Annotated[
+    Side,
+    typer.Option(
+        "--side",
+        help="Side of the layer: what its non-linearity consumes (pre) or returns (post), or what "
+        "the layer itself returns (output).",
+    ),
 ]
 Channel = Annotated[
     str | None, typer.Option("--channel", metavar="LAYER:K", help="Channel K of a layer, from 0.")

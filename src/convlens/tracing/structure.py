@@ -1,8 +1,4 @@
-"""What a recording says about the network as a whole.
-
-Pre and post, the logits, the nodes through which everything passes, and the final convolutional
-node.
-"""
+"""The structure of a recording: producers, consumers, non-linearities, logits, final layer."""
 
 import math
 from collections import Counter
@@ -18,12 +14,12 @@ NON_LINEARITIES = frozenset({
     "sigmoid", "hardsigmoid", "tanh", "softplus", "softshrink", "hardshrink", "threshold",
     "_prelu_kernel", "rrelu_with_noise", "clamp", "clamp_min", "log_sigmoid_forward",
 })  # fmt: skip
-_LINKS = {
+_FINAL_ACTIVATIONS = {
     "_softmax": SOFTMAX, "_log_softmax": SOFTMAX, "sigmoid": SIGMOID,
     "log_sigmoid_forward": SIGMOID,
 }  # fmt: skip
-# These pass nodes on, or thin them out, and detect nothing of their own.
-_POOLING = frozenset({
+# Pooling and passing operations detect nothing of their own.
+POOLING = frozenset({
     "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
 })  # fmt: skip
 _PASSING = frozenset({"clone", "alias", "detach", "native_dropout", "_to_copy", "lift_fresh"})
@@ -35,10 +31,10 @@ class FinalLayer:
     """The final convolutional layer: the last spatial node that every path passes through.
 
     Attributes:
-        post: the node after the non-linearity.
-        pre: the nodes before it; several where branches are concatenated after their
-            non-linearities, in the order of the concatenation along the channels.
-        reason: why it is this one, in a sentence.
+        post: index of the node that the non-linearity returns.
+        pre: indices of the nodes that it consumes; several where branches are concatenated after
+            their non-linearities, in the order of the concatenation along the channels.
+        reason: why it is this one, in words.
     """
 
     post: int
@@ -47,7 +43,13 @@ class FinalLayer:
 
 
 class Structure:
-    """Who made and who reads each node of a recording."""
+    """The producer and the consumers of each node of a recording, and what follows from them.
+
+    Attributes:
+        recording: of the network.
+        producers: the operation that made each node, by the node's index.
+        consumers: the operations that read each node, in the order of execution.
+    """
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
@@ -60,15 +62,15 @@ class Structure:
                 self.consumers.setdefault(node, []).append(operation)
 
     def is_pre(self, node: int) -> bool:
-        """Whether a non-linearity consumes it."""
+        """Whether a non-linearity consumes the node."""
         return any(consumer.name in NON_LINEARITIES for consumer in self.consumers.get(node, ()))
 
     def is_post(self, node: int) -> bool:
-        """Whether a non-linearity gives it."""
+        """Whether a non-linearity returns the node."""
         return node in self.producers and self.producers[node].name in NON_LINEARITIES
 
-    def before(self, node: int) -> int | None:
-        """What the non-linearity that gave a node consumed; None where none gave it.
+    def nonlinearity_input(self, node: int) -> int | None:
+        """The node that the non-linearity consumed which returns `node`; None without one.
 
         Of x · sigmoid(x), written out, that is x.
         """
@@ -81,13 +83,13 @@ class Structure:
             for gate, gated in (
                 (producer.inputs, producer.inputs[::-1]) if len(producer.inputs) == 2 else ()
             ):
-                made = self.producers.get(gate)
-                if made is not None and made.name in NON_LINEARITIES and made.inputs[0] == gated:
+                source = self.producers.get(gate)
+                if source and source.name in NON_LINEARITIES and source.inputs[0] == gated:
                     return gated
         return None
 
     def logits(self) -> int:
-        """The output, or what the softmax or sigmoid at the very end was given."""
+        """The node that the network returns; before a final softmax or sigmoid, its input."""
         return self._column(self._end[0])
 
     def final_activation(self) -> str:
@@ -96,39 +98,41 @@ class Structure:
 
     @cached_property
     def _end(self) -> tuple[int, str]:
-        """What the link at the very end was given, and the link; or the output and nothing."""
+        """The input of the final activation and its name; or the output and an empty name."""
         node = self.recording.output
         while (producer := self.producers.get(node)) and self._passes(producer):
             node = producer.inputs[0]
-        if producer is not None and producer.name in _LINKS:
-            return producer.inputs[0], _LINKS[producer.name]
+        if producer is not None and producer.name in _FINAL_ACTIVATIONS:
+            return producer.inputs[0], _FINAL_ACTIVATIONS[producer.name]
         return self.recording.output, ""
 
     def _column(self, node: int) -> int:
-        """Of one number for each image, `(N,)`, the column `(N, 1)` that it was, if it was one."""
-        found, shapes = node, self.recording.shapes
+        """For a node `(N,)`: the node `(N, 1)` that it was squeezed from, if there is one."""
+        column, shapes = node, self.recording.shapes
         while (
-            len(shapes[found]) < 2
-            and (producer := self.producers.get(found))
+            len(shapes[column]) < 2
+            and (producer := self.producers.get(column))
             and self._passes(producer)
         ):
-            found = producer.inputs[0]
-        return found if len(shapes[found]) >= 2 else node
+            column = producer.inputs[0]
+        return column if len(shapes[column]) >= 2 else node
 
     def _passes(self, operation: Operation) -> bool:
-        """Whether an operation gives all numbers that it was given, in another shape at most."""
+        """Whether an operation returns all its input's numbers, at most in another shape."""
         if operation.name != "select":
             return operation.name in _PASSING | _RESHAPING
-        # The only column of one: x[:, 0].
-        given, gave = (self.recording.shapes[one[0]]
-                       for one in (operation.inputs, operation.outputs))  # fmt: skip
-        return operation.arguments["dim"] % len(given) > 0 and math.prod(given) == math.prod(gave)
+        # x[:, 0] of a single column.
+        before, after = (
+            self.recording.shapes[nodes[0]] for nodes in (operation.inputs, operation.outputs)
+        )
+        columns = operation.arguments["dim"] % len(before) > 0
+        return columns and math.prod(before) == math.prod(after)
 
-    def passages(self, end: int) -> list[int]:
+    def nodes_on_every_path(self, end: int) -> list[int]:
         """The nodes on every path from the image to `end`, in the order of execution.
 
-        In an order of execution a node is on every path exactly if nothing made before it (from
-        the image) is read after it (towards the end).
+        A node is on every path exactly if no node that was made before it, from the image, is read
+        after it, towards the end.
         """
         forward = {0}
         for operation in self.recording.operations:
@@ -146,64 +150,71 @@ class Structure:
             if relevant.intersection(operation.outputs):
                 for node in relevant.intersection(operation.inputs):
                     last_read[node] = time
-        found = []
+        on_every_path = []
         open_until = 0
-        twins = Counter(made_at[node] for node in relevant)
+        siblings = Counter(made_at[node] for node in relevant)
         for node in sorted(relevant, key=lambda node: (made_at[node], node)):
-            # Of several that one operation gave, each leaves a path through the others.
-            if open_until <= made_at[node] and twins[made_at[node]] == 1:
-                found.append(node)
+            # Of several nodes that one operation returns, each leaves a path through the others.
+            if open_until <= made_at[node] and siblings[made_at[node]] == 1:
+                on_every_path.append(node)
             open_until = max(open_until, last_read[node])
-        return found
+        return on_every_path
 
     def final_layer(self, spatial: Iterable[int]) -> FinalLayer | None:
         """The final convolutional layer among the given spatial nodes, if there is one.
 
-        From the last spatial node that every path passes through, pooling and what only passes
-        nodes on is walked back. A spatial output (segmentation) is not its own explanation: there
-        the last non-linearity that every path passes through is taken.
+        The search starts at the last spatial node that every path passes through, and goes back
+        over pooling and operations that only pass a node on. A spatial output (segmentation) is not
+        its own explanation: there, the last non-linearity that every path passes through is taken.
+
+        Args:
+            spatial: indices of the nodes that have rows and columns.
         """
         end = self.logits()
         spatial = {0, *spatial}
-        inside = [node for node in self.passages(end) if node in spatial and node != 0]
+        candidates = [n for n in self.nodes_on_every_path(end) if n in spatial and n != 0]
         if end in spatial:
-            inside = [node for node in inside if self.is_post(node)]
+            candidates = [node for node in candidates if self.is_post(node)]
             why = "the last non-linearity before the output, which is itself a map"
         else:
             why = "the last spatial node that every path passes through"
-        if not inside:
+        if not candidates:
             return None
-        node = inside[-1]
-        stripped = False
-        while (producer := self.producers.get(node)) and producer.name in _POOLING | _PASSING:
+        node = candidates[-1]
+        pooled = False
+        while (producer := self.producers.get(node)) and producer.name in POOLING | _PASSING:
             if len(self.recording.shapes[producer.inputs[0]]) != 4:
                 break
-            stripped = stripped or producer.name in _POOLING
+            pooled = pooled or producer.name in POOLING
             node = producer.inputs[0]
         if node == 0 or node not in spatial:
-            return None  # the image itself, copied or thinned out: nothing was detected in it
-        if stripped:
+            return None  # the image itself, copied or pooled: no layer detected anything in it
+        if pooled:
             why += ", before pooling"
-        pre = self.consumed(node)
+        pre = self.nonlinearity_inputs(node)
         if pre is None:
             return FinalLayer(
-                node, (node,), f"{why}; no non-linearity gives it, so pre and post agree"
+                node, (node,), f"{why}; no non-linearity returns it, so pre and post agree"
             )
         if len(pre) > 1:
             why += f"; its pre side is the {len(pre)} nodes before the concatenated branches"
         return FinalLayer(node, tuple(pre), why)
 
-    def consumed(self, node: int) -> list[int] | None:
-        """What the non-linearities behind a node consumed, through concatenation of channels."""
+    def nonlinearity_inputs(self, node: int) -> list[int] | None:
+        """The nodes that the non-linearities behind a node consumed; None without one.
+
+        Behind a concatenation of channels there is one for each branch, if each branch ends in a
+        non-linearity.
+        """
         producer = self.producers.get(node)
         if producer is None:
             return None
         if producer.name in NON_LINEARITIES:
             return [producer.inputs[0]]
         if producer.name in _PASSING:
-            return self.consumed(producer.inputs[0])
+            return self.nonlinearity_inputs(producer.inputs[0])
         if producer.name == "cat" and producer.arguments.get("dim") in (1, -3):
-            parts = [self.consumed(part) for part in producer.inputs]
+            parts = [self.nonlinearity_inputs(part) for part in producer.inputs]
             if all(part is not None for part in parts):
                 return [node for part in parts if part is not None for node in part]
         return None

@@ -1,6 +1,6 @@
 """The trace: what a network really ran, and what each node of it can see of the image."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from weakref import WeakKeyDictionary, ref
@@ -206,6 +206,11 @@ class Trace:
         return reaches(self.recording)
 
     @property
+    def on_image(self) -> Collection[int]:
+        """Indices of the nodes that depend on the image."""
+        return self._followed[0].keys()
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the image in pixels."""
         height, width = self.recording.shapes[0][-2:]
@@ -305,14 +310,16 @@ class Trace:
     @cached_property
     def convolutions(self) -> tuple[Convolution, ...]:
         """For each convolution the node that its channels are read from, in order."""
-        return find_convolutions(self.recording, self.structure, set(self._followed[0]))
+        return find_convolutions(self.recording, self.structure, self.on_image)
 
     def name(self, node: int) -> str:
         """The most telling name of a node."""
         if node == 0:
             return IMAGE
-        node_names = self.recording.node_names.get(node)
-        return str(node_names[0]) if node_names else f"node {node}"
+        names = [str(node_name) for node_name in self.node_names(node)]
+        # A second output may have the name of a child module, which that name then finds.
+        own = (name for name in names if self._index[name] == node)
+        return next(own, names[0] if names else f"node {node}")
 
     def node_names(self, node: int) -> tuple[NodeName, ...]:
         """All names of a node."""
@@ -351,6 +358,8 @@ class Trace:
         # Later runs come last, so that a name without a call number ends at the last run.
         for node, node_names in self.recording.node_names.items():
             for node_name in node_names:
+                if node_name.part and str(node_name) in index:
+                    continue  # a child module of that name, rather than a second output
                 index[str(node_name)] = node
         numbered: dict[str, tuple[int, int]] = {}
         for node, node_names in self.recording.node_names.items():

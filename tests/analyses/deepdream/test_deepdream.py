@@ -203,13 +203,13 @@ class TestLayers:
                  for name in ("first", "second", "third")]  # fmt: skip
         assert found == ["first", "/add", "third"]
 
-    def test_a_place_is_used_as_it_is(self):
+    def test_other_sides(self):
         given = model()
-        post = dream(given, photo(), layer="6", octaves=1, steps=1)
+        post = dream(given, photo(), layer="6", side="post", octaves=1, steps=1)
         assert (post.side, post.node_name) == ("post", "6")
         value = F.relu(before(given.network, photo())).detach().double().square().sum() / 2
         assert post.of_photo == pytest.approx(float(value), rel=1e-6)
-        assert dream(given, photo(), layer="3", octaves=1, steps=1).side == "linear"
+        assert dream(given, photo(), layer="3", octaves=1, steps=1).side == "output"
 
     def test_the_last_that_sees_no_more_than_an_image_is_chosen(self):
         found = dream(load(), photo(64, 64), octaves=1, steps=1)
@@ -374,7 +374,7 @@ class TestEnds:
         ("options", "words"),
         [
             ({"layer": "44"}, "no layer '44'"),
-            ({"layer": "8"}, "not feature maps"),
+            ({"layer": "8"}, "not maps"),
             ({"layer": "4", "channel": 12}, "4 has 12 channels, 0 to 11; given 12"),
             ({"steps": 0}, "steps 0; give at least 1"),
             ({"octaves": 0}, "octaves 0"),

@@ -113,7 +113,7 @@ ORACLES = {
 def beside_captum(request):
     options = {"init_weights": False} if request.param == "vgg16" else {}
     network = awake(network_of(request.param, num_classes=10, **options))
-    ours = {side: gradcam(wrap(network, size=SIZE), images(), classes=[3, 7], activation=side)
+    ours = {side: gradcam(wrap(network, size=SIZE), images(), classes=[3, 7], side=side)
             for side in ("pre", "post")}  # fmt: skip
     other, pre, post = ORACLES[request.param](out_of_place(network))
     theirs = {
@@ -142,7 +142,7 @@ def test_pre_and_post_are_not_the_same(beside_captum):
 @pytest.mark.parametrize("side", ["pre", "post"])
 def test_small_network_with_in_place_relu_equals_captum_without(side, inplace):
     network = Pooled(nn.ReLU(inplace=inplace))
-    ours = gradcam(wrap(network), images(), classes=[1], activation=side)
+    ours = gradcam(wrap(network), images(), classes=[1], side=side)
     network.relu.inplace = False
     layer = {"pre": network.second, "post": network.relu}[side]
     assert_same(ours.maps, LayerGradCam(network, layer).attribute(images(), target=1).detach())
@@ -174,7 +174,7 @@ def test_googlenets_pre_side_is_its_four_branches():
         f"inception5b.{name}" for name in ("branch1.bn", "branch2.1.bn", "branch3.1.bn",
                                            "branch4.1.bn")
     )  # fmt: skip
-    post = gradcam(wrap(network, size=SIZE), images(), classes=[3], activation="post")
+    post = gradcam(wrap(network, size=SIZE), images(), classes=[3], side="post")
     theirs = LayerGradCam(network, block).attribute(images(), target=3)
     assert_same(post.maps, theirs.detach())
 
@@ -205,7 +205,7 @@ def test_hand_worked_case(inplace):
     model = wrap(network, size=4, bounds=(0, 15))
     image = torch.arange(16.0).view(1, 1, 4, 4)
     found = {
-        layer: gradcam(model, image, classes=0, layer=layer).maps[0, 0].tolist()
+        layer: gradcam(model, image, classes=0, layer=layer, side="output").maps[0, 0].tolist()
         for layer in ("conv1", "relu1")
     }
     assert found == {
@@ -220,11 +220,11 @@ def test_class_activation_mapping_in_closed_form():
     with torch.no_grad():
         pre = network.second(network.first(images()).tanh())
     count = pre[0, 0].numel()
-    post = gradcam(model, images(), classes=list(range(4)), activation="post")
+    post = gradcam(model, images(), classes=list(range(4)), side="post")
     torch.testing.assert_close(
         post.alpha, (network.linear.weight.detach() / count).expand(2, 4, 6), rtol=1e-5, atol=0
     )
-    before = gradcam(model, images(), classes=list(range(4)), activation="pre")
+    before = gradcam(model, images(), classes=list(range(4)), side="pre")
     share = (pre > 0).float().mean((2, 3))[:, None]
     wanted = network.linear.weight.detach() / count * share
     torch.testing.assert_close(before.alpha, wanted, rtol=1e-5, atol=0)
@@ -341,8 +341,8 @@ def test_layer_that_cannot_be_used(pooled):
         gradcam(pooled, images(), layer="frist")
     with pytest.raises(ConvlensError, match=r"linear of Pooled gives \(1, 4\).*not maps"):
         gradcam(pooled, images(), layer="linear")
-    with pytest.raises(ConvlensError, match="activation 'both'; it is pre or post"):
-        gradcam(pooled, images(), activation="both")  # type: ignore[arg-type]
+    with pytest.raises(ConvlensError, match="no side 'both'"):
+        gradcam(pooled, images(), side="both")  # type: ignore[arg-type]
 
 
 def test_network_without_maps_and_output_that_is_no_vector():

@@ -104,7 +104,7 @@ def test_maps_equal_captums_on_both_sides(case, in_place):
     model = wrap(inplace(network, in_place), size=size)
     sides: list[Any] = [("pre", pre), ("post", post)]
     for side, layer in sides:
-        ours = gradcam(model, images(size), classes=list(CLASSES), activation=side)
+        ours = gradcam(model, images(size), classes=list(CLASSES), side=side)
         at_input = side == "pre" and name in AT_INPUT
         maps = [
             LayerGradCam(other, layer).attribute(
@@ -121,9 +121,7 @@ def test_maps_equal_captums_on_both_sides(case, in_place):
 def test_class_activation_mapping_where_the_head_is_pooling_and_one_linear_layer(case):
     """alpha_k = w_k / M on the post side (Zhou et al. 2016)."""
     _, network, size = case
-    found = gradcam(
-        wrap(network, size=size), images(size), classes=list(CLASSES), activation="post"
-    )
+    found = gradcam(wrap(network, size=size), images(size), classes=list(CLASSES), side="post")
     head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     cells = found.maps[0, 0].numel()
     wanted = (head.weight.detach()[list(CLASSES)] / cells).expand_as(found.alpha)
@@ -159,7 +157,7 @@ def test_inceptions_branches_end_in_place():
     ours = gradcam(model, images(139), classes=[3])
     assert_same(ours.maps[:, 0], wanted.detach())
     assert set(ours.layer) == {f"Mixed_7c.{end}.bn" for end in ends}
-    post = gradcam(model, images(139), classes=[3], activation="post")
+    post = gradcam(model, images(139), classes=[3], side="post")
     theirs = LayerGradCam(network, block).attribute(images(139), target=3)
     assert_same(post.maps, theirs.detach())
 
@@ -196,7 +194,7 @@ def test_segmentation_equals_captum_behind_a_wrapper(name, rectifier):
     whole = MeanOverAnswers(inplace(copy.deepcopy(network), False), answers)
     method = LayerGradCam(whole, whole.network.get_submodule(rectifier))
     for side in ("pre", "post"):
-        ours = gradcam(model, given, classes=[common], activation=side)
+        ours = gradcam(model, given, classes=[common], side=side)
         theirs = method.attribute(given, target=common, attribute_to_layer_input=side == "pre")
         assert theirs.abs().max() > 0
         assert_same(ours.maps, theirs.detach())
@@ -207,9 +205,9 @@ def test_segmentation_equals_captum_behind_a_wrapper(name, rectifier):
         mask = out.argmax(1) == common
         return (out[:, common] * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
 
-    own = gradcam(model, given, activation="post", target=chosen)
+    own = gradcam(model, given, side="post", target=chosen)
     assert_same(own.maps, ours.maps)
-    pixel = gradcam(model, given, classes=[1], pixel=(20, 41), activation="post")
+    pixel = gradcam(model, given, classes=[1], pixel=(20, 41), side="post")
     other = LayerGradCam(
         lambda x: network(x)["out"][:, :, 20, 41], network.get_submodule(rectifier)
     )

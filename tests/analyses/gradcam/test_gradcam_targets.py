@@ -277,7 +277,7 @@ def test_layers_by_themselves_are_one_of_each_resolution(tmp_path):
     found = gradcam_layers(model, images())
     assert [one.layer for one in found.cams] == [("3",), ("0",)]
     assert found.cams[0] == gradcam(model, images())
-    post = gradcam_layers(model, images(), activation="post")
+    post = gradcam_layers(model, images(), side="post")
     assert [one.layer for one in post.cams] == [("4",), ("1",)]
     found.save(tmp_path / "strip")
     assert GradCamLayers.load(tmp_path / "strip") == found

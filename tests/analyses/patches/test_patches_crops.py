@@ -11,9 +11,9 @@ import convlens
 from convlens import load, patches, trace, wrap
 from convlens.analyses.patches.crop_check import CropCheck, UnitActivation, check_crops, cut
 from convlens.analyses.patches.result import layer_sheet, tile
-from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.analyses.patches.windows import box
 from convlens.capture import observe
+from convlens.tracing.selection import find_channel_sources
 from support.branches import SIZE, by_hand, images, network
 from support.drawn import holds
 

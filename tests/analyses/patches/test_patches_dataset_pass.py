@@ -17,10 +17,11 @@ from torch import nn
 
 from convlens import ConvlensError, patches, robustness, trace, wrap
 from convlens.analyses.patches import top_k
-from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
+from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_reducer
 from convlens.passes.source import PhotoSource, TensorSource
+from convlens.tracing.selection import find_channel_sources
 from support.branches import SIZE, images, network
 from support.folders import TESTS
 

@@ -11,9 +11,10 @@ from convlens import ConvlensError, patches, trace, wrap
 from convlens.analyses.patches import activation_statistics, top_k
 from convlens.analyses.patches.selectivity import area
 from convlens.analyses.patches.spatial_max import spatial_max
-from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
+from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.capture import observe
 from convlens.passes.options import PassOptions
+from convlens.tracing.selection import find_channel_sources
 from support.branches import SIZE, by_hand, images, network
 
 

@@ -116,7 +116,7 @@ def test_selectivity_is_that_of_patches():
 
 
 def test_parts_of_a_data_set_add_up():
-    from convlens.analyses.patches.top_patches import find_channel_sources
+    from convlens.tracing.selection import find_channel_sources
     from convlens.tracing.trace import trace
 
     model = wrap(network(), size=SIZE)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from convlens import arithmetic
-from convlens.errors import ConvlensError, suggest
 from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.models.output_head import describe_prediction_rule
@@ -14,6 +13,7 @@ from convlens.results import Result
 from convlens.runtime.guard import unwrap_network
 from convlens.tracing.node_names import NodeName
 from convlens.tracing.recorder import FunctionCall, ModuleRun, Operation
+from convlens.tracing.selection import check_layer
 from convlens.tracing.trace import Trace, trace
 
 Pair = tuple[int, int]
@@ -115,8 +115,7 @@ class Anatomy(Result):
         inside = tuple(name + mark for mark in ".#/")
         found = tuple(one for one in self.layers if one.name == name or one.name.startswith(inside))
         if not found:
-            known = [one.name for one in self.layers]
-            raise ConvlensError(f"{self.model} has no layer {name!r}{suggest(name, known)}")
+            check_layer(self.model, name, [one.name for one in self.layers])
         return found
 
 

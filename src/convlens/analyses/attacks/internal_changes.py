@@ -20,7 +20,6 @@ from torch import Tensor
 
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm_step
 from convlens.analyses.gradcam.gradcam import GradCam, gradcam
-from convlens.analyses.patches.top_patches import ChannelSource, find_channel_sources
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import recording, stream
 from convlens.errors import ConvlensError
@@ -29,6 +28,7 @@ from convlens.models.model import Model, check_model
 from convlens.models.output_head import predicted_classes
 from convlens.passes.random_numbers import random_signs
 from convlens.results import Result
+from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace
 from convlens.tracing.trace import trace as trace_network
 
@@ -40,6 +40,7 @@ class LayerChange(Result):
     Attributes:
         layer: the name of the layer.
         node_name: the name of the node whose values are compared.
+        side: the side of the layer: `pre`, `post` or `output`.
         change: the change of the whole layer (see the module's formula).
         noise_change: the same under random signs.
         channels: int64 `(K,)`, the channels that change most, in descending order.
@@ -49,6 +50,7 @@ class LayerChange(Result):
 
     layer: str
     node_name: str
+    side: str
     change: float
     noise_change: float
     channels: Tensor
@@ -121,6 +123,7 @@ def internal_changes(
     *,
     index: int = -1,
     layers: Sequence[str] | None = None,
+    side: Side = "post",
     top: int = 5,
     seed: int = 0,
 ) -> InternalChanges:
@@ -132,8 +135,8 @@ def internal_changes(
         model: the model that was attacked; left untouched.
         attack: from `fgsm`.
         index: which of its epsilons; default: the last.
-        layers: names of layers, compared at their side `post` (what the non-linearity after the
-            layer returns), or of other nodes. Default: all convolutions with maps.
+        layers: names of layers or nodes. Default: all convolutions with maps.
+        side: the side of the layers that is compared: `post`, `pre` or `output`.
         top: the number of channels that are named for each layer.
         seed: of the random signs.
 
@@ -166,7 +169,7 @@ def internal_changes(
     noise_signs = random_signs(images, torch.arange(len(images)), seed) * signs.abs()
     noisy = fgsm_step(images, noise_signs, epsilon, attack.bounds)
     trace = trace_network(model, images)
-    sources = find_channel_sources(trace, layers)
+    sources = find_channel_sources(trace, layers, side)
     squares = {
         source.node: torch.zeros(5, source.channels, dtype=torch.float64) for source in sources
     }
@@ -215,6 +218,7 @@ def _layer_change(source: ChannelSource, squares: Tensor, top: int) -> LayerChan
     return LayerChange(
         layer=source.layer,
         node_name=source.node_name,
+        side=source.side,
         change=float(_relative_change(whole[3], (whole[0] + whole[1]) / 2)),
         noise_change=float(_relative_change(whole[4], (whole[0] + whole[2]) / 2)),
         channels=order,

@@ -24,6 +24,7 @@ from convlens.models.model import Model, check_model
 from convlens.results import Result
 from convlens.runtime.guard import untouched
 from convlens.runtime.interrupts import catch_interrupts
+from convlens.tracing.selection import Side
 
 TILE = 640  # pixels of the side of a tile
 
@@ -90,7 +91,7 @@ class Dream(Result):
             if self.channel is None
             else f"channel {self.channel} of {self.node_name}"
         )
-        side = {"pre": "pre-activations", "post": "activations", "linear": "values"}[self.side]
+        side = {"pre": "pre-activations", "post": "activations", "output": "values"}[self.side]
         octaves, steps = len(self.sizes), self.objective.shape[1] - 1
         told = f"{what} of the {side} at {where}"
         done = f"{octaves} octave{'s' * (octaves > 1)} of {steps} step{'s' * (steps > 1)}"
@@ -116,6 +117,7 @@ def dream(
     photo: PhotoLike | Tensor,
     *,
     layer: str | None = None,
+    side: Side = "pre",
     channel: int | None = None,
     guide: PhotoLike | Tensor | None = None,
     octaves: int = 4,
@@ -137,9 +139,10 @@ def dream(
     Args:
         model: left untouched.
         photo: a path, a PIL image, or an image `(C, H, W)` or `(1, C, H, W)` inside the bounds.
-        layer: its name; a convolution stands for what the non-linearity after it consumes (behind
-            batch norm, behind a sum), any other name for the node itself. Default: the last
-            convolution whose units see no more than an image of the model's own size.
+        layer: name of a layer or a node. Default: the last convolution whose units see no more than
+            an image of the model's own size.
+        side: of the layer: what its non-linearity consumes (`pre`, the chapter's definition) or
+            returns (`post`), or what the layer itself returns (`output`).
         channel: raise this channel alone.
         guide: a photo; each position is drawn to the guide's feature that it has the largest dot
             product with, instead of to itself. Features are taken after the non-linearity: what the
@@ -167,7 +170,7 @@ def dream(
     if channel is not None and guide is not None:
         raise ConvlensError("a guide and a channel do not go together; give one of them")
     start = image_of(model, photo, size)
-    target = find_raised(model, layer, channel)
+    target = find_raised(model, layer, channel, side)
     sizes = sizes_of((start.shape[2], start.shape[3]), octaves, scale)
     with untouched(model.network):
         plans = plans_of(model, target, sizes, scale, tile)

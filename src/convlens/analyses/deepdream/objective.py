@@ -9,6 +9,7 @@ from convlens.analyses.deepdream.tiles import Objective
 from convlens.capture import observe
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
+from convlens.tracing.selection import Side, check_channel, find_channel_sources, select_layer
 from convlens.tracing.trace import Trace, trace
 
 _MATCHES = 2**24  # products of a guide's features and the photo's that are held at once
@@ -22,7 +23,7 @@ class Raised:
         layer: the name that was asked for, or the one chosen.
         node_name: name of the node.
         after: name of the node after the non-linearity that consumes it; else the same.
-        side: `pre`, where a non-linearity consumes it, `post`, where one gave it, or `linear`.
+        side: of the layer: `pre`, `post` or `output`; `output` where it has no non-linearity.
         reason: why this layer.
     """
 
@@ -33,38 +34,41 @@ class Raised:
     reason: str
 
 
-def find_raised(model: Model, layer: str | None, channel: int | None) -> Raised:
-    """The node that a name stands for.
+def find_raised(model: Model, layer: str | None, channel: int | None, side: Side = "pre") -> Raised:
+    """The node that a layer's name stands for.
 
     Args:
         model: the model.
-        layer: a convolution stands for what the non-linearity after it consumes, any other name for
-            the node itself. None: the last convolution whose units see no more than the image.
+        layer: name of a layer or a node. None: the last convolution whose units see no more than
+            the image.
         channel: one that the node has to have.
+        side: of the layer.
 
     Raises:
-        ConvlensError: an unknown name or channel, or a node without maps.
+        ConvlensError: an unknown name, channel or side, or a node without maps.
     """
     found = trace(model)
-    chosen, reason = (layer, "asked for") if layer is not None else _middle(model, found)
-    known = {one.layer: one.node for one in found.convolutions}
-    after = known[chosen] if chosen in known else found.find_node(chosen)
-    before = found.structure.before(after) if chosen in known else None
-    node = after if before is None else before
-    dims = found.spatial_dims(node)
-    if dims is None or node == 0:
-        raise ConvlensError(
-            f"{chosen} of {model.name} gives {found.shape(node)} for one image, not feature maps; "
-            f"choose a convolution or what follows it"
-        )
-    channels = found.shape(node)[1 if dims == (2, 3) else 3]
-    if channel is not None and not 0 <= channel < channels:
-        raise ConvlensError(
-            f"{chosen} has {channels} channels, 0 to {channels - 1}; given {channel}"
-        )
-    structure = found.structure
-    side = "pre" if structure.is_pre(node) else "post" if structure.is_post(node) else "linear"
-    return Raised(chosen, found.name(node), found.name(after), side, reason)
+    reason = "asked for"
+    if layer is None:
+        layer, reason = _middle(model, found)
+        source = next(one for one in find_channel_sources(found, None, side) if layer in one.names)
+        post = next(one.node for one in found.convolutions if one.layer == layer)
+    else:
+        (source,) = find_channel_sources(found, [layer], side)
+        post = select_layer(found, layer, side).post
+    if source.node == 0:
+        raise ConvlensError(f"the image itself cannot be raised; name a layer of {model.name}")
+    if channel is not None:
+        check_channel(layer, channel, source.channels)
+    structure, node = found.structure, source.node
+    linear = not (structure.is_pre(node) or structure.is_post(node))
+    return Raised(
+        layer=layer,
+        node_name=source.node_name,
+        after=found.name(post),
+        side="output" if linear else source.side,
+        reason=reason,
+    )
 
 
 def _middle(model: Model, found: Trace) -> tuple[str, str]:

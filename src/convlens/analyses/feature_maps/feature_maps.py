@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.arithmetic import output_size, same_padding
 from convlens.capture import observe
 from convlens.data.images import to_pixels
@@ -21,6 +20,7 @@ from convlens.drawing import (
 from convlens.errors import ConvlensError, suggest
 from convlens.models.model import Model
 from convlens.results import Result
+from convlens.tracing.selection import Side, find_channel_sources
 from convlens.tracing.trace import trace
 
 POOLS = ("max", "average")
@@ -103,6 +103,7 @@ class FeatureMaps(Result):
     Attributes:
         layer: the name that was asked for.
         node_name: name of the node.
+        side: side of the layer: `pre`, `post` or `output`.
         post: whether a non-linearity gave it.
         maps: float32 `(C, h, w)`, raw.
         pooled: float32 `(C, h', w')`, or None.
@@ -113,6 +114,7 @@ class FeatureMaps(Result):
 
     layer: str
     node_name: str
+    side: str
     post: bool
     maps: Tensor
     pooled: Tensor | None
@@ -194,6 +196,7 @@ def feature_maps(
     image: Tensor,
     *,
     layer: str | None = None,
+    side: Side = "post",
     pooling: str | None = None,
     window: int = 2,
 ) -> FeatureMaps:
@@ -202,8 +205,9 @@ def feature_maps(
     Args:
         model: left untouched.
         image: `(1, C, H, W)` inside the bounds.
-        layer: its name; a convolution stands for the output of the non-linearity after it.
-            Default: the first convolution.
+        layer: name of a layer or a node. Default: the first convolution.
+        side: of the layer: what its non-linearity returns (`post`) or consumes (`pre`), or what the
+            layer itself returns (`output`).
         pooling: `max` or `average`, to show the maps after pooling too.
         window: of that pooling.
 
@@ -211,12 +215,13 @@ def feature_maps(
         ConvlensError: an unknown layer, or one without maps.
     """
     found = trace(model, image)
-    channel_source = find_channel_sources(found, [layer] if layer is not None else None)[0]
+    channel_source = find_channel_sources(found, [layer] if layer is not None else None, side)[0]
     seen = observe(model, found, image[:1], [channel_source.node])[channel_source.node].detach()
     raw = found.channels_first(channel_source.node, seen)[0].float().cpu()
     return FeatureMaps(
         layer=channel_source.layer,
         node_name=channel_source.node_name,
+        side=channel_source.side,
         post=channel_source.post,
         maps=raw,
         pooled=pool(raw, pooling, window) if pooling else None,

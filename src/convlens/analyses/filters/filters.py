@@ -19,6 +19,7 @@ from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.guard import unwrap_network
 from convlens.tracing.recorder import Operation
+from convlens.tracing.selection import check_channel
 from convlens.tracing.trace import Trace, trace
 
 _SILENT = 1e-4
@@ -187,10 +188,8 @@ def filters(
     if not bool(weights.isfinite().all()):
         bad = int((~weights.isfinite()).sum())
         raise ConvlensError(f"{bad} of {weights.numel()} weights of {name} are NaN or infinite")
-    if channel is not None and not 0 <= channel < len(weights):
-        raise ConvlensError(
-            f"{name} has {len(weights)} channels, 0 to {len(weights) - 1}; given {channel}"
-        )
+    if channel is not None:
+        check_channel(name, channel, len(weights))
     chosen = tuple(range(len(weights))) if channel is None else (channel,)
     stride = operation.arguments["stride"]
     return Filters(

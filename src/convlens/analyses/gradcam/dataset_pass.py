@@ -24,14 +24,11 @@ from torch import Tensor
 from convlens.analyses.gradcam.boxes import Box, boxes_on_image
 from convlens.analyses.gradcam.deletion_insertion import deletion_insertion
 from convlens.analyses.gradcam.gradcam import (
-    Activation,
     ClassSelection,
-    NodeGroup,
     TargetFunction,
     explain,
-    final,
-    named,
-    several,
+    select_node_group,
+    select_strip,
 )
 from convlens.analyses.gradcam.pointing_game import told
 from convlens.analyses.gradcam.randomization import Randomization, randomization
@@ -54,6 +51,7 @@ from convlens.passes.run import run_pass
 from convlens.passes.saved_state import MANIFEST
 from convlens.passes.source import NumberSource, PhotoSource
 from convlens.results import Result
+from convlens.tracing.selection import NodeGroup, Side
 from convlens.tracing.trace import Trace, trace
 
 _SANITY = "randomization"
@@ -131,8 +129,8 @@ def gradcams(
     top: int = 1,
     pixel: tuple[int, int] | None = None,
     target: TargetFunction | None = None,
-    activation: Activation = "pre",
     layers: str | Sequence[str] | None = None,
+    side: Side = "pre",
     strip: bool = False,
     curves: bool = False,
     boxes: Mapping[str, tuple[Box, ...]] | None = None,
@@ -156,8 +154,9 @@ def gradcams(
         top: as for `gradcam`.
         pixel: likewise.
         target: likewise.
-        activation: likewise.
-        layers: a node, or several for a strip from coarse to fine. Default: the final one.
+        layers: name of a layer, or several for a strip from coarse to fine. Default: the final
+            convolutional layer.
+        side: as for `gradcam`.
         strip: without layers, one of each resolution, as `gradcam_layers` chooses them.
         curves: deletion and insertion of every map, 44 passes each.
         boxes: from `read_boxes`: drawn on the pictures, with the pointing game.
@@ -180,7 +179,7 @@ def gradcams(
         source.dataset, boxes or {}
     )  # that each names one photo is seen before any work
     work = GradCamWork(
-        model, activation, layers, strip, source.dataset, boxes or {},
+        model, side, layers, strip, source.dataset, boxes or {},
         {"classes": classes, "top": top, "pixel": pixel, "target": target}, curves, seed,
     )  # fmt: skip
     found, node_groups = work.found, work.node_groups
@@ -197,7 +196,7 @@ def gradcams(
     settings = {
         "classes": classes, "top": top, "pixel": pixel,
         "layers": [found.name(node_group.nodes[0]) for node_group in node_groups],
-        "activation": activation,
+        "side": side,
         "evidence": curves, "boxes": fingerprint(boxes or {}), "seed": seed,
     }  # fmt: skip
     progress = pass_options.progress
@@ -231,8 +230,8 @@ def gradcams(
         if randomize > 0:
             some = model.prepare([source.dataset[number] for number in kept[:randomize]])
             sanity = randomization(
-                model, some, classes=classes, top=top, activation=activation, seed=seed,
-                layer=found.name(node_groups[0].nodes[0]) if layers is not None else None,
+                model, some, classes=classes, top=top, side=side, seed=seed,
+                layer=node_groups[0].name if layers is not None else None,
                 progress=lambda at, of: progress("randomization", at, of),
             )  # fmt: skip
             sanity.save(written / _SANITY)
@@ -263,7 +262,7 @@ class GradCamWork:
     def __init__(
         self,
         model: Model,
-        activation: Activation,
+        side: Side,
         layers: str | Sequence[str] | None,
         strip: bool,
         dataset: PhotoDataset,
@@ -275,9 +274,9 @@ class GradCamWork:
         self.model, self.curves, self.seed = model, curves, seed
         self.dataset, self.names = dataset, _names(dataset)
         self.folder = Path()
-        self._activation, self._layers, self._strip = activation, layers, strip
+        self._side, self._layers, self._strip = side, layers, strip
         self.found = trace(model)
-        self.node_groups = _node_groups(model, self.found, activation, layers, strip=strip)
+        self.node_groups = _node_groups(self.found, layers, side, strip=strip)
         self.given, self._wanted = boxes, wanted
         free = all(wanted[name] is None for name in ("classes", "target", "pixel"))
         self._by_boxes = free and bool(boxes)
@@ -296,9 +295,7 @@ class GradCamWork:
                 f"it; give an --out that all machines share under the same path"
             )
         self.found = trace(self.model)
-        self.node_groups = _node_groups(
-            self.model, self.found, self._activation, self._layers, strip=self._strip
-        )
+        self.node_groups = _node_groups(self.found, self._layers, self._side, strip=self._strip)
 
     def initial_state(self) -> State:
         """No map yet."""
@@ -311,7 +308,7 @@ class GradCamWork:
             wanted = self._wanted if classes is None else {"classes": classes}
             part = images if len(rows) == len(images) else images[rows]
             found, node_groups = self._node_groups_for(part)
-            cams = explain(self.model, found, part, node_groups, self._activation, **wanted)
+            cams = explain(self.model, found, part, node_groups, **wanted)
             highest = torch.tensor([one.scale for one in cams], dtype=torch.float64)
             state["scales"] = torch.maximum(state["scales"], highest)
             for at, row in enumerate(rows):
@@ -330,9 +327,7 @@ class GradCamWork:
         if self.found.recording.faked:
             return self.found, self.node_groups
         found = trace(self.model, images)
-        return found, _node_groups(
-            self.model, found, self._activation, self._layers, strip=self._strip
-        )
+        return found, _node_groups(found, self._layers, self._side, strip=self._strip)
 
     def _write(self, name: str, cams: Sequence[GradCam]) -> None:
         folder = self.folder / name
@@ -393,22 +388,11 @@ class Drawing:
 
 
 def _node_groups(
-    model: Model,
-    found: Trace,
-    activation: Activation,
-    layers: str | Sequence[str] | None,
-    *,
-    strip: bool,
+    found: Trace, layers: str | Sequence[str] | None, side: Side, *, strip: bool
 ) -> list[NodeGroup]:
-    if activation not in ("pre", "post"):
-        raise ConvlensError(f"activation {activation!r}; it is pre or post")
-    if layers is None:
-        if strip:
-            return several(model, found, activation, None)
-        return [final(model, found, activation)]
-    if isinstance(layers, str):
-        return [named(model, found, layers)]
-    return several(model, found, activation, layers)
+    if isinstance(layers, str) or (layers is None and not strip):
+        return [select_node_group(found, layers, side)]
+    return select_strip(found, layers, side)
 
 
 def _names(dataset: PhotoDataset) -> tuple[str, ...]:

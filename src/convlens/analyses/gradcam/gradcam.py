@@ -4,13 +4,11 @@
 
 a^c is the logit of class c, A^(k) channel k of the final convolutional layer before its
 non-linearity, and M_k the number of its units (Bishop & Bishop, Deep Learning, section 10.3;
-Selvaraju et al. 2017, who take the node after the non-linearity: `activation="post"`).
+Selvaraju et al. 2017, who take the node after the non-linearity: `side="post"`).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,10 +24,10 @@ from convlens.capture import gradients, observe, recording
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.runtime.guard import untouched
+from convlens.tracing.selection import NodeGroup, Side, select_final_layer, select_layer
 from convlens.tracing.trace import Trace, trace
 
 __all__ = [
-    "Activation",
     "ClassSelection",
     "GradCam",
     "GradCamLayers",
@@ -38,25 +36,6 @@ __all__ = [
     "gradcam",
     "gradcam_layers",
 ]
-
-Activation = Literal["pre", "post"]
-
-
-@dataclass(frozen=True)
-class NodeGroup:
-    """Where maps are taken.
-
-    Attributes:
-        name: what it was asked for by, or the name of its nodes.
-        nodes: whose channels are weighted, by number in the trace.
-        post: the node whose channels these are after the non-linearity.
-        reason: why here.
-    """
-
-    name: str
-    nodes: tuple[int, ...]
-    post: int
-    reason: str
 
 
 @recording()
@@ -68,8 +47,8 @@ def gradcam(
     top: int = 1,
     pixel: tuple[int, int] | None = None,
     target: TargetFunction | None = None,
-    activation: Activation = "pre",
     layer: str | None = None,
+    side: Side = "pre",
 ) -> GradCam:
     """Grad-CAM of several classes for each image, from one forward pass.
 
@@ -91,17 +70,19 @@ def gradcam(
         target: instead of classes, any number computed by torch from the network's output
             (before a softmax or sigmoid): a function from it to `(N,)`, or `(N, K)` for K maps of
             each image.
-        activation: the layer's side before ("pre") or after ("post") its non-linearity.
-        layer: a node to use instead of the final convolutional one; used as it is.
+        layer: name of a layer or a node, as `convlens.tracing.selection` describes them. Default:
+            the final convolutional layer.
+        side: of the layer: what its non-linearity consumes (`pre`, the chapter's definition) or
+            returns (`post`), or what the layer itself returns (`output`, for a named layer).
 
     Raises:
         ConvlensError: an unknown class or layer, a layer without maps, images that the model does
             not take, or a target that does not fit the output.
     """
-    found = _traced(model, images, activation)
-    node_group = final(model, found, activation) if layer is None else named(model, found, layer)
+    found = trace(model, images)
+    node_group = select_node_group(found, layer, side)
     return explain(
-        model, found, images, [node_group], activation,
+        model, found, images, [node_group],
         classes=classes, top=top, pixel=pixel, target=target,
     )[0]  # fmt: skip
 
@@ -116,28 +97,28 @@ def gradcam_layers(
     top: int = 1,
     pixel: tuple[int, int] | None = None,
     target: TargetFunction | None = None,
-    activation: Activation = "pre",
+    side: Side = "pre",
 ) -> GradCamLayers:
     """Grad-CAM at several layers, from coarse to fine, from one forward and one backward pass.
 
     Args:
         model: the model, left untouched.
         images: as for `gradcam`.
-        layers: nodes, each used as it is. Default: at each resolution of the network's maps the
-            last node through which every path passes.
+        layers: names of layers or nodes. Default: at each resolution of the network's maps the last
+            node through which every path passes.
         classes: as for `gradcam`.
         top: likewise.
         pixel: likewise.
         target: likewise.
-        activation: likewise, for the layers that are chosen here.
+        side: as for `gradcam`.
 
     Raises:
         ConvlensError: as `gradcam`; no layers.
     """
-    found = _traced(model, images, activation)
-    node_groups = several(model, found, activation, layers)
+    found = trace(model, images)
+    node_groups = select_strip(found, layers, side)
     cams = explain(
-        model, found, images, node_groups, activation,
+        model, found, images, node_groups,
         classes=classes, top=top, pixel=pixel, target=target,
     )  # fmt: skip
     return GradCamLayers(tuple(node_group.name for node_group in node_groups), tuple(cams))
@@ -148,7 +129,6 @@ def explain(
     found: Trace,
     images: Tensor,
     node_groups: Sequence[NodeGroup],
-    activation: Activation,
     *,
     classes: ClassSelection | None = None,
     top: int = 1,
@@ -161,8 +141,7 @@ def explain(
         model: whose network is run; any with the same structure as the one that was traced.
         found: the trace.
         images: as for `gradcam`.
-        node_groups: from `final` or `named`.
-        activation: what the result says of them.
+        node_groups: from `select_node_group` or `select_strip`.
         classes: as for `gradcam`.
         top: likewise.
         pixel: likewise.
@@ -179,8 +158,7 @@ def explain(
         slopes = gradients(aimed.outputs, [seen[node] for node in nodes], aimed.directions)
     by_node = dict(zip(nodes, slopes, strict=True))
     return [
-        _cam(model, found, images, node_group, activation, aimed, seen, by_node)
-        for node_group in node_groups
+        _cam(model, found, images, node_group, aimed, seen, by_node) for node_group in node_groups
     ]
 
 
@@ -189,7 +167,6 @@ def _cam(
     found: Trace,
     images: Tensor,
     node_group: NodeGroup,
-    activation: Activation,
     aimed: ExplanationTarget,
     seen: dict[int, Tensor],
     slopes: dict[int, Tensor],
@@ -221,7 +198,7 @@ def _cam(
         probabilities=aimed.probabilities.cpu(),
         layer=tuple(found.name(node) for node in node_group.nodes),
         detector=_detector(found, node_group.post),
-        activation=activation,
+        side=node_group.side,
         reason=node_group.reason,
         centers_y=centers_y,
         centers_x=centers_x,
@@ -230,84 +207,52 @@ def _cam(
     )  # fmt: skip
 
 
-def _traced(model: Model, images: Tensor, activation: str) -> Trace:
-    if activation not in ("pre", "post"):
-        raise ConvlensError(f"activation {activation!r}; it is pre or post")
-    return trace(model, images)
-
-
-def named(model: Model, found: Trace, layer: str) -> NodeGroup:
-    """The node group at a node.
+def select_node_group(trace: Trace, layer: str | None, side: Side) -> NodeGroup:
+    """The nodes of a layer; without a name, of the final convolutional layer.
 
     Raises:
-        ConvlensError: no such node, or one without maps.
+        ConvlensError: as `select_layer` and `select_final_layer`.
     """
-    node = found.find_node(layer)
-    if found.spatial_dims(node) is None:
-        raise ConvlensError(
-            f"{layer} of {model.name} gives {found.shape(node)} for one image, not maps; "
-            f"choose a layer before the spatial positions are lost"
-        )
-    return NodeGroup(layer, (node,), node, "asked for")
+    return select_final_layer(trace, side) if layer is None else select_layer(trace, layer, side)
 
 
-def final(model: Model, found: Trace, activation: Activation) -> NodeGroup:
-    """The final convolutional layer.
+def select_strip(trace: Trace, layers: Sequence[str] | None, side: Side) -> list[NodeGroup]:
+    """The nodes of several layers from coarse to fine; without names, one of each resolution.
 
     Raises:
-        ConvlensError: there is none.
-    """
-    if found.final_layer is None:
-        raise ConvlensError(
-            f"{model.name} has no final convolutional layer: no node with a map lies on every "
-            f"path from the image to the output; name a layer"
-        )
-    nodes = found.final_layer.pre if activation == "pre" else (found.final_layer.post,)
-    return _node_group(found, nodes, found.final_layer.post, found.final_layer.reason)
-
-
-def _node_group(found: Trace, nodes: Sequence[int], post: int, reason: str) -> NodeGroup:
-    return NodeGroup(", ".join(found.name(node) for node in nodes), tuple(nodes), post, reason)
-
-
-def several(
-    model: Model, found: Trace, activation: Activation, layers: Sequence[str] | None
-) -> list[NodeGroup]:
-    """Spots from coarse to fine; without names one of each resolution.
-
-    Raises:
-        ConvlensError: an empty sequence, or as `named` and `final`.
+        ConvlensError: no layers, or as `select_node_group`.
     """
     if layers is None:
-        node_groups = _by_resolution(model, found, activation)
+        node_groups = _by_resolution(trace, side)
     elif not layers:
         raise ConvlensError("no layer; give at least one, or none for one of each resolution")
     else:
-        node_groups = [named(model, found, layer) for layer in dict.fromkeys(layers)]
-    return sorted(node_groups, key=lambda node_group: math.prod(_cells(found, node_group.nodes[0])))
+        node_groups = [select_layer(trace, layer, side) for layer in dict.fromkeys(layers)]
+    return sorted(node_groups, key=lambda node_group: math.prod(_cells(trace, node_group.nodes[0])))
 
 
-def _by_resolution(model: Model, found: Trace, activation: Activation) -> list[NodeGroup]:
-    """The final node, and at each finer resolution the last node that all paths pass through.
+def _by_resolution(trace: Trace, side: Side) -> list[NodeGroup]:
+    """The final layer, and at each finer resolution the last node that all paths pass through.
 
-    Of nodes that only pass something on, such as padding, none is taken.
+    Nodes that only pass something on, such as padding, are left out.
     """
-    detected = {one.node for one in found.convolutions}
-    last = final(model, found, activation)
-    least = _cells(found, last.nodes[0])
-    node_groups = {least: last}
-    for node in found.structure.passages(found.logits):
-        if node == last.post:
+    channel_nodes = {convolution.node for convolution in trace.convolutions}
+    final = select_final_layer(trace, side)
+    coarsest = _cells(trace, final.nodes[0])
+    node_groups = {coarsest: final}
+    for node in trace.structure.nodes_on_every_path(trace.logits):
+        if node == final.post:
             break
-        if node not in detected or found.spatial_dims(node) is None:
+        if node not in channel_nodes or trace.spatial_dims(node) is None:
             continue
-        if _cells(found, node) == least:
+        cells = _cells(trace, node)
+        if cells == coarsest:
             continue
-        pre = found.structure.consumed(node)
-        nodes = tuple(pre) if activation == "pre" and pre is not None else (node,)
-        cells = _cells(found, node)
-        why = f"the last node of {cells[0]} × {cells[1]} that every path passes through"
-        node_groups[cells] = _node_group(found, nodes, node, why)
+        pre = trace.structure.nonlinearity_inputs(node)
+        nodes = tuple(pre) if side == "pre" and pre is not None else (node,)
+        name = ", ".join(trace.name(one) for one in nodes)
+        reason = f"the last node of {cells[0]} × {cells[1]} that every path passes through"
+        node_groups[cells] = NodeGroup(name, nodes, node, side, reason)
     return list(node_groups.values())
 
 

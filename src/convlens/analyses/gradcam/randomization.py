@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from convlens.analyses.gradcam.gradcam import Activation, ClassSelection, explain, final, named
+from convlens.analyses.gradcam.gradcam import ClassSelection, explain, select_node_group
 from convlens.analyses.predictions.predictions import check_one_vector
 from convlens.capture import recording
 from convlens.drawing import render_figure
@@ -31,6 +31,7 @@ from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.clone import clone_network
 from convlens.runtime.guard import unwrap_network
+from convlens.tracing.selection import Side
 from convlens.tracing.trace import Trace, trace
 
 
@@ -142,8 +143,8 @@ def randomization(
     *,
     classes: ClassSelection | None = None,
     top: int = 1,
-    activation: Activation = "pre",
     layer: str | None = None,
+    side: Side = "pre",
     stages: int = 10,
     draws: int = 3,
     seed: int = 0,
@@ -159,8 +160,8 @@ def randomization(
         images: `(N, C, H, W)` inside the bounds; a few are enough.
         classes: as for `gradcam`; those of the true network stay where they are the highest.
         top: likewise.
-        activation: likewise.
-        layer: likewise.
+        layer: as for `gradcam`.
+        side: as for `gradcam`.
         stages: at most so many. Each is a block, or a layer outside of blocks, or several that
             follow each other; the last to run is a stage of its own.
         draws: how often everything is drawn anew.
@@ -173,9 +174,9 @@ def randomization(
     if stages < 1 or draws < 1:
         raise ConvlensError(f"{stages} stages, {draws} draws; give at least 1 of each")
     found = trace(model, images)
-    node_group = final(model, found, activation) if layer is None else named(model, found, layer)
+    node_group = select_node_group(found, layer, side)
     check_one_vector(model, found, "randomization")
-    true = explain(model, found, images, [node_group], activation, classes=classes, top=top)[0]
+    true = explain(model, found, images, [node_group], classes=classes, top=top)[0]
     same = torch.stack([true.classes, true.subtracted], dim=2)
     parts = randomization_stages(found, unwrap_network(model.network), stages)
     if not parts:
@@ -188,7 +189,7 @@ def randomization(
             progress(len(rows), draws * len(parts))
             for path in part:
                 _randomize(copied.network, path, generator)
-            maps = explain(copied, found, images, [node_group], activation, classes=same)[0].maps
+            maps = explain(copied, found, images, [node_group], classes=same)[0].maps
             rows.append(_correlations(maps, true.maps))
     progress(len(rows), len(rows))
     pairs = list(combinations(range(len(images)), 2))

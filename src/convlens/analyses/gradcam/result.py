@@ -90,7 +90,7 @@ class GradCam(Result):
         layer: names of the values whose channels were weighted (several where branches are
             concatenated after their non-linearities).
         detector: the name under which `patches` shows these channels.
-        activation: "pre" or "post".
+        side: side of the layer: `pre`, `post` or `output`.
         reason: why this layer.
         centers_y: float64 `(h,)`, the image row in the middle of each cell's receptive field.
         centers_x: float64 `(w,)`, likewise the column.
@@ -108,7 +108,7 @@ class GradCam(Result):
     probabilities: Tensor
     layer: tuple[str, ...]
     detector: str
-    activation: str
+    side: str
     reason: str
     centers_y: Tensor
     centers_x: Tensor

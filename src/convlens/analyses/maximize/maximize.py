@@ -27,6 +27,7 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.runtime.guard import untouched
 from convlens.runtime.interrupts import catch_interrupts
+from convlens.tracing.selection import Side
 from convlens.tracing.trace import trace
 
 # Ranges of the transforms: shift as a share of the image's side, rotation in degrees, scale.
@@ -45,6 +46,7 @@ def maximize(
     seeds: int = 1,
     seed: int = 0,
     class_score: ClassScore = "logit",
+    side: Side = "post",
     parameterization: ParameterizationKind = "fourier",
     start: PhotoLike | Tensor | None = None,
     transforms: Transforms | None = None,
@@ -66,8 +68,7 @@ def maximize(
         model: the model, left untouched.
         objectives: `LAYER:K` for a channel, `LAYER:K@Y,X` for a unit, a class or the difference of
             two (`tabby - tiger cat`), each with a minus in front to minimize it; or a
-            `convlens.Direction`. A layer with a non-linearity behind it stands for the output of
-            the non-linearity (side `post`). See `convlens.analyses.maximize.objectives`.
+            `convlens.Direction`. See `convlens.analyses.maximize.objectives`.
         steps: of gradient ascent, at least 1.
         image_size: height and width in pixels. Default for channels and directions: twice the
             receptive field, at least 64, at most 160 and at most the model's own size; for classes
@@ -77,6 +78,8 @@ def maximize(
         seed: of the first of them.
         class_score: what is maximized of a class: its logit, or the logarithm of its probability,
             which also lowers the other classes.
+        side: of layers: what the non-linearity returns (`post`) or consumes (`pre`), or what the
+            layer itself returns (`output`).
         parameterization: "fourier" (with decorrelated colors for 3 channels) or "pixels".
         start: a photo, or an image `(1, C, H, W)` inside the bounds, to begin with instead of faint
             noise. It is resized to the optimized image.
@@ -126,7 +129,7 @@ def maximize(
     base = trace(model, partly=True)
     tasks = []
     for number, text in enumerate(texts):
-        objective = parse_objective(model, base, text, class_score)
+        objective = parse_objective(model, base, text, class_score, side=side)
         crop_plan = plan_crop(model, base, objective, size)
         tasks += [AscentTask(number, objective, crop_plan, seed + draw) for draw in range(seeds)]
     groups: dict[tuple[str, tuple[int, int]], list[int]] = defaultdict(list)

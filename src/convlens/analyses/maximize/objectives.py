@@ -11,22 +11,25 @@ An objective is written as text:
 or given as a `Direction`, a weighted sum of the channels of a layer.
 """
 
-import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name, find_class_pair
 from convlens.models.model import Model
+from convlens.tracing.selection import (
+    ChannelName,
+    Side,
+    check_channel,
+    find_channel_sources,
+    match_channel,
+)
 from convlens.tracing.trace import Trace
 
 ClassScore = Literal["logit", "probability"]
-
-_UNIT = re.compile(r"(?P<layer>.+):(?P<channel>\d+)(?:@(?P<row>\d+),(?P<column>\d+))?")
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,12 @@ class Objective:
 
 
 def parse_objective(
-    model: Model, trace: Trace, objective: str | Direction, class_score: ClassScore = "logit"
+    model: Model,
+    trace: Trace,
+    objective: str | Direction,
+    class_score: ClassScore = "logit",
+    *,
+    side: Side = "post",
 ) -> Objective:
     """Find the nodes and weights that an objective names.
 
@@ -96,6 +104,7 @@ def parse_objective(
         trace: its trace, for images of its own size.
         objective: a text or a direction, as described at the top of this module.
         class_score: what is maximized of a class.
+        side: side of layers.
 
     Raises:
         ConvlensError: there is no such layer, channel or class (the message names the nearest
@@ -104,22 +113,19 @@ def parse_objective(
     if class_score not in ("logit", "probability"):
         raise ConvlensError(f"class score {class_score!r}; give logit or probability")
     if isinstance(objective, Direction):
-        return _direction_objective(trace, objective)
+        return _direction_objective(trace, objective, side)
     if objective.startswith("-") and objective[1:].strip():
-        negated = parse_objective(model, trace, objective[1:].strip(), class_score)
+        negated = parse_objective(model, trace, objective[1:].strip(), class_score, side=side)
         return replace(negated, text=f"-{negated.text}", sign=-negated.sign)
-    match = _UNIT.fullmatch(objective)
-    if match is not None and (
-        match["layer"] in trace or not _is_class_name(model, trace, objective)
-    ):
-        position = (int(match["row"]), int(match["column"])) if match["row"] else None
-        return _channel_objective(trace, match["layer"], int(match["channel"]), position)
+    name = match_channel(objective)
+    if name is not None and (name.layer in trace or not _is_class_name(model, trace, objective)):
+        return _channel_objective(trace, name, side)
     return _class_objective(model, trace, objective, class_score)
 
 
-def _direction_objective(trace: Trace, direction: Direction) -> Objective:
+def _direction_objective(trace: Trace, direction: Direction, side: Side) -> Objective:
     weights = torch.tensor(direction.weights, dtype=torch.float32)
-    node_name, optimized_node_name, channels = _layer_nodes(trace, direction.layer)
+    node_name, optimized_node_name, channels = _layer_nodes(trace, direction.layer, side)
     if len(weights) != channels or not bool(weights.any()):
         raise ConvlensError(
             f"a direction of {len(weights)} numbers in {direction.layer}, which has {channels} "
@@ -134,26 +140,18 @@ def _direction_objective(trace: Trace, direction: Direction) -> Objective:
     )
 
 
-def _channel_objective(
-    trace: Trace, layer: str, channel: int, position: tuple[int, int] | None
-) -> Objective:
-    node_name, optimized_node_name, channels = _layer_nodes(trace, layer)
-    if channel >= channels:
-        raise ConvlensError(
-            f"{layer} has {channels} channels, 0 to {channels - 1}; given {channel}"
-        )
-    text = f"{layer}:{channel}"
-    if position is not None:
-        text += f"@{position[0]},{position[1]}"
+def _channel_objective(trace: Trace, name: ChannelName, side: Side) -> Objective:
+    node_name, optimized_node_name, channels = _layer_nodes(trace, name.layer, side)
+    check_channel(name.layer, name.channel, channels)
     weights = torch.zeros(channels)
-    weights[channel] = 1
-    return Objective(text, layer, node_name, optimized_node_name, weights, position)
+    weights[name.channel] = 1
+    return Objective(str(name), name.layer, node_name, optimized_node_name, weights, name.position)
 
 
-def _layer_nodes(trace: Trace, layer: str) -> tuple[str, str, int]:
+def _layer_nodes(trace: Trace, layer: str, side: Side) -> tuple[str, str, int]:
     """The reported node of a layer, its optimized node, and the number of its channels."""
-    source = find_channel_sources(trace, [layer])[0]
-    before = trace.structure.before(source.node)
+    (source,) = find_channel_sources(trace, [layer], side)
+    before = None if side == "pre" else trace.structure.nonlinearity_input(source.node)
     optimized = source.node if before is None else before
     return source.node_name, trace.name(optimized), source.channels
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.top_patches import ChannelSource, find_channel_sources
 from convlens.capture import stream
 from convlens.drawing import (
     add_color_bar,
@@ -29,6 +28,7 @@ from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.guard import untouched
 from convlens.runtime.precision import full_precision
+from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace, trace
 
 _BATCH = 64  # gratings
@@ -46,6 +46,7 @@ class OrientationTuning(Result):
         model: its name.
         layer: the name that was asked for, or the convolution's.
         node_name: name of the node.
+        side: side of the layer: `pre`, `post` or `output`.
         size: height and width of the images that were shown, in pixels.
         field: rows and columns that the unit sees.
         orientations: float32 `(O,)`, degrees of the bars, counter-clockwise from horizontal.
@@ -58,6 +59,7 @@ class OrientationTuning(Result):
     model: str
     layer: str
     node_name: str
+    side: str
     size: tuple[int, int]
     field: tuple[int, int]
     orientations: Tensor
@@ -206,6 +208,7 @@ def orientation_tuning(
     model: Model,
     *,
     layer: str | None = None,
+    side: Side = "post",
     orientations: int = 12,
     frequencies: Sequence[float] | None = None,
     phases: int = 16,
@@ -218,8 +221,9 @@ def orientation_tuning(
 
     Args:
         model: left untouched.
-        layer: its name; a convolution stands for the output of the non-linearity after it.
-            Default: the first convolution.
+        layer: name of a layer or a node. Default: the first convolution.
+        side: of the layer. Only what a rectifier returns can be used: the `post` side, or the
+            `output` of a rectifier.
         orientations: how many, over 180 degrees from horizontal on.
         frequencies: cycles a pixel, evenly spaced in octaves; default: eight, from one cycle in the
             unit's field (at least one in 64 pixels) to 0.4.
@@ -238,7 +242,7 @@ def orientation_tuning(
             f"2, at least 4, and more than 0 up to 1"
         )
     whole = trace(model)
-    channel_source = find_channel_sources(whole, [layer] if layer is not None else None)[0]
+    channel_source = find_channel_sources(whole, [layer] if layer is not None else None, side)[0]
     if not channel_source.rectified:
         raise ConvlensError(
             f"{channel_source.node_name} of {model.name} may be negative, as no rectifier gave it: "
@@ -269,6 +273,7 @@ def orientation_tuning(
         model=model.name,
         layer=channel_source.layer,
         node_name=channel_source.node_name,
+        side=channel_source.side,
         size=found.image_size,
         field=field,
         orientations=angles.float(),

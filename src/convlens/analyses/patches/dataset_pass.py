@@ -22,11 +22,7 @@ from convlens.analyses.patches.result import (
 )
 from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import selectivity
-from convlens.analyses.patches.top_patches import (
-    ChannelSource,
-    TopPatchesReducer,
-    find_channel_sources,
-)
+from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.analyses.patches.windows import box
 from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
@@ -38,6 +34,7 @@ from convlens.passes.reducer import State
 from convlens.passes.run import run_reducer
 from convlens.passes.source import PhotosOrImages, Source, open_source
 from convlens.tracing.receptive_field.fields import Field
+from convlens.tracing.selection import ChannelSource, Side, check_channel, find_channel_sources
 from convlens.tracing.trace import Trace, trace
 
 _AT_ONCE = 16  # channels whose images are held in memory
@@ -50,6 +47,7 @@ def patches(
     photos: PhotosOrImages,
     *,
     layers: Sequence[str] | str | None = None,
+    side: Side = "post",
     top: int = 9,
     each: int = 1,
     show: int | Mapping[str, int | Sequence[int]] = 16,
@@ -68,8 +66,8 @@ def patches(
         model: left untouched.
         photos: files, taken in the order of their paths; a data set of them; or images
             `(N, C, H, W)` in the bounds.
-        layers: names; a convolution stands for the output of the non-linearity after it. Default:
-            all convolutions.
+        layers: names of layers or nodes. Default: all convolutions.
+        side: of the layers: `post`, `pre` or `output`.
         top: patches for each channel.
         each: at most so many of one image.
         show: of how many channels of each layer patches are cut out, evenly spread; or their
@@ -98,7 +96,7 @@ def patches(
     source = open_source(model, photos, strict=strict)
     found = trace(model, photos if isinstance(photos, Tensor) else None)
     names = tuple(source.name(number) for number in range(len(source)))
-    channel_sources = find_channel_sources(found, layers)
+    channel_sources = find_channel_sources(found, layers, side)
     settings = {
         "layers": [one.node_name for one in channel_sources],
         "top": top,
@@ -192,6 +190,7 @@ def _layer(
         layer=channel_source.layer,
         also=channel_source.also,
         node_name=channel_source.node_name,
+        side=channel_source.side,
         post=channel_source.post,
         maps=(height, width),
         field=(extent[0], extent[1]) if extent[0] and extent[1] else None,
@@ -228,11 +227,7 @@ def _channels(
         if not asked:
             return _channels(channel_source, table, count)
         for channel in asked:
-            if not 0 <= channel < channel_source.channels:
-                raise ConvlensError(
-                    f"{channel_source.layer} has {channel_source.channels} channels, 0 to "
-                    f"{channel_source.channels - 1}; given {channel}"
-                )
+            check_channel(channel_source.layer, channel, channel_source.channels)
         return list(dict.fromkeys(asked))
     living = table["images_fired"].nonzero().flatten().tolist()
     count = min(show, len(living))

@@ -65,6 +65,7 @@ class LayerPatches(Result):
         also: further names with the same value: a residual block's last convolution and its
             shortcut have one sum.
         node_name: name of the node that is looked at.
+        side: side of the layer: `pre`, `post` or `output`.
         post: whether a non-linearity gave it.
         maps: height and width of its maps.
         field: rows and columns that a position sees; None where positions differ.
@@ -95,6 +96,7 @@ class LayerPatches(Result):
     layer: str
     also: tuple[str, ...]
     node_name: str
+    side: str
     post: bool
     maps: tuple[int, int]
     field: tuple[int, int] | None

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from convlens.analyses.patches.activation_statistics import BIN_COUNT, BIN_EDGES
 from convlens.analyses.patches.spatial_max import spatial_max
-from convlens.analyses.patches.top_patches import ChannelSource
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.passes.reducer import State
+from convlens.tracing.selection import ChannelSource
 
 LEAST = 5  # photos of a class: of fewer, one that happens to excite a channel looks like a rule
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from convlens.analyses.patches.selectivity import ClassMeanActivations, SelectivityReducer
-from convlens.analyses.patches.top_patches import ChannelSource
 from convlens.models.model import Model
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_reducer
 from convlens.passes.source import Source
+from convlens.tracing.selection import ChannelSource
 from convlens.tracing.trace import Trace
 
 

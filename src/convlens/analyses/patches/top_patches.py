@@ -5,7 +5,6 @@ section 10.3: patches with the strongest activation).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -15,88 +14,7 @@ from convlens.analyses.patches import activation_statistics, top_k
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.errors import ConvlensError
 from convlens.passes.reducer import State
-from convlens.tracing.recorder import Operation
-from convlens.tracing.trace import Trace
-
-
-@dataclass(frozen=True)
-class ChannelSource:
-    """A node whose channels are watched.
-
-    Attributes:
-        layer: the name that was asked for, or the convolution's.
-        also: further names that were asked for, or convolutions, with the same node.
-        node_name: name of the node.
-        node: its number in the trace.
-        channels: how many it has.
-        post: whether a non-linearity gave it.
-        rectified: whether it is never negative, by the non-linearity that gave it.
-        last: whether its channels come last, `(N, h, w, C)`.
-    """
-
-    layer: str
-    node_name: str
-    node: int
-    channels: int
-    post: bool
-    rectified: bool
-    last: bool = False
-    also: tuple[str, ...] = ()
-
-    def channels_first(self, maps: Tensor) -> Tensor:
-        """Its maps as `(N, C, h, w)`."""
-        return maps.movedim(-1, -3) if self.last else maps
-
-
-def find_channel_sources(trace: Trace, layers: Sequence[str] | None) -> tuple[ChannelSource, ...]:
-    """The nodes to watch.
-
-    Args:
-        trace: of the model.
-        layers: a convolution stands for its post side, any other name for the node itself;
-            default: all convolutions whose maps have more than one position. Two convolutions
-            with the same post side (a residual block's last and its shortcut) are watched once,
-            under the first one's name.
-
-    Raises:
-        ConvlensError: an unknown name, or a node without maps.
-    """
-    known = {convolution.layer: convolution for convolution in trace.convolutions}
-    if layers is None:
-        maps = [one for one in known.values() if trace.spatial_dims(one.node) is not None]
-        if not maps:
-            raise ConvlensError(f"{trace.model_name} runs no convolution that gives maps")
-        chosen = [(one.layer, one.node) for one in maps]
-    else:
-        chosen = [
-            (name, known[name].node if name in known else trace.find_node(name)) for name in layers
-        ]
-    found: dict[int, ChannelSource] = {}
-    for layer, node in chosen:
-        dims = trace.spatial_dims(node)
-        if dims is None:
-            raise ConvlensError(
-                f"{layer} of {trace.model_name} gives {trace.shape(node)} for one image, not "
-                f"maps; choose a layer before the spatial positions are lost"
-            )
-        last = dims == (1, 2)
-        channels = trace.shape(node)[3 if last else 1]
-        post = trace.structure.is_post(node)
-        rectified = post and _rectifies(trace.structure.producers[node])
-        if node in found:
-            found[node] = replace(found[node], also=(*found[node].also, layer))
-        else:
-            name = trace.name(node)
-            found[node] = ChannelSource(layer, name, node, channels, post, rectified, last)
-    return tuple(found.values())
-
-
-def _rectifies(operation: Operation) -> bool:
-    """Whether an operation never gives anything negative: ReLU, ReLU6, clamping at zero."""
-    least = {"hardtanh": "min_val", "clamp_min": "min", "clamp": "min", "threshold": "value"}
-    if operation.name in least:
-        return operation.arguments.get(least[operation.name]) == 0
-    return operation.name == "relu"
+from convlens.tracing.selection import ChannelSource
 
 
 class ExtraColumns(Protocol):

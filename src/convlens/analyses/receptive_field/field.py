@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.patches.result import FRAME, tile
-from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.analyses.patches.windows import Box, box
 from convlens.data.images import to_pixels
-from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
+from convlens.tracing.selection import Side, check_position, find_channel_sources
 from convlens.tracing.trace import trace
 
 _DIMMED = 0.35  # of the contrast that is left outside of the field
@@ -24,6 +23,7 @@ class ReceptiveField(Result):
     Attributes:
         layer: the name that was asked for.
         node_name: name of the node.
+        side: side of the layer: `pre`, `post` or `output`.
         position: row and column of the unit in the layer's map.
         maps: height and width of that map.
         box: first and last row, first and last column of the image in pixels; what lies outside
@@ -37,6 +37,7 @@ class ReceptiveField(Result):
 
     layer: str
     node_name: str
+    side: str
     position: tuple[int, int]
     maps: tuple[int, int]
     box: Box
@@ -87,35 +88,38 @@ class ReceptiveField(Result):
 
 
 def receptive_field(
-    model: Model, image: Tensor, *, layer: str, at: tuple[int, int] | None = None
+    model: Model,
+    image: Tensor,
+    *,
+    layer: str,
+    side: Side = "post",
+    at: tuple[int, int] | None = None,
 ) -> ReceptiveField:
     """What a unit sees.
 
     Args:
         model: the model.
         image: `(1, C, H, W)` inside the bounds.
-        layer: its name; a convolution stands for the output of the non-linearity after it.
+        layer: name of a layer or a node.
+        side: of the layer: `post`, `pre` or `output`.
         at: row and column in the layer's map; default: its middle.
 
     Raises:
         ConvlensError: an unknown layer, one without maps, or a position outside of the map.
     """
     found = trace(model, image)
-    (channel_source,) = find_channel_sources(found, [layer])
+    (channel_source,) = find_channel_sources(found, [layer], side)
     field = found.field(channel_source.node)
     dims = found.spatial_dims(channel_source.node)
     assert field is not None
     assert dims is not None
     height, width = (found.shape(channel_source.node)[dim] for dim in dims)
     row, column = at if at is not None else (height // 2, width // 2)
-    if not (0 <= row < height and 0 <= column < width):
-        raise ConvlensError(
-            f"{layer} has {height} x {width} positions, 0,0 to {height - 1},{width - 1}; "
-            f"given {row},{column}"
-        )
+    check_position(layer, (row, column), (height, width))
     return ReceptiveField(
         layer=layer,
         node_name=channel_source.node_name,
+        side=channel_source.side,
         position=(row, column),
         maps=(height, width),
         box=box(field, row, column),

@@ -17,13 +17,13 @@ from torch.nn import functional as F
 from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.analyses.patches.top_k import NO_IMAGE
-from convlens.analyses.patches.top_patches import ChannelSource
 from convlens.capture import stream
 from convlens.drawing import render_figure
 from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.passes.reducer import State
 from convlens.results import Result
+from convlens.tracing.selection import ChannelSource
 from convlens.tracing.trace import trace
 
 PLACES = (-0.25, -0.125, 0.125, 0.25)  # of the image's side, along both axes
@@ -43,6 +43,7 @@ class Invariance(Result):
         model: its name.
         layer: whose channels were looked at.
         node_name: name of the node.
+        side: side of the layer: `pre`, `post` or `output`.
         images: how many were seen.
         skipped: those that could not be read, with the reason.
         channels: int64 `(C,)`, which of the layer's.
@@ -64,6 +65,7 @@ class Invariance(Result):
     model: str
     layer: str
     node_name: str
+    side: str
     images: int
     skipped: tuple[str, ...]
     channels: Tensor
@@ -280,6 +282,7 @@ def told(
         model=model.name,
         layer=channel_source.layer,
         node_name=channel_source.node_name,
+        side=channel_source.side,
         images=images,
         skipped=skipped,
         channels=at,

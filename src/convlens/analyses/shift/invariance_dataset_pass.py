@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import selectivity
-from convlens.analyses.patches.top_patches import TopPatchesReducer, find_channel_sources
+from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.analyses.shift.invariance import Changes, Invariance, Totals, told
 from convlens.capture import recording
 from convlens.data.datasets.photo_dataset import check_photo_list
@@ -15,6 +15,7 @@ from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass, run_reducer
 from convlens.passes.source import PhotosOrImages, open_source
+from convlens.tracing.selection import Side, check_channel, find_channel_sources
 from convlens.tracing.trace import trace
 
 
@@ -24,6 +25,7 @@ def invariance(
     photos: PhotosOrImages,
     *,
     layer: str,
+    side: Side = "post",
     channels: Sequence[int] | None = None,
     labels: Sequence[Sequence[int] | None] | None = None,
     top: int = 9,
@@ -38,7 +40,8 @@ def invariance(
     Args:
         model: left untouched.
         photos: files, a data set of them, or images `(N, C, H, W)` inside the bounds.
-        layer: whose channels; a convolution stands for the non-linearity after it.
+        layer: name of a layer or a node, whose channels are looked at.
+        side: of the layer: `post`, `pre` or `output`.
         channels: of it; default: all.
         labels: for each photo the classes that are right, or None: gives the selectivity.
         top: photos of each channel that are changed.
@@ -56,14 +59,10 @@ def invariance(
     if labels is not None and len(labels) != len(source):
         raise ConvlensError(f"{len(labels)} labels for {len(source)} photos")
     found = trace(model)
-    channel_sources = find_channel_sources(found, [layer])
+    channel_sources = find_channel_sources(found, [layer], side)
     channel_source = channel_sources[0]
-    for one in channels or ():
-        if not 0 <= one < channel_source.channels:
-            raise ConvlensError(
-                f"{layer} has {channel_source.channels} channels, 0 to "
-                f"{channel_source.channels - 1}; given {one}"
-            )
+    for channel in channels or ():
+        check_channel(layer, channel, channel_source.channels)
     means = ClassMeanActivations(channel_sources, labels) if labels is not None else None
     first = TopPatchesReducer(
         channel_sources, top=top, statistics=False, extra_columns=Totals(channel_source, means)

@@ -12,6 +12,7 @@ from convlens.cli.app import app
 @app.command()
 def tuning(
     layer: o.Layer = None,
+    side: o.LayerSide = o.Side.post,
     orientations: Annotated[int, typer.Option(help="How many, over 180 degrees.")] = 12,
     phases: Annotated[int, typer.Option(help="Steps of the drift.")] = 16,
     out: o.Out = Path("convlens-tuning"),
@@ -33,6 +34,7 @@ def tuning(
         found = record(
             loaded,
             layer=layer,
+            side=side.value,
             orientations=orientations,
             phases=phases,
             progress=lambda done, total: progress("gratings", done, total),
@@ -41,10 +43,11 @@ def tuning(
     show.tuning(found, out, json=json)
 
 
-@app.command()
+@app.command("maps")
 def feature_maps(
     photo: Annotated[str, typer.Argument(help="A photo.")],
     layer: o.Layer = None,
+    side: o.LayerSide = o.Side.post,
     pool: Annotated[
         str | None, typer.Option(help="max or average: the maps after pooling too.")
     ] = None,
@@ -63,7 +66,9 @@ def feature_maps(
     from convlens.cli.show import cells as show
 
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    found = look(loaded, loaded.prepare(photo), layer=layer, pooling=pool, window=window)
+    found = look(
+        loaded, loaded.prepare(photo), layer=layer, side=side.value, pooling=pool, window=window
+    )
     found.save(out)
     show.maps(found, out, json=json)
 

@@ -13,6 +13,7 @@ from convlens.cli.app import app
 def dream(
     photo: Annotated[str, typer.Argument(help="A photo.")],
     layer: o.Layer = None,
+    side: o.LayerSide = o.Side.pre,
     channel: Annotated[
         str | None, typer.Option(metavar="K", help="Raise this channel of the layer alone.")
     ] = None,
@@ -43,19 +44,21 @@ def dream(
     """Dream: show a photo in which a layer sees more of what it sees already."""
     from convlens.analyses.deepdream.deepdream import dream as make
     from convlens.cli import terminal
-    from convlens.cli.inputs import load_model, parse_channel
+    from convlens.cli.inputs import load_model
     from convlens.cli.show import dream as show
     from convlens.files import check_replaceable_folder
     from convlens.results import RESULT
+    from convlens.tracing.selection import parse_channel_beside_layer
 
     check_replaceable_folder(out, marker=RESULT)
-    layer, number = parse_channel(channel, layer)
+    layer, number = parse_channel_beside_layer(channel, layer)
     loaded = load_model(model, size=None, device=device, seed=seed, quiet=quiet)
     with terminal.progress(quiet=quiet) as progress:
         found = make(
             loaded,
             photo,
             layer=layer,
+            side=side.value,
             channel=number,
             guide=guide,
             octaves=octaves,

@@ -42,8 +42,9 @@ def filters(
 ) -> None:
     """Show the filters of the first convolution, or of another, as images."""
     from convlens.analyses.filters.filters import filters as look
-    from convlens.cli.inputs import load_model, split_channel
+    from convlens.cli.inputs import load_model
     from convlens.cli.show import filters as show
+    from convlens.tracing.selection import parse_channel_beside_layer
 
     _check(fit=fit, over_training=over_training, sort=sort, own_scale=own_scale, channel=channel)
     if fit:
@@ -60,11 +61,7 @@ def filters(
         found.save(out)
         show.filters(found, out, json=json, why=alike.reason)
         return
-    only = None
-    if channel is not None:
-        name = layer or channel.rpartition(":")[0]
-        found = look(loaded, layer=name)
-        layer, only = split_channel(channel, {found.layer: len(found.weights)})
+    layer, only = parse_channel_beside_layer(channel, layer)
     found = look(loaded, layer=layer, channel=only, own_scale=own_scale)
     found.save(out)
     show.filters(found, out, json=json)

@@ -29,9 +29,7 @@ def gradcam(
     strip: Annotated[
         bool, typer.Option("--strip", help="A strip with a layer of each resolution.")
     ] = False,
-    activation: Annotated[
-        o.Activation, typer.Option(help="Which side of the non-linearity.")
-    ] = o.Activation.pre,
+    side: o.LayerSide = o.Side.pre,
     evidence: Annotated[
         bool, typer.Option("--evidence", help="Deletion and insertion of every map.")
     ] = False,
@@ -90,7 +88,7 @@ def gradcam(
             classes=classes,
             top=top,
             pixel=parse_position(pixel) if pixel is not None else None,
-            activation=activation.value,
+            side=side.value,
             layers=layer[0] if layer and len(layer) == 1 and not strip else layer,
             strip=strip,
             curves=evidence,

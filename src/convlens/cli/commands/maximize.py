@@ -32,6 +32,7 @@ def maximize(
             "in front of any channel, unit or class minimizes it.",
         ),
     ] = None,
+    side: o.LayerSide = o.Side.post,
     steps: Annotated[int, typer.Option(help="Number of gradient ascent steps.")] = 128,
     seeds: Annotated[
         int, typer.Option(help="Number of images for each objective, from different random starts.")
@@ -95,6 +96,7 @@ def maximize(
         result = maximize(
             loaded,
             objectives,
+            side=side.value,
             steps=steps,
             image_size=parse_size(image_size) if image_size is not None else None,
             seeds=seeds,

@@ -22,13 +22,20 @@ def anatomy(
 ) -> None:
     """List every layer that runs, with sizes, costs and receptive fields."""
     from convlens.analyses.anatomy.anatomy import anatomy as look
-    from convlens.cli.inputs import load_model, split_channel
+    from convlens.cli.inputs import load_model
     from convlens.cli.show import network as show
+    from convlens.errors import ConvlensError
+    from convlens.tracing.selection import check_channel, check_layer, parse_channel_beside_layer
 
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     found = look(loaded)
     if channel is not None:
-        layer, _ = split_channel(channel, {one.name: one.output[1] for one in found.layers})
+        channels = {one.name: one.output[1] for one in found.layers}
+        layer, number = parse_channel_beside_layer(channel, layer)
+        if layer is None or number is None:
+            raise ConvlensError(f"channel {channel!r} names no layer; give LAYER:K, or --layer too")
+        check_layer(found.model, layer, list(channels))
+        check_channel(layer, number, channels[layer])
     show.anatomy(found, found.within(layer) if layer else found.layers, json=json)
 
 
@@ -38,6 +45,7 @@ def field(
     layer: Annotated[
         str, typer.Option("--layer", metavar="NAME", help="A layer, as `anatomy` names it.")
     ],
+    side: o.LayerSide = o.Side.post,
     at: Annotated[
         str | None,
         typer.Option(metavar="Y,X", help="Row and column in the layer's map. Default: its middle."),
@@ -57,7 +65,9 @@ def field(
 
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     position = parse_position(at) if at is not None else None
-    found = receptive_field(loaded, loaded.prepare(photo), layer=layer, at=position)
+    found = receptive_field(
+        loaded, loaded.prepare(photo), layer=layer, side=side.value, at=position
+    )
     found.save(out)
     show.field(found, out, json=json)
 

@@ -18,6 +18,7 @@ def patches(
         list[str] | None,
         typer.Option("--layer", metavar="NAME", help="May be given several times. Default: all."),
     ] = None,
+    side: o.LayerSide = o.Side.post,
     channel: Annotated[
         list[str] | None,
         typer.Option("--channel", metavar="LAYER:K", help="Show these channels only."),
@@ -45,7 +46,6 @@ def patches(
     from convlens.cli import terminal
     from convlens.cli.inputs import (
         answers_of,
-        channels_by_layer,
         engine_of,
         find_dataset,
         find_labels,
@@ -55,12 +55,14 @@ def patches(
     )
     from convlens.cli.show import patches as shown
     from convlens.passes.options import PassOptions
+    from convlens.tracing.selection import find_channels
+    from convlens.tracing.trace import trace
 
     dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
-    wanted = channels_by_layer(loaded, channel or [])
+    wanted = find_channels(trace(loaded), channel, side.value) if channel else {}
     with (
         unfinished(out, resume=resume) as folder,
         started(runner, quiet=quiet),
@@ -70,6 +72,7 @@ def patches(
             loaded,
             dataset,
             layers=[*(layer or []), *(one for one in wanted if one not in (layer or []))] or None,
+            side=side.value,
             top=top,
             each=each,
             show=wanted or show,

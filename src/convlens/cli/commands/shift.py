@@ -34,6 +34,7 @@ def shift(
             "scale and of brightness.",
         ),
     ] = None,
+    side: o.LayerSide = o.Side.post,
     labels: o.Labels = None,
     column: o.Column = None,
     engine: o.EngineName = o.Engine.local,
@@ -54,7 +55,6 @@ def shift(
     from convlens.cli import terminal
     from convlens.cli.inputs import (
         answers_of,
-        channels_by_layer,
         engine_of,
         find_dataset,
         find_labels,
@@ -66,13 +66,15 @@ def shift(
     from convlens.cli.show import shift as shown
     from convlens.errors import ConvlensError
     from convlens.passes.options import PassOptions
+    from convlens.tracing.selection import find_channels
+    from convlens.tracing.trace import trace
 
     dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
     right = answers_of(dataset, table)
-    wanted = channels_by_layer(loaded, channel or [])
+    wanted = find_channels(trace(loaded), channel, side.value) if channel else {}
     if len(wanted) > 1:
         raise ConvlensError(f"channels of {len(wanted)} layers; give those of one")
     with (
@@ -85,6 +87,7 @@ def shift(
                 loaded,
                 dataset,
                 layer=layer,
+                side=side.value,
                 channels=channels,
                 labels=right,
                 strict=strict,
@@ -117,6 +120,7 @@ def selectivity(
     out: o.Out = Path("convlens-selectivity"),
     model: o.ModelSpec = "default",
     layer: o.Layer = None,
+    side: o.LayerSide = o.Side.post,
     column: o.Column = None,
     engine: o.EngineName = o.Engine.local,
     address: o.Address = None,
@@ -131,7 +135,6 @@ def selectivity(
     quiet: o.Quiet = False,
 ) -> None:
     """List the channels of a layer by how selective and how invariant they are."""
-    from convlens.analyses.patches.top_patches import find_channel_sources
     from convlens.analyses.shift.invariance_dataset_pass import invariance
     from convlens.cli import terminal
     from convlens.cli.inputs import (
@@ -145,6 +148,7 @@ def selectivity(
     )
     from convlens.cli.show import shift as shown
     from convlens.passes.options import PassOptions
+    from convlens.tracing.selection import find_channel_sources
     from convlens.tracing.trace import trace
 
     dataset = find_dataset(photos, column=column)
@@ -152,7 +156,7 @@ def selectivity(
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
     assert table is not None
-    last = layer or find_channel_sources(trace(loaded), None)[-1].layer
+    last = layer or find_channel_sources(trace(loaded), None, side.value)[-1].layer
     with (
         unfinished(out, resume=resume) as folder,
         started(runner, quiet=quiet),
@@ -162,6 +166,7 @@ def selectivity(
             loaded,
             dataset,
             layer=last,
+            side=side.value,
             labels=answers_of(dataset, table),
             strict=strict,
             pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),

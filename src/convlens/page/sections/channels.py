@@ -10,7 +10,6 @@ from convlens.analyses.maximize.objectives import parse_objective
 from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.patches.dataset_pass import patches
 from convlens.analyses.patches.result import Patches
-from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
 from convlens.html.numbers import counted, enumerated
@@ -22,6 +21,7 @@ from convlens.page.section import Section
 from convlens.page.sections.photos import SHARES, PhotoCards
 from convlens.passes.options import PassOptions
 from convlens.results import Result
+from convlens.tracing.selection import find_channel_sources
 from convlens.tracing.trace import Trace, trace
 
 LAYERS = 4  # beside that of the Grad-CAMs

@@ -6,7 +6,6 @@ from typing import Any
 from torch import Tensor
 
 from convlens.analyses.feature_maps.feature_maps import feature_maps
-from convlens.analyses.patches.top_patches import find_channel_sources
 from convlens.data.sampling import spread
 from convlens.drawing import enlarge
 from convlens.html import scales
@@ -16,6 +15,7 @@ from convlens.page.inputs import Inputs
 from convlens.page.result import Reproduction
 from convlens.page.section import Section
 from convlens.results import Result
+from convlens.tracing.selection import find_channel_sources
 
 CHANNELS = 8  # of each layer
 _HEIGHT = 96  # CSS pixels of a map

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning
-from convlens.analyses.patches.top_patches import ChannelSource, find_channel_sources
 from convlens.html.pictures import PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Reproduction
 from convlens.page.section import Section
 from convlens.results import Result
+from convlens.tracing.selection import ChannelSource, find_channel_sources
 from convlens.tracing.trace import Trace
 
 FIELD = 48  # pixels that a unit may see, so that gratings are small images

@@ -1,0 +1,394 @@
+"""Selection of nodes: text that names a layer, a channel, a unit or a side, found in a trace.
+
+Every analysis and every command uses this module, so that the same text means the same everywhere.
+
+Names
+-----
+``layer4.2``
+    A layer: a dotted module name, as in ``named_modules()``. ``layer4.2#1`` is its first run where
+    it runs several times; without a number it is the last run.
+``layer4.2/add``, ``layer4.2.relu:in``, ``image``
+    A node, by its name in the trace (see ``convlens.tracing.node_names``).
+``layer4.2:17``
+    Channel 17 of a layer or a node.
+``layer4.2:17@3,5``
+    The unit in row 3 and column 5 of that channel.
+
+Text that ends in a colon and digits (and, for a unit, ``@``, digits, a comma and digits) is a
+channel or a unit. Any other text is the name of a layer or a node, also when it contains a colon:
+``NAME:in`` is the input of a layer, and ``NAME:in:17`` channel 17 of that input.
+
+Sides
+-----
+A layer has three sides, and each analysis documents which one it uses by default:
+
+============ ======================================================================================
+``output``   what the layer itself returns
+``post``     what the layer's non-linearity returns
+``pre``      what the layer's non-linearity consumes
+============ ======================================================================================
+
+The non-linearity is the one that produces the layer's output or, where none does, the first one
+after the layer: it is searched for through normalization, scaling, permutation and addition (see
+``convlens.tracing.sides``). For the common cases:
+
+=================================== ===================== ====================== ==================
+layer                               output                pre                    post
+=================================== ===================== ====================== ==================
+convolution in conv-BN-ReLU         convolution           batch norm             ReLU
+batch norm in conv-BN-ReLU          batch norm            batch norm             ReLU
+ReLU, or a functional relu's block  ReLU                  its input              ReLU
+residual block that ends in ReLU    ReLU                  sum                    ReLU
+last convolution of such a block    convolution           sum                    ReLU
+pre-activation residual block       sum                   next block's BN        next block's ReLU
+Inception module                    concatenation         each branch's input    concatenation
+                                                          of its ReLU
+linear bottleneck, no ReLU follows  output                as post                output (of a
+                                                                                 convolution: of
+                                                                                 its batch norm)
+pooling                             pooling               as post                pooling, unless a
+                                                                                 ReLU follows
+=================================== ===================== ====================== ==================
+
+The pre side of an Inception module is a node group: several nodes that Grad-CAM treats as one. An
+analysis that needs a single node refuses it. The name of a node stands for that node alone, and the
+side has no effect on it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from convlens.errors import ConvlensError, suggest
+from convlens.tracing.recorder import Operation
+from convlens.tracing.sides import Sides, find_sides
+from convlens.tracing.trace import Trace
+
+Side = Literal["pre", "post", "output"]
+
+SIDES: tuple[Side, ...] = get_args(Side)
+
+_CHANNEL = re.compile(r"(?P<layer>.+):(?P<channel>\d+)(?:@(?P<row>\d+),(?P<column>\d+))?")
+_RUN = re.compile(r"(?P<path>.+?)(?:#\d+)?")
+
+
+@dataclass(frozen=True)
+class NodeGroup:
+    """One node, or several that are treated as one: the concatenated branches of a layer.
+
+    Attributes:
+        name: the text that selected it, or the names of its nodes.
+        nodes: indices of the nodes in the trace.
+        post: index of the node on the post side.
+        side: the side that was asked for. Of a node that was named itself: `post` where a
+            non-linearity returns it, `pre` where one consumes it, else `output`.
+        reason: why these nodes, in words.
+    """
+
+    name: str
+    nodes: tuple[int, ...]
+    post: int
+    side: Side
+    reason: str
+
+
+@dataclass(frozen=True)
+class ChannelSource:
+    """A node whose channels an analysis reads.
+
+    Attributes:
+        layer: the name that was asked for, or the convolution's.
+        node_name: name of the node.
+        node: index of the node in the trace.
+        side: as in `NodeGroup`.
+        channels: number of its channels.
+        post: whether a non-linearity returns it.
+        rectified: whether that non-linearity returns nothing negative.
+        last: whether its channels come last, `(N, h, w, C)`.
+        also: further names that were asked for, or further convolutions, with the same node.
+    """
+
+    layer: str
+    node_name: str
+    node: int
+    side: Side
+    channels: int
+    post: bool
+    rectified: bool
+    last: bool = False
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all layers that it was selected by."""
+        return (self.layer, *self.also)
+
+    def channels_first(self, maps: Tensor) -> Tensor:
+        """Maps of the node as `(N, C, h, w)`."""
+        return maps.movedim(-1, -3) if self.last else maps
+
+
+@dataclass(frozen=True)
+class ChannelName:
+    """A channel of a layer, or one of its units, as text names it.
+
+    Attributes:
+        layer: name of the layer or the node.
+        channel: number of the channel, from 0.
+        position: row and column of the unit, or None for the channel.
+    """
+
+    layer: str
+    channel: int
+    position: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.layer}:{self.channel}"
+        return text if self.position is None else f"{text}@{self.position[0]},{self.position[1]}"
+
+
+def select_layer(trace: Trace, layer: str, side: Side) -> NodeGroup:
+    """The nodes on a side of a layer, all of them with maps; or the node of a node's name.
+
+    Args:
+        trace: of the network.
+        layer: name of a layer or a node.
+        side: `pre`, `post` or `output`.
+
+    Raises:
+        ConvlensError: an unknown name or side, or nodes without rows and columns.
+    """
+    check_side(side)
+    sides = _sides_of_layer(trace, layer)
+    if sides is None:
+        node = trace.find_node(layer)
+        group = NodeGroup(layer, (node,), node, side_of_node(trace, node), "asked for")
+    else:
+        group = NodeGroup(layer, _nodes(sides, side), sides.post, side, "asked for")
+    for node in group.nodes:
+        if trace.spatial_dims(node) is None:
+            raise ConvlensError(
+                f"{layer} of {trace.model_name} gives {trace.shape(node)} for one image, not "
+                f"maps; choose a layer before the spatial positions are lost"
+            )
+    return group
+
+
+def select_final_layer(trace: Trace, side: Side) -> NodeGroup:
+    """The nodes on the pre or post side of the final convolutional layer.
+
+    Raises:
+        ConvlensError: there is no final convolutional layer, or the side is `output`.
+    """
+    check_side(side)
+    final = trace.final_layer
+    if final is None:
+        raise ConvlensError(
+            f"{trace.model_name} has no final convolutional layer: no node with a map lies on "
+            f"every path from the image to the output; name a layer"
+        )
+    if side == "output":
+        raise ConvlensError("the side output is of a layer; name one, or choose pre or post")
+    nodes = final.pre if side == "pre" else (final.post,)
+    name = ", ".join(trace.name(node) for node in nodes)
+    return NodeGroup(name, tuple(nodes), final.post, side, final.reason)
+
+
+def find_channel_sources(
+    trace: Trace, layers: Sequence[str] | None, side: Side = "post"
+) -> tuple[ChannelSource, ...]:
+    """The nodes at which the channels of layers are read, each of them once.
+
+    Args:
+        trace: of the network.
+        layers: names of layers or nodes. None: all convolutions whose maps have more than one
+            position. Layers with the same node (the last convolution of a residual block and its
+            shortcut) have one source, under the first one's name.
+        side: `pre`, `post` or `output`.
+
+    Raises:
+        ConvlensError: an unknown name or side, a node without maps, or a side of several nodes.
+    """
+    check_side(side)
+    selected: list[tuple[str, int, Side]] = []
+    if layers is None:
+        for convolution in trace.convolutions:
+            (node,) = _nodes(convolution.sides, side)
+            if trace.spatial_dims(node) is not None:
+                selected.append((convolution.layer, node, side))
+        if not selected:
+            raise ConvlensError(f"{trace.model_name} runs no convolution that gives maps")
+    else:
+        for layer in layers:
+            group = select_layer(trace, layer, side)
+            if len(group.nodes) > 1:
+                branches = ", ".join(trace.name(node) for node in group.nodes)
+                raise ConvlensError(
+                    f"the {group.side} side of {layer} is {len(group.nodes)} nodes, one for each "
+                    f"concatenated branch; name one of them ({branches}) or choose another side"
+                )
+            selected.append((layer, group.nodes[0], group.side))
+    sources: dict[int, ChannelSource] = {}
+    for layer, node, selected_side in selected:
+        if node in sources:
+            sources[node] = replace(sources[node], also=(*sources[node].also, layer))
+        else:
+            sources[node] = _channel_source(trace, layer, node, selected_side)
+    return tuple(sources.values())
+
+
+def _channel_source(trace: Trace, layer: str, node: int, side: Side) -> ChannelSource:
+    last = trace.spatial_dims(node) == (1, 2)
+    post = trace.structure.is_post(node)
+    return ChannelSource(
+        layer=layer,
+        node_name=trace.name(node),
+        node=node,
+        side=side,
+        channels=trace.shape(node)[3 if last else 1],
+        post=post,
+        rectified=post and _rectifies(trace.structure.producers[node]),
+        last=last,
+    )
+
+
+def _rectifies(operation: Operation) -> bool:
+    """Whether a non-linearity returns nothing negative: ReLU, ReLU6, clamping at zero."""
+    least = {"hardtanh": "min_val", "clamp_min": "min", "clamp": "min", "threshold": "value"}
+    if operation.name in least:
+        return operation.arguments.get(least[operation.name]) == 0
+    return operation.name == "relu"
+
+
+def _sides_of_layer(trace: Trace, name: str) -> Sides | None:
+    """The sides of a layer; None for any other name."""
+    match = _RUN.fullmatch(name)
+    if match is None or match["path"] not in trace.recording.runs or name not in trace:
+        return None
+    output = trace.find_node(name)
+    producer = trace.structure.producers.get(output)
+    convolution = producer is not None and producer.name == "convolution"
+    return find_sides(output, trace.structure, trace.on_image, convolution=convolution)
+
+
+def _nodes(sides: Sides, side: Side) -> tuple[int, ...]:
+    return {"pre": sides.pre, "post": (sides.post,), "output": (sides.output,)}[side]
+
+
+def side_of_node(trace: Trace, node: int) -> Side:
+    """`post` where a non-linearity returns the node, `pre` where one consumes it, else `output`."""
+    if trace.structure.is_post(node):
+        return "post"
+    return "pre" if trace.structure.is_pre(node) else "output"
+
+
+def check_side(side: str) -> Side:
+    """The side that a text names.
+
+    Raises:
+        ConvlensError: no such side.
+    """
+    if side not in SIDES:
+        raise ConvlensError(f"no side {side!r}{suggest(side, SIDES)}; give pre, post or output")
+    return side
+
+
+def parse_channel(text: str) -> ChannelName:
+    """The channel or the unit that a text names.
+
+    Raises:
+        ConvlensError: the text is neither `LAYER:K` nor `LAYER:K@Y,X`.
+    """
+    name = match_channel(text)
+    if name is None:
+        raise ConvlensError(f"channel {text!r} is not LAYER:K, for example conv1:17")
+    return name
+
+
+def match_channel(text: str) -> ChannelName | None:
+    """The channel or the unit that a text names; None for text of any other form."""
+    match = _CHANNEL.fullmatch(text)
+    if match is None:
+        return None
+    position = (int(match["row"]), int(match["column"])) if match["row"] else None
+    return ChannelName(match["layer"], int(match["channel"]), position)
+
+
+def parse_channel_beside_layer(
+    text: str | None, layer: str | None
+) -> tuple[str | None, int | None]:
+    """The layer and the channel of `K`, or of `LAYER:K`, beside the name of a layer.
+
+    Args:
+        text: None for no channel.
+        layer: name of the layer, or None.
+
+    Raises:
+        ConvlensError: the text is neither, or it names another layer.
+    """
+    if text is None:
+        return layer, None
+    if text.isdecimal():
+        return layer, int(text)
+    name = match_channel(text)
+    if name is None or name.position is not None:
+        raise ConvlensError(f"channel {text!r} is no number; give K, for example 17, or LAYER:K")
+    if layer not in (None, name.layer):
+        raise ConvlensError(f"channel {text!r} is not one of --layer {layer}; give one of the two")
+    return name.layer, name.channel
+
+
+def find_channels(trace: Trace, texts: Sequence[str], side: Side = "post") -> dict[str, list[int]]:
+    """The channels of each layer that several texts `LAYER:K` name.
+
+    Raises:
+        ConvlensError: a text of another form, an unknown layer, or a channel that it lacks.
+    """
+    channels: dict[str, list[int]] = {}
+    for text in texts:
+        name = parse_channel(text)
+        if name.position is not None:
+            raise ConvlensError(f"{text!r} is a unit; give a channel, {name.layer}:{name.channel}")
+        (source,) = find_channel_sources(trace, [name.layer], side)
+        check_channel(name.layer, name.channel, source.channels)
+        channels.setdefault(name.layer, []).append(name.channel)
+    return channels
+
+
+def check_channel(layer: str, channel: int, channels: int) -> None:
+    """Check that a layer with a number of channels has one of them.
+
+    Raises:
+        ConvlensError: it has not.
+    """
+    if not 0 <= channel < channels:
+        raise ConvlensError(
+            f"{layer} has {channels} channels, 0 to {channels - 1}; given {channel}"
+        )
+
+
+def check_position(layer: str, position: tuple[int, int], size: tuple[int, int]) -> None:
+    """Check that a layer's map of `size` (rows, columns) has a position.
+
+    Raises:
+        ConvlensError: it has not.
+    """
+    (row, column), (height, width) = position, size
+    if not (0 <= row < height and 0 <= column < width):
+        raise ConvlensError(
+            f"{layer} has {height} x {width} positions, 0,0 to {height - 1},{width - 1}; "
+            f"given {row},{column}"
+        )
+
+
+def check_layer(model_name: str, layer: str, layers: Sequence[str]) -> None:
+    """Check that a network has a layer, by the names that an analysis knows.
+
+    Raises:
+        ConvlensError: it has not, with the nearest names.
+    """
+    if layer not in layers:
+        raise ConvlensError(f"{model_name} has no layer {layer!r}{suggest(layer, layers)}")
