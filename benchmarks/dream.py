@@ -40,7 +40,7 @@ def run() -> None:
     print(f"written: {path}")
 
 
-def _step() -> None:
+def training_step() -> None:
     """One step, in this process; its figures as a line of JSON."""
     from collections import OrderedDict
 
@@ -74,4 +74,4 @@ def _peak() -> float:
 
 
 if __name__ == "__main__":
-    _step()
+    training_step()

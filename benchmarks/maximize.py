@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 import convlens
-from benchmarks.climbing import CHANNELS, LAYER, SIDE, WEIGHTS, network
+from benchmarks.ascent import CHANNELS, LAYER, SIDE, WEIGHTS, network
 from benchmarks.floors import LAYOUTS, Floor, floor, freeze
 from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import LEAST_ROUNDS, Pair, Timing, Work
@@ -77,7 +77,7 @@ def _beside_lucent(remarks: list[str]) -> list[Row]:
 
 
 def _child(who: str, what: str, steps: int = STEPS, out: Path | None = None) -> _Times:
-    words = [sys.executable, "-W", "ignore", "-m", "benchmarks.climbing", who, what, str(steps)]
+    words = [sys.executable, "-W", "ignore", "-m", "benchmarks.ascent", who, what, str(steps)]
     done = subprocess.run(
         [*words, *([str(out)] if out else [])],
         capture_output=True, text=True, check=True, env=os.environ,

@@ -33,14 +33,14 @@ def run() -> None:
         killed_at: list[int] = []
         while len(killed_at) < KILLS:
             process = _start(parts)
-            before = _step(parts)
-            while _step(parts) == before and process.poll() is None:
+            before = training_step(parts)
+            while training_step(parts) == before and process.poll() is None:
                 time.sleep(0.01)
             time.sleep(moments.uniform(0, alone / EPOCHS))
             process.kill()
             if process.wait() >= 0:
                 break
-            killed_at.append(_step(parts))
+            killed_at.append(training_step(parts))
         _start(parts).communicate()
         one, two = (_weights(run) for run in (whole, parts))
     different = [name for name in one if not torch.equal(one[name], two[name])]
@@ -56,7 +56,7 @@ def _start(out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, stdout=subprocess.DEVNULL)
 
 
-def _step(out: Path) -> int:
+def training_step(out: Path) -> int:
     return (
         read_run_folder(out).description["progress"]["step"]
         if (out / DESCRIPTION).is_file()

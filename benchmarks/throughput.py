@@ -1,4 +1,4 @@
-"""Images a second in training: ours beside a plain loop in torchvision's style, in turn.
+"""LabeledImages a second in training: ours beside a plain loop in torchvision's style, in turn.
 
 Both train the same network on the same images for the same number of steps with the same optimizer
 and the same kinds of augmentation. The plain loop is what torchvision's references do: a DataLoader
@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work
 from convlens.data.preprocessing import Preprocessing
-from convlens.training import Dataset, Images, recipe_for, train
-from convlens.training.description import new_model
-from convlens.training.loop import optimizer_for
+from convlens.training import Dataset, LabeledImages, default_recipe, train
+from convlens.training.description import build_model
+from convlens.training.loop import make_optimizer
 
 TITLE = "One epoch of 2,560 gray images of 28 pixels, in those of a plain loop"
 COUNT, SIZE, BATCH = 2560, 28, 128
@@ -61,8 +61,8 @@ def _data() -> Dataset:
     classes = torch.arange(COUNT + 10) % 10
     return Dataset(
         name="noise",
-        train=Images(pixels[:COUNT], classes[:COUNT]),
-        validation=Images(pixels[COUNT:], classes[COUNT:]),
+        train=LabeledImages(pixels[:COUNT], classes[:COUNT]),
+        validation=LabeledImages(pixels[COUNT:], classes[COUNT:]),
         labels=tuple(map(str, range(10))),
         preprocessing=Preprocessing(size=(SIZE, SIZE), resize=None),
         held_out="the last ten",
@@ -80,8 +80,8 @@ def _ours(data: Dataset) -> Work:
 def _plain(data: Dataset, *, workers: int) -> Work:
     from torchvision import transforms
 
-    recipe = replace(recipe_for(data), epochs=1, batch=BATCH)
-    model = new_model(data, recipe)
+    recipe = replace(default_recipe(data), epochs=1, batch=BATCH)
+    model = build_model(data, recipe)
     mean, std = list(model.mean), list(model.std)
     transform = transforms.Compose(
         [
@@ -105,7 +105,7 @@ def _plain(data: Dataset, *, workers: int) -> Work:
     def work() -> object:
         network.load_state_dict(start)
         network.train()
-        optimizer = optimizer_for(network, recipe)
+        optimizer = make_optimizer(network, recipe)
         total = 0.0
         for images, classes in loader:
             optimizer.zero_grad()
@@ -121,7 +121,9 @@ def _plain(data: Dataset, *, workers: int) -> Work:
 class _Pictures(TensorDataset):
     """Images as PIL pictures through a transform, one at a time."""
 
-    def __init__(self, images: Images, transform: Callable[[Image.Image], torch.Tensor]) -> None:
+    def __init__(
+        self, images: LabeledImages, transform: Callable[[Image.Image], torch.Tensor]
+    ) -> None:
         super().__init__(images.pixels, images.classes)
         self._transform = transform
 

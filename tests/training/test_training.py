@@ -23,11 +23,11 @@ from safetensors.torch import load_file
 import convlens
 from convlens import ConvlensError, build, open_data, train
 from convlens.models.loading.run_folder import DESCRIPTION
-from convlens.training import recipe_for
-from convlens.training.augment import augment, shifted
-from convlens.training.batch_size import fitting_batch
-from convlens.training.center import mean_and_deviation
-from convlens.training.data import Images
+from convlens.training import default_recipe
+from convlens.training.augment import augment, shift_images
+from convlens.training.batch_size import check_batch_fits
+from convlens.training.data import LabeledImages
+from convlens.training.normalization import mean_and_std
 
 RECIPE: dict[str, Any] = {"network": "lenet5", "epochs": 2, "batch": 20, "device": "cpu"}
 
@@ -60,7 +60,7 @@ class TestPieces:
     def test_shifts_against_a_loop(self):
         images = torch.rand(4, 2, 5, 6)
         down, right = torch.tensor([2, -1, 0, 5]), torch.tensor([-3, 1, 0, 0])
-        found = shifted(images, down, right)
+        found = shift_images(images, down, right)
         for n in range(4):
             for y in range(5):
                 for x in range(6):
@@ -100,23 +100,23 @@ class TestPieces:
 
     def test_mean_and_deviation(self):
         pixels = torch.randint(0, 256, (7, 5, 4, 3), dtype=torch.uint8)
-        images = Images(pixels, torch.zeros(7, dtype=torch.int64))
+        images = LabeledImages(pixels, torch.zeros(7, dtype=torch.int64))
         values = pixels.double() / 255
-        mean, std = mean_and_deviation(images, "data")
+        mean, std = mean_and_std(images, "data")
         assert mean == pytest.approx(values.mean((0, 1, 2)).tolist(), abs=1e-6)
         assert std == pytest.approx(values.std((0, 1, 2), correction=0).tolist(), abs=1e-6)
-        mean, std = mean_and_deviation(images, "image")
+        mean, std = mean_and_std(images, "image")
         own = values - values.mean((1, 2), keepdim=True)
         assert mean == (0, 0, 0)
         assert std == pytest.approx(own.std((0, 1, 2), correction=0).tolist(), abs=1e-6)
 
     def test_flat_images(self):
-        flat = Images(torch.full((4, 3, 3, 1), 7, dtype=torch.uint8), torch.arange(4) % 2)
+        flat = LabeledImages(torch.full((4, 3, 3, 1), 7, dtype=torch.uint8), torch.arange(4) % 2)
         with pytest.raises(ConvlensError, match="flat images"):
-            mean_and_deviation(flat, "data")
+            mean_and_std(flat, "data")
 
     def test_schedule_rises_and_falls(self, archive):
-        recipe = recipe_for(open_data(archive))
+        recipe = default_recipe(open_data(archive))
         rates = [recipe.schedule(step, 100) for step in range(100)]
         assert max(rates) == 1
         top = rates.index(1)
@@ -128,15 +128,15 @@ class TestPieces:
 
     def test_defaults_follow_the_data(self, archive):
         data = open_data(archive)
-        recipe = recipe_for(data)
+        recipe = default_recipe(data)
         assert (recipe.network, recipe.epochs, recipe.batch) == ("allconv", 100, 6)
         assert not recipe.flip
-        color = replace(data, train=Images(data.train.pixels.expand(-1, -1, -1, 3),
+        color = replace(data, train=LabeledImages(data.train.pixels.expand(-1, -1, -1, 3),
                                             data.train.classes))  # fmt: skip
-        assert recipe_for(color).flip
+        assert default_recipe(color).flip
 
     def test_checkpoints_start_at_the_start_and_end_at_the_end(self, archive):
-        recipe = recipe_for(open_data(archive), checkpoints=5)
+        recipe = default_recipe(open_data(archive), checkpoints=5)
         assert recipe.checkpoint_steps(160) == [0, 10, 40, 90, 160]
 
 
@@ -144,7 +144,8 @@ class TestPieces:
 def trained(archive, tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "run"
     said = []
-    result = train(archive, out=out, checkpoints=3, say=said.append, **(RECIPE | {"epochs": 8}))
+    options: dict[str, Any] = RECIPE | {"epochs": 8, "checkpoints": 3}
+    result = train(archive, out=out, on_message=said.append, **options)
     return out, result, said
 
 
@@ -254,7 +255,7 @@ def test_interrupted_and_gone_on_with(archive, tmp_path, network):
         with pytest.raises(ConvlensError, match="interrupted after"):
             train(archive, out=tmp_path / "parts", progress=interrupt, **options)
     said = []
-    train(archive, out=tmp_path / "parts", say=said.append, **options)
+    train(archive, out=tmp_path / "parts", on_message=said.append, **options)
     assert "goes on after step 8 of 10" in said
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     one, other = (
@@ -270,7 +271,7 @@ KILLED = """
     import torch
     from pathlib import Path
     torch.set_num_threads(1)
-    import convlens.training.folder as folder
+    import convlens.training.checkpoints as folder
     from convlens import files, train
 
     archive, out, moment, count = sys.argv[1:]
@@ -291,7 +292,7 @@ KILLED = """
 
     die_at("half a file", folder, "write_tensors", lambda path, _: path.write_bytes(b"half"))
     die_at("before the description", folder, "atomic_file")
-    die_at("after the description", folder, "prune")
+    die_at("after the description", folder, "prune_checkpoints")
     die_at("renaming", Path, "replace")
     train(archive, out=out, network="lenet5", epochs=2, batch=20, device="cpu", save_every=1e-9)
 """
@@ -442,8 +443,8 @@ class TestRefusals:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
         monkeypatch.setattr(torch.nn.Conv2d, "forward", full)
-        monkeypatch.setattr("convlens.training.run.fitting_batch", lambda *_: None)
-        monkeypatch.setattr("convlens.training.batch_size.fitting_batch", lambda *_: None)
+        monkeypatch.setattr("convlens.training.run.check_batch_fits", lambda *_: None)
+        monkeypatch.setattr("convlens.training.batch_size.check_batch_fits", lambda *_: None)
         with pytest.raises(ConvlensError, match=r"20 images for each step .* --batch 10"):
             train(archive, out=tmp_path / "run", **RECIPE)
 
@@ -492,7 +493,7 @@ def test_memory_estimate_is_near_what_torch_keeps():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("convlens.training.batch_size.available_memory", lambda: int(free))
             try:
-                fitting_batch(network, image, 40)
+                check_batch_fits(network, image, 40)
             except ConvlensError:
                 return False
         return True

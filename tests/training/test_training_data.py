@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from convlens import ConvlensError, open_data
-from convlens.training.data.dataset import Images, part
+from convlens.training.data.dataset import LabeledImages, split_validation
 
 rng = np.random.default_rng(0)
 
@@ -292,13 +292,18 @@ class TestNamed:
 
 
 def test_parts_do_not_overlap_and_depend_on_the_seed():
-    images = Images(torch.arange(100, dtype=torch.uint8).view(100, 1, 1, 1), torch.arange(100) % 4)
-    kept, held = part(images, "abcd", 0.2, seed=0)
+    images = LabeledImages(
+        torch.arange(100, dtype=torch.uint8).view(100, 1, 1, 1), torch.arange(100) % 4
+    )
+    kept, held = split_validation(images, "abcd", 0.2, seed=0)
     assert sorted([*kept.pixels.flatten().tolist(), *held.pixels.flatten().tolist()]) == list(
         range(100)
     )
     assert torch.bincount(held.classes).tolist() == [5, 5, 5, 5]
-    again, other = part(images, "abcd", 0.2, seed=0)[1], part(images, "abcd", 0.2, seed=1)[1]
+    again, other = (
+        split_validation(images, "abcd", 0.2, seed=0)[1],
+        split_validation(images, "abcd", 0.2, seed=1)[1],
+    )
     assert torch.equal(held.pixels, again.pixels)
     assert not torch.equal(held.pixels, other.pixels)
 

@@ -25,7 +25,7 @@ from convlens.cli import main
 from convlens.training import loop, run
 
 what, when, kept = os.environ["WHAT"], int(os.environ["WHEN"]), os.environ["KEPT"]
-step, finished, steps = loop._step, run._finished, 0
+step, finished, steps = loop.training_step, run.summarize_training, 0
 
 def stopping(*arguments):
     global steps
@@ -38,7 +38,7 @@ def keeping(folder, data, recipe, network, state):
     save_file({name: t.contiguous() for name, t in network.state_dict().items()}, kept)
     return finished(folder, data, recipe, network, state)
 
-loop._step, run._finished = stopping, keeping
+loop.training_step, run.summarize_training = stopping, keeping
 main()
 """
 
@@ -195,12 +195,12 @@ def test_machines_that_would_wait_for_ever(archive, tmp_path, monkeypatch, given
 
 
 def test_a_default_batch_can_be_shared(archive):
-    from convlens.training.recipe import recipe_for
-    from convlens.training.run import _shared
+    from convlens.training.recipe import default_recipe
+    from convlens.training.run import divide_batch
 
-    recipe = recipe_for(open_data(archive))
+    recipe = default_recipe(open_data(archive))
     assert recipe.batch == 5
-    assert _shared(recipe, {}, 1) is recipe
-    assert _shared(recipe, {"batch": None}, 2).batch == 4
+    assert divide_batch(recipe, {}, 1) is recipe
+    assert divide_batch(recipe, {"batch": None}, 2).batch == 4
     with pytest.raises(ConvlensError, match=r"a batch of 5 .* give a multiple of 2"):
-        _shared(recipe, {"batch": 5}, 2)
+        divide_batch(recipe, {"batch": 5}, 2)

@@ -1,7 +1,7 @@
-"""Training: from labeled images to a run folder, which `convlens.load` takes as a model."""
+"""Training: labeled images (`open_data`), settings (`Recipe`) and the run folder (`train`)."""
 
-from convlens.training.data import Dataset, Images, open_data
-from convlens.training.recipe import Recipe, recipe_for
+from convlens.training.data import Dataset, LabeledImages, open_data
+from convlens.training.recipe import Recipe, default_recipe
 from convlens.training.run import Training, train
 
-__all__ = ["Dataset", "Images", "Recipe", "Training", "open_data", "recipe_for", "train"]
+__all__ = ["Dataset", "LabeledImages", "Recipe", "Training", "default_recipe", "open_data", "train"]

@@ -1,4 +1,4 @@
-"""What a run folder says about itself: a pure function of data, recipe and state."""
+"""The description of a run folder (`convlens.json`), as a function of data, recipe and state."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ from convlens.errors import ConvlensError
 from convlens.models.loading.run_folder import FORMAT, Run
 from convlens.models.model import Model
 from convlens.models.networks.build import build
-from convlens.training.center import mean_and_deviation
+from convlens.training.checkpoints import checkpoint_name
 from convlens.training.data import Dataset
-from convlens.training.folder import checkpoint_name
-from convlens.training.loop import State
+from convlens.training.loop import TrainingState
+from convlens.training.normalization import mean_and_std
 from convlens.training.recipe import Recipe
 
 
-def new_model(data: Dataset, recipe: Recipe) -> Model:
-    """The network that the recipe names for this data, untrained, and how it is fed."""
-    mean, std = mean_and_deviation(data.train, recipe.center)
+def build_model(data: Dataset, recipe: Recipe) -> Model:
+    """The untrained network that the recipe names, with preprocessing and normalization."""
+    mean, std = mean_and_std(data.train, recipe.center)
     return Model(
-        network=build(**_network(data, recipe)),
+        network=build(**_network_options(data, recipe)),
         name=recipe.network,
         preprocessing=data.preprocessing,
         channels=data.channels,
@@ -28,21 +28,24 @@ def new_model(data: Dataset, recipe: Recipe) -> Model:
     )
 
 
-def describe(
-    data: Dataset, recipe: Recipe, model: Model, state: State, steps: int
+def describe_run(
+    data: Dataset, recipe: Recipe, model: Model, state: TrainingState, steps: int
 ) -> dict[str, Any]:
     """The content of `convlens.json`.
 
     Args:
-        data: what is trained on.
-        recipe: what is asked for.
-        model: from `new_model`.
-        state: where the training is.
-        steps: at which step it ends.
+        data: the labeled images.
+        recipe: the settings of the training.
+        model: the model that `build_model` returns.
+        state: the steps done and the history.
+        steps: the number of steps of the complete training.
+
+    Returns:
+        A dictionary that can be written as JSON.
     """
     return {
         "format": FORMAT,
-        "network": _network(data, recipe),
+        "network": _network_options(data, recipe),
         "preprocessing": {
             "size": list(model.preprocessing.size),
             "resize": model.preprocessing.resize,
@@ -69,7 +72,7 @@ def describe(
         },
         "checkpoints": {
             "last": checkpoint_name(state.step),
-            "best": checkpoint_name(best(state)),
+            "best": checkpoint_name(best_step(state)),
             "scheduled": [
                 checkpoint_name(step)
                 for step in recipe.checkpoint_steps(steps)
@@ -79,41 +82,41 @@ def describe(
     }
 
 
-def best(state: State) -> int:
-    """After which step the validation accuracy was highest, the latest where several are equal.
+def best_step(state: TrainingState) -> int:
+    """The step with the highest validation accuracy; the latest of several equal ones.
 
-    Before any was taken, the last one.
+    Before the first epoch has ended, it is the current step.
     """
     if not state.history:
         return state.step
-    chosen = max(state.history, key=lambda row: (row["validation_accuracy"], row["step"]))
-    return int(chosen["step"])
+    best_row = max(state.history, key=lambda row: (row["validation_accuracy"], row["step"]))
+    return int(best_row["step"])
 
 
-def compare(found: Run, description: dict[str, Any]) -> None:
-    """Raise ConvlensError where the run in the folder was started with other data or choices."""
-    wanted, there = description["training"], found.description["training"]
-    if wanted["fingerprint"] != there["fingerprint"]:
+def check_same_training(run: Run, description: dict[str, Any]) -> None:
+    """Raise ConvlensError if the run in the folder was started with other data or settings."""
+    current, saved = description["training"], run.description["training"]
+    if current["fingerprint"] != saved["fingerprint"]:
         raise ConvlensError(
-            f"{found.folder} holds a training on {there['data']} with other images or labels than "
-            f"{wanted['data']} has now; give another --out"
+            f"{run.folder} holds a training on {saved['data']} with other images or labels than "
+            f"{current['data']} has now; give another --out"
         )
-    for name, now in wanted["recipe"].items():
-        before = there["recipe"].get(name)
+    for name, now in current["recipe"].items():
+        before = saved["recipe"].get(name)
         if now != before:
             raise ConvlensError(
-                f"{found.folder} holds a training with {name.replace('_', ' ')} {before}, now "
+                f"{run.folder} holds a training with {name.replace('_', ' ')} {before}, now "
                 f"{now}; give the same to go on with it, or another --out"
             )
 
 
-def state_of(found: Run) -> State:
-    """Where the training in a run folder was."""
-    done = found.description["progress"]
-    return State(done["step"], done["loss"], list(done["history"]))
+def read_state(run: Run) -> TrainingState:
+    """The state that a run folder was saved with."""
+    done = run.description["progress"]
+    return TrainingState(done["step"], done["loss"], list(done["history"]))
 
 
-def _network(data: Dataset, recipe: Recipe) -> dict[str, Any]:
+def _network_options(data: Dataset, recipe: Recipe) -> dict[str, Any]:
     return {
         "name": recipe.network,
         "size": list(data.size),

@@ -1,4 +1,4 @@
-"""Several processes as one training: they start together, agree, and end together."""
+"""Training with several processes: launching, checking that they agree, and ending together."""
 
 import logging
 import os
@@ -12,24 +12,31 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 from convlens.models.loading.run_folder import Run
-from convlens.training.folder import owned
+from convlens.training.checkpoints import lock_run_folder
 
 STRATEGIES = ("auto", "ddp")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _ADDRESSES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
-# What gloo, NCCL and the store say when a process or its machine is gone.
+# Words in the errors of gloo, NCCL and the store when a process or its machine is gone.
 _LOST = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe", "TCPStore")
 
-Say = Callable[[str], None]
+MessageCallback = Callable[[str], None]
 T = TypeVar("T")
 
 
-def fabric_for(device: str, devices: int, num_nodes: int, strategy: str, precision: str) -> Any:
-    """Lightning Fabric, not yet launched.
+def make_fabric(device: str, devices: int, num_nodes: int, strategy: str, precision: str) -> Any:
+    """Configure Lightning Fabric without launching processes.
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        devices: number of devices on each machine.
+        num_nodes: number of machines.
+        strategy: `auto` or `ddp`.
+        precision: a precision of Fabric, e.g. `32-true`.
 
     Raises:
-        ConvlensError: it is not installed, or what it is asked for is not there.
+        ConvlensError: Fabric is not installed, or the devices or the precision are not available.
     """
     try:
         from lightning_fabric import Fabric
@@ -54,17 +61,18 @@ def fabric_for(device: str, devices: int, num_nodes: int, strategy: str, precisi
         )
     except (MisconfigurationException, ValueError, RuntimeError, TypeError) as error:
         raise ConvlensError(
-            f"cannot train on {devices} x {device} with precision {precision}: {_first(error)}"
+            f"cannot train on {devices} x {device} with precision {precision}: "
+            f"{_first_sentence(error)}"
         ) from error
 
 
-def launch(fabric: Any, num_nodes: int, say: Say) -> None:
-    """Start the further processes of this machine, and wait for those of the others.
+def launch(fabric: Any, num_nodes: int, on_message: MessageCallback) -> None:
+    """Start the other processes of this machine and wait for those of other machines.
 
     Args:
-        fabric: from `fabric_for`.
-        num_nodes: how many machines.
-        say: called with a sentence where there are others to wait for.
+        fabric: the object that `make_fabric` returns.
+        num_nodes: number of machines.
+        on_message: called with a sentence if there are other machines to wait for.
 
     Raises:
         ConvlensError: the machines do not find each other.
@@ -73,61 +81,69 @@ def launch(fabric: Any, num_nodes: int, say: Say) -> None:
         environment = fabric.strategy.cluster_environment
         node, port = environment.node_rank(), environment.main_port
         if environment.local_rank() == 0:
-            say(
+            on_message(
                 f"machine {node} of 0 to {num_nodes - 1} waits for the others at "
                 f"{environment.main_address}:{port}"
             )
     log = logging.getLogger("lightning_fabric")
     level = log.level
-    log.setLevel(logging.WARNING)  # its banner says what was just said
+    log.setLevel(logging.WARNING)  # Fabric's banner repeats the message above
     try:
         fabric.launch()
     except (ValueError, RuntimeError, OSError) as error:
-        raise ConvlensError(f"the processes do not find each other: {_first(error)}") from error
+        raise ConvlensError(
+            f"the processes do not find each other: {_first_sentence(error)}"
+        ) from error
     finally:
         log.setLevel(level)
 
 
-def agreed(fabric: Any, work: Callable[[], T], *, per_machine: int) -> T:
-    """What the work returns, if it succeeds in all processes.
+def run_everywhere(fabric: Any, function: Callable[[], T], *, per_machine: int) -> T:
+    """Call a function in every process, and fail in all of them if it fails in one.
 
-    Without this, those in which it succeeds would wait for the others.
+    Without this, processes in which it succeeds would wait forever for those in which it failed.
 
     Args:
-        fabric: launched.
-        work: done in each process; may raise ConvlensError.
-        per_machine: processes on each machine.
+        fabric: Lightning Fabric, launched.
+        function: called without arguments; may raise ConvlensError.
+        per_machine: number of processes on each machine.
+
+    Returns:
+        The function's return value in this process.
 
     Raises:
-        ConvlensError: in all processes, where it was raised in any.
+        ConvlensError: the function raised it in any process.
     """
     if fabric.world_size == 1:
-        return work()
+        return function()
     try:
-        answer, failed = work(), None
+        outcome, failed = function(), None
     except ConvlensError as error:
         failed = error
-    for process, reason in enumerate(_of_all(fabric, None if failed is None else str(failed))):
+    for process, reason in enumerate(
+        _gather_objects(fabric, None if failed is None else str(failed))
+    ):
         if failed is not None:
             raise failed
         if reason is not None:
             raise ConvlensError(f"on machine {process // per_machine}: {reason}")
-    return answer
+    return outcome
 
 
-def check_same(fabric: Any, choices: dict[str, Any], *, per_machine: int) -> None:
-    """Raise ConvlensError in all processes where any of them was given other choices.
+def check_same_options(fabric: Any, options: dict[str, Any], *, per_machine: int) -> None:
+    """Raise ConvlensError in all processes if they were started with different options.
 
-    Each would train with its own, and the average of their gradients belongs to none of them.
+    Otherwise each process would compute its gradients with its own options, and their average
+    would be the gradient of no training.
 
     Args:
-        fabric: launched.
-        choices: by name.
-        per_machine: processes on each machine.
+        fabric: Lightning Fabric, launched.
+        options: the options of this process by name.
+        per_machine: number of processes on each machine.
     """
     if fabric.world_size == 1:
         return
-    first, *others = _of_all(fabric, choices)
+    first, *others = _gather_objects(fabric, options)
     for process, theirs in enumerate(others, start=1):
         for name, value in first.items():
             if theirs.get(name) != value:
@@ -137,12 +153,15 @@ def check_same(fabric: Any, choices: dict[str, Any], *, per_machine: int) -> Non
                 )
 
 
-def from_first(fabric: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The first process's tensors, in all of them.
+def broadcast_tensors(fabric: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Send the tensors of the first process to all processes.
 
     Args:
-        fabric: launched.
-        tensors: by name, on the CPU; those of the other processes are not looked at.
+        fabric: Lightning Fabric, launched.
+        tensors: tensors on the CPU by name; those of other processes than the first are ignored.
+
+    Returns:
+        The tensors of the first process.
     """
     if fabric.world_size == 1:
         return tensors
@@ -160,40 +179,40 @@ def from_first(fabric: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def owned_by_first(fabric: Any, folder: Path) -> Iterator[Run | None]:
-    """The run folder, held by the first process; the others learn what is in it."""
+def lock_on_first_process(fabric: Any, folder: Path) -> Iterator[Run | None]:
+    """Lock the run folder in the first process and tell the others which run it holds."""
     if fabric.world_size == 1:
-        with owned(folder) as found:
-            yield found
+        with lock_run_folder(folder) as run:
+            yield run
         return
-    # A refusal must reach all processes, or the others would wait for the first for ever.
+    # Every process must learn of an error, or the others would wait forever for the first.
     if fabric.global_rank == 0:
-        holder = owned(folder)
+        holder = lock_run_folder(folder)
         try:
-            answer: tuple[Run | None, str | None] = (holder.__enter__(), None)
+            outcome: tuple[Run | None, str | None] = (holder.__enter__(), None)
         except ConvlensError as error:
-            answer = (None, str(error))
-        found, refused = fabric.broadcast(answer)
+            outcome = (None, str(error))
+        run, refused = fabric.broadcast(outcome)
         if refused:
             raise ConvlensError(refused)
         try:
-            yield found
+            yield run
         finally:
             holder.__exit__(None, None, None)
     else:
-        found, refused = fabric.broadcast(None)
+        run, refused = fabric.broadcast(None)
         if refused:
             raise ConvlensError(refused)
-        yield found
+        yield run
 
 
 @contextmanager
-def ending_together(fabric: Any) -> Iterator[None]:
-    """Where another process ends or cannot be reached, this one ends with a line that says so."""
+def report_lost_processes(fabric: Any) -> Iterator[None]:
+    """Turn the loss of another process into a ConvlensError."""
     try:
         yield
     except ConvlensError:
-        # Left in order: the threads of a connection that breaks as this process ends abort it.
+        # Closed in order, because a connection that breaks while a process ends aborts it.
         if fabric.world_size > 1 and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
         raise
@@ -207,7 +226,7 @@ def ending_together(fabric: Any) -> Iterator[None]:
 
 
 def _check_started(devices: int, num_nodes: int) -> None:
-    """Raise ConvlensError where the processes would wait for others that never come."""
+    """Raise ConvlensError if the processes would wait for others that are never started."""
     if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
         started = int(os.environ["WORLD_SIZE"])
         if started != devices * num_nodes:
@@ -232,13 +251,13 @@ def _check_started(devices: int, num_nodes: int) -> None:
             raise ConvlensError(f"{name} is {value!r}; give a whole number of 0 to {most}")
 
 
-def _of_all(fabric: Any, mine: Any) -> list[Any]:
-    """What each process gave, in their order."""
+def _gather_objects(fabric: Any, own: Any) -> list[Any]:
+    """The objects of all processes, in the order of the processes."""
     gathered: list[Any] = [None] * fabric.world_size
-    torch.distributed.all_gather_object(gathered, mine)
+    torch.distributed.all_gather_object(gathered, own)
     return gathered
 
 
-def _first(error: Exception) -> str:
-    """The first sentence of what an exception says."""
+def _first_sentence(error: Exception) -> str:
+    """The first sentence of an exception's message."""
     return " ".join(str(error).split()).partition(". ")[0]

@@ -1,4 +1,4 @@
-"""`train`: data in, a run folder out."""
+"""`train`: train a network on labeled images and write a run folder."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -15,47 +15,53 @@ from convlens.models.loading.run_folder import WEIGHTS, Run
 from convlens.models.loading.weight_files import load_weights, read_state_dict
 from convlens.models.model import Model
 from convlens.results import Result
-from convlens.training.batch_size import fitting_batch
+from convlens.training.batch_size import check_batch_fits
+from convlens.training.checkpoints import prune_checkpoints, read_optimizer_state, save_checkpoint
 from convlens.training.data import Dataset, open_data
-from convlens.training.description import best, compare, describe, new_model, state_of
-from convlens.training.folder import optimizer_state, prune, save
-from convlens.training.logs import add_to_board, check_log, write_csv
-from convlens.training.loop import Reports, State, fit, optimizer_for, steps_of
-from convlens.training.processes import (
-    agreed,
-    check_same,
-    ending_together,
-    fabric_for,
-    from_first,
-    launch,
-    owned_by_first,
+from convlens.training.description import (
+    best_step,
+    build_model,
+    check_same_training,
+    describe_run,
+    read_state,
 )
-from convlens.training.recipe import Recipe, recipe_for
+from convlens.training.logs import check_log_format, write_csv, write_tensorboard
+from convlens.training.loop import Callbacks, TrainingState, fit, make_optimizer, total_steps
+from convlens.training.processes import (
+    broadcast_tensors,
+    check_same_options,
+    launch,
+    lock_on_first_process,
+    make_fabric,
+    report_lost_processes,
+    run_everywhere,
+)
+from convlens.training.recipe import Recipe, default_recipe
 
-Tell = Callable[[str, int, int], None]
-Say = Callable[[str], None]
+ProgressCallback = Callable[[str, int, int], None]
+MessageCallback = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Training(Result):
-    """A training that has come to its end.
+    """The result of a completed training.
 
     Attributes:
-        folder: the run folder, as text; `convlens.load` takes it.
-        recipe: every choice that was made, by name.
-        data: what it was trained on.
+        folder: path of the run folder, which `convlens.load` takes.
+        recipe: the fields of `Recipe` by name.
+        data: name or path of the data.
         labels: names of the classes by index.
-        images: how many were trained on.
-        validated: how many it was validated on.
-        held_out: where those come from, in words.
+        images: number of training images.
+        validated: number of validation images.
+        held_out: where the validation images come from, in words.
         skipped: the files that were left out, with the reasons.
         history: a row for each epoch: epoch, step, loss and validation_loss (nats),
-            validation_accuracy (share), learning_rate, seconds (of the process that ran it).
-        best_step: after which step the validation accuracy was highest.
-        best_accuracy: that accuracy. The step was chosen on the validation images, so it is a
-            little too good.
-        accuracy: share of the validation images that the final network answers rightly.
-        parameters: how many the network has.
+            validation_accuracy (share), learning_rate, seconds (since the process started).
+        best_step: the step with the highest validation accuracy.
+        best_accuracy: the validation accuracy after that step. It is slightly optimistic, because
+            the step was selected on the same images.
+        accuracy: share of the validation images that the final network predicts correctly.
+        parameters: number of parameters of the network.
     """
 
     folder: str
@@ -88,55 +94,71 @@ def train(
     precision: str = "32-true",
     log: str = "csv",
     save_every: float = 60.0,
-    progress: Tell = lambda stage, done, total: None,
-    say: Say = lambda sentence: None,
-    **choices: Any,
+    progress: ProgressCallback = lambda stage, done, total: None,
+    on_message: MessageCallback = lambda sentence: None,
+    **recipe_options: Any,
 ) -> Training:
-    """Train one of the chapter's networks, or go on with a training that was stopped.
+    """Train one of the chapter's networks, or continue a training that was stopped.
 
-    The run folder holds the best and the last checkpoint (safetensors and JSON), checkpoints where
-    they are asked for, and a log. Stopped at any moment, also killed in the middle of a save, and
-    started again with the same arguments, the training ends as if it had never been stopped: on
-    the CPU equal in every bit, with the same number of threads and devices. (With 16-mixed the
-    scale of the loss starts anew, which the first steps after a stop then notice.)
+    The run folder holds the best and the last checkpoint (safetensors and JSON), further
+    checkpoints on request, and a log. A training that was stopped at any moment, even by `kill -9`
+    during a save, continues when it is started again with the same arguments. On the CPU it then
+    ends with the same bits as a training that was never stopped, given the same number of threads
+    and devices. (With 16-mixed the scale of the loss starts again, which changes the first steps
+    after a stop.)
 
-    Several devices on one machine start this very program once more for each further device.
-    Several machines each read the data; the first one alone reads and writes the run folder.
+    For several devices on one machine, this program is started once more for each further device.
+    With several machines, each of them reads the data; only the first reads and writes the run
+    folder.
 
     Args:
-        data: what `open_data` takes, or what it gave.
-        out: the run folder; made if it is not there.
-        size: height and width in pixels that photos are resized and cropped to; default: see
+        data: labeled images, or what `open_data` takes; default: scikit-learn's digits.
+        out: the run folder; created if it does not exist.
+        size: height and width in pixels to which photos are resized and cropped; default: see
             `open_data`.
-        validation: share of each class to hold out where the data holds out none.
+        validation: share of each class to hold out if the data has no test or validation part.
         strict: raise for a damaged photo instead of leaving it out.
-        seed: of everything that is drawn.
-        device: auto (an accelerator where there is one), cpu, cuda or mps.
-        devices: how many of them on each machine; they share each batch.
-        num_nodes: how many machines; the same call runs on each, with MASTER_ADDR, MASTER_PORT
-            and NODE_RANK in the environment, or started by torchrun or SLURM.
-        strategy: auto, or ddp.
-        precision: in Fabric's words: 32-true, bf16-mixed, 16-mixed, bf16-true, …
-        log: csv, or tensorboard for that beside it.
-        save_every: seconds between saves within an epoch; at each epoch's end it is saved anyway.
-        progress: called with a stage, how much is done and how much there is.
-        say: called with sentences: what the data is, and each epoch's numbers.
-        **choices: fields of `Recipe`; those that are not given, or None, as `recipe_for` has them.
+        seed: seed of the weights, the order of the images and the augmentation.
+        device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `mps`.
+        devices: number of devices on each machine; they share each batch.
+        num_nodes: number of machines. The same call runs on each of them, with MASTER_ADDR,
+            MASTER_PORT and NODE_RANK in the environment, or started by torchrun or SLURM.
+        strategy: `auto` or `ddp`.
+        precision: a precision of Fabric: `32-true`, `bf16-mixed`, `16-mixed`, `bf16-true`, …
+        log: `csv`, or `tensorboard` for both.
+        save_every: seconds between checkpoints within an epoch; each epoch ends with one.
+        progress: called with a stage, the amount done and the total.
+        on_message: called with sentences: a description of the data, and the numbers of each epoch.
+        **recipe_options: fields of `Recipe`, such as `network`, `epochs` and `learning_rate`;
+            those left out or None have the defaults of `default_recipe`.
+
+    Returns:
+        Accuracy, history and the recipe; the network is loaded with `convlens.load(out)`.
 
     Raises:
-        ConvlensError: data or choices that cannot be used, a run folder that is in use, holds
-            other files or a training with other choices, too little memory, a loss that became
-            NaN (the last good checkpoint is kept), or an interrupt (all is kept); on several
-            machines also other data or choices than the first one has, or a machine that is gone.
-    """
-    _check(choices, log, save_every)
-    fabric = fabric_for(device, devices, num_nodes, strategy, precision)
-    launch(fabric, num_nodes, say)
-    if fabric.global_rank > 0:
-        progress, say = (lambda stage, done, total: None), (lambda sentence: None)
+        ConvlensError: data or options that cannot be used; a run folder that is in use, holds
+            other files or a training with other options; too little memory; a loss that became
+            NaN (the last good checkpoint is kept); an interrupt (everything is kept). With several
+            machines also different data or options, or the loss of a machine.
 
-    def opened() -> tuple[Dataset, Recipe]:
-        known = (
+    Example:
+        >>> import convlens, numpy
+        >>> pixels = numpy.arange(40 * 12 * 12, dtype=numpy.uint8).reshape(40, 12, 12)
+        >>> numpy.savez("data.npz", images=pixels, labels=numpy.arange(40) % 2)
+        >>> training = convlens.train("data.npz", out="run", network="lenet5", epochs=1)
+        >>> training.images, training.validated
+        (36, 4)
+        >>> convlens.load("run").labels
+        ('0', '1')
+    """
+    _check_options(recipe_options, log, save_every)
+    fabric = make_fabric(device, devices, num_nodes, strategy, precision)
+    launch(fabric, num_nodes, on_message)
+    if fabric.global_rank > 0:
+        progress, on_message = (lambda stage, done, total: None), (lambda sentence: None)
+
+    def load_data() -> tuple[Dataset, Recipe]:
+        dataset = (
             data
             if isinstance(data, Dataset)
             else open_data(
@@ -148,102 +170,116 @@ def train(
                 progress=progress,
             )
         )
-        return known, _shared(recipe_for(known, **choices, seed=seed), choices, fabric.world_size)
+        recipe = default_recipe(dataset, **recipe_options, seed=seed)
+        return dataset, divide_batch(recipe, recipe_options, fabric.world_size)
 
     folder = Path(out).expanduser()
     with (
         torch.inference_mode(mode=False),
         torch.enable_grad(),
-        _random_state_kept(fabric.device),
-        ending_together(fabric),
+        _preserve_random_state(fabric.device),
+        report_lost_processes(fabric),
     ):
-        dataset, recipe = agreed(fabric, opened, per_machine=devices)
-        chosen = recipe.to_json() | {
+        dataset, recipe = run_everywhere(fabric, load_data, per_machine=devices)
+        options = recipe.to_json() | {
             "precision": precision,
             "images with the fingerprint": dataset.fingerprint,
         }
-        check_same(fabric, chosen, per_machine=devices)
-        for sentence in _told(dataset, recipe):
-            say(sentence)
-        with owned_by_first(fabric, folder) as found:
-            return _run(
-                fabric, dataset, recipe, folder, found, log, save_every, progress, say, devices
+        check_same_options(fabric, options, per_machine=devices)
+        for sentence in _describe_start(dataset, recipe):
+            on_message(sentence)
+        with lock_on_first_process(fabric, folder) as previous:
+            return _train(
+                fabric,
+                dataset,
+                recipe,
+                folder,
+                previous,
+                log,
+                save_every,
+                progress,
+                on_message,
+                devices,
             )
 
 
-def _run(
+def _train(
     fabric: Any,
     data: Dataset,
     recipe: Recipe,
     folder: Path,
-    found: Run | None,
+    previous: Run | None,
     log: str,
     save_every: float,
-    progress: Tell,
-    say: Say,
+    progress: ProgressCallback,
+    on_message: MessageCallback,
     per_machine: int,
 ) -> Training:
     torch.manual_seed(recipe.seed)
-    model = new_model(data, recipe)
-    network, steps = model.network, steps_of(data, recipe)
+    model = build_model(data, recipe)
+    network, steps = model.network, total_steps(data, recipe)
     network.to(memory_format=torch.channels_last)
-    state = State() if found is None else state_of(found)
-    if found is not None:
-        compare(found, describe(data, recipe, model, state, steps))
-        momenta = agreed(
+    state = TrainingState() if previous is None else read_state(previous)
+    if previous is not None:
+        check_same_training(previous, describe_run(data, recipe, model, state, steps))
+        momentum = run_everywhere(
             fabric,
-            lambda: _read(found, network) if fabric.global_rank == 0 else {},
+            lambda: _load_checkpoint(previous, network) if fabric.global_rank == 0 else {},
             per_machine=per_machine,
         )
-        say(f"goes on after step {state.step:,} of {steps:,}")
+        on_message(f"goes on after step {state.step:,} of {steps:,}")
 
-    optimizer = optimizer_for(network, recipe)
-    # Several devices get the first one's weights here.
-    wrapped, stepper = fabric.setup(network, optimizer)
-    agreed(fabric, lambda: _check_memory(fabric, model, data, recipe), per_machine=per_machine)
+    optimizer = make_optimizer(network, recipe)
+    # This also copies the weights of the first device to the others.
+    fabric_network, fabric_optimizer = fabric.setup(network, optimizer)
+    run_everywhere(
+        fabric, lambda: _check_memory(fabric, model, data, recipe), per_machine=per_machine
+    )
 
-    def keep() -> None:
+    def save_state() -> None:
         if fabric.global_rank == 0:
-            description = describe(data, recipe, model, state, steps)
-            save(folder, description, network.state_dict(), _momenta(network, optimizer))
+            description = describe_run(data, recipe, model, state, steps)
+            save_checkpoint(
+                folder, description, network.state_dict(), _momentum_buffers(network, optimizer)
+            )
 
-    def noted() -> None:
+    def write_log() -> None:
         if fabric.global_rank == 0 and state.history:
             write_csv(folder, state.history)
             if log == "tensorboard":
-                add_to_board(folder, state.history[-1])
+                write_tensorboard(folder, state.history[-1])
 
-    def told(row: dict[str, float]) -> None:
-        say(
+    def report_epoch(row: dict[str, float]) -> None:
+        on_message(
             f"epoch {row['epoch']}/{recipe.epochs}: loss {row['loss']:.3f}, "
             f"{row['validation_accuracy']:.2%} of the validation images right"
         )
-        noted()
+        write_log()
 
-    if found is None:
-        keep()
+    if previous is None:
+        save_state()
     else:
-        _restore(network, optimizer, from_first(fabric, momenta))
-        noted()  # a kill may have come between the checkpoint and the log
+        _restore_momentum(network, optimizer, broadcast_tensors(fabric, momentum))
+        write_log()  # in case the process was killed between the checkpoint and the log
     fit(
         fabric,
-        wrapped,
-        stepper,
+        fabric_network,
+        fabric_optimizer,
         model,
         data,
         recipe,
         state,
-        Reports(lambda done: progress("training", done, steps), told, keep),
+        Callbacks(lambda done: progress("training", done, steps), report_epoch, save_state),
         save_every=save_every,
     )
     fabric.barrier()
-    return _finished(folder, data, recipe, network, state)
+    return summarize_training(folder, data, recipe, network, state)
 
 
-def _finished(
-    folder: Path, data: Dataset, recipe: Recipe, network: nn.Module, state: State
+def summarize_training(
+    folder: Path, data: Dataset, recipe: Recipe, network: nn.Module, state: TrainingState
 ) -> Training:
-    best_step = best(state)
+    best = best_step(state)
     accuracies = {int(row["step"]): row["validation_accuracy"] for row in state.history}
     return Training(
         folder=str(folder),
@@ -255,14 +291,14 @@ def _finished(
         held_out=data.held_out,
         skipped=tuple(one.reason for one in data.skipped),
         history=tuple(state.history),
-        best_step=best_step,
-        best_accuracy=accuracies[best_step],
+        best_step=best,
+        best_accuracy=accuracies[best],
         accuracy=state.history[-1]["validation_accuracy"],
         parameters=sum(p.numel() for p in network.parameters()),
     )
 
 
-def _told(data: Dataset, recipe: Recipe) -> Iterator[str]:
+def _describe_start(data: Dataset, recipe: Recipe) -> Iterator[str]:
     height, width = data.size
     kind = "gray" if data.channels == 1 else "color"
     yield (
@@ -280,20 +316,20 @@ def _told(data: Dataset, recipe: Recipe) -> Iterator[str]:
     )
 
 
-def _check(choices: dict[str, Any], log: str, save_every: float) -> None:
+def _check_options(recipe_options: dict[str, Any], log: str, save_every: float) -> None:
     known = [field.name for field in fields(Recipe) if field.name != "seed"]
-    for name in choices:
+    for name in recipe_options:
         if name not in known:
             raise ConvlensError(
                 f"train takes no {name!r}{suggest(name, known) or '; see convlens.training.Recipe'}"
             )
-    check_log(log)
+    check_log_format(log)
     if not save_every > 0:
         raise ConvlensError(f"save every {save_every:g} seconds; give more than 0")
 
 
 @contextmanager
-def _random_state_kept(device: torch.device) -> Iterator[None]:
+def _preserve_random_state(device: torch.device) -> Iterator[None]:
     state = random.getstate()
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -301,10 +337,19 @@ def _random_state_kept(device: torch.device) -> Iterator[None]:
     random.setstate(state)
 
 
-def _shared(recipe: Recipe, choices: dict[str, Any], processes: int) -> Recipe:
-    """The recipe, with a batch that the processes can share evenly."""
+def divide_batch(recipe: Recipe, recipe_options: dict[str, Any], processes: int) -> Recipe:
+    """The recipe with a batch that is a multiple of the number of processes.
+
+    Args:
+        recipe: the settings of the training.
+        recipe_options: the settings that the user gave; a given batch is not changed.
+        processes: the number of processes that share each batch.
+
+    Raises:
+        ConvlensError: the given batch is not a multiple.
+    """
     over = recipe.batch % processes
-    if over and choices.get("batch") is None and recipe.batch > processes:
+    if over and recipe_options.get("batch") is None and recipe.batch > processes:
         return replace(recipe, batch=recipe.batch - over)
     if over:
         raise ConvlensError(
@@ -314,25 +359,26 @@ def _shared(recipe: Recipe, choices: dict[str, Any], processes: int) -> Recipe:
     return recipe
 
 
-def _read(found: Run, network: nn.Module) -> dict[str, Tensor]:
-    """Fill the network from the last checkpoint; the optimizer's momenta.
+def _load_checkpoint(previous: Run, network: nn.Module) -> dict[str, Tensor]:
+    """Load the last checkpoint into the network; returns the optimizer's momentum.
 
-    Only the first process does: no other needs to see the run folder.
+    Only the first process calls it, so that the others need no access to the run folder.
     """
-    weights = found.folder / found.description["checkpoints"]["last"] / WEIGHTS
+    weights = previous.folder / previous.description["checkpoints"]["last"] / WEIGHTS
     load_weights(network, read_state_dict(weights), weights)
-    momenta = optimizer_state(found)
-    prune(found.folder, found.description)  # what a kill left behind
-    return momenta
+    momentum = read_optimizer_state(previous)
+    # A process that was killed may have left incomplete checkpoints.
+    prune_checkpoints(previous.folder, previous.description)
+    return momentum
 
 
 def _check_memory(fabric: Any, model: Model, data: Dataset, recipe: Recipe) -> None:
     height, width = data.size
     image = torch.zeros(data.channels, height, width, device=fabric.device, dtype=model.dtype)
-    fitting_batch(model.network, image, recipe.batch // fabric.world_size)
+    check_batch_fits(model.network, image, recipe.batch // fabric.world_size)
 
 
-def _momenta(network: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
+def _momentum_buffers(network: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
     """The optimizer's momentum by the name of the parameter."""
     return {
         name: optimizer.state[parameter]["momentum_buffer"]
@@ -341,8 +387,10 @@ def _momenta(network: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Tensor
     }
 
 
-def _restore(network: nn.Module, optimizer: torch.optim.SGD, momenta: dict[str, Tensor]) -> None:
+def _restore_momentum(
+    network: nn.Module, optimizer: torch.optim.SGD, momentum: dict[str, Tensor]
+) -> None:
     for name, parameter in network.named_parameters():
-        if name in momenta:
-            own = torch.empty_like(parameter).copy_(momenta[name])
+        if name in momentum:
+            own = torch.empty_like(parameter).copy_(momentum[name])
             optimizer.state[parameter]["momentum_buffer"] = own

@@ -1,4 +1,4 @@
-"""Training."""
+"""The train command: train a network on labeled images."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,45 +23,51 @@ def train(
         str, typer.Option(help="allconv, lenet5, alexnet, vgg16, vgg11, vgg13, vgg19 (also _bn).")
     ] = "allconv",
     pooling: Annotated[str, typer.Option(help="max, average or blur.")] = "max",
-    center: Annotated[
-        str, typer.Option(help="Mean that is subtracted: of the data, or of each image.")
-    ] = "data",
+    center: Annotated[str, typer.Option(help="Which mean is subtracted: data or image.")] = "data",
     size: o.Size = None,
-    epochs: Annotated[int | None, typer.Option(help="Times that each image is seen.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images for each step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The greatest.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Of weights, not of biases.")] = None,
-    label_smoothing: Annotated[float | None, typer.Option(help="Share of the target.")] = None,
-    shift: Annotated[int | None, typer.Option(help="Random shift, at most so many pixels.")] = None,
-    flip: Annotated[
-        bool | None, typer.Option(help="Random mirroring. Default: color images only.")
+    epochs: Annotated[
+        int | None, typer.Option(help="Number of times that each image is used.")
     ] = None,
-    erase: Annotated[float | None, typer.Option(help="Probability that a part is erased.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images in each step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak of the learning rate.")] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Weight decay, not for biases.")
+    ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Share of the target that is spread over all classes.")
+    ] = None,
+    shift: Annotated[int | None, typer.Option(help="Largest random shift in pixels.")] = None,
+    flip: Annotated[
+        bool | None, typer.Option(help="Mirror images at random. Default: color images only.")
+    ] = None,
+    erase: Annotated[
+        float | None, typer.Option(help="Probability that a part of an image is erased.")
+    ] = None,
     validation: Annotated[
-        float, typer.Option(help="Share to hold out where the data holds out none.")
+        float, typer.Option(help="Share to hold out if the data has no test part.")
     ] = 0.1,
     checkpoints: Annotated[
-        int, typer.Option(help="Weights kept along the way, for filters --over-training.")
+        int, typer.Option(help="Checkpoints to keep, for filters --over-training.")
     ] = 0,
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, mps.")
     ] = "auto",
-    devices: Annotated[int, typer.Option(help="How many on each machine.")] = 1,
+    devices: Annotated[int, typer.Option(help="Devices on each machine.")] = 1,
     num_nodes: Annotated[int, typer.Option(help="Machines that run this command.")] = 1,
     strategy: Annotated[str, typer.Option(help="For several devices: auto or ddp.")] = "auto",
     precision: Annotated[
         str, typer.Option(help="32-true, bf16-mixed, 16-mixed, bf16-true.")
     ] = "32-true",
-    log: Annotated[str, typer.Option(help="csv, or tensorboard beside it.")] = "csv",
+    log: Annotated[str, typer.Option(help="csv, or tensorboard for both.")] = "csv",
     save_every: Annotated[
-        float, typer.Option(help="Seconds between saves within an epoch.")
+        float, typer.Option(help="Seconds between checkpoints within an epoch.")
     ] = 60.0,
     seed: o.Seed = 0,
     strict: o.Strict = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Train a network on labeled images; stopped, the same command goes on."""
+    """Train a network on labeled images; a stopped training continues with the same command."""
     from convlens.cli import terminal
     from convlens.cli.inputs import parse_size
     from convlens.cli.show import train as show
@@ -83,7 +89,7 @@ def train(
             log=log,
             save_every=save_every,
             progress=progress,
-            say=terminal.saying(quiet=quiet),
+            on_message=terminal.saying(quiet=quiet),
             network=network,
             pooling=pooling,
             center=center,

@@ -1,4 +1,4 @@
-"""What a training reached."""
+"""Print the result of a training."""
 
 import shlex
 from pathlib import Path
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
 
 
 def training(trained: "Training", out: Path, *, json: bool) -> None:
-    """How good the network is, where it lies, and what to do with it."""
-    if _follows():
+    """Print accuracy, the run folder and the command that makes a report about the network."""
+    if _is_helper_process():
         return
     if json:
         terminal.print_json(trained.to_json())
         return
     terminal.out.print(
         f"{trained.recipe['network']}, {trained.parameters:,} parameters: {trained.accuracy:.2%} "
-        f"of {trained.validated:,} images right that it was not trained on ({trained.held_out})",
+        f"of {trained.validated:,} validation images predicted correctly ({trained.held_out})",
         markup=False,
     )
     if trained.best_accuracy > trained.accuracy:
         terminal.out.print(
             f"best checkpoint, after step {trained.best_step:,}: {trained.best_accuracy:.2%}, "
-            f"chosen on these same images",
+            f"selected on these same images",
             markup=False,
         )
     terminal.out.print(f"convlens report PHOTOS --model {shlex.quote(str(out))}", markup=False)
     terminal.out.print(str(out.resolve()), markup=False)
 
 
-def _follows() -> bool:
-    """Whether this process was started to help another one that runs the same command."""
+def _is_helper_process() -> bool:
+    """Whether another process that runs the same command started this one."""
     from torch import distributed
 
     together = distributed.is_available() and distributed.is_initialized()

@@ -1,4 +1,4 @@
-"""Labeled images to train on: folders, IDX files, NumPy archives, data sets by name."""
+"""Labeled images to train on, from folders, IDX files, NumPy archives or a name: `open_data`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,15 +8,18 @@ import torch
 from convlens.data.photos import SkippedPhoto
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
-from convlens.training.data.arrays import npz_parts
-from convlens.training.data.dataset import Dataset, Images, check, part
-from convlens.training.data.folder import folder_parts
-from convlens.training.data.idx import idx_parts
-from convlens.training.data.named import digits, torchvision_parts
+from convlens.training.data.class_folders import read_class_folders
+from convlens.training.data.dataset import Dataset, LabeledImages, check_classes, split_validation
+from convlens.training.data.idx import read_idx_folder
+from convlens.training.data.named_datasets import read_digits, read_torchvision
+from convlens.training.data.npz import read_npz
 
-__all__ = ["Dataset", "Images", "open_data"]
+__all__ = ["Dataset", "LabeledImages", "open_data"]
 
-_NAMES = ("classes.txt", "labels.txt")  # beside IDX files and archives, one name a line
+_CLASS_NAME_FILES = (
+    "classes.txt",
+    "labels.txt",
+)  # beside IDX files and archives
 
 
 def open_data(
@@ -31,68 +34,81 @@ def open_data(
     """Read labeled images into memory, as 8-bit pixels.
 
     Args:
-        spec: what to read:
+        spec: the data:
 
             - `digits`: scikit-learn's 1,797 digits of 8 × 8 pixels;
-            - `torchvision:NAME[@FOLDER]`: one of its data sets, downloaded if it is not there;
-            - a folder with IDX files (`train-images-idx3-ubyte`, gzipped or not, and so on);
+            - `torchvision:NAME[@FOLDER]`: a data set of torchvision, downloaded if necessary;
+            - a folder with IDX files (`train-images-idx3-ubyte` etc., gzipped or not);
             - a folder with one folder of photos for each class, or `train` and `test` (or `val`)
               with such folders;
             - a `.npz` file with `images` and `labels`, or `x_train`, `y_train`, `x_test`,
               `y_test`.
 
-            The classes of IDX files and archives are named by a file `classes.txt` beside them,
-            one name a line.
-        size: height and width in pixels that photos are resized and cropped to.
-        validation: the share of each class that is held out where the data has no part of its
-            own to test on.
-        seed: of that choice.
+            A file `classes.txt` beside IDX files and archives names their classes, one name on
+            each line.
+        size: height and width in pixels to which photos are resized and cropped; default: that of
+            the photos if all have the same and it is at most 64, else 64.
+        validation: share of each class to hold out if the data has no test or validation part.
+        seed: seed of the choice of these images.
         strict: raise for a damaged photo instead of leaving it out.
-        progress: called with a stage, how many are done and how many there are.
+        progress: called with a stage, the number done and the total.
+
+    Returns:
+        Training images, validation images, names of the classes and the preprocessing.
 
     Raises:
-        ConvlensError: nothing of that name, nothing in it, fewer than two classes, labels that do
-            not fit, damaged files, or photos whose pixels would not leave half of the memory free.
+        ConvlensError: data that does not exist or is empty, fewer than two classes, labels that do
+            not fit, damaged files, or pixels that would need more than half of the free memory.
+
+    Example:
+        >>> import convlens
+        >>> data = convlens.open_data("digits")
+        >>> data.size, len(data.labels), len(data.train), len(data.validation)
+        ((8, 8), 10, 1618, 179)
     """
     if isinstance(size, int):
         size = (size, size)
-    text, path = str(spec), Path(spec).expanduser()
+    name, path = str(spec), Path(spec).expanduser()
     skipped: list[SkippedPhoto] = []
     labels: tuple[str, ...] | None = None
     preprocessing: Preprocessing | None = None
-    if text == "digits":
-        images, labels = digits()
-        parts = {"train": images}
-    elif text.startswith("torchvision:"):
-        parts, labels, preprocessing = torchvision_parts(text.partition(":")[2], size, progress)
+    if name == "digits":
+        images, labels = read_digits()
+        splits = {"train": images}
+    elif name.startswith("torchvision:"):
+        splits, labels, preprocessing = read_torchvision(name.partition(":")[2], size, progress)
     elif path.is_dir():
-        parts = idx_parts(path)
-        if not parts:
-            parts, labels, preprocessing, skipped = folder_parts(
+        splits = read_idx_folder(path)
+        if not splits:
+            splits, labels, preprocessing, skipped = read_class_folders(
                 path, size, progress, strict=strict
             )
     elif path.suffix == ".npz" and path.is_file():
-        parts = npz_parts(path)
+        splits = read_npz(path)
     else:
         raise ConvlensError(
-            f"no data {text!r}: give digits, torchvision:NAME, a folder with one folder for each "
+            f"no data {name!r}: give digits, torchvision:NAME, a folder with one folder for each "
             f"class, a folder with IDX files, or an .npz file"
         )
     if preprocessing is None:
-        preprocessing = _own_size(parts, size, text)
-    labels = labels or _labels(path if path.is_dir() else path.parent, parts)
-    notes = check(parts["train"], labels, text)
-    if "test" in parts:
-        train, held, held_out = parts["train"], parts["test"], "the data's own test images"
+        preprocessing = _array_preprocessing(splits, size, name)
+    labels = labels or _read_class_names(path if path.is_dir() else path.parent, splits)
+    notes = check_classes(splits["train"], labels, name)
+    if "test" in splits:
+        train, validation_images, held_out = (
+            splits["train"],
+            splits["test"],
+            "the data's own test images",
+        )
     else:
-        train, held = part(parts["train"], labels, validation, seed)
+        train, validation_images = split_validation(splits["train"], labels, validation, seed)
         held_out = f"{validation:.0%} of each class, held out (seed {seed})"
-    if len(held) == 0:
-        raise ConvlensError(f"{text} holds no images to validate on")
+    if len(validation_images) == 0:
+        raise ConvlensError(f"{name} holds no images to validate on")
     return Dataset(
-        name=text,
+        name=name,
         train=train,
-        validation=held,
+        validation=validation_images,
         labels=labels,
         preprocessing=preprocessing,
         held_out=held_out,
@@ -101,37 +117,40 @@ def open_data(
     )
 
 
-def _own_size(parts: dict[str, Images], size: tuple[int, int] | None, text: str) -> Preprocessing:
-    shapes = {tuple(images.pixels.shape[1:]) for images in parts.values()}
+def _array_preprocessing(
+    splits: dict[str, LabeledImages], size: tuple[int, int] | None, name: str
+) -> Preprocessing:
+    shapes = {tuple(images.pixels.shape[1:]) for images in splits.values()}
     if len(shapes) > 1:
-        raise ConvlensError(f"{text} holds images of shapes {sorted(shapes)}; one is needed")
+        raise ConvlensError(f"{name} holds images of shapes {sorted(shapes)}; one is needed")
     ((height, width, _),) = shapes
     if size is not None and size != (height, width):
         raise ConvlensError(
-            f"{text} holds images of {height} x {width} pixels, which are not resized; "
+            f"{name} holds images of {height} x {width} pixels, which are not resized; "
             f"leave --size out"
         )
     return Preprocessing(size=(height, width), resize=None)
 
 
-def _labels(folder: Path, parts: dict[str, Images]) -> tuple[str, ...]:
-    """Names from the file beside the data, else numbers; all classes must be among them."""
-    most = max(int(images.classes.max()) for images in parts.values() if len(images))
-    path = next((folder / name for name in _NAMES if (folder / name).is_file()), None)
+def _read_class_names(folder: Path, splits: dict[str, LabeledImages]) -> tuple[str, ...]:
+    """Names of the classes from the file beside the data, or else their numbers."""
+    highest_class = max(int(images.classes.max()) for images in splits.values() if len(images))
+    path = next((folder / name for name in _CLASS_NAME_FILES if (folder / name).is_file()), None)
     if path is None:
-        trained = parts["train"].classes
-        if most >= 10 * max(1, len(torch.unique(trained))):
+        trained = splits["train"].classes
+        if highest_class >= 10 * max(1, len(torch.unique(trained))):
             raise ConvlensError(
-                f"the labels go up to {most} for {len(torch.unique(trained))} different classes; "
-                f"number the classes from 0"
+                f"the labels go up to {highest_class} for {len(torch.unique(trained))} different "
+                f"classes; number the classes from 0"
             )
-        return tuple(map(str, range(most + 1)))
+        return tuple(map(str, range(highest_class + 1)))
     try:
         names = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise ConvlensError(f"cannot read {path} ({error}); give one name a line") from error
-    if most >= len(names):
+    if highest_class >= len(names):
         raise ConvlensError(
-            f"{path} names {len(names)} classes and the labels go up to {most}; name them all"
+            f"{path} names {len(names)} classes and the labels go up to {highest_class}; "
+            f"name them all"
         )
     return names

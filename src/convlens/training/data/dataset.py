@@ -1,4 +1,4 @@
-"""Labeled images in memory, parted into those to train on and those to validate on."""
+"""Labeled images in memory: `LabeledImages`, and `Dataset` with its validation split."""
 
 import hashlib
 import os
@@ -15,16 +15,16 @@ from convlens.data.photos import SkippedPhoto
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 
-_NAMED = 3  # classes that a note names
+_MAX_NAMED = 3  # classes listed in a note
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
-    """Images and the class of each.
+class LabeledImages:
+    """Images and their classes.
 
     Attributes:
-        pixels: uint8 `(N, H, W, C)`.
-        classes: int64 `(N,)`.
+        pixels: uint8 `(N, H, W, C)`, C of 1 (gray) or 3 (RGB).
+        classes: int64 `(N,)`, counted from 0.
     """
 
     pixels: Tensor
@@ -33,28 +33,28 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, index: Tensor) -> "Images":
-        return Images(self.pixels[index], self.classes[index])
+    def __getitem__(self, index: Tensor) -> "LabeledImages":
+        return LabeledImages(self.pixels[index], self.classes[index])
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What a network is trained on.
+    """Labeled images to train and to validate on.
 
     Attributes:
-        name: what was given.
+        name: name or path of the data.
         train: images to train on.
-        validation: images that are never trained on.
+        validation: images to validate on, none of which is trained on.
         labels: names of the classes by index.
-        preprocessing: how a photo becomes an image of this kind.
+        preprocessing: how a photo becomes an image of this size.
         held_out: where the validation images come from, in words.
         skipped: files that were left out.
-        notes: sentences that a user should read before the training.
+        notes: warnings about the data, e.g. classes without images.
     """
 
     name: str
-    train: Images
-    validation: Images
+    train: LabeledImages
+    validation: LabeledImages
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     held_out: str
@@ -75,68 +75,79 @@ class Dataset:
     def fingerprint(self) -> str:
         """A hash of all pixels, classes and labels."""
         digest = hashlib.sha256(repr((self.labels, self.train.pixels.shape)).encode())
-        for part in (self.train, self.validation):
-            for tensor in (part.pixels, part.classes):
+        for split_validation in (self.train, self.validation):
+            for tensor in (split_validation.pixels, split_validation.classes):
                 digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
 
-def part(images: Images, labels: Sequence[str], share: float, seed: int) -> tuple[Images, Images]:
-    """Hold out a share of each class, at least one image of each that has two.
+def split_validation(
+    images: LabeledImages, labels: Sequence[str], share: float, seed: int
+) -> tuple[LabeledImages, LabeledImages]:
+    """Hold out a share of each class, and at least one image of each class that has two.
+
+    Args:
+        images: all images.
+        labels: names of the classes by index.
+        share: the share to hold out, between 0 and 1.
+        seed: seed of the choice.
 
     Returns:
-        What to train on, and what was held out; both in the order of `images`.
+        The images to train on and those held out, both in the order of `images`.
 
     Raises:
-        ConvlensError: a share outside 0..1, or nothing left on one side.
+        ConvlensError: a share outside 0 to 1, or no class with two images.
     """
     if not 0 < share < 1:
         raise ConvlensError(f"a validation share of {share:g}; give more than 0 and less than 1")
     generator = torch.Generator().manual_seed(seed)
-    held = torch.zeros(len(images), dtype=torch.bool)
+    held_out = torch.zeros(len(images), dtype=torch.bool)
     for number in range(len(labels)):
         members = (images.classes == number).nonzero().flatten()
         count = min(max(1, round(share * len(members))), len(members) - 1)
         if count > 0:
-            chosen = torch.randperm(len(members), generator=generator)[:count]
-            held[members[chosen]] = True
-    if not held.any():
+            held_members = torch.randperm(len(members), generator=generator)[:count]
+            held_out[members[held_members]] = True
+    if not held_out.any():
         raise ConvlensError("no class has two images, so none can be held out for validation")
-    return images[~held], images[held]
+    return images[~held_out], images[held_out]
 
 
-def check(images: Images, labels: Sequence[str], what: str) -> tuple[str, ...]:
-    """Notes about images that training can use.
+def check_classes(images: LabeledImages, labels: Sequence[str], what: str) -> tuple[str, ...]:
+    """Check that at least two classes have images, and warn about classes with none or one.
 
     Args:
-        images: to be trained on.
-        labels: of the classes.
-        what: the data set, for the errors.
+        images: the training images.
+        labels: names of the classes by index.
+        what: name of the data set for error messages.
+
+    Returns:
+        Warnings, one sentence each.
 
     Raises:
-        ConvlensError: no images, fewer than two classes with images.
+        ConvlensError: no images, or fewer than two classes with images.
     """
     if len(images) == 0:
         raise ConvlensError(f"{what} holds no images; give a folder with one folder for each class")
     counts = torch.bincount(images.classes, minlength=len(labels)).tolist()
-    there = [label for label, count in zip(labels, counts, strict=True) if count]
-    if len(there) < 2:
+    present = [label for label, count in zip(labels, counts, strict=True) if count]
+    if len(present) < 2:
         raise ConvlensError(
-            f"all {len(images)} images of {what} are of one class, {there[0]!r}; "
+            f"all {len(images)} images of {what} are of one class, {present[0]!r}; "
             f"at least two are needed to tell them apart"
         )
     notes = []
     empty = [label for label, count in zip(labels, counts, strict=True) if count == 0]
     if empty:
-        notes.append(f"no image of {_some(empty)}: never answered rightly")
+        notes.append(f"no image of {_name_classes(empty)}: never answered rightly")
     single = [label for label, count in zip(labels, counts, strict=True) if count == 1]
     if single:
-        notes.append(f"one image only of {_some(single)}: trained on, but not validated")
+        notes.append(f"one image only of {_name_classes(single)}: trained on, but not validated")
     return tuple(notes)
 
 
-def fitting(pixels: int, what: str) -> None:
-    """Raise ConvlensError where so many bytes of pixels would not leave half the memory free."""
+def check_pixels_fit_memory(pixels: int, what: str) -> None:
+    """Raise ConvlensError if the pixels, in bytes, need more than half of the free memory."""
     free = available_memory()
     if free is not None and pixels > free / 2:
         raise ConvlensError(
@@ -146,7 +157,7 @@ def fitting(pixels: int, what: str) -> None:
 
 
 def available_memory() -> int | None:
-    """Bytes of main memory that could be taken now, or None where the system does not say."""
+    """Free main memory in bytes, or None if the operating system does not report it."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123 - not a file of ours
             for line in lines:
@@ -160,13 +171,13 @@ def available_memory() -> int | None:
         return None
 
 
-def as_images(pixels: NDArray[np.uint8], classes: NDArray[np.int64]) -> Images:
-    """Arrays `(N, H, W)` or `(N, H, W, C)` and `(N,)` as images."""
+def make_labeled_images(pixels: NDArray[np.uint8], classes: NDArray[np.int64]) -> LabeledImages:
+    """Wrap arrays `(N, H, W)` or `(N, H, W, C)` and classes `(N,)` without copying them."""
     if pixels.ndim == 3:
         pixels = pixels[..., None]
-    return Images(torch.from_numpy(pixels), torch.from_numpy(classes))
+    return LabeledImages(torch.from_numpy(pixels), torch.from_numpy(classes))
 
 
-def _some(labels: Sequence[str]) -> str:
-    more = f" and {len(labels) - _NAMED} more classes" if len(labels) > _NAMED else ""
-    return ", ".join(map(repr, labels[:_NAMED])) + more
+def _name_classes(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - _MAX_NAMED} more classes" if len(labels) > _MAX_NAMED else ""
+    return ", ".join(map(repr, labels[:_MAX_NAMED])) + more

@@ -1,4 +1,4 @@
-"""IDX files, as MNIST and Fashion-MNIST are published, gzipped or not."""
+"""IDX files, the format of MNIST and Fashion-MNIST, gzipped or not."""
 
 import gzip
 import re
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convlens.errors import ConvlensError
-from convlens.training.data.dataset import Images, as_images
+from convlens.training.data.dataset import LabeledImages, make_labeled_images
 
 _NAME = re.compile(
     r"(?P<part>train|t10k|test|val)\w*[-_.](?P<what>images|labels)[-_.]idx[13]-ubyte(\.gz)?"
@@ -17,36 +17,41 @@ _NAME = re.compile(
 _BYTES = 0x08  # the format's code for unsigned bytes
 
 
-def idx_parts(folder: Path) -> dict[str, Images]:
-    """The parts of a data set in a folder of IDX files: `train`, and `test` where it is there.
+def read_idx_folder(folder: Path) -> dict[str, LabeledImages]:
+    """Read the splits of a data set from a folder of IDX files: `train`, and `test` if it has one.
 
-    An empty mapping where the folder holds no such files.
+    Args:
+        folder: holds files such as `train-images-idx3-ubyte` and `train-labels-idx1-ubyte.gz`.
+
+    Returns:
+        Images and classes by split; empty if the folder holds no IDX files.
 
     Raises:
-        ConvlensError: images without their labels, another number of them, or a damaged file.
+        ConvlensError: images without labels or labels without images, different numbers of them,
+            or a damaged file.
     """
     files: dict[tuple[str, str], Path] = {}
     for path in sorted(folder.iterdir()):
         name = _NAME.fullmatch(path.name)
         if name:
             files.setdefault(("train" if name["part"] == "train" else "test", name["what"]), path)
-    parts = {}
-    for part in ("train", "test"):
-        images, labels = files.get((part, "images")), files.get((part, "labels"))
+    splits = {}
+    for split in ("train", "test"):
+        images, labels = files.get((split, "images")), files.get((split, "labels"))
         if images is None and labels is None:
             continue
         if images is None or labels is None:
-            there = images or labels
+            present = images or labels
             raise ConvlensError(
-                f"{there} is there, but not the {'labels' if labels is None else 'images'} to it"
+                f"{present} is there, but not the {'labels' if labels is None else 'images'} to it"
             )
-        parts[part] = _read_pair(images, labels)
-    if "test" in parts and "train" not in parts:
+        splits[split] = _read_pair(images, labels)
+    if "test" in splits and "train" not in splits:
         raise ConvlensError(f"{folder} holds test images only, and no train-images-idx3-ubyte")
-    return parts
+    return splits
 
 
-def _read_pair(images: Path, labels: Path) -> Images:
+def _read_pair(images: Path, labels: Path) -> LabeledImages:
     pixels, classes = _read(images), _read(labels)
     if pixels.ndim != 3 or classes.ndim != 1:
         raise ConvlensError(
@@ -58,7 +63,7 @@ def _read_pair(images: Path, labels: Path) -> Images:
             f"{images} holds {len(pixels)} images and {labels} {len(classes)} labels; "
             f"they do not belong together"
         )
-    return as_images(pixels, classes.astype(np.int64))
+    return make_labeled_images(pixels, classes.astype(np.int64))
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
@@ -73,10 +78,11 @@ def _read(path: Path) -> NDArray[np.uint8]:
     if len(content) < start:
         raise ConvlensError(f"{path} is truncated in its header; copy it again")
     shape = tuple(np.frombuffer(content, ">i4", dimensions, 4).tolist())
-    wanted = int(np.prod(shape))
-    if len(content) - start != wanted:
+    expected = int(np.prod(shape))
+    if len(content) - start != expected:
         raise ConvlensError(
-            f"{path} should hold {wanted:,} bytes and holds {len(content) - start:,}; copy it again"
+            f"{path} should hold {expected:,} bytes and holds {len(content) - start:,}; "
+            f"copy it again"
         )
-    # a copy, since the bytes may not be written to and torch warns of that
+    # A copy, because torch warns about arrays that cannot be written to.
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()

@@ -1,4 +1,4 @@
-"""A folder with one folder of photos for each class."""
+"""Photos in one folder for each class."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -13,84 +13,88 @@ from convlens.data.photo_files import find_photos
 from convlens.data.photos import SkippedPhoto, read_photo
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError, PhotoError
-from convlens.training.data.dataset import Images, fitting
+from convlens.training.data.dataset import LabeledImages, check_pixels_fit_memory
 
-Tell = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 
-SMALL = 64  # pixels: images up to here are taken as they are, larger ones shrunk to it
+DEFAULT_SIDE = 64  # pixels: smaller images keep their size, larger ones are shrunk to it
 _TRAIN = ("train", "training")
 _TEST = ("test", "val", "valid", "validation")
-_GREY = ("1", "L", "LA", "I", "I;16")
+_GRAY_MODES = ("1", "L", "LA", "I", "I;16")
 
 
-def folder_parts(
-    folder: Path, size: tuple[int, int] | None, progress: Tell, *, strict: bool
-) -> tuple[dict[str, Images], tuple[str, ...], Preprocessing, list[SkippedPhoto]]:
-    """The photos below a folder, each of the class that its folder is named after.
+def read_class_folders(
+    folder: Path, size: tuple[int, int] | None, progress: ProgressCallback, *, strict: bool
+) -> tuple[dict[str, LabeledImages], tuple[str, ...], Preprocessing, list[SkippedPhoto]]:
+    """Read the photos of a folder that holds one folder for each class.
 
-    A folder `train` with `test` or `val` beside it gives both parts. Photos are decoded once, in
-    parallel, and kept as 8-bit pixels: gray where all of them are, else RGB.
+    The folder may hold `train` and `test` (or `val`) instead, each with such folders. Photos are
+    decoded once, in parallel, to 8-bit pixels: gray if all of them are gray, else RGB.
 
     Args:
         folder: holds the folders of the classes, or `train` and `test` that hold them.
-        size: height and width in pixels; default: that of the photos where all have the same and
-            it is at most 64, else 64.
-        progress: told of the photos decoded.
+        size: height and width in pixels; default: that of the photos if all have the same and it
+            is at most 64, else 64.
+        progress: called with "photos", the number decoded and the total.
         strict: raise for the first photo that cannot be read.
 
     Returns:
-        `train`, and `test` where it is there; the classes' names; how photos become images; the
-        photos that were left out.
+        Images and classes by split (`train`, and `test` if it exists); names of the classes; the
+        preprocessing; the photos that were left out.
 
     Raises:
-        ConvlensError: no folders of classes, no photos, or classes to test that are not trained.
+        ConvlensError: no folders of classes, no photos, or classes in `test` that are not in
+            `train`.
     """
-    roots = _parts(folder)
+    roots = _split_folders(folder)
     labels = tuple(path.name for path in _subfolders(roots["train"]))
-    listed = {part: _list(root, labels) for part, root in roots.items()}
+    listed = {split: _list_photos(root, labels) for split, root in roots.items()}
     paths = [path for photos in listed.values() for path, _ in photos]
     if not paths:
         raise ConvlensError(f"no photos in the folders {', '.join(labels[:3])} of {folder}")
-    mode, common = _look(paths)
-    preprocessing = preprocessing_for(common, size)
+    mode, common = _inspect_photos(paths)
+    preprocessing = choose_preprocessing(common, size)
     height, width = preprocessing.size
-    fitting(len(paths) * height * width * len(mode), str(folder))
+    check_pixels_fit_memory(len(paths) * height * width * len(mode), str(folder))
 
-    def told(done: int, total: int) -> None:
+    def report_decoded(done: int, total: int) -> None:
         progress("photos", done, total)
 
-    pixels, failed = _decode(paths, preprocessing, mode, told, strict=strict)
-    found, start = {}, 0
-    for part, photos in listed.items():
+    pixels, failed = _decode_photos(paths, preprocessing, mode, report_decoded, strict=strict)
+    splits, start = {}, 0
+    for split, photos in listed.items():
         stop = start + len(photos)
-        kept = [index for index in range(start, stop) if index not in failed]
-        classes = [photos[index - start][1] for index in kept]
-        found[part] = Images(
-            torch.from_numpy(pixels[kept]), torch.tensor(classes, dtype=torch.int64)
+        decoded = [index for index in range(start, stop) if index not in failed]
+        classes = [photos[index - start][1] for index in decoded]
+        splits[split] = LabeledImages(
+            torch.from_numpy(pixels[decoded]), torch.tensor(classes, dtype=torch.int64)
         )
         start = stop
-    return found, labels, preprocessing, [failed[index] for index in sorted(failed)]
+    return splits, labels, preprocessing, [failed[index] for index in sorted(failed)]
 
 
-def preprocessing_for(
+def choose_preprocessing(
     common: tuple[int, int] | None, size: tuple[int, int] | None
 ) -> Preprocessing:
-    """Photos to images.
+    """Choose how photos are resized and cropped.
 
     Args:
-        common: height and width of all photos, or None where they differ.
-        size: what the user asked for.
+        common: height and width of all photos in pixels, or None if they differ.
+        size: height and width that the user asked for, or None.
+
+    Returns:
+        No resizing if the photos have the size already, else resizing and a center crop.
     """
-    if common is not None and (size == common or (size is None and max(common) <= SMALL)):
+    if common is not None and (size == common or (size is None and max(common) <= DEFAULT_SIDE)):
         return Preprocessing(size=common, resize=None)
-    height, width = size or (SMALL, SMALL)
+    height, width = size or (DEFAULT_SIDE, DEFAULT_SIDE)
     return Preprocessing(size=(height, width), resize=max(height, width))
 
 
-def _parts(folder: Path) -> dict[str, Path]:
+def _split_folders(folder: Path) -> dict[str, Path]:
     inside = {path.name.casefold(): path for path in _subfolders(folder)}
     train = next((inside[name] for name in _TRAIN if name in inside), None)
-    # A class may be called train: parts have classes in them, and nothing but parts beside them.
+    # A class may be named train: a split holds folders of classes, and only splits lie beside it.
     if train is not None and not (inside.keys() <= {*_TRAIN, *_TEST} and _subfolders(train)):
         train = None
     if train is None:
@@ -100,7 +104,7 @@ def _parts(folder: Path) -> dict[str, Path]:
             )
         return {"train": folder}
     test = next((inside[name] for name in _TEST if name in inside), None)
-    parts = {"train": train} if test is None else {"train": train, "test": test}
+    splits = {"train": train} if test is None else {"train": train, "test": test}
     if test is not None:
         known = {path.name for path in _subfolders(train)}
         unknown = [path.name for path in _subfolders(test) if path.name not in known]
@@ -108,7 +112,7 @@ def _parts(folder: Path) -> dict[str, Path]:
             raise ConvlensError(
                 f"{test} holds the class {unknown[0]!r}, and {train} has no folder of that name"
             )
-    return parts
+    return splits
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -117,20 +121,20 @@ def _subfolders(folder: Path) -> list[Path]:
     )
 
 
-def _list(root: Path, labels: Sequence[str]) -> list[tuple[Path, int]]:
+def _list_photos(root: Path, labels: Sequence[str]) -> list[tuple[Path, int]]:
     photos = []
     for number, label in enumerate(labels):
         if not (root / label).is_dir():
             continue
         try:
             photos += [(path, number) for path in find_photos([root / label])]
-        except ConvlensError:  # none in it: said by the counts of the classes
+        except ConvlensError:  # an empty class: `check_classes` warns about it
             continue
     return photos
 
 
-def _look(paths: Sequence[Path]) -> tuple[str, tuple[int, int] | None]:
-    """The mode that holds all photos, and their common height and width, from their headers."""
+def _inspect_photos(paths: Sequence[Path]) -> tuple[str, tuple[int, int] | None]:
+    """The mode that all photos can be converted to, and their common height and width if any."""
     modes, sizes = set(), set()
     for path in paths:
         try:
@@ -139,11 +143,11 @@ def _look(paths: Sequence[Path]) -> tuple[str, tuple[int, int] | None]:
                 sizes.add((picture.height, picture.width))
         except Exception:
             continue
-    gray = bool(modes) and modes <= set(_GREY)
+    gray = bool(modes) and modes <= set(_GRAY_MODES)
     return "L" if gray else "RGB", next(iter(sizes)) if len(sizes) == 1 else None
 
 
-def _decode(
+def _decode_photos(
     paths: Sequence[Path],
     preprocessing: Preprocessing,
     mode: str,
@@ -155,7 +159,7 @@ def _decode(
     pixels = np.zeros((len(paths), height, width, len(mode)), np.uint8)
     failed: dict[int, SkippedPhoto] = {}
 
-    def one(index: int) -> None:
+    def decode(index: int) -> None:
         try:
             picture = preprocessing.apply(read_photo(paths[index]).picture.convert(mode))
         except PhotoError as error:
@@ -165,7 +169,7 @@ def _decode(
             return
         pixels[index] = np.asarray(picture).reshape(height, width, len(mode))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without Python's lock
-        for done, _ in enumerate(pool.map(one, range(len(paths))), start=1):
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow releases the GIL while it decodes
+        for done, _ in enumerate(pool.map(decode, range(len(paths))), start=1):
             progress(done, len(paths))
     return pixels, failed

@@ -1,8 +1,9 @@
-"""The run folder: one owner at a time, checkpoints that are whole or not there.
+"""Checkpoints in the run folder: locking, atomic saves, and removal of old ones.
 
-A checkpoint is written into a folder of its own. The description, which names the checkpoints that
-count, is then replaced in one step; folders that it does not name are leftovers and are removed.
-Killed at any moment, the run is as it was after the last such step.
+A checkpoint is written into a folder of its own. Then the description (`convlens.json`), which
+names the valid checkpoints, is replaced atomically; folders that it does not name are leftovers
+and are removed. A process that is killed at any moment leaves the run as the last complete save
+left it.
 """
 
 import json
@@ -30,17 +31,20 @@ _TEMPORARY = re.compile(r"\.convlens-[0-9a-f]{8}(\.\w+)?")
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[Run | None]:
-    """The run folder for this process alone, made if it is not there.
+def lock_run_folder(folder: Path) -> Iterator[Run | None]:
+    """Create a run folder if necessary and lock it for this process.
 
-    The lock goes with the process, also when it is killed.
+    The operating system releases the lock when the process ends, also when it is killed.
+
+    Args:
+        folder: the run folder.
 
     Yields:
-        The run to go on with, or None for a new one.
+        The run to continue, or None for a new one.
 
     Raises:
-        ConvlensError: another process trains there, it holds other files, or it cannot be
-            written.
+        ConvlensError: another process trains in this folder, it holds other files, or it cannot
+            be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,32 +57,32 @@ def owned(folder: Path) -> Iterator[Run | None]:
     except OSError as error:
         raise ConvlensError(f"cannot write {folder} ({error.strerror or error})") from error
     try:
-        yield _found(folder)
+        yield _existing_run(folder)
     finally:
         lock.release()
 
 
-def save(
+def save_checkpoint(
     folder: Path,
     description: dict[str, Any],
     weights: Mapping[str, Tensor],
     optimizer: Mapping[str, Tensor],
 ) -> None:
-    """Write a checkpoint and make the description point to it.
+    """Write a checkpoint, then the description that names it.
 
     Args:
         folder: the run folder.
-        description: what becomes `convlens.json`; the checkpoint is the one that it calls the
-            last, and those that it does not name are removed.
-        weights: the network's state.
-        optimizer: what training goes on with.
+        description: the new content of `convlens.json`. The checkpoint gets the name that it
+            gives to the last one; checkpoints that it does not name are removed.
+        weights: the state dictionary of the network.
+        optimizer: the momentum by the name of the parameter.
 
     Raises:
-        ConvlensError: it cannot be written; what was there before still counts.
+        ConvlensError: the checkpoint cannot be written; the previous ones stay valid.
     """
     target = folder / description["checkpoints"]["last"]
     try:
-        if target.name not in _counted(folder):
+        if target.name not in _current_checkpoints(folder):
             partial = folder / f".{target.name}"
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
@@ -95,21 +99,27 @@ def save(
             f"cannot save the training in {folder} ({error}); make room there and start again: "
             f"it goes on from the last checkpoint"
         ) from error
-    prune(folder, description)
+    prune_checkpoints(folder, description)
 
 
 def checkpoint_name(step: int) -> str:
-    """The folder of the checkpoint after so many steps."""
+    """Name of the folder for the checkpoint after a number of steps."""
     return _STEP.format(step)
 
 
-def optimizer_state(found: Run) -> dict[str, Tensor]:
-    """What the optimizer goes on with, as the last checkpoint has it.
+def read_optimizer_state(run: Run) -> dict[str, Tensor]:
+    """Read the optimizer's momentum from the last checkpoint.
+
+    Args:
+        run: the run folder's description.
+
+    Returns:
+        The momentum by the name of the parameter.
 
     Raises:
         ConvlensError: the file is missing or damaged.
     """
-    path = found.folder / found.description["checkpoints"]["last"] / OPTIMIZER
+    path = run.folder / run.description["checkpoints"]["last"] / OPTIMIZER
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
@@ -119,22 +129,23 @@ def optimizer_state(found: Run) -> dict[str, Tensor]:
         ) from error
 
 
-def checkpoints_in(description: dict[str, Any]) -> set[str]:
-    """The checkpoints that a description names."""
+def named_checkpoints(description: dict[str, Any]) -> set[str]:
+    """Names of the checkpoints that a description lists."""
     named = description["checkpoints"]
     return {named["last"], named["best"], *named["scheduled"]}
 
 
-def _found(folder: Path) -> Run | None:
+def _existing_run(folder: Path) -> Run | None:
     inside = {path.name for path in folder.iterdir()}
     if DESCRIPTION in inside:
         return read_run_folder(folder)
-    # Killed before its first checkpoint counted, it holds that one's parts at most.
+    # A run that was killed during its first save holds parts of that checkpoint at most.
     begun = {checkpoint_name(0), f".{checkpoint_name(0)}"}
     foreign = sorted(
         path.name
         for path in folder.iterdir()
-        if path.name != _LOCK and not (_ours(path) and (path.name in begun or path.is_file()))
+        if path.name != _LOCK
+        and not (_is_training_file(path) and (path.name in begun or path.is_file()))
     )
     if foreign:
         raise ConvlensError(
@@ -144,13 +155,13 @@ def _found(folder: Path) -> Run | None:
     return None
 
 
-def _counted(folder: Path) -> set[str]:
+def _current_checkpoints(folder: Path) -> set[str]:
     path = folder / DESCRIPTION
-    return checkpoints_in(read_run_folder(folder).description) if path.is_file() else set()
+    return named_checkpoints(read_run_folder(folder).description) if path.is_file() else set()
 
 
-def _ours(path: Path) -> bool:
-    """Whether it is a checkpoint, or a file that was being written: by name and by content."""
+def _is_training_file(path: Path) -> bool:
+    """Whether a path is a checkpoint or a temporary file of a training, by name and content."""
     if path.is_dir():
         inside = {WEIGHTS, OPTIMIZER}
         return bool(_CHECKPOINT.fullmatch(path.name)) and all(
@@ -159,16 +170,16 @@ def _ours(path: Path) -> bool:
     return bool(_TEMPORARY.fullmatch(path.name))
 
 
-def prune(folder: Path, description: dict[str, Any]) -> None:
-    """Remove the checkpoints that do not count, and what only the last one needs from the others.
+def prune_checkpoints(folder: Path, description: dict[str, Any]) -> None:
+    """Remove checkpoints that the description does not name, and all momentum but the last.
 
     Args:
         folder: the run folder.
-        description: names those that count.
+        description: the current content of `convlens.json`.
     """
-    named = checkpoints_in(description)
+    named = named_checkpoints(description)
     for path in folder.iterdir():
-        if not _ours(path):
+        if not _is_training_file(path):
             continue
         if path.is_file():
             path.unlink(missing_ok=True)

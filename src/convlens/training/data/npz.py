@@ -1,4 +1,4 @@
-"""NumPy archives: `.npz` files with images and labels."""
+"""NumPy archives (`.npz`) with images and labels."""
 
 import zipfile
 from pathlib import Path
@@ -8,42 +8,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convlens.errors import ConvlensError
-from convlens.training.data.dataset import Images, as_images
+from convlens.training.data.dataset import LabeledImages, make_labeled_images
 
-_IMAGES = ("images", "x", "data", "pixels")
-_CLASSES = ("labels", "y", "targets", "classes")
-_TEST = ("test", "val", "validation")  # in this order, as the largest held-out part is the test's
+_IMAGE_NAMES = ("images", "x", "data", "pixels")
+_CLASS_NAMES = ("labels", "y", "targets", "classes")
+_TEST_NAMES = (
+    "test",
+    "val",
+    "validation",
+)  # in this order: the test part is usually the largest of these
 
 
-def npz_parts(path: Path) -> dict[str, Images]:
-    """The parts of a data set in an archive: `train`, and `test` where there is one.
+def read_npz(path: Path) -> dict[str, LabeledImages]:
+    """Read the splits of a data set from an archive: `train`, and `test` if it has one.
 
-    Arrays are called `images` and `labels` (or x and y, data and targets), with `train` and
-    `test` or `val` before or after an underscore where there are parts: `x_train`,
-    `test_labels`. Images are `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)`, with C of 1 or 3, in
-    bytes or as floating-point numbers of 0..1. Nothing pickled is read.
+    The arrays have the names `images` and `labels` (or `x` and `y`, `data` and `targets`). Splits
+    are marked by `train`, `test` or `val` before or after an underscore: `x_train`,
+    `test_labels`. Images have the shape `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)` with C of 1
+    or 3, as bytes or as floating-point numbers of 0 to 1. Pickled objects are not read.
+
+    Args:
+        path: the archive.
+
+    Returns:
+        Images and classes by split.
 
     Raises:
-        ConvlensError: names, shapes, types or values that are none of these.
+        ConvlensError: the archive cannot be read, or its names, shapes, types or values are
+            different.
     """
     arrays = _read(path)
-    found: dict[str, Images] = {}
-    for part in ("train", *_TEST, ""):
-        images, classes = _pick(arrays, part, _IMAGES), _pick(arrays, part, _CLASSES)
+    splits: dict[str, LabeledImages] = {}
+    for split in ("train", *_TEST_NAMES, ""):
+        images, classes = (
+            _find_array(arrays, split, _IMAGE_NAMES),
+            _find_array(arrays, split, _CLASS_NAMES),
+        )
         if images is None or classes is None:
             continue
-        role = "test" if part in _TEST else "train"
-        if role not in found:
-            found[role] = as_images(
+        role = "test" if split in _TEST_NAMES else "train"
+        if role not in splits:
+            splits[role] = make_labeled_images(
                 _pixels(arrays[images], f"{path}, {images}"),
                 _classes(arrays[classes], len(arrays[images]), f"{path}, {classes}"),
             )
-    if "train" not in found:
+    if "train" not in splits:
         raise ConvlensError(
             f"{path} holds {', '.join(arrays) or 'nothing'}; "
             f"call the arrays images and labels, or x_train, y_train, x_test and y_test"
         )
-    return found
+    return splits
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
@@ -57,10 +71,10 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         raise ConvlensError(f"{path} cannot be read as an .npz archive ({reason})") from error
 
 
-def _pick(arrays: dict[str, NDArray[Any]], part: str, words: tuple[str, ...]) -> str | None:
+def _find_array(arrays: dict[str, NDArray[Any]], split: str, words: tuple[str, ...]) -> str | None:
     known = {name.casefold(): name for name in arrays}
     for word in words:
-        for name in (f"{part}_{word}", f"{word}_{part}") if part else (word,):
+        for name in (f"{split}_{word}", f"{word}_{split}") if split else (word,):
             if name in known:
                 return known[name]
     return None
