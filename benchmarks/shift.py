@@ -105,7 +105,7 @@ def _trained(data: Dataset, kind: str, seed: int) -> dict[str, float]:
     images = _images(data.validation.pixels)
     labels = [[int(one)] for one in data.validation.classes]
     found = convlens.shift(model, images, labels=labels, shifts=[], every=0)
-    told = {one.protocol: one.agree.share for one in found.consistency}
+    told = {one.protocol: one.agreement.share for one in found.consistency}
     minutes = (time.perf_counter() - began) / 60
     print(f"{kind}, seed {seed}: {made.accuracy:.1%} right, {told}, {minutes:.1f} min", flush=True)
     return {"accuracy": made.accuracy, **told}

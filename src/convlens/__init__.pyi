@@ -28,6 +28,7 @@ from .analyses.gradcam.gradcam import gradcam as gradcam
 from .analyses.gradcam.gradcam import gradcam_layers as gradcam_layers
 from .analyses.gradcam.pointing_game import pointing_game as pointing_game
 from .analyses.gradcam.randomization import randomization as randomization
+from .analyses.invariance.dataset_pass import invariance as invariance
 from .analyses.maximize.maximize import maximize as maximize
 from .analyses.maximize.objectives import Direction as Direction
 from .analyses.orientation_tuning.orientation_tuning import orientation_tuning as orientation_tuning
@@ -39,7 +40,6 @@ from .analyses.preprocessing_check.preprocessing_check import (
 from .analyses.receptive_field.field import receptive_field as receptive_field
 from .analyses.shift.dataset_pass import shift as shift
 from .analyses.shift.equivariance import equivariance as equivariance
-from .analyses.shift.invariance_dataset_pass import invariance as invariance
 from .data.datasets.parquet import ParquetPhotos as ParquetPhotos
 from .errors import ConvlensError as ConvlensError
 from .errors import PhotoError as PhotoError

@@ -114,8 +114,8 @@ def test_robustness_and_shift_are_what_the_views_give_in_one_call(demo, text):
     page = Page(text)
     places = {place for place, _, _ in page.numbers}
     assert {"sections.robustness.curve.curves.2.accuracies.4",
-            "sections.shift.shift.equivariance.layers.0.inside.0",
-            "sections.shift.shift.consistency.1.agree.low",
+            "sections.shift.shift.equivariance.layers.0.inner_errors.0",
+            "sections.shift.shift.consistency.1.agreement.low",
             "sections.robustness.slides.2.probabilities.4"} <= places  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from convlens import ConvlensError, gradcams, patches, wrap
-from convlens.analyses.shift.invariance_dataset_pass import invariance
+from convlens.analyses.invariance.dataset_pass import invariance
 from convlens.passes.engines import find_engine
 from convlens.passes.local import LocalEngine
 from convlens.passes.options import PassOptions

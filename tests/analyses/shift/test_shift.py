@@ -19,8 +19,17 @@ from convlens import (
     train,
     wrap,
 )
-from convlens.analyses.shift.consistency import Offsets, Pairs, around, margin_of, offsets, widened
-from convlens.analyses.shift.shift import Shifts, middles
+from convlens.analyses.shift.error_histogram import BIN_COUNT, add_errors, median_errors
+from convlens.analyses.shift.offset_map import OffsetMap, map_offsets
+from convlens.analyses.shift.shift import ShiftReducer
+from convlens.analyses.shift.views import (
+    crop_center,
+    crop_pairs,
+    find_margin,
+    pad_squashed,
+    roll_pairs,
+    with_margin,
+)
 from convlens.drawing import color_bar, enlarge, sequential_colors
 from convlens.passes.options import PassOptions
 from convlens.passes.proportion import wilson_interval
@@ -56,7 +65,7 @@ def test_network_that_is_equivariant_by_construction():
     found = equivariance(model, images(), shifts=[1, (3, 0), (5, 7)])
     assert [one.layer for one in found.layers] == ["0", "2"]
     for one in found.layers:
-        assert all(value < 1e-5 for value in one.whole)
+        assert all(value < 1e-5 for value in one.whole_errors)
     assert found.lost == (None,) * 3
     assert "keeps its equivariance in all 2 layers" in found.summary()
 
@@ -65,8 +74,8 @@ def test_zero_padding_touches_the_borders_alone():
     model = built(conv(6, 3), nn.ReLU, conv(8, 6))
     found = equivariance(model, images(), shifts=[2])
     for one in found.layers:
-        assert one.inside[0] < 1e-5
-        assert one.whole[0] > 0.01
+        assert one.inner_errors[0] < 1e-5
+        assert one.whole_errors[0] > 0.01
         assert one.padded
     assert found.lost == (None,)
 
@@ -81,8 +90,8 @@ def test_a_stride_keeps_whole_strides_and_loses_single_pixels(layer, reason):
     found = equivariance(built(conv(6, 3), nn.ReLU, layer), images())
     assert found.shifts == ((1, 1), (2, 2))
     first, second = found.layers
-    assert first.inside[0] < 1e-5 and second.inside[1] < 1e-5
-    assert second.inside[0] > 0.05
+    assert first.inner_errors[0] < 1e-5 and second.inner_errors[1] < 1e-5
+    assert second.inner_errors[0] > 0.05
     assert found.lost == (1, None)
     assert second.reason((1, 1)) == reason
     assert f"loses shift equivariance at 2 ({reason})" in found.summary()
@@ -92,14 +101,14 @@ def test_errors_are_those_of_a_plain_loop():
     model = built(*STRIDED)
     given = images(1)
     found = equivariance(model, given, shifts=[(1, 0), (3, 2)])
-    assert [one.maps for one in found.layers] == [(32, 32), (16, 16), (16, 16)]
+    assert [one.map_size for one in found.layers] == [(32, 32), (16, 16), (16, 16)]
     for place, one in ((0, found.layers[0]), (2, found.layers[1]), (4, found.layers[2])):
         part = model.network[: place + 1]
         with torch.no_grad():
             plain = part(given)[0].double().numpy()
             for number, (down, across) in enumerate(found.shifts):
                 moved = part(torch.roll(given, (down, across), (2, 3)))[0].double().numpy()
-                step, (height, width) = one.pixels[0], one.maps
+                step, (height, width) = one.spacing[0], one.map_size
                 field = {0: 1, 2: 2, 4: 4}[place]  # pixels seen on each side of the center
                 every, inner = [], []
                 for y in range(height):
@@ -128,12 +137,14 @@ def test_errors_are_those_of_a_plain_loop():
                         if all(sees):
                             inner.append(square)
                 scale = ((plain - plain.mean((1, 2), keepdims=True)) ** 2).sum(0).mean()
-                assert one.whole[number] == pytest.approx((np.mean(every) / scale) ** 0.5, rel=1e-3)
+                assert one.whole_errors[number] == pytest.approx(
+                    (np.mean(every) / scale) ** 0.5, rel=1e-3
+                )
                 if step == 1:
-                    assert max(inner) < 1e-9 and one.inside[number] < 1e-5
+                    assert max(inner) < 1e-9 and one.inner_errors[number] < 1e-5
                 else:
                     inside = (np.mean(inner) / scale) ** 0.5
-                    assert one.inside[number] == pytest.approx(inside, rel=1e-3)
+                    assert one.inner_errors[number] == pytest.approx(inside, rel=1e-3)
 
 
 def test_of_large_maps_and_many_channels_a_part_is_compared():
@@ -151,24 +162,24 @@ def test_of_large_maps_and_many_channels_a_part_is_compared():
     rows = plain[:, ::2]
     scale = (rows - rows.mean((1, 2), keepdim=True)).square().sum(0).mean()
     error = ((moved - before)[:, 1::2, 1:].square().sum(0).mean() / scale).sqrt()
-    assert found.whole[0] == pytest.approx(float(error), rel=1e-3)
+    assert found.whole_errors[0] == pytest.approx(float(error), rel=1e-3)
     inner = ((moved - before)[:, 3::2, 2:].square().sum(0).mean() / scale).sqrt()
-    assert found.inside[0] == pytest.approx(float(inner), rel=1e-3)
-    assert found.inside[1] < 1e-5
+    assert found.inner_errors[0] == pytest.approx(float(inner), rel=1e-3)
+    assert found.inner_errors[1] < 1e-5
     error = (
         (whole - plain.roll((1, 1), (1, 2)))[:, 1::2, 1:].square().sum(0).mean() / scale
     ).sqrt()
-    assert found.whole[1] == pytest.approx(float(error), rel=1e-3)
+    assert found.whole_errors[1] == pytest.approx(float(error), rel=1e-3)
 
 
 def test_maps_that_see_beyond_the_image_everywhere_have_no_inside():
     layers = (conv(4, 3), *[conv(4, 4) for _ in range(15)])
     found = equivariance(built(*layers), images(), shifts=[4])
-    assert found.layers[0].inside[0] < 1e-5
-    assert found.layers[-1].inside == (None,)
-    assert found.layers[-1].whole[0] > 0.01
+    assert found.layers[0].inner_errors[0] < 1e-5
+    assert found.layers[-1].inner_errors == (None,)
+    assert found.layers[-1].whole_errors[0] > 0.01
     lost = found.layers[found.lost[0]]
-    assert lost.inside[0] is None and "padding" in lost.reason((4, 4))
+    assert lost.inner_errors[0] is None and "padding" in lost.reason((4, 4))
 
 
 def test_all_layers_come_from_one_run_of_image_and_shifted_image():
@@ -201,7 +212,7 @@ def test_blurred_pooling_is_nearer_to_equivariant():
     for kind in ("max", "blur"):
         model = built(conv(8, 3), nn.ReLU, lambda kind=kind: make_pooling(kind))
         smooth = nn.functional.avg_pool2d(images(4, SIZE + 2), 3, 1)
-        errors[kind] = equivariance(model, smooth, shifts=[1]).layers[-1].inside[0]
+        errors[kind] = equivariance(model, smooth, shifts=[1]).layers[-1].inner_errors[0]
     assert errors["blur"] < 0.8 * errors["max"]
 
 
@@ -217,7 +228,7 @@ def test_blurred_pooling_makes_the_answers_of_a_trained_network_more_consistent(
             made = train(data, out=out, seed=seed, epochs=4, pooling=kind, shift=0, device="cpu")
             assert made.accuracy > 0.97
             found = shift(load(made.folder), given, shifts=[], every=0)
-            shares.append([one.agree.share for one in found.consistency])
+            shares.append([one.agreement.share for one in found.consistency])
         alike[kind] = np.mean(shares, axis=0)
     assert (alike["blur"] > alike["max"] + 0.05).all()
 
@@ -257,41 +268,45 @@ def test_counts_are_those_of_a_plain_loop(tmp_path):
         seed=3,
         pass_options=PassOptions(batch_size=3),
     )
-    margin = margin_of(model)
+    margin = find_margin(model)
     assert margin == 5 and found.equivariance is None and found.offsets is None
-    wide = around(model, model.prepare(paths))
+    wide = pad_squashed(model, model.prepare(paths))
     assert wide.shape[2:] == (SIZE + margin, SIZE + margin)
-    work = Pairs(model, model.size, labels, margin, 3)
     ids = torch.arange(8)
     answer = lambda given: model(given).argmax(1).tolist()  # noqa: E731
     with torch.no_grad():
         middle = answer(wide[:, :, 2 : 2 + SIZE, 2 : 2 + SIZE])
         pairs = {
-            "crop": [answer(one) for one in work.crops(wide, ids)],
-            "circular": [answer(one) for one in work.rolls(work.centers(wide), ids)],
+            "crop": [answer(one) for one in crop_pairs(wide, ids, model.size, 3)],
+            "circular": [
+                answer(one) for one in roll_pairs(crop_center(wide, model.size), ids, margin, 4)
+            ],
         }
     right = [a in (classes or ()) for a, classes in zip(middle, labels, strict=True)]
-    assert (found.right.count, found.right.total) == (sum(right), 7)
+    assert (found.accuracy.count, found.accuracy.total) == (sum(right), 7)
     assert [one.protocol for one in found.consistency] == ["crop", "circular"]
     for one in found.consistency:
         first, second = pairs[one.protocol]
         alike = [a == b for a, b in zip(first, second, strict=True)]
-        assert (one.agree.count, one.agree.total) == (sum(alike), 8)
-        assert (one.agree.low, one.agree.high) == wilson_interval(sum(alike), 8)
+        assert (one.agreement.count, one.agreement.total) == (sum(alike), 8)
+        assert (one.agreement.low, one.agreement.high) == wilson_interval(sum(alike), 8)
         both = [a and b for a, b in zip(alike, right, strict=True)]
-        assert (one.agree_right.count, one.agree_right.total) == (sum(both), sum(right))
+        assert (one.agreement_if_correct.count, one.agreement_if_correct.total) == (
+            sum(both),
+            sum(right),
+        )
         accurate = [a in (classes or ()) for a, classes in zip(first, labels, strict=True)]
         assert one.accuracy.count == sum(accurate) and one.accuracy.total == 7
-    assert any(one.agree.count < 8 for one in found.consistency)
+    assert any(one.agreement.count < 8 for one in found.consistency)
 
 
 def test_views_are_windows_and_rolls_of_the_photo():
     model = built(*STRIDED)
     wide = images(40, SIZE + 5)
-    work = Pairs(model, model.size, None, 5, 0)
+    size = model.size
     ids = torch.arange(40)
     places = set()
-    for views in (work.crops(wide, ids), work.crops(wide[7:9], ids[7:9])):
+    for views in (crop_pairs(wide, ids, size, 0), crop_pairs(wide[7:9], ids[7:9], size, 0)):
         base = wide if len(views[0]) == 40 else wide[7:9]
         for view in views:
             for one, whole in zip(view, base, strict=True):
@@ -305,11 +320,11 @@ def test_views_are_windows_and_rolls_of_the_photo():
                 places.update(found)
     assert {y for y, _ in places} == {x for _, x in places} == set(range(6))
     # An image's views do not depend on who is beside it.
-    alone = work.crops(wide[7:9], ids[7:9])
-    both = work.crops(wide, ids)
+    alone = crop_pairs(wide[7:9], ids[7:9], size, 0)
+    both = crop_pairs(wide, ids, size, 0)
     assert torch.equal(alone[0], both[0][7:9])
-    middle = work.centers(wide)
-    for view in work.rolls(middle, ids):
+    middle = crop_center(wide, size)
+    for view in roll_pairs(middle, ids, 5, 1):
         for one, image in zip(view, middle, strict=True):
             moves = [(y, x) for y in range(-5, 6) for x in range(-5, 6)
                      if torch.equal(one, torch.roll(image, (y, x), (1, 2)))]  # fmt: skip
@@ -321,13 +336,13 @@ def test_a_network_that_pools_everything_is_invariant_to_rolling():
     found = shift(model, images(9), every=0)
     assert [one.protocol for one in found.consistency] == ["crop", "circular"]
     one = found.consistency[1]
-    assert (one.agree.count, one.agree.total) == (9, 9)
-    assert one.agree_right is None and one.accuracy is None and found.right is None
+    assert (one.agreement.count, one.agreement.total) == (9, 9)
+    assert one.agreement_if_correct is None and one.accuracy is None and found.accuracy is None
 
 
 def test_picture_over_all_offsets_names_the_class():
     cells = torch.rand(3, 5)
-    found = Offsets("crop", 0, "cat 1", (0, 1, 2), (0, 1, 2, 3, 4), cells, cells.long(), 0, 1, 1)
+    found = OffsetMap("crop", 0, "cat 1", (0, 1, 2), (0, 1, 2, 3, 4), cells, cells.long(), 0, 1, 1)
     drawn = found.pictures()["offsets-crop"]
     assert holds(drawn, enlarge(sequential_colors(cells, 0, 1), 264 // 5))
     assert holds(drawn, color_bar(120, colors="sequential", upright=True))
@@ -340,8 +355,8 @@ def test_map_over_all_offsets(tmp_path):
     model = fickle()
     paths = photos(tmp_path, 2)
     found = shift(model, paths, shifts=[], every=1).offsets
-    wide = around(model, model.prepare(paths[0]))
-    assert found.rows == found.num_outputs == tuple(range(6))
+    wide = pad_squashed(model, model.prepare(paths[0]))
+    assert found.rows == found.columns == tuple(range(6))
     with torch.no_grad():
         for y in range(6):
             for x in range(6):
@@ -349,23 +364,23 @@ def test_map_over_all_offsets(tmp_path):
                 wanted = logits.softmax(1)[0, found.class_index]
                 torch.testing.assert_close(found.probabilities[y, x], wanted)
                 assert found.predictions[y, x] == logits.argmax()
-    assert 0 < found.kept <= 1
-    rolled = offsets(model, images(1), protocol="circular", step=2)
+    assert 0 < found.predicted_share <= 1
+    rolled = map_offsets(model, images(1), protocol="circular", step=2)
     assert rolled.rows == (-2, 0, 2)
     assert rolled.predictions[1, 1] == rolled.class_index
     cropped = wrap(model.network, size=SIZE, resize=SIZE)
     with pytest.raises(ConvlensError, match="no room"):
-        offsets(cropped, images(1))
+        map_offsets(cropped, images(1))
 
 
 def test_photos_are_read_larger_where_more_of_them_is_left(tmp_path):
     paths = photos(tmp_path, 3, size=60)
     model = wrap(fickle().network, size=SIZE, resize=38)
-    larger = widened(model)
-    assert margin_of(model) == 6 and larger.size == (38, 38)
+    larger = with_margin(model)
+    assert find_margin(model) == 6 and larger.size == (38, 38)
     given = larger.prepare(paths)
     assert torch.equal(given[:, :, 3:35, 3:35], model.prepare(paths))
-    assert torch.equal(around(model, given), given)
+    assert torch.equal(pad_squashed(model, given), given)
     one = shift(model, paths, shifts=[], every=0)
     other = shift(model, given, shifts=[], every=0)
     assert one == other and len(one.consistency) == 2
@@ -376,7 +391,7 @@ def test_photos_are_read_larger_where_more_of_them_is_left(tmp_path):
 def test_around_a_squashed_photo_its_edges_are_repeated():
     model = wrap(fickle().network, size=SIZE)
     given = images(2)
-    padded = around(model, given)
+    padded = pad_squashed(model, given)
     assert padded.shape[2:] == (37, 37)
     assert torch.equal(padded[:, :, 2:34, 2:34], given)
     assert torch.equal(padded[:, :, 0, 2:34], given[:, :, 0])
@@ -391,11 +406,15 @@ def test_pass_over_photos_is_that_of_the_images(tmp_path):
     given = model.prepare(paths)
     exact = equivariance(model, given)
     for one, other in zip(found.equivariance.layers, exact.layers, strict=True):
-        for a, b in zip(one.inside + one.whole, other.inside + other.whole, strict=True):
+        for a, b in zip(
+            one.inner_errors + one.whole_errors,
+            other.inner_errors + other.whole_errors,
+            strict=True,
+        ):
             assert a == pytest.approx(b, rel=0.05, abs=1e-5)
     assert found.equivariance.lost == exact.lost
-    halves = Shifts.of(model, None, 5, 0, exact.shifts)
-    wide = around(model, given)
+    halves = ShiftReducer.for_model(model, None, 5, 0, exact.shifts)
+    wide = pad_squashed(model, given)
     first, second, whole = (halves.initial_state() for _ in range(3))
     halves.process_batch(first, wide[:2], torch.arange(2))
     halves.process_batch(second, wide[2:], torch.arange(2, 7))
@@ -407,14 +426,12 @@ def test_pass_over_photos_is_that_of_the_images(tmp_path):
 
 
 def test_medians_of_bins():
-    bins = torch.zeros(2, 3, dtype=torch.int64)
-    assert middles(torch.zeros(1, 578, dtype=torch.int64)).isnan().all()
-    from convlens.analyses.shift.shift import _BINS, _EDGES
-
-    values = torch.tensor([0.001, 0.002, 0.004, 0.5, 0.7]).double()
-    bins = torch.zeros(_BINS, dtype=torch.int64)
-    bins.scatter_add_(0, torch.bucketize(values, _EDGES), torch.ones(5, dtype=torch.int64))
-    assert float(middles(bins)) == pytest.approx(0.004, rel=0.04)
+    assert median_errors(torch.zeros(1, BIN_COUNT, dtype=torch.int64)).isnan().all()
+    counts = torch.zeros(2, BIN_COUNT, dtype=torch.int64)
+    for values in ([0.001, 0], [0.7, 1e9], [0.004, torch.nan], [0.002, 0], [0.5, 0]):
+        add_errors(counts, torch.tensor(values))
+    assert counts.sum(dim=1).tolist() == [5, 4]
+    assert median_errors(counts).tolist() == [pytest.approx(0.004, rel=0.04), 0]
 
 
 def test_a_pass_that_was_stopped_goes_on(tmp_path):

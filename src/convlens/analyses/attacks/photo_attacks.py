@@ -42,7 +42,7 @@ _CURVE, _FLIP, _INTERNAL_CHANGES = "curve", "flip", "internal-changes"
 
 
 @dataclass(frozen=True, eq=False)
-class FlipSummary(Result):
+class PhotoFlip(Result):
     """The numbers of a photo's `Flip`.
 
     Attributes:
@@ -112,7 +112,7 @@ class PhotoAttack(Result):
     noise_predictions: tuple[str, ...]
     noise_flipped: tuple[bool, ...]
     largest_changes: tuple[float, ...]
-    flip: FlipSummary | None
+    flip: PhotoFlip | None
     changed_channels: tuple[ChannelChange, ...]
     diagnostics: tuple[Diagnostic, ...]
 
@@ -362,10 +362,10 @@ def _summarize(
     )
 
 
-def _summarize_flip(flip: Flip) -> FlipSummary:
+def _summarize_flip(flip: Flip) -> PhotoFlip:
     level = flip.flip_levels[0]
     row = len(flip.levels) - 1 if level is None else flip.levels.index(level)
-    return FlipSummary(
+    return PhotoFlip(
         level=level,
         highest_level=flip.levels[-1],
         prediction=flip.names[0],

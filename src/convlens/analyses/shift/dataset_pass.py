@@ -1,21 +1,25 @@
-"""`shift`: what shifts do to layers and answers, over photos, in one pass and bounded memory."""
+"""`shift`: what shifts change in layers and predictions, in one pass and bounded memory."""
 
 from collections.abc import Sequence
 
 from torch import Tensor
 
-from convlens.analyses.shift.consistency import around, margin_of, offsets, widened
-from convlens.analyses.shift.equivariance import Offset, offsets_of, shifted_layers
-from convlens.analyses.shift.shift import Shift, Shifts
+from convlens.analyses.shift.offset_map import OffsetMap, map_offsets
+from convlens.analyses.shift.shift import Shift, ShiftReducer
+from convlens.analyses.shift.shifted_layers import Offset, find_shifted_layers, parse_shifts
+from convlens.analyses.shift.views import find_margin, pad_squashed, with_margin
 from convlens.capture import recording
 from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
+from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
 from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
-from convlens.passes.source import PhotosOrImages, open_source, read_first_images
-from convlens.tracing.trace import trace
+from convlens.passes.source import PhotosOrImages, Source, open_source, read_first_images
+from convlens.tracing.trace import trace as trace_network
+
+_OFFSETS = 16  # steps of the map over all offsets, along each axis
 
 
 @recording()
@@ -23,36 +27,50 @@ def shift(
     model: Model,
     photos: PhotosOrImages,
     *,
-    labels: Sequence[Sequence[int] | None] | None = None,
+    labels: PhotoLabels | None = None,
     shifts: Sequence[int | Offset] | None = None,
-    every: int = 1,
+    every: int | None = None,
     seed: int = 0,
     strict: bool = False,
     pass_options: PassOptions = PassOptions(),
 ) -> Shift:
-    """Equivariance of the layers, consistency of the answers, and the map over all offsets.
+    """Measure equivariance of layers and consistency of predictions, and map all offsets.
 
-    For each photo five passes for the answers (its middle, two crops, two rolled images) and one
-    more for each shift and for the image itself.
+    Each photo takes five forward passes for the predictions (its center, two crops, two rolled
+    images), one for the layers, and one more for each shift.
 
     Args:
-        model: left untouched.
-        photos: files or a data set of them, which are read a little larger than the image, so that
+        model: the model; left untouched.
+        photos: files or a data set of them, which are read slightly larger than the image, so that
             crops can be cut out; or images `(N, C, H, W)` inside the bounds, of the model's size or
-            larger (crops are cut from them). Where photos are squashed to the image their edges
-            are repeated around it; images of the model's size without such a preprocessing have
-            circular shifts only.
-        labels: for each photo the classes that are right, or None.
-        shifts: for the layers: pixels, or (rows, columns); default: one pixel, and the greatest
-            stride of any layer. Empty leaves the layers out.
-        every: pixels between the offsets of the map over the first photo; 0 leaves it out.
+            larger (crops are cut from them). Where photos are squashed to the image, their edges
+            are repeated around it. Other images of the model's size have circular shifts only.
+        labels: for each photo the indices of the classes that are right, or None.
+        shifts: for the layers, in pixels for both axes or as (rows, columns). Default: one pixel,
+            and the greatest stride of any layer. An empty list leaves the layers out.
+        every: pixels between the offsets of the map of the first photo; 0 leaves it out. Default:
+            a sixteenth of their range.
         seed: of the offsets, drawn for each photo by its number.
         strict: raise for a photo that cannot be read instead of leaving it out.
-        pass_options: how the pass runs; see `PassOptions`.
+        pass_options: how the pass runs; see `PassOptions`. The stages are `photos` and `offsets`.
+
+    Returns:
+        Equivariance of every layer, consistency in two protocols, and the map of the first photo.
 
     Raises:
-        ConvlensError: a shift that cannot be used, labels that do not fit, images smaller than the
-            model's, no photo that can be read, a folder of another pass.
+        ConvlensError: if a shift or the labels cannot be used, images are smaller than the
+            model's, no photo can be read, or the resume folder is of another pass.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+        ...     torch.nn.Linear(4, 2),
+        ... )
+        >>> model = convlens.wrap(network, size=8)
+        >>> measured = convlens.shift(model, torch.rand(3, 3, 10, 10), shifts=[1])
+        >>> [(each.protocol, each.agreement.total) for each in measured.consistency]
+        [('crop', 3), ('circular', 3)]
     """
     check_model(model)
     check_photo_list(photos)
@@ -62,30 +80,34 @@ def shift(
         raise ConvlensError(
             f"images of {tuple(photos.shape[2:])} pixels for a model of {model.size}"
         )
-    larger = widened(model)
-    source = open_source(larger, photos, strict=strict)
+    wide_model = with_margin(model)
+    source = open_source(wide_model, photos, strict=strict)
     if labels is not None and len(labels) != len(source):
         raise ConvlensError(f"{len(labels)} labels for {len(source)} photos")
-    if every < 0:
+    if every is not None and every < 0:
         raise ConvlensError(f"every {every}; give at least 1, or 0 to leave the map out")
-    asked: tuple[Offset, ...] = ()
+    offsets: tuple[Offset, ...] = ()
     if shifts is None or len(shifts):
-        found = trace(model)
-        asked = offsets_of(found, shifted_layers(found), shifts)
-    work = Shifts.of(model, labels, margin_of(model), seed, asked)
+        trace = trace_network(model)
+        offsets = parse_shifts(trace, find_shifted_layers(trace), shifts)
+    margin = find_margin(model)
+    reducer = ShiftReducer.for_model(model, labels, margin, seed, offsets)
     done = run_pass(
-        larger, work, source, stage="photos", pass_options=pass_options,
+        wide_model, reducer, source, stage="photos", pass_options=pass_options,
         settings={
-            "what": "shift", "shifts": list(asked), "seed": seed, "labels": fingerprint(labels),
+            "what": "shift", "shifts": list(offsets), "seed": seed, "labels": fingerprint(labels),
         },
     )  # fmt: skip
-    over_all = None
-    if every:
+    offset_map = None
+    step = max(1, margin // _OFFSETS) if every is None else every
+    if step:
         pass_options.progress("offsets", 0, 1)
-        wide = read_first_images(source, 1)
-        wide = around(model, wide)
-        room = min(side - own for side, own in zip(wide.shape[2:], model.size, strict=True))
-        protocol = "crop" if room > 0 else "circular"
-        over_all = offsets(model, wide, protocol=protocol, step=every)
+        offset_map = _map_first_photo(model, source, step)
         pass_options.progress("offsets", 1, 1)
-    return work.result(done.state, tuple(done.skipped.values()), over_all)
+    return reducer.result(done.state, tuple(done.skipped.values()), offset_map)
+
+
+def _map_first_photo(model: Model, source: Source, step: int) -> OffsetMap:
+    wide = pad_squashed(model, read_first_images(source, 1))
+    room = min(side - own for side, own in zip(wide.shape[2:], model.size, strict=True))
+    return map_offsets(model, wide, protocol="crop" if room > 0 else "circular", step=step)

@@ -1,7 +1,7 @@
-"""Shift: how much of the equivariance and invariance that convolution and pooling promise is kept.
+"""Shift: how much of the equivariance and invariance of convolution and pooling a network keeps.
 
-Equivariance layer by layer, consistency of the answer, and for one photo the probability at every
-offset (Bishop & Bishop, sections 10.2.2 and 10.2.5).
+Equivariance layer by layer, consistency of the prediction, and for one photo the probability at
+every offset (Bishop & Bishop, sections 10.2.2 and 10.2.5).
 """
 
 from collections.abc import Mapping
@@ -11,51 +11,48 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convlens.analyses.shift.consistency import Consistency, Offsets, Pairs, Rate, around
-from convlens.analyses.shift.equivariance import (
-    Equivariance,
-    Offset,
-    ShiftedLayer,
-    compare,
-    shifted_layers,
-    told,
-)
+from convlens.analyses.shift.consistency import PROTOCOLS, Consistency, ConsistencyReducer
+from convlens.analyses.shift.equivariance import Equivariance, summarize_errors
+from convlens.analyses.shift.error_histogram import BIN_COUNT, add_errors, median_errors
+from convlens.analyses.shift.map_comparison import compare_maps
+from convlens.analyses.shift.offset_map import OffsetMap
+from convlens.analyses.shift.shifted_layers import Offset, ShiftedLayer, find_shifted_layers
+from convlens.analyses.shift.views import crop_center, pad_squashed
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
+from convlens.passes.proportion import Proportion
 from convlens.passes.reducer import State
 from convlens.results import Result
-from convlens.tracing.trace import trace
+from convlens.tracing.trace import trace as trace_network
 
-_OCTAVES = (-30, 6)  # of errors that are told apart
-_EACH = 16  # bins an octave, each 4 % wide
-_EDGES = 2.0 ** (torch.arange(_OCTAVES[0] * _EACH, _OCTAVES[1] * _EACH + 1).double() / _EACH)
-_BINS = len(_EDGES) + 1
-_AT_ONCE = 4
+_BATCH_SIZE = 4  # images, beside their shifted ones
 
 
 @dataclass(frozen=True, eq=False)
 class Shift(Result):
-    """What shifts do to a network.
+    """What shifts change in a network.
 
     Attributes:
-        model: its name.
-        images: how many were taken in.
-        skipped: those that could not be read, with the reason.
-        equivariance: of every convolution and pooling; errors are medians over the images, right
-            to 4 % where many were taken in. None where it was left out.
-        right: images whose center crop is answered right, of those with a label; None without.
-        consistency: of the answer, crop and circular; images in memory leave no room for crops.
-        offsets: probability at every offset, of the first photo; None where it was left out.
-        seed: of the offsets that were drawn.
+        model: the name of the model.
+        images: the number of images.
+        skipped: the images that could not be read, with the reason.
+        equivariance: of every convolution and pooling; errors are medians over the images,
+            accurate to 4 %. None if it was left out.
+        accuracy: the share of labeled images whose center crop is predicted correctly; None
+            without labels.
+        consistency: of the prediction, by crops and by circular shifts; images in memory leave no
+            room for crops.
+        offsets: the probability at every offset of the first photo; None if it was left out.
+        seed: of the offsets of the consistency.
     """
 
     model: str
     images: int
     skipped: tuple[str, ...]
     equivariance: Equivariance | None
-    right: Rate | None
+    accuracy: Proportion | None
     consistency: tuple[Consistency, ...]
-    offsets: Offsets | None
+    offsets: OffsetMap | None
     seed: int
 
     def pictures(self) -> dict[str, Tensor]:
@@ -64,93 +61,89 @@ class Shift(Result):
 
 
 @dataclass(frozen=True)
-class Shifts:
-    """What is done with each batch of wide images: pairs of views, and errors layer by layer.
+class ShiftReducer:
+    """Counts equal predictions of shifted views, and bins the errors of the layers.
 
     Attributes:
-        model: left untouched.
-        pairs: counts answers.
-        layers: that are compared, or none.
+        model: the model; left untouched.
+        consistency: counts the predictions.
+        layers: the layers that are compared, or none.
         shifts: of the image, for these.
     """
 
     model: Model
-    pairs: Pairs
+    consistency: ConsistencyReducer
     layers: tuple[ShiftedLayer, ...]
     shifts: tuple[Offset, ...]
 
     @classmethod
-    def of(
+    def for_model(
         cls,
         model: Model,
         labels: PhotoLabels | None,
-        most: int,
+        largest_offset: int,
         seed: int,
         shifts: tuple[Offset, ...],
-    ) -> "Shifts":
-        """For a model and shifts; none leaves the layers out."""
-        layers = shifted_layers(trace(model)) if shifts else ()
-        return cls(model, Pairs(model, model.size, labels, most, seed), layers, shifts)
+    ) -> "ShiftReducer":
+        """The reducer for a model; without shifts the layers are left out."""
+        layers = find_shifted_layers(trace_network(model)) if shifts else ()
+        consistency = ConsistencyReducer(model, model.size, labels, largest_offset, seed)
+        return cls(model, consistency, layers, shifts)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # What was traced holds torch's own functions and stays where it is: it is traced again.
-        pairs = self.pairs
-        return Shifts.of, (self.model, pairs.labels, pairs.most, pairs.seed, self.shifts)
+        # A trace holds functions of torch, which pickle cannot send: it is recorded again there.
+        own = self.consistency
+        return ShiftReducer.for_model, (
+            self.model, own.labels, own.largest_offset, own.seed, self.shifts,
+        )  # fmt: skip
 
     def initial_state(self) -> State:
-        """Nothing seen yet."""
-        bins = torch.zeros(2, len(self.shifts), len(self.layers), _BINS, dtype=torch.int64)
-        return self.pairs.initial_state() | {"errors": bins}
+        """The counts of no images."""
+        shape = (2, len(self.shifts), len(self.layers), BIN_COUNT)
+        return self.consistency.initial_state() | {"errors": torch.zeros(shape, dtype=torch.int64)}
 
     def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
-        """Both data sets together."""
+        """The counts of both sets of images together."""
         return {name: one[name] + other[name] for name in one}
 
     def process_batch(self, state: State, wide: Tensor, ids: Tensor) -> None:
-        """Take in a batch of wide images, in place."""
-        self.pairs.process_batch(state, wide, ids)
+        """Add a batch of wide images to the counts."""
+        self.consistency.process_batch(state, wide, ids)
         if not self.layers:
             return
-        images = self.pairs.centers(around(self.model, wide.to(self.model.device)))
-        found = trace(self.model, images)
-        for part in images.split(_AT_ONCE):
-            for errors in compare(self.model, found, self.layers, part, self.shifts):
-                bins = torch.bucketize(errors.double(), _EDGES)
-                seen = (~errors.isnan()).long()
-                state["errors"].scatter_add_(
-                    3, bins[..., None].clamp(max=_BINS - 1), seen[..., None]
-                )
+        wide = pad_squashed(self.model, wide.to(self.model.device))
+        images = crop_center(wide, self.consistency.size)
+        trace = trace_network(self.model, images)
+        for part in images.split(_BATCH_SIZE):
+            for errors in compare_maps(self.model, trace, self.layers, part, self.shifts):
+                add_errors(state["errors"], errors)
 
     def result(
         self,
         state: Mapping[str, Tensor],
         skipped: tuple[str, ...],
-        offsets: Offsets | None,
+        offsets: OffsetMap | None,
     ) -> Shift:
-        """What was counted."""
-        images, labeled = int(state["images"]), int(state["labeled"])
-        layers = None
+        """Make the result from the counts of a pass."""
+        images = int(state["images"])
+        equivariance = None
         if self.layers:
-            found = trace(self.model)
-            errors = middles(state["errors"])
-            layers = told(self.model, found, self.layers, self.shifts, errors, images)
-        told_of = [self.pairs.result(state, protocol) for protocol in ("crop", "circular")]
+            equivariance = summarize_errors(
+                self.model,
+                trace_network(self.model),
+                self.layers,
+                self.shifts,
+                median_errors(state["errors"]),
+                images,
+            )
+        protocols = [self.consistency.result(state, protocol) for protocol in PROTOCOLS]
         return Shift(
             model=self.model.name,
             images=images,
             skipped=skipped,
-            equivariance=layers,
-            right=Rate.of(int(state["right"]), labeled) if labeled else None,
-            consistency=tuple(one for one in told_of if one is not None),
+            equivariance=equivariance,
+            accuracy=self.consistency.accuracy(state),
+            consistency=tuple(protocol for protocol in protocols if protocol is not None),
             offsets=offsets,
-            seed=self.pairs.seed,
+            seed=self.consistency.seed,
         )
-
-
-def middles(bins: Tensor) -> Tensor:
-    """Medians of errors from their bins `(..., BINS)`; NaN where there are none."""
-    total = bins.sum(dim=-1)
-    at = torch.searchsorted(bins.cumsum(dim=-1), ((total + 1) // 2)[..., None])[..., 0]
-    between = (_EDGES[:-1] * _EDGES[1:]).sqrt()
-    values = torch.cat([torch.zeros(1).double(), between, _EDGES[-1:]])
-    return torch.where(total > 0, values[at.clamp(max=_BINS - 1)], torch.nan)

@@ -2,10 +2,11 @@
 
 # In the order in which --help lists them.
 from convlens.cli.commands import (  # isort: skip
-    report, network, filters, gradcam, fgsm, shift, patches, maximize, dream, cells, doctor, train,
+    report, network, filters, gradcam, fgsm, shift, selectivity, patches, maximize, dream, cells,
+    doctor, train,
 )  # fmt: skip
 
 __all__ = [
     "cells", "doctor", "dream", "fgsm", "filters", "gradcam", "maximize", "network",
-    "patches", "report", "shift", "train",
+    "patches", "report", "selectivity", "shift", "train",
 ]  # fmt: skip

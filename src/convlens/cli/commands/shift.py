@@ -1,4 +1,4 @@
-"""What shifts do to it."""
+"""The shift command: equivariance of layers and consistency of predictions under shifts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,10 @@ def shift(
     model: o.ModelSpec = "default",
     pixels: Annotated[
         str | None,
-        typer.Option(help="Shifts for the layers, by commas. Default: 1, and the greatest stride."),
+        typer.Option(
+            help="Shifts for the layers in pixels, separated by commas. Default: 1, and the "
+            "greatest stride."
+        ),
     ] = None,
     every: Annotated[
         int | None,
@@ -30,8 +33,8 @@ def shift(
         typer.Option(
             "--channel",
             metavar="LAYER:K",
-            help="Instead: what is left of this channel's activation after shifts, changes of "
-            "scale and of brightness.",
+            help="Instead, measure how much of this channel's activation remains after shifts, "
+            "and changes of scale and of brightness.",
         ),
     ] = None,
     side: o.LayerSide = o.Side.post,
@@ -48,10 +51,12 @@ def shift(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Shift photos: equivariance layer by layer, and how often the answer stays."""
-    from convlens.analyses.shift.consistency import margin_of
-    from convlens.analyses.shift.dataset_pass import shift as look
-    from convlens.analyses.shift.invariance_dataset_pass import invariance
+    """Shift photos: equivariance layer by layer, and how often the prediction stays the same.
+
+    In Python: convlens.shift, and convlens.invariance for channels.
+    """
+    from convlens.analyses.invariance.dataset_pass import invariance
+    from convlens.analyses.shift.dataset_pass import shift as measure_shift
     from convlens.cli import terminal
     from convlens.cli.inputs import (
         answers_of,
@@ -63,7 +68,8 @@ def shift(
         started,
         unfinished,
     )
-    from convlens.cli.show import shift as shown
+    from convlens.cli.show.selectivity import show_channels
+    from convlens.cli.show.shift import show_shift
     from convlens.errors import ConvlensError
     from convlens.passes.options import PassOptions
     from convlens.tracing.selection import find_channels
@@ -72,18 +78,19 @@ def shift(
     dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    table = find_labels(labels, loaded)
-    right = answers_of(dataset, table)
-    wanted = find_channels(trace(loaded), channel, side.value) if channel else {}
-    if len(wanted) > 1:
-        raise ConvlensError(f"channels of {len(wanted)} layers; give those of one")
+    right = answers_of(dataset, find_labels(labels, loaded))
+    channels_of_layers = find_channels(trace(loaded), channel, side.value) if channel else {}
+    if len(channels_of_layers) > 1:
+        raise ConvlensError(f"channels of {len(channels_of_layers)} layers; give those of one")
+    shifts = parse_pixels(pixels) if pixels is not None else None
     with (
         unfinished(out, resume=resume) as folder,
         started(runner, quiet=quiet),
         terminal.progress(quiet=quiet) as progress,
     ):
-        for layer, channels in wanted.items():
-            kept = invariance(
+        pass_options = PassOptions(engine=runner, resume_folder=folder, progress=progress)
+        for layer, channels in channels_of_layers.items():
+            remaining = invariance(
                 loaded,
                 dataset,
                 layer=layer,
@@ -91,85 +98,20 @@ def shift(
                 channels=channels,
                 labels=right,
                 strict=strict,
-                pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
+                pass_options=pass_options,
             )
-            kept.save(out)
-            shown.channels(kept, out, json=json)
+            remaining.save(out)
+            show_channels(remaining, out, json=json)
             return
-        found = look(
+        measured = measure_shift(
             loaded,
             dataset,
             labels=right,
-            shifts=parse_pixels(pixels) if pixels is not None else None,
-            every=max(1, margin_of(loaded) // 16) if every is None else every,
+            shifts=shifts,
+            every=every,
             seed=seed,
             strict=strict,
-            pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
+            pass_options=pass_options,
         )
-        found.save(out)
-    shown.shift(found, out, json=json)
-
-
-@app.command()
-def selectivity(
-    photos: o.PhotosOrTables,
-    labels: Annotated[
-        Path,
-        typer.Option("--labels", metavar="CSV", help="Right classes: columns file and class."),
-    ],
-    out: o.Out = Path("convlens-selectivity"),
-    model: o.ModelSpec = "default",
-    layer: o.Layer = None,
-    side: o.LayerSide = o.Side.post,
-    column: o.Column = None,
-    engine: o.EngineName = o.Engine.local,
-    address: o.Address = None,
-    actors: o.Actors = None,
-    resume: o.Resume = False,
-    show: Annotated[int, typer.Option(help="Channels in the table.")] = 20,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
-    strict: o.Strict = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
-) -> None:
-    """List the channels of a layer by how selective and how invariant they are."""
-    from convlens.analyses.shift.invariance_dataset_pass import invariance
-    from convlens.cli import terminal
-    from convlens.cli.inputs import (
-        answers_of,
-        engine_of,
-        find_dataset,
-        find_labels,
-        load_model,
-        started,
-        unfinished,
-    )
-    from convlens.cli.show import shift as shown
-    from convlens.passes.options import PassOptions
-    from convlens.tracing.selection import find_channel_sources
-    from convlens.tracing.trace import trace
-
-    dataset = find_dataset(photos, column=column)
-    runner, device = engine_of(engine, address=address, actors=actors, device=device)
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    table = find_labels(labels, loaded)
-    assert table is not None
-    last = layer or find_channel_sources(trace(loaded), None, side.value)[-1].layer
-    with (
-        unfinished(out, resume=resume) as folder,
-        started(runner, quiet=quiet),
-        terminal.progress(quiet=quiet) as progress,
-    ):
-        found = invariance(
-            loaded,
-            dataset,
-            layer=last,
-            side=side.value,
-            labels=answers_of(dataset, table),
-            strict=strict,
-            pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
-        )
-        found.save(out)
-    shown.channels(found, out, json=json, most=show)
+        measured.save(out)
+    show_shift(measured, out, json=json)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from convlens.analyses.shift.consistency import margin_of
 from convlens.analyses.shift.dataset_pass import shift
 from convlens.analyses.shift.equivariance import LayerEquivariance
 from convlens.analyses.shift.shift import Shift
+from convlens.analyses.shift.views import find_margin
 from convlens.data.sampling import spread
 from convlens.drawing import sequential_colors
 from convlens.html import scales
@@ -74,13 +74,14 @@ class ShiftSection(Section[ShiftResult]):
         if layers is not None:
             parts.append(layers.summary())
         for protocol in result.shift.consistency[:1]:
+            same = protocol.agreement
             parts.append(
-                f"two views of a photo up to {protocol.most} pixels apart ({protocol.protocol}) "
-                f"get the same prediction for {protocol.agree.count} of {protocol.agree.total} "
+                f"two views of a photo up to {protocol.largest_offset} pixels apart "
+                f"({protocol.protocol}) get the same prediction for {same.count} of {same.total} "
                 f"photos"
             )
         consistent = all(
-            2 * protocol.agree.count > protocol.agree.total
+            2 * protocol.agreement.count > protocol.agreement.total
             for protocol in result.shift.consistency[:1]
         )
         equivariant = layers is not None and layers.lost[0] is None
@@ -95,7 +96,7 @@ class ShiftSection(Section[ShiftResult]):
             [inputs.photos[number] for number in result.photos],
             words=["--every", str(result.step)],
             arguments=[f"every={result.step}", f"seed={inputs.options.seed}"],
-            labeled=result.shift.right is not None,
+            labeled=result.shift.accuracy is not None,
         )
 
     def view(self, inputs: Inputs, result: ShiftResult, pictures: PictureBudget) -> dict[str, Any]:
@@ -110,7 +111,7 @@ class ShiftSection(Section[ShiftResult]):
 
 
 def _offset_step(model: Model) -> int:
-    return max(1, margin_of(model) // (OFFSETS - 1))
+    return max(1, find_margin(model) // (OFFSETS - 1))
 
 
 def _table_rows(measured: Shift) -> list[tuple[int, LayerEquivariance]]:
@@ -120,7 +121,7 @@ def _table_rows(measured: Shift) -> list[tuple[int, LayerEquivariance]]:
         return []
     ends = {0, len(layers.layers) - 1, *(at for at in layers.lost if at is not None)}
     telling = [
-        (at, layer) for at, layer in enumerate(layers.layers) if max(layer.step) > 1 or at in ends
+        (at, layer) for at, layer in enumerate(layers.layers) if max(layer.stride) > 1 or at in ends
     ]
     return spread(telling, ROWS - 1) + telling[-1:] if len(telling) > ROWS else telling
 

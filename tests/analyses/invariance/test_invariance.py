@@ -6,8 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from convlens import ConvlensError, Result, invariance, wrap
+from convlens.analyses.invariance.reducers import VariantReducer
+from convlens.analyses.invariance.variants import LIGHTS, PLACES, SCALES, make_variants
 from convlens.analyses.patches.selectivity import area
-from convlens.analyses.shift.invariance import LIGHTS, PLACES, SCALES, Changes, changed
 from convlens.passes.options import PassOptions
 
 SIZE = 32
@@ -32,7 +33,7 @@ def test_place_costs_nothing_with_circular_padding_and_light_is_linear():
     # Without a bias the activation grows as the light does, up to the upper bound.
     wanted = torch.tensor(LIGHTS[:2]).expand(5, -1)
     torch.testing.assert_close(found.light[:, :2], wanted, rtol=0, atol=1e-5)
-    torch.testing.assert_close(found.left("place"), torch.ones(5), rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.remaining("place"), torch.ones(5), rtol=0, atol=1e-5)
     assert (found.typical > 0).all() and (found.typical <= 1).all()
 
 
@@ -47,19 +48,21 @@ def test_shares_are_those_of_a_plain_loop():
         peaks = net[:2](given).amax((2, 3))
         for row, channel in enumerate((3, 1)):
             best = peaks[:, channel].argsort(descending=True)[:3]
-            sums = sum(net[:2](changed(given[k], (0, 1)))[:, channel].amax((1, 2)) for k in best)
+            sums = sum(
+                net[:2](make_variants(given[k], (0, 1)))[:, channel].amax((1, 2)) for k in best
+            )
             wanted = sums[1:] / sums[0]
             ours = torch.cat([found.place[row], found.scale[row], found.light[row]])
             torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5)
             assert found.activations[row] == pytest.approx(float(sums[0] / 3), rel=1e-5)
             typical = float(peaks[:, channel].mean() / (sums[0] / 3))
             assert found.typical[row] == pytest.approx(typical, rel=1e-5)
-    assert found.channels.tolist() == [3, 1] and found.grandmother.isnan().all()
+    assert found.channels.tolist() == [3, 1] and found.grandmother_score.isnan().all()
 
 
 def test_changes_are_what_they_are_called():
     image = images(1)[0]
-    made = changed(image, (0.0, 1.0))
+    made = make_variants(image, (0.0, 1.0))
     assert made.shape == (1 + len(PLACES) + len(SCALES) + len(LIGHTS), 3, SIZE, SIZE)
     assert torch.equal(made[0], image)
     assert torch.equal(made[3], torch.roll(image, (4, 4), (1, 2)))  # an eighth
@@ -99,8 +102,8 @@ def test_a_grandmother_cell_is_found_by_its_selectivity_and_invariances():
     assert (found.selectivity > 0.99).all()
     everywhere, corner = found.place
     assert (everywhere > 0.99).all() and (corner < 0.6).any()
-    assert found.ranked() == [0, 1]
-    assert found.grandmother[0] > 1.2 * found.grandmother[1]
+    assert found.rank_channels() == [0, 1]
+    assert found.grandmother_score[0] > 1.2 * found.grandmother_score[1]
 
 
 def test_selectivity_is_that_of_patches():
@@ -121,13 +124,15 @@ def test_parts_of_a_data_set_add_up():
 
     model = wrap(network(), size=SIZE)
     channel_source = find_channel_sources(trace(model), ["0"])[0]
-    work = Changes(model, channel_source, torch.tensor([[0, 5], [1, 2], [3, 9], [4, 4], [7, 0]]))
+    work = VariantReducer(
+        model, channel_source, torch.tensor([[0, 5], [1, 2], [3, 9], [4, 4], [7, 0]])
+    )
     one, other, whole = (work.initial_state() for _ in range(3))
     work.process_batch(one, images()[:5], torch.arange(5))
     work.process_batch(other, images()[5:], torch.arange(5, 12))
     work.process_batch(whole, images(), torch.arange(12))
-    assert torch.equal(work.merge(other, one)["left"], whole["left"])
-    assert whole["left"].dtype == torch.int64 and whole["left"].all()
+    assert torch.equal(work.merge(other, one)["activations"], whole["activations"])
+    assert whole["activations"].dtype == torch.int64 and whole["activations"].all()
 
 
 def test_saved_and_drawn(tmp_path):

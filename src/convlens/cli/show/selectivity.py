@@ -1,0 +1,48 @@
+"""A table of channels, with their invariance and their selectivity."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convlens.cli import terminal
+
+if TYPE_CHECKING:
+    from convlens.analyses.invariance.invariance import Invariance
+
+_ALL = 10**9  # values of a tensor that are listed: about ten numbers for each channel
+
+
+def show_channels(measured: "Invariance", out: Path, *, json: bool, most: int = 20) -> None:
+    """Print a row for each channel, the one most like a grandmother cell first."""
+    for reason in measured.skipped:
+        terminal.err.print(f"left out: {reason}", markup=False)
+    if json:
+        terminal.print_json(measured.to_json(listed=_ALL))
+        return
+    labeled = bool(len(measured.selectivity))
+    table = terminal.table(
+        "channel", *(("class", ">selectivity") if labeled else ()), ">place", ">scale", ">light",
+        ">any photo", *((">grandmother",) if labeled else ()),
+    )  # fmt: skip
+    shares = [measured.remaining(kind) for kind in ("place", "scale", "light")]
+    for row in measured.rank_channels()[:most]:
+        cells = [f"{measured.layer}:{int(measured.channels[row])}"]
+        if labeled:
+            cells += [measured.names[row], f"{measured.selectivity[row]:.3f}"]
+        cells += [f"{share[row]:.2f}" for share in shares] + [f"{measured.typical[row]:.2f}"]
+        if labeled:
+            cells.append(f"{measured.grandmother_score[row]:.2f}")
+        table.add_row(*cells)
+    terminal.out.print(table)
+    explanation = (
+        f"{len(measured.channels)} channels of {measured.node_name}, {measured.images:,} photos. "
+        f"Place, scale, light: the share of the greatest activation that remains, over the "
+        f"{measured.top} photos that activate the channel most. Any photo: the share that another "
+        f"photo gives."
+    )
+    if labeled:
+        explanation += (
+            " Selectivity: the area under the ROC curve of the class, chosen on these photos. "
+            "Grandmother: the least of the four, with selectivity as 2 AUC - 1."
+        )
+    terminal.out.print(explanation, markup=False)
+    terminal.out.print(str(out.resolve()), markup=False)
