@@ -24,7 +24,7 @@ from convlens import (
     trace,
     wrap,
 )
-from convlens.analyses.shift.consistency import offsets
+from convlens.analyses.shift.offset_map import map_offsets
 from convlens.models import output_head as heads
 from convlens.models.labels import class_name, find_prediction, read_labels
 from convlens.models.output_head import NEGATIVE, SIGMOID, SOFTMAX
@@ -457,14 +457,14 @@ def test_maximized_class_has_the_networks_own_probability(classes):
 def test_probability_at_every_offset_is_that_of_the_answer():
     network = Mapped(1, nn.Sigmoid())
     wide = F.interpolate(images(1), size=(SIZE + 4, SIZE + 4), mode="bilinear")
-    found = offsets(model(network), wide)
+    found = map_offsets(model(network), wide)
     crops = torch.cat([wide[:, :, y : y + SIZE, x : x + SIZE] for y in range(5) for x in range(5)])
     with torch.no_grad():
         share = network(crops).view(5, 5)
     middle = bool(share[2, 2] > 0.5)
     assert found.class_index == (0 if middle else NEGATIVE)
     torch.testing.assert_close(found.probabilities, share if middle else 1 - share)
-    assert found.kept == float(((share > 0.5) == middle).float().mean())
+    assert found.predicted_share == float(((share > 0.5) == middle).float().mean())
 
 
 # names
