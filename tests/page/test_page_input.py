@@ -154,7 +154,7 @@ def test_an_output_that_is_a_map_gives_a_page(tmp_path, photos):
     assert "one vector of class scores" in " ".join(page.words)
     assert "filters" in made.sections and len(page.all("img")) > 3
     assert not [one for one in made.findings if one.mark == "broken"]
-    told = [one.sentence for one in made.findings if "answers for each pixel" in one.sentence]
+    told = [one.sentence for one in made.findings if "class for each pixel" in one.sentence]
     assert len(told) == 1
     assert "2 × 60 × 60" in told[0]
     assert not any("vector of class scores" in one.sentence for one in made.findings)

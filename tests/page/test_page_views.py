@@ -265,7 +265,7 @@ def test_dead_channels_are_a_finding(tmp_path, photos):
     made = convlens.report(model, photos, out=tmp_path / "page")
     (finding,) = [one for one in made.findings if one.evidence == "channels"]
     assert finding.mark == "look"
-    assert "1 of " in finding.sentence and "never fires on these 3 photos" in finding.sentence
+    assert "1 of " in finding.sentence and "never fire on these 3 photos" in finding.sentence
 
 
 def test_perturbed_pixels_survive_on_the_page(demo, text):

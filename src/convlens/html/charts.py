@@ -92,7 +92,12 @@ def line_chart(across: Sequence[float], series: Sequence[Series]) -> LineChart:
 
 
 def polyline(x: Iterable[float], y: Iterable[float], width: float, height: float) -> str:
-    """The `points` of a polyline through shares of 0 to 1, y upwards."""
+    """The `points` of a polyline through shares of 0 to 1, y upwards.
+
+    Example:
+        >>> polyline([0, 0.5, 1], [0, 1, 0.5], width=100, height=40)
+        '0.0,40.0 50.0,0.0 100.0,20.0'
+    """
     return " ".join(
         f"{across * width:.1f},{(1 - up) * height:.1f}" for across, up in zip(x, y, strict=True)
     )

@@ -36,7 +36,12 @@ def number_writer(data: Mapping[str, Any], prefix: str = "") -> NumberWriter:
 
 
 def short(number: float) -> str:
-    """A number with three digits and the letter of its thousands: 4652008 is `4.65 M`."""
+    """A number with three digits and the letter of its thousands.
+
+    Example:
+        >>> short(4652008)
+        '4.65 M'
+    """
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g} {unit}"
@@ -49,12 +54,22 @@ def percent(share: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A count with its noun: `1 photo`, `2 photos`."""
+    """A count with its noun.
+
+    Example:
+        >>> counted(1, "photo"), counted(2, "photo")
+        ('1 photo', '2 photos')
+    """
     return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 def enumerated(names: Sequence[str], most: int = 5) -> str:
-    """The first names, and how many there are besides: `a, b and 3 more`."""
+    """The first names, and how many there are besides.
+
+    Example:
+        >>> enumerated(["a", "b", "c", "d"], most=2)
+        'a, b and 2 more'
+    """
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 

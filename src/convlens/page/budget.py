@@ -26,11 +26,15 @@ class Budget:
 
         Args:
             each: multiply-adds of one item.
+
+        Example:
+            >>> Budget(items=8, work=100.0).affordable(20.0)
+            5
         """
         return max(1, min(self.items, int(self.work / max(each, 1.0))))
 
 
-READ = Budget(items=256)  # photos that are read and answered
+READ = Budget(items=256)  # photos that are read and classified
 SHOWN = Budget(items=24, work=7.2e13)  # photos that are shown in full
 SHOWN_PASSES = 100  # forward passes that one of these takes in all sections together, about
 CLASSES = 8  # classes that are explained for each photo

@@ -80,7 +80,18 @@ def report(
     Raises:
         ConvlensError: no photos, an unknown layer or class, a network that does not run on its own
             size, or a folder that cannot be written or holds something else.
-        PhotoError: no photo can be read; with `strict`, one cannot.
+        PhotoError: no photo can be read; with `strict`, a photo cannot be read.
+
+    Example:
+        >>> import tempfile, torch, convlens
+        >>> from PIL import Image
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 4, 2))
+        >>> model = convlens.wrap(network, size=4)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (4, 4)).save(f"{folder}/black.png")
+        ...     report = convlens.report(model, [f"{folder}/black.png"], out=f"{folder}/page")
+        >>> report.page.name, report.sections["network"].parameters
+        ('index.html', 98)
     """
     paths, table = _resolve_photos(model, photos, labels)
     stages = Stages(progress)
@@ -93,7 +104,7 @@ def report(
                 result = section.compute(inputs)
                 if result is not None:
                     inputs.results[section.name] = result
-        with stages.timed("page"):
+        with stages.timed("pictures"):
             views = view_sections(sections, inputs)
         left_out = [sentence for view in views.values() for sentence in view.left_out]
         finished = Report(

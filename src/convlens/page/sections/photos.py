@@ -261,8 +261,8 @@ def _find_predictions(inputs: Inputs) -> Iterator[Finding]:
         sides = " × ".join(map(str, subject.output))
         yield Finding(
             "look",
-            f"The network answers for each pixel ({sides}), not for the photo: Grad-CAM explains "
-            f"a class by its mean logit over the pixels that answer it. Analyses that need one "
+            f"The network predicts a class for each pixel ({sides}), not for the photo: Grad-CAM "
+            f"explains a class by its mean logit over the pixels of that class. Analyses that need one "
             f"prediction for each photo (attacks, preprocessing, shifted photos) are left out.",
             "photos", rank=0,
         )  # fmt: skip
