@@ -262,8 +262,8 @@ def _find_predictions(inputs: Inputs) -> Iterator[Finding]:
         yield Finding(
             "look",
             f"The network predicts a class for each pixel ({sides}), not for the photo: Grad-CAM "
-            f"explains a class by its mean logit over the pixels of that class. Analyses that need one "
-            f"prediction for each photo (attacks, preprocessing, shifted photos) are left out.",
+            f"explains a class by its mean logit over the pixels of that class. Analyses that need "
+            f"one prediction for each photo (attacks, preprocessing, shifted photos) are left out.",
             "photos", rank=0,
         )  # fmt: skip
         return
