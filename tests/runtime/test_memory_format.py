@@ -8,7 +8,7 @@ from torch import nn
 import convlens
 from convlens import ConvlensError, wrap
 from convlens.runtime.memory_format import to_memory_format
-from support.public_functions import NAMES, SIZE, call, images, photos
+from support.public_functions import NAMES, SIZE, WRITING, call, images, photos
 
 
 class Flattening(nn.Module):
@@ -37,12 +37,12 @@ def model(**options):
     return wrap(Flattening(**options).eval(), size=SIZE, name="flattening")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("report", "gradcams")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WRITING])
 def test_view_network_gives_what_the_reshaping_one_gives(name, tmp_path, monkeypatch):
     found = call(name, model(view=True), tmp_path)
     # So that the last bits are the same too.
     monkeypatch.setattr(
-        "convlens.models.model.memory_format", lambda *given: torch.contiguous_format
+        "convlens.models.model.choose_memory_format", lambda *given: torch.contiguous_format
     )
     wanted = call(name, model(view=False), tmp_path)
     if name == "trace":
@@ -51,7 +51,7 @@ def test_view_network_gives_what_the_reshaping_one_gives(name, tmp_path, monkeyp
         assert found == wanted
 
 
-@pytest.mark.parametrize("name", ["report", "gradcams"])
+@pytest.mark.parametrize("name", WRITING)
 def test_view_network_through_what_writes(name, tmp_path):
     call(name, model(view=True), tmp_path)
     assert list(tmp_path.rglob("*.json"))

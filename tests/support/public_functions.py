@@ -64,7 +64,7 @@ LOOKING = {"filters", "filters_over_training", "fit_gabor", "receptive_field"}
 ELSEWHERE = {
     "ConvlensError", "Direction", "ParquetPhotos", "PassOptions", "PhotoError",
     "RayEngine", "TraceError", "Model",
-    "Result", "boxes_on_image", "build", "cortex", "gabor", "gabor_bank", "load",
+    "Result", "boxes_on_image", "build", "convolve", "cortex", "gabor", "gabor_bank", "load",
     "open_data", "pointing_game", "read_boxes", "load_checkpoints", "train", "wrap",
 }  # fmt: skip
 
@@ -80,6 +80,9 @@ def files(folder):
 WRITING = {
     "report": lambda model, folder: convlens.report(model, files(folder), out=folder / "page"),
     "gradcams": lambda model, folder: convlens.gradcams(model, files(folder), out=folder / "cams"),
+    "attack_photos": lambda model, folder: convlens.attack_photos(
+        model, files(folder), ["8/255"], out=folder / "fgsm", steps=2, internal_changes=True
+    ),
 }
 
 
