@@ -1,16 +1,14 @@
 """Settings of every test: one thread per process, and a folder of its own for each doctest."""
 
-import os
-
-# Before torch loads OpenMP: waiting threads sleep instead of spinning on the cores that other
-# test processes use.
-if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-    os.environ["GOMP_SPINCOUNT"] = "10000"
-
 from pathlib import Path
 
 import pytest
-import torch
+
+from convlens.runtime.threads import limit_spinning
+
+limit_spinning()  # before torch is imported: other test processes use the same cores
+
+import torch  # noqa: E402
 
 # Small networks gain nothing from more threads, and several test processes share a machine.
 torch.set_num_threads(1)

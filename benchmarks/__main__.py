@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 from convlens.errors import suggest
+from convlens.runtime.threads import limit_spinning
 
 NAMES = (
     "gradcam", "fgsm", "shift", "patches", "maximize", "dream", "gabor", "throughput", "resume",
@@ -14,6 +15,7 @@ NAMES = (
 
 def main(arguments: list[str]) -> int:
     """Run the benchmarks named; 0, or 2 for a name that none has."""
+    limit_spinning()  # before a benchmark imports torch
     for name in arguments:
         if name not in NAMES:
             close = suggest(name, NAMES) or f"; there are: {', '.join(NAMES)}"

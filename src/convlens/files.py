@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from safetensors.torch import save
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from convlens.errors import ConvlensError, suggest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _RESULT_SUFFIXES = {".csv", ".html", ".json", ".png", ".safetensors"}  # files that we write
 
@@ -127,7 +128,7 @@ def check_replaceable_folder(path: str | Path, *, marker: str) -> None:
             )
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
     """Write tensors as a safetensors file with the system's default permissions.
 
     `safetensors.torch.save_file` would make a file that only its owner can read.
@@ -139,6 +140,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         OSError: the file cannot be written.
     """
+    from safetensors.torch import save  # here, as processes that only decode import no torch
+
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     path.write_bytes(save(on_cpu))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 from convlens.models.loading.run_folder import Run
+from convlens.runtime.threads import children_limit_spinning
 from convlens.training.checkpoints import lock_run_folder
 
 STRATEGIES = ("auto", "ddp")
@@ -89,7 +90,8 @@ def launch(fabric: Any, num_nodes: int, on_message: MessageCallback) -> None:
     level = log.level
     log.setLevel(logging.WARNING)  # Fabric's banner repeats the message above
     try:
-        fabric.launch()
+        with children_limit_spinning():
+            fabric.launch()
     except (ValueError, RuntimeError, OSError) as error:
         raise ConvlensError(
             f"the processes do not find each other: {_first_sentence(error)}"

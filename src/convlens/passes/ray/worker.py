@@ -1,4 +1,8 @@
-"""The worker: an actor in another process that holds the network."""
+"""The worker: an actor in another process that holds the network.
+
+This module imports torch only inside its functions, because a worker process imports the module
+first and says then how OpenMP's threads wait (see `convlens.runtime.threads`).
+"""
 
 import pickle
 from collections.abc import Mapping
@@ -6,19 +10,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from convlens.data.datasets.arrow_batches import batches_from_arrow, prepare_process
-from convlens.models.model import Model
-from convlens.passes.job import BatchWork
-from convlens.passes.reducer import State
-from convlens.passes.source import to_batch
-from convlens.runtime.guard import untouched
-from convlens.runtime.precision import full_precision
+from convlens.runtime.threads import limit_spinning
 
 if TYPE_CHECKING:
     import pyarrow
+
+    from convlens.models.model import Model
+    from convlens.passes.job import BatchWork
+    from convlens.passes.reducer import State
 
 
 class Worker:
@@ -37,6 +39,12 @@ class Worker:
             The versions of the libraries that decide a result's last bits.
         """
         prepare_process(folder)
+        limit_spinning()
+        import torch
+
+        from convlens.runtime.guard import untouched
+        from convlens.runtime.precision import full_precision
+
         torch.set_num_threads(threads)
         model: Model
         self._work: BatchWork
@@ -57,6 +65,8 @@ class Worker:
             By the start of each batch: its stop, and the reasons for the images in it that could
             not be read.
         """
+        from convlens.passes.source import to_batch
+
         processed = {}
         for decoded in batches_from_arrow(rows):
             if decoded.start in self._spans:
@@ -85,10 +95,13 @@ class Worker:
 def library_versions() -> dict[str, str]:
     """The versions of the libraries that decide a result's last bits."""
     import PIL
+    import torch
 
     return {"torch": torch.__version__, "Pillow": PIL.__version__, "numpy": np.__version__}
 
 
-def to_state(arrays: Mapping[str, NDArray[Any]]) -> State:
+def to_state(arrays: Mapping[str, NDArray[Any]]) -> "State":
     """The arrays of `hand_over` as a state, in memory of its own."""
+    import torch
+
     return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
