@@ -205,4 +205,4 @@ def _agreement(name: str, least: Floor) -> str:
             f"{name}: maps differ from captum's by {difference:.2g} of the largest value, "
             f"over {AGREEMENT:g}; the times would compare different work"
         )
-    return f"as captum's at {' and '.join(found.layer)}, to {difference:.1g} of the largest value"
+    return f"as captum's at {' and '.join(found.nodes)}, to {difference:.1g} of the largest value"

@@ -26,6 +26,7 @@ from .analyses.gradcam.dataset_pass import gradcams as gradcams
 from .analyses.gradcam.deletion_insertion import deletion_insertion as deletion_insertion
 from .analyses.gradcam.gradcam import gradcam as gradcam
 from .analyses.gradcam.gradcam import gradcam_layers as gradcam_layers
+from .analyses.gradcam.options import GradCamOptions as GradCamOptions
 from .analyses.gradcam.pointing_game import pointing_game as pointing_game
 from .analyses.gradcam.randomization import randomization as randomization
 from .analyses.invariance.dataset_pass import invariance as invariance

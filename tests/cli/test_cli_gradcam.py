@@ -86,15 +86,15 @@ class TestGradCam:
             "file,class,left,top,right,bottom\na.png,dog,0,0,40,50\nb.png,bee,0,0,9,9\n"
         )
         words = ("gradcam", "a.png", "b.png", "--model", MINE, "--boxes", "boxes.csv", "--quiet")
-        status, out, _ = convlens(*words, "--evidence", "--randomize", "--out", "g")
+        status, out, _ = convlens(*words, "--deletion-insertion", "--randomize", "--out", "g")
         assert status == 0
         assert [line.split()[:2] for line in out.splitlines()[1:3]] == [
             ["a.png", "dog"], ["b.png", "bee"],
         ]  # fmt: skip
-        assert "of 2 maps (the image's middle in 1)" in out
+        assert "of 2 maps (the middle of the image in 1)" in out
         assert "rank correlation" in out
         assert (here / "g" / "randomization" / "randomization.png").is_file()
-        assert (here / "g" / "a.png" / "evidence-1" / "result.json").is_file()
+        assert (here / "g" / "a.png" / "deletion-insertion-1" / "result.json").is_file()
         (here / "boxes.csv").write_text("file,class,left,top,right,bottom\na.png,cta,0,0,1,1\n")
         assert "line 2" in one_line(convlens(*words, "--out", "h"))
 
@@ -121,7 +121,7 @@ class TestGradCam:
         status, out, _ = convlens(*words, "--pixel", "3,5", "--top", "2", "--out", "h")
         assert status == 0 and len(GradCam.load(here / "h" / "a.png").names[0]) == 2
         assert "pixel 3,40" in one_line(convlens(*words, "--pixel", "3,40", "--out", "i"))
-        for word in ("--evidence", "--randomize"):
+        for word in ("--deletion-insertion", "--randomize"):
             assert "needs one vector" in one_line(convlens(*words, word, "--out", "j"))
         assert not list(here.glob("*.unfinished")) and not (here / "j").exists()
 
@@ -131,7 +131,7 @@ class TestGradCam:
         words = ("gradcam", "a.png", "b.png", "--model", MINE, "--quiet")
         convlens(*words, "--out", "whole")
         with monkeypatch.context() as patched:
-            patched.setattr(room, "finish", lambda *rest, **words: 1 / 0)
+            patched.setattr(room, "write_tables", lambda *rest, **words: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 convlens(*words, "--out", "parts")
         assert (here / "parts.unfinished").is_dir() and not (here / "parts").exists()
@@ -149,11 +149,11 @@ class TestGradCam:
         _, out, _ = convlens("gradcam", CAT, "--out", "g", "--json", "--quiet")
         found = json.loads(out)["photos"]["chelsea.png"]
         assert found["names"] == [["tiger cat"]]
-        assert found["layer"] == ["bn2/batch_norm"]
+        assert found["nodes"] == ["bn2/batch_norm"]
 
 
 def test_interrupt_leaves_nothing_half_written(here, convlens, monkeypatch):
-    import convlens.analyses.gradcam.dataset_pass as room
+    from convlens.analyses.gradcam import batch_work as room
 
     real, calls = room.GradCam.save_data, []
 

@@ -84,11 +84,12 @@ def test_fits(here, convlens):
 
 
 def test_maps_and_cortex(here, convlens):
-    status, out, _ = convlens("maps", "a.png", "--model", MINE, "--pool", "max", "--out", "m")
+    maps = ["feature-maps", "a.png", "--model", MINE, "--pool"]
+    status, out, _ = convlens(*maps, "max", "--out", "m")
     assert status == 0
-    assert "0 (1): 6 maps of 32 x 32; one scale for all" in out
+    assert "0 (1): 6 maps of 32 x 32; all on one scale" in out
     assert (here / "m" / "pooled.png").exists()
-    assert "no pooling 'mx'" in one_line(convlens("maps", "a.png", "--model", MINE, "--pool", "mx"))
+    assert "no pooling 'mx'" in one_line(convlens(*maps, "mx"))
     status, out, _ = convlens("cortex", "a.png", "--size", 48, "--orientations", 4, "--out", "c")
     assert status == 0
     assert "45°" in out

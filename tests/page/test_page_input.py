@@ -125,7 +125,7 @@ def test_layer_classes_and_labels_are_used(tmp_path, photos):
         progress=lambda *step: seen.append(step),
     )
     assert made.sections["photos"].cards[0].gradcam.classes.tolist() == [[4, 1, 0]]
-    assert made.sections["photos"].cards[0].gradcam.layer == ("0",)
+    assert made.sections["photos"].cards[0].gradcam.nodes == ("0",)
     assert [photo.right for photo in made.photos] == [True, None, None]
     assert made.sections["preprocessing"].photos == 1
     assert ("photos", 3, 3) in seen and ("predictions", 1, 3) in seen

@@ -74,7 +74,7 @@ def test_channels_that_add_most_to_a_map_are_shown_and_linked(demo, text, data):
     links = {link["href"] for link in page.all("a") if link.get("href")}
     for number, card in enumerate(demo.sections["photos"].cards):
         cam, shares = card.gradcam, card.shares[0]
-        assert shares == cam.channels(0, 0, top=3)
+        assert shares == cam.channel_shares(0, 0, top=3)
         # The first of each photo is among them, and its name leads there.
         address = f"{layer.layer}:{shares[0].channel}"
         assert shares[0].channel in shown
@@ -204,7 +204,7 @@ def test_feature_maps_lead_from_the_first_layer_to_the_final_place(demo, text):
         colors = one.tiles.reshape(-1, 3)
         assert colors[where].tolist() == [253, 231, 36]
     assert "maps" in Page(text).ids
-    assert "convlens maps" in text
+    assert "convlens feature-maps" in text
 
 
 def test_made_images_stand_beside_the_patches(demo, text, data):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from convlens import ConvlensError, PassOptions, load, patches, wrap
-from convlens.analyses.gradcam.boxes import Box
+from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.passes.fingerprints import fingerprint, fingerprint_model, to_plain
 from convlens.tracing.recorder import NodeRef
 
@@ -84,13 +84,13 @@ def test_functions_have_no_fingerprint():
 
 def test_neither_names_nor_reprs_of_our_classes_count(monkeypatch):
     made = model()
-    boxes = {"a.png": (Box((1,), 0.0, 0.0, 4.0, 4.0),)}
+    boxes = {"a.png": (ObjectBox((1,), 0.0, 0.0, 4.0, 4.0),)}
     before = fingerprint_model(made), fingerprint(boxes)
 
     def fail(self):
         raise AssertionError("a repr was hashed")
 
-    classes = (type(made.preprocessing), Box, NodeRef)
+    classes = (type(made.preprocessing), ObjectBox, NodeRef)
     names = [(cls.__name__, cls.__qualname__) for cls in classes]
     try:
         for cls in classes:

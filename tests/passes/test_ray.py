@@ -104,7 +104,7 @@ class TestTheSameResult:
                 out=tmp_path / name,
                 top=2,
                 pass_options=PassOptions(batch_size=4, engine=engine),
-                curves=True,
+                deletion_insertion=True,
             )
         files = sorted(
             path.relative_to(tmp_path / "alone")

@@ -194,8 +194,8 @@ def test_concatenation_is_a_node_group():
     found = trace(model)
     assert sides(found, "0") == {"output": ["0"], "pre": ["0.left", "0.right"], "post": ["0"]}
     image = torch.rand(1, 3, SIZE, SIZE)
-    assert gradcam(model, image, layer="0").layer == ("0.left", "0.right")
-    assert gradcam(model, image, layer="0", side="post").layer == ("0",)
+    assert gradcam(model, image, layer="0").nodes == ("0.left", "0.right")
+    assert gradcam(model, image, layer="0", side="post").nodes == ("0",)
     assert find_channel_sources(found, ["0"])[0].channels == 6
     with pytest.raises(ConvlensError, match=r"pre side of 0 is 2 nodes.*\(0.left, 0.right\)"):
         find_channel_sources(found, ["0"], "pre")

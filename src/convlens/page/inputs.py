@@ -8,7 +8,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from convlens.analyses.anatomy.anatomy import Anatomy
-from convlens.analyses.gradcam.boxes import Box
+from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.data.sampling import spread
 from convlens.models.model import Model
 from convlens.page.photos import PREDICTIONS
@@ -36,7 +36,7 @@ class Options:
 
     layer: str | None = None
     classes: list[int | str] | None = None
-    boxes: Mapping[str, tuple[Box, ...]] | None = None
+    boxes: Mapping[str, tuple[ObjectBox, ...]] | None = None
     boxes_path: str | None = None
     seed: int = 0
     strict: bool = False

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from convlens.analyses.gradcam.deletion_insertion import beats, deletion_insertion
+from convlens.analyses.gradcam.deletion_insertion import beats_controls, deletion_insertion
 from convlens.analyses.gradcam.gradcam import gradcam
 from convlens.errors import ConvlensError
 from convlens.models.wrap import wrap
@@ -76,7 +76,7 @@ def test_as_a_plain_loop_does_it():
      ((0.5, 0.6, 0.3), False)],
 )  # fmt: skip
 def test_orders_that_are_alike_to_two_digits_do_not_beat_one_another(areas, beaten):
-    assert beats(torch.tensor([areas])).tolist() == [beaten]
+    assert beats_controls(torch.tensor([areas])).tolist() == [beaten]
 
 
 def test_a_map_that_knows_beats_both():

@@ -170,7 +170,7 @@ def test_googlenets_pre_side_is_its_four_branches():
     assert_same(ours.maps[:, 0], wanted.detach())
     wide = torch.cat([slope.mean((2, 3)) for slope in slopes], 1)
     assert_same(ours.alpha[:, 0], wide)
-    assert ours.layer == tuple(
+    assert ours.nodes == tuple(
         f"inception5b.{name}" for name in ("branch1.bn", "branch2.1.bn", "branch3.1.bn",
                                            "branch4.1.bn")
     )  # fmt: skip
@@ -332,7 +332,7 @@ def test_layer_by_name(pooled):
     found = gradcam(pooled, images(), classes=1, layer="first")
     theirs = LayerGradCam(pooled.network, pooled.network.first).attribute(images(), target=1)
     assert_same(found.maps, theirs.detach())
-    assert found.layer == ("first",)
+    assert found.nodes == ("first",)
     assert found.maps.shape == (2, 1, SIZE, SIZE)
 
 
@@ -494,7 +494,7 @@ def test_saved_result_is_equal_after_loading(pooled, tmp_path):
     assert again == found
     for name in ("maps", "alpha", "classes", "scores", "centers_y", "images"):
         assert torch.equal(getattr(again, name), getattr(found, name))
-    assert (again.names, again.layer, again.bounds) == (found.names, found.layer, found.bounds)
+    assert (again.names, again.nodes, again.bounds) == (found.names, found.nodes, found.bounds)
     assert len(list((tmp_path / "cam").glob("*.png"))) == 4
     assert gradcam(pooled, images(seed=1), top=2) != found
 

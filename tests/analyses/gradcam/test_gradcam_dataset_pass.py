@@ -17,8 +17,10 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, PhotoError, gradcam, gradcams, wrap
-from convlens.analyses.gradcam import dataset_pass as room
-from convlens.analyses.gradcam.boxes import Box
+from convlens.analyses.gradcam import batch_work, dataset_pass
+from convlens.analyses.gradcam.boxes import ObjectBox
+from convlens.analyses.gradcam.options import GradCamOptions
+from convlens.analyses.gradcam.pointing_game import PointingTotals
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.passes.options import PassOptions
@@ -44,7 +46,7 @@ def paths(tmp_path):
 
 
 def table(found):
-    with found.scores.open(encoding="utf-8", newline="") as file:
+    with found.table_path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -67,7 +69,7 @@ def test_maps_are_those_of_gradcam_one_by_one(tmp_path, paths):
     )
     assert found.photos == ("photos-0.png", *(f"{each}.png" for each in range(1, 6)), "more-0.png")
     rows = iter(table(found))
-    numbers = json.loads(found.numbers.read_text())
+    numbers = json.loads(found.numbers_path.read_text())
     highest = 0.0
     for path, name in zip(paths, found.photos, strict=True):
         alone = gradcam(network, network.prepare(path), classes=["bee", "cat - dog"])
@@ -81,8 +83,9 @@ def test_maps_are_those_of_gradcam_one_by_one(tmp_path, paths):
             assert (row["photo"], row["class"]) == (name, alone.names[0][rank])
             for column, wanted in (
                 ("logit", kept.scores[0, rank]), ("probability", kept.probabilities[0, rank]),
-                ("least", peak.low), ("greatest", peak.high), ("row", peak.row),
-                ("column", peak.column), ("positive", peak.positive), ("cells", peak.cells),
+                ("minimum", peak.minimum), ("maximum", peak.maximum), ("row", peak.row),
+                ("column", peak.column), ("positive_cells", peak.positive_cells),
+                ("cells", peak.cells),
             ):  # fmt: skip
                 assert torch.tensor(float(row[column])).float() == torch.tensor(float(wanted))
     assert next(rows, None) is None
@@ -107,10 +110,15 @@ def test_highest_classes_of_each_photo(tmp_path, paths):
 @pytest.mark.parametrize("stopped_at", [1, 4, 6, "pictures"])
 def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped_at):
     network = model()
-    options: dict[str, Any] = {"classes": ["ant"], "curves": True}
+    options: dict[str, Any] = {"classes": ["ant"], "deletion_insertion": True}
     whole = PassOptions(batch_size=2)
     gradcams(network, paths, out=tmp_path / "whole", pass_options=whole, **options)
-    kept, count, real, draw = tmp_path / "parts.unfinished", [0], GradCam.save_data, GradCam.draw
+    kept, count, real, draw = (
+        tmp_path / "parts.unfinished",
+        [0],
+        GradCam.save_data,
+        GradCam.write_pictures,
+    )
     resumable = PassOptions(batch_size=2, resume_folder=kept, save_interval=0.0)
 
     def tripping(method):
@@ -123,13 +131,13 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
         return step
 
     if stopped_at == "pictures":
-        monkeypatch.setattr(GradCam, "draw", tripping(draw))
+        monkeypatch.setattr(GradCam, "write_pictures", tripping(draw))
     else:
         monkeypatch.setattr(GradCam, "save_data", tripping(real))
     with pytest.raises(KeyboardInterrupt):
         gradcams(network, paths, out=tmp_path / "parts", pass_options=resumable, **options)
     assert not (tmp_path / "parts").exists()
-    monkeypatch.setattr(GradCam, "draw", draw)
+    monkeypatch.setattr(GradCam, "write_pictures", draw)
     count[0] = 0
     if (kept / "photos").is_dir():
         # What was being written when a run was killed at once.
@@ -161,7 +169,7 @@ def test_somebody_elses_folder_is_refused_before_any_work(tmp_path, paths, monke
 
 def test_folder_of_another_run_is_refused(tmp_path, paths, monkeypatch):
     network, kept = model(), tmp_path / "u"
-    monkeypatch.setattr(room, "finish", lambda *rest, **words: 1 / 0)
+    monkeypatch.setattr(dataset_pass, "write_tables", lambda *rest, **words: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         gradcams(
             network,
@@ -248,7 +256,7 @@ def test_damaged_photos_are_left_out_and_named(tmp_path, paths):
     found = gradcams(model(), paths, out=tmp_path / "out", pass_options=PassOptions(batch_size=2))
     assert set(found.skipped) == {str(paths[1]), str(paths[4])}
     assert found.photos == ("photos-0.png", "2.png", "3.png", "5.png", "more-0.png")
-    assert json.loads(found.numbers.read_text())["skipped"] == found.skipped
+    assert json.loads(found.numbers_path.read_text())["skipped"] == found.skipped
     with pytest.raises(PhotoError, match=r"1\.png"):
         gradcams(model(), paths, out=tmp_path / "strict", strict=True)
     assert not (tmp_path / "strict").exists()
@@ -259,24 +267,30 @@ def test_damaged_photos_are_left_out_and_named(tmp_path, paths):
 def test_evidence_boxes_and_the_sanity_check(tmp_path, paths):
     network = model()
     boxes = {
-        "1.png": (Box((2,), 0, 0, 50, 40), Box((0,), 0, 0, 20, 20)),
-        "2.png": (Box((3, 1), 0, 0, 25, 40),),
+        "1.png": (ObjectBox((2,), 0, 0, 50, 40), ObjectBox((0,), 0, 0, 20, 20)),
+        "2.png": (ObjectBox((3, 1), 0, 0, 25, 40),),
     }
     found = gradcams(
-        network, paths[:4], out=tmp_path / "out", boxes=boxes, curves=True, randomize=2, top=1
+        network,
+        paths[:4],
+        out=tmp_path / "out",
+        boxes=boxes,
+        deletion_insertion=True,
+        randomize=2,
+        top=1,
     )
     names = {name: found[name].classes.tolist() for name in found.photos}
     assert names["1.png"] == [[2, 0]] and names["2.png"] == [[3]]
-    sums = torch.zeros(5, dtype=torch.float64)
+    totals = []
     rows = iter(table(found))
     for path, name in zip(paths, found.photos, strict=False):
         cam: Any = found[name]
         pointed = convlens.pointing_game(cam, [convlens.boxes_on_image(network, path, boxes)])
-        sums += torch.tensor(pointed.sums(), dtype=torch.float64)
+        totals.append(pointed.totals())
         for rank in range(cam.maps.shape[1]):
             row = next(rows)
             proof = convlens.deletion_insertion(network, cam, rank=rank)
-            kept: Any = Result.load(tmp_path / "out" / name / f"evidence-{rank + 1}")
+            kept: Any = Result.load(tmp_path / "out" / name / f"deletion-insertion-{rank + 1}")
             torch.testing.assert_close(kept.deletion, proof.deletion)  # another memory layout
             assert kept.names == proof.names
             assert float(row["deletion"]) == pytest.approx(
@@ -285,15 +299,15 @@ def test_evidence_boxes_and_the_sanity_check(tmp_path, paths):
             assert float(row["insertion_center"]) == pytest.approx(
                 float(proof.insertion_areas[0, 2]), rel=1e-5
             )
-            if pointed.boxed[0, rank]:
+            if pointed.has_box[0, rank]:
                 assert row["hit"] == str(int(pointed.hits[0, rank]))
                 assert float(row["energy"]) == pytest.approx(float(pointed.energy[0, rank]))
             else:
                 assert row["hit"] == row["energy"] == ""
-    assert found.pointing == tuple(sums.tolist())
+    assert found.pointing == PointingTotals.sum_of(totals)
     assert found.randomization == Result.load(tmp_path / "out" / "randomization")
     assert found.randomization.correlations.shape[2] == 2
-    assert len(found.sentences()) == 3
+    assert len(found.summary().splitlines()) == 3
 
 
 def test_strips(tmp_path, paths):
@@ -307,7 +321,7 @@ def test_strips(tmp_path, paths):
         max(found[name].scales[layer] for name in found.photos) for layer in (0, 1)
     )
     named = gradcams(network, paths[:2], out=tmp_path / "out", layers=["1", "4"], classes=[1])
-    assert named["0.png"].cams[1].maps.equal(one.cams[1].maps)
+    assert named["0.png"].gradcams[1].maps.equal(one.gradcams[1].maps)
 
 
 def test_state_does_not_grow_and_parts_make_the_whole(tmp_path, paths):
@@ -316,10 +330,8 @@ def test_state_does_not_grow_and_parts_make_the_whole(tmp_path, paths):
     found = gradcams(
         network, paths, out=tmp_path / "out", classes=[0, 1], pass_options=PassOptions(batch_size=2)
     )
-    work = room.GradCamWork(
-        network, "pre", None, False, PhotoFiles(paths), {},
-        {"classes": [0, 1], "top": 1, "pixel": None, "target": None}, False, 0,
-    )  # fmt: skip
+    settings = batch_work.MapSettings(options=GradCamOptions(classes=[0, 1]), boxes={})
+    work = batch_work.MapWork(network, PhotoFiles(paths), found.photos, settings)
     work.folder = tmp_path / "parts"
     work.folder.mkdir()
     states = []
@@ -356,4 +368,4 @@ def test_network_that_decides_by_its_data(tmp_path, paths):
     Image.new("RGB", (50, 50), (250, 240, 255)).save(paths[1])
     Image.new("RGB", (50, 50), (10, 20, 5)).save(paths[2])
     found = gradcams(network, paths[1:3], out=tmp_path / "out")
-    assert [found[name].layer for name in found.photos] == [("one",), ("other",)]
+    assert [found[name].nodes for name in found.photos] == [("one",), ("other",)]

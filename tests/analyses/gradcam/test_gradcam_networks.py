@@ -156,7 +156,7 @@ def test_inceptions_branches_end_in_place():
     model = wrap(network, size=139)
     ours = gradcam(model, images(139), classes=[3])
     assert_same(ours.maps[:, 0], wanted.detach())
-    assert set(ours.layer) == {f"Mixed_7c.{end}.bn" for end in ends}
+    assert set(ours.nodes) == {f"Mixed_7c.{end}.bn" for end in ends}
     post = gradcam(model, images(139), classes=[3], side="post")
     theirs = LayerGradCam(network, block).attribute(images(139), target=3)
     assert_same(post.maps, theirs.detach())

@@ -226,7 +226,7 @@ def test_target_of_ones_own():
     )
     wanted = plain(pooled(), 4, images(), lambda out: out[0, 0] - out[0, 1:].logsumexp(0))
     assert_same(vector.maps[:, 0], wanted)
-    with pytest.raises(ConvlensError, match="explain a target of one's own"):
+    with pytest.raises(ConvlensError, match="explain a function of the output"):
         convlens.deletion_insertion(wrap(pooled(), size=SIZE), vector)
 
 
@@ -257,12 +257,12 @@ def test_target_and_class_are_one_too_many():
 def test_layers_are_those_of_gradcam_from_coarse_to_fine():
     model = wrap(pooled(), size=SIZE)
     found = gradcam_layers(model, images(), layers=["0", "3", "2"], classes=[0, 2])
-    assert [one.layer for one in found.cams] == [("3",), ("2",), ("0",)]
-    for one in found.cams:
-        alone = gradcam(model, images(), layer=one.layer[0], classes=[0, 2])
+    assert [one.nodes for one in found.gradcams] == [("3",), ("2",), ("0",)]
+    for one in found.gradcams:
+        alone = gradcam(model, images(), layer=one.nodes[0], classes=[0, 2])
         assert_same(one.maps, alone.maps)
         assert_same(one.alpha, alone.alpha)
-        assert found[one.layer[0]] is one
+        assert found[one.nodes[0]] is one
     block = nn.Sequential(pooled()[:3], pooled()[3:])
     named = gradcam_layers(wrap(block, size=SIZE), images(), layers=["0", "1.3"])
     assert named.layers == ("1.3", "0") and named["0"].maps.shape[-1] == 16
@@ -275,10 +275,10 @@ def test_layers_are_those_of_gradcam_from_coarse_to_fine():
 def test_layers_by_themselves_are_one_of_each_resolution(tmp_path):
     model = wrap(pooled(), size=SIZE)
     found = gradcam_layers(model, images())
-    assert [one.layer for one in found.cams] == [("3",), ("0",)]
-    assert found.cams[0] == gradcam(model, images())
+    assert [one.nodes for one in found.gradcams] == [("3",), ("0",)]
+    assert found.gradcams[0] == gradcam(model, images())
     post = gradcam_layers(model, images(), side="post")
-    assert [one.layer for one in post.cams] == [("4",), ("1",)]
+    assert [one.nodes for one in post.gradcams] == [("4",), ("1",)]
     found.save(tmp_path / "strip")
     assert GradCamLayers.load(tmp_path / "strip") == found
     assert len(list((tmp_path / "strip").glob("*.png"))) == 2
@@ -304,17 +304,17 @@ def test_contributions_add_up_to_what_speaks_for_the_class():
             torch.testing.assert_close(
                 found.contributions[image, rank], torch.tensor(wanted), rtol=1e-4, atol=1e-7
             )
-            shares = found.channels(image, rank, top=6)
+            shares = found.channel_shares(image, rank, top=6)
             if whole == 0:
                 silent += 1
                 assert shares == ()
-                assert "nothing speaks for" in found.sentence(image, rank)
+                assert "nothing supports" in found.summary(image, rank)
                 continue
             assert sum(wanted) == pytest.approx(whole, rel=1e-4)
             ordered = sorted((one / whole for one in wanted if one > 0), reverse=True)
             assert [one.share for one in shares] == pytest.approx(ordered, abs=1e-4)
             assert shares[0].address == f"3:{shares[0].channel}"
-            assert found.channels(image, rank, top=2) == shares[:2]
+            assert found.channel_shares(image, rank, top=2) == shares[:2]
     assert silent < 8
 
 
@@ -349,11 +349,11 @@ def test_pictures_carry_the_bar_and_say_when_nothing_speaks():
     silent = type(found)(**{**vars(found), "maps": -found.maps.abs() - 1})
     (mute,) = silent.pictures().values()
     assert mute.shape[0] > picture.shape[0]
-    assert "none of 64 cells" in silent.sentence(0, 0)
+    assert "none of 64 cells" in silent.summary(0, 0)
     # A common scale given from outside is what the bar shows.
     (paler,) = found.pictures(scale=10 * found.scale).values()
     assert (paler[:, : SIZE * times].int() - overlay.int()).abs().max() > 20
-    framed = found.pictures(boxes=[[(4.0, 4.0, 20.0, 12.0)]])
+    framed = found.pictures(outlines=[[(4.0, 4.0, 20.0, 12.0)]])
     assert not torch.equal(next(iter(framed.values())), picture)
 
 
@@ -388,7 +388,7 @@ def test_dog_and_cat_are_found_on_their_own_animals(tmp_path):
         assert not (other.left <= x < other.right and other.top <= y < other.bottom)
     found = convlens.pointing_game(cam, [boxes])
     assert found.hits.all()
-    assert (found.energy > 2 * found.area).all()
+    assert (found.energy > 2 * found.box_area).all()
 
 
 # memory

@@ -7,7 +7,7 @@ from PIL import ExifTags, Image, ImageOps
 from torch import nn
 
 from convlens import ConvlensError, boxes_on_image, gradcam, pointing_game, read_boxes, wrap
-from convlens.analyses.gradcam.boxes import Box
+from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.data.preprocessing import Preprocessing
 
 HEADER = "file,class,left,top,right,bottom\n"
@@ -51,11 +51,11 @@ def test_a_box_lies_where_its_pixels_do(tmp_path, orientation, preprocessing):
     picture.save(tmp_path / "a.png", exif=exif)
     model = tiny(size=preprocessing.size)
     model = type(model)(**{**vars(model), "preprocessing": preprocessing})
-    (found,) = boxes_on_image(model, tmp_path / "a.png", {"a.png": (Box((1,), *box),)})
+    (found,) = boxes_on_image(model, tmp_path / "a.png", {"a.png": (ObjectBox((1,), *box),)})
     white = model.prepare(tmp_path / "a.png")[0, 0] > 0.5
     rows, columns = white.any(1).nonzero().flatten(), white.any(0).nonzero().flatten()
     wanted = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    assert found.sides == pytest.approx([float(side) for side in wanted], abs=1.01)
+    assert found.edges == pytest.approx([float(side) for side in wanted], abs=1.01)
     assert found.classes == (1,)
 
 
@@ -69,10 +69,10 @@ def test_oracle_turns_photos():
 
 def test_edges_are_clipped_and_boxes_outside_have_no_area(tmp_path):
     painted((200, 100), (0, 0, 1, 1)).save(tmp_path / "a.png")
-    table = {"a.png": (Box((0,), 0, 0, 200, 100), Box((1,), 0, 0, 10, 100))}
+    table = {"a.png": (ObjectBox((0,), 0, 0, 200, 100), ObjectBox((1,), 0, 0, 10, 100))}
     model = tiny(size=64, resize=64)
     whole, outside = boxes_on_image(model, tmp_path / "a.png", table)
-    assert whole.sides == (0, 0, 64, 64)
+    assert whole.edges == (0, 0, 64, 64)
     assert outside.left == outside.right == 0
     assert boxes_on_image(model, tmp_path / "b.png", table) == ()
 
@@ -86,8 +86,8 @@ def test_boxes_of_a_file(tmp_path):
     )
     found = read_boxes(path, tiny())
     assert found == {
-        "photos/a.png": (Box((2, 3), 1, 2.5, 3, 4), Box((0,), 0, 0, 9, 9)),
-        "b.png": (Box((1,), 1, 1, 2, 2),),
+        "photos/a.png": (ObjectBox((2, 3), 1, 2.5, 3, 4), ObjectBox((0,), 0, 0, 9, 9)),
+        "b.png": (ObjectBox((1,), 1, 1, 2, 2),),
     }
 
 
@@ -120,12 +120,16 @@ def test_hits_energy_and_area_by_a_plain_loop():
     images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     cam = gradcam(model, images, classes=[0, 3])
     boxes = [
-        [Box((0,), 3.2, 10.7, 40.1, 50), Box((3, 0), 30, 0, 64, 20), Box((1,), 0, 0, 64, 64)],
-        [Box((3,), 20, 20, 44.5, 44)],
+        [
+            ObjectBox((0,), 3.2, 10.7, 40.1, 50),
+            ObjectBox((3, 0), 30, 0, 64, 20),
+            ObjectBox((1,), 0, 0, 64, 64),
+        ],
+        [ObjectBox((3,), 20, 20, 44.5, 44)],
         [],
     ]
     found = pointing_game(cam, boxes)
-    assert found.boxed.tolist() == [[True, True], [False, True], [False, False]]
+    assert found.has_box.tolist() == [[True, True], [False, True], [False, False]]
     on_image = cam.on_image()
     seen = 0
     for image in range(3):
@@ -151,21 +155,22 @@ def test_hits_energy_and_area_by_a_plain_loop():
             assert float(found.energy[image, rank]) == pytest.approx(
                 inside / above if above else 0, abs=1e-5
             )
-            assert float(found.area[image, rank]) == pytest.approx(area / 64**2, abs=1e-6)
+            assert float(found.box_area[image, rank]) == pytest.approx(area / 64**2, abs=1e-6)
             seen += above > 0
     assert seen
     assert found.center_hits.tolist() == [[True, False], [False, True], [False, False]]
-    count, hits, center, _, _ = found.sums()
-    assert (count, hits, center) == (3, int(found.hits.sum()), 2)
-    assert f"in {hits} of 3 maps (the image's middle in 2)" in found.sentence()
+    totals = found.totals()
+    counts = (totals.maps, totals.hits, totals.center_hits)
+    assert counts == (3, int(found.hits.sum()), 2)
+    assert f"in {totals.hits} of 3 maps (the middle of the image in 2)" in found.summary()
 
 
 def test_a_map_that_speaks_against_the_class_hits_nothing():
     model = tiny()
     cam = gradcam(model, torch.rand(1, 3, 64, 64), classes=0)
     subtracted = type(cam)(**{**vars(cam), "maps": -cam.maps.abs() - 1})
-    found = pointing_game(subtracted, [[Box((0,), 0, 0, 64, 64)]])
-    assert found.boxed.all() and not found.hits.any() and float(found.energy) == 0
+    found = pointing_game(subtracted, [[ObjectBox((0,), 0, 0, 64, 64)]])
+    assert found.has_box.all() and not found.hits.any() and float(found.energy) == 0
 
 
 def test_tolerance_widens_the_boxes_for_the_greatest_value_only():
@@ -174,7 +179,7 @@ def test_tolerance_widens_the_boxes_for_the_greatest_value_only():
     maps = torch.zeros_like(cam.maps)
     maps[0, 0, 0, 0] = 1  # its center is pixel 1.5, constant towards the corner
     cam = type(cam)(**{**vars(cam), "maps": maps})
-    box = [[Box((0,), 10, 10, 20, 20)]]
+    box = [[ObjectBox((0,), 10, 10, 20, 20)]]
     strict, loose = pointing_game(cam, box), pointing_game(cam, box, tolerance=10)
     assert not strict.hits.any() and loose.hits.all()
     assert torch.equal(strict.energy, loose.energy)
@@ -182,6 +187,6 @@ def test_tolerance_widens_the_boxes_for_the_greatest_value_only():
 
 def test_nothing_to_point_at_and_boxes_of_other_images():
     cam = gradcam(tiny(), torch.rand(1, 3, 64, 64), classes=0)
-    assert "no class that was explained has a box" in pointing_game(cam, [[]]).sentence()
+    assert "no class that was explained has a box" in pointing_game(cam, [[]]).summary()
     with pytest.raises(ConvlensError, match="boxes of 2 images for maps of 1"):
         pointing_game(cam, [[], []])

@@ -58,7 +58,7 @@ def test_cascade_equals_a_plain_one():
                     got = float(found.correlations[stage, draw, image, rank])
                     assert got == pytest.approx(wanted, abs=2e-3)
     pair = true[0, 1].flatten(), true[2, 1].flatten()
-    assert float(found.between[1, 1]) == pytest.approx(spearmanr(*pair).statistic, abs=1e-5)
+    assert float(found.between_images[1, 1]) == pytest.approx(spearmanr(*pair).statistic, abs=1e-5)
     assert found.means[3] == pytest.approx(float(found.correlations[3].mean()), abs=1e-6)
 
 
@@ -81,9 +81,9 @@ def test_maps_of_the_default_network_become_uncorrelated():
     photos = model.prepare([photo.path for photo in demo_photos()[:4]])
     found = randomization(model, photos, stages=2)
     assert abs(found.means[0]) < 0.4 and abs(found.means[-1]) < 0.2
-    assert found.changes
+    assert found.maps_change
     assert found.stages[0] == "classifier"
-    assert f"{len(photos)} photos and 3 draws" in found.sentence()
+    assert f"{len(photos)} photos and 3 draws" in found.summary()
 
 
 def test_a_map_of_the_image_alone_does_not_change():
@@ -102,8 +102,8 @@ def test_a_map_of_the_image_alone_does_not_change():
             return x.mean((2, 3)) * self.head + self.wide(x.mean((2, 3))) * 1e-6
 
     found = randomization(wrap(Same(), size=SIZE), images(), classes=0)
-    assert found.means[-1] > 0.99 and not found.changes
-    assert found.sizes[-1] > 0.99
+    assert found.means[-1] > 0.99 and not found.maps_change
+    assert found.mean_magnitudes[-1] > 0.99
 
 
 def test_stages_are_blocks_from_the_top_and_hold_every_parameter():

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from convlens import ConvlensError, Result, invariance, wrap
 from convlens.analyses.invariance.reducers import VariantReducer
 from convlens.analyses.invariance.variants import LIGHTS, PLACES, SCALES, make_variants
-from convlens.analyses.patches.selectivity import area
+from convlens.analyses.patches.selectivity import roc_area
 from convlens.passes.options import PassOptions
 
 SIZE = 32
@@ -113,9 +113,9 @@ def test_selectivity_is_that_of_patches():
     model = wrap(network(), size=SIZE)
     ours = invariance(model, images(), layer="0", labels=labels)
     theirs = patches(model, images(), layers=["0"], labels=labels)["0"]
-    assert torch.equal(ours.preferred, theirs.preferred)
+    assert torch.equal(ours.preferred, theirs.preferred_class)
     assert torch.equal(ours.selectivity, theirs.selectivity)
-    assert area(torch.tensor([[0, 1]]), torch.tensor([[1, 0]])).tolist() == [1.0]
+    assert roc_area(torch.tensor([[0, 1]]), torch.tensor([[1, 0]])).tolist() == [1.0]
 
 
 def test_parts_of_a_data_set_add_up():

@@ -11,7 +11,7 @@ from PIL import Image
 
 import convlens
 from convlens import ConvlensError, ParquetPhotos
-from convlens.analyses.gradcam.boxes import Box
+from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.passes.options import PassOptions
 from support.parquet_tables import COUNT, KINDS, model, write
 
@@ -76,7 +76,7 @@ def test_robustness_shift_and_invariance(files, tables):
 
 def test_gradcams_with_boxes(files, tables, tmp_path):
     boxes = {
-        f"{number:02d}.png": (Box((number % 4,), 3.0, 5.0, 20.0 + number, 30.0),)
+        f"{number:02d}.png": (ObjectBox((number % 4,), 3.0, 5.0, 20.0 + number, 30.0),)
         for number in (1, 2, 9, 10, 20)
     }
     options: dict[str, Any] = {
@@ -87,7 +87,7 @@ def test_gradcams_with_boxes(files, tables, tmp_path):
     wanted = convlens.gradcams(model(), files, out=tmp_path / "a", **options)
     found = convlens.gradcams(model(), ParquetPhotos(tables), out=tmp_path / "b", **options)
     assert found.photos == wanted.photos
-    assert found.pointing == wanted.pointing and found.pointing[0] == 5
+    assert found.pointing == wanted.pointing and found.pointing.maps == 5
     names = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*"))
     assert names == sorted(p.relative_to(tmp_path / "b") for p in (tmp_path / "b").rglob("*"))
     for name in names:

@@ -9,9 +9,9 @@ from PIL import Image
 
 import convlens
 from convlens import load, patches, trace, wrap
-from convlens.analyses.patches.crop_check import CropCheck, UnitActivation, check_crops, cut
-from convlens.analyses.patches.result import layer_sheet, tile
-from convlens.analyses.patches.windows import box
+from convlens.analyses.patches.crop_check import CropCheck, UnitActivation, check_crops, crop_field
+from convlens.analyses.patches.pictures import draw_field
+from convlens.analyses.patches.windows import field_box
 from convlens.capture import observe
 from convlens.tracing.selection import find_channel_sources
 from support.branches import SIZE, by_hand, images, network
@@ -71,7 +71,7 @@ class TestCrops:
         ):
             crop_check = check_crops(model, found, channel_source.node, given, [wrong])
             assert crop_check.holds is False
-            assert "ANOTHER" in crop_check.sentence()
+            assert "ANOTHER" in crop_check.summary()
 
     def test_a_field_that_is_too_small_is_noticed(self, monkeypatch):
         model = wrap(network(), size=SIZE)
@@ -83,12 +83,13 @@ class TestCrops:
         unit = UnitActivation(0, channel, 4, 4, float(maps[0, channel, 4, 4]))
         assert unit.value > 0
         assert check_crops(model, found, channel_source.node, given, [unit]).holds
-        top, bottom, left, right = box(found.field(channel_source.node), 4, 4)
+        top, bottom, left, right = field_box(found.field(channel_source.node), 4, 4)
         monkeypatch.setattr(
-            "convlens.analyses.patches.crop_check.box", lambda *_: (top, bottom - 1, left, right)
+            "convlens.analyses.patches.crop_check.field_box",
+            lambda *_: (top, bottom - 1, left, right),
         )
         monkeypatch.setattr(
-            "convlens.analyses.patches.crop_check.window", lambda *_: (0, 0, SIZE, SIZE)
+            "convlens.analyses.patches.crop_check.find_window", lambda *_: (0, 0, SIZE, SIZE)
         )
         assert check_crops(model, found, channel_source.node, given, [unit]).holds is False
 
@@ -105,17 +106,17 @@ class TestCrops:
         found = patches(model, images(2, 64), layers=["s1.b1.conv3.conv"], show=2)
         (one,) = found.layers
         assert one.beyond
-        assert one.crop_check == CropCheck(checked=0, worst=None, whole=0, beyond=True)
-        assert "not proved" in one.crop_check.sentence()
+        assert one.crop_check == CropCheck(checked=0, largest_difference=None, whole=0, beyond=True)
+        assert "not checked" in one.crop_check.summary()
 
     def test_cut_shows_the_image_and_its_padding(self):
         image = torch.rand(3, 10, 12)
-        crop, inside = cut(image, (-2, 4, 9, 13))
+        crop, inside = crop_field(image, (-2, 4, 9, 13))
         assert crop.shape == (3, 7, 5)
         assert torch.equal(crop[:, 2:, :3], image[:, :5, 9:])
         assert int(inside.sum()) == 15
         assert bool(inside[2:, :3].all())
-        crop, inside = cut(image, (-20, 30, 2, 3))
+        crop, inside = crop_field(image, (-20, 30, 2, 3))
         assert crop.shape == (3, 10, 2)
         assert bool(inside.all())
 
@@ -137,7 +138,7 @@ class TestCrops:
                 assert np.array_equal(shown.tiles[rank].numpy(), expected)
 
     def test_padding_is_striped(self):
-        picture = tile(torch.zeros(3, 20, 20), (-1, 8, 5, 14), (0, 1))
+        picture = draw_field(torch.zeros(3, 20, 20), (-1, 8, 5, 14), (0, 1))
         assert picture[:5].min() >= 200
         assert picture[10:].max() == 0
         assert len(torch.unique(picture[:5].flatten(0, 1), dim=0)) == 2
@@ -145,7 +146,7 @@ class TestCrops:
     def test_many_channels_are_proved_in_parts(self, monkeypatch):
         model, given = wrap(network(), size=SIZE), images(30)
         whole = patches(model, given, layers="stem", show=6)["stem"]
-        monkeypatch.setattr("convlens.analyses.patches.dataset_pass._AT_ONCE", 2)
+        monkeypatch.setattr("convlens.analyses.patches.layer_patches._CHANNELS_AT_ONCE", 2)
         parts = patches(model, given, layers="stem", show=6)["stem"]
         assert parts.shown == whole.shown
         assert parts.crop_check.holds and whole.crop_check.holds
@@ -153,7 +154,7 @@ class TestCrops:
 
     def test_picture_of_a_layer(self):
         found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=3)
-        picture = layer_sheet(found["stem"])
+        picture = found["stem"].sheet()
         assert list(found.pictures()) == ["stem"]
         for one in found["stem"].shown:
             assert holds(picture, one.tiles[0])
@@ -163,7 +164,7 @@ class TestCrops:
         found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=3)["stem"]
         first = replace(found.shown[0], channel=1)
         other = replace(first, channel=8)
-        one, two = (layer_sheet(replace(found, shown=(shown,))) for shown in (first, other))
+        one, two = (replace(found, shown=(shown,)).sheet() for shown in (first, other))
         rows, columns = (one != two).any(dim=2).nonzero().T
         assert len(rows) > 0
         assert int(rows.max() - rows.min()) < 12 and int(columns.max() - columns.min()) < 12
@@ -171,8 +172,8 @@ class TestCrops:
     def test_what_no_photo_fills_is_framed_and_named(self):
         found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=2)["stem"]
         short = replace(found.shown[0], tiles=found.shown[0].tiles[:2], values=(1.0, 0.5))
-        whole = layer_sheet(found)
-        picture = layer_sheet(replace(found, shown=(short, found.shown[1])))
+        whole = found.sheet()
+        picture = replace(found, shown=(short, found.shown[1])).sheet()
         assert picture.shape == whole.shape
         blank = torch.full((64, 64, 3), 255, dtype=torch.uint8)
         framed = torch.nn.functional.pad(blank, (0, 0, 1, 1, 1, 1), value=1)

@@ -9,7 +9,7 @@ from torch import nn
 
 from convlens import ConvlensError, patches, trace, wrap
 from convlens.analyses.patches import activation_statistics, top_k
-from convlens.analyses.patches.selectivity import area
+from convlens.analyses.patches.selectivity import roc_area
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.capture import observe
@@ -42,7 +42,7 @@ class TestTables:
     def test_several_of_one_image(self):
         model = wrap(network(), size=SIZE)
         given = images(6)
-        one = patches(model, given, layers="last", top=7, each=3, show=0)["last"]
+        one = patches(model, given, layers="last", top=7, per_image=3, show=0)["last"]
         maps = by_hand(model, given, "last")
         for channel in range(5):
             kept = []
@@ -158,7 +158,7 @@ class TestTables:
         count = len(values)
 
         def table(chosen):
-            part = top_k.empty(3, top)
+            part = top_k.empty_table(3, top)
             ids = torch.tensor(chosen)
             top_k.insert(part, activations[ids], ids, ids[:, None].expand(-1, 3) * 7)
             return part
@@ -226,7 +226,7 @@ class TestTables:
 class TestSelectivity:
     def test_area_against_all_pairs(self):
         inside, outside = torch.randint(0, 5, (2, 4, activation_statistics.BIN_COUNT))
-        found = area(inside, outside)
+        found = roc_area(inside, outside)
         for channel in range(4):
             won = sum(
                 int(inside[channel, a] * outside[channel, b]) * ((a > b) + 0.5 * (a == b))
@@ -246,7 +246,7 @@ class TestSelectivity:
         given[1:39:2, 0] += 0.5
         given[39] = 1
         one = patches(wrap(net, size=8), given, layers="0", labels=labels, show=0)["0"]
-        assert one.preferred[0] == 7
+        assert one.preferred_class[0] == 7
         assert one.selectivity[0] == 1
         assert 0.3 < one.selectivity[1] < 0.8
 

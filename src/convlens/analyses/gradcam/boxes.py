@@ -1,8 +1,9 @@
-"""Boxes of objects: read from a CSV file, turned and scaled with the photos that they are drawn on.
+"""Boxes of objects: read from a CSV file and mapped to the images that a model sees.
 
-The file has a header and a line for each object: file, class, left, top, right, bottom, in pixels
-of the file as it is stored, 0 being the first pixel's outer edge. Where EXIF turns the photo its
-boxes turn with it, and the model's resize and crop act on them as on the photo.
+The file has a header and a row for each object with the columns file, class, left, top, right and
+bottom. Edges are in pixels of the stored file, measured from the outer edge of its first pixel.
+Where EXIF turns a photo, its boxes turn with it; the model's resize and crop act on the boxes as on
+the photo.
 """
 
 import csv
@@ -25,15 +26,17 @@ COLUMNS = ("file", "class", "left", "top", "right", "bottom")
 
 
 @dataclass(frozen=True)
-class Box:
-    """An object on a photo or on an image.
+class ObjectBox:
+    """The box around an object on a photo or on an image.
+
+    Edges are in pixels, measured from the outer edge of the first pixel.
 
     Attributes:
-        classes: indices of those that it may be called.
-        left: its edges in pixels, 0 being the first pixel's outer edge.
-        top: likewise.
-        right: likewise.
-        bottom: likewise.
+        classes: indices of the classes that the object may be called.
+        left: the left edge.
+        top: the upper edge.
+        right: the right edge.
+        bottom: the lower edge.
     """
 
     classes: tuple[int, ...]
@@ -43,26 +46,43 @@ class Box:
     bottom: float
 
     @property
-    def sides(self) -> tuple[float, float, float, float]:
+    def edges(self) -> tuple[float, float, float, float]:
         """Left, top, right, bottom."""
         return self.left, self.top, self.right, self.bottom
 
 
-def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[Box, ...]]:
-    """The boxes of a CSV file with a header, by the photo's path or the end of it.
+def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[ObjectBox, ...]]:
+    r"""Read the boxes of a CSV file.
 
     Args:
-        path: the file, in UTF-8, with the columns file, class, left, top, right and bottom. A
-            photo is called as in `convlens.models.labels.read_labels`. A class is a name or an
-            index; `|` separates several that the object may be called.
-        model: knows the classes.
+        path: the file, in UTF-8, with a header and the columns file, class, left, top, right and
+            bottom, in any order. A photo is named by its path or by the end of it, as in
+            `convlens.models.labels.read_labels`. A class is a name or an index; `|` separates
+            several names of one object.
+        model: the model that knows the classes.
+
+    Returns:
+        The boxes of each photo, by the photo's path or the end of it.
 
     Raises:
-        ConvlensError: with file and line, whatever cannot be read or is no box.
+        ConvlensError: the file cannot be read, has no such columns, or a row is no box; the
+            message names the file and the line.
+
+    Example:
+        >>> import tempfile, pathlib, torch, convlens
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+        ... )
+        >>> model = convlens.wrap(network, size=8, labels=("cat", "dog"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "boxes.csv"
+        ...     _ = path.write_text("file,class,left,top,right,bottom\npet.jpg,dog,2,1,7,6\n")
+        ...     boxes = convlens.read_boxes(path, model)
+        >>> list(boxes.values())
+        [(ObjectBox(classes=(1,), left=2.0, top=1.0, right=7.0, bottom=6.0),)]
     """
-    found = trace(model)
-    known = found.num_outputs
-    table: dict[str, list[Box]] = {}
+    class_count = trace(model).num_outputs
+    table: dict[str, list[ObjectBox]] = {}
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
@@ -76,7 +96,7 @@ def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[Box, ...]]:
             for row in rows:
                 try:
                     cells = [(row[names[column]] or "").strip() for column in COLUMNS]
-                    name, box = _box(cells, model, known)
+                    name, box = _parse_row(cells, model, class_count)
                 except ConvlensError as error:
                     raise ConvlensError(f"{path}, line {rows.line_num}: {error}") from None
                 table.setdefault(table_key(name, Path(path).parent), []).append(box)
@@ -88,65 +108,86 @@ def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[Box, ...]]:
 
 
 def boxes_on_image(
-    model: Model, photo: str | Path | EncodedPhoto, table: Mapping[str, tuple[Box, ...]]
-) -> tuple[Box, ...]:
-    """The boxes of a photo file as they lie on its image; none where the table has none.
+    model: Model, photo: str | Path | EncodedPhoto, table: Mapping[str, tuple[ObjectBox, ...]]
+) -> tuple[ObjectBox, ...]:
+    """Map the boxes of a photo to the image that the model sees.
 
-    Edges are clipped to the image. An object that the crop leaves out keeps a box without area.
+    Edges are clipped to the image. An object that the crop cuts off keeps a box without area.
 
     Args:
-        model: its preprocessing makes the image.
-        photo: the file, or its bytes; its boxes are found by the longest end of its path that is
-            in the table.
-        table: from `read_boxes`.
+        model: the model whose preprocessing makes the image.
+        photo: the photo's file, or its bytes. Its boxes are those of the longest end of its path
+            that is in the table.
+        table: the boxes of all photos, from `read_boxes`.
+
+    Returns:
+        The boxes in pixels of the image; empty where the table has none for this photo.
 
     Raises:
         PhotoError: the photo cannot be read.
+
+    Example:
+        >>> import tempfile, pathlib, torch, convlens
+        >>> from PIL import Image
+        >>> from convlens.analyses.gradcam.boxes import ObjectBox
+        >>> model = convlens.wrap(torch.nn.Conv2d(3, 2, 3), size=8)
+        >>> table = {"pet.png": (ObjectBox((1,), 2, 0, 6, 4),)}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "pet.png"
+        ...     Image.new("RGB", (16, 16)).save(path)
+        ...     boxes = convlens.boxes_on_image(model, path, table)
+        >>> boxes[0].edges
+        (1.0, 0.0, 3.0, 2.0)
     """
     key = find_key(photo.name if isinstance(photo, EncodedPhoto) else photo, table)
-    given = () if key is None else table[key]
-    if not given:
+    boxes = () if key is None else table[key]
+    if not boxes:
         return ()
     width, height, orientation = read_stored_size(photo)
-    sides = torch.tensor([box.sides for box in given], dtype=torch.float64)
-    sides, width, height = _upright(sides, width, height, orientation)
-    on_image = model.preprocessing.transform_boxes(sides, width, height)
-    high, wide = model.size
-    most = torch.tensor([wide, high, wide, high], dtype=torch.float64)
-    on_image = torch.minimum(on_image.clamp(min=0), most)
+    edges = torch.tensor([box.edges for box in boxes], dtype=torch.float64)
+    edges, width, height = _turn_upright(edges, width, height, orientation)
+    on_image = model.preprocessing.transform_boxes(edges, width, height)
+    image_height, image_width = model.size
+    limits = torch.tensor(
+        [image_width, image_height, image_width, image_height], dtype=torch.float64
+    )
+    on_image = torch.minimum(on_image.clamp(min=0), limits)
     return tuple(
-        Box(box.classes, *row) for box, row in zip(given, on_image.tolist(), strict=True)
-    )  # fmt: skip
+        ObjectBox(box.classes, *row) for box, row in zip(boxes, on_image.tolist(), strict=True)
+    )
 
 
-def _box(cells: list[str], model: Model, known: int) -> tuple[str, Box]:
+def _parse_row(cells: list[str], model: Model, class_count: int) -> tuple[str, ObjectBox]:
+    """The photo's name and the box of one row of the file."""
     if not all(cells):
         raise ConvlensError(f"{COLUMNS[cells.index('')]} is missing; fill it in or remove the line")
-    file, name, *edges = cells
+    file, name, *texts = cells
     try:
-        left, top, right, bottom = (float(edge) for edge in edges)
+        left, top, right, bottom = (float(text) for text in texts)
     except ValueError:
         raise ConvlensError(
-            f"edges {', '.join(edges)}: four numbers of pixels are needed"
+            f"edges {', '.join(texts)}: four numbers of pixels are needed"
         ) from None
     if not all(math.isfinite(edge) for edge in (left, top, right, bottom)):
-        raise ConvlensError(f"edges {', '.join(edges)}: four numbers of pixels are needed")
+        raise ConvlensError(f"edges {', '.join(texts)}: four numbers of pixels are needed")
     if not (left < right and top < bottom):
         raise ConvlensError(
             f"a box from {left:g},{top:g} to {right:g},{bottom:g} is empty; the columns are left, "
             f"top, right, bottom"
         )
-    classes = tuple(find_class(model.labels, part.strip(), known) for part in name.split("|"))
-    return file, Box(classes, left, top, right, bottom)
+    classes = tuple(find_class(model.labels, part.strip(), class_count) for part in name.split("|"))
+    return file, ObjectBox(classes, left, top, right, bottom)
 
 
-def _upright(sides: Tensor, width: int, height: int, orientation: int) -> tuple[Tensor, int, int]:
-    """Boxes, width and height after the turn that EXIF asks for (orientations 1 to 8)."""
-    x, y = sides[:, [0, 2]], sides[:, [1, 3]]
-    across, down = width - x, height - y
+def _turn_upright(
+    edges: Tensor, width: int, height: int, orientation: int
+) -> tuple[Tensor, int, int]:
+    """Boxes `(n, 4)`, width and height after the turn of an EXIF orientation (1 to 8)."""
+    x, y = edges[:, [0, 2]], edges[:, [1, 3]]
+    mirrored_x, mirrored_y = width - x, height - y
     turned = {
-        2: (across, y), 3: (across, down), 4: (x, down), 5: (y, x),
-        6: (down, x), 7: (down, across), 8: (y, across),
+        2: (mirrored_x, y), 3: (mirrored_x, mirrored_y), 4: (x, mirrored_y), 5: (y, x),
+        6: (mirrored_y, x), 7: (mirrored_y, mirrored_x), 8: (y, mirrored_x),
     }  # fmt: skip
     x, y = turned.get(orientation, (x, y))
     if orientation >= 5:

@@ -1,9 +1,9 @@
-"""Evidence for a Grad-CAM: does covering what the map points at change the answer?
+"""Deletion and insertion curves: does covering what a Grad-CAM map points at change the prediction?
 
-Deletion covers the cells of the map one after the other, the most positive first, and follows the
-class's probability; insertion uncovers them on a covered image (Petsiuk et al. 2018). The same is
-done in random order and from the center of the image outwards: a map that does not beat both has
-shown nothing about this image.
+Deletion covers the cells of the map one after the other, those with the largest values first, and
+follows the probability of the class. Insertion uncovers them in the same order on a covered image
+(Petsiuk, Das and Saenko, "RISE", 2018). Both are repeated in random order and from the center of
+the image outward. A map that does not beat both of these orders has shown nothing about the image.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.gradcam.result import GradCam
-from convlens.analyses.gradcam.targets import NONE
+from convlens.analyses.gradcam.targets import NO_CLASS
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.drawing import place_map, render_figure
 from convlens.errors import ConvlensError
@@ -25,18 +25,18 @@ from convlens.results import Result
 from convlens.tracing.trace import trace
 
 ORDERS = ("map", "random", "center")
-MARGIN = 0.01  # of probability: areas that are alike to two digits do not beat one another
-_BATCH = 16
-_STYLES: tuple[dict[str, Any], ...] = (
+MARGIN = 0.01  # of probability: areas that agree to two digits do not beat one another
+_BATCH_SIZE = 16
+_LINE_STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#b2182b", "linewidth": 2},
     {"color": "0.45", "linestyle": "--"},
     {"color": "0.45", "linestyle": ":"},
 )  # fmt: skip
 
 
-def beats(worth: Tensor) -> Tensor:
-    """Whether the first of each row `(N, 3)` is greater than both others by `MARGIN`."""
-    return (worth[:, :1] >= worth[:, 1:] + MARGIN).all(dim=1)
+def beats_controls(scores: Tensor) -> Tensor:
+    """Whether the first score of each row `(N, 3)` exceeds both others by `MARGIN`, `(N,)`."""
+    return (scores[:, :1] >= scores[:, 1:] + MARGIN).all(dim=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,15 +45,15 @@ class DeletionInsertion(Result):
 
     Attributes:
         covered: float32 `(S,)`, share of the map's cells that are covered (deletion) or
-            uncovered (insertion), from 0 to 1.
+            uncovered (insertion) at each step, from 0 to 1.
         deletion: float32 `(N, 3, S)`, probability of the class in the orders map, random, center.
-        insertion: float32 `(N, 3, S)`.
-        deletion_areas: float32 `(N, 3)`, areas under the curves; smaller is better.
-        insertion_areas: float32 `(N, 3)`; larger is better.
-        classes: int64 `(N,)`.
-        names: of the classes, by image; `A - B` for a difference.
-        rank: which of the Grad-CAM's classes was taken, from 0.
-        passes: forward passes for each image.
+        insertion: float32 `(N, 3, S)`, the same for insertion.
+        deletion_areas: float32 `(N, 3)`, areas under the deletion curves; smaller is better.
+        insertion_areas: float32 `(N, 3)`, areas under the insertion curves; larger is better.
+        classes: int64 `(N,)`, the class whose probability is followed.
+        names: names of these classes, one per image; `A - B` for a difference.
+        rank: which of the Grad-CAM's classes this is, from 0.
+        passes: number of forward passes per image.
     """
 
     covered: Tensor
@@ -69,40 +69,40 @@ class DeletionInsertion(Result):
     @property
     def deletion_beats(self) -> Tensor:
         """Bool `(N,)`: the map's area is smaller than that of both other orders, by `MARGIN`."""
-        return beats(-self.deletion_areas)
+        return beats_controls(-self.deletion_areas)
 
     @property
     def insertion_beats(self) -> Tensor:
         """Bool `(N,)`: the map's area is larger than that of both other orders, by `MARGIN`."""
-        return beats(self.insertion_areas)
+        return beats_controls(self.insertion_areas)
 
     def figure(self) -> Figure:
-        """Deletion and insertion of each image, the map's order beside both baselines."""
+        """Plot both curves of each image, in the map's order and in both control orders."""
         figure = Figure(figsize=(7, 2.9 * len(self.classes)), layout="constrained")
         all_axes = figure.subplots(len(self.classes), 2, squeeze=False, sharey=True)
-        sides = (
+        panels = (
             ("deletion", self.deletion, self.deletion_areas, "covered"),
             ("insertion", self.insertion, self.insertion_areas, "uncovered"),
         )
         for image, row in enumerate(all_axes):
-            for axes, (name, curves, areas, done) in zip(row, sides, strict=True):
-                for which, (order, style) in enumerate(zip(ORDERS, _STYLES, strict=True)):
-                    label = f"{order} {areas[image, which]:.2f}"
-                    axes.plot(self.covered, curves[image, which], label=label, **style)
-                axes.set(xlabel=f"share of cells {done}", ylim=(-0.03, 1.03), title=name)
+            for axes, (name, curves, areas, action) in zip(row, panels, strict=True):
+                for index, (order, style) in enumerate(zip(ORDERS, _LINE_STYLES, strict=True)):
+                    label = f"{order} {areas[image, index]:.2f}"
+                    axes.plot(self.covered, curves[image, index], label=label, **style)
+                axes.set(xlabel=f"share of cells {action}", ylim=(-0.03, 1.03), title=name)
                 axes.spines[["top", "right"]].set_visible(False)
                 axes.legend(title="area", frameon=False, fontsize="small", title_fontsize="small")
             row[0].set_ylabel(f"probability of\n{self.names[image]}")
         return figure
 
     def pictures(self) -> dict[str, Tensor]:
-        """The curves of each image."""
+        """The figure of each image, by the image's number and the name of the class."""
         return {
-            f"{image}-{name}": render_figure(self._single(image).figure())
+            f"{image}-{name}": render_figure(self._select_image(image).figure())
             for image, name in enumerate(self.names)
         }
 
-    def _single(self, image: int) -> "DeletionInsertion":
+    def _select_image(self, image: int) -> "DeletionInsertion":
         at = slice(image, image + 1)
         return replace(
             self, deletion=self.deletion[at], insertion=self.insertion[at],
@@ -114,55 +114,79 @@ class DeletionInsertion(Result):
 def deletion_insertion(
     model: Model, cam: GradCam, *, rank: int = 0, steps: int = 8, seed: int = 0
 ) -> DeletionInsertion:
-    """Deletion and insertion for each image of a Grad-CAM, with both baselines.
+    """Compute deletion and insertion curves for each image of a Grad-CAM, with both controls.
 
-    A cell covers the pixels that are nearest to the center of its receptive field; covered pixels
-    have the image's mean color. Cells are ranked, so that ties never go all at once. It takes
-    6 (steps - 1) + 2 forward passes an image, 44 by default. For the difference of two classes
-    the probability is that of the first where only these two are possible.
+    A cell covers the pixels that are nearest to the center of its receptive field. Covered pixels
+    have the image's mean color. Cells with equal values are covered one after the other. For the
+    difference of two classes the curves show the probability of the first class among these two.
+
+    The cost is 6 (steps - 1) + 2 forward passes per image, 44 by default.
 
     Args:
-        model: the model that the maps are of, left untouched.
-        cam: from `gradcam`.
-        rank: which of its classes, from 0.
-        steps: of each curve.
-        seed: of the random order, drawn for each image.
+        model: the model that the maps are of. It is left untouched.
+        cam: maps from `gradcam`.
+        rank: which of its classes to follow, from 0.
+        steps: number of steps of each curve.
+        seed: seed of the random order, which is drawn for each image.
+
+    Returns:
+        The curves and the areas under them.
 
     Raises:
-        ConvlensError: a rank or a number of steps that cannot be used; maps that do not explain
-            class scores.
+        ConvlensError: a rank that the maps do not have, fewer than one step, or maps that explain
+            a function of the output instead of a class.
+
+    References:
+        Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box
+        Models", BMVC 2018, section 4.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...     torch.nn.Flatten(), torch.nn.Linear(4, 2),
+        ... )
+        >>> model = convlens.wrap(network, size=8)
+        >>> cam = convlens.gradcam(model, torch.rand(1, 3, 8, 8), classes=1)
+        >>> curves = convlens.deletion_insertion(model, cam, steps=4)
+        >>> curves.deletion.shape, curves.passes
+        (torch.Size([1, 3, 5]), 20)
     """
     check_model(model)
-    known = cam.classes.shape[1]
-    if not 0 <= rank < known:
-        raise ConvlensError(f"rank {rank} of {known} classes; give 0 to {known - 1}")
-    if bool((cam.classes[:, rank] == NONE).any()):
+    class_count = cam.classes.shape[1]
+    if not 0 <= rank < class_count:
+        raise ConvlensError(f"rank {rank} of {class_count} classes; give 0 to {class_count - 1}")
+    if bool((cam.classes[:, rank] == NO_CLASS).any()):
         raise ConvlensError(
             "deletion and insertion follow the probability of a class, and these maps explain a "
-            "target of one's own"
+            "function of the output; compute the maps of a class"
         )
-    cells = cam.maps[0, 0].numel()
-    if not steps >= 1:
+    if steps < 1:
         raise ConvlensError(f"{steps} steps; give at least 1")
+    cell_count = cam.maps[0, 0].numel()
     generator = torch.Generator().manual_seed(seed)
-    owner = _owner(cam)
-    counts = [round(cells * number / steps) for number in range(steps + 1)]
+    nearest_cell = _nearest_cell(cam)
+    counts = [round(cell_count * step / steps) for step in range(steps + 1)]
     curves = []
-    wanted = torch.stack([cam.classes[:, rank], cam.subtracted[:, rank]], dim=1).tolist()
-    for image, maps, pair in zip(cam.images, cam.maps, wanted, strict=True):
+    pairs = torch.stack([cam.classes[:, rank], cam.subtracted[:, rank]], dim=1).tolist()
+    for image, maps, (target_class, subtracted) in zip(cam.images, cam.maps, pairs, strict=True):
         orders = [
             maps[rank].flatten().argsort(descending=True, stable=True),
-            torch.randperm(cells, generator=generator),
-            _outwards(cam),
+            torch.randperm(cell_count, generator=generator),
+            _order_from_center(cam),
         ]
-        curves.append(_curves(model, image, owner, orders, counts, *pair))
-    found = torch.stack(curves)
-    covered = torch.tensor(counts, dtype=torch.float32) / cells
-    areas = torch.trapezoid(found, covered, dim=3)
+        curves.append(
+            _probability_curves(
+                model, image, nearest_cell, orders, counts, target_class, subtracted
+            )
+        )
+    stacked = torch.stack(curves)
+    covered = torch.tensor(counts, dtype=torch.float32) / cell_count
+    areas = torch.trapezoid(stacked, covered, dim=3)
     return DeletionInsertion(
         covered=covered,
-        deletion=found[:, 0],
-        insertion=found[:, 1],
+        deletion=stacked[:, 0],
+        insertion=stacked[:, 1],
         deletion_areas=areas[:, 0],
         insertion_areas=areas[:, 1],
         classes=cam.classes[:, rank].clone(),
@@ -172,54 +196,59 @@ def deletion_insertion(
     )
 
 
-def _curves(
+def _probability_curves(
     model: Model,
     image: Tensor,
-    owner: Tensor,
+    nearest_cell: Tensor,
     orders: Sequence[Tensor],
     counts: Sequence[int],
-    wanted: int,
+    target_class: int,
     subtracted: int,
 ) -> Tensor:
-    """Probabilities `(2, 3, S)` of the class, deletion first."""
+    """Probabilities `(2, 3, S)` of the class: deletion, insertion by order and step.
+
+    The first and the last step are the whole image and the covered one, in every order; they are
+    computed once.
+    """
     mean = image.mean(dim=(1, 2), keepdim=True)
     ends = torch.stack([image, mean.expand_as(image)])
-    inside = [
-        torch.where(_first(owner, order, number) == deleting, mean, image)
+    between = [
+        torch.where(_first_cells(nearest_cell, order, count) == deleting, mean, image)
         for deleting in (True, False)
         for order in orders
-        for number in counts[1:-1]
+        for count in counts[1:-1]
     ]
-    batch = torch.cat([ends, torch.stack(inside)]) if inside else ends
+    batch = torch.cat([ends, torch.stack(between)]) if between else ends
     batch = batch.contiguous(memory_format=torch.channels_last).to(model.device)
-    found = trace(model, batch)
-    scores = torch.cat([compute_logits(model, found, part) for part in batch.split(_BATCH)])
-    if subtracted == NONE:
-        probability = probabilities(scores, found.output_head)[:, wanted].cpu()
+    model_trace = trace(model, batch)
+    scores = torch.cat(
+        [compute_logits(model, model_trace, part) for part in batch.split(_BATCH_SIZE)]
+    )
+    if subtracted == NO_CLASS:
+        probability = probabilities(scores, model_trace.output_head)[:, target_class].cpu()
     else:
-        probability = (scores[:, wanted] - scores[:, subtracted]).sigmoid().cpu()
-    whole, nothing = probability[0], probability[1]
+        probability = (scores[:, target_class] - scores[:, subtracted]).sigmoid().cpu()
+    whole, covered = probability[0], probability[1]
     middle = probability[2:].view(2, len(orders), len(counts) - 2)
-    starts = torch.stack([whole, nothing]).view(2, 1, 1).expand(-1, len(orders), -1)
+    starts = torch.stack([whole, covered]).view(2, 1, 1).expand(-1, len(orders), -1)
     return torch.cat([starts, middle, starts.flip(0)], dim=2)
 
 
-def _first(owner: Tensor, order: Tensor, number: int) -> Tensor:
-    """Bool `(H, W)`: pixels of the first `number` cells of an order."""
-    chosen = torch.zeros(len(order), dtype=torch.bool)
-    chosen[order[:number]] = True
-    return chosen[owner]
+def _first_cells(nearest_cell: Tensor, order: Tensor, count: int) -> Tensor:
+    """Bool `(H, W)`: pixels of the first `count` cells of an order."""
+    selected = torch.zeros(len(order), dtype=torch.bool)
+    selected[order[:count]] = True
+    return selected[nearest_cell]
 
 
-def _owner(cam: GradCam) -> Tensor:
-    """int64 `(H, W)`: the cell to whose center each pixel is nearest, rows first."""
+def _nearest_cell(cam: GradCam) -> Tensor:
+    """int64 `(H, W)`: the cell to whose center each pixel is nearest, numbered row by row."""
     height, width = cam.images.shape[-2:]
     cells = torch.arange(cam.maps[0, 0].numel(), dtype=torch.float64).view(cam.maps.shape[-2:])
-    owner = place_map(cells, cam.centers_y, cam.centers_x, (height, width), smooth=False)
-    return owner.long()
+    return place_map(cells, cam.centers_y, cam.centers_x, (height, width), smooth=False).long()
 
 
-def _outwards(cam: GradCam) -> Tensor:
+def _order_from_center(cam: GradCam) -> Tensor:
     """Cells by the distance of their centers from the middle of the image."""
     height, width = cam.images.shape[-2:]
     y, x = cam.centers_y - (height - 1) / 2, cam.centers_x - (width - 1) / 2

@@ -1,118 +1,172 @@
-"""Pointing: do the maps point at the objects, where boxes say where these are?
+"""The pointing game and the energy in boxes: do Grad-CAM maps point at the objects?
 
-The pointing game (Zhang et al. 2016): a hit if the greatest value of the map lies in a box of the
-class. Energy (Wang et al. 2020): the share of what is above zero that lies in the boxes. Each
-stands beside what a map that knows nothing reaches: the image's middle, and the boxes' share of
-the image.
+Pointing game (Zhang et al., "Top-down Neural Attention by Excitation Backprop", 2016): a map scores
+a hit if its greatest value lies in a box of the class. Energy (Wang et al., "Score-CAM", 2020): the
+share of the map's positive sum that lies in the boxes. Each is reported beside what a map without
+knowledge reaches: the middle of the image, and the share of the image that the boxes cover.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from convlens.analyses.gradcam.boxes import Box
+from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.analyses.gradcam.result import GradCam
 from convlens.errors import ConvlensError
 from convlens.results import Result
 
 
 @dataclass(frozen=True, eq=False)
-class PointingGame(Result):
-    """Pointing game and energy inside boxes, for each map whose class has a box on the image.
+class PointingTotals(Result):
+    """Sums of the pointing game over the maps whose class has a box.
 
     Attributes:
-        boxed: bool `(N, K)`, whether there is one; the rest is false or NaN where there is none.
-        hits: bool `(N, K)`, the greatest value lies in one and is above zero.
-        center_hits: bool `(N, K)`, the middle of the image lies in one.
-        energy: float32 `(N, K)`, share of the map's positive sum over pixels that lies in them; 0
-            where nothing is above zero.
-        area: float32 `(N, K)`, share of the image that they cover.
-        names: of the classes, by image.
+        maps: number of maps with a box.
+        hits: number of maps whose greatest value lies in a box.
+        center_hits: number of maps whose boxes contain the middle of the image.
+        energy: sum of the maps' energy in the boxes, each from 0 to 1.
+        box_area: sum of the shares of the image that the boxes cover, each from 0 to 1.
     """
 
-    boxed: Tensor
+    maps: int
+    hits: int
+    center_hits: int
+    energy: float
+    box_area: float
+
+    @classmethod
+    def sum_of(cls, parts: Iterable["PointingTotals"]) -> "PointingTotals":
+        """Add up several totals, in their order."""
+        total = cls(0, 0, 0, 0.0, 0.0)
+        for part in parts:
+            total = cls(
+                total.maps + part.maps,
+                total.hits + part.hits,
+                total.center_hits + part.center_hits,
+                total.energy + part.energy,
+                total.box_area + part.box_area,
+            )
+        return total
+
+    def summary(self) -> str:
+        """One sentence without its capital letter and full stop."""
+        if not self.maps:
+            return "no class that was explained has a box on its photo"
+        return (
+            f"the greatest value lies in the object's box in {self.hits} of {self.maps} maps (the "
+            f"middle of the image in {self.center_hits}); {_percent(self.energy / self.maps)} of "
+            f"what supports the class lies in the boxes, which cover "
+            f"{_percent(self.box_area / self.maps)} of the image"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PointingGame(Result):
+    """Hits and energy of each map whose class has a box on the image.
+
+    Attributes:
+        has_box: bool `(N, K)`, whether the class has a box on the image. Where it has none, the
+            other fields are false or NaN.
+        hits: bool `(N, K)`, the map's greatest value lies in a box and is above zero.
+        center_hits: bool `(N, K)`, the middle of the image lies in a box.
+        energy: float32 `(N, K)`, share of the map's positive sum over pixels that lies in the
+            boxes; 0 where no value is above zero.
+        box_area: float32 `(N, K)`, share of the image that the boxes cover.
+        names: names of the classes, by image.
+    """
+
+    has_box: Tensor
     hits: Tensor
     center_hits: Tensor
     energy: Tensor
-    area: Tensor
+    box_area: Tensor
     names: tuple[tuple[str, ...], ...]
 
-    def sentence(self) -> str:
-        """In words, over all maps with a box."""
-        return told(*self.sums())
+    def totals(self) -> PointingTotals:
+        """The sums over all maps whose class has a box."""
+        return PointingTotals(
+            maps=int(self.has_box.sum()),
+            hits=int(self.hits.sum()),
+            center_hits=int(self.center_hits.sum()),
+            energy=float(self.energy[self.has_box].double().sum()),
+            box_area=float(self.box_area[self.has_box].double().sum()),
+        )
 
-    def sums(self) -> tuple[int, int, int, float, float]:
-        """Maps with a box, hits, hits of the middle, summed energy and area."""
-        return (
-            int(self.boxed.sum()), int(self.hits.sum()), int(self.center_hits.sum()),
-            float(self.energy[self.boxed].double().sum()),
-            float(self.area[self.boxed].double().sum()),
-        )  # fmt: skip
-
-
-def told(count: int, hits: int, center: int, energy: float, area: float) -> str:
-    """Sums over some maps, as `PointingGame.sums` gives them, in words."""
-    if not count:
-        return "no class that was explained has a box on its photo"
-    return (
-        f"the greatest value lies in the object's box in {hits} of {count} maps (the image's "
-        f"middle in {center}); {_percent(energy / count)} of what speaks for the class lies in the "
-        f"boxes, which cover {_percent(area / count)} of the image"
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.0f} %"
+    def summary(self) -> str:
+        """The totals in words."""
+        return self.totals().summary()
 
 
 def pointing_game(
-    cam: GradCam, boxes: Sequence[Sequence[Box]], *, tolerance: float = 0.0
+    cam: GradCam, boxes: Sequence[Sequence[ObjectBox]], *, tolerance: float = 0.0
 ) -> PointingGame:
-    """Pointing game and energy of each map of a Grad-CAM, at the image's pixels, bilinear.
+    """Score each map of a Grad-CAM against the boxes of its class.
 
-    A pixel lies in a box if its center does. Boxes that the crop leaves without a pixel do not
-    count as boxes.
+    Maps are compared at the image's pixels, bilinear between the cells. A pixel lies in a box if
+    its center does. A box that the crop leaves without a pixel does not count.
 
     Args:
-        cam: from `gradcam`.
-        boxes: those on each image, as `boxes_on_image` gives them.
-        tolerance: pixels by which boxes are larger for the greatest value; Zhang et al. give 15,
-            on photos of about 500.
+        cam: maps from `gradcam`.
+        boxes: the boxes on each image, from `boxes_on_image`.
+        tolerance: pixels by which boxes are enlarged on each side for the greatest value; default
+            0. Zhang et al. use 15 on photos of about 500 pixels.
+
+    Returns:
+        Hits and energy for each image and class.
 
     Raises:
         ConvlensError: boxes of another number of images.
+
+    References:
+        Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016, section 4.1
+        (pointing game); Wang et al., "Score-CAM", CVPR Workshops 2020, section 4.3 (energy).
+
+    Example:
+        >>> import torch, convlens
+        >>> from convlens.analyses.gradcam.boxes import ObjectBox
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...     torch.nn.Flatten(), torch.nn.Linear(4, 2),
+        ... )
+        >>> model = convlens.wrap(network, size=8)
+        >>> cam = convlens.gradcam(model, torch.rand(1, 3, 8, 8), classes=1)
+        >>> game = convlens.pointing_game(cam, [[ObjectBox((1,), 0, 0, 8, 4)]])
+        >>> game.box_area.tolist()
+        [[0.5]]
     """
-    count, several = cam.classes.shape
-    if len(boxes) != count:
-        raise ConvlensError(f"boxes of {len(boxes)} images for maps of {count}")
+    image_count, class_count = cam.classes.shape
+    if len(boxes) != image_count:
+        raise ConvlensError(f"boxes of {len(boxes)} images for maps of {image_count}")
     height, width = cam.images.shape[-2:]
     on_image = cam.on_image()
-    shape = (count, several)
-    boxed = torch.zeros(shape, dtype=torch.bool)
-    hits, center_hits = boxed.clone(), boxed.clone()
-    energy, area = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
-    for image in range(count):
-        for rank in range(several):
-            wanted = int(cam.classes[image, rank])
-            mine = [box for box in boxes[image] if wanted in box.classes]
-            inside = _inside(mine, height, width)
+    shape = (image_count, class_count)
+    has_box = torch.zeros(shape, dtype=torch.bool)
+    hits, center_hits = has_box.clone(), has_box.clone()
+    energy, box_area = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
+    for image in range(image_count):
+        for rank in range(class_count):
+            target_class = int(cam.classes[image, rank])
+            own = [box for box in boxes[image] if target_class in box.classes]
+            inside = _pixels_inside(own, height, width)
             if not bool(inside.any()):
                 continue
-            boxed[image, rank] = True
+            has_box[image, rank] = True
             pixels = on_image[image, rank].double()
             row, column = divmod(int(pixels.argmax()), width)
-            near = _inside(mine, height, width, tolerance)
-            hits[image, rank] = near[row, column] & (pixels[row, column] > 0)
-            center_hits[image, rank] = _holds(mine, height / 2, width / 2, tolerance)
-            above = pixels.clamp(min=0)
-            energy[image, rank] = (above * inside).sum() / above.sum().clamp(min=1e-300)
-            area[image, rank] = inside.double().mean()
-    return PointingGame(boxed, hits, center_hits, energy, area, cam.names)
+            enlarged = _pixels_inside(own, height, width, tolerance)
+            hits[image, rank] = enlarged[row, column] & (pixels[row, column] > 0)
+            center_hits[image, rank] = _contain(own, height / 2, width / 2, tolerance)
+            positive = pixels.clamp(min=0)
+            energy[image, rank] = (positive * inside).sum() / positive.sum().clamp(min=1e-300)
+            box_area[image, rank] = inside.double().mean()
+    return PointingGame(has_box, hits, center_hits, energy, box_area, cam.names)
 
 
-def _inside(boxes: Sequence[Box], height: int, width: int, margin: float = 0.0) -> Tensor:
+def _pixels_inside(
+    boxes: Sequence[ObjectBox], height: int, width: int, margin: float = 0.0
+) -> Tensor:
     """Bool `(height, width)`: pixels whose center lies in a box."""
     y, x = torch.arange(height).double()[:, None] + 0.5, torch.arange(width).double() + 0.5
     inside = torch.zeros(height, width, dtype=torch.bool)
@@ -124,8 +178,12 @@ def _inside(boxes: Sequence[Box], height: int, width: int, margin: float = 0.0) 
     return inside
 
 
-def _holds(boxes: Sequence[Box], y: float, x: float, margin: float) -> bool:
+def _contain(boxes: Sequence[ObjectBox], y: float, x: float, margin: float) -> bool:
     return any(
         box.top - margin <= y < box.bottom + margin and box.left - margin <= x < box.right + margin
         for box in boxes
     )
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %"

@@ -1,28 +1,33 @@
-"""Randomization: does a Grad-CAM depend on what the network has learned?
+"""Randomization: do Grad-CAM maps depend on what the network has learned?
 
 The sanity check of Adebayo et al. 2018: the network's parameters are replaced by random ones, stage
-by stage from the logits down, and each time the maps are made anew. A map that stays as it was
-shows the image, not the network.
+by stage from the logits down, and the maps are computed again after each stage. A map that stays as
+it was shows the image, not the network.
 
 The maps of all channels of one photo have much in common, so that a random weighting of them may
-resemble the true map, or its negative: single correlations are far from zero, their mean over
-several draws is not. Maps of different photos are compared too, to see what is large here.
+resemble the true map or its negative. Single correlations are therefore far from zero; their mean
+over several draws is not. Maps of different photos are compared as well, to show which correlations
+are large for this network.
 
-Each parameter is drawn from a normal distribution with its own mean and standard deviation, so that
-activations keep about their size: with the usual initialization and the statistics of trained
-batch norms they would vanish or overflow, and the maps change for that reason alone.
+Each parameter is drawn from a normal distribution with the parameter's own mean and standard
+deviation, so that activations keep about their size. With the usual initialization and the
+statistics of trained batch norms, activations would vanish or overflow, and the maps would change
+for that reason alone.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
+from typing import Unpack
 
 import torch
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from convlens.analyses.gradcam.gradcam import ClassSelection, explain, select_node_group
+from convlens.analyses.gradcam.gradcam import explain
+from convlens.analyses.gradcam.layers import select_node_group
+from convlens.analyses.gradcam.options import GradCamKeywords, GradCamOptions, spell_out_options
 from convlens.analyses.predictions.predictions import check_one_vector
 from convlens.capture import recording
 from convlens.drawing import render_figure
@@ -31,32 +36,31 @@ from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.clone import clone_network
 from convlens.runtime.guard import unwrap_network
-from convlens.tracing.selection import Side
 from convlens.tracing.trace import Trace, trace
 
 
 @dataclass(frozen=True, eq=False)
 class Randomization(Result):
-    """Rank correlations of maps of a network that was randomized from the top with the true ones.
+    """Rank correlations of Grad-CAM maps with those of the same network with random weights.
 
     Attributes:
-        stages: what became random at each stage, besides all before it: names of layers, the
-            first and the last of several.
-        correlations: float32 `(S, D, N, K)`, Spearman's rank correlation of the signed maps, by
-            stage, draw, image and class; 0 where a map is the same everywhere.
-        between: float32 `(N (N - 1) / 2, K)`, likewise between the true maps of every two images:
-            what the maps have in common whatever is on the image.
-        names: of the classes, by image.
-        layer: names of the values whose channels were weighted.
-        cells: of a map.
-        seed: of the random parameters.
+        stages: names of the layers that become random at each stage, besides all before it; of
+            several layers the first and the last.
+        correlations: float32 `(S, D, N, K)`, Spearman's rank correlation of the signed maps by
+            stage, draw, image and class; 0 where a map is constant.
+        between_images: float32 `(N (N - 1) / 2, K)`, the same correlation between the true maps of
+            every two images: what maps have in common whatever the image shows.
+        names: names of the classes, by image.
+        nodes: names of the nodes whose channels are weighted.
+        cells: number of cells of a map.
+        seed: seed of the random parameters.
     """
 
     stages: tuple[str, ...]
     correlations: Tensor
-    between: Tensor
+    between_images: Tensor
     names: tuple[tuple[str, ...], ...]
-    layer: tuple[str, ...]
+    nodes: tuple[str, ...]
     cells: int
     seed: int
 
@@ -66,66 +70,75 @@ class Randomization(Result):
         return tuple(self.correlations.flatten(1).mean(dim=1).tolist())
 
     @property
-    def sizes(self) -> tuple[float, ...]:
-        """The mean of its magnitude, which for unrelated maps is not 0 but as `mean_size`."""
+    def mean_magnitudes(self) -> tuple[float, ...]:
+        """The mean absolute correlation, for each stage.
+
+        For unrelated maps it is not 0, but about `mean_magnitude_between_images`.
+        """
         return tuple(self.correlations.flatten(1).abs().mean(dim=1).tolist())
 
     @property
-    def mean_between(self) -> float | None:
+    def mean_between_images(self) -> float | None:
         """The mean correlation between images, or None for one image."""
-        return float(self.between.mean()) if self.between.numel() else None
+        return float(self.between_images.mean()) if self.between_images.numel() else None
 
     @property
-    def mean_size(self) -> float | None:
-        """The mean magnitude of that, or None for one image."""
-        return float(self.between.abs().mean()) if self.between.numel() else None
+    def mean_magnitude_between_images(self) -> float | None:
+        """The mean absolute correlation between images, or None for one image."""
+        return float(self.between_images.abs().mean()) if self.between_images.numel() else None
 
     @property
-    def changes(self) -> bool:
+    def maps_change(self) -> bool:
         """Whether the mean correlation with everything random is below a half."""
         return self.means[-1] < 0.5
 
-    def brief(self) -> str:
-        """The end of it in a few words."""
+    def short_summary(self) -> str:
+        """The correlation with everything random, in a few words."""
         count = self.correlations.shape[2]
         return (
-            f"rank correlation {_signed(self.means[-1])} with the maps of the same network with "
-            f"random weights, on {count} photo{'s' if count != 1 else ''}"
+            f"rank correlation {_format_signed(self.means[-1])} with the maps of the same network "
+            f"with random weights, on {count} photo{'s' if count != 1 else ''}"
         )
 
-    def sentence(self) -> str:
-        """In words, how the maps change."""
+    def summary(self) -> str:
+        """How the maps change from the first to the last stage, in words."""
         draws, count = self.correlations.shape[1:3]
-        first, last = _signed(self.means[0]), _signed(self.means[-1])
+        first, last = _format_signed(self.means[0]), _format_signed(self.means[-1])
         words = (
-            f"rank correlation of the maps with those of a network made random: {first} with "
-            f"{self.stages[0]} random, {last} with everything (magnitude {self.sizes[-1]:.2f}); "
-            f"mean of {count} photo{'s' if count != 1 else ''} and {draws} "
-            f"draw{'s' if draws != 1 else ''}"
+            f"rank correlation of the maps with those of the network with random weights: {first} "
+            f"with {self.stages[0]} random, {last} with everything random (magnitude "
+            f"{self.mean_magnitudes[-1]:.2f}); mean of {count} photo{'s' if count != 1 else ''} "
+            f"and {draws} draw{'s' if draws != 1 else ''}"
         )
-        if self.mean_between is not None:
+        if self.mean_between_images is not None:
             words += (
-                f"; between true maps of different photos {_signed(self.mean_between)} (magnitude "
-                f"{self.mean_size:.2f})"
+                f"; between the true maps of different photos "
+                f"{_format_signed(self.mean_between_images)} (magnitude "
+                f"{self.mean_magnitude_between_images:.2f})"
             )
         return words
 
     def figure(self) -> Figure:
-        """The correlation after each stage, every map and their mean."""
+        """Plot the correlation after each stage, for every map and their mean."""
         figure = Figure(figsize=(1.8 + 0.55 * len(self.stages), 3.6), layout="constrained")
         axes = figure.subplots()
-        at = range(len(self.stages) + 1)
-        flat = torch.cat(
+        positions = range(len(self.stages) + 1)
+        curves = torch.cat(
             [torch.ones(1, self.correlations[0].numel()), self.correlations.flatten(1)]
         )
-        axes.plot(at, flat, color="0.75", linewidth=1)
-        axes.plot(at, (1.0, *self.means), color="#b2182b", linewidth=2, marker="o", label="mean")
-        if self.mean_between is not None:
+        axes.plot(positions, curves, color="0.75", linewidth=1)
+        axes.plot(
+            positions, (1.0, *self.means), color="#b2182b", linewidth=2, marker="o", label="mean"
+        )
+        if self.mean_between_images is not None:
             axes.axhline(
-                self.mean_between, color="0.3", linestyle="--", label="between different photos"
-            )
+                self.mean_between_images, color="0.3", linestyle="--",
+                label="between different photos",
+            )  # fmt: skip
         axes.axhline(0, color="0.3", linewidth=0.8)
-        axes.set_xticks(at, ("nothing", *self.stages), rotation=35, ha="right", fontsize="small")
+        axes.set_xticks(
+            positions, ("nothing", *self.stages), rotation=35, ha="right", fontsize="small"
+        )
         axes.set(ylim=(-1.05, 1.05), ylabel="rank correlation", xlabel="random down to")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="small")
@@ -136,120 +149,134 @@ class Randomization(Result):
         return {"randomization": render_figure(self.figure())}
 
 
+@spell_out_options
 @recording()
 def randomization(
     model: Model,
     images: Tensor,
     *,
-    classes: ClassSelection | None = None,
-    top: int = 1,
-    layer: str | None = None,
-    side: Side = "pre",
     stages: int = 10,
     draws: int = 3,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    **options: Unpack[GradCamKeywords],
 ) -> Randomization:
-    """Compare Grad-CAMs with those of the network made random, from the logits downwards.
+    """Compare Grad-CAM maps with those of the network made random, from the logits down.
 
-    A copy that shares the weights is used, of which one parameter after the other is replaced: at
-    the end it has taken as much memory as the parameters.
+    A copy that shares the weights is used, and one parameter after the other is replaced in it. At
+    the end the copy takes as much memory as the parameters.
 
     Args:
-        model: left untouched.
-        images: `(N, C, H, W)` inside the bounds; a few are enough.
-        classes: as for `gradcam`; those of the true network stay where they are the highest.
-        top: likewise.
-        layer: as for `gradcam`.
-        side: as for `gradcam`.
-        stages: at most so many. Each is a block, or a layer outside of blocks, or several that
-            follow each other; the last to run is a stage of its own.
-        draws: how often everything is drawn anew.
-        seed: of the random parameters.
-        progress: called with how many stages are done and how many there are.
+        model: the model. It is left untouched.
+        images: float32 `(N, C, H, W)` inside the model's bounds; a few are enough.
+        stages: greatest number of stages; default 10. A stage is a block, a layer outside of
+            blocks, or several of these in a row; the layer that runs last is a stage of its own.
+        draws: how often all parameters are drawn; default 3.
+        seed: seed of the random parameters.
+        progress: called with the number of stages that are done and of all stages.
+        **options: the fields of `GradCamOptions` except `pixel` and `target`. Where no classes are
+            given, those that score highest in the true network are kept.
+
+    Returns:
+        The rank correlations of the maps after each stage.
 
     Raises:
-        ConvlensError: as `gradcam`; fewer than one stage; no parameters.
+        ConvlensError: as `gradcam`; a pixel or a target; less than one stage or draw; a network
+            without parameters.
+
+    References:
+        Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...     torch.nn.Flatten(), torch.nn.Linear(4, 2),
+        ... )
+        >>> model = convlens.wrap(network, size=8)
+        >>> check = convlens.randomization(model, torch.rand(2, 3, 8, 8), classes=1, draws=1)
+        >>> check.stages, check.correlations.shape
+        (('4', '0'), torch.Size([2, 1, 2, 1]))
     """
     if stages < 1 or draws < 1:
         raise ConvlensError(f"{stages} stages, {draws} draws; give at least 1 of each")
-    found = trace(model, images)
-    node_group = select_node_group(found, layer, side)
-    check_one_vector(model, found, "randomization")
-    true = explain(model, found, images, [node_group], classes=classes, top=top)[0]
-    same = torch.stack([true.classes, true.subtracted], dim=2)
-    parts = randomization_stages(found, unwrap_network(model.network), stages)
-    if not parts:
+    settings = GradCamOptions(**options)
+    if settings.target is not None or settings.pixel is not None:
+        raise ConvlensError("randomization needs classes, and a target or a pixel is given")
+    model_trace = trace(model, images)
+    node_group = select_node_group(model_trace, settings)
+    check_one_vector(model, model_trace, "randomization")
+    true = explain(model, model_trace, images, [node_group], settings)[0]
+    same_classes = replace(settings, classes=torch.stack([true.classes, true.subtracted], dim=2))
+    stage_paths = randomization_stages(model_trace, unwrap_network(model.network), stages)
+    if not stage_paths:
         raise ConvlensError(f"{model.name} has no parameters that could be random")
     generator = torch.Generator(device=model.device).manual_seed(seed)
     rows: list[Tensor] = []
     for _ in range(draws):
-        copied = replace(model, network=clone_network(unwrap_network(model.network)))
-        for part in parts:
-            progress(len(rows), draws * len(parts))
-            for path in part:
-                _randomize(copied.network, path, generator)
-            maps = explain(copied, found, images, [node_group], classes=same)[0].maps
-            rows.append(_correlations(maps, true.maps))
+        copy = replace(model, network=clone_network(unwrap_network(model.network)))
+        for paths in stage_paths:
+            progress(len(rows), draws * len(stage_paths))
+            for path in paths:
+                _randomize(copy.network, path, generator)
+            cam = explain(copy, model_trace, images, [node_group], same_classes)[0]
+            rows.append(_correlate(cam.maps, true.maps))
     progress(len(rows), len(rows))
-    pairs = list(combinations(range(len(images)), 2))
-    between = [_correlations(true.maps[[one]], true.maps[[other]])[0] for one, other in pairs]
+    between = [
+        _correlate(true.maps[[one]], true.maps[[other]])[0]
+        for one, other in combinations(range(len(images)), 2)
+    ]
+    by_draw = torch.stack(rows).unflatten(0, (draws, len(stage_paths)))
     return Randomization(
-        stages=tuple(_name(part) for part in parts),
-        correlations=torch.stack(rows)
-        .unflatten(0, (draws, len(parts)))
-        .transpose(0, 1)
-        .contiguous(),
-        between=torch.stack(between) if between else torch.zeros(0, true.maps.shape[1]),
+        stages=tuple(_stage_name(paths) for paths in stage_paths),
+        correlations=by_draw.transpose(0, 1).contiguous(),
+        between_images=torch.stack(between) if between else torch.zeros(0, true.maps.shape[1]),
         names=true.names,
-        layer=true.layer,
+        nodes=true.nodes,
         cells=true.maps[0, 0].numel(),
         seed=seed,
     )
 
 
 def rank_correlation(one: Tensor, other: Tensor) -> float:
-    """Spearman's: the correlation of the ranks, mean ranks where values are equal.
+    """Spearman's rank correlation; equal values have their mean rank.
+
+    Args:
+        one: values of any shape.
+        other: values of the same shape.
 
     Returns:
-        -1 to 1; 0 where either is the same everywhere.
+        -1 to 1; 0 where either is constant.
     """
     first, second = (
         torch.from_numpy(rankdata(values.flatten().double().numpy())) for values in (one, other)
     )
     first, second = first - first.mean(), second - second.mean()
-    size = float(first.norm() * second.norm())
-    return float(first @ second) / size if size > 0 else 0.0
+    norms = float(first.norm() * second.norm())
+    return float(first @ second) / norms if norms > 0 else 0.0
 
 
-def _signed(number: float) -> str:
-    text = f"{number:.2f}"
-    return "0.00" if text == "-0.00" else text.replace("-", "\N{MINUS SIGN}")
+def randomization_stages(model_trace: Trace, network: nn.Module, most: int) -> list[list[str]]:
+    """Group the modules with parameters into stages, from the one that runs last.
 
+    Args:
+        model_trace: trace of the network.
+        network: the network whose modules are grouped.
+        most: greatest number of stages.
 
-def _correlations(maps: Tensor, others: Tensor) -> Tensor:
-    """`(N, K)` of maps `(N, K, h, w)`."""
-    return torch.tensor(
-        [
-            [rank_correlation(one, other) for one, other in zip(row, others_row, strict=True)]
-            for row, others_row in zip(maps, others, strict=True)
-        ]
-    )
-
-
-def randomization_stages(found: Trace, network: nn.Module, most: int) -> list[list[str]]:
-    """Paths of modules with parameters, by stage, what ran last first."""
-    last: dict[str, int] = {}
-    for time, operation in enumerate(found.recording.operations):
+    Returns:
+        Dotted names of the modules of each stage.
+    """
+    last_runs: dict[str, int] = {}
+    for time, operation in enumerate(model_trace.recording.operations):
         if operation.call is not None:
-            path = operation.call.path
-            # A container whose code reads the parameters of what it contains counts for these.
-            last[path] = time
-    holders = [path for path, module in network.named_modules() if _own(module)]
-    ran = [(when, path) for path in holders if (when := _ran(last, path)) is not None]
+            # A container whose code reads the parameters of its children counts for these.
+            last_runs[operation.call.path] = time
+    holders = [path for path, module in network.named_modules() if _own_parameters(module)]
+    ran = [(last, path) for path in holders if (last := _last_run(last_runs, path)) is not None]
     groups: list[list[str]] = []
     for _, path in sorted(ran, reverse=True):
-        if groups and _block(groups[-1][0]) == _block(path):
+        if groups and _block_name(groups[-1][0]) == _block_name(path):
             groups[-1].append(path)
         else:
             groups.append([path])
@@ -258,40 +285,53 @@ def randomization_stages(found: Trace, network: nn.Module, most: int) -> list[li
         return [[path for group in groups for path in group]] if groups else []
     head, rest = groups[0], groups[1:]
     cuts = [number * len(rest) // (count - 1) for number in range(count)]
-    merged = [rest[a:b] for a, b in pairwise(cuts)]
+    merged = [rest[start:stop] for start, stop in pairwise(cuts)]
     return [head, *([path for group in part for path in group] for part in merged)]
 
 
-def _ran(last: dict[str, int], path: str) -> int | None:
-    """When a module, or the one whose code stands in for it, ran last."""
-    while path not in last and path:
+def _correlate(maps: Tensor, others: Tensor) -> Tensor:
+    """Rank correlations `(N, K)` of maps `(N, K, h, w)`."""
+    return torch.tensor([
+        [rank_correlation(one, other) for one, other in zip(row, other_row, strict=True)]
+        for row, other_row in zip(maps, others, strict=True)
+    ])  # fmt: skip
+
+
+def _last_run(last_runs: dict[str, int], path: str) -> int | None:
+    """When a module, or the container whose code runs instead of it, ran last."""
+    while path not in last_runs and path:
         path = path.rpartition(".")[0]
-    return last.get(path)
+    return last_runs.get(path)
 
 
-def _own(module: nn.Module) -> list[nn.Parameter]:
+def _own_parameters(module: nn.Module) -> list[nn.Parameter]:
     return [one for one in module._parameters.values() if one is not None]
 
 
-def _block(path: str) -> str:
-    """`layer4.2` for all that is in it: the first name, with a second that is a number."""
+def _block_name(path: str) -> str:
+    """The first two parts of a dotted name: `layer4.2` for all modules inside it."""
     first, *rest = path.split(".")
     return ".".join([first, rest[0]]) if rest else first
 
 
-def _name(part: Sequence[str]) -> str:
-    blocks = list(dict.fromkeys(_block(path) for path in part))
+def _stage_name(paths: Sequence[str]) -> str:
+    blocks = list(dict.fromkeys(_block_name(path) for path in paths))
     return blocks[0] if len(blocks) == 1 else f"{blocks[0]} … {blocks[-1]}"
 
 
 def _randomize(network: nn.Module, path: str, generator: torch.Generator) -> None:
-    """Replace the parameters that a module holds itself; the old ones stay as they are."""
+    """Replace the parameters that a module itself holds; the old tensors stay as they are."""
     module = network.get_submodule(path)
     for name, parameter in list(module._parameters.items()):
         if parameter is None or not parameter.is_floating_point() or parameter.numel() < 2:
             continue
         with torch.no_grad():
-            plain = parameter.detach().float()
-            drawn = torch.empty_like(plain).normal_(generator=generator)
-            drawn.mul_(plain.std()).add_(plain.mean())
+            values = parameter.detach().float()
+            drawn = torch.empty_like(values).normal_(generator=generator)
+            drawn.mul_(values.std()).add_(values.mean())
             module._parameters[name] = nn.Parameter(drawn.to(parameter.dtype), requires_grad=False)
+
+
+def _format_signed(number: float) -> str:
+    text = f"{number:.2f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "\N{MINUS SIGN}")

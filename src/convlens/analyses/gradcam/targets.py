@@ -1,42 +1,39 @@
 """Targets: the numbers of a network's output that a Grad-CAM explains.
 
-For a vector of class scores that is the logit of a class, or of one class less that of another.
-Where the output is a map with a score of each class at each pixel (segmentation), it is the mean
-logit of a class over the pixels whose answer it is. Seg-Grad-CAM (Vinogradova et al. 2020) takes
-their sum, which is that times their number, so that its maps grow with the object. Anything else
-is given as a function of the output.
+For a vector of class scores the number is the logit of a class, or the logit of one class minus
+that of another. For an output that holds a score of each class at each pixel (segmentation) it is
+the mean logit of a class over the pixels that are predicted as this class. Seg-Grad-CAM
+(Vinogradova et al. 2020) takes their sum instead, so that its maps grow with the object. Any other
+number is given as a function of the output.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from convlens.analyses.gradcam.options import ClassSelection, GradCamOptions, TargetFunction
 from convlens.analyses.predictions.predictions import check_logits, check_no_nan
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name, find_class_pair
 from convlens.models.model import Model
 from convlens.models.output_head import SIGMOID, predicted_classes, probabilities
 
-ClassSelection = str | int | Sequence[str | int] | Tensor
-TargetFunction = Callable[[Tensor], Tensor]
-
-NONE = -1  # in place of a class
+NO_CLASS = -1
 
 
 @dataclass(frozen=True)
 class ExplanationTarget:
-    """What is explained of one batch.
+    """What is explained of the output of one batch: K weighted sums for each image.
 
     Attributes:
         outputs: `(N, ...)`, with its graph.
-        directions: `(K, N, ...)`, the weights of the K sums over `outputs` that are explained.
-        classes: int64 `(N, K)`; -1 for a target of one's own.
-        against: int64 `(N, K)`, the class that is subtracted, or -1.
-        names: of the targets, by image.
+        directions: `(K, N, ...)`, the weights of the K sums over `outputs`.
+        classes: int64 `(N, K)`; -1 for a function of the output.
+        subtracted: int64 `(N, K)`, the class whose logit is subtracted, or -1.
+        names: names of the targets, by image.
         scores: float32 `(N, K)`, the sums.
-        probabilities: float32 `(N, K)`; NaN for a target of one's own.
+        probabilities: float32 `(N, K)`; NaN for a function of the output.
     """
 
     outputs: Tensor
@@ -49,127 +46,133 @@ class ExplanationTarget:
 
 
 def resolve_target(
-    model: Model,
-    output: Tensor,
-    *,
-    output_head: str,
-    classes: ClassSelection | None,
-    top: int,
-    pixel: tuple[int, int] | None = None,
-    target: TargetFunction | None = None,
+    model: Model, output: Tensor, options: GradCamOptions, *, output_head: str
 ) -> ExplanationTarget:
-    """What is to be explained of the output `(N, classes)` or `(N, classes, H, W)` of a batch.
+    """Find what the options ask to explain in the output of a batch.
 
     Args:
-        model: whose output it is.
-        output: with its graph, before any softmax or sigmoid.
-        output_head: by which of them logits become probabilities.
-        classes: as for `gradcam`.
-        top: likewise.
-        pixel: likewise.
-        target: likewise.
+        model: the model that gave the output.
+        output: `(N, classes)` or `(N, classes, H, W)` with its graph, before any softmax or
+            sigmoid.
+        options: classes, or how many of the highest; a pixel; or a target function.
+        output_head: `SOFTMAX` or `SIGMOID`, by which logits become probabilities.
 
     Raises:
-        ConvlensError: whatever does not fit the output, or each other.
+        ConvlensError: the options do not fit the output.
     """
-    if target is not None:
-        if classes is not None or pixel is not None:
-            raise ConvlensError("a target of one's own and a class or a pixel; give one of them")
-        return _own(model, check_no_nan(model, output), target)
+    if options.target is not None:
+        return _function_target(check_no_nan(model, output), options.target)
     if output.ndim == 4 and output.shape[2:].numel() > 1 and output.is_floating_point():
         output = check_no_nan(model, output)
-        if pixel is None:
-            return _areas(model, output, output_head, classes, top)
-        height, width = output.shape[2:]
-        y, x = pixel
-        if not (0 <= y < height and 0 <= x < width):
-            raise ConvlensError(
-                f"pixel {y},{x} of an output of {height} x {width}; give 0,0 to "
-                f"{height - 1},{width - 1}"
-            )
-        output = output[:, :, y, x]
-    elif pixel is not None:
+        if options.pixel is None:
+            return _segmentation_target(model, output, options, output_head)
+        output = _scores_at_pixel(output, options.pixel)
+    elif options.pixel is not None:
         raise ConvlensError(
             f"a pixel is asked for, and {model.name} gives {tuple(output.shape[1:])} for each "
             f"image: one answer, not one for each pixel"
         )
-    return _scores(model, check_logits(model, output), output_head, classes, top)
+    return _class_target(model, check_logits(model, output), options, output_head)
 
 
-def _scores(
-    model: Model, logits: Tensor, output_head: str, classes: ClassSelection | None, top: int
+def difference_name(model: Model, index: int, subtracted: int) -> str:
+    """The name of a class, or `A - B`."""
+    name = class_name(model.labels, index)
+    return name if subtracted == NO_CLASS else f"{name} - {class_name(model.labels, subtracted)}"
+
+
+def _scores_at_pixel(output: Tensor, pixel: tuple[int, int]) -> Tensor:
+    """Scores `(N, classes)` at one pixel of `(N, classes, H, W)`."""
+    height, width = output.shape[2:]
+    y, x = pixel
+    if not (0 <= y < height and 0 <= x < width):
+        raise ConvlensError(
+            f"pixel {y},{x} of an output of {height} x {width}; give 0,0 to "
+            f"{height - 1},{width - 1}"
+        )
+    return output[:, :, y, x]
+
+
+def _class_target(
+    model: Model, logits: Tensor, options: GradCamOptions, output_head: str
 ) -> ExplanationTarget:
-    """Class scores `(N, classes)`.
+    """Logits `(N, classes)` of classes, or differences of two.
 
-    Of two classes, where only these are possible, the sigmoid of their difference is the
-    probability of the first under either link.
+    The probability of the first class of a difference, where only these two are possible, is the
+    sigmoid of the difference under a softmax and under a sigmoid.
     """
-    plain = logits.detach()
-    if classes is None:
-        _check_top(top, logits.shape[1])
-        chosen = plain.topk(top, dim=1).indices
-        subtracted = torch.full_like(chosen, NONE)
+    detached = logits.detach()
+    if options.classes is None:
+        _check_top(options.top, logits.shape[1])
+        classes = detached.topk(options.top, dim=1).indices
+        subtracted = torch.full_like(classes, NO_CLASS)
     else:
-        chosen, subtracted = _chosen(model, logits, classes)
-    directions = torch.zeros(chosen.shape[1], *logits.shape).to(plain)
-    directions.scatter_(2, chosen.T.unsqueeze(2), 1)
+        classes, subtracted = _select_classes(model, logits, options.classes)
+    is_difference = subtracted != NO_CLASS
+    directions = torch.zeros(classes.shape[1], *logits.shape).to(detached)
+    directions.scatter_(2, classes.T.unsqueeze(2), 1)
     minus = torch.zeros_like(directions)
     minus.scatter_(2, subtracted.clamp(min=0).T.unsqueeze(2), 1)
-    two = subtracted != NONE
-    directions -= minus * two.T.unsqueeze(2)
-    scores = plain.float()
-    own = scores.gather(1, chosen) - scores.gather(1, subtracted.clamp(min=0)) * two
-    share = probabilities(scores, output_head).gather(1, chosen)
-    return _explanation_target(
-        model, logits, directions, chosen, subtracted, own, share.where(~two, own.sigmoid())
-    )
+    directions -= minus * is_difference.T.unsqueeze(2)
+    values = detached.float()
+    scores = (
+        values.gather(1, classes) - values.gather(1, subtracted.clamp(min=0)) * is_difference
+    )  # fmt: skip
+    probability = probabilities(values, output_head).gather(1, classes)
+    probability = probability.where(~is_difference, scores.sigmoid())
+    return _named_target(model, logits, directions, classes, subtracted, scores, probability)
 
 
-def _areas(
-    model: Model, logits: Tensor, output_head: str, classes: ClassSelection | None, top: int
+def _segmentation_target(
+    model: Model, logits: Tensor, options: GradCamOptions, output_head: str
 ) -> ExplanationTarget:
-    """Scores of each class at each pixel `(N, classes, H, W)`.
+    """Mean logits of classes over the pixels predicted as them, from `(N, classes, H, W)`.
 
-    Under a sigmoid a pixel may answer several classes, or none: each whose logit is above 0.
+    Under a sigmoid a pixel is predicted as every class whose logit is above 0, which may be
+    several or none.
     """
-    plain = logits.detach().float()
-    count, known = plain.shape[:2]
-    said = None if output_head == SIGMOID else predicted_classes(plain, output_head)
-    if classes is None:
-        _check_top(top, known)
-        sizes = torch.stack([
-            (plain[:, one] > 0 if said is None else said == one).sum(dim=(1, 2))
-            for one in range(known)
+    detached = logits.detach().float()
+    image_count, class_count = detached.shape[:2]
+    predicted = None if output_head == SIGMOID else predicted_classes(detached, output_head)
+    if options.classes is None:
+        _check_top(options.top, class_count)
+        areas = torch.stack([
+            (detached[:, index] > 0 if predicted is None else predicted == index).sum(dim=(1, 2))
+            for index in range(class_count)
         ], dim=1)  # fmt: skip
-        # Of equal areas, so where a class is the answer nowhere too, the first.
-        chosen = sizes.sort(dim=1, descending=True, stable=True).indices[:, :top]
-        subtracted = torch.full_like(chosen, NONE)
+        # Stable: of equal areas, also of no area, the first class.
+        order = areas.sort(dim=1, descending=True, stable=True).indices
+        classes = order[:, : options.top]
+        subtracted = torch.full_like(classes, NO_CLASS)
     else:
-        chosen, subtracted = _chosen(model, logits, classes)
-    probability = probabilities(plain, output_head)
-    rows = torch.arange(count, device=logits.device)
-    sums, shares = [], []
-    for one, other in zip(chosen.T, subtracted.T, strict=True):
-        mask = plain[rows, one] > 0 if said is None else said == one.view(-1, 1, 1)
+        classes, subtracted = _select_classes(model, logits, options.classes)
+    probability = probabilities(detached, output_head)
+    rows = torch.arange(image_count, device=logits.device)
+    mean_logits, mean_probabilities = [], []
+    for index, other in zip(classes.T, subtracted.T, strict=True):
+        mask = detached[rows, index] > 0 if predicted is None else predicted == index.view(-1, 1, 1)
         area = mask.sum(dim=(1, 2)).clamp(min=1)
-        two = (other != NONE).view(-1, 1, 1)
-        difference = logits[rows, one] - logits[rows, other.clamp(min=0)] * two
-        sums.append((difference * mask).sum(dim=(1, 2)) / area)
-        share = probability[rows, one].where(~two, difference.detach().float().sigmoid())
-        shares.append((share * mask).sum(dim=(1, 2)) / area)
-    outputs = torch.stack(sums, dim=1)
-    own = outputs.detach().float()
-    return _explanation_target(
-        model, outputs, _each(outputs), chosen, subtracted, own, torch.stack(shares, dim=1)
+        is_difference = (other != NO_CLASS).view(-1, 1, 1)
+        difference = logits[rows, index] - logits[rows, other.clamp(min=0)] * is_difference
+        mean_logits.append((difference * mask).sum(dim=(1, 2)) / area)
+        at_pixels = probability[rows, index].where(
+            ~is_difference, difference.detach().float().sigmoid()
+        )
+        mean_probabilities.append((at_pixels * mask).sum(dim=(1, 2)) / area)
+    outputs = torch.stack(mean_logits, dim=1)
+    return _named_target(
+        model, outputs, _one_per_column(outputs), classes, subtracted, outputs.detach().float(),
+        torch.stack(mean_probabilities, dim=1),
     )  # fmt: skip
 
 
-def _own(model: Model, output: Tensor, target: TargetFunction) -> ExplanationTarget:
-    sums = target(output)
+def _function_target(output: Tensor, function: TargetFunction) -> ExplanationTarget:
+    """What a user's function makes of the output."""
+    sums = function(output)
     if not isinstance(sums, Tensor) or not sums.is_floating_point():
-        what = f"type {sums.dtype}" if isinstance(sums, Tensor) else type(sums).__name__
+        kind = f"type {sums.dtype}" if isinstance(sums, Tensor) else type(sums).__name__
         raise ConvlensError(
-            f"the target gives {what}; a tensor of floating-point numbers is needed"
+            f"the target gives {kind}; a tensor of floating-point numbers is needed"
         )
     if sums.ndim not in (1, 2) or len(sums) != len(output) or 0 in sums.shape:
         raise ConvlensError(
@@ -182,74 +185,89 @@ def _own(model: Model, output: Tensor, target: TargetFunction) -> ExplanationTar
             "that it is given, without detach or item"
         )
     sums = sums.view(len(output), -1)
-    own = sums.detach().float()
-    if not bool(own.isfinite().all()):
+    scores = sums.detach().float()
+    if not bool(scores.isfinite().all()):
         raise ConvlensError("the target gives NaN or infinity")
-    nobody = torch.full(sums.shape, NONE)
+    no_classes = torch.full(sums.shape, NO_CLASS)
     count = sums.shape[1]
     names = tuple(f"target {rank}" for rank in range(1, count + 1)) if count > 1 else ("target",)
     return ExplanationTarget(
-        sums, _each(sums), nobody, nobody.clone(), (names,) * len(sums), own,
-        torch.full_like(own, torch.nan),
-    )  # fmt: skip
+        outputs=sums,
+        directions=_one_per_column(sums),
+        classes=no_classes,
+        subtracted=no_classes.clone(),
+        names=(names,) * len(sums),
+        scores=scores,
+        probabilities=torch.full_like(scores, torch.nan),
+    )
 
 
-def _each(sums: Tensor) -> Tensor:
-    """Directions `(K, N, K)` that part the K columns of `sums` `(N, K)`."""
-    count, several = sums.shape
-    return torch.eye(several).to(sums.detach())[:, None].expand(-1, count, -1)
+def _one_per_column(sums: Tensor) -> Tensor:
+    """Directions `(K, N, K)` that select each of the K columns of `sums` `(N, K)`."""
+    image_count, column_count = sums.shape
+    return torch.eye(column_count).to(sums.detach())[:, None].expand(-1, image_count, -1)
 
 
-def _explanation_target(
+def _named_target(
     model: Model,
     outputs: Tensor,
     directions: Tensor,
-    chosen: Tensor,
+    classes: Tensor,
     subtracted: Tensor,
     scores: Tensor,
-    probabilities: Tensor,
+    probability: Tensor,
 ) -> ExplanationTarget:
     names = tuple(
-        tuple(difference_name(model, one, other) for one, other in zip(*row, strict=True))
-        for row in zip(chosen.tolist(), subtracted.tolist(), strict=True)
+        tuple(difference_name(model, index, other) for index, other in zip(*row, strict=True))
+        for row in zip(classes.tolist(), subtracted.tolist(), strict=True)
     )
-    return ExplanationTarget(outputs, directions, chosen, subtracted, names, scores, probabilities)
+    return ExplanationTarget(
+        outputs, directions, classes, subtracted, names, scores, probability
+    )  # fmt: skip
 
 
-def difference_name(model: Model, index: int, subtracted: int) -> str:
-    """The name of a class, or `A - B`."""
-    name = class_name(model.labels, index)
-    return name if subtracted == NONE else f"{name} - {class_name(model.labels, subtracted)}"
+def _check_top(top: int, class_count: int) -> None:
+    if not 1 <= top <= class_count:
+        raise ConvlensError(f"top {top} of {class_count} classes; give 1 to {class_count}")
 
 
-def _check_top(top: int, known: int) -> None:
-    if not 1 <= top <= known:
-        raise ConvlensError(f"top {top} of {known} classes; give 1 to {known}")
-
-
-def _chosen(model: Model, logits: Tensor, classes: ClassSelection) -> tuple[Tensor, Tensor]:
-    """Classes and what is subtracted, int64 `(N, K)` each."""
-    count, known = logits.shape[:2]
-    if isinstance(classes, Tensor):
-        if (
-            classes.ndim not in (2, 3)
-            or len(classes) != count
-            or classes.shape[2:] not in ((), (2,))
-        ):
-            raise ConvlensError(
-                f"classes of shape {tuple(classes.shape)} for {count} images; give ({count}, K), "
-                f"or ({count}, K, 2) for differences"
-            )
-        both = classes.long().to(logits.device)
-        one = both if both.ndim == 2 else both[..., 0]
-        other = torch.full_like(both, NONE) if both.ndim == 2 else both[..., 1]
-        if bool((one < 0).any() or (one >= known).any() or (other >= known).any()):
-            raise ConvlensError(f"a class outside 0 to {known - 1}")
-        return one, other.clamp(min=NONE)
-    wanted = [classes] if isinstance(classes, (str, int)) else list(classes)
+def _select_classes(
+    model: Model, logits: Tensor, selection: ClassSelection
+) -> tuple[Tensor, Tensor]:
+    """The classes that are asked for and what is subtracted, int64 `(N, K)` each."""
+    image_count, class_count = logits.shape[:2]
+    if isinstance(selection, Tensor):
+        return _check_classes(selection, image_count, class_count, logits.device)
+    wanted = [selection] if isinstance(selection, (str, int)) else list(selection)
     if not wanted:
         raise ConvlensError("no class to explain; give at least one, or none for the highest")
-    pairs = [find_class_pair(model.labels, one, known) for one in wanted]
-    row = torch.tensor([[one, NONE if two is None else two] for one, two in pairs])
-    one, other = row.to(logits.device).T
-    return one.expand(count, -1), other.expand(count, -1)
+    pairs = [find_class_pair(model.labels, text, class_count) for text in wanted]
+    row = torch.tensor([
+        [index, NO_CLASS if other is None else other] for index, other in pairs
+    ])  # fmt: skip
+    classes, subtracted = row.to(logits.device).T
+    return classes.expand(image_count, -1), subtracted.expand(image_count, -1)
+
+
+def _check_classes(
+    selection: Tensor, image_count: int, class_count: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Classes that are given as a tensor `(N, K)`, or with what is subtracted `(N, K, 2)`."""
+    if (
+        selection.ndim not in (2, 3)
+        or len(selection) != image_count
+        or selection.shape[2:] not in ((), (2,))
+    ):
+        raise ConvlensError(
+            f"classes of shape {tuple(selection.shape)} for {image_count} images; give "
+            f"({image_count}, K), or ({image_count}, K, 2) for differences"
+        )
+    selected = selection.long().to(device)
+    classes = selected if selected.ndim == 2 else selected[..., 0]
+    subtracted = (
+        torch.full_like(selected, NO_CLASS) if selected.ndim == 2 else selected[..., 1]
+    )  # fmt: skip
+    out_of_range = (classes < 0) | (classes >= class_count) | (subtracted >= class_count)
+    if bool(out_of_range.any()):
+        raise ConvlensError(f"a class outside 0 to {class_count - 1}")
+    return classes, subtracted.clamp(min=NO_CLASS)

@@ -9,7 +9,7 @@ from convlens.analyses.invariance.invariance import Invariance
 from convlens.analyses.invariance.reducers import FIXED_POINT, ActivationTotals, VariantReducer
 from convlens.analyses.invariance.variants import LIGHTS, PLACES, SCALES
 from convlens.analyses.patches.selectivity import ClassMeanActivations
-from convlens.analyses.patches.selectivity_pass import selectivity
+from convlens.analyses.patches.selectivity_pass import compute_selectivity
 from convlens.analyses.patches.top_k import NO_IMAGE
 from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.capture import recording
@@ -116,7 +116,7 @@ def invariance(
             settings=settings,
         )  # fmt: skip
         if class_means is not None and labels is not None:
-            class_selectivity = selectivity(
+            class_selectivity = compute_selectivity(
                 model, trace, channel_sources, source, labels, class_means, done.state,
                 pass_options,
             )[channel_source.node]  # fmt: skip

@@ -7,7 +7,13 @@ Gradient ascent on such a crop gives the same activation as on the whole image, 
 from dataclasses import dataclass
 
 from convlens.analyses.maximize.objectives import Objective
-from convlens.analyses.patches.windows import Window, box, least_side, position, window
+from convlens.analyses.patches.windows import (
+    Window,
+    field_box,
+    find_window,
+    position_in_window,
+    smallest_side,
+)
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.input_size import least
@@ -136,11 +142,11 @@ def _plan_unit(model: Model, whole: Trace, objective: Objective) -> CropPlan:
         )
     field = whole.field(node)
     assert field is not None
-    seen = box(field, row, column)
-    crop = window(field, seen, whole.image_size, least_side(model, whole, node))
+    seen = field_box(field, row, column)
+    crop = find_window(field, seen, whole.image_size, smallest_side(model, whole, node))
     structure = trace(model, size=crop[2:], partly=True)
     crop_node = structure.find_node(objective.optimized_node_name)
-    crop_position = position(structure, crop_node, seen, crop)
+    crop_position = position_in_window(structure, crop_node, seen, crop)
     if (
         crop_position is None
         or crop[2:] == whole.image_size

@@ -1,7 +1,8 @@
-"""Crops: what a unit sees of an image, and the proof that this is what excites it.
+"""Crops of receptive fields, and the check that they are what activates a unit.
 
-The proof: everything outside the unit's receptive field is replaced by the average, and the
-activation must stay. Where it can be, a window is run and not the whole image.
+The check replaces everything outside a unit's receptive field by the average and computes the
+activation again, which must stay the same. Where possible, it runs a window instead of the whole
+image.
 """
 
 from collections import defaultdict
@@ -11,7 +12,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.windows import Box, Window, box, least_side, position, window
+from convlens.analyses.patches.windows import (
+    FieldBox,
+    Window,
+    field_box,
+    find_window,
+    position_in_window,
+    smallest_side,
+)
 from convlens.capture import observe
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
@@ -19,21 +27,21 @@ from convlens.results import Result
 from convlens.runtime.precision import full_precision
 from convlens.tracing.trace import Trace, trace
 
-BOUND = 1e-5  # of the layer's root mean square: differences up to here are rounding
+TOLERANCE = 1e-5  # of the layer's root mean square: differences up to here are rounding
 
-_AT_ONCE = 32  # windows in a batch
-_PROBED = 8  # images that the layer's root mean square is taken from
+_BATCH_SIZE = 32  # windows
+_SCALE_IMAGES = 8  # images from which the layer's root mean square is computed
 
 
 @dataclass(frozen=True)
 class UnitActivation:
-    """A channel at a position, and the activation that it had in an image.
+    """The activation of a unit in an image.
 
     Attributes:
         image: number of the image among those given.
-        channel: of the layer.
-        row: of the layer's map.
-        column: likewise.
+        channel: the unit's channel.
+        row: the unit's row in the map.
+        column: the unit's column in the map.
         value: the activation.
     """
 
@@ -46,64 +54,68 @@ class UnitActivation:
 
 @dataclass(frozen=True, eq=False)
 class CropCheck(Result):
-    """Whether units have the same activation when they see nothing but their receptive fields.
+    """Whether units have the same activation when they see only their receptive fields.
 
     Attributes:
-        checked: how many units were run again.
-        worst: greatest difference of activation, in root mean squares of the layer; None where
-            nothing was checked.
-        whole: how many see the whole image, for which there is nothing to prove.
+        checked: number of units whose activation was computed again.
+        largest_difference: greatest difference of activation, in root mean squares of the layer;
+            None where nothing was checked.
+        whole: number of units that see the whole image, for which there is nothing to check.
         beyond: whether the layer also depends on the whole image by a global operation, so that
             only its local field can be shown.
     """
 
     checked: int
-    worst: float | None
+    largest_difference: float | None
     whole: int
     beyond: bool
 
     @property
     def holds(self) -> bool | None:
         """Whether all differences are rounding; None where nothing was checked."""
-        return None if self.worst is None else self.worst <= BOUND
+        return None if self.largest_difference is None else self.largest_difference <= TOLERANCE
 
-    def brief(self) -> str:
-        """The proof in few words, for tables."""
+    def short_summary(self) -> str:
+        """The result in a few words, for tables."""
         if self.beyond:
             return "local field only"
-        same = "" if self.worst is None else f"{self.checked} the same"
+        same = "" if self.largest_difference is None else f"{self.checked} the same"
         if self.holds is False:
-            same = f"{self.checked} run again, one DIFFERS by {self.worst:.1g} RMS"
+            same = f"{self.checked} run again, one DIFFERS by {self.largest_difference:.1g} RMS"
         whole = f"{self.whole} see the whole image" if self.whole else ""
         return ", ".join(filter(None, [same, whole]))
 
-    def sentence(self) -> str:
-        """The proof in words."""
+    def summary(self) -> str:
+        """The result in words."""
         if self.beyond:
-            return "local field of values that also depend on the whole image: not proved"
+            return "local field of a layer that also depends on the whole image: not checked"
         parts = []
-        if self.worst is not None:
+        if self.largest_difference is not None:
             verdict = "the same activation" if self.holds else "ANOTHER ACTIVATION"
-            within = f"within {self.worst:.1g} of the layer's RMS" if self.worst else "in every bit"
+            within = (
+                f"within {self.largest_difference:.1g} of the layer's RMS"
+                if self.largest_difference
+                else "in every bit"
+            )
             parts.append(f"{self.checked} crops run again alone give {verdict} ({within})")
         if self.whole:
-            parts.append(f"{self.whole} see the whole image, which proves nothing")
+            parts.append(f"{self.whole} see the whole image, so that there is nothing to check")
         return "; ".join(parts)
 
 
-def cut(image: Tensor, seen: Box) -> tuple[Tensor, Tensor]:
-    """A box cut from an image, padding included.
+def crop_field(image: Tensor, box: FieldBox) -> tuple[Tensor, Tensor]:
+    """Cut a receptive field from an image, with its padding.
 
-    On an axis on which the box holds the whole image it is cut down to it.
+    On an axis on which the field contains the whole image, the padding is left out.
 
     Args:
         image: `(C, H, W)`.
-        seen: the box.
+        box: the field.
 
     Returns:
-        `(C, h, w)`, zero in the padding; and bool `(h, w)`, true where it is the image.
+        The crop `(C, h, w)`, zero in the padding; and bool `(h, w)`, true inside the image.
     """
-    top, bottom, left, right = seen
+    top, bottom, left, right = box
     height, width = image.shape[1:]
     if top <= 0 and bottom >= height - 1:
         top, bottom = 0, height - 1
@@ -124,115 +136,135 @@ def cut(image: Tensor, seen: Box) -> tuple[Tensor, Tensor]:
 
 @full_precision()
 def check_crops(
-    model: Model, found: Trace, node: int, images: Tensor, units: Sequence[UnitActivation]
+    model: Model, image_trace: Trace, node: int, images: Tensor, units: Sequence[UnitActivation]
 ) -> CropCheck:
-    """Run units again on what they see alone.
+    """Compute the activations of units again on what they see.
 
     Args:
-        model: left untouched.
-        found: its trace, for images of this size.
-        node: the node, by number in the trace.
+        model: the model. It is left untouched.
+        image_trace: its trace, for images of this size.
+        node: the node of the units, by number in the trace.
         images: `(N, C, H, W)` inside the bounds.
-        units: of this node.
+        units: the units, with the activations to compare.
 
     Raises:
         ConvlensError: a node without maps.
     """
-    field = found.field(node)
+    field = image_trace.field(node)
     if field is None:
-        raise ConvlensError(f"{found.name(node)} gives no maps, so nothing can be cut")
+        raise ConvlensError(f"{image_trace.name(node)} gives no maps, so nothing can be cropped")
     if field.beyond:
-        return CropCheck(checked=0, worst=None, whole=0, beyond=True)
-    height, width = found.image_size
-    boxes = [box(field, unit.row, unit.column) for unit in units]
-    partial = [
-        not (one[0] <= 0 and one[1] >= height - 1 and one[2] <= 0 and one[3] >= width - 1)
-        for one in boxes
-    ]
-    # What the network is fed: the average is zero, also where each image's own is subtracted.
-    fed = model.normalize(images)
+        return CropCheck(checked=0, largest_difference=None, whole=0, beyond=True)
+    size = image_trace.image_size
+    # In normalized images the average is zero, also where each image's own mean is subtracted.
+    normalized = model.normalize(images)
     raw = replace(model, mean=(0.0,), std=(1.0,), center="data", bounds=(-1e30, 1e30))
-    least = least_side(raw, found, node)
-    groups: dict[tuple[int, int], list[tuple[UnitActivation, Box, Window]]] = defaultdict(list)
-    for unit, seen, counts in zip(units, boxes, partial, strict=True):
-        if counts:
-            held = window(field, seen, (height, width), least)
-            groups[held[2:]].append((unit, seen, held))
-    worst, checked = 0.0, 0
+    least = smallest_side(raw, image_trace, node)
+    groups: dict[tuple[int, int], list[tuple[UnitActivation, FieldBox, Window]]]
+    groups = defaultdict(list)
+    for unit in units:
+        box = field_box(field, unit.row, unit.column)
+        if not _sees_whole_image(box, size):
+            window = find_window(field, box, size, least)
+            groups[window[2:]].append((unit, box, window))
+    largest, checked = 0.0, 0
     for group in groups.values():
-        for start in range(0, len(group), _AT_ONCE):
-            part = group[start : start + _AT_ONCE]
-            again = _again(raw, found, node, fed, part)
+        for start in range(0, len(group), _BATCH_SIZE):
+            part = group[start : start + _BATCH_SIZE]
+            again = _compute_again(raw, image_trace, node, normalized, part)
             values = torch.tensor([unit.value for unit, _, _ in part])
-            worst = max(worst, float((again - values).abs().max()))
+            largest = max(largest, float((again - values).abs().max()))
             checked += len(part)
     if not checked:
-        return CropCheck(checked=0, worst=None, whole=len(units), beyond=False)
-    scale = _root_mean_square(raw, found, node, fed[:_PROBED])
+        return CropCheck(checked=0, largest_difference=None, whole=len(units), beyond=False)
+    scale = _root_mean_square(raw, image_trace, node, normalized[:_SCALE_IMAGES])
     return CropCheck(
         checked=checked,
-        worst=worst / scale if scale else worst,
+        largest_difference=largest / scale if scale else largest,
         whole=len(units) - checked,
         beyond=False,
     )
 
 
-def merge_crop_checks(crop_checks: Sequence[CropCheck]) -> CropCheck:
-    """Several proofs of one layer as one."""
-    worst = [one.worst for one in crop_checks if one.worst is not None]
+def merge_crop_checks(checks: Sequence[CropCheck]) -> CropCheck:
+    """Several checks of one layer as one."""
+    differences = [
+        check.largest_difference for check in checks if check.largest_difference is not None
+    ]
     return CropCheck(
-        checked=sum(one.checked for one in crop_checks),
-        worst=max(worst, default=None),
-        whole=sum(one.whole for one in crop_checks),
-        beyond=any(one.beyond for one in crop_checks),
+        checked=sum(check.checked for check in checks),
+        largest_difference=max(differences, default=None),
+        whole=sum(check.whole for check in checks),
+        beyond=any(check.beyond for check in checks),
     )
 
 
-def _positions(
-    found: Trace, there: Trace, node: int, part: Sequence[tuple[UnitActivation, Box, Window]]
-) -> list[tuple[int, int]] | None:
-    """Row and column of each unit in its window; None where one of them cannot be told."""
-    if there.image_size == found.image_size:
-        return [(unit.row, unit.column) for unit, _, _ in part]
-    at = [position(there, node, seen, held) for _, seen, held in part]
-    known = [one for one in at if one is not None]
-    return known if len(known) == len(at) else None
+def _sees_whole_image(box: FieldBox, size: tuple[int, int]) -> bool:
+    top, bottom, left, right = box
+    height, width = size
+    return top <= 0 and bottom >= height - 1 and left <= 0 and right >= width - 1
 
 
-def _again(
+def _compute_again(
     raw: Model,
-    found: Trace,
+    image_trace: Trace,
     node: int,
-    fed: Tensor,
-    part: Sequence[tuple[UnitActivation, Box, Window]],
+    normalized: Tensor,
+    part: Sequence[tuple[UnitActivation, FieldBox, Window]],
 ) -> Tensor:
-    """Activations of units, each on its window with the average outside of its field."""
+    """Activations of units, each on its window with zeros outside its receptive field.
+
+    Args:
+        raw: the model without normalization.
+        image_trace: its trace on whole images.
+        node: the node of the units.
+        normalized: the normalized images.
+        part: units with their fields and windows; all windows have one size.
+    """
     size = part[0][2][2:]
-    name = found.name(node)
-    there = trace(raw, size=size, partly=True)
-    at = _positions(found, there, there.find_node(name), part)
-    if at is None:
-        whole = (0, 0, *found.image_size)
-        return _again(raw, found, node, fed, [(unit, seen, whole) for unit, seen, _ in part])
+    name = image_trace.name(node)
+    window_trace = trace(raw, size=size, partly=True)
+    positions = _find_positions(image_trace, window_trace, window_trace.find_node(name), part)
+    if positions is None:
+        whole = (0, 0, *image_trace.image_size)
+        on_image = [(unit, box, whole) for unit, box, _ in part]
+        return _compute_again(raw, image_trace, node, normalized, on_image)
     windows = []
     for unit, (top, bottom, left, right), (y, x, height, width) in part:
-        window = torch.zeros_like(fed[unit.image, :, :height, :width])
+        window = torch.zeros_like(normalized[unit.image, :, :height, :width])
         rows = slice(max(top, y), min(bottom + 1, y + height))
         columns = slice(max(left, x), min(right + 1, x + width))
-        window[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = fed[
-            unit.image, :, rows, columns
-        ]
+        window[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = (
+            normalized[unit.image, :, rows, columns]
+        )
         windows.append(window)
     images = torch.stack(windows).contiguous(memory_format=torch.channels_last)
-    maps = _maps(raw, there, there.find_node(name), images)
-    where = torch.tensor([(unit.channel, *one) for (unit, _, _), one in zip(part, at, strict=True)])
+    maps = _compute_maps(raw, window_trace, window_trace.find_node(name), images)
+    where = torch.tensor([
+        (unit.channel, *position) for (unit, _, _), position in zip(part, positions, strict=True)
+    ])  # fmt: skip
     return maps[torch.arange(len(part)), where[:, 0], where[:, 1], where[:, 2]].float().cpu()
 
 
-def _maps(raw: Model, found: Trace, node: int, fed: Tensor) -> Tensor:
-    maps = observe(raw, found, fed, [node])[node]
-    return found.channels_first(node, maps)
+def _find_positions(
+    image_trace: Trace,
+    window_trace: Trace,
+    node: int,
+    part: Sequence[tuple[UnitActivation, FieldBox, Window]],
+) -> list[tuple[int, int]] | None:
+    """Row and column of each unit in its window; None where one of them is not unique."""
+    if window_trace.image_size == image_trace.image_size:
+        return [(unit.row, unit.column) for unit, _, _ in part]
+    positions = [position_in_window(window_trace, node, box, window) for _, box, window in part]
+    unique = [position for position in positions if position is not None]
+    return unique if len(unique) == len(positions) else None
 
 
-def _root_mean_square(raw: Model, found: Trace, node: int, fed: Tensor) -> float:
-    return float(_maps(raw, found, node, fed).double().square().mean().sqrt())
+def _compute_maps(raw: Model, model_trace: Trace, node: int, normalized: Tensor) -> Tensor:
+    maps = observe(raw, model_trace, normalized, [node])[node]
+    return model_trace.channels_first(node, maps)
+
+
+def _root_mean_square(raw: Model, model_trace: Trace, node: int, normalized: Tensor) -> float:
+    maps = _compute_maps(raw, model_trace, node, normalized)
+    return float(maps.double().square().mean().sqrt())

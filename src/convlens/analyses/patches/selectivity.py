@@ -1,8 +1,8 @@
 """Selectivity: which class a channel prefers, and how well it tells that class from the others.
 
-The chapter's grandmother cell is one end of this scale. A first pass finds the class that a channel
-is strongest for on average, a second one bins the channel's activations for that class and for the
-others; the area under the ROC curve follows from the bins.
+The chapter's grandmother cell is one end of this scale. A first pass finds the class for which a
+channel is strongest on average. A second pass bins the channel's activations for that class and
+for the others; the area under the ROC curve follows from the bins.
 """
 
 from collections import Counter
@@ -18,32 +18,37 @@ from convlens.models.labels import PhotoLabels
 from convlens.passes.reducer import State
 from convlens.tracing.selection import ChannelSource
 
-LEAST = 5  # photos of a class: of fewer, one that happens to excite a channel looks like a rule
+# Photos of a class: with fewer, one that happens to activate a channel looks like a rule.
+MIN_PHOTOS = 5
 
-_FIXED = 2**16  # activations are summed as whole numbers of this fraction, in any order alike
+_FIXED_POINT = 2**16  # activations are summed as integers, so that the order does not matter
 
 
 class ClassMeanActivations:
-    """Sums of each channel's greatest activations by class."""
+    """Extra columns of `TopPatchesReducer`: sums of each channel's greatest activations by class.
 
-    def __init__(self, channel_sources: Sequence[ChannelSource], answers: PhotoLabels) -> None:
-        """Say what is right.
+    Attributes:
+        classes: the classes with enough photos, in order.
+    """
+
+    def __init__(self, channel_sources: Sequence[ChannelSource], labels: PhotoLabels) -> None:
+        """Take the labels of a data set.
 
         Args:
-            channel_sources: that are watched.
-            answers: classes of each image, or None where they are not known.
+            channel_sources: the nodes whose channels are read.
+            labels: right classes of each image, or None where they are not known.
 
         Raises:
             ConvlensError: fewer than two classes with enough images.
         """
         self._channel_sources = {one.node: one for one in channel_sources}
-        self.classes = classes_of(answers)
+        self.classes = frequent_classes(labels)
         if len(self.classes) < 2:
             raise ConvlensError(
-                f"{len(self.classes)} classes have at least {LEAST} labeled photos each; "
+                f"{len(self.classes)} classes have at least {MIN_PHOTOS} labeled photos each; "
                 f"selectivity needs two, so give more photos or leave the labels out"
             )
-        self._members = Membership(answers, self.classes)
+        self._members = ClassMembership(labels, self.classes)
 
     def initial_state(self, node: int) -> State:
         """Zero sums."""
@@ -53,40 +58,47 @@ class ClassMeanActivations:
             "class_counts": torch.zeros(len(self.classes), dtype=torch.int64),
         }
 
-    def add(self, table: State, peaks: Tensor, ids: Tensor) -> None:
-        """Take in the greatest activations `(N, C)` of a batch, in place."""
+    def add(self, table: State, maxima: Tensor, ids: Tensor) -> None:
+        """Add the greatest activations `(N, C)` of a batch, in place."""
         members = self._members.of(ids)
-        fixed = (peaks.clamp(min=0).double() * _FIXED).round()
-        # Whole numbers below 2^53: doubles add them without rounding, and quicker than integers.
+        fixed = (maxima.clamp(min=0).double() * _FIXED_POINT).round()
+        # Integers below 2^53: doubles add them without rounding, and faster than int64.
         table["class_sums"] += (fixed.T @ members.double()).long()
         table["class_counts"] += members.sum(dim=0)
 
     def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
-        """Both together."""
+        """The sums of both data sets together."""
         return {name: one[name] + other[name] for name in ("class_sums", "class_counts")}
 
-    def preferred(self, state: Mapping[str, Tensor], node: int) -> Tensor:
-        """int64 `(C,)`: the class with the greatest mean, the first where several have it."""
+    def preferred_class(self, state: Mapping[str, Tensor], node: int) -> Tensor:
+        """The class with the greatest mean, int64 `(C,)`; of several the first."""
         sums = state[f"{node}/class_sums"].double()
         means = sums / state[f"{node}/class_counts"].clamp(min=1)
         return torch.tensor(self.classes)[means.argmax(dim=1)]
 
 
 class SelectivityReducer:
-    """The reducer of the second pass: bins of activations, inside and outside of a class."""
+    """The reducer of the second pass: histograms of activations inside and outside of a class."""
 
     def __init__(
         self,
         channel_sources: Sequence[ChannelSource],
-        answers: PhotoLabels,
-        preferred: Mapping[int, Tensor],
+        labels: PhotoLabels,
+        preferred_class: Mapping[int, Tensor],
     ) -> None:
-        """Say what is right, and which class each channel of each node prefers."""
+        """Take the labels and the classes that the first pass has found.
+
+        Args:
+            channel_sources: the nodes whose channels are read.
+            labels: right classes of each image, or None where they are not known.
+            preferred_class: int64 `(C,)` for each node.
+        """
         self._channel_sources = {one.node: one for one in channel_sources}
-        classes = classes_of(answers)
-        self._members = Membership(answers, classes)
+        classes = frequent_classes(labels)
+        self._members = ClassMembership(labels, classes)
         self._column = {
-            node: torch.searchsorted(torch.tensor(classes), one) for node, one in preferred.items()
+            node: torch.searchsorted(torch.tensor(classes), preferred)
+            for node, preferred in preferred_class.items()
         }
 
     @property
@@ -95,60 +107,75 @@ class SelectivityReducer:
         return tuple(self._channel_sources)
 
     def initial_state(self) -> State:
-        """Empty bins."""
+        """Empty histograms."""
         return {
-            f"{node}/{side}": torch.zeros(channel_source.channels, BIN_COUNT, dtype=torch.int64)
-            for node, channel_source in self._channel_sources.items()
+            f"{node}/{side}": torch.zeros(source.channels, BIN_COUNT, dtype=torch.int64)
+            for node, source in self._channel_sources.items()
             for side in ("inside", "outside")
         }
 
     def update(self, state: State, node: int, maps: Tensor, ids: Tensor) -> None:
-        """Take in one place's maps of a batch, in place."""
-        greatest, _ = spatial_max(self._channel_sources[node].channels_first(maps))
-        bins = torch.bucketize(greatest.float().cpu(), BIN_EDGES).T
+        """Add a batch of one node's maps, in place."""
+        maxima, _ = spatial_max(self._channel_sources[node].channels_first(maps))
+        bins = torch.bucketize(maxima.float().cpu(), BIN_EDGES).T
         inside = self._members.of(ids).bool()[:, self._column[node]].T
-        known = self._members.known[ids].expand_as(inside)
-        state[f"{node}/inside"].scatter_add_(1, bins, (inside & known).long())
-        state[f"{node}/outside"].scatter_add_(1, bins, (~inside & known).long())
+        labeled = self._members.labeled[ids].expand_as(inside)
+        state[f"{node}/inside"].scatter_add_(1, bins, (inside & labeled).long())
+        state[f"{node}/outside"].scatter_add_(1, bins, (~inside & labeled).long())
 
     def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
-        """Both together."""
+        """The histograms of both data sets together."""
         return {name: one[name] + other[name] for name in one}
 
     def areas(self, state: Mapping[str, Tensor], node: int) -> Tensor:
-        """float32 `(C,)`: area under the ROC curve; equal bins count half. NaN without both."""
-        return area(state[f"{node}/inside"], state[f"{node}/outside"])
+        """Areas under the ROC curve, float32 `(C,)`; NaN for a channel without both sides."""
+        return roc_area(state[f"{node}/inside"], state[f"{node}/outside"])
 
 
-def area(inside: Tensor, outside: Tensor) -> Tensor:
-    """Probability that one inside lies above one outside, ties counting half: `(C,)` of bins."""
+def roc_area(inside: Tensor, outside: Tensor) -> Tensor:
+    """Area under the ROC curve from histograms over the same bins.
+
+    This is the probability that a random activation inside lies above a random one outside, where
+    equal bins count half (Mann and Whitney 1947).
+
+    Args:
+        inside: int64 `(C, bins)`.
+        outside: int64 `(C, bins)`.
+
+    Returns:
+        float32 `(C,)`.
+    """
     below = outside.cumsum(dim=1) - outside
-    won = (inside * (2 * below + outside)).sum(dim=1).double() / 2
-    return (won / (inside.sum(dim=1) * outside.sum(dim=1))).float()
+    above_outside = (inside * (2 * below + outside)).sum(dim=1).double() / 2
+    return (above_outside / (inside.sum(dim=1) * outside.sum(dim=1))).float()
 
 
-def classes_of(answers: PhotoLabels) -> list[int]:
-    """The classes that enough images have, in order."""
-    counts = Counter(one for answer in answers for one in set(answer or ()))
-    return sorted(one for one, count in counts.items() if count >= LEAST)
+def frequent_classes(labels: PhotoLabels) -> list[int]:
+    """The classes that at least `MIN_PHOTOS` images have, in order."""
+    counts = Counter(index for classes in labels for index in set(classes or ()))
+    return sorted(index for index, count in counts.items() if count >= MIN_PHOTOS)
 
 
-class Membership:
-    """Which images are of which classes: a few numbers an image, whatever the classes."""
+class ClassMembership:
+    """Which images belong to which classes, in a few numbers per image.
 
-    def __init__(self, answers: PhotoLabels, classes: Sequence[int]) -> None:
-        """Say what is right, and the classes that count."""
-        column = {one: number for number, one in enumerate(classes)}
-        rows = [[column[one] for one in column.keys() & set(answer or ())] for answer in answers]
+    Attributes:
+        labeled: bool `(images,)`, whether the classes of an image are known.
+    """
+
+    def __init__(self, labels: PhotoLabels, classes: Sequence[int]) -> None:
+        """Take the labels of a data set, and the classes that count."""
+        columns = {index: column for column, index in enumerate(classes)}
+        rows = [[columns[index] for index in columns.keys() & set(one or ())] for one in labels]
         most = max(map(len, rows), default=0)
-        # Those of an image that has fewer go to a column that is cut off.
+        # Rows of images with fewer classes are filled with a column that is cut off.
         self._columns = torch.tensor(
             [[*row, *[len(classes)] * (most - len(row))] for row in rows], dtype=torch.int64
         ).view(len(rows), most)
-        self._count = len(classes)
-        self.known = torch.tensor([answer is not None for answer in answers])
+        self._class_count = len(classes)
+        self.labeled = torch.tensor([one is not None for one in labels])
 
     def of(self, ids: Tensor) -> Tensor:
-        """int64 `(N, K)`: 1 where an image is of a class."""
-        members = torch.zeros(len(ids), self._count + 1, dtype=torch.int64)
-        return members.scatter_(1, self._columns[ids], 1)[:, : self._count]
+        """int64 `(N, K)`: 1 where an image belongs to a class."""
+        members = torch.zeros(len(ids), self._class_count + 1, dtype=torch.int64)
+        return members.scatter_(1, self._columns[ids], 1)[:, : self._class_count]

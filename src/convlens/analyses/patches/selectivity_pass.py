@@ -1,10 +1,12 @@
-"""The second pass of a sweep with labels: how well channels tell their class from the others."""
+"""The second pass of `patches` with labels: how well channels tell their class from the others."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from torch import Tensor
 
 from convlens.analyses.patches.selectivity import ClassMeanActivations, SelectivityReducer
+from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_reducer
@@ -13,33 +15,51 @@ from convlens.tracing.selection import ChannelSource
 from convlens.tracing.trace import Trace
 
 
-def selectivity(
+class ChannelSelectivity(NamedTuple):
+    """The selectivity of the channels of one node.
+
+    Attributes:
+        preferred_class: int64 `(C,)`, the class with the greatest mean activation.
+        areas: float32 `(C,)`, area under the ROC curve of telling this class from the others.
+    """
+
+    preferred_class: Tensor
+    areas: Tensor
+
+
+def compute_selectivity(
     model: Model,
-    found: Trace,
+    model_trace: Trace,
     channel_sources: Sequence[ChannelSource],
     source: Source,
-    answers: Sequence[Sequence[int] | None],
+    labels: PhotoLabels,
     means: ClassMeanActivations,
     state: Mapping[str, Tensor],
     pass_options: PassOptions,
-) -> dict[int, tuple[Tensor, Tensor]]:
-    """By node: for each channel the class that it prefers, and the area under its ROC curve.
+) -> dict[int, ChannelSelectivity]:
+    """Run the second pass, for the classes that channels prefer according to the first.
 
     Args:
-        model: left untouched.
-        found: its trace.
-        channel_sources: whose channels.
+        model: the model. It is left untouched.
+        model_trace: its trace.
+        channel_sources: the nodes whose channels are measured.
         source: the images of the first pass.
-        answers: for each of them the classes that are right, or None.
-        means: that were kept in the first pass.
-        state: what the first pass gave.
+        labels: for each image its right classes, or None.
+        means: the sums by class that the first pass has collected.
+        state: the state of the first pass.
         pass_options: those of the first pass. This pass is saved in a subfolder of its resume
             folder; the first pass has checked that photos, labels and model are the same.
+
+    Returns:
+        The preferred classes and their areas, by node.
     """
-    preferred = {one.node: means.preferred(state, one.node) for one in channel_sources}
-    reducer = SelectivityReducer(channel_sources, answers, preferred)
-    done = run_reducer(
-        model, found, reducer, source, stage="selectivity",
+    preferred = {one.node: means.preferred_class(state, one.node) for one in channel_sources}
+    reducer = SelectivityReducer(channel_sources, labels, preferred)
+    finished = run_reducer(
+        model, model_trace, reducer, source, stage="selectivity",
         pass_options=pass_options.in_subfolder("selectivity"),
     )  # fmt: skip
-    return {node: (classes, reducer.areas(done.state, node)) for node, classes in preferred.items()}
+    return {
+        node: ChannelSelectivity(classes, reducer.areas(finished.state, node))
+        for node, classes in preferred.items()
+    }

@@ -1,40 +1,42 @@
-"""The greatest activation of each map, and where it is, by the least reading of memory."""
+"""The greatest activation of each feature map and its position, read from memory only once."""
 
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.top_k import Positions
+from convlens.analyses.patches.top_k import FindPositions
 
 
-def spatial_max(maps: Tensor) -> tuple[Tensor, Positions]:
-    """The greatest of each map, and a function that finds the positions of chosen ones.
+def spatial_max(maps: Tensor) -> tuple[Tensor, FindPositions]:
+    """Find the greatest activation of each map, and on demand its position.
 
     Args:
-        maps: `(N, C, h, w)`, in either memory layout.
+        maps: `(N, C, h, w)`, contiguous or in channels-last memory format.
 
     Returns:
-        `(N, C)` of the maps' type, on their device; and a function of entries `(M,)` and channels
-        `(M,)` that gives the position, row · w + column, of the first greatest value of each.
+        The greatest activations `(N, C)`, of the maps' type and on their device; and a function of
+        entries `(M,)` and channels `(M,)` that finds the positions, row · w + column, at which
+        each of these maps is greatest for the first time.
     """
     count, channels, height, width = maps.shape
     if maps.is_contiguous() or not maps.is_contiguous(memory_format=torch.channels_last):
         flat = maps.flatten(2)
 
-        def among_all(entries: Tensor, of: Tensor) -> Tensor:
-            return flat[entries.to(maps.device), of.to(maps.device)].argmax(dim=1).cpu()
+        def find_in_maps(entries: Tensor, of_channels: Tensor) -> Tensor:
+            selected = flat[entries.to(maps.device), of_channels.to(maps.device)]
+            return selected.argmax(dim=1).cpu()
 
-        return flat.amax(dim=2), among_all
+        return flat.amax(dim=2), find_in_maps
 
-    # Here a map is scattered over memory. With the greatest of each row at hand, one column of
-    # them and one row of the map are all that has to be gathered.
-    last = maps.movedim(1, 3)
-    rows = last.reshape(count * height, width, channels).amax(dim=1)
-    rows = rows.view(count, height, channels)
+    # In channels-last format a map is scattered over memory. From the greatest value of each row
+    # only one column of these values and one row of the map have to be gathered.
+    channels_last = maps.movedim(1, 3)
+    row_max = channels_last.reshape(count * height, width, channels).amax(dim=1)
+    row_max = row_max.view(count, height, channels)
 
-    def by_rows(entries: Tensor, of: Tensor) -> Tensor:
-        entries, of = entries.to(maps.device), of.to(maps.device)
-        row = rows[entries, :, of].argmax(dim=1)
-        column = last[entries, row, :, of].argmax(dim=1)
+    def find_by_rows(entries: Tensor, of_channels: Tensor) -> Tensor:
+        entries, of_channels = entries.to(maps.device), of_channels.to(maps.device)
+        row = row_max[entries, :, of_channels].argmax(dim=1)
+        column = channels_last[entries, row, :, of_channels].argmax(dim=1)
         return (row * width + column).cpu()
 
-    return rows.amax(dim=1), by_rows
+    return row_max.amax(dim=1), find_by_rows

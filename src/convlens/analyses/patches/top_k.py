@@ -1,4 +1,9 @@
-"""The strongest activations of each channel, as a table that any order of data fills alike."""
+"""A table of the k strongest activations of each channel, and how ties between them are broken.
+
+Entries are sorted by activation, the greatest first. Ties between equal activations are broken by
+the image's number and then by the position in the map, the smaller first. The order is therefore
+total, and a table is the same in whatever order and grouping the data is taken in.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -8,15 +13,23 @@ from torch import Tensor
 from convlens.passes.reducer import State
 
 COLUMNS = ("values", "images", "positions")
-NO_IMAGE = torch.iinfo(torch.int64).max  # image of an entry that is still free
-_POSITION_BITS = 24  # of a key for sorting; the others are the image's
-_MOST_IMAGES = 2 ** (63 - _POSITION_BITS) - 1
+NO_IMAGE = torch.iinfo(torch.int64).max  # number of the image of an entry that is still free
+_POSITION_BITS = 24  # low bits of a sort key; the high bits are the image's number
+_LARGEST_IMAGE = 2 ** (63 - _POSITION_BITS) - 1
 
-Positions = Callable[[Tensor, Tensor], Tensor]
+FindPositions = Callable[[Tensor, Tensor], Tensor]
 
 
-def empty(channels: int, top: int) -> State:
-    """A table of `top` free entries a channel: values `(C, k)`, images and positions likewise."""
+def empty_table(channels: int, top: int) -> State:
+    """A table of free entries.
+
+    Args:
+        channels: number of channels C.
+        top: number of entries k of each channel.
+
+    Returns:
+        `values` float32, `images` int64 and `positions` int64, `(C, k)` each.
+    """
     return {
         "values": torch.full((channels, top), -torch.inf),
         "images": torch.full((channels, top), NO_IMAGE),
@@ -24,53 +37,56 @@ def empty(channels: int, top: int) -> State:
     }
 
 
-def insert(table: State, peaks: Tensor, images: Tensor, positions: Positions | Tensor) -> None:
-    """Enter what belongs among the strongest, in place.
-
-    Sorted by value, greatest first; equal values by image, then by position, least first.
+def insert(
+    table: State, activations: Tensor, images: Tensor, positions: FindPositions | Tensor
+) -> None:
+    """Enter, in place, the activations that belong among the strongest of their channel.
 
     Args:
-        table: from `empty`; it may hold more than its columns.
-        peaks: float32 `(E, C)`, an activation for each of E entries.
-        images: int64 `(E,)`, the image of each.
-        positions: int64 `(E, C)`, or a function that gives those of chosen (entries, channels):
-            few entries make it into a table that has seen some data, so few are looked for.
+        table: from `empty_table`; it may hold further tensors.
+        activations: float32 `(E, C)`, an activation of each channel for each of E entries.
+        images: int64 `(E,)`, the number of the image of each entry.
+        positions: int64 `(E, C)`, the position in the map of each activation; or a function that
+            finds the positions of some (entries, channels). Once a table has seen some data, few
+            entries make it into the table, so that few positions have to be found.
     """
-    values = peaks.T
-    worst, last = table["values"][:, -1:], table["images"][:, -1:]
-    enters = (values > worst) | ((values == worst) & (images <= last))
-    rows = enters.any(dim=1).nonzero().flatten()
-    if len(rows) == 0:
+    values = activations.T
+    least, last_image = table["values"][:, -1:], table["images"][:, -1:]
+    enters = (values > least) | ((values == least) & (images <= last_image))
+    channels = enters.any(dim=1).nonzero().flatten()
+    if len(channels) == 0:
         return
-    channel, entry = enters[rows].nonzero(as_tuple=True)
-    where = torch.zeros(len(rows), values.shape[1], dtype=torch.int64)
-    where[channel, entry] = (
-        positions[entry, rows[channel]]
+    row, entry = enters[channels].nonzero(as_tuple=True)
+    where = torch.zeros(len(channels), values.shape[1], dtype=torch.int64)
+    where[row, entry] = (
+        positions[entry, channels[row]]
         if isinstance(positions, Tensor)
-        else positions(entry, rows[channel])
+        else positions(entry, channels[row])
     )
-    fresh = {
-        "values": values[rows].masked_fill(~enters[rows], -torch.inf),
-        "images": images.expand(len(rows), -1).masked_fill(~enters[rows], NO_IMAGE),
+    new_entries = {
+        "values": values[channels].masked_fill(~enters[channels], -torch.inf),
+        "images": images.expand(len(channels), -1).masked_fill(~enters[channels], NO_IMAGE),
         "positions": where,
     }
-    both = {name: torch.cat([table[name][rows], fresh[name]], dim=1) for name in COLUMNS}
-    for name, kept in _first(both, table["values"].shape[1]).items():
-        table[name][rows] = kept
+    entries = {
+        name: torch.cat([table[name][channels], new_entries[name]], dim=1) for name in COLUMNS
+    }
+    for name, strongest in _first_entries(entries, table["values"].shape[1]).items():
+        table[name][channels] = strongest
 
 
 def merge(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
-    """The strongest of two tables of the same shape."""
-    both = {name: torch.cat([one[name], other[name]], dim=1) for name in COLUMNS}
-    return _first(both, one["values"].shape[1])
+    """The strongest entries of two tables of the same shape."""
+    entries = {name: torch.cat([one[name], other[name]], dim=1) for name in COLUMNS}
+    return _first_entries(entries, one["values"].shape[1])
 
 
-def _first(entries: State, count: int) -> State:
-    """The first so many entries of each row in the table's order."""
-    places = (entries["images"].clamp(max=_MOST_IMAGES) << _POSITION_BITS) | entries["positions"]
-    by_place = places.argsort(dim=1)
-    values = entries["values"].gather(1, by_place)
-    # Stable, so that what is equal stays in the order of images and positions.
-    by_node = torch.sort(values, dim=1, descending=True, stable=True).indices[:, :count]
-    order = by_place.gather(1, by_node)
+def _first_entries(entries: State, count: int) -> State:
+    """The first entries of each channel: by activation, ties by image, then by position."""
+    keys = (entries["images"].clamp(max=_LARGEST_IMAGE) << _POSITION_BITS) | entries["positions"]
+    by_key = keys.argsort(dim=1)
+    values = entries["values"].gather(1, by_key)
+    # Stable, so that equal activations stay in the order of images and positions.
+    by_value = torch.sort(values, dim=1, descending=True, stable=True).indices[:, :count]
+    order = by_key.gather(1, by_value)
     return {name: column.gather(1, order) for name, column in entries.items()}

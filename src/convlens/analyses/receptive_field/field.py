@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.patches.result import FRAME, tile
-from convlens.analyses.patches.windows import Box, box
+from convlens.analyses.patches.pictures import FRAME, draw_field
+from convlens.analyses.patches.windows import FieldBox, field_box
 from convlens.data.images import to_pixels
 from convlens.models.model import Model
 from convlens.results import Result
@@ -40,7 +40,7 @@ class ReceptiveField(Result):
     side: str
     position: tuple[int, int]
     maps: tuple[int, int]
-    box: Box
+    box: FieldBox
     size: tuple[int | None, int | None]
     stride: tuple[int | None, int | None]
     beyond: bool
@@ -83,7 +83,7 @@ class ReceptiveField(Result):
                 drawn[side] = frame
         return {
             "field": drawn.round().to(torch.uint8),
-            "inside": tile(self.image, self.box, self.bounds),
+            "inside": draw_field(self.image, self.box, self.bounds),
         }
 
 
@@ -122,7 +122,7 @@ def receptive_field(
         side=channel_source.side,
         position=(row, column),
         maps=(height, width),
-        box=box(field, row, column),
+        box=field_box(field, row, column),
         size=field.size,
         stride=field.stride,
         beyond=field.beyond,

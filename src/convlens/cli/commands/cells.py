@@ -43,36 +43,6 @@ def tuning(
     show.tuning(found, out, json=json)
 
 
-@app.command("maps")
-def feature_maps(
-    photo: Annotated[str, typer.Argument(help="A photo.")],
-    layer: o.Layer = None,
-    side: o.LayerSide = o.Side.post,
-    pool: Annotated[
-        str | None, typer.Option(help="max or average: the maps after pooling too.")
-    ] = None,
-    window: Annotated[int, typer.Option(help="Side of the pooling's windows.")] = 2,
-    out: o.Out = Path("convlens-maps"),
-    model: o.ModelSpec = "default",
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
-) -> None:
-    """Show the feature maps of a layer on a photo."""
-    from convlens.analyses.feature_maps.feature_maps import feature_maps as look
-    from convlens.cli.inputs import load_model
-    from convlens.cli.show import cells as show
-
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    found = look(
-        loaded, loaded.prepare(photo), layer=layer, side=side.value, pooling=pool, window=window
-    )
-    found.save(out)
-    show.maps(found, out, json=json)
-
-
 @app.command()
 def cortex(
     photo: Annotated[str, typer.Argument(help="A photo.")],

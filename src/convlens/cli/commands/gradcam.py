@@ -1,4 +1,4 @@
-"""Where the network looks."""
+"""The gradcam command: Grad-CAM maps of photos, the checks of the maps, and a table of all."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from convlens.cli import options as o
 from convlens.cli.app import app
 
-_SANITY = 4  # photos that the check by random parameters is made on
+_RANDOMIZED_PHOTOS = 4  # photos that the randomization check is made on
 
 
 @app.command()
@@ -17,39 +17,53 @@ def gradcam(
     out: o.Out = Path("convlens-gradcam"),
     model: o.ModelSpec = "default",
     classes: o.Classes = None,
-    top: Annotated[int, typer.Option(help="Without --class: how many of the highest.")] = 1,
+    top: Annotated[
+        int, typer.Option(help="Number of highest-scoring classes to explain, without --class.")
+    ] = 1,
     pixel: Annotated[
         str | None,
-        typer.Option(metavar="Y,X", help="Of a network that answers for each pixel: this one."),
+        typer.Option(
+            metavar="Y,X", help="Explain the output at this pixel (segmentation networks)."
+        ),
     ] = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", metavar="NAME", help="Several times: a strip from coarse to fine."),
+        typer.Option(
+            "--layer",
+            metavar="NAME",
+            help="Layer or node to use; several times: a strip of layers, from coarse to fine. "
+            "Default: the final convolutional layer.",
+        ),
     ] = None,
     strip: Annotated[
-        bool, typer.Option("--strip", help="A strip with a layer of each resolution.")
+        bool, typer.Option("--strip", help="Show a strip with one layer of each resolution.")
     ] = False,
     side: o.LayerSide = o.Side.pre,
-    evidence: Annotated[
-        bool, typer.Option("--evidence", help="Deletion and insertion of every map.")
+    deletion_insertion: Annotated[
+        bool,
+        typer.Option(
+            "--deletion-insertion", help="Compute deletion and insertion curves of every map."
+        ),
     ] = False,
     randomize: Annotated[
-        bool, typer.Option("--randomize", help="Sanity check: maps with random parameters.")
+        bool,
+        typer.Option(
+            "--randomize", help="Compare the maps with those of the network with random weights."
+        ),
     ] = False,
     boxes: o.Boxes = None,
     channels: Annotated[
-        int, typer.Option(metavar="K", help="List so many channels that add most to each map.")
+        int,
+        typer.Option(metavar="K", help="List the K channels that contribute most to each map."),
     ] = 0,
     cells: Annotated[
-        bool, typer.Option("--cells", help="Draw cells instead of smoothing between them.")
+        bool, typer.Option("--cells", help="Draw cells instead of values between them.")
     ] = False,
     column: o.Column = None,
     engine: o.EngineName = o.Engine.local,
     address: o.Address = None,
     actors: o.Actors = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run of this command that was stopped.")
-    ] = False,
+    resume: o.Resume = False,
     size: o.Size = None,
     device: o.Device = None,
     seed: o.Seed = 0,
@@ -57,7 +71,7 @@ def gradcam(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Show where the network looks: Grad-CAM, one folder a photo, and a table of all."""
+    """Show which parts of photos support a class: Grad-CAM maps, and a table of all."""
     from convlens.analyses.gradcam.boxes import read_boxes
     from convlens.analyses.gradcam.dataset_pass import NUMBERS, gradcams
     from convlens.cli import terminal
@@ -75,13 +89,14 @@ def gradcam(
     dataset = find_dataset(photos, column=column)
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    drawn = read_boxes(boxes, loaded) if boxes is not None else None
+    object_boxes = read_boxes(boxes, loaded) if boxes is not None else None
+    one_layer = layer is not None and len(layer) == 1
     with (
         unfinished(out, resume=resume, marker=NUMBERS) as folder,
         started(runner, quiet=quiet),
         terminal.progress(quiet=quiet) as progress,
     ):
-        found = gradcams(
+        result = gradcams(
             loaded,
             dataset,
             out=out,
@@ -89,14 +104,15 @@ def gradcam(
             top=top,
             pixel=parse_position(pixel) if pixel is not None else None,
             side=side.value,
-            layers=layer[0] if layer and len(layer) == 1 and not strip else layer,
+            layer=layer[0] if layer and one_layer else None,
+            layers=None if one_layer else layer,
             strip=strip,
-            curves=evidence,
-            boxes=drawn,
-            randomize=_SANITY if randomize else 0,
+            deletion_insertion=deletion_insertion,
+            boxes=object_boxes,
+            randomize=_RANDOMIZED_PHOTOS if randomize else 0,
             cells=cells,
             seed=seed,
             strict=strict,
             pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
         )
-    show.gradcams(found, out, json=json, channels=channels)
+    show.gradcams(result, out, json=json, channels=channels)

@@ -1,4 +1,4 @@
-"""What excites its channels."""
+"""The patches command: the crops of photos that activate each channel most."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,19 +21,19 @@ def patches(
     side: o.LayerSide = o.Side.post,
     channel: Annotated[
         list[str] | None,
-        typer.Option("--channel", metavar="LAYER:K", help="Show these channels only."),
+        typer.Option(
+            "--channel", metavar="LAYER:K", help="Show these channels only; several times."
+        ),
     ] = None,
-    top: Annotated[int, typer.Option(help="Patches for each channel.")] = 9,
-    each: Annotated[int, typer.Option(help="At most so many of one photo.")] = 1,
-    show: Annotated[int, typer.Option(help="Channels of each layer in the pictures.")] = 16,
+    top: Annotated[int, typer.Option(help="Number of patches of each channel.")] = 9,
+    per_photo: Annotated[int, typer.Option(help="Greatest number of patches of one photo.")] = 1,
+    show: Annotated[int, typer.Option(help="Number of channels of each layer to draw.")] = 16,
     labels: o.Labels = None,
     column: o.Column = None,
     engine: o.EngineName = o.Engine.local,
     address: o.Address = None,
     actors: o.Actors = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run of this command that was stopped.")
-    ] = False,
+    resume: o.Resume = False,
     size: o.Size = None,
     device: o.Device = None,
     seed: o.Seed = 0,
@@ -41,8 +41,8 @@ def patches(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Show what excites each channel most: exact crops of photos, with their proof."""
-    from convlens.analyses.patches.dataset_pass import patches as look
+    """Show what activates each channel most: crops of photos, checked by running them again."""
+    from convlens.analyses.patches.dataset_pass import patches as find_patches
     from convlens.cli import terminal
     from convlens.cli.inputs import (
         answers_of,
@@ -53,7 +53,7 @@ def patches(
         started,
         unfinished,
     )
-    from convlens.cli.show import patches as shown
+    from convlens.cli.show import patches as show_result
     from convlens.passes.options import PassOptions
     from convlens.tracing.selection import find_channels
     from convlens.tracing.trace import trace
@@ -62,24 +62,25 @@ def patches(
     runner, device = engine_of(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     table = find_labels(labels, loaded)
-    wanted = find_channels(trace(loaded), channel, side.value) if channel else {}
+    channels = find_channels(trace(loaded), channel, side.value) if channel else {}
     with (
         unfinished(out, resume=resume) as folder,
         started(runner, quiet=quiet),
         terminal.progress(quiet=quiet) as progress,
     ):
-        found = look(
+        result = find_patches(
             loaded,
             dataset,
-            layers=[*(layer or []), *(one for one in wanted if one not in (layer or []))] or None,
+            layers=[*(layer or []), *(name for name in channels if name not in (layer or []))]
+            or None,
             side=side.value,
             top=top,
-            each=each,
-            show=wanted or show,
+            per_image=per_photo,
+            show=channels or show,
             labels=answers_of(dataset, table),
             seed=seed,
             strict=strict,
             pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
         )
-        found.save(out)
-    shown.patches(found, out, json=json)
+        result.save(out)
+    show_result.patches(result, out, json=json)

@@ -8,7 +8,6 @@ from convlens.cli import terminal
 
 if TYPE_CHECKING:
     from convlens.analyses.cortex.cortex import Cortex
-    from convlens.analyses.feature_maps.feature_maps import FeatureMaps
     from convlens.analyses.orientation_tuning.orientation_tuning import OrientationTuning
 
 
@@ -44,22 +43,6 @@ def tuning(found: "OrientationTuning", out: Path, *, json: bool) -> None:
         markup=False,
     )
     terminal.out.print(str((out / "tuning.png").resolve()), markup=False)
-
-
-def maps(found: "FeatureMaps", out: Path, *, json: bool) -> None:
-    """What the pictures show, and where they lie."""
-    if json:
-        terminal.print_json(found.to_json())
-        return
-    count, height, width = found.maps.shape
-    shown = f", {len(found.shown)} of them drawn" if len(found.shown) < count else ""
-    terminal.out.print(
-        f"{found.layer} ({found.node_name}): {count} maps of {height} x {width}{shown}; one scale "
-        f"for all, to {found.scale:.3g}"
-        + (f"; {found.pooling} beside it" if found.pooling else ""),
-        markup=False,
-    )
-    terminal.out.print(str(out.resolve()), markup=False)
 
 
 def cortex(found: "Cortex", out: Path, *, json: bool) -> None:

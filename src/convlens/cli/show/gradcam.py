@@ -1,4 +1,4 @@
-"""Grad-CAMs of photos as a table."""
+"""What the gradcam command prints: a table of all maps, and what they have in common."""
 
 import csv
 from pathlib import Path
@@ -7,92 +7,90 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.analyses.gradcam.dataset_pass import GradCams
+    from convlens.analyses.gradcam.dataset_result import GradCams
 
 _ROWS = 200  # in the terminal; the file has all
 
 
-def gradcams(found: "GradCams", out: Path, *, json: bool, channels: int = 0) -> None:
-    """A row for each photo, class and layer, and what they have in common."""
-    for reason in found.skipped.values():
+def gradcams(result: "GradCams", out: Path, *, json: bool, channels: int = 0) -> None:
+    """Print a row for each photo, class and layer, and the summary of all maps.
+
+    Args:
+        result: what was computed.
+        out: the folder that holds it.
+        json: print the numbers of all photos as JSON instead.
+        channels: number of channels to list for each map.
+    """
+    for reason in result.skipped.values():
         terminal.err.print(f"left out: {reason}", markup=False)
     if json:
-        with found.numbers.open(encoding="utf-8") as lines:
+        with result.numbers_path.open(encoding="utf-8") as lines:
             for line in lines:
                 print(line, end="")
         return
-    _table(found)
+    _print_table(result)
     if channels:
-        _channels(found, channels)
-    for sentence in found.sentences():
-        terminal.out.print(sentence, markup=False)
+        _print_channels(result, channels)
+    terminal.out.print(result.summary(), markup=False)
     terminal.out.print(str(out.resolve()), markup=False)
 
 
-def _table(found: "GradCams") -> None:
-    several = len(found.layers) > 1
-    with found.scores.open(encoding="utf-8", newline="") as file:
+def _print_table(result: "GradCams") -> None:
+    several_layers = len(result.layers) > 1
+    with result.table_path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
-        names = rows.fieldnames or ()
-        evidence, boxes = "deletion" in names, "hit" in names
+        columns = rows.fieldnames or ()
+        has_curves, has_boxes = "deletion" in columns, "hit" in columns
         table = terminal.table(
-            "photo", "class", *(("layer",) if several else ()), ">logit", ">probability", ">least",
-            ">greatest",
-            *((">deletion", ">insertion", "beats random and center") if evidence else ()),
-            *(("in the box", ">energy") if boxes else ()),
+            "photo", "class", *(("layer",) if several_layers else ()), ">logit", ">probability",
+            ">minimum", ">maximum",
+            *((">deletion", ">insertion", "beats random and center") if has_curves else ()),
+            *(("in the box", ">energy") if has_boxes else ()),
         )  # fmt: skip
-        more = 0
+        left_out = 0
         for number, row in enumerate(rows):
             if number >= _ROWS:
-                more += 1
+                left_out += 1
                 continue
-            positive = float(row["greatest"]) > 0
-            cells = [row["photo"], row["class"], *([row["layer"]] if several else [])]
-            cells += [f"{float(row['logit']):.2f}", _form(row["probability"], ".3f")]
-            cells += [_form(row["least"], ".3g")]
-            cells += [_form(row["greatest"], ".3g") if positive else "nothing speaks for it"]
-            if evidence:
-                cells += [_form(row[kind], ".2f") for kind in ("deletion", "insertion")]
-                cells.append(_beats(row))
-            if boxes:
+            supported = float(row["maximum"]) > 0
+            cells = [row["photo"], row["class"], *([row["layer"]] if several_layers else [])]
+            cells += [_format(row["logit"], ".2f"), _format(row["probability"], ".3f")]
+            cells += [_format(row["minimum"], ".3g")]
+            cells += [_format(row["maximum"], ".3g") if supported else "nothing supports it"]
+            if has_curves:
+                cells += [_format(row[kind], ".2f") for kind in ("deletion", "insertion")]
+                cells.append(_beaten_controls(row))
+            if has_boxes:
                 cells += [{"1": "yes", "0": "no", "": "no box"}[row["hit"]]]
-                cells += [_form(row["energy"], ".0%")]
+                cells += [_format(row["energy"], ".0%")]
             table.add_row(*cells)
     terminal.out.print(table, markup=False)
-    if more:
-        terminal.out.print(f"and {more:,} rows more in {found.scores}", markup=False)
+    if left_out:
+        terminal.out.print(f"and {left_out:,} rows more in {result.table_path}", markup=False)
 
 
-def _form(text: str, form: str) -> str:
-    return f"{float(text):{form}}" if text else ""
+def _format(text: str, spec: str) -> str:
+    """A number of the table as text; empty where the table has none."""
+    return f"{float(text):{spec}}" if text else ""
 
 
-def _beats(row: dict[str, str]) -> str:
-    import torch
-
-    from convlens.analyses.gradcam.deletion_insertion import beats
-
-    won = [
-        kind
-        for kind, sign in (("deletion", -1), ("insertion", 1))
-        if beats(
-            sign * torch.tensor([[float(row[f"{kind}{of}"]) for of in ("", "_random", "_center")]])
-        )
-    ]
-    return "both" if len(won) == 2 else won[0] if won else "no"
+def _beaten_controls(row: dict[str, str]) -> str:
+    """In which of the two curves the map's order beats random order and the center."""
+    kinds = [kind for kind in ("deletion", "insertion") if row[f"{kind}_beats"] == "1"]
+    return "both" if len(kinds) == 2 else kinds[0] if kinds else "no"
 
 
-def _channels(found: "GradCams", top: int) -> None:
-    """The channels that add most to each map, for the photos whose rows are shown."""
+def _print_channels(result: "GradCams", top: int) -> None:
+    """List the channels that contribute most to each map, for the photos whose rows are shown."""
     from convlens.analyses.gradcam.result import GradCam
 
-    table = terminal.table("photo", "class", "channels that add most, with their share")
-    for photo in found.photos[:_ROWS]:
-        result = found[photo]
-        for cam in (result,) if isinstance(result, GradCam) else result.cams:
+    table = terminal.table("photo", "class", "channels that contribute most, with their share")
+    for photo in result.photos[:_ROWS]:
+        maps = result[photo]
+        for cam in (maps,) if isinstance(maps, GradCam) else maps.gradcams:
             for rank, name in enumerate(cam.names[0]):
                 shares = [
-                    f"{one.address} {one.share:.0%}" for one in cam.channels(0, rank, top=top)
+                    f"{one.address} {one.share:.0%}" for one in cam.channel_shares(0, rank, top=top)
                 ]
-                table.add_row(photo, name, "  ".join(shares) or "nothing speaks for it")
+                table.add_row(photo, name, "  ".join(shares) or "nothing supports it")
     terminal.out.print(table, markup=False)

@@ -1,4 +1,4 @@
-"""Patches in words."""
+"""What the patches command prints: a row for each layer."""
 
 import math
 from pathlib import Path
@@ -11,72 +11,70 @@ if TYPE_CHECKING:
     from convlens.analyses.patches.result import LayerPatches, Patches
 
 
-def patches(found: "Patches", out: Path, *, json: bool) -> None:
-    """A row a layer, and where the pictures lie."""
-    for reason in found.skipped:
+def patches(result: "Patches", out: Path, *, json: bool) -> None:
+    """Print a row for each layer, and the folder that holds the pictures."""
+    for reason in result.skipped:
         terminal.err.print(f"left out: {reason}", markup=False)
     if json:
-        terminal.print_json(_numbers(found))
+        terminal.print_json(_numbers(result))
         return
-    selective = any(len(one.selectivity) for one in found.layers)
+    has_labels = any(len(layer.selectivity) for layer in result.layers)
     table = terminal.table(
-        "layer", "looked at", ">channels", ">dead", ">maps", ">sees", ">fires on",
-        *((">most selective", "for") if selective else ()), "proof",
+        "layer", "read at", ">channels", ">dead", ">maps", ">sees", ">fires on",
+        *((">most selective", "for") if has_labels else ()), "crops run again",
     )  # fmt: skip
-    for one in found.layers:
-        share = float(one.images_fired.double().mean()) / max(1, found.seen)
+    for layer in result.layers:
+        fired = float(layer.images_fired.double().mean()) / max(1, result.seen)
         row = [
-            one.layer,
-            one.node_name,
-            str(one.channels),
-            str(len(one.dead)) if one.post else "–",
-            terminal.pair(one.maps),
+            layer.layer,
+            layer.node_name,
+            str(layer.channels),
+            str(len(layer.dead)) if layer.post else "–",
+            terminal.pair(layer.map_size),
+            (terminal.pair(layer.field_size) or "varies") + ("+" if layer.beyond else ""),
+            f"{fired:.0%}",
         ]
-        row += [
-            (terminal.pair(one.field) or "varies") + ("+" if one.beyond else ""),
-            f"{share:.0%}",
-        ]
-        if selective:
-            best = int(one.selectivity.nan_to_num(0).argmax())
-            name = class_name(found.labels, int(one.preferred[best]))
-            row += [f"{one.layer}:{best}  {one.selectivity[best]:.3f}", name]
-        table.add_row(*row, one.crop_check.brief())
+        if has_labels:
+            best = int(layer.selectivity.nan_to_num(0).argmax())
+            name = class_name(result.labels, int(layer.preferred_class[best]))
+            row += [f"{layer.layer}:{best}  {layer.selectivity[best]:.3f}", name]
+        table.add_row(*row, layer.crop_check.short_summary())
     terminal.out.print(table)
     terminal.out.print(
-        f"{found.seen:,} photo{'s' if found.seen != 1 else ''}; dead: above 0 at no position of "
-        f"any of them (– without a non-linearity); sees: rows and columns of the image, + the "
-        f"whole image besides; proof: crops of the receptive field, run again alone, with the "
-        f"same activation",
+        f"{result.seen:,} photo{'s' if result.seen != 1 else ''}; dead: above 0 at no position of "
+        f"any photo (– without a non-linearity); sees: rows and columns of the image, + the whole "
+        f"image besides; crops run again: crops of the receptive field have the same activation "
+        f"alone",
         markup=False,
     )
     terminal.out.print(str(out.resolve()), markup=False)
 
 
-def _numbers(found: "Patches") -> dict[str, Any]:
-    """The result as plain data, with the patches of the channels that are shown spelt out."""
-    data = found.to_json()
+def _numbers(result: "Patches") -> dict[str, Any]:
+    """The result as plain data, with the patches of the channels that are shown."""
+    data = result.to_json()
     del data["photos"], data["labels"]  # those that matter stand beside each channel
-    for plain, layer in zip(data["layers"], found.layers, strict=True):
+    for plain, layer in zip(data["layers"], result.layers, strict=True):
         plain["shown"] = [
             {
-                "channel": one.channel,
-                "activations": list(one.values),
-                "photos": list(one.photos),
-                "boxes": one.boxes.tolist(),
-                "images_fired": int(layer.images_fired[one.channel]),
-                "positions_fired": int(layer.positions_fired[one.channel]),
-                **_selectivity(found, layer, one.channel),
+                "channel": shown.channel,
+                "activations": list(shown.values),
+                "photos": list(shown.photos),
+                "boxes": shown.boxes.tolist(),
+                "images_fired": int(layer.images_fired[shown.channel]),
+                "positions_fired": int(layer.positions_fired[shown.channel]),
+                **_selectivity(result, layer, shown.channel),
             }
-            for one in layer.shown
+            for shown in layer.shown
         ]
     return data
 
 
-def _selectivity(found: "Patches", layer: "LayerPatches", channel: int) -> dict[str, Any]:
+def _selectivity(result: "Patches", layer: "LayerPatches", channel: int) -> dict[str, Any]:
     if not len(layer.selectivity):
         return {}
     area = float(layer.selectivity[channel])
     return {
-        "class": class_name(found.labels, int(layer.preferred[channel])),
+        "class": class_name(result.labels, int(layer.preferred_class[channel])),
         "selectivity": None if math.isnan(area) else area,
     }

@@ -204,7 +204,7 @@ def _detector(cards: PhotoCards) -> tuple[str | None, list[int]]:
     first = [card.shares[0] for card in explained]
     # Each photo's first channel before any photo's second.
     ranked = [share[at].channel for at in range(SHARES) for share in first if at < len(share)]
-    return explained[0].gradcam.detector, list(dict.fromkeys(ranked))[:CHANNELS]
+    return explained[0].gradcam.channel_layer, list(dict.fromkeys(ranked))[:CHANNELS]
 
 
 def _sees_a_part(model_trace: Trace, node: int) -> bool:

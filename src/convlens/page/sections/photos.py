@@ -13,7 +13,7 @@ from convlens.analyses.attacks.flip import Flip, find_flip
 from convlens.analyses.gradcam.boxes import boxes_on_image
 from convlens.analyses.gradcam.deletion_insertion import DeletionInsertion, deletion_insertion
 from convlens.analyses.gradcam.gradcam import gradcam
-from convlens.analyses.gradcam.pointing_game import PointingGame, pointing_game, told
+from convlens.analyses.gradcam.pointing_game import PointingGame, PointingTotals, pointing_game
 from convlens.analyses.gradcam.result import ChannelShare, GradCam, MapStatistics
 from convlens.data.images import to_pixels
 from convlens.drawing import draw_boxes
@@ -228,9 +228,9 @@ def _card(inputs: Inputs, number: int, image: Tensor) -> PhotoCard:
         image=image.cpu(),
         gradcam=maps,
         statistics=tuple(maps.statistics(0, rank) for rank in ranks) if maps else (),
-        shares=tuple(maps.channels(0, rank, top=SHARES) for rank in ranks) if maps else (),
+        shares=tuple(maps.channel_shares(0, rank, top=SHARES) for rank in ranks) if maps else (),
         evidence=evidence,
-        boxes=tuple(box.sides for box in boxes),
+        boxes=tuple(box.edges for box in boxes),
         pointing=pointing_game(maps, [boxes]) if maps and options.boxes is not None else None,
         attack=attack,
         flips=flipped,
@@ -354,13 +354,13 @@ def _find_maps(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:
             yield Finding("look", f"No Grad-CAM: {reason}.", "photos", rank=6)
         return
     cam = cards[0].gradcam
-    positive = [card for card in cards if card.statistics[0].high > 0]
+    positive = [card for card in cards if card.statistics[0].maximum > 0]
     border = sum(card.statistics[0].at_border for card in positive)
     rows, columns = cam.maps.shape[-2:]
     highest = inputs.options.classes is None and inputs.subject.output[0] > 1
     target = "the highest class" if highest else cam.names[0][0]
     sentence = (
-        f"Grad-CAM at {', '.join(cam.layer)} ({rows} × {columns} cells) has a cell that speaks for "
+        f"Grad-CAM at {', '.join(cam.nodes)} ({rows} × {columns} cells) has a cell that supports "
         f"{target} in {len(positive)} of {len(cards)} photos"
     )
     if min(rows, columns) > 2:
@@ -373,11 +373,10 @@ def _find_pointing(result: PhotoCards) -> Iterator[Finding]:
     games = [card.pointing for card in result.cards if card.pointing is not None]
     if not games:
         return
-    sums = [sum(column) for column in zip(*(game.sums() for game in games), strict=True)]
-    count, hits, center = (int(total) for total in sums[:3])
-    sentence = told(count, hits, center, *sums[3:])
-    good = 2 * hits > count and hits >= center
-    yield Finding("fine" if good else "look", f"{capitalized(sentence)}.", "photos", rank=6)
+    totals = PointingTotals.sum_of(game.totals() for game in games)
+    good = 2 * totals.hits > totals.maps and totals.hits >= totals.center_hits
+    sentence = capitalized(totals.summary())
+    yield Finding("fine" if good else "look", f"{sentence}.", "photos", rank=6)
 
 
 def _curves(evidence: DeletionInsertion) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -51,10 +51,10 @@ class RandomizationSection(Section[Randomization]):
 
     def findings(self, inputs: Inputs, result: Randomization) -> Iterator[Finding]:
         """Whether the maps change with the weights."""
-        verb = "depends" if result.changes else "hardly depends"
+        verb = "depends" if result.maps_change else "hardly depends"
         yield Finding(
-            "fine" if result.changes else "look",
-            f"Grad-CAM {verb} on what the network has learned: {result.brief()}.",
+            "fine" if result.maps_change else "look",
+            f"Grad-CAM {verb} on what the network has learned: {result.short_summary()}.",
             "randomization", rank=6,
         )  # fmt: skip
 

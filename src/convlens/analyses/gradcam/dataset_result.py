@@ -1,0 +1,67 @@
+"""The result of Grad-CAM over a data set: a folder of maps, and what all of them share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from convlens.analyses.gradcam.pointing_game import PointingTotals
+from convlens.analyses.gradcam.randomization import Randomization
+from convlens.analyses.gradcam.result import GradCam, GradCamLayers
+from convlens.analyses.gradcam.table import NUMBERS, SCORES, load_maps
+from convlens.results import Result
+
+
+@dataclass(frozen=True, eq=False)
+class GradCams(Result):
+    """The maps of many photos, saved in a folder, and what all of them share.
+
+    `result["cat.jpg"]` loads the maps of one photo.
+
+    Attributes:
+        folder: the folder that holds a folder for each photo.
+        photos: names of the photos' folders, in the order of the photos.
+        skipped: the reason for each photo that could not be read, by its path.
+        layers: names of the layers, or of the nodes, whose channels are weighted.
+        reasons: why each of these layers was taken.
+        scales: for each layer the greatest absolute value of all maps, the scale of all pictures.
+        pointing: totals of the pointing game over the first layer's maps, or None without boxes.
+        randomization: the randomization check, or None.
+        prediction_rule: how predictions are read, in words, where that is not by a softmax.
+    """
+
+    folder: str
+    photos: tuple[str, ...]
+    skipped: dict[str, str]
+    layers: tuple[str, ...]
+    reasons: tuple[str, ...]
+    scales: tuple[float, ...]
+    pointing: PointingTotals | None
+    randomization: Randomization | None
+    prediction_rule: str = ""
+
+    def __getitem__(self, photo: str) -> GradCam | GradCamLayers:
+        """Load the maps of a photo by the name of its folder."""
+        return load_maps(Path(self.folder) / photo)
+
+    @property
+    def table_path(self) -> Path:
+        """The CSV file with a row for each photo, class and layer."""
+        return Path(self.folder) / SCORES
+
+    @property
+    def numbers_path(self) -> Path:
+        """The JSON file with the numbers of all photos."""
+        return Path(self.folder) / NUMBERS
+
+    def summary(self) -> str:
+        """What the maps have in common, in words; one sentence per line."""
+        lines = [
+            f"layer {layer}: {reason}; all its pictures share the scale ±{scale:.3g} logit"
+            for layer, reason, scale in zip(self.layers, self.reasons, self.scales, strict=True)
+        ]
+        if self.prediction_rule:
+            lines.append(self.prediction_rule)
+        if self.pointing is not None:
+            lines.append(self.pointing.summary())
+        if self.randomization is not None:
+            lines.append(self.randomization.summary())
+        return "\n".join(lines)

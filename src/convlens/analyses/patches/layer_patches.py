@@ -1,0 +1,233 @@
+"""From a layer's table of strongest activations to its result: crops, pictures and their check."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convlens.analyses.patches.crop_check import (
+    CropCheck,
+    UnitActivation,
+    check_crops,
+    merge_crop_checks,
+)
+from convlens.analyses.patches.pictures import draw_field, draw_framed_image
+from convlens.analyses.patches.result import ChannelPatches, LayerPatches
+from convlens.analyses.patches.top_k import NO_IMAGE
+from convlens.analyses.patches.windows import field_box
+from convlens.errors import ConvlensError
+from convlens.models.model import Model
+from convlens.passes.reducer import State
+from convlens.passes.source import Source
+from convlens.tracing.receptive_field.fields import Field
+from convlens.tracing.selection import ChannelSource, check_channel
+from convlens.tracing.trace import Trace
+
+ChannelSelection = int | Mapping[str, int | Sequence[int]]
+
+_CHANNELS_AT_ONCE = 16  # channels whose images are held in memory
+_SAMPLED_UNITS = 16  # units of each layer that are checked beside those shown
+_BANDS_SHOWN = 4  # octaves below the strongest
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """What the pass has found for one layer.
+
+    Attributes:
+        source: the node at which the channels are read.
+        table: the columns of `TopPatchesReducer.table`.
+        preferred_class: int64 `(C,)`, or empty without labels.
+        selectivity: float32 `(C,)`, or empty without labels.
+    """
+
+    source: ChannelSource
+    table: State
+    preferred_class: Tensor
+    selectivity: Tensor
+
+
+def build_layer_patches(
+    model: Model,
+    model_trace: Trace,
+    photos: Source,
+    names: Sequence[str],
+    layer: LayerTable,
+    *,
+    show: ChannelSelection,
+    seed: int,
+) -> LayerPatches:
+    """Read the images of the shown channels again, draw their patches and check the crops.
+
+    Args:
+        model: the model. It is left untouched.
+        model_trace: its trace.
+        photos: the images of the pass.
+        names: the name of each image.
+        layer: what the pass has found.
+        show: number of channels to show, or the channels, as for `patches`.
+        seed: seed of the sample of units that is checked besides.
+    """
+    source, table = layer.source, layer.table
+    field = model_trace.field(source.node)
+    dims = model_trace.spatial_dims(source.node)
+    assert field is not None and dims is not None
+    height, width = (model_trace.shape(source.node)[dim] for dim in dims)
+    channels = _select_channels(source, table, show)
+    bands = _select_bands(table, channels)
+    sample = _sample_entries(table, seed)
+    shown: list[ChannelPatches] = []
+    checks: list[CropCheck] = []
+    # A few channels at a time, so that their images fit into memory however many are shown.
+    for start in range(0, max(1, len(channels)), _CHANNELS_AT_ONCE):
+        part = channels[start : start + _CHANNELS_AT_ONCE]
+        entries = [
+            (channel, rank, int(image))
+            for channel in part
+            for rank, image in enumerate(image_numbers(table["images"][channel]))
+        ]
+        entries = [entry for entry in entries if entry[2] >= 0] + (sample if start == 0 else [])
+        needed = {image for _, _, image in entries}
+        needed |= {
+            int(table["band_images"][channel, band]) for channel, band in bands if channel in part
+        }
+        images = _read_images(photos, sorted(needed))
+        for channel in part:
+            own_bands = [band for other, band in bands if other == channel]
+            shown.append(
+                _draw_channel(model, field, table, channel, own_bands, width, images, names)
+            )
+        if images:
+            positions = {number: position for position, number in enumerate(images)}
+            units = [
+                _unit_activation(table, channel, rank, width, positions[image])
+                for channel, rank, image in dict.fromkeys(entries)
+            ]
+            stacked = torch.stack(list(images.values()))
+            checks.append(check_crops(model, model_trace, source.node, stacked, units))
+    extent = field.size
+    return LayerPatches(
+        layer=source.layer,
+        also=source.also,
+        node_name=source.node_name,
+        side=source.side,
+        post=source.post,
+        map_size=(height, width),
+        field_size=(extent[0], extent[1]) if extent[0] and extent[1] else None,
+        beyond=field.beyond,
+        values=table["values"],
+        images=image_numbers(table["images"]),
+        rows=table["positions"] // width,
+        columns=table["positions"] % width,
+        images_fired=table["images_fired"],
+        positions_fired=table["positions_fired"],
+        histogram=table["histogram"],
+        band_values=table["band_values"],
+        band_images=image_numbers(table["band_images"]),
+        band_rows=table["band_positions"] // width,
+        band_columns=table["band_positions"] % width,
+        preferred_class=layer.preferred_class,
+        selectivity=layer.selectivity,
+        shown=tuple(shown),
+        crop_check=merge_crop_checks(checks),
+    )
+
+
+def image_numbers(images: Tensor) -> Tensor:
+    """Numbers of images, with -1 for entries that are free."""
+    return torch.where(images == NO_IMAGE, -1, images)
+
+
+def _select_channels(source: ChannelSource, table: State, show: ChannelSelection) -> list[int]:
+    """The channels asked for, or a number of them evenly spread over those that are not dead."""
+    if not isinstance(show, int):
+        layer_names = dict.fromkeys((source.layer, *source.also, source.node_name))
+        selections = [show[name] for name in layer_names if name in show]
+        count = max((one for one in selections if isinstance(one, int)), default=0)
+        channels = [channel for one in selections if not isinstance(one, int) for channel in one]
+        if not channels:
+            return _select_channels(source, table, count)
+        for channel in channels:
+            check_channel(source.layer, channel, source.channels)
+        return list(dict.fromkeys(channels))
+    active = table["images_fired"].nonzero().flatten().tolist()
+    count = min(show, len(active))
+    return [active[number * len(active) // count] for number in range(count)]
+
+
+def _select_bands(table: State, channels: Sequence[int]) -> list[tuple[int, int]]:
+    """Channel and octave of the samples shown: the highest octaves below the strongest's own."""
+    bands = []
+    for channel in channels:
+        filled = (image_numbers(table["band_images"][channel]) >= 0).nonzero().flatten().tolist()
+        bands += [(channel, band) for band in filled[::-1][1 : _BANDS_SHOWN + 1]]
+    return bands
+
+
+def _sample_entries(table: State, seed: int) -> list[tuple[int, int, int]]:
+    """Channel, rank and image of a random sample of the table's entries."""
+    filled = (image_numbers(table["images"]) >= 0).nonzero().tolist()
+    drawn = random.Random(seed).sample(filled, min(_SAMPLED_UNITS, len(filled)))
+    return [(channel, rank, int(table["images"][channel, rank])) for channel, rank in drawn]
+
+
+def _read_images(photos: Source, numbers: Sequence[int]) -> dict[int, Tensor]:
+    """Images `(C, H, W)` by their number, in this order."""
+    images: dict[int, Tensor] = {}
+    for batch in photos.batches([(number, number + 1) for number in numbers]):
+        if batch.images is None:
+            raise ConvlensError(
+                f"{next(iter(batch.skipped.values()))}: it was read a moment ago; leave the "
+                f"photos alone while they are read"
+            )
+        images[batch.start] = batch.images[0]
+    return images
+
+
+def _unit_activation(
+    table: State, channel: int, rank: int, width: int, image: int
+) -> UnitActivation:
+    row, column = divmod(int(table["positions"][channel, rank]), width)
+    return UnitActivation(image, channel, row, column, float(table["values"][channel, rank]))
+
+
+def _draw_channel(
+    model: Model,
+    field: Field,
+    table: State,
+    channel: int,
+    bands: Sequence[int],
+    width: int,
+    images: Mapping[int, Tensor],
+    names: Sequence[str],
+) -> ChannelPatches:
+    def draw(image: int, position: int) -> Tensor:
+        return draw_field(images[image], field_box(field, *divmod(position, width)), model.bounds)
+
+    entries = [
+        (image, int(table["positions"][channel, rank]))
+        for rank, image in enumerate(image_numbers(table["images"][channel]).tolist())
+        if image >= 0
+    ]
+    band_entries = [
+        (int(table["band_images"][channel, band]), int(table["band_positions"][channel, band]))
+        for band in bands
+    ]
+    boxes = [field_box(field, *divmod(position, width)) for _, position in entries]
+    empty = torch.zeros(0, dtype=torch.uint8)
+    whole = empty
+    if entries:
+        whole = draw_framed_image(images[entries[0][0]], boxes[0], model.bounds)
+    return ChannelPatches(
+        channel=channel,
+        tiles=torch.stack([draw(*entry) for entry in entries]) if entries else empty,
+        bands=torch.stack([draw(*entry) for entry in band_entries]) if band_entries else empty,
+        band_values=tuple(float(table["band_values"][channel, band]) for band in bands),
+        boxes=torch.tensor(boxes),
+        values=tuple(table["values"][channel, : len(entries)].tolist()),
+        photos=tuple(names[image] for image, _ in entries),
+        fired=int(table["images_fired"][channel]) / max(1, int(table["histogram"][channel].sum())),
+        whole=whole,
+    )

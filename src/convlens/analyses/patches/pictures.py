@@ -1,0 +1,104 @@
+"""Pictures of patches: receptive fields as tiles, rows of tiles, and sheets of channels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image as PilImage
+from torch import Tensor
+
+from convlens.analyses.patches.crop_check import crop_field
+from convlens.analyses.patches.windows import FieldBox
+from convlens.data.images import to_pixels
+from convlens.drawing import make_sheet
+
+TILE = 64  # pixels of a patch in a picture
+FRAME = (214, 39, 40)  # color of the frame around a receptive field
+
+_STRIPES = ((236, 236, 232), (206, 206, 200))  # colors of the padding
+
+
+def draw_field(image: Tensor, box: FieldBox, bounds: tuple[float, float]) -> Tensor:
+    """Draw a receptive field as a tile, uint8 `(TILE, TILE, 3)`.
+
+    Small fields are enlarged with hard edges, large ones are shrunk by averaging; proportions are
+    kept. Padding is striped, and drawn at most an eighth as broad as the part inside the image.
+
+    Args:
+        image: `(C, H, W)` with C of 1 or 3.
+        box: the field, with its padding.
+        bounds: least and greatest pixel value of the image.
+    """
+    crop, inside = crop_field(image, _trim_padding(box, (image.shape[1], image.shape[2])))
+    pixels = to_pixels(crop, bounds).expand(-1, -1, 3).contiguous()
+    height, width = inside.shape
+    scale = TILE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    resampling = PilImage.Resampling.NEAREST if scale > 1 else PilImage.Resampling.BOX
+    resized = np.array(PilImage.fromarray(pixels.numpy()).resize(size, resampling))
+    mask = np.array(PilImage.fromarray(inside.numpy()).resize(size, PilImage.Resampling.NEAREST))
+    drawn = torch.where(
+        torch.from_numpy(mask)[..., None], torch.from_numpy(resized), _stripes(size[1], size[0])
+    )
+    picture = torch.full((TILE, TILE, 3), 255, dtype=torch.uint8)
+    top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
+    picture[top : top + size[1], left : left + size[0]] = drawn
+    return picture
+
+
+def draw_framed_image(image: Tensor, box: FieldBox, bounds: tuple[float, float]) -> Tensor:
+    """Draw a whole image as a tile, uint8 `(TILE, TILE, 3)`, with a frame around a field.
+
+    Args:
+        image: `(C, H, W)` with C of 1 or 3.
+        box: the field.
+        bounds: least and greatest pixel value of the image.
+    """
+    height, width = image.shape[1:]
+    picture = draw_field(image, (0, height - 1, 0, width - 1), bounds)
+    scale = TILE / max(height, width)
+    top, bottom, left, right = (
+        round(min(max(side, 0), length) * scale) + (TILE - round(length * scale)) // 2
+        for side, length in (
+            (box[0], height), (box[1] + 1, height), (box[2], width), (box[3] + 1, width),
+        )
+    )  # fmt: skip
+    bottom, right = min(bottom, TILE) - 1, min(right, TILE) - 1
+    frame = torch.tensor(FRAME, dtype=torch.uint8)
+    picture[[top, bottom], left : right + 1] = frame
+    picture[top : bottom + 1, [left, right]] = frame
+    return picture
+
+
+def patch_row(tiles: Tensor, values: Sequence[float], count: int) -> Tensor:
+    """A row of `count` tiles with their activations; missing ones are empty."""
+    empty = torch.full((TILE, TILE, 3), 255, dtype=torch.uint8)
+    missing = count - len(tiles)
+    captions = [f"{value:.3g}" for value in values] + ["none"] * missing
+    return make_sheet([*tiles, *[empty] * missing], count, captions=captions, gap=4)
+
+
+def side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """Pictures of one height side by side, with a gap between them."""
+    gap = torch.full((parts[0].shape[0], 10, 3), 255, dtype=torch.uint8)
+    pieces = [piece for part in parts for piece in (gap, part)][1:]
+    return torch.cat(pieces, dim=1)
+
+
+def _trim_padding(box: FieldBox, size: tuple[int, int]) -> FieldBox:
+    """The box with padding on each side of at most an eighth of the part inside the image."""
+    sides = []
+    for axis, length in enumerate(size):
+        low, high = box[2 * axis], box[2 * axis + 1]
+        first, last = max(low, 0), min(high, length - 1)
+        margin = max(1, (last - first + 1) // 8)
+        sides += [max(low, first - margin), min(high, last + margin)]
+    return sides[0], sides[1], sides[2], sides[3]
+
+
+def _stripes(height: int, width: int) -> Tensor:
+    """Diagonal stripes with a period of eight pixels."""
+    diagonal = torch.arange(height)[:, None] + torch.arange(width)
+    is_dark = diagonal % 8 >= 4
+    light, dark = (torch.tensor(color, dtype=torch.uint8) for color in _STRIPES)
+    return torch.where(is_dark[..., None], dark, light)

@@ -1,0 +1,40 @@
+"""The feature-maps command: the maps of a layer on a photo, and the maps after pooling."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convlens.cli import options as o
+from convlens.cli.app import app
+
+
+@app.command()
+def feature_maps(
+    photo: Annotated[str, typer.Argument(help="A photo.")],
+    layer: o.Layer = None,
+    side: o.LayerSide = o.Side.post,
+    pool: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="Also show the maps after max or average pooling."),
+    ] = None,
+    window: Annotated[int, typer.Option(help="Side of the pooling windows, in cells.")] = 2,
+    out: o.Out = Path("convlens-feature-maps"),
+    model: o.ModelSpec = "default",
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Show the feature maps of a layer on a photo."""
+    from convlens.analyses.feature_maps.feature_maps import feature_maps as compute_maps
+    from convlens.cli.inputs import load_model
+    from convlens.cli.show import feature_maps as show
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    result = compute_maps(
+        loaded, loaded.prepare(photo), layer=layer, side=side.value, pooling=pool, window=window
+    )  # fmt: skip
+    result.save(out)
+    show.feature_maps(result, out, json=json)

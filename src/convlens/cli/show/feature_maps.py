@@ -1,0 +1,25 @@
+"""What the feature-maps command prints."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convlens.cli import terminal
+
+if TYPE_CHECKING:
+    from convlens.analyses.feature_maps.feature_maps import FeatureMaps
+
+
+def feature_maps(result: "FeatureMaps", out: Path, *, json: bool) -> None:
+    """Print what the pictures show, and the folder that holds them."""
+    if json:
+        terminal.print_json(result.to_json())
+        return
+    count, height, width = result.maps.shape
+    shown = f", {len(result.shown)} of them drawn" if len(result.shown) < count else ""
+    pooled = f"; {result.pooling} beside them" if result.pooling else ""
+    terminal.out.print(
+        f"{result.layer} ({result.node_name}): {count} maps of {height} x {width}{shown}; all on "
+        f"one scale, up to {result.scale:.3g}{pooled}",
+        markup=False,
+    )
+    terminal.out.print(str(out.resolve()), markup=False)
