@@ -125,14 +125,14 @@ def test_resume_refuses_what_has_changed(files, tmp_path, kind):
     if kind in ("paths", "pointing"):
         whole = files[3].read_bytes()
         Image.new("RGB", (40, 40)).save(files[3])
-        with pytest.raises(ConvlensError, match=r"data set changed .*03.png is another file now"):
+        with pytest.raises(ConvlensError, match=r"has changed .*03.png is another file now"):
             run()
         files[3].write_bytes(whole)
     write(path, KINDS[kind](files[:-1]))
-    with pytest.raises(ConvlensError, match=r"data set changed .*23 images then, 22 now"):
+    with pytest.raises(ConvlensError, match=r"data set has changed .*23 images then, 22 now"):
         run()
     write(path, KINDS[kind]([*files[:-1], files[0]]), rows=3)
-    with pytest.raises(ConvlensError, match=r"data set changed .*is another file now"):
+    with pytest.raises(ConvlensError, match=r"data set has changed .*is another file now"):
         run()
 
 

@@ -109,11 +109,11 @@ def gradcam_layers(
         >>> import torch, convlens
         >>> network = torch.nn.Sequential(
         ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
-        ...     torch.nn.Conv2d(4, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(),
-        ...     torch.nn.Linear(4, 2),
+        ...     torch.nn.Conv2d(4, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...     torch.nn.Flatten(), torch.nn.Linear(4, 2),
         ... )
-        >>> model = convlens.wrap(network, size=8)
-        >>> strips = convlens.gradcam_layers(model, torch.rand(1, 3, 8, 8), classes=1)
+        >>> model = convlens.wrap(network, size=12)
+        >>> strips = convlens.gradcam_layers(model, torch.rand(1, 3, 12, 12), classes=1)
         >>> strips.layers
         ('3', '0')
     """
