@@ -69,16 +69,16 @@ class ShiftSection(Section[ShiftResult]):
 
     def findings(self, inputs: Inputs, result: ShiftResult) -> Iterator[Finding]:
         """Where equivariance is lost, and how many predictions survive a shift."""
-        parts = []
+        sentences = []
         layers = result.shift.equivariance
         if layers is not None:
-            parts.append(layers.summary())
+            sentences.append(f"{capitalized(layers.summary())}.")
         for protocol in result.shift.consistency[:1]:
             same = protocol.agreement
-            parts.append(
-                f"two views of a photo up to {protocol.largest_offset} pixels apart "
+            sentences.append(
+                f"Two views of a photo up to {protocol.largest_offset} pixels apart "
                 f"({protocol.protocol}) get the same prediction for {same.count} of {same.total} "
-                f"photos"
+                f"photos."
             )
         consistent = all(
             2 * protocol.agreement.count > protocol.agreement.total
@@ -86,7 +86,7 @@ class ShiftSection(Section[ShiftResult]):
         )
         equivariant = layers is not None and layers.lost[0] is None
         mark: Mark = "broken" if not consistent else "fine" if equivariant else "look"
-        yield Finding(mark, f"{capitalized('; '.join(parts))}.", "shift", rank=4)
+        yield Finding(mark, " ".join(sentences), "shift", rank=4)
 
     def reproduction(self, inputs: Inputs, result: ShiftResult) -> Reproduction:
         """All measurements; labels can stand in Python only."""
