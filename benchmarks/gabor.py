@@ -18,8 +18,8 @@ from torch import Tensor, nn
 import convlens
 from benchmarks.tables import RESULTS, tell
 from benchmarks.timing import machine
-from convlens.analyses.gabor.fit import fit_gabor_parameters
-from convlens.analyses.gabor.gabor import gabor
+from convlens.analyses.gabor.function import gabor
+from convlens.analyses.gabor.least_squares import fit_gabor_parameters
 
 COUNT = 500
 SIDES = (7, 11)
@@ -84,7 +84,7 @@ def _seconds() -> float:
     taken = []
     for _ in range(3):
         began = time.perf_counter()
-        convlens.fit_gabor(model, null=5000)
+        convlens.fit_gabor(model, null_size=5000)
         taken.append(time.perf_counter() - began)
     seconds = statistics.median(taken)
     print(

@@ -17,9 +17,10 @@ from .analyses.feature_maps.feature_maps import convolve as convolve
 from .analyses.feature_maps.feature_maps import feature_maps as feature_maps
 from .analyses.filters.filters import filters as filters
 from .analyses.filters.over_training import filters_over_training as filters_over_training
-from .analyses.gabor.gabor import gabor as gabor
-from .analyses.gabor.gabor import gabor_bank as gabor_bank
-from .analyses.gabor.noise_test import fit_gabor as fit_gabor
+from .analyses.gabor.bank import gabor_bank as gabor_bank
+from .analyses.gabor.fit import filters_by_kind as filters_by_kind
+from .analyses.gabor.fit import fit_gabor as fit_gabor
+from .analyses.gabor.function import gabor as gabor
 from .analyses.gradcam.boxes import boxes_on_image as boxes_on_image
 from .analyses.gradcam.boxes import read_boxes as read_boxes
 from .analyses.gradcam.dataset_pass import gradcams as gradcams
@@ -46,6 +47,7 @@ from .errors import ConvlensError as ConvlensError
 from .errors import PhotoError as PhotoError
 from .errors import TraceError as TraceError
 from .models.loading.checkpoints import load_checkpoints as load_checkpoints
+from .models.loading.load import list_models as list_models
 from .models.loading.load import load as load
 from .models.model import Model as Model
 from .models.networks.build import build as build

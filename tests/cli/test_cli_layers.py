@@ -54,7 +54,7 @@ class TestFilters:
     def test_by_kind_and_on_scales_of_their_own(self, here, convlens):
         words = ("filters", "--model", MINE, "--quiet", "--out")
         _, out, _ = convlens(*words, "f", "--sort")
-        assert "6 cannot tell, as 3 x 3 weights are too few to judge" in out
+        assert "6 undecided, as 3 x 3 weights are too few to judge" in out
         _, out, _ = convlens(*words, "g", "--own-scale")
         assert "each on its own scale" in out and "cannot be compared" in out
         plain, own = ((here / name / "filters.png").read_bytes() for name in ("f", "g"))

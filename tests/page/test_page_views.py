@@ -149,7 +149,7 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
         for number, theta in enumerate((0.3, -0.9)):
             network[0].weight[number] = convlens.gabor(x, y, 1, 0.1, 0.1, 1.6, 0, 0, 0, theta)
     made: Any = convlens.report(convlens.wrap(network, size=32), photos, out=tmp_path / "page")
-    expected = convlens.fit_gabor(convlens.wrap(network, size=32), null=1000)
+    expected = convlens.fit_gabor(convlens.wrap(network, size=32), null_size=1000)
     assert made.sections["gabor"].fit.verdicts == expected.verdicts
     assert torch.equal(made.sections["gabor"].fit.r2, expected.r2)
     (finding,) = [one for one in made.findings if "Gabor-like" in one.sentence]

@@ -163,7 +163,7 @@ class TestGrowth:
         assert convlens.Result.load(tmp_path / "grown") == grown
 
     def test_what_is_wrong(self, run):
-        with pytest.raises(ConvlensError, match="no moments"):
+        with pytest.raises(ConvlensError, match="no checkpoints"):
             filters_over_training([])
         other = convlens.wrap(torch.nn.Conv2d(1, 2, 3), size=12)
         with pytest.raises(ConvlensError, match="not of one training"):

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 import convlens
 from convlens import ConvlensError, dream, load, wrap
-from convlens.analyses.deepdream.objective import direction
-from convlens.analyses.deepdream.tiles import plan
+from convlens.analyses.deepdream.objective import activation_objective
+from convlens.analyses.deepdream.tiles import plan_tiles
 from convlens.tracing import trace as trace_module
 from support.folders import SHARED
 
@@ -73,15 +73,15 @@ class TestMathematics:
         assert not torch.allclose(found.image, found.photo, atol=1e-3)
         whole = before(given.network, photo()).detach().double().square().sum() / 2
         assert found.objective[0, 0] == pytest.approx(float(whole), rel=1e-6)
-        assert found.of_photo == pytest.approx(float(whole), rel=1e-6)
+        assert found.photo_objective == pytest.approx(float(whole), rel=1e-6)
 
     def test_the_gradient_against_finite_differences(self):
         network = layers().double()
         given = wrap(network, mean=0.4, std=0.3, size=32)
         image = photo().double()
         gradient = torch.zeros_like(image)
-        found = plan(given, (40, 48), "5", most=None)
-        found.slope(image, direction(None, None), gradient=gradient)
+        found = plan_tiles(given, (40, 48), "5", largest=None)
+        found.evaluate(image, activation_objective(), gradient=gradient)
         for index in ((0, 0, 0), (1, 17, 30), (2, 39, 47)):
             worth = []
             for sign in (1, -1):
@@ -108,7 +108,7 @@ class TestMathematics:
 
     @pytest.mark.parametrize("at_once", [2**24, 50])
     def test_a_guide_draws_each_position_to_the_feature_most_like_it(self, at_once, monkeypatch):
-        monkeypatch.setattr("convlens.analyses.deepdream.objective._MATCHES", at_once)
+        monkeypatch.setattr("convlens.analyses.deepdream.objective._PRODUCTS", at_once)
         given = model()
         guide = photo(20, 24, seed=1)
         found = one_step(given, guide=guide)
@@ -208,7 +208,7 @@ class TestLayers:
         post = dream(given, photo(), layer="6", side="post", octaves=1, steps=1)
         assert (post.side, post.node_name) == ("post", "6")
         value = F.relu(before(given.network, photo())).detach().double().square().sum() / 2
-        assert post.of_photo == pytest.approx(float(value), rel=1e-6)
+        assert post.photo_objective == pytest.approx(float(value), rel=1e-6)
         assert dream(given, photo(), layer="3", octaves=1, steps=1).side == "output"
 
     def test_the_last_that_sees_no_more_than_an_image_is_chosen(self):
@@ -259,8 +259,8 @@ class TestTiles:
         found = []
         for tile in (None, most):
             gradient = torch.zeros_like(image)
-            tiles = plan(given, size, node_name, most=tile)
-            worth = tiles.slope(image, direction(None, None), gradient=gradient)
+            tiles = plan_tiles(given, size, node_name, largest=tile)
+            worth = tiles.evaluate(image, activation_objective(), gradient=gradient)
             found.append((len(tiles.tiles), worth, gradient))
         (one, whole, expected), (several, sum_, gradient) = found
         assert one == 1 and several >= 4
@@ -269,11 +269,11 @@ class TestTiles:
         assert max(max(tile.size) for tile, _ in tiles.tiles) <= max(most, 2 * sees)
 
     def test_every_unit_is_in_one_tile(self):
-        tiles = plan(model(), (70, 90), "5", most=30).tiles
+        tiles = plan_tiles(model(), (70, 90), "5", largest=30).tiles
         seen = torch.zeros(33, 43, dtype=torch.int64)
         for tile, _ in tiles:
             rows, columns = tile.rows, tile.columns
-            seen[rows.first : rows.last, columns.first : columns.last] += 1
+            seen[rows.first_unit : rows.stop_unit, columns.first_unit : columns.stop_unit] += 1
         assert len(tiles) > 4
         assert bool((seen == 1).all())
 
@@ -284,7 +284,7 @@ class TestTiles:
         tiled = dream(
             model(), photo(60, 70), tile=24, progress=lambda *one: told.append(one), **options
         )
-        smaller = len(plan(model(), tiled.sizes[0], "5", most=24).tiles)
+        smaller = len(plan_tiles(model(), tiled.sizes[0], "5", largest=24).tiles)
         total = 2 * (smaller + tiled.tiles)
         assert told == [(done, total) for done in range(1, total + 1)]
         assert (whole.tiles, tiled.tiles > 4) == (1, True)
@@ -295,7 +295,9 @@ class TestTiles:
         given = wrap(layers(), size=32, center="image")
         image = photo(60, 70) ** 2
         gradient = torch.zeros_like(image)
-        plan(given, (60, 70), "5", most=24).slope(image, direction(None, None), gradient=gradient)
+        plan_tiles(given, (60, 70), "5", largest=24).evaluate(
+            image, activation_objective(), gradient=gradient
+        )
         free = image.clone().requires_grad_()
         values = free - free.mean(dim=(2, 3), keepdim=True)
         for module in given.network[:6]:
@@ -310,8 +312,8 @@ class TestTiles:
 
         torch.manual_seed(0)
         given = wrap(nn.Sequential(nn.Conv2d(3, 4, 3), Gate(), nn.Conv2d(4, 4, 3)), size=24)
-        assert len(plan(given, (60, 60), "0", most=24).tiles) > 1
-        assert len(plan(given, (60, 60), "2", most=24).tiles) == 1
+        assert len(plan_tiles(given, (60, 60), "0", largest=24).tiles) > 1
+        assert len(plan_tiles(given, (60, 60), "2", largest=24).tiles) == 1
 
 
 class Fragile(nn.Module):
@@ -418,7 +420,7 @@ class TestPhotos:
         assert list(pictures) == ["photo", "dream"]
         expected = (found.image * 255).round().to(torch.uint8).permute(1, 2, 0)
         assert torch.equal(pictures["dream"], expected)
-        times = float(found.objective[0, -1]) / found.of_photo
+        times = float(found.objective[0, -1]) / found.photo_objective
         assert f"is {times:.3g} times that of the photo after 1 octave of 1 step" in (
             found.summary()
         )
@@ -428,8 +430,8 @@ class TestPhotos:
             pytest.skip("no shared photos beside the checkout")
         found = dream(load(), SKY, octaves=2, steps=4, size=160)
         assert bool((found.rise > 1.1).all())
-        assert found.objective[-1, -1] > 1.5 * found.of_photo
-        assert not math.isnan(found.of_photo)
+        assert found.objective[-1, -1] > 1.5 * found.photo_objective
+        assert not math.isnan(found.photo_objective)
 
 
 def test_an_interrupt_after_the_last_step_is_told():
@@ -439,5 +441,5 @@ def test_an_interrupt_after_the_last_step_is_told():
 
     found = dream(model(), photo(), layer="4", octaves=1, steps=2, progress=progress)
     assert found.interrupted and found.stopped in found.summary()
-    assert math.isnan(found.of_photo)
+    assert math.isnan(found.photo_objective)
     assert (found.image - found.photo).abs().mean() > 1 / 255

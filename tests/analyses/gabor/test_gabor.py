@@ -16,7 +16,8 @@ import convlens
 from convlens import ConvlensError, wrap
 from convlens.analyses.cortex.cortex import cortex
 from convlens.analyses.feature_maps.feature_maps import convolve, feature_maps, pool
-from convlens.analyses.gabor.gabor import direction, gabor, gabor_bank, orientation
+from convlens.analyses.gabor.bank import gabor_bank
+from convlens.analyses.gabor.function import bar_orientation, gabor, wave_direction
 from convlens.drawing import diverging_colors, enlarge, sequential_colors
 from support.drawn import corner, holds
 
@@ -64,8 +65,8 @@ class TestFunction:
 
     @pytest.mark.parametrize("degrees", [0, 30, 45, 90, 135, 170])
     def test_orientation_is_that_of_the_bars(self, degrees):
-        theta = direction(degrees)
-        assert orientation(theta) == pytest.approx(degrees)
+        theta = wave_direction(degrees)
+        assert bar_orientation(theta) == pytest.approx(degrees)
         y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
         wave = gabor(x, y, 1.0, 0.0, 0.0, 2 * math.pi / 8, math.pi / 2, 0.0, 0.0, theta)
         bars = grating(degrees)[0]

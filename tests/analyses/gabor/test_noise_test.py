@@ -11,9 +11,14 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, fit_gabor, load, wrap
-from convlens.analyses.gabor.fit import envelope_means, fit_gabor_parameters, gabor_basis
-from convlens.analyses.gabor.gabor import gabor, orientation
-from convlens.analyses.gabor.noise_test import BLOB, GABOR, OTHER, UNTOLD, discoveries
+from convlens.analyses.gabor.function import bar_orientation, gabor
+from convlens.analyses.gabor.least_squares import (
+    fit_gabor_parameters,
+    gabor_basis,
+    uniform_responses,
+)
+from convlens.analyses.gabor.noise_test import find_discoveries
+from convlens.analyses.gabor.verdicts import BLOB, GABOR, OTHER, UNDECIDED
 from support.drawn import holds
 from support.folders import SHARED
 
@@ -88,7 +93,7 @@ class TestFit:
                 assert torch.allclose(again, fit.fitted[n, c], atol=1e-3)
             share = 1 - (made[n] - fit.fitted[n]).square().sum() / made[n].square().sum()
             assert float(share) == pytest.approx(float(fit.r2[n]), abs=1e-4)
-            assert float(fit.orientations[n]) == pytest.approx(orientation(float(fit.theta[n])))
+            assert float(fit.orientations[n]) == pytest.approx(bar_orientation(float(fit.theta[n])))
 
     @pytest.mark.parametrize("side", [7, 11])
     def test_error_under_noise_is_near_the_cramer_rao_bound(self, side):
@@ -177,7 +182,7 @@ def network(weights):
     return wrap(nn.Sequential(made), size=32, channels=weights.shape[1])
 
 
-class TestLikeness:
+class TestFitGabor:
     @pytest.mark.parametrize("smooth", [0.0, 0.9])
     def test_noise_is_rarely_called_more_than_noise(self, smooth):
         """White and smooth: p below 0.05 in about 5 % of the filters, no discoveries."""
@@ -186,7 +191,7 @@ class TestLikeness:
         if smooth:
             bell = torch.exp(-(torch.arange(-4, 5.0) ** 2) / (2 * smooth**2))
             noise = (noise.unfold(3, 9, 1) @ bell).unfold(2, 9, 1) @ bell
-        found = fit_gabor(network(noise[:, :, :7, :7].contiguous()), null=1000)
+        found = fit_gabor(network(noise[:, :, :7, :7].contiguous()), null_size=1000)
         assert 0.02 < float((found.p < 0.05).float().mean()) < 0.095
         assert found.count(OTHER) >= 297
 
@@ -194,7 +199,7 @@ class TestLikeness:
         made, _ = synthetic(20, 7, noise=0.2)
         noise = torch.randn(20, 3, 7, 7, generator=torch.Generator().manual_seed(0))
         both = torch.cat([made, noise * made.std()])
-        found = fit_gabor(network(both.float()), null=1000)
+        found = fit_gabor(network(both.float()), null_size=1000)
         assert found.verdicts[:20].count(GABOR) >= 19
         assert found.verdicts[20:].count(OTHER) >= 18
         assert found.p[:20].max() < found.p[20:].median()
@@ -204,7 +209,7 @@ class TestLikeness:
         bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / 4)
         colors = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
         noise = torch.randn(12, 3, 7, 7, generator=torch.Generator().manual_seed(1))
-        found = fit_gabor(network(colors[:, :, None, None] * bell + 0.02 * noise), null=1000)
+        found = fit_gabor(network(colors[:, :, None, None] * bell + 0.02 * noise), null_size=1000)
         assert found.count(BLOB) >= 11
 
     def test_a_wave_needs_a_share_of_its_cycle(self):
@@ -213,18 +218,20 @@ class TestLikeness:
         rise = axis.expand(7, 7)
         colors = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
         noise = torch.randn(12, 3, 7, 7, generator=torch.Generator().manual_seed(1))
-        slopes = fit_gabor(network(colors[:, :, None, None] * rise + 0.05 * noise), null=1000)
+        slopes = fit_gabor(network(colors[:, :, None, None] * rise + 0.05 * noise), null_size=1000)
         assert slopes.count(BLOB) >= 11
         for cycles, kind in ((0.4, BLOB), (1.0, GABOR)):
             wave = torch.sin(2 * math.pi * cycles / 7 * rise + 0.5)
-            found = fit_gabor(network(colors[:, :, None, None] * wave + 0.05 * noise), null=1000)
+            found = fit_gabor(
+                network(colors[:, :, None, None] * wave + 0.05 * noise), null_size=1000
+            )
             assert found.count(kind) >= 11, cycles
 
     def test_answer_to_a_uniform_image(self):
         """Plain loops over a sine and a cosine filter, and the closed form of a whole envelope."""
         made, _ = synthetic(8, 9, noise=0.2)
         fit = fit_gabor_parameters(made)
-        means = envelope_means(fit)
+        means = uniform_responses(fit)
         for n in range(8):
             pair, own = [0.0, 0.0], 0.0
             for row in range(9):
@@ -243,7 +250,7 @@ class TestLikeness:
         bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / (2 * 2.0**2))
         fit = fit_gabor_parameters((bell * torch.cos(2 * math.pi * 0.12 * axis))[None, None])
         expected = math.exp(-((2 * math.pi * 2.0 * 0.12) ** 2) / 2)
-        assert float(envelope_means(fit)[0]) == pytest.approx(expected, abs=1e-3)
+        assert float(uniform_responses(fit)[0]) == pytest.approx(expected, abs=1e-3)
 
     def test_values_at_a_bound_are_named(self):
         axis = torch.arange(7.0) - 3
@@ -254,16 +261,16 @@ class TestLikeness:
         assert "frequency" in fit.at_bound[0] and fit.frequency[0] == pytest.approx(0.01)
         assert {"sigma_along", "sigma_across"} <= set(fit.at_bound[1])
         assert fit.at_bound[2:] == ((),) * 4
-        found = fit_gabor(network(torch.stack([bell, endless])[:, None]), null=200)
+        found = fit_gabor(network(torch.stack([bell, endless])[:, None]), null_size=200)
         assert found.at_bound == fit.at_bound[:2]
-        assert found.value("frequency", 0, ".3f") == "≤0.010"
-        assert found.value("frequency", 1, ".1f") == "0.2"
-        assert found.value("sigma_along", 1, ".1f") == "≥10.5"
+        assert found.format_value("frequency", 0, ".3f") == "≤0.010"
+        assert found.format_value("frequency", 1, ".1f") == "0.2"
+        assert found.format_value("sigma_along", 1, ".1f") == "≥10.5"
         assert found.waves == (1,)
 
     def test_small_stems_cannot_be_told(self):
         found = fit_gabor(network(torch.randn(8, 3, 3, 3)))
-        assert found.verdicts == (UNTOLD,) * 8
+        assert found.verdicts == (UNDECIDED,) * 8
         assert "3 x 3 weights are too few to judge" in found.summary()
         assert list(found.pictures()) == ["filters"]
 
@@ -273,11 +280,13 @@ class TestLikeness:
         torch.manual_seed(1)
         with torch.no_grad():
             network.weight.copy_(torch.cat([torch.randn(12, 3, 9, 9), made.float()]))
-        found = fit_gabor(wrap(network, size=16), null=300)
-        ordered = found.sorted(own_scale=True)
+        found = fit_gabor(wrap(network, size=16), null_size=300)
+        ordered = found.sort_filters(own_scale=True)
         assert sorted(ordered.channels) == list(range(24))
         kinds = [found.verdicts[number] for number in ordered.channels]
-        assert list(ordered.kinds) == kinds == sorted(kinds, key=(GABOR, BLOB, OTHER, UNTOLD).index)
+        assert (
+            list(ordered.kinds) == kinds == sorted(kinds, key=(GABOR, BLOB, OTHER, UNDECIDED).index)
+        )
         assert torch.equal(ordered.weights, found.filters.weights[list(ordered.channels)])
         gabors = [number for number in ordered.channels if found.verdicts[number] == GABOR]
         assert len(gabors) >= 10
@@ -309,40 +318,40 @@ class TestLikeness:
         ordered = sorted(p.tolist())
         passed = [k for k in range(200) if ordered[k] <= 0.05 * (k + 1) / 200]
         limit = ordered[max(passed)]
-        assert discoveries(p).tolist() == [value <= limit for value in p.tolist()]
+        assert find_discoveries(p).tolist() == [value <= limit for value in p.tolist()]
 
     def test_saved_loaded_and_drawn(self, tmp_path):
         made, _ = synthetic(5, 7, noise=0.1)
-        found = fit_gabor(network(made.float()), null=200)
+        found = fit_gabor(network(made.float()), null_size=200)
         found.save(tmp_path / "fits")
         assert convlens.Result.load(tmp_path / "fits") == found
-        assert list(found.pictures()) == ["fits", "beside", "plane"]
+        assert list(found.pictures()) == ["fits", "filters_and_fits", "orientations"]
         share = sum(one == GABOR for one in found.verdicts) / 5
-        assert f"{100 * share:.0f}% are Gabor-like" in found.shares()
-        assert f"R² {sorted(found.r2.tolist())[2]:.2f} in the median" in found.shares()
+        assert f"{100 * share:.0f}% are Gabor-like" in found.summarize_r2()
+        assert f"R² {sorted(found.r2.tolist())[2]:.2f} in the median" in found.summarize_r2()
         picture = found.pictures()["fits"]
         for _, block in found.triples():
             assert holds(picture, block)
         # Its number and its verdict stand at each filter, which itself stays as it is.
         renumbered = replace(found, filters=replace(found.filters, channels=(0, 1, 2, 3, 7)))
         others = renumbered.pictures()
-        for name, at_once in (("fits", 1), ("beside", 2)):
+        for name, at_once in (("fits", 1), ("filters_and_fits", 2)):
             changed = (found.pictures()[name] != others[name]).any(dim=2)
             assert 0 < int(changed.sum()) < 60 * at_once
         assert holds(others["fits"], found.triples()[0][1])
-        again = fit_gabor(network(made.float()), null=200)
+        again = fit_gabor(network(made.float()), null_size=200)
         assert again == found
-        assert fit_gabor(network(made.float()), null=200, seed=1) != found
+        assert fit_gabor(network(made.float()), null_size=200, seed=1) != found
 
     def test_what_is_wrong(self):
         with pytest.raises(ConvlensError, match="at least 100"):
-            fit_gabor(network(torch.randn(8, 3, 7, 7)), null=10)
+            fit_gabor(network(torch.randn(8, 3, 7, 7)), null_size=10)
         with pytest.raises(ConvlensError, match="no convolution"):
             fit_gabor(wrap(nn.Flatten(), size=8))
 
     @pytest.mark.skipif(not WEIGHTS.is_file(), reason="no weights in ../shared/weights")
     def test_trained_filters_are_mostly_gabor_functions(self):
-        found = fit_gabor(load(f"file:{WEIGHTS}@torchvision:squeezenet1_0"), null=1000)
+        found = fit_gabor(load(f"file:{WEIGHTS}@torchvision:squeezenet1_0"), null_size=1000)
         assert len(found.verdicts) == 96
         assert found.count(GABOR) > 48
         assert float(found.r2.median()) > 0.8 > 2 * float(found.null_r2.median())

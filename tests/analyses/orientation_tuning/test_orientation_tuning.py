@@ -8,7 +8,7 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, orientation_tuning, wrap
-from convlens.analyses.gabor.gabor import gabor_bank
+from convlens.analyses.gabor.bank import gabor_bank
 from convlens.drawing import enlarge, sequential_colors
 from support.drawn import corner
 

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from convlens.models.loading.load import known_models, load
+from convlens.models.loading.load import list_models, load
 from support.loadable import message, same
 
 pytest_plugins = "support.loadable"
@@ -47,8 +47,8 @@ def test_paths_that_are_no_spec(tmp_path, nets):
     assert f"file:{nets}@ARCHITECTURE" in message(nets)
 
 
-def test_known_models_can_be_asked_for_by_name():
-    known = known_models()
+def test_list_models_can_be_asked_for_by_name():
+    known = list_models()
     assert known["embedded"] == ["default"]
     assert {"resnet50", "fcn_resnet50"} <= set(known["torchvision"])
     assert "fasterrcnn_resnet50_fpn" not in known["torchvision"]

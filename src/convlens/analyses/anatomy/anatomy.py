@@ -1,4 +1,4 @@
-"""Anatomy: every layer that runs, in the order in which it runs, with its sizes and costs."""
+"""Anatomy of a network: every layer that runs, in order, with sizes, costs and receptive field."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -21,32 +21,32 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Layer(Result):
-    """One run of a layer, or one operation in the code of a module that has layers of its own.
+    """One run of a layer, or one operation in the code of a module that has submodules.
 
     Attributes:
-        name: its node (a layer's dotted name, or `layer4.2/add` for an operation).
+        name: name of the node: a layer's dotted name, or `layer4.2/add` for an operation.
         kind: class of the module, or name of the operation.
-        output: shape for a batch of one.
-        kernel: height and width of its windows, None where it has none.
-        stride: of the windows, in positions of its input.
-        padding: rows and columns added (before, after) for y, then for x; with what it adds
-            itself before it convolves ("same" padding that depends on the size).
-        dilation: distance of the taps.
-        groups: of channels that a convolution keeps apart.
-        parameters: numbers that it learned, counted where they are first read.
-        by_formula: (M²C+1) C_out of a convolution with its bias, (C+1) C_out of a fully connected
-            layer; without the 1 where there is no bias. None for other kinds.
+        output: shape of the output for one image.
+        kernel: height and width of the windows; None if the layer has none.
+        stride: of the windows, in positions of the input.
+        padding: rows added before and after, then columns added before and after; with the padding
+            that the layer adds in an operation of its own ("same" padding).
+        dilation: distance between the taps of the kernel.
+        groups: number of groups of channels of a convolution.
+        parameters: number of learned parameters, counted at the layer that reads them first.
+        by_formula: number of parameters by the formula (M²C+1) C_out of a convolution or (C+1)
+            C_out of a fully connected layer, without the 1 if there is no bias. None for others.
         multiply_adds: for one image.
-        dense_weights: weights of a fully connected layer between the same sizes, for convolutions.
-        field_size: rows and columns of the image that a position sees; None where it differs
-            between positions or the node has no map.
-        field_stride: pixels between neighboring positions' fields.
+        dense_weights: for a convolution, number of weights of a fully connected layer between
+            tensors of the same sizes.
+        field_size: rows and columns of the image that a position sees; None if they differ between
+            positions or the output has no map.
+        field_stride: pixels between the fields of neighboring positions.
         field_offset: first row and column that position (0, 0) sees; negative in the padding.
-        beyond: it depends on the whole image through a global operation besides.
-        followed: False where an operation on the way is not known, so that the field was not
-            followed but taken as global.
-        pre: a non-linearity consumes its output.
-        post: a non-linearity gives its output.
+        beyond: whether the output also depends on the whole image, through a global operation.
+        followed: False if an operation before it is unknown, so that the field is taken as global.
+        pre: whether a non-linearity consumes the output.
+        post: whether a non-linearity returns the output.
         final: "pre" or "post" at the final convolutional layer.
     """
 
@@ -74,18 +74,18 @@ class Layer(Result):
 
 @dataclass(frozen=True, eq=False)
 class Anatomy(Result):
-    """What the network is made of, as traced on an image of one size.
+    """The layers of a network, as traced on an image of one size.
 
     Attributes:
         model: name of the model.
         image: shape of the image, `(C, H, W)`.
         layers: in the order of execution.
-        parameters: of the network, all told.
+        parameters: number of parameters of the network.
         unused: names of parameters that this run never read (heads used in training only).
         multiply_adds: for one image.
         final_post: name of the final convolutional layer, or None for a network without maps.
-        final_pre: names on its pre side.
-        final_reason: why it is that one.
+        final_pre: names of the nodes on its pre side.
+        final_reason: why it is that layer.
         logits: name of the node before any softmax or sigmoid.
         valid_for: what the trace holds for.
         final_activation: of the network: "softmax", "sigmoid", or empty where neither is known.
@@ -106,56 +106,74 @@ class Anatomy(Result):
     final_activation: str = ""
     prediction_rule: str = ""
 
-    def within(self, name: str) -> tuple[Layer, ...]:
-        """The layer of that name, all its runs, or everything inside the module of that name.
+    def select_layers(self, name: str) -> tuple[Layer, ...]:
+        """All runs of the layer of that name, or all layers inside the module of that name.
 
         Raises:
-            ConvlensError: nothing of that name, with the nearest ones.
+            ConvlensError: there is no such layer. The message suggests the nearest names.
         """
-        inside = tuple(name + mark for mark in ".#/")
-        found = tuple(one for one in self.layers if one.name == name or one.name.startswith(inside))
-        if not found:
-            check_layer(self.model, name, [one.name for one in self.layers])
-        return found
+        prefixes = tuple(name + mark for mark in ".#/")
+        selected = tuple(
+            layer for layer in self.layers if layer.name == name or layer.name.startswith(prefixes)
+        )
+        if not selected:
+            check_layer(self.model, name, [layer.name for layer in self.layers])
+        return selected
 
 
 def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
-    """List every layer that runs for an image of `size` (default: the model's own).
+    """List every layer that runs, with its output shape, costs and receptive field.
+
+    Costs are counted by the formulas of Bishop & Bishop, section 10.2.
+
+    Args:
+        model: the model.
+        size: height and width of the image in pixels; default: the model's own size.
+
+    Returns:
+        The layers in the order of execution, and the totals of the network.
 
     Raises:
         TraceError: the network does not run on an image of that size.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+        >>> result = convlens.anatomy(convlens.wrap(network, size=8))
+        >>> [(layer.name, layer.kind, layer.parameters) for layer in result.layers]
+        [('0', 'Conv2d', 112), ('1', 'ReLU', 0)]
     """
-    found = trace(model, size=size)
+    structure = trace(model, size=size)
     named = dict(unwrap_network(model.network).named_parameters())
-    ran = {id(operation): at for at, operation in enumerate(found.recording.operations)}
+    ran = {id(operation): at for at, operation in enumerate(structure.recording.operations)}
     unread, done = dict.fromkeys(named), 0
     layers = []
-    for name, kind, operations, node in _parts(found):
-        # With what was read on the way: a table that is looked up, a token that is expanded.
+    for name, kind, operations, node in _parts(structure):
+        # Includes what was read since the part before: a lookup table, a token that is expanded.
         upto = max((ran[id(operation)] + 1 for operation in operations), default=done)
-        read = _parameters_read(found, found.recording.operations[done:upto])
+        read = _parameters_read(structure, structure.recording.operations[done:upto])
         done = max(done, upto)
         fresh = [parameter for parameter in read if parameter in unread]
         for parameter in fresh:
             del unread[parameter]
         count = sum(named[parameter].numel() for parameter in fresh)
-        layers.append(_layer(found, name, kind, operations, node, parameters=count))
-    final = found.final_layer
+        layers.append(_layer(structure, name, kind, operations, node, parameters=count))
+    final = structure.final_layer
     return Anatomy(
         model=model.name,
-        image=(model.channels, *found.image_size),
+        image=(model.channels, *structure.image_size),
         layers=tuple(layers),
         parameters=sum(parameter.numel() for parameter in named.values()),
         unused=tuple(unread),
         multiply_adds=sum(layer.multiply_adds for layer in layers),
-        final_post=found.name(final.post) if final else None,
-        final_pre=tuple(found.name(node) for node in final.pre) if final else (),
+        final_post=structure.name(final.post) if final else None,
+        final_pre=tuple(structure.name(node) for node in final.pre) if final else (),
         final_reason=final.reason if final else "no node with a map lies on every path",
-        logits=found.name(found.logits),
-        valid_for=found.valid_for,
-        final_activation=found.final_activation,
+        logits=structure.name(structure.logits),
+        valid_for=structure.valid_for,
+        final_activation=structure.final_activation,
         prediction_rule=describe_prediction_rule(
-            found.final_activation, found.num_outputs, class_name(model.labels, 0)
+            structure.final_activation, structure.num_outputs, class_name(model.labels, 0)
         ),
     )
 
@@ -163,25 +181,25 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
 _Part = tuple[str, str, Sequence[Operation], int]
 
 
-def _parts(found: Trace) -> Iterator[_Part]:
+def _parts(structure: Trace) -> Iterator[_Part]:
     """Name, kind, operations and output of each part of the run.
 
-    A part is a run of a module without modules of its own, or a step in the code of one that has
-    some. Steps that only rearrange memory are left out.
+    A part is a run of a module without submodules, or a function call in the code of a module that
+    has some. Calls that only rearrange memory are left out.
     """
-    for event in found.recording.events:
+    for event in structure.recording.events:
         leaf = next(event.call.module.children(), None) is None
         if isinstance(event, ModuleRun) and leaf and event.gave:
-            operations = [op for op in found.recording.operations if op.call is event.call]
+            operations = [op for op in structure.recording.operations if op.call is event.call]
             kind = type(event.call.module).__name__
-            node_name = NodeName(event.call.path, event.call.number).brief(found.recording.runs)
+            node_name = NodeName(event.call.path, event.call.number).brief(structure.recording.runs)
             yield str(node_name), kind, operations, event.gave[0]
         elif isinstance(event, FunctionCall) and not leaf and event.gave:
             kind = event.node_name.operation or ""
             moved = all(operation.name in _REARRANGING for operation in event.operations)
-            if (moved and kind != "flatten") or found.reach(event.gave[0]) is None:
+            if (moved and kind != "flatten") or structure.reach(event.gave[0]) is None:
                 continue
-            node_name = event.node_name.brief(found.recording.runs)
+            node_name = event.node_name.brief(structure.recording.runs)
             yield str(node_name), kind, event.operations, event.gave[0]
 
 
@@ -192,14 +210,14 @@ _REARRANGING = frozenset({
 })  # fmt: skip
 
 
-def _parameters_read(found: Trace, operations: Sequence[Operation]) -> list[str]:
-    names = found.recording.parameters
+def _parameters_read(structure: Trace, operations: Sequence[Operation]) -> list[str]:
+    names = structure.recording.parameters
     nodes = dict.fromkeys(node for operation in operations for node in operation.inputs)
     return [names[node] for node in nodes if node in names]
 
 
 def _layer(
-    found: Trace,
+    structure: Trace,
     name: str,
     kind: str,
     operations: Sequence[Operation],
@@ -207,28 +225,28 @@ def _layer(
     *,
     parameters: int,
 ) -> Layer:
-    field = found.field(node)
-    reach = found.reach(node)
-    final = found.final_layer
+    field = structure.field(node)
+    reach = structure.reach(node)
+    final = structure.final_layer
     ends = {"post": (final.post,), "pre": final.pre} if final else {}
     sides = [side for side, nodes in ends.items() if node in nodes]
     return Layer(
         name=name,
         kind=kind,
-        output=found.shape(node),
+        output=structure.shape(node),
         parameters=parameters,
-        by_formula=_by_formula(found, operations),
-        multiply_adds=sum(_multiply_adds(found, operation) for operation in operations),
-        dense_weights=_dense_weights(found, operations),
+        by_formula=_by_formula(structure, operations),
+        multiply_adds=sum(_multiply_adds(structure, operation) for operation in operations),
+        dense_weights=_dense_weights(structure, operations),
         field_size=_both(field.size) if field else None,
         field_stride=_both(field.stride) if field else None,
         field_offset=field.offset if field else None,
         beyond=reach is not None and reach[2],
-        followed=node not in found.unknown,
-        pre=found.structure.is_pre(node),
-        post=found.structure.is_post(node),
+        followed=node not in structure.unknown,
+        pre=structure.structure.is_pre(node),
+        post=structure.structure.is_post(node),
         final=" and ".join(sides) or None,
-        **_windows(found, operations),
+        **_windows(structure, operations),
     )
 
 
@@ -247,27 +265,27 @@ class _Windows(TypedDict, total=False):
     groups: int
 
 
-def _windows(found: Trace, operations: Sequence[Operation]) -> _Windows:
-    """Kernel, stride, padding, dilation and groups of the part's convolution or pooling."""
+def _windows(structure: Trace, operations: Sequence[Operation]) -> _Windows:
+    """Kernel, stride, padding, dilation and groups of a part's convolution or pooling."""
     added = [0, 0, 0, 0]
     for operation in operations:
-        given = operation.arguments
-        if operation.name == "constant_pad_nd" and len(given["pad"]) >= 4:
-            left, right, top, bottom = given["pad"][:4]
+        arguments = operation.arguments
+        if operation.name == "constant_pad_nd" and len(arguments["pad"]) >= 4:
+            left, right, top, bottom = arguments["pad"][:4]
             added = [top, bottom, left, right]
-        elif operation.name == "convolution" and len(given["stride"]) == 2:
-            kernel = found.shape(given["weight"].node)[2:]
-            dilation, groups = given["dilation"], given["groups"]
+        elif operation.name == "convolution" and len(arguments["stride"]) == 2:
+            kernel = structure.shape(arguments["weight"].node)[2:]
+            dilation, groups = arguments["dilation"], arguments["groups"]
         elif operation.name in _POOLS:
-            kernel, groups = _pair(given["kernel_size"]), None
-            dilation = given.get("dilation") or 1
+            kernel, groups = _pair(arguments["kernel_size"]), None
+            dilation = arguments.get("dilation") or 1
         else:
             continue
         if operation.name in _POOLS | {"convolution"}:
-            y, x = _pair(given.get("padding") or 0)
+            y, x = _pair(arguments.get("padding") or 0)
             windows: _Windows = {
                 "kernel": _pair(kernel),
-                "stride": _pair(given.get("stride") or kernel),
+                "stride": _pair(arguments.get("stride") or kernel),
                 "padding": (added[0] + y, added[1] + y, added[2] + x, added[3] + x),
                 "dilation": _pair(dilation),
             }
@@ -283,49 +301,49 @@ def _pair(value: int | Sequence[int]) -> Pair:
     return (value[0], value[-1])
 
 
-def _by_formula(found: Trace, operations: Sequence[Operation]) -> int | None:
+def _by_formula(structure: Trace, operations: Sequence[Operation]) -> int | None:
     for operation in operations:
-        given = operation.arguments
-        if operation.name == "convolution" and len(given["stride"]) == 2:
-            weight = found.shape(given["weight"].node)
-            first, second = weight[0], weight[1] * given["groups"]
-            channels = (first, second) if given["transposed"] else (second, first)
-            bias, groups = given.get("bias") is not None, given["groups"]
+        arguments = operation.arguments
+        if operation.name == "convolution" and len(arguments["stride"]) == 2:
+            weight = structure.shape(arguments["weight"].node)
+            first, second = weight[0], weight[1] * arguments["groups"]
+            channels = (first, second) if arguments["transposed"] else (second, first)
+            bias, groups = arguments.get("bias") is not None, arguments["groups"]
             return arithmetic.count_parameters(
                 _pair(weight[2:]), channels[0], channels[1], bias=bias, groups=groups
             )
         if operation.name in ("addmm", "mm"):
-            weight = found.shape(given["mat2"].node)
+            weight = structure.shape(arguments["mat2"].node)
             return arithmetic.count_parameters(
                 1, weight[0], weight[1], bias=operation.name == "addmm"
             )
     return None
 
 
-def _multiply_adds(found: Trace, operation: Operation) -> int:
-    given, output = operation.arguments, found.shape(operation.outputs[0])
+def _multiply_adds(structure: Trace, operation: Operation) -> int:
+    arguments, output = operation.arguments, structure.shape(operation.outputs[0])
     if operation.name == "convolution":
-        weight = found.shape(given["weight"].node)
+        weight = structure.shape(arguments["weight"].node)
         # A weight is used once for each position of the output, or, transposed, of the input.
-        source = found.shape(given["input"].node) if given["transposed"] else output
+        source = structure.shape(arguments["input"].node) if arguments["transposed"] else output
         return math.prod(weight) * math.prod(source[2:])
     if operation.name in ("addmm", "mm", "bmm", "baddbmm"):
         left = {"addmm": "mat1", "baddbmm": "batch1"}.get(operation.name, "self")
-        return math.prod(output) * found.shape(given[left].node)[-1]
+        return math.prod(output) * structure.shape(arguments[left].node)[-1]
     if operation.name == "linear":
-        return math.prod(output) * found.shape(given["input"].node)[-1]
+        return math.prod(output) * structure.shape(arguments["input"].node)[-1]
     if operation.name.startswith("_scaled_dot_product"):
-        query, key = (found.shape(given[name].node) for name in ("query", "key"))
+        query, key = (structure.shape(arguments[name].node) for name in ("query", "key"))
         return 2 * math.prod(query) * key[-2]
     return 0
 
 
-def _dense_weights(found: Trace, operations: Sequence[Operation]) -> int | None:
+def _dense_weights(structure: Trace, operations: Sequence[Operation]) -> int | None:
     inputs = [node for operation in operations for node in operation.inputs]
-    given = next((node for node in inputs if found.reach(node) is not None), None)
+    input_node = next((node for node in inputs if structure.reach(node) is not None), None)
     for operation in operations:
-        if operation.name == "convolution" and given is not None:
-            # From what the layer was given, before any padding of its own.
-            gave = found.shape(operation.outputs[0])
-            return arithmetic.count_dense_weights(found.shape(given)[1:], gave[1:])
+        if operation.name == "convolution" and input_node is not None:
+            # From the layer's input, before any padding that the layer adds itself.
+            output = structure.shape(operation.outputs[0])
+            return arithmetic.count_dense_weights(structure.shape(input_node)[1:], output[1:])
     return None

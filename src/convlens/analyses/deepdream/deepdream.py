@@ -1,114 +1,33 @@
-"""DeepDream: a photo changed so that a layer says more of what it says already.
+"""DeepDream: a photo changed so that a layer responds more strongly to it.
 
-The error signal at the layer is set to its pre-activations themselves and taken back to the pixels
-(Bishop & Bishop, section 10.3.5), which is the gradient of ½‖a‖². Steps along it are made at
-several sizes of the photo, and what they added is carried from each size to the next (Mordvintsev,
-Olah & Tyka, Inceptionism, 2015).
+Steps along the gradient of the objective (`objective.py`, where the error signal is set) are made
+at several sizes of the photo, and the detail that they add is carried from each size to the next
+(Mordvintsev, Olah & Tyka, "Inceptionism", 2015).
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from convlens.analyses.deepdream.objective import direction, features_of, find_raised
-from convlens.analyses.deepdream.octaves import image_of, plans_of, resized, sizes_of
-from convlens.analyses.deepdream.tiles import Objective, Plan
+from convlens.analyses.deepdream.objective import (
+    activation_objective,
+    compute_guide_features,
+    find_objective_node,
+)
+from convlens.analyses.deepdream.octave_loop import OctaveLoop
+from convlens.analyses.deepdream.octaves import load_image, octave_sizes, plan_octaves
+from convlens.analyses.deepdream.result import Dream
 from convlens.capture import recording
-from convlens.data.images import to_pixels
 from convlens.data.photo_decoder import PhotoLike
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
-from convlens.results import Result
 from convlens.runtime.guard import untouched
 from convlens.runtime.interrupts import catch_interrupts
 from convlens.tracing.selection import Side
 
 TILE = 640  # pixels of the side of a tile
-
-
-@dataclass(frozen=True, eq=False)
-class Dream(Result):
-    """A dream, and the proof that it is one: the objective rises.
-
-    Attributes:
-        photo: float32 `(C, H, W)`, what it began with.
-        image: float32 `(C, H, W)`, the dream, inside the bounds.
-        layer: the name that was asked for, or the one chosen.
-        node_name: name of the node whose objective was raised.
-        side: `pre`, where a non-linearity consumes it, `post`, where one gave it, or `linear`.
-        reason: why this layer.
-        channel: the only channel that counted, or None for all.
-        guide: float32 `(C, h, w)`, the guide image as the network was given it, or None.
-        sizes: height and width of each octave, the smallest first.
-        objective: float64 `(O, S + 1)`, summed over all units of the map before each step, and
-            after the last one: ½‖a‖², or with a guide the dot products with its features. Between
-            the first and the last the photo is shifted. NaN for what was not done. Maps differ
-            between octaves, so compare inside a row.
-        of_photo: the same of the photo at its full size; NaN where the dream was stopped.
-        scale: ratio of the sizes of two octaves.
-        step: mean change of a pixel in one step, of 255 levels.
-        jitter: pixels by which the photo is shifted at random before each step, at most.
-        seed: of these shifts.
-        tiles: in how many parts the largest octave was computed.
-        stopped: where and why it ended before its time, or an empty text.
-        interrupted: whether it was an interrupt that ended it.
-        bounds: of the pixels.
-    """
-
-    photo: Tensor
-    image: Tensor
-    layer: str
-    node_name: str
-    side: str
-    reason: str
-    channel: int | None
-    guide: Tensor | None
-    sizes: tuple[tuple[int, int], ...]
-    objective: Tensor
-    of_photo: float
-    scale: float
-    step: float
-    jitter: int
-    seed: int
-    tiles: int
-    stopped: str
-    interrupted: bool
-    bounds: tuple[float, float]
-
-    @property
-    def rise(self) -> Tensor:
-        """float64 `(O,)`, the objective after the last step over that before the first."""
-        return self.objective[:, -1] / self.objective[:, 0]
-
-    def summary(self) -> str:
-        """What was done and what came of it, in words."""
-        what = "the dot product with the guide's features" if self.guide is not None else "½‖a‖²"
-        where = (
-            self.node_name
-            if self.channel is None
-            else f"channel {self.channel} of {self.node_name}"
-        )
-        side = {"pre": "pre-activations", "post": "activations", "output": "values"}[self.side]
-        octaves, steps = len(self.sizes), self.objective.shape[1] - 1
-        told = f"{what} of the {side} at {where}"
-        done = f"{octaves} octave{'s' * (octaves > 1)} of {steps} step{'s' * (steps > 1)}"
-        if self.stopped:
-            return f"{told}, {done}: {self.stopped}"
-        if self.of_photo > 0:
-            times = float(self.objective[-1, -1]) / self.of_photo
-            return f"{told} is {times:.3g} times that of the photo after {done}"
-        return f"{told} went from {self.of_photo:.3g} to {self.objective[-1, -1]:.3g} after {done}"
-
-    def pictures(self) -> dict[str, Tensor]:
-        """The photo and the dream."""
-        both = {"photo": self.photo, "dream": self.image}
-        return {
-            name: to_pixels(one, self.bounds).expand(-1, -1, 3).contiguous()
-            for name, one in both.items()
-        }
 
 
 @recording()
@@ -130,11 +49,13 @@ def dream(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dream:
-    """DeepDream.
+    """DeepDream: change a photo so that a layer responds more strongly to it.
 
-    The photo keeps its own size, not that of the model's images. A large one is run in tiles;
-    their gradient is that of the whole, also in its mean size, by which each step is divided.
-    An interrupt ends the work with what there is; the result says where.
+    The error signal at the layer is set to its activations themselves and propagated back to the
+    pixels (Bishop & Bishop, section 10.3.5). Each step is divided by the mean absolute gradient.
+    The photo keeps its own size instead of the size of the model's images. A large photo is
+    computed in tiles, whose gradient is that of the whole photo. An interrupt ends the dream with
+    the image up to then, and the result says where.
 
     Args:
         model: left untouched.
@@ -143,41 +64,58 @@ def dream(
             an image of the model's own size.
         side: of the layer: what its non-linearity consumes (`pre`, the chapter's definition) or
             returns (`post`), or what the layer itself returns (`output`).
-        channel: raise this channel alone.
-        guide: a photo; each position is drawn to the guide's feature that it has the largest dot
-            product with, instead of to itself. Features are taken after the non-linearity: what the
-            guide shows, and not what it lacks. It is prepared as the model prepares photos.
-        octaves: at how many sizes.
-        scale: ratio of two sizes.
-        steps: at each size.
-        step: mean change of a pixel in a step, of 255 levels.
-        jitter: pixels by which the photo is shifted at random before each step, at most, around
-            its borders.
-        size: of the longer side in pixels; default: the photo's own.
-        tile: height and width in pixels that are run at once, at most (or twice the receptive field
-            if that is more); None: everything at once.
+        channel: strengthen this channel alone. Default: all channels.
+        guide: a photo, or an image inside the bounds. Each position is pulled toward the guide's
+            feature with the largest dot product, instead of toward itself. The features are taken
+            behind the non-linearity, so that they hold what the guide shows and not what it lacks.
+            A photo is prepared as the model prepares photos.
+        octaves: number of sizes, at least 1.
+        scale: ratio of two successive sizes, above 1.
+        steps: number of steps at each size, at least 1.
+        step: mean change of a pixel in one step, in gray levels (1/255 of the span).
+        jitter: largest random shift of the photo before each step, in pixels. Pixels that leave it
+            on one side enter on the other.
+        size: longer side of the dream in pixels; default: that of the photo.
+        tile: largest height and width in pixels that are computed at once; if twice the receptive
+            field is larger, that counts. None: everything at once.
         seed: of the shifts.
-        progress: called with the tiles done in all steps, and their number; a step of a photo that
-            is run at once has one.
+        progress: called with the number of tiles done in all steps, and their total. In a photo
+            that is computed at once, each step has one tile.
+
+    Returns:
+        The dream and the objective at every step.
 
     Raises:
-        PhotoError: a photo that cannot be read.
-        ConvlensError: an unknown layer or channel, an octave too small for the layer, options out
-            of range, or nothing to go along: no gradient, or NaN, in the first step.
+        PhotoError: the photo cannot be read.
+        ConvlensError: the layer or channel is unknown, an octave is too small for the layer, an
+            option is out of range, or the gradient of the first step is zero or NaN.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+        >>> model = convlens.wrap(network, size=16)
+        >>> photo = torch.rand(1, 3, 24, 24)
+        >>> result = convlens.dream(model, photo, layer="0", octaves=2, steps=2)
+        >>> result.sizes
+        ((17, 17), (24, 24))
+        >>> bool((result.rise > 1).all())
+        True
     """
     check_model(model)
-    _check(octaves, scale, steps, step, jitter, size, tile)
+    _check_options(octaves, scale, steps, step, jitter, size, tile)
     if channel is not None and guide is not None:
         raise ConvlensError("a guide and a channel do not go together; give one of them")
-    start = image_of(model, photo, size)
-    target = find_raised(model, layer, channel, side)
-    sizes = sizes_of((start.shape[2], start.shape[3]), octaves, scale)
+    start = load_image(model, photo, size)
+    node = find_objective_node(model, layer, channel, side)
+    sizes = octave_sizes((start.shape[2], start.shape[3]), octaves, scale)
     with untouched(model.network):
-        plans = plans_of(model, target, sizes, scale, tile)
-        shown = None if guide is None else _guide(model, guide)
-        features = None if shown is None else features_of(model, target, shown)
-        loop = _Loop(
-            wanted=direction(channel, features),
+        plans = plan_octaves(model, node, sizes, scale, tile)
+        guide_image = None if guide is None else _load_guide(model, guide)
+        guide_features = (
+            None if guide_image is None else compute_guide_features(model, node, guide_image)
+        )
+        loop = OctaveLoop(
+            activation_objective=activation_objective(channel, guide_features),
             plans=plans,
             objective=torch.full((octaves, steps + 1), math.nan, dtype=torch.float64),
             step=step * model.span / 255,
@@ -186,23 +124,27 @@ def dream(
             generator=torch.Generator().manual_seed(seed),
             progress=progress,
         )
-        with catch_interrupts() as asked:
-            image = loop.run(start, asked)
-            of_photo = None if loop.stopped else plans[-1].slope(start, loop.wanted, asked=asked)
-            if of_photo is None and not loop.stopped:
+        with catch_interrupts() as is_interrupted:
+            image = loop.run(start, is_interrupted)
+            photo_objective = None
+            if not loop.stopped:
+                photo_objective = plans[-1].evaluate(
+                    start, loop.activation_objective, is_interrupted=is_interrupted
+                )
+            if photo_objective is None and not loop.stopped:
                 loop.stopped, loop.interrupted = "interrupted after the last step", True
     return Dream(
         photo=start[0].float().cpu(),
         image=image[0].float().cpu(),
-        layer=target.layer,
-        node_name=target.node_name,
-        side=target.side,
-        reason=target.reason,
+        layer=node.layer,
+        node_name=node.node_name,
+        side=node.side,
+        reason=node.reason,
         channel=channel,
-        guide=None if shown is None else shown[0].float().cpu(),
+        guide=None if guide_image is None else guide_image[0].float().cpu(),
         sizes=tuple(sizes),
         objective=loop.objective,
-        of_photo=math.nan if of_photo is None else of_photo,
+        photo_objective=math.nan if photo_objective is None else photo_objective,
         scale=scale,
         step=step,
         jitter=jitter,
@@ -214,109 +156,11 @@ def dream(
     )
 
 
-@dataclass
-class _Loop:
-    """The steps, octave by octave."""
-
-    wanted: Objective
-    plans: list[Plan]
-    objective: Tensor
-    step: float
-    jitter: int
-    bounds: tuple[float, float]
-    generator: torch.Generator
-    progress: Callable[[int, int], None]
-    stopped: str = ""
-    interrupted: bool = False
-    tiles: int = 0  # done
-
-    def run(self, photo: Tensor, asked: Callable[[], bool]) -> Tensor:
-        """The dream of a photo `(1, C, H, W)`; as far as it came where it was stopped."""
-        base = image = photo
-        for octave, found in enumerate(self.plans):
-            detail = None if octave == 0 else resized(image - base, found.size)
-            base = resized(photo, found.size).clamp_(*self.bounds)
-            image = base.clone() if detail is None else detail.add_(base).clamp_(*self.bounds)
-            del detail
-            image = self._octave(octave, found, image, asked)
-            if self.stopped:
-                break
-        if image.shape == photo.shape:
-            return image
-        detail = resized(image - base, (photo.shape[2], photo.shape[3]))
-        return detail.add_(photo).clamp_(*self.bounds)
-
-    def _octave(self, octave: int, found: Plan, image: Tensor, asked: Callable[[], bool]) -> Tensor:
-        steps = self.objective.shape[1] - 1
-        gradient = torch.empty_like(image)
-        good = image  # the last whose objective was a number
-        # Shifted around its borders a photo has seams, which excite too: both ends have none.
-        begun = found.slope(image, self.wanted, asked=asked) if self.jitter else None
-        for number in range(steps):
-            shift = self._shift(found.size)
-            shifted = image.roll(shift, dims=(2, 3))
-            worth = found.slope(
-                shifted, self.wanted, gradient=gradient.zero_(), asked=asked, done=self._tell
-            )
-            if worth is None:
-                self._interrupt(octave, number)
-                return image
-            strength = float(torch.linalg.vector_norm(gradient, 1)) / gradient.numel()
-            if not (math.isfinite(worth) and math.isfinite(strength)):
-                self._give_up(octave, number)
-                return good
-            good = image
-            if octave == number == 0 and strength == 0:
-                raise ConvlensError(
-                    "nothing in this photo moves what was asked for: its gradient is zero; choose "
-                    "another layer or channel, or begin with another photo"
-                )
-            self.objective[octave, number] = worth if number or begun is None else begun
-            if strength > 0:
-                shifted.add_(gradient, alpha=self.step / strength).clamp_(*self.bounds)
-                image = shifted.roll((-shift[0], -shift[1]), dims=(2, 3))
-        worth = found.slope(image, self.wanted, asked=asked)
-        if worth is None:
-            self._interrupt(octave, steps)
-            return image
-        if not math.isfinite(worth):
-            self._give_up(octave, steps)
-            return good
-        self.objective[octave, steps] = worth
-        return image
-
-    def _tell(self) -> None:
-        self.tiles += 1
-        steps = self.objective.shape[1] - 1
-        self.progress(self.tiles, steps * sum(len(one.tiles) for one in self.plans))
-
-    def _shift(self, size: tuple[int, int]) -> tuple[int, int]:
-        y, x = (
-            int(torch.randint(-most, most + 1, (1,), generator=self.generator))
-            for most in (min(self.jitter, side // 2) for side in size)
-        )
-        return y, x
-
-    def _interrupt(self, octave: int, done: int) -> None:
-        self.interrupted = True
-        self.stopped = f"interrupted in {self._at(octave, done)}; the picture is that before it"
-
-    def _give_up(self, octave: int, done: int) -> None:
-        why = f"NaN or infinity in {self._at(octave, done)}"
-        if octave == done == 0:
-            raise ConvlensError(f"{why}: look at the network's weights at this layer")
-        self.stopped = f"{why}; the picture is that before it"
-
-    def _at(self, octave: int, done: int) -> str:
-        octaves, steps = len(self.plans), self.objective.shape[1] - 1
-        return f"octave {octave + 1} of {octaves}, step {min(done + 1, steps)} of {steps}"
+def _load_guide(model: Model, guide: PhotoLike | Tensor) -> Tensor:
+    return load_image(model, guide, None) if isinstance(guide, Tensor) else model.prepare(guide)
 
 
-def _guide(model: Model, guide: PhotoLike | Tensor) -> Tensor:
-    return image_of(model, guide, None) if isinstance(guide, Tensor) else model.prepare(guide)
-
-
-def _check(
+def _check_options(
     octaves: int,
     scale: float,
     steps: int,
@@ -325,13 +169,13 @@ def _check(
     size: int | None,
     tile: int | None,
 ) -> None:
-    for name, given, least in (
+    for name, value, least in (
         ("octaves", octaves, 1), ("steps", steps, 1), ("jitter", jitter, 0),
         ("size", size, 1), ("tile", tile, 1),
     ):  # fmt: skip
-        if given is not None and given < least:
-            raise ConvlensError(f"{name} {given}; give at least {least}")
+        if value is not None and value < least:
+            raise ConvlensError(f"{name} {value}; give at least {least}")
     if not 1 < scale < math.inf:
         raise ConvlensError(f"scale {scale:g} between octaves; give more than 1")
     if not 0 < step < math.inf:
-        raise ConvlensError(f"step {step:g}; give more than 0, of 255 levels")
+        raise ConvlensError(f"step {step:g}; give more than 0, in gray levels")

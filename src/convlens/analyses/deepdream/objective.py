@@ -1,131 +1,160 @@
-"""What a dream raises: a node in the network, and the direction in which its units are to go."""
+"""DeepDream's objective: the node that is strengthened, and the error signal that is set there.
 
+The error signal at the layer is set to the activations themselves and propagated back to the pixels
+(Bishop & Bishop, section 10.3.5). It is the gradient of ½‖a‖², half the squared norm of the
+activations a.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from convlens.analyses.deepdream.tiles import Objective
 from convlens.capture import observe
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.selection import Side, check_channel, find_channel_sources, select_layer
 from convlens.tracing.trace import Trace, trace
 
-_MATCHES = 2**24  # products of a guide's features and the photo's that are held at once
+_PRODUCTS = 2**24  # products of a guide's features and the photo's that are held at once
+
+# Takes the activations (1, C, h, w) of some units, and returns the error signal at them, of the
+# same shape, and the objective, which is a sum over units.
+ActivationObjective = Callable[[Tensor], tuple[Tensor, float]]
 
 
 @dataclass(frozen=True)
-class Raised:
-    """The node whose activations are raised.
+class ObjectiveNode:
+    """The node whose activations are strengthened.
 
     Attributes:
-        layer: the name that was asked for, or the one chosen.
+        layer: the layer that was asked for, or the default.
         node_name: name of the node.
-        after: name of the node after the non-linearity that consumes it; else the same.
-        side: of the layer: `pre`, `post` or `output`; `output` where it has no non-linearity.
-        reason: why this layer.
+        guide_node_name: name of the node at which a guide's features are taken: behind the
+            non-linearity that consumes the node, or the node itself if there is none.
+        side: of the layer: `pre`, `post` or `output`; `output` if it has no non-linearity.
+        reason: why this layer was chosen.
     """
 
     layer: str
     node_name: str
-    after: str
+    guide_node_name: str
     side: str
     reason: str
 
 
-def find_raised(model: Model, layer: str | None, channel: int | None, side: Side = "pre") -> Raised:
-    """The node that a layer's name stands for.
+def find_objective_node(
+    model: Model, layer: str | None, channel: int | None, side: Side = "pre"
+) -> ObjectiveNode:
+    """Find the node that a layer's name stands for.
 
     Args:
         model: the model.
         layer: name of a layer or a node. None: the last convolution whose units see no more than
             the image.
-        channel: one that the node has to have.
+        channel: a channel that the node must have, or None.
         side: of the layer.
 
     Raises:
-        ConvlensError: an unknown name, channel or side, or a node without maps.
+        ConvlensError: the layer, the channel or the side is unknown, or the layer gives no maps.
     """
-    found = trace(model)
+    structure = trace(model)
     reason = "asked for"
     if layer is None:
-        layer, reason = _middle(model, found)
-        source = next(one for one in find_channel_sources(found, None, side) if layer in one.names)
-        post = next(one.node for one in found.convolutions if one.layer == layer)
+        layer, reason = _default_layer(model, structure)
+        source = next(
+            source
+            for source in find_channel_sources(structure, None, side)
+            if layer in source.names
+        )
+        post = next(
+            convolution.node for convolution in structure.convolutions if convolution.layer == layer
+        )
     else:
-        (source,) = find_channel_sources(found, [layer], side)
-        post = select_layer(found, layer, side).post
-    if source.node == 0:
-        raise ConvlensError(f"the image itself cannot be raised; name a layer of {model.name}")
+        (source,) = find_channel_sources(structure, [layer], side)
+        post = select_layer(structure, layer, side).post
+    node = source.node
+    if node == 0:
+        raise ConvlensError(f"the image itself has no activations; name a layer of {model.name}")
     if channel is not None:
         check_channel(layer, channel, source.channels)
-    structure, node = found.structure, source.node
-    linear = not (structure.is_pre(node) or structure.is_post(node))
-    return Raised(
+    has_nonlinearity = structure.structure.is_pre(node) or structure.structure.is_post(node)
+    return ObjectiveNode(
         layer=layer,
         node_name=source.node_name,
-        after=found.name(post),
-        side="output" if linear else source.side,
+        guide_node_name=structure.name(post),
+        side=source.side if has_nonlinearity else "output",
         reason=reason,
     )
 
 
-def _middle(model: Model, found: Trace) -> tuple[str, str]:
+def _default_layer(model: Model, structure: Trace) -> tuple[str, str]:
     """The last convolution with a non-linearity whose units see no more than the image.
 
-    There patterns and parts are told; later ones tell whole objects, and few dreams show these.
+    Such a layer detects patterns and parts. Later layers detect whole objects, which appear in few
+    dreams.
     """
-    near, maps = [], []
-    for one in found.convolutions:
-        field = found.field(one.node)
+    near, with_maps = [], []
+    for convolution in structure.convolutions:
+        field = structure.field(convolution.node)
         if field is None:
             continue
-        maps.append(one.layer)
-        extents = (int((field.high[k] - field.low[k]).max()) + 1 for k in (0, 1))
-        fits = (extent <= side for extent, side in zip(extents, found.image_size, strict=True))
-        if one.post and not field.beyond and all(fits):
-            near.append(one.layer)
-    if not maps:
+        with_maps.append(convolution.layer)
+        extents = (int((field.high[axis] - field.low[axis]).max()) + 1 for axis in (0, 1))
+        fits = (extent <= side for extent, side in zip(extents, structure.image_size, strict=True))
+        if convolution.post and not field.beyond and all(fits):
+            near.append(convolution.layer)
+    if not with_maps:
         raise ConvlensError(f"{model.name} runs no convolution that gives maps")
     if not near:
-        return maps[0], "the first convolution; units of all others see more than the image"
-    height, width = found.image_size
+        return with_maps[0], "the first convolution; units of all others see more than the image"
+    height, width = structure.image_size
     return near[-1], (
         f"the last convolution whose units see no more than an image of {height} x {width}"
     )
 
 
-def direction(channel: int | None, features: Tensor | None) -> Objective:
-    """Weights at which the units enter, and what they come to: ½‖a‖² and a, or a guide's."""
+def activation_objective(
+    channel: int | None = None, guide_features: Tensor | None = None
+) -> ActivationObjective:
+    """The objective of a dream, as a function that sets the error signal.
 
-    def strength(units: Tensor) -> tuple[Tensor, float]:
+    Args:
+        channel: the only channel that counts; None for all.
+        guide_features: `(C, P)`, features of a guide at P positions. Each position's error signal
+            is then the guide's feature with the largest dot product with its activations, and the
+            objective is the sum of these dot products. None: the error signal is set to the
+            activations themselves, and the objective is ½‖a‖².
+    """
+
+    def squared_norm(activations: Tensor) -> tuple[Tensor, float]:
         if channel is None:
-            return units, float(units.double().square().sum()) / 2
-        weights = torch.zeros_like(units)
-        weights[:, channel] = units[:, channel]
-        return weights, float(weights.double().square().sum()) / 2
+            return activations, float(activations.double().square().sum()) / 2
+        error_signal = torch.zeros_like(activations)
+        error_signal[:, channel] = activations[:, channel]
+        return error_signal, float(error_signal.double().square().sum()) / 2
 
-    def guided(units: Tensor) -> tuple[Tensor, float]:
-        assert features is not None
-        flat = units.flatten(2)[0]
-        weights = torch.empty_like(flat)
-        worth = 0.0
-        at_once = max(1, _MATCHES // features.shape[1])
-        for first in range(0, flat.shape[1], at_once):
-            part = slice(first, first + at_once)
-            best = (flat[:, part].T @ features).max(dim=1)
-            weights[:, part] = features[:, best.indices]
-            worth += float(best.values.double().sum())
-        return weights.view(units.shape), worth
+    def match_guide(activations: Tensor) -> tuple[Tensor, float]:
+        assert guide_features is not None
+        flat = activations.flatten(2)[0]
+        error_signal = torch.empty_like(flat)
+        total = 0.0
+        block = max(1, _PRODUCTS // guide_features.shape[1])
+        for first in range(0, flat.shape[1], block):
+            positions = slice(first, first + block)
+            best = (flat[:, positions].T @ guide_features).max(dim=1)
+            error_signal[:, positions] = guide_features[:, best.indices]
+            total += float(best.values.double().sum())
+        return error_signal.view(activations.shape), total
 
-    return strength if features is None else guided
+    return squared_norm if guide_features is None else match_guide
 
 
-def features_of(model: Model, target: Raised, image: Tensor) -> Tensor:
-    """The features `(C, P)` of a guide `(1, C, h, w)` at the layer, after the non-linearity."""
-    found = trace(model, image, partly=target.after)
-    node = found.find_node(target.after)
+def compute_guide_features(model: Model, node: ObjectiveNode, guide: Tensor) -> Tensor:
+    """Features `(C, P)` of a guide `(1, C, h, w)`, behind the layer's non-linearity."""
+    structure = trace(model, guide, partly=node.guide_node_name)
+    index = structure.find_node(node.guide_node_name)
     with torch.no_grad():
-        seen = observe(model, found, image, [node])[node]
-    return found.channels_first(node, seen)[0].flatten(1)
+        activations = observe(model, structure, guide, [index])[index]
+    return structure.channels_first(index, activations)[0].flatten(1)

@@ -1,104 +1,118 @@
-"""Octaves: a photo at its own size as an image, and at several smaller ones."""
+"""Octaves: a photo at its own size, and at several smaller ones, each with its tiles."""
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.analyses.deepdream.objective import Raised
-from convlens.analyses.deepdream.tiles import Plan, plan
+from convlens.analyses.deepdream.objective import ObjectiveNode
+from convlens.analyses.deepdream.tiles import TilePlan, plan_tiles
 from convlens.data.images import to_tensor
 from convlens.data.photo_decoder import PhotoLike
 from convlens.data.photos import Photo, read_photo
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 
-_LARGEST = 4096  # pixels; a least size beyond is not looked for
+_LARGEST_SIDE = 4096  # pixels: advice on the smallest photo that works goes no further
 
 
-def image_of(model: Model, photo: PhotoLike | Tensor, size: int | None) -> Tensor:
-    """A photo at its own size, or with that longer side, as an image `(1, C, H, W)`."""
+def load_image(model: Model, photo: PhotoLike | Tensor, size: int | None) -> Tensor:
+    """A photo as an image `(1, C, H, W)`, at its own size or with a longer side of `size`."""
     if isinstance(photo, Tensor):
         image = photo if photo.ndim == 4 else photo[None]
         if len(image) != 1:
-            raise ConvlensError(f"{len(image)} images; a dream is of one, (1, C, H, W)")
+            raise ConvlensError(f"{len(image)} images; a dream takes one, (1, C, H, W)")
         image = model.check(image.detach()).float().to(model.device)
         if size is not None:
             sides = (image.shape[2], image.shape[3])
-            image = resized(image, _scaled(sides, size / max(sides))).clamp_(*model.bounds)
+            image = resize_image(image, _scale_size(sides, size / max(sides)))
+            image = image.clamp_(*model.bounds)
         return image
     if isinstance(photo, np.ndarray):
-        model.check_shape(photo)  # says what to give instead
+        model.check_shape(photo)  # raises, and says what to give instead
     if model.channels not in (1, 3):
         raise ConvlensError(
             f"{model.name} takes {model.channels} input channels and a photo has 1 or 3; give an "
             f"image (1, {model.channels}, H, W)"
         )
-    picture = _shaped(read_photo(photo), size).convert("L" if model.channels == 1 else "RGB")
-    return to_tensor(picture, model.bounds)[None].to(model.device)
+    picture = _resize_photo(read_photo(photo), size)
+    return to_tensor(picture.convert("L" if model.channels == 1 else "RGB"), model.bounds)[None].to(
+        model.device
+    )
 
 
-def _shaped(photo: Photo, size: int | None) -> Image.Image:
+def _resize_photo(photo: Photo, size: int | None) -> Image.Image:
     picture = photo.picture
     if size is None:
         return picture
-    sides = _scaled(picture.size, size / max(picture.size))
+    sides = _scale_size(picture.size, size / max(picture.size))
     return picture.resize(sides, Image.Resampling.BICUBIC)
 
 
-def resized(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """An image `(1, C, H, W)` at another size, as a new tensor; shrunk without aliasing."""
+def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """A new image `(1, C, H, W)` of another size, by bicubic interpolation with antialiasing."""
     if tuple(image.shape[2:]) == size:
         return image.clone()
     return F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False)
 
 
-def plans_of(
-    model: Model, target: Raised, sizes: list[tuple[int, int]], scale: float, tile: int | None
-) -> list[Plan]:
-    """The tiles of every octave; what is too small is told before any work."""
+def octave_sizes(size: tuple[int, int], octaves: int, scale: float) -> list[tuple[int, int]]:
+    """Height and width of each octave, the smallest first."""
+    return [_scale_size(size, scale**-octave) for octave in reversed(range(octaves))]
+
+
+def plan_octaves(
+    model: Model,
+    node: ObjectiveNode,
+    sizes: list[tuple[int, int]],
+    scale: float,
+    tile: int | None,
+) -> list[TilePlan]:
+    """The tiles of every octave.
+
+    Raises:
+        ConvlensError: an octave is too small for the layer. The message names the smallest photo
+            that works.
+    """
     try:
-        return [plan(model, size, target.node_name, most=tile) for size in sizes]
+        return [plan_tiles(model, size, node.node_name, largest=tile) for size in sizes]
     except ConvlensError as error:
-        least = _least(model, target, sizes[-1], len(sizes), scale)
-        if least is None:
+        smallest = _smallest_longer_side(model, node, sizes[-1], len(sizes), scale)
+        if smallest is None:
             raise
-        (height, width), (high, wide) = sizes[-1], sizes[0]
+        (height, width), (octave_height, octave_width) = sizes[-1], sizes[0]
         raise ConvlensError(
-            f"a photo of {height} x {width} is too small for {target.layer} in {len(sizes)} "
-            f"octave{'s' * (len(sizes) > 1)}: the smallest would be {high} x {wide}; give at least "
-            f"{least} pixels on the longer side, or fewer octaves"
+            f"a photo of {height} x {width} is too small for {node.layer} in {len(sizes)} "
+            f"octave{'s' * (len(sizes) > 1)}: the smallest would be {octave_height} x "
+            f"{octave_width}; give at least {smallest} pixels on the longer side, or fewer octaves"
         ) from error
 
 
-def _least(
-    model: Model, target: Raised, size: tuple[int, int], octaves: int, scale: float
+def _smallest_longer_side(
+    model: Model, node: ObjectiveNode, size: tuple[int, int], octaves: int, scale: float
 ) -> int | None:
-    """The least longer side of a photo of this shape that will do; None if none is found."""
+    """The smallest longer side of a photo of this shape that works; None if none is found."""
 
-    def fits(side: int) -> bool:
-        photo = _scaled(size, side / max(size))
+    def works(side: int) -> bool:
+        photo_size = _scale_size(size, side / max(size))
         try:
-            plan(model, sizes_of(photo, octaves, scale)[0], target.node_name, most=None)
+            plan_tiles(
+                model, octave_sizes(photo_size, octaves, scale)[0], node.node_name, largest=None
+            )
         except ConvlensError:
             return False
         return True
 
     low = high = max(size)
-    while not fits(high):
+    while not works(high):
         low, high = high, 2 * high
-        if high > _LARGEST:
+        if high > _LARGEST_SIDE:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
+        low, high = (low, middle) if works(middle) else (middle, high)
     return high if high > max(size) else None
 
 
-def sizes_of(size: tuple[int, int], octaves: int, scale: float) -> list[tuple[int, int]]:
-    """Height and width of each octave, the smallest first."""
-    return [_scaled(size, scale**-k) for k in reversed(range(octaves))]
-
-
-def _scaled(size: tuple[int, int], by: float) -> tuple[int, int]:
-    return max(1, round(size[0] * by)), max(1, round(size[1] * by))
+def _scale_size(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

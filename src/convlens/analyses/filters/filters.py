@@ -1,4 +1,4 @@
-"""Filters: the weights of a convolution as pictures, the first one's by default."""
+"""The filters of a convolution: its weights, drawn as pictures."""
 
 from dataclasses import dataclass
 
@@ -22,28 +22,29 @@ from convlens.tracing.recorder import Operation
 from convlens.tracing.selection import check_channel
 from convlens.tracing.trace import Trace, trace
 
-_SILENT = 1e-4
-_TILE = 44  # pixels that a filter is enlarged to, about
-_BAR = 120  # pixels
+_SILENT_NORM = 1e-4  # norm of a silent filter, as a share of the greatest norm, at most
+_TILE = 44  # pixels, about: small filters are enlarged to this side
+_BAR = 120  # length of the color bar in pixels
 
 
 @dataclass(frozen=True, eq=False)
 class Filters(Result):
-    """Weights of one convolution.
+    """The filters of one convolution.
 
-    Of all patches of one norm the filter itself gives the greatest response (Cauchy-Schwarz), so
-    that its picture is also what it looks for.
+    Among all patches of the same norm, a filter responds most strongly to the patch that equals
+    the filter (Cauchy-Schwarz), so the picture of a filter is also what it detects.
 
     Attributes:
-        layer: its dotted name.
-        channels: which of its channels the filters give (F of them).
+        layer: name of the convolution.
+        channels: the channels whose filters these are, F of them.
         weights: float32 `(F, C, Mh, Mw)`, raw.
-        scale: greatest absolute weight of the layer; all filters are drawn on this one scale.
-        stride: of the convolution, rows and columns.
-        first: whether it looks at the image itself.
-        own_scale: each filter is drawn on the scale of its own greatest absolute weight, so that
-            strengths cannot be compared; those that are next to nothing keep the common one.
-        kinds: what each filter is, where they are sorted by it; else empty.
+        scale: greatest absolute weight of the layer, on which all filters are drawn.
+        stride: of the convolution, along rows and columns.
+        first: whether the convolution is the first one that an image meets.
+        own_scale: whether each filter is drawn on the scale of its own greatest absolute weight.
+            Strengths cannot be compared then. Silent filters keep the common scale.
+        kinds: the kind of each filter, if they are sorted by kind; else empty.
+        kinds_reason: why no kind could be decided; empty if it could.
     """
 
     layer: str
@@ -54,10 +55,11 @@ class Filters(Result):
     first: bool
     own_scale: bool = False
     kinds: tuple[str, ...] = ()
+    kinds_reason: str = ""
 
     @property
     def scales(self) -> Tensor:
-        """float32 `(F,)`, the weight that each filter's full color stands for."""
+        """float32 `(F,)`, the absolute weight that is drawn in full color in each filter."""
         if not self.own_scale:
             return torch.full((len(self.weights),), self.scale)
         scales = self.weights.abs().flatten(1).amax(dim=1)
@@ -66,29 +68,29 @@ class Filters(Result):
 
     @property
     def norms(self) -> Tensor:
-        """float32 `(F,)`, root of the summed squared weights of each filter."""
+        """float32 `(F,)`, the Euclidean norm of each filter."""
         return self.weights.flatten(1).norm(dim=1)
 
     @property
     def silent(self) -> tuple[int, ...]:
-        """Numbers of the filters that are next to nothing: norm at most 1/10,000 of the greatest.
+        """Indices of the filters whose norm is at most 1/10,000 of the greatest norm.
 
-        Trained filters that do anything are far above.
+        Trained filters that contribute anything have far greater norms.
         """
         norms = self.norms
-        return tuple((norms <= _SILENT * norms.max()).nonzero().flatten().tolist())
+        return tuple((norms <= _SILENT_NORM * norms.max()).nonzero().flatten().tolist())
 
     @property
     def colored(self) -> bool:
-        """Whether the filters are drawn in color: three channels that look at the image."""
+        """Whether the filters are drawn in color: first convolutions with three channels are."""
         return self.first and self.weights.shape[1] == 3
 
     def tiles(self) -> list[Tensor]:
-        """Each filter as uint8 `(Mh, Mw, 3)`, one pixel a weight, on its scale.
+        """Each filter as uint8 `(Mh, Mw, 3)`, one pixel for each weight, on its scale.
 
-        Filters of three channels that look at the image are color: mid-gray is no weight, and
-        ±scale is the end of each channel. Other filters show the channel of greatest norm, red
-        for positive and blue for negative.
+        Filters of a first convolution with three channels are drawn in color: mid-gray is 0, and
+        each color channel ends at ±scale. Of other filters, the channel with the greatest norm is
+        drawn, red for positive and blue for negative weights.
         """
         scales = self.scales.view(-1, 1, 1, 1).clamp(min=torch.finfo(torch.float32).tiny)
         unit = (self.weights / scales).clamp(-1, 1)
@@ -99,42 +101,46 @@ class Filters(Result):
         return list(diverging_colors(unit[torch.arange(len(unit)), strongest], 1.0))
 
     def pictures(self) -> dict[str, Tensor]:
-        """All filters in one sheet with their channels, enlarged with hard edges, and their scale.
+        """One sheet of all filters with their channels and their scale.
 
-        Each kind begins a row of its own.
+        Filters are enlarged without interpolation, and each kind starts a row of its own.
         """
         tiles = self.tiles()
-        times = max(1, _TILE // max(tiles[0].shape[:2]))
+        factor = max(1, _TILE // max(tiles[0].shape[:2]))
         columns = max(1, round((2 * len(tiles)) ** 0.5))
-        enlarged = [enlarge(tile, times) for tile in tiles]
+        enlarged = [enlarge(tile, factor) for tile in tiles]
         captions = [str(channel) for channel in self.channels]
         if self.own_scale:
             scales = self.scales.tolist()
-            captions = [f"{one}\n±{own:.2g}" for one, own in zip(captions, scales, strict=True)]
+            captions = [
+                f"{caption}\n±{scale:.2g}" for caption, scale in zip(captions, scales, strict=True)
+            ]
         parts = []
         for kind in dict.fromkeys(self.kinds or ("",)):
-            own = [
-                number for number, of in enumerate(self.kinds or [""] * len(tiles)) if of == kind
+            indices = [
+                index
+                for index, own_kind in enumerate(self.kinds or [""] * len(tiles))
+                if own_kind == kind
             ]
             part = make_sheet(
-                [enlarged[number] for number in own], columns,
-                captions=[captions[number] for number in own],
+                [enlarged[index] for index in indices], columns,
+                captions=[captions[index] for index in indices],
             )  # fmt: skip
-            parts.append(add_title(part, f"{len(own)} {kind}") if kind else part)
+            parts.append(add_title(part, f"{len(indices)} {kind}") if kind else part)
         _, inputs, height, width = self.weights.shape
-        strongest = "" if self.colored or inputs == 1 else "the input channel of greatest norm"
+        has_hidden_channels = not self.colored and inputs > 1
         drawn = add_title(
-            self.with_bar(stack_vertically(*parts)),
+            self.add_weight_bar(stack_vertically(*parts)),
             f"{self.layer}: {len(tiles)} filters of {height} × {width} × {inputs}, by channel",
-            f"of each {strongest}" if strongest else "",
+            "of each filter the strongest input channel" if has_hidden_channels else "",
         )
         return {"filters": drawn}
 
-    def with_bar(self, picture: Tensor) -> Tensor:
-        """A picture of these filters with the bar of their weights on the right."""
+    def add_weight_bar(self, picture: Tensor) -> Tensor:
+        """Add the color bar of the weights on the right of a picture of these filters."""
         colors = color_bar(_BAR, colors="gray" if self.colored else "diverging", upright=True)
         ends = ("−", "0", "+")
-        unit = "weight, up to the one beneath each filter"
+        unit = "weight, up to the value below each filter"
         if not self.own_scale:
             ends = (f"−{self.scale:.2g}", "0", f"+{self.scale:.2g}")
             unit = "weight"
@@ -142,7 +148,7 @@ class Filters(Result):
             picture,
             colors,
             ends,
-            unit + (": of red, green and blue each" if self.colored else ""),
+            unit + (": of red, green and blue" if self.colored else ""),
         )
 
 
@@ -155,25 +161,36 @@ def filters(
 ) -> Filters:
     """The filters of a convolution, in the order of its channels.
 
-    `fit_gabor(model).sorted()` gives them by kind.
+    `convlens.filters_by_kind` sorts them by kind.
 
     Args:
-        model: the model; its weights are not run, only looked at.
-        layer: dotted name of a convolution; default: the first that an image meets.
-        channel: only the filter of this channel; default: all.
-        own_scale: draw each filter on a scale of its own instead of one for all; weak ones can be
-            made out then, and strengths cannot be compared.
+        model: the model. Only its weights are read.
+        layer: name of a convolution; default: the first one that an image meets.
+        channel: return only the filter of this channel; default: all.
+        own_scale: draw each filter on a scale of its own instead of one for all. Weak filters
+            become visible, but strengths cannot be compared.
+
+    Returns:
+        The filters with raw weights.
 
     Raises:
-        ConvlensError: no convolution, not one of that name, or no such channel.
+        ConvlensError: the network runs no convolution, or none of that name; there is no such
+            channel; or weights are NaN or infinite.
+
+    Example:
+        >>> import torch, convlens
+        >>> model = convlens.wrap(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5)), size=8)
+        >>> result = convlens.filters(model)
+        >>> result.layer, result.weights.shape
+        ('0', torch.Size([4, 3, 5, 5]))
     """
-    found = trace(model)
-    convolutions = _convolutions(found)
+    structure = trace(model)
+    convolutions = _find_convolutions(structure)
     if not convolutions:
         raise ConvlensError(f"{model.name} runs no convolution, so it has no filters")
     name = layer or next(iter(convolutions))
     if name not in convolutions:
-        found.find_node(name)  # an unknown name is told with the nearest ones
+        structure.find_node(name)  # raises for an unknown name, and suggests the nearest
         raise ConvlensError(
             f"{name} of {model.name} is not a convolution; the first one is "
             f"{next(iter(convolutions))}"
@@ -181,7 +198,7 @@ def filters(
     operation = convolutions[name]
     weight = getattr(dict(unwrap_network(model.network).named_modules())[name], "weight", None)
     if not isinstance(weight, Tensor):
-        raise ConvlensError(f"{name} of {model.name} keeps no weights of its own")
+        raise ConvlensError(f"{name} of {model.name} has no weights of its own")
     weights = weight.detach().float().cpu().clone()
     if operation.arguments["transposed"]:
         weights = weights.transpose(0, 1)
@@ -190,12 +207,12 @@ def filters(
         raise ConvlensError(f"{bad} of {weights.numel()} weights of {name} are NaN or infinite")
     if channel is not None:
         check_channel(name, channel, len(weights))
-    chosen = tuple(range(len(weights))) if channel is None else (channel,)
+    channels = tuple(range(len(weights))) if channel is None else (channel,)
     stride = operation.arguments["stride"]
     return Filters(
         layer=name,
-        channels=chosen,
-        weights=weights[list(chosen)],
+        channels=channels,
+        weights=weights[list(channels)],
         scale=float(weights.abs().max()),
         stride=(stride[0], stride[-1]),
         first=name == next(iter(convolutions)),
@@ -203,12 +220,12 @@ def filters(
     )
 
 
-def _convolutions(found: Trace) -> dict[str, Operation]:
-    """Two-dimensional convolutions of what follows from the image, by module, in order."""
+def _find_convolutions(structure: Trace) -> dict[str, Operation]:
+    """Two-dimensional convolutions of tensors that depend on the image, by module, in order."""
     convolutions: dict[str, Operation] = {}
-    for operation in found.recording.operations:
+    for operation in structure.recording.operations:
         if operation.name != "convolution" or operation.call is None:
             continue
-        if len(operation.arguments["stride"]) == 2 and found.reach(operation.outputs[0]):
+        if len(operation.arguments["stride"]) == 2 and structure.reach(operation.outputs[0]):
             convolutions.setdefault(operation.call.path, operation)
     return convolutions

@@ -1,7 +1,8 @@
-"""The filters of a convolution at several moments of a training."""
+"""The filters of a convolution over a training, from the checkpoints that the training saved."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,22 +10,23 @@ from torch.nn import functional as F
 from convlens.analyses.filters.filters import Filters, filters
 from convlens.drawing import add_title, enlarge, make_grid, make_sheet
 from convlens.errors import ConvlensError
+from convlens.models.loading.checkpoints import load_checkpoints
 from convlens.models.model import Model
 from convlens.results import Result
 
-_TILE = 44  # pixels that a filter is enlarged to, about
-_ROWS = 16  # of filters, before another block of columns begins
+_TILE = 44  # pixels, about: small filters are enlarged to this side
+_ROWS = 16  # filters in a block; the next block stands beside it
 
 
 @dataclass(frozen=True, eq=False)
 class FiltersOverTraining(Result):
-    """One convolution's filters after several numbers of training steps.
+    """The filters of one convolution after several numbers of training steps.
 
     Attributes:
-        layer: its dotted name.
-        steps: training steps done, increasing.
-        filters: those at each of these steps, all with one scale, the greatest absolute weight
-            of all.
+        layer: name of the convolution.
+        steps: numbers of training steps, increasing.
+        filters: the filters after each of them, all on one scale, the greatest absolute weight of
+            all.
     """
 
     layer: str
@@ -33,66 +35,85 @@ class FiltersOverTraining(Result):
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Which channels the filters give."""
+        """The channels whose filters these are."""
         return self.filters[0].channels
 
     @property
     def scale(self) -> float:
-        """Greatest absolute weight at any of the steps; all are drawn on this one scale."""
+        """Greatest absolute weight at any of the steps, on which all filters are drawn."""
         return self.filters[0].scale
 
     def pictures(self) -> dict[str, Tensor]:
         """A row for each filter and a column for each step, in blocks of 16 rows side by side."""
-        times = [one.tiles() for one in self.filters]
-        enlarged = max(1, _TILE // max(times[0][0].shape[:2]))
+        columns = [step_filters.tiles() for step_filters in self.filters]
+        factor = max(1, _TILE // max(columns[0][0].shape[:2]))
         blocks = []
-        for start in range(0, len(times[0]), _ROWS):
-            rows = range(start, min(start + _ROWS, len(times[0])))
+        for start in range(0, len(columns[0]), _ROWS):
+            rows = range(start, min(start + _ROWS, len(columns[0])))
             blocks.append(
                 make_sheet(
-                    [enlarge(column[row], enlarged) for row in rows for column in times],
-                    len(times),
+                    [enlarge(column[row], factor) for row in rows for column in columns],
+                    len(columns),
                     heads=[f"{step:,}" for step in self.steps],
                     sides=[str(self.channels[row]) for row in rows],
                     gap=4,
                 )
             )
-        most = max(map(len, blocks))
-        level = [F.pad(one, (0, 0, 0, 0, 0, most - len(one)), value=255) for one in blocks]
-        drawn = self.filters[0].with_bar(make_grid(level, len(level), gap=2 * enlarged))
+        height = max(map(len, blocks))
+        level = [F.pad(block, (0, 0, 0, 0, 0, height - len(block)), value=255) for block in blocks]
+        drawn = self.filters[0].add_weight_bar(make_grid(level, len(level), gap=2 * factor))
         return {
             "over_training": add_title(
-                drawn, f"{self.layer}: {len(times[0])} filters as they grew",
-                "a row a channel, a column a number of training steps done",
+                drawn, f"{self.layer}: {len(columns[0])} filters over training",
+                "rows: channels; columns: training steps done",
             )
         }  # fmt: skip
 
 
 def filters_over_training(
-    moments: Sequence[tuple[int, Model]], *, layer: str | None = None
+    checkpoints: str | Path | Sequence[tuple[int, Model]],
+    *,
+    layer: str | None = None,
+    device: str | None = None,
 ) -> FiltersOverTraining:
-    """How the filters of a convolution grew.
+    """The filters of a convolution at each checkpoint of a training.
 
     Args:
-        moments: training steps done and the model as it was then, as
-            `convlens.models.loading.load_checkpoints` gives them.
-        layer: dotted name of a convolution; default: the first that an image meets.
+        checkpoints: the folder of a training; or pairs of the number of training steps and the
+            model after them, as `convlens.load_checkpoints` returns them.
+        layer: name of a convolution; default: the first one that an image meets.
+        device: on which the checkpoints of a folder are loaded; default: as for `convlens.load`.
+
+    Returns:
+        The filters in the order of the training steps, on one scale.
 
     Raises:
-        ConvlensError: no moments, no such convolution, or filters of different shapes.
+        ConvlensError: there are no checkpoints, or no such convolution, or the filters of the
+            checkpoints differ in shape.
+
+    Example:
+        >>> import torch, convlens
+        >>> models = [
+        ...     convlens.wrap(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5)), size=8)
+        ...     for _ in range(2)
+        ... ]
+        >>> convlens.filters_over_training([(0, models[0]), (100, models[1])]).steps
+        (0, 100)
     """
-    if not moments:
-        raise ConvlensError("no moments of a training were given; give (step, model) pairs")
-    ordered = sorted(moments, key=lambda moment: moment[0])
-    found = [filters(model, layer=layer) for _, model in ordered]
-    shapes = {tuple(one.weights.shape) for one in found}
+    if isinstance(checkpoints, (str, Path)):
+        checkpoints = load_checkpoints(checkpoints, device=device)
+    if not checkpoints:
+        raise ConvlensError("no checkpoints of a training were given; give (step, model) pairs")
+    ordered = sorted(checkpoints, key=lambda checkpoint: checkpoint[0])
+    step_filters = [filters(model, layer=layer) for _, model in ordered]
+    shapes = {tuple(entry.weights.shape) for entry in step_filters}
     if len(shapes) > 1:
         raise ConvlensError(
-            f"filters of shapes {sorted(shapes)}: the moments are not of one training"
+            f"filters of shapes {sorted(shapes)}: the checkpoints are not of one training"
         )
-    scale = max(one.scale for one in found)
+    scale = max(entry.scale for entry in step_filters)
     return FiltersOverTraining(
-        layer=found[0].layer,
+        layer=step_filters[0].layer,
         steps=tuple(step for step, _ in ordered),
-        filters=tuple(replace(one, scale=scale) for one in found),
+        filters=tuple(replace(entry, scale=scale) for entry in step_filters),
     )

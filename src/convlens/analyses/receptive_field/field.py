@@ -1,4 +1,4 @@
-"""The receptive field of a unit, drawn on a photo."""
+"""The theoretical receptive field of a unit, drawn on a photo."""
 
 from dataclasses import dataclass
 
@@ -8,38 +8,41 @@ from torch import Tensor
 from convlens.analyses.patches.pictures import FRAME, draw_field
 from convlens.analyses.patches.windows import FieldBox, field_box
 from convlens.data.images import to_pixels
+from convlens.data.photo_decoder import PhotoLike
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.tracing.selection import Side, check_position, find_channel_sources
 from convlens.tracing.trace import trace
 
-_DIMMED = 0.35  # of the contrast that is left outside of the field
+_OUTSIDE_CONTRAST = 0.35  # share of the photo's contrast outside the field
 
 
 @dataclass(frozen=True, eq=False)
 class ReceptiveField(Result):
-    """What one position of a layer sees of an image.
+    """The part of an image that one unit of a layer sees.
 
     Attributes:
-        layer: the name that was asked for.
+        layer: the layer that was asked for.
         node_name: name of the node.
-        side: side of the layer: `pre`, `post` or `output`.
+        side: of the layer: `pre`, `post` or `output`.
         position: row and column of the unit in the layer's map.
-        maps: height and width of that map.
-        box: first and last row, first and last column of the image in pixels; what lies outside
-            of it is padding.
-        size: height and width of the field, where all positions have the same.
-        stride: pixels between the fields of neighbors, likewise.
-        beyond: the layer also depends on the whole image, by a global operation.
+        map_size: height and width of that map.
+        box: first and last row, first and last column of the field in pixels. Rows and columns
+            outside the image are padding.
+        size: height and width of the field in pixels; None along an axis on which they differ
+            between positions.
+        stride: pixels between the fields of neighboring units; None along an axis on which they
+            differ between positions.
+        beyond: whether the layer also depends on the whole image, through a global operation.
         image: float32 `(C, H, W)`.
-        bounds: of its pixels.
+        bounds: least and greatest value of a pixel.
     """
 
     layer: str
     node_name: str
     side: str
     position: tuple[int, int]
-    maps: tuple[int, int]
+    map_size: tuple[int, int]
     box: FieldBox
     size: tuple[int | None, int | None]
     stride: tuple[int | None, int | None]
@@ -53,23 +56,23 @@ class ReceptiveField(Result):
         height, width = self.image.shape[1:]
         outside = max(-top, bottom - height + 1, -left, right - width + 1, 0)
         words = (
-            f"{self.layer} at {self.position[0]},{self.position[1]} of {self.maps[0]} x "
-            f"{self.maps[1]} sees rows {top} to {bottom} and columns {left} to {right}"
+            f"{self.layer} at {self.position[0]},{self.position[1]} of {self.map_size[0]} x "
+            f"{self.map_size[1]} sees rows {top} to {bottom} and columns {left} to {right}"
         )
         if outside:
             words += f", of which up to {outside} lie in the padding"
         if self.beyond:
-            words += "; and the whole image besides, through a global operation"
+            words += "; it also depends on the whole image, through a global operation"
         return words
 
     def pictures(self) -> dict[str, Tensor]:
-        """The photo, dimmed outside of the field, and what lies inside."""
+        """The photo, pale outside the field, and the part inside."""
         pixels = to_pixels(self.image, self.bounds).expand(-1, -1, 3).float()
         top, bottom, left, right = self.box
         height, width = pixels.shape[:2]
         rows = slice(max(top, 0), min(bottom, height - 1) + 1)
         columns = slice(max(left, 0), min(right, width - 1) + 1)
-        drawn = 255 - (255 - pixels) * _DIMMED
+        drawn = 255 - (255 - pixels) * _OUTSIDE_CONTRAST
         drawn[rows, columns] = pixels[rows, columns]
         frame = torch.tensor(FRAME, dtype=torch.float32)
         sides = (
@@ -78,8 +81,8 @@ class ReceptiveField(Result):
             ((rows, left), 0 <= left < width),
             ((rows, right), 0 <= right < width),
         )
-        for side, on_the_photo in sides:
-            if on_the_photo:  # the others lie in the padding
+        for side, is_inside_image in sides:
+            if is_inside_image:  # other sides lie in the padding
                 drawn[side] = frame
         return {
             "field": drawn.round().to(torch.uint8),
@@ -89,39 +92,56 @@ class ReceptiveField(Result):
 
 def receptive_field(
     model: Model,
-    image: Tensor,
+    photo: PhotoLike | Tensor,
     *,
     layer: str,
     side: Side = "post",
     at: tuple[int, int] | None = None,
 ) -> ReceptiveField:
-    """What a unit sees.
+    """The theoretical receptive field of a unit: the pixels on which it can depend.
+
+    The field is followed through every operation that the network executes (Bishop & Bishop,
+    section 10.2), so that padding, dilation and branches count.
 
     Args:
         model: the model.
-        image: `(1, C, H, W)` inside the bounds.
+        photo: a photo, which is prepared as the model prepares photos; or an image
+            `(1, C, H, W)` inside the bounds.
         layer: name of a layer or a node.
-        side: of the layer: `post`, `pre` or `output`.
-        at: row and column in the layer's map; default: its middle.
+        side: of the layer: what its non-linearity returns (`post`) or consumes (`pre`), or what the
+            layer itself returns (`output`).
+        at: row and column of the unit in the layer's map; default: the middle.
+
+    Returns:
+        The field in pixels of the image.
 
     Raises:
-        ConvlensError: an unknown layer, one without maps, or a position outside of the map.
+        PhotoError: the photo cannot be read.
+        ConvlensError: the layer is unknown or gives no maps, or the position is outside the map.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 4, 3))
+        >>> model = convlens.wrap(network, size=16)
+        >>> convlens.receptive_field(model, torch.rand(1, 3, 16, 16), layer="1", at=(2, 3)).box
+        (2, 6, 3, 7)
     """
-    found = trace(model, image)
-    (channel_source,) = find_channel_sources(found, [layer], side)
-    field = found.field(channel_source.node)
-    dims = found.spatial_dims(channel_source.node)
+    image = photo if isinstance(photo, Tensor) else model.prepare(photo)
+    structure = trace(model, image)
+    (source,) = find_channel_sources(structure, [layer], side)
+    field = structure.field(source.node)
+    dims = structure.spatial_dims(source.node)
     assert field is not None
     assert dims is not None
-    height, width = (found.shape(channel_source.node)[dim] for dim in dims)
+    height, width = (structure.shape(source.node)[dim] for dim in dims)
     row, column = at if at is not None else (height // 2, width // 2)
     check_position(layer, (row, column), (height, width))
     return ReceptiveField(
         layer=layer,
-        node_name=channel_source.node_name,
-        side=channel_source.side,
+        node_name=source.node_name,
+        side=source.side,
         position=(row, column),
-        maps=(height, width),
+        map_size=(height, width),
         box=field_box(field, row, column),
         size=field.size,
         stride=field.stride,

@@ -1,12 +1,12 @@
-"""The commands. Each loads a model, calls one view and shows its result."""
+"""The commands. Each parses its options, calls one public function and shows its result."""
 
 # In the order in which --help lists them.
 from convlens.cli.commands import (  # isort: skip
-    report, network, filters, gradcam, fgsm, shift, selectivity, patches, maximize, dream, cells,
-    feature_maps, doctor, train,
+    report, anatomy, field, models, filters, gradcam, fgsm, shift, selectivity, patches, maximize,
+    dream, tuning, feature_maps, cortex, doctor, train,
 )  # fmt: skip
 
 __all__ = [
-    "cells", "doctor", "dream", "feature_maps", "fgsm", "filters", "gradcam", "maximize", "network",
-    "patches", "report", "selectivity", "shift", "train",
+    "anatomy", "cortex", "doctor", "dream", "feature_maps", "fgsm", "field", "filters", "gradcam",
+    "maximize", "models", "patches", "report", "selectivity", "shift", "train", "tuning",
 ]  # fmt: skip

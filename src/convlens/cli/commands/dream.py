@@ -1,4 +1,4 @@
-"""DeepDream."""
+"""The dream command: DeepDream."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,24 +15,27 @@ def dream(
     layer: o.Layer = None,
     side: o.LayerSide = o.Side.pre,
     channel: Annotated[
-        str | None, typer.Option(metavar="K", help="Raise this channel of the layer alone.")
+        str | None, typer.Option(metavar="K", help="Strengthen this channel of the layer alone.")
     ] = None,
     guide: Annotated[
-        str | None, typer.Option(metavar="PHOTO", help="Draw the photo to what this one shows.")
+        str | None,
+        typer.Option(metavar="PHOTO", help="Pull the photo toward the features of this one."),
     ] = None,
-    octaves: Annotated[int, typer.Option(help="At how many sizes.")] = 4,
-    scale: Annotated[float, typer.Option(help="Ratio of two sizes.")] = 1.4,
-    steps: Annotated[int, typer.Option(help="At each size.")] = 10,
+    octaves: Annotated[int, typer.Option(help="Number of sizes.")] = 4,
+    scale: Annotated[float, typer.Option(help="Ratio of two successive sizes.")] = 1.4,
+    steps: Annotated[int, typer.Option(help="Number of steps at each size.")] = 10,
     step: Annotated[
-        float, typer.Option(help="Mean change of a pixel in a step, of 255 levels.")
+        float, typer.Option(help="Mean change of a pixel in one step, in gray levels.")
     ] = 1.5,
-    jitter: Annotated[int, typer.Option(help="Pixels of random shift, at most.")] = 32,
+    jitter: Annotated[
+        int, typer.Option(help="Largest random shift before each step, in pixels.")
+    ] = 32,
     size: Annotated[
         int | None,
-        typer.Option(help="Longer side of the dream in pixels. Default: the photo's own."),
+        typer.Option(help="Longer side of the dream in pixels. Default: that of the photo."),
     ] = None,
     tile: Annotated[
-        int, typer.Option(help="Height and width in pixels that are run at once, at most.")
+        int, typer.Option(help="Largest height and width in pixels that are computed at once.")
     ] = 640,
     out: o.Out = Path("convlens-dream"),
     model: o.ModelSpec = "default",
@@ -41,25 +44,25 @@ def dream(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Dream: show a photo in which a layer sees more of what it sees already."""
-    from convlens.analyses.deepdream.deepdream import dream as make
+    """DeepDream: change a photo so that a layer responds more strongly to it."""
+    from convlens.analyses.deepdream.deepdream import dream
     from convlens.cli import terminal
     from convlens.cli.inputs import load_model
-    from convlens.cli.show import dream as show
+    from convlens.cli.show.dream import show_dream
     from convlens.files import check_replaceable_folder
     from convlens.results import RESULT
     from convlens.tracing.selection import parse_channel_beside_layer
 
     check_replaceable_folder(out, marker=RESULT)
-    layer, number = parse_channel_beside_layer(channel, layer)
+    layer, channel_index = parse_channel_beside_layer(channel, layer)
     loaded = load_model(model, size=None, device=device, seed=seed, quiet=quiet)
     with terminal.progress(quiet=quiet) as progress:
-        found = make(
+        result = dream(
             loaded,
             photo,
             layer=layer,
             side=side.value,
-            channel=number,
+            channel=channel_index,
             guide=guide,
             octaves=octaves,
             scale=scale,
@@ -71,7 +74,7 @@ def dream(
             seed=seed,
             progress=lambda done, total: progress("dreaming", done, total),
         )
-    found.save(out)
-    show.dream(found, out, json=json)
-    if found.interrupted:
-        raise typer.Exit(130)  # as a program that an interrupt ended
+    result.save(out)
+    show_dream(result, out, json=json)
+    if result.interrupted:
+        raise typer.Exit(130)  # the exit status of a program that an interrupt ended

@@ -1,16 +1,12 @@
-"""Filters, beside Gabor functions and as they grew."""
+"""The filters command: filters as pictures, sorted by kind, with Gabor fits, or over training."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import app
-
-if TYPE_CHECKING:
-    from convlens.analyses.gabor.noise_test import GaborFit
-    from convlens.models.model import Model
 
 
 @app.command()
@@ -24,89 +20,73 @@ def filters(
     seed: o.Seed = 0,
     over_training: Annotated[
         bool,
-        typer.Option(
-            "--over-training", help="The filters at each checkpoint of a training, in order."
-        ),
+        typer.Option("--over-training", help="Show the filters at each checkpoint of a training."),
     ] = False,
     fit: Annotated[
-        bool, typer.Option("--fit", help="The nearest Gabor functions, beside fits to noise.")
+        bool,
+        typer.Option("--fit", help="Fit Gabor functions, and compare with fits to noise."),
     ] = False,
     sort: Annotated[
-        bool, typer.Option("--sort", help="By kind: Gabor-like, blob or gradient, other.")
+        bool,
+        typer.Option("--sort", help="Sort by kind: Gabor-like, blob or gradient, other."),
     ] = False,
     own_scale: Annotated[
-        bool, typer.Option("--own-scale", help="A scale for each filter instead of one for all.")
+        bool,
+        typer.Option("--own-scale", help="Draw each filter on its own scale."),
     ] = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Show the filters of the first convolution, or of another, as images."""
-    from convlens.analyses.filters.filters import filters as look
+    """Show the filters of the first convolution, or of another."""
+    from convlens.cli import terminal
     from convlens.cli.inputs import load_model
     from convlens.cli.show import filters as show
-    from convlens.tracing.selection import parse_channel_beside_layer
 
-    _check(fit=fit, over_training=over_training, sort=sort, own_scale=own_scale, channel=channel)
-    if fit:
-        _fit(out, load_model(model, size=size, device=device, seed=seed, quiet=quiet),
-             layer=layer, seed=seed, json=json, quiet=quiet)  # fmt: skip
-        return
+    _check_options(
+        fit=fit, over_training=over_training, sort=sort, own_scale=own_scale, channel=channel
+    )
     if over_training:
-        _growth(out, model, layer=layer, device=device, json=json)
+        from convlens.analyses.filters.over_training import filters_over_training
+
+        history = filters_over_training(model, layer=layer, device=device)
+        history.save(out)
+        show.show_filters_over_training(history, out, json=json)
         return
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    if sort:
-        alike = _alike(loaded, layer=layer, seed=seed, quiet=quiet)
-        found = alike.sorted(own_scale=own_scale)
-        found.save(out)
-        show.filters(found, out, json=json, why=alike.reason)
+    if fit or sort:
+        from convlens.analyses.gabor.fit import filters_by_kind, fit_gabor
+
+        with terminal.waiting("fitting Gabor functions to filters and to noise", quiet=quiet):
+            if fit:
+                gabor_fit = fit_gabor(loaded, layer=layer, seed=seed)
+            else:
+                by_kind = filters_by_kind(loaded, layer=layer, own_scale=own_scale, seed=seed)
+        if fit:
+            gabor_fit.save(out)
+            show.show_gabor_fit(gabor_fit, out, json=json)
+        else:
+            by_kind.save(out)
+            show.show_filters(by_kind, out, json=json)
         return
-    layer, only = parse_channel_beside_layer(channel, layer)
-    found = look(loaded, layer=layer, channel=only, own_scale=own_scale)
-    found.save(out)
-    show.filters(found, out, json=json)
+    from convlens.analyses.filters.filters import filters
+    from convlens.tracing.selection import parse_channel_beside_layer
+
+    layer, channel_index = parse_channel_beside_layer(channel, layer)
+    result = filters(loaded, layer=layer, channel=channel_index, own_scale=own_scale)
+    result.save(out)
+    show.show_filters(result, out, json=json)
 
 
-def _check(
+def _check_options(
     *, fit: bool, over_training: bool, sort: bool, own_scale: bool, channel: str | None
 ) -> None:
-    """What does not go together is told before any work."""
+    """Raise for options that exclude each other, before any work is done."""
     from convlens.errors import ConvlensError
 
-    options = (("--fit", fit), ("--over-training", over_training), ("--sort", sort))
-    given = [name for name, on in options if on]
-    if given:
-        given += ["--own-scale"] if own_scale and not sort else []
-        given += ["--channel"] if channel is not None else []
-    if len(given) > 1:
-        raise ConvlensError(f"{given[0]} and {given[1]} do not go together; give one of them")
-
-
-def _alike(model: "Model", *, layer: str | None, seed: int, quiet: bool) -> "GaborFit":
-    from convlens.analyses.gabor.noise_test import fit_gabor
-    from convlens.cli import terminal
-
-    with terminal.waiting(
-        "fitting Gabor functions to the filters and to 5,000 of noise", quiet=quiet
-    ):
-        return fit_gabor(model, layer=layer, seed=seed)
-
-
-def _fit(
-    out: Path, model: "Model", *, layer: str | None, seed: int, json: bool, quiet: bool
-) -> None:
-    from convlens.cli.show import filters as show
-
-    found = _alike(model, layer=layer, seed=seed, quiet=quiet)
-    found.save(out)
-    show.gabor_fit(found, out, json=json)
-
-
-def _growth(out: Path, model: str, *, layer: str | None, device: str | None, json: bool) -> None:
-    from convlens.analyses.filters.over_training import filters_over_training as look
-    from convlens.cli.show import filters as show
-    from convlens.models.loading.checkpoints import load_checkpoints
-
-    grown = look(load_checkpoints(model, device=device), layer=layer)
-    grown.save(out)
-    show.filters_over_training(grown, out, json=json)
+    views = (("--fit", fit), ("--over-training", over_training), ("--sort", sort))
+    names = [name for name, is_set in views if is_set]
+    if names:
+        names += ["--own-scale"] if own_scale and not sort else []
+        names += ["--channel"] if channel is not None else []
+    if len(names) > 1:
+        raise ConvlensError(f"{names[0]} and {names[1]} do not go together; give one of them")

@@ -1,4 +1,4 @@
-"""A dream in words."""
+"""Prints the result of the dream command."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,25 +6,27 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.analyses.deepdream.deepdream import Dream
+    from convlens.analyses.deepdream.result import Dream
 
 
-def dream(found: "Dream", out: Path, *, json: bool) -> None:
-    """A row an octave, what came of it, and where the pictures lie."""
+def show_dream(result: "Dream", out: Path, *, json: bool) -> None:
+    """Print a row for each octave, the rise of the objective, and the path of the picture."""
     if json:
-        terminal.print_json(found.to_json())
+        terminal.print_json(result.to_json())
         return
     table = terminal.table(">octave", ">size", ">before", ">after", ">times")
-    for number, (size, row) in enumerate(zip(found.sizes, found.objective, strict=True), start=1):
-        done = row[row.isfinite()]
-        if not len(done):
+    for number, (size, objective) in enumerate(
+        zip(result.sizes, result.objective, strict=True), start=1
+    ):
+        values = objective[objective.isfinite()]
+        if not len(values):
             continue
         table.add_row(
-            str(number), terminal.pair(size), f"{done[0]:.3g}", f"{done[-1]:.3g}",
-            f"{float(done[-1] / done[0]):.2f}" if done[0] > 0 else "",
+            str(number), terminal.pair(size), f"{values[0]:.3g}", f"{values[-1]:.3g}",
+            f"{float(values[-1] / values[0]):.2f}" if values[0] > 0 else "",
         )  # fmt: skip
     terminal.out.print(table)
-    parts = f"; in {found.tiles} tiles" if found.tiles > 1 else ""
-    terminal.out.print(f"{found.layer}: {found.reason}{parts}", markup=False)
-    terminal.out.print(found.summary(), markup=False)
+    tiles = f"; in {result.tiles} tiles" if result.tiles > 1 else ""
+    terminal.out.print(f"{result.layer}: {result.reason}{tiles}", markup=False)
+    terminal.out.print(result.summary(), markup=False)
     terminal.out.print(str((out / "dream.png").resolve()), markup=False)

@@ -1,4 +1,4 @@
-"""Filters in words."""
+"""Prints the results of the filters command."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,82 +8,82 @@ from convlens.cli import terminal
 if TYPE_CHECKING:
     from convlens.analyses.filters.filters import Filters
     from convlens.analyses.filters.over_training import FiltersOverTraining
-    from convlens.analyses.gabor.noise_test import GaborFit
+    from convlens.analyses.gabor.result import GaborFit
 
 
-def filters(found: "Filters", out: Path, *, json: bool, why: str = "") -> None:
-    """What the picture shows, and where it lies; `why` no kind can be told."""
+def show_filters(result: "Filters", out: Path, *, json: bool) -> None:
+    """Print the size and scale of the filters, their kinds, and the path of the picture."""
     if json:
-        terminal.print_json(found.to_json())
+        terminal.print_json(result.to_json())
         return
-    count, channels, height, width = found.weights.shape
+    count, channels, height, width = result.weights.shape
     terminal.out.print(
-        f"{found.layer}: {count} filters of {height}x{width}x{channels}, stride "
-        f"{terminal.pair(found.stride)}; {_scale(found)}",
+        f"{result.layer}: {count} filters of {height}x{width}x{channels}, stride "
+        f"{terminal.pair(result.stride)}; {_describe_scale(result)}",
         markup=False,
     )
-    if found.kinds:
+    if result.kinds:
         kinds = ", ".join(
-            f"{found.kinds.count(kind)} {kind}" for kind in dict.fromkeys(found.kinds)
+            f"{result.kinds.count(kind)} {kind}" for kind in dict.fromkeys(result.kinds)
         )
-        terminal.out.print(
-            f"sorted by kind: {kinds}" + (f", as {why}" if why else ""), markup=False
-        )
+        reason = f", as {result.kinds_reason}" if result.kinds_reason else ""
+        terminal.out.print(f"sorted by kind: {kinds}{reason}", markup=False)
     terminal.out.print(str((out / "filters.png").resolve()), markup=False)
 
 
-def _scale(found: "Filters") -> str:
-    if not found.own_scale:
-        return f"one scale for all, ±{found.scale:.3g}"
-    scales = found.scales
+def _describe_scale(result: "Filters") -> str:
+    if not result.own_scale:
+        return f"one scale for all, ±{result.scale:.3g}"
+    scales = result.scales
     return (
         f"each on its own scale, ±{float(scales.min()):.3g} to ±{float(scales.max()):.3g}, so that "
         f"strengths cannot be compared"
     )
 
 
-def filters_over_training(found: "FiltersOverTraining", out: Path, *, json: bool) -> None:
-    """Which steps the picture shows, and where it lies."""
+def show_filters_over_training(result: "FiltersOverTraining", out: Path, *, json: bool) -> None:
+    """Print the training steps and the scale, and the path of the picture."""
     if json:
-        terminal.print_json(found.to_json())
+        terminal.print_json(result.to_json())
         return
-    steps = ", ".join(f"{step:,}" for step in found.steps)
+    steps = ", ".join(f"{step:,}" for step in result.steps)
     terminal.out.print(
-        f"{found.layer}: {len(found.channels)} filters after {steps} steps, a column each; one "
-        f"scale for all, ±{found.scale:.3g}",
+        f"{result.layer}: {len(result.channels)} filters after {steps} steps, a column each; one "
+        f"scale for all, ±{result.scale:.3g}",
         markup=False,
     )
     terminal.out.print(str((out / "over_training.png").resolve()), markup=False)
 
 
-def gabor_fit(found: "GaborFit", out: Path, *, json: bool) -> None:
-    """A row a filter, then the verdicts, and where the picture lies."""
+def show_gabor_fit(result: "GaborFit", out: Path, *, json: bool) -> None:
+    """Print a row for each filter, the number of each verdict, and the path of the picture."""
     if json:
-        terminal.print_json(found.to_json())
+        terminal.print_json(result.to_json())
         return
-    if len(found.fitted):
+    if len(result.fitted):
         table = terminal.table(
             ">filter", "verdict", ">R²", ">p", ">orientation", ">cycles/pixel", ">σ along",
             ">σ across", ">center x", ">center y",
         )  # fmt: skip
-        waves = set(found.waves)
-        for number, verdict in enumerate(found.verdicts):
+        waves = set(result.waves)
+        for number, verdict in enumerate(result.verdicts):
             names = ("sigma_along", "sigma_across", "x0", "y0")
-            wave = number in waves
+            has_wave = number in waves
             table.add_row(
-                str(found.filters.channels[number]), verdict, f"{found.r2[number]:.2f}",
-                f"{found.p[number]:.2g}", f"{found.orientation[number]:.0f}°" if wave else "–",
-                found.value("frequency", number, ".3f") if wave else "–",
-                *(found.value(name, number, ".2f") for name in names),
+                str(result.filters.channels[number]), verdict, f"{result.r2[number]:.2f}",
+                f"{result.p[number]:.2g}",
+                f"{result.orientation[number]:.0f}°" if has_wave else "–",
+                result.format_value("frequency", number, ".3f") if has_wave else "–",
+                *(result.format_value(name, number, ".2f") for name in names),
             )  # fmt: skip
         terminal.out.print(table)
         terminal.out.print(
-            "–: less of a wave than fits the filter; ≤ and ≥: at a bound of the search, or at the "
-            "fastest wave that pixels can hold, and so not measured",
+            "–: the fit has hardly a wave; ≤ and ≥: at a bound of the search or at the Nyquist "
+            "frequency, and so not measured",
             markup=False,
         )
-    terminal.out.print(found.summary(), markup=False)
-    if not found.reason:
-        terminal.out.print(found.shares(), markup=False)
-    name = "fits.png" if len(found.fitted) else "filters.png"
+    terminal.out.print(result.summary(), markup=False)
+    if not result.reason:
+        terminal.out.print(result.summarize_r2(), markup=False)
+    name = "fits.png" if len(result.fitted) else "filters.png"
     terminal.out.print(str((out / name).resolve()), markup=False)

@@ -80,14 +80,26 @@ def load(
     return replace(model, spec=text, preprocessing=preprocessing)
 
 
-def known_models() -> dict[str, list[str]]:
-    """Names that `load` knows, by form; nothing is downloaded.
+def list_models(containing: str = "") -> dict[str, list[str]]:
+    """Names of the networks that `load` knows, by form; nothing is downloaded.
+
+    Args:
+        containing: list only names that contain this text, in any case. Default: all.
 
     Returns:
-        `embedded`, `torchvision` and `timm`, each with its names; the latter two stand after
-        their form and a colon in a spec (`torchvision:resnet50`).
+        `embedded`, `torchvision` and `timm`, each with its names. In a spec, the names of the
+        latter two follow the form and a colon (`torchvision:resnet50`).
+
+    Example:
+        >>> import convlens
+        >>> convlens.list_models("wide_resnet50")["torchvision"]
+        ['wide_resnet50_2']
     """
-    return {"embedded": ["default"], "torchvision": torchvision_names(), "timm": timm_names()}
+    names = {"embedded": ["default"], "torchvision": torchvision_names(), "timm": timm_names()}
+    return {
+        form: [name for name in of_form if containing.casefold() in name.casefold()]
+        for form, of_form in names.items()
+    }
 
 
 def _build(text: str, *, weights: bool = True, size: tuple[int, int] | None = None) -> Model:
@@ -136,7 +148,7 @@ def _unknown(text: str) -> str:
         )
     known = [
         name if form == "embedded" else f"{form}:{name}"
-        for form, names in known_models().items()
+        for form, names in list_models().items()
         for name in names
     ]
     same = [name for name in known if name.endswith(f":{text}")]

@@ -3,7 +3,8 @@
 import shlex
 from typing import Any
 
-from convlens.analyses.deepdream.deepdream import Dream, dream
+from convlens.analyses.deepdream.deepdream import dream
+from convlens.analyses.deepdream.result import Dream
 from convlens.errors import ConvlensError
 from convlens.html.pictures import PictureBudget
 from convlens.page.budget import Budget

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from convlens.analyses.gabor.noise_test import BLOB, GABOR, UNTOLD, GaborFit, fit_gabor
+from convlens.analyses.gabor.fit import fit_gabor
+from convlens.analyses.gabor.result import GaborFit
+from convlens.analyses.gabor.verdicts import BLOB, GABOR, UNDECIDED
 from convlens.drawing import outer_radius
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
@@ -86,7 +88,7 @@ class GaborSection(Section[GaborResult]):
         """
         if "filters" in inputs.stages.failures:
             return None
-        fit = fit_gabor(inputs.model, null=NOISE, seed=inputs.options.seed)
+        fit = fit_gabor(inputs.model, null_size=NOISE, seed=inputs.options.seed)
         return GaborResult(fit, tuple(fit.r2.tolist()))
 
     def findings(self, inputs: Inputs, result: GaborResult) -> Iterator[Finding]:
@@ -135,7 +137,7 @@ def _half_circle(fit: GaborFit) -> _HalfCircle | None:
         x, y = _position(degrees[number], RADIUS * frequencies[number] / outer)
         description = (
             f"filter {number}: {verdict}, {degrees[number]:.0f}°, "
-            f"{fit.value('frequency', number, '.2f')} cycles per pixel"
+            f"{fit.format_value('frequency', number, '.2f')} cycles per pixel"
         )
         limit = "frequency" in fit.at_bound[number]
         dots.append(_Dot(number, x, y, verdict == GABOR, limit, description))
@@ -144,7 +146,7 @@ def _half_circle(fit: GaborFit) -> _HalfCircle | None:
         radius=RADIUS,
         rings=[(RADIUS * step / (10 * outer), step / 10) for step in steps],
         spokes=[(*_position(angle, RADIUS), angle) for angle in range(0, 181, 30)],
-        absent=sum(verdict != UNTOLD for verdict in fit.verdicts) - len(dots),
+        absent=sum(verdict != UNDECIDED for verdict in fit.verdicts) - len(dots),
         dots=sorted(dots, key=lambda dot: dot.gabor),
     )
 

@@ -1,0 +1,128 @@
+"""A bank of Gabor filters over orientation, frequency and phase."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convlens.analyses.gabor.function import gabor, wave_direction
+from convlens.drawing import (
+    add_color_bar,
+    add_title,
+    color_bar,
+    diverging_colors,
+    enlarge,
+    make_sheet,
+)
+from convlens.errors import ConvlensError
+from convlens.results import Result
+
+_TILE = 44  # pixels, about: small filters are enlarged to this side
+_BAR = 90  # length of the color bar in pixels
+_REACH = 3.0  # standard deviations of the envelope that a filter holds on each side
+
+
+@dataclass(frozen=True, eq=False)
+class GaborBank(Result):
+    """Filters sampled from Gabor functions of several orientations, frequencies and phases.
+
+    Attributes:
+        filters: float32 `(F, M, M)`, each of norm 1 and with a mean of 0.
+        orientations: orientation of the bars of each filter, in degrees.
+        frequencies: frequency of each filter, in cycles per pixel.
+        phases: phase of each filter, in degrees; 0 is odd, 90 even.
+    """
+
+    filters: Tensor
+    orientations: tuple[float, ...]
+    frequencies: tuple[float, ...]
+    phases: tuple[float, ...]
+
+    def pictures(self) -> dict[str, Tensor]:
+        """A sheet with a row for each frequency and phase and a column for each orientation."""
+        scale = float(self.filters.abs().max())
+        factor = max(1, _TILE // self.filters.shape[-1])
+        tiles = [enlarge(diverging_colors(weights, scale), factor) for weights in self.filters]
+        columns = len(dict.fromkeys(self.orientations))
+        rows = zip(self.frequencies[::columns], self.phases[::columns], strict=True)
+        drawn = make_sheet(
+            tiles, columns, heads=[f"{degrees:.3g}°" for degrees in self.orientations[:columns]],
+            sides=[f"{frequency:.3g}, {phase:g}°" for frequency, phase in rows],
+        )  # fmt: skip
+        ends = (f"−{scale:.2g}", "0", f"+{scale:.2g}")
+        return {
+            "bank": add_title(
+                add_color_bar(drawn, color_bar(_BAR, upright=True), ends, "weight"),
+                "Gabor functions",
+                "columns: orientation of the bars; rows: cycles per pixel, and phase",
+            )
+        }
+
+
+def gabor_bank(
+    *,
+    orientations: int = 8,
+    frequencies: Sequence[float] = (0.125,),
+    phases: Sequence[float] = (0.0, 90.0),
+    bandwidth: float = 1.0,
+    aspect: float = 0.5,
+) -> GaborBank:
+    """Sample a bank of Gabor filters: for each frequency and phase all orientations.
+
+    The envelope follows from the bandwidth b in octaves: its standard deviation along the wave is
+    σ = √(ln 2 / 2) (2ᵇ + 1) / ((2ᵇ - 1) π f) at a frequency f, and across it σ / aspect (Petkov &
+    Kruizinga, 1997). The envelope, scaled, is subtracted from each filter so that its weights sum
+    to 0 and uniform brightness gives no response.
+
+    Args:
+        orientations: number of orientations, evenly spaced over 180 degrees from horizontal on.
+        frequencies: in cycles per pixel, above 0 and at most 0.5.
+        phases: in degrees; 0 and 90 form a quadrature pair.
+        bandwidth: in octaves at half height; 1 to 1.5 in the visual cortex.
+        aspect: width of the envelope along the wave divided by that across it.
+
+    Returns:
+        The filters, all of one size.
+
+    Raises:
+        ConvlensError: a number is out of range.
+
+    Example:
+        >>> import convlens
+        >>> bank = convlens.gabor_bank(orientations=4, frequencies=(0.25,))
+        >>> bank.filters.shape
+        torch.Size([8, 29, 29])
+        >>> bank.orientations[:4]
+        (0.0, 45.0, 90.0, 135.0)
+    """
+    if orientations < 1 or not frequencies or not phases or bandwidth <= 0 or aspect <= 0:
+        raise ConvlensError(
+            f"{orientations} orientations, {len(frequencies)} frequencies, {len(phases)} phases, "
+            f"bandwidth {bandwidth:g}, aspect {aspect:g}; give at least one of each, above 0"
+        )
+    for frequency in frequencies:
+        if not 0 < frequency <= 0.5:
+            raise ConvlensError(
+                f"a frequency of {frequency:g} cycles per pixel; give more than 0 and at most 0.5"
+            )
+    spread = math.sqrt(math.log(2) / 2) * (2**bandwidth + 1) / ((2**bandwidth - 1) * math.pi)
+    widest = spread / min(frequencies) * max(1.0, 1 / aspect)
+    half = math.ceil(_REACH * widest)
+    axis = torch.arange(-half, half + 1, dtype=torch.float64)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    filters, parameters = [], []
+    for frequency in frequencies:
+        sigma = spread / frequency
+        alpha, beta = 1 / (2 * sigma**2), aspect**2 / (2 * sigma**2)
+        for phase in phases:
+            for number in range(orientations):
+                degrees = 180.0 * number / orientations
+                theta, phi = wave_direction(degrees), math.radians(phase)
+                wave = gabor(x, y, 1.0, alpha, beta, 2 * math.pi * frequency, phi, 0, 0, theta)
+                envelope = gabor(x, y, 1.0, alpha, beta, 0.0, math.pi / 2, 0, 0, theta)
+                balanced = wave - envelope * (wave.sum() / envelope.sum())
+                filters.append((balanced / balanced.norm()).float())
+                parameters.append((degrees, float(frequency), float(phase)))
+    return GaborBank(torch.stack(filters), *zip(*parameters, strict=True))

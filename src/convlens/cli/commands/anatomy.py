@@ -1,0 +1,34 @@
+"""The anatomy command: every layer that runs, with sizes, costs and receptive fields."""
+
+from convlens.cli import options as o
+from convlens.cli.app import app
+
+
+@app.command()
+def anatomy(
+    model: o.ModelSpec = "default",
+    layer: o.Layer = None,
+    channel: o.Channel = None,
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """List every layer that runs, with sizes, costs and receptive fields."""
+    from convlens.analyses.anatomy.anatomy import anatomy
+    from convlens.cli.inputs import load_model
+    from convlens.cli.show.anatomy import show_anatomy
+    from convlens.errors import ConvlensError
+    from convlens.tracing.selection import check_channel, check_layer, parse_channel_beside_layer
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    result = anatomy(loaded)
+    if channel is not None:
+        channels = {row.name: row.output[1] for row in result.layers}
+        layer, number = parse_channel_beside_layer(channel, layer)
+        if layer is None or number is None:
+            raise ConvlensError(f"channel {channel!r} names no layer; give LAYER:K, or --layer too")
+        check_layer(result.model, layer, list(channels))
+        check_channel(layer, number, channels[layer])
+    show_anatomy(result, result.select_layers(layer) if layer else result.layers, json=json)

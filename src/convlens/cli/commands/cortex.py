@@ -1,0 +1,33 @@
+"""The cortex command: a photo as simple and complex cells respond to it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convlens.cli import options as o
+from convlens.cli.app import app
+
+
+@app.command()
+def cortex(
+    photo: Annotated[str, typer.Argument(help="A photo.")],
+    orientations: Annotated[int, typer.Option(help="Number of orientations over 180 degrees.")] = 8,
+    wavelength: Annotated[
+        float, typer.Option(help="Wavelength of the Gabor filters, in pixels.")
+    ] = 8.0,
+    size: Annotated[
+        str, typer.Option("--size", metavar="N|HxW", help="Size of the image in pixels.")
+    ] = "256",
+    out: o.Out = Path("convlens-cortex"),
+    json: o.Json = False,
+    quiet: o.Quiet = False,  # accepted as by all commands; this one has no progress to show
+) -> None:
+    """Show how simple and complex cells of the visual cortex respond to a photo."""
+    from convlens.analyses.cortex.cortex import cortex
+    from convlens.cli.inputs import parse_size
+    from convlens.cli.show.cortex import show_cortex
+
+    result = cortex(photo, orientations=orientations, wavelength=wavelength, size=parse_size(size))
+    result.save(out)
+    show_cortex(result, out, json=json)

@@ -1,0 +1,40 @@
+"""The field command: the receptive field of a unit, drawn on a photo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convlens.cli import options as o
+from convlens.cli.app import app
+
+
+@app.command()
+def field(
+    photo: Annotated[str, typer.Argument(help="A photo.")],
+    layer: Annotated[
+        str, typer.Option("--layer", metavar="NAME", help="A layer, as `anatomy` names it.")
+    ],
+    side: o.LayerSide = o.Side.post,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="Y,X", help="Row and column in the layer's map. Default: the middle."),
+    ] = None,
+    out: o.Out = Path("convlens-field"),
+    model: o.ModelSpec = "default",
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Draw the receptive field of a unit on a photo."""
+    from convlens.analyses.receptive_field.field import receptive_field
+    from convlens.cli.inputs import load_model, parse_position
+    from convlens.cli.show.field import show_receptive_field
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    position = parse_position(at) if at is not None else None
+    result = receptive_field(loaded, photo, layer=layer, side=side.value, at=position)
+    result.save(out)
+    show_receptive_field(result, out, json=json)

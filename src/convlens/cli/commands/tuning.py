@@ -1,0 +1,45 @@
+"""The tuning command: responses of a layer's channels to drifting gratings."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convlens.cli import options as o
+from convlens.cli.app import app
+
+
+@app.command()
+def tuning(
+    layer: o.Layer = None,
+    side: o.LayerSide = o.Side.post,
+    orientations: Annotated[
+        int, typer.Option(help="Number of orientations over 180 degrees.")
+    ] = 12,
+    phases: Annotated[int, typer.Option(help="Number of steps of the drift over one cycle.")] = 16,
+    out: o.Out = Path("convlens-tuning"),
+    model: o.ModelSpec = "default",
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Measure orientation tuning with gratings, and tell simple from complex channels."""
+    from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning
+    from convlens.cli import terminal
+    from convlens.cli.inputs import load_model
+    from convlens.cli.show.tuning import show_tuning
+
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    with terminal.progress(quiet=quiet) as progress:
+        result = orientation_tuning(
+            loaded,
+            layer=layer,
+            side=side.value,
+            orientations=orientations,
+            phases=phases,
+            progress=lambda done, total: progress("gratings", done, total),
+        )
+    result.save(out)
+    show_tuning(result, out, json=json)

@@ -1,0 +1,84 @@
+"""Prints the result of the anatomy command."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from convlens.cli import terminal
+
+if TYPE_CHECKING:
+    from convlens.analyses.anatomy.anatomy import Anatomy, Layer
+
+
+def show_anatomy(result: "Anatomy", layers: "Sequence[Layer]", *, json: bool) -> None:
+    """Print a row for each of the layers, then the totals of the network."""
+    if json:
+        terminal.print_json({**result.to_json(), "layers": [layer.to_json() for layer in layers]})
+        return
+    table = terminal.table(
+        "layer", "kind", ">output", ">kernel", ">stride", ">padding", ">parameters",
+        ">multiply-adds", ">dense weights", ">sees", ">every", ">from", "side",
+    )  # fmt: skip
+    for layer in layers:
+        table.add_row(
+            layer.name,
+            layer.kind,
+            "x".join(map(str, layer.output[1:])),
+            terminal.pair(layer.kernel),
+            terminal.pair(layer.stride),
+            _format_padding(layer.padding),
+            _format_count(layer.parameters),
+            _format_count(layer.multiply_adds),
+            f"{layer.dense_weights:.2g}" if layer.dense_weights else "",
+            _describe_field(layer),
+            terminal.pair(layer.field_stride),
+            terminal.pair(layer.field_offset),
+            _describe_side(layer),
+        )
+    terminal.out.print(table)
+    channels, height, width = result.image
+    terminal.out.print(
+        f"{result.model} on {channels}x{height}x{width}: {result.parameters:,} parameters"
+        + (f" ({len(result.unused)} tensors not used in this run)" if result.unused else "")
+        + f", {result.multiply_adds:,} multiply-adds per image; traced for {result.valid_for}",
+        markup=False,
+    )
+    if result.final_post:
+        terminal.out.print(
+            f"final convolutional layer: {', '.join(result.final_pre)} (pre), {result.final_post} "
+            f"(post): {result.final_reason}",
+            markup=False,
+        )
+    if result.prediction_rule:
+        terminal.out.print(f"{result.prediction_rule} (at {result.logits})", markup=False)
+    terminal.out.print(
+        "sees, every, from: size, stride and offset of the receptive field in pixels of the image; "
+        "+: also depends on the whole image, through a global operation",
+        markup=False,
+    )
+
+
+def _format_padding(padding: tuple[int, int, int, int] | None) -> str:
+    if padding is None:
+        return ""
+    top, bottom, left, right = padding
+    if (top, left) == (bottom, right):
+        return terminal.pair((top, left))
+    return f"{top},{bottom}x{left},{right}"
+
+
+def _format_count(number: int) -> str:
+    return f"{number:,}" if number else ""
+
+
+def _describe_field(layer: "Layer") -> str:
+    if not layer.followed:
+        return "not followed"
+    if layer.field_size is None:
+        return "all" if layer.beyond else "varies"
+    return terminal.pair(layer.field_size) + ("+" if layer.beyond else "")
+
+
+def _describe_side(layer: "Layer") -> str:
+    sides = [side for side, is_it in (("pre", layer.pre), ("post", layer.post)) if is_it]
+    final = f"final convolutional layer ({layer.final})" if layer.final else ""
+    return "; ".join(filter(None, [", ".join(sides), final]))

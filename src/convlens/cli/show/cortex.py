@@ -1,0 +1,25 @@
+"""Prints the result of the cortex command."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convlens.cli import terminal
+
+if TYPE_CHECKING:
+    from convlens.analyses.cortex.cortex import Cortex
+
+
+def show_cortex(result: "Cortex", out: Path, *, json: bool) -> None:
+    """Print the mean response for each orientation, and the path of the pictures."""
+    if json:
+        terminal.print_json(result.to_json())
+        return
+    table = terminal.table(">orientation", ">mean response of complex cells")
+    for degrees, responses in zip(result.orientations, result.complex, strict=True):
+        table.add_row(f"{degrees:g}°", f"{responses.mean():.4f}")
+    terminal.out.print(table)
+    terminal.out.print(
+        "orientation of the bars, counter-clockwise from horizontal in the picture",
+        markup=False,
+    )
+    terminal.out.print(str(out.resolve()), markup=False)

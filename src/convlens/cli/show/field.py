@@ -1,0 +1,18 @@
+"""Prints the result of the field command."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convlens.cli import terminal
+
+if TYPE_CHECKING:
+    from convlens.analyses.receptive_field.field import ReceptiveField
+
+
+def show_receptive_field(result: "ReceptiveField", out: Path, *, json: bool) -> None:
+    """Print the field in words, and the path of the picture."""
+    if json:
+        terminal.print_json(result.to_json())
+        return
+    terminal.out.print(result.summary(), markup=False)
+    terminal.out.print(str((out / "field.png").resolve()), markup=False)
