@@ -1,4 +1,4 @@
-"""Commands that change photos a little: fgsm, shift, selectivity."""
+"""The fgsm, shift and selectivity commands."""
 
 import csv
 import json
@@ -17,8 +17,8 @@ class TestFgsm:
             "--quiet",
         )  # fmt: skip
         assert status == 0
-        found = json.loads(out)["photos"]["a.png"]
-        assert found["epsilons"] == pytest.approx([2 / 255, 0.5])
+        numbers = json.loads(out)["photos"]["a.png"]
+        assert numbers["epsilons"] == pytest.approx([2 / 255, 0.5])
         assert (here / "f" / "a.png" / "0-epsilon-2of255.png").is_file()
 
     def test_labels(self, here, convlens):
@@ -26,8 +26,8 @@ class TestFgsm:
             csv.writer(file).writerows([["file", "class"], ["a.png", "dog"], ["b.png", "bee"]])
         words = ("fgsm", "a.png", "b.png", "--model", MINE, "--labels", "labels.csv", "--json")
         _, out, _ = convlens(*words, "--quiet")
-        found = json.loads(out)["photos"]
-        assert [found[name]["names"] for name in ("a.png", "b.png")] == [["dog"], ["bee"]]
+        numbers = json.loads(out)["photos"]
+        assert [numbers[name]["names"] for name in ("a.png", "b.png")] == [["dog"], ["bee"]]
 
     def test_labels_of_photos_of_one_name(self, here, convlens):
         (here / "more").mkdir()
@@ -39,8 +39,8 @@ class TestFgsm:
         assert not (here / "convlens-fgsm").exists()
         (here / "labels.csv").write_text("file,class\nb.png,bee\nmore/b.png,cat\n")
         _, out, _ = convlens(*words, "--json", "--quiet")
-        found = json.loads(out)["photos"]
-        assert {name: one["names"] for name, one in found.items()} == {
+        numbers = json.loads(out)["photos"]
+        assert {name: one["names"] for name, one in numbers.items()} == {
             "b.png": ["bee"], "more-b.png": ["cat"],
         }  # fmt: skip
         (here / "labels.csv").write_text("file,class\nc.png,bee\n")
@@ -65,18 +65,18 @@ class TestFgsm:
         status, out, _ = convlens("fgsm", "a.png", "--model", MINE, "--out", "f")
         assert status == 0
         assert "8-bit PNGs, read back" in out
-        found = json.loads((here / "f" / "numbers.json").read_text())["photos"]["a.png"]["flip"]
+        numbers = json.loads((here / "f" / "numbers.json").read_text())["photos"]["a.png"]["flip"]
         assert (
-            f"{found['flip_levels'][0]}/255" if found["flip_levels"][0] else "not by 16/255"
+            f"{numbers['flip_levels'][0]}/255" if numbers["flip_levels"][0] else "not by 16/255"
         ) in out
         assert (here / "f" / "a.png" / "flip" / "0-flip.png").is_file()
 
     def test_towards_a_class(self, here, convlens):
         words = ("fgsm", "a.png", "--model", MINE, "--out", "f", "--quiet")
         _, out, _ = convlens(*words, "--target", "dog", "--loss", "margin", "--json")
-        found = json.loads(out)["photos"]["a.png"]
-        assert (found["names"], found["class_origins"]) == (["dog"], ["target"])
-        assert found["loss"] == "margin"
+        numbers = json.loads(out)["photos"]["a.png"]
+        assert (numbers["names"], numbers["class_origins"]) == (["dog"], ["target"])
+        assert numbers["loss"] == "margin"
         assert "more than one" in one_line(convlens(*words, "--target", "dog", "--class", "cat"))
         assert "loss 'x'" in one_line(convlens(*words, "--loss", "x"))
 
@@ -106,7 +106,7 @@ class TestShift:
         assert (here / "s" / "invariance.png").is_file()
         assert "0 to 5" in one_line(convlens(*words, "--channel", "0:6"))
 
-    def test_grandmothers(self, here, convlens):
+    def test_selectivity(self, here, convlens):
         for number in range(10):
             (here / f"{number}.png").write_bytes((here / "a.png").read_bytes())
         rows = "".join(f"{number}.png,{'dog' if number < 5 else 'cat'}\n" for number in range(10))

@@ -1,4 +1,4 @@
-"""FGSM and flips, against torchattacks, closed forms and files on a disk."""
+"""FGSM and the smallest flip, compared with torchattacks, closed forms and files on disk."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def small(classes=5):
 
 
 def ulp(bound):
-    """What float32 rounds away at values as large as that."""
+    """The rounding error of float32 at values of this size."""
     return torch.finfo(torch.float32).eps * bound
 
 
@@ -48,29 +48,29 @@ def test_bit_for_bit_what_torchattacks_makes(resnet, count):
     with torch.no_grad():
         answers = network(given).argmax(1)
     for classes, target in ((None, answers), (torch.arange(count) + 3, torch.arange(count) + 3)):
-        found = fgsm(
+        result = fgsm(
             wrap(network, size=64), given, ["1/255", 0.03, "8/255"], classes=classes, score=False
         )
-        assert torch.equal(found.classes, target)
+        assert torch.equal(result.classes, target)
         for index, epsilon in enumerate((1 / 255, 0.03, 8 / 255)):
             attack = torchattacks.FGSM(network, eps=epsilon)
             attack.set_device("cpu")
-            assert torch.equal(found.adversarial(index), attack(given, target))
-    assert found.class_origins == ("given",) * count
+            assert torch.equal(result.adversarial(index), attack(given, target))
+    assert result.class_origins == ("given",) * count
 
 
 def test_bit_for_bit_with_normalization_inside():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     network = small()
-    found = fgsm(wrap(network, mean=mean, std=std, size=SIZE), images(), ["4/255"], score=False)
+    result = fgsm(wrap(network, mean=mean, std=std, size=SIZE), images(), ["4/255"], score=False)
     attack = torchattacks.FGSM(network, eps=4 / 255)
     attack.set_device("cpu")
     attack.set_normalization_used(mean=mean, std=std)
     # torchattacks takes normalized images and gives normalized ones back.
     shape = (1, 3, 1, 1)
     shift, scale = torch.tensor(mean).view(shape), torch.tensor(std).view(shape)
-    theirs = attack((images() - shift) / scale, found.classes) * scale + shift
-    torch.testing.assert_close(found.adversarial(0), theirs, rtol=0, atol=1e-6)
+    theirs = attack((images() - shift) / scale, result.classes) * scale + shift
+    torch.testing.assert_close(result.adversarial(0), theirs, rtol=0, atol=1e-6)
 
 
 # closed form: softmax regression
@@ -90,15 +90,15 @@ def test_two_classes_move_by_epsilon_times_the_one_norm():
     """The worst case of a linear network: the margin shrinks by epsilon times |w1 - w0|_1."""
     network = Regression(2, 3 * 4 * 4)
     given = images(5, 4) * 0.5 + 0.25
-    found = fgsm(wrap(network, size=4), given, [0.05, 0.2], classes=1)
+    result = fgsm(wrap(network, size=4), given, [0.05, 0.2], classes=1)
     weight = network.linear.weight[1] - network.linear.weight[0]
-    assert torch.equal(found.signs.flatten(1), -weight.sign().expand(5, -1).to(torch.int8))
-    margin = found.logits[:, 1] - found.logits[:, 0]
+    assert torch.equal(result.signs.flatten(1), -weight.sign().expand(5, -1).to(torch.int8))
+    margin = result.logits[:, 1] - result.logits[:, 0]
     for index, epsilon in enumerate((0.05, 0.2)):
-        attacked = found.adversarial_logits[index]
+        attacked = result.adversarial_logits[index]
         after = attacked[:, 1] - attacked[:, 0]
-        wanted = margin - epsilon * weight.abs().sum().float()
-        torch.testing.assert_close(after, wanted, rtol=0, atol=1e-5)
+        expected = margin - epsilon * weight.abs().sum().float()
+        torch.testing.assert_close(after, expected, rtol=0, atol=1e-5)
         # No change of that size does worse: try random corners of the cube.
         corners = torch.rand(200, 48).sub(0.5).sign() * epsilon
         moved = given[0].flatten() + corners
@@ -110,13 +110,13 @@ def test_gradient_of_softmax_regression_in_closed_form():
     network = Regression(4, 3 * 4 * 4)
     given = images(3, 4)
     target = torch.tensor([2, 0, 3])
-    found = fgsm(wrap(network, size=4), given, ["1/255"], classes=target)
+    result = fgsm(wrap(network, size=4), given, ["1/255"], classes=target)
     with torch.no_grad():
         probabilities = network(given.double()).softmax(1)
         slope = (probabilities - F.one_hot(target, 4)) @ network.linear.weight
-    assert torch.equal(found.signs.flatten(1), slope.sign().to(torch.int8))
-    wanted = -probabilities[range(3), target].log()
-    torch.testing.assert_close(found.losses, wanted.float())
+    assert torch.equal(result.signs.flatten(1), slope.sign().to(torch.int8))
+    expected = -probabilities[range(3), target].log()
+    torch.testing.assert_close(result.losses, expected.float())
 
 
 # sizes and bounds
@@ -127,36 +127,38 @@ def test_change_is_at_most_epsilon_and_stays_in_the_bounds(bounds):
     model = wrap(small(), size=SIZE, bounds=bounds, std=bounds[1] - bounds[0])
     given = images(4, bounds=bounds)
     given[0, :, :8], given[0, :, 8:16] = bounds  # already at the ends
-    found = fgsm(model, given, ["1/255", "8/255", "128/255"])
+    result = fgsm(model, given, ["1/255", "8/255", "128/255"])
     span = bounds[1] - bounds[0]
-    assert found.fractions == pytest.approx((1 / 255, 8 / 255, 128 / 255), rel=1e-12)
-    for index, epsilon in enumerate(found.epsilons):
-        assert epsilon == pytest.approx(found.fractions[index] * span)
-        after = found.adversarial(index)
+    assert result.fractions == pytest.approx((1 / 255, 8 / 255, 128 / 255), rel=1e-12)
+    for index, epsilon in enumerate(result.epsilons):
+        assert epsilon == pytest.approx(result.fractions[index] * span)
+        after = result.adversarial(index)
         assert after.min() >= bounds[0] and after.max() <= bounds[1]
         # Written out: unchanged, or by epsilon, or as far as the bounds let it.
-        wanted = (given.double() + epsilon * found.signs.double()).clamp(*bounds)
-        torch.testing.assert_close(after.double(), wanted, rtol=0, atol=ulp(max(map(abs, bounds))))
+        expected = (given.double() + epsilon * result.signs.double()).clamp(*bounds)
+        torch.testing.assert_close(
+            after.double(), expected, rtol=0, atol=ulp(max(map(abs, bounds)))
+        )
         measured = (after - given).abs().amax((1, 2, 3))
-        assert torch.equal(found.largest_changes[index], measured)
+        assert torch.equal(result.largest_changes[index], measured)
         assert (measured <= epsilon * (1 + 1e-6) + ulp(max(map(abs, bounds)))).all()
         assert (measured >= epsilon * (1 - 1e-3)).all()
 
 
 def test_largest_change_keeps_to_epsilon_to_a_millionth():
-    found = fgsm(wrap(small(), size=SIZE), images(8), ["1/255", "2/255", "4/255", "8/255"])
-    limits = torch.tensor(found.epsilons, dtype=torch.float64)[:, None]
+    result = fgsm(wrap(small(), size=SIZE), images(8), ["1/255", "2/255", "4/255", "8/255"])
+    limits = torch.tensor(result.epsilons, dtype=torch.float64)[:, None]
     # Float32 near 1 is in steps of 6e-8, which 1/255 feels as a hundred-thousandth.
-    assert (found.largest_changes.double() <= limits * (1 + 1e-6) + 6e-8).all()
+    assert (result.largest_changes.double() <= limits * (1 + 1e-6) + 6e-8).all()
 
 
 def test_epsilon_zero_is_the_identity():
-    found = fgsm(wrap(small(), size=SIZE), images(), [0, "0/255"])
-    assert torch.equal(found.adversarial(0), images())
-    assert torch.equal(found.adversarial(1), images())
-    assert not found.largest_changes.any()
-    assert torch.equal(found.adversarial_logits[0], found.logits)
-    assert not found.flipped.any() and not found.noise_flipped.any()
+    result = fgsm(wrap(small(), size=SIZE), images(), [0, "0/255"])
+    assert torch.equal(result.adversarial(0), images())
+    assert torch.equal(result.adversarial(1), images())
+    assert not result.largest_changes.any()
+    assert torch.equal(result.adversarial_logits[0], result.logits)
+    assert not result.flipped.any() and not result.noise_flipped.any()
 
 
 def test_fraction_and_number_are_the_same_where_the_span_is_one():
@@ -164,9 +166,9 @@ def test_fraction_and_number_are_the_same_where_the_span_is_one():
     one, other = (fgsm(model, images(), [epsilon]) for epsilon in ("8/255", 8 / 255))
     assert one == other
     wide = wrap(small(), size=SIZE, bounds=(0, 255), std=255.0)
-    found = fgsm(wide, images(bounds=(0, 255)), ["8/255", 8, "8"])
-    assert found.epsilons == (8.0, 8.0, 8.0)
-    assert found.fractions == (8 / 255,) * 3
+    result = fgsm(wide, images(bounds=(0, 255)), ["8/255", 8, "8"])
+    assert result.epsilons == (8.0, 8.0, 8.0)
+    assert result.fractions == (8 / 255,) * 3
 
 
 @pytest.mark.parametrize(
@@ -201,10 +203,10 @@ def test_images_of_whole_numbers():
     model = wrap(small(), size=SIZE, bounds=(0, 255), std=255.0)
     whole = (images() * 255).round()
     try:
-        found = fgsm(model, whole.to(torch.uint8), ["8/255"])
+        result = fgsm(model, whole.to(torch.uint8), ["8/255"])
     except ConvlensError:
         return  # refused in words
-    assert torch.equal(found.adversarial(0), fgsm(model, whole, ["8/255"]).adversarial(0))
+    assert torch.equal(result.adversarial(0), fgsm(model, whole, ["8/255"]).adversarial(0))
 
 
 @pytest.mark.parametrize(
@@ -263,13 +265,13 @@ def test_zero_gradients_are_counted_and_not_moved():
             seen = torch.cat([x[..., : SIZE // 2], torch.zeros_like(x[..., SIZE // 2 :])], 3)
             return self.inner(seen * torch.tensor([1.0, 1.0, 0.0]).view(3, 1, 1, 1))
 
-    found = fgsm(wrap(Blind(), size=SIZE), images(3), ["8/255"], classes=0, score=False)
-    wanted = (found.signs == 0).double().mean((1, 2, 3))
-    torch.testing.assert_close(found.zero_gradients.double(), wanted, rtol=1e-6, atol=0)
-    assert (found.zero_gradients[:2] >= 0.5).all() and (found.zero_gradients[:2] < 0.6).all()
-    assert found.zero_gradients[2] == 1
-    assert torch.equal(found.adversarial(0)[2], images(3)[2])
-    assert torch.equal(found.adversarial(0)[..., SIZE // 2 :], images(3)[..., SIZE // 2 :])
+    result = fgsm(wrap(Blind(), size=SIZE), images(3), ["8/255"], classes=0, score=False)
+    expected = (result.signs == 0).double().mean((1, 2, 3))
+    torch.testing.assert_close(result.zero_gradients.double(), expected, rtol=1e-6, atol=0)
+    assert (result.zero_gradients[:2] >= 0.5).all() and (result.zero_gradients[:2] < 0.6).all()
+    assert result.zero_gradients[2] == 1
+    assert torch.equal(result.adversarial(0)[2], images(3)[2])
+    assert torch.equal(result.adversarial(0)[..., SIZE // 2 :], images(3)[..., SIZE // 2 :])
 
 
 @pytest.mark.parametrize("count", [2, 7])
@@ -327,16 +329,16 @@ def test_gradient_that_is_not_finite_is_an_error():
 
 
 def test_saved_attack_is_equal_after_loading(tmp_path):
-    found = fgsm(wrap(small(), size=SIZE), images(), ["4/255"])
-    found.save(tmp_path / "attack")
-    assert Fgsm.load(tmp_path / "attack") == found
+    result = fgsm(wrap(small(), size=SIZE), images(), ["4/255"])
+    result.save(tmp_path / "attack")
+    assert Fgsm.load(tmp_path / "attack") == result
 
 
 # flips
 
 
 def loop_over_files(network, attack, levels, bounds, folder):
-    """The same in plain words: write each file, read it back, ask the network."""
+    """A plain reference: write each file, read it back, and run the network on it."""
     low, high = bounds
     level_of = lambda x: np.clip(np.rint((x - low) * 255 / (high - low)), 0, 255)  # noqa: E731
     answers = np.zeros((len(levels) + 1, len(attack.images)), dtype=int)
@@ -368,23 +370,23 @@ def test_flips_equal_a_plain_loop_over_files(bounds, tmp_path):
         network[-1].bias -= network(given).mean(0)
     model = wrap(network, size=SIZE, bounds=bounds)
     attack = fgsm(model, given, ["8/255"])
-    found = find_flip(model, attack, levels=levels)
+    result = find_flip(model, attack, levels=levels)
     answers, largest, files = loop_over_files(network, attack, levels, bounds, tmp_path)
-    assert found.levels == levels
-    assert found.original_predictions.tolist() == answers[0].tolist()
-    assert found.predictions.tolist() == answers[1:].tolist()
+    assert result.levels == levels
+    assert result.original_predictions.tolist() == answers[0].tolist()
+    assert result.predictions.tolist() == answers[1:].tolist()
     changed = answers[1:] != answers[0]
     assert changed.any(0).any() and not changed[0].all()
     for image in range(12):
         rows = np.flatnonzero(changed[:, image])
         first = levels[rows[0]] if len(rows) else None
-        assert found.flip_levels[image] == first
+        assert result.flip_levels[image] == first
         row = rows[0] if len(rows) else len(levels) - 1
-        assert found.largest_changes[image] == largest[row + 1, image] <= levels[row]
-        assert (found.pixels[image].numpy() == files[image, levels[row]]).all()
+        assert result.largest_changes[image] == largest[row + 1, image] <= levels[row]
+        assert (result.pixels[image].numpy() == files[image, levels[row]]).all()
         change = files[image, levels[row]].astype(int) - files[image, 0]
-        assert (found.change[image].numpy() == change).all()
-        assert found.reverted[image] == bool(len(rows) and not changed[rows[0] :, image].all())
+        assert (result.change[image].numpy() == change).all()
+        assert result.reverted[image] == bool(len(rows) and not changed[rows[0] :, image].all())
 
 
 def test_levels_are_sorted_and_checked():
@@ -400,6 +402,6 @@ def test_network_that_nothing_changes_has_no_flip():
     network = small()
     nn.init.zeros_(network[-1].weight)
     model = wrap(network, size=SIZE)
-    found = find_flip(model, fgsm(model, images(), classes=0), levels=(1, 255))
-    assert found.flip_levels == (None, None) and found.reverted == (False, False)
-    assert not found.noise_flipped.any()
+    result = find_flip(model, fgsm(model, images(), classes=0), levels=(1, 255))
+    assert result.flip_levels == (None, None) and result.reverted == (False, False)
+    assert not result.noise_flipped.any()

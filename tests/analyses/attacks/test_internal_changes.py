@@ -1,4 +1,4 @@
-"""What an attack changes inside, against plain arithmetic."""
+"""The changes that an attack causes inside a network, compared with plain arithmetic."""
 
 import pytest
 import torch
@@ -26,28 +26,28 @@ def test_changes_are_those_of_plain_arithmetic():
     net = network()
     model = wrap(net, size=SIZE)
     attack = fgsm(model, images(), ["2/255", "16/255"])
-    found = internal_changes(model, attack, top=6, seed=4)
-    assert [one.layer for one in found.layers] == ["0", "2"]
-    assert found.fraction == 16 / 255
+    changes = internal_changes(model, attack, top=6, seed=4)
+    assert [one.layer for one in changes.layers] == ["0", "2"]
+    assert changes.fraction == 16 / 255
     signs = random_signs(images(), torch.arange(3), 4) * attack.signs.abs()
     noise = (images() + 16 / 255 * signs).clamp(0, 1)
-    for end, one in ((2, found.layers[0]), (4, found.layers[1])):
+    for end, one in ((2, changes.layers[0]), (4, changes.layers[1])):
         with torch.no_grad():
             maps = [net[:end](given).double() for given in (images(), attack.adversarial(1), noise)]
-        wanted = []
+        expected = []
         for other in maps[1:]:
             apart = (other - maps[0]).square().sum((0, 2, 3))
             own = (maps[0].square() + other.square()).sum((0, 2, 3)) / 2
-            wanted.append((apart / (own + own.mean())).sqrt())
-        order = wanted[0].argsort(descending=True)[:6]
+            expected.append((apart / (own + own.mean())).sqrt())
+        order = expected[0].argsort(descending=True)[:6]
         assert one.channels.tolist() == order.tolist()
-        torch.testing.assert_close(one.changes.double(), wanted[0][order], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(one.changes.double(), expected[0][order], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(
-            one.noise_changes.double(), wanted[1][order], rtol=1e-5, atol=1e-6
+            one.noise_changes.double(), expected[1][order], rtol=1e-5, atol=1e-6
         )
         whole = (maps[1] - maps[0]).square().sum() / (maps[0].square() + maps[1].square()).sum() * 2
         assert one.change == pytest.approx(float(whole.sqrt()), rel=1e-5)
-    most = found.most_changed(3)
+    most = changes.most_changed(3)
     assert len(most) == 3 and most[0][2] - most[0][3] >= most[1][2] - most[1][3]
 
 
@@ -57,25 +57,25 @@ def test_grad_cam_before_and_after():
         net[-1].bias -= net(images()).mean(0)
     model = wrap(net, size=SIZE)
     attack = fgsm(model, images(), ["64/255"])
-    found = internal_changes(model, attack)
+    changes = internal_changes(model, attack)
     first, then = (one.argmax(1) for one in (attack.logits, attack.adversarial_logits[0]))
     both = torch.stack([first, then], 1)
     assert (first != then).any()
-    assert found.before == gradcam(model, images(), classes=both)
-    assert found.after == gradcam(model, attack.adversarial(0), classes=both)
-    assert found.adversarial_predictions == tuple(f"class {k}" for k in then.tolist())
-    assert set(found.pictures()) == {
+    assert changes.before == gradcam(model, images(), classes=both)
+    assert changes.after == gradcam(model, attack.adversarial(0), classes=both)
+    assert changes.adversarial_predictions == tuple(f"class {k}" for k in then.tolist())
+    assert set(changes.pictures()) == {
         f"{k}-{when}" for k in range(3) for when in ("before", "after")
     }
 
 
 def test_nothing_changes_at_epsilon_zero(tmp_path):
     model = wrap(network(), size=SIZE)
-    found = internal_changes(model, fgsm(model, images(), [0]))
-    for one in found.layers:
+    changes = internal_changes(model, fgsm(model, images(), [0]))
+    for one in changes.layers:
         assert one.change == 0 and not one.changes.any() and not one.noise_changes.any()
-    found.save(tmp_path / "inside")
-    assert Result.load(tmp_path / "inside") == found
+    changes.save(tmp_path / "inside")
+    assert Result.load(tmp_path / "inside") == changes
 
 
 def test_bad_input():

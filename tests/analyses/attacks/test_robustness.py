@@ -1,4 +1,4 @@
-"""PGD, the accuracy-epsilon curve and its diagnostics, against torchattacks and closed forms."""
+"""PGD, accuracy against epsilon and its diagnostics, tested by torchattacks and closed forms."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ class Linear(nn.Module):
 
 
 def easy(network, count=40):
-    """Images well inside the bounds, whose margins are of every size."""
+    """Images well inside the bounds, with margins of many sizes."""
     drawn = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(2)) * 0.2 + 0.4
     margins = network(drawn)[:, 1].detach()
     return drawn, margins
@@ -70,15 +70,15 @@ class Stepped(nn.Module):
 def test_pgd_bit_for_bit_what_torchattacks_makes(epsilon):
     network, given = small(), images()
     labels = torch.tensor([0, 3, 2, 4])
-    found = pgd(wrap(network, size=SIZE), given, epsilon, classes=labels, steps=7,
+    result = pgd(wrap(network, size=SIZE), given, epsilon, classes=labels, steps=7,
                 step_size=epsilon / 3, random_start=False)  # fmt: skip
     attack = torchattacks.PGD(network, eps=epsilon, alpha=epsilon / 3, steps=7, random_start=False)
     attack.set_device("cpu")
-    assert torch.equal(found.adversarial, attack(given, labels))
+    assert torch.equal(result.adversarial, attack(given, labels))
     attack.set_mode_targeted_by_label(quiet=True)
-    found = pgd(wrap(network, size=SIZE), given, epsilon, target=labels, steps=7,
+    result = pgd(wrap(network, size=SIZE), given, epsilon, target=labels, steps=7,
                 step_size=epsilon / 3, random_start=False)  # fmt: skip
-    assert torch.equal(found.adversarial, attack(given, labels))
+    assert torch.equal(result.adversarial, attack(given, labels))
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
@@ -101,9 +101,9 @@ def test_pgd_keeps_to_epsilon_and_bounds_and_is_seeded(bounds):
 def test_pgd_reaches_the_worst_case_of_a_linear_network():
     network = Linear()
     given, margins = easy(network, 6)
-    found = pgd(wrap(network, size=4), given, 0.05, classes=1)
+    result = pgd(wrap(network, size=4), given, 0.05, classes=1)
     worst = margins - 0.05 * network.weight.abs().sum()
-    after = found.adversarial_logits[:, 1].double()
+    after = result.adversarial_logits[:, 1].double()
     torch.testing.assert_close(after, worst.detach(), rtol=0, atol=1e-5)
 
 
@@ -141,10 +141,10 @@ def test_margin_has_a_gradient_where_the_cross_entropy_has_none():
 
 def test_margin_is_that_of_the_class_that_is_given():
     model = wrap(small(), size=SIZE)
-    found = fgsm(model, images(), ["4/255"], classes=2, loss="margin")
-    others = found.logits.clone()
+    result = fgsm(model, images(), ["4/255"], classes=2, loss="margin")
+    others = result.logits.clone()
     others[:, 2] = -torch.inf
-    torch.testing.assert_close(found.losses, others.amax(1) - found.logits[:, 2])
+    torch.testing.assert_close(result.losses, others.amax(1) - result.logits[:, 2])
 
 
 def test_target_walks_the_other_way():
@@ -163,27 +163,27 @@ def test_target_walks_the_other_way():
 
 def test_labels_stand_in_for_the_answer_where_they_are_known():
     model = wrap(small(), size=SIZE)
-    found = fgsm(model, images(3), ["8/255"], labels=[2, None, 0])
-    answer = int(found.logits[1].argmax())
-    assert found.classes.tolist() == [2, answer, 0]
-    assert found.class_origins == ("label", "prediction", "label")
+    result = fgsm(model, images(3), ["8/255"], labels=[2, None, 0])
+    answer = int(result.logits[1].argmax())
+    assert result.classes.tolist() == [2, answer, 0]
+    assert result.class_origins == ("label", "prediction", "label")
     given = fgsm(model, images(3), ["8/255"], classes=torch.tensor([2, answer, 0]))
-    assert torch.equal(found.signs, given.signs)
+    assert torch.equal(result.signs, given.signs)
 
 
 def test_before_clipping_is_the_formula_alone():
-    found = fgsm(wrap(small(), size=SIZE), images(), [0.3])
-    wanted = found.images + 0.3 * found.signs
-    torch.testing.assert_close(found.unclipped(0), wanted, rtol=0, atol=1e-7)
-    assert found.unclipped(0).max() > 1 and found.adversarial(0).max() <= 1
-    assert torch.equal(found.unclipped(0).clamp(0, 1), found.adversarial(0))
+    result = fgsm(wrap(small(), size=SIZE), images(), [0.3])
+    expected = result.images + 0.3 * result.signs
+    torch.testing.assert_close(result.unclipped(0), expected, rtol=0, atol=1e-7)
+    assert result.unclipped(0).max() > 1 and result.adversarial(0).max() <= 1
+    assert torch.equal(result.unclipped(0).clamp(0, 1), result.adversarial(0))
 
 
 def test_half_precision_images_never_change_by_more():
     for kind in (torch.float16, torch.bfloat16):
         given = images().to(kind)
-        found = fgsm(wrap(small(), size=SIZE), given, ["8/255"])
-        apart = (found.adversarial(0).double() - given.double()).abs().max()
+        result = fgsm(wrap(small(), size=SIZE), given, ["8/255"])
+        apart = (result.adversarial(0).double() - given.double()).abs().max()
         assert apart <= 8 / 255 * (1 + 2e-6)
 
 
@@ -210,7 +210,7 @@ def test_curve_of_a_linear_network_in_closed_form():
     labels = [[int(one > 0)] for one in margins]
     labels[3] = [1 - labels[3][0]]  # one that the network gets wrong
     epsilons = (0.0005, 0.002, 0.005)
-    found = robustness(
+    result = robustness(
         wrap(network, size=4),
         given,
         epsilons,
@@ -219,20 +219,20 @@ def test_curve_of_a_linear_network_in_closed_form():
     )
     reach = float(network.weight.detach().abs().sum())
     side = torch.tensor([2 * one[0] - 1 for one in labels]) * margins
-    wanted = [int((side > epsilon * reach).sum()) for epsilon in (0, *epsilons)]
-    assert 0 < wanted[-1] < wanted[1] < wanted[0] == 39
-    assert found[FGSM].correct == tuple(wanted) == found[PGD].correct
-    assert found.pgd_only == found.fgsm_only == (0, 0, 0)
-    assert found[FGSM].accuracies == pytest.approx([one / 40 for one in wanted])
-    assert found[FGSM].low[2], found[FGSM].high[2] == wilson_interval(wanted[2], 40)
+    expected = [int((side > epsilon * reach).sum()) for epsilon in (0, *epsilons)]
+    assert 0 < expected[-1] < expected[1] < expected[0] == 39
+    assert result[FGSM].correct == tuple(expected) == result[PGD].correct
+    assert result.pgd_only == result.fgsm_only == (0, 0, 0)
+    assert result[FGSM].accuracies == pytest.approx([one / 40 for one in expected])
+    assert result[FGSM].low[2], result[FGSM].high[2] == wilson_interval(expected[2], 40)
     noise = [39]
     for epsilon in epsilons:
         moved = given + epsilon * random_signs(given, torch.arange(40), 0)
         answers = network(moved).argmax(1).tolist()
         noise.append(sum([one] == right for one, right in zip(answers, labels, strict=True)))
-    assert found[NOISE].correct == tuple(noise)
-    assert found.largest_changes == pytest.approx(epsilons, abs=1e-7)
-    assert found.diagnostics == () and found.zero_gradients == 0
+    assert result[NOISE].correct == tuple(noise)
+    assert result.largest_changes == pytest.approx(epsilons, abs=1e-7)
+    assert result.diagnostics == () and result.zero_gradients == 0
 
 
 def test_curve_counts_what_torchattacks_flips():
@@ -242,7 +242,7 @@ def test_curve_counts_what_torchattacks_flips():
         network[-1].bias -= network(given).mean(0)
         answers = network(given).argmax(1)
     levels = (1, 3, 9)
-    found = robustness(
+    result = robustness(
         wrap(network, size=SIZE),
         given,
         [k / 255 for k in levels],
@@ -254,9 +254,9 @@ def test_curve_counts_what_torchattacks_flips():
         attack = torchattacks.FGSM(network, eps=level / 255)
         attack.set_device("cpu")
         kept.append(int((network(attack(given, answers)).argmax(1) == answers).sum()))
-    assert found[FGSM].correct == tuple(kept) and kept[-1] < kept[1]
-    assert found.reference == "prediction"
-    assert [one.name for one in found.curves] == [FGSM, NOISE]
+    assert result[FGSM].correct == tuple(kept) and kept[-1] < kept[1]
+    assert result.reference == "prediction"
+    assert [one.name for one in result.curves] == [FGSM, NOISE]
 
 
 def test_parts_of_a_data_set_add_up_in_any_order_and_batch():
@@ -276,9 +276,9 @@ def test_parts_of_a_data_set_add_up_in_any_order_and_batch():
     for number in reversed(range(13)):
         work.process_batch(whole, given[number : number + 1], torch.tensor([number]))
     assert whole.keys() == one.keys()
-    for name, wanted in whole.items():
-        assert torch.equal(one[name], wanted) and torch.equal(other[name], wanted), name
-        assert wanted.dtype == torch.int64
+    for name, expected in whole.items():
+        assert torch.equal(one[name], expected) and torch.equal(other[name], expected), name
+        assert expected.dtype == torch.int64
     assert 0 < whole["pgd"][1] < 13 or whole["fgsm"][1] < 13
 
 
@@ -287,19 +287,19 @@ def test_masked_gradients_fool_fgsm_and_not_pgd():
     given = easy(network.inner)[0].mul(10).round().div(10)
     given += (torch.rand(given.shape, generator=torch.Generator().manual_seed(0)) > 0.5) * 0.1
     network.inner.weight.data.mul_(0.2)
-    found = robustness(wrap(network, size=4), given, [0.05])
-    assert found[FGSM].accuracies == (1.0, 1.0)
-    assert found[PGD].accuracies[1] < 0.5
-    assert found.zero_gradients == 1
-    names = [one.name for one in found.diagnostics]
+    result = robustness(wrap(network, size=4), given, [0.05])
+    assert result[FGSM].accuracies == (1.0, 1.0)
+    assert result[PGD].accuracies[1] < 0.5
+    assert result.zero_gradients == 1
+    names = [one.name for one in result.diagnostics]
     assert names == ["zero gradients", "masked gradients"]
-    broken = found.pgd_only[0]
-    assert f"PGD breaks {broken} of the 40 answers" in found.diagnostics[1].message
+    broken = result.pgd_only[0]
+    assert f"PGD breaks {broken} of the 40 answers" in result.diagnostics[1].message
 
 
 def test_pgd_breaks_more_than_fgsm_and_says_so():
     class Bowl(nn.Module):
-        """The gradient at the image leads into a pit that is no deeper than the rim near by."""
+        """The gradient at the image leads into a local minimum; the way out lies elsewhere."""
 
         def forward(self, x):
             u = (x - 0.5).flatten(1).mean(1) * 20
@@ -307,9 +307,9 @@ def test_pgd_breaks_more_than_fgsm_and_says_so():
             return torch.stack([margin, torch.zeros_like(margin)], 1)
 
     given = torch.full((6, 3, 4, 4), 0.5)
-    found = robustness(wrap(Bowl(), size=4), given, [0.02, 0.05], steps=20)
-    assert found[PGD].correct[2] == 0
-    assert all(a >= b for a, b in zip(found[FGSM].correct, found[PGD].correct, strict=True))
+    result = robustness(wrap(Bowl(), size=4), given, [0.02, 0.05], steps=20)
+    assert result[PGD].correct[2] == 0
+    assert all(a >= b for a, b in zip(result[FGSM].correct, result[PGD].correct, strict=True))
 
 
 def test_a_pass_that_was_stopped_goes_on(tmp_path):
@@ -393,10 +393,10 @@ def test_photos_without_a_label_and_damaged_ones_are_told(tmp_path):
     answers = model(model.prepare([paths[0]])).argmax(1).tolist()
     # Of several right classes any will do.
     labels = [[4, 3, *answers], None, [1], [2], ()]
-    found = robustness(model, paths, ["1/255"], labels=labels, steps=1)
-    assert (found.images, found.unlabeled, len(found.skipped)) == (2, 2, 1)
-    assert "2.png" in found.skipped[0]
-    assert found[FGSM].correct[0] >= 1 and found.reference == "label"
+    result = robustness(model, paths, ["1/255"], labels=labels, steps=1)
+    assert (result.images, result.unlabeled, len(result.skipped)) == (2, 2, 1)
+    assert "2.png" in result.skipped[0]
+    assert result[FGSM].correct[0] >= 1 and result.reference == "label"
     with pytest.raises(ConvlensError, match=r"2\.png"):
         robustness(model, paths, ["1/255"], strict=True)
 
@@ -413,9 +413,9 @@ def test_curve_refuses(options, message):
 
 
 def test_saved_curve_is_equal_and_has_a_picture(tmp_path):
-    found = robustness(wrap(small(), size=SIZE), images(), ["4/255"], steps=1)
-    found.save(tmp_path / "curve")
-    assert Result.load(tmp_path / "curve") == found
+    result = robustness(wrap(small(), size=SIZE), images(), ["4/255"], steps=1)
+    result.save(tmp_path / "curve")
+    assert Result.load(tmp_path / "curve") == result
     assert (tmp_path / "curve" / "curve.png").is_file()
 
 
@@ -434,7 +434,7 @@ def names(network, given=None, **options):
 
 
 class Probabilities(nn.Module):
-    """A softmax that no trace can know."""
+    """A softmax computed by hand, which the trace does not recognize."""
 
     def forward(self, logits):
         return logits.exp() / logits.exp().sum(1, keepdim=True)
@@ -472,13 +472,13 @@ def test_each_trouble_has_its_name():
 def test_foolbox_makes_the_same_images():
     foolbox = pytest.importorskip("foolbox", reason="foolbox is not installed")
     network, given = small(), images()
-    found = fgsm(wrap(network, size=SIZE), given, ["4/255"], score=False)
+    result = fgsm(wrap(network, size=SIZE), given, ["4/255"], score=False)
     theirs = foolbox.attacks.LinfFastGradientAttack()(
-        foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu"), given, found.classes,
+        foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu"), given, result.classes,
         epsilons=[4 / 255],
     )[1][0]  # fmt: skip
     # It projects onto the ball as well, which rounds once more.
-    torch.testing.assert_close(found.adversarial(0), theirs, rtol=0, atol=1.2e-7)
+    torch.testing.assert_close(result.adversarial(0), theirs, rtol=0, atol=1.2e-7)
 
 
 # 3 against 7 on MNIST, as in the literature
@@ -513,9 +513,9 @@ def test_three_against_seven_on_mnist():
     model = wrap(network, size=28, channels=1)
     images = given.float().view(-1, 1, 28, 28)
     labels = [[int(one)] for one in right]
-    found = robustness(
+    result = robustness(
         model, images, [0.25], labels=labels, steps=0, pass_options=PassOptions(batch_size=512)
     )
-    errors = [1 - one for one in found[FGSM].accuracies]
+    errors = [1 - one for one in result[FGSM].accuracies]
     assert errors[0] < 0.03 and errors[1] > 0.97
-    assert 1 - found[NOISE].accuracies[1] < 0.4  # the same pixels, by as much
+    assert 1 - result[NOISE].accuracies[1] < 0.4  # the same pixels, by as much

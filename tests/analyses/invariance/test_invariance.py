@@ -1,4 +1,4 @@
-"""Invariance of channels, against networks whose answer is known and plain loops."""
+"""Invariance of channels, tested on networks with known invariances and by plain loops."""
 
 import pytest
 import torch
@@ -28,20 +28,20 @@ def network(mode="circular"):
 
 
 def test_place_costs_nothing_with_circular_padding_and_light_is_linear():
-    found = invariance(wrap(network(), size=SIZE), images(), layer="0", top=4)
-    torch.testing.assert_close(found.place, torch.ones(5, len(PLACES)), rtol=0, atol=1e-5)
+    measured = invariance(wrap(network(), size=SIZE), images(), layer="0", top=4)
+    torch.testing.assert_close(measured.place, torch.ones(5, len(PLACES)), rtol=0, atol=1e-5)
     # Without a bias the activation grows as the light does, up to the upper bound.
-    wanted = torch.tensor(LIGHTS[:2]).expand(5, -1)
-    torch.testing.assert_close(found.light[:, :2], wanted, rtol=0, atol=1e-5)
-    torch.testing.assert_close(found.remaining("place"), torch.ones(5), rtol=0, atol=1e-5)
-    assert (found.typical > 0).all() and (found.typical <= 1).all()
+    expected = torch.tensor(LIGHTS[:2]).expand(5, -1)
+    torch.testing.assert_close(measured.light[:, :2], expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(measured.remaining("place"), torch.ones(5), rtol=0, atol=1e-5)
+    assert (measured.typical > 0).all() and (measured.typical <= 1).all()
 
 
 def test_shares_are_those_of_a_plain_loop():
     net = network("zeros")
     model = wrap(net, size=SIZE)
     given = images()
-    found = invariance(
+    measured = invariance(
         model, given, layer="0", channels=[3, 1], top=3, pass_options=PassOptions(batch_size=5)
     )
     with torch.no_grad():
@@ -51,13 +51,13 @@ def test_shares_are_those_of_a_plain_loop():
             sums = sum(
                 net[:2](make_variants(given[k], (0, 1)))[:, channel].amax((1, 2)) for k in best
             )
-            wanted = sums[1:] / sums[0]
-            ours = torch.cat([found.place[row], found.scale[row], found.light[row]])
-            torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5)
-            assert found.activations[row] == pytest.approx(float(sums[0] / 3), rel=1e-5)
+            expected = sums[1:] / sums[0]
+            ours = torch.cat([measured.place[row], measured.scale[row], measured.light[row]])
+            torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+            assert measured.activations[row] == pytest.approx(float(sums[0] / 3), rel=1e-5)
             typical = float(peaks[:, channel].mean() / (sums[0] / 3))
-            assert found.typical[row] == pytest.approx(typical, rel=1e-5)
-    assert found.channels.tolist() == [3, 1] and found.grandmother_score.isnan().all()
+            assert measured.typical[row] == pytest.approx(typical, rel=1e-5)
+    assert measured.channels.tolist() == [3, 1] and measured.grandmother_score.isnan().all()
 
 
 def test_changes_are_what_they_are_called():
@@ -97,13 +97,13 @@ def test_a_grandmother_cell_is_found_by_its_selectivity_and_invariances():
     given = torch.rand(24, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 0.2
     given[:12, 0, 2:6, 2:6] += 0.7  # red things in the corner
     labels = [[int(number < 12)] for number in range(24)]
-    found = invariance(wrap(Cells(), size=SIZE), given, layer="act", labels=labels)
-    assert found.preferred.tolist() == [1, 1]
-    assert (found.selectivity > 0.99).all()
-    everywhere, corner = found.place
+    measured = invariance(wrap(Cells(), size=SIZE), given, layer="act", labels=labels)
+    assert measured.preferred.tolist() == [1, 1]
+    assert (measured.selectivity > 0.99).all()
+    everywhere, corner = measured.place
     assert (everywhere > 0.99).all() and (corner < 0.6).any()
-    assert found.rank_channels() == [0, 1]
-    assert found.grandmother_score[0] > 1.2 * found.grandmother_score[1]
+    assert measured.rank_channels() == [0, 1]
+    assert measured.grandmother_score[0] > 1.2 * measured.grandmother_score[1]
 
 
 def test_selectivity_is_that_of_patches():
@@ -136,9 +136,9 @@ def test_parts_of_a_data_set_add_up():
 
 
 def test_saved_and_drawn(tmp_path):
-    found = invariance(wrap(network(), size=SIZE), images(), layer="0", channels=[2])
-    found.save(tmp_path / "out")
-    assert Result.load(tmp_path / "out") == found
+    measured = invariance(wrap(network(), size=SIZE), images(), layer="0", channels=[2])
+    measured.save(tmp_path / "out")
+    assert Result.load(tmp_path / "out") == measured
     assert (tmp_path / "out" / "invariance.png").is_file()
 
 

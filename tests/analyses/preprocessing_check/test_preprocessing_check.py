@@ -1,4 +1,4 @@
-"""The preprocessing doctor, on a network whose right reading is known, and on real photos."""
+"""The preprocessing check, on a network whose right preprocessing is known and on real photos."""
 
 import csv
 import itertools
@@ -30,7 +30,7 @@ SIZE = 8
 
 
 class Known(nn.Module):
-    """Two classes, by the red channel; sure only of inputs that go from -1 to 1 exactly.
+    """Two classes by the red channel; confident only of inputs that span -1 to 1 exactly.
 
     logits = s g (-m, m), m the mean of red, g = relu(1 - 4 (|max - 1| + |min + 1|)).
     """
@@ -75,56 +75,60 @@ def known(reading, *, bgr=False, bounds=(0.0, 1.0)):
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, 255.0)])
 @pytest.mark.parametrize("labeled", [True, False])
 def test_right_reading_is_fine(labeled, bounds):
-    found = check_preprocessing(
+    diagnosis = check_preprocessing(
         known(RIGHT, bounds=bounds), photos(16), labels=labels(16) if labeled else None
     )
-    assert found.verdict == "fine"
-    assert (found.photos, found.labeled) == (16, labeled)
-    assert RIGHT in found.variants[0].name
-    assert found.variants[0].score == pytest.approx(0, abs=1e-3)
-    assert found.variants[0].gain == 0 and found.variants[0].p_value == 1
-    assert found.variants[0].accuracy == (1.0 if labeled else None)
-    assert all(one.gain <= 1e-6 for one in found.variants)
-    assert "labels" in found.summary if labeled else "confidence" in found.summary
+    assert diagnosis.verdict == "fine"
+    assert (diagnosis.photos, diagnosis.labeled) == (16, labeled)
+    assert RIGHT in diagnosis.variants[0].name
+    assert diagnosis.variants[0].score == pytest.approx(0, abs=1e-3)
+    assert diagnosis.variants[0].gain == 0 and diagnosis.variants[0].p_value == 1
+    assert diagnosis.variants[0].accuracy == (1.0 if labeled else None)
+    assert all(one.gain <= 1e-6 for one in diagnosis.variants)
+    assert "labels" in diagnosis.summary if labeled else "confidence" in diagnosis.summary
 
 
 @pytest.mark.parametrize("labeled", [True, False])
 @pytest.mark.parametrize("wrong", [name for name in READINGS if name != RIGHT])
 def test_wrong_normalization_is_a_mistake_and_the_right_one_is_named(wrong, labeled):
-    found = check_preprocessing(known(wrong), photos(16), labels=labels(16) if labeled else None)
-    assert found.verdict == "mistake"
-    assert f"'{RIGHT}, RGB'" in found.summary
-    assert wrong in found.variants[0].name and found.summary.endswith(found.variants[0].name)
+    diagnosis = check_preprocessing(
+        known(wrong), photos(16), labels=labels(16) if labeled else None
+    )
+    assert diagnosis.verdict == "mistake"
+    assert f"'{RIGHT}, RGB'" in diagnosis.summary
+    assert wrong in diagnosis.variants[0].name and diagnosis.summary.endswith(
+        diagnosis.variants[0].name
+    )
     # A network that is given nothing that it knows says one half to both classes.
-    assert found.variants[0].score == pytest.approx(-math.log(2), abs=1e-6)
-    best = found.variants[1]
+    assert diagnosis.variants[0].score == pytest.approx(-math.log(2), abs=1e-6)
+    best = diagnosis.variants[1]
     assert best.name == f"{RIGHT}, RGB"
     assert best.gain == pytest.approx(math.log(2), abs=1e-3)
     if labeled:
-        assert (best.accuracy, found.variants[0].accuracy) == (1.0, 0.5)
-        assert "100% of 16 photos" in found.summary and "50%" in found.summary
+        assert (best.accuracy, diagnosis.variants[0].accuracy) == (1.0, 0.5)
+        assert "100% of 16 photos" in diagnosis.summary and "50%" in diagnosis.summary
 
 
 def test_bgr_is_a_mistake_that_labels_show():
-    found = check_preprocessing(known(RIGHT, bgr=True), photos(16), labels=labels(16))
-    assert found.verdict == "mistake"
-    assert f"{RIGHT}), BGR" in found.summary
-    assert found.variants[0].accuracy == 0 and found.variants[1].accuracy == 1
+    diagnosis = check_preprocessing(known(RIGHT, bgr=True), photos(16), labels=labels(16))
+    assert diagnosis.verdict == "mistake"
+    assert f"{RIGHT}), BGR" in diagnosis.summary
+    assert diagnosis.variants[0].accuracy == 0 and diagnosis.variants[1].accuracy == 1
     # Without labels the other class is as sure: nothing to say.
     assert check_preprocessing(known(RIGHT, bgr=True), photos(16)).verdict == "fine"
 
 
 def test_bgr_with_another_normalization_besides():
-    found = check_preprocessing(
+    diagnosis = check_preprocessing(
         known("0..255, nothing subtracted", bgr=True), photos(16), labels=labels(16)
     )
-    assert found.verdict == "mistake"
-    assert f"'{RIGHT}, BGR'" in found.summary
+    assert diagnosis.verdict == "mistake"
+    assert f"'{RIGHT}, BGR'" in diagnosis.summary
 
 
 def test_bgr_keeps_each_colors_own_mean_and_deviation():
     class Blue(nn.Module):
-        """Sure only of blue, green, red with ImageNet's numbers for each."""
+        """Confident only of blue, green, red with ImageNet's numbers for each."""
 
         def __init__(self):
             super().__init__()
@@ -137,18 +141,18 @@ def test_bgr_keeps_each_colors_own_mean_and_deviation():
         known = Known(bgr=True)
 
     mean, std = IMAGENET
-    found = check_preprocessing(
+    diagnosis = check_preprocessing(
         wrap(Blue(), size=SIZE, mean=mean, std=std), photos(16), labels=labels(16)
     )
-    assert found.verdict == "mistake"
-    assert "ImageNet's mean and deviation), BGR" in found.summary
-    assert found.variants[1].accuracy == 1
-    assert found.variants[1].score == pytest.approx(0, abs=1e-3)
+    assert diagnosis.verdict == "mistake"
+    assert "ImageNet's mean and deviation), BGR" in diagnosis.summary
+    assert diagnosis.variants[1].accuracy == 1
+    assert diagnosis.variants[1].score == pytest.approx(0, abs=1e-3)
 
 
 def test_every_usual_mistake_is_tried_once():
-    found = check_preprocessing(known(RIGHT), photos(8))
-    names = [one.name for one in found.variants]
+    diagnosis = check_preprocessing(known(RIGHT), photos(8))
+    names = [one.name for one in diagnosis.variants]
     assert len(set(names)) == len(names)
     for name in READINGS:
         assert sum(one.startswith(name) or f"({name})" in one or f": {name}" in one
@@ -159,11 +163,11 @@ def test_every_usual_mistake_is_tried_once():
 
 def test_tensors_are_read_like_photos_but_not_resized():
     model = known("0..1, nothing subtracted")
-    found = check_preprocessing(model, model.prepare(photos(16)), labels=labels(16))
+    diagnosis = check_preprocessing(model, model.prepare(photos(16)), labels=labels(16))
     beside = check_preprocessing(model, photos(16), labels=labels(16))
-    assert len(found.variants) == 10 < len(beside.variants)
+    assert len(diagnosis.variants) == 10 < len(beside.variants)
     scores = {one.name: (one.score, one.accuracy) for one in beside.variants}
-    assert all(scores[one.name] == (one.score, one.accuracy) for one in found.variants)
+    assert all(scores[one.name] == (one.score, one.accuracy) for one in diagnosis.variants)
 
 
 def test_one_channel_is_never_turned_round():
@@ -172,9 +176,9 @@ def test_one_channel_is_never_turned_round():
             return torch.cat([-x.mean((2, 3)), x.mean((2, 3))], 1)
 
     model = wrap(Gray(), size=SIZE, channels=1, mean=0.5, std=0.5)
-    found = check_preprocessing(model, model.prepare(photos(12)))
-    assert [one.name for one in found.variants if "BGR" in one.name or "RGB" in one.name] == []
-    assert len(found.variants) == 3
+    diagnosis = check_preprocessing(model, model.prepare(photos(12)))
+    assert [one.name for one in diagnosis.variants if "BGR" in one.name or "RGB" in one.name] == []
+    assert len(diagnosis.variants) == 3
 
 
 # how sure it may be
@@ -191,7 +195,7 @@ def exact_p(gains):
 
 
 class Scripted(nn.Module):
-    """Its sureness of the right class is written in the green channel, for 0..1 input only."""
+    """Its confidence in the right class is the green channel, for 0..1 input only."""
 
     def __init__(self):
         super().__init__()
@@ -207,22 +211,22 @@ def test_p_value_is_that_of_the_exact_test_times_the_alternatives():
     given = torch.zeros(9, 3, SIZE, SIZE)
     given[:, 1] = greens.view(-1, 1, 1)
     given[:, 0, 0, 0] = 0
-    found = check_preprocessing(wrap(Scripted(), size=SIZE), given, labels=[(0,)] * 9)
-    reading = next(one for one in found.variants if one.name == f"{RIGHT}, RGB")
+    diagnosis = check_preprocessing(wrap(Scripted(), size=SIZE), given, labels=[(0,)] * 9)
+    reading = next(one for one in diagnosis.variants if one.name == f"{RIGHT}, RGB")
     margins = (greens.double() * 2 - 1) * 4
     gains = (2 * margins).sigmoid().log() + math.log(2)
     assert reading.gain == pytest.approx(float(gains.mean()), abs=1e-6)
-    wanted = min(1.0, exact_p(gains.tolist()) * (len(found.variants) - 1))
-    assert reading.p_value == pytest.approx(wanted, rel=1e-6)
+    expected = min(1.0, exact_p(gains.tolist()) * (len(diagnosis.variants) - 1))
+    assert reading.p_value == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("count", [5, 7, 8])
 def test_no_p_value_is_smaller_than_so_few_photos_allow(count):
     """With n photos the signed-rank test cannot go under 2^-n, also where gains are equal."""
     same = [photo((50, 205)[k % 2]) for k in range(count)]
-    found = check_preprocessing(known("0..1, nothing subtracted"), same, labels=labels(count))
-    least = 2.0**-count * (len(found.variants) - 1)
-    assert all(one.p_value >= min(1, least) * (1 - 1e-9) for one in found.variants)
+    diagnosis = check_preprocessing(known("0..1, nothing subtracted"), same, labels=labels(count))
+    least = 2.0**-count * (len(diagnosis.variants) - 1)
+    assert all(one.p_value >= min(1, least) * (1 - 1e-9) for one in diagnosis.variants)
 
 
 def test_too_few_photos_cannot_tell():
@@ -230,10 +234,10 @@ def test_too_few_photos_cannot_tell():
     alternatives = len(check_preprocessing(model, photos(1)).variants) - 1
     enough = math.ceil(math.log2(alternatives / 0.05) + 1e-12)
     for count in (1, enough - 1):
-        found = check_preprocessing(model, photos(count), labels=labels(count))
-        assert found.verdict == "cannot tell"
-        assert f"{count} photos are too few" in found.summary
-        assert f"at least {enough}" in found.summary
+        diagnosis = check_preprocessing(model, photos(count), labels=labels(count))
+        assert diagnosis.verdict == "cannot tell"
+        assert f"{count} photos are too few" in diagnosis.summary
+        assert f"at least {enough}" in diagnosis.summary
     assert check_preprocessing(model, photos(enough), labels=labels(enough)).verdict == "fine"
     wrong = known("0..1, nothing subtracted")
     assert check_preprocessing(wrong, photos(4), labels=labels(4)).verdict == "cannot tell"
@@ -242,7 +246,7 @@ def test_too_few_photos_cannot_tell():
 
 def test_small_gain_is_no_mistake():
     class Half(Known):
-        """Sure to a hundredth of a nat under every normalization."""
+        """Equally confident, to a hundredth of a nat, under every normalization."""
 
         def forward(self, x):
             red = x[:, 0].mean((1, 2)) - x[:, 2].mean((1, 2))
@@ -252,9 +256,9 @@ def test_small_gain_is_no_mistake():
             )
 
     model = wrap(Half(), size=SIZE)
-    found = check_preprocessing(model, photos(16), labels=labels(16))
-    assert found.verdict == "fine"
-    assert 0 < max(one.gain for one in found.variants) < 0.1
+    diagnosis = check_preprocessing(model, photos(16), labels=labels(16))
+    assert diagnosis.verdict == "fine"
+    assert 0 < max(one.gain for one in diagnosis.variants) < 0.1
 
 
 # what it is given
@@ -262,19 +266,21 @@ def test_small_gain_is_no_mistake():
 
 def test_photos_without_labels_are_left_out():
     some = [*labels(12), None, None, ()]
-    found = check_preprocessing(known(RIGHT), photos(15), labels=some)
-    assert found.photos == 12 and found.verdict == "fine"
+    diagnosis = check_preprocessing(known(RIGHT), photos(15), labels=some)
+    assert diagnosis.photos == 12 and diagnosis.verdict == "fine"
 
 
 def test_class_zero_is_a_label():
-    found = check_preprocessing(known(RIGHT), [photo(50)] * 10, labels=[[0]] * 10)
-    assert found.photos == 10 and found.variants[0].accuracy == 1
+    diagnosis = check_preprocessing(known(RIGHT), [photo(50)] * 10, labels=[[0]] * 10)
+    assert diagnosis.photos == 10 and diagnosis.variants[0].accuracy == 1
 
 
 def test_several_right_classes_count_together():
-    found = check_preprocessing(known("0..1, nothing subtracted"), photos(12), labels=[(0, 1)] * 12)
-    assert all(one.score == pytest.approx(0, abs=1e-9) for one in found.variants)
-    assert found.verdict == "fine"
+    diagnosis = check_preprocessing(
+        known("0..1, nothing subtracted"), photos(12), labels=[(0, 1)] * 12
+    )
+    assert all(one.score == pytest.approx(0, abs=1e-9) for one in diagnosis.variants)
+    assert diagnosis.verdict == "fine"
 
 
 def test_nothing_to_examine():
@@ -298,11 +304,13 @@ def test_label_that_the_network_does_not_have(index):
 
 def test_progress_and_saved_result(tmp_path):
     steps = []
-    found = check_preprocessing(known(RIGHT), photos(8), progress=lambda *step: steps.append(step))
-    total = len(found.variants)
+    diagnosis = check_preprocessing(
+        known(RIGHT), photos(8), progress=lambda *step: steps.append(step)
+    )
+    total = len(diagnosis.variants)
     assert steps == [(done, total) for done in range(1, total + 1)]
-    found.save(tmp_path / "diagnosis")
-    assert Diagnosis.load(tmp_path / "diagnosis") == found
+    diagnosis.save(tmp_path / "diagnosis")
+    assert Diagnosis.load(tmp_path / "diagnosis") == diagnosis
 
 
 # real photos and the embedded network
@@ -324,8 +332,8 @@ def real():
     return model, images, [(int(row["index"]),) for row in rows], rows
 
 
-class Turned(nn.Module):
-    """A network that wants BGR."""
+class Reversed(nn.Module):
+    """A network that expects BGR."""
 
     def __init__(self, network):
         super().__init__()
@@ -338,33 +346,33 @@ class Turned(nn.Module):
 MISTAKES = {
     "ImageNet's": lambda model: replace(model, mean=IMAGENET[0], std=IMAGENET[1]),
     "0..255": lambda model: replace(model, mean=(0.0,), std=(1 / 255,)),
-    "BGR": lambda model: replace(model, network=Turned(model.network)),
+    "BGR": lambda model: replace(model, network=Reversed(model.network)),
 }
 
 
 def test_default_network_reads_real_photos_right(real):
     model, _, truth, rows = real
-    found = check_preprocessing(
+    diagnosis = check_preprocessing(
         model, [IMAGENET_PHOTOS / row["filename"] for row in rows], labels=truth
     )
-    assert found.verdict == "fine", found.summary
-    assert found.photos == COUNT
-    assert found.variants[0].accuracy > 0.7
-    assert any("squashed" in one.name for one in found.variants)
+    assert diagnosis.verdict == "fine", diagnosis.summary
+    assert diagnosis.photos == COUNT
+    assert diagnosis.variants[0].accuracy > 0.7
+    assert any("squashed" in one.name for one in diagnosis.variants)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_with_real_photos_are_found_and_the_right_reading_named(real, mistake):
     model, images, truth, _ = real
     count = {"ImageNet's": COUNT, "BGR": 24, "0..255": 14}[mistake]
-    found = check_preprocessing(MISTAKES[mistake](model), images[:count], labels=truth[:count])
-    assert found.verdict == "mistake", found.summary
+    diagnosis = check_preprocessing(MISTAKES[mistake](model), images[:count], labels=truth[:count])
+    assert diagnosis.verdict == "mistake", diagnosis.summary
     right = f"{RIGHT}), BGR" if mistake == "BGR" else f"'{RIGHT}, RGB'"
-    assert right in found.summary
+    assert right in diagnosis.summary
 
 
 def test_mistake_with_real_photos_shows_without_labels(real):
     model, images, _, _ = real
-    found = check_preprocessing(MISTAKES["0..255"](model), images[:9])
-    assert found.verdict == "mistake"
-    assert f"'{RIGHT}, RGB'" in found.summary
+    diagnosis = check_preprocessing(MISTAKES["0..255"](model), images[:9])
+    assert diagnosis.verdict == "mistake"
+    assert f"'{RIGHT}, RGB'" in diagnosis.summary

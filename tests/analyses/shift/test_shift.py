@@ -1,4 +1,4 @@
-"""Shifts: equivariant networks by construction, plain loops, and photos that move."""
+"""Shifts, tested on networks that are equivariant by construction and by plain loops."""
 
 import json
 from dataclasses import replace
@@ -62,22 +62,22 @@ STRIDED = (conv(6, 3), nn.ReLU, conv(8, 6, stride=2), nn.ReLU, conv(8, 8))
 
 def test_network_that_is_equivariant_by_construction():
     model = built(conv(6, 3, mode="circular"), nn.ReLU, conv(8, 6, mode="circular"), nn.ReLU)
-    found = equivariance(model, images(), shifts=[1, (3, 0), (5, 7)])
-    assert [one.layer for one in found.layers] == ["0", "2"]
-    for one in found.layers:
+    measured = equivariance(model, images(), shifts=[1, (3, 0), (5, 7)])
+    assert [one.layer for one in measured.layers] == ["0", "2"]
+    for one in measured.layers:
         assert all(value < 1e-5 for value in one.whole_errors)
-    assert found.lost == (None,) * 3
-    assert "keeps its equivariance in all 2 layers" in found.summary()
+    assert measured.lost == (None,) * 3
+    assert "keeps its equivariance in all 2 layers" in measured.summary()
 
 
 def test_zero_padding_touches_the_borders_alone():
     model = built(conv(6, 3), nn.ReLU, conv(8, 6))
-    found = equivariance(model, images(), shifts=[2])
-    for one in found.layers:
+    measured = equivariance(model, images(), shifts=[2])
+    for one in measured.layers:
         assert one.inner_errors[0] < 1e-5
         assert one.whole_errors[0] > 0.01
         assert one.padded
-    assert found.lost == (None,)
+    assert measured.lost == (None,)
 
 
 @pytest.mark.parametrize(
@@ -87,26 +87,26 @@ def test_zero_padding_touches_the_borders_alone():
      (lambda: nn.MaxPool2d(3, 2, 1), "max pooling, stride 2")],
 )  # fmt: skip
 def test_a_stride_keeps_whole_strides_and_loses_single_pixels(layer, reason):
-    found = equivariance(built(conv(6, 3), nn.ReLU, layer), images())
-    assert found.shifts == ((1, 1), (2, 2))
-    first, second = found.layers
+    measured = equivariance(built(conv(6, 3), nn.ReLU, layer), images())
+    assert measured.shifts == ((1, 1), (2, 2))
+    first, second = measured.layers
     assert first.inner_errors[0] < 1e-5 and second.inner_errors[1] < 1e-5
     assert second.inner_errors[0] > 0.05
-    assert found.lost == (1, None)
+    assert measured.lost == (1, None)
     assert second.reason((1, 1)) == reason
-    assert f"loses shift equivariance at 2 ({reason})" in found.summary()
+    assert f"loses shift equivariance at 2 ({reason})" in measured.summary()
 
 
 def test_errors_are_those_of_a_plain_loop():
     model = built(*STRIDED)
     given = images(1)
-    found = equivariance(model, given, shifts=[(1, 0), (3, 2)])
-    assert [one.map_size for one in found.layers] == [(32, 32), (16, 16), (16, 16)]
-    for place, one in ((0, found.layers[0]), (2, found.layers[1]), (4, found.layers[2])):
+    measured = equivariance(model, given, shifts=[(1, 0), (3, 2)])
+    assert [one.map_size for one in measured.layers] == [(32, 32), (16, 16), (16, 16)]
+    for place, one in ((0, measured.layers[0]), (2, measured.layers[1]), (4, measured.layers[2])):
         part = model.network[: place + 1]
         with torch.no_grad():
             plain = part(given)[0].double().numpy()
-            for number, (down, across) in enumerate(found.shifts):
+            for number, (down, across) in enumerate(measured.shifts):
                 moved = part(torch.roll(given, (down, across), (2, 3)))[0].double().numpy()
                 step, (height, width) = one.spacing[0], one.map_size
                 field = {0: 1, 2: 2, 4: 4}[place]  # pixels seen on each side of the center
@@ -122,10 +122,10 @@ def test_errors_are_those_of_a_plain_loop():
                                    (int(np.floor(left)) + 1, left % 1)]  # fmt: skip
                         if top < 0 or left < 0:
                             continue
-                        wanted = sum(
+                        expected = sum(
                             a * b * plain[:, r, c] for r, a in rows for c, b in columns if a and b
                         )
-                        square = ((moved[:, y, x] - wanted) ** 2).sum()
+                        square = ((moved[:, y, x] - expected) ** 2).sum()
                         every.append(square)
                         sees = []
                         for r, a in rows:
@@ -153,7 +153,7 @@ def test_of_large_maps_and_many_channels_a_part_is_compared():
         nn.Conv2d(3, 80, 3, stride=2, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     ).eval()
     given = images(1, 96)
-    found = equivariance(wrap(network, size=96), given, shifts=[1, 2]).layers[0]
+    measured = equivariance(wrap(network, size=96), given, shifts=[1, 2]).layers[0]
     with torch.no_grad():
         plain, moved, whole = (
             network[0](torch.roll(given, (by, by), (2, 3)))[0, :64].double() for by in (0, 1, 2)
@@ -162,23 +162,23 @@ def test_of_large_maps_and_many_channels_a_part_is_compared():
     rows = plain[:, ::2]
     scale = (rows - rows.mean((1, 2), keepdim=True)).square().sum(0).mean()
     error = ((moved - before)[:, 1::2, 1:].square().sum(0).mean() / scale).sqrt()
-    assert found.whole_errors[0] == pytest.approx(float(error), rel=1e-3)
+    assert measured.whole_errors[0] == pytest.approx(float(error), rel=1e-3)
     inner = ((moved - before)[:, 3::2, 2:].square().sum(0).mean() / scale).sqrt()
-    assert found.inner_errors[0] == pytest.approx(float(inner), rel=1e-3)
-    assert found.inner_errors[1] < 1e-5
+    assert measured.inner_errors[0] == pytest.approx(float(inner), rel=1e-3)
+    assert measured.inner_errors[1] < 1e-5
     error = (
         (whole - plain.roll((1, 1), (1, 2)))[:, 1::2, 1:].square().sum(0).mean() / scale
     ).sqrt()
-    assert found.whole_errors[1] == pytest.approx(float(error), rel=1e-3)
+    assert measured.whole_errors[1] == pytest.approx(float(error), rel=1e-3)
 
 
 def test_maps_that_see_beyond_the_image_everywhere_have_no_inside():
     layers = (conv(4, 3), *[conv(4, 4) for _ in range(15)])
-    found = equivariance(built(*layers), images(), shifts=[4])
-    assert found.layers[0].inner_errors[0] < 1e-5
-    assert found.layers[-1].inner_errors == (None,)
-    assert found.layers[-1].whole_errors[0] > 0.01
-    lost = found.layers[found.lost[0]]
+    measured = equivariance(built(*layers), images(), shifts=[4])
+    assert measured.layers[0].inner_errors[0] < 1e-5
+    assert measured.layers[-1].inner_errors == (None,)
+    assert measured.layers[-1].whole_errors[0] > 0.01
+    lost = measured.layers[measured.lost[0]]
     assert lost.inner_errors[0] is None and "padding" in lost.reason((4, 4))
 
 
@@ -205,7 +205,7 @@ def test_network_without_maps():
 
 
 def test_blurred_pooling_is_nearer_to_equivariant():
-    """What anti-aliasing is for (Zhang 2019), on the map itself."""
+    """Anti-aliasing reduces the equivariance error of a map (Zhang 2019)."""
     from convlens.models.networks.pooling import make_pooling
 
     errors = {}
@@ -227,8 +227,8 @@ def test_blurred_pooling_makes_the_answers_of_a_trained_network_more_consistent(
             # Without shifts among the augmentations, or training teaches what pooling should give.
             made = train(data, out=out, seed=seed, epochs=4, pooling=kind, shift=0, device="cpu")
             assert made.accuracy > 0.97
-            found = shift(load(made.folder), given, shifts=[], every=0)
-            shares.append([one.agreement.share for one in found.consistency])
+            measured = shift(load(made.folder), given, shifts=[], every=0)
+            shares.append([one.agreement.share for one in measured.consistency])
         alike[kind] = np.mean(shares, axis=0)
     assert (alike["blur"] > alike["max"] + 0.05).all()
 
@@ -247,7 +247,7 @@ def photos(folder, count=6, size=48):
 
 
 def fickle():
-    """Answers by where the brightest corner is, so that shifts matter."""
+    """A network whose prediction depends on shifts."""
     model = built(conv(8, 3, stride=4, padding=0), nn.ReLU)
     with torch.no_grad():
         model.network[-1].weight.mul_(30)
@@ -259,7 +259,7 @@ def test_counts_are_those_of_a_plain_loop(tmp_path):
     model = fickle()
     paths = photos(tmp_path, 8)
     labels = [[number % 6, 1] for number in range(7)] + [None]
-    found = shift(
+    measured = shift(
         model,
         paths,
         labels=labels,
@@ -269,7 +269,7 @@ def test_counts_are_those_of_a_plain_loop(tmp_path):
         pass_options=PassOptions(batch_size=3),
     )
     margin = find_margin(model)
-    assert margin == 5 and found.equivariance is None and found.offsets is None
+    assert margin == 5 and measured.equivariance is None and measured.offsets is None
     wide = pad_squashed(model, model.prepare(paths))
     assert wide.shape[2:] == (SIZE + margin, SIZE + margin)
     ids = torch.arange(8)
@@ -283,9 +283,9 @@ def test_counts_are_those_of_a_plain_loop(tmp_path):
             ],
         }
     right = [a in (classes or ()) for a, classes in zip(middle, labels, strict=True)]
-    assert (found.accuracy.count, found.accuracy.total) == (sum(right), 7)
-    assert [one.protocol for one in found.consistency] == ["crop", "circular"]
-    for one in found.consistency:
+    assert (measured.accuracy.count, measured.accuracy.total) == (sum(right), 7)
+    assert [one.protocol for one in measured.consistency] == ["crop", "circular"]
+    for one in measured.consistency:
         first, second = pairs[one.protocol]
         alike = [a == b for a, b in zip(first, second, strict=True)]
         assert (one.agreement.count, one.agreement.total) == (sum(alike), 8)
@@ -297,7 +297,7 @@ def test_counts_are_those_of_a_plain_loop(tmp_path):
         )
         accurate = [a in (classes or ()) for a, classes in zip(first, labels, strict=True)]
         assert one.accuracy.count == sum(accurate) and one.accuracy.total == 7
-    assert any(one.agreement.count < 8 for one in found.consistency)
+    assert any(one.agreement.count < 8 for one in measured.consistency)
 
 
 def test_views_are_windows_and_rolls_of_the_photo():
@@ -310,14 +310,14 @@ def test_views_are_windows_and_rolls_of_the_photo():
         base = wide if len(views[0]) == 40 else wide[7:9]
         for view in views:
             for one, whole in zip(view, base, strict=True):
-                found = [
+                measured = [
                     (y, x)
                     for y in range(6)
                     for x in range(6)
                     if torch.equal(one, whole[:, y : y + SIZE, x : x + SIZE])
                 ]
-                assert len(found) == 1
-                places.update(found)
+                assert len(measured) == 1
+                places.update(measured)
     assert {y for y, _ in places} == {x for _, x in places} == set(range(6))
     # An image's views do not depend on who is beside it.
     alone = crop_pairs(wide[7:9], ids[7:9], size, 0)
@@ -333,20 +333,22 @@ def test_views_are_windows_and_rolls_of_the_photo():
 
 def test_a_network_that_pools_everything_is_invariant_to_rolling():
     model = built(conv(6, 3, mode="circular"), nn.ReLU)
-    found = shift(model, images(9), every=0)
-    assert [one.protocol for one in found.consistency] == ["crop", "circular"]
-    one = found.consistency[1]
+    measured = shift(model, images(9), every=0)
+    assert [one.protocol for one in measured.consistency] == ["crop", "circular"]
+    one = measured.consistency[1]
     assert (one.agreement.count, one.agreement.total) == (9, 9)
-    assert one.agreement_if_correct is None and one.accuracy is None and found.accuracy is None
+    assert one.agreement_if_correct is None and one.accuracy is None and measured.accuracy is None
 
 
 def test_picture_over_all_offsets_names_the_class():
     cells = torch.rand(3, 5)
-    found = OffsetMap("crop", 0, "cat 1", (0, 1, 2), (0, 1, 2, 3, 4), cells, cells.long(), 0, 1, 1)
-    drawn = found.pictures()["offsets-crop"]
+    measured = OffsetMap(
+        "crop", 0, "cat 1", (0, 1, 2), (0, 1, 2, 3, 4), cells, cells.long(), 0, 1, 1
+    )
+    drawn = measured.pictures()["offsets-crop"]
     assert holds(drawn, enlarge(sequential_colors(cells, 0, 1), 264 // 5))
     assert holds(drawn, color_bar(120, colors="sequential", upright=True))
-    for other in (replace(found, name="cat 2"), replace(found, columns=(0, 1, 2, 3, 9))):
+    for other in (replace(measured, name="cat 2"), replace(measured, columns=(0, 1, 2, 3, 9))):
         changed = (other.pictures()["offsets-crop"] != drawn).any(dim=2)
         assert 0 < int(changed.sum()) < 300
 
@@ -354,17 +356,17 @@ def test_picture_over_all_offsets_names_the_class():
 def test_map_over_all_offsets(tmp_path):
     model = fickle()
     paths = photos(tmp_path, 2)
-    found = shift(model, paths, shifts=[], every=1).offsets
+    measured = shift(model, paths, shifts=[], every=1).offsets
     wide = pad_squashed(model, model.prepare(paths[0]))
-    assert found.rows == found.columns == tuple(range(6))
+    assert measured.rows == measured.columns == tuple(range(6))
     with torch.no_grad():
         for y in range(6):
             for x in range(6):
                 logits = model(wide[:, :, y : y + SIZE, x : x + SIZE])
-                wanted = logits.softmax(1)[0, found.class_index]
-                torch.testing.assert_close(found.probabilities[y, x], wanted)
-                assert found.predictions[y, x] == logits.argmax()
-    assert 0 < found.predicted_share <= 1
+                expected = logits.softmax(1)[0, measured.class_index]
+                torch.testing.assert_close(measured.probabilities[y, x], expected)
+                assert measured.predictions[y, x] == logits.argmax()
+    assert 0 < measured.predicted_share <= 1
     rolled = map_offsets(model, images(1), protocol="circular", step=2)
     assert rolled.rows == (-2, 0, 2)
     assert rolled.predictions[1, 1] == rolled.class_index
@@ -399,30 +401,30 @@ def test_around_a_squashed_photo_its_edges_are_repeated():
 
 
 def test_pass_over_photos_is_that_of_the_images(tmp_path):
-    """Bins give the median to a few per cent, and parts add up."""
+    """The bins give the median to a few per cent, and counts of parts add up."""
     model = built(*STRIDED)
     paths = photos(tmp_path, 7)
-    found = shift(model, paths, every=0, pass_options=PassOptions(batch_size=3))
+    measured = shift(model, paths, every=0, pass_options=PassOptions(batch_size=3))
     given = model.prepare(paths)
     exact = equivariance(model, given)
-    for one, other in zip(found.equivariance.layers, exact.layers, strict=True):
+    for one, other in zip(measured.equivariance.layers, exact.layers, strict=True):
         for a, b in zip(
             one.inner_errors + one.whole_errors,
             other.inner_errors + other.whole_errors,
             strict=True,
         ):
             assert a == pytest.approx(b, rel=0.05, abs=1e-5)
-    assert found.equivariance.lost == exact.lost
+    assert measured.equivariance.lost == exact.lost
     halves = ShiftReducer.for_model(model, None, 5, 0, exact.shifts)
     wide = pad_squashed(model, given)
     first, second, whole = (halves.initial_state() for _ in range(3))
     halves.process_batch(first, wide[:2], torch.arange(2))
     halves.process_batch(second, wide[2:], torch.arange(2, 7))
     halves.process_batch(whole, wide, torch.arange(7))
-    for name, wanted in whole.items():
-        assert wanted.dtype == torch.int64
+    for name, expected in whole.items():
+        assert expected.dtype == torch.int64
         for pair in ((first, second), (second, first)):
-            assert torch.equal(halves.merge(*pair)[name], wanted), name
+            assert torch.equal(halves.merge(*pair)[name], expected), name
 
 
 def test_medians_of_bins():
@@ -459,11 +461,11 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
 
 
 def test_saved_result_is_equal(tmp_path):
-    found = shift(fickle(), photos(tmp_path, 3))
-    found.save(tmp_path / "out")
-    assert Result.load(tmp_path / "out") == found
+    measured = shift(fickle(), photos(tmp_path, 3))
+    measured.save(tmp_path / "out")
+    assert Result.load(tmp_path / "out") == measured
     assert (tmp_path / "out" / "offsets-crop.png").is_file()
-    json.dumps(found.to_json(), allow_nan=False)
+    json.dumps(measured.to_json(), allow_nan=False)
 
 
 @pytest.mark.parametrize(
