@@ -1,7 +1,8 @@
-"""The formulae of convolutional networks, from Bishop & Bishop, Deep Learning, chapter 10.
+"""The arithmetic of convolutional networks, from Bishop & Bishop, Deep Learning, chapter 10.
 
-Sizes are in pixels or units along one axis and hold for each axis on its own. In the chapter's
-letters: an image J × K with C channels, a filter M × M, padding P, stride S, C_out output channels.
+Sizes are in pixels or units along one axis, and each axis is computed separately. The symbols are
+those of the chapter: image J × K with C channels, filter M × M, padding P, stride S, C_out output
+channels.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,22 +20,29 @@ def output_size(
     *,
     ceil_mode: bool = False,
 ) -> int:
-    """Length of a convolution's or a pooling's output along one axis: ⌊(J + 2P - M)/S⌋ + 1.
+    """Output length of a convolution or pooling along one axis: ⌊(J + 2P - M)/S⌋ + 1.
 
-    Bishop & Bishop, section 10.2.3 (padding) and 10.2.4 (stride). With dilation d, M becomes
-    d(M - 1) + 1. It does not hold for transposed convolutions and adaptive pooling.
+    Bishop & Bishop, sections 10.2.3 (padding) and 10.2.4 (stride). With dilation d, M is replaced
+    by d(M - 1) + 1. The formula does not hold for transposed convolutions and adaptive pooling.
 
     Args:
         size: input length J.
         kernel: filter length M.
         stride: step S of the filter.
-        padding: P on both sides, or `(before, after)` where they differ, as for `same_padding`.
+        padding: P on both sides, or `(before, after)`, as `same_padding` returns it.
         dilation: distance between neighboring taps of the filter.
-        ceil_mode: round up, as PyTorch's pooling can; a window that would start beyond the input
-            and the padding before it is left out.
+        ceil_mode: round up, as PyTorch's pooling can; a last window that would start beyond the
+            input and the padding before it is dropped.
+
+    Returns:
+        Number of output positions.
 
     Raises:
-        ConvlensError: the filter is longer than the padded input, or a value out of range.
+        ConvlensError: the filter is longer than the padded input, or a value is out of range.
+
+    Example:
+        >>> output_size(224, kernel=11, stride=4, padding=2)
+        55
     """
     before, after = (padding, padding) if isinstance(padding, int) else padding
     if min(kernel, stride, dilation) < 1 or min(size, before, after) < 0:
@@ -56,16 +64,34 @@ def output_size(
 
 
 def valid_padding() -> tuple[int, int]:
-    """Padding (before, after) of a valid convolution: none, the filter stays inside the image."""
+    """Padding (before, after) of a valid convolution: none, as the filter stays inside the image.
+
+    Example:
+        >>> valid_padding()
+        (0, 0)
+    """
     return 0, 0
 
 
 def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
     """Padding (before, after) of a same convolution, whose output has length ⌈J/S⌉.
 
-    At stride 1 and odd M this is the chapter's P = (M - 1)/2 on both sides. Where the total is
-    odd, as for even filters, the further pixel comes after, as in PyTorch and TensorFlow; at a
-    stride above 1 it depends on the input's length, and PyTorch itself offers no same padding.
+    At stride 1 and odd M it is the chapter's P = (M - 1)/2 on both sides (section 10.2.3). If the
+    total is odd, as for even filters, the extra pixel comes after, as in PyTorch and TensorFlow. At
+    a stride above 1 the padding depends on the length of the input.
+
+    Args:
+        size: input length J.
+        kernel: filter length M.
+        stride: step S of the filter.
+        dilation: distance between neighboring taps of the filter.
+
+    Returns:
+        Padding before and after the input.
+
+    Example:
+        >>> same_padding(28, kernel=5), same_padding(28, kernel=4)
+        ((2, 2), (1, 2))
     """
     outputs = -(-size // stride)
     total = max(0, (outputs - 1) * stride + _extent(kernel, dilation) - size)
@@ -79,20 +105,24 @@ def count_parameters(
     bias: bool = True,
     groups: int = 1,
 ) -> int:
-    """Learnable parameters of a convolutional layer: (M²C + 1) C_out.
+    """Number of learnable parameters of a convolutional layer: (M²C + 1) C_out.
 
-    Bishop & Bishop, section 10.2.5. Without bias M²C C_out; in G groups each filter sees C/G
-    channels. They do not depend on the image's size, nor on stride, padding or dilation.
+    Bishop & Bishop, section 10.2.5. Without bias it is M²C C_out; in G groups each filter sees C/G
+    channels. The number does not depend on image size, stride, padding or dilation.
 
     Args:
         kernel: M, or `(M_h, M_w)` for a filter that is not square.
         channels_in: C.
         channels_out: C_out.
-        bias: one for each output channel.
+        bias: whether each output channel has a bias.
         groups: G.
 
     Raises:
-        ConvlensError: channels that the groups do not divide.
+        ConvlensError: a number of channels that the groups do not divide.
+
+    Example:
+        >>> count_parameters(3, channels_in=3, channels_out=64)
+        1792
     """
     return (_taps(kernel, channels_in, channels_out, groups) + bias) * channels_out
 
@@ -106,8 +136,8 @@ def count_multiply_adds(
 ) -> int:
     """Multiply-adds of a convolutional layer on one image: M²(C/G) C_out for each output position.
 
-    One multiply-add counts once (as two floating-point operations); adding the bias counts
-    nothing; taps that fall on the padding count, as libraries compute them.
+    One multiply-add is two floating-point operations. Adding the bias is not counted; taps on the
+    padding are counted, as libraries compute them.
 
     Args:
         kernel: M, or `(M_h, M_w)`.
@@ -117,29 +147,48 @@ def count_multiply_adds(
         groups: G.
 
     Raises:
-        ConvlensError: channels that the groups do not divide.
+        ConvlensError: a number of channels that the groups do not divide.
+
+    Example:
+        >>> count_multiply_adds(3, channels_in=3, channels_out=64, output=(224, 224))
+        86704128
     """
     return _taps(kernel, channels_in, channels_out, groups) * channels_out * prod(output)
 
 
 def count_dense_weights(in_shape: Sequence[int], out_shape: Sequence[int]) -> int:
-    """Weights of a fully connected layer between tensors of these shapes, without biases.
+    """Number of weights of a fully connected layer between two shapes, without biases.
 
-    What a convolution between the same sizes saves by being sparse and sharing its weights
-    (Bishop & Bishop, section 10.2.2).
+    A convolution between the same shapes has fewer, as it is sparse and shares its weights (Bishop
+    & Bishop, section 10.2.2).
+
+    Args:
+        in_shape: shape of the input, such as `(C, H, W)`.
+        out_shape: shape of the output.
+
+    Example:
+        >>> count_dense_weights((1, 28, 28), (6, 28, 28))
+        3687936
     """
     return prod(in_shape) * prod(out_shape)
 
 
 def chain_receptive_field(layers: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
-    """Size and stride, in input pixels along one axis, of the field that one output unit sees.
+    """Receptive field of one output unit of a chain of layers, along one axis.
 
-    size = 1 + Σ_l d_l (M_l - 1) Π_{k<l} S_k and stride = Π_l S_l. It holds for a plain chain of
-    convolutions and poolings; branches, adaptive pooling and upsampling need
-    the interval arrays of `convlens.tracing`.
+    size = 1 + Σ_l d_l (M_l - 1) Π_{k<l} S_k and stride = Π_l S_l (Araujo et al., Computing
+    Receptive Fields of Convolutional Neural Networks, 2019). It holds for a plain chain of
+    convolutions and poolings; branches, adaptive pooling and upsampling need `convlens.trace`.
 
     Args:
-        layers: (kernel M, stride S, dilation d) of each, from the image on.
+        layers: (kernel M, stride S, dilation d) of each layer, from the image on.
+
+    Returns:
+        Size of the field and stride between the fields of neighboring units, in input pixels.
+
+    Example:
+        >>> chain_receptive_field([(3, 1, 1), (2, 2, 1), (3, 1, 1)])
+        (8, 2)
     """
     size, step = 1, 1
     for kernel, stride, dilation in layers:

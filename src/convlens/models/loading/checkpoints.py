@@ -9,20 +9,24 @@ from convlens.models.model import Model
 
 
 def load_checkpoints(spec: str | Path, *, device: str | None = None) -> list[tuple[int, Model]]:
-    """Training step and Model of each checkpoint that a training kept, in order.
+    """Load the checkpoints that a training saved along the way.
 
     Args:
-        spec: a run folder.
-        device: as for `load`.
+        spec: the run folder of a training.
+        device: `cpu` or an available accelerator; default: the CPU.
+
+    Returns:
+        Training step and Model of each checkpoint, in order of steps.
 
     Raises:
-        ConvlensError: no run folder, or one without checkpoints.
+        ConvlensError: no run folder, or a run without such checkpoints.
     """
-    found = find_run_folder(str(spec))
-    if found is None or found[1]:
+    located = find_run_folder(str(spec))
+    if located is None or located[1]:
         raise ConvlensError(
-            f"{spec} is not the folder of a training; checkpoints are kept by "
+            f"{spec} is not the folder of a training; checkpoints are saved by "
             f"convlens train DATA --out RUN --checkpoints 5"
         )
-    kept = read_run_folder(found[0]).checkpoints()
-    return [(step, load(f"{found[0]}@{name}", device=device)) for step, name in kept]
+    folder = located[0]
+    checkpoints = read_run_folder(folder).checkpoints()
+    return [(step, load(f"{folder}@{name}", device=device)) for step, name in checkpoints]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from convlens.errors import ConvlensError
 
-# Where each photo lies, and the ImageNet classes that a fair person would accept for it.
+# The file of each photo in its package, and the ImageNet classes that are right answers.
 _PHOTOS = {
     "skimage/data/chelsea.png": ("tabby, tabby cat", "tiger cat", "Egyptian cat"),
     "skimage/data/coffee.png": ("espresso", "cup"),
@@ -25,12 +25,11 @@ _PHOTOS = {
 
 @dataclass(frozen=True)
 class DemoPhoto:
-    """A photo that comes with pip.
+    """A photo from an installed package.
 
     Attributes:
-        path: the file, in the package that brings it.
-        classes: labels of the embedded network that are a right answer, chosen by looking at
-            the photo.
+        path: the file.
+        classes: labels of the embedded network that are right for the photo.
     """
 
     path: Path
@@ -43,12 +42,12 @@ def demo_photos() -> list[DemoPhoto]:
     The packages are not imported.
 
     Raises:
-        ConvlensError: a package is missing, or came without its photos.
+        ConvlensError: a package is not installed, or is installed without its photos.
     """
     photos = []
-    for place, classes in _PHOTOS.items():
-        package, _, inside = place.partition("/")
-        path = find_demo_package(package) / inside
+    for name, classes in _PHOTOS.items():
+        package, _, path_in_package = name.partition("/")
+        path = find_demo_package(package) / path_in_package
         if not path.is_file():
             raise ConvlensError(
                 f"{path} is missing from the installed {package}; "
@@ -59,9 +58,14 @@ def demo_photos() -> list[DemoPhoto]:
 
 
 def find_demo_package(package: str) -> Path:
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
+    """The folder of an installed package, which is not imported.
+
+    Raises:
+        ConvlensError: the package is not installed.
+    """
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
         raise ConvlensError(
             f'the package {package} is not installed; pip install "convlens[demo]" brings it'
         )
-    return Path(found.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])

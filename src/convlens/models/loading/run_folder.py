@@ -1,9 +1,9 @@
-"""Run folders: what a training leaves behind, as a Model.
+"""Run folders: what a training writes, and the Model that it trained.
 
-    RUN/convlens.json                what the network is, how it is fed, which weights are which
-    RUN/step-000469/weights.safetensors   a checkpoint; the JSON names those that are whole
+    RUN/convlens.json                network, preprocessing, and names of the checkpoints
+    RUN/step-000469/weights.safetensors   a checkpoint; complete if the JSON names it
 
-Nothing in it is pickled.
+Nothing is pickled.
 """
 
 import json
@@ -29,11 +29,11 @@ _AVERAGE = "average"
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder as its description tells it.
+    """A run folder and its description.
 
     Attributes:
-        folder: where it lies.
-        description: the content of `convlens.json`.
+        folder: path of the folder.
+        description: content of `convlens.json`.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class Run:
         return height, width
 
     def folder_of(self, checkpoint: str) -> str:
-        """The checkpoint called `best`, `last`, or by the name of its folder.
+        """The folder name of a checkpoint that is called `best`, `last` or by its folder.
 
         Raises:
             ConvlensError: there is none.
@@ -62,7 +62,7 @@ class Run:
         return known[checkpoint]
 
     def checkpoints(self) -> list[tuple[int, str]]:
-        """Training step and name of each checkpoint, in order.
+        """Training step and folder name of the checkpoints saved along the way, in order.
 
         Raises:
             ConvlensError: there are none.
@@ -76,7 +76,7 @@ class Run:
 
 
 def find_run_folder(text: str) -> tuple[Path, str] | None:
-    """The run folder that `RUN` or `RUN@CHECKPOINT` names and what follows it, else None."""
+    """Split `RUN` or `RUN@CHECKPOINT` into folder and checkpoint; None if no such folder exists."""
     if not text:
         return None
     if Path(text).expanduser().is_dir():
@@ -92,10 +92,13 @@ def find_run_folder(text: str) -> tuple[Path, str] | None:
 
 
 def read_run_folder(folder: Path) -> Run:
-    """Read a run folder's description.
+    """Read the description of a run folder.
+
+    Args:
+        folder: path of the folder.
 
     Raises:
-        ConvlensError: it is missing, damaged, or of another version.
+        ConvlensError: the description is missing, damaged or of another format.
     """
     path = folder / DESCRIPTION
     try:
@@ -119,10 +122,10 @@ def run_model(folder: Path, tag: str, size: tuple[int, int] | None = None) -> Mo
 
     Args:
         folder: a run folder.
-        tag: `best` (also where it is empty), `last` or the name of a checkpoint; and `average`,
-            also after an @, for average pooling before a fully connected stage, to the grid that
-            it was trained with.
-        size: height and width of the images that it will be given, in pixels.
+        tag: `best` (also if empty), `last` or the name of a checkpoint; and `average`, also after
+            an @, for average pooling to the trained grid before a fully connected stage.
+        size: height and width of the images that the network will be given, in pixels; default:
+            those that it was trained on.
 
     Raises:
         ConvlensError: no such checkpoint, a damaged folder, or a fully connected stage that does
@@ -134,18 +137,18 @@ def run_model(folder: Path, tag: str, size: tuple[int, int] | None = None) -> Mo
     checkpoints = [word for word in tags if word != _AVERAGE]
     if len(checkpoints) > 1:
         raise ConvlensError(f"{folder}@{tag} names {len(checkpoints)} checkpoints; give one")
-    wanted = checkpoints[0] if checkpoints else "best"
-    checkpoint = run.folder_of(wanted)
+    name = checkpoints[0] if checkpoints else "best"
+    checkpoint = run.folder_of(name)
     try:
-        return _model(run, checkpoint, wanted, average=average, size=size)
+        return _build_model(run, checkpoint, name, average=average, size=size)
     except (KeyError, TypeError, ValueError) as error:
         raise ConvlensError(
             f"{folder / DESCRIPTION} is damaged ({type(error).__name__}: {error})"
         ) from error
 
 
-def _model(
-    run: Run, checkpoint: str, wanted: str, *, average: bool, size: tuple[int, int] | None
+def _build_model(
+    run: Run, checkpoint: str, checkpoint_name: str, *, average: bool, size: tuple[int, int] | None
 ) -> Model:
     description = run.description
     options = dict(description["network"])
@@ -154,20 +157,22 @@ def _model(
         _check_stage(run, network, options, size)
     path = run.folder / checkpoint / WEIGHTS
     load_weights(network, read_state_dict(path), path)
-    how = description["preprocessing"]
+    preprocessing = description["preprocessing"]
     return Model(
         network=network,
         name=f"{options['name']} of {run.folder.resolve().name}",
         preprocessing=Preprocessing(
-            size=tuple(how["size"]), resize=how["resize"], interpolation=how["interpolation"]
+            size=tuple(preprocessing["size"]),
+            resize=preprocessing["resize"],
+            interpolation=preprocessing["interpolation"],
         ),
         channels=options["channels"],
-        mean=tuple(how["mean"]),
-        std=tuple(how["std"]),
-        bounds=tuple(how["bounds"]),
+        mean=tuple(preprocessing["mean"]),
+        std=tuple(preprocessing["std"]),
+        bounds=tuple(preprocessing["bounds"]),
         labels=tuple(description["labels"]),
-        center=how["center"],
-        origin=f"trained by convlens on {description['training']['data']}: the {wanted} "
+        center=preprocessing["center"],
+        origin=f"trained by convlens on {description['training']['data']}: the {checkpoint_name} "
         f"checkpoint, of step {int(checkpoint.rpartition('-')[2]):,}",
     )
 
@@ -175,12 +180,15 @@ def _model(
 def _check_stage(
     run: Run, network: ConvNet, options: dict[str, Any], size: tuple[int, int]
 ) -> None:
-    """Raise ConvlensError where the fully connected stage fits no images of that size.
+    """Check that the fully connected stage fits images of a size.
 
-    The error names the stage and what would make it fit.
+    Raises:
+        ConvlensError: it does not; the message names the stage and the option that makes it fit.
     """
-    trained, wanted = (feature_map_sizes(network.features, one)[-1][1] for one in (run.size, size))
-    if trained == wanted:
+    trained_grid, grid = (
+        feature_map_sizes(network.features, one)[-1][1] for one in (run.size, size)
+    )
+    if trained_grid == grid:
         return
     first = next(name for name, module in network.named_modules() if isinstance(module, nn.Linear))
     stage = network.get_submodule(first)

@@ -19,8 +19,8 @@ def timm_model(text: str, *, weights: bool = True) -> Model:
         text: `NAME` (its default weights), `NAME@TAG` or `NAME@random`; the tag may also stand
             after a dot, as timm itself writes it, and then chooses the preprocessing of random
             weights.
-        weights: False builds the architecture alone, its values to be filled in by the caller;
-            nothing is downloaded, and the labels are those of the weights that it names.
+        weights: False makes the architecture with random weights, which the caller replaces;
+            nothing is downloaded, and the labels are those of the named weights.
 
     Raises:
         ConvlensError: an unknown name or tag, or weights that cannot be downloaded.
@@ -34,7 +34,7 @@ def timm_model(text: str, *, weights: bool = True) -> Model:
     full = _timm_name(name, dotted_tag if tag in ("", RANDOM) else tag, needs_weights=fetch)
     if fetch:
         with explain_failed_download("timm", *full.split(".", 1)):
-            _check_hub_in_reach(timm.get_pretrained_cfg(full))
+            _check_hub_reachable(timm.get_pretrained_cfg(full))
             network = timm.create_model(full, pretrained=True)
         origin = f"timm's {name} with its weights {full}"
     else:
@@ -59,14 +59,14 @@ def timm_model(text: str, *, weights: bool = True) -> Model:
 
 
 def timm_names() -> list[str]:
-    """All networks of timm, without the tags of their weights."""
+    """Names of all networks of timm, without the tags of their weights."""
     import timm
 
     return list(timm.list_models())
 
 
 def _timm_name(name: str, tag: str, *, needs_weights: bool) -> str:
-    """The checked name as timm writes it: `NAME.TAG`, or `NAME` where there are no weights."""
+    """The checked name as timm writes it: `NAME.TAG`, or `NAME` if there are no weights."""
     import timm
 
     known = timm_names()
@@ -91,7 +91,7 @@ def _timm_name(name: str, tag: str, *, needs_weights: bool) -> str:
 
 
 def _timm_preprocessing(config: dict[str, Any]) -> tuple[Preprocessing, str]:
-    """The preprocessing that timm evaluates with, and in words where it can only come close."""
+    """The preprocessing that timm evaluates with, and a note if it is only approximated."""
     _, height, width = config["input_size"]
     mode, crop_pct = config["crop_mode"], config["crop_pct"]
     if mode == "squash":
@@ -111,16 +111,16 @@ def _timm_preprocessing(config: dict[str, Any]) -> tuple[Preprocessing, str]:
     )
 
 
-def _check_hub_in_reach(config: Any) -> None:
-    """Fails at once without a network, where the hub's client would try again for a minute.
+def _check_hub_reachable(config: Any) -> None:
+    """Fail at once without a network connection; the hub's client would retry for a minute.
 
     Raises:
-        OSError: the weights are not cached and the name of the hub's host cannot be resolved.
+        OSError: the weights are not cached, and the host name of the hub cannot be resolved.
     """
     from huggingface_hub import constants, try_to_load_from_cache
 
     if not config.hf_hub_id or getproxies():
-        return  # from elsewhere; or a proxy resolves names for us
+        return  # not from the hub, or a proxy resolves names
     repository = config.hf_hub_id.partition("@")[0]
     files = (config.hf_hub_filename, "model.safetensors", "pytorch_model.bin")
     if any(file and isinstance(try_to_load_from_cache(repository, file), str) for file in files):

@@ -16,8 +16,8 @@ def torchvision_model(text: str, *, weights: bool = True) -> Model:
 
     Args:
         text: `NAME` (its default weights), `NAME@WEIGHTS` or `NAME@random`.
-        weights: False builds the architecture alone, its values to be filled in by the caller;
-            nothing is downloaded, and the labels are those of the weights that it names.
+        weights: False makes the architecture with random weights, which the caller replaces;
+            nothing is downloaded, and the labels are those of the named weights.
 
     Raises:
         ConvlensError: an unknown name, unknown weights, or weights that cannot be downloaded.
@@ -33,7 +33,7 @@ def torchvision_model(text: str, *, weights: bool = True) -> Model:
             network = models.get_model(name, weights=entry)
         origin = f"torchvision's {name} with its weights {entry.name}"
     else:
-        network = models.get_model(name, weights=None, **_untold_arguments(name, entry))
+        network = models.get_model(name, weights=None, **_builder_arguments(name, entry))
         origin = f"torchvision's {name} with random weights"
     labels = None
     if entry is not None and (fetch or not weights):
@@ -48,7 +48,7 @@ def torchvision_model(text: str, *, weights: bool = True) -> Model:
 
 
 def torchvision_names() -> list[str]:
-    """Torchvision's classification networks, then those for segmentation."""
+    """Names of torchvision's classification networks, then of those for segmentation."""
     from torchvision import models
 
     return [*models.list_models(module=models), *models.list_models(module=models.segmentation)]
@@ -90,8 +90,8 @@ def _torchvision_weights(name: str, tag: str) -> Any:
     return entries[tag]
 
 
-def _untold_arguments(name: str, entry: Any) -> dict[str, Any]:
-    """What torchvision passes to its builder only together with the weights that need it."""
+def _builder_arguments(name: str, entry: Any) -> dict[str, Any]:
+    """Arguments that torchvision gives a builder only together with weights."""
     if name in ("googlenet", "inception_v3"):
         return {"transform_input": True, "init_weights": True}
     if name.startswith("lraspp"):

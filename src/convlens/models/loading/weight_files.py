@@ -1,4 +1,4 @@
-"""Weight files: read without running what is in them, and compared with the network first."""
+"""Weight files: read without running code in them, and checked against the network."""
 
 import pickle
 import re
@@ -16,19 +16,22 @@ from convlens.errors import ConvlensError, describe_error
 
 _NESTINGS = ("state_dict", "model", "model_state_dict", "model_ema")
 _PREFIXES = ("module.", "_orig_mod.")  # of nn.DataParallel and torch.compile
-_NAMED = 3  # keys of each kind that an error names
+_MOST_NAMED = 3  # keys of each kind in an error message
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weight file, on the CPU, by name.
+    """Read the tensors of a weight file to the CPU.
 
     Args:
-        path: a `.safetensors` file, or what `torch.save` wrote: a state dict, also one inside
-            a mapping under `state_dict`, `model`, `model_state_dict` or `model_ema`.
+        path: a `.safetensors` file, or a file that `torch.save` wrote: a state dict, also inside a
+            mapping under `state_dict`, `model`, `model_state_dict` or `model_ema`.
+
+    Returns:
+        Tensors by name.
 
     Raises:
-        ConvlensError: a file that is missing, empty, damaged or holds no weights, or a pickle
-            that wants to run code, which is not done.
+        ConvlensError: a file that does not exist, is empty or damaged or holds no weights, or a
+            pickle that would run code, which is not done.
     """
     if path.is_dir():
         raise ConvlensError(f"{path} is a folder; give the file with the weights in it")
@@ -45,34 +48,34 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Fills the network with the tensors, all or none.
+    """Load tensors into a network, all or none.
 
-    The prefixes that data-parallel and compiled networks put before their keys are taken off.
+    The prefixes that data-parallel and compiled networks put before their keys are removed.
 
     Args:
         network: changed in place.
-        state: tensors by name, as `read_state_dict` gives them.
-        path: for the error.
+        state: tensors by name, from `read_state_dict`.
+        path: of the file, for error messages.
 
     Raises:
-        ConvlensError: keys that are missing or not known, or other shapes.
+        ConvlensError: missing or unexpected keys, or other shapes.
     """
-    wanted = network.state_dict()
-    state = {_bare_key(key, wanted): tensor for key, tensor in state.items()}
+    expected = network.state_dict()
+    state = {_strip_prefixes(key, expected): tensor for key, tensor in state.items()}
     # Batch norm's step counter came with PyTorch 0.4.1 and is not used outside training.
     missing = [
-        key for key in wanted if key not in state and not key.endswith("num_batches_tracked")
+        key for key in expected if key not in state and not key.endswith("num_batches_tracked")
     ]
-    unexpected = [key for key in state if key not in wanted]
+    unexpected = [key for key in state if key not in expected]
     shapes = [
-        f"{key} is {tuple(state[key].shape)}, wanted {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
+        f"{key} is {tuple(state[key].shape)}, wanted {tuple(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
     ]
     problems = [
-        _some("missing", missing),
-        _some("unexpected", unexpected),
-        _some("of another shape", shapes),
+        _list_keys("missing", missing),
+        _list_keys("unexpected", unexpected),
+        _list_keys("of another shape", shapes),
     ]
     if any(problems):
         raise ConvlensError(
@@ -98,7 +101,7 @@ def _read_pickle(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # damaged bytes make the unpickler stumble in any way
+    except Exception as error:  # the unpickler raises errors of any type for damaged bytes
         raise ConvlensError(_refused(path, error)) from error
 
 
@@ -111,10 +114,10 @@ def _refused(path: Path, error: Exception) -> str:
         )
     if "TorchScript" in str(error):
         return (
-            f"{path} is a TorchScript archive, which has no layers to look at; "
+            f"{path} is a TorchScript archive, which has no layers that can be traced; "
             f"save the state_dict() of the module that it was scripted from"
         )
-    if isinstance(error, pickle.UnpicklingError):  # whose text tells to load it all the same
+    if isinstance(error, pickle.UnpicklingError):  # its message advises to load the file anyway
         return (
             f"{path} cannot be read without running what is in it, which is not done; "
             f"save network.state_dict() alone, or use safetensors"
@@ -127,7 +130,7 @@ def _damaged(path: Path, kind: str, error: Exception) -> str:
 
 
 def _state_inside(content: Any, path: Path) -> dict[str, Tensor]:
-    """The mapping of tensors in what a file held, however often it is nested."""
+    """The tensors in the content of a file, which may be nested."""
     while isinstance(content, Mapping):
         inner = next(filter(_is_mapping, map(content.get, _NESTINGS)), None)
         if inner is None:
@@ -139,7 +142,7 @@ def _state_inside(content: Any, path: Path) -> dict[str, Tensor]:
         )
     state = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     if not state:
-        keys = ", ".join(map(str, list(content)[:_NAMED])) or "none"
+        keys = ", ".join(map(str, list(content)[:_MOST_NAMED])) or "none"
         raise ConvlensError(
             f"{path} holds no tensors at its top or under {', '.join(_NESTINGS)} (keys: {keys})"
         )
@@ -150,14 +153,14 @@ def _is_mapping(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
-def _bare_key(key: str, wanted: Mapping[str, Tensor]) -> str:
-    while key not in wanted and key.startswith(_PREFIXES):
+def _strip_prefixes(key: str, expected: Mapping[str, Tensor]) -> str:
+    while key not in expected and key.startswith(_PREFIXES):
         key = key.partition(".")[2]
     return key
 
 
-def _some(word: str, items: Sequence[str]) -> str:
-    if not items:
+def _list_keys(kind: str, keys: Sequence[str]) -> str:
+    if not keys:
         return ""
-    more = ", …" if len(items) > _NAMED else ""
-    return f"{len(items)} {word} ({', '.join(items[:_NAMED])}{more})"
+    more = ", …" if len(keys) > _MOST_NAMED else ""
+    return f"{len(keys)} {kind} ({', '.join(keys[:_MOST_NAMED])}{more})"

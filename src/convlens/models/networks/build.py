@@ -1,4 +1,4 @@
-"""The chapter's networks, by name."""
+"""Build the chapter's networks by name."""
 
 from collections.abc import Callable
 from functools import partial
@@ -29,24 +29,33 @@ def build(
     pooling: str = "max",
     average: bool | None = None,
 ) -> ConvNet:
-    """One of the chapter's networks with weights drawn from torch's random state.
+    """Build one of the chapter's networks, with weights drawn from torch's random state.
 
-    AlexNet and VGG have torchvision's keys, whatever the pooling, so torchvision's weights load
-    into them.
+    AlexNet and VGG have torchvision's parameter names with any pooling, so torchvision's weights
+    can be loaded into them.
 
     Args:
-        name: a key of `NETWORKS`: allconv, lenet5, alexnet, vgg16, vgg11, vgg13, vgg19, each VGG
-            also with `_bn`.
+        name: allconv, lenet5, alexnet, vgg11, vgg13, vgg16 or vgg19; each VGG also with `_bn` for
+            batch normalization.
         size: height and width of the images in pixels.
-        channels: of the image.
+        channels: number of channels of the images.
         classes: number of logits.
         pooling: max, average or blur (anti-aliased).
-        average: average pooling before the fully connected stage, so that images of any size
-            fit; default: as the network has it (all but LeNet-5).
+        average: whether average pooling before the fully connected stage makes the network accept
+            images of any size; default: True for all networks but LeNet-5.
+
+    Returns:
+        The network, in training mode.
 
     Raises:
-        ConvlensError: an unknown name or pooling, or a size that shrinks below one pixel in the
-            stack (which layer, and the least size).
+        ConvlensError: an unknown name or pooling, or a size that a layer reduces below one pixel;
+            the message names the layer and the smallest size.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = convlens.build("lenet5", size=28, channels=1, classes=10)
+        >>> network(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
     if name not in NETWORKS:
         raise ConvlensError(
@@ -64,15 +73,15 @@ def build(
         )
     except ConvlensError as error:
         raise ConvlensError(f"{name}: {error}") from None
-    _draw(network)
+    _draw_weights(network)
     return network
 
 
-def _draw(network: ConvNet) -> None:
-    """Draw weights that keep the size of gradients from layer to layer.
+def _draw_weights(network: ConvNet) -> None:
+    """Draw weights that keep the variance of gradients from layer to layer.
 
-    He et al., Delving Deep into Rectifiers, 2015; zero biases; the last layer starts near zero, so
-    that all classes start about equally probable.
+    He et al., Delving Deep into Rectifiers, 2015. Biases are zero, and the last layer starts near
+    zero, so that all classes start with about the same probability.
     """
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):

@@ -1,4 +1,4 @@
-"""What the chapter's networks share: convolutions, a pooling to a fixed grid, a classifier."""
+"""ConvNet, the common structure of the chapter's networks, and the sizes of its feature maps."""
 
 from collections.abc import Callable
 from math import prod
@@ -12,11 +12,11 @@ from convlens.errors import ConvlensError
 Size = tuple[int, int]
 
 _WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
-_LARGEST_LEAST = 4096  # pixels; no network here needs images beyond
+_LARGEST_SIZE = 4096  # pixels; every network here fits images of this size
 
 
 class ConvNet(nn.Module):
-    """Feature maps, which are pooled to a grid if need be, flattened and classified.
+    """Feature maps, pooled to a grid if necessary, flattened and classified.
 
     Attributes:
         features: convolutions, non-linearities and poolings: `(N, C, H, W)` to `(N, D, h, w)`.
@@ -41,33 +41,38 @@ class ConvNet(nn.Module):
 
 
 def feature_map_sizes(stack: nn.Sequential, size: Size) -> list[tuple[str, Size]]:
-    """Height and width of the maps after each layer of a plain stack, by the chapter's formula.
+    """Height and width of the maps after each layer of a stack, by `output_size`.
 
     Args:
-        stack: convolutions and poolings one after another, nested or not; layers of other kinds
-            leave the size as it is.
+        stack: convolutions and poolings one after another, nested or not; layers of other kinds do
+            not change the size.
         size: height and width of the image in pixels.
 
     Returns:
-        The name of each convolution and pooling in the stack, and the size of its output.
+        Name of each convolution and pooling in the stack, and the size of its output.
 
     Raises:
-        ConvlensError: a layer whose filter is larger than what it is given; its name, that size,
-            and the least image for which all fit.
+        ConvlensError: a filter that is larger than its input; the message names the layer and the
+            smallest image that fits.
+
+    Example:
+        >>> from torch import nn
+        >>> feature_map_sizes(nn.Sequential(nn.Conv2d(1, 6, 5), nn.MaxPool2d(2)), (28, 28))
+        [('0', (24, 24)), ('1', (12, 12))]
     """
     try:
-        return _through(stack, size)
+        return _map_sizes(stack, size)
     except _TooSmallError as error:
-        least = _least(lambda side: _through(stack, (side, side)))
+        smallest = _smallest_size(lambda side: _map_sizes(stack, (side, side)))
         height, width = size
         raise ConvlensError(
             f"an image of {height} x {width} pixels is too small: {error}; "
-            f"give at least {least} x {least}"
+            f"give at least {smallest} x {smallest}"
         ) from None
 
 
 def flattened_size(stack: nn.Sequential, channels: int, size: Size) -> int:
-    """How many values the stack's last maps hold, for the fully connected layer after them."""
+    """Number of values of a stack's last maps, for the fully connected layer after them."""
     *_, (_, last) = feature_map_sizes(stack, size)
     return channels * prod(last)
 
@@ -76,23 +81,23 @@ class _TooSmallError(Exception):
     """A filter does not fit into its input."""
 
 
-def _through(stack: nn.Sequential, size: Size) -> list[tuple[str, Size]]:
+def _map_sizes(stack: nn.Sequential, size: Size) -> list[tuple[str, Size]]:
     sizes = []
-    border = (0, 0)  # of padding layers, which act with the pooling that follows
+    border = (0, 0)  # of a padding layer, which is part of the pooling that follows it
     for name, layer in stack.named_modules():
         if isinstance(layer, nn.ReplicationPad2d):
             left, _, top, _ = layer.padding
             border = (top, left)
         if not isinstance(layer, _WINDOWS):
             continue
-        given, size = size, _after(name, layer, size, border)
+        input_size, size = size, _output_size(name, layer, size, border)
         border = (0, 0)
-        if size != given or isinstance(layer, nn.Conv2d):
+        if size != input_size or isinstance(layer, nn.Conv2d):
             sizes.append((name, size))
     return sizes
 
 
-def _after(name: str, layer: nn.Module, size: Size, border: Size) -> Size:
+def _output_size(name: str, layer: nn.Module, size: Size, border: Size) -> Size:
     kernel, stride, padding, dilation = (
         _pair(getattr(layer, word, 1)) for word in ("kernel_size", "stride", "padding", "dilation")
     )
@@ -108,22 +113,22 @@ def _after(name: str, layer: nn.Module, size: Size, border: Size) -> Size:
             for axis in (0, 1)
         )
     except ConvlensError:
-        what = "convolution" if isinstance(layer, nn.Conv2d) else "pooling"
+        kind = "convolution" if isinstance(layer, nn.Conv2d) else "pooling"
         raise _TooSmallError(
-            f"layer features.{name} ({kernel[0]} x {kernel[1]} {what}) is given "
+            f"layer features.{name} ({kernel[0]} x {kernel[1]} {kind}) is given "
             f"{size[0]} x {size[1]} and would give less than one pixel"
         ) from None
     return height, width
 
 
-def _least(attempt: Callable[[int], object]) -> int:
-    for side in range(1, _LARGEST_LEAST):
+def _smallest_size(attempt: Callable[[int], object]) -> int:
+    for side in range(1, _LARGEST_SIZE):
         try:
             attempt(side)
         except _TooSmallError:
             continue
         return side
-    raise ConvlensError(f"no image of up to {_LARGEST_LEAST} pixels fits this stack")
+    raise ConvlensError(f"no image of up to {_LARGEST_SIZE} pixels fits this stack")
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Pooling: the greatest, the mean, or the greatest blurred before it is subsampled."""
+"""Pooling layers: maximum, average, and anti-aliased maximum."""
 
 from torch import nn
 
@@ -8,7 +8,7 @@ POOLINGS = ("max", "average", "blur")
 
 
 def make_pooling(kind: str, kernel: int = 2, stride: int = 2) -> nn.Module:
-    """A pooling layer without parameters; all kinds give maps of the same size.
+    """Make a pooling layer without parameters; all kinds give maps of the same size.
 
     Args:
         kind: `max`; `average`; or `blur`, max pooling at stride 1 and then subsampling with a
