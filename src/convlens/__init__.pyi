@@ -13,7 +13,7 @@ from .analyses.attacks.pgd import pgd as pgd
 from .analyses.attacks.photo_attacks import attack_photos as attack_photos
 from .analyses.cortex.cortex import cortex as cortex
 from .analyses.deepdream.deepdream import dream as dream
-from .analyses.feature_maps.feature_maps import convolve as convolve
+from .analyses.feature_maps.convolution import convolve as convolve
 from .analyses.feature_maps.feature_maps import feature_maps as feature_maps
 from .analyses.filters.filters import filters as filters
 from .analyses.filters.over_training import filters_over_training as filters_over_training

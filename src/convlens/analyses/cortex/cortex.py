@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.analyses.feature_maps.feature_maps import convolve, pool
+from convlens.analyses.feature_maps.convolution import convolve, pool
 from convlens.analyses.gabor.bank import GaborBank, gabor_bank
 from convlens.data.images import to_pixels, to_tensor
 from convlens.data.photo_decoder import PhotoLike

@@ -94,7 +94,7 @@ class FeatureMapsSection(Section[PhotoMaps]):
         layers = []
         for name in names:
             whole = feature_maps(inputs.model, image, layer=name)
-            channels = whole.strongest(CHANNELS)
+            channels = whole.most_varying(CHANNELS)
             few = replace(whole, maps=whole.maps[list(channels)])
             layers.append(
                 LayerMaps(
