@@ -63,7 +63,7 @@ def test_completion():
 def test_train(here, convlens):
     status, out, err = convlens("train", "--epochs", 1, "--out", "run", "--device", "cpu")
     assert status == 0
-    assert "of 179 images right that it was not trained on" in out
+    assert "of 179 validation images predicted correctly" in out
     assert "epoch 1/1" in err
     status, out, _ = convlens("train", "--epochs", 1, "--out", "run", "--device", "cpu", "--json")
     assert json.loads(out)["recipe"]["epochs"] == 1

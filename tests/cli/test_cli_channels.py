@@ -47,9 +47,9 @@ class TestPatches:
 
     def test_going_on(self, here, convlens):
         words = ("patches", "a.png", "b.png", "--model", MINE, "--out", "p")
-        assert "nothing to go on with" in one_line(convlens(*words, "--resume"))
+        assert "nothing to resume" in one_line(convlens(*words, "--resume"))
         (here / "p.unfinished").mkdir()
-        assert "--resume to go on" in one_line(convlens(*words))
+        assert "--resume to continue" in one_line(convlens(*words))
         status, _, _ = convlens(*words, "--resume")
         assert status == 0
         assert not (here / "p.unfinished").exists()

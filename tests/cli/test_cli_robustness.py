@@ -59,7 +59,7 @@ class TestFgsm:
         curve = numbers["curve"]
         assert curve["epsilons"] == pytest.approx([0, 4 / 255, 8 / 255])
         assert [one["name"] for one in curve["curves"]] == ["FGSM", "random signs", "PGD"]
-        assert "nothing to go on with" in one_line(convlens(*words, "--resume"))
+        assert "nothing to resume" in one_line(convlens(*words, "--resume"))
 
     def test_the_flip_is_a_file_read_back(self, here, convlens):
         status, out, _ = convlens("fgsm", "a.png", "--model", MINE, "--out", "f")
@@ -119,8 +119,8 @@ class TestShift:
 
     @pytest.mark.parametrize(
         ("words", "message"),
-        [(("--pixels", "x"), "by commas"), (("--pixels", "40"), "a shift of 40"),
-         (("--channel", "0"), "LAYER:K"), (("--resume",), "nothing to go on with")],
+        [(("--pixels", "x"), "write them with commas"), (("--pixels", "40"), "a shift of 40"),
+         (("--channel", "0"), "LAYER:K"), (("--resume",), "nothing to resume")],
     )  # fmt: skip
     def test_bad_input(self, here, convlens, words, message):
         assert message in one_line(convlens("shift", "a.png", "--model", MINE, *words, "--quiet"))

@@ -114,7 +114,7 @@ def test_errors_of_the_command_line(run, here, files):
     for arguments, words in (
         (("patches", "mixed", *tiny), "is a Parquet file and mixed/a.png is not; give one"),
         (("fgsm", "mixed/1.parquet", "photos", *tiny), "a Parquet file and photos/00.png is not"),
-        (("shift", "photos", "--column", "x", *tiny), "--column x is of Parquet files, and none"),
+        (("shift", "photos", "--column", "x", *tiny), "--column x is an option of Parquet files"),
         (("gradcam", "mixed/1.parquet", "--column", "x", *tiny), "has no column 'x': img (struct)"),
         (("report", "mixed/1.parquet", *tiny), readers),
         (("doctor", "mixed/1.parquet", *tiny), readers),

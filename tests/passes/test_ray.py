@@ -263,7 +263,7 @@ class TestFaults:
             import os, signal, sys
             import torch
             import convlens, convlens.passes.saved_state as progress
-            from convlens.cli.inputs import unfinished
+            from convlens.cli.inputs import resumable_folder
             from convlens.analyses.patches.dataset_pass import patches
             sys.path.insert(0, {str(TESTS)!r})
             from pathlib import Path
@@ -285,7 +285,7 @@ class TestFaults:
                 progress.read = read
             paths = sorted(Path({str(paths[0].parent)!r}).glob("*.png"))
             out = Path({str(out)!r})
-            with unfinished(out, resume=sys.argv[1] != "first") as folder:
+            with resumable_folder(out, resume=sys.argv[1] != "first") as folder:
                 pass_options = convlens.PassOptions(
                     batch_size=2, resume_folder=folder, save_interval=0.0,
                     engine=convlens.RayEngine({cluster.address!r}, block=1))

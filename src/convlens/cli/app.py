@@ -6,6 +6,12 @@ import typer
 
 import convlens
 
+# The groups of commands in --help. A command names its group: @app.command(rich_help_panel=START).
+START = "Start here"
+PREDICTIONS = "Explain and test predictions"
+CHANNELS = "See what layers and channels detect"
+NETWORKS = "Inspect, find and train networks"
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""From what was typed to what the views take."""
+"""Turn the words of a command line into models, photos, labels, numbers and folders."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from convlens.tracing.trace import trace
 
 
 def load_model(spec: str, *, size: str | None, device: str | None, seed: int, quiet: bool) -> Model:
-    """The model that a command line names."""
+    """Load the model that a command line names, and show that this takes a while."""
     from convlens.cli import terminal
 
     with terminal.waiting(f"loading {spec}", quiet=quiet):
@@ -33,17 +33,17 @@ def load_model(spec: str, *, size: str | None, device: str | None, seed: int, qu
         )
 
 
-def engine_of(
+def choose_engine(
     name: str, *, address: str | None, actors: int | None, device: str | None
 ) -> tuple[Engine, str | None]:
-    """What runs a pass over photos, and the device that the model is loaded to here.
+    """The engine that runs a pass, and the device on which the model is loaded in this process.
 
     Raises:
-        ConvlensError: options of RayEngine without it.
+        ConvlensError: if an option of Ray is given without `--engine ray`.
     """
     if name == "ray":
         kind = device.partition(":")[0] if device is not None else None
-        # Workers may have what this machine has not.
+        # The machines of the workers may have GPUs although this one has none.
         here = device if kind != "cuda" or torch.cuda.is_available() else None
         return RayEngine(address=address, actors=actors, device=kind), here
     for option, value in (("--address", address), ("--actors", actors)):
@@ -53,11 +53,11 @@ def engine_of(
 
 
 @contextmanager
-def started(engine: Engine, *, quiet: bool) -> Iterator[None]:
-    """What an engine has to start lasts until this is left; says what it waits for.
+def running_engine(engine: Engine, *, quiet: bool) -> Iterator[None]:
+    """Start what an engine needs until the context is left, and show that this takes a while.
 
     Raises:
-        ConvlensError: it cannot be started.
+        ConvlensError: if it cannot be started.
     """
     from convlens.cli import terminal
 
@@ -73,15 +73,17 @@ def find_dataset(arguments: Sequence[str], *, column: str | None) -> list[Path] 
     """The photos that a command line names: files, or the rows of Parquet files.
 
     Raises:
-        ConvlensError: as `find_photos` and `ParquetPhotos`; photos and Parquet files side by side;
-            a column without Parquet files.
+        ConvlensError: as `find_photos` and `ParquetPhotos`; if photos and Parquet files are mixed,
+            or a column is given without Parquet files.
     """
     kinds = {PARQUET_SUFFIX, *photo_suffixes()}
-    files = [path for one in arguments for path in find_files(one, kinds)]
+    files = [path for argument in arguments for path in find_files(argument, kinds)]
     tables = [path for path in files if path.suffix.lower() == PARQUET_SUFFIX]
     if not tables:
         if column is not None:
-            raise ConvlensError(f"--column {column} is of Parquet files, and none was given")
+            raise ConvlensError(
+                f"--column {column} is an option of Parquet files, and none was given"
+            )
         return find_photos(arguments)
     others = (path for path in files if path.suffix.lower() != PARQUET_SUFFIX)
     if (other := next(others, None)) is not None:
@@ -92,10 +94,10 @@ def find_dataset(arguments: Sequence[str], *, column: str | None) -> list[Path] 
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """`224` or `224x320` (height x width) to pixels.
+    """Height and width in pixels from `224` or `224x320`.
 
     Raises:
-        ConvlensError: anything else.
+        ConvlensError: for any other text.
     """
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
@@ -104,10 +106,10 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_position(text: str) -> tuple[int, int]:
-    """`Y,X` to row and column.
+    """Row and column from `Y,X`.
 
     Raises:
-        ConvlensError: anything else.
+        ConvlensError: for any other text.
     """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != 2 or not all(part.isdecimal() for part in parts):
@@ -116,59 +118,60 @@ def parse_position(text: str) -> tuple[int, int]:
 
 
 def parse_pixels(text: str) -> list[int]:
-    """`1,32` to numbers of pixels.
+    """Numbers of pixels from `1,32`.
 
     Raises:
-        ConvlensError: anything else.
+        ConvlensError: for any other text.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConvlensError(f"{text!r} are not numbers of pixels by commas, for example 1,32")
+        raise ConvlensError(
+            f"{text!r} is not a list of numbers of pixels; write them with commas, for example 1,32"
+        )
     return [int(part) for part in parts]
 
 
 @contextmanager
-def unfinished(out: Path, *, resume: bool, marker: str = RESULT) -> Iterator[Path]:
-    """The folder beside `out` that keeps what is done of a long pass; removed when all is done.
+def resumable_folder(out: Path, *, resume: bool, marker: str = RESULT) -> Iterator[Path]:
+    """The resume folder of a pass, beside `out`; removed when the pass has finished.
 
     Args:
-        out: where the result will be.
-        resume: go on with what such a folder holds.
-        marker: name of a file that every such `out` holds.
+        out: folder of the result.
+        resume: whether to continue the pass that the folder belongs to.
+        marker: name of a file by which an earlier result in `out` is known.
 
     Raises:
-        ConvlensError: it is there already and `resume` was not asked for, or the other way round.
+        ConvlensError: if the folder exists and `resume` is false, or the other way round.
     """
     check_replaceable_folder(out, marker=marker)
     folder = out.with_name(f"{out.name}.unfinished")
     if folder.exists() and not resume:
         raise ConvlensError(
-            f"{folder} holds what is done of a run that was stopped; give --resume to go on with "
-            f"it, or remove it"
+            f"{folder} belongs to a run that was stopped; give --resume to continue it, or remove "
+            f"the folder"
         )
     if resume and not folder.exists():
         raise ConvlensError(
-            f"there is nothing to go on with: no {folder} (what is done is saved twice a minute)"
+            f"there is nothing to resume: no {folder} (a run saves its state twice a minute)"
         )
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def find_labels(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] | None:
-    """The labels of photos by the ends of their paths, or None where no CSV was given."""
+def read_label_table(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] | None:
+    """The labels of a CSV file by the ends of the photos' paths; None if no file is given."""
     if path is None:
         return None
-    found = trace(model)
-    return read_labels(path, model.labels, found.num_outputs)
+    return read_labels(path, model.labels, trace(model).num_outputs)
 
 
-def answers_of(
+def match_labels(
     photos: Sequence[Path] | PhotoDataset, table: Mapping[str, tuple[int, ...]] | None
 ) -> list[tuple[int, ...] | None] | None:
-    """The right answers to photos by their names, or None where there is no table of them.
+    """The labels of each photo, or None if there is no table of labels.
 
     Raises:
-        ConvlensError: an entry of the table stands for two photos, or none for any.
+        ConvlensError: if an entry of the table fits two photos, or no entry fits any photo.
     """
     if table is None:
         return None

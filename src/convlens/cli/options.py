@@ -1,4 +1,4 @@
-"""Options that mean the same in every command."""
+"""The options that several commands share. Each has one meaning, one name and one help text."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 
 class Side(StrEnum):
-    """Sides of a layer."""
+    """The side of a layer whose tensor is read."""
 
     pre = "pre"
     post = "post"
@@ -16,7 +16,7 @@ class Side(StrEnum):
 
 
 class ClassScore(StrEnum):
-    """What is maximized of a class."""
+    """The score of a class that is maximized."""
 
     logit = "logit"
     probability = "probability"
@@ -30,7 +30,7 @@ class ParameterizationKind(StrEnum):
 
 
 class Engine(StrEnum):
-    """What runs a pass over photos."""
+    """The engine that runs a pass over photos."""
 
     local = "local"
     ray = "ray"
@@ -44,12 +44,13 @@ def _complete_model(incomplete: str) -> list[str]:
 
 
 Photos = Annotated[
-    list[str], typer.Argument(help="Photos: files, folders, globs, lists of paths (.txt).")
+    list[str],
+    typer.Argument(help="Photos: files, folders, glob patterns or lists of paths (.txt)."),
 ]
 PhotosOrTables = Annotated[
     list[str],
     typer.Argument(
-        help="Photos: files, folders, globs, lists of paths (.txt); or Parquet files.",
+        help="Photos: files, folders, glob patterns or lists of paths (.txt); or Parquet files.",
     ),
 ]
 Column = Annotated[
@@ -57,13 +58,15 @@ Column = Annotated[
     typer.Option(
         "--column",
         metavar="NAME",
-        help="Of Parquet files: the column with the photos. Default: the one with bytes or paths.",
+        help="Column of the Parquet files that holds the photos. Default: the only column with "
+        "encoded photos or paths.",
     ),
 ]
 MaybePhotos = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Photos: files, folders, globs, lists of paths (.txt). Default: eight that come along."
+        help="Photos: files, folders, glob patterns or lists of paths (.txt). Default: the eight "
+        "demonstration photos."
     ),
 ]
 ModelSpec = Annotated[
@@ -71,13 +74,14 @@ ModelSpec = Annotated[
     typer.Option(
         "--model",
         metavar="SPEC",
-        help="default, torchvision:NAME[@WEIGHTS], timm:NAME, file:PATH@ARCHITECTURE, "
-        "python:MODULE:FACTORY or the folder of a training; NAME@random has random weights.",
+        help="Network: default, torchvision:NAME[@WEIGHTS], timm:NAME, file:PATH@ARCHITECTURE, "
+        "python:MODULE:FACTORY, or the folder of a training. NAME@random has random weights.",
         autocompletion=_complete_model,
     ),
 ]
 Layer = Annotated[
-    str | None, typer.Option("--layer", metavar="NAME", help="A layer, as `anatomy` names it.")
+    str | None,
+    typer.Option("--layer", metavar="NAME", help="A layer by the name that `anatomy` lists."),
 ]
 LayerSide = Annotated[
     Side,
@@ -88,14 +92,16 @@ LayerSide = Annotated[
     ),
 ]
 Channel = Annotated[
-    str | None, typer.Option("--channel", metavar="LAYER:K", help="Channel K of a layer, from 0.")
+    str | None,
+    typer.Option("--channel", metavar="LAYER:K", help="Channel K of a layer, from 0."),
 ]
 Classes = Annotated[
     list[str] | None,
     typer.Option(
         "--class",
         metavar="NAME|INDEX",
-        help="A class, or 'A - B' for the difference of two; may be given several times.",
+        help="Class to explain, by name or index, or 'A - B' for the difference of two classes. "
+        "Can be given several times.",
     ),
 ]
 Boxes = Annotated[
@@ -103,8 +109,8 @@ Boxes = Annotated[
     typer.Option(
         "--boxes",
         metavar="CSV",
-        help="Objects: a file with the columns file, class, left, top, right and bottom, in "
-        "pixels of the file.",
+        help="Boxes around objects: a CSV file with the columns file, class, left, top, right and "
+        "bottom, in pixels of the photo.",
     ),
 ]
 OneClass = Annotated[
@@ -112,56 +118,76 @@ OneClass = Annotated[
     typer.Option(
         "--class",
         metavar="NAME|INDEX",
-        help="Class to move away from. Default: the label, else the answer.",
+        help="Class to move away from. Default: the label of the photo, or the prediction if it "
+        "has none.",
     ),
 ]
 Target = Annotated[
     str | None,
-    typer.Option("--target", metavar="NAME|INDEX", help="Class to move towards instead."),
+    typer.Option(
+        "--target", metavar="NAME|INDEX", help="Class to move towards, instead of away from one."
+    ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with a run of this command that was stopped.")
+    bool, typer.Option("--resume", help="Continue a run of this command that was stopped.")
 ]
 Labels = Annotated[
     Path | None,
     typer.Option(
-        "--labels", metavar="CSV", help="Right classes: a file with the columns file and class."
+        "--labels",
+        metavar="CSV",
+        help="Labels of the photos: a CSV file with the columns file and class.",
     ),
 ]
 Size = Annotated[
     str | None,
-    typer.Option("--size", metavar="N|HxW", help="Size of the images in pixels."),
+    typer.Option(
+        "--size",
+        metavar="N|HxW",
+        help="Size of the images in pixels, height x width. Default: the size of the network.",
+    ),
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="Numbers on standard output; progress on standard error.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON on standard output.")]
 Device = Annotated[
-    str | None, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps.")
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Device: cpu, cuda, cuda:1 or mps. Default: cpu.",
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Results only, no progress.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only, no progress.")]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Stop at a damaged photo instead of leaving it out.")
+    bool,
+    typer.Option(
+        "--strict", help="Stop at the first photo that cannot be read, instead of skipping it."
+    ),
 ]
 
 EngineName = Annotated[
     Engine,
-    typer.Option("--engine", help="What runs the pass: this process, or Ray, on many machines."),
+    typer.Option(
+        "--engine",
+        help="Engine of the pass: local (this process) or ray (several processes or machines).",
+    ),
 ]
 Address = Annotated[
     str | None,
     typer.Option(
         "--address",
         metavar="HOST:PORT",
-        help="With --engine ray: a cluster that runs. Default: RAY_ADDRESS, else this machine.",
+        help="Address of a cluster, with --engine ray. Default: RAY_ADDRESS, else this machine.",
     ),
 ]
 Actors = Annotated[
     int | None,
     typer.Option(
         "--actors",
-        help="With --engine ray: processes with the network, at most one for each CPU. Default: "
-        "all that fit.",
+        help="Number of processes that hold the network, with --engine ray; at most one for each "
+        "CPU. Default: as many as fit.",
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Folder that the results are written to.")
+]

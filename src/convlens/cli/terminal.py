@@ -22,19 +22,19 @@ from rich.text import Text
 out = Console(highlight=False, width=10_000)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-Tell = Callable[[str, int, int], None]
+ProgressFunction = Callable[[str, int, int], None]
 
 
 class _Rate(ProgressColumn):
-    """How many a second, once that is known."""
+    """Items per second, once that is known."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[Tell]:
-    """A bar with rate and time left on standard error: call it with (stage, done, total)."""
+def progress(*, quiet: bool) -> Iterator[ProgressFunction]:
+    """Show progress bars on standard error; yields a function of (stage, done, total)."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(),
         TimeRemainingColumn(),
@@ -43,17 +43,17 @@ def progress(*, quiet: bool) -> Iterator[Tell]:
     with Progress(*columns, console=err, transient=True, disable=hidden) as bars:
         tasks: dict[str, Any] = {}
 
-        def tell(stage: str, done: int, total: int) -> None:
+        def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
             bars.update(tasks[stage], completed=done, total=total)
 
-        yield tell
+        yield report
 
 
 @contextmanager
 def waiting(what: str, *, quiet: bool) -> Iterator[None]:
-    """A sign of life while something of unknown length runs."""
+    """Show a spinner on standard error while something of unknown length runs."""
     if quiet:
         yield
         return
@@ -61,8 +61,8 @@ def waiting(what: str, *, quiet: bool) -> Iterator[None]:
         yield
 
 
-def saying(*, quiet: bool) -> Callable[[str], None]:
-    """Sentences on standard error while something runs."""
+def printer(*, quiet: bool) -> Callable[[str], None]:
+    """A function that prints a sentence on standard error, or nothing if `quiet`."""
     if quiet:
         return lambda sentence: None
     return lambda sentence: err.print(sentence, markup=False)
@@ -70,11 +70,11 @@ def saying(*, quiet: bool) -> Callable[[str], None]:
 
 def table(*columns: str) -> Table:
     """A table without frames; a column whose name begins with > is aligned to the right."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         justify = "right" if column.startswith(">") else "left"
-        made.add_column(column.lstrip(">"), justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    return made
+        table.add_column(column.lstrip(">"), justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    return table
 
 
 def pair(sides: tuple[int, int] | None) -> str:
@@ -85,12 +85,12 @@ def pair(sides: tuple[int, int] | None) -> str:
 
 
 def dump(data: Any) -> str:
-    """Plain data as JSON, for people to read too."""
+    """Plain data as JSON, indented for people."""
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
 def print_json(data: Any) -> None:
-    """Plain data, or text that is JSON already, on standard output."""
+    """Print plain data, or text that is JSON already, on standard output."""
     text = data if isinstance(data, str) else dump(data)
     # Not through the console, which would wrap lines.
     print(text, end="")

@@ -1,9 +1,13 @@
-"""The commands. Each parses its options, calls one public function and shows its result."""
+"""The commands. Each loads a model, makes one public call and shows its result.
+
+To add a command, write a file with the command here, its output in `convlens.cli.show`, and add the
+name of the file to the list below.
+"""
 
 # In the order in which --help lists them.
 from convlens.cli.commands import (  # isort: skip
-    report, anatomy, field, models, filters, gradcam, fgsm, shift, selectivity, patches, maximize,
-    dream, tuning, feature_maps, cortex, doctor, train,
+    report, doctor, gradcam, fgsm, shift, filters, feature_maps, patches, selectivity, maximize,
+    dream, tuning, cortex, anatomy, field, models, train,
 )  # fmt: skip
 
 __all__ = [

@@ -1,10 +1,10 @@
 """The anatomy command: every layer that runs, with sizes, costs and receptive fields."""
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import NETWORKS, app
 
 
-@app.command()
+@app.command(rich_help_panel=NETWORKS)
 def anatomy(
     model: o.ModelSpec = "default",
     layer: o.Layer = None,

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import CHANNELS, app
 
 
-@app.command()
+@app.command(rich_help_panel=CHANNELS)
 def cortex(
     photo: Annotated[str, typer.Argument(help="A photo.")],
     orientations: Annotated[int, typer.Option(help="Number of orientations over 180 degrees.")] = 8,

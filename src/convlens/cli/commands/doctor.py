@@ -1,10 +1,10 @@
 """The doctor command: whether photos are preprocessed as the network needs them."""
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import START, app
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 def doctor(
     photos: o.Photos,
     model: o.ModelSpec = "default",
@@ -22,18 +22,18 @@ def doctor(
     """
     from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
     from convlens.cli import terminal
-    from convlens.cli.inputs import answers_of, find_labels, load_model
+    from convlens.cli.inputs import load_model, match_labels, read_label_table
     from convlens.cli.show.doctor import show_diagnosis
     from convlens.data.photo_files import find_photos
 
     paths = find_photos(photos)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    table = find_labels(labels, loaded)
+    table = read_label_table(labels, loaded)
     with terminal.progress(quiet=quiet) as progress:
         diagnosis = check_preprocessing(
             loaded,
             paths,
-            labels=answers_of(paths, table),
+            labels=match_labels(paths, table),
             strict=strict,
             progress=lambda done, total: progress("variants", done, total),
         )

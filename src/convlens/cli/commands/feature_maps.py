@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import CHANNELS, app
 
 
-@app.command()
+@app.command(rich_help_panel=CHANNELS)
 def feature_maps(
     photo: Annotated[str, typer.Argument(help="A photo.")],
     layer: o.Layer = None,

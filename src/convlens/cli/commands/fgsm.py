@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import PREDICTIONS, app
 
 
-@app.command()
+@app.command(rich_help_panel=PREDICTIONS)
 def fgsm(
     photos: o.PhotosOrTables,
     out: o.Out = Path("convlens-fgsm"),
@@ -60,26 +60,26 @@ def fgsm(
     from convlens.analyses.attacks.photo_attacks import NUMBERS, attack_photos
     from convlens.cli import terminal
     from convlens.cli.inputs import (
-        answers_of,
-        engine_of,
+        choose_engine,
         find_dataset,
-        find_labels,
         load_model,
-        started,
-        unfinished,
+        match_labels,
+        read_label_table,
+        resumable_folder,
+        running_engine,
     )
     from convlens.cli.show.fgsm import show_attacks
     from convlens.passes.options import PassOptions
 
     dataset = find_dataset(photos, column=column)
-    runner, device = engine_of(engine, address=address, actors=actors, device=device)
+    runner, device = choose_engine(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     epsilons = [text.strip() for text in epsilon.split(",")]
     parse_epsilons(epsilons, loaded.bounds)  # fail before any work is done
-    right = answers_of(dataset, find_labels(labels, loaded))
+    right = match_labels(dataset, read_label_table(labels, loaded))
     with (
-        unfinished(out, resume=resume, marker=NUMBERS) as folder,
-        started(runner, quiet=quiet),
+        resumable_folder(out, resume=resume, marker=NUMBERS) as folder,
+        running_engine(runner, quiet=quiet),
         terminal.progress(quiet=quiet) as progress,
     ):
         attacks = attack_photos(

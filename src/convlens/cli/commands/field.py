@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import NETWORKS, app
 
 
-@app.command()
+@app.command(rich_help_panel=NETWORKS)
 def field(
     photo: Annotated[str, typer.Argument(help="A photo.")],
     layer: Annotated[

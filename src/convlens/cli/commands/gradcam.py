@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import PREDICTIONS, app
 
 _RANDOMIZED_PHOTOS = 4  # photos that the randomization check is made on
 
 
-@app.command()
+@app.command(rich_help_panel=PREDICTIONS)
 def gradcam(
     photos: o.PhotosOrTables,
     out: o.Out = Path("convlens-gradcam"),
@@ -76,24 +76,24 @@ def gradcam(
     from convlens.analyses.gradcam.dataset_pass import NUMBERS, gradcams
     from convlens.cli import terminal
     from convlens.cli.inputs import (
-        engine_of,
+        choose_engine,
         find_dataset,
         load_model,
         parse_position,
-        started,
-        unfinished,
+        resumable_folder,
+        running_engine,
     )
     from convlens.cli.show import gradcam as show
     from convlens.passes.options import PassOptions
 
     dataset = find_dataset(photos, column=column)
-    runner, device = engine_of(engine, address=address, actors=actors, device=device)
+    runner, device = choose_engine(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     object_boxes = read_boxes(boxes, loaded) if boxes is not None else None
     one_layer = layer is not None and len(layer) == 1
     with (
-        unfinished(out, resume=resume, marker=NUMBERS) as folder,
-        started(runner, quiet=quiet),
+        resumable_folder(out, resume=resume, marker=NUMBERS) as folder,
+        running_engine(runner, quiet=quiet),
         terminal.progress(quiet=quiet) as progress,
     ):
         result = gradcams(

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import CHANNELS, app
 
 
-@app.command()
+@app.command(rich_help_panel=CHANNELS)
 def maximize(
     channel: Annotated[
         list[str] | None,

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import NETWORKS, app
 
 
-@app.command()
+@app.command(rich_help_panel=NETWORKS)
 def models(
     containing: Annotated[
         str, typer.Argument(metavar="[TEXT]", help="List only names that contain this text.")

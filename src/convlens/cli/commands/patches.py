@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import CHANNELS, app
 
 
-@app.command()
+@app.command(rich_help_panel=CHANNELS)
 def patches(
     photos: o.PhotosOrTables,
     out: o.Out = Path("convlens-patches"),
@@ -45,13 +45,13 @@ def patches(
     from convlens.analyses.patches.dataset_pass import patches as find_patches
     from convlens.cli import terminal
     from convlens.cli.inputs import (
-        answers_of,
-        engine_of,
+        choose_engine,
         find_dataset,
-        find_labels,
         load_model,
-        started,
-        unfinished,
+        match_labels,
+        read_label_table,
+        resumable_folder,
+        running_engine,
     )
     from convlens.cli.show import patches as show_result
     from convlens.passes.options import PassOptions
@@ -59,13 +59,13 @@ def patches(
     from convlens.tracing.trace import trace
 
     dataset = find_dataset(photos, column=column)
-    runner, device = engine_of(engine, address=address, actors=actors, device=device)
+    runner, device = choose_engine(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    table = find_labels(labels, loaded)
+    table = read_label_table(labels, loaded)
     channels = find_channels(trace(loaded), channel, side.value) if channel else {}
     with (
-        unfinished(out, resume=resume) as folder,
-        started(runner, quiet=quiet),
+        resumable_folder(out, resume=resume) as folder,
+        running_engine(runner, quiet=quiet),
         terminal.progress(quiet=quiet) as progress,
     ):
         result = find_patches(
@@ -77,7 +77,7 @@ def patches(
             top=top,
             per_image=per_photo,
             show=channels or show,
-            labels=answers_of(dataset, table),
+            labels=match_labels(dataset, table),
             seed=seed,
             strict=strict,
             pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),

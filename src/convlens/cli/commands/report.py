@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import START, app
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 def report(
     photos: o.MaybePhotos = None,
     out: o.Out = Path("convlens-report"),
@@ -26,16 +26,16 @@ def report(
 ) -> None:
     """Make one self-contained page about a network and photos."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import answers_of, find_labels, load_model
+    from convlens.cli.inputs import load_model, match_labels, read_label_table
     from convlens.cli.show.report import show_report
     from convlens.data.photo_files import find_photos
     from convlens.page.report import report as write_report
 
     paths = find_photos(photos) if photos else None
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    table = find_labels(labels, loaded)
+    table = read_label_table(labels, loaded)
     if paths is not None:
-        answers_of(paths, table)  # fail before any work is done
+        match_labels(paths, table)  # fail before any work is done
     with terminal.progress(quiet=quiet) as progress:
         finished = write_report(
             loaded,

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import CHANNELS, app
 
 
-@app.command()
+@app.command(rich_help_panel=CHANNELS)
 def selectivity(
     photos: o.PhotosOrTables,
     labels: Annotated[
@@ -45,24 +45,24 @@ def selectivity(
     from convlens.analyses.invariance.dataset_pass import invariance
     from convlens.cli import terminal
     from convlens.cli.inputs import (
-        answers_of,
-        engine_of,
+        choose_engine,
         find_dataset,
-        find_labels,
         load_model,
-        started,
-        unfinished,
+        match_labels,
+        read_label_table,
+        resumable_folder,
+        running_engine,
     )
     from convlens.cli.show.selectivity import show_channels
     from convlens.passes.options import PassOptions
 
     dataset = find_dataset(photos, column=column)
-    runner, device = engine_of(engine, address=address, actors=actors, device=device)
+    runner, device = choose_engine(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    right = answers_of(dataset, find_labels(labels, loaded))
+    right = match_labels(dataset, read_label_table(labels, loaded))
     with (
-        unfinished(out, resume=resume) as folder,
-        started(runner, quiet=quiet),
+        resumable_folder(out, resume=resume) as folder,
+        running_engine(runner, quiet=quiet),
         terminal.progress(quiet=quiet) as progress,
     ):
         measured = invariance(

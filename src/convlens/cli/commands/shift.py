@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import PREDICTIONS, app
 
 
-@app.command()
+@app.command(rich_help_panel=PREDICTIONS)
 def shift(
     photos: o.PhotosOrTables,
     out: o.Out = Path("convlens-shift"),
@@ -59,14 +59,14 @@ def shift(
     from convlens.analyses.shift.dataset_pass import shift as measure_shift
     from convlens.cli import terminal
     from convlens.cli.inputs import (
-        answers_of,
-        engine_of,
+        choose_engine,
         find_dataset,
-        find_labels,
         load_model,
+        match_labels,
         parse_pixels,
-        started,
-        unfinished,
+        read_label_table,
+        resumable_folder,
+        running_engine,
     )
     from convlens.cli.show.selectivity import show_channels
     from convlens.cli.show.shift import show_shift
@@ -76,16 +76,16 @@ def shift(
     from convlens.tracing.trace import trace
 
     dataset = find_dataset(photos, column=column)
-    runner, device = engine_of(engine, address=address, actors=actors, device=device)
+    runner, device = choose_engine(engine, address=address, actors=actors, device=device)
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    right = answers_of(dataset, find_labels(labels, loaded))
+    right = match_labels(dataset, read_label_table(labels, loaded))
     channels_of_layers = find_channels(trace(loaded), channel, side.value) if channel else {}
     if len(channels_of_layers) > 1:
         raise ConvlensError(f"channels of {len(channels_of_layers)} layers; give those of one")
     shifts = parse_pixels(pixels) if pixels is not None else None
     with (
-        unfinished(out, resume=resume) as folder,
-        started(runner, quiet=quiet),
+        resumable_folder(out, resume=resume) as folder,
+        running_engine(runner, quiet=quiet),
         terminal.progress(quiet=quiet) as progress,
     ):
         pass_options = PassOptions(engine=runner, resume_folder=folder, progress=progress)

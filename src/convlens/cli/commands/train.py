@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from convlens.cli import options as o
-from convlens.cli.app import app
+from convlens.cli.app import NETWORKS, app
 
 
-@app.command()
+@app.command(rich_help_panel=NETWORKS)
 def train(
     data: Annotated[
         str,
@@ -89,7 +89,7 @@ def train(
             log=log,
             save_every=save_every,
             progress=progress,
-            on_message=terminal.saying(quiet=quiet),
+            on_message=terminal.printer(quiet=quiet),
             network=network,
             pooling=pooling,
             center=center,
