@@ -1,4 +1,4 @@
-"""Numbers to pixels: color maps, grids of pictures, overlays on photos. All uint8, on the CPU."""
+"""Drawing: color maps, grids, sheets, overlays, captions and plots, as uint8 pixels on the CPU."""
 
 from convlens.drawing.captions import (
     add_caption,

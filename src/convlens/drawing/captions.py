@@ -1,4 +1,4 @@
-"""What stands beside a picture: the bar of its scale with numbers, words beneath, boxes on it."""
+"""Captions of pictures: color bars with numbers, text below, outlines of boxes."""
 
 from collections.abc import Sequence
 
@@ -12,69 +12,81 @@ from torch import Tensor
 from convlens.drawing.lettering import LINE, PAPER, SIZE, Word, draw_text, text_width, wrap_text
 from convlens.drawing.overlays import overlay
 
-_RAMP = 12  # pixels across the bar
+_BAR_WIDTH = 12  # pixels
 _GAP = 8  # between picture, bar and numbers
-_LEFT = 60  # for the numbers, at least
-_UNIT = 110  # of a line of the unit, at most
-_FRAME = ((0, 0, 0), (255, 255, 255))  # outside and inside of a box's line: one of them is seen
+_LEAST_NUMBER_WIDTH = 60
+_MOST_UNIT_WIDTH = 110  # of a line
+_FRAME = ((0, 0, 0), (255, 255, 255))  # outer and inner line of a box: one is always visible
 
 Sides = tuple[float, ...]  # left, top, right, bottom
 
 
 def overlay_colors(steps: int) -> Tensor:
-    """The colors of `overlay` on mid-gray, from minus the scale to plus it: uint8 `(steps, 3)`."""
+    """The colors of `overlay` on mid-gray from -scale to +scale, uint8 `(steps, 3)`."""
     gray = torch.full((1, steps, 3), 128, dtype=torch.uint8)
     return overlay(gray, torch.linspace(-1, 1, steps)[None], 1.0)[0]
 
 
 def add_signed_color_bar(picture: Tensor, scale: float, unit: str) -> Tensor:
-    """A picture with the bar of its signed scale on the right, as `overlay` paints on mid-gray.
+    """Add the color bar of an overlay to the right of a picture.
 
     Args:
         picture: uint8 `(H, W, 3)`.
-        scale: the magnitude at the ends of the bar.
-        unit: stands beside the zero.
+        scale: magnitude at both ends of the bar.
+        unit: text beside the zero.
 
     Returns:
         uint8 `(H, W', 3)`.
     """
-    colors = overlay_colors(picture.shape[0]).flip(0)[:, None].expand(-1, _RAMP, -1)
+    colors = overlay_colors(picture.shape[0]).flip(0)[:, None].expand(-1, _BAR_WIDTH, -1)
     return add_color_bar(picture, colors, (f"−{scale:.2g}", f"0 {unit}", f"+{scale:.2g}"))
 
 
 def add_color_bar(picture: Tensor, colors: Tensor, marks: Sequence[str], unit: str = "") -> Tensor:
-    """A picture with the bar of its colors on the right, and what the bar stands for.
+    """Add a color bar to the right of a picture.
 
     Args:
         picture: uint8 `(H, W, 3)`.
-        colors: uint8 `(h, w, 3)`, the greatest number on top, as `bar(upright=True)` gives it.
-        marks: texts for the least number, maybe one for the middle, and the greatest.
-        unit: stands under the bar.
+        colors: uint8 `(h, w, 3)`, highest number on top, as `color_bar(upright=True)` makes it.
+        marks: text of the lowest number, optionally of the middle, and of the highest.
+        unit: text below the bar.
 
     Returns:
-        uint8 `(H', W', 3)`, larger on the right, and at the bottom where the bar needs it.
+        uint8 `(H', W', 3)`, extended on the right and, if the bar needs it, at the bottom.
     """
     high, wide = colors.shape[:2]
-    under = wrap_text(unit, _UNIT) if unit else []
-    room = max(_LEFT, *map(text_width, marks), *(text_width(line) - wide - _GAP for line in under))
+    under = wrap_text(unit, _MOST_UNIT_WIDTH) if unit else []
+    text_room = max(
+        _LEAST_NUMBER_WIDTH,
+        *map(text_width, marks),
+        *(text_width(line) - wide - _GAP for line in under),
+    )
     below = high + (_GAP + LINE * len(under) if under else 0)
     left = picture.shape[1] + _GAP
-    made = torch.tensor(PAPER, dtype=torch.uint8).repeat(
-        max(len(picture), below, SIZE + 4), left + wide + _GAP + room, 1
+    canvas = torch.tensor(PAPER, dtype=torch.uint8).repeat(
+        max(len(picture), below, SIZE + 4), left + wide + _GAP + text_room, 1
     )
-    made[: len(picture), : picture.shape[1]] = picture
-    made[:high, left : left + wide] = colors
+    canvas[: len(picture), : picture.shape[1]] = picture
+    canvas[:high, left : left + wide] = colors
     last = max(1, len(marks) - 1)
     words: list[Word] = [
         (left + wide + _GAP, (1 - at / last) * max(0, high - SIZE - 2), mark)
         for at, mark in enumerate(marks)
     ]
     words += [(left, high + _GAP + at * LINE, line) for at, line in enumerate(under)]
-    return draw_text(made, words)
+    return draw_text(canvas, words)
 
 
 def add_caption(picture: Tensor, words: str) -> Tensor:
-    """A picture with words beneath it, in as many lines as they take: uint8 `(H', W, 3)`."""
+    """Add text below a picture, in as many lines as it needs.
+
+    Args:
+        picture: uint8 `(H, W, 3)`.
+        words: the text.
+
+    Returns:
+        uint8 `(H', W, 3)`.
+    """
     lines = wrap_text(words, picture.shape[1])
     strip = torch.tensor(PAPER, dtype=torch.uint8).repeat(
         LINE * len(lines) + 4, picture.shape[1], 1
@@ -85,11 +97,15 @@ def add_caption(picture: Tensor, words: str) -> Tensor:
 
 
 def draw_boxes(picture: Tensor, boxes: Sequence[Sides]) -> Tensor:
-    """A picture with the outlines of boxes, in a line of black and white.
+    """Draw the outlines of boxes in black and white.
 
     Args:
         picture: uint8 `(H, W, 3)`.
-        boxes: left, top, right and bottom of each in pixels, 0 being the first pixel's outer edge.
+        boxes: left, top, right and bottom of each box in pixels; 0 is the outer edge of the first
+            pixel.
+
+    Returns:
+        uint8 `(H, W, 3)`, a copy.
     """
     image = Image.fromarray(picture.numpy())
     draw = ImageDraw.Draw(image)
@@ -105,7 +121,15 @@ def draw_boxes(picture: Tensor, boxes: Sequence[Sides]) -> Tensor:
 
 
 def render_figure(figure: Figure, dpi: int | None = None) -> Tensor:
-    """A matplotlib figure as pixels: uint8 `(H, W, 3)`; `dpi` pixels an inch, or its own."""
+    """Render a matplotlib figure.
+
+    Args:
+        figure: the figure.
+        dpi: pixels an inch; default: that of the figure.
+
+    Returns:
+        uint8 `(H, W, 3)`.
+    """
     if dpi is not None:
         figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)

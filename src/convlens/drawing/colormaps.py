@@ -1,4 +1,4 @@
-"""Numbers to colors: one map for signed numbers, one for all others, and their bars."""
+"""Color maps: a diverging one for signed numbers, a sequential one for others, and color bars."""
 
 from typing import Literal
 
@@ -11,35 +11,40 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 
 NAN_COLOR = "#ff00ff"  # magenta, which neither map contains
-_LEAST = 2.0**-1022  # divides zero to zero and all other numbers to the end of the scale
+_SMALLEST = 2.0**-1022  # as a divisor: zero stays zero, other numbers reach the end of the scale
 
 
 def diverging_colors(values: Tensor, scale: float) -> Tensor:
-    """Signed numbers as colors: blue below zero, white at zero, red above.
+    """Colors of signed numbers: blue below zero, white at zero, red above zero.
 
-    Matplotlib's RdBu_r, whose light gray in the middle is made white. NaN is magenta.
+    Matplotlib's RdBu_r with white instead of light gray in the middle. NaN is magenta.
 
     Args:
         values: of any shape.
-        scale: the magnitude that has the full color; larger ones have it too. At scale 0, the
-            scale of a map of zeros, everything but zero has it.
+        scale: magnitude with the full color; larger magnitudes have it too. At scale 0 all numbers
+            but zero have it.
 
     Returns:
         uint8 `(..., 3)`.
 
     Raises:
         ConvlensError: a scale below zero or not finite.
+
+    Example:
+        >>> import torch
+        >>> diverging_colors(torch.tensor([0.0]), scale=1.0).tolist()
+        [[255, 255, 255]]
     """
-    return _paint(_DIVERGING, scale_signed(values, scale) / 2 + 0.5)
+    return _apply_colormap(_DIVERGING, scale_signed(values, scale) / 2 + 0.5)
 
 
 def sequential_colors(values: Tensor, low: float, high: float) -> Tensor:
-    """Numbers as colors of matplotlib's viridis, perceptually even. NaN is magenta.
+    """Colors of numbers in matplotlib's viridis, which is perceptually uniform. NaN is magenta.
 
     Args:
         values: of any shape.
-        low: number with the darkest color; smaller ones have it too.
-        high: number with the lightest color; larger ones have it too.
+        low: number with the darkest color; smaller numbers have it too.
+        high: number with the lightest color; larger numbers have it too.
 
     Returns:
         uint8 `(..., 3)`.
@@ -50,7 +55,7 @@ def sequential_colors(values: Tensor, low: float, high: float) -> Tensor:
     if not 0 <= high - low < float("inf"):
         raise ConvlensError(f"no colors from {low:g} to {high:g}; give low <= high, both finite")
     above = values.detach().cpu().double() - low
-    return _paint(_SEQUENTIAL, (above / max(high - low, _LEAST)).clamp(0, 1))
+    return _apply_colormap(_SEQUENTIAL, (above / max(high - low, _SMALLEST)).clamp(0, 1))
 
 
 def color_bar(
@@ -60,39 +65,41 @@ def color_bar(
     colors: Literal["diverging", "sequential", "gray"] = "diverging",
     upright: bool = False,
 ) -> Tensor:
-    """The bar of a color map, from its least number to its greatest, as a picture.
+    """The color bar of a color map, from its lowest to its highest number.
 
     Args:
         length: pixels along the bar.
-        thickness: pixels across it.
-        colors: of which map; gray from black to white is each channel of a colored filter.
-        upright: greatest number on top; else on the right.
+        thickness: pixels across the bar.
+        colors: the color map; gray, from black to white, is for each channel of a color filter.
+        upright: highest number on top; else on the right.
 
     Returns:
         uint8 `(thickness, length, 3)`, upright `(length, thickness, 3)`.
     """
-    palette = {"diverging": _DIVERGING, "sequential": _SEQUENTIAL, "gray": _GREY}[colors]
-    line = _paint(palette, torch.linspace(0, 1, length, dtype=torch.float64))
+    palette = {"diverging": _DIVERGING, "sequential": _SEQUENTIAL, "gray": _GRAY}[colors]
+    line = _apply_colormap(palette, torch.linspace(0, 1, length, dtype=torch.float64))
     picture = line.expand(thickness, length, 3)
     return (picture.transpose(0, 1).flip(0) if upright else picture).contiguous()
 
 
 def scale_signed(values: Tensor, scale: float) -> Tensor:
-    """Values over scale, cut to -1..1, as float64 on the CPU; their signs at scale 0."""
+    """Values divided by scale and clamped to -1..1, float64 on the CPU; their signs at scale 0."""
     if not 0 <= scale < float("inf"):
         raise ConvlensError(f"a scale of {scale:g}; give a finite number of at least 0")
     values = values.detach().cpu().double()
-    return (values / max(scale, _LEAST)).clamp(-1, 1)
+    return (values / max(scale, _SMALLEST)).clamp(-1, 1)
 
 
-def _paint(palette: Colormap, unit: Tensor) -> Tensor:
-    colors = np.asarray(palette(unit.numpy(), bytes=True))  # a tuple, for a single number
+def _apply_colormap(palette: Colormap, unit: Tensor) -> Tensor:
+    colors = np.asarray(
+        palette(unit.numpy(), bytes=True)
+    )  # matplotlib returns a tuple for a single number
     return torch.from_numpy(colors[..., :3].copy())
 
 
 def _white_at_zero() -> Colormap:
-    # RdBu's eleven anchors (ColorBrewer) with the middle one replaced. An odd number of steps
-    # gives zero a step of its own.
+    # The eleven anchors of RdBu (ColorBrewer) with a white middle. With an odd number of colors,
+    # zero has a color of its own.
     anchors = matplotlib.colormaps["RdBu_r"](torch.linspace(0, 1, 11).numpy())
     anchors[5] = 1
     palette = LinearSegmentedColormap.from_list("convlens_diverging", anchors, N=511)
@@ -101,4 +108,4 @@ def _white_at_zero() -> Colormap:
 
 _DIVERGING = _white_at_zero()
 _SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad=NAN_COLOR)
-_GREY = matplotlib.colormaps["gray"]
+_GRAY = matplotlib.colormaps["gray"]

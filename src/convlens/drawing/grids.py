@@ -1,4 +1,4 @@
-"""Pictures side by side, and small ones made large."""
+"""Grids of pictures, and enlarged pixels."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,18 @@ WHITE = (255, 255, 255)
 
 
 def enlarge(pixels: Tensor, times: int) -> Tensor:
-    """Each pixel as a square of `times` × `times`, with hard edges: `(H, W, C)` to larger."""
+    """Enlarge a picture by a whole factor; each pixel becomes a square with hard edges.
+
+    Args:
+        pixels: `(H, W, C)` of any type.
+        times: the factor.
+
+    Returns:
+        `(times H, times W, C)`.
+
+    Raises:
+        ConvlensError: a factor below 1.
+    """
     if times < 1:
         raise ConvlensError(f"enlarged {times} times; give a whole number of at least 1")
     return pixels.repeat_interleave(times, dim=0).repeat_interleave(times, dim=1)
@@ -23,14 +34,14 @@ def make_grid(
     gap: int = 2,
     background: tuple[int, int, int] = WHITE,
 ) -> Tensor:
-    """Pictures in rows, from the top left, as one picture.
+    """Arrange pictures in rows from the top left.
 
     Args:
-        tiles: uint8 `(H, W, 3)` each. All cells are as large as the largest height and width;
-            smaller tiles stand in the middle of theirs.
-        columns: tiles in a row, at most.
-        gap: pixels between cells; there are none around the whole.
-        background: color of gaps and of what the tiles leave free.
+        tiles: uint8 `(H, W, 3)` each. Cells have the largest height and the largest width of all
+            tiles; smaller tiles are centered in their cells.
+        columns: largest number of tiles in a row.
+        gap: pixels between cells; there is no gap around the grid.
+        background: color of gaps and of free parts of cells.
 
     Returns:
         uint8 `(H, W, 3)`.

@@ -1,4 +1,4 @@
-"""Words in pictures: how wide they are, where they break, and drawing them. Always alike."""
+"""Text in pictures: its width, line breaks and drawing, the same on every machine."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -11,26 +11,29 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 PAPER, INK = (255, 255, 255), (40, 40, 40)
-SIZE = 11  # of the letters, in pixels
-LINE = 15  # from one line of words to the next
+SIZE = 11  # of the font, in pixels
+LINE = 15  # pixels from one line to the next
 
-Word = tuple[float, float, str]  # pixels from the left and from the top, and a text
+Word = tuple[float, float, str]  # a text, after its distance from the left and the top in pixels
 
 
 def text_width(text: str, *, bold: bool = False) -> int:
-    """Pixels that one line of words takes."""
+    """Width of one line of text in pixels."""
     return int(np.ceil(load_font(bold).getlength(text)))
 
 
 def wrap_text(text: str, width: int, *, bold: bool = False) -> list[str]:
-    """A text broken between words into lines of at most `width` pixels, and at its own breaks.
+    """Break a text between words into lines, and at its own line breaks.
 
-    A word that is wider stands in a line of its own, and sticks out.
+    Args:
+        text: the text.
+        width: largest width of a line in pixels; a single word may be wider.
+        bold: measure bold letters.
     """
     lines = []
-    for own in text.split("\n"):
+    for paragraph in text.split("\n"):
         line = ""
-        for word in own.split():
+        for word in paragraph.split():
             longer = f"{line} {word}".strip()
             if line and text_width(longer, bold=bold) > width:
                 lines.append(line)
@@ -41,7 +44,7 @@ def wrap_text(text: str, width: int, *, bold: bool = False) -> list[str]:
 
 
 def draw_text(pixels: Tensor, words: Sequence[Word], *, bold: bool = False) -> Tensor:
-    """A picture uint8 `(H, W, 3)` with words on it, each by its upper left corner."""
+    """Draw texts on a copy of a picture uint8 `(H, W, 3)`, each at its upper left corner."""
     image = Image.fromarray(pixels.numpy())
     draw = ImageDraw.Draw(image)
     for x, y, text in words:
@@ -51,8 +54,8 @@ def draw_text(pixels: Tensor, words: Sequence[Word], *, bold: bool = False) -> T
 
 @cache
 def load_font(bold: bool = False) -> ImageFont.FreeTypeFont:
-    """The letters: matplotlib's own, as Pillow's have neither a minus nor a multiplication sign."""
+    """Matplotlib's font; Pillow's own has neither a minus nor a multiplication sign."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     path = Path(get_data_path()) / "fonts" / "ttf" / name
-    # Pillow's plain layout: the other one depends on what else is installed.
+    # Pillow's basic layout, as the other one depends on installed libraries.
     return ImageFont.truetype(path, SIZE, layout_engine=ImageFont.Layout.BASIC)

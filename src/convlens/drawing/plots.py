@@ -1,4 +1,4 @@
-"""Plots with axes, drawn by matplotlib."""
+"""Plots with axes, made by matplotlib."""
 
 import math
 from collections.abc import Sequence
@@ -25,37 +25,40 @@ def plot_orientations(
     limits: Sequence[bool] | None = None,
     absent: str = "",
 ) -> Tensor:
-    """Dots over half a circle: orientation as one looks at the picture, cycles a pixel outwards.
+    """Plot orientations and spatial frequencies as dots over half a circle.
 
     Args:
-        degrees: of each dot, counter-clockwise from horizontal, 0 to 180.
-        radii: of each dot, cycles a pixel.
-        strong: dots that are filled; the others are faint.
-        names: what the filled ones and the faint ones are.
-        limits: dots whose radius stands at a bound, drawn as squares; default: none.
-        absent: a line about what is not drawn.
+        degrees: orientation of the bars of each dot, counter-clockwise from horizontal, 0 to 180.
+        radii: spatial frequency of each dot, in cycles a pixel.
+        strong: whether each dot is filled; the others are faint.
+        names: names of the filled and of the faint dots, for the legend.
+        limits: whether each frequency is at a bound, drawn as a square; default: none.
+        absent: a line about filters that are not drawn.
+
+    Returns:
+        uint8 `(H, W, 3)`.
     """
     limits = limits or [False] * len(radii)
     figure = Figure(figsize=(6, 3.7), dpi=_DPI)
     axes = figure.add_axes((0.07, 0.0, 0.86, 1.0), projection="polar")
     axes.set_thetalim(0, math.pi)  # type: ignore[attr-defined]
     axes.set_ylim(0, outer_radius(radii))
-    angles = [math.radians(one) for one in degrees]
-    for wanted, name, look in (
+    angles = [math.radians(angle) for angle in degrees]
+    for filled, name, style in (
         (False, names[1], {"facecolors": "none", "edgecolors": _FAINT}),
         (True, names[0], {"facecolors": _ACCENT, "edgecolors": "white", "linewidths": 0.5}),
     ):
-        chosen = [at for at, one in enumerate(strong) if one == wanted]
+        dots = [index for index, is_strong in enumerate(strong) if is_strong == filled]
         for square in (False, True):
-            some = [at for at in chosen if limits[at] == square]
-            if square and not some:
+            subset = [index for index in dots if limits[index] == square]
+            if square and not subset:
                 continue
             axes.scatter(
-                [angles[at] for at in some], [radii[at] for at in some],
+                [angles[index] for index in subset], [radii[index] for index in subset],
                 s=28, marker="s" if square else "o",
-                label=f"{len(some)} at the limit of the pixels" if square
-                else f"{len(chosen)} {name}",
-                **look,
+                label=f"{len(subset)} at the limit of the pixels" if square
+                else f"{len(dots)} {name}",
+                **style,
             )  # fmt: skip
     axes.grid(color=_FAINT, linewidth=0.5)
     axes.tick_params(labelsize=_TEXT)
@@ -69,5 +72,5 @@ def plot_orientations(
 
 
 def outer_radius(radii: Sequence[float]) -> float:
-    """The least tenth that all radii reach, at least 0.1."""
+    """Radius of the plot: the largest radius rounded up to a tenth, at least 0.1."""
     return max(1, math.ceil(round(10 * max(radii, default=0.0), 6))) / 10
