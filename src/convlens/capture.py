@@ -331,7 +331,7 @@ def _made_at(trace: Trace, node: int) -> NodeName:
 def _writable(trace: Trace, node: int, tensor: Tensor) -> bool:
     """Whether the network's own tensor may be written: none of the user's, one element a place."""
     producer = trace.structure.producers.get(node)
-    if producer is None or trace.reach(node) is None or 0 in tensor.stride():
+    if producer is None or node not in trace.on_image or 0 in tensor.stride():
         return False
     # torch forbids writing to one of several views that one operation gave.
     return not (len(producer.outputs) > 1 and tensor._is_view())

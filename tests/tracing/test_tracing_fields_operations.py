@@ -47,7 +47,7 @@ def test_global_pooling_leaves_no_map():
     for path in ("1", "2", "3"):
         value = found.find_node(path)
         assert found.field(value) is None
-        assert found.reach(value) == ((0, 11), (0, 9), True)
+        assert found.pixel_range(value) == ((0, 11), (0, 9), True)
 
 
 def test_a_map_whose_fields_cover_the_image_is_still_a_map():
@@ -134,7 +134,7 @@ def test_unknown_operation_is_flagged_and_sees_everything(name, function):
     value = found.find_node("1")
     assert name in found.unknown.values()
     assert found.field(value) is None or found.field(value).beyond
-    (top, bottom), (left, right), beyond = found.reach(value)
+    (top, bottom), (left, right), beyond = found.pixel_range(value)
     assert beyond
     assert top <= 0 and bottom >= 8 and left <= 0 and right >= 7
 

@@ -47,6 +47,16 @@ class Operation:
     outputs: tuple[int, ...]
     call: Call | None
 
+    @property
+    def qualified_name(self) -> str:
+        """Namespace and name, such as `aten::convolution`."""
+        return f"{self.function.namespace}::{self.name}" if self.function else self.name
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it is one of PyTorch's own core operations."""
+        return self.function is None or self.function.namespace in ("aten", "prims")
+
 
 @dataclass(frozen=True, eq=False)
 class ModuleRun:

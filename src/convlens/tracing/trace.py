@@ -15,9 +15,11 @@ from convlens.runtime.clone import silence_fake_tensor_log
 from convlens.runtime.guard import untouched, unwrap_network
 from convlens.tracing.convolutions import Convolution, find_convolutions
 from convlens.tracing.input_size import misfit
+from convlens.tracing.multiply_adds import count_multiply_adds
 from convlens.tracing.node_names import IMAGE, NodeName
-from convlens.tracing.receptive_field.fields import Field, Reach, field_of, reaches
+from convlens.tracing.receptive_field.fields import Axes, Field, field_of, pixel_intervals
 from convlens.tracing.recorder import FunctionCall, ModuleRun, NodeRef, Operation, Recording, record
+from convlens.tracing.registry import registered_layout, registry_version
 from convlens.tracing.structure import FinalLayer, Structure
 
 __all__ = [
@@ -79,10 +81,10 @@ def _trace(
         kept = ("partly", partly)
     for key in ((), kept):
         known = made.get((model.channels, height, width, *key))
-        if known is None or known[0] != modules or not known[1].recording.faked:
+        if known is None or known[:2] != (modules, registry_version()):
             continue
-        if partly or not known[1].recording.stopped:
-            return known[1]
+        if known[2].recording.faked and (partly or not known[2].recording.stopped):
+            return known[2]
     if images is None:
         generator = torch.Generator().manual_seed(0)
         images = torch.rand(1, model.channels, height, width, generator=generator)
@@ -92,11 +94,11 @@ def _trace(
             images = images.clone()
         found = Trace(model.name, _recording(model, model.normalize(images[:1]), partly=partly))
     part = kept if found.recording.stopped else ()
-    made[(model.channels, height, width, *part)] = (modules, found)
+    made[(model.channels, height, width, *part)] = (modules, registry_version(), found)
     return found
 
 
-_Known = tuple[list[ref[nn.Module]], "Trace"]
+_Known = tuple[list[ref[nn.Module]], int, "Trace"]
 _made: WeakKeyDictionary[nn.Module, dict[tuple[int | str, ...], _Known]] = WeakKeyDictionary()
 
 
@@ -202,8 +204,8 @@ class Trace:
         return Structure(self.recording)
 
     @cached_property
-    def _followed(self) -> tuple[dict[int, tuple[Reach, Reach]], dict[int, str]]:
-        return reaches(self.recording)
+    def _followed(self) -> tuple[dict[int, Axes], dict[int, str]]:
+        return pixel_intervals(self.recording)
 
     @property
     def on_image(self) -> Collection[int]:
@@ -235,11 +237,15 @@ class Trace:
 
         (2, 3) for `(N, C, h, w)`, (1, 2) for `(N, h, w, C)`.
         """
-        reach = self._followed[0].get(node)
+        intervals = self._followed[0].get(node)
         shape = self.shape(node)
-        if reach is None or len(shape) != 4 or shape[0] != 1:
+        if intervals is None or len(shape) != 4 or shape[0] != 1:
             return None
-        if all(one.everywhere for one in reach):
+        producer = self.structure.producers.get(node)
+        layout = registered_layout(producer) if producer is not None else None
+        if layout is not None:
+            return layout
+        if all(one.everywhere for one in intervals):
             return None
         for dims in ((2, 3), (1, 2)):
             if all(
@@ -248,7 +254,7 @@ class Trace:
                     for other in (1, 2, 3)
                     if other not in (dim, 6 - sum(dims))
                 )
-                for one, dim in zip(reach, dims, strict=True)
+                for one, dim in zip(intervals, dims, strict=True)
             ):
                 return dims if max(shape[dim] for dim in dims) > 1 else None
         return None
@@ -264,13 +270,17 @@ class Trace:
             return None
         return field_of(self._followed[0][node], self.shape(node), dims)
 
-    def reach(self, node: int) -> tuple[tuple[int, int], tuple[int, int], bool] | None:
+    def pixel_range(self, node: int) -> tuple[tuple[int, int], tuple[int, int], bool] | None:
         """First and last row, first and last column that any element sees, and whether more."""
-        found = self._followed[0].get(node)
-        if found is None:
+        intervals = self._followed[0].get(node)
+        if intervals is None:
             return None
-        y, x = ((int(one.low.amin()), int(one.high.amax())) for one in found)
-        return y, x, any(one.beyond for one in found)
+        y, x = ((int(one.low.amin()), int(one.high.amax())) for one in intervals)
+        return y, x, any(one.beyond for one in intervals)
+
+    def multiply_adds(self, operation: Operation) -> int:
+        """Multiply-adds of one of its operations for one image; 0 for one without a rule."""
+        return count_multiply_adds(operation, self.recording.shapes)
 
     @cached_property
     def logits(self) -> int:

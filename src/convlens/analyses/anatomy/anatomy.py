@@ -1,6 +1,5 @@
 """Anatomy of a network: every layer that runs, in order, with sizes, costs and receptive field."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
@@ -197,7 +196,7 @@ def _parts(structure: Trace) -> Iterator[_Part]:
         elif isinstance(event, FunctionCall) and not leaf and event.gave:
             kind = event.node_name.operation or ""
             moved = all(operation.name in _REARRANGING for operation in event.operations)
-            if (moved and kind != "flatten") or structure.reach(event.gave[0]) is None:
+            if (moved and kind != "flatten") or event.gave[0] not in structure.on_image:
                 continue
             node_name = event.node_name.brief(structure.recording.runs)
             yield str(node_name), kind, event.operations, event.gave[0]
@@ -226,7 +225,7 @@ def _layer(
     parameters: int,
 ) -> Layer:
     field = structure.field(node)
-    reach = structure.reach(node)
+    pixels = structure.pixel_range(node)
     final = structure.final_layer
     ends = {"post": (final.post,), "pre": final.pre} if final else {}
     sides = [side for side, nodes in ends.items() if node in nodes]
@@ -236,12 +235,12 @@ def _layer(
         output=structure.shape(node),
         parameters=parameters,
         by_formula=_by_formula(structure, operations),
-        multiply_adds=sum(_multiply_adds(structure, operation) for operation in operations),
+        multiply_adds=sum(structure.multiply_adds(operation) for operation in operations),
         dense_weights=_dense_weights(structure, operations),
         field_size=_both(field.size) if field else None,
         field_stride=_both(field.stride) if field else None,
         field_offset=field.offset if field else None,
-        beyond=reach is not None and reach[2],
+        beyond=pixels is not None and pixels[2],
         followed=node not in structure.unknown,
         pre=structure.structure.is_pre(node),
         post=structure.structure.is_post(node),
@@ -320,27 +319,9 @@ def _by_formula(structure: Trace, operations: Sequence[Operation]) -> int | None
     return None
 
 
-def _multiply_adds(structure: Trace, operation: Operation) -> int:
-    arguments, output = operation.arguments, structure.shape(operation.outputs[0])
-    if operation.name == "convolution":
-        weight = structure.shape(arguments["weight"].node)
-        # A weight is used once for each position of the output, or, transposed, of the input.
-        source = structure.shape(arguments["input"].node) if arguments["transposed"] else output
-        return math.prod(weight) * math.prod(source[2:])
-    if operation.name in ("addmm", "mm", "bmm", "baddbmm"):
-        left = {"addmm": "mat1", "baddbmm": "batch1"}.get(operation.name, "self")
-        return math.prod(output) * structure.shape(arguments[left].node)[-1]
-    if operation.name == "linear":
-        return math.prod(output) * structure.shape(arguments["input"].node)[-1]
-    if operation.name.startswith("_scaled_dot_product"):
-        query, key = (structure.shape(arguments[name].node) for name in ("query", "key"))
-        return 2 * math.prod(query) * key[-2]
-    return 0
-
-
 def _dense_weights(structure: Trace, operations: Sequence[Operation]) -> int | None:
     inputs = [node for operation in operations for node in operation.inputs]
-    input_node = next((node for node in inputs if structure.reach(node) is not None), None)
+    input_node = next((node for node in inputs if node in structure.on_image), None)
     for operation in operations:
         if operation.name == "convolution" and input_node is not None:
             # From the layer's input, before any padding that the layer adds itself.

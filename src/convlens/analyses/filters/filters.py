@@ -226,6 +226,6 @@ def _find_convolutions(structure: Trace) -> dict[str, Operation]:
     for operation in structure.recording.operations:
         if operation.name != "convolution" or operation.call is None:
             continue
-        if len(operation.arguments["stride"]) == 2 and structure.reach(operation.outputs[0]):
+        if len(operation.arguments["stride"]) == 2 and operation.outputs[0] in structure.on_image:
             convolutions.setdefault(operation.call.path, operation)
     return convolutions

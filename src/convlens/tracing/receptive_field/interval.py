@@ -1,111 +1,105 @@
-"""Reach: what each element of a node sees along one axis of the image, and how reaches combine."""
+"""Pixel intervals: what each element of a node sees along one axis, and how they combine."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from convlens.tracing.recorder import NodeRef, Operation
+from convlens.tracing.operation_view import OperationView
+from convlens.tracing.recorder import NodeRef
 
 
 @dataclass(frozen=True, eq=False)
-class Reach:
-    """What a node sees along one axis of the image.
+class PixelInterval:
+    """For each element of a node, the pixels that it sees along one axis of the image.
 
     Attributes:
-        low: int64, least pixel, broadcasting to the node's shape (same number of dimensions).
-        high: likewise the greatest pixel.
-        step: pixels between neighboring positions, to extrapolate into padding.
-        length: pixels of the image.
-        everywhere: no position is left; the same for all elements after a global operation.
-        beyond: a global operation lies on the way, so that more than this is seen.
+        low: int64, the first pixel. It broadcasts to the node's shape and has as many dimensions.
+        high: the last pixel, in the same form.
+        spacing: pixels between neighboring positions, used to continue into the padding.
+        length: number of pixels of the image along the axis.
+        everywhere: an operation has mixed all positions: all elements see the same.
+        beyond: an operation that mixes all positions lies on the way, so that an element also
+            depends on pixels outside its interval.
     """
 
     low: Tensor
     high: Tensor
-    step: float
+    spacing: float
     length: int
     everywhere: bool = False
     beyond: bool = False
 
 
 @dataclass(frozen=True, eq=False)
-class OperationView:
-    """One operation seen along one axis of the image (-2 for y, -1 for x)."""
+class FieldView(OperationView):
+    """One operation, with the pixel intervals of its inputs along one axis of the image.
 
-    operation: Operation
-    shapes: tuple[tuple[int, ...], ...]
-    seen: dict[int, Reach]
-    axis: int
+    Attributes:
+        seen: pixel interval of each input that depends on the image, by the node's index.
+        axis: -2 for rows (y), -1 for columns (x).
+        used: indices of the inputs that the rule has asked for. An input that a rule does not ask
+            for counts as mixed into all outputs.
+    """
+
+    seen: dict[int, PixelInterval] = field(default_factory=dict)
+    axis: int = -1
     used: set[int] = field(default_factory=set)
 
-    def __getitem__(self, name: str) -> Any:
-        return self.operation.arguments.get(name)
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        return self.shapes[self.operation.outputs[0]]
-
-    def reach(self, name: str) -> Reach | None:
+    def interval(self, name: str) -> PixelInterval | None:
+        """The pixel interval of a tensor argument; None where it does not depend on the image."""
         ref = self[name]
-        return self.of(ref.node) if isinstance(ref, NodeRef) else None
+        return self.interval_of(ref.node) if isinstance(ref, NodeRef) else None
 
-    def of(self, node: int) -> Reach | None:
-        """The reach of an input, which has then been taken into account."""
+    def interval_of(self, node: int) -> PixelInterval | None:
+        """The pixel interval of an input by its index."""
         self.used.add(node)
         return self.seen.get(node)
 
-    def first(self) -> str:
-        return next(iter(self.operation.arguments))
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self.shapes[self[name].node]
+FieldRule = Callable[[FieldView], list[PixelInterval | None]]
 
 
-Rule = Callable[[OperationView], list[Reach | None]]
-
-
-def merge(reaches: Sequence[Reach | None], ndim: int) -> Reach | None:
-    """Element by element: least low, greatest high. A local reach outweighs one from everywhere."""
-    present = [reach for reach in reaches if reach is not None]
+def merge_intervals(intervals: Sequence[PixelInterval | None], ndim: int) -> PixelInterval | None:
+    """The union of intervals, element by element. Local ones go before those of everywhere."""
+    present = [interval for interval in intervals if interval is not None]
     if not present:
         return None
-    local = [reach for reach in present if not reach.everywhere] or present
+    local = [interval for interval in present if not interval.everywhere] or present
     low, high = _ranked(local[0].low, ndim), _ranked(local[0].high, ndim)
-    for reach in local[1:]:
-        low = torch.minimum(low, _ranked(reach.low, ndim))
-        high = torch.maximum(high, _ranked(reach.high, ndim))
-    return Reach(
+    for interval in local[1:]:
+        low = torch.minimum(low, _ranked(interval.low, ndim))
+        high = torch.maximum(high, _ranked(interval.high, ndim))
+    return PixelInterval(
         low,
         high,
-        step=max(reach.step for reach in local),
+        spacing=max(interval.spacing for interval in local),
         length=local[0].length,
-        everywhere=all(reach.everywhere for reach in present),
-        beyond=any(reach.beyond for reach in present),
+        everywhere=all(interval.everywhere for interval in present),
+        beyond=any(interval.beyond for interval in present),
     )
 
 
-def over(reach: Reach | None, dims: Sequence[int]) -> Reach | None:
-    """Combined along `dims`, which stay with length 1."""
-    if reach is None or not dims:
-        return reach
-    dims = [dim % reach.low.ndim for dim in dims]
-    low, high = torch.amin(reach.low, dims, True), torch.amax(reach.high, dims, True)
-    # Along channels intervals may differ in size, along positions they move. A position is lost
-    # where some that move are combined and all then see the same, whatever of the padding.
-    middle = reach.low + reach.high
+def combine_along(interval: PixelInterval | None, dims: Sequence[int]) -> PixelInterval | None:
+    """The union over `dims`, which keep the length 1."""
+    if interval is None or not dims:
+        return interval
+    dims = [dim % interval.low.ndim for dim in dims]
+    low, high = torch.amin(interval.low, dims, True), torch.amax(interval.high, dims, True)
+    # Intervals may differ in size along channels, and they move along positions. Positions are lost
+    # where moving intervals are combined and all elements then see the same pixels of the image.
+    middle = interval.low + interval.high
     moved = any(bool((middle.diff(dim=dim) != 0).any()) for dim in dims)
-    inside = low.clamp(min=0), high.clamp(max=reach.length - 1)
+    inside = low.clamp(min=0), high.clamp(max=interval.length - 1)
     seen = torch.stack(torch.broadcast_tensors(*inside))
     lost = moved and bool((seen == seen.flatten(1)[:, 0].view(-1, *[1] * low.ndim)).all())
     return replace(
-        reach,
+        interval,
         low=low,
         high=high,
-        everywhere=reach.everywhere or lost,
-        beyond=reach.beyond or lost,
+        everywhere=interval.everywhere or lost,
+        beyond=interval.beyond or lost,
     )
 
 
@@ -113,8 +107,8 @@ def _ranked(tensor: Tensor, ndim: int) -> Tensor:
     return tensor.reshape((1,) * (ndim - tensor.ndim) + tuple(tensor.shape))
 
 
-def thin(tensor: Tensor) -> Tensor:
-    """Without repetition: dimensions along which nothing varies get length 1."""
+def drop_repetition(tensor: Tensor) -> Tensor:
+    """The tensor with length 1 along dimensions in which nothing varies."""
     for dim in range(tensor.ndim):
         if tensor.shape[dim] > 1:
             first = tensor.narrow(dim, 0, 1)
@@ -123,35 +117,36 @@ def thin(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def each(reach: Reach, change: Callable[[Tensor], Tensor]) -> Reach:
-    return replace(reach, low=change(reach.low), high=change(reach.high))
+def map_bounds(interval: PixelInterval, change: Callable[[Tensor], Tensor]) -> PixelInterval:
+    """The interval with a function applied to its bounds."""
+    return replace(interval, low=change(interval.low), high=change(interval.high))
 
 
-def restep(reach: Reach, axis: int) -> Reach:
-    """With the step that even positions along the axis' own dimension show."""
-    if reach.low.ndim < 2 or reach.low.shape[axis] < 2:
-        return reach
-    steps = torch.unique(reach.low.diff(dim=axis))
-    return replace(reach, step=float(steps[0])) if steps.numel() == 1 else reach
+def update_spacing(interval: PixelInterval, axis: int) -> PixelInterval:
+    """The interval with the spacing that its positions have, where they are evenly spaced."""
+    if interval.low.ndim < 2 or interval.low.shape[axis] < 2:
+        return interval
+    spacings = torch.unique(interval.low.diff(dim=axis))
+    return replace(interval, spacing=float(spacings[0])) if spacings.numel() == 1 else interval
 
 
-def mix_all(step: OperationView) -> list[Reach | None]:
-    """Everything of everything: the widest that the operation can do, whatever it is."""
-    step.used.update(step.seen)
-    ndims = [reach.low.ndim for reach in step.seen.values()]
-    merged = [over(r, list(range(r.low.ndim))) for r in step.seen.values()]
-    together = merge(merged, max(ndims, default=0))
+def combine_everything(view: FieldView) -> list[PixelInterval | None]:
+    """Rule of an operation that mixes all positions, or that is not known."""
+    view.used.update(view.seen)
+    ndims = [interval.low.ndim for interval in view.seen.values()]
+    merged = [combine_along(r, list(range(r.low.ndim))) for r in view.seen.values()]
+    together = merge_intervals(merged, max(ndims, default=0))
     if together is None:
         return [None]
     low, high = together.low.amin(), together.high.amax()
     return [
-        Reach(
-            low.reshape((1,) * len(step.shapes[node])),
-            high.reshape((1,) * len(step.shapes[node])),
-            together.step,
+        PixelInterval(
+            low.reshape((1,) * len(view.shapes[node])),
+            high.reshape((1,) * len(view.shapes[node])),
+            together.spacing,
             together.length,
             everywhere=True,
             beyond=True,
         )
-        for node in step.operation.outputs
+        for node in view.operation.outputs
     ]

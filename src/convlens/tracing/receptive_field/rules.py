@@ -1,4 +1,4 @@
-"""The rule by which each operation passes on what its inputs see."""
+"""The receptive-field rule of each operation: what its outputs see, from what its inputs see."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from convlens.tracing.receptive_field.interval import (
-    OperationView,
-    Reach,
-    Rule,
-    each,
-    merge,
-    mix_all,
-    over,
-    restep,
-    thin,
+    FieldRule,
+    FieldView,
+    PixelInterval,
+    combine_along,
+    combine_everything,
+    drop_repetition,
+    map_bounds,
+    merge_intervals,
+    update_spacing,
 )
 from convlens.tracing.receptive_field.windows import (
     adaptive,
@@ -24,95 +24,109 @@ from convlens.tracing.receptive_field.windows import (
     padded,
     pooling,
     resampled,
+    sliding_window,
 )
 from convlens.tracing.recorder import Operation
+from convlens.tracing.registry import registered_field_rule
+
+__all__ = ["combine_everything", "pointwise", "rule_of", "sliding_window"]
 
 _MOST_MEMORY = 2**24  # elements of a tensor whose intervals are followed through its memory
 
 
-def rule_of(operation: Operation) -> Rule | None:
-    if operation.name in _RULES:
+def rule_of(operation: Operation) -> FieldRule | None:
+    """The rule of an operation: a registered one, else PyTorch's own; None if it is unknown."""
+    registered = registered_field_rule(operation)
+    if registered is not None:
+        return registered
+    if operation.built_in and operation.name in _RULES:
         return _RULES[operation.name]
     if operation.function is not None and torch.Tag.pointwise in operation.function.tags:
-        return _pointwise
+        return pointwise
     return None
 
 
-def _pointwise(step: OperationView) -> list[Reach | None]:
-    ndim = len(step.out_shape)
-    return [merge([step.of(node) for node in step.operation.inputs], ndim)]
+def pointwise(view: FieldView) -> list[PixelInterval | None]:
+    """Rule of an operation that works on each element alone; inputs may broadcast."""
+    ndim = len(view.output_shape)
+    return [merge_intervals([view.interval_of(node) for node in view.operation.inputs], ndim)]
 
 
-def _constant(step: OperationView) -> list[Reach | None]:
+def _constant(view: FieldView) -> list[PixelInterval | None]:
     """Takes no more than a shape from its arguments."""
-    step.used.update(step.operation.inputs)
+    view.used.update(view.operation.inputs)
     return [None]
 
 
-def _filled(step: OperationView) -> list[Reach | None]:
+def _filled(view: FieldView) -> list[PixelInterval | None]:
     """Overwritten by one number, which may come from the image."""
-    step.reach("self")
+    view.interval("self")
     return [None]
 
 
-def _same(step: OperationView) -> list[Reach | None]:
+def _same(view: FieldView) -> list[PixelInterval | None]:
     """The first argument's elements as they are."""
-    return [step.reach(step.first())]
+    return [view.interval(view.first_argument)]
 
 
-def _source(step: OperationView) -> list[Reach | None]:
+def _source(view: FieldView) -> list[PixelInterval | None]:
     """Overwritten by another tensor, which may be broadcast."""
-    step.used.update(step.operation.inputs)
-    return [merge([step.reach("src")], len(step.out_shape))]
+    view.used.update(view.operation.inputs)
+    return [merge_intervals([view.interval("src")], len(view.output_shape))]
 
 
-def _moved(step: OperationView) -> list[Reach | None]:
+def _moved(view: FieldView) -> list[PixelInterval | None]:
     """Elements are only rearranged: do the same to their intervals."""
-    name = step.first()
-    reach, shape = step.reach(name), step.shape(name)
-    if reach is None:
+    name = view.first_argument
+    interval, shape = view.interval(name), view.shape(name)
+    if interval is None:
         return [None]
-    rest = [value for key, value in step.operation.arguments.items() if key != name]
-    function = step.operation.function
-    if step.operation.name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):
+    rest = [value for key, value in view.operation.arguments.items() if key != name]
+    function = view.operation.function
+    if view.operation.name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):
 
         def move(tensor: Tensor) -> Any:
-            return tensor.reshape(step.out_shape)
+            return tensor.reshape(view.output_shape)
     else:
 
         def move(tensor: Tensor) -> Any:
             return function(tensor, *rest)
 
-    lows, highs = (move(tensor.expand(shape)) for tensor in (reach.low, reach.high))
+    lows, highs = (move(tensor.expand(shape)) for tensor in (interval.low, interval.high))
     if isinstance(lows, Tensor):
         lows, highs = [lows], [highs]
     return [
-        restep(replace(reach, low=thin(low), high=thin(high)), step.axis)
+        update_spacing(
+            replace(interval, low=drop_repetition(low), high=drop_repetition(high)), view.axis
+        )
         for low, high in zip(lows, highs, strict=True)
     ]
 
 
-def _restrided(step: OperationView) -> list[Reach | None]:
+def _restrided(view: FieldView) -> list[PixelInterval | None]:
     """`as_strided` only where it leaves every element in its place."""
-    name = step.first()
-    return _same(step) if step.shape(name) == step.out_shape else mix_all(step)
+    name = view.first_argument
+    return _same(view) if view.shape(name) == view.output_shape else combine_everything(view)
 
 
-def _concatenated(step: OperationView) -> list[Reach | None]:
-    refs = [ref for ref in step["tensors"] if step.shapes[ref.node] != (0,)]
-    ndim = len(step.out_shape)
-    dim = (step["dim"] or 0) % ndim
-    seen = [step.of(ref.node) for ref in refs]
-    sizes = [step.shapes[ref.node][dim] if step.operation.name == "cat" else 1 for ref in refs]
-    if step.operation.name == "stack":
-        seen = [reach and each(reach, lambda tensor: tensor.unsqueeze(dim)) for reach in seen]
-    local = [reach for reach in seen if reach is not None and not reach.everywhere]
-    merged = merge(seen, ndim)
+def _concatenated(view: FieldView) -> list[PixelInterval | None]:
+    refs = [ref for ref in view["tensors"] if view.shapes[ref.node] != (0,)]
+    ndim = len(view.output_shape)
+    dim = (view["dim"] or 0) % ndim
+    seen = [view.interval_of(ref.node) for ref in refs]
+    sizes = [view.shapes[ref.node][dim] if view.operation.name == "cat" else 1 for ref in refs]
+    if view.operation.name == "stack":
+        seen = [
+            interval and map_bounds(interval, lambda tensor: tensor.unsqueeze(dim))
+            for interval in seen
+        ]
+    local = [interval for interval in seen if interval is not None and not interval.everywhere]
+    merged = merge_intervals(seen, ndim)
     if not local or merged is None:
         return [merged]
     # A part that sees nothing, or everything from everywhere, has no positions: give it some.
-    filler = over(local[0], [dim])
-    parts = [reach if reach in local else filler for reach in seen]
+    filler = combine_along(local[0], [dim])
+    parts = [interval if interval in local else filler for interval in seen]
 
     def joined(tensors: list[Tensor]) -> Tensor:
         shape = list(torch.broadcast_shapes(*(t.narrow(dim, 0, 1).shape for t in tensors)))
@@ -126,140 +140,144 @@ def _concatenated(step: OperationView) -> list[Reach | None]:
 
     low = joined([part.low for part in parts if part is not None])
     high = joined([part.high for part in parts if part is not None])
-    return [restep(replace(merged, low=low, high=high, everywhere=False), step.axis)]
+    return [update_spacing(replace(merged, low=low, high=high, everywhere=False), view.axis)]
 
 
-def _reduced(step: OperationView) -> list[Reach | None]:
-    name = step.first()
-    reach = step.reach(name)
-    if reach is None:
+def _reduced(view: FieldView) -> list[PixelInterval | None]:
+    name = view.first_argument
+    interval = view.interval(name)
+    if interval is None:
         return [None]
-    dims = step["dim"]
-    ndim = len(step.shape(name))
+    dims = view["dim"]
+    ndim = len(view.shape(name))
     dims = list(range(ndim)) if dims is None or dims == [] else dims
     dims = [dims] if isinstance(dims, int) else list(dims)
-    reduced = over(reach, dims)
+    reduced = combine_along(interval, dims)
     assert reduced is not None
-    if len(step.out_shape) == ndim:
+    if len(view.output_shape) == ndim:
         return [reduced]
     gone = {dim % ndim for dim in dims}
     kept = [size for dim, size in enumerate(reduced.low.shape) if dim not in gone]
-    return [each(reduced, lambda tensor: tensor.reshape(kept))]
+    return [map_bounds(reduced, lambda tensor: tensor.reshape(kept))]
 
 
-def _softmax(step: OperationView) -> list[Reach | None]:
-    return [over(step.reach(step.first()), [step["dim"]])]
+def _softmax(view: FieldView) -> list[PixelInterval | None]:
+    return [combine_along(view.interval(view.first_argument), [view["dim"]])]
 
 
-def _layer_norm(step: OperationView) -> list[Reach | None]:
-    reach = step.reach("input")
-    dims = range(-len(step["normalized_shape"]), 0)
-    return [merge([reach, over(reach, list(dims))], len(step.out_shape))]
+def _layer_norm(view: FieldView) -> list[PixelInterval | None]:
+    interval = view.interval("input")
+    dims = range(-len(view["normalized_shape"]), 0)
+    return [
+        merge_intervals([interval, combine_along(interval, list(dims))], len(view.output_shape))
+    ]
 
 
-def _group_norm(step: OperationView) -> list[Reach | None]:
-    reach = step.reach("input")
-    ndim = len(step.out_shape)
-    return [merge([reach, over(reach, list(range(1, ndim)))], ndim)]
+def _group_norm(view: FieldView) -> list[PixelInterval | None]:
+    interval = view.interval("input")
+    ndim = len(view.output_shape)
+    return [merge_intervals([interval, combine_along(interval, list(range(1, ndim)))], ndim)]
 
 
-def _batch_norm(step: OperationView) -> list[Reach | None]:
-    reach = step.reach("input")
-    if not (step["training"] or step["train"]):
-        return [reach]
-    ndim = len(step.out_shape)
-    return [merge([reach, over(reach, list(range(ndim)))], ndim)]
+def _batch_norm(view: FieldView) -> list[PixelInterval | None]:
+    interval = view.interval("input")
+    if not (view["training"] or view["train"]):
+        return [interval]
+    ndim = len(view.output_shape)
+    return [merge_intervals([interval, combine_along(interval, list(range(ndim)))], ndim)]
 
 
-def _product(left: str, right: str) -> Rule:
+def _product(left: str, right: str) -> FieldRule:
     """Matrix products: rows of `left` with columns of `right`, and what is added to them."""
 
-    def rule(step: OperationView) -> list[Reach | None]:
-        added = [step.reach(name) for name in ("self", "bias") if name not in (left, right)]
-        ones = [over(step.reach(left), [-1])]
-        other = step.reach(right)
-        ones.append(over(other, [-2]) if other is not None and other.low.ndim > 1 else other)
-        return [merge([*ones, *added], len(step.out_shape))]
+    def rule(view: FieldView) -> list[PixelInterval | None]:
+        added = [view.interval(name) for name in ("self", "bias") if name not in (left, right)]
+        ones = [combine_along(view.interval(left), [-1])]
+        other = view.interval(right)
+        ones.append(
+            combine_along(other, [-2]) if other is not None and other.low.ndim > 1 else other
+        )
+        return [merge_intervals([*ones, *added], len(view.output_shape))]
 
     return rule
 
 
-def _linear(step: OperationView) -> list[Reach | None]:
-    return [over(step.reach("input"), [-1])]
+def _linear(view: FieldView) -> list[PixelInterval | None]:
+    return [combine_along(view.interval("input"), [-1])]
 
 
-def _attention(step: OperationView) -> list[Reach | None]:
-    query = over(step.reach("query"), [-1])
-    key = over(step.reach("key"), [-2, -1])
-    value = over(step.reach("value"), [-2])
-    return [merge([query, key, value], len(step.out_shape))]
+def _attention(view: FieldView) -> list[PixelInterval | None]:
+    query = combine_along(view.interval("query"), [-1])
+    key = combine_along(view.interval("key"), [-2, -1])
+    value = combine_along(view.interval("value"), [-2])
+    return [merge_intervals([query, key, value], len(view.output_shape))]
 
 
-def _shuffled(step: OperationView) -> list[Reach | None]:
+def _shuffled(view: FieldView) -> list[PixelInterval | None]:
     """`pixel_shuffle` and its inverse, which have no integer version."""
-    reach, shape = step.reach("self"), step.shape("self")
-    if reach is None:
+    interval, shape = view.interval("self"), view.shape("self")
+    if interval is None:
         return [None]
 
     def move(tensor: Tensor) -> Tensor:
-        arguments = [value for value in step.operation.arguments.values() if value != step["self"]]
-        moved = step.operation.function(tensor.expand(shape).double(), *arguments)
+        arguments = [value for value in view.operation.arguments.values() if value != view["self"]]
+        moved = view.operation.function(tensor.expand(shape).double(), *arguments)
         return moved.long()
 
-    return [restep(each(reach, move), step.axis)]
+    return [update_spacing(map_bounds(interval, move), view.axis)]
 
 
-def _halved(step: OperationView) -> list[Reach | None]:
+def _halved(view: FieldView) -> list[PixelInterval | None]:
     """A gated linear unit: one half of the elements times a function of the other."""
-    reach, shape = step.reach("self"), step.shape("self")
-    if reach is None:
+    interval, shape = view.interval("self"), view.shape("self")
+    if interval is None:
         return [None]
-    dim = step["dim"] if step["dim"] is not None else -1
-    if reach.low.shape[dim] == 1 and reach.high.shape[dim] == 1:
-        return [reach]
-    low = torch.minimum(*reach.low.expand(shape).chunk(2, dim))
-    high = torch.maximum(*reach.high.expand(shape).chunk(2, dim))
-    return [replace(reach, low=low, high=high)]
+    dim = view["dim"] if view["dim"] is not None else -1
+    if interval.low.shape[dim] == 1 and interval.high.shape[dim] == 1:
+        return [interval]
+    low = torch.minimum(*interval.low.expand(shape).chunk(2, dim))
+    high = torch.maximum(*interval.high.expand(shape).chunk(2, dim))
+    return [replace(interval, low=low, high=high)]
 
 
-def _written_through(step: OperationView) -> list[Reach | None]:
+def _written_through(view: FieldView) -> list[PixelInterval | None]:
     """Another view of the same memory was written: do the same to the intervals, in that memory."""
-    before, written = step.of(step["before"].node), step.of(step["written"].node)
-    base, view = step["base"], step["view"]
-    start = min(base.offset, view.offset)
-    size = max(base.end, view.end) - start
+    before, written = view.interval_of(view["before"].node), view.interval_of(view["written"].node)
+    base, other = view["base"], view["view"]
+    start = min(base.offset, other.offset)
+    size = max(base.end, other.end) - start
     strides = [
         stride
-        for one in (base, view)
+        for one in (base, other)
         for length, stride in zip(one.shape, one.stride, strict=True)
         if length > 1
     ]
-    present = [reach for reach in (before, written) if reach is not None]
+    present = [interval for interval in (before, written) if interval is not None]
     if 0 in strides or size > _MOST_MEMORY:
-        return mix_all(step)
+        return combine_everything(view)
 
-    def stored(of: Callable[[Reach], Tensor], sign: int) -> Tensor:
+    def stored(of: Callable[[PixelInterval], Tensor], sign: int) -> Tensor:
         memory = torch.full((size,), sign * _NOTHING)
-        for one, reach in ((base, before), (view, written)):
+        for one, interval in ((base, before), (other, written)):
             window = memory.as_strided(one.shape, one.stride, one.offset - start)
-            window.fill_(sign * _NOTHING) if reach is None else window.copy_(of(reach))
+            window.fill_(sign * _NOTHING) if interval is None else window.copy_(of(interval))
         lying = memory.as_strided(base.shape, base.stride, base.offset - start).contiguous()
-        return _completed(lying, step.axis, present[0].step, sign)
+        return _completed(lying, view.axis, present[0].spacing, sign)
 
     together = replace(
         present[0],
-        low=stored(lambda reach: reach.low, 1),
-        high=stored(lambda reach: reach.high, -1),
-        everywhere=all(reach.everywhere for reach in present),
-        beyond=any(reach.beyond for reach in present),
+        low=stored(lambda interval: interval.low, 1),
+        high=stored(lambda interval: interval.high, -1),
+        everywhere=all(interval.everywhere for interval in present),
+        beyond=any(interval.beyond for interval in present),
     )
-    return [restep(together, step.axis)]
+    return [update_spacing(together, view.axis)]
 
 
 _NOTHING = 2**40  # beyond any image: the low of an element that sees nothing; minus it is its high
 
 
-def _completed(interval: Tensor, axis: int, step: float, sign: int) -> Tensor:
+def _completed(interval: Tensor, axis: int, spacing: float, sign: int) -> Tensor:
     """With elements that see nothing (a frame of zeros) counted like those beside them.
 
     They take the widest of their row (column, along x); rows of which all see nothing go on in
@@ -273,7 +291,7 @@ def _completed(interval: Tensor, axis: int, step: float, sign: int) -> Tensor:
     known = (rows != sign * _NOTHING).nonzero().flatten()
     positions = torch.arange(len(rows))
     nearest = known[(positions[:, None] - known[None]).abs().argmin(dim=1)]
-    away = (positions - nearest) * step
+    away = (positions - nearest) * spacing
     rows = rows[nearest] + (away.floor() if sign > 0 else away.ceil()).long()
     shape = [1] * interval.ndim
     shape[axis] = len(rows)
@@ -295,13 +313,13 @@ _REDUCTIONS = (
     "logsumexp", "linalg_vector_norm", "norm", "any", "all", "argmax", "argmin", "median",
     "nansum", "aminmax",
 )  # fmt: skip
-_RULES: dict[str, Rule] = {
+_RULES: dict[str, FieldRule] = {
     **dict.fromkeys(_MOVES, _moved),
     **dict.fromkeys(_SAME, _same),
     **dict.fromkeys(_REDUCTIONS, _reduced),
     **dict.fromkeys(("as_strided",), _restrided),
     **dict.fromkeys(("copy",), _source),
-    **dict.fromkeys(("_prelu_kernel", "prelu"), _pointwise),
+    **dict.fromkeys(("_prelu_kernel", "prelu"), pointwise),
     **dict.fromkeys(("cat", "stack"), _concatenated),
     **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax"), _softmax),
     **dict.fromkeys(("native_layer_norm", "_fused_rms_norm", "rms_norm"), _layer_norm),

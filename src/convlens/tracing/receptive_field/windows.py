@@ -8,52 +8,89 @@ import torch
 from torch import Tensor
 
 from convlens.tracing.receptive_field.interval import (
-    OperationView,
-    Reach,
-    Rule,
-    mix_all,
-    over,
-    restep,
+    FieldRule,
+    FieldView,
+    PixelInterval,
+    combine_along,
+    combine_everything,
+    update_spacing,
 )
 
 
-def pooling(kernel: str) -> Rule:
-    """Pooling: windows of the given size over the last dimensions."""
+def sliding_window(
+    kernel_size: int | tuple[int, int] | str,
+    stride: int | tuple[int, int] | str = 1,
+    padding: int | tuple[int, int] | str = 0,
+    dilation: int | tuple[int, int] | str = 1,
+) -> FieldRule:
+    """Rule of an operation with windows over the rows and columns of its first argument.
 
-    def rule(step: OperationView) -> list[Reach | None]:
-        sizes = _numbers(step[kernel], 0)
-        count = len(sizes)
-        strides = _numbers(step["stride"], count) if step["stride"] else sizes
-        paddings = _numbers(step["padding"] or 0, count)
-        dilations = _numbers(step["dilation"] or 1, count)
-        name = step.first()
-        reach = step.reach(name)
-        for index in range(count):
-            dim = index - count
-            starts = torch.arange(step.out_shape[dim]) * strides[index] - paddings[index]
-            taps = torch.arange(sizes[index]) * dilations[index]
-            window = _Window(dim, step.shape(name)[dim], starts, starts + taps[-1], strides[index])
-            reach = window.over(reach, step.axis)
-        return [reach]
+    Rows and columns are the last two dimensions of the input `(N, C, h, w)` and the output. Each
+    output channel sees all input channels.
+
+    Args:
+        kernel_size: rows and columns of a window, or the name of the argument that holds them, as
+            for all other arguments.
+        stride: positions from one window to the next.
+        padding: rows and columns that are added on each side.
+        dilation: distance of neighboring taps.
+    """
+
+    def rule(view: FieldView) -> list[PixelInterval | None]:
+        kernels, strides, paddings, dilations = (
+            _numbers(view[value] if isinstance(value, str) else value, 2)
+            for value in (kernel_size, stride, padding, dilation)
+        )
+        name = view.first_argument
+        interval = view.interval(name)
+        interval = combine_along(interval, [1])
+        for index, dim in enumerate((-2, -1)):
+            starts = torch.arange(view.output_shape[dim]) * strides[index] - paddings[index]
+            ends = starts + (kernels[index] - 1) * dilations[index]
+            window = _Window(dim, view.shape(name)[dim], starts, ends, strides[index])
+            interval = window.slide_over(interval, view.axis)
+        return [interval]
 
     return rule
 
 
-def convolution(step: OperationView) -> list[Reach | None]:
-    reach = step.reach("input")
-    if reach is None:
-        return mix_all(step)
-    weight = step.shape("weight")
+def pooling(kernel: str) -> FieldRule:
+    """Pooling: windows of the given size over the last dimensions."""
+
+    def rule(view: FieldView) -> list[PixelInterval | None]:
+        sizes = _numbers(view[kernel], 0)
+        count = len(sizes)
+        strides = _numbers(view["stride"], count) if view["stride"] else sizes
+        paddings = _numbers(view["padding"] or 0, count)
+        dilations = _numbers(view["dilation"] or 1, count)
+        name = view.first_argument
+        interval = view.interval(name)
+        for index in range(count):
+            dim = index - count
+            starts = torch.arange(view.output_shape[dim]) * strides[index] - paddings[index]
+            taps = torch.arange(sizes[index]) * dilations[index]
+            window = _Window(dim, view.shape(name)[dim], starts, starts + taps[-1], strides[index])
+            interval = window.slide_over(interval, view.axis)
+        return [interval]
+
+    return rule
+
+
+def convolution(view: FieldView) -> list[PixelInterval | None]:
+    interval = view.interval("input")
+    if interval is None:
+        return combine_everything(view)
+    weight = view.shape("weight")
     count = len(weight) - 2
-    reach = _over_groups(reach, step.shape("input")[1], step["groups"], step.out_shape[1])
+    interval = _over_groups(interval, view.shape("input")[1], view["groups"], view.output_shape[1])
     for index in range(count):
         dim = index - count
-        kernel, stride = weight[2 + index], _numbers(step["stride"], count)[index]
-        padding = _numbers(step["padding"], count)[index]
-        reach_of_taps = (kernel - 1) * _numbers(step["dilation"], count)[index]
-        positions = torch.arange(step.out_shape[dim])
-        length = step.shape("input")[dim]
-        if step["transposed"]:
+        kernel, stride = weight[2 + index], _numbers(view["stride"], count)[index]
+        padding = _numbers(view["padding"], count)[index]
+        reach_of_taps = (kernel - 1) * _numbers(view["dilation"], count)[index]
+        positions = torch.arange(view.output_shape[dim])
+        length = view.shape("input")[dim]
+        if view["transposed"]:
             # Output o gathers the inputs i with o = i * stride - padding + tap.
             first = torch.ceil((positions + padding - reach_of_taps) / stride).long()
             last = torch.div(positions + padding, stride, rounding_mode="floor")
@@ -62,13 +99,15 @@ def convolution(step: OperationView) -> list[Reach | None]:
         else:
             starts = positions * stride - padding
             window = _Window(dim, length, starts, starts + reach_of_taps, stride)
-        reach = window.over(reach, step.axis)
-    return [reach]
+        interval = window.slide_over(interval, view.axis)
+    return [interval]
 
 
-def _over_groups(reach: Reach, channels: int, groups: int, out_channels: int) -> Reach:
-    if reach.low.shape[1] == 1 and reach.high.shape[1] == 1:
-        return reach
+def _over_groups(
+    interval: PixelInterval, channels: int, groups: int, out_channels: int
+) -> PixelInterval:
+    if interval.low.shape[1] == 1 and interval.high.shape[1] == 1:
+        return interval
 
     def combine(tensor: Tensor, reduce: Callable[..., Tensor]) -> Tensor:
         rest = tensor.shape[2:]
@@ -76,41 +115,45 @@ def _over_groups(reach: Reach, channels: int, groups: int, out_channels: int) ->
         grouped = reduce(tensor.reshape(-1, groups, channels // groups, *rest), dim=2)
         return grouped.repeat_interleave(out_channels // groups if groups > 1 else 1, dim=1)
 
-    return replace(reach, low=combine(reach.low, torch.amin), high=combine(reach.high, torch.amax))
+    return replace(
+        interval, low=combine(interval.low, torch.amin), high=combine(interval.high, torch.amax)
+    )
 
 
-def adaptive(step: OperationView) -> list[Reach | None]:
-    name = step.first()
-    reach = step.reach(name)
-    count = len(step["output_size"])
+def adaptive(view: FieldView) -> list[PixelInterval | None]:
+    name = view.first_argument
+    interval = view.interval(name)
+    count = len(view["output_size"])
     for dim in range(-count, 0):
-        n, m = step.shape(name)[dim], step.out_shape[dim]
+        n, m = view.shape(name)[dim], view.output_shape[dim]
         positions = torch.arange(m)
         first = torch.div(positions * n, m, rounding_mode="floor")
         last = -torch.div(-(positions + 1) * n, m, rounding_mode="floor") - 1
         window = _Window(dim, n, first, last, n / m)
-        reach = over(reach, [dim]) if m == 1 else window.over(reach, step.axis)
-    return [reach]
+        interval = (
+            combine_along(interval, [dim]) if m == 1 else window.slide_over(interval, view.axis)
+        )
+    return [interval]
 
 
-def resampled(step: OperationView) -> list[Reach | None]:
-    reach = step.reach(step.first())
-    shape = step.shape(step.first())
+def resampled(view: FieldView) -> list[PixelInterval | None]:
+    interval = view.interval(view.first_argument)
+    shape = view.shape(view.first_argument)
     count = len(shape) - 2
     for dim in range(-count, 0):
-        first, last = _sources(step, dim, shape[dim], step.out_shape[dim])
-        window = _Window(dim, shape[dim], first, last, shape[dim] / step.out_shape[dim])
-        reach = window.over(reach, step.axis)
-    return [reach]
+        first, last = _sources(view, dim, shape[dim], view.output_shape[dim])
+        window = _Window(dim, shape[dim], first, last, shape[dim] / view.output_shape[dim])
+        interval = window.slide_over(interval, view.axis)
+    return [interval]
 
 
-def _sources(step: OperationView, dim: int, n: int, m: int) -> tuple[Tensor, Tensor]:
+def _sources(view: FieldView, dim: int, n: int, m: int) -> tuple[Tensor, Tensor]:
     """First and last input position that each of m outputs is interpolated from.
 
     torch computes them in the network's own precision, and rounding may move one by a position:
     what either precision reads counts.
     """
-    ranges = [_sources_in(dtype, step, dim, n, m) for dtype in (torch.float32, torch.float64)]
+    ranges = [_sources_in(dtype, view, dim, n, m) for dtype in (torch.float32, torch.float64)]
     first = torch.minimum(ranges[0][0], ranges[1][0])
     last = torch.maximum(ranges[0][1], ranges[1][1])
     # Interpolation repeats the edge, it does not pad.
@@ -118,14 +161,14 @@ def _sources(step: OperationView, dim: int, n: int, m: int) -> tuple[Tensor, Ten
 
 
 def _sources_in(
-    dtype: torch.dtype, step: OperationView, dim: int, n: int, m: int
+    dtype: torch.dtype, view: FieldView, dim: int, n: int, m: int
 ) -> tuple[Tensor, Tensor]:
-    name = step.operation.name
+    name = view.operation.name
     positions = torch.arange(m, dtype=dtype)
-    factor = _scale_factor(step, dim)
+    factor = _scale_factor(view, dim)
     ratio = torch.tensor(1 / factor if factor else n / m, dtype=dtype)
     center = (positions + 0.5) * ratio - 0.5
-    if step["align_corners"]:
+    if view["align_corners"]:
         center = positions * torch.tensor((n - 1) / (m - 1) if m > 1 else 0.0, dtype=dtype)
     if "nearest" in name:
         first = last = torch.floor((positions + (0.5 if "exact" in name else 0)) * ratio)
@@ -140,32 +183,32 @@ def _sources_in(
     return first.long(), last.long()
 
 
-def _scale_factor(step: OperationView, dim: int) -> float | None:
-    factors = step["scale_factors"]
+def _scale_factor(view: FieldView, dim: int) -> float | None:
+    factors = view["scale_factors"]
     if factors:
         return float(factors[dim])
     names = {-1: "scales_w", -2: "scales_h", -3: "scales_d"}
-    one = step[names[dim]] or (step["scales"] if dim == -1 else None)
+    one = view[names[dim]] or (view["scales"] if dim == -1 else None)
     return float(one) if one else None
 
 
-def padded(step: OperationView) -> list[Reach | None]:
-    name = step.first()
-    reach = step.reach(name)
-    shape = step.shape(name)
-    amounts = step["pad"] if step["pad"] is not None else step["padding"]
+def padded(view: FieldView) -> list[PixelInterval | None]:
+    name = view.first_argument
+    interval = view.interval(name)
+    shape = view.shape(name)
+    amounts = view["pad"] if view["pad"] is not None else view["padding"]
     for index in range(len(amounts) // 2):
         dim = -1 - index
         before, after = amounts[2 * index], amounts[2 * index + 1]
         positions = torch.arange(-before, shape[dim] + after)
         n = shape[dim]
-        if step.operation.name.startswith("reflection"):
+        if view.operation.name.startswith("reflection"):
             positions = positions.abs()
             positions = (n - 1) - (n - 1 - positions).abs()
-        elif step.operation.name.startswith("replication"):
+        elif view.operation.name.startswith("replication"):
             positions = positions.clamp(0, n - 1)
-        reach = _Window(dim, n, positions, positions, 1).over(reach, step.axis)
-    return [reach]
+        interval = _Window(dim, n, positions, positions, 1).slide_over(interval, view.axis)
+    return [interval]
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,26 +228,26 @@ class _Window:
     last: Tensor
     ratio: float
 
-    def over(self, reach: Reach | None, axis: int) -> Reach | None:
-        """The reach of the outputs, along the image's axis -2 (y) or -1 (x).
+    def slide_over(self, interval: PixelInterval | None, axis: int) -> PixelInterval | None:
+        """The interval of the outputs, along the image's axis -2 (y) or -1 (x).
 
         Padding has no pixels of its own: along the axis' own dimension the intervals go on there
         in the same steps, so that sizes stay those of the interior.
         """
-        if reach is None:
+        if interval is None:
             return None
-        own = self.dim == axis and not reach.everywhere
-        varies = max(reach.low.shape[self.dim], reach.high.shape[self.dim]) > 1
+        own = self.dim == axis and not interval.everywhere
+        varies = max(interval.low.shape[self.dim], interval.high.shape[self.dim]) > 1
         if not varies and not (own and self.length == 1):
-            return reach
-        shape = list(torch.broadcast_shapes(reach.low.shape, reach.high.shape))
+            return interval
+        shape = list(torch.broadcast_shapes(interval.low.shape, interval.high.shape))
         shape[self.dim] = self.length
         before = max(0, -int(self.first.min()))
         after = max(0, int(self.last.max()) - (self.length - 1))
-        pace = reach.step if own else 0.0
+        pace = interval.spacing if own else 0.0
         # Where steps are not whole (uneven pooling), round outwards.
-        low = self._extended(reach.low.expand(shape), before, after, pace, math.floor)
-        high = self._extended(reach.high.expand(shape), before, after, pace, math.ceil)
+        low = self._extended(interval.low.expand(shape), before, after, pace, math.floor)
+        high = self._extended(interval.high.expand(shape), before, after, pace, math.ceil)
         first, last = self.first + before, self.last + before
         new_low = low.index_select(self.dim, first)
         new_high = high.index_select(self.dim, first)
@@ -212,16 +255,16 @@ class _Window:
             at = torch.minimum(first + offset, last)
             new_low = torch.minimum(new_low, low.index_select(self.dim, at))
             new_high = torch.maximum(new_high, high.index_select(self.dim, at))
-        step = reach.step * self.ratio if own else reach.step
-        return restep(replace(reach, low=new_low, high=new_high, step=step), axis)
+        spacing = interval.spacing * self.ratio if own else interval.spacing
+        return update_spacing(replace(interval, low=new_low, high=new_high, spacing=spacing), axis)
 
     def _extended(
         self, tensor: Tensor, before: int, after: int, pace: float, whole: Callable[[float], int]
     ) -> Tensor:
-        view = [1] * tensor.ndim
-        view[self.dim] = -1
-        earlier = torch.tensor([whole(-k * pace) for k in range(before, 0, -1)]).long().view(view)
-        later = torch.tensor([whole(k * pace) for k in range(1, after + 1)]).long().view(view)
+        along = [1] * tensor.ndim
+        along[self.dim] = -1
+        earlier = torch.tensor([whole(-k * pace) for k in range(before, 0, -1)]).long().view(along)
+        later = torch.tensor([whole(k * pace) for k in range(1, after + 1)]).long().view(along)
         start = tensor.narrow(self.dim, 0, 1) + earlier
         end = tensor.narrow(self.dim, self.length - 1, 1) + later
         return torch.cat([start, tensor, end], self.dim)
