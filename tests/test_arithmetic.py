@@ -1,4 +1,4 @@
-"""The chapter's formulae against networks that PyTorch really runs."""
+"""The chapter's arithmetic, compared with PyTorch's networks."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Written whole or not at all."""
+"""Atomic writes of files and folders."""
 
 import contextlib
 import errno

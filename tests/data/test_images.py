@@ -1,4 +1,4 @@
-"""Photos, preprocessing and pixels: torchvision is the oracle, bad files are made here."""
+"""Preprocessing and pixels, compared with torchvision."""
 
 import io
 import random
@@ -32,7 +32,7 @@ def photo(height, width, seed=0):
     return Image.fromarray(noise(height, width, seed=seed))
 
 
-class TestGeometry:
+class TestPreprocessing:
     @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
     def test_short_side_and_crop_as_in_torchvision(self, interpolation):
         draw = random.Random(interpolation)

@@ -1,4 +1,4 @@
-"""Photos of one name: told apart, and found by the ends of their paths."""
+"""Names that tell photos apart, and table keys that match the ends of their paths."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Photos: bad files are made here."""
+"""Decoding of photos, and error messages for files that cannot be decoded."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""Colors by hand, grids by index, placed cells against numpy and scipy."""
+"""Colors, grids and interpolated maps, compared with numpy and scipy."""
 
 from typing import Any
 

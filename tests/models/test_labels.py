@@ -1,4 +1,4 @@
-"""Class names and the right answers."""
+"""Class names, and the labels of photos."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Networks that flatten by `.view`, which run only with images that lie channel by channel."""
+"""Networks that flatten by `.view`, which only run with contiguous images."""
 
 import pytest
 import torch

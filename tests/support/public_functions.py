@@ -47,6 +47,7 @@ CALLS = {
     "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
     "receptive_field": lambda model: convlens.receptive_field(model, images(1), layer="7"),
     "fit_gabor": convlens.fit_gabor,
+    "filters_by_kind": convlens.filters_by_kind,
     "dream": lambda model: convlens.dream(model, images(1), layer="7", octaves=1, steps=1),
     "orientation_tuning": lambda model: convlens.orientation_tuning(
         model, layer="7", orientations=2, phases=4
@@ -59,13 +60,13 @@ CALLS = {
     ),
 }
 # These do not run the network, or run it on fake tensors.
-LOOKING = {"filters", "filters_over_training", "fit_gabor", "receptive_field"}
+LOOKING = {"filters", "filters_over_training", "filters_by_kind", "fit_gabor", "receptive_field"}
 # Not functions of a model.
 ELSEWHERE = {
-    "ConvlensError", "Direction", "ParquetPhotos", "PassOptions", "PhotoError",
-    "RayEngine", "TraceError", "Model",
-    "Result", "boxes_on_image", "build", "convolve", "cortex", "gabor", "gabor_bank", "load",
-    "open_data", "pointing_game", "read_boxes", "load_checkpoints", "train", "wrap",
+    "ConvlensError", "Direction", "GradCamOptions", "Model", "ParquetPhotos", "PassOptions",
+    "PhotoError", "RayEngine", "Result", "TraceError", "boxes_on_image", "build", "convolve",
+    "cortex", "gabor", "gabor_bank", "list_models", "load", "load_checkpoints", "open_data",
+    "pointing_game", "read_boxes", "train", "wrap",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Photos out of Parquet: what the tables hold is what the files hold; wrong tables and damage."""
+"""Photos in Parquet files: equal to the same photos as files; wrong tables and damaged files."""
 
 import re
 import subprocess

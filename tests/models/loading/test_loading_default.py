@@ -1,4 +1,4 @@
-"""The embedded default network and the photos of the demonstration."""
+"""The embedded default network and the demo photos."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Weight files: every form they are saved in, and what is damaged, foreign or dangerous."""
+"""Weight files in every supported form, and damaged, foreign or unsafe files."""
 
 import csv
 import os

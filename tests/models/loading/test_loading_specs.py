@@ -1,4 +1,4 @@
-"""What a spec names: networks that are unknown, devices, factories in Python."""
+"""Specs of models: unknown names, devices, factories in Python."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The chapter's networks, against torchvision's and against plain loops."""
+"""The chapter's networks, compared with torchvision's and with plain loops."""
 
 from itertools import pairwise
 

@@ -110,9 +110,9 @@ def read_run_folder(folder: Path) -> Run:
     except (OSError, ValueError) as error:
         raise ConvlensError(f"{path} cannot be read ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        given = content.get("format") if isinstance(content, dict) else None
+        version = content.get("format") if isinstance(content, dict) else None
         raise ConvlensError(
-            f"{path} is of format {given!r}, and this version of convlens reads format {FORMAT}"
+            f"{path} is of format {version!r}, and this version of convlens reads format {FORMAT}"
         )
     return Run(folder, content)
 

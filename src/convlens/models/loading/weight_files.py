@@ -106,10 +106,10 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _refused(path: Path, error: Exception) -> str:
-    wanted = re.search(r"GLOBAL (\S+)", str(error))
-    if wanted:
+    callable_name = re.search(r"GLOBAL (\S+)", str(error))
+    if callable_name:
         return (
-            f"{path} wants to run {wanted[1]} while it is read, which is not done; "
+            f"{path} wants to run {callable_name[1]} while it is read, which is not done; "
             f"save network.state_dict() alone, or use safetensors"
         )
     if "TorchScript" in str(error):
