@@ -13,6 +13,7 @@ from .analyses.attacks.pgd import pgd as pgd
 from .analyses.attacks.photo_attacks import attack_photos as attack_photos
 from .analyses.cortex.cortex import cortex as cortex
 from .analyses.deepdream.deepdream import dream as dream
+from .analyses.effective_field.effective_field import effective_field as effective_field
 from .analyses.feature_maps.convolution import convolve as convolve
 from .analyses.feature_maps.feature_maps import feature_maps as feature_maps
 from .analyses.filters.filters import filters as filters

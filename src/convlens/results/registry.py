@@ -27,6 +27,8 @@ CONVLENS_CLASSES = {
     "Robustness": "convlens.analyses.attacks.robustness",
     "Cortex": "convlens.analyses.cortex.cortex",
     "Dream": "convlens.analyses.deepdream.result",
+    "EffectiveField": "convlens.analyses.effective_field.result",
+    "LayerEffectiveField": "convlens.analyses.effective_field.result",
     "FeatureMaps": "convlens.analyses.feature_maps.feature_maps",
     "Filters": "convlens.analyses.filters.filters",
     "FiltersOverTraining": "convlens.analyses.filters.over_training",

@@ -4,13 +4,14 @@ To add a command, write a file with the command here, its output in `convlens.cl
 name of the file to the list below.
 """
 
+from importlib import import_module
+
 # In the order in which --help lists them.
-from convlens.cli.commands import (  # isort: skip
-    report, doctor, gradcam, fgsm, shift, filters, feature_maps, patches, selectivity, maximize,
-    dream, tuning, cortex, anatomy, field, models, train,
+COMMANDS = (
+    "report", "doctor", "gradcam", "fgsm", "shift", "filters", "feature_maps", "patches",
+    "selectivity", "maximize", "dream", "tuning", "cortex", "anatomy", "field", "effective_field",
+    "models", "train",
 )  # fmt: skip
 
-__all__ = [
-    "anatomy", "cortex", "doctor", "dream", "feature_maps", "fgsm", "field", "filters", "gradcam",
-    "maximize", "models", "patches", "report", "selectivity", "shift", "train", "tuning",
-]  # fmt: skip
+for _name in COMMANDS:
+    import_module(f"{__name__}.{_name}")

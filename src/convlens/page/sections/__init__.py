@@ -43,6 +43,7 @@ SECTIONS = (
     "filters",
     "gabor",
     "network",
+    "effective_field",
     "preprocessing",
 )
 

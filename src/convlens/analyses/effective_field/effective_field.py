@@ -1,0 +1,176 @@
+"""The effective receptive field of the central unit of layers (Luo et al. 2016).
+
+    E(y, x) = mean over photos and image channels c of |d a / d image(c, y, x)|
+
+a is the output of the unit in the middle of a layer's feature maps. Gradients are taken with
+respect to the image in the model's own pixel units, before normalization.
+
+W. Luo, Y. Li, R. Urtasun, R. Zemel: Understanding the effective receptive field in deep
+convolutional neural networks. NeurIPS 2016.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from convlens.analyses.effective_field.result import (
+    EffectiveField,
+    LayerEffectiveField,
+    effective_area,
+)
+from convlens.capture import backward, observe, recording
+from convlens.errors import ConvlensError
+from convlens.models.model import Model
+from convlens.runtime.guard import untouched
+from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
+from convlens.tracing.trace import Trace, trace
+
+
+def effective_field(
+    model: Model,
+    images: Tensor,
+    *,
+    layers: Sequence[str] | None = None,
+    side: Side = "post",
+    channel: int | None = None,
+    share: float = 0.95,
+    batch_size: int = 8,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> EffectiveField:
+    """Effective receptive fields of the central units of layers, averaged over images.
+
+    For each batch of images the network runs forward once, as far as the last layer, and backward
+    once for each layer.
+
+    Args:
+        model: the model, left untouched.
+        images: `(N, C, H, W)` inside the bounds.
+        layers: names of layers. Default: all convolutions that give feature maps.
+        side: "post" (default): the unit's output after the non-linearity; "pre" before it;
+            "output": what the layer itself returns.
+        channel: index of the unit's channel in each layer. Default: the sum over all channels of
+            the layer, as is usual in the literature.
+        share: share of the gradient's sum that the effective area holds, between 0 and 1.
+        batch_size: images that run at once; the memory of the backward pass grows with it.
+        progress: called with (stage, images done, number of images).
+
+    Returns:
+        For each layer the gradient, the theoretical field and the area that holds `share`.
+
+    Raises:
+        ConvlensError: an unknown layer or channel, a layer without feature maps, a `share` outside
+            of (0, 1), or images that the model does not take.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Conv2d(2, 2, 3))
+        >>> model = convlens.wrap(network, size=9)
+        >>> field = convlens.effective_field(model, torch.rand(2, 1, 9, 9))
+        >>> [(layer.layer, layer.size) for layer in field.layers]
+        [('0', (3, 3)), ('1', (5, 5))]
+    """
+    if not 0 < share < 1:
+        raise ConvlensError(f"share {share:g}; give a number between 0 and 1, for example 0.95")
+    model.check(images)
+    model_trace = trace(model, images)
+    sources = find_channel_sources(model_trace, layers, side)
+    for source in sources:
+        if channel is not None and not 0 <= channel < source.channels:
+            raise ConvlensError(
+                f"{source.layer} has {source.channels} channels, 0 to {source.channels - 1}; given "
+                f"{channel}"
+            )
+    # A network that decides by its data has a trace that holds for one image only.
+    batch_size = batch_size if model_trace.recording.faked else 1
+    sums = [torch.zeros(images.shape[-2:], dtype=torch.float64) for _ in sources]
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        batch_trace = model_trace if start == 0 else trace(model, batch)
+        gradients = _absolute_gradients(model, batch_trace, batch, sources, channel)
+        sums = [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
+        progress("effective fields", min(start + batch_size, len(images)), len(images))
+    return EffectiveField(
+        layers=tuple(
+            _measure(model_trace, source, channel, (total / len(images)).float(), share)
+            for source, total in zip(sources, sums, strict=True)
+        ),
+        side=side,
+        share=share,
+        photos=len(images),
+        image_size=model_trace.image_size,
+    )
+
+
+@recording()
+def _absolute_gradients(
+    model: Model,
+    batch_trace: Trace,
+    images: Tensor,
+    sources: Sequence[ChannelSource],
+    channel: int | None,
+) -> list[Tensor]:
+    """The absolute gradients of the central units, summed over the images of a batch.
+
+    Returns:
+        For each source float64 `(H, W)` on the CPU, the mean over the image's channels.
+    """
+    images = images.detach().clone().requires_grad_()
+    sums = []
+    # Guarded to the end: a network may compute parts of itself again in the backward pass.
+    with untouched(model.network), backward():
+        tensors = observe(model, batch_trace, images, [source.node for source in sources])
+        for source in sources:
+            maps = source.channels_first(tensors[source.node])
+            row, column = _center(maps)
+            units = maps[:, :, row, column] if channel is None else maps[:, channel, row, column]
+            (gradient,) = torch.autograd.grad(units.sum(), images, retain_graph=True)
+            sums.append(gradient.detach().double().abs().mean(dim=1).sum(dim=0).cpu())
+    return sums
+
+
+def _center(maps: Tensor) -> tuple[int, int]:
+    """Row and column of the unit in the middle of feature maps `(N, C, h, w)`."""
+    return maps.shape[-2] // 2, maps.shape[-1] // 2
+
+
+def _measure(
+    model_trace: Trace,
+    source: ChannelSource,
+    channel: int | None,
+    gradient: Tensor,
+    share: float,
+) -> LayerEffectiveField:
+    """The areas of one layer from its mean absolute gradient."""
+    field = model_trace.field(source.node)
+    dims = model_trace.spatial_dims(source.node)
+    assert field is not None
+    assert dims is not None
+    position = (
+        model_trace.shape(source.node)[dims[0]] // 2,
+        model_trace.shape(source.node)[dims[1]] // 2,
+    )
+    height, width = model_trace.image_size
+    if field.beyond:
+        box = (0, height - 1, 0, width - 1)
+    else:
+        (low_y, low_x), (high_y, high_x) = field.low, field.high
+        row, column = position
+        box = (
+            max(int(low_y[row]), 0), min(int(high_y[row]), height - 1),
+            max(int(low_x[column]), 0), min(int(high_x[column]), width - 1),
+        )  # fmt: skip
+    area = (box[1] - box[0] + 1) * (box[3] - box[2] + 1)
+    effective = effective_area(gradient, share)
+    return LayerEffectiveField(
+        layer=source.layer,
+        node=source.node_name,
+        channel=channel,
+        position=position,
+        box=box,
+        beyond=field.beyond,
+        area=area,
+        effective_area=effective,
+        ratio=effective / area if effective else float("nan"),
+        gradient=gradient,
+    )

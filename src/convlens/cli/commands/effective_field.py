@@ -1,0 +1,66 @@
+"""The effective-field command: where the gradient of central units really lies."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convlens.cli import options as o
+from convlens.cli.app import NETWORKS, app
+
+
+@app.command(rich_help_panel=NETWORKS)
+def effective_field(
+    photos: o.Photos,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer",
+            metavar="NAME",
+            help="A layer, as anatomy names it; can be given several times. Default: all "
+            "convolutions.",
+        ),
+    ] = None,
+    side: o.LayerSide = o.Side.post,
+    channel: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Channel K of each layer. Default: the sum over all."),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(help="Share of the gradient that the effective area holds.")
+    ] = 0.95,
+    out: o.Out = Path("convlens-effective-field"),
+    model: o.ModelSpec = "default",
+    size: o.Size = None,
+    device: o.Device = None,
+    seed: o.Seed = 0,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Measure the effective receptive field of the central unit of each layer.
+
+    In Python: convlens.effective_field.
+    """
+    from convlens.analyses.effective_field.effective_field import effective_field
+    from convlens.cli import terminal
+    from convlens.cli.inputs import load_model
+    from convlens.cli.show.effective_field import show_effective_field
+    from convlens.data.photo_files import find_photos
+    from convlens.data.photos import read_photos
+
+    paths = find_photos(photos)
+    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    decoded, skipped = read_photos(paths, strict=strict)
+    with terminal.progress(quiet=quiet) as progress:
+        result = effective_field(
+            loaded,
+            loaded.prepare(decoded),
+            layers=layer,
+            side=side.value,
+            channel=channel,
+            share=share,
+            progress=progress,
+        )
+    result.save(out)
+    show_effective_field(result, skipped, out, json=json)

@@ -1,0 +1,40 @@
+"""A table of effective receptive fields."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convlens.cli import terminal
+
+if TYPE_CHECKING:
+    from convlens.analyses.effective_field.result import EffectiveField
+    from convlens.data.photos import SkippedPhoto
+
+
+def show_effective_field(
+    result: "EffectiveField", skipped: "Sequence[SkippedPhoto]", out: Path, *, json: bool
+) -> None:
+    """Print one row for each layer, and where the pictures are."""
+    for photo in skipped:
+        terminal.err.print(f"skipped: {photo.reason}", markup=False)
+    if json:
+        terminal.print_json(result.to_json())
+        return
+    table = terminal.table("layer", ">field", ">pixels", f">hold {result.share:.0%}", ">share")
+    for layer in result.layers:
+        height, width = layer.size
+        table.add_row(
+            layer.layer,
+            f"{height}x{width}" + (" (all)" if layer.beyond else ""),
+            f"{layer.area:,}",
+            f"{layer.effective_area:,}",
+            f"{layer.ratio:.1%}" if layer.effective_area else "no gradient",
+        )
+    terminal.out.print(table)
+    terminal.out.print(
+        f"field: rows and columns of the theoretical receptive field inside the image; hold "
+        f"{result.share:.0%}: pixels of the smallest area with that share of the gradient, and its "
+        f"share of the field; {result.photos} photos",
+        markup=False,
+    )
+    terminal.out.print(str((out / "fields.png").resolve()), markup=False)
