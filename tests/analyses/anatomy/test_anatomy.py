@@ -31,8 +31,8 @@ SIZES = {
 }
 
 
-def layer_of(found, name):
-    (layer,) = (layer for layer in found.layers if layer.name == name)
+def layer_of(result, name):
+    (layer,) = (layer for layer in result.layers if layer.name == name)
     return layer
 
 
@@ -65,22 +65,22 @@ def examined(request):
     for name, one in runs:
         so_far[name] += 1
         seen[name if often[name] == 1 else f"{name}#{so_far[name]}"] = one
-    found = anatomy(wrap(network, size=size))
-    return request.param, network, found, seen, counter.get_total_flops()
+    result = anatomy(wrap(network, size=size))
+    return request.param, network, result, seen, counter.get_total_flops()
 
 
 def test_every_layer_that_runs_is_listed_once_in_order(examined):
-    _, _, found, seen, _ = examined
-    names = [layer.name for layer in found.layers]
+    _, _, result, seen, _ = examined
+    names = [layer.name for layer in result.layers]
     assert len(set(names)) == len(names)
     assert [name for name in names if name in seen] == [name for name in seen if name in names]
     assert set(seen) <= set(names)
 
 
 def test_output_sizes_and_windows_are_those_of_the_modules(examined):
-    name, _, found, seen, _ = examined
+    name, _, result, seen, _ = examined
     for path, (module, given, gave) in seen.items():
-        layer = layer_of(found, path)
+        layer = layer_of(result, path)
         assert layer.output == tuple(gave)
         assert layer.kind == type(module).__name__
         if not isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
@@ -105,22 +105,22 @@ def test_output_sizes_and_windows_are_those_of_the_modules(examined):
 
 
 def test_parameters_are_counted_once_each(examined):
-    _, network, found, seen, _ = examined
+    _, network, result, seen, _ = examined
     wanted = {
         name: sum(p.numel() for p in module.parameters()) for name, (module, *_) in seen.items()
     }
-    assert {name: layer_of(found, name).parameters for name in seen} == wanted
+    assert {name: layer_of(result, name).parameters for name in seen} == wanted
     everything = sum(parameter.numel() for parameter in network.parameters())
-    assert found.parameters == everything
-    assert found.unused == ()
-    assert sum(layer.parameters for layer in found.layers) == everything
+    assert result.parameters == everything
+    assert result.unused == ()
+    assert sum(layer.parameters for layer in result.layers) == everything
 
 
 def test_formula_agrees_with_the_tensors(examined):
-    _, _, found, seen, _ = examined
+    _, _, result, seen, _ = examined
     convolutions = 0
     for path, (module, given, gave) in seen.items():
-        layer = layer_of(found, path)
+        layer = layer_of(result, path)
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             tensors = sum(parameter.numel() for parameter in module.parameters())
             assert layer.by_formula == layer.parameters == tensors
@@ -135,16 +135,16 @@ def test_formula_agrees_with_the_tensors(examined):
 
 
 def test_multiply_adds_agree_with_closed_forms_and_with_torch(examined):
-    _, _, found, seen, flops = examined
+    _, _, result, seen, flops = examined
     for path, (module, _, gave) in seen.items():
         wanted = 0
         if isinstance(module, nn.Conv2d):
             wanted = math.prod(gave) * module.weight[0].numel()
         elif isinstance(module, nn.Linear):
             wanted = math.prod(gave) * module.in_features
-        assert layer_of(found, path).multiply_adds == wanted
-    assert 2 * found.multiply_adds == flops
-    assert found.multiply_adds == sum(layer.multiply_adds for layer in found.layers)
+        assert layer_of(result, path).multiply_adds == wanted
+    assert 2 * result.multiply_adds == flops
+    assert result.multiply_adds == sum(layer.multiply_adds for layer in result.layers)
 
 
 # numbers in the literature
@@ -153,15 +153,15 @@ def test_multiply_adds_agree_with_closed_forms_and_with_torch(examined):
 def test_chapter_figures():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = anatomy(wrap(torchvision.models.vgg16(weights=None)))
-    assert found.parameters == 138_357_544
-    assert found.multiply_adds == 15_470_264_320
-    convolutions = [layer for layer in found.layers if layer.kernel == (3, 3)]
+        result = anatomy(wrap(torchvision.models.vgg16(weights=None)))
+    assert result.parameters == 138_357_544
+    assert result.multiply_adds == 15_470_264_320
+    convolutions = [layer for layer in result.layers if layer.kernel == (3, 3)]
     assert [layer.field_size for layer in convolutions] == [
         (n, n) for n in (3, 5, 10, 14, 24, 32, 40, 60, 76, 92, 132, 164, 196)
     ]
-    assert (found.final_post, found.final_pre) == ("features.29", ("features.28",))
-    assert found.logits == "classifier.6"
+    assert (result.final_post, result.final_pre) == ("features.29", ("features.28",))
+    assert result.logits == "classifier.6"
 
 
 # what modules do besides
@@ -237,11 +237,11 @@ def test_parameters_that_are_read_are_not_called_unused(make):
     network = make().eval()
     network(torch.rand(2, 3, 32, 32)).square().sum().backward()
     with_gradient = {name for name, p in network.named_parameters() if p.grad is not None}
-    found = anatomy(wrap(network, size=32))
-    assert set(found.unused) & with_gradient == set()
+    result = anatomy(wrap(network, size=32))
+    assert set(result.unused) & with_gradient == set()
     named = dict(network.named_parameters())
-    missing = sum(named[name].numel() for name in found.unused)
-    assert sum(layer.parameters for layer in found.layers) + missing == found.parameters
+    missing = sum(named[name].numel() for name in result.unused)
+    assert sum(layer.parameters for layer in result.layers) + missing == result.parameters
 
 
 def test_transformer_multiply_adds_in_closed_form():

@@ -1,4 +1,4 @@
-"""Dreams: gradients and steps against plain loops, tiles against the whole, what can go wrong."""
+"""DeepDream: plain loops as oracles, tiles against the whole image, and errors."""
 
 import math
 import signal
@@ -49,8 +49,8 @@ def slope(network, image, weights=lambda a: a):
     """The gradient of ½‖a‖² by torch alone."""
     image = image.clone().requires_grad_()
     values = before(network, image)
-    (found,) = torch.autograd.grad(values, image, weights(values.detach()))
-    return found
+    (result,) = torch.autograd.grad(values, image, weights(values.detach()))
+    return result
 
 
 def photo(height=40, width=48, seed=0):
@@ -65,23 +65,23 @@ def one_step(given, **options):
 class TestMathematics:
     def test_a_step_goes_along_the_pre_activations(self):
         given = model()
-        found = one_step(given, step=3)
+        result = one_step(given, step=3)
         expected = slope(given.network, photo())
         expected = photo() + 3 / 255 * expected / expected.abs().mean()
-        assert (found.side, found.node_name) == ("pre", "5")
-        assert torch.allclose(found.image, expected.clamp(0, 1)[0], atol=1e-6)
-        assert not torch.allclose(found.image, found.photo, atol=1e-3)
+        assert (result.side, result.node_name) == ("pre", "5")
+        assert torch.allclose(result.image, expected.clamp(0, 1)[0], atol=1e-6)
+        assert not torch.allclose(result.image, result.photo, atol=1e-3)
         whole = before(given.network, photo()).detach().double().square().sum() / 2
-        assert found.objective[0, 0] == pytest.approx(float(whole), rel=1e-6)
-        assert found.photo_objective == pytest.approx(float(whole), rel=1e-6)
+        assert result.objective[0, 0] == pytest.approx(float(whole), rel=1e-6)
+        assert result.photo_objective == pytest.approx(float(whole), rel=1e-6)
 
     def test_the_gradient_against_finite_differences(self):
         network = layers().double()
         given = wrap(network, mean=0.4, std=0.3, size=32)
         image = photo().double()
         gradient = torch.zeros_like(image)
-        found = plan_tiles(given, (40, 48), "5", largest=None)
-        found.evaluate(image, activation_objective(), gradient=gradient)
+        result = plan_tiles(given, (40, 48), "5", largest=None)
+        result.evaluate(image, activation_objective(), gradient=gradient)
         for index in ((0, 0, 0), (1, 17, 30), (2, 39, 47)):
             worth = []
             for sign in (1, -1):
@@ -93,7 +93,7 @@ class TestMathematics:
 
     def test_one_channel(self):
         given = model()
-        found = one_step(given, channel=7)
+        result = one_step(given, channel=7)
 
         def only(values):
             weights = torch.zeros_like(values)
@@ -102,16 +102,16 @@ class TestMathematics:
 
         expected = slope(given.network, photo(), only)
         expected = photo() + 1.5 / 255 * expected / expected.abs().mean()
-        assert torch.allclose(found.image, expected.clamp(0, 1)[0], atol=1e-6)
+        assert torch.allclose(result.image, expected.clamp(0, 1)[0], atol=1e-6)
         alone = before(given.network, photo())[:, 7].detach().double().square().sum() / 2
-        assert found.objective[0, 0] == pytest.approx(float(alone), rel=1e-6)
+        assert result.objective[0, 0] == pytest.approx(float(alone), rel=1e-6)
 
     @pytest.mark.parametrize("at_once", [2**24, 50])
     def test_a_guide_draws_each_position_to_the_feature_most_like_it(self, at_once, monkeypatch):
         monkeypatch.setattr("convlens.analyses.deepdream.objective._PRODUCTS", at_once)
         given = model()
         guide = photo(20, 24, seed=1)
-        found = one_step(given, guide=guide)
+        result = one_step(given, guide=guide)
         features = F.relu(before(given.network, guide)).detach()[0].flatten(1).T
 
         worth = []
@@ -127,13 +127,13 @@ class TestMathematics:
 
         expected = slope(given.network, photo(), nearest)
         expected = photo() + 1.5 / 255 * expected / expected.abs().mean()
-        assert torch.allclose(found.image, expected.clamp(0, 1)[0], atol=1e-6)
-        assert found.objective[0, 0] == pytest.approx(sum(worth), rel=1e-5)
-        assert torch.equal(found.guide, guide[0])
+        assert torch.allclose(result.image, expected.clamp(0, 1)[0], atol=1e-6)
+        assert result.objective[0, 0] == pytest.approx(sum(worth), rel=1e-5)
+        assert torch.equal(result.guide, guide[0])
 
     def test_octaves_steps_and_jitter_against_a_plain_loop(self):
         given = model()
-        found = dream(
+        result = dream(
             given, photo(), layer="4", octaves=3, scale=1.3, steps=2, step=4, jitter=5, seed=3
         )
         draws = torch.Generator().manual_seed(3)
@@ -152,15 +152,17 @@ class TestMathematics:
                 rolled = (rolled + 4 / 255 * gradient / gradient.abs().mean()).clamp(0, 1)
                 image = torch.roll(rolled, (-y, -x), dims=(2, 3))
             detail = image - base
-        assert found.sizes == ((24, 28), (31, 37), (40, 48))
-        assert torch.allclose(found.image, image[0], atol=1e-4)
+        assert result.sizes == ((24, 28), (31, 37), (40, 48))
+        assert torch.allclose(result.image, image[0], atol=1e-4)
         first = F.interpolate(photo(), size=(24, 28), mode="bicubic", antialias=True).clamp(0, 1)
-        for start, worth in ((first, found.objective[0, 0]), (found.image[None],
-                                                               found.objective[2, 2])):  # fmt: skip
+        for start, worth in (
+            (first, result.objective[0, 0]),
+            (result.image[None], result.objective[2, 2]),
+        ):
             whole = before(given.network, start).detach().double().square().sum() / 2
             assert float(worth) == pytest.approx(float(whole), rel=1e-5)
-        assert bool((found.objective[:, -1] > found.objective[:, 0]).all())
-        assert torch.equal(found.rise, found.objective[:, -1] / found.objective[:, 0])
+        assert bool((result.objective[:, -1] > result.objective[:, 0]).all())
+        assert torch.equal(result.rise, result.objective[:, -1] / result.objective[:, 0])
 
     def test_other_seeds_shift_otherwise(self):
         one, same, other = (
@@ -172,8 +174,8 @@ class TestMathematics:
     def test_bounds_are_the_models_own(self):
         given = wrap(layers(), size=32, bounds=(-1, 3))
         start = photo() * 4 - 1
-        found = dream(given, start, layer="4", octaves=1, steps=2, step=40, jitter=0)
-        assert float(found.image.min()) == -1 and float(found.image.max()) == 3
+        result = dream(given, start, layer="4", octaves=1, steps=2, step=40, jitter=0)
+        assert float(result.image.min()) == -1 and float(result.image.max()) == 3
         # A step is of 255 levels of the span.
         mild = dream(given, photo() + 0.5, layer="4", octaves=1, steps=1, step=1, jitter=0)
         assert (mild.image - mild.photo).abs().mean() == pytest.approx(4 / 255, rel=1e-3)
@@ -199,9 +201,9 @@ class Block(nn.Module):
 class TestLayers:
     def test_behind_a_sum_and_before_a_gate(self):
         given = wrap(Block(), size=24)
-        found = [dream(given, photo(), layer=name, octaves=1, steps=1).node_name
+        result = [dream(given, photo(), layer=name, octaves=1, steps=1).node_name
                  for name in ("first", "second", "third")]  # fmt: skip
-        assert found == ["first", "/add", "third"]
+        assert result == ["first", "/add", "third"]
 
     def test_other_sides(self):
         given = model()
@@ -212,9 +214,9 @@ class TestLayers:
         assert dream(given, photo(), layer="3", octaves=1, steps=1).side == "output"
 
     def test_the_last_that_sees_no_more_than_an_image_is_chosen(self):
-        found = dream(load(), photo(64, 64), octaves=1, steps=1)
-        assert found.layer == "blocks.4.1.conv_pw"  # 211 of 224 pixels; the next sees 275
-        assert "see no more than an image of 224 x 224" in found.reason
+        result = dream(load(), photo(64, 64), octaves=1, steps=1)
+        assert result.layer == "blocks.4.1.conv_pw"  # 211 of 224 pixels; the next sees 275
+        assert "see no more than an image of 224 x 224" in result.reason
 
     def test_what_comes_after_the_layer_need_not_fit(self, monkeypatch):
         """The fully connected stage takes images of 32 x 32 alone."""
@@ -230,8 +232,8 @@ class TestLayers:
             return real(*arguments, fake=fake, **options)
 
         monkeypatch.setattr(trace_module, "record", record)
-        found = convlens.trace(given, size=(400, 480), partly="4")
-        assert found.shape(found.find_node("4")) == (1, 12, 198, 238)
+        result = convlens.trace(given, size=(400, 480), partly="4")
+        assert result.shape(result.find_node("4")) == (1, 12, 198, 238)
         assert ran and all(ran)  # a large image takes no memory to trace
         beyond = convlens.trace(given, size=(400, 480), partly="8")
         assert not all(ran)
@@ -256,13 +258,13 @@ class TestTiles:
         node_name = dream(given, photo(224, 224), layer=layer, octaves=1, steps=1).node_name
         sees = convlens.receptive_field(given, photo(224, 224), layer=layer).size[0]
         image = photo(*size)
-        found = []
+        result = []
         for tile in (None, most):
             gradient = torch.zeros_like(image)
             tiles = plan_tiles(given, size, node_name, largest=tile)
             worth = tiles.evaluate(image, activation_objective(), gradient=gradient)
-            found.append((len(tiles.tiles), worth, gradient))
-        (one, whole, expected), (several, sum_, gradient) = found
+            result.append((len(tiles.tiles), worth, gradient))
+        (one, whole, expected), (several, sum_, gradient) = result
         assert one == 1 and several >= 4
         assert sum_ == pytest.approx(whole, rel=1e-6)
         assert (gradient - expected).abs().max() < 1e-4 * expected.abs().mean()
@@ -339,27 +341,27 @@ class TestEnds:
         given = model()
         options: dict[str, Any] = {"layer": "4", "octaves": 3, "steps": 3, "scale": 1.2}
         before = signal.getsignal(signal.SIGINT)
-        found = dream(given, photo(), progress=progress, **options)
-        assert found.interrupted
-        assert found.stopped.startswith("interrupted in octave 2 of 3, step 3 of 3")
-        assert found.stopped in found.summary()
-        assert found.image.shape == (3, 40, 48)
-        assert not torch.allclose(found.image, found.photo, atol=1e-3)
-        assert found.objective.isfinite().tolist() == [[True] * 4, [True, True] + [False] * 2,
+        result = dream(given, photo(), progress=progress, **options)
+        assert result.interrupted
+        assert result.stopped.startswith("interrupted in octave 2 of 3, step 3 of 3")
+        assert result.stopped in result.summary()
+        assert result.image.shape == (3, 40, 48)
+        assert not torch.allclose(result.image, result.photo, atol=1e-3)
+        assert result.objective.isfinite().tolist() == [[True] * 4, [True, True] + [False] * 2,
                                                        [False] * 4]  # fmt: skip
         assert signal.getsignal(signal.SIGINT) is before
 
     def test_nan_ends_with_the_last_good_picture(self):
         image = photo() * 0.8
         given = wrap(Fragile(0.85), size=24)
-        found = dream(given, image, layer="/mul", octaves=1, steps=50, step=2, jitter=0)
-        assert not found.interrupted
-        assert found.stopped.startswith("NaN or infinity in octave 1 of 1, step ")
-        done = int(found.objective.isfinite().sum())
+        result = dream(given, image, layer="/mul", octaves=1, steps=50, step=2, jitter=0)
+        assert not result.interrupted
+        assert result.stopped.startswith("NaN or infinity in octave 1 of 1, step ")
+        done = int(result.objective.isfinite().sum())
         assert 1 < done < 50
-        assert f"step {done + 1} of 50" in found.stopped
-        assert 0.8 < float(found.image.max()) <= 0.85  # on it the network still gives numbers
-        assert not torch.equal(found.image, image[0])
+        assert f"step {done + 1} of 50" in result.stopped
+        assert 0.8 < float(result.image.max()) <= 0.85  # on it the network still gives numbers
+        assert not torch.equal(result.image, image[0])
 
     def test_nan_from_the_first_step_on_is_an_error(self):
         with pytest.raises(ConvlensError, match="NaN or infinity in octave 1 of 2, step 1 of 3"):
@@ -394,8 +396,8 @@ class TestEnds:
     def test_the_least_size_will_do(self):
         """8 x 6 pixels give a map of 2 x 1 behind pooling and a filter of 3 x 3."""
         given = model()
-        found = dream(given, photo(92, 111), layer="4", octaves=9, steps=1)
-        assert found.sizes[0] == (6, 8)
+        result = dream(given, photo(92, 111), layer="4", octaves=9, steps=1)
+        assert result.sizes[0] == (6, 8)
         with pytest.raises(ConvlensError, match="at least 111 pixels on the longer side"):
             dream(given, photo(92, 110), layer="4", octaves=9, steps=1)
 
@@ -404,8 +406,8 @@ class TestPhotos:
     def test_the_photo_keeps_its_size(self, tmp_path):
         path = tmp_path / "photo.png"
         Image.effect_noise((70, 50), 60).convert("RGB").save(path)
-        found = dream(model(), path, layer="4", octaves=1, steps=1)
-        assert found.image.shape == (3, 50, 70)
+        result = dream(model(), path, layer="4", octaves=1, steps=1)
+        assert result.image.shape == (3, 50, 70)
         assert dream(model(), path, layer="4", octaves=1, steps=1, size=35).image.shape[1:] == (
             25, 35,
         )  # fmt: skip
@@ -413,25 +415,25 @@ class TestPhotos:
             dream(model(), tmp_path / "other.png", layer="4")
 
     def test_saved_loaded_and_drawn(self, tmp_path):
-        found = one_step(model())
-        found.save(tmp_path / "dream")
-        assert convlens.Result.load(tmp_path / "dream") == found
-        pictures = found.pictures()
+        result = one_step(model())
+        result.save(tmp_path / "dream")
+        assert convlens.Result.load(tmp_path / "dream") == result
+        pictures = result.pictures()
         assert list(pictures) == ["photo", "dream"]
-        expected = (found.image * 255).round().to(torch.uint8).permute(1, 2, 0)
+        expected = (result.image * 255).round().to(torch.uint8).permute(1, 2, 0)
         assert torch.equal(pictures["dream"], expected)
-        times = float(found.objective[0, -1]) / found.photo_objective
+        times = float(result.objective[0, -1]) / result.photo_objective
         assert f"is {times:.3g} times that of the photo after 1 octave of 1 step" in (
-            found.summary()
+            result.summary()
         )
 
     def test_the_default_network_sees_more_in_the_sky(self):
         if not SKY.exists():
             pytest.skip("no shared photos beside the checkout")
-        found = dream(load(), SKY, octaves=2, steps=4, size=160)
-        assert bool((found.rise > 1.1).all())
-        assert found.objective[-1, -1] > 1.5 * found.photo_objective
-        assert not math.isnan(found.photo_objective)
+        result = dream(load(), SKY, octaves=2, steps=4, size=160)
+        assert bool((result.rise > 1.1).all())
+        assert result.objective[-1, -1] > 1.5 * result.photo_objective
+        assert not math.isnan(result.photo_objective)
 
 
 def test_an_interrupt_after_the_last_step_is_told():
@@ -439,7 +441,7 @@ def test_an_interrupt_after_the_last_step_is_told():
         if done == total:
             signal.raise_signal(signal.SIGINT)
 
-    found = dream(model(), photo(), layer="4", octaves=1, steps=2, progress=progress)
-    assert found.interrupted and found.stopped in found.summary()
-    assert math.isnan(found.photo_objective)
-    assert (found.image - found.photo).abs().mean() > 1 / 255
+    result = dream(model(), photo(), layer="4", octaves=1, steps=2, progress=progress)
+    assert result.interrupted and result.stopped in result.summary()
+    assert math.isnan(result.photo_objective)
+    assert (result.image - result.photo).abs().mean() > 1 / 255

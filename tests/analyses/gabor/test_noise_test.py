@@ -1,4 +1,4 @@
-"""Gabor fits: set parameters come back, noise is not called a Gabor function."""
+"""Gabor fits: known parameters are recovered, and noise is not called Gabor-like."""
 
 import itertools
 import math
@@ -63,14 +63,14 @@ class TestFit:
         fit = fit_gabor_parameters(made)
         assert (fit.r2 > 1 - 1e-5).float().mean() > 0.95
         good = fit.r2 > 1 - 1e-5
-        for name, found in (
+        for name, result in (
             ("frequency", fit.frequency), ("x0", fit.x0), ("y0", fit.y0),
             ("along", fit.sigma_along), ("across", fit.sigma_across),
             ("amplitude", fit.amplitude),
         ):  # fmt: skip
-            assert torch.allclose(found[good].double(), set_to[name][good], rtol=1e-2, atol=1e-3), (
-                name
-            )
+            assert torch.allclose(
+                result[good].double(), set_to[name][good], rtol=1e-2, atol=1e-3
+            ), name
         assert turn(fit.theta, set_to["theta"], math.pi)[good].max() < 1e-2
         # A direction near ±90 degrees may come back as the other one, the phase mirrored with it.
         same = good & ((fit.theta - set_to["theta"]).abs() < 0.1)
@@ -191,26 +191,26 @@ class TestFitGabor:
         if smooth:
             bell = torch.exp(-(torch.arange(-4, 5.0) ** 2) / (2 * smooth**2))
             noise = (noise.unfold(3, 9, 1) @ bell).unfold(2, 9, 1) @ bell
-        found = fit_gabor(network(noise[:, :, :7, :7].contiguous()), null_size=1000)
-        assert 0.02 < float((found.p < 0.05).float().mean()) < 0.095
-        assert found.count(OTHER) >= 297
+        result = fit_gabor(network(noise[:, :, :7, :7].contiguous()), null_size=1000)
+        assert 0.02 < float((result.p < 0.05).float().mean()) < 0.095
+        assert result.count(OTHER) >= 297
 
     def test_gabor_functions_among_noise_are_found(self):
         made, _ = synthetic(20, 7, noise=0.2)
         noise = torch.randn(20, 3, 7, 7, generator=torch.Generator().manual_seed(0))
         both = torch.cat([made, noise * made.std()])
-        found = fit_gabor(network(both.float()), null_size=1000)
-        assert found.verdicts[:20].count(GABOR) >= 19
-        assert found.verdicts[20:].count(OTHER) >= 18
-        assert found.p[:20].max() < found.p[20:].median()
+        result = fit_gabor(network(both.float()), null_size=1000)
+        assert result.verdicts[:20].count(GABOR) >= 19
+        assert result.verdicts[20:].count(OTHER) >= 18
+        assert result.p[:20].max() < result.p[20:].median()
 
     def test_blobs_are_not_called_gabor_functions(self):
         axis = torch.arange(7.0) - 3
         bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / 4)
         colors = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
         noise = torch.randn(12, 3, 7, 7, generator=torch.Generator().manual_seed(1))
-        found = fit_gabor(network(colors[:, :, None, None] * bell + 0.02 * noise), null_size=1000)
-        assert found.count(BLOB) >= 11
+        result = fit_gabor(network(colors[:, :, None, None] * bell + 0.02 * noise), null_size=1000)
+        assert result.count(BLOB) >= 11
 
     def test_a_wave_needs_a_share_of_its_cycle(self):
         """Edges from side to side and odd blobs have two signs, but no wave in 7 pixels."""
@@ -222,10 +222,10 @@ class TestFitGabor:
         assert slopes.count(BLOB) >= 11
         for cycles, kind in ((0.4, BLOB), (1.0, GABOR)):
             wave = torch.sin(2 * math.pi * cycles / 7 * rise + 0.5)
-            found = fit_gabor(
+            result = fit_gabor(
                 network(colors[:, :, None, None] * wave + 0.05 * noise), null_size=1000
             )
-            assert found.count(kind) >= 11, cycles
+            assert result.count(kind) >= 11, cycles
 
     def test_answer_to_a_uniform_image(self):
         """Plain loops over a sine and a cosine filter, and the closed form of a whole envelope."""
@@ -261,18 +261,18 @@ class TestFitGabor:
         assert "frequency" in fit.at_bound[0] and fit.frequency[0] == pytest.approx(0.01)
         assert {"sigma_along", "sigma_across"} <= set(fit.at_bound[1])
         assert fit.at_bound[2:] == ((),) * 4
-        found = fit_gabor(network(torch.stack([bell, endless])[:, None]), null_size=200)
-        assert found.at_bound == fit.at_bound[:2]
-        assert found.format_value("frequency", 0, ".3f") == "≤0.010"
-        assert found.format_value("frequency", 1, ".1f") == "0.2"
-        assert found.format_value("sigma_along", 1, ".1f") == "≥10.5"
-        assert found.waves == (1,)
+        result = fit_gabor(network(torch.stack([bell, endless])[:, None]), null_size=200)
+        assert result.at_bound == fit.at_bound[:2]
+        assert result.format_value("frequency", 0, ".3f") == "≤0.010"
+        assert result.format_value("frequency", 1, ".1f") == "0.2"
+        assert result.format_value("sigma_along", 1, ".1f") == "≥10.5"
+        assert result.waves == (1,)
 
     def test_small_stems_cannot_be_told(self):
-        found = fit_gabor(network(torch.randn(8, 3, 3, 3)))
-        assert found.verdicts == (UNDECIDED,) * 8
-        assert "3 x 3 weights are too few to judge" in found.summary()
-        assert list(found.pictures()) == ["filters"]
+        result = fit_gabor(network(torch.randn(8, 3, 3, 3)))
+        assert result.verdicts == (UNDECIDED,) * 8
+        assert "3 x 3 weights are too few to judge" in result.summary()
+        assert list(result.pictures()) == ["filters"]
 
     def test_sorted_by_kind_then_orientation_and_frequency(self):
         made, _ = synthetic(12, 9)
@@ -280,21 +280,21 @@ class TestFitGabor:
         torch.manual_seed(1)
         with torch.no_grad():
             network.weight.copy_(torch.cat([torch.randn(12, 3, 9, 9), made.float()]))
-        found = fit_gabor(wrap(network, size=16), null_size=300)
-        ordered = found.sort_filters(own_scale=True)
+        result = fit_gabor(wrap(network, size=16), null_size=300)
+        ordered = result.sort_filters(own_scale=True)
         assert sorted(ordered.channels) == list(range(24))
-        kinds = [found.verdicts[number] for number in ordered.channels]
+        kinds = [result.verdicts[number] for number in ordered.channels]
         assert (
             list(ordered.kinds) == kinds == sorted(kinds, key=(GABOR, BLOB, OTHER, UNDECIDED).index)
         )
-        assert torch.equal(ordered.weights, found.filters.weights[list(ordered.channels)])
-        gabors = [number for number in ordered.channels if found.verdicts[number] == GABOR]
+        assert torch.equal(ordered.weights, result.filters.weights[list(ordered.channels)])
+        gabors = [number for number in ordered.channels if result.verdicts[number] == GABOR]
         assert len(gabors) >= 10
-        directions = [round(float(found.orientation[number]) / 22.5) % 8 for number in gabors]
+        directions = [round(float(result.orientation[number]) / 22.5) % 8 for number in gabors]
         assert directions == sorted(directions)
         for one, other in itertools.pairwise(gabors):
             if directions[gabors.index(one)] == directions[gabors.index(other)]:
-                assert found.frequency[one] <= found.frequency[other]
+                assert result.frequency[one] <= result.frequency[other]
 
     def test_a_scale_of_its_own_fills_every_filter(self):
         torch.manual_seed(0)
@@ -322,26 +322,26 @@ class TestFitGabor:
 
     def test_saved_loaded_and_drawn(self, tmp_path):
         made, _ = synthetic(5, 7, noise=0.1)
-        found = fit_gabor(network(made.float()), null_size=200)
-        found.save(tmp_path / "fits")
-        assert convlens.Result.load(tmp_path / "fits") == found
-        assert list(found.pictures()) == ["fits", "filters_and_fits", "orientations"]
-        share = sum(one == GABOR for one in found.verdicts) / 5
-        assert f"{100 * share:.0f}% are Gabor-like" in found.summarize_r2()
-        assert f"R² {sorted(found.r2.tolist())[2]:.2f} in the median" in found.summarize_r2()
-        picture = found.pictures()["fits"]
-        for _, block in found.triples():
+        result = fit_gabor(network(made.float()), null_size=200)
+        result.save(tmp_path / "fits")
+        assert convlens.Result.load(tmp_path / "fits") == result
+        assert list(result.pictures()) == ["fits", "filters_and_fits", "orientations"]
+        share = sum(one == GABOR for one in result.verdicts) / 5
+        assert f"{100 * share:.0f}% are Gabor-like" in result.summarize_r2()
+        assert f"R² {sorted(result.r2.tolist())[2]:.2f} in the median" in result.summarize_r2()
+        picture = result.pictures()["fits"]
+        for _, block in result.triples():
             assert holds(picture, block)
         # Its number and its verdict stand at each filter, which itself stays as it is.
-        renumbered = replace(found, filters=replace(found.filters, channels=(0, 1, 2, 3, 7)))
+        renumbered = replace(result, filters=replace(result.filters, channels=(0, 1, 2, 3, 7)))
         others = renumbered.pictures()
         for name, at_once in (("fits", 1), ("filters_and_fits", 2)):
-            changed = (found.pictures()[name] != others[name]).any(dim=2)
+            changed = (result.pictures()[name] != others[name]).any(dim=2)
             assert 0 < int(changed.sum()) < 60 * at_once
-        assert holds(others["fits"], found.triples()[0][1])
+        assert holds(others["fits"], result.triples()[0][1])
         again = fit_gabor(network(made.float()), null_size=200)
-        assert again == found
-        assert fit_gabor(network(made.float()), null_size=200, seed=1) != found
+        assert again == result
+        assert fit_gabor(network(made.float()), null_size=200, seed=1) != result
 
     def test_what_is_wrong(self):
         with pytest.raises(ConvlensError, match="at least 100"):
@@ -351,7 +351,7 @@ class TestFitGabor:
 
     @pytest.mark.skipif(not WEIGHTS.is_file(), reason="no weights in ../shared/weights")
     def test_trained_filters_are_mostly_gabor_functions(self):
-        found = fit_gabor(load(f"file:{WEIGHTS}@torchvision:squeezenet1_0"), null_size=1000)
-        assert len(found.verdicts) == 96
-        assert found.count(GABOR) > 48
-        assert float(found.r2.median()) > 0.8 > 2 * float(found.null_r2.median())
+        result = fit_gabor(load(f"file:{WEIGHTS}@torchvision:squeezenet1_0"), null_size=1000)
+        assert len(result.verdicts) == 96
+        assert result.count(GABOR) > 48
+        assert float(result.r2.median()) > 0.8 > 2 * float(result.null_r2.median())

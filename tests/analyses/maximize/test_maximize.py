@@ -1,4 +1,4 @@
-"""Images that maximize something, against closed forms, plain loops and finite differences."""
+"""Maximized images: closed forms, plain loops and finite differences as oracles."""
 
 import math
 import os
@@ -48,21 +48,21 @@ class TestClosedForms:
         conv = nn.Conv2d(3, 2, 7, bias=False)
         model = wrap(nn.Sequential(conv, nn.ReLU()), size=16)
         n, weight = 3 * 49, 300.0
-        found = maximize(
+        result = maximize(
             model, "0:1@4,4", steps=600, transforms=STILL, l2=weight, parameterization="pixels"
         ).maxima[0]
-        top, left, height, width = found.window
+        top, left, height, width = result.window
         assert (height, width) == (
             8,
             8,
         )  # its field, and one to spare
-        change = found.images[0, :, 4 - top : 11 - top, 4 - left : 11 - left] - 0.5
+        change = result.images[0, :, 4 - top : 11 - top, 4 - left : 11 - left] - 0.5
         area = 3 * height * width
         expected = conv.weight[1].detach() * area / (8 * weight)
         assert n < area
         assert float(expected.abs().max()) < 0.1
         torch.testing.assert_close(change, expected, atol=1e-3, rtol=0)
-        outside = found.images[0] - 0.5
+        outside = result.images[0] - 0.5
         outside[:, 4 - top : 11 - top, 4 - left : 11 - left] = 0
         assert float(outside.abs().max()) < 1e-3
 
@@ -76,10 +76,10 @@ class TestClosedForms:
             return torch.stack([height, 0 * height], dim=1)
 
         model = wrap(Scores(scores), size=8)
-        found = maximize(model, "0", steps=600, transforms=STILL, parameterization=kind).maxima[0]
-        assert float((found.images[0] - top).abs().max()) < 5e-3
-        assert float(found.reached[0]) == pytest.approx(0, abs=1e-2)
-        assert float(found.curve[0, -1]) > float(found.curve[0, 0]) + 0.5
+        result = maximize(model, "0", steps=600, transforms=STILL, parameterization=kind).maxima[0]
+        assert float((result.images[0] - top).abs().max()) < 5e-3
+        assert float(result.reached[0]) == pytest.approx(0, abs=1e-2)
+        assert float(result.curve[0, -1]) > float(result.curve[0, 0]) + 0.5
 
     def test_a_class_and_its_opposite_and_a_difference(self):
         def scores(x):
@@ -87,20 +87,20 @@ class TestClosedForms:
             return 10 * torch.stack([red, green, blue], dim=1)
 
         model = wrap(Scores(scores), size=8, labels=("red", "green - yellow", "blue"))
-        found = maximize(
+        result = maximize(
             model, ["red", "-red", "red - green - yellow"], steps=150, transforms=STILL,
             parameterization="pixels",
         ).maxima  # fmt: skip
-        red, dark, difference = (one.images[0].mean((1, 2)) for one in found)
+        red, dark, difference = (one.images[0].mean((1, 2)) for one in result)
         assert red[0] > 0.95
         assert red[1:].sub(0.5).abs().max() < 0.05
         assert dark[0] < 0.05
         assert difference[0] > 0.95
         assert difference[1] < 0.05
         assert abs(float(difference[2]) - 0.5) < 0.05
-        assert [one.objective for one in found] == ["red", "-red", "red - green - yellow"]
-        assert (int(found[0].rank), int(found[1].rank)) == (1, 3)
-        assert float(found[2].reached) == pytest.approx(
+        assert [one.objective for one in result] == ["red", "-red", "red - green - yellow"]
+        assert (int(result[0].rank), int(result[1].rank)) == (1, 3)
+        assert float(result[2].reached) == pytest.approx(
             float(10 * (difference[0] - difference[1])), rel=1e-3
         )
 
@@ -138,14 +138,14 @@ class TestGradients:
         assert torch.autograd.gradcheck(lambda x: transforms.apply(x, matrices.double()), [images])
 
     @pytest.mark.parametrize("kind", ["pixels", "fourier"])
-    def test_numbers_of_an_image_give_it_back(self, kind):
+    def test_parameters_of_an_image_give_it_back(self, kind):
         images = 0.05 + 0.9 * torch.rand(2, 3, 9, 8)
         parameterization = Parameterization(kind, 3, 9, 8)
         torch.testing.assert_close(
             parameterization.to_images(parameterization.from_images(images)), images
         )
 
-    def test_a_fresh_canvas_is_faint_grey_noise(self):
+    def test_random_parameters_are_faint_gray_noise(self):
         for kind in ("pixels", "fourier"):
             drawn = Parameterization(kind, 3, 64, 64).random_parameters(
                 [torch.Generator().manual_seed(0)]
@@ -207,7 +207,7 @@ class TestIndependence:
 
 
 class TestLeastWork:
-    def test_nothing_behind_the_target_runs_and_no_parameter_gets_a_gradient(self):
+    def test_nothing_after_the_objective_runs_and_no_parameter_gets_a_gradient(self):
         network = small()
         ran = []
         network[6].register_forward_hook(lambda *_: ran.append(1))
@@ -220,18 +220,18 @@ class TestLeastWork:
     @pytest.mark.parametrize("at", [(3, 4), (0, 0), (0, 11), (11, 5)])
     def test_a_unit_sees_its_picture_as_it_would_in_a_whole_image(self, at):
         model = wrap(small(), size=24)
-        found = maximize(model, f"4:1@{at[0]},{at[1]}", steps=20).maxima[0]
-        top, left, height, width = found.window
+        result = maximize(model, f"4:1@{at[0]},{at[1]}", steps=20).maxima[0]
+        top, left, height, width = result.window
         assert (height, width) < (24, 24)
         whole = torch.rand(1, 3, 24, 24)
-        whole[..., top : top + height, left : left + width] = found.images
+        whole[..., top : top + height, left : left + width] = result.images
         structure = trace(model)
         value = structure.find_node("5")
         unit = observe(model, structure, whole, [value])[value][0, 1, at[0], at[1]]
-        assert float(unit) == pytest.approx(float(found.reached[0]), abs=1e-5)
+        assert float(unit) == pytest.approx(float(result.reached[0]), abs=1e-5)
         assert float(unit) > 0
 
-    def test_a_stage_that_takes_one_size_only_is_no_hindrance(self):
+    def test_a_fully_connected_stage_does_not_limit_the_size(self):
         torch.manual_seed(0)
         network = nn.Sequential(
             nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 32 * 32, 3)
@@ -246,7 +246,7 @@ class TestLeastWork:
             maximize(model, "1", steps=2, image_size=20)
 
 
-class Shut(nn.Module):
+class ClosedRectifier(nn.Module):
     """A rectifier with a threshold between two convolutions."""
 
     def __init__(self, threshold):
@@ -262,32 +262,32 @@ class Shut(nn.Module):
 
 
 class TestDeadUnits:
-    def test_an_image_that_moves_nothing_is_helped_at_the_start(self):
-        model = wrap(Shut(0.1), size=16)  # the faint start stays below the threshold
-        found = maximize(model, "second:0", steps=40, parameterization="pixels").maxima[0]
-        assert found.had_gradient == (True,)
-        assert float(found.curve[0, 0]) == pytest.approx(float(found.curve[0].min()))
-        assert float(found.mean) > float(found.curve[0, 0]) + 0.01
+    def test_an_image_without_gradient_is_drawn_again(self):
+        model = wrap(ClosedRectifier(0.1), size=16)  # the faint start stays below the threshold
+        result = maximize(model, "second:0", steps=40, parameterization="pixels").maxima[0]
+        assert result.had_gradient == (True,)
+        assert float(result.curve[0, 0]) == pytest.approx(float(result.curve[0].min()))
+        assert float(result.mean) > float(result.curve[0, 0]) + 0.01
 
-    def test_help_for_one_image_is_nothing_to_its_neighbors(self):
-        model = wrap(Shut(0.1), size=16)
+    def test_drawing_one_image_again_does_not_change_others(self):
+        model = wrap(ClosedRectifier(0.1), size=16)
         how: dict[str, Any] = {"steps": 20, "parameterization": "pixels"}
         two = maximize(model, "second:0", seeds=2, **how).maxima[0]
         one = maximize(model, "second:0", seed=1, **how).maxima[0]
         torch.testing.assert_close(two.images[1:], one.images, atol=1e-6, rtol=0)
 
-    def test_one_that_stays_dead_is_named(self):
-        found = maximize(wrap(Shut(10.0), size=16), "second:0", steps=20).maxima[0]
-        assert found.had_gradient == (False,)
-        assert "shows nothing" in found.summary()
+    def test_an_image_that_stays_without_gradient_is_reported(self):
+        result = maximize(wrap(ClosedRectifier(10.0), size=16), "second:0", steps=20).maxima[0]
+        assert result.had_gradient == (False,)
+        assert "shows nothing" in result.summary()
 
-    def test_a_shut_rectifier_at_the_target_itself_is_climbed_from_before(self):
+    def test_a_closed_rectifier_at_the_objective_is_optimized_before_it(self):
         network = nn.Sequential(nn.Conv2d(3, 1, 3), nn.ReLU())
         nn.init.constant_(network.get_parameter("0.bias"), -1.0)
-        found = maximize(wrap(network, size=16), "1:0", steps=60).maxima[0]
-        assert found.node_name == "1"
-        assert found.optimized_node_name == "0"
-        assert float(found.mean[0]) > float(found.curve[0, 0]) + 0.1
+        result = maximize(wrap(network, size=16), "1:0", steps=60).maxima[0]
+        assert result.node_name == "1"
+        assert result.optimized_node_name == "0"
+        assert float(result.mean[0]) > float(result.curve[0, 0]) + 0.1
 
 
 class TestObjectives:
@@ -351,15 +351,15 @@ class TestNetworks:
     @pytest.mark.parametrize("channels", [1, 5])
     def test_other_than_three_channels(self, channels):
         model = wrap(small(channels=channels), size=24, bounds=(-1.0, 1.0))
-        found = maximize(model, ["4:1", "2"], steps=20)
-        for one in found.maxima:
+        result = maximize(model, ["4:1", "2"], steps=20)
+        for one in result.maxima:
             assert one.images.shape[1] == channels
             assert -1 <= float(one.images.min()) < float(one.images.max()) <= 1
             assert one.curve[0, -1] > one.curve[0, 0]
-        drawn, tiles = found.pictures()["maximized"], found.tiles()
+        drawn, tiles = result.pictures()["maximized"], result.tiles()
         assert all(holds(drawn, row[0]) for row in tiles)
         renamed = replace(
-            found, maxima=(replace(found.maxima[0], objective="4:7"), found.maxima[1])
+            result, maxima=(replace(result.maxima[0], objective="4:7"), result.maxima[1])
         )
         changed = (renamed.pictures()["maximized"] != drawn).any(dim=2)
         assert 0 < int(changed.sum()) < 60
@@ -372,41 +372,41 @@ class TestNetworks:
 class TestProof:
     def test_what_is_reached_is_read_off_the_image_itself(self):
         model = wrap(small(), size=24)
-        found = maximize(model, ["4:1", "4:1@5,5", "2"], steps=10, image_size=None).maxima
+        result = maximize(model, ["4:1", "4:1@5,5", "2"], steps=10, image_size=None).maxima
         network = model.network
         with torch.no_grad():
-            maps = network[:6](found[0].images)[0, 1]
+            maps = network[:6](result[0].images)[0, 1]
             edge = maps.shape[0] // 4
             inner = maps[edge:-edge, edge:-edge]
-            assert float(inner.max()) <= float(found[0].reached) <= float(maps.max())
-            scores = network(found[2].images)[0]
-        assert float(found[2].reached) == pytest.approx(float(scores[2]), rel=1e-5)
-        assert float(found[2].probability) == pytest.approx(float(scores.softmax(0)[2]), rel=1e-5)
-        assert int(found[2].rank) == int((scores > scores[2]).sum()) + 1
+            assert float(inner.max()) <= float(result[0].reached) <= float(maps.max())
+            scores = network(result[2].images)[0]
+        assert float(result[2].reached) == pytest.approx(float(scores[2]), rel=1e-5)
+        assert float(result[2].probability) == pytest.approx(float(scores.softmax(0)[2]), rel=1e-5)
+        assert int(result[2].rank) == int((scores > scores[2]).sum()) + 1
 
-    def test_beside_a_data_set(self):
+    def test_comparison_with_a_data_set(self):
         model = wrap(small(), size=24)
         photos = torch.rand(40, 3, 24, 24, generator=torch.Generator().manual_seed(0))
         known = patches(model, photos, layers=["4"])
-        found = maximize(model, ["4:1", "4:1@5,5", "2"], steps=60, patches=known).maxima
+        result = maximize(model, ["4:1", "4:1@5,5", "2"], steps=60, patches=known).maxima
         with torch.no_grad():
             most = model.network[:6](photos)[:, 1].amax((1, 2))
-        assert found[0].dataset_photos == 40
-        assert found[0].dataset_best == pytest.approx(float(most.max()), rel=1e-5)
-        assert found[1].percentile == 1.0
-        assert float(found[1].reached[0]) > found[1].dataset_best == found[0].dataset_best
-        assert "times the greatest of 40 photos" in found[1].summary()
-        assert found[2].dataset_photos == 0
+        assert result[0].dataset_photos == 40
+        assert result[0].dataset_best == pytest.approx(float(most.max()), rel=1e-5)
+        assert result[1].percentile == 1.0
+        assert float(result[1].reached[0]) > result[1].dataset_best == result[0].dataset_best
+        assert "times the greatest of 40 photos" in result[1].summary()
+        assert result[2].dataset_photos == 0
         faint = maximize(model, "4:1", steps=1, learning_rate=1e-6, patches=known).maxima[0]
         share = float((most < faint.reached[0]).double().mean())
         assert faint.percentile == pytest.approx(share, abs=0.35)
         assert faint.percentile < 1
 
-    def test_seeds_agree_more_than_strangers(self):
+    def test_seeds_agree_more_than_other_objectives(self):
         model = wrap(small(), size=24)
-        found = maximize(model, ["4:1", "4:3", "4:6"], steps=60, seeds=3).maxima
+        result = maximize(model, ["4:1", "4:3", "4:6"], steps=60, seeds=3).maxima
         changes = []
-        for one in found:
+        for one in result:
             with torch.no_grad():
                 gray = model.network[:5](torch.full_like(one.images[:1], 0.5)).mean((2, 3))
                 changes.append(model.network[:5](one.images).mean((2, 3)) - gray)
@@ -414,18 +414,18 @@ class TestProof:
             float(F.cosine_similarity(changes[0][a], changes[0][b], dim=0))
             for a, b in ((0, 1), (0, 2), (1, 2))
         ]
-        assert found[0].agreement == pytest.approx(sum(pairs) / 3, abs=1e-4)
-        assert all(one.agreement > one.other_agreement for one in found)
+        assert result[0].agreement == pytest.approx(sum(pairs) / 3, abs=1e-4)
+        assert all(one.agreement > one.other_agreement for one in result)
 
     def test_saved_and_loaded(self, tmp_path):
-        found = maximize(wrap(small(), size=24), ["4:1", "4:1@3,3"], steps=3, seeds=2)
-        found.save(tmp_path / "out")
-        assert Result.load(tmp_path / "out") == found
+        result = maximize(wrap(small(), size=24), ["4:1", "4:1@3,3"], steps=3, seeds=2)
+        result.save(tmp_path / "out")
+        assert Result.load(tmp_path / "out") == result
         assert (tmp_path / "out" / "maximized.png").is_file()
 
 
 class TestOptions:
-    def test_regularisers_do_what_they_say(self):
+    def test_regularizers_do_what_they_say(self):
         model = wrap(small(), size=24)
         how: dict[str, Any] = {"steps": 60, "transforms": STILL, "parameterization": "pixels"}
         free = maximize(model, "4:1", **how).maxima[0].images
@@ -441,11 +441,11 @@ class TestOptions:
     def test_an_image_to_begin_with(self):
         model = wrap(small(), size=24)
         photo = 0.1 + 0.8 * torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
-        found = maximize(model, ["2", "4:1@5,5"], steps=1, start=photo, learning_rate=1e-6).maxima
-        torch.testing.assert_close(found[0].images, photo, atol=1e-4, rtol=0)
-        top, left, height, width = found[1].window
+        result = maximize(model, ["2", "4:1@5,5"], steps=1, start=photo, learning_rate=1e-6).maxima
+        torch.testing.assert_close(result[0].images, photo, atol=1e-4, rtol=0)
+        top, left, height, width = result[1].window
         part = photo[..., top : top + height, left : left + width]
-        torch.testing.assert_close(found[1].images, part, atol=1e-4, rtol=0)
+        torch.testing.assert_close(result[1].images, part, atol=1e-4, rtol=0)
 
 
 class TestEnds:
@@ -462,12 +462,12 @@ class TestEnds:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(3, 4, 3), Fails(), nn.ReLU())
         model = wrap(network, size=16)
-        found = maximize(model, "2:1", steps=20, transforms=STILL)
-        assert not found.interrupted
-        assert found.stopped == "step 6 gave NaN or infinity at 1"
-        assert found.maxima[0].curve.shape == (1, 5)
+        result = maximize(model, "2:1", steps=20, transforms=STILL)
+        assert not result.interrupted
+        assert result.stopped == "step 6 gave NaN or infinity at 1"
+        assert result.maxima[0].curve.shape == (1, 5)
         four = maximize(model, "2:1", steps=4, transforms=STILL)
-        torch.testing.assert_close(found.maxima[0].images, four.maxima[0].images)
+        torch.testing.assert_close(result.maxima[0].images, four.maxima[0].images)
 
     def test_nan_from_the_first_step_on(self):
         network = small()
@@ -485,10 +485,10 @@ class TestEnds:
                 os.kill(os.getpid(), signal.SIGINT)
 
         before = signal.getsignal(signal.SIGINT)
-        found = maximize(model, ["4:1", "0:1"], steps=20, progress=progress)
-        assert found.interrupted
-        assert found.stopped == "interrupted after 7 of 40 steps"
-        assert [one.objective for one in found.maxima] == ["4:1"]
-        assert found.maxima[0].curve.shape == (1, 7)
+        result = maximize(model, ["4:1", "0:1"], steps=20, progress=progress)
+        assert result.interrupted
+        assert result.stopped == "interrupted after 7 of 40 steps"
+        assert [one.objective for one in result.maxima] == ["4:1"]
+        assert result.maxima[0].curve.shape == (1, 7)
         assert signal.getsignal(signal.SIGINT) is before
         assert seen[-1] == (7, 40)

@@ -50,34 +50,34 @@ def bank():
 def test_a_rectified_gabor_unit_is_simple(bank):
     odd, _ = bank
     model = wrap(simple_cells(odd.filters), size=96, channels=1)
-    found = orientation_tuning(model, orientations=12, frequencies=FREQUENCIES, phases=32)
-    assert found.preferred_orientation.tolist() == list(odd.orientations)
-    assert torch.allclose(found.preferred_frequency, torch.tensor(odd.frequencies))
+    result = orientation_tuning(model, orientations=12, frequencies=FREQUENCIES, phases=32)
+    assert result.preferred_orientation.tolist() == list(odd.orientations)
+    assert torch.allclose(result.preferred_frequency, torch.tensor(odd.frequencies))
     # Half a wave: F1 = A/2 and F0 = A/π.
-    assert torch.allclose(found.modulation, torch.full((12,), math.pi / 2), atol=0.02)
-    assert found.counts() == (12, 0, 0)
-    assert found.selectivity.min() > 0.6
+    assert torch.allclose(result.modulation, torch.full((12,), math.pi / 2), atol=0.02)
+    assert result.counts() == (12, 0, 0)
+    assert result.selectivity.min() > 0.6
 
 
 def test_a_quadrature_energy_pair_is_complex(bank):
     odd, even = bank
     both = torch.cat([odd.filters, even.filters])
     model = wrap(Energy(both), size=96, channels=1)
-    found = orientation_tuning(model, layer="sum", orientations=12, frequencies=FREQUENCIES)
-    assert found.preferred_orientation.tolist() == list(odd.orientations)
-    assert torch.allclose(found.preferred_frequency, torch.tensor(odd.frequencies))
-    assert found.modulation.max() < 0.1
-    assert found.counts() == (0, 12, 0)
+    result = orientation_tuning(model, layer="sum", orientations=12, frequencies=FREQUENCIES)
+    assert result.preferred_orientation.tolist() == list(odd.orientations)
+    assert torch.allclose(result.preferred_frequency, torch.tensor(odd.frequencies))
+    assert result.modulation.max() < 0.1
+    assert result.counts() == (0, 12, 0)
 
 
 def test_responses_are_the_units_own(bank):
     """One grating, computed here, against the table."""
     odd, _ = bank
     model = wrap(simple_cells(odd.filters, inplace=False), size=96, channels=1)
-    found = orientation_tuning(
+    result = orientation_tuning(
         model, orientations=4, frequencies=(0.1, 0.2), phases=5, contrast=0.5
     )
-    height, width = found.size
+    height, width = result.size
     side = odd.filters.shape[-1]
     row, column = (height - side + 1) // 2, (width - side + 1) // 2
     center_y, center_x = row + (side - 1) / 2, column + (side - 1) / 2
@@ -87,7 +87,7 @@ def test_responses_are_the_units_own(bank):
     wave = 0.5 + 0.25 * torch.cos(2 * math.pi * 0.2 * across - 2 * math.pi * 3 / 5)
     patch = wave[row : row + side, column : column + side]
     expected = (patch * odd.filters).sum((1, 2)).clamp(min=0)
-    assert torch.allclose(found.responses[:, 1, 1, 3], expected, atol=1e-4)
+    assert torch.allclose(result.responses[:, 1, 1, 3], expected, atol=1e-4)
 
 
 def test_bandwidth_of_the_filter_is_that_of_the_curve():
@@ -95,16 +95,16 @@ def test_bandwidth_of_the_filter_is_that_of_the_curve():
     even = gabor_bank(orientations=1, frequencies=(0.125,), phases=(90,), bandwidth=1.0)
     model = wrap(simple_cells(even.filters), size=128, channels=1)
     steps = [0.125 * 2 ** (n / 4) for n in range(-6, 7)]
-    found = orientation_tuning(model, orientations=18, frequencies=steps)
-    assert float(found.frequency_bandwidth) == pytest.approx(1.0, abs=0.12)
-    assert 5 < float(found.orientation_bandwidth) < 45
+    result = orientation_tuning(model, orientations=18, frequencies=steps)
+    assert float(result.frequency_bandwidth) == pytest.approx(1.0, abs=0.12)
+    assert 5 < float(result.orientation_bandwidth) < 45
 
 
 def test_the_stage_is_no_larger_than_it_needs_to_be():
     network = nn.Sequential(nn.Conv2d(3, 4, 7), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
-    found = orientation_tuning(wrap(network, size=224), orientations=4)
-    assert found.size == (16, 16)
-    assert found.field == (7, 7)
+    result = orientation_tuning(wrap(network, size=224), orientations=4)
+    assert result.size == (16, 16)
+    assert result.field == (7, 7)
     deep = orientation_tuning(wrap(network, size=224), layer="2", orientations=4)
     assert deep.field == (9, 9)
     assert float(deep.frequencies[-1]) == pytest.approx(0.4)
@@ -115,25 +115,25 @@ def test_silent_channels_have_no_preference():
     network = nn.Sequential(nn.Conv2d(3, 2, 5), nn.ReLU())
     with torch.no_grad():
         network[0].bias[1] = -100
-    found = orientation_tuning(wrap(network, size=32), orientations=4)
-    assert found.silent.tolist() == [False, True]
+    result = orientation_tuning(wrap(network, size=32), orientations=4)
+    assert result.silent.tolist() == [False, True]
     for values in (
-        found.preferred_orientation, found.preferred_frequency, found.modulation,
-        found.selectivity, found.orientation_bandwidth,
+        result.preferred_orientation, result.preferred_frequency, result.modulation,
+        result.selectivity, result.orientation_bandwidth,
     ):  # fmt: skip
         assert bool(values[1].isnan())
-    assert found.counts()[2] == 1
+    assert result.counts()[2] == 1
 
 
 def test_saved_loaded_and_drawn(tmp_path):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 5, 5), nn.ReLU())
-    found = orientation_tuning(wrap(network, size=32), orientations=6)
-    found.save(tmp_path / "tuning")
-    assert convlens.Result.load(tmp_path / "tuning") == found
-    picture = found.pictures()["tuning"]
+    result = orientation_tuning(wrap(network, size=32), orientations=6)
+    result.save(tmp_path / "tuning")
+    assert convlens.Result.load(tmp_path / "tuning") == result
+    picture = result.pictures()["tuning"]
     # The tile of the first channel, inside the margins for its words.
-    strength = found.strength[0]
+    strength = result.strength[0]
     brightest, darkest = (int(at) for at in (strength.argmax(), strength.argmin()))
     colors = sequential_colors(strength, 0.0, float(strength.max()))
     top, left = corner(picture, enlarge(colors, 6))
@@ -148,10 +148,10 @@ def test_saved_loaded_and_drawn(tmp_path):
      type("Clamp", (nn.Module,), {"forward": lambda self, x: x.clamp(min=0)})()],
 )  # fmt: skip
 def test_all_rectifiers_will_do(rectifier):
-    found = orientation_tuning(
+    result = orientation_tuning(
         wrap(nn.Sequential(nn.Conv2d(3, 2, 5), rectifier), size=32), orientations=2
     )
-    assert found.responses.min() >= 0
+    assert result.responses.min() >= 0
 
 
 def test_what_is_not_rectified_is_refused():

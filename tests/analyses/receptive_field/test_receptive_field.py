@@ -13,8 +13,8 @@ class TestField:
     def test_pixels_outside_change_nothing_and_the_corners_do(self):
         model = wrap(network(), size=SIZE)
         given = images(1)
-        found = receptive_field(model, given, layer="left", at=(3, 5))
-        top, bottom, left, right = found.box
+        result = receptive_field(model, given, layer="left", at=(3, 5))
+        top, bottom, left, right = result.box
 
         def value(x):
             return by_hand(model, x, "left")[0, :, 3, 5]
@@ -36,21 +36,21 @@ class TestField:
     def test_a_field_that_is_all_padding(self):
         model = wrap(nn.Sequential(nn.Conv2d(3, 2, 1, padding=1), nn.ReLU()), size=16)
         for at in ((0, 5), (17, 5), (5, 17), (0, 0)):
-            found = receptive_field(model, images(1, 16), layer="0", at=at)
-            red = (found.pictures()["field"] == torch.tensor([214, 39, 40])).all(2)
+            result = receptive_field(model, images(1, 16), layer="0", at=at)
+            red = (result.pictures()["field"] == torch.tensor([214, 39, 40])).all(2)
             assert not red.any()
         one = patches(model, images(2, 16) * 0, layers="0", show=2)["0"]
         assert one.crop_check.holds
 
     def test_drawn_frame(self):
         model = wrap(network(), size=SIZE)
-        found = receptive_field(model, images(1), layer="stem", at=(4, 6))
-        assert found.box == (7, 11, 11, 15)
-        picture = found.pictures()["field"]
+        result = receptive_field(model, images(1), layer="stem", at=(4, 6))
+        assert result.box == (7, 11, 11, 15)
+        picture = result.pictures()["field"]
         red = (picture == torch.tensor([214, 39, 40])).all(2)
         assert red[7, 11:16].all() and red[11, 11:16].all() and red[7:12, 15].all()
         assert int(red.sum()) == 16
-        assert "rows 7 to 11 and columns 11 to 15" in found.summary()
+        assert "rows 7 to 11 and columns 11 to 15" in result.summary()
         corner = receptive_field(model, images(1), layer="stem", at=(0, 0))
         assert "up to 1 lie in the padding" in corner.summary()
 
