@@ -1,7 +1,7 @@
-"""The probe: run a network up to a node, and start gradients there.
+"""Capture of activations and gradients at the nodes of a trace.
 
-The forward pass ends as soon as everything asked for has been seen. Gradients are recorded only
-from the nodes named on: the parameters are frozen, nothing below those nodes keeps a graph.
+The forward pass stops after the last node that is captured. Gradients are recorded from those nodes
+on: the parameters are frozen, and nothing below the nodes keeps a graph.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -32,7 +32,7 @@ def observe(
     *,
     start: Sequence[int] = (),
 ) -> dict[int, Tensor]:
-    """The nodes of a trace, computed for a batch of images.
+    """Capture the activations at nodes of a trace for a batch of images.
 
     Args:
         model: the model that was traced; it is left untouched.
@@ -79,7 +79,7 @@ def stream(
     nodes: Collection[int],
     tell: Callable[[int, Tensor], None],
 ) -> None:
-    """Show each node of a trace at the moment when it is computed, and keep none.
+    """Call a function with the activations at each node when they are computed; keep none.
 
     Nothing is copied: what `tell` is given is the network's own tensor, without a graph, and may be
     overwritten as soon as `tell` returns. The forward pass ends after the last node.

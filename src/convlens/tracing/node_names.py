@@ -1,4 +1,4 @@
-"""Node names: names for the nodes that a network computed.
+"""Node names: the text that names a tensor which a network computes.
 
 layer4.2                 what layer4.2 gave the last time that it ran
 layer4.2.relu#1          what it gave the first time
@@ -17,7 +17,7 @@ IMAGE = "image"
 
 @dataclass(frozen=True)
 class NodeName:
-    """Where in the run of a network a node stood.
+    """The position of a node in the run of a network, and the text for it.
 
     Attributes:
         path: dotted name of the module; "" is the network itself.

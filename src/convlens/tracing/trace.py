@@ -1,4 +1,4 @@
-"""The trace: what a network really ran, and what each node of it can see of the image."""
+"""The trace of a network: its nodes, their names, shapes and receptive fields."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -43,7 +43,7 @@ def trace(
     size: tuple[int, int] | None = None,
     partly: bool | str = False,
 ) -> "Trace":
-    """What the model's network runs on an image, in evaluation mode.
+    """Record every operation that a network runs on an image, in evaluation mode.
 
     A copy of the network runs once on fake tensors: nothing is computed and nothing of the
     user's is touched. Networks that look at their data (`.item()`, branches, numpy) run once on
@@ -193,7 +193,7 @@ def _runs(network: nn.Module, images: Tensor) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """Values, nodes and receptive fields of one run of a network."""
+    """Nodes, names and receptive fields of one run of a network."""
 
     model_name: str
     recording: Recording
@@ -323,7 +323,7 @@ class Trace:
         return find_convolutions(self.recording, self.structure, self.on_image)
 
     def name(self, node: int) -> str:
-        """The most telling name of a node."""
+        """The name of a node: of the innermost layer that returned it, if there is one."""
         if node == 0:
             return IMAGE
         names = [str(node_name) for node_name in self.node_names(node)]
@@ -336,7 +336,7 @@ class Trace:
         return self.recording.node_names.get(node, ())
 
     def names(self) -> Iterator[str]:
-        """Every name that `find` knows, layers first."""
+        """Every name that `find_node` knows, layers first."""
         events = self.recording.events
         seen = dict.fromkeys(event.call.path for event in events if event.call.path)
         yield from seen
@@ -359,7 +359,7 @@ class Trace:
         )
 
     def __contains__(self, name: str) -> bool:
-        """Whether `find` knows a name."""
+        """Whether `find_node` knows a name."""
         return name == IMAGE or name in self._index
 
     @cached_property

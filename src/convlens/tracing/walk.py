@@ -1,7 +1,6 @@
-"""Following a network while it runs: which module, which of its runs, which operation.
+"""Hooks that follow a network while it runs: module, number of the run, operation.
 
-The recorder and the probe both count with this walk, so that a name that the one gave leads the
-other to the same value.
+The recorder and the capture both use them, so that a node name means the same node for both.
 """
 
 from collections import Counter
