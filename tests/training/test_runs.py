@@ -1,9 +1,6 @@
 """Run folders as models: checkpoints by name, other sizes, checkpoints, and what is damaged."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +13,7 @@ from convlens import ConvlensError, filters_over_training, load, load_checkpoint
 from convlens.drawing import enlarge
 from convlens.models.loading.run_folder import DESCRIPTION
 from support.drawn import corner
+from support.fork_server import run_program
 
 
 def make(folder, network, size=12, **options):
@@ -186,13 +184,9 @@ def test_two_commands_from_a_folder_of_photos_to_a_page(tmp_path):
     )
 
     def convlens_does(*words):
-        done = subprocess.run(
-            [sys.executable, "-c", program, *map(str, words)],
-            capture_output=True, text=True, check=False, cwd=tmp_path,
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        status, out, err = run_program(program, words, folder=tmp_path)
+        assert status == 0, err
+        return out
 
     said = convlens_does("train", "data", "--out", "my run", "--epochs", 12, "--checkpoints", 3)
     assert "allconv, " in said

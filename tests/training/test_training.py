@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import textwrap
 import threading
 import time
@@ -28,6 +26,7 @@ from convlens.training.augment import augment, shift_images
 from convlens.training.batch_size import check_batch_fits
 from convlens.training.data import LabeledImages
 from convlens.training.normalization import mean_and_std
+from support.fork_server import run_program, start_program
 
 RECIPE: dict[str, Any] = {"network": "lenet5", "epochs": 2, "batch": 20, "device": "cpu"}
 
@@ -311,9 +310,8 @@ KILLED = """
 def test_killed_in_the_middle_of_a_save(archive, tmp_path, moment, count):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     script = textwrap.dedent(KILLED)
-    words = [sys.executable, "-c", script, str(archive), str(parts), moment, str(count)]
-    killed = subprocess.run(words, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    status, _, err = run_program(script, [archive, parts, moment, count])
+    assert status == -signal.SIGKILL, err
     train(archive, out=whole, **RECIPE)
     train(archive, out=parts, **RECIPE)
     assert same(weights(whole), weights(parts))
@@ -325,11 +323,10 @@ def test_killed_at_random_moments(archive, tmp_path):
     """Every step saves; the process is killed again and again, from outside."""
     parts = tmp_path / "parts"
     script = textwrap.dedent(KILLED)
-    words = [sys.executable, "-c", script, str(archive), str(parts), "never", "0"]
     moments = random.Random(0)
     kills = 0
     for _ in range(3):
-        process = subprocess.Popen(words, stderr=subprocess.PIPE)
+        process = start_program(script, [archive, parts, "never", 0])
         began = time.monotonic()
         while not (parts / DESCRIPTION).exists() and time.monotonic() - began < 60:
             time.sleep(0.01)
@@ -347,17 +344,14 @@ def test_two_processes_are_one_training(archive, tmp_path):
     """Two processes on the CPU (gloo) share each batch and end where one process ends."""
     options = {"epochs": "2", "batch": "20", "network": "lenet5", "device": "cpu", "erase": "0",
                "shift": "0", "save-every": "0.001"}  # fmt: skip
-    script = tmp_path / "program.py"
-    script.write_text(
-        "import torch\ntorch.set_num_threads(1)\nfrom convlens.cli import main\nmain()\n"
-    )
+    program = "import torch\ntorch.set_num_threads(1)\nfrom convlens.cli import main\nmain()\n"
     for count in ("1", "2"):
-        words = [sys.executable, str(script), "train", str(archive), "--out", str(tmp_path / count)]
+        words = ["train", str(archive), "--out", str(tmp_path / count)]
         for name, value in (options | {"devices": count}).items():
             words += [f"--{name}", value]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("of 20 images right") == 1
+        status, out, err = run_program(program, words)
+        assert status == 0, err
+        assert out.count("of 20 validation images predicted correctly") == 1
     one, two = weights(tmp_path / "1"), weights(tmp_path / "2")
     assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in one)
     torch.manual_seed(0)

@@ -3,8 +3,6 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from safetensors.torch import load_file
 
 from convlens import ConvlensError, open_data, train
 from convlens.models.loading.run_folder import DESCRIPTION
+from support.fork_server import run_program, start_program
 
 # Something happens to the process before a step, and its own weights are kept at the end.
 PROGRAM = """
@@ -55,26 +54,18 @@ def archive(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    path = tmp_path_factory.mktemp("program") / "program.py"
-    path.write_text(PROGRAM)
-    return path
-
-
-@pytest.fixture(scope="module")
-def one_machine(archive, program, tmp_path_factory):
+def one_machine(archive, tmp_path_factory):
     """Weights after a training on two devices of one machine."""
     out = tmp_path_factory.mktemp("one") / "run"
-    command = words(program, archive, out, "--devices", "2")
     own = environment(KEPT=str(out.parent / "own"))
-    done = subprocess.run(command, env=own, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    status, _, err = run_program(PROGRAM, words(archive, out, "--devices", "2"), environment=own)
+    assert status == 0, err
     return weights(out)
 
 
-def words(program, archive, out, *more):
+def words(archive, out, *more):
     return [
-        sys.executable, str(program), "train", str(archive), "--out", str(out), "--epochs", "2",
+        "train", str(archive), "--out", str(out), "--epochs", "2",
         "--batch", "20", "--device", "cpu", "--save-every", "0.001", *more,
     ]  # fmt: skip
 
@@ -86,7 +77,7 @@ def environment(**own):
     return kept | {"WHAT": "", "WHEN": "0"} | own
 
 
-def two_machines(program, archive, outs, tmp_path, *, what="", when=0, more=((), ())):
+def two_machines(archive, outs, tmp_path, *, what="", when=0, more=((), ())):
     """Exit status, output and errors of each of two processes; something happens to the second."""
     try:
         with socket.socket() as free:
@@ -100,12 +91,8 @@ def two_machines(program, archive, outs, tmp_path, *, what="", when=0, more=((),
             MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), NODE_RANK=str(node),
             WHAT=what if node == 1 else "", WHEN=str(when), KEPT=str(tmp_path / f"own-{node}"),
         )  # fmt: skip
-        command = words(program, archive, outs[node], "--num-nodes", "2", *more[node])
-        started.append(
-            subprocess.Popen(
-                command, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-        )
+        command = words(archive, outs[node], "--num-nodes", "2", *more[node])
+        started.append(start_program(PROGRAM, command, environment=own))
     try:
         said = [process.communicate(timeout=300) for process in started]
     finally:
@@ -123,31 +110,31 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_two_machines_are_two_devices(archive, program, one_machine, tmp_path):
+def test_two_machines_are_two_devices(archive, one_machine, tmp_path):
     """Equal in every bit; the second has the same weights, writes nothing and prints no result."""
     outs = tmp_path / "run", tmp_path / "nowhere"
-    first, second = two_machines(program, archive, outs, tmp_path)
+    first, second = two_machines(archive, outs, tmp_path)
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert same(weights(outs[0]), one_machine)
     assert same(load_file(tmp_path / "own-0"), load_file(tmp_path / "own-1"))
     assert not outs[1].exists()
-    assert "of 20 images right" in first[1]
+    assert "of 20 validation images predicted correctly" in first[1]
     assert second[1] == ""
 
 
-def test_stopped_on_one_machine_and_gone_on_with(archive, program, one_machine, tmp_path):
+def test_stopped_on_one_machine_and_gone_on_with(archive, one_machine, tmp_path):
     """An interrupt stops both and keeps all; where one is killed the other says so and ends."""
     outs = tmp_path / "run", tmp_path / "nowhere"
-    first, second = two_machines(program, archive, outs, tmp_path, what="SIGINT", when=3)
+    first, second = two_machines(archive, outs, tmp_path, what="SIGINT", when=3)
     for status, _, errors in (first, second):
         assert status == 2
         assert "interrupted after 3 of 8 steps; all is kept" in errors.splitlines()[-1]
-    first, second = two_machines(program, archive, outs, tmp_path, what="SIGKILL", when=3)
+    first, second = two_machines(archive, outs, tmp_path, what="SIGKILL", when=3)
     assert (first[0], second[0]) == (2, -9)
     assert "goes on after step 3 of 8" in first[2]
     assert "another process of this training has ended" in first[2].splitlines()[-1]
     assert "Traceback" not in first[2]
-    first, second = two_machines(program, archive, outs, tmp_path)
+    first, second = two_machines(archive, outs, tmp_path)
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert "goes on after step 5 of 8" in first[2]
     assert same(weights(outs[0]), one_machine)
@@ -160,10 +147,10 @@ def test_stopped_on_one_machine_and_gone_on_with(archive, program, one_machine, 
         (["--network", "alexnett"], "no network 'alexnett'; nearest: alexnet"),
     ],
 )
-def test_what_is_wrong_on_one_machine_ends_both(archive, program, tmp_path, more, said):
+def test_what_is_wrong_on_one_machine_ends_both(archive, tmp_path, more, said):
     out = tmp_path / "run"
     base = ["--learning-rate", "0.05"]
-    ended = two_machines(program, archive, (out, out), tmp_path, more=(base, base + more))
+    ended = two_machines(archive, (out, out), tmp_path, more=(base, base + more))
     for status, output, errors in ended:
         assert (status, output) == (2, "")
         assert said in errors.splitlines()[-1]

@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 from textwrap import dedent
 from typing import Any
 
@@ -26,7 +23,7 @@ from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.passes.options import PassOptions
 from convlens.results import Result
 from convlens.runtime.guard import untouched
-from support.folders import TESTS
+from support.fork_server import run_program
 from support.labeled_model import model
 
 SIZE = 32
@@ -212,10 +209,8 @@ KILLED = """
 def test_killed_before_the_first_save_it_knows_its_photos(tmp_path, paths):
     """What was written by then is of the photos that were asked for, and of no others."""
     out, kept = tmp_path / "out", tmp_path / "u"
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
-    words = [sys.executable, "-c", dedent(KILLED), out, kept, *paths[:5]]
-    killed = subprocess.run(list(map(str, words)), env=env, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    status, _, err = run_program(dedent(KILLED), [out, kept, *paths[:5]])
+    assert status == -signal.SIGKILL, err
     assert len(list((kept / "photos").iterdir())) == 3
     with pytest.raises(ConvlensError, match="5 images then, 2 now"):
         gradcams(model(), paths[5:], out=out, pass_options=PassOptions(resume_folder=kept))

@@ -3,8 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import textwrap
 from dataclasses import replace
 from typing import Any
@@ -23,7 +21,7 @@ from convlens.passes.run import run_reducer
 from convlens.passes.source import PhotoSource, TensorSource
 from convlens.tracing.selection import find_channel_sources
 from support.branches import SIZE, images, network
-from support.folders import TESTS
+from support.fork_server import run_program
 
 
 @pytest.fixture(scope="module")
@@ -224,11 +222,10 @@ KILLED = """
     torch.set_num_threads(1)
     from pathlib import Path
     import convlens.passes.saved_state as progress
-    sys.path.insert(0, sys.argv[1])
     from support.branches import network, SIZE
     from convlens import PassOptions, patches, wrap
 
-    moment, count = sys.argv[4], int(sys.argv[5])
+    moment, count = sys.argv[3], int(sys.argv[4])
     seen = 0
 
     def die_at(name, attribute, half=None):
@@ -247,8 +244,8 @@ KILLED = """
     die_at("half a state", "write_tensors", lambda path, _: path.write_bytes(b"half"))
     die_at("before a file", "atomic_file")
     model = wrap(network(), size=SIZE, resize=SIZE)
-    paths = sorted(Path(sys.argv[2]).glob("*.png"))
-    pass_options = PassOptions(batch_size=4, resume_folder=Path(sys.argv[3]), save_interval=1e-9)
+    paths = sorted(Path(sys.argv[1]).glob("*.png"))
+    pass_options = PassOptions(batch_size=4, resume_folder=Path(sys.argv[2]), save_interval=1e-9)
     patches(model, paths, show=0, pass_options=pass_options)
 """
 
@@ -259,10 +256,8 @@ KILLED = """
 )
 def test_killed_while_saving(folder, tmp_path, moment, count):
     kept = tmp_path / "kept"
-    words = [sys.executable, "-c", textwrap.dedent(KILLED), str(TESTS),
-             str(folder), str(kept), moment, str(count)]  # fmt: skip
-    killed = subprocess.run(words, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    status, _, err = run_program(textwrap.dedent(KILLED), [folder, kept, moment, count])
+    assert status == -signal.SIGKILL, err
     model = wrap(network(), size=SIZE, resize=SIZE)
     paths = sorted(folder.glob("*.png"))
     whole = patches(model, paths, show=0, pass_options=PassOptions(batch_size=4))
