@@ -84,7 +84,7 @@ def test_fits(here, convlens):
 
 
 def test_maps_and_cortex(here, convlens):
-    maps = ["feature-maps", "a.png", "--model", MINE, "--pool"]
+    maps = ["maps", "a.png", "--model", MINE, "--pool"]
     status, out, _ = convlens(*maps, "max", "--out", "m")
     assert status == 0
     assert "0 (1): 6 maps of 32 x 32; all on one scale" in out

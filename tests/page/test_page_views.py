@@ -204,7 +204,7 @@ def test_feature_maps_lead_from_the_first_layer_to_the_final_place(demo, text):
         colors = one.tiles.reshape(-1, 3)
         assert colors[where].tolist() == [253, 231, 36]
     assert "maps" in Page(text).ids
-    assert "convlens feature-maps" in text
+    assert "convlens maps" in text
 
 
 def test_made_images_stand_beside_the_patches(demo, text, data):

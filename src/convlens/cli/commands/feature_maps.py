@@ -1,4 +1,4 @@
-"""The feature-maps command: the maps of a layer on a photo, and the maps after pooling."""
+"""The maps command: the maps of a layer on a photo, and the maps after pooling."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
 
 
-@app.command(rich_help_panel=CHANNELS)
+@app.command("maps", rich_help_panel=CHANNELS)
 def feature_maps(
     photo: Annotated[str, typer.Argument(help="A photo.")],
     layer: o.Layer = None,
@@ -19,7 +19,7 @@ def feature_maps(
         typer.Option(metavar="KIND", help="Also show the maps after max or average pooling."),
     ] = None,
     window: Annotated[int, typer.Option(help="Side of the pooling windows, in cells.")] = 2,
-    out: o.Out = Path("convlens-feature-maps"),
+    out: o.Out = Path("convlens-maps"),
     model: o.ModelSpec = "default",
     size: o.Size = None,
     device: o.Device = None,

@@ -1,4 +1,4 @@
-"""What the feature-maps command prints."""
+"""What the maps command prints."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -156,7 +156,7 @@ class FeatureMapsSection(Section[PhotoMaps]):
 def _reproduce(inputs: Inputs, result: PhotoMaps, layer: str) -> Reproduction:
     path = inputs.photos[result.photo].path
     return inputs.reproducer.reproduction(
-        ["feature-maps", path, "--layer", layer],
+        ["maps", path, "--layer", layer],
         f"convlens.feature_maps(model, model.prepare({path!r}), layer={layer!r})",
     )
 
