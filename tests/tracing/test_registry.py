@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import convlens
 from convlens import ConvlensError, anatomy, register_operation, trace, wrap
-from convlens.tracing.receptive_field.interval import FieldView, PixelInterval
+from convlens.tracing.interval import FieldView, PixelInterval
 from convlens.tracing.receptive_field.rules import (
     combine_everything,
     pointwise,

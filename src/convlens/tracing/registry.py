@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from convlens.errors import ConvlensError
+from convlens.tracing.interval import FieldRule
 from convlens.tracing.operation_view import OperationView
-from convlens.tracing.receptive_field.interval import FieldRule
 from convlens.tracing.recorder import Operation
 
 CostRule = Callable[[OperationView], int]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from convlens.errors import ConvlensError
-from convlens.tracing.receptive_field.interval import (
+from convlens.tracing.interval import (
     FieldRule,
     FieldView,
     PixelInterval,

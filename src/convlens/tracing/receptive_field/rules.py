@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convlens.tracing.receptive_field.interval import (
+from convlens.tracing.interval import (
     FieldRule,
     FieldView,
     PixelInterval,

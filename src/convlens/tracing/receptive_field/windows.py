@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from convlens.tracing.receptive_field.interval import (
+from convlens.tracing.interval import (
     FieldRule,
     FieldView,
     PixelInterval,
