@@ -113,9 +113,9 @@ def test_boxes_give_the_pointing_game(tmp_path, photos):
     assert [one.gradcam.classes.tolist() for one in cards[:2]] == [[[3]], [[2]]]
     assert len(cards[2].gradcam.names[0]) == 2
     whole, part, none = (one.pointing for one in cards)
-    assert whole.boxed.all() and part.boxed.all() and not none.boxed.any()
+    assert whole.has_box.all() and part.has_box.all() and not none.has_box.any()
     speaks = bool((cards[0].gradcam.maps > 0).any())
-    assert bool(whole.hits) == speaks and float(whole.area) == 1
+    assert bool(whole.hits) == speaks and float(whole.box_area) == 1
     # Squashed from 40 x 30 to 32 x 32.
     assert cards[1].boxes == ((5 * 32 / 30, 4.0, 10 * 32 / 30, 8.0),)
     (finding,) = [one for one in made.findings if "object's box" in one.sentence]
