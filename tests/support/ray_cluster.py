@@ -125,8 +125,8 @@ class Count:
                     os.kill(os.getpid(), signal.SIGKILL)
         state["seen"][ids] += 1
 
-    def merge(self, one, other):
-        return {"seen": one["seen"] + other["seen"]}
+    def merge(self, state_a, state_b):
+        return {"seen": state_a["seen"] + state_b["seen"]}
 
 
 class Dying(Count):

@@ -19,8 +19,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(show_version: bool) -> None:
+    if show_version:
         print(f"convlens {convlens.__version__}")
         raise typer.Exit
 

@@ -32,7 +32,7 @@ class BatchWork(Protocol):
             ids: int64 `(N,)`, the number of each image in the data set.
         """
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """The state of two sets of images together; no image may be in both."""
 
 

@@ -194,9 +194,9 @@ class ReducerWork:
         update = partial(self._update, state, ids)
         stream(self.model, self.trace, images, self.reducer.nodes, update)
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """Merge two states as the reducer does."""
-        return self.reducer.merge(one, other)
+        return self.reducer.merge(state_a, state_b)
 
     def _update(self, state: State, ids: Tensor, node: int, maps: Tensor) -> None:
         self.reducer.update(state, node, maps, ids)

@@ -150,23 +150,25 @@ class Result:
         return f"<table><caption>{type(self).__name__}</caption>{''.join(rows)}</table>"
 
 
-def _equal(one: Any, other: Any) -> bool:
-    match one, other:
+def _equal(value: Any, other: Any) -> bool:
+    match value, other:
         case Tensor(), Tensor():
-            return _equal_tensors(one, other)
+            return _equal_tensors(value, other)
         case tuple(), tuple():
-            return len(one) == len(other) and all(map(_equal, one, other))
+            return len(value) == len(other) and all(map(_equal, value, other))
         case dict(), dict():
-            return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+            return value.keys() == other.keys() and all(
+                _equal(value[key], other[key]) for key in value
+            )
         case float(), float():
-            return one == other or (math.isnan(one) and math.isnan(other))
+            return value == other or (math.isnan(value) and math.isnan(other))
         case (Tensor(), _) | (_, Tensor()):
             return False
-    return bool(one == other)
+    return bool(value == other)
 
 
-def _equal_tensors(one: Tensor, other: Tensor) -> bool:
-    if one.dtype != other.dtype or one.shape != other.shape:
+def _equal_tensors(tensor: Tensor, other: Tensor) -> bool:
+    if tensor.dtype != other.dtype or tensor.shape != other.shape:
         return False
-    one, other = one.detach().cpu(), other.detach().cpu()
-    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+    tensor, other = tensor.detach().cpu(), other.detach().cpu()
+    return bool(((tensor == other) | (tensor.isnan() & other.isnan())).all())

@@ -152,11 +152,13 @@ def _restore_dict(current: dict[Any, Any], saved: dict[Any, Any]) -> None:
         current.update(saved)
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
+def _equal(tensor: Tensor, other: Tensor) -> bool:
     """Whether tensors are equal, NaN to NaN; sparse tensors, which cannot be compared, are not."""
-    if one.layout != torch.strided:
+    if tensor.layout != torch.strided:
         return False
-    return torch.equal(one, other) or torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+    return torch.equal(tensor, other) or torch.allclose(
+        tensor, other, rtol=0, atol=0, equal_nan=True
+    )
 
 
 def _without_compilation() -> AbstractContextManager[Any]:

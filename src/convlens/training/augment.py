@@ -29,8 +29,8 @@ def augment(images: Tensor, *, shift: int, flip: bool, erase: float) -> Tensor:
             images, _random_integers(-shift, shift, images), _random_integers(-shift, shift, images)
         )
     if flip:
-        chosen = torch.rand(len(images), device=images.device) < 0.5
-        images = torch.where(chosen[:, None, None, None], images.flip(3), images)
+        selected = torch.rand(len(images), device=images.device) < 0.5
+        images = torch.where(selected[:, None, None, None], images.flip(3), images)
     if erase:
         images = images.masked_fill(_random_rectangles(images, erase)[:, None], 0.0)
     return images
@@ -70,8 +70,8 @@ def _random_rectangles(images: Tensor, probability: float) -> Tensor:
         along = (position >= start[:, None]) & (position < (start + extent)[:, None])
         inside = along[:, :, None] if inside is None else inside & along[:, None, :]
     assert inside is not None
-    chosen = torch.rand(len(images), device=images.device) < probability
-    return inside & chosen[:, None, None]
+    selected = torch.rand(len(images), device=images.device) < probability
+    return inside & selected[:, None, None]
 
 
 def _random_integers(least: int, most: int, images: Tensor) -> Tensor:

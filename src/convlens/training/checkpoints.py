@@ -165,7 +165,7 @@ def _is_training_file(path: Path) -> bool:
     if path.is_dir():
         inside = {WEIGHTS, OPTIMIZER}
         return bool(_CHECKPOINT.fullmatch(path.name)) and all(
-            one.name in inside for one in path.iterdir()
+            entry.name in inside for entry in path.iterdir()
         )
     return bool(_TEMPORARY.fullmatch(path.name))
 

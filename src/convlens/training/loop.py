@@ -283,8 +283,10 @@ def _check_loss(fabric: Any, total: Tensor, interrupted: bool, step: int, recipe
         ConvlensError: the loss of any device is NaN or infinite.
     """
     bad = (~total.isfinite()).float()
-    seen = fabric.all_reduce(torch.stack([bad, torch.full_like(bad, interrupted)]), reduce_op="sum")
-    bad, stop_requested = seen.tolist()
+    flags = fabric.all_reduce(
+        torch.stack([bad, torch.full_like(bad, interrupted)]), reduce_op="sum"
+    )
+    bad, stop_requested = flags.tolist()
     if bad:
         raise _divergence_error("the loss", step, recipe)
     return stop_requested > 0

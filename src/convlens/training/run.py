@@ -289,7 +289,7 @@ def summarize_training(
         images=len(data.train),
         validated=len(data.validation),
         held_out=data.held_out,
-        skipped=tuple(one.reason for one in data.skipped),
+        skipped=tuple(photo.reason for photo in data.skipped),
         history=tuple(state.history),
         best_step=best,
         best_accuracy=accuracies[best],
@@ -305,8 +305,8 @@ def _describe_start(data: Dataset, recipe: Recipe) -> Iterator[str]:
         f"{data.name}: {len(data.train):,} {kind} images of {height} x {width}, "
         f"{len(data.labels)} classes; {len(data.validation):,} to validate on ({data.held_out})"
     )
-    for one in data.skipped[:3]:
-        yield f"left out: {one.reason}"
+    for photo in data.skipped[:3]:
+        yield f"left out: {photo.reason}"
     if len(data.skipped) > 3:
         yield f"left out: {len(data.skipped) - 3} more files that cannot be read"
     yield from data.notes

@@ -203,13 +203,18 @@ def to_attackable(images: Tensor) -> Tensor:
 
 
 def _class_indices(
-    model: Model, classes: ClassIndices, count: int, known: int, lowest: int
+    model: Model, classes: ClassIndices, image_count: int, class_count: int, lowest: int
 ) -> Tensor:
-    """Class indices as int64 `(N,)`, each from `lowest` to `known` - 1."""
+    """Class indices as int64 `(N,)`, each from `lowest` to `class_count - 1`."""
     if isinstance(classes, Tensor):
-        if classes.shape != (count,):
-            raise ConvlensError(f"classes of shape {tuple(classes.shape)} for {count} images")
-        if bool((classes < lowest).any() or (classes >= known).any()):
-            raise ConvlensError(f"a class outside {lowest} to {known - 1}")
+        if classes.shape != (image_count,):
+            raise ConvlensError(
+                f"classes of shape {tuple(classes.shape)} for {image_count} images; give "
+                f"({image_count},), one class per image"
+            )
+        if bool((classes < lowest).any() or (classes >= class_count).any()):
+            raise ConvlensError(
+                f"a class outside {lowest} to {class_count - 1}; give class indices in this range"
+            )
         return classes.long()
-    return torch.full((count,), find_prediction(model.labels, classes, known))
+    return torch.full((image_count,), find_prediction(model.labels, classes, class_count))

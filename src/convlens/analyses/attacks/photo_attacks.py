@@ -233,7 +233,7 @@ def attack_photos(
     if labels is not None and len(labels) != len(dataset):
         raise ConvlensError(f"{len(labels)} labels for {len(dataset)} photos")
     with_curve = len(dataset) > 1 and classes is None and target is None
-    chosen = spread(range(len(dataset)), max(show, 0) if with_curve else len(dataset))
+    attacked_numbers = spread(range(len(dataset)), max(show, 0) if with_curve else len(dataset))
     numbers: dict[str, Any] = {"photos": {}, "skipped": {}}
     attacks, formula, curve = [], "", None
     with atomic_folder(out, marker=NUMBERS) as written:
@@ -250,7 +250,7 @@ def attack_photos(
                 pass_options=pass_options,
             )
             curve.save(written / _CURVE)
-        images = _prepare_each(model, dataset, chosen, numbers["skipped"], strict=strict)
+        images = _prepare_each(model, dataset, attacked_numbers, numbers["skipped"], strict=strict)
         for number, name, image in images:
             right = ((labels and labels[number]) or (None,))[0]
             use_label = right is not None and classes is None and target is None
@@ -269,7 +269,7 @@ def attack_photos(
             numbers["photos"][name] = _save(written / name, attack, flip, changes)
             attacks.append(_summarize(model, name, attack, flip, changes))
             formula = attack.formula
-            pass_options.progress("photos", len(attacks), len(chosen))
+            pass_options.progress("photos", len(attacks), len(attacked_numbers))
         if curve is not None:
             numbers["curve"] = curve.to_json()
         text = json.dumps(numbers, indent=1, ensure_ascii=False)

@@ -58,10 +58,12 @@ class RobustnessReducer:
         counts = {name: torch.zeros(len(self.epsilons), dtype=torch.int64) for name in per_epsilon}
         return counts | {name: torch.zeros((), dtype=torch.int64) for name in single}
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """The counts of both sets of images together."""
-        merged = {name: one[name] + other[name] for name in one if name != "largest_change"}
-        largest_change = torch.maximum(one["largest_change"], other["largest_change"])
+        merged = {
+            name: state_a[name] + state_b[name] for name in state_a if name != "largest_change"
+        }
+        largest_change = torch.maximum(state_a["largest_change"], state_b["largest_change"])
         return merged | {"largest_change": largest_change}
 
     @recording()

@@ -58,8 +58,8 @@ class MapSettings:
     @property
     def by_boxes(self) -> bool:
         """Whether the classes of a photo's boxes are explained."""
-        asked = (self.options.classes, self.options.target, self.options.pixel)
-        return bool(self.boxes) and all(one is None for one in asked)
+        choices = (self.options.classes, self.options.target, self.options.pixel)
+        return bool(self.boxes) and all(choice is None for choice in choices)
 
 
 class MapWork:
@@ -115,9 +115,9 @@ class MapWork:
                 name = self.names[int(ids[row])]
                 self._write(name, [cam.select_image(image) for cam in cams])
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """The scales of two sets of photos together."""
-        return {"scales": torch.maximum(one["scales"], other["scales"])}
+        return {"scales": torch.maximum(state_a["scales"], state_b["scales"])}
 
     def boxes(self, number: int) -> tuple[ObjectBox, ...]:
         """The boxes on the image of a photo."""
@@ -186,6 +186,6 @@ class DrawingWork:
                 )
             result.write_pictures(folder, pictures)
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """Nothing is kept."""
         return {}

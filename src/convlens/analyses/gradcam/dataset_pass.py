@@ -176,12 +176,12 @@ def _check_combination(
         raise ConvlensError(
             "a layer, several layers and a strip of all resolutions exclude each other; give one"
         )
-    for wanted, name in (
+    for requested, name in (
         (settings.deletion_insertion, "deletion and insertion"), (randomize > 0, "randomization"),
     ):  # fmt: skip
-        if wanted and (options.target is not None or options.pixel is not None):
+        if requested and (options.target is not None or options.pixel is not None):
             raise ConvlensError(f"{name} needs classes, and a target or a pixel is given")
-        if wanted:
+        if requested:
             check_one_vector(model, work.model_trace, name)
     if options.target is not None and pass_options.resume_folder is not None:
         raise ConvlensError(

@@ -55,7 +55,9 @@ def select_node_groups(
 
 def channel_layer(model_trace: Trace, node: int) -> str:
     """The convolution whose channels are read at a node, else the node's own name."""
-    layers = (one.layer for one in model_trace.convolutions if one.node == node)
+    layers = (
+        convolution.layer for convolution in model_trace.convolutions if convolution.node == node
+    )
     return next(layers, model_trace.name(node))
 
 
@@ -93,7 +95,7 @@ def _one_per_resolution(model_trace: Trace, side: Side) -> list[NodeGroup]:
             continue
         pre = model_trace.structure.nonlinearity_inputs(node)
         nodes = tuple(pre) if side == "pre" and pre is not None else (node,)
-        name = ", ".join(model_trace.name(one) for one in nodes)
+        name = ", ".join(model_trace.name(pre_node) for pre_node in nodes)
         reason = f"the last node of {size[0]} × {size[1]} that every path passes through"
         node_groups[size] = NodeGroup(name, nodes, node, side, reason)
     return list(node_groups.values())

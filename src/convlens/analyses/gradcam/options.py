@@ -77,12 +77,18 @@ def spell_out_options(function: Function) -> Function:
 
     `help` and notebooks then list each keyword with its default.
     """
-    shown = signature(function)
-    parameters = [one for one in shown.parameters.values() if one.kind != Parameter.VAR_KEYWORD]
-    parameters += [
-        Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type)
-        for one in fields(GradCamOptions)
-        if one.name not in shown.parameters
+    documented = signature(function)
+    parameters = [
+        parameter
+        for parameter in documented.parameters.values()
+        if parameter.kind != Parameter.VAR_KEYWORD
     ]
-    function.__signature__ = shown.replace(parameters=parameters)  # type: ignore[attr-defined]
+    parameters += [
+        Parameter(
+            option.name, Parameter.KEYWORD_ONLY, default=option.default, annotation=option.type
+        )
+        for option in fields(GradCamOptions)
+        if option.name not in documented.parameters
+    ]
+    function.__signature__ = documented.replace(parameters=parameters)  # type: ignore[attr-defined]
     return function

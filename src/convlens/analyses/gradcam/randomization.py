@@ -223,8 +223,8 @@ def randomization(
             rows.append(_correlate(cam.maps, true.maps))
     progress(len(rows), len(rows))
     between = [
-        _correlate(true.maps[[one]], true.maps[[other]])[0]
-        for one, other in combinations(range(len(images)), 2)
+        _correlate(true.maps[[image]], true.maps[[other_image]])[0]
+        for image, other_image in combinations(range(len(images)), 2)
     ]
     by_draw = torch.stack(rows).unflatten(0, (draws, len(stage_paths)))
     return Randomization(
@@ -238,22 +238,23 @@ def randomization(
     )
 
 
-def rank_correlation(one: Tensor, other: Tensor) -> float:
+def rank_correlation(values: Tensor, other_values: Tensor) -> float:
     """Spearman's rank correlation; equal values have their mean rank.
 
     Args:
-        one: values of any shape.
-        other: values of the same shape.
+        values: a tensor of any shape.
+        other_values: a tensor of the same shape.
 
     Returns:
-        -1 to 1; 0 where either is constant.
+        -1 to 1; 0 where either tensor is constant.
     """
-    first, second = (
-        torch.from_numpy(rankdata(values.flatten().double().numpy())) for values in (one, other)
+    ranks, other_ranks = (
+        torch.from_numpy(rankdata(tensor.flatten().double().numpy()))
+        for tensor in (values, other_values)
     )
-    first, second = first - first.mean(), second - second.mean()
-    norms = float(first.norm() * second.norm())
-    return float(first @ second) / norms if norms > 0 else 0.0
+    ranks, other_ranks = ranks - ranks.mean(), other_ranks - other_ranks.mean()
+    norms = float(ranks.norm() * other_ranks.norm())
+    return float(ranks @ other_ranks) / norms if norms > 0 else 0.0
 
 
 def randomization_stages(model_trace: Trace, network: nn.Module, most: int) -> list[list[str]]:
@@ -292,7 +293,10 @@ def randomization_stages(model_trace: Trace, network: nn.Module, most: int) -> l
 def _correlate(maps: Tensor, others: Tensor) -> Tensor:
     """Rank correlations `(N, K)` of maps `(N, K, h, w)`."""
     return torch.tensor([
-        [rank_correlation(one, other) for one, other in zip(row, other_row, strict=True)]
+        [
+            rank_correlation(cells, other_cells)
+            for cells, other_cells in zip(row, other_row, strict=True)
+        ]
         for row, other_row in zip(maps, others, strict=True)
     ])  # fmt: skip
 
@@ -305,7 +309,7 @@ def _last_run(last_runs: dict[str, int], path: str) -> int | None:
 
 
 def _own_parameters(module: nn.Module) -> list[nn.Parameter]:
-    return [one for one in module._parameters.values() if one is not None]
+    return [parameter for parameter in module._parameters.values() if parameter is not None]
 
 
 def _block_name(path: str) -> str:

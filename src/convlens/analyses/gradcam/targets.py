@@ -238,10 +238,10 @@ def _select_classes(
     image_count, class_count = logits.shape[:2]
     if isinstance(selection, Tensor):
         return _check_classes(selection, image_count, class_count, logits.device)
-    wanted = [selection] if isinstance(selection, (str, int)) else list(selection)
-    if not wanted:
+    requested = [selection] if isinstance(selection, (str, int)) else list(selection)
+    if not requested:
         raise ConvlensError("no class to explain; give at least one, or none for the highest")
-    pairs = [find_class_pair(model.labels, text, class_count) for text in wanted]
+    pairs = [find_class_pair(model.labels, text, class_count) for text in requested]
     row = torch.tensor([
         [index, NO_CLASS if other is None else other] for index, other in pairs
     ])  # fmt: skip

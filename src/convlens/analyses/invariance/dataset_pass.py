@@ -123,8 +123,8 @@ def invariance(
         table = reducer.table(done.state, channel_source.node)
         top_images = table["images"].clone()
         if channels is not None:
-            left_out = set(range(channel_source.channels)) - set(channels)
-            top_images[sorted(left_out)] = -1  # the number of no image: nothing is changed
+            other_channels = set(range(channel_source.channels)) - set(channels)
+            top_images[sorted(other_channels)] = -1  # the number of no image: nothing is changed
         changes = run_pass(
             model, VariantReducer(model, channel_source, top_images), source, stage="changes",
             pass_options=pass_options.in_subfolder("changes"),

@@ -39,10 +39,10 @@ class ActivationTotals:
         if self.class_means:
             self.class_means.add(table, peaks, ids)
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """The sums of both sets of images together."""
-        merged = {"total": one["total"] + other["total"]}
-        return merged | (self.class_means.merge(one, other) if self.class_means else {})
+        merged = {"total": state_a["total"] + state_b["total"]}
+        return merged | (self.class_means.merge(state_a, state_b) if self.class_means else {})
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class VariantReducer:
         """Sums of no images."""
         return {"activations": torch.zeros(len(self.top_images), VARIANTS, dtype=torch.int64)}
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """The sums of both sets of images together."""
-        return {"activations": one["activations"] + other["activations"]}
+        return {"activations": state_a["activations"] + state_b["activations"]}
 
     def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Run the variants of each image of a batch that some channel needs."""

@@ -142,11 +142,11 @@ def _plan_unit(model: Model, whole: Trace, objective: Objective) -> CropPlan:
         )
     field = whole.field(node)
     assert field is not None
-    seen = field_box(field, row, column)
-    crop = find_window(field, seen, whole.image_size, smallest_side(model, whole, node))
+    box = field_box(field, row, column)
+    crop = find_window(field, box, whole.image_size, smallest_side(model, whole, node))
     structure = trace(model, size=crop[2:], partly=True)
     crop_node = structure.find_node(objective.optimized_node_name)
-    crop_position = position_in_window(structure, crop_node, seen, crop)
+    crop_position = position_in_window(structure, crop_node, box, crop)
     if (
         crop_position is None
         or crop[2:] == whole.image_size

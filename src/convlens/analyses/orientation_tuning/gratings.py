@@ -78,12 +78,12 @@ def choose_frequencies(frequencies: Sequence[float] | None, extent: int) -> Tens
         return torch.logspace(
             math.log2(lowest), math.log2(_HIGHEST_FREQUENCY), _FREQUENCIES, base=2.0
         )
-    chosen = torch.tensor(list(frequencies), dtype=torch.float32)
-    if not len(chosen) or bool(((chosen <= 0) | (chosen > 0.5)).any()):
+    cycles = torch.tensor(list(frequencies), dtype=torch.float32)
+    if not len(cycles) or bool(((cycles <= 0) | (cycles > 0.5)).any()):
         raise ConvlensError(
             f"frequencies {list(frequencies)}; give cycles per pixel above 0 and at most 0.5"
         )
-    steps = torch.log2(chosen).diff()
-    if len(chosen) > 2 and float(steps.max() - steps.min()) > 1e-3:
+    steps = torch.log2(cycles).diff()
+    if len(cycles) > 2 and float(steps.max() - steps.min()) > 1e-3:
         raise ConvlensError("the frequencies are not evenly spaced in octaves")
-    return chosen
+    return cycles

@@ -69,13 +69,13 @@ def add_batch(
     _sample_octaves(state, maxima, fires, images, find_positions, seed)
 
 
-def merge(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+def merge(state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
     """The statistics of both data sets together."""
     summed = ("images_fired", "positions_fired", "histogram")
-    merged = {name: one[name] + other[name] for name in summed}
-    first = one["band_keys"] <= other["band_keys"]
+    merged = {name: state_a[name] + state_b[name] for name in summed}
+    a_first = state_a["band_keys"] <= state_b["band_keys"]
     for name in ("band_keys", "band_values", "band_images", "band_positions"):
-        merged[name] = torch.where(first, one[name], other[name])
+        merged[name] = torch.where(a_first, state_a[name], state_b[name])
     return merged
 
 
@@ -94,8 +94,8 @@ def quantiles(histogram: Tensor, shares: Tensor) -> Tensor:
     """
     total = histogram.sum(dim=1, keepdim=True)
     cumulative = histogram.cumsum(dim=1)
-    wanted = (shares * total.double()).clamp(min=1)
-    bins = torch.searchsorted(cumulative.double(), wanted)
+    image_counts = (shares * total.double()).clamp(min=1)
+    bins = torch.searchsorted(cumulative.double(), image_counts)
     geometric_middles = (BIN_EDGES[:-1] * BIN_EDGES[1:]).sqrt()
     middles = torch.cat([torch.zeros(1), geometric_middles, torch.full((1,), torch.inf)])
     return middles[bins.clamp(max=BIN_COUNT - 1)]

@@ -110,8 +110,8 @@ def patches(
         finished = run_reducer(
             model, model_trace, reducer, source, stage="photos", pass_options=pass_options,
             settings={
-                "layers": [one.node_name for one in channel_sources], "top": top,
-                "per_image": per_image, "seed": seed, "labels": fingerprint(labels),
+                "layers": [channel_source.node_name for channel_source in channel_sources],
+                "top": top, "per_image": per_image, "seed": seed, "labels": fingerprint(labels),
             },
         )  # fmt: skip
         if means is not None and labels is not None:
@@ -121,10 +121,11 @@ def patches(
             )  # fmt: skip
     no_labels = ChannelSelectivity(torch.zeros(0, dtype=torch.int64), torch.zeros(0))
     layer_results = []
-    for number, one in enumerate(channel_sources):
+    for number, channel_source in enumerate(channel_sources):
         pass_options.progress("crops", number, len(channel_sources))
-        preferred, areas = selectivity.get(one.node, no_labels)
-        table = LayerTable(one, reducer.table(finished.state, one.node), preferred, areas)
+        preferred, areas = selectivity.get(channel_source.node, no_labels)
+        columns = reducer.table(finished.state, channel_source.node)
+        table = LayerTable(channel_source, columns, preferred, areas)
         layer_results.append(
             build_layer_patches(model, model_trace, source, names, table, show=show, seed=seed)
         )

@@ -145,10 +145,15 @@ def _select_channels(source: ChannelSource, table: State, show: ChannelSelection
     if not isinstance(show, int):
         layer_names = dict.fromkeys((source.layer, *source.also, source.node_name))
         selections = [show[name] for name in layer_names if name in show]
-        count = max((one for one in selections if isinstance(one, int)), default=0)
-        channels = [channel for one in selections if not isinstance(one, int) for channel in one]
+        counts = [selection for selection in selections if isinstance(selection, int)]
+        channels = [
+            channel
+            for selection in selections
+            if not isinstance(selection, int)
+            for channel in selection
+        ]
         if not channels:
-            return _select_channels(source, table, count)
+            return _select_channels(source, table, max(counts, default=0))
         for channel in channels:
             check_channel(source.layer, channel, source.channels)
         return list(dict.fromkeys(channels))

@@ -152,18 +152,18 @@ class LayerPatches(Result):
         Returns:
             uint8 `(H, W, 3)`.
         """
-        most = max(len(one.tiles) for one in self.shown)
-        bands = max(len(one.bands) for one in self.shown)
+        most = max(len(channel.tiles) for channel in self.shown)
+        bands = max(len(channel.bands) for channel in self.shown)
         blocks = []
-        for one in self.shown:
+        for channel in self.shown:
             strongest = add_title(
-                patch_row(one.tiles, one.values, most),
-                f"{self.layer}:{one.channel}",
-                f"strongest first; fires in {one.fired:.0%} of the photos",
+                patch_row(channel.tiles, channel.values, most),
+                f"{self.layer}:{channel.channel}",
+                f"strongest first; fires in {channel.fired:.0%} of the photos",
             )
             parts = [strongest]
             if bands:
-                below = patch_row(one.bands, one.band_values, bands)
+                below = patch_row(channel.bands, channel.band_values, bands)
                 parts.append(add_title(below, "", "below them: a photo of each octave"))
             blocks.append(side_by_side(parts))
         field = ""
@@ -205,12 +205,16 @@ class Patches(Result):
         Raises:
             ConvlensError: there are no patches of that layer.
         """
-        for one in self.layers:
-            if layer in (one.layer, one.node_name, *one.also):
-                return one
-        layers = [one.layer for one in self.layers]
+        for layer_patches in self.layers:
+            if layer in (layer_patches.layer, layer_patches.node_name, *layer_patches.also):
+                return layer_patches
+        layers = [layer_patches.layer for layer_patches in self.layers]
         raise ConvlensError(f"no patches of layer {layer!r}{suggest(layer, layers)}")
 
     def pictures(self) -> dict[str, Tensor]:
         """A sheet for each layer of which channels are shown, by the layer's name."""
-        return {one.layer: one.sheet() for one in self.layers if one.shown}
+        return {
+            layer_patches.layer: layer_patches.sheet()
+            for layer_patches in self.layers
+            if layer_patches.shown
+        }

@@ -41,7 +41,7 @@ class ClassMeanActivations:
         Raises:
             ConvlensError: fewer than two classes with enough images.
         """
-        self._channel_sources = {one.node: one for one in channel_sources}
+        self._channel_sources = {source.node: source for source in channel_sources}
         self.classes = frequent_classes(labels)
         if len(self.classes) < 2:
             raise ConvlensError(
@@ -66,9 +66,9 @@ class ClassMeanActivations:
         table["class_sums"] += (fixed.T @ members.double()).long()
         table["class_counts"] += members.sum(dim=0)
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """The sums of both data sets together."""
-        return {name: one[name] + other[name] for name in ("class_sums", "class_counts")}
+        return {name: state_a[name] + state_b[name] for name in ("class_sums", "class_counts")}
 
     def preferred_class(self, state: Mapping[str, Tensor], node: int) -> Tensor:
         """The class with the greatest mean, int64 `(C,)`; of several the first."""
@@ -93,7 +93,7 @@ class SelectivityReducer:
             labels: right classes of each image, or None where they are not known.
             preferred_class: int64 `(C,)` for each node.
         """
-        self._channel_sources = {one.node: one for one in channel_sources}
+        self._channel_sources = {source.node: source for source in channel_sources}
         classes = frequent_classes(labels)
         self._members = ClassMembership(labels, classes)
         self._column = {
@@ -123,9 +123,9 @@ class SelectivityReducer:
         state[f"{node}/inside"].scatter_add_(1, bins, (inside & labeled).long())
         state[f"{node}/outside"].scatter_add_(1, bins, (~inside & labeled).long())
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """The histograms of both data sets together."""
-        return {name: one[name] + other[name] for name in one}
+        return {name: state_a[name] + state_b[name] for name in state_a}
 
     def areas(self, state: Mapping[str, Tensor], node: int) -> Tensor:
         """Areas under the ROC curve, float32 `(C,)`; NaN for a channel without both sides."""
@@ -166,14 +166,17 @@ class ClassMembership:
     def __init__(self, labels: PhotoLabels, classes: Sequence[int]) -> None:
         """Take the labels of a data set, and the classes that count."""
         columns = {index: column for column, index in enumerate(classes)}
-        rows = [[columns[index] for index in columns.keys() & set(one or ())] for one in labels]
+        rows = [
+            [columns[index] for index in columns.keys() & set(image_classes or ())]
+            for image_classes in labels
+        ]
         most = max(map(len, rows), default=0)
         # Rows of images with fewer classes are filled with a column that is cut off.
         self._columns = torch.tensor(
             [[*row, *[len(classes)] * (most - len(row))] for row in rows], dtype=torch.int64
         ).view(len(rows), most)
         self._class_count = len(classes)
-        self.labeled = torch.tensor([one is not None for one in labels])
+        self.labeled = torch.tensor([image_classes is not None for image_classes in labels])
 
     def of(self, ids: Tensor) -> Tensor:
         """int64 `(N, K)`: 1 where an image belongs to a class."""

@@ -53,7 +53,10 @@ def compute_selectivity(
     Returns:
         The preferred classes and their areas, by node.
     """
-    preferred = {one.node: means.preferred_class(state, one.node) for one in channel_sources}
+    preferred = {
+        channel_source.node: means.preferred_class(state, channel_source.node)
+        for channel_source in channel_sources
+    }
     reducer = SelectivityReducer(channel_sources, labels, preferred)
     finished = run_reducer(
         model, model_trace, reducer, source, stage="selectivity",

@@ -75,10 +75,10 @@ def insert(
         table[name][channels] = strongest
 
 
-def merge(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+def merge(table_a: Mapping[str, Tensor], table_b: Mapping[str, Tensor]) -> State:
     """The strongest entries of two tables of the same shape."""
-    entries = {name: torch.cat([one[name], other[name]], dim=1) for name in COLUMNS}
-    return _first_entries(entries, one["values"].shape[1])
+    entries = {name: torch.cat([table_a[name], table_b[name]], dim=1) for name in COLUMNS}
+    return _first_entries(entries, table_a["values"].shape[1])
 
 
 def _first_entries(entries: State, count: int) -> State:

@@ -26,7 +26,7 @@ class ExtraColumns(Protocol):
     def add(self, table: State, maxima: Tensor, ids: Tensor) -> None:
         """Add the greatest activations `(N, C)` of a batch, in place."""
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """The columns of both data sets together."""
 
 
@@ -58,7 +58,7 @@ class TopPatchesReducer:
         """
         if top < 1 or per_image < 1:
             raise ConvlensError(f"top {top}, {per_image} for each image; give at least 1")
-        self._channel_sources = {one.node: one for one in channel_sources}
+        self._channel_sources = {source.node: source for source in channel_sources}
         self._top, self._per_image = top, per_image
         self._statistics, self._seed, self._extra_columns = statistics, seed, extra_columns
         self._scratch: dict[tuple[torch.dtype, torch.device], Tensor] = {}
@@ -103,11 +103,11 @@ class TopPatchesReducer:
             self._extra_columns.add(table, maxima, ids)
         state |= _add_prefix(node, table)
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """The tables of both data sets together."""
         state: State = {}
         for node in self._channel_sources:
-            tables = self.table(one, node), self.table(other, node)
+            tables = self.table(state_a, node), self.table(state_b, node)
             state |= _add_prefix(node, top_k.merge(*tables))
             if self._statistics:
                 state |= _add_prefix(node, activation_statistics.merge(*tables))

@@ -124,8 +124,8 @@ def check_preprocessing(
     check_photo_list(photos)
     variants = list_variants(model, with_resizes=not isinstance(photos, Tensor))
     _check_labels(model, labels, len(photos))
-    chosen = [i for i in range(len(photos)) if labels is None or labels[i]]
-    images, readable, skipped = prepare_variants(model, photos, chosen, variants, strict=strict)
+    examined = [i for i in range(len(photos)) if labels is None or labels[i]]
+    images, readable, skipped = prepare_variants(model, photos, examined, variants, strict=strict)
     if not readable:
         why = "none of them can be read" if skipped else "none of them has a label"
         raise ConvlensError(f"{len(photos)} photos to examine, but {why}")

@@ -80,7 +80,7 @@ def list_variants(model: Model, *, with_resizes: bool) -> list[Variant]:
 def prepare_variants(
     model: Model,
     photos: Sequence[PhotoLike] | Tensor,
-    chosen: Sequence[int],
+    photo_numbers: Sequence[int],
     variants: Sequence[Variant],
     *,
     strict: bool,
@@ -90,7 +90,7 @@ def prepare_variants(
     Args:
         model: the model with its configured preprocessing.
         photos: photos, or images `(N, C, H, W)`.
-        chosen: the numbers of the photos to prepare.
+        photo_numbers: the numbers of the photos to prepare.
         variants: from `list_variants`.
         strict: raise for a photo that cannot be read instead of leaving it out.
 
@@ -102,7 +102,7 @@ def prepare_variants(
         PhotoError: if a photo cannot be read, with `strict`.
     """
     if isinstance(photos, Tensor):
-        return {model.preprocessing.resize: photos[list(chosen)]}, list(chosen), []
+        return {model.preprocessing.resize: photos[list(photo_numbers)]}, list(photo_numbers), []
     resized_models = {
         variant.resize: replace(
             model, preprocessing=replace(model.preprocessing, resize=variant.resize)
@@ -111,7 +111,7 @@ def prepare_variants(
     }
     images: dict[int | None, list[Tensor]] = {resize: [] for resize in resized_models}
     readable, skipped = [], []
-    for number in chosen:
+    for number in photo_numbers:
         try:
             photo = read_photo(photos[number])
         except PhotoError as error:

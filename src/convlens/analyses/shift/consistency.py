@@ -75,9 +75,9 @@ class ConsistencyReducer:
             ]
         return {name: torch.zeros((), dtype=torch.int64) for name in names}
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """The counts of both sets of images together."""
-        return {name: one[name] + other[name] for name in one}
+        return {name: state_a[name] + state_b[name] for name in state_a}
 
     def process_batch(self, state: State, wide: Tensor, ids: Tensor) -> None:
         """Add a batch of wide images `(N, C, H + margin, W + margin)` to the counts."""

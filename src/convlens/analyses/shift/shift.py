@@ -102,9 +102,9 @@ class ShiftReducer:
         shape = (2, len(self.shifts), len(self.layers), BIN_COUNT)
         return self.consistency.initial_state() | {"errors": torch.zeros(shape, dtype=torch.int64)}
 
-    def merge(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> State:
+    def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """The counts of both sets of images together."""
-        return {name: one[name] + other[name] for name in one}
+        return {name: state_a[name] + state_b[name] for name in state_a}
 
     def process_batch(self, state: State, wide: Tensor, ids: Tensor) -> None:
         """Add a batch of wide images to the counts."""

@@ -90,7 +90,8 @@ def _print_channels(result: "GradCams", top: int) -> None:
         for cam in (maps,) if isinstance(maps, GradCam) else maps.gradcams:
             for rank, name in enumerate(cam.names[0]):
                 shares = [
-                    f"{one.address} {one.share:.0%}" for one in cam.channel_shares(0, rank, top=top)
+                    f"{channel.address} {channel.share:.0%}"
+                    for channel in cam.channel_shares(0, rank, top=top)
                 ]
                 table.add_row(photo, name, "  ".join(shares) or "nothing supports it")
     terminal.out.print(table, markup=False)

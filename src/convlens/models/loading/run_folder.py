@@ -186,7 +186,7 @@ def _check_stage(
         ConvlensError: it does not; the message names the stage and the option that makes it fit.
     """
     trained_grid, grid = (
-        feature_map_sizes(network.features, one)[-1][1] for one in (run.size, size)
+        feature_map_sizes(network.features, image_size)[-1][1] for image_size in (run.size, size)
     )
     if trained_grid == grid:
         return

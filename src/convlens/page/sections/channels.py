@@ -105,7 +105,7 @@ class ChannelsSection(Section[Channels]):
 
     def findings(self, inputs: Inputs, result: Channels) -> Iterator[Finding]:
         """Whether the patches can be trusted, and which channels never fire."""
-        layers, seen = result.patches.layers, result.patches.seen
+        layers, photo_count = result.patches.layers, result.patches.seen
         wrong = [layer.layer for layer in layers if layer.crop_check.holds is False]
         if wrong:
             yield Finding(
@@ -117,7 +117,7 @@ class ChannelsSection(Section[Channels]):
         rectified = [layer for layer in layers if layer.post]  # else 0 means nothing
         if not rectified:
             return
-        photos = counted(seen, "photo")
+        photos = counted(photo_count, "photo")
         dead = [layer for layer in rectified if layer.dead]
         if not dead:
             total = sum(layer.channels for layer in rectified)
@@ -132,7 +132,7 @@ class ChannelsSection(Section[Channels]):
             f"{len(layer.dead)} of {layer.channels} channels of {layer.layer}" for layer in dead
         ]
         verb = "fires" if [len(layer.dead) for layer in dead] == [1] else "fire"
-        these = "this photo" if seen == 1 else f"these {photos}"
+        these = "this photo" if photo_count == 1 else f"these {photos}"
         yield Finding("look", f"{enumerated(parts)} never {verb} on {these}.", "channels", rank=9)
 
     def reproduction(self, inputs: Inputs, result: Channels) -> Reproduction:
