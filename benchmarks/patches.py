@@ -24,7 +24,7 @@ from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
 from benchmarks.timing import Work, measure
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.analyses.patches.top_patches import TopPatchesReducer
-from convlens.capture import stream
+from convlens.capture import stream_nodes
 from convlens.passes.run import DEFAULT_BATCH_SIZE, run_reducer
 from convlens.passes.source import Batch, PhotoSource, Source, TensorSource
 from convlens.runtime.guard import untouched
@@ -87,7 +87,7 @@ def _ours(least: Floor, *, statistics: bool) -> Work:
     def work(images: Tensor = least.images) -> object:
         first = next(numbers) * len(images)
         ids = torch.arange(first, first + len(images))
-        stream(
+        stream_nodes(
             model,
             found,
             images,
@@ -174,7 +174,7 @@ def _reading(least: Floor) -> Work:
     def read(value: int, maps: Tensor) -> None:
         spatial_max(maps)
 
-    return lambda: stream(model, found, least.images, values, read)
+    return lambda: stream_nodes(model, found, least.images, values, read)
 
 
 class _Noise(TensorSource):

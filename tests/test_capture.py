@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from convlens import ConvlensError, gradcam, trace, wrap
-from convlens.capture import gradients, observe
+from convlens.capture import capture_nodes, compute_gradients
 
 SIZE = 16
 
@@ -54,7 +54,7 @@ def prepared(network, size=SIZE):
 def observed(network, *names, size=SIZE):
     model, found = prepared(network, size)
     values = [found.find_node(name) for name in names]
-    seen = observe(model, found, images(size=size), values)
+    seen = capture_nodes(model, found, images(size=size), values)
     return [seen[value] for value in values]
 
 
@@ -62,11 +62,11 @@ def slopes(network, *names, directions=None):
     """Gradients of weighted logits, `(K, N, ...)` for each name, and the values there."""
     model, found = prepared(network)
     starts = [found.find_node(name) for name in names]
-    seen = observe(model, found, images(), [found.logits], start=starts)
+    seen = capture_nodes(model, found, images(), [found.logits], gradient_nodes=starts)
     logits = seen[found.logits]
     if directions is None:
         directions = weights(logits)[None]
-    return gradients(logits, [seen[value] for value in starts], directions), [
+    return compute_gradients(logits, [seen[value] for value in starts], directions), [
         seen[value] for value in starts
     ]
 
@@ -106,9 +106,9 @@ def test_pass_ends_where_everything_was_seen(name):
     model, found = prepared(network)
     network.late.armed = True
     value = found.find_node(name)
-    assert observe(model, found, images(), [value])[value].shape[0] == 3
+    assert capture_nodes(model, found, images(), [value])[value].shape[0] == 3
     with pytest.raises(ConvlensError, match="should not be reached"):
-        observe(model, found, images(), [value, found.logits])
+        capture_nodes(model, found, images(), [value, found.logits])
 
 
 def test_values_equal_those_of_a_plain_hook():
@@ -139,7 +139,7 @@ def test_in_place_relu_afterwards_does_not_change_what_was_captured(relu):
     with torch.no_grad():
         wanted = network.first(images())
     for asked in ([value], [value, post], [value, found.logits], [post, value, found.logits]):
-        seen = observe(model, found, images(), asked)
+        seen = capture_nodes(model, found, images(), asked)
         assert torch.equal(seen[value], wanted)
         if post in seen:
             assert torch.equal(seen[post], wanted.relu())
@@ -196,7 +196,7 @@ def test_branch_that_is_not_taken_is_an_error():
     model, found = prepared(network)
     nn.init.constant_(network.first.bias, -1)
     with pytest.raises(ConvlensError, match=r"did not come through left.*this input"):
-        observe(model, found, images(), [found.find_node("left")])
+        capture_nodes(model, found, images(), [found.find_node("left")])
 
 
 def test_users_images_are_left_alone():
@@ -204,7 +204,7 @@ def test_users_images_are_left_alone():
     model, found = prepared(network)
     given = images()
     before, version = given.clone(), given._version
-    observe(model, found, given, [found.logits], start=[0])
+    capture_nodes(model, found, given, [found.logits], gradient_nodes=[0])
     assert not given.requires_grad and given.grad_fn is None and given._version == version
     assert torch.equal(given, before)
 
@@ -422,7 +422,9 @@ def test_no_graph_below_the_start_and_parameters_take_no_part():
     network = Net(lambda net, x: net.second(x.relu()), second=conv(4, 4))
     model, found = prepared(network)
     below, start, above = (found.find_node(name) for name in ("image", "first", "second"))
-    seen = observe(model, found, images(), [below, above, found.logits], start=[start])
+    seen = capture_nodes(
+        model, found, images(), [below, above, found.logits], gradient_nodes=[start]
+    )
     assert seen[below].grad_fn is None and not seen[below].requires_grad
     assert seen[start].is_leaf and seen[start].requires_grad
     assert seen[above].grad_fn is not None
@@ -433,7 +435,7 @@ def test_no_graph_below_the_start_and_parameters_take_no_part():
             leaves.add(node.variable)
         todo += [parent for parent, _ in node.next_functions if parent is not None]
     assert leaves == {seen[start]}
-    plain = observe(model, found, images(), [above])
+    plain = capture_nodes(model, found, images(), [above])
     assert not plain[above].requires_grad
 
 
@@ -441,7 +443,7 @@ def test_graph_from_images_that_require_gradients():
     network = Net(lambda net, x: x.relu())
     model, found = prepared(network)
     given = images().requires_grad_()
-    logits = observe(model, found, given, [found.logits])[found.logits]
+    logits = capture_nodes(model, found, given, [found.logits])[found.logits]
     close(torch.autograd.grad(logits, given, weights(logits))[0], by_hand(images(), network))
 
 
@@ -461,10 +463,10 @@ def test_batched_directions_equal_the_loop(build):
     network = getattr(torchvision.models, build)(weights=None, num_classes=5).eval()
     model, found = prepared(network, 64)
     start = found.final_layer.pre[0]
-    seen = observe(model, found, images(size=64), [found.logits], start=[start])
+    seen = capture_nodes(model, found, images(size=64), [found.logits], gradient_nodes=[start])
     logits = seen[found.logits]
     directions = every_class(logits)
-    (together,) = gradients(logits, [seen[start]], directions)
+    (together,) = compute_gradients(logits, [seen[start]], directions)
     for index, direction in enumerate(directions):
         (alone,) = torch.autograd.grad(logits, seen[start], direction, retain_graph=True)
         torch.testing.assert_close(together[index], alone, rtol=1e-5, atol=1e-8)

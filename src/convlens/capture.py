@@ -24,122 +24,108 @@ from convlens.tracing.trace import Trace
 from convlens.tracing.walk import Call, Listener, tensors_in, walk
 
 
-def observe(
+def capture_nodes(
     model: Model,
     trace: Trace,
     images: Tensor,
     nodes: Sequence[int],
     *,
-    start: Sequence[int] = (),
+    gradient_nodes: Sequence[int] = (),
 ) -> dict[int, Tensor]:
     """Capture the activations at nodes of a trace for a batch of images.
 
     Args:
-        model: the model that was traced; it is left untouched.
+        model: the model that was traced; its network is left untouched.
         trace: made by `convlens.tracing.trace` for images of this size.
-        images: `(N, C, H, W)` inside the bounds. Where they require gradients, so does what
-            follows from them.
-        nodes: what to return, by number in the trace (`trace.find_node(name)`, `trace.logits`).
-        start: nodes among these at which a graph starts: they come back as tensors that
-            `torch.autograd.grad` can be taken to, from everything that was computed after them.
+        images: `(N, C, H, W)` inside the bounds. If they require gradients, so do the activations
+            that are computed from them.
+        nodes: indices of the nodes in the trace (`trace.find_node(name)`, `trace.logits`).
+        gradient_nodes: indices of further nodes, at which the autograd graph starts. Their
+            tensors are returned too, and `compute_gradients` takes gradients to them from
+            everything that was computed after them.
 
     Returns:
-        A tensor for each node, first dimension N. What an operation in place does later to the
-        network's own tensor does not show in it.
+        A tensor for each node, first dimension N. In-place operations that the network runs later
+        do not change it.
 
     Raises:
-        ConvlensError: images that the model does not take or that the network raises something
-            on, or a node that this run did not come through (a network that decides by its data).
+        ConvlensError: the images do not fit the model, the network raises an error on them, or this
+            run did not compute one of the nodes (a network with branches on its data).
     """
-    wanted = dict.fromkeys((*nodes, *start))
-    graph = bool(start) or images.requires_grad
+    requested = dict.fromkeys((*nodes, *gradient_nodes))
+    needs_graph = bool(gradient_nodes) or images.requires_grad
     if images.is_inference() and not torch.is_inference_mode_enabled():
-        images = images.clone()  # gradients cannot pass through what was made without any
-    with untouched(model.network) as network, torch.set_grad_enabled(graph):
-        prepared = model.normalize(model.check(images))
-        watcher = _Watcher(trace, set(wanted), set(start))
-        try:
-            if 0 in wanted:
-                prepared = watcher.caught(0, prepared)
-            with ExitStack() as undo:
-                watcher.attach(network, undo)
-                output = _run(model, network, prepared, watcher)
-            if trace.recording.output in wanted:
-                watcher.seen[trace.recording.output] = output
-        except _Enough:
-            pass
-    _complete(model, trace, watcher)
-    return watcher.seen
+        images = images.clone()  # autograd cannot save inference tensors
+    with untouched(model.network) as network, torch.set_grad_enabled(needs_graph):
+        capture = _Capture(trace, set(requested), set(gradient_nodes))
+        capture.run(model, network, model.normalize(model.check(images)))
+    return capture.activations
 
 
-def stream(
+def stream_nodes(
     model: Model,
     trace: Trace,
     images: Tensor,
     nodes: Collection[int],
-    tell: Callable[[int, Tensor], None],
+    callback: Callable[[int, Tensor], None],
 ) -> None:
-    """Call a function with the activations at each node when they are computed; keep none.
+    """Call a function with the activations at each node as soon as they are computed.
 
-    Nothing is copied: what `tell` is given is the network's own tensor, without a graph, and may be
-    overwritten as soon as `tell` returns. The forward pass ends after the last node.
+    Nothing is copied: the callback receives the network's own tensor, without a graph, and the
+    network may overwrite it as soon as the callback returns. The forward pass ends after the last
+    node.
 
     Args:
-        model: the model that was traced; it is left untouched.
+        model: the model that was traced; its network is left untouched.
         trace: made by `convlens.tracing.trace` for images of this size.
-        images: `(N, C, H, W)` inside the bounds, which is not checked again for each batch.
-        nodes: by number in the trace.
-        tell: called with a node's number and its tensor, first dimension N.
+        images: `(N, C, H, W)` inside the bounds, which are not checked again for each batch.
+        nodes: indices of the nodes in the trace.
+        callback: called with a node's index and its tensor, first dimension N.
 
     Raises:
-        ConvlensError: as `observe`.
+        ConvlensError: the images do not fit the model, the network raises an error on them, or this
+            run did not compute one of the nodes.
     """
     model.check_shape(images)
     with untouched(model.network) as network, torch.no_grad():
-        prepared = model.normalize(images)
-        watcher = _Watcher(trace, set(nodes), set(), tell=tell)
-        try:
-            if 0 in watcher.wanted:
-                watcher.caught(0, prepared)
-            with ExitStack() as undo:
-                watcher.attach(network, undo)
-                output = _run(model, network, prepared, watcher)
-            if trace.recording.output in watcher.wanted:
-                watcher.caught(trace.recording.output, output)
-        except _Enough:
-            pass
-    _complete(model, trace, watcher)
+        capture = _Capture(trace, set(nodes), set(), callback=callback)
+        capture.run(model, network, model.normalize(images))
 
 
-def gradients(outputs: Tensor, starts: Sequence[Tensor], directions: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of several weighted sums of `outputs` in one backward pass.
+def compute_gradients(
+    outputs: Tensor, inputs: Sequence[Tensor], grad_outputs: Tensor
+) -> tuple[Tensor, ...]:
+    """Compute the gradients of several weighted sums of `outputs` in one backward pass.
 
     Args:
-        outputs: `(N, ...)`, computed from `starts`.
-        starts: tensors `(N, ...)` from `observe(start=...)`.
-        directions: `(K, N, ...)`, the weights of the K sums over `outputs`.
+        outputs: `(N, ...)`, computed from `inputs`.
+        inputs: tensors `(N, ...)` from `capture_nodes(gradient_nodes=...)`.
+        grad_outputs: `(K, N, ...)`, the weights of the K sums over `outputs`.
 
     Returns:
-        For each start the gradients `(K, N, ...)`; zero where outputs do not depend on it.
+        For each input the gradients `(K, N, ...)`; zero where the outputs do not depend on it.
 
     Raises:
-        ConvlensError: as `backward`.
+        ConvlensError: no gradient can be taken through the network.
     """
     if not outputs.requires_grad:
-        return tuple(torch.zeros(len(directions), *start.shape).to(start) for start in starts)
-    with backward():
+        return tuple(torch.zeros(len(grad_outputs), *tensor.shape).to(tensor) for tensor in inputs)
+    with convert_gradient_errors():
         try:
-            return _batched(outputs, starts, directions)
+            return _batched_gradients(outputs, inputs, grad_outputs)
         except CheckpointError:
             raise
-        except RuntimeError:  # an operation that cannot be batched, such as one written by hand
-            rows = [_batched(outputs, starts, one.unsqueeze(0)) for one in directions]
+        except RuntimeError:  # an operation that torch cannot batch, such as a custom Function
+            rows = [
+                _batched_gradients(outputs, inputs, weights.unsqueeze(0))
+                for weights in grad_outputs
+            ]
             return tuple(torch.cat(column) for column in zip(*rows, strict=True))
 
 
 @contextmanager
-def backward() -> Iterator[None]:
-    """What a network raises in a backward pass inside becomes a ConvlensError with that cause."""
+def convert_gradient_errors() -> Iterator[None]:
+    """Turn what a network raises in a backward pass into a ConvlensError with that cause."""
     try:
         yield
     except CheckpointError as error:
@@ -155,136 +141,172 @@ def backward() -> Iterator[None]:
         ) from error
 
 
-def _complete(model: Model, trace: Trace, watcher: "_Watcher") -> None:
-    missing = [trace.name(node) for node in sorted(watcher.wanted) if node not in watcher.seen]
-    if missing:
-        raise ConvlensError(
-            f"{model.name} did not come through {missing[0]} for these images, "
-            f"though it did when it was traced; the trace is valid for {trace.valid_for}"
-        )
-
-
-def _batched(outputs: Tensor, starts: Sequence[Tensor], directions: Tensor) -> tuple[Tensor, ...]:
-    several = len(directions) > 1
-    columns = torch.autograd.grad(
-        outputs,
-        starts,
-        directions if several else directions[0],
-        is_grads_batched=several,
-        retain_graph=True,
-        allow_unused=True,
-    )
-    return tuple(
-        torch.zeros(len(directions), *start.shape).to(start)
-        if column is None
-        else column.reshape(len(directions), *start.shape)
-        for column, start in zip(columns, starts, strict=True)
-    )
-
-
 @contextmanager
-def recording() -> Iterator[None]:
-    """Gradients can be taken inside, also where the caller has switched them off."""
+def enable_gradients() -> Iterator[None]:
+    """Enable gradients inside the block, also if the caller disabled them (inference mode)."""
     with torch.inference_mode(mode=False), torch.enable_grad():
         yield
 
 
-def _run(model: Model, network: nn.Module, images: Tensor, watcher: "_Watcher") -> Tensor:
-    """The network on images; where it was made in inference mode, on copies of its tensors."""
-    first = next(network.parameters(), None)
-    try:
-        if first is None or not first.is_inference() or torch.is_inference_mode_enabled():
-            return select_output(network(images))
-        state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-        copies = {name: tensor.clone() for name, tensor in state.items()}
-        return select_output(torch.func.functional_call(network, copies, (images,)))
-    except (ConvlensError, MemoryError):
-        raise
-    except Exception as error:
-        if error is watcher.failed:
-            raise
-        count, *shape = images.shape
-        several = "an image" if count == 1 else f"{count} images"
-        raise ConvlensError(
-            f"{model.name} does not run on {several} of {' x '.join(map(str, shape))}: "
-            f"{first_line(error)}"
-        ) from error
+def _batched_gradients(
+    outputs: Tensor, inputs: Sequence[Tensor], grad_outputs: Tensor
+) -> tuple[Tensor, ...]:
+    batched = len(grad_outputs) > 1
+    gradients = torch.autograd.grad(
+        outputs,
+        inputs,
+        grad_outputs if batched else grad_outputs[0],
+        is_grads_batched=batched,
+        retain_graph=True,
+        allow_unused=True,
+    )
+    return tuple(
+        torch.zeros(len(grad_outputs), *tensor.shape).to(tensor)
+        if gradient is None
+        else gradient.reshape(len(grad_outputs), *tensor.shape)
+        for gradient, tensor in zip(gradients, inputs, strict=True)
+    )
 
 
-class _Enough(BaseException):
-    """Everything asked for has been seen. Not an Exception: no network may catch it."""
+class _StopForward(BaseException):
+    """All requested nodes are captured. Not an Exception, so that no network catches it."""
 
 
 @dataclass
-class _Watcher(Listener):
-    trace: Trace
-    wanted: set[int]
-    start: set[int]
-    tell: Callable[[int, Tensor], None] | None = None
-    seen: dict[int, Tensor] = field(default_factory=dict)
-    failed: Exception | None = None  # what `tell` raised, which is not the network's
-    _steps: dict[NodeName, int] = field(default_factory=dict)
+class _Capture(Listener):
+    """The capture of one forward pass.
 
-    def attach(self, network: nn.Module, undo: ExitStack) -> None:
-        """Hook what is needed: single modules where that is enough, else the whole walk."""
-        for node in self.wanted - {0, self.trace.recording.output}:
-            node_name = _made_at(self.trace, node)
-            if node_name.operation is None:
-                counter = _ModuleCounter(self, node, node_name)
-                handle = network.get_submodule(node_name.path).register_forward_hook(counter)
-                undo.callback(handle.remove)
+    Attributes:
+        trace: of the network.
+        requested: indices of the nodes to capture.
+        gradient_nodes: those among them at which the autograd graph starts.
+        callback: called with each captured tensor instead of keeping it.
+        activations: the captured tensors by node; empty tensors if there is a callback.
+        callback_error: what the callback raised, which is not the network's error.
+    """
+
+    trace: Trace
+    requested: set[int]
+    gradient_nodes: set[int]
+    callback: Callable[[int, Tensor], None] | None = None
+    activations: dict[int, Tensor] = field(default_factory=dict)
+    callback_error: Exception | None = None
+    _node_of_operation: dict[NodeName, int] = field(default_factory=dict)
+
+    def run(self, model: Model, network: nn.Module, images: Tensor) -> None:
+        """Run the network on normalized images until all requested nodes are captured.
+
+        Raises:
+            ConvlensError: the network raises an error, or does not compute one of the nodes.
+        """
+        output_node = self.trace.recording.output
+        try:
+            if 0 in self.requested:
+                images = self.capture(0, images)
+            with ExitStack() as hooks:
+                self._attach(network, hooks)
+                output = self._forward(model, network, images)
+            if output_node in self.requested:
+                if self.callback is not None:
+                    self.capture(output_node, output)
+                else:
+                    self.activations[output_node] = output
+        except _StopForward:
+            pass
+        self._check_complete(model)
+
+    def capture(self, node: int, tensor: Tensor) -> Tensor:
+        """Keep the tensor of a node; return the tensor that the network continues with."""
+        is_last = len(self.activations) + 1 == len(self.requested)
+        continuation = tensor
+        if self.callback is not None:
+            try:
+                self.callback(node, tensor)
+            except Exception as error:
+                self.callback_error = error
+                raise
+            self.activations[node] = tensor.new_empty(0)
+        elif node not in self.gradient_nodes:
+            self.activations[node] = tensor if is_last else tensor.clone()
+        elif tensor.requires_grad:
+            # It was computed from another gradient node, so it is in the graph already.
+            self.activations[node] = tensor
+            if _is_overwritten(self.trace, node):
+                continuation = tensor.clone()
+        else:
+            leaf = tensor.detach().clone().requires_grad_()
+            self.activations[node] = leaf
+            if _is_writable(self.trace, node, tensor):
+                # Write in place: a module or a hook that holds this tensor then uses the leaf too.
+                tensor.copy_(leaf)
             else:
-                self._steps[node_name] = node
-        if self._steps:
-            undo.enter_context(walk(network, self, {node_name.path for node_name in self._steps}))
+                continuation = leaf.clone()
+        if self.requested <= self.activations.keys():
+            raise _StopForward
+        return continuation
 
     def operated(self, call: Call, name: str, number: int, output: Any) -> Any:
         for part, tensor in enumerate(tensors_in(output)):
             node_name = NodeName(call.path, call.number, operation=name, number=number, part=part)
-            node = self._steps.get(node_name)
+            node = self._node_of_operation.get(node_name)
             if node is not None:
-                output = _replaced(output, tensor, self.caught(node, tensor))
+                output = _replace_tensor(output, tensor, self.capture(node, tensor))
         return output
 
-    def caught(self, node: int, tensor: Tensor) -> Tensor:
-        """Keep what was computed, and give what the network is to go on with."""
-        last = len(self.seen) + 1 == len(self.wanted)
-        handed = tensor
-        if self.tell is not None:
-            try:
-                self.tell(node, tensor)
-            except Exception as error:
-                self.failed = error
-                raise
-            self.seen[node] = tensor.new_empty(0)
-        elif node not in self.start:
-            self.seen[node] = tensor if last else tensor.clone()
-        elif tensor.requires_grad:
-            # It follows from another start, so it is in the graph already.
-            self.seen[node] = tensor
-            if _overwritten(self.trace, node):
-                handed = tensor.clone()
-        else:
-            kept = tensor.detach().clone().requires_grad_()
-            self.seen[node] = kept
-            if _writable(self.trace, node, tensor):
-                # Where it stands, so that whoever else holds this tensor goes on with it too.
-                tensor.copy_(kept)
+    def _attach(self, network: nn.Module, hooks: ExitStack) -> None:
+        """Hook the modules that return a node; follow every operation only where that is needed."""
+        for node in self.requested - {0, self.trace.recording.output}:
+            node_name = _capture_point(self.trace, node)
+            if node_name.operation is None:
+                hook = _ModuleHook(self, node, node_name)
+                handle = network.get_submodule(node_name.path).register_forward_hook(hook)
+                hooks.callback(handle.remove)
             else:
-                handed = kept.clone()
-        self._stop_if_done()
-        return handed
+                self._node_of_operation[node_name] = node
+        if self._node_of_operation:
+            paths = {node_name.path for node_name in self._node_of_operation}
+            hooks.enter_context(walk(network, self, paths))
 
-    def _stop_if_done(self) -> None:
-        if self.wanted <= self.seen.keys():
-            raise _Enough
+    def _forward(self, model: Model, network: nn.Module, images: Tensor) -> Tensor:
+        """The output of the network; one that was made in inference mode runs on copied weights."""
+        parameter = next(network.parameters(), None)
+        try:
+            if (
+                parameter is None
+                or not parameter.is_inference()
+                or torch.is_inference_mode_enabled()
+            ):
+                return select_output(network(images))
+            state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+            copies = {name: tensor.clone() for name, tensor in state.items()}
+            return select_output(torch.func.functional_call(network, copies, (images,)))
+        except (ConvlensError, MemoryError):
+            raise
+        except Exception as error:
+            if error is self.callback_error:
+                raise
+            count, *shape = images.shape
+            number_of_images = "an image" if count == 1 else f"{count} images"
+            raise ConvlensError(
+                f"{model.name} does not run on {number_of_images} of "
+                f"{' x '.join(map(str, shape))}: {first_line(error)}"
+            ) from error
+
+    def _check_complete(self, model: Model) -> None:
+        missing = sorted(self.requested - self.activations.keys())
+        if missing:
+            raise ConvlensError(
+                f"{model.name} did not come through {self.trace.name(missing[0])} for these "
+                f"images, though it did when it was traced; the trace is valid for "
+                f"{self.trace.valid_for}"
+            )
 
 
 @dataclass
-class _ModuleCounter:
-    """A forward hook that waits for one run of a module."""
+class _ModuleHook:
+    """A forward hook that captures a node when its module runs for the given time."""
 
-    watcher: _Watcher
+    capture: _Capture
     node: int
     node_name: NodeName
     runs: int = 0
@@ -294,13 +316,14 @@ class _ModuleCounter:
         if self.runs != (self.node_name.call or 1):
             return None
         tensor = tensors_in(output)[self.node_name.part]
-        return _replaced(output, tensor, self.watcher.caught(self.node, tensor))
+        return _replace_tensor(output, tensor, self.capture.capture(self.node, tensor))
 
 
-def _made_at(trace: Trace, node: int) -> NodeName:
-    """Where to catch a node: as soon as it is made, before anything reads it.
+def _capture_point(trace: Trace, node: int) -> NodeName:
+    """The name under which a node is captured: as soon as it is computed, before it is read.
 
-    The module that made it will do if nothing inside reads it; else the operation itself.
+    This is the module that computes the node if nothing inside that module reads it, otherwise the
+    operation itself.
     """
     producer = trace.structure.producers.get(node)
     consumers = trace.structure.consumers.get(node, [])
@@ -316,8 +339,8 @@ def _made_at(trace: Trace, node: int) -> NodeName:
         ):
             continue
         call = producer.call
-        here = node_name.path == call.path and node_name.call in (None, call.number)
-        if here and not any(consumer.call is call for consumer in consumers):
+        is_producer = node_name.path == call.path and node_name.call in (None, call.number)
+        if is_producer and not any(consumer.call is call for consumer in consumers):
             return node_name
     if operations:
         # The walk counts every run of a module, also of one that runs once.
@@ -328,28 +351,28 @@ def _made_at(trace: Trace, node: int) -> NodeName:
     )
 
 
-def _writable(trace: Trace, node: int, tensor: Tensor) -> bool:
-    """Whether the network's own tensor may be written: none of the user's, one element a place."""
+def _is_writable(trace: Trace, node: int, tensor: Tensor) -> bool:
+    """Whether a node's tensor may be written: not the user's, and without repeated elements."""
     producer = trace.structure.producers.get(node)
     if producer is None or node not in trace.on_image or 0 in tensor.stride():
         return False
-    # torch forbids writing to one of several views that one operation gave.
+    # torch forbids writing to a view that an operation with several outputs returned.
     return not (len(producer.outputs) > 1 and tensor._is_view())
 
 
-def _overwritten(trace: Trace, node: int) -> bool:
-    """Whether an operation in place later writes over this node."""
+def _is_overwritten(trace: Trace, node: int) -> bool:
+    """Whether a later in-place operation overwrites the node's tensor."""
     for consumer in trace.structure.consumers.get(node, []):
         if consumer.function is None:
             return True
         for argument in consumer.function._schema.arguments:
-            written = argument.alias_info is not None and argument.alias_info.is_write
-            if written and consumer.arguments.get(argument.name) == NodeRef(node):
+            writes = argument.alias_info is not None and argument.alias_info.is_write
+            if writes and consumer.arguments.get(argument.name) == NodeRef(node):
                 return True
     return False
 
 
-def _replaced(output: Any, old: Tensor, new: Tensor) -> Any:
+def _replace_tensor(output: Any, old: Tensor, new: Tensor) -> Any:
     """The same output with one of its tensors exchanged."""
     if old is new:
         return output

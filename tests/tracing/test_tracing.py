@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from convlens import ConvlensError, TraceError, anatomy, gradcam, predict, trace, wrap
-from convlens.capture import observe
+from convlens.capture import capture_nodes
 
 SIZE = 16
 
@@ -363,7 +363,7 @@ def test_what_runs_before_a_stage_that_does_not_fit_is_traced_in_part(branches):
     inner = model.network
     with torch.no_grad():
         expected = inner.second(inner.first(image).relu())
-    assert torch.equal(observe(model, found, image, [value])[value], expected)
+    assert torch.equal(capture_nodes(model, found, image, [value])[value], expected)
     with pytest.raises(
         TraceError, match="does not run to its end: the fully connected stage linear"
     ):

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from convlens.capture import stream
+from convlens.capture import stream_nodes
 from convlens.errors import ConvlensError, PhotoError
 from convlens.models.model import Model
 from convlens.passes import saved_state
@@ -192,7 +192,7 @@ class ReducerWork:
     def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Run the network on a batch and update the reducer's state with its values."""
         update = partial(self._update, state, ids)
-        stream(self.model, self.trace, images, self.reducer.nodes, update)
+        stream_nodes(self.model, self.trace, images, self.reducer.nodes, update)
 
     def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """Merge two states as the reducer does."""

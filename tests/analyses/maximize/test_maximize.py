@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from convlens import ConvlensError, Direction, Result, maximize, patches, trace, wrap
 from convlens.analyses.maximize.parameterization import Parameterization
 from convlens.analyses.maximize.transforms import Transforms
-from convlens.capture import observe
+from convlens.capture import capture_nodes
 from support.drawn import holds
 
 STILL = Transforms()
@@ -227,7 +227,7 @@ class TestLeastWork:
         whole[..., top : top + height, left : left + width] = result.images
         structure = trace(model)
         value = structure.find_node("5")
-        unit = observe(model, structure, whole, [value])[value][0, 1, at[0], at[1]]
+        unit = capture_nodes(model, structure, whole, [value])[value][0, 1, at[0], at[1]]
         assert float(unit) == pytest.approx(float(result.reached[0]), abs=1e-5)
         assert float(unit) > 0
 
@@ -299,7 +299,7 @@ class TestObjectives:
         drawn = one.images
         structure = trace(model, drawn, partly=True)
         value = structure.find_node("5")
-        maps = observe(model, structure, drawn, [value])[value]
+        maps = capture_nodes(model, structure, drawn, [value])[value]
         inner = maps[0, 3]
         assert float(one.reached[0]) in [pytest.approx(float(v), rel=1e-5) for v in inner.flatten()]
         with pytest.raises(ConvlensError, match="3 numbers in 4, which has 8 channels"):

@@ -12,7 +12,7 @@ from convlens import load, patches, trace, wrap
 from convlens.analyses.patches.crop_check import CropCheck, UnitActivation, check_crops, crop_field
 from convlens.analyses.patches.pictures import draw_field
 from convlens.analyses.patches.windows import field_box
-from convlens.capture import observe
+from convlens.capture import capture_nodes
 from convlens.tracing.selection import find_channel_sources
 from support.branches import SIZE, by_hand, images, network
 from support.drawn import holds
@@ -37,7 +37,7 @@ class TestCrops:
         given = images(3, size)
         found = trace(model, given)
         for channel_source in find_channel_sources(found, layers):
-            maps = observe(model, found, given, [channel_source.node])[channel_source.node]
+            maps = capture_nodes(model, found, given, [channel_source.node])[channel_source.node]
             if found.spatial_dims(channel_source.node) == (1, 2):
                 maps = maps.movedim(-1, 1)
             height, width = maps.shape[2:]

@@ -12,7 +12,7 @@ from convlens.analyses.patches import activation_statistics, top_k
 from convlens.analyses.patches.selectivity import roc_area
 from convlens.analyses.patches.spatial_max import spatial_max
 from convlens.analyses.patches.top_patches import TopPatchesReducer
-from convlens.capture import observe
+from convlens.capture import capture_nodes
 from convlens.passes.options import PassOptions
 from convlens.tracing.selection import find_channel_sources
 from support.branches import SIZE, by_hand, images, network
@@ -187,7 +187,7 @@ class TestTables:
         given = images(12)
         found = trace(model, given)
         reducer = TopPatchesReducer(find_channel_sources(found, None), top=3)
-        maps = {v: observe(model, found, given, [v])[v] for v in reducer.nodes}
+        maps = {v: capture_nodes(model, found, given, [v])[v] for v in reducer.nodes}
         order = torch.randperm(12, generator=torch.Generator().manual_seed(seed))
 
         def state(ids):

@@ -142,37 +142,37 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         >>> [(layer.name, layer.kind, layer.parameters) for layer in result.layers]
         [('0', 'Conv2d', 112), ('1', 'ReLU', 0)]
     """
-    structure = trace(model, size=size)
+    model_trace = trace(model, size=size)
     named = dict(unwrap_network(model.network).named_parameters())
-    ran = {id(operation): at for at, operation in enumerate(structure.recording.operations)}
+    ran = {id(operation): at for at, operation in enumerate(model_trace.recording.operations)}
     unread, done = dict.fromkeys(named), 0
     layers = []
-    for name, kind, operations, node in _parts(structure):
+    for name, kind, operations, node in _parts(model_trace):
         # Includes what was read since the part before: a lookup table, a token that is expanded.
         upto = max((ran[id(operation)] + 1 for operation in operations), default=done)
-        read = _parameters_read(structure, structure.recording.operations[done:upto])
+        read = _parameters_read(model_trace, model_trace.recording.operations[done:upto])
         done = max(done, upto)
         fresh = [parameter for parameter in read if parameter in unread]
         for parameter in fresh:
             del unread[parameter]
         count = sum(named[parameter].numel() for parameter in fresh)
-        layers.append(_layer(structure, name, kind, operations, node, parameters=count))
-    final = structure.final_layer
+        layers.append(_layer(model_trace, name, kind, operations, node, parameters=count))
+    final = model_trace.final_layer
     return Anatomy(
         model=model.name,
-        image=(model.channels, *structure.image_size),
+        image=(model.channels, *model_trace.image_size),
         layers=tuple(layers),
         parameters=sum(parameter.numel() for parameter in named.values()),
         unused=tuple(unread),
         multiply_adds=sum(layer.multiply_adds for layer in layers),
-        final_post=structure.name(final.post) if final else None,
-        final_pre=tuple(structure.name(node) for node in final.pre) if final else (),
+        final_post=model_trace.name(final.post) if final else None,
+        final_pre=tuple(model_trace.name(node) for node in final.pre) if final else (),
         final_reason=final.reason if final else "no node with a map lies on every path",
-        logits=structure.name(structure.logits),
-        valid_for=structure.valid_for,
-        final_activation=structure.final_activation,
+        logits=model_trace.name(model_trace.logits),
+        valid_for=model_trace.valid_for,
+        final_activation=model_trace.final_activation,
         prediction_rule=describe_prediction_rule(
-            structure.final_activation, structure.num_outputs, class_name(model.labels, 0)
+            model_trace.final_activation, model_trace.num_outputs, class_name(model.labels, 0)
         ),
     )
 
@@ -180,25 +180,27 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
 _Part = tuple[str, str, Sequence[Operation], int]
 
 
-def _parts(structure: Trace) -> Iterator[_Part]:
+def _parts(model_trace: Trace) -> Iterator[_Part]:
     """Name, kind, operations and output of each part of the run.
 
     A part is a run of a module without submodules, or a function call in the code of a module that
     has some. Calls that only rearrange memory are left out.
     """
-    for event in structure.recording.events:
+    for event in model_trace.recording.events:
         leaf = next(event.call.module.children(), None) is None
         if isinstance(event, ModuleRun) and leaf and event.gave:
-            operations = [op for op in structure.recording.operations if op.call is event.call]
+            operations = [op for op in model_trace.recording.operations if op.call is event.call]
             kind = type(event.call.module).__name__
-            node_name = NodeName(event.call.path, event.call.number).brief(structure.recording.runs)
+            node_name = NodeName(event.call.path, event.call.number).brief(
+                model_trace.recording.runs
+            )
             yield str(node_name), kind, operations, event.gave[0]
         elif isinstance(event, FunctionCall) and not leaf and event.gave:
             kind = event.node_name.operation or ""
             moved = all(operation.name in _REARRANGING for operation in event.operations)
-            if (moved and kind != "flatten") or event.gave[0] not in structure.on_image:
+            if (moved and kind != "flatten") or event.gave[0] not in model_trace.on_image:
                 continue
-            node_name = event.node_name.brief(structure.recording.runs)
+            node_name = event.node_name.brief(model_trace.recording.runs)
             yield str(node_name), kind, event.operations, event.gave[0]
 
 
@@ -209,14 +211,14 @@ _REARRANGING = frozenset({
 })  # fmt: skip
 
 
-def _parameters_read(structure: Trace, operations: Sequence[Operation]) -> list[str]:
-    names = structure.recording.parameters
+def _parameters_read(model_trace: Trace, operations: Sequence[Operation]) -> list[str]:
+    names = model_trace.recording.parameters
     nodes = dict.fromkeys(node for operation in operations for node in operation.inputs)
     return [names[node] for node in nodes if node in names]
 
 
 def _layer(
-    structure: Trace,
+    model_trace: Trace,
     name: str,
     kind: str,
     operations: Sequence[Operation],
@@ -224,28 +226,28 @@ def _layer(
     *,
     parameters: int,
 ) -> Layer:
-    field = structure.field(node)
-    pixels = structure.pixel_range(node)
-    final = structure.final_layer
+    field = model_trace.field(node)
+    pixels = model_trace.pixel_range(node)
+    final = model_trace.final_layer
     ends = {"post": (final.post,), "pre": final.pre} if final else {}
     sides = [side for side, nodes in ends.items() if node in nodes]
     return Layer(
         name=name,
         kind=kind,
-        output=structure.shape(node),
+        output=model_trace.shape(node),
         parameters=parameters,
-        by_formula=_by_formula(structure, operations),
-        multiply_adds=sum(structure.multiply_adds(operation) for operation in operations),
-        dense_weights=_dense_weights(structure, operations),
+        by_formula=_by_formula(model_trace, operations),
+        multiply_adds=sum(model_trace.multiply_adds(operation) for operation in operations),
+        dense_weights=_dense_weights(model_trace, operations),
         field_size=_both(field.size) if field else None,
         field_stride=_both(field.stride) if field else None,
         field_offset=field.offset if field else None,
         beyond=pixels is not None and pixels[2],
-        followed=node not in structure.unknown,
-        pre=structure.structure.is_pre(node),
-        post=structure.structure.is_post(node),
+        followed=node not in model_trace.unknown,
+        pre=model_trace.structure.is_pre(node),
+        post=model_trace.structure.is_post(node),
         final=" and ".join(sides) or None,
-        **_windows(structure, operations),
+        **_windows(model_trace, operations),
     )
 
 
@@ -264,7 +266,7 @@ class _Windows(TypedDict, total=False):
     groups: int
 
 
-def _windows(structure: Trace, operations: Sequence[Operation]) -> _Windows:
+def _windows(model_trace: Trace, operations: Sequence[Operation]) -> _Windows:
     """Kernel, stride, padding, dilation and groups of a part's convolution or pooling."""
     added = [0, 0, 0, 0]
     for operation in operations:
@@ -273,7 +275,7 @@ def _windows(structure: Trace, operations: Sequence[Operation]) -> _Windows:
             left, right, top, bottom = arguments["pad"][:4]
             added = [top, bottom, left, right]
         elif operation.name == "convolution" and len(arguments["stride"]) == 2:
-            kernel = structure.shape(arguments["weight"].node)[2:]
+            kernel = model_trace.shape(arguments["weight"].node)[2:]
             dilation, groups = arguments["dilation"], arguments["groups"]
         elif operation.name in _POOLS:
             kernel, groups = _pair(arguments["kernel_size"]), None
@@ -300,11 +302,11 @@ def _pair(value: int | Sequence[int]) -> Pair:
     return (value[0], value[-1])
 
 
-def _by_formula(structure: Trace, operations: Sequence[Operation]) -> int | None:
+def _by_formula(model_trace: Trace, operations: Sequence[Operation]) -> int | None:
     for operation in operations:
         arguments = operation.arguments
         if operation.name == "convolution" and len(arguments["stride"]) == 2:
-            weight = structure.shape(arguments["weight"].node)
+            weight = model_trace.shape(arguments["weight"].node)
             first, second = weight[0], weight[1] * arguments["groups"]
             channels = (first, second) if arguments["transposed"] else (second, first)
             bias, groups = arguments.get("bias") is not None, arguments["groups"]
@@ -312,19 +314,19 @@ def _by_formula(structure: Trace, operations: Sequence[Operation]) -> int | None
                 _pair(weight[2:]), channels[0], channels[1], bias=bias, groups=groups
             )
         if operation.name in ("addmm", "mm"):
-            weight = structure.shape(arguments["mat2"].node)
+            weight = model_trace.shape(arguments["mat2"].node)
             return arithmetic.count_parameters(
                 1, weight[0], weight[1], bias=operation.name == "addmm"
             )
     return None
 
 
-def _dense_weights(structure: Trace, operations: Sequence[Operation]) -> int | None:
+def _dense_weights(model_trace: Trace, operations: Sequence[Operation]) -> int | None:
     inputs = [node for operation in operations for node in operation.inputs]
-    input_node = next((node for node in inputs if node in structure.on_image), None)
+    input_node = next((node for node in inputs if node in model_trace.on_image), None)
     for operation in operations:
         if operation.name == "convolution" and input_node is not None:
             # From the layer's input, before any padding that the layer adds itself.
-            output = structure.shape(operation.outputs[0])
-            return arithmetic.count_dense_weights(structure.shape(input_node)[1:], output[1:])
+            output = model_trace.shape(operation.outputs[0])
+            return arithmetic.count_dense_weights(model_trace.shape(input_node)[1:], output[1:])
     return None

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.predictions.predictions import check_logits
-from convlens.capture import backward, observe
+from convlens.capture import capture_nodes, convert_gradient_errors
 from convlens.errors import ConvlensError
 from convlens.models.labels import find_prediction
 from convlens.models.model import Model
@@ -172,7 +172,7 @@ def loss_gradient(
     """Run the network forward and back once, for the signs of the gradient of E to the images.
 
     Towards a target the signs are reversed, so that moving along them decreases E. Call this
-    inside `capture.recording`.
+    inside `capture.enable_gradients`.
 
     Raises:
         ConvlensError: if the gradient is not finite, or as `AttackCriterion.choose_classes`.
@@ -180,12 +180,12 @@ def loss_gradient(
     leaf = images.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     # Guarded to the end, because a network may recompute parts of itself in the backward pass.
     with untouched(model.network):
-        output = observe(model, trace, leaf, [trace.logits])[trace.logits]
+        output = capture_nodes(model, trace, leaf, [trace.logits])[trace.logits]
         logits = check_logits(model, output)
         classes, origins = criterion.choose_classes(model, logits.detach(), trace.output_head)
         losses = attack_loss(logits, classes, criterion.loss, trace.output_head)
         # The sum, not the mean: an image's gradient must not depend on the size of the batch.
-        with backward():
+        with convert_gradient_errors():
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
     # aminmax needs no copy of the gradient, and passes NaN on.
     if not all(value.isfinite() for value in torch.aminmax(gradient)):

@@ -17,7 +17,7 @@ from convlens.analyses.attacks.pgd import STEPS
 from convlens.analyses.attacks.robustness import Robustness
 from convlens.analyses.attacks.robustness_reducer import RobustnessReducer
 from convlens.analyses.predictions.predictions import compute_logits
-from convlens.capture import recording
+from convlens.capture import enable_gradients
 from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
@@ -32,7 +32,7 @@ from convlens.tracing.trace import trace as trace_network
 _DIAGNOSED_IMAGES = 4  # enough to see what is wrong with a network
 
 
-@recording()
+@enable_gradients()
 def robustness(
     model: Model,
     photos: PhotosOrImages,
@@ -115,7 +115,7 @@ def _check_labels(model: Model, labels: PhotoLabels, photos: int) -> None:
         raise ConvlensError("none of the photos has a label; give labels for some, or none at all")
 
 
-@recording()
+@enable_gradients()
 def _diagnose(model: Model, images: Tensor, loss: str) -> tuple[Diagnostic, ...]:
     """The diagnostics for which a few images suffice; the pass counts zero gradients itself."""
     images = to_attackable(images)

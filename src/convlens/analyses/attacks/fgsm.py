@@ -26,7 +26,7 @@ from convlens.analyses.attacks.diagnostics import (
 )
 from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilons
 from convlens.analyses.predictions.predictions import compute_logits
-from convlens.capture import recording
+from convlens.capture import enable_gradients
 from convlens.data.images import to_pixels
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
@@ -171,7 +171,7 @@ class Fgsm(Result):
         return pictures
 
 
-@recording()
+@enable_gradients()
 def fgsm(
     model: Model,
     images: Tensor,

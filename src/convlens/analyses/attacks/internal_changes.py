@@ -21,7 +21,7 @@ from torch import Tensor
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm_step
 from convlens.analyses.gradcam.gradcam import GradCam, gradcam
 from convlens.analyses.predictions.predictions import compute_logits
-from convlens.capture import recording, stream
+from convlens.capture import enable_gradients, stream_nodes
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
@@ -116,7 +116,7 @@ class InternalChanges(Result):
         return pictures
 
 
-@recording()
+@enable_gradients()
 def internal_changes(
     model: Model,
     attack: Fgsm,
@@ -176,7 +176,7 @@ def internal_changes(
     # One image at a time, with its two variants: the maps of all layers are not kept.
     for variants in zip(images, adversarial, noisy, strict=True):
         batch = torch.stack(variants).contiguous(memory_format=torch.channels_last)
-        stream(model, trace, batch, squares.keys(), partial(_add_squares, trace, squares))
+        stream_nodes(model, trace, batch, squares.keys(), partial(_add_squares, trace, squares))
     predictions = [
         predicted_classes(compute_logits(model, trace, batch), trace.output_head)
         for batch in (images, adversarial)

@@ -21,7 +21,7 @@ from convlens.analyses.attacks.criterion import (
 )
 from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilon
 from convlens.analyses.predictions.predictions import compute_logits
-from convlens.capture import recording
+from convlens.capture import enable_gradients
 from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
@@ -147,7 +147,7 @@ class Pgd(Result):
         }
 
 
-@recording()
+@enable_gradients()
 def pgd(
     model: Model,
     images: Tensor,

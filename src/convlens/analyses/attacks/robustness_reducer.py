@@ -16,7 +16,7 @@ from convlens.analyses.attacks.fgsm import fgsm_step
 from convlens.analyses.attacks.pgd import pgd_start, pgd_step, pgd_step_size
 from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD, Curve, Robustness
 from convlens.analyses.predictions.predictions import compute_logits
-from convlens.capture import recording
+from convlens.capture import enable_gradients
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
 from convlens.models.output_head import NEGATIVE, predicted_classes
@@ -66,7 +66,7 @@ class RobustnessReducer:
         largest_change = torch.maximum(state_a["largest_change"], state_b["largest_change"])
         return merged | {"largest_change": largest_change}
 
-    @recording()
+    @enable_gradients()
     def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Attack a batch `(N, C, H, W)` of the images numbered `ids`, and add to the counts."""
         labels = None

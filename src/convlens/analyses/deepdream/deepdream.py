@@ -19,7 +19,7 @@ from convlens.analyses.deepdream.objective import (
 from convlens.analyses.deepdream.octave_loop import OctaveLoop
 from convlens.analyses.deepdream.octaves import load_image, octave_sizes, plan_octaves
 from convlens.analyses.deepdream.result import Dream
-from convlens.capture import recording
+from convlens.capture import enable_gradients
 from convlens.data.photo_decoder import PhotoLike
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
@@ -30,7 +30,7 @@ from convlens.tracing.selection import Side
 TILE = 640  # pixels of the side of a tile
 
 
-@recording()
+@enable_gradients()
 def dream(
     model: Model,
     photo: PhotoLike | Tensor,

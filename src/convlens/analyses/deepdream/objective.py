@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.capture import observe
+from convlens.capture import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.selection import Side, check_channel, find_channel_sources, select_layer
@@ -59,57 +59,61 @@ def find_objective_node(
     Raises:
         ConvlensError: the layer, the channel or the side is unknown, or the layer gives no maps.
     """
-    structure = trace(model)
+    model_trace = trace(model)
     reason = "asked for"
     if layer is None:
-        layer, reason = _default_layer(model, structure)
+        layer, reason = _default_layer(model, model_trace)
         source = next(
             source
-            for source in find_channel_sources(structure, None, side)
+            for source in find_channel_sources(model_trace, None, side)
             if layer in source.names
         )
         post = next(
-            convolution.node for convolution in structure.convolutions if convolution.layer == layer
+            convolution.node
+            for convolution in model_trace.convolutions
+            if convolution.layer == layer
         )
     else:
-        (source,) = find_channel_sources(structure, [layer], side)
-        post = select_layer(structure, layer, side).post
+        (source,) = find_channel_sources(model_trace, [layer], side)
+        post = select_layer(model_trace, layer, side).post
     node = source.node
     if node == 0:
         raise ConvlensError(f"the image itself has no activations; name a layer of {model.name}")
     if channel is not None:
         check_channel(layer, channel, source.channels)
-    has_nonlinearity = structure.structure.is_pre(node) or structure.structure.is_post(node)
+    has_nonlinearity = model_trace.structure.is_pre(node) or model_trace.structure.is_post(node)
     return ObjectiveNode(
         layer=layer,
         node_name=source.node_name,
-        guide_node_name=structure.name(post),
+        guide_node_name=model_trace.name(post),
         side=source.side if has_nonlinearity else "output",
         reason=reason,
     )
 
 
-def _default_layer(model: Model, structure: Trace) -> tuple[str, str]:
+def _default_layer(model: Model, model_trace: Trace) -> tuple[str, str]:
     """The last convolution with a non-linearity whose units see no more than the image.
 
     Such a layer detects patterns and parts. Later layers detect whole objects, which appear in few
     dreams.
     """
     near, with_maps = [], []
-    for convolution in structure.convolutions:
-        field = structure.field(convolution.node)
+    for convolution in model_trace.convolutions:
+        field = model_trace.field(convolution.node)
         if field is None:
             continue
         with_maps.append(convolution.layer)
         extents = (int((field.high[axis] - field.low[axis]).max()) + 1 for axis in (0, 1))
-        fits = (extent <= side for extent, side in zip(extents, structure.image_size, strict=True))
+        fits = (
+            extent <= side for extent, side in zip(extents, model_trace.image_size, strict=True)
+        )
         if convolution.post and not field.beyond and all(fits):
             near.append(convolution.layer)
     if not with_maps:
         raise ConvlensError(f"{model.name} runs no convolution that gives maps")
     if not near:
         return with_maps[0], "the first convolution; units of all others see more than the image"
-    height, width = structure.image_size
+    height, width = model_trace.image_size
     return near[-1], (
         f"the last convolution whose units see no more than an image of {height} x {width}"
     )
@@ -153,8 +157,8 @@ def activation_objective(
 
 def compute_guide_features(model: Model, node: ObjectiveNode, guide: Tensor) -> Tensor:
     """Features `(C, P)` of a guide `(1, C, h, w)`, behind the layer's non-linearity."""
-    structure = trace(model, guide, partly=node.guide_node_name)
-    index = structure.find_node(node.guide_node_name)
+    model_trace = trace(model, guide, partly=node.guide_node_name)
+    index = model_trace.find_node(node.guide_node_name)
     with torch.no_grad():
-        activations = observe(model, structure, guide, [index])[index]
-    return structure.channels_first(index, activations)[0].flatten(1)
+        activations = capture_nodes(model, model_trace, guide, [index])[index]
+    return model_trace.channels_first(index, activations)[0].flatten(1)

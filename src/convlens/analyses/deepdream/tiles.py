@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.deepdream.objective import ActivationObjective
-from convlens.capture import backward, observe
+from convlens.capture import capture_nodes, convert_gradient_errors
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.receptive_field.fields import Field
@@ -111,21 +111,21 @@ class TilePlan:
         """
         model, subtracts_mean = _fix_mean(self.model, image)
         total = 0.0
-        for tile, structure in self.tiles:
+        for tile, model_trace in self.tiles:
             if is_interrupted():
                 return None
             pixels = tile.crop_pixels(image).clone(memory_format=torch.channels_last)
             pixels.requires_grad_(gradient is not None)
-            node = structure.find_node(self.node_name)
+            node = model_trace.find_node(self.node_name)
             with torch.set_grad_enabled(gradient is not None):
-                activations = observe(model, structure, pixels, [node])[node]
-            maps = structure.channels_first(node, activations)
+                activations = capture_nodes(model, model_trace, pixels, [node])[node]
+            maps = model_trace.channels_first(node, activations)
             unit_error_signal, value = objective(tile.crop_units(maps.detach()))
             total += value
             if gradient is not None:
                 error_signal = torch.zeros_like(maps)
                 tile.crop_units(error_signal).copy_(unit_error_signal)
-                with backward():
+                with convert_gradient_errors():
                     (pixel_gradient,) = torch.autograd.grad(maps, pixels, error_signal)
                 tile.crop_pixels(gradient).add_(pixel_gradient.to(gradient))
             after_tile()

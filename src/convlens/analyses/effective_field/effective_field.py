@@ -19,7 +19,7 @@ from convlens.analyses.effective_field.result import (
     LayerEffectiveField,
     effective_area,
 )
-from convlens.capture import backward, observe, recording
+from convlens.capture import capture_nodes, convert_gradient_errors, enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.runtime.guard import untouched
@@ -102,7 +102,7 @@ def effective_field(
     )
 
 
-@recording()
+@enable_gradients()
 def _absolute_gradients(
     model: Model,
     batch_trace: Trace,
@@ -118,8 +118,8 @@ def _absolute_gradients(
     images = images.detach().clone().requires_grad_()
     sums = []
     # Guarded to the end: a network may compute parts of itself again in the backward pass.
-    with untouched(model.network), backward():
-        tensors = observe(model, batch_trace, images, [source.node for source in sources])
+    with untouched(model.network), convert_gradient_errors():
+        tensors = capture_nodes(model, batch_trace, images, [source.node for source in sources])
         for source in sources:
             maps = source.channels_first(tensors[source.node])
             row, column = _center(maps)

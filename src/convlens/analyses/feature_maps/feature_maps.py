@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import pool
-from convlens.capture import observe
+from convlens.capture import capture_nodes
 from convlens.data.images import to_pixels
 from convlens.drawing import (
     add_color_bar,
@@ -161,7 +161,7 @@ def feature_maps(
     model_trace = trace(model, image)
     layers = [layer] if layer is not None else None
     source = find_channel_sources(model_trace, layers, side)[0]
-    activations = observe(model, model_trace, image[:1], [source.node])[source.node].detach()
+    activations = capture_nodes(model, model_trace, image[:1], [source.node])[source.node].detach()
     maps = model_trace.channels_first(source.node, activations)[0].float().cpu()
     return FeatureMaps(
         layer=source.layer,

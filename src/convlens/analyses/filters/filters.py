@@ -184,13 +184,13 @@ def filters(
         >>> result.layer, result.weights.shape
         ('0', torch.Size([4, 3, 5, 5]))
     """
-    structure = trace(model)
-    convolutions = _find_convolutions(structure)
+    model_trace = trace(model)
+    convolutions = _find_convolutions(model_trace)
     if not convolutions:
         raise ConvlensError(f"{model.name} runs no convolution, so it has no filters")
     name = layer or next(iter(convolutions))
     if name not in convolutions:
-        structure.find_node(name)  # raises for an unknown name, and suggests the nearest
+        model_trace.find_node(name)  # raises for an unknown name, and suggests the nearest
         raise ConvlensError(
             f"{name} of {model.name} is not a convolution; the first one is "
             f"{next(iter(convolutions))}"
@@ -220,12 +220,12 @@ def filters(
     )
 
 
-def _find_convolutions(structure: Trace) -> dict[str, Operation]:
+def _find_convolutions(model_trace: Trace) -> dict[str, Operation]:
     """Two-dimensional convolutions of tensors that depend on the image, by module, in order."""
     convolutions: dict[str, Operation] = {}
-    for operation in structure.recording.operations:
+    for operation in model_trace.recording.operations:
         if operation.name != "convolution" or operation.call is None:
             continue
-        if len(operation.arguments["stride"]) == 2 and operation.outputs[0] in structure.on_image:
+        if len(operation.arguments["stride"]) == 2 and operation.outputs[0] in model_trace.on_image:
             convolutions.setdefault(operation.call.path, operation)
     return convolutions

@@ -20,7 +20,7 @@ from convlens.analyses.gradcam.layers import select_node_group, select_node_grou
 from convlens.analyses.gradcam.options import GradCamOptions
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.analyses.gradcam.table import curves_folder, load_maps
-from convlens.capture import recording
+from convlens.capture import enable_gradients
 from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
@@ -99,7 +99,7 @@ class MapWork:
         """The scales of no maps."""
         return {"scales": torch.zeros(len(self.node_groups), dtype=torch.float64)}
 
-    @recording()
+    @enable_gradients()
     def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Compute and write the maps of a batch."""
         for classes, rows in self._group_by_class_count(ids):

@@ -27,7 +27,7 @@ from convlens.analyses.gradcam.options import (
 )
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.analyses.gradcam.targets import ExplanationTarget, resolve_target
-from convlens.capture import gradients, observe, recording
+from convlens.capture import capture_nodes, compute_gradients, enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.runtime.guard import untouched
@@ -36,7 +36,7 @@ from convlens.tracing.trace import Trace, trace
 
 
 @spell_out_options
-@recording()
+@enable_gradients()
 def gradcam(model: Model, images: Tensor, **options: Unpack[GradCamKeywords]) -> GradCam:
     """Compute Grad-CAM maps of one or several classes for each image.
 
@@ -80,7 +80,7 @@ def gradcam(model: Model, images: Tensor, **options: Unpack[GradCamKeywords]) ->
 
 
 @spell_out_options
-@recording()
+@enable_gradients()
 def gradcam_layers(
     model: Model,
     images: Tensor,
@@ -148,13 +148,13 @@ def explain(
     nodes = list(dict.fromkeys(node for group in node_groups for node in group.nodes))
     # Guarded to the end: a network may compute parts of itself again in the backward pass.
     with untouched(model.network):
-        activations = observe(
-            model, model_trace, images.detach(), [model_trace.logits], start=nodes
+        activations = capture_nodes(
+            model, model_trace, images.detach(), [model_trace.logits], gradient_nodes=nodes
         )
         target = resolve_target(
             model, activations[model_trace.logits], options, output_head=model_trace.output_head
         )
-        node_gradients = gradients(
+        node_gradients = compute_gradients(
             target.outputs, [activations[node] for node in nodes], target.directions
         )
     gradients_by_node = dict(zip(nodes, node_gradients, strict=True))

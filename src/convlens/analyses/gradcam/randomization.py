@@ -29,7 +29,7 @@ from convlens.analyses.gradcam.gradcam import explain
 from convlens.analyses.gradcam.layers import select_node_group
 from convlens.analyses.gradcam.options import GradCamKeywords, GradCamOptions, spell_out_options
 from convlens.analyses.predictions.predictions import check_one_vector
-from convlens.capture import recording
+from convlens.capture import enable_gradients
 from convlens.drawing import render_figure
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
@@ -150,7 +150,7 @@ class Randomization(Result):
 
 
 @spell_out_options
-@recording()
+@enable_gradients()
 def randomization(
     model: Model,
     images: Tensor,

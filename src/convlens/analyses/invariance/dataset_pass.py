@@ -12,7 +12,7 @@ from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import compute_selectivity
 from convlens.analyses.patches.top_k import NO_IMAGE
 from convlens.analyses.patches.top_patches import TopPatchesReducer
-from convlens.capture import recording
+from convlens.capture import enable_gradients
 from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels, class_name
@@ -31,7 +31,7 @@ from convlens.tracing.selection import (
 from convlens.tracing.trace import trace as trace_network
 
 
-@recording()
+@enable_gradients()
 def invariance(
     model: Model,
     photos: PhotosOrImages,

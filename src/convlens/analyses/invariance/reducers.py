@@ -9,7 +9,7 @@ from torch import Tensor
 from convlens.analyses.invariance.variants import VARIANTS, make_variants
 from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.spatial_max import spatial_max
-from convlens.capture import stream
+from convlens.capture import stream_nodes
 from convlens.models.model import Model
 from convlens.passes.reducer import State
 from convlens.tracing.selection import ChannelSource
@@ -86,5 +86,5 @@ class VariantReducer:
         def add(node: int, maps: Tensor) -> None:
             peaks.append(spatial_max(trace.channels_first(node, maps))[0].float().cpu())
 
-        stream(self.model, trace, variants, [self.channel_source.node], add)
+        stream_nodes(self.model, trace, variants, [self.channel_source.node], add)
         return peaks[0]

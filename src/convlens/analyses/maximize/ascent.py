@@ -11,7 +11,7 @@ from convlens.analyses.maximize.crop_plan import CropPlan
 from convlens.analyses.maximize.objectives import Objective
 from convlens.analyses.maximize.parameterization import Parameterization
 from convlens.analyses.maximize.transforms import Transforms
-from convlens.capture import backward, observe
+from convlens.capture import capture_nodes, convert_gradient_errors
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.models.output_head import log_probabilities
@@ -126,10 +126,10 @@ def ascend(
             matrices = options.transforms.sample(transform_draws, crop_plan.size)
             transformed = options.transforms.apply(images, matrices)
         node = crop_plan.node
-        activations = observe(model, crop_plan.trace, transformed, [node])[node]
+        activations = capture_nodes(model, crop_plan.trace, transformed, [node])[node]
         values = objective(crop_plan.trace.channels_first(node, activations))
         loss = _penalty(images, parameterization, options) - values.sum()
-        with backward():
+        with convert_gradient_errors():
             (gradient,) = torch.autograd.grad(loss, [parameters])
         if not bool(values.isfinite().all() and gradient.isfinite().all()):
             node_name = tasks[0].objective.optimized_node_name

@@ -70,25 +70,25 @@ def plan_crop(
             message names the smallest size that works), or there is no such unit.
     """
     if not objective.layer:
-        structure = base if size is None else trace(model, size=size)
-        return CropPlan(structure, structure.logits)
+        model_trace = base if size is None else trace(model, size=size)
+        return CropPlan(model_trace, model_trace.logits)
     if objective.position is not None:
         whole = base if size is None else _trace_of_size(model, objective, size)
         return _plan_unit(model, whole, objective)
-    structure = (
+    model_trace = (
         _trace_of_size(model, objective, size) if size else _default_trace(model, base, objective)
     )
-    node = structure.find_node(objective.optimized_node_name)
-    return CropPlan(structure, node, averaged=_inner_units(structure, node))
+    node = model_trace.find_node(objective.optimized_node_name)
+    return CropPlan(model_trace, node, averaged=_inner_units(model_trace, node))
 
 
-def _inner_units(structure: Trace, node: int) -> tuple[slice, slice]:
+def _inner_units(model_trace: Trace, node: int) -> tuple[slice, slice]:
     """The units whose field's middle keeps a distance from the edges; all units if none does."""
-    field = structure.field(node)
+    field = model_trace.field(node)
     assert field is not None
     slices = []
     for centers, extent, length in zip(
-        field.centers, field.size, structure.image_size, strict=True
+        field.centers, field.size, model_trace.image_size, strict=True
     ):
         margin = min(_FIELD_MARGIN * (extent or length), _IMAGE_MARGIN * length)
         inside = (centers >= margin) & (centers <= length - 1 - margin)
@@ -97,17 +97,19 @@ def _inner_units(structure: Trace, node: int) -> tuple[slice, slice]:
     return slices[0], slices[1]
 
 
-def _has_map(structure: Trace, objective: Objective) -> bool:
+def _has_map(model_trace: Trace, objective: Objective) -> bool:
     """Whether the objective's layer gives a map in this trace."""
-    if objective.optimized_node_name not in structure or objective.node_name not in structure:
+    if objective.optimized_node_name not in model_trace or objective.node_name not in model_trace:
         return False
-    return structure.spatial_dims(structure.find_node(objective.optimized_node_name)) is not None
+    return (
+        model_trace.spatial_dims(model_trace.find_node(objective.optimized_node_name)) is not None
+    )
 
 
 def _trace_of_size(model: Model, objective: Objective, size: tuple[int, int]) -> Trace:
-    structure = trace(model, size=size, partly=True)
-    if _has_map(structure, objective):
-        return structure
+    model_trace = trace(model, size=size, partly=True)
+    if _has_map(model_trace, objective):
+        return model_trace
     side = least(lambda side: _has_map(trace(model, size=(side, side), partly=True), objective))
     advice = f"; give at least {side} x {side}" if side else ""
     raise ConvlensError(
@@ -123,9 +125,9 @@ def _default_trace(model: Model, base: Trace, objective: Objective) -> Trace:
     side = max(_SMALLEST if extent is None else _FIELDS * extent for extent in extents)
     side = min(max(side, _SMALLEST), _LARGEST)
     while side < max(base.image_size):
-        structure = trace(model, size=(side, side), partly=True)
-        if _has_map(structure, objective):
-            return structure
+        model_trace = trace(model, size=(side, side), partly=True)
+        if _has_map(model_trace, objective):
+            return model_trace
         side *= 2
     return base
 
@@ -144,14 +146,14 @@ def _plan_unit(model: Model, whole: Trace, objective: Objective) -> CropPlan:
     assert field is not None
     box = field_box(field, row, column)
     crop = find_window(field, box, whole.image_size, smallest_side(model, whole, node))
-    structure = trace(model, size=crop[2:], partly=True)
-    crop_node = structure.find_node(objective.optimized_node_name)
-    crop_position = position_in_window(structure, crop_node, box, crop)
+    model_trace = trace(model, size=crop[2:], partly=True)
+    crop_node = model_trace.find_node(objective.optimized_node_name)
+    crop_position = position_in_window(model_trace, crop_node, box, crop)
     if (
         crop_position is None
         or crop[2:] == whole.image_size
-        or objective.node_name not in structure
+        or objective.node_name not in model_trace
     ):
         whole_window = (0, 0, *whole.image_size)
         return CropPlan(whole, node, objective.position, whole_window, whole.image_size)
-    return CropPlan(structure, crop_node, crop_position, crop, whole.image_size)
+    return CropPlan(model_trace, crop_node, crop_position, crop, whole.image_size)

@@ -17,7 +17,7 @@ from convlens.analyses.maximize.ascent import AscentResult, AscentTask
 from convlens.analyses.maximize.result import ObjectiveMaximum
 from convlens.analyses.patches.activation_statistics import BIN_EDGES
 from convlens.analyses.patches.result import Patches
-from convlens.capture import observe
+from convlens.capture import capture_nodes
 from convlens.models.model import Model
 from convlens.models.output_head import probabilities
 
@@ -79,7 +79,7 @@ def _measure_responses(
             gray = torch.full_like(images[:1], sum(model.bounds) / 2)
             images = torch.cat([images, gray]).to(model.device)
             with torch.no_grad():
-                activations = observe(
+                activations = capture_nodes(
                     model, trace, images.contiguous(memory_format=torch.channels_last),
                     [optimized_node, node],
                 )  # fmt: skip

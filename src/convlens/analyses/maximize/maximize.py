@@ -21,7 +21,7 @@ from convlens.analyses.maximize.parameterization import Parameterization, Parame
 from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.maximize.transforms import Transforms
 from convlens.analyses.patches.result import Patches
-from convlens.capture import recording
+from convlens.capture import enable_gradients
 from convlens.data.photo_decoder import PhotoLike
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
@@ -36,7 +36,7 @@ from convlens.tracing.trace import trace
 _LAYER_RANGES, _CLASS_RANGES = (1 / 16, 5.0, 0.1), (1 / 10, 15.0, 0.3)
 
 
-@recording()
+@enable_gradients()
 def maximize(
     model: Model,
     objectives: str | Direction | Sequence[str | Direction],

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from convlens.analyses.orientation_tuning.gratings import Gratings, choose_frequencies
 from convlens.analyses.orientation_tuning.result import OrientationTuning
-from convlens.capture import stream
+from convlens.capture import stream_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.runtime.guard import untouched
@@ -84,14 +84,14 @@ def orientation_tuning(
             f"{source.node_name} of {model.name} may be negative, as no rectifier gave it: tuning "
             f"is undefined there; choose a layer after a ReLU"
         )
-    structure, node, position, field = _find_unit(model, whole, source)
+    model_trace, node, position, field = _find_unit(model, whole, source)
     gratings = Gratings(
         orientations=torch.arange(orientations) * (180.0 / orientations),
         frequencies=choose_frequencies(frequencies, max(field)),
         phases=phases,
         contrast=contrast,
-        size=structure.image_size,
-        center=_field_center(structure, node, position),
+        size=model_trace.image_size,
+        center=_field_center(model_trace, node, position),
     )
     total = len(gratings)
     responses = torch.zeros(source.channels, total)
@@ -102,17 +102,17 @@ def orientation_tuning(
             images = gratings.draw(model, indices)
 
             def record(_: int, maps: Tensor, indices: Tensor = indices) -> None:
-                unit = structure.channels_first(node, maps)[:, :, row, column]
+                unit = model_trace.channels_first(node, maps)[:, :, row, column]
                 responses[:, indices] = unit.float().cpu().T
 
-            stream(model, structure, images, [node], record)
+            stream_nodes(model, model_trace, images, [node], record)
             progress(int(indices[-1]) + 1, total)
     return OrientationTuning(
         model=model.name,
         layer=source.layer,
         node_name=source.node_name,
         side=source.side,
-        size=structure.image_size,
+        size=model_trace.image_size,
         field=field,
         orientations=gratings.orientations.float(),
         frequencies=gratings.frequencies.float(),
@@ -132,12 +132,12 @@ def _find_unit(
     """
     side = 16
     while side < max(whole.image_size):
-        structure = trace(model, size=(side, side), partly=True)
-        if source.node_name in structure:
-            node = structure.find_node(source.node_name)
-            unit = _middle_unit(structure, node)
+        model_trace = trace(model, size=(side, side), partly=True)
+        if source.node_name in model_trace:
+            node = model_trace.find_node(source.node_name)
+            unit = _middle_unit(model_trace, node)
             if unit is not None:
-                return structure, node, *unit
+                return model_trace, node, *unit
         side *= 2
     unit = _middle_unit(whole, source.node, allow_padding=True)
     assert unit is not None
@@ -145,14 +145,14 @@ def _find_unit(
 
 
 def _middle_unit(
-    structure: Trace, node: int, *, allow_padding: bool = False
+    model_trace: Trace, node: int, *, allow_padding: bool = False
 ) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """Row and column of the middle unit and the size of its field; None if it sees padding."""
-    field = structure.field(node)
+    field = model_trace.field(node)
     if field is None or (field.beyond and not allow_padding):
         return None
     position, extent = [], []
-    for axis, length in enumerate(structure.image_size):
+    for axis, length in enumerate(model_trace.image_size):
         middle = len(field.low[axis]) // 2
         low, high = int(field.low[axis][middle]), int(field.high[axis][middle])
         if not allow_padding and (low < 0 or high >= length):
@@ -162,9 +162,9 @@ def _middle_unit(
     return (position[0], position[1]), (extent[0], extent[1])
 
 
-def _field_center(structure: Trace, node: int, position: tuple[int, int]) -> tuple[float, float]:
+def _field_center(model_trace: Trace, node: int, position: tuple[int, int]) -> tuple[float, float]:
     """Row and column of the middle of a unit's receptive field, in pixels."""
-    field = structure.field(node)
+    field = model_trace.field(node)
     assert field is not None
     y, x = (float(centers[index]) for centers, index in zip(field.centers, position, strict=True))
     return y, x

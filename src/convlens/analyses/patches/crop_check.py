@@ -20,7 +20,7 @@ from convlens.analyses.patches.windows import (
     position_in_window,
     smallest_side,
 )
-from convlens.capture import observe
+from convlens.capture import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
@@ -261,7 +261,7 @@ def _find_positions(
 
 
 def _compute_maps(raw: Model, model_trace: Trace, node: int, normalized: Tensor) -> Tensor:
-    maps = observe(raw, model_trace, normalized, [node])[node]
+    maps = capture_nodes(raw, model_trace, normalized, [node])[node]
     return model_trace.channels_first(node, maps)
 
 

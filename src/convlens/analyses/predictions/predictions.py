@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.capture import observe
+from convlens.capture import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model
@@ -90,7 +90,7 @@ def compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
         ConvlensError: as `check_logits`.
     """
     with torch.no_grad():
-        logits = observe(model, trace, images.detach(), [trace.logits])[trace.logits]
+        logits = capture_nodes(model, trace, images.detach(), [trace.logits])[trace.logits]
     return check_logits(model, logits).float()
 
 

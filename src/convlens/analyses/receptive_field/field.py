@@ -127,13 +127,13 @@ def receptive_field(
         (2, 6, 3, 7)
     """
     image = photo if isinstance(photo, Tensor) else model.prepare(photo)
-    structure = trace(model, image)
-    (source,) = find_channel_sources(structure, [layer], side)
-    field = structure.field(source.node)
-    dims = structure.spatial_dims(source.node)
+    model_trace = trace(model, image)
+    (source,) = find_channel_sources(model_trace, [layer], side)
+    field = model_trace.field(source.node)
+    dims = model_trace.spatial_dims(source.node)
     assert field is not None
     assert dims is not None
-    height, width = (structure.shape(source.node)[dim] for dim in dims)
+    height, width = (model_trace.shape(source.node)[dim] for dim in dims)
     row, column = at if at is not None else (height // 2, width // 2)
     check_position(layer, (row, column), (height, width))
     return ReceptiveField(

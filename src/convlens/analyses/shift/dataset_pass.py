@@ -8,7 +8,7 @@ from convlens.analyses.shift.offset_map import OffsetMap, map_offsets
 from convlens.analyses.shift.shift import Shift, ShiftReducer
 from convlens.analyses.shift.shifted_layers import Offset, find_shifted_layers, parse_shifts
 from convlens.analyses.shift.views import find_margin, pad_squashed, with_margin
-from convlens.capture import recording
+from convlens.capture import enable_gradients
 from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
@@ -22,7 +22,7 @@ from convlens.tracing.trace import trace as trace_network
 _OFFSETS = 16  # steps of the map over all offsets, along each axis
 
 
-@recording()
+@enable_gradients()
 def shift(
     model: Model,
     photos: PhotosOrImages,

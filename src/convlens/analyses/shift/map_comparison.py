@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.shift.shifted_layers import Offset, ShiftedLayer
-from convlens.capture import stream
+from convlens.capture import stream_nodes
 from convlens.models.model import Model
 from convlens.tracing.trace import Trace
 
@@ -72,7 +72,7 @@ def compare_maps(
         for number, layer in enumerate(layers)
     }
     add_errors = partial(_add_errors, trace, len(images), overlaps, errors)
-    stream(model, trace, batch, overlaps.keys(), add_errors)
+    stream_nodes(model, trace, batch, overlaps.keys(), add_errors)
     return errors
 
 
