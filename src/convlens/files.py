@@ -135,7 +135,7 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
 
     Args:
         path: name of the file.
-        tensors: by name, on any device.
+        tensors: tensors by name, on any device.
 
     Raises:
         OSError: the file cannot be written.

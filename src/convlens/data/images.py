@@ -20,7 +20,7 @@ def to_tensor(picture: Image.Image, bounds: tuple[float, float] = (0.0, 1.0)) ->
     """Convert an 8-bit picture to an image: level k of 255 becomes low + (high - low) k / 255.
 
     Args:
-        picture: in mode L (gray) or RGB.
+        picture: picture in mode L (gray) or RGB.
         bounds: values of levels 0 and 255.
 
     Returns:

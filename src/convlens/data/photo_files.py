@@ -46,7 +46,7 @@ def find_files(argument: str | Path, suffixes: Collection[str]) -> list[Path]:
     Args:
         argument: a file, which is accepted whatever its suffix; a folder, which is searched with
             its subfolders; or a glob.
-        suffixes: in lower case with the dot.
+        suffixes: suffixes of file names in lower case with the dot.
 
     Returns:
         The visible files, sorted by path; empty if there are none.

@@ -12,7 +12,8 @@ def shortest_unique_paths(paths: Sequence[str | Path]) -> list[str]:
     """The shortest end of each path that no other path has: the file name, if that is enough.
 
     Args:
-        paths: of photos. Equal paths, and a path that is the end of another, keep all their parts.
+        paths: paths of photos. Equal paths, and a path that is the end of another, keep all their
+            parts.
 
     Returns:
         One name for each path.
@@ -39,7 +40,7 @@ def unique_folder_names(paths: Sequence[str | Path], taken: Iterable[str] = ()) 
     """A folder name for each path, all different, such as a-cat.jpg and b-cat.jpg.
 
     Args:
-        paths: of photos; a path that occurs twice gets two names.
+        paths: paths of photos; a path that occurs twice gets two names.
         taken: names that must not be used.
 
     Returns:
@@ -84,8 +85,8 @@ def find_key(path: str | Path, table: Mapping[str, Any]) -> str | None:
     """The key of a table that names a photo.
 
     Args:
-        path: of the photo.
-        table: with keys from `table_key`.
+        path: path of the photo.
+        table: table with keys from `table_key`.
 
     Returns:
         The photo's absolute path or the longest end of it that is a key, or None.
@@ -99,8 +100,8 @@ def find_keys(
     """The key of a table that names each photo, as `find_key` finds it.
 
     Args:
-        paths: of the photos.
-        table: with keys from `table_key`, such as cat.jpg and b/cat.jpg.
+        paths: paths of the photos.
+        table: table with keys from `table_key`, such as cat.jpg and b/cat.jpg.
         repeated: whether equal paths mean the same photo. They do for files; rows of a Parquet
             file can have the same name and be different photos.
 

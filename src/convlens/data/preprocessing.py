@@ -111,8 +111,8 @@ class Preprocessing:
         filled the old crop fills the new one.
 
         Args:
-            height: of the images, in pixels.
-            width: of the images, in pixels.
+            height: height of the images, in pixels.
+            width: width of the images, in pixels.
         """
         resize = self.resize
         if resize is not None:

@@ -20,7 +20,7 @@ def diverging_colors(values: Tensor, scale: float) -> Tensor:
     Matplotlib's RdBu_r with white instead of light gray in the middle. NaN is magenta.
 
     Args:
-        values: of any shape.
+        values: values in a tensor of any shape.
         scale: magnitude with the full color; larger magnitudes have it too. At scale 0 all numbers
             but zero have it.
 
@@ -42,7 +42,7 @@ def sequential_colors(values: Tensor, low: float, high: float) -> Tensor:
     """Colors of numbers in matplotlib's viridis, which is perceptually uniform. NaN is magenta.
 
     Args:
-        values: of any shape.
+        values: values in a tensor of any shape.
         low: number with the darkest color; smaller numbers have it too.
         high: number with the lightest color; larger numbers have it too.
 

@@ -43,8 +43,8 @@ class LineChart:
     """A chart of shares over x.
 
     Attributes:
-        width: of the drawing.
-        height: of the drawing.
+        width: width of the drawing.
+        height: height of the drawing.
         frame: left, top, right and bottom of the area inside the axes.
         lines: one for each series.
         across: x and text of each tick of the horizontal axis.

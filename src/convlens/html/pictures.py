@@ -21,8 +21,8 @@ class Picture:
 
     Attributes:
         source: its file as a `data:` address.
-        width: on the screen, in CSS pixels.
-        height: on the screen, in CSS pixels.
+        width: width on the screen, in CSS pixels.
+        height: height on the screen, in CSS pixels.
         hard: its pixels are drawn as squares with hard edges.
     """
 
@@ -60,7 +60,7 @@ class PictureBudget:
         Args:
             pixels: uint8 `(H, W, 3)` or `(H, W)`.
             exact: keep every pixel value.
-            side: of the picture on the screen.
+            side: side of the picture on the screen.
         """
         height, width = pixels.shape[:2]
         longest = max(height, width)

@@ -114,8 +114,8 @@ def find_prediction(labels: Sequence[str] | None, name: str | int, num_classes: 
 
     Args:
         labels: names of the classes by index, or None.
-        name: as `find_class` takes it; for one output also "not NAME", as `class_name` writes it,
-            or -1.
+        name: name as `find_class` takes it; for one output also "not NAME", as `class_name` writes
+            it, or -1.
         num_classes: number of outputs of the network.
 
     Raises:
@@ -145,7 +145,7 @@ def class_name(labels: Sequence[str] | None, index: int) -> str:
 
     Args:
         labels: names of the classes by index, or None.
-        index: of the class; may be `NEGATIVE`.
+        index: index of the class; may be `NEGATIVE`.
 
     Returns:
         The first synonym of the label; "class 17" without a label; for `NEGATIVE` "not" and the
@@ -217,7 +217,7 @@ def match_labels(
     """The right classes of each photo.
 
     Args:
-        paths: of the photos.
+        paths: paths of the photos.
         table: from `read_labels`. The longest end of a photo's path that is in it counts.
         repeated: whether equal paths mean the same photo.
 

@@ -154,7 +154,7 @@ class Model:
         """Check that images are valid input.
 
         Args:
-            images: to be checked.
+            images: images to check.
 
         Returns:
             The same tensor.

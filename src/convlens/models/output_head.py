@@ -88,7 +88,7 @@ def probabilities(logits: Tensor, output_head: str, dim: int = 1) -> Tensor:
     """Probability of each class.
 
     Args:
-        logits: of any shape.
+        logits: logits in a tensor of any shape.
         output_head: `SOFTMAX` or `SIGMOID`.
         dim: dimension of the classes.
 
@@ -109,7 +109,7 @@ def predicted_classes(logits: Tensor, output_head: str, dim: int = 1) -> Tensor:
     A binary network predicts class 0 if its logit is above 0, else `NEGATIVE`.
 
     Args:
-        logits: of any shape.
+        logits: logits in a tensor of any shape.
         output_head: `SOFTMAX` or `SIGMOID`.
         dim: dimension of the classes.
 

@@ -41,7 +41,7 @@ def wrap(
             `size` without keeping their aspect ratio.
         interpolation: filter of the resize: nearest, box, bilinear, hamming, bicubic or lanczos.
         center: `data` subtracts `mean`; `image` subtracts the mean of each channel of each image.
-        name: for messages and pages; default: the name of the network's class.
+        name: name for messages and pages; default: the name of the network's class.
 
     Returns:
         The Model.

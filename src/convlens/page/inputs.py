@@ -26,11 +26,12 @@ class Options:
     """The options of a report.
 
     Attributes:
-        layer: that Grad-CAM explains, or None for its default.
-        classes: that Grad-CAM explains, as indices or differences of two (`4 - 1`), or None.
+        layer: layer that Grad-CAM explains, or None for its default.
+        classes: classes that Grad-CAM explains, as indices or differences of two (`4 - 1`), or
+            None.
         boxes: objects on the photos by the end of a photo's path, or None.
         boxes_path: the file with these boxes, or None.
-        seed: of everything that is random.
+        seed: seed of everything that is random.
         strict: stop at a photo that cannot be read.
     """
 
@@ -47,17 +48,17 @@ class Inputs:
     """The model, the photos, and the results of the sections that were computed so far.
 
     Attributes:
-        model: that the report is about. Sections leave it untouched.
+        model: model that the report is about. Sections leave it untouched.
         subject: the model in words and numbers.
-        options: of the report.
-        trace: of the model on its own size.
+        options: options of the report.
+        trace: trace of the model on its own size.
         anatomy: layers of the model with their multiply-adds.
         photos: those that were read, with the network's predictions.
         images: float32 `(1, C, H, W)` on the CPU, by the number of their photo, for the photos that
             are shown in full.
         stages: times, progress and failures.
         reproducer: writes commands and Python lines.
-        results: of the sections that are computed already, by name.
+        results: results of the sections that are computed already, by name.
         addresses: LAYER:K of the channels that have an address on the page, for links to them.
     """
 

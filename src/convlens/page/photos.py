@@ -31,10 +31,10 @@ def read_photos(
 
     Args:
         model: left untouched.
-        paths: of the photos.
+        paths: paths of the photos.
         labels: indices of the right classes by the end of a path.
         strict: stop at a photo that cannot be read, instead of skipping it.
-        stages: of the report.
+        stages: stages of the report.
 
     Returns:
         The photos that were read, and those that could not be.
@@ -75,8 +75,8 @@ def show_photos(
     Args:
         model: left untouched.
         photos: all photos of the report.
-        numbers: of the photos to show.
-        stages: of the report.
+        numbers: numbers of the photos to show.
+        stages: stages of the report.
 
     Returns:
         All photos, those that are shown marked so, and float32 images `(1, C, H, W)` on the CPU by

@@ -23,7 +23,7 @@ class View:
     """What one section shows.
 
     Attributes:
-        variables: of its template.
+        variables: variables of its template.
         left_out: what the budget left out, in sentences.
     """
 
@@ -56,8 +56,8 @@ def render(
     """The page as HTML.
 
     Args:
-        sections: in the order of the page.
-        inputs: of the report.
+        sections: the sections in the order of the page.
+        inputs: inputs of the report.
         report: complete but for the duration of this step.
         views: from `view_sections`.
     """

@@ -65,11 +65,11 @@ def report(
         out: folder for `index.html` and `report.json`; an earlier report there is replaced.
         labels: indices of the right classes by the photo's path or the end of it, such as its
             file's name, as `read_labels` gives them. Default: no labels.
-        layer: that Grad-CAM explains. Default: the final convolutional layer.
-        classes: that Grad-CAM explains. Default: those of the photo's boxes, else the two with the
-            highest logits.
+        layer: layer that Grad-CAM explains. Default: the final convolutional layer.
+        classes: classes that Grad-CAM explains. Default: those of the photo's boxes, else the two
+            with the highest logits.
         boxes: a CSV file of objects on the photos, as `read_boxes` takes it. Default: none.
-        seed: of everything that is random. Default: 0.
+        seed: seed of everything that is random. Default: 0.
         strict: stop at a photo that cannot be read, instead of skipping it. Default: skip it.
         command: the command line that makes this page, to be shown on it. Default: none.
         progress: called with (stage, items done, number of items). Default: not called.

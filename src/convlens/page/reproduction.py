@@ -14,7 +14,7 @@ class Reproducer:
 
     Args:
         model: the model of the report.
-        seed: of the report; it is added to a command where it is not 0.
+        seed: seed of the report; it is added to a command where it is not 0.
     """
 
     def __init__(self, model: Model, seed: int) -> None:
@@ -29,7 +29,8 @@ class Reproducer:
         """A command and its Python lines.
 
         Args:
-            words: of the command line after `convlens`, without the options that load the model.
+            words: words of the command line after `convlens`, without the options that load the
+                model.
             call: the Python lines that follow the line that loads the model.
         """
         command = None
@@ -52,9 +53,9 @@ class Reproducer:
         Args:
             command: its name on the command line.
             function: its name in Python.
-            photos: that it is computed on.
-            words: of the command line after the photos.
-            arguments: of the Python function after the photos.
+            photos: photos on which the result is computed.
+            words: words of the command line after the photos.
+            arguments: arguments of the Python function after the photos.
             labeled: the labels of the photos are given. A command takes labels from a file only,
                 so there is none then.
         """

@@ -33,13 +33,13 @@ class ReportPhoto(Result):
     """One photo and what the network predicts for it.
 
     Attributes:
-        name: of its file, as short as it is unique.
-        path: as given.
+        name: name of its file, as short as it is unique.
+        path: path of the photo as the caller gave it.
         notes: what was done to its pixels while it was read.
         predictions: the five classes with the highest probability, or None where the network
             predicts no class of an image.
-        names: of these classes.
-        probabilities: of these classes.
+        names: names of these classes.
+        probabilities: probabilities of these classes.
         expected: indices of the right classes, or None without a label.
         expected_names: their names.
         right: whether the first class is one of them, or None without a label.
@@ -85,23 +85,24 @@ class Subject(Result):
     """The model as it was used.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         spec: what `load` was given, or None.
         origin: where weights and preprocessing come from.
         preprocessing: how a photo becomes an image, in words.
         size: height and width of the image.
-        channels: of the image.
+        channels: number of channels of the image.
         mean: subtracted, if `center` does not say otherwise.
         center: `data`, or `image` where each image's own mean is subtracted.
         std: divided by.
-        bounds: of a pixel.
-        device: on which the network ran.
+        bounds: least and greatest value of a pixel.
+        device: device on which the network ran.
         output: shape of the logits for one image.
-        final_activation: of the network: "softmax", "sigmoid", or empty where neither is known.
-        output_head: by which logits become probabilities.
-        prediction_rule: that in words, where it is not a softmax.
+        final_activation: final activation of the network: "softmax", "sigmoid", or empty where
+            neither is known.
+        output_head: "softmax" or "sigmoid", by which logits become probabilities.
+        prediction_rule: how predictions are read, in words, where that is not by a softmax.
         parameters: numbers that the network has learned.
-        multiply_adds: for one image.
+        multiply_adds: number of multiply-adds for one image.
     """
 
     name: str
@@ -134,21 +135,21 @@ class Report(Result):
 
     Attributes:
         folder: where `index.html` and `report.json` lie.
-        model: as it was used.
-        findings: of all sections, the broken ones first.
+        model: the model as the report used it.
+        findings: findings of all sections, the broken ones first.
         photos: those that were read, in the order given.
         skipped: those that could not be read.
         num_photos: how many photos the report was asked for, read or not.
         sections: the result of each section by its name; a section that could not be computed is
             missing.
         failures: for each part that could not be computed, the reason.
-        reproductions: by section, how to compute its result again.
+        reproductions: for each section how to compute its result again.
         left_out: what the budgets of the page left out, in sentences.
-        options: with which the report was made.
+        options: options with which the report was made.
         command: the command line, or None from Python.
-        versions: of the libraries.
+        versions: versions of the libraries.
         created: when, in ISO 8601.
-        seconds: by stage.
+        seconds: seconds that each stage took.
     """
 
     folder: str

@@ -19,8 +19,8 @@ class Section(ABC, Generic[SectionResult]):
     The docstring of `convlens.page.sections` explains how to add one.
 
     Attributes:
-        name: of the module, of the template, of the result in the report, and of the address on
-            the page.
+        name: name of the module, of the template, of the result in the report, and of the address
+            on the page.
         title: heading and entry in the navigation.
         parent: name of the section inside which this one stands, or None. The template of the
             parent sources its parts with `{{ parts }}`.
@@ -71,8 +71,8 @@ class Section(ABC, Generic[SectionResult]):
         the result) and `report_number` (by its path inside the report).
 
         Args:
-            inputs: with the results of all sections.
-            result: of this section.
+            inputs: inputs with the results of all sections.
+            result: result of this section.
             pictures: makes pictures as long as the budget of bytes lasts.
         """
         return {}

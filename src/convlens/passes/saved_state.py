@@ -135,8 +135,8 @@ def read(
 
     Args:
         folder: the resume folder.
-        identity: as for `save`.
-        image_fingerprints: as for `save`.
+        identity: identity of the pass as for `save`.
+        image_fingerprints: fingerprints of the images as for `save`.
 
     Raises:
         ConvlensError: if the folder belongs to another pass (the message says what differs), was

@@ -27,7 +27,7 @@ class Layer(Result):
         kind: class of the module, or name of the operation.
         output: shape of the output for one image.
         kernel: height and width of the windows; None if the layer has none.
-        stride: of the windows, in positions of the input.
+        stride: stride of the windows, in positions of the input.
         padding: rows added before and after, then columns added before and after; with the padding
             that the layer adds in an operation of its own ("same" padding).
         dilation: distance between the taps of the kernel.
@@ -35,7 +35,7 @@ class Layer(Result):
         parameters: number of learned parameters, counted at the layer that reads them first.
         by_formula: number of parameters by the formula (M²C+1) C_out of a convolution or (C+1)
             C_out of a fully connected layer, without the 1 if there is no bias. None for others.
-        multiply_adds: for one image.
+        multiply_adds: number of multiply-adds for one image.
         dense_weights: for a convolution, number of weights of a fully connected layer between
             tensors of the same sizes.
         field_size: rows and columns of the image that a position sees; None if they differ between
@@ -78,16 +78,17 @@ class Anatomy(Result):
     Attributes:
         model: name of the model.
         image: shape of the image, `(C, H, W)`.
-        layers: in the order of execution.
+        layers: layers in the order of execution.
         parameters: number of parameters of the network.
         unused: names of parameters that this run never read (heads used in training only).
-        multiply_adds: for one image.
+        multiply_adds: number of multiply-adds for one image.
         final_post: name of the final convolutional layer, or None for a network without maps.
         final_pre: names of the nodes on its pre side.
         final_reason: why it is that layer.
         logits: name of the node before any softmax or sigmoid.
         valid_for: what the trace holds for.
-        final_activation: of the network: "softmax", "sigmoid", or empty where neither is known.
+        final_activation: final activation of the network: "softmax", "sigmoid", or empty where
+            neither is known.
         prediction_rule: how its answers are read, in words, where that is not by a softmax.
     """
 

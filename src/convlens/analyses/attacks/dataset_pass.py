@@ -61,7 +61,8 @@ def robustness(
             predictions are taken as right, and the curves begin at 100 %.
         loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t).
         steps: the number of steps of PGD; 0 leaves PGD out.
-        seed: of the random signs and of PGD's random starts, drawn for each image by its number.
+        seed: seed of the random signs and of PGD's random starts, drawn for each image by its
+            number.
         strict: raise for a photo that cannot be read instead of leaving it out.
         pass_options: how the pass runs; see `PassOptions`. Its stage is `curve`.
 

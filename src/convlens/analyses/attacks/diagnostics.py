@@ -134,7 +134,7 @@ def diagnose_pgd(broken: int, standing: int, epsilon: str, *, fgsm_like_noise: b
     Args:
         broken: the number of predictions that hold under FGSM and that PGD changes.
         standing: the number of predictions that hold under FGSM.
-        epsilon: of both, in words.
+        epsilon: epsilon of both attacks, in words.
         fgsm_like_noise: FGSM changes no more predictions than random signs do, so its gradients
             carry no information.
     """

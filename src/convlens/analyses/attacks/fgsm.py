@@ -41,7 +41,7 @@ def fgsm_step(images: Tensor, signs: Tensor, epsilon: float, bounds: tuple[float
     Args:
         images: `(N, C, H, W)`.
         signs: `(N, C, H, W)`, the signs of a gradient.
-        epsilon: in the units of the image.
+        epsilon: epsilon in the units of the image.
         bounds: the least and the greatest value of a pixel.
 
     Example:
@@ -206,7 +206,7 @@ def fgsm(
         score: run the network on every x' and measure the changes.
         control: if `score` is set, run the network also on random signs of the same size, and once
             more on the images, to see whether it predicts the same twice.
-        seed: of the control's random signs.
+        seed: seed of the control's random signs.
 
     Returns:
         The signs, and for each epsilon the network's predictions.

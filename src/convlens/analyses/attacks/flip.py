@@ -78,7 +78,7 @@ def find_flip(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, see
         model: the model that was attacked; left untouched.
         attack: from `fgsm`. Its signs of the gradient are used for every level.
         levels: the gray levels to try, whole numbers of 1 to 255.
-        seed: of the control's random signs.
+        seed: seed of the control's random signs.
 
     Returns:
         The predictions at every level, and the PNG at the smallest level that flips each image.

@@ -138,7 +138,7 @@ def internal_changes(
         layers: names of layers or nodes. Default: all convolutions with maps.
         side: the side of the layers that is compared: `post`, `pre` or `output`.
         top: the number of channels that are named for each layer.
-        seed: of the random signs.
+        seed: seed of the random signs.
 
     Returns:
         The change of every layer, with its most changed channels.

@@ -43,7 +43,7 @@ def pgd_start(
     Args:
         images: `(N, C, H, W)`.
         noise: `(N, C, H, W)`, or None to start at the images.
-        epsilon: in the units of the image.
+        epsilon: epsilon in the units of the image.
         bounds: the least and the greatest value of a pixel.
     """
     if noise is None:
@@ -65,8 +65,8 @@ def pgd_step(
         images: `(N, C, H, W)`, from which the result differs by at most epsilon.
         adversarial: `(N, C, H, W)`, the images after the steps so far.
         signs: `(N, C, H, W)`, the signs of the gradient at `adversarial`.
-        epsilon: in the units of the image.
-        step_size: in the units of the image.
+        epsilon: epsilon in the units of the image.
+        step_size: size of a step in the units of the image.
         bounds: the least and the greatest value of a pixel.
 
     Example:
@@ -181,7 +181,7 @@ def pgd(
         step_size: the size of a step, in the units of the image. Default: 2.5 epsilon / steps.
         random_start: begin at a random point within epsilon, drawn for each image; otherwise at
             the image.
-        seed: of the random start.
+        seed: seed of the random start.
 
     Returns:
         The adversarial images, and the network's predictions for them.

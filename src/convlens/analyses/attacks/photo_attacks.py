@@ -197,7 +197,7 @@ def attack_photos(
             Without a curve every photo gets one.
         internal_changes: also find the channels that the largest epsilon changes most, with
             Grad-CAM before and after.
-        seed: of everything that is drawn.
+        seed: seed of everything that is drawn.
         strict: raise for a photo that cannot be read instead of leaving it out.
         pass_options: how the pass of the curve runs; see `PassOptions`. Progress is also reported
             of the stage `photos`.

@@ -61,7 +61,7 @@ class Robustness(Result):
         fgsm_only: for each epsilon the number of predictions that hold under PGD and that FGSM
             changes; with enough steps almost none.
         steps: the number of steps of PGD; 0 if it was left out.
-        seed: of the random signs and of PGD's random starts.
+        seed: seed of the random signs and of PGD's random starts.
         zero_gradients: the share of all pixels whose gradient is exactly 0.
         largest_changes: for each epsilon max |x' - x| of FGSM as measured, in the units of the
             image (to 2^-32 of the span).

@@ -34,12 +34,12 @@ class RobustnessReducer:
 
     Attributes:
         model: the model to attack; left untouched.
-        epsilons: in the units of the image, ascending.
+        epsilons: epsilons in the units of the image, ascending.
         labels: for each image of the data set the classes that are right, or None if they are not
             known; None: the network's own predictions are taken as right.
         loss: E, "cross-entropy" or "margin".
         steps: the number of steps of PGD; 0 leaves PGD out.
-        seed: of the random signs; PGD's random starts use the next one.
+        seed: seed of the random signs; PGD's random starts use the next one.
     """
 
     model: Model
@@ -227,7 +227,7 @@ class _CorrectClasses:
     Attributes:
         attacked: int64 `(N,)`, class t of each image.
         members: int64 `(N, K)`, the classes that are right, filled up with no class.
-        output_head: by which the logits are read.
+        output_head: "softmax" or "sigmoid", by which the logits are read.
     """
 
     attacked: Tensor

@@ -33,7 +33,7 @@ class Cortex(Result):
     Attributes:
         image: float32 `(1, H, W)`, gray values from 0 to 1.
         bank: the filters: all orientations for the phases 0 and 90 degrees.
-        orientations: of the bars, in degrees; O of them.
+        orientations: the O orientations of the bars, in degrees.
         simple: float32 `(O, 4, H, W)`, responses for the phases 0, 90, 180 and 270 degrees,
             rectified.
         complex: float32 `(O, H, W)`, √(odd² + even²).
@@ -102,7 +102,7 @@ def cortex(
         photo: a path, a PIL image, or an image `(C, H, W)` or `(1, C, H, W)` with C of 1 or 3,
             inside the bounds.
         orientations: number of orientations, evenly spaced over 180 degrees.
-        wavelength: of the filters' waves, in pixels; at least 2.
+        wavelength: wavelength of the filters' waves, in pixels; at least 2.
         size: height and width in pixels to which a photo is resized and cropped. An image keeps its
             size.
         bounds: least and greatest value of a pixel of an image.

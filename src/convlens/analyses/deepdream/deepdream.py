@@ -62,8 +62,8 @@ def dream(
         photo: a path, a PIL image, or an image `(C, H, W)` or `(1, C, H, W)` inside the bounds.
         layer: name of a layer or a node. Default: the last convolution whose units see no more than
             an image of the model's own size.
-        side: of the layer: what its non-linearity consumes (`pre`, the chapter's definition) or
-            returns (`post`), or what the layer itself returns (`output`).
+        side: side of the layer: what its non-linearity consumes (`pre`, the chapter's definition)
+            or returns (`post`), or what the layer itself returns (`output`).
         channel: strengthen this channel alone. Default: all channels.
         guide: a photo, or an image inside the bounds. Each position is pulled toward the guide's
             feature with the largest dot product, instead of toward itself. The features are taken
@@ -78,7 +78,7 @@ def dream(
         size: longer side of the dream in pixels; default: that of the photo.
         tile: largest height and width in pixels that are computed at once; if twice the receptive
             field is larger, that counts. None: everything at once.
-        seed: of the shifts.
+        seed: seed of the shifts.
         progress: called with the number of tiles done in all steps, and their total. In a photo
             that is computed at once, each step has one tile.
 

@@ -33,7 +33,7 @@ class ObjectiveNode:
         node_name: name of the node.
         guide_node_name: name of the node at which a guide's features are taken: behind the
             non-linearity that consumes the node, or the node itself if there is none.
-        side: of the layer: `pre`, `post` or `output`; `output` if it has no non-linearity.
+        side: side of the layer: `pre`, `post` or `output`; `output` if it has no non-linearity.
         reason: why this layer was chosen.
     """
 
@@ -54,7 +54,7 @@ def find_objective_node(
         layer: name of a layer or a node. None: the last convolution whose units see no more than
             the image.
         channel: a channel that the node must have, or None.
-        side: of the layer.
+        side: side of the layer.
 
     Raises:
         ConvlensError: the layer, the channel or the side is unknown, or the layer gives no maps.

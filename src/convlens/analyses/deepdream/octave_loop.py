@@ -25,7 +25,7 @@ class OctaveLoop:
         step: mean change of a pixel in one step, in image units.
         jitter: largest random shift before each step, in pixels.
         bounds: least and greatest value of a pixel.
-        generator: of the shifts.
+        generator: random generator of the shifts.
         progress: called with the number of tiles done and their total.
         stopped: why the loop ended early; empty if it did not.
         interrupted: whether an interrupt ended it.

@@ -17,7 +17,7 @@ class Dream(Result):
         image: float32 `(C, H, W)`, the dream, inside the bounds.
         layer: the layer that was asked for, or the default.
         node_name: name of the node whose activations were strengthened.
-        side: of the layer: `pre`, `post` or `output`; `output` if it has no non-linearity.
+        side: side of the layer: `pre`, `post` or `output`; `output` if it has no non-linearity.
         reason: why this layer was chosen.
         channel: the only channel that counted; None for all.
         guide: float32 `(C, h, w)`, the guide as the network was given it; None without a guide.
@@ -31,7 +31,7 @@ class Dream(Result):
         scale: ratio of the sizes of two successive octaves.
         step: mean change of a pixel in one step, in gray levels (1/255 of the span).
         jitter: largest random shift of the photo before each step, in pixels.
-        seed: of the shifts.
+        seed: seed of the shifts.
         tiles: number of tiles of the largest octave.
         stopped: where and why the dream ended early; empty if it did not.
         interrupted: whether an interrupt ended it.

@@ -39,7 +39,7 @@ class Filters(Result):
         channels: the channels whose filters these are, F of them.
         weights: float32 `(F, C, Mh, Mw)`, raw.
         scale: greatest absolute weight of the layer, on which all filters are drawn.
-        stride: of the convolution, along rows and columns.
+        stride: stride of the convolution, along rows and columns.
         first: whether the convolution is the first one that an image meets.
         own_scale: whether each filter is drawn on the scale of its own greatest absolute weight.
             Strengths cannot be compared then. Silent filters keep the common scale.

@@ -82,7 +82,8 @@ def filters_over_training(
         checkpoints: the folder of a training; or pairs of the number of training steps and the
             model after them, as `convlens.load_checkpoints` returns them.
         layer: name of a convolution; default: the first one that an image meets.
-        device: on which the checkpoints of a folder are loaded; default: as for `convlens.load`.
+        device: device on which the checkpoints of a folder are loaded; default: as for
+            `convlens.load`.
 
     Returns:
         The filters in the order of the training steps, on one scale.

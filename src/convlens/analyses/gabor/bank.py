@@ -78,9 +78,9 @@ def gabor_bank(
 
     Args:
         orientations: number of orientations, evenly spaced over 180 degrees from horizontal on.
-        frequencies: in cycles per pixel, above 0 and at most 0.5.
-        phases: in degrees; 0 and 90 form a quadrature pair.
-        bandwidth: in octaves at half height; 1 to 1.5 in the visual cortex.
+        frequencies: frequencies in cycles per pixel, above 0 and at most 0.5.
+        phases: phases in degrees; 0 and 90 form a quadrature pair.
+        bandwidth: bandwidth in octaves at half height; 1 to 1.5 in the visual cortex.
         aspect: width of the envelope along the wave divided by that across it.
 
     Returns:

@@ -25,7 +25,7 @@ def fit_gabor(
         model: the model. Only its weights are read.
         layer: name of a convolution; default: the first one that an image meets.
         null_size: number of noise filters, at least 100.
-        seed: of the noise.
+        seed: seed of the noise.
 
     Returns:
         The fitted parameters, their R² and p-values, and a verdict on each filter.
@@ -86,7 +86,7 @@ def filters_by_kind(
         model: the model. Only its weights are read.
         layer: name of a convolution; default: the first one that an image meets.
         own_scale: draw each filter on a scale of its own.
-        seed: of the noise that the fits are compared with.
+        seed: seed of the noise that the fits are compared with.
 
     Returns:
         The filters, with their kinds.

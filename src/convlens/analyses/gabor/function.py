@@ -33,8 +33,9 @@ def gabor(
         x: columns, in pixels to the right.
         y: rows, in pixels downwards.
         A: amplitude.
-        alpha: of the envelope along the wave, in 1/pixel²; 1/(2σ²) for a standard deviation σ.
-        beta: of the envelope across the wave, in 1/pixel².
+        alpha: decay of the envelope along the wave, in 1/pixel²; 1/(2σ²) for a standard deviation
+            σ.
+        beta: decay of the envelope across the wave, in 1/pixel².
         omega: angular frequency of the wave, in radians per pixel.
         phi: phase in radians; 0 is odd about the center, π/2 even.
         x0: column of the center, in pixels.

@@ -21,7 +21,7 @@ def null_distribution(weights: Tensor, count: int, seed: int) -> tuple[Tensor, f
     Args:
         weights: the filters `(F, C, M, M)`.
         count: number of noise filters N.
-        seed: of the noise.
+        seed: seed of the noise.
 
     Returns:
         The N values of R² in increasing order, and the smoothness of filters and noise.

@@ -206,8 +206,8 @@ class GaborFit(Result):
 
         Args:
             name: frequency, sigma_along, sigma_across, x0 or y0.
-            number: of the filter.
-            format_spec: for example `.2f`.
+            number: number of the filter.
+            format_spec: format of the number, for example `.2f`.
         """
         value = float(getattr(self, name)[number])
         if name not in self.at_bound[number]:

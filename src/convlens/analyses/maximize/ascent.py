@@ -26,10 +26,10 @@ class AscentTask:
     """One image to be optimized.
 
     Attributes:
-        number: of its objective among all objectives.
+        number: number of its objective among all objectives.
         objective: what it is optimized for.
         crop_plan: the image on which it is optimized.
-        seed: of its random start and transforms.
+        seed: seed of its random start and transforms.
     """
 
     number: int
@@ -49,7 +49,7 @@ class AscentOptions:
 
     Attributes:
         steps: number of steps.
-        learning_rate: of Adam, on the parameters.
+        learning_rate: learning rate of Adam, on the parameters.
         transforms: the random transforms of each image in each step.
         total_variation: weight of the mean absolute difference of neighboring pixels, as a share
             of the span of the bounds. It is subtracted from the objective.
@@ -92,9 +92,9 @@ def ascend(
 
     Args:
         model: guarded by the caller.
-        tasks: with the same optimized node and crop size.
-        parameterization: of the images.
-        options: of the ascent.
+        tasks: tasks with the same optimized node and crop size.
+        parameterization: parameterization of the images.
+        options: options of the ascent.
         start: images `(N, C, H, W)` to begin with; None for faint noise.
         after_step: called after each step with the number of steps done; True ends the ascent.
 

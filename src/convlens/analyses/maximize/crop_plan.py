@@ -31,10 +31,10 @@ class CropPlan:
     """The image on which an objective is optimized, and where the objective lies in it.
 
     Attributes:
-        trace: of the model on images of the crop's size, as far as it runs on them.
+        trace: trace of the model on images of the crop's size, as far as it runs on them.
         node: the optimized node, by its index in that trace.
         position: row and column of the unit in the crop's map; None for other objectives.
-        window: for a unit, the part of the whole image that the crop is.
+        window: for a unit the part of the whole image that the crop is.
         image_size: for a unit, height and width of the whole image.
         averaged: rows and columns of the map over which a channel is averaged. Units near the
             edges see padding, and what excites them is the border rather than the picture.

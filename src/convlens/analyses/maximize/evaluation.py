@@ -98,7 +98,7 @@ def _response(task: AscentTask, optimized: Tensor, reported: Tensor, gray: Tenso
     """The response of one image.
 
     Args:
-        task: of the image.
+        task: task of the image.
         optimized: activations `(C, h, w)` or logits `(classes,)` at the optimized node.
         reported: the same at the reported node.
         gray: the same for plain gray, at the optimized node.

@@ -69,24 +69,24 @@ def maximize(
         objectives: `LAYER:K` for a channel, `LAYER:K@Y,X` for a unit, a class or the difference of
             two (`tabby - tiger cat`), each with a minus in front to minimize it; or a
             `convlens.Direction`. See `convlens.analyses.maximize.objectives`.
-        steps: of gradient ascent, at least 1.
+        steps: number of steps of gradient ascent, at least 1.
         image_size: height and width in pixels. Default for channels and directions: twice the
             receptive field, at least 64, at most 160 and at most the model's own size; for classes
             the model's own size. A unit is the unit of an image of this size (default: the model's
             own size), and the optimized image is the part of it that the unit sees.
         seeds: number of images for each objective, each from another random start.
-        seed: of the first of them.
+        seed: seed of the first image of each objective.
         class_score: what is maximized of a class: its logit, or the logarithm of its probability,
             which also lowers the other classes.
-        side: of layers: what the non-linearity returns (`post`) or consumes (`pre`), or what the
-            layer itself returns (`output`).
+        side: side of the layers: what the non-linearity returns (`post`) or consumes (`pre`), or
+            what the layer itself returns (`output`).
         parameterization: "fourier" (with decorrelated colors for 3 channels) or "pixels".
         start: a photo, or an image `(1, C, H, W)` inside the bounds, to begin with instead of faint
             noise. It is resized to the optimized image.
         transforms: random transforms of each image in each step. Default: shifts by a sixteenth of
             the image, rotations by 5 degrees, scales by a tenth; for classes a tenth, 15 degrees
             and three tenths.
-        learning_rate: of Adam, on the parameters.
+        learning_rate: learning rate of Adam, on the parameters.
         total_variation: weight of the mean absolute difference of neighboring pixels, as a share of
             the span of the bounds. It is subtracted from the objective.
         l2: weight of the mean squared distance from the middle of the bounds, in units of half the

@@ -36,9 +36,9 @@ class Parameterization:
 
     Attributes:
         kind: "fourier" or "pixels".
-        channels: of the images; with 3, `fourier` decorrelates the colors.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
+        channels: number of channels of the images; with 3, `fourier` decorrelates the colors.
+        height: height of the images, in pixels.
+        width: width of the images, in pixels.
         bounds: least and greatest value of a pixel.
     """
 
@@ -58,7 +58,7 @@ class Parameterization:
         """Parameters of one faint image of noise for each generator.
 
         Args:
-            generators: on the CPU, one for each image.
+            generators: random generators on the CPU, one for each image.
             contrast: factor on the contrast of the usual start.
         """
         shape = (self.channels, self.height, self.width)

@@ -106,7 +106,7 @@ class MaximizedImages(Result):
         model: name of the model.
         maxima: one for each objective.
         steps: number of steps that were asked for.
-        seed: of the first image of each objective.
+        seed: seed of the first image of each objective.
         parameterization: "fourier" or "pixels".
         class_score: what was maximized of classes: "logit" or "probability".
         bounds: least and greatest value of a pixel.

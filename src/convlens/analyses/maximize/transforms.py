@@ -37,7 +37,7 @@ class Transforms:
         """Draw one affine matrix for each generator.
 
         Args:
-            generators: on the CPU, one for each image.
+            generators: random generators on the CPU, one for each image.
             size: height and width of the images in pixels.
 
         Returns:

@@ -41,7 +41,7 @@ class Gratings:
         """Gray gratings about the middle of the model's bounds.
 
         Args:
-            model: for whose bounds, channels and device they are drawn.
+            model: model for whose bounds, channels and device the gratings are drawn.
             indices: int64 `(N,)`, of the gratings in the order `(O, S, P)`.
 
         Returns:

@@ -45,12 +45,12 @@ def orientation_tuning(
     Args:
         model: left untouched.
         layer: name of a layer or a node. Default: the first convolution.
-        side: of the layer. Only what a rectifier returns can be used: the `post` side, or the
+        side: side of the layer. Only what a rectifier returns can be used: the `post` side, or the
             `output` of a rectifier.
         orientations: number of orientations, evenly spaced over 180 degrees from horizontal on, at
             least 2.
-        frequencies: in cycles per pixel, evenly spaced in octaves. Default: eight, from one cycle
-            in the unit's receptive field (at least one in 64 pixels) to 0.4.
+        frequencies: frequencies in cycles per pixel, evenly spaced in octaves. Default: eight, from
+            one cycle in the unit's receptive field (at least one in 64 pixels) to 0.4.
         phases: number of steps of the drift over one cycle, at least 4. With few steps the mean of
             a rectified response is underestimated: by 5 % with 8 steps, by 1 % with 16.
         contrast: greatest minus least pixel of a grating, as a share of the span of the bounds,

@@ -30,13 +30,13 @@ class OrientationTuning(Result):
         model: name of the model.
         layer: the layer that was asked for, or the first convolution.
         node_name: name of the node whose units respond.
-        side: of the layer: `pre`, `post` or `output`.
+        side: side of the layer: `pre`, `post` or `output`.
         size: height and width of the images that were shown, in pixels.
         field: rows and columns that the unit sees.
         orientations: float32 `(O,)`, of the bars, in degrees, counter-clockwise from horizontal.
         frequencies: float32 `(S,)`, in cycles per pixel.
         phases: number of steps P of the drift over one cycle.
-        contrast: of the gratings, as a share of the span of the bounds.
+        contrast: contrast of the gratings, as a share of the span of the bounds.
         responses: float32 `(C, O, S, P)`, activations of the unit, after the non-linearity.
     """
 

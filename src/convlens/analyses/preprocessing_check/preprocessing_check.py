@@ -46,14 +46,14 @@ class VariantScore(Result):
 
     Attributes:
         name: what differs from the configured way.
-        score: in nats. With labels, the mean over photos of log p(right class); under a sigmoid,
-            of the most probable right class. Without labels, the mean over photos of the highest
-            log sqrt(p(class | photo) p(class | mirrored photo)); under a sigmoid, the sum of this
-            over the classes, each for the class or for not the class.
+        score: score in nats. With labels, the mean over photos of log p(right class); under a
+            sigmoid, of the most probable right class. Without labels, the mean over photos of the
+            highest log sqrt(p(class | photo) p(class | mirrored photo)); under a sigmoid, the sum
+            of this over the classes, each for the class or for not the class.
         accuracy: the share of photos with a correct prediction, or None without labels.
         gain: the score minus that of the configured variant.
-        p_value: of a one-sided Wilcoxon signed-rank test of the gain over photos, times the number
-            of alternatives (Bonferroni); 1 for the configured variant.
+        p_value: p-value of a one-sided Wilcoxon signed-rank test of the gain over photos, times the
+            number of alternatives (Bonferroni); 1 for the configured variant.
     """
 
     name: str

@@ -24,7 +24,7 @@ class ReceptiveField(Result):
     Attributes:
         layer: the layer that was asked for.
         node_name: name of the node.
-        side: of the layer: `pre`, `post` or `output`.
+        side: side of the layer: `pre`, `post` or `output`.
         position: row and column of the unit in the layer's map.
         map_size: height and width of that map.
         box: first and last row, first and last column of the field in pixels. Rows and columns
@@ -108,8 +108,8 @@ def receptive_field(
         photo: a photo, which is prepared as the model prepares photos; or an image
             `(1, C, H, W)` inside the bounds.
         layer: name of a layer or a node.
-        side: of the layer: what its non-linearity returns (`post`) or consumes (`pre`), or what the
-            layer itself returns (`output`).
+        side: side of the layer: what its non-linearity returns (`post`) or consumes (`pre`), or
+            what the layer itself returns (`output`).
         at: row and column of the unit in the layer's map; default: the middle.
 
     Returns:

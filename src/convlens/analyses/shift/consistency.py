@@ -56,8 +56,8 @@ class ConsistencyReducer:
         model: the model; left untouched.
         size: height and width of the views.
         labels: for each image of the data set the classes that are right, or None.
-        largest_offset: of a circular shift, in pixels.
-        seed: of the offsets, which are drawn for each image by its number.
+        largest_offset: largest offset of a circular shift, in pixels.
+        seed: seed of the offsets, which are drawn for each image by its number.
     """
 
     model: Model

@@ -46,11 +46,11 @@ def shift(
             larger (crops are cut from them). Where photos are squashed to the image, their edges
             are repeated around it. Other images of the model's size have circular shifts only.
         labels: for each photo the indices of the classes that are right, or None.
-        shifts: for the layers, in pixels for both axes or as (rows, columns). Default: one pixel,
-            and the greatest stride of any layer. An empty list leaves the layers out.
+        shifts: shifts for the layers, in pixels for both axes or as (rows, columns). Default: one
+            pixel, and the greatest stride of any layer. An empty list leaves the layers out.
         every: pixels between the offsets of the map of the first photo; 0 leaves it out. Default:
             a sixteenth of their range.
-        seed: of the offsets, drawn for each photo by its number.
+        seed: seed of the offsets, drawn for each photo by its number.
         strict: raise for a photo that cannot be read instead of leaving it out.
         pass_options: how the pass runs; see `PassOptions`. The stages are `photos` and `offsets`.
 

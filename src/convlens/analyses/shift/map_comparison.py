@@ -28,8 +28,8 @@ class _Overlap:
     Attributes:
         start: the first position.
         stop: the position after the last.
-        back: by how many whole positions the unshifted map is moved.
-        fraction: by which share of a further position it is moved, by linear interpolation.
+        back: number of whole positions by which the unshifted map is moved.
+        fraction: share of a further position by which it is moved, by linear interpolation.
         inner: first position and position after the last of those whose receptive fields lie
             within the image, before and after the shift; None if there are fewer than two.
     """

@@ -36,14 +36,14 @@ class Shift(Result):
         model: the name of the model.
         images: the number of images.
         skipped: the images that could not be read, with the reason.
-        equivariance: of every convolution and pooling; errors are medians over the images,
-            accurate to 4 %. None if it was left out.
+        equivariance: equivariance of every convolution and pooling; errors are medians over the
+            images, accurate to 4 %. None if it was left out.
         accuracy: the share of labeled images whose center crop is predicted correctly; None
             without labels.
-        consistency: of the prediction, by crops and by circular shifts; images in memory leave no
-            room for crops.
+        consistency: consistency of the prediction, by crops and by circular shifts; images in
+            memory leave no room for crops.
         offsets: the probability at every offset of the first photo; None if it was left out.
-        seed: of the offsets of the consistency.
+        seed: seed of the offsets of the consistency.
     """
 
     model: str
@@ -68,7 +68,7 @@ class ShiftReducer:
         model: the model; left untouched.
         consistency: counts the predictions.
         layers: the layers that are compared, or none.
-        shifts: of the image, for these.
+        shifts: shifts of the image for these layers.
     """
 
     model: Model

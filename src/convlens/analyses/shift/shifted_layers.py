@@ -85,7 +85,7 @@ def parse_shifts(
     """Convert shifts to (rows, columns).
 
     Args:
-        trace: of the model, for images of the size that is shifted.
+        trace: trace of the model, for images of the size that is shifted.
         layers: the layers to compare.
         shifts: pixels, for both axes or as (rows, columns). Default: one pixel, and the greatest
             stride of any layer.

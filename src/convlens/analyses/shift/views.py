@@ -74,7 +74,7 @@ def crop_pairs(
         wide: `(N, C, H, W)`.
         ids: int64 `(N,)`, the number of each image in the data set.
         size: height and width of the windows.
-        seed: of the offsets.
+        seed: seed of the offsets.
 
     Returns:
         Two batches `(N, C, *size)`; None if the images are not larger than the windows.
@@ -105,8 +105,8 @@ def roll_pairs(
     Args:
         images: `(N, C, H, W)`.
         ids: int64 `(N,)`, the number of each image in the data set.
-        largest_offset: in pixels, up and down and to both sides.
-        seed: of the offsets.
+        largest_offset: largest offset in pixels, up and down and to both sides.
+        seed: seed of the offsets.
 
     Returns:
         Two batches `(N, C, H, W)`.

@@ -44,7 +44,7 @@ class LRUCache(Generic[Value]):
         """The value of a key, computed if it is not in the cache.
 
         Args:
-            key: of the value.
+            key: key of the value.
             compute: returns the value and its size in bytes. It runs once, however many threads
                 ask for the key meanwhile.
 

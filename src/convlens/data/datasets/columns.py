@@ -44,7 +44,7 @@ class PhotoColumns:
         """Metadata of these columns in a row group of a Parquet footer.
 
         Args:
-            schema: of the footer (`pyarrow.parquet.ParquetSchema`).
+            schema: schema of the footer (`pyarrow.parquet.ParquetSchema`).
             row_group: `pyarrow.parquet.RowGroupMetaData`.
         """
         known = {".".join(column): column for column in self.column_paths}

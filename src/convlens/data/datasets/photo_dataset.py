@@ -46,7 +46,7 @@ class PhotoFiles:
         """Keep the paths; no file is opened.
 
         Args:
-            paths: of the photos, in the order of the data set.
+            paths: paths of the photos, in the order of the data set.
         """
         # One array: another process reads it from shared memory, without a million Python objects.
         self._paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
@@ -101,7 +101,7 @@ def find_dataset_keys(dataset: PhotoDataset, table: Mapping[str, Any]) -> list[s
 
     Args:
         dataset: the photos.
-        table: with keys from `convlens.data.photo_names.table_key`.
+        table: table with keys from `convlens.data.photo_names.table_key`.
 
     Returns:
         One key for each photo, None where the table has none.

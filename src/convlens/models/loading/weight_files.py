@@ -55,7 +55,7 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) ->
     Args:
         network: changed in place.
         state: tensors by name, from `read_state_dict`.
-        path: of the file, for error messages.
+        path: path of the file, for error messages.
 
     Raises:
         ConvlensError: missing or unexpected keys, or other shapes.

@@ -18,7 +18,7 @@ def alexnet(
 
     Args:
         size: height and width of the images that it is built for; at least 63.
-        channels: of the image.
+        channels: number of channels of the image.
         classes: number of logits.
         pooling: max (the paper's), average or blur; 3 × 3 windows, two apart.
         average: pool to 6 × 6, what 224 pixels give, so that all sizes fit; else the fully

@@ -21,7 +21,7 @@ def allconv(
 
     Args:
         size: height and width of the images that it is built for; at least 4.
-        channels: of the image.
+        channels: number of channels of the image.
         classes: number of logits.
         pooling: max, average or blur.
         average: True; there is no fully connected stage to go without it.

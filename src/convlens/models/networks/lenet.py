@@ -17,7 +17,7 @@ def lenet5(
     Args:
         size: height and width of the images that the fully connected layers are made for; at
             least 12.
-        channels: of the image.
+        channels: number of channels of the image.
         classes: number of logits.
         pooling: max, average (the paper's) or blur.
         average: pool to the grid that `size` gives, so that images of other sizes fit too.

@@ -30,7 +30,7 @@ def vgg(
     Args:
         name: a key of `STAGES`, with `_bn` for batch normalization after each convolution.
         size: height and width of the images that it is built for; at least 32.
-        channels: of the image.
+        channels: number of channels of the image.
         classes: number of logits.
         pooling: max (the paper's), average or blur.
         average: pool to 7 × 7, what 224 pixels give, so that all sizes fit; else the fully

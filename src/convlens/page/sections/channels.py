@@ -251,11 +251,12 @@ def maximize_within(
     """Maximized images in as many steps as the work allows, within `STEPS`.
 
     Args:
-        inputs: of the report.
+        inputs: inputs of the report.
         targets: channels of one layer, or classes.
-        side: of the canvas in pixels, at most where the network allows.
+        side: side of the canvas in pixels, at most where the network allows.
         work: multiply-adds of all steps together.
-        multiply_adds: of one forward pass as far as the targets, on an image of the model's size.
+        multiply_adds: number of multiply-adds of one forward pass as far as the targets, on an
+            image of the model's size.
         known: patches, to set the activations reached beside.
 
     Raises:

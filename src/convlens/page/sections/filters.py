@@ -23,8 +23,8 @@ class FiltersResult(Result):
     """The filters with their norms as plain numbers.
 
     Attributes:
-        filters: of the first convolution.
-        norms: of each filter, the root of its summed squared weights.
+        filters: filters of the first convolution.
+        norms: for each filter the root of its summed squared weights.
         silent: numbers of the filters whose norm is next to nothing.
     """
 

@@ -26,7 +26,7 @@ class GaborResult(Result):
 
     Attributes:
         fit: the fits and their verdicts.
-        r2: of each filter, share of the squared weights that its fit explains.
+        r2: for each filter the share of the squared weights that its fit explains.
     """
 
     fit: GaborFit
@@ -58,7 +58,7 @@ class _HalfCircle:
     """Orientation around (0, 0), frequency outwards, y downwards.
 
     Attributes:
-        radius: of the outer ring, in pixels.
+        radius: radius of the outer ring, in pixels.
         rings: for each its radius and its cycles per pixel.
         spokes: for each its outer end and its degrees.
         absent: number of filters that are not drawn, since their fits have no wave.

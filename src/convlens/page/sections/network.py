@@ -27,11 +27,11 @@ class _Square:
 
     Attributes:
         layer: its number among the anatomy's layers.
-        name: of the layer.
+        name: name of the layer.
         x: left side in the drawing.
         y: top side.
-        width: in the drawing.
-        height: in the drawing.
+        width: width in the drawing.
+        height: height in the drawing.
         label: where its name stands, from the top.
         final: it is the final convolutional layer.
     """

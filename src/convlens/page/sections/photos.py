@@ -41,10 +41,10 @@ class FlipSummary(Result):
     Attributes:
         level: the smallest that changed the prediction, or the highest tested where none did.
         flipped: the prediction changed.
-        name: of the prediction for the PNG at that level.
+        name: name of the prediction for the PNG at that level.
         confidence: its probability.
-        noise_name: of the prediction under random signs of that size.
-        noise_flipped: that is another prediction than for the photo.
+        noise_name: name of the prediction under random signs of that size.
+        noise_flipped: whether that is another prediction than for the photo.
         largest: greatest change as measured on the file, in gray levels.
         reverted: a higher level gave the first prediction again.
         zero_gradients: share of the pixel values whose gradient is exactly 0.
@@ -69,7 +69,7 @@ class PhotoCard(Result):
         photo: its number among the photos of the report, from 0.
         image: float32 `(1, C, H, W)`.
         gradcam: maps of its classes.
-        statistics: of these maps, in the same order.
+        statistics: statistics of these maps, in the same order.
         shares: for each map the channels that add most to it.
         evidence: deletion and insertion for the first map.
         boxes: left, top, right, bottom of the objects on the image, in its pixels.
@@ -97,7 +97,7 @@ class PhotoCards(Result):
     """The photos that are shown in full.
 
     Attributes:
-        cards: in the order of the photos.
+        cards: cards in the order of the photos.
         scale: greatest absolute value of all Grad-CAM maps, their common scale, or None.
     """
 

@@ -37,17 +37,17 @@ class AttackSlides(Result):
 
     Attributes:
         photo: its number among the photos of the report, from 0.
-        epsilons: in gray levels of 255, growing from 0.
-        names: of the predictions for x'.
-        probabilities: of these.
-        noise_names: of the predictions under random signs of the same size.
+        epsilons: sizes of the changes in gray levels of 255, growing from 0.
+        names: names of the predictions for x'.
+        probabilities: probabilities of these predictions.
+        noise_names: names of the predictions under random signs of the same size.
         against: name of the class that the photo is moved away from.
         attack: the images.
         internal_changes: what the largest epsilon changes in the network, or None for one without
             feature maps.
         channels: the channels that it changes most, as LAYER:K.
-        changes: of these, in units of their own and their layer's size.
-        noise_changes: of these, under random signs of the same size.
+        changes: changes of these channels, in units of their own and their layer's size.
+        noise_changes: changes of these channels under random signs of the same size.
     """
 
     photo: int

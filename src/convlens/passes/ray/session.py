@@ -29,7 +29,7 @@ def ray_session(address: str | None) -> Iterator[Any]:
     """Connect to Ray; whatever was started is stopped when the context is left.
 
     Args:
-        address: as for `RayEngine`.
+        address: address as for `RayEngine`.
 
     Yields:
         The module `ray`.
