@@ -36,15 +36,17 @@ class Model:
         network: the module as its author wrote it; its mode and parameters are never changed.
         name: name of the model, for people.
         preprocessing: how a photo becomes an image (resize of 8-bit pixels, center crop).
-        channels: number of input channels C.
-        mean: subtracted from each channel, in units of the image; length 1 or C.
-        std: divides each channel after that, in units of the image; length 1 or C.
-        bounds: lowest and highest value of a pixel of an image.
-        labels: names of the classes by index, or None. Commas separate synonyms.
-        spec: text from which `convlens.load` made the model, or None for a wrapped network.
-        origin: where weights and preprocessing come from, in words.
+        channels: number of input channels C; default 3.
+        mean: subtracted from each channel, in units of the image; length 1 or C. Default: 0.
+        std: divides each channel after that, in units of the image; length 1 or C. Default: 1.
+        bounds: lowest and highest value of a pixel of an image; default: 0 and 1.
+        labels: names of the classes by index, or None. Commas separate synonyms. Default: no
+            labels.
+        spec: text from which `convlens.load` made the model, or None for a wrapped network;
+            default: None.
+        origin: where weights and preprocessing come from, in words; default: empty.
         center: `data` subtracts `mean`, the mean of a training set; `image` subtracts the mean of
-            each channel of each image. With either, zero padding equals the mean.
+            each channel of each image. With either, zero padding equals the mean. Default: `data`.
 
     Raises:
         ConvlensError: values that do not fit together.

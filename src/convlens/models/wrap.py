@@ -30,9 +30,11 @@ def wrap(
     Args:
         network: any `torch.nn.Module`; it is used in place and left untouched.
         mean: subtracted from images, in units of the image; one number or one for each channel.
+            Default: 0.
         std: divides images after that, in units of the image; one number or one for each channel.
-        size: height and width of the images that `Model.prepare` makes, in pixels.
-        bounds: lowest and highest value of a pixel of an image.
+            Default: 1.
+        size: height and width of the images that `Model.prepare` makes, in pixels; default 224.
+        bounds: lowest and highest value of a pixel of an image; default: 0 and 1.
         labels: names of the classes by index; commas separate synonyms. Default: none.
         channels: number of input channels; default: that of the network's first convolution, or 3
             if there is none.
@@ -40,7 +42,9 @@ def wrap(
             (256 for 224) for square sizes of at least 64; for other sizes photos are resized to
             `size` without keeping their aspect ratio.
         interpolation: filter of the resize: nearest, box, bilinear, hamming, bicubic or lanczos.
+            Default: "bilinear".
         center: `data` subtracts `mean`; `image` subtracts the mean of each channel of each image.
+            Default: `data`.
         name: name for messages and pages; default: the name of the network's class.
 
     Returns:

@@ -29,9 +29,9 @@ class PassOptions:
             or interrupted continues from there when it is called again with the same arguments; a
             folder of another pass is refused. Whoever has saved the result removes the folder.
             Default: nothing is saved.
-        save_interval: seconds between two saves into `resume_folder`.
+        save_interval: seconds between two saves into `resume_folder`; default 30.
         progress: called with the name of a stage, how many items of it are finished and how many
-            there are.
+            there are; default: not called.
 
     Raises:
         ConvlensError: if `batch_size` is less than 1.

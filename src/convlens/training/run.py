@@ -116,19 +116,24 @@ def train(
         out: the run folder; created if it does not exist.
         size: height and width in pixels to which photos are resized and cropped; default: see
             `open_data`.
-        validation: share of each class to hold out if the data has no test or validation part.
-        strict: raise for a damaged photo instead of leaving it out.
-        seed: seed of the weights, the order of the images and the augmentation.
-        device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `mps`.
-        devices: number of devices on each machine; they share each batch.
+        validation: share of each class to hold out if the data has no test or validation part;
+            default 0.1.
+        strict: raise for a damaged photo instead of leaving it out; default: leave it out.
+        seed: seed of the weights, the order of the images and the augmentation; default 0.
+        device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `mps`; default `auto`.
+        devices: number of devices on each machine; they share each batch. Default: 1.
         num_nodes: number of machines. The same call runs on each of them, with MASTER_ADDR,
-            MASTER_PORT and NODE_RANK in the environment, or started by torchrun or SLURM.
-        strategy: `auto` or `ddp`.
-        precision: a precision of Fabric: `32-true`, `bf16-mixed`, `16-mixed`, `bf16-true`, …
-        log: `csv`, or `tensorboard` for both.
-        save_every: seconds between checkpoints within an epoch; each epoch ends with one.
-        progress: called with a stage, the amount done and the total.
+            MASTER_PORT and NODE_RANK in the environment, or started by torchrun or SLURM. Default:
+            1.
+        strategy: `auto` or `ddp`; default `auto`.
+        precision: a precision of Fabric: `32-true`, `bf16-mixed`, `16-mixed`, `bf16-true` and
+            others. Default: `32-true`.
+        log: `csv`, or `tensorboard` for both; default `csv`.
+        save_every: seconds between checkpoints within an epoch; each epoch ends with one. Default:
+            60.
+        progress: called with a stage, the amount done and the total; default: not called.
         on_message: called with sentences: a description of the data, and the numbers of each epoch.
+            Default: not called.
         **recipe_options: fields of `Recipe`, such as `network`, `epochs` and `learning_rate`;
             those left out or None have the defaults of `default_recipe`.
 

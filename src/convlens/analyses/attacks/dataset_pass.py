@@ -54,17 +54,21 @@ def robustness(
         model: the model to attack; left untouched.
         photos: files, a data set of them, or images `(N, C, H, W)` inside the bounds.
         epsilons: the largest change of a pixel, one or several. A fraction as text ("8/255") is of
-            the span of the bounds; a plain number is in the units of the image.
+            the span of the bounds; a plain number is in the units of the image. Default: 1/255,
+            2/255, 4/255 and 8/255.
         labels: for each photo the indices of the classes that are right, or None to leave the
             photo out. The first class is attacked, and a prediction of any of them is correct. For
             a network with one output 0, or -1 for "not class 0". Default: the network's own
             predictions are taken as right, and the curves begin at 100 %.
-        loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t).
-        steps: the number of steps of PGD; 0 leaves PGD out.
+        loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t). Default:
+            "cross-entropy".
+        steps: the number of steps of PGD; 0 leaves PGD out. Default: 10.
         seed: seed of the random signs and of PGD's random starts, drawn for each image by its
-            number.
-        strict: raise for a photo that cannot be read instead of leaving it out.
-        pass_options: how the pass runs; see `PassOptions`. Its stage is `curve`.
+            number; default 0.
+        strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
+            out.
+        pass_options: how the pass runs; see `PassOptions`. Its stage is `curve`. Default:
+            `PassOptions()`.
 
     Returns:
         The three curves, and diagnostics of what makes them misleading.
@@ -72,6 +76,9 @@ def robustness(
     Raises:
         ConvlensError: if an epsilon, the loss, the steps or the labels cannot be used, no photo
             can be read, or the folder is of another pass.
+
+    References:
+        FGSM: see `fgsm`. PGD: see `pgd`.
 
     Example:
         >>> import torch, convlens

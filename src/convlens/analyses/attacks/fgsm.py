@@ -194,19 +194,20 @@ def fgsm(
         images: `(N, C, H, W)` inside the bounds. Half precision is converted to float32, in which
             a pixel can change by epsilon and no more.
         epsilons: the largest change of a pixel, one or several. A fraction as text ("8/255") is of
-            the span of the bounds; a plain number is in the units of the image.
+            the span of the bounds; a plain number is in the units of the image. Default: 1/255,
+            2/255, 4/255 and 8/255.
         classes: the class t to move away from, by name or index, one for all images or int64
             `(N,)`. Default: the network's prediction.
         labels: for each image the index of its right class, which is moved away from, or None to
-            use the network's prediction.
+            use the network's prediction; default: no labels.
         target: the class to move towards: E of it decreases. A network with one output has two
-            classes, class 0 and -1 or "not NAME".
-        loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t) for
-            networks so confident that the gradient of their cross-entropy is 0.
-        score: run the network on every x' and measure the changes.
+            classes, class 0 and -1 or "not NAME". Default: none.
+        loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t) for networks
+            so confident that the gradient of their cross-entropy is 0. Default: "cross-entropy".
+        score: run the network on every x' and measure the changes; default: True.
         control: if `score` is set, run the network also on random signs of the same size, and once
-            more on the images, to see whether it predicts the same twice.
-        seed: seed of the control's random signs.
+            more on the images, to see whether it predicts the same twice; default: True.
+        seed: seed of the control's random signs; default 0.
 
     Returns:
         The signs, and for each epsilon the network's predictions.
@@ -214,6 +215,10 @@ def fgsm(
     Raises:
         ConvlensError: if there is no epsilon; if an epsilon, a class or a loss cannot be used; or
             if the model does not take the images.
+
+    References:
+        Bishop and Bishop, Deep Learning: Foundations and Concepts, section 10.3; Goodfellow, Shlens
+        and Szegedy, "Explaining and Harnessing Adversarial Examples", 2014.
 
     Example:
         >>> import torch, convlens

@@ -1,4 +1,4 @@
-"""The smallest FGSM change in gray levels that flips a prediction, measured on 8-bit PNGs.
+"""The search for the smallest 8-bit FGSM change, in gray levels, that flips a prediction.
 
 Each adversarial image is written as PNG, read back without any resizing and classified again, so
 that the reported change survives being saved.
@@ -72,13 +72,17 @@ class Flip(Result):
 
 
 def find_flip(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, seed: int = 0) -> Flip:
-    """Find for each image the smallest change in gray levels, of those tried, that flips it.
+    """Find for each image the smallest 8-bit change, in gray levels, that flips the prediction.
+
+    For each level FGSM moves every pixel by that number of gray levels. The image is written as an
+    8-bit PNG, read back and classified again. Only the given levels are tried.
 
     Args:
         model: the model that was attacked; left untouched.
         attack: from `fgsm`. Its signs of the gradient are used for every level.
-        levels: the gray levels to try, whole numbers of 1 to 255.
-        seed: seed of the control's random signs.
+        levels: the gray levels to try, whole numbers of 1 to 255; default: 1, 2, 3, 4, 6, 8, 12 and
+            16.
+        seed: seed of the control's random signs; default 0.
 
     Returns:
         The predictions at every level, and the PNG at the smallest level that flips each image.

@@ -130,15 +130,16 @@ def internal_changes(
     """Find the channels that an attack changes most, and explain the predictions by Grad-CAM.
 
     Each image, its adversarial image and the image with random signs run through the network once.
+    The formula of the change, which is convlens's own, is at the top of this module.
 
     Args:
         model: the model that was attacked; left untouched.
         attack: from `fgsm`.
         index: which of its epsilons; default: the last.
         layers: names of layers or nodes. Default: all convolutions with maps.
-        side: the side of the layers that is compared: `post`, `pre` or `output`.
-        top: the number of channels that are named for each layer.
-        seed: seed of the random signs.
+        side: the side of the layers that is compared: `post`, `pre` or `output`. Default: `post`.
+        top: the number of channels that are named for each layer; default 5.
+        seed: seed of the random signs; default 0.
 
     Returns:
         The change of every layer, with its most changed channels.

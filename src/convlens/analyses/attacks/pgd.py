@@ -170,18 +170,20 @@ def pgd(
         model: the model to attack; left untouched.
         images: `(N, C, H, W)` inside the bounds.
         epsilon: the largest change of a pixel. A fraction as text ("8/255") is of the span of the
-            bounds; a plain number is in the units of the image.
+            bounds; a plain number is in the units of the image. Default: "8/255".
         classes: the class t to move away from, by name or index, one for all images or int64
             `(N,)`. Default: the network's prediction.
         labels: for each image the index of its right class, which is moved away from, or None to
-            use the network's prediction.
-        target: the class to move towards, by name or index, one for all images or int64 `(N,)`.
-        loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t).
-        steps: the number of steps; each is a pass forward and back.
+            use the network's prediction; default: no labels.
+        target: the class to move towards, by name or index, one for all images or int64 `(N,)`;
+            default: none.
+        loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t). Default:
+            "cross-entropy".
+        steps: the number of steps; each is a pass forward and back. Default: 10.
         step_size: the size of a step, in the units of the image. Default: 2.5 epsilon / steps.
-        random_start: begin at a random point within epsilon, drawn for each image; otherwise at
-            the image.
-        seed: seed of the random start.
+        random_start: begin at a random point within epsilon, drawn for each image; otherwise at the
+            image. Default: True.
+        seed: seed of the random start; default 0.
 
     Returns:
         The adversarial images, and the network's predictions for them.
@@ -189,6 +191,9 @@ def pgd(
     Raises:
         ConvlensError: if steps, step size, epsilon, a class or the loss cannot be used, or the
             model does not take the images.
+
+    References:
+        Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018.
 
     Example:
         >>> import torch, convlens

@@ -184,23 +184,26 @@ def attack_photos(
         model: the model to attack; left untouched.
         photos: files, in this order, or a data set of them.
         epsilons: the largest change of a pixel, one or several. A fraction as text ("8/255") is of
-            the span of the bounds; a plain number is in the units of the image.
+            the span of the bounds; a plain number is in the units of the image. Default: 1/255,
+            2/255, 4/255 and 8/255.
         out: the folder to write, whole or not at all. An earlier one of this kind is replaced.
         classes: the class t to move away from, by name or index. Default: the photo's label, or
             else the network's prediction.
-        labels: for each photo the indices of the classes that are right (the first is attacked),
-            or None if they are not known.
-        target: instead, the class to move towards, by name or index.
-        loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t).
-        steps: the number of steps of PGD in the curve; 0 leaves PGD out.
+        labels: for each photo the indices of the classes that are right (the first is attacked), or
+            None if they are not known; default: no labels.
+        target: instead, the class to move towards, by name or index; default: none.
+        loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t). Default:
+            "cross-entropy".
+        steps: the number of steps of PGD in the curve; 0 leaves PGD out. Default: 10.
         show: how many photos get a folder of their own, evenly spread, where there is a curve.
-            Without a curve every photo gets one.
+            Without a curve every photo gets one. Default: 16.
         internal_changes: also find the channels that the largest epsilon changes most, with
-            Grad-CAM before and after.
-        seed: seed of everything that is drawn.
-        strict: raise for a photo that cannot be read instead of leaving it out.
+            Grad-CAM before and after; default: False.
+        seed: seed of everything that is drawn; default 0.
+        strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
+            out.
         pass_options: how the pass of the curve runs; see `PassOptions`. Progress is also reported
-            of the stage `photos`.
+            of the stage `photos`. Default: `PassOptions()`.
 
     Returns:
         The numbers of every photo and the curve.

@@ -101,11 +101,11 @@ def cortex(
     Args:
         photo: a path, a PIL image, or an image `(C, H, W)` or `(1, C, H, W)` with C of 1 or 3,
             inside the bounds.
-        orientations: number of orientations, evenly spaced over 180 degrees.
-        wavelength: wavelength of the filters' waves, in pixels; at least 2.
+        orientations: number of orientations, evenly spaced over 180 degrees; default 8.
+        wavelength: wavelength of the filters' waves, in pixels; at least 2. Default: 8.
         size: height and width in pixels to which a photo is resized and cropped. An image keeps its
-            size.
-        bounds: least and greatest value of a pixel of an image.
+            size. Default: 256 × 256.
+        bounds: least and greatest value of a pixel of an image; default: 0 and 1.
 
     Returns:
         The responses of simple, complex and pooled complex cells.

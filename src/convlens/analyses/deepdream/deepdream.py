@@ -63,24 +63,24 @@ def dream(
         layer: name of a layer or a node. Default: the last convolution whose units see no more than
             an image of the model's own size.
         side: side of the layer: what its non-linearity consumes (`pre`, the chapter's definition)
-            or returns (`post`), or what the layer itself returns (`output`).
+            or returns (`post`), or what the layer itself returns (`output`). Default: `pre`.
         channel: strengthen this channel alone. Default: all channels.
         guide: a photo, or an image inside the bounds. Each position is pulled toward the guide's
             feature with the largest dot product, instead of toward itself. The features are taken
             behind the non-linearity, so that they hold what the guide shows and not what it lacks.
-            A photo is prepared as the model prepares photos.
-        octaves: number of sizes, at least 1.
-        scale: ratio of two successive sizes, above 1.
-        steps: number of steps at each size, at least 1.
-        step: mean change of a pixel in one step, in gray levels (1/255 of the span).
+            A photo is prepared as the model prepares photos. Default: none.
+        octaves: number of sizes, at least 1; default 4.
+        scale: ratio of two successive sizes, above 1; default 1.4.
+        steps: number of steps at each size, at least 1; default 10.
+        step: mean change of a pixel in one step, in gray levels (1/255 of the span); default 1.5.
         jitter: largest random shift of the photo before each step, in pixels. Pixels that leave it
-            on one side enter on the other.
+            on one side enter on the other. Default: 32.
         size: longer side of the dream in pixels; default: that of the photo.
         tile: largest height and width in pixels that are computed at once; if twice the receptive
-            field is larger, that counts. None: everything at once.
-        seed: seed of the shifts.
+            field is larger, that counts. None: everything at once. Default: 640.
+        seed: seed of the shifts; default 0.
         progress: called with the number of tiles done in all steps, and their total. In a photo
-            that is computed at once, each step has one tile.
+            that is computed at once, each step has one tile. Default: not called.
 
     Returns:
         The dream and the objective at every step.

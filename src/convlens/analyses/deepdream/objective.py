@@ -122,7 +122,7 @@ def _default_layer(model: Model, model_trace: Trace) -> tuple[str, str]:
 def activation_objective(
     channel: int | None = None, guide_features: Tensor | None = None
 ) -> ActivationObjective:
-    """The objective of a dream, as a function that sets the error signal.
+    """Return the function that sets DeepDream's error signal and computes its objective.
 
     Args:
         channel: the only channel that counts; None for all.

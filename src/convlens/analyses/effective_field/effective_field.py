@@ -51,9 +51,11 @@ def effective_field(
             "output": what the layer itself returns.
         channel: index of the unit's channel in each layer. Default: the sum over all channels of
             the layer, as is usual in the literature.
-        share: share of the gradient's sum that the effective area holds, between 0 and 1.
-        batch_size: images that run at once; the memory of the backward pass grows with it.
-        progress: called with (stage, images done, number of images).
+        share: share of the gradient's sum that the effective area holds, between 0 and 1; default
+            0.95.
+        batch_size: images that run at once; the memory of the backward pass grows with it. Default:
+            8.
+        progress: called with (stage, images done, number of images); default: not called.
 
     Returns:
         For each layer the gradient, the theoretical field and the area that holds `share`.
@@ -61,6 +63,10 @@ def effective_field(
     Raises:
         ConvlensError: an unknown layer or channel, a layer without feature maps, a `share` outside
             of (0, 1), or images that the model does not take.
+
+    References:
+        Luo, Li, Urtasun and Zemel, "Understanding the Effective Receptive Field in Deep
+        Convolutional Neural Networks", NeurIPS 2016.
 
     Example:
         >>> import torch, convlens

@@ -151,6 +151,9 @@ def feature_maps(
     Raises:
         ConvlensError: an unknown layer, one without maps, or an unknown pooling.
 
+    References:
+        Bishop and Bishop, Deep Learning: Foundations and Concepts, section 10.2.
+
     Example:
         >>> import torch, convlens
         >>> model = convlens.wrap(torch.nn.Conv2d(3, 4, 3), size=8)

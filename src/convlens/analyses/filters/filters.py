@@ -168,7 +168,7 @@ def filters(
         layer: name of a convolution; default: the first one that an image meets.
         channel: return only the filter of this channel; default: all.
         own_scale: draw each filter on a scale of its own instead of one for all. Weak filters
-            become visible, but strengths cannot be compared.
+            become visible, but strengths cannot be compared. Default: one scale for all.
 
     Returns:
         The filters with raw weights.
@@ -176,6 +176,9 @@ def filters(
     Raises:
         ConvlensError: the network runs no convolution, or none of that name; there is no such
             channel; or weights are NaN or infinite.
+
+    References:
+        Bishop and Bishop, Deep Learning: Foundations and Concepts, section 10.3.
 
     Example:
         >>> import torch, convlens

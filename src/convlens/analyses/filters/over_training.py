@@ -92,6 +92,9 @@ def filters_over_training(
         ConvlensError: there are no checkpoints, or no such convolution, or the filters of the
             checkpoints differ in shape.
 
+    References:
+        Bishop and Bishop, Deep Learning: Foundations and Concepts, section 10.3.
+
     Example:
         >>> import torch, convlens
         >>> models = [

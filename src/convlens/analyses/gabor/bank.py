@@ -77,11 +77,12 @@ def gabor_bank(
     to 0 and uniform brightness gives no response.
 
     Args:
-        orientations: number of orientations, evenly spaced over 180 degrees from horizontal on.
-        frequencies: frequencies in cycles per pixel, above 0 and at most 0.5.
-        phases: phases in degrees; 0 and 90 form a quadrature pair.
-        bandwidth: bandwidth in octaves at half height; 1 to 1.5 in the visual cortex.
-        aspect: width of the envelope along the wave divided by that across it.
+        orientations: number of orientations, evenly spaced over 180 degrees from horizontal on;
+            default 8.
+        frequencies: frequencies in cycles per pixel, above 0 and at most 0.5; default: 0.125.
+        phases: phases in degrees; 0 and 90 form a quadrature pair. Default: 0 and 90.
+        bandwidth: bandwidth in octaves at half height; 1 to 1.5 in the visual cortex. Default: 1.
+        aspect: width of the envelope along the wave divided by that across it; default 0.5.
 
     Returns:
         The filters, all of one size.

@@ -24,8 +24,8 @@ def fit_gabor(
     Args:
         model: the model. Only its weights are read.
         layer: name of a convolution; default: the first one that an image meets.
-        null_size: number of noise filters, at least 100.
-        seed: seed of the noise.
+        null_size: number of noise filters, at least 100; default 5000.
+        seed: seed of the noise; default 0.
 
     Returns:
         The fitted parameters, their R² and p-values, and a verdict on each filter.
@@ -85,8 +85,8 @@ def filters_by_kind(
     Args:
         model: the model. Only its weights are read.
         layer: name of a convolution; default: the first one that an image meets.
-        own_scale: draw each filter on a scale of its own.
-        seed: seed of the noise that the fits are compared with.
+        own_scale: draw each filter on a scale of its own; default: one scale for all.
+        seed: seed of the noise that the fits are compared with; default 0.
 
     Returns:
         The filters, with their kinds.

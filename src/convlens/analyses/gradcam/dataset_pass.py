@@ -71,15 +71,16 @@ def gradcams(
             kind is replaced.
         layers: several layers or nodes, drawn as a strip from coarse to fine. Default: the one
             layer of the options.
-        strip: without `layers`, one layer of each resolution, as `gradcam_layers` chooses them.
+        strip: without `layers`, one layer of each resolution, as `gradcam_layers` chooses them;
+            default: False.
         deletion_insertion: compute deletion and insertion curves of every map, with 44 forward
-            passes each.
+            passes each; default: False.
         boxes: the boxes of all photos, from `read_boxes`. They are drawn on the pictures, and the
             pointing game is played. Where no target is given, the classes of a photo's boxes are
-            explained.
+            explained. Default: none.
         randomize: number of photos for the randomization check; default 0 for none.
-        cells: draw cells with hard edges instead of values between them.
-        seed: seed of the curves' random orders and of the random parameters.
+        cells: draw cells with hard edges instead of values between them; default: False.
+        seed: seed of the curves' random orders and of the random parameters; default 0.
         strict: raise an error for a photo that cannot be read; default: leave it out.
         pass_options: how the pass runs; see `PassOptions`. The stages are `Grad-CAM`, `pictures`,
             `table` and `randomization`. A resume folder cannot be given with a target function.
@@ -92,6 +93,9 @@ def gradcams(
     Raises:
         ConvlensError: as `gradcam`; no photo can be read, the resume folder belongs to another
             run, or `out` cannot be written.
+
+    References:
+        See `gradcam`.
 
     Example:
         >>> import tempfile, pathlib, torch, convlens

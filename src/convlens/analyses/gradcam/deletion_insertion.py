@@ -125,9 +125,9 @@ def deletion_insertion(
     Args:
         model: the model that the maps are of. It is left untouched.
         cam: maps from `gradcam`.
-        rank: which of its classes to follow, from 0.
-        steps: number of steps of each curve.
-        seed: seed of the random order, which is drawn for each image.
+        rank: which of its classes to follow, from 0; default 0.
+        steps: number of steps of each curve; default 8.
+        seed: seed of the random order, which is drawn for each image; default 0.
 
     Returns:
         The curves and the areas under them.

@@ -105,6 +105,9 @@ def gradcam_layers(
     Raises:
         ConvlensError: as `gradcam`; an empty list of layers.
 
+    References:
+        See `gradcam`.
+
     Example:
         >>> import torch, convlens
         >>> network = torch.nn.Sequential(

@@ -42,6 +42,12 @@ class GradCamOptions:
 
     Raises:
         ConvlensError: a target together with classes or a pixel, or an unknown side.
+
+    Example:
+        >>> import convlens
+        >>> options = convlens.GradCamOptions(classes=["tabby - tiger cat"], side="post")
+        >>> options.classes, options.top, options.layer
+        (['tabby - tiger cat'], 1, None)
     """
 
     classes: ClassSelection | None = None

@@ -172,8 +172,9 @@ def randomization(
         stages: greatest number of stages; default 10. A stage is a block, a layer outside of
             blocks, or several of these in a row; the layer that runs last is a stage of its own.
         draws: how often all parameters are drawn; default 3.
-        seed: seed of the random parameters.
-        progress: called with the number of stages that are done and of all stages.
+        seed: seed of the random parameters; default 0.
+        progress: called with the number of stages that are done and of all stages; default: not
+            called.
         **options: the fields of `GradCamOptions` except `pixel` and `target`. Where no classes are
             given, those that score highest in the true network are kept.
 

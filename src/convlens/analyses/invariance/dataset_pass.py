@@ -56,14 +56,15 @@ def invariance(
         layer: the name of the layer of the channels, or of another node. Default: the last
             convolution with maps.
         side: the side of the layer at which its channels are read: `post` (what the non-linearity
-            after the layer returns), `pre` or `output`.
+            after the layer returns), `pre` or `output`. Default: `post`.
         channels: the numbers of its channels; default: all.
         labels: for each photo the indices of the classes that are right, or None if they are not
             known. Default: no labels, and no selectivity.
-        top: how many photos of each channel are changed.
-        strict: raise for a photo that cannot be read instead of leaving it out.
+        top: how many photos of each channel are changed; default 9.
+        strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
+            out.
         pass_options: how the passes run; see `PassOptions`. The stages are `photos`, with labels
-            `selectivity`, and `changes`.
+            `selectivity`, and `changes`. Default: `PassOptions()`.
 
     Returns:
         The share of each channel's activation that remains after every change, and with labels its
@@ -73,6 +74,9 @@ def invariance(
         ConvlensError: if the layer or a channel does not exist, the layer has no maps, the labels
             do not fit or give fewer than two classes with five photos each, or no photo can be
             read.
+
+    References:
+        Bishop and Bishop, Deep Learning: Foundations and Concepts, section 10.1.
 
     Example:
         >>> import torch, convlens

@@ -69,33 +69,34 @@ def maximize(
         objectives: `LAYER:K` for a channel, `LAYER:K@Y,X` for a unit, a class or the difference of
             two (`tabby - tiger cat`), each with a minus in front to minimize it; or a
             `convlens.Direction`. See `convlens.analyses.maximize.objectives`.
-        steps: number of steps of gradient ascent, at least 1.
+        steps: number of steps of gradient ascent, at least 1; default 128.
         image_size: height and width in pixels. Default for channels and directions: twice the
             receptive field, at least 64, at most 160 and at most the model's own size; for classes
             the model's own size. A unit is the unit of an image of this size (default: the model's
             own size), and the optimized image is the part of it that the unit sees.
-        seeds: number of images for each objective, each from another random start.
-        seed: seed of the first image of each objective.
+        seeds: number of images for each objective, each from another random start; default 1.
+        seed: seed of the first image of each objective; default 0.
         class_score: what is maximized of a class: its logit, or the logarithm of its probability,
-            which also lowers the other classes.
+            which also lowers the other classes. Default: "logit".
         side: side of the layers: what the non-linearity returns (`post`) or consumes (`pre`), or
-            what the layer itself returns (`output`).
-        parameterization: "fourier" (with decorrelated colors for 3 channels) or "pixels".
+            what the layer itself returns (`output`). Default: `post`.
+        parameterization: "fourier" (with decorrelated colors for 3 channels) or "pixels"; default
+            "fourier".
         start: a photo, or an image `(1, C, H, W)` inside the bounds, to begin with instead of faint
-            noise. It is resized to the optimized image.
+            noise. It is resized to the optimized image. Default: none.
         transforms: random transforms of each image in each step. Default: shifts by a sixteenth of
             the image, rotations by 5 degrees, scales by a tenth; for classes a tenth, 15 degrees
             and three tenths.
-        learning_rate: learning rate of Adam, on the parameters.
+        learning_rate: learning rate of Adam, on the parameters; default 0.05.
         total_variation: weight of the mean absolute difference of neighboring pixels, as a share of
-            the span of the bounds. It is subtracted from the objective.
+            the span of the bounds. It is subtracted from the objective. Default: 0.
         l2: weight of the mean squared distance from the middle of the bounds, in units of half the
-            span. It is subtracted from the objective.
+            span. It is subtracted from the objective. Default: 0.
         patches: result of `convlens.patches` for a data set, or the folder in which it was saved.
-            The activations that are reached are compared with those of the data set.
-        batch_size: number of images that are optimized at once.
-        progress: called after each step with the number of steps done and their total, each
-            counted once for every image.
+            The activations that are reached are compared with those of the data set. Default: none.
+        batch_size: number of images that are optimized at once; default 16.
+        progress: called after each step with the number of steps done and their total, each counted
+            once for every image; default: not called.
 
     Returns:
         The images and the activations that they reach. If an interrupt or NaN ends the ascent
@@ -106,6 +107,10 @@ def maximize(
         ConvlensError: an objective is unknown (the message names the nearest names), the image
             size is too small for the layer (the message names the smallest), the first step gives
             NaN, or a number is out of range.
+
+    References:
+        Bishop and Bishop, Deep Learning: Foundations and Concepts, section 10.3; Olah, Mordvintsev
+        and Schubert, "Feature Visualization", Distill, 2017.
 
     Example:
         >>> import torch, convlens

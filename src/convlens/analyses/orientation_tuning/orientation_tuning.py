@@ -46,16 +46,17 @@ def orientation_tuning(
         model: left untouched.
         layer: name of a layer or a node. Default: the first convolution.
         side: side of the layer. Only what a rectifier returns can be used: the `post` side, or the
-            `output` of a rectifier.
+            `output` of a rectifier. Default: `post`.
         orientations: number of orientations, evenly spaced over 180 degrees from horizontal on, at
-            least 2.
+            least 2; default 12.
         frequencies: frequencies in cycles per pixel, evenly spaced in octaves. Default: eight, from
             one cycle in the unit's receptive field (at least one in 64 pixels) to 0.4.
         phases: number of steps of the drift over one cycle, at least 4. With few steps the mean of
-            a rectified response is underestimated: by 5 % with 8 steps, by 1 % with 16.
+            a rectified response is underestimated: by 5 % with 8 steps, by 1 % with 16. Default:
+            16.
         contrast: greatest minus least pixel of a grating, as a share of the span of the bounds,
-            above 0 and at most 1.
-        progress: called with the number of gratings shown and their total.
+            above 0 and at most 1; default 0.8.
+        progress: called with the number of gratings shown and their total; default: not called.
 
     Returns:
         The responses of all channels to all gratings, from which the tuning is computed.

@@ -61,10 +61,10 @@ def patches(
             16. Or a mapping from the names of layers to this number or to the channels.
         labels: for each photo its right classes, or None where they are not known. Default: no
             labels, and no selectivity.
-        seed: seed of the sampled images and units.
+        seed: seed of the sampled images and units; default 0.
         strict: raise an error for a photo that cannot be read; default: leave it out.
         pass_options: how the pass runs; see `PassOptions`. The stages are `photos`, with labels
-            `selectivity`, and `crops`.
+            `selectivity`, and `crops`. Default: `PassOptions()`.
 
     Returns:
         The patches by layer, with activation statistics, pictures, and the check of the crops.

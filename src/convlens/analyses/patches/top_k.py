@@ -82,7 +82,7 @@ def merge(table_a: Mapping[str, Tensor], table_b: Mapping[str, Tensor]) -> State
 
 
 def _first_entries(entries: State, count: int) -> State:
-    """The first entries of each channel: by activation, ties by image, then by position."""
+    """The k strongest entries of each channel; ties are broken by image, then by position."""
     keys = (entries["images"].clamp(max=_LARGEST_IMAGE) << _POSITION_BITS) | entries["positions"]
     by_key = keys.argsort(dim=1)
     values = entries["values"].gather(1, by_key)

@@ -57,7 +57,7 @@ def predict(model: Model, images: Tensor, *, top: int = 5) -> Predictions:
     Args:
         model: the model; left untouched.
         images: `(N, C, H, W)` inside the bounds.
-        top: the number of classes to name for each image.
+        top: the number of classes to name for each image; default 5.
 
     Returns:
         The logits and the `top` classes of each image.

@@ -102,8 +102,10 @@ def check_preprocessing(
         photos: paths or pictures; or images `(N, C, H, W)`, for which other resizes are not tried.
         labels: for each photo the indices of the classes that are right, or None to leave the
             photo out. Default: no labels.
-        strict: raise for a photo that cannot be read instead of leaving it out.
-        progress: called with the number of variants that are done and how many there are.
+        strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
+            out.
+        progress: called with the number of variants that are done and how many there are; default:
+            not called.
 
     Returns:
         The verdict, and the score of every variant.

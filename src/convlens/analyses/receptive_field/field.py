@@ -109,7 +109,7 @@ def receptive_field(
             `(1, C, H, W)` inside the bounds.
         layer: name of a layer or a node.
         side: side of the layer: what its non-linearity returns (`post`) or consumes (`pre`), or
-            what the layer itself returns (`output`).
+            what the layer itself returns (`output`). Default: `post`.
         at: row and column of the unit in the layer's map; default: the middle.
 
     Returns:

@@ -45,14 +45,17 @@ def shift(
             crops can be cut out; or images `(N, C, H, W)` inside the bounds, of the model's size or
             larger (crops are cut from them). Where photos are squashed to the image, their edges
             are repeated around it. Other images of the model's size have circular shifts only.
-        labels: for each photo the indices of the classes that are right, or None.
+        labels: for each photo the indices of the classes that are right, or None; default: no
+            labels.
         shifts: shifts for the layers, in pixels for both axes or as (rows, columns). Default: one
             pixel, and the greatest stride of any layer. An empty list leaves the layers out.
         every: pixels between the offsets of the map of the first photo; 0 leaves it out. Default:
             a sixteenth of their range.
-        seed: seed of the offsets, drawn for each photo by its number.
-        strict: raise for a photo that cannot be read instead of leaving it out.
+        seed: seed of the offsets, drawn for each photo by its number; default 0.
+        strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
+            out.
         pass_options: how the pass runs; see `PassOptions`. The stages are `photos` and `offsets`.
+            Default: `PassOptions()`.
 
     Returns:
         Equivariance of every layer, consistency in two protocols, and the map of the first photo.
@@ -60,6 +63,10 @@ def shift(
     Raises:
         ConvlensError: if a shift or the labels cannot be used, images are smaller than the
             model's, no photo can be read, or the resume folder is of another pass.
+
+    References:
+        Bishop and Bishop, Deep Learning: Foundations and Concepts, sections 10.2.2 and 10.2.5;
+        Zhang, "Making Convolutional Networks Shift-Invariant Again", ICML 2019.
 
     Example:
         >>> import torch, convlens

@@ -142,6 +142,9 @@ def equivariance(
         ConvlensError: if a shift cannot be used, the model does not take the images, or the
             network has no maps.
 
+    References:
+        Bishop and Bishop, Deep Learning: Foundations and Concepts, section 10.2.
+
     Example:
         >>> import torch, convlens
         >>> network = torch.nn.Sequential(

@@ -58,6 +58,14 @@ class ParquetPhotos:
     Every data set pass accepts it in place of paths. Only counts are kept of the files, so any
     process can be sent a copy, which reads the row groups that it needs. A photo whose row is null
     or whose bytes are damaged is skipped as a damaged file is.
+
+    Example:
+        >>> import convlens, pyarrow.parquet
+        >>> table = pyarrow.table({"image": [b"bytes of a PNG"], "file": ["cat.png"]})
+        >>> pyarrow.parquet.write_table(table, "photos.parquet")
+        >>> photos = convlens.ParquetPhotos("photos.parquet")
+        >>> len(photos), photos.name(0)
+        (1, 'cat.png')
     """
 
     def __init__(self, files: str | Path | Sequence[str | Path], column: str | None = None) -> None:

@@ -20,6 +20,16 @@ def load_checkpoints(spec: str | Path, *, device: str | None = None) -> list[tup
 
     Raises:
         ConvlensError: no run folder, or a run without such checkpoints.
+
+    Example:
+        >>> import convlens, numpy
+        >>> pixels = numpy.arange(40 * 12 * 12, dtype=numpy.uint8).reshape(40, 12, 12)
+        >>> numpy.savez("data.npz", images=pixels, labels=numpy.arange(40) % 2)
+        >>> training = convlens.train(
+        ...     "data.npz", out="run", network="lenet5", epochs=1, checkpoints=2
+        ... )
+        >>> [model.size for step, model in convlens.load_checkpoints("run")]
+        [(12, 12), (12, 12)]
     """
     located = find_run_folder(str(spec))
     if located is None or located[1]:

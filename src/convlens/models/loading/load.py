@@ -57,7 +57,7 @@ def load(
             before the crop changes in proportion.
         device: `cpu` or an available accelerator (`cuda`, `cuda:1`, `mps`); default: the CPU, or
             the device that a factory chose.
-        seed: seed of random weights, and of the random numbers that a factory draws.
+        seed: seed of random weights, and of the random numbers that a factory draws; default 0.
 
     Returns:
         The Model.

@@ -37,10 +37,10 @@ def build(
     Args:
         name: allconv, lenet5, alexnet, vgg11, vgg13, vgg16 or vgg19; each VGG also with `_bn` for
             batch normalization.
-        size: height and width of the images in pixels.
-        channels: number of channels of the images.
-        classes: number of logits.
-        pooling: max, average or blur (anti-aliased).
+        size: height and width of the images in pixels; default 224.
+        channels: number of channels of the images; default 3.
+        classes: number of logits; default 1000.
+        pooling: max, average or blur (anti-aliased); default "max".
         average: whether average pooling before the fully connected stage makes the network accept
             images of any size; default: True for all networks but LeNet-5.
 

@@ -51,7 +51,7 @@ class RayEngine:
         block: number of batches that are decoded in one task. Default: 1 to 16, by the number of
             batches.
         handovers: how often each actor sends its state in the course of a pass. If an actor dies,
-            about one part in `handovers` of its share is processed again.
+            about one part in `handovers` of its share is processed again. Default: 16.
 
     Raises:
         ConvlensError: if a number is less than 1, or the device is another one.

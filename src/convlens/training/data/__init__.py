@@ -34,7 +34,7 @@ def open_data(
     """Read labeled images into memory, as 8-bit pixels.
 
     Args:
-        spec: the data:
+        spec: the data, in one of these forms (default: `digits`):
 
             - `digits`: scikit-learn's 1,797 digits of 8 × 8 pixels;
             - `torchvision:NAME[@FOLDER]`: a data set of torchvision, downloaded if necessary;
@@ -48,10 +48,11 @@ def open_data(
             each line.
         size: height and width in pixels to which photos are resized and cropped; default: that of
             the photos if all have the same and it is at most 64, else 64.
-        validation: share of each class to hold out if the data has no test or validation part.
-        seed: seed of the choice of these images.
-        strict: raise for a damaged photo instead of leaving it out.
-        progress: called with a stage, the number done and the total.
+        validation: share of each class to hold out if the data has no test or validation part;
+            default 0.1.
+        seed: seed of the choice of these images; default 0.
+        strict: raise for a damaged photo instead of leaving it out; default: leave it out.
+        progress: called with a stage, the number done and the total; default: not called.
 
     Returns:
         Training images, validation images, names of the classes and the preprocessing.
