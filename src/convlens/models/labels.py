@@ -289,6 +289,6 @@ def _parse_row(
 def _add(table: dict[str, tuple[int, ...]], key: str, classes: tuple[int, ...]) -> None:
     if table.setdefault(key, classes) != classes:
         raise ConvlensError(
-            f"{key} stands further up with another class; "
+            f"{key} stands further up in the file with another class; "
             f"write as much of the photos' paths as tells them apart"
         )

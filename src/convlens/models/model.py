@@ -79,11 +79,15 @@ class Model:
                     f"give one, or one per channel"
                 )
         if any(value == 0 for value in self.std):
-            raise ConvlensError(f"std {self.std} has a zero, and images are divided by it")
+            raise ConvlensError(
+                f"std {self.std} has a zero, by which images cannot be divided; give other numbers"
+            )
         if self.center not in CENTERS:
             raise ConvlensError(f"center {self.center!r}; give {' or '.join(CENTERS)}")
         if self.center == "image" and any(self.mean):
-            raise ConvlensError(f"mean {self.mean} beside each image's own; give one of the two")
+            raise ConvlensError(
+                f'mean {self.mean} beside each image\'s own mean; give center="data", or no mean'
+            )
         low, high = self.bounds
         if not low < high:
             raise ConvlensError(f"bounds {self.bounds} are empty; give (least, greatest)")

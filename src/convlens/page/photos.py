@@ -93,8 +93,8 @@ def _read_quotable(path: Path) -> Photo:
     photo = read_photo(path)
     if printable_path(path) != str(path):
         raise PhotoError(
-            f"{printable_path(path)} has a name that is no UTF-8, which no page can quote; rename "
-            "it"
+            f"{printable_path(path)} has a name that is no UTF-8, so that no page can quote it; "
+            f"rename the file"
         )
     return photo
 

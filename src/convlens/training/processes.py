@@ -222,7 +222,7 @@ def report_lost_processes(fabric: Any) -> Iterator[None]:
         if fabric.world_size == 1 or not any(word in str(error) for word in _LOST):
             raise
         raise ConvlensError(
-            "another process of this training has ended or cannot be reached; see what it said, "
+            "another process of this training has ended or cannot be reached; see its messages, "
             "and give the same command on all machines again: it goes on from the last checkpoint"
         ) from error
 

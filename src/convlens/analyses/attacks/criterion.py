@@ -64,8 +64,8 @@ class AttackCriterion:
         check_loss(self.loss)
         if sum(option is not None for option in (self.classes, self.labels, self.target)) > 1:
             raise ConvlensError(
-                "more than one of classes, labels and target; an attack moves away from a class "
-                "or towards one"
+                "more than one of classes, labels and target is given; give one, because an attack "
+                "moves away from a class or towards one"
             )
 
     @property
@@ -93,7 +93,10 @@ class AttackCriterion:
         count, classes = logits.shape
         lowest = lowest_prediction(classes, output_head)
         if classes < 2 and lowest == 0:
-            raise ConvlensError(f"{model.name} has one class, which no attack can change")
+            raise ConvlensError(
+                f"{model.name} has one class, which no attack can change; give a network with two "
+                f"or more"
+            )
         predictions = predicted_classes(logits, output_head)
         if self.labels is not None:
             return self._labels_or_predictions(predictions, classes, lowest)
@@ -110,10 +113,14 @@ class AttackCriterion:
     ) -> tuple[Tensor, tuple[str, ...]]:
         assert self.labels is not None
         if len(self.labels) != len(predictions):
-            raise ConvlensError(f"{len(self.labels)} labels for {len(predictions)} images")
+            raise ConvlensError(
+                f"{len(self.labels)} labels for {len(predictions)} images; give one label per image"
+            )
         labels = [None if label is None else int(label) for label in self.labels]
         if any(label is not None and not lowest <= label < classes for label in labels):
-            raise ConvlensError(f"a label outside {lowest} to {classes - 1}")
+            raise ConvlensError(
+                f"a label outside {lowest} to {classes - 1}; give class indices in this range"
+            )
         origins = tuple("prediction" if label is None else "label" for label in labels)
         unknown = torch.tensor([label is None for label in labels]).to(predictions.device)
         right = torch.tensor([label or 0 for label in labels]).to(predictions)
@@ -123,7 +130,7 @@ class AttackCriterion:
 def check_loss(loss: str) -> None:
     """Raise ConvlensError if `loss` is not the name of a loss."""
     if loss not in LOSSES:
-        raise ConvlensError(f"loss {loss!r}; it is {' or '.join(LOSSES)}")
+        raise ConvlensError(f"unknown loss {loss!r}; give {' or '.join(LOSSES)}")
 
 
 def attack_loss(logits: Tensor, classes: Tensor, loss: str, output_head: str) -> Tensor:
@@ -189,7 +196,10 @@ def loss_gradient(
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
     # aminmax needs no copy of the gradient, and passes NaN on.
     if not all(value.isfinite() for value in torch.aminmax(gradient)):
-        raise ConvlensError(f"the gradient of {model.name} to the image is not finite")
+        raise ConvlensError(
+            f"the gradient of {model.name} to the image is not finite; look for NaN or infinity in "
+            f"the network's weights"
+        )
     signs = gradient.sign()
     if criterion.sign < 0:
         signs = signs.neg_()

@@ -114,11 +114,13 @@ def robustness(
 
 def _check_labels(model: Model, labels: PhotoLabels, photos: int) -> None:
     if len(labels) != photos:
-        raise ConvlensError(f"{len(labels)} labels for {photos} photos")
+        raise ConvlensError(f"{len(labels)} labels for {photos} photos; give one entry per photo")
     trace = trace_network(model)
     classes, lowest = trace.num_outputs, lowest_prediction(trace.num_outputs, trace.output_head)
     if any(not lowest <= index < classes for indices in labels for index in indices or ()):
-        raise ConvlensError(f"a label outside {lowest} to {classes - 1}")
+        raise ConvlensError(
+            f"a label outside {lowest} to {classes - 1}; give class indices in this range"
+        )
     if not any(labels):
         raise ConvlensError("none of the photos has a label; give labels for some, or none at all")
 

@@ -161,7 +161,9 @@ def internal_changes(
     """
     check_model(model)
     if not -len(attack.epsilons) <= index < len(attack.epsilons):
-        raise ConvlensError(f"epsilon number {index} of {len(attack.epsilons)}")
+        raise ConvlensError(
+            f"no epsilon number {index}; give 0 to {len(attack.epsilons) - 1}, or -1 for the last"
+        )
     if top < 1:
         raise ConvlensError(f"top {top}; give at least 1")
     epsilon, device = attack.epsilons[index], model.device

@@ -234,7 +234,9 @@ def attack_photos(
     parse_epsilons(sizes, model.bounds)  # fail before any work is done
     AttackCriterion(classes, None, target, loss)
     if labels is not None and len(labels) != len(dataset):
-        raise ConvlensError(f"{len(labels)} labels for {len(dataset)} photos")
+        raise ConvlensError(
+            f"{len(labels)} labels for {len(dataset)} photos; give one entry per photo"
+        )
     with_curve = len(dataset) > 1 and classes is None and target is None
     attacked_numbers = spread(range(len(dataset)), max(show, 0) if with_curve else len(dataset))
     numbers: dict[str, Any] = {"photos": {}, "skipped": {}}

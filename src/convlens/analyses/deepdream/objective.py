@@ -110,7 +110,7 @@ def _default_layer(model: Model, model_trace: Trace) -> tuple[str, str]:
         if convolution.post and not field.beyond and all(fits):
             near.append(convolution.layer)
     if not with_maps:
-        raise ConvlensError(f"{model.name} runs no convolution that gives maps")
+        raise ConvlensError(f"{model.name} runs no convolution that gives maps; name a layer")
     if not near:
         return with_maps[0], "the first convolution; units of all others see more than the image"
     height, width = model_trace.image_size

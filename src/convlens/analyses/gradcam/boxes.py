@@ -166,10 +166,10 @@ def _parse_row(cells: list[str], model: Model, class_count: int) -> tuple[str, O
         left, top, right, bottom = (float(text) for text in texts)
     except ValueError:
         raise ConvlensError(
-            f"edges {', '.join(texts)}: four numbers of pixels are needed"
+            f"edges {', '.join(texts)}; give four finite numbers in pixels"
         ) from None
     if not all(math.isfinite(edge) for edge in (left, top, right, bottom)):
-        raise ConvlensError(f"edges {', '.join(texts)}: four numbers of pixels are needed")
+        raise ConvlensError(f"edges {', '.join(texts)}; give four finite numbers in pixels")
     if not (left < right and top < bottom):
         raise ConvlensError(
             f"a box from {left:g},{top:g} to {right:g},{bottom:g} is empty; the columns are left, "

@@ -184,7 +184,9 @@ def _check_combination(
         (settings.deletion_insertion, "deletion and insertion"), (randomize > 0, "randomization"),
     ):  # fmt: skip
         if requested and (options.target is not None or options.pixel is not None):
-            raise ConvlensError(f"{name} needs classes, and a target or a pixel is given")
+            raise ConvlensError(
+                f"{name} needs classes, but a target or a pixel is given; give classes instead"
+            )
         if requested:
             check_one_vector(model, work.model_trace, name)
     if options.target is not None and pass_options.resume_folder is not None:

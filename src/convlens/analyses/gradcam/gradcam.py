@@ -122,7 +122,9 @@ def gradcam_layers(
     """
     settings = GradCamOptions(**options)
     if settings.layer is not None:
-        raise ConvlensError("gradcam_layers takes layers, a list; give layer to gradcam")
+        raise ConvlensError(
+            "gradcam_layers takes no layer; give layers, a list of names, or call gradcam"
+        )
     model_trace = trace(model, images)
     node_groups = select_node_groups(model_trace, layers, settings.side)
     cams = explain(model, model_trace, images, node_groups, settings)
@@ -198,7 +200,7 @@ def _weight_maps(
     if not bool(weighted.isfinite().all()):
         raise ConvlensError(
             f"the maps of {model.name} at {model_trace.name(node_group.nodes[0])} are not finite: "
-            f"NaN or infinity in its activations or gradients"
+            f"NaN or infinity in its activations or gradients; look for NaN in its weights"
         )
     alpha = alpha.transpose(0, 1)
     positive = (weighted > 0).to(feature_maps)

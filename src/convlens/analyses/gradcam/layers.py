@@ -44,9 +44,13 @@ def select_node_groups(
     if layers is None:
         node_groups = _one_per_resolution(model_trace, side)
     elif isinstance(layers, str):
-        raise ConvlensError(f"layers is one text; give layer={layers!r}, or a list of layers")
+        raise ConvlensError(
+            f"layers is the text {layers!r}; give layer={layers!r}, or a list of layers"
+        )
     elif not layers:
-        raise ConvlensError("no layer; give at least one, or none for one of each resolution")
+        raise ConvlensError(
+            "no layer in the list of layers; give at least one, or None for one of each resolution"
+        )
     else:
         names = dict.fromkeys(layers)
         node_groups = [select_layer(model_trace, name, side) for name in names]

@@ -60,7 +60,9 @@ class GradCamOptions:
     def __post_init__(self) -> None:
         check_side(self.side)
         if self.target is not None and (self.classes is not None or self.pixel is not None):
-            raise ConvlensError("a target together with classes or a pixel; give one of them")
+            raise ConvlensError(
+                "a target is given together with classes or a pixel; give one of them"
+            )
 
     def keywords(self) -> "GradCamKeywords":
         """The options as keywords of `gradcam` and the other functions."""

@@ -138,7 +138,10 @@ def pointing_game(
     """
     image_count, class_count = cam.classes.shape
     if len(boxes) != image_count:
-        raise ConvlensError(f"boxes of {len(boxes)} images for maps of {image_count}")
+        raise ConvlensError(
+            f"boxes of {len(boxes)} images for maps of {image_count}; give one "
+            f"sequence of boxes per image"
+        )
     height, width = cam.images.shape[-2:]
     on_image = cam.on_image()
     shape = (image_count, class_count)

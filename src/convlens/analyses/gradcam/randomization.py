@@ -203,7 +203,9 @@ def randomization(
         raise ConvlensError(f"{stages} stages, {draws} draws; give at least 1 of each")
     settings = GradCamOptions(**options)
     if settings.target is not None or settings.pixel is not None:
-        raise ConvlensError("randomization needs classes, and a target or a pixel is given")
+        raise ConvlensError(
+            "randomization needs classes, but a target or a pixel is given; give classes instead"
+        )
     model_trace = trace(model, images)
     node_group = select_node_group(model_trace, settings)
     check_one_vector(model, model_trace, "randomization")
@@ -211,7 +213,7 @@ def randomization(
     same_classes = replace(settings, classes=torch.stack([true.classes, true.subtracted], dim=2))
     stage_paths = randomization_stages(model_trace, unwrap_network(model.network), stages)
     if not stage_paths:
-        raise ConvlensError(f"{model.name} has no parameters that could be random")
+        raise ConvlensError(f"{model.name} has no parameters, so there is nothing to randomize")
     generator = torch.Generator(device=model.device).manual_seed(seed)
     rows: list[Tensor] = []
     for _ in range(draws):

@@ -69,8 +69,8 @@ def resolve_target(
         output = _scores_at_pixel(output, options.pixel)
     elif options.pixel is not None:
         raise ConvlensError(
-            f"a pixel is asked for, and {model.name} gives {tuple(output.shape[1:])} for each "
-            f"image: one answer, not one for each pixel"
+            f"a pixel is given, but {model.name} returns {tuple(output.shape[1:])} for each image: "
+            f"one answer, not one for each pixel; leave the pixel out"
         )
     return _class_target(model, check_logits(model, output), options, output_head)
 
@@ -87,7 +87,7 @@ def _scores_at_pixel(output: Tensor, pixel: tuple[int, int]) -> Tensor:
     y, x = pixel
     if not (0 <= y < height and 0 <= x < width):
         raise ConvlensError(
-            f"pixel {y},{x} of an output of {height} x {width}; give 0,0 to "
+            f"no pixel {y},{x} of an output of {height} x {width}; give 0,0 to "
             f"{height - 1},{width - 1}"
         )
     return output[:, :, y, x]
@@ -187,7 +187,9 @@ def _function_target(output: Tensor, function: TargetFunction) -> ExplanationTar
     sums = sums.view(len(output), -1)
     scores = sums.detach().float()
     if not bool(scores.isfinite().all()):
-        raise ConvlensError("the target gives NaN or infinity")
+        raise ConvlensError(
+            "the target gives NaN or infinity; change the function or look for NaN in the network"
+        )
     no_classes = torch.full(sums.shape, NO_CLASS)
     count = sums.shape[1]
     names = tuple(f"target {rank}" for rank in range(1, count + 1)) if count > 1 else ("target",)
@@ -240,7 +242,9 @@ def _select_classes(
         return _check_classes(selection, image_count, class_count, logits.device)
     requested = [selection] if isinstance(selection, (str, int)) else list(selection)
     if not requested:
-        raise ConvlensError("no class to explain; give at least one, or none for the highest")
+        raise ConvlensError(
+            "the list of classes is empty; give at least one class, or None for the highest"
+        )
     pairs = [find_class_pair(model.labels, text, class_count) for text in requested]
     row = torch.tensor([
         [index, NO_CLASS if other is None else other] for index, other in pairs
@@ -269,5 +273,7 @@ def _check_classes(
     )  # fmt: skip
     out_of_range = (classes < 0) | (classes >= class_count) | (subtracted >= class_count)
     if bool(out_of_range.any()):
-        raise ConvlensError(f"a class outside 0 to {class_count - 1}")
+        raise ConvlensError(
+            f"a class outside 0 to {class_count - 1}; give class indices in this range"
+        )
     return classes, subtracted.clamp(min=NO_CLASS)

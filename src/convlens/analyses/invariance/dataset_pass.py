@@ -92,7 +92,9 @@ def invariance(
     check_photo_list(photos)
     source = open_source(model, photos, strict=strict)
     if labels is not None and len(labels) != len(source):
-        raise ConvlensError(f"{len(labels)} labels for {len(source)} photos")
+        raise ConvlensError(
+            f"{len(labels)} labels for {len(source)} photos; give one entry per photo"
+        )
     trace = trace_network(model)
     if layer is None:
         layer = find_channel_sources(trace, None, side)[-1].layer

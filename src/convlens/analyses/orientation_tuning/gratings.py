@@ -85,5 +85,8 @@ def choose_frequencies(frequencies: Sequence[float] | None, extent: int) -> Tens
         )
     steps = torch.log2(cycles).diff()
     if len(cycles) > 2 and float(steps.max() - steps.min()) > 1e-3:
-        raise ConvlensError("the frequencies are not evenly spaced in octaves")
+        raise ConvlensError(
+            "the frequencies are not evenly spaced in octaves; give frequencies with a "
+            "constant ratio from each to the next"
+        )
     return cycles

@@ -76,7 +76,7 @@ def orientation_tuning(
     if orientations < 2 or phases < 4 or not 0 < contrast <= 1:
         raise ConvlensError(
             f"{orientations} orientations, {phases} phases, contrast {contrast:g}; give at least "
-            f"2, at least 4, and more than 0 up to 1"
+            f"2 orientations, at least 4 phases, and a contrast above 0 and at most 1"
         )
     whole = trace(model)
     source = find_channel_sources(whole, [layer] if layer is not None else None, side)[0]

@@ -152,7 +152,7 @@ def check_crops(
     """
     field = image_trace.field(node)
     if field is None:
-        raise ConvlensError(f"{image_trace.name(node)} gives no maps, so nothing can be cropped")
+        raise ConvlensError(f"{image_trace.name(node)} gives no maps; name a layer with maps")
     if field.beyond:
         return CropCheck(checked=0, largest_difference=None, whole=0, beyond=True)
     size = image_trace.image_size

@@ -92,7 +92,9 @@ def patches(
     if isinstance(layers, str):
         layers = [layers]
     if labels is not None and len(labels) != len(photos):
-        raise ConvlensError(f"{len(labels)} labels for {len(photos)} photos")
+        raise ConvlensError(
+            f"{len(labels)} labels for {len(photos)} photos; give one entry per photo"
+        )
     if isinstance(photos, Sequence):
         order = sorted(range(len(photos)), key=lambda number: str(photos[number]))
         photos = [photos[number] for number in order]

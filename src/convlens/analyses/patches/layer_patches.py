@@ -184,8 +184,8 @@ def _read_images(photos: Source, numbers: Sequence[int]) -> dict[int, Tensor]:
     for batch in photos.batches([(number, number + 1) for number in numbers]):
         if batch.images is None:
             raise ConvlensError(
-                f"{next(iter(batch.skipped.values()))}: it was read a moment ago; leave the "
-                f"photos alone while they are read"
+                f"{next(iter(batch.skipped.values()))}; the pass could read it before, so do "
+                f"not change the photos during a run"
             )
         images[batch.start] = batch.images[0]
     return images

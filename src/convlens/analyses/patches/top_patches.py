@@ -57,7 +57,7 @@ class TopPatchesReducer:
             ConvlensError: `top` or `per_image` is below 1.
         """
         if top < 1 or per_image < 1:
-            raise ConvlensError(f"top {top}, {per_image} for each image; give at least 1")
+            raise ConvlensError(f"top {top}, per_image {per_image}; give at least 1 of each")
         self._channel_sources = {source.node: source for source in channel_sources}
         self._top, self._per_image = top, per_image
         self._statistics, self._seed, self._extra_columns = statistics, seed, extra_columns
@@ -89,7 +89,8 @@ class TopPatchesReducer:
         if not bool(maxima.isfinite().all()):
             raise ConvlensError(
                 f"{source.node_name} gives NaN or infinity for image "
-                f"{int(ids[(~maxima.isfinite()).any(dim=1)][0])}; nothing can be ranked there"
+                f"{int(ids[(~maxima.isfinite()).any(dim=1)][0])}; look for NaN in the "
+                f"network's weights"
             )
         table = self.table(state, node)
         if self._per_image == 1:

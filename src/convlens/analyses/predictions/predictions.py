@@ -104,8 +104,8 @@ def check_logits(model: Model, logits: Tensor) -> Tensor:
         logits = logits.flatten(1)  # maps with one position
     if logits.ndim != 2 or not logits.is_floating_point():
         raise ConvlensError(
-            f"{model.name} gives {tuple(logits.shape[1:])} for each image; "
-            f"this needs one vector of class scores"
+            f"{model.name} gives {tuple(logits.shape[1:])} for each image, but "
+            f"this analysis needs one vector of class scores"
         )
     return check_no_nan(model, logits)
 
@@ -121,7 +121,7 @@ def check_one_vector(model: Model, trace: Trace, what: str) -> None:
     shape = trace.shape(trace.logits)
     if len(shape) < 2 or any(side != 1 for side in shape[2:]):
         raise ConvlensError(
-            f"{model.name} gives {shape[1:]} for each image; {what} needs one vector of class "
+            f"{model.name} gives {shape[1:]} for each image, but {what} needs one vector of class "
             f"scores"
         )
 

@@ -85,12 +85,15 @@ def shift(
         side < own for side, own in zip(photos.shape[2:], model.size, strict=True)
     ):
         raise ConvlensError(
-            f"images of {tuple(photos.shape[2:])} pixels for a model of {model.size}"
+            f"images of {tuple(photos.shape[2:])} pixels are smaller than {model.size}, the size "
+            f"of {model.name}; give images of at least this size"
         )
     wide_model = with_margin(model)
     source = open_source(wide_model, photos, strict=strict)
     if labels is not None and len(labels) != len(source):
-        raise ConvlensError(f"{len(labels)} labels for {len(source)} photos")
+        raise ConvlensError(
+            f"{len(labels)} labels for {len(source)} photos; give one entry per photo"
+        )
     if every is not None and every < 0:
         raise ConvlensError(f"every {every}; give at least 1, or 0 to leave the map out")
     offsets: tuple[Offset, ...] = ()

@@ -93,7 +93,7 @@ class ParquetPhotos:
         paths = sorted({path.resolve(): path for path in matches}.values())
         if not paths:
             raise ConvlensError(
-                f"no {PARQUET_SUFFIX} files in {', '.join(map(str, arguments)) or 'no list'}"
+                f"no {PARQUET_SUFFIX} files in {', '.join(map(str, arguments)) or 'an empty list'}"
             )
         self._files = PhotoFiles(paths)
         self._base = str(Path.cwd())  # other processes may work in another folder
@@ -308,7 +308,7 @@ class ParquetPhotos:
 
 def _check_unchanged(path: Path, size: int) -> None:
     if path.stat().st_size != size:
-        raise PhotoError(f"cannot be read: {path} has changed; leave it alone meanwhile")
+        raise PhotoError(f"cannot be read: {path} has changed; do not change it during a run")
 
 
 @functools.lru_cache(maxsize=4)

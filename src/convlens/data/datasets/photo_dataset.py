@@ -88,7 +88,7 @@ def check_photo_list(photos: object) -> None:
         ConvlensError: a string, a path or an ndarray.
     """
     if isinstance(photos, (str, os.PathLike)):
-        raise ConvlensError(f"photos are the one path {str(photos)!r}; give [{str(photos)!r}]")
+        raise ConvlensError(f"photos is a path, {str(photos)!r}; give a list, [{str(photos)!r}]")
     if isinstance(photos, np.ndarray):
         raise ConvlensError(
             "photos of type ndarray; give a list of paths, or torch.from_numpy(array) with images "

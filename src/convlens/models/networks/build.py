@@ -64,7 +64,8 @@ def build(
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width, channels, classes) < 1:
         raise ConvlensError(
-            f"size {height} x {width}, {channels} channels, {classes} classes: each is at least 1"
+            f"size {height} x {width}, {channels} channels, {classes} classes; give "
+            f"at least 1 of each"
         )
     options = {} if average is None else {"average": average}
     try:

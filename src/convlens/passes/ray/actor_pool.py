@@ -213,8 +213,8 @@ class ActorPool:
         if self.deaths > _DEATHS * self._plan.actors:
             reason = " ".join(str(error).split())
             raise ConvlensError(
-                f"{self.deaths} workers died one after the other and handed nothing over; "
-                f"the last: {reason}"
+                f"{self.deaths} workers died one after the other and sent no results; "
+                f"the last one: {reason}"
             )
         self._start_actors()
 

@@ -42,9 +42,8 @@ def read_idx_folder(folder: Path) -> dict[str, LabeledImages]:
             continue
         if images is None or labels is None:
             present = images or labels
-            raise ConvlensError(
-                f"{present} is there, but not the {'labels' if labels is None else 'images'} to it"
-            )
+            absent = "labels" if labels is None else "images"
+            raise ConvlensError(f"{present} is there, but not the {absent} for it; add that file")
         splits[split] = _read_pair(images, labels)
     if "test" in splits and "train" not in splits:
         raise ConvlensError(f"{folder} holds test images only, and no train-images-idx3-ubyte")
