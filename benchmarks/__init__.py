@@ -1,4 +1,5 @@
-"""Benchmarks: convlens beside its peers and beside the least that the work can cost.
+"""Benchmarks: convlens, its peers and the least cost of the same work (the floor), in turn.
 
-`python -m benchmarks [NAME ...]` runs them, prints a table each and writes `results/NAME.json`.
+`python -m benchmarks [NAME ...]` runs them. Each prints a table, and most write
+`results/NAME.json`. `python -m benchmarks --list` lists them.
 """

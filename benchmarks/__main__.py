@@ -1,7 +1,10 @@
-"""`python -m benchmarks [NAME ...]`: the benchmarks named, or all of them."""
+"""The command `python -m benchmarks`: run all benchmarks or those named, or list them."""
 
+import argparse
+import ast
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from convlens.errors import suggest
 from convlens.runtime.threads import limit_spinning
@@ -14,16 +17,39 @@ NAMES = (
 
 
 def main(arguments: list[str]) -> int:
-    """Run the benchmarks named; 0, or 2 for a name that none has."""
+    """Run the benchmarks that the arguments name, or list all.
+
+    Args:
+        arguments: those of the command line, without the program's name.
+
+    Returns:
+        Exit status: 0, or 2 for an unknown name.
+    """
     limit_spinning()  # before a benchmark imports torch
-    for name in arguments:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Run all benchmarks, or those named."
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a benchmark to run")
+    parser.add_argument("--list", action="store_true", help="list the benchmarks, run none")
+    options = parser.parse_args(arguments)
+    for name in options.names:
         if name not in NAMES:
-            close = suggest(name, NAMES) or f"; there are: {', '.join(NAMES)}"
-            print(f"no benchmark is called {name!r}{close}", file=sys.stderr)
+            nearest = suggest(name, NAMES) or f"; there are: {', '.join(NAMES)}"
+            print(f"there is no benchmark {name!r}{nearest}", file=sys.stderr)
             return 2
-    for name in dict.fromkeys(arguments or NAMES):
+    if options.list:
+        for name in NAMES:
+            print(f"{name:<12}{summarize(name)}")
+        return 0
+    for name in dict.fromkeys(options.names or NAMES):
         import_module(f"benchmarks.{name}").run()
     return 0
+
+
+def summarize(name: str) -> str:
+    """First line of a benchmark's module docstring. The module, and so torch, is not imported."""
+    source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 if __name__ == "__main__":

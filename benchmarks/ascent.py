@@ -1,8 +1,8 @@
-"""One climb in a process of its own: `python -m benchmarks.climbing WHO WHAT STEPS [OUT]`.
+"""Activation maximization in a process: `python -m benchmarks.ascent LIBRARY TASK STEPS [OUT]`.
 
-torch-lucent leaves hooks on the network at each call, so that every measurement of it needs a fresh
-process; ours gets one too. Prints wall and CPU seconds for each step after a warm-up, and may write
-the images.
+Each call of torch-lucent leaves hooks on the network, so that every measurement needs a fresh
+process; convlens gets one too. The program prints wall and CPU seconds for each step after a
+warm-up, and writes the images to OUT.
 """
 
 import json
@@ -16,94 +16,99 @@ from torch import Tensor, nn
 LAYER = 14  # of VGG-16's features: the third convolution of the third block, conv3_3
 CHANNELS = (3, 21, 57, 90, 133, 170, 201, 250)
 UNIT = "@28,28"
-SIDE = 224  # of the canvas, where both are to have the same
+SIDE = 224  # pixels of the image where both libraries optimize the same size
 WEIGHTS = Path(__file__).parents[2] / "shared" / "weights" / "vgg16_features_imagenet.safetensors"
-WARM = 3  # steps
+WARM_UP_STEPS = 3
 
 
 def network() -> nn.Module:
-    """VGG-16, with trained convolutions where they are at hand."""
+    """VGG-16; its convolutions are trained if the file of weights is there, otherwise random."""
     from safetensors.torch import load_file
     from torchvision.models import vgg16
 
     torch.manual_seed(0)
-    built: nn.Module = vgg16(weights=None, init_weights=False).eval()
+    vgg: nn.Module = vgg16(weights=None, init_weights=False).eval()
     if WEIGHTS.is_file():
-        built.load_state_dict(load_file(WEIGHTS), strict=False)
-    return built
+        vgg.load_state_dict(load_file(WEIGHTS), strict=False)
+    return vgg
 
 
-Stamp = tuple[float, float]  # wall and CPU seconds
+Times = tuple[float, float]  # wall and CPU seconds
 
 
-def lucent(what: str, steps: int) -> tuple[Stamp, Tensor]:
-    """torch-lucent at its defaults, a channel a call: seconds a step, and the image."""
+def run_lucent(channel: str, steps: int) -> tuple[Times, Tensor]:
+    """torch-lucent at its defaults for a channel: seconds for each step, and the image."""
     from lucent.optvis import param, render
 
-    built = network()
-    stamps: list[Stamp] = []
-    built.register_forward_pre_hook(lambda *_: stamps.append(_now()))
-    kept: list[Tensor] = []
+    vgg = network()
+    stamps: list[Times] = []
+    vgg.register_forward_pre_hook(lambda *_: stamps.append(_now()))
+    last_image: list[Tensor] = []
 
-    def image() -> tuple[list[Tensor], object]:
+    def parameterize() -> tuple[list[Tensor], object]:
         parameters, make = param.image(128)
 
-        def drawn() -> Tensor:
-            kept[:] = [make()]
-            return kept[0]
+        def make_image() -> Tensor:
+            last_image[:] = [make()]
+            return last_image[0]
 
-        return parameters, drawn
+        return parameters, make_image
 
     render.render_vis(
-        built, f"features_{LAYER}:{what}", image, thresholds=(steps + WARM,),
+        vgg, f"features_{LAYER}:{channel}", parameterize, thresholds=(steps + WARM_UP_STEPS,),
         show_image=False, progress=False, verbose=False,
     )  # fmt: skip
-    # From the beginning of one pass to that of the next.
-    return _each(stamps, 1), kept[-1].detach()
+    # A step lasts from the start of a forward pass to the start of the next.
+    return _seconds_per_step(stamps, 1), last_image[-1].detach()
 
 
-def ours(what: str, steps: int) -> tuple[Stamp, Tensor]:
-    """convlens: seconds a step and target, and the images.
+def run_convlens(task: str, steps: int) -> tuple[Times, Tensor]:
+    """convlens: seconds for each step and target, and the images.
 
-    `what` is "channels", "units" or "channels same" for all eight in a batch, or one channel.
+    Args:
+        task: `channels` or `units` for all eight in a batch, or the number of a channel; followed
+            by `same` to optimize images of SIDE pixels instead of the default size.
+        steps: number of steps after the warm-up.
     """
     import convlens
 
-    words = what.split()
-    numbers = CHANNELS if words[0] in ("channels", "units") else (int(words[0]),)
-    at = UNIT if words[0] == "units" else ""
+    targets, *options = task.split()
+    channels = CHANNELS if targets in ("channels", "units") else (int(targets),)
+    position = UNIT if targets == "units" else ""
     model = convlens.wrap(
         network(), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), name="vgg16"
     )
-    stamps: list[Stamp] = []
-    found = convlens.maximize(
+    stamps: list[Times] = []
+    maximization = convlens.maximize(
         model,
-        [f"features.{LAYER}:{number}{at}" for number in numbers],
-        steps=steps + WARM,
-        image_size=SIDE if "same" in words else None,
+        [f"features.{LAYER}:{channel}{position}" for channel in channels],
+        steps=steps + WARM_UP_STEPS,
+        image_size=SIDE if "same" in options else None,
         progress=lambda done, total: stamps.append(_now()),
     )
-    return _each(stamps, len(numbers)), torch.cat([one.images for one in found.maxima])
+    images = torch.cat([maximum.images for maximum in maximization.maxima])
+    return _seconds_per_step(stamps, len(channels)), images
 
 
-def _now() -> Stamp:
+def _now() -> Times:
     return time.perf_counter(), time.process_time()
 
 
-def _each(stamps: list[Stamp], targets: int) -> Stamp:
-    """Wall and CPU seconds of a step and target, after the warm-up."""
-    steps = (len(stamps) - WARM) * targets
-    wall, cpu = (b - a for a, b in zip(stamps[WARM - 1], stamps[-1], strict=True))
+def _seconds_per_step(stamps: list[Times], targets: int) -> Times:
+    """Wall and CPU seconds for each step and target after the warm-up."""
+    steps = (len(stamps) - WARM_UP_STEPS) * targets
+    wall, cpu = (b - a for a, b in zip(stamps[WARM_UP_STEPS - 1], stamps[-1], strict=True))
     return wall / steps, cpu / steps
 
 
 def main() -> None:
-    """Climb as the arguments say."""
-    who, what, steps = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    seconds, images = {"lucent": lucent, "ours": ours}[who](what, steps)
+    """Run the library and task of the command line."""
+    library, task, steps = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    run = {"lucent": run_lucent, "convlens": run_convlens}[library]
+    (wall, cpu), images = run(task, steps)
     if len(sys.argv) > 4:
         torch.save(images, sys.argv[4])
-    print(json.dumps({"wall": seconds[0], "cpu": seconds[1], "shape": list(images.shape)}))
+    print(json.dumps({"wall": wall, "cpu": cpu, "shape": list(images.shape)}))
 
 
 if __name__ == "__main__":

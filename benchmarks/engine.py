@@ -1,19 +1,19 @@
-"""The Ray engine beside the local one: what a photo costs more, and what is sent back.
+"""The Ray engine beside the local engine: seconds for each photo, and bytes that workers return.
 
-Both run the sweep of `convlens patches` over the same photos, in turn, for two numbers of them. A
-photo's cost is the difference between the two sweeps, divided by the difference of their numbers,
-so that starting up, which is told by itself, falls out.
+Both engines run the pass of `convlens patches` over the same photos in turn, for two numbers of
+photos. The difference between the two passes divided by the difference of the numbers is the cost
+of a photo without the cost of starting, which is printed separately.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import convlens
-from benchmarks.tables import tell
-from benchmarks.timing import LEAST_ROUNDS, Spread
+from benchmarks.tables import print_remarks
+from benchmarks.timing import MIN_ROUNDS, Spread
 from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.passes.options import PassOptions
@@ -25,82 +25,90 @@ from convlens.tracing.selection import find_channel_sources
 from convlens.tracing.trace import trace
 
 FEW, BETWEEN, MANY = 512, 1280, 2560
-MOST = 1.25  # times the local engine's cost of a photo
+TARGET = 1.25  # times the local engine's cost of a photo
 LOCAL, RAY = "local", "ray"
 
 
 @dataclass(frozen=True)
 class _Round:
-    """Seconds of both sweeps with one engine."""
+    """Seconds of the passes over FEW and over MANY photos with an engine."""
 
     few: float
     many: float
 
     @property
-    def each(self) -> float:
-        """Seconds that one more photo takes."""
+    def per_photo(self) -> float:
+        """Seconds for each further photo."""
         return (self.many - self.few) / (MANY - FEW)
 
     @property
     def start(self) -> float:
-        """Seconds that do not depend on the photos."""
-        return self.few - FEW * self.each
+        """Seconds that do not depend on the number of photos."""
+        return self.few - FEW * self.per_photo
 
 
 def run() -> None:
-    """Measure, print."""
-    keep_freed_memory()  # as the command line does, and workers
+    """Measure and print."""
+    keep_freed_memory()  # as the command line and workers do
     paths = [photo.path for photo in demo_photos()]
     rounds: dict[str, list[_Round]] = {LOCAL: [], RAY: []}
-    sent: dict[int, set[int]] = {FEW: set(), MANY: set()}
-    same = []
-    for number in range(LEAST_ROUNDS):
+    returned: dict[int, set[int]] = {FEW: set(), MANY: set()}
+    equal = []
+    for number in range(MIN_ROUNDS):
         results = {}
         for engine in (LOCAL, RAY) if number % 2 == 0 else (RAY, LOCAL):
             seconds = {}
             for count in (FEW, MANY):
-                seconds[count], results[engine, count] = _timed(
-                    partial(_swept, paths, count, engine)
+                seconds[count], results[engine, count] = _time(
+                    partial(_run_pass, paths, count, engine)
                 )
             rounds[engine].append(_Round(seconds[FEW], seconds[MANY]))
-            print(f"round {number + 1}, {engine}: {_words(rounds[engine][-1])}", flush=True)
+            print(f"round {number + 1}, {engine}: {_format(rounds[engine][-1])}", flush=True)
         for count in (FEW, MANY):
-            one, other = (results[engine, count] for engine in (LOCAL, RAY))
-            sent[count].add(other.returned_bytes)
-            same.append(all(bool((one.state[k] == other.state[k]).all()) for k in one.state))
-    ratio = Spread.of([b.each / a.each for a, b in zip(rounds[LOCAL], rounds[RAY], strict=True)])
-    verdict = "met" if ratio.median <= MOST else "MISSED"
-    print(
-        f"a photo on Ray: {ratio.median:.2f} ({ratio.least:.2f}-{ratio.most:.2f}) times the local "
-        f"engine's; at most {MOST}: {verdict}"
+            local, ray = (results[engine, count] for engine in (LOCAL, RAY))
+            returned[count].add(ray.returned_bytes)
+            equal.append(
+                all(bool((local.state[key] == ray.state[key]).all()) for key in local.state)
+            )
+    ratio = Spread.of(
+        [
+            ray_round.per_photo / local_round.per_photo
+            for local_round, ray_round in zip(rounds[LOCAL], rounds[RAY], strict=True)
+        ]
     )
-    sent[BETWEEN] = {_swept(paths, BETWEEN, RAY).returned_bytes}
-    for count, sizes in sorted(sent.items()):
-        told = " or ".join(f"{size / 1e6:.1f} MB" for size in sorted(sizes))
-        print(f"states sent back for {count:,} photos: {told}")
-    print(f"tables equal in every bit: {sum(same)} of {len(same)} sweeps")
-    tell((f"{FEW:,} and {MANY:,} photos (the demonstration's, again and again), default network",))
+    verdict = "met" if ratio.median <= TARGET else "MISSED"
+    print(
+        f"a photo on Ray: {ratio.median:.2f} ({ratio.minimum:.2f}-{ratio.maximum:.2f}) times the "
+        f"cost with the local engine; at most {TARGET}: {verdict}"
+    )
+    returned[BETWEEN] = {_run_pass(paths, BETWEEN, RAY).returned_bytes}
+    for count, sizes in sorted(returned.items()):
+        megabytes = " or ".join(f"{size / 1e6:.1f} MB" for size in sorted(sizes))
+        print(f"states returned by workers for {count:,} photos: {megabytes}")
+    print(f"states equal in every bit: {sum(equal)} of {len(equal)} passes")
+    print_remarks(
+        (f"{FEW:,} and {MANY:,} photos (the demonstration photos, repeated), default network",)
+    )
 
 
-def _swept(paths: list[Path], count: int, engine: str) -> PassResult:
+def _run_pass(paths: list[Path], count: int, engine: str) -> PassResult:
     model = convlens.load()
-    found = trace(model)
-    many = [paths[number % len(paths)] for number in range(count)]
-    runner = RayEngine() if engine == RAY else None
+    model_trace = trace(model)
+    photos = [paths[number % len(paths)] for number in range(count)]
     return run_reducer(
         model,
-        found,
-        TopPatchesReducer(find_channel_sources(found, None)),
-        PhotoSource(model, many),
-        pass_options=PassOptions(engine=runner),
+        model_trace,
+        TopPatchesReducer(find_channel_sources(model_trace, None)),
+        PhotoSource(model, photos),
+        pass_options=PassOptions(engine=RayEngine() if engine == RAY else None),
     )
 
 
-def _timed(work: Any) -> tuple[float, PassResult]:
-    began = time.perf_counter()
-    swept = work()
-    return time.perf_counter() - began, swept
+def _time(work: Callable[[], PassResult]) -> tuple[float, PassResult]:
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
 
 
-def _words(one: _Round) -> str:
-    return f"{1 / one.each:.1f} photos a second, {one.start:.1f} s to start"
+def _format(times: _Round) -> str:
+    return f"{1 / times.per_photo:.1f} photos a second, {times.start:.1f} s to start"

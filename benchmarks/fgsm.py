@@ -1,4 +1,4 @@
-"""FGSM images for several epsilons, beside one forward and one backward pass and two peers."""
+"""FGSM for 1, 5 and 10 epsilons beside torchattacks, foolbox and a forward and backward pass."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,94 +8,96 @@ from torch import Tensor
 
 import convlens
 from benchmarks import networks
-from benchmarks.floors import Floor, bare_pass, floor, freeze, pass_and_back
-from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
+from benchmarks.floors import Floor, bare_forward_pass, forward_and_backward, freeze, measure_floor
+from benchmarks.tables import METHOD, Entry, Row, compare, print_remarks, print_table, write_rows
 from benchmarks.timing import Work
 
 TITLE = (
-    f"FGSM without scoring, {networks.BATCH} images of {networks.SIZE} pixels, "
-    f"in passes forward and back to the images"
+    f"FGSM without scoring, {networks.BATCH_SIZE} images of {networks.IMAGE_SIZE} pixels, "
+    f"in units of a forward pass and a backward pass to the images"
 )
-SCORED_TITLE = "The same with scoring, in one pass forward and back and a forward pass an epsilon"
+SCORED_TITLE = (
+    "The same with scoring, in units of a forward and backward pass and a forward pass per epsilon"
+)
 COUNTS = (1, 5, 10)  # of epsilons
 SCORED = 5  # epsilons that are scored
 TARGET = 1.1  # floors, whatever the number of epsilons
 HOW = (
-    "convlens: score=False, network not frozen; all epsilons in one call, then every image built",
-    f"scored: images and answers at {SCORED} epsilons, beside one pass forward and back and "
+    "convlens: score=False, network not frozen; one call for all epsilons and all images built",
+    f"scored: images and predictions at {SCORED} epsilons, beside a forward and backward pass and "
     f"{SCORED} forward passes; convlens without its control of random signs (control=False)",
-    "torchattacks: network frozen, classes given; an attack for each epsilon",
-    "foolbox: network frozen, classes given; one call with all epsilons, which scores every image "
-    "as well; run() is the attack alone, below its documented call, for each epsilon",
+    "torchattacks: network frozen, classes passed in; an attack for each epsilon",
+    "foolbox: network frozen, classes passed in; one call for all epsilons, which also scores the "
+    "images; run() is the attack alone, called for each epsilon",
 )
-AGREEMENT = 1e-3  # greatest share of pixels that may be another than torchattacks'
+MAX_DIFFERENT = 1e-3  # largest share of pixels that may differ from torchattacks'
 
 Images = Callable[[], list[Tensor]]
 
 
 def run() -> None:
-    """Measure, print and keep."""
+    """Measure, print and write the results."""
     rows: list[Row] = []
     remarks = list(HOW)
     for name in networks.NAMES:
-        least = floor(
-            "forward and backward", pass_and_back, networks.build(name), networks.images()
+        floor = measure_floor(
+            "forward and backward", forward_and_backward, networks.build(name), networks.images()
         )
-        remarks.append(f"{name}, {least.describe()}")
-        remarks.append(f"{name}, images: {_agreement(name, least)}")
-        measured = compare(name, least.what, least.work, _entries(least))
-        show(f"{TITLE}: {name}", measured)
-        rows += measured
-        measured = compare(
-            name, "forward, backward, scoring", _scored_floor(least), _scored_entries(least)
+        remarks.append(f"{name}, {floor.describe()}")
+        remarks.append(f"{name}, images: {_compare_with_peer(name, floor)}")
+        network_rows = compare(name, floor.name, floor.work, _entries(floor))
+        print_table(f"{TITLE}: {name}", network_rows)
+        rows += network_rows
+        network_rows = compare(
+            name, "forward, backward, scoring", _scored_floor(floor), _scored_entries(floor)
         )
-        show(f"{SCORED_TITLE}: {name}", measured)
-        rows += measured
-    tell((METHOD, *remarks))
-    print(f"written: {write('fgsm', rows, remarks)}")
+        print_table(f"{SCORED_TITLE}: {name}", network_rows)
+        rows += network_rows
+    print_remarks((METHOD, *remarks))
+    write_rows("fgsm", rows, remarks)
 
 
-def _entries(least: Floor) -> list[Entry]:
+def _entries(floor: Floor) -> list[Entry]:
     peers: dict[str, Callable[[Floor, Sequence[float]], Work]] = {
         "torchattacks": _torchattacks,
         "foolbox run()": _foolbox_run,
         "foolbox": _foolbox,
     }
     ours = [
-        Entry(_task(count), "convlens", partial(_ours, least, _epsilons(count)), TARGET)
+        Entry(_task(count), "convlens", partial(_ours, floor, _epsilons(count)), TARGET)
         for count in COUNTS
     ]
     theirs = [
-        Entry(_task(count), who, partial(make, least, _epsilons(count)))
+        Entry(_task(count), library, partial(make, floor, _epsilons(count)))
         for count in COUNTS
-        for who, make in peers.items()
+        for library, make in peers.items()
     ]
     return ours + theirs
 
 
-def _scored_floor(least: Floor) -> Work:
-    """One pass forward and back to the images, and a forward pass for each epsilon."""
-    forward = bare_pass(least.network, least.images)
+def _scored_floor(floor: Floor) -> Work:
+    """A forward and backward pass, and a forward pass for each epsilon."""
+    forward = bare_forward_pass(floor.network, floor.images)
 
     def work() -> None:
-        least.work()
+        floor.work()
         for _ in range(SCORED):
             forward()
 
     return work
 
 
-def _scored_entries(least: Floor) -> list[Entry]:
+def _scored_entries(floor: Floor) -> list[Entry]:
     task, epsilons = f"{_task(SCORED)}, scored", _epsilons(SCORED)
-    model = convlens.wrap(least.network)
+    model = convlens.wrap(floor.network)
     return [
         Entry(
             task,
             "convlens",
-            lambda: lambda: convlens.fgsm(model, least.images, epsilons, control=False),
+            lambda: lambda: convlens.fgsm(model, floor.images, epsilons, control=False),
             TARGET,
         ),
-        Entry(task, "foolbox", partial(_foolbox, least, epsilons)),
+        Entry(task, "foolbox", partial(_foolbox, floor, epsilons)),
     ]
 
 
@@ -107,64 +109,64 @@ def _epsilons(count: int) -> list[float]:
     return [level / 255 for level in range(1, count + 1)]
 
 
-def _ours(least: Floor, epsilons: Sequence[float]) -> Images:
-    """As a user has it: the class is the network's answer, the parameters are not frozen."""
-    model = convlens.wrap(least.network)
+def _ours(floor: Floor, epsilons: Sequence[float]) -> Images:
+    """As a user calls it: the class is the predicted one, the parameters are not frozen."""
+    model = convlens.wrap(floor.network)
 
     def work() -> list[Tensor]:
-        found = convlens.fgsm(model, least.images, epsilons, score=False)
-        return [found.adversarial(index) for index in range(len(epsilons))]
+        attack = convlens.fgsm(model, floor.images, epsilons, score=False)
+        return [attack.adversarial(index) for index in range(len(epsilons))]
 
     return work
 
 
-def _torchattacks(least: Floor, epsilons: Sequence[float]) -> Images:
+def _torchattacks(floor: Floor, epsilons: Sequence[float]) -> Images:
     from torchattacks import FGSM
 
-    network, labels = freeze(least.network), _labels(least)
+    network, labels = freeze(floor.network), _labels(floor)
     attacks = [FGSM(network, eps=epsilon) for epsilon in epsilons]
-    return lambda: [attack(least.images, labels) for attack in attacks]
+    return lambda: [attack(floor.images, labels) for attack in attacks]
 
 
-def _foolbox(least: Floor, epsilons: Sequence[float]) -> Work:
+def _foolbox(floor: Floor, epsilons: Sequence[float]) -> Work:
     import foolbox
 
-    network, labels = freeze(least.network), _labels(least)
-    model = foolbox.PyTorchModel(network, bounds=(0, 1), device=least.images.device)
+    network, labels = freeze(floor.network), _labels(floor)
+    model = foolbox.PyTorchModel(network, bounds=(0, 1), device=floor.images.device)
     attack = foolbox.attacks.LinfFastGradientAttack()
-    return lambda: attack(model, least.images, labels, epsilons=list(epsilons))
+    return lambda: attack(model, floor.images, labels, epsilons=list(epsilons))
 
 
-def _foolbox_run(least: Floor, epsilons: Sequence[float]) -> Work:
-    """The attack alone: the documented call has no way to leave out the scoring."""
+def _foolbox_run(floor: Floor, epsilons: Sequence[float]) -> Work:
+    """The attack alone, since the documented call always scores the images."""
     import foolbox
 
-    network, labels = freeze(least.network), _labels(least)
-    model = foolbox.PyTorchModel(network, bounds=(0, 1), device=least.images.device)
+    network, labels = freeze(floor.network), _labels(floor)
+    model = foolbox.PyTorchModel(network, bounds=(0, 1), device=floor.images.device)
     attack = foolbox.attacks.LinfFastGradientAttack()
     return lambda: [
-        attack.run(model, least.images, labels, epsilon=epsilon) for epsilon in epsilons
+        attack.run(model, floor.images, labels, epsilon=epsilon) for epsilon in epsilons
     ]
 
 
-def _labels(least: Floor) -> Tensor:
-    """The network's answers; peers take them as given."""
+def _labels(floor: Floor) -> Tensor:
+    """The predicted classes `(N,)`, which the peers take as an argument."""
     with torch.no_grad():
-        return least.network(least.images).argmax(dim=1)
+        return floor.network(floor.images).argmax(dim=1)
 
 
-def _agreement(name: str, least: Floor) -> str:
-    """That the images are torchattacks', so that the work is the same work."""
+def _compare_with_peer(name: str, floor: Floor) -> str:
+    """Check that convlens and torchattacks do the same work: compare their images."""
     epsilons = _epsilons(2)
     try:
-        theirs = torch.stack(_torchattacks(least, epsilons)())
+        theirs = torch.stack(_torchattacks(floor, epsilons)())
     except ImportError as error:
         return f"not compared, torchattacks is not installed: {error}"
-    ours = torch.stack(_ours(least, epsilons)())
+    ours = torch.stack(_ours(floor, epsilons)())
     share = float(((ours - theirs).abs() > 1e-6).float().mean())
-    if not share <= AGREEMENT:
+    if not share <= MAX_DIFFERENT:
         raise RuntimeError(
-            f"{name}: {share:.2g} of the pixels are other than torchattacks', over "
-            f"{AGREEMENT:g}; the times would compare different work"
+            f"{name}: {share:.2g} of the pixels differ from torchattacks', more than "
+            f"{MAX_DIFFERENT:g}; the times would compare different work"
         )
-    return f"as torchattacks', but for {share:.1g} of the pixels"
+    return f"equal to torchattacks' but for {share:.1g} of the pixels"

@@ -1,7 +1,7 @@
-"""Floors: the least that the work can cost, measured in both memory layouts.
+"""Floors: the least cost of a piece of work, measured in both memory formats.
 
-The faster layout is the floor, and everyone is given network and images in it, so that layout does
-not pass for an algorithm.
+The faster memory format is the floor. All libraries run with the network and the images in it, so
+that no difference between them comes from the memory format.
 """
 
 import copy
@@ -14,40 +14,40 @@ from torch.nn import functional as F
 
 from benchmarks.timing import Pair, Work, measure
 
-LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
 @dataclass(frozen=True)
 class Floor:
-    """The least cost of a piece of work, and what it was found with.
+    """The least cost of a piece of work, with the network and images that it was measured on.
 
     Attributes:
-        what: the work, in words.
-        layout: name of the faster memory layout.
-        pair: the second layout's times beside the first's.
-        work: does it once more, in the faster layout.
-        network: in that layout, parameters not frozen, as a user has it.
-        images: in that layout.
+        name: the work in words.
+        memory_format: name of the faster memory format.
+        pair: times of the second memory format beside those of the first.
+        work: does the work once, in the faster memory format.
+        network: in that memory format, parameters not frozen, as a user has it.
+        images: in that memory format.
     """
 
-    what: str
-    layout: str
+    name: str
+    memory_format: str
     pair: Pair
     work: Work
     network: nn.Module
     images: Tensor
 
     def describe(self) -> str:
-        """Both layouts in a line."""
-        first, second = LAYOUTS
+        """The times of both memory formats in a line."""
+        first, second = MEMORY_FORMATS
         return (
-            f"{self.what}: {second} takes {self.pair.wall_ratio.median:.2f} of {first}'s time; "
-            f"floor and everyone's network and input: {self.layout}"
+            f"{self.name}: {second} takes {self.pair.wall_ratio.median:.2f} of {first}'s time; "
+            f"the floor and all libraries run in {self.memory_format}"
         )
 
 
-def bare_pass(network: nn.Module, images: Tensor) -> Work:
-    """One forward pass that keeps nothing for gradients."""
+def bare_forward_pass(network: nn.Module, images: Tensor) -> Work:
+    """A forward pass that keeps nothing for gradients."""
 
     def work() -> Tensor:
         with torch.inference_mode():
@@ -56,12 +56,12 @@ def bare_pass(network: nn.Module, images: Tensor) -> Work:
     return work
 
 
-def pass_and_back(network: nn.Module, images: Tensor) -> Work:
-    """One forward pass and one backward pass to the images, parameters frozen."""
+def forward_and_backward(network: nn.Module, images: Tensor) -> Work:
+    """A forward pass and a backward pass to the images, parameters frozen."""
     frozen = freeze(network)
     with torch.inference_mode():
         labels = frozen(images).argmax(dim=1)
-    labels = labels.clone()  # one that gradients may be taken beside
+    labels = labels.clone()  # tensors of inference mode cannot take part in a graph
 
     def work() -> Tensor:
         leaf = images.detach().requires_grad_()
@@ -71,22 +71,26 @@ def pass_and_back(network: nn.Module, images: Tensor) -> Work:
     return work
 
 
-def floor(
-    what: str, kind: Callable[[nn.Module, Tensor], Work], network: nn.Module, images: Tensor
+def measure_floor(
+    name: str, make: Callable[[nn.Module, Tensor], Work], network: nn.Module, images: Tensor
 ) -> Floor:
-    """Measure a kind of work in both layouts and take the faster."""
-    networks = {name: arranged(network, layout) for name, layout in LAYOUTS.items()}
-    inputs = {name: images.contiguous(memory_format=layout) for name, layout in LAYOUTS.items()}
-    works = {name: kind(networks[name], inputs[name]) for name in LAYOUTS}
-    first, second = LAYOUTS
+    """Measure a piece of work in both memory formats and take the faster.
+
+    Args:
+        name: the work in words.
+        make: returns the callable that is timed, for a network and images.
+        network: copied into both memory formats.
+        images: `(N, C, H, W)`, copied into both memory formats.
+    """
+    networks, inputs, works = {}, {}, {}
+    for key, memory_format in MEMORY_FORMATS.items():
+        networks[key] = copy.deepcopy(network).to(memory_format=memory_format)
+        inputs[key] = images.contiguous(memory_format=memory_format)
+        works[key] = make(networks[key], inputs[key])
+    first, second = MEMORY_FORMATS
     pair = measure(works[first], {second: works[second]})[second]
-    layout = second if pair.wall_ratio.median < 1 else first
-    return Floor(what, layout, pair, works[layout], networks[layout], inputs[layout])
-
-
-def arranged(network: nn.Module, layout: torch.memory_format) -> nn.Module:
-    """A copy with its weights in a layout."""
-    return copy.deepcopy(network).to(memory_format=layout)
+    faster = second if pair.wall_ratio.median < 1 else first
+    return Floor(name, faster, pair, works[faster], networks[faster], inputs[faster])
 
 
 def freeze(network: nn.Module) -> nn.Module:

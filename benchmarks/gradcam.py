@@ -1,6 +1,7 @@
-"""Grad-CAM for one class and for ten, beside one bare forward pass and three peers.
+"""Grad-CAM for 1 and 10 classes beside captum, torchcam, grad-cam and a bare forward pass.
 
-And how many forward passes the evidence of an image takes, and how memory grows over many calls.
+It also counts the forward passes of deletion and insertion for an image, and measures how memory
+grows over many calls.
 """
 
 import copy
@@ -15,43 +16,48 @@ from torch import Tensor, nn
 
 import convlens
 from benchmarks import networks
-from benchmarks.floors import Floor, bare_pass, floor, freeze
-from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
+from benchmarks.floors import Floor, bare_forward_pass, freeze, measure_floor
+from benchmarks.tables import METHOD, Entry, Row, compare, print_remarks, print_table, write_rows
 from benchmarks.timing import Work
 
-TITLE = f"Grad-CAM, {networks.BATCH} images of {networks.SIZE} pixels, in bare forward passes"
+TITLE = (
+    f"Grad-CAM, {networks.BATCH_SIZE} images of {networks.IMAGE_SIZE} pixels, "
+    "in units of a bare forward pass"
+)
 TARGETS = {1: 1.15, 10: 1.5}  # by number of classes, in bare forward passes
 HOW = (
     "convlens: at its defaults, network not frozen; all classes in one call",
     "captum: the same layer, network frozen, so that its graph starts there; a call for each class",
-    "torchcam: the layer of grad-cam's README; one pass, then a gradient for each class",
+    "torchcam: the layer of grad-cam's README; a forward pass, then a gradient for each class",
     "grad-cam: the layer of its README; a call for each class",
 )
 _STATM = Path("/proc/self/statm")
-PASSES = 48  # of the evidence of one image and class, at most
-CALLS = 100, 1000  # after which memory is looked at
-GROWTH = 1.0  # megabytes between them, at most
-AGREEMENT = 1e-3  # greatest difference to captum's maps, of the largest value
+MAX_PASSES = 48  # forward passes of deletion and insertion for an image and class
+CALLS = 100, 1000  # after these numbers of calls memory is measured
+MAX_GROWTH = 1.0  # of memory between them, in megabytes
+MAX_DIFFERENCE = 1e-3  # to captum's maps, as a share of the largest value
 
 
 def run() -> None:
-    """Measure, print and keep."""
+    """Measure, print and write the results."""
     rows: list[Row] = []
     remarks = list(HOW)
     for name in networks.NAMES:
-        least = floor("bare forward pass", bare_pass, networks.build(name), networks.images())
-        remarks.append(f"{name}, {least.describe()}")
-        remarks.append(f"{name}, maps: {_agreement(name, least)}")
-        measured = compare(name, least.what, least.work, _entries(name, least))
-        show(f"{TITLE}: {name}", measured)
-        rows += measured
-    remarks += [_passes(), _memory()]
-    tell((METHOD, *remarks))
-    print(f"written: {write('gradcam', rows, remarks)}")
+        floor = measure_floor(
+            "bare forward pass", bare_forward_pass, networks.build(name), networks.images()
+        )
+        remarks.append(f"{name}, {floor.describe()}")
+        remarks.append(f"{name}, maps: {_compare_with_peer(name, floor)}")
+        network_rows = compare(name, floor.name, floor.work, _entries(name, floor))
+        print_table(f"{TITLE}: {name}", network_rows)
+        rows += network_rows
+    remarks += [_count_passes(), _measure_memory()]
+    print_remarks((METHOD, *remarks))
+    write_rows("gradcam", rows, remarks)
 
 
-def _tiny() -> tuple[convlens.Model, Tensor]:
-    """A model so small that what a call leaves behind would show, and images."""
+def _tiny_model() -> tuple[convlens.Model, Tensor]:
+    """A small model, whose calls take so little memory that a leak is visible, and images."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(inplace=True), nn.Conv2d(8, 8, 3), nn.ReLU(),
@@ -60,28 +66,28 @@ def _tiny() -> tuple[convlens.Model, Tensor]:
     return convlens.wrap(network, size=32), torch.rand(2, 3, 32, 32)
 
 
-def _passes() -> str:
-    """Images that the network is given for deletion and insertion, with both baselines."""
-    model, images = _tiny()
-    seen: list[int] = []
+def _count_passes() -> str:
+    """Forward passes of deletion and insertion for an image and class, with both baselines."""
+    model, images = _tiny_model()
+    batch_sizes: list[int] = []
     cam = convlens.gradcam(model, images[:1])
     handle = model.network.register_forward_pre_hook(
-        lambda module, given: seen.append(len(given[0]))
+        lambda module, inputs: batch_sizes.append(len(inputs[0]))
     )
     convlens.deletion_insertion(model, cam)
     handle.remove()
-    verdict = "met" if sum(seen) <= PASSES else "MISSED"
+    verdict = "met" if sum(batch_sizes) <= MAX_PASSES else "MISSED"
     return (
-        f"evidence of one image and class: {sum(seen)} forward passes in {len(seen)} batches "
-        f"(at most {PASSES}: {verdict})"
+        f"deletion and insertion for an image and class: {sum(batch_sizes)} forward passes in "
+        f"{len(batch_sizes)} batches (at most {MAX_PASSES}: {verdict})"
     )
 
 
-def _memory() -> str:
-    """How the memory of this process grows over calls of Grad-CAM."""
+def _measure_memory() -> str:
+    """Growth of the memory of this process over calls of Grad-CAM."""
     if not _STATM.is_file():
-        return "memory: this system does not tell it"
-    model, images = _tiny()
+        return f"memory: not measured, this system has no {_STATM}"
+    model, images = _tiny_model()
     sizes = []
     done = 0
     for count in CALLS:
@@ -91,27 +97,27 @@ def _memory() -> str:
         gc.collect()
         pages = int(_STATM.read_text(encoding="ascii").split()[1])
         sizes.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
-    grown = sizes[1] - sizes[0]
+    growth = sizes[1] - sizes[0]
     return (
         f"memory: {sizes[0]:.1f} MB after {CALLS[0]} calls, {sizes[1]:.1f} MB after {CALLS[1]:,}, "
-        f"{grown:+.2f} MB (at most {GROWTH:g}: {'met' if grown <= GROWTH else 'MISSED'})"
+        f"{growth:+.2f} MB (at most {MAX_GROWTH:g}: {'met' if growth <= MAX_GROWTH else 'MISSED'})"
     )
 
 
-def _entries(name: str, least: Floor) -> list[Entry]:
+def _entries(name: str, floor: Floor) -> list[Entry]:
     peers: dict[str, Callable[..., Work]] = {
         "captum": _captum,
         "torchcam": _torchcam,
         "grad-cam": _grad_cam,
     }
     ours = [
-        Entry(_task(count), "convlens", partial(_ours, least, range(count)), target)
+        Entry(_task(count), "convlens", partial(_ours, floor, range(count)), target)
         for count, target in TARGETS.items()
     ]
     theirs = [
-        Entry(_task(count), who, partial(make, name, least, range(count)))
+        Entry(_task(count), library, partial(make, name, floor, range(count)))
         for count in TARGETS
-        for who, make in peers.items()
+        for library, make in peers.items()
     ]
     return ours + theirs
 
@@ -120,64 +126,67 @@ def _task(count: int) -> str:
     return "1 class" if count == 1 else f"{count} classes"
 
 
-def _ours(least: Floor, classes: Sequence[int]) -> Work:
-    model = convlens.wrap(least.network)
-    return lambda: convlens.gradcam(model, least.images, classes=list(classes))
+def _ours(floor: Floor, classes: Sequence[int]) -> Work:
+    model = convlens.wrap(floor.network)
+    return lambda: convlens.gradcam(model, floor.images, classes=list(classes))
 
 
-def _captum(name: str, least: Floor, classes: Sequence[int]) -> Callable[[], list[Tensor]]:
+def _captum(name: str, floor: Floor, classes: Sequence[int]) -> Callable[[], list[Tensor]]:
     """Maps `(N, 1, h, w)` for each class.
 
-    Where nothing below the layer needs gradients captum starts its graph at the layer, so the
-    network is frozen. It takes one class for each image and call.
+    The network is frozen, because captum then starts its graph at the layer. A call takes a class
+    for each image.
     """
     from captum.attr import LayerGradCam
 
-    network = freeze(least.network)
+    network = freeze(floor.network)
     layer, at_input = _before_non_linearity(name, network)
     method = LayerGradCam(network, layer)
     return lambda: [
-        method.attribute(least.images, target=one, attribute_to_layer_input=at_input)
-        for one in classes
+        method.attribute(floor.images, target=target, attribute_to_layer_input=at_input)
+        for target in classes
     ]
 
 
-def _torchcam(name: str, least: Floor, classes: Sequence[int]) -> Work:
-    """One forward pass, then a gradient for each class from the graph that was retained.
+def _torchcam(name: str, floor: Floor, classes: Sequence[int]) -> Work:
+    """A forward pass, then a gradient for each class from the retained graph.
 
-    It needs parameters that are not frozen, since it keeps the graph of the network itself.
+    torchcam needs parameters that are not frozen, because it uses the graph of the whole network.
     """
     from torchcam.methods import GradCAM
 
-    network = copy.deepcopy(least.network)
+    network = copy.deepcopy(floor.network)
     method = GradCAM(network, _documented_layer(name, network))
-    batch = len(least.images)
+    batch = len(floor.images)
 
     def work() -> object:
-        scores = network(least.images)
-        return [method([one] * batch, scores, retain_graph=one != classes[-1]) for one in classes]
+        scores = network(floor.images)
+        return [
+            method([target] * batch, scores, retain_graph=target != classes[-1])
+            for target in classes
+        ]
 
     return work
 
 
-def _grad_cam(name: str, least: Floor, classes: Sequence[int]) -> Work:
-    """Built once and used again, as its README says; it needs parameters that are not frozen."""
+def _grad_cam(name: str, floor: Floor, classes: Sequence[int]) -> Work:
+    """Built once and called again, as its README says; needs parameters that are not frozen."""
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    network = copy.deepcopy(least.network)
+    network = copy.deepcopy(floor.network)
     method = GradCAM(model=network, target_layers=[_documented_layer(name, network)])
-    batch = len(least.images)
+    batch = len(floor.images)
     return lambda: [
-        method(input_tensor=least.images, targets=[ClassifierOutputTarget(one)] * batch)
-        for one in classes
+        method(input_tensor=floor.images, targets=[ClassifierOutputTarget(target)] * batch)
+        for target in classes
     ]
 
 
 def _before_non_linearity(name: str, network: nn.Module) -> tuple[nn.Module, bool]:
-    """The module at which the final pre-activation stands, and whether it is its input."""
+    """The module whose output, or input if True, is the last pre-activation."""
     if name == "resnet50":
-        # No module gives the sum; the block's relu, in its last run, is given it.
+        # No module returns the sum; it is the input of the last call of the block's relu.
         return network.get_submodule("layer4.2.relu"), True
     return network.get_submodule(
         {"vgg16": "features.28", "mobilenet_v2": "features.18.1"}[name]
@@ -185,24 +194,27 @@ def _before_non_linearity(name: str, network: nn.Module) -> tuple[nn.Module, boo
 
 
 def _documented_layer(name: str, network: nn.Module) -> nn.Module:
-    """The layer that grad-cam's README names for these networks."""
+    """The layer that the README of grad-cam names for these networks."""
     return network.get_submodule(
         {"vgg16": "features.30", "resnet50": "layer4.2", "mobilenet_v2": "features.18"}[name]
     )
 
 
-def _agreement(name: str, least: Floor) -> str:
-    """That the maps are captum's, so that the work is the same work."""
+def _compare_with_peer(name: str, floor: Floor) -> str:
+    """Check that convlens and captum do the same work: compare their maps."""
     classes = range(max(TARGETS))
     try:
-        theirs = torch.cat(_captum(name, least, classes)(), dim=1).detach()
+        theirs = torch.cat(_captum(name, floor, classes)(), dim=1).detach()
     except ImportError as error:
         return f"not compared, captum is not installed: {error}"
-    found = convlens.gradcam(convlens.wrap(least.network), least.images, classes=list(classes))
-    difference = float((found.maps - theirs).abs().max() / theirs.abs().max())
-    if not difference <= AGREEMENT:
+    cam = convlens.gradcam(convlens.wrap(floor.network), floor.images, classes=list(classes))
+    difference = float((cam.maps - theirs).abs().max() / theirs.abs().max())
+    if not difference <= MAX_DIFFERENCE:
         raise RuntimeError(
             f"{name}: maps differ from captum's by {difference:.2g} of the largest value, "
-            f"over {AGREEMENT:g}; the times would compare different work"
+            f"over {MAX_DIFFERENCE:g}; the times would compare different work"
         )
-    return f"as captum's at {' and '.join(found.nodes)}, to {difference:.1g} of the largest value"
+    return (
+        f"equal to captum's at {' and '.join(cam.nodes)} to within {difference:.1g} of the largest "
+        f"value"
+    )

@@ -1,9 +1,9 @@
-"""Images that maximize channels and units: torch-lucent, the least that a step can cost, and time.
+"""Activation maximization beside torch-lucent and beside bare forward and backward passes.
 
-VGG-16, the third convolution of its third block (`features.14`). torch-lucent runs at its defaults
-in a fresh process for each measurement, as its hooks pile up from call to call; so does convlens.
-Its canvas of 128 pixels is enlarged to 224 before the network, which is the size that "the same
-canvas" means here.
+The layer is the third convolution of VGG-16's third block (`features.14`). torch-lucent runs at its
+defaults. Each measurement runs in a fresh process, because torch-lucent's hooks pile up from call
+to call. torch-lucent enlarges its image of 128 pixels to 224 before the network, so that convlens
+runs with images of 224 pixels where both libraries are to have the same size.
 """
 
 import json
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -20,16 +21,16 @@ from torch import Tensor
 
 import convlens
 from benchmarks.ascent import CHANNELS, LAYER, SIDE, WEIGHTS, network
-from benchmarks.floors import LAYOUTS, Floor, floor, freeze
-from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
-from benchmarks.timing import LEAST_ROUNDS, Pair, Timing, Work
+from benchmarks.floors import MEMORY_FORMATS, freeze, measure_floor
+from benchmarks.tables import METHOD, Entry, Row, compare, print_remarks, print_table, write_rows
+from benchmarks.timing import MIN_ROUNDS, Pair, Timing, Work
 
 _Times = tuple[float, float]  # wall and CPU seconds of a step and target
-TITLE = "Maximized images, VGG-16 features.14, seconds for a step and target"
+TITLE = "Maximized images, VGG-16 features.14, milliseconds for each step and target"
 STEPS = 12  # timed in each process
-# What is asked of convlens, and the most that it may cost beside torch-lucent.
+# The task of convlens for `benchmarks.ascent`, and the most that it may cost beside torch-lucent.
 TASKS = {
-    "a channel, each at its defaults": ("channels", 1 / 3),
+    "a channel, both at their defaults": ("channels", 1 / 3),
     "a unit": ("units", 1 / 8),
     f"one channel, both on {SIDE} pixels": (f"{CHANNELS[0]} same", 0.55),
     f"one of {len(CHANNELS)} in a batch, both on {SIDE} pixels": ("channels same", None),
@@ -37,126 +38,128 @@ TASKS = {
 BATCH = 16
 FLOOR_STEPS = 16
 FLOOR_TARGET = 1.3
-LUCENT_STEPS = 64  # of which the time is what convlens gets
+LUCENT_STEPS = 64  # convlens then gets the same time
 PAGE_CHANNELS = 24
 PAGE_STEPS, PAGE_SIDE, PAGE_SECONDS = 96, 160, 90
 
 
 def run() -> None:
-    """Measure, print and keep."""
+    """Measure, print and write the results."""
     remarks: list[str] = []
-    rows = _beside_lucent(remarks)
-    show(TITLE, rows)
-    beside_floor = _beside_floor(remarks)
-    show(f"{BATCH} channels in a batch, {FLOOR_STEPS} steps", beside_floor)
-    remarks.append(_reached())
-    remarks.append(_default_network())
-    tell((METHOD, *remarks))
-    print(f"written: {write('maximize', rows + beside_floor, remarks)}")
+    rows = _compare_with_lucent(remarks)
+    print_table(TITLE, rows)
+    floor_rows = _compare_with_floor(remarks)
+    print_table(f"{BATCH} channels in a batch, {FLOOR_STEPS} steps", floor_rows)
+    remarks.append(_compare_activations())
+    remarks.append(_time_default_network())
+    print_remarks((METHOD, *remarks))
+    write_rows("maximize", rows + floor_rows, remarks)
 
 
-def _beside_lucent(remarks: list[str]) -> list[Row]:
-    try:
-        import lucent  # noqa: F401 # only whether it is there
-    except ImportError as error:
-        remarks.append(f"torch-lucent is not installed: {error}")
+def _compare_with_lucent(remarks: list[str]) -> list[Row]:
+    if not find_spec("lucent"):
+        remarks.append("torch-lucent is not installed")
         return []
-    taken: dict[str, list[_Times]] = {task: [] for task in TASKS}
-    theirs: list[_Times] = []
-    for _ in range(LEAST_ROUNDS):
-        theirs.append(_child("lucent", str(CHANNELS[0])))
-        for task, (ours, _) in TASKS.items():
-            taken[task].append(_child("ours", ours))
-    least = Timing.of(theirs)
-    rows = [Row("vgg16", "a step", "torch-lucent", Pair(least, least), None, "")]
+    times: dict[str, list[_Times]] = {task: [] for task in TASKS}
+    lucent_times: list[_Times] = []
+    for _ in range(MIN_ROUNDS):
+        lucent_times.append(_run_process("lucent", str(CHANNELS[0])))
+        for task, (argument, _) in TASKS.items():
+            times[task].append(_run_process("convlens", argument))
+    lucent = Timing.of(lucent_times)
+    rows = [Row("vgg16", "a step", "torch-lucent", Pair(lucent, lucent), None, "")]
     for task, (_, target) in TASKS.items():
-        pair = Pair(Timing.of(taken[task]), least)
+        pair = Pair(Timing.of(times[task]), lucent)
         rows.append(Row("vgg16", task, "convlens", pair, target, ""))
-    remarks.append("torch-lucent stands where a floor does in the first table")
+    remarks.append("in the first table torch-lucent takes the place of the floor")
     return rows
 
 
-def _child(who: str, what: str, steps: int = STEPS, out: Path | None = None) -> _Times:
-    words = [sys.executable, "-W", "ignore", "-m", "benchmarks.ascent", who, what, str(steps)]
-    done = subprocess.run(
-        [*words, *([str(out)] if out else [])],
+def _run_process(library: str, task: str, steps: int = STEPS, out: Path | None = None) -> _Times:
+    arguments = [library, task, str(steps), *([str(out)] if out else [])]
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "benchmarks.ascent", *arguments],
         capture_output=True, text=True, check=True, env=os.environ,
         cwd=Path(__file__).parents[1],
     )  # fmt: skip
-    found = json.loads(done.stdout.splitlines()[-1])
-    return found["wall"], found["cpu"]
+    figures = json.loads(process.stdout.splitlines()[-1])
+    return figures["wall"], figures["cpu"]
 
 
-def _beside_floor(remarks: list[str]) -> list[Row]:
-    """Sixteen channels in a batch beside forward and backward passes of the truncated network."""
+def _compare_with_floor(remarks: list[str]) -> list[Row]:
+    """Sixteen channels in a batch beside forward and backward passes up to their layer."""
     head = torch.nn.Sequential(*list(network().features)[: LAYER + 1])  # type: ignore[arg-type]
     model = convlens.wrap(network(), name="vgg16")
     targets = [f"features.{LAYER}:{number}" for number in range(BATCH)]
     side = convlens.maximize(model, targets[0], steps=1).maxima[0].images.shape[-1]
     images = torch.rand(BATCH, 3, side, side, generator=torch.Generator().manual_seed(0))
-    least = floor("forward and back to the canvas", _there_and_back, head, images)
-    remarks.append(f"{side} pixels, {least.describe()}")
-    remarks.append(f"layouts tried: {', '.join(LAYOUTS)}")
+    floor = measure_floor("forward and backward pass to the image", _passes_to_layer, head, images)
+    remarks.append(f"{side} pixels, {floor.describe()}")
+    remarks.append(f"memory formats measured: {', '.join(MEMORY_FORMATS)}")
 
-    def ours(found: Floor) -> Work:
-        given = convlens.wrap(network().to(memory_format=LAYOUTS[found.layout]), name="vgg16")
-        return lambda: convlens.maximize(given, targets, steps=FLOOR_STEPS)
+    def make() -> Work:
+        memory_format = MEMORY_FORMATS[floor.memory_format]
+        fast_model = convlens.wrap(network().to(memory_format=memory_format), name="vgg16")
+        return lambda: convlens.maximize(fast_model, targets, steps=FLOOR_STEPS)
 
-    task = f"{BATCH} channels, {FLOOR_STEPS} steps and what they reach"
-    entry = Entry(task, "convlens", lambda: ours(least), FLOOR_TARGET)
-    return compare("vgg16", f"{FLOOR_STEPS} x {least.what}", least.work, [entry])
+    task = f"{BATCH} channels, {FLOOR_STEPS} steps and a last measurement"
+    entry = Entry(task, "convlens", make, FLOOR_TARGET)
+    return compare("vgg16", f"{FLOOR_STEPS} x {floor.name}", floor.work, [entry])
 
 
-def _there_and_back(head: torch.nn.Module, images: Tensor) -> Work:
+def _passes_to_layer(head: torch.nn.Module, images: Tensor) -> Work:
     frozen = freeze(head)
-    row = torch.arange(len(images))
+    numbers = torch.arange(len(images))
 
     def work() -> list[Tensor]:
-        made = []
+        gradients = []
         for _ in range(FLOOR_STEPS):
             leaf = images.detach().requires_grad_()
             maps = frozen(leaf)
-            made.append(torch.autograd.grad(maps[row, row].mean((1, 2)).sum(), leaf)[0])
-        return made
+            gradients.append(
+                torch.autograd.grad(maps[numbers, numbers].mean((1, 2)).sum(), leaf)[0]
+            )
+        return gradients
 
     return work
 
 
-def _reached() -> str:
-    """Mean activation of each channel's map after equal time, each on its own canvas."""
+def _compare_activations() -> str:
+    """Mean activation of each channel's map after equal time, each at its default image size."""
     if not WEIGHTS.is_file():
-        return "activation reached: not compared, no trained weights at hand"
-    try:
-        import lucent  # noqa: F401 # only whether it is there
-    except ImportError:
-        return "activation reached: not compared, torch-lucent is not installed"
+        return f"mean activation: not compared, there is no {WEIGHTS}"
+    if not find_spec("lucent"):
+        return "mean activation: not compared, torch-lucent is not installed"
     with tempfile.TemporaryDirectory() as folder:
-        theirs, seconds = [], []
+        lucent_images, seconds = [], []
         for number in CHANNELS:
             out = Path(folder) / f"{number}.pt"
-            seconds.append(_child("lucent", str(number), LUCENT_STEPS, out)[0])
-            theirs.append(torch.load(out, weights_only=True))
-        each = _child("ours", "channels")[0]
-        steps = max(1, int(LUCENT_STEPS * median(seconds) / each))
-        out = Path(folder) / "ours.pt"
-        taken = _child("ours", "channels", steps, out)[0]
-        ours = torch.load(out, weights_only=True)
+            seconds.append(_run_process("lucent", str(number), LUCENT_STEPS, out)[0])
+            lucent_images.append(torch.load(out, weights_only=True))
+        per_step = _run_process("convlens", "channels")[0]
+        steps = max(1, int(LUCENT_STEPS * median(seconds) / per_step))
+        out = Path(folder) / "convlens.pt"
+        per_step = _run_process("convlens", "channels", steps, out)[0]
+        images = torch.load(out, weights_only=True)
     enlarged = [
-        torch.nn.functional.interpolate(one, (SIDE, SIDE), mode="bilinear", align_corners=True)
-        for one in theirs
+        torch.nn.functional.interpolate(image, (SIDE, SIDE), mode="bilinear", align_corners=True)
+        for image in lucent_images
     ]
-    own = [_mean(ours[at : at + 1], number) for at, number in enumerate(CHANNELS)]
-    other = [_mean(one, number) for one, number in zip(enlarged, CHANNELS, strict=True)]
-    higher = sum(a >= b for a, b in zip(own, other, strict=True))
-    pairs = ", ".join(f"{a:.1f} against {b:.1f}" for a, b in zip(own, other, strict=True))
+    pairs = [
+        (_mean_activation(image[None], channel), _mean_activation(lucent_image, channel))
+        for image, lucent_image, channel in zip(images, enlarged, CHANNELS, strict=True)
+    ]
+    higher = sum(mean >= lucent_mean for mean, lucent_mean in pairs)
+    means = ", ".join(f"{mean:.1f} against {lucent_mean:.1f}" for mean, lucent_mean in pairs)
     return (
-        f"mean of the whole map, {steps} steps of {taken:.4f} s against {LUCENT_STEPS} of "
+        f"mean of the whole map, {steps} steps of {per_step:.4f} s against {LUCENT_STEPS} of "
         f"torch-lucent's {median(seconds):.4f} s for each channel: at least as high for {higher} "
-        f"of {len(CHANNELS)} ({pairs})"
+        f"of {len(CHANNELS)} ({means})"
     )
 
 
-def _mean(images: Tensor, channel: int) -> float:
+def _mean_activation(images: Tensor, channel: int) -> float:
+    """Mean of a channel's map for an image `(1, 3, H, W)`."""
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     head = list(network().features)[: LAYER + 1]  # type: ignore[arg-type]
@@ -164,8 +167,8 @@ def _mean(images: Tensor, channel: int) -> float:
         return float(torch.nn.Sequential(*head)((images - mean) / std)[0, channel].mean())
 
 
-def _default_network() -> str:
-    """The time of a whole page's worth of channels of the embedded network."""
+def _time_default_network() -> str:
+    """Time of as many channels of the default network as a page shows."""
     model = convlens.load()
     layers = (
         "blocks.1.0.conv_dw",
@@ -173,11 +176,11 @@ def _default_network() -> str:
         "blocks.3.0.conv_dw",
         "blocks.4.0.conv_dw",
     )
-    each = PAGE_CHANNELS // len(layers)
-    targets = [f"{layer}:{7 * number}" for layer in layers for number in range(each)]
-    began = time.perf_counter()
+    per_layer = PAGE_CHANNELS // len(layers)
+    targets = [f"{layer}:{7 * number}" for layer in layers for number in range(per_layer)]
+    start = time.perf_counter()
     convlens.maximize(model, targets, steps=PAGE_STEPS, image_size=PAGE_SIDE)
     return (
         f"{PAGE_CHANNELS} channels of the default network up to blocks.4, {PAGE_STEPS} steps, "
-        f"{PAGE_SIDE} pixels: {time.perf_counter() - began:.0f} s (target {PAGE_SECONDS})"
+        f"{PAGE_SIDE} pixels: {time.perf_counter() - start:.0f} s (target {PAGE_SECONDS})"
     )

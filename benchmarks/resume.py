@@ -1,7 +1,7 @@
-"""Exact resume: a training killed again and again ends bit-equal to one that was never stopped.
+"""Exact resume: a training killed five times beside one never stopped; weights must be bit-equal.
 
-Both run as a user runs them, as processes of their own with the threads of the machine; the kills
-(`kill -9`) come at random moments from outside.
+Both run as a user runs them: in processes of their own with the threads of the machine. The kills
+(`kill -9`) come from outside at random times.
 """
 
 import random
@@ -18,51 +18,53 @@ from convlens.models.loading.weight_files import read_state_dict
 
 KILLS = 5
 EPOCHS = 12
-OPTIONS = ("train", "digits", "--epochs", str(EPOCHS), "--save-every", "0.2", "--device", "cpu")
 PROGRAM = "from convlens.cli import main; main()"
 
 
 def run() -> None:
-    """Kill, go on, compare, print."""
-    moments = random.Random(0)
+    """Train with and without kills, compare the weights and print."""
+    delays = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
-        whole, parts = Path(folder) / "whole", Path(folder) / "parts"
-        began = time.monotonic()
-        _start(whole).communicate()
-        alone = time.monotonic() - began
-        killed_at: list[int] = []
-        while len(killed_at) < KILLS:
-            process = _start(parts)
-            before = training_step(parts)
-            while training_step(parts) == before and process.poll() is None:
+        whole, killed = Path(folder) / "whole", Path(folder) / "killed"
+        start = time.monotonic()
+        _start_training(whole).communicate()
+        seconds = time.monotonic() - start
+        steps_at_kills: list[int] = []
+        while len(steps_at_kills) < KILLS:
+            process = _start_training(killed)
+            before = saved_step(killed)
+            while saved_step(killed) == before and process.poll() is None:
                 time.sleep(0.01)
-            time.sleep(moments.uniform(0, alone / EPOCHS))
+            time.sleep(delays.uniform(0, seconds / EPOCHS))
             process.kill()
             if process.wait() >= 0:
                 break
-            killed_at.append(training_step(parts))
-        _start(parts).communicate()
-        one, two = (_weights(run) for run in (whole, parts))
-    different = [name for name in one if not torch.equal(one[name], two[name])]
-    print(f"killed {len(killed_at)} times, with {killed_at} steps saved, and gone on with")
+            steps_at_kills.append(saved_step(killed))
+        _start_training(killed).communicate()
+        expected, weights = _read_weights(whole), _read_weights(killed)
+    different = [name for name in expected if not torch.equal(expected[name], weights[name])]
+    print(f"killed {len(steps_at_kills)} times, with {steps_at_kills} steps saved, and resumed")
     print(
-        f"{len(one)} tensors of the final checkpoint, {len(different)} of them differ in any bit: "
-        f"{'MISSED' if different or not killed_at else 'met'}"
+        f"{len(expected)} tensors of the final checkpoint, of which {len(different)} differ: "
+        f"{'MISSED' if different or not steps_at_kills else 'met'}"
     )
 
 
-def _start(out: Path) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-c", PROGRAM, *OPTIONS, "--out", str(out), "--quiet"]
-    return subprocess.Popen(words, stdout=subprocess.DEVNULL)
+def saved_step(out: Path) -> int:
+    """Training step of the last checkpoint in a run folder; -1 if there is none."""
+    if not (out / DESCRIPTION).is_file():
+        return -1
+    step: int = read_run_folder(out).description["progress"]["step"]
+    return step
 
 
-def training_step(out: Path) -> int:
-    return (
-        read_run_folder(out).description["progress"]["step"]
-        if (out / DESCRIPTION).is_file()
-        else -1
-    )
+def _start_training(out: Path) -> subprocess.Popen[bytes]:
+    options = [
+        "train", "digits", "--epochs", str(EPOCHS), "--save-every", "0.2", "--device", "cpu",
+        "--out", str(out), "--quiet",
+    ]  # fmt: skip
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, *options], stdout=subprocess.DEVNULL)
 
 
-def _weights(out: Path) -> dict[str, torch.Tensor]:
+def _read_weights(out: Path) -> dict[str, torch.Tensor]:
     return read_state_dict(out / read_run_folder(out).folder_of("last") / "weights.safetensors")

@@ -1,4 +1,4 @@
-"""What one more photo costs in each sweep on this machine: the figures of docs/scale.md."""
+"""Photos a second of the dataset passes on this machine, without start-up, for docs/scale.md."""
 
 import tempfile
 import time
@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 import convlens
-from benchmarks.tables import tell
-from benchmarks.timing import LEAST_ROUNDS, Spread
+from benchmarks.tables import print_remarks
+from benchmarks.timing import MIN_ROUNDS, Spread
 from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model
@@ -20,24 +20,28 @@ from convlens.runtime.allocator import keep_freed_memory
 from convlens.tracing.selection import find_channel_sources
 from convlens.tracing.trace import trace
 
-NETWORKS = {"default": 4, "torchvision:resnet50@random": 2}  # and how many sweeps: others take long
-FEW, MANY = 32, 96  # one batch, and three: what does not depend on the photos falls out
+NETWORKS = {
+    "default": 4,
+    "torchvision:resnet50@random": 2,
+}  # and number of passes: the others take long
+FEW, MANY = 32, 96  # photos; the difference is free of what does not depend on the photos
 SIZE = (500, 375)  # of the photos, as in ImageNet
-Sweep = Callable[[Model, list[Path], Path], object]
+Pass = Callable[[Model, list[Path], Path], object]
 
 
-def _patches(model: Model, paths: list[Path], out: Path) -> object:
-    found = trace(model)  # without the crops and their proofs, which do not grow with the photos
+def _run_patches(model: Model, paths: list[Path], out: Path) -> object:
+    # Without the crops and their evidence, whose number does not grow with the photos.
+    model_trace = trace(model)
     return run_reducer(
         model,
-        found,
-        TopPatchesReducer(find_channel_sources(found, None)),
+        model_trace,
+        TopPatchesReducer(find_channel_sources(model_trace, None)),
         PhotoSource(model, paths),
     )
 
 
-SWEEPS: dict[str, Sweep] = {
-    "patches": _patches,
+PASSES: dict[str, Pass] = {
+    "patches": _run_patches,
     "gradcam, maps, pictures and table": lambda model, paths, out: convlens.gradcams(
         model, paths, out=out
     ),
@@ -49,14 +53,14 @@ SWEEPS: dict[str, Sweep] = {
 
 
 def run() -> None:
-    """Measure, print."""
-    keep_freed_memory()  # as the command line does, and workers
+    """Measure and print."""
+    keep_freed_memory()  # as the command line and workers do
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
-        paths = _photos(Path(folder))
+        paths = _write_photos(Path(folder))
         batch_decoder = PhotoSource(convlens.load(), paths).batch_decoder()
         decoding = [
-            _seconds(lambda: batch_decoder.decode(0, MANY)) / MANY for _ in range(LEAST_ROUNDS)
+            _seconds(lambda: batch_decoder.decode(0, MANY)) / MANY for _ in range(MIN_ROUNDS)
         ]
         size = sum(path.stat().st_size for path in paths) / len(paths)
         print(
@@ -69,39 +73,40 @@ def run() -> None:
             print(
                 f"{model.name}: {convlens.anatomy(model).multiply_adds / 1e9:.2f} G multiply-adds, "
                 f"{model.size[0] * model.size[1] * 3 / 1e3:.0f} kB of pixels a photo, state of "
-                f"patches {sum(one.nbytes for one in state.values()) / 1e6:.1f} MB"
+                f"patches {sum(tensor.nbytes for tensor in state.values()) / 1e6:.1f} MB"
             )
-            for name, work in list(SWEEPS.items())[:count]:
-                print(f"  {name}: {_told(model, paths, work, threads)}", flush=True)
-    tell(())
+            for name, run_pass in list(PASSES.items())[:count]:
+                print(f"  {name}: {_measure_rate(model, paths, run_pass, threads)}", flush=True)
+    print_remarks()
 
 
-def _told(model: Model, paths: list[Path], work: Sweep, threads: int) -> str:
+def _measure_rate(model: Model, paths: list[Path], run_pass: Pass, threads: int) -> str:
+    """Photos a second of a pass, after a round that is not counted."""
     rates = []
-    for number in range(1 + LEAST_ROUNDS):
+    for number in range(1 + MIN_ROUNDS):
         seconds = []
         for count in (FEW, MANY):
             with tempfile.TemporaryDirectory() as folder:
                 out = Path(folder) / "out"
-                seconds.append(_seconds(lambda: work(model, paths[:count], out)))  # noqa: B023
+                seconds.append(_seconds(lambda: run_pass(model, paths[:count], out)))  # noqa: B023
         if number:
             rates.append((MANY - FEW) / (seconds[1] - seconds[0]))
     rate = Spread.of(rates)
     return (
-        f"{rate.median:.1f} ({rate.least:.1f}-{rate.most:.1f}) photos a second with {threads} "
+        f"{rate.median:.1f} ({rate.minimum:.1f}-{rate.maximum:.1f}) photos a second with {threads} "
         f"threads, {rate.median / threads:.1f} a core"
     )
 
 
-def _photos(folder: Path) -> list[Path]:
-    shown = [Image.open(photo.path).convert("RGB").resize(SIZE) for photo in demo_photos()]
+def _write_photos(folder: Path) -> list[Path]:
+    demo = [Image.open(photo.path).convert("RGB").resize(SIZE) for photo in demo_photos()]
     paths = [folder / f"{number:03}.jpg" for number in range(MANY)]
     for number, path in enumerate(paths):
-        shown[number % len(shown)].save(path, quality=90)
+        demo[number % len(demo)].save(path, quality=90)
     return paths
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - start

@@ -1,11 +1,10 @@
-"""Shifts: equivariance of all layers beside bare passes, and what anti-aliased pooling does.
+"""Equivariance of all layers beside bare forward passes; consistency with anti-aliased pooling.
 
 The second part trains the same network with max pooling and with max pooling that is blurred before
-it is subsampled (Zhang 2019), each with several seeds and without shifts among the augmentations,
-and measures how often two views of an image are answered alike.
+it is subsampled (Zhang 2019). Each is trained with several seeds and without shifts among the
+augmentations. It measures how often two shifted views of an image get the same prediction.
 """
 
-import json
 import statistics
 import tempfile
 import time
@@ -18,97 +17,119 @@ from torch import Tensor
 
 import convlens
 from benchmarks import networks
-from benchmarks.floors import Floor, bare_pass, floor
-from benchmarks.tables import METHOD, RESULTS, Entry, Row, compare, show, tell, write
-from benchmarks.timing import Work, machine
+from benchmarks.floors import Floor, bare_forward_pass, measure_floor
+from benchmarks.tables import (
+    METHOD,
+    Entry,
+    Row,
+    compare,
+    print_remarks,
+    print_table,
+    write_results,
+    write_rows,
+)
+from benchmarks.timing import Work
 from convlens.training import Dataset, open_data, train
 
-TITLE = f"Equivariance of all layers for one shift of {networks.BATCH} images, in forward passes"
+TITLE = (
+    f"Equivariance of all layers for one shift of {networks.BATCH_SIZE} images, "
+    "in units of a bare forward pass"
+)
 TARGET = 2.5
 HOW = (
-    "convlens: image and shifted image in one batch, every convolution and pooling compared as it "
-    "is computed; the network as a user has it",
+    "convlens: image and shifted image in one batch; the maps of every convolution and pooling are "
+    "compared as soon as they are computed; the network is not frozen",
 )
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "fashion-mnist"
 SEEDS = (0, 1, 2, 3, 4)
-TRAINED, TESTED = 6000, 2000  # of Fashion-MNIST
+TRAINING, VALIDATION = 6000, 2000  # images of Fashion-MNIST
 EPOCHS = 8
 POOLINGS = ("max", "blur")
 
 
 def run() -> None:
-    """Measure, print and keep."""
+    """Measure, print and write the results."""
     rows: list[Row] = []
     remarks = list(HOW)
     for name in networks.NAMES:
-        least = floor("forward", bare_pass, networks.build(name), networks.images())
-        remarks.append(f"{name}, {least.describe()}")
-        measured = compare(
+        floor = measure_floor("forward", bare_forward_pass, networks.build(name), networks.images())
+        remarks.append(f"{name}, {floor.describe()}")
+        network_rows = compare(
             name,
-            least.what,
-            least.work,
-            [Entry("one shift", "convlens", partial(_ours, least), TARGET)],
+            floor.name,
+            floor.work,
+            [Entry("one shift", "convlens", partial(_ours, floor), TARGET)],
         )
-        show(f"{TITLE}: {name}", measured)
-        rows += measured
-    tell((METHOD, *remarks))
-    print(f"written: {write('shift', rows, remarks)}")
-    _antialiasing()
+        print_table(f"{TITLE}: {name}", network_rows)
+        rows += network_rows
+    print_remarks((METHOD, *remarks))
+    write_rows("shift", rows, remarks)
+    _measure_antialiasing()
 
 
-def _ours(least: Floor) -> Work:
-    model = convlens.wrap(least.network)
-    return lambda: convlens.equivariance(model, least.images, shifts=[1])
+def _ours(floor: Floor) -> Work:
+    model = convlens.wrap(floor.network)
+    return lambda: convlens.equivariance(model, floor.images, shifts=[1])
 
 
-def _antialiasing() -> None:
-    """Train with both kinds of pooling, print and keep."""
-    told: dict[str, object] = {"machine": machine(), "epochs": EPOCHS}
-    for name, data in _data().items():
-        runs = {kind: [_trained(data, kind, seed) for seed in SEEDS] for kind in POOLINGS}
-        for measure in ("accuracy", "crop", "circular"):
-            values = {kind: [one[measure] for one in runs[kind]] for kind in POOLINGS}
-            words = ", ".join(
-                f"{kind} {statistics.mean(those):.1%} ({min(those):.1%} to {max(those):.1%})"
-                for kind, those in values.items()
+def _measure_antialiasing() -> None:
+    """Train with both kinds of pooling, print and write the results."""
+    results: dict[str, object] = {"epochs": EPOCHS}
+    for name, data in _load_data().items():
+        runs = {pooling: [_train(data, pooling, seed) for seed in SEEDS] for pooling in POOLINGS}
+        for metric in ("accuracy", "crop", "circular"):
+            values = {
+                pooling: [figures[metric] for figures in runs[pooling]] for pooling in POOLINGS
+            }
+            spreads = ", ".join(
+                f"{pooling} {statistics.mean(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})"
+                for pooling, shares in values.items()
             )
-            print(f"{name}, {len(SEEDS)} seeds, {measure}: {words}")
-        told[name] = {"trained": len(data.train), "tested": len(data.validation), "runs": runs}
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "antialiasing.json"
-    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {path}")
+            print(f"{name}, {len(SEEDS)} seeds, {metric}: {spreads}")
+        results[name] = {
+            "training_images": len(data.train),
+            "validation_images": len(data.validation),
+            "runs": runs,
+        }
+    write_results("antialiasing", results)
 
 
-def _data() -> dict[str, Dataset]:
-    """The digits, and some of Fashion-MNIST where it is there."""
-    found = {"digits": open_data("digits")}
+def _load_data() -> dict[str, Dataset]:
+    """The digits, and a part of Fashion-MNIST if it is in the data folder."""
+    datasets = {"digits": open_data("digits")}
     if not DATA.is_dir():
         print(f"fashion-mnist: skipped, there is no {DATA}")
-        return found
+        return datasets
     whole = open_data(DATA)
-    found["fashion-mnist"] = replace(
+    datasets["fashion-mnist"] = replace(
         whole,
-        train=whole.train[torch.arange(TRAINED)],
-        validation=whole.validation[torch.arange(TESTED)],
+        train=whole.train[torch.arange(TRAINING)],
+        validation=whole.validation[torch.arange(VALIDATION)],
     )
-    return found
+    return datasets
 
 
-def _trained(data: Dataset, kind: str, seed: int) -> dict[str, float]:
-    began = time.perf_counter()
+def _train(data: Dataset, pooling: str, seed: int) -> dict[str, float]:
+    """Accuracy and consistency of a network that is trained with a kind of pooling."""
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        made = train(
-            data, out=Path(folder) / "run", seed=seed, epochs=EPOCHS, pooling=kind, shift=0
+        training = train(
+            data, out=Path(folder) / "run", seed=seed, epochs=EPOCHS, pooling=pooling, shift=0
         )
-        model = convlens.load(made.folder)
+        model = convlens.load(training.folder)
     images = _images(data.validation.pixels)
-    labels = [[int(one)] for one in data.validation.classes]
-    found = convlens.shift(model, images, labels=labels, shifts=[], every=0)
-    told = {one.protocol: one.agreement.share for one in found.consistency}
-    minutes = (time.perf_counter() - began) / 60
-    print(f"{kind}, seed {seed}: {made.accuracy:.1%} right, {told}, {minutes:.1f} min", flush=True)
-    return {"accuracy": made.accuracy, **told}
+    labels = [[int(label)] for label in data.validation.classes]
+    invariance = convlens.shift(model, images, labels=labels, shifts=[], every=0)
+    consistency = {
+        protocol.protocol: protocol.agreement.share for protocol in invariance.consistency
+    }
+    minutes = (time.perf_counter() - start) / 60
+    print(
+        f"{pooling}, seed {seed}: accuracy {training.accuracy:.1%}, consistency {consistency}, "
+        f"{minutes:.1f} min",
+        flush=True,
+    )
+    return {"accuracy": training.accuracy, **consistency}
 
 
 def _images(pixels: Tensor) -> Tensor:

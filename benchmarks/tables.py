@@ -1,46 +1,56 @@
-"""What a benchmark shows and keeps: one table for people, one JSON file for machines."""
+"""The output of a benchmark: a table on the terminal and a JSON file."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.timing import Pair, Spread, Timing, Work, machine, measure
+from benchmarks.timing import Pair, Spread, Timing, Work, describe_machine, measure
 
 RESULTS = Path(__file__).parent / "results"
 METHOD = (
-    "Median (least-most) of the rounds, everyone in turn after a warm-up each, the floor beside "
-    "each of them; a ratio is the median of those between neighbors."
+    "Median (minimum-maximum) of the rounds; all run in turn after one warm-up each, the floor "
+    "beside each of them; a ratio is the median of the ratios of neighboring runs."
 )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One who does a task.
+    """A task done by one library.
 
     Attributes:
-        task: what is asked for.
-        who: convlens, or a peer.
-        make: gives the callable; imports the peer, and builds what it keeps between calls.
+        task: the task in words.
+        library: convlens or a peer.
+        make: returns the callable that is timed; imports the peer and builds what it keeps between
+            calls.
         target: the most that it may cost, in floors; None for peers.
     """
 
     task: str
-    who: str
+    library: str
     make: Callable[[], Work]
     target: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; without times where a peer is not there, and the note says so."""
+    """A line of the table.
+
+    Attributes:
+        network: name of the network.
+        task: the task in words.
+        library: convlens, a peer, or the floor.
+        pair: its times and the floor's; None if the peer is not installed.
+        target: the most that it may cost, in floors; None for peers and the floor.
+        note: why there are no times; otherwise empty.
+    """
 
     network: str
     task: str
-    who: str
+    library: str
     pair: Pair | None
     target: float | None
     note: str
@@ -53,86 +63,90 @@ class Row:
         return self.pair.wall_ratio.median <= self.target
 
 
-def compare(network: str, what: str, floor: Work, entries: Sequence[Entry]) -> list[Row]:
-    """Time everyone in turn, and a floor beside each.
+def compare(network: str, floor_name: str, floor: Work, entries: Sequence[Entry]) -> list[Row]:
+    """Time all entries in turn, and a floor beside each.
 
     Args:
-        network: its name.
-        what: the floor's.
+        network: name of the network.
+        floor_name: the floor's work in words.
         floor: does the least work.
         entries: in the order of the table.
+
+    Returns:
+        A row for the floor, and one for each entry.
     """
     works, notes = {}, {}
     for number, entry in enumerate(entries):
         try:
             works[str(number)] = entry.make()
         except ImportError as error:
-            if entry.target is not None:  # ours
+            if entry.target is not None:  # convlens itself
                 raise
             notes[number] = f"not installed: {error}"
     pairs = measure(floor, works)
-    every = Timing(
+    floor_timing = Timing(
         wall=tuple(seconds for pair in pairs.values() for seconds in pair.floor.wall),
         cpu=tuple(seconds for pair in pairs.values() for seconds in pair.floor.cpu),
     )
-    rows = [Row(network, what, "floor", Pair(every, every), None, "")]
+    rows = [Row(network, floor_name, "floor", Pair(floor_timing, floor_timing), None, "")]
     for number, entry in enumerate(entries):
-        pair = pairs.get(str(number))
-        rows.append(Row(network, entry.task, entry.who, pair, entry.target, notes.get(number, "")))
+        pair, note = pairs.get(str(number)), notes.get(number, "")
+        rows.append(Row(network, entry.task, entry.library, pair, entry.target, note))
     return rows
 
 
-def show(title: str, rows: Sequence[Row]) -> None:
-    """Print the table of one network, as soon as it is measured."""
+def print_table(title: str, rows: Sequence[Row]) -> None:
+    """Print the table of one network."""
     table = Table(title=title, title_justify="left", caption_justify="left")
-    for heading in ("task", "who"):
+    for heading in ("task", "library"):
         table.add_column(heading, no_wrap=True)
     for heading in ("wall ms", "CPU ms", "x floor", "x floor, CPU"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("rounds", justify="right")
     table.add_column("target")
-    before = ""
+    previous_task = ""
     for row in rows:
-        table.add_row(
-            row.task if row.task != before else "", row.who, *_figures(row), _verdict(row)
-        )
-        before = row.task
+        task = row.task if row.task != previous_task else ""
+        table.add_row(task, row.library, *_figures(row), _verdict(row))
+        previous_task = row.task
     _console().print(table)
 
 
-def tell(remarks: Sequence[str]) -> None:
-    """Print what the figures were taken on, and the remarks."""
+def print_remarks(remarks: Sequence[str] = ()) -> None:
+    """Print a line about the machine, and the remarks."""
     console = _console()
-    on = machine()
+    machine = describe_machine()
     console.print(
-        f"{on['cores']} cores ({on['cpu']}, {on['instructions']}), {on['threads']} torch threads, "
-        f"torch {on['torch']}, load {on['load']}"
+        f"{machine['cores']} cores ({machine['cpu']}, {machine['instructions']}), "
+        f"{machine['threads']} torch threads, torch {machine['torch']}, load {machine['load']}"
     )
     for remark in remarks:
         console.print(remark)
+
+
+def write_rows(name: str, rows: Sequence[Row], remarks: Sequence[str]) -> None:
+    """Write the times of every round to `results/NAME.json`."""
+    write_results(
+        name, {"name": name, "remarks": list(remarks), "rows": [_describe_row(row) for row in rows]}
+    )
+
+
+def write_results(name: str, content: Mapping[str, object]) -> None:
+    """Write what was measured, and on which machine, to `results/NAME.json`."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    unfinished = path.with_suffix(".json.part")
+    text = json.dumps({"machine": describe_machine(), **content}, indent=1)
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    unfinished.replace(path)
+    print(f"written: {path}")
 
 
 def _console() -> Console:
     return Console(width=None if Console().is_terminal else 160)
 
 
-def write(name: str, rows: Sequence[Row], remarks: Sequence[str]) -> Path:
-    """Keep every round's times in `results/NAME.json`."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    content = {
-        "name": name,
-        "machine": machine(),
-        "remarks": list(remarks),
-        "rows": [_kept(row) for row in rows],
-    }
-    unfinished = path.with_suffix(".json.part")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
-    return path
-
-
-def _kept(row: Row) -> dict[str, object]:
+def _describe_row(row: Row) -> dict[str, object]:
     ratios = (
         {"wall_ratio": asdict(row.pair.wall_ratio), "cpu_ratio": asdict(row.pair.cpu_ratio)}
         if row.pair
@@ -145,16 +159,16 @@ def _figures(row: Row) -> tuple[str, str, str, str, str]:
     if row.pair is None:
         return "", "", "", "", ""
     return (
-        _spread(Spread.of([seconds * 1e3 for seconds in row.pair.own.wall]), ".0f"),
-        _spread(Spread.of([seconds * 1e3 for seconds in row.pair.own.cpu]), ".0f"),
-        _spread(row.pair.wall_ratio, ".2f"),
-        _spread(row.pair.cpu_ratio, ".2f"),
+        _format(Spread.of([seconds * 1e3 for seconds in row.pair.own.wall]), ".0f"),
+        _format(Spread.of([seconds * 1e3 for seconds in row.pair.own.cpu]), ".0f"),
+        _format(row.pair.wall_ratio, ".2f"),
+        _format(row.pair.cpu_ratio, ".2f"),
         str(len(row.pair.own.wall)),
     )
 
 
-def _spread(spread: Spread, form: str) -> str:
-    return f"{spread.median:{form}} ({spread.least:{form}}-{spread.most:{form}})"
+def _format(spread: Spread, form: str) -> str:
+    return f"{spread.median:{form}} ({spread.minimum:{form}}-{spread.maximum:{form}})"
 
 
 def _verdict(row: Row) -> str:

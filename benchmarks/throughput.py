@@ -1,8 +1,8 @@
-"""LabeledImages a second in training: ours beside a plain loop in torchvision's style, in turn.
+"""Training throughput: an epoch of `convlens.train` beside a plain loop with a DataLoader.
 
 Both train the same network on the same images for the same number of steps with the same optimizer
-and the same kinds of augmentation. The plain loop is what torchvision's references do: a DataLoader
-with a transform for each image.
+and the same kinds of augmentation. The plain loop follows torchvision's reference scripts: a
+DataLoader with a transform for each image.
 """
 
 import copy
@@ -17,43 +17,43 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.tables import METHOD, Entry, Row, compare, show, tell, write
+from benchmarks.tables import METHOD, Entry, Row, compare, print_remarks, print_table, write_rows
 from benchmarks.timing import Work
 from convlens.data.preprocessing import Preprocessing
 from convlens.training import Dataset, LabeledImages, default_recipe, train
 from convlens.training.description import build_model
 from convlens.training.loop import make_optimizer
 
-TITLE = "One epoch of 2,560 gray images of 28 pixels, in those of a plain loop"
+TITLE = "An epoch of 2,560 gray images of 28 pixels, in units of an epoch of a plain loop"
 COUNT, SIZE, BATCH = 2560, 28, 128
 TARGET = 1.0
 HOW = (
     "floor: DataLoader in the main process, torchvision's ToTensor, Normalize, RandomCrop and "
     "RandomErasing on each image, default memory layout",
-    "plain, two workers: the same with the transforms in two further processes",
-    "convlens: train() whole, with reading back the data set's mean, the checks, one validation "
-    "of 10 images and its saves",
+    "plain loop, two workers: the same with the transforms in two further processes",
+    "convlens: a whole call of train(), with computing the mean of the data, its checks, a "
+    "validation on 10 images and saving",
 )
 
 
 def run() -> None:
-    """Measure, print and keep."""
-    data = _data()
+    """Measure, print and write the results."""
+    data = _make_noise()
     rows: list[Row] = compare(
         "allconv",
         "plain loop",
-        _plain(data, workers=0),
+        _plain_loop(data, workers=0),
         [
             Entry("one epoch", "convlens", partial(_ours, data), TARGET),
-            Entry("one epoch", "plain, two workers", partial(_plain, data, workers=2)),
+            Entry("one epoch", "plain loop, two workers", partial(_plain_loop, data, workers=2)),
         ],
     )
-    show(TITLE, rows)
-    tell((METHOD, *HOW))
-    print(f"written: {write('throughput', rows, HOW)}")
+    print_table(TITLE, rows)
+    print_remarks((METHOD, *HOW))
+    write_rows("throughput", rows, HOW)
 
 
-def _data() -> Dataset:
+def _make_noise() -> Dataset:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(
         0, 256, (COUNT + 10, SIZE, SIZE, 1), dtype=torch.uint8, generator=generator
@@ -77,7 +77,7 @@ def _ours(data: Dataset) -> Work:
     return work
 
 
-def _plain(data: Dataset, *, workers: int) -> Work:
+def _plain_loop(data: Dataset, *, workers: int) -> Work:
     from torchvision import transforms
 
     recipe = replace(default_recipe(data), epochs=1, batch=BATCH)
@@ -92,7 +92,7 @@ def _plain(data: Dataset, *, workers: int) -> Work:
         ]
     )
     loader = DataLoader(
-        _Pictures(data.train, transform),
+        _TransformedImages(data.train, transform),
         batch_size=BATCH,
         shuffle=True,
         drop_last=True,
@@ -118,8 +118,8 @@ def _plain(data: Dataset, *, workers: int) -> Work:
     return work
 
 
-class _Pictures(TensorDataset):
-    """Images as PIL pictures through a transform, one at a time."""
+class _TransformedImages(TensorDataset):
+    """Images that are converted to PIL and transformed one at a time."""
 
     def __init__(
         self, images: LabeledImages, transform: Callable[[Image.Image], torch.Tensor]
@@ -128,6 +128,6 @@ class _Pictures(TensorDataset):
         self._transform = transform
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:  # type: ignore[override]
-        pixels, answer = super().__getitem__(index)
-        picture = Image.fromarray(np.ascontiguousarray(pixels[..., 0].numpy()))
-        return self._transform(picture), int(answer)
+        pixels, label = super().__getitem__(index)
+        image = Image.fromarray(np.ascontiguousarray(pixels[..., 0].numpy()))
+        return self._transform(image), int(label)

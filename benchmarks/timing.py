@@ -1,8 +1,8 @@
-"""The harness: several callables in turn in one process, their times and the ratios to a floor.
+"""Timing: several callables in turn in one process, and the ratios of their times to a floor.
 
-The floor runs again beside every callable, and a ratio is that of two neighbors: other work on
-the machine then falls on both. The median over the rounds is what counts. CPU time stands beside
-wall time, since two threads under load cost several times the CPU of one.
+The floor runs again beside every callable, and each ratio is that of two neighboring runs, so that
+other work on the machine falls on both. The result is the median over the rounds. CPU time is
+measured beside wall time, because two threads under load take several times the CPU time of one.
 """
 
 import gc
@@ -18,32 +18,32 @@ import torch
 Work = Callable[[], object]
 _Times = tuple[float, float]  # wall and CPU seconds
 
-LEAST_ROUNDS = 5
-MOST_ROUNDS = 30
-ENOUGH_SECONDS = 10.0  # beyond the least number of rounds a callable goes on for so long
+MIN_ROUNDS = 5
+MAX_ROUNDS = 30
+MIN_SECONDS = 10.0  # after MIN_ROUNDS, rounds go on until a callable has run for so long
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A median and what it lies between."""
+    """Median, minimum and maximum over the rounds."""
 
     median: float
-    least: float
-    most: float
+    minimum: float
+    maximum: float
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of one value for each round."""
+        """The spread of values, one for each round."""
         return cls(statistics.median(values), min(values), max(values))
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds that one callable took, round by round.
+    """Seconds that a callable took in each round.
 
     Attributes:
-        wall: as a clock shows it.
-        cpu: of all threads of the process together.
+        wall: seconds by the clock.
+        cpu: seconds of CPU time, summed over all threads of the process.
     """
 
     wall: tuple[float, ...]
@@ -51,55 +51,66 @@ class Timing:
 
     @classmethod
     def of(cls, times: Sequence[_Times]) -> "Timing":
-        """Of wall and CPU seconds for each round."""
+        """The timing made of wall and CPU seconds for each round."""
         return cls(tuple(wall for wall, _ in times), tuple(cpu for _, cpu in times))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The times of a callable and those of the floor beside it, round by round."""
+    """Times of a callable and of the floor beside it, for each round."""
 
     own: Timing
     floor: Timing
 
     @property
     def wall_ratio(self) -> Spread:
-        """How many times the floor's wall time."""
+        """Wall time in units of the floor's wall time."""
         return _ratio(self.own.wall, self.floor.wall)
 
     @property
     def cpu_ratio(self) -> Spread:
-        """How many times the floor's CPU time."""
+        """CPU time in units of the floor's CPU time."""
         return _ratio(self.own.cpu, self.floor.cpu)
 
 
 def measure(floor: Work, works: Mapping[str, Work]) -> dict[str, Pair]:
-    """Time callables in turn, after one warm-up each, and the floor beside each of them.
+    """Time callables in turn, after one warm-up run each, and the floor beside each of them.
 
     The floor runs before its neighbor in one round and after it in the next.
+
+    Args:
+        floor: does the least work.
+        works: the callables by name.
+
+    Returns:
+        The times of each callable and of the floor's runs beside it, by name.
     """
     for work in (floor, *works.values()):
-        _timed(work)
-    taken: dict[str, list[tuple[_Times, _Times]]] = {name: [] for name in works}
-    for number in range(MOST_ROUNDS):
+        _time(work)
+    rounds: dict[str, list[tuple[_Times, _Times]]] = {name: [] for name in works}
+    for number in range(MAX_ROUNDS):
         for name, work in works.items():
-            spent = sum(own[0] for own, _ in taken[name])
-            if number >= LEAST_ROUNDS and spent >= ENOUGH_SECONDS:
+            seconds = sum(own[0] for own, _ in rounds[name])
+            if number >= MIN_ROUNDS and seconds >= MIN_SECONDS:
                 continue
             if number % 2 == 0:
-                least = _timed(floor)
-                taken[name].append((_timed(work), least))
+                floor_times = _time(floor)
+                own_times = _time(work)
             else:
-                own = _timed(work)
-                taken[name].append((own, _timed(floor)))
+                own_times = _time(work)
+                floor_times = _time(floor)
+            rounds[name].append((own_times, floor_times))
     return {
-        name: Pair(Timing.of([own for own, _ in pairs]), Timing.of([least for _, least in pairs]))
-        for name, pairs in taken.items()
+        name: Pair(
+            Timing.of([own_times for own_times, _ in pairs]),
+            Timing.of([floor_times for _, floor_times in pairs]),
+        )
+        for name, pairs in rounds.items()
     }
 
 
-def machine() -> dict[str, object]:
-    """What the figures were taken on."""
+def describe_machine() -> dict[str, object]:
+    """Cores, CPU, threads, version of torch and load, for the JSON file and the last remark."""
     return {
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
@@ -112,19 +123,19 @@ def machine() -> dict[str, object]:
     }
 
 
-def _ratio(one: Sequence[float], other: Sequence[float]) -> Spread:
-    return Spread.of([a / b for a, b in zip(one, other, strict=True)])
+def _ratio(own: Sequence[float], floor: Sequence[float]) -> Spread:
+    return Spread.of([a / b for a, b in zip(own, floor, strict=True)])
 
 
-def _timed(work: Work) -> _Times:
-    """Wall and CPU seconds of one run, without those of the garbage collector."""
+def _time(work: Work) -> _Times:
+    """Wall and CPU seconds of one run, without the garbage collector's."""
     gc.collect()
     gc.disable()
     try:
         wall, cpu = time.perf_counter(), time.process_time()
-        kept = work()
+        result = work()
         seconds = time.perf_counter() - wall, time.process_time() - cpu
-        del kept
+        del result  # after the clock has been read
         return seconds
     finally:
         gc.enable()
