@@ -22,7 +22,7 @@ from convlens.passes.run import PassResult, run_reducer
 from convlens.passes.source import PhotoSource
 from convlens.runtime.allocator import keep_freed_memory
 from convlens.tracing.selection import find_channel_sources
-from convlens.tracing.trace import trace
+from convlens.tracing.tracer import trace
 
 FEW, BETWEEN, MANY = 512, 1280, 2560
 TARGET = 1.25  # times the local engine's cost of a photo

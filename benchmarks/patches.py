@@ -31,7 +31,7 @@ from convlens.passes.run import DEFAULT_BATCH_SIZE, run_reducer
 from convlens.passes.source import Batch, PhotoSource, Source, TensorSource
 from convlens.runtime.guard import untouched
 from convlens.tracing.selection import find_channel_sources
-from convlens.tracing.trace import trace
+from convlens.tracing.tracer import trace
 
 BATCH_SIZE = DEFAULT_BATCH_SIZE
 TITLE = (

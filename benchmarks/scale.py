@@ -18,7 +18,7 @@ from convlens.passes.run import run_reducer
 from convlens.passes.source import PhotoSource
 from convlens.runtime.allocator import keep_freed_memory
 from convlens.tracing.selection import find_channel_sources
-from convlens.tracing.trace import trace
+from convlens.tracing.tracer import trace
 
 NETWORKS = {
     "default": 4,

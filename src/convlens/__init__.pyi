@@ -58,7 +58,7 @@ from .passes.options import PassOptions as PassOptions
 from .passes.ray.engine import RayEngine as RayEngine
 from .results import Result as Result
 from .tracing.registry import register_operation as register_operation
-from .tracing.trace import trace as trace
+from .tracing.tracer import trace as trace
 from .training import open_data as open_data
 from .training import train as train
 

@@ -18,10 +18,10 @@ from convlens.errors import ConvlensError, first_line
 from convlens.models.model import Model
 from convlens.models.output_head import select_output
 from convlens.runtime.guard import untouched
+from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
 from convlens.tracing.node_names import NodeName
-from convlens.tracing.recorder import NodeRef
+from convlens.tracing.recording import NodeRef
 from convlens.tracing.trace import Trace
-from convlens.tracing.walk import Call, Listener, tensors_in, walk
 
 
 def capture_nodes(
@@ -36,7 +36,7 @@ def capture_nodes(
 
     Args:
         model: the model that was traced; its network is left untouched.
-        trace: made by `convlens.tracing.trace` for images of this size.
+        trace: made by `convlens.trace` for images of this size.
         images: `(N, C, H, W)` inside the bounds. If they require gradients, so do the activations
             that are computed from them.
         nodes: indices of the nodes in the trace (`trace.find_node(name)`, `trace.logits`).
@@ -77,7 +77,7 @@ def stream_nodes(
 
     Args:
         model: the model that was traced; its network is left untouched.
-        trace: made by `convlens.tracing.trace` for images of this size.
+        trace: made by `convlens.trace` for images of this size.
         images: `(N, C, H, W)` inside the bounds, which are not checked again for each batch.
         nodes: indices of the nodes in the trace.
         callback: called with a node's index and its tensor, first dimension N.
@@ -245,7 +245,7 @@ class _Capture(Listener):
             raise _StopForward
         return continuation
 
-    def operated(self, call: Call, name: str, number: int, output: Any) -> Any:
+    def function_ends(self, call: ModuleCall, name: str, number: int, output: Any) -> Any:
         for part, tensor in enumerate(tensors_in(output)):
             node_name = NodeName(call.path, call.number, operation=name, number=number, part=part)
             node = self._node_of_operation.get(node_name)
@@ -265,7 +265,7 @@ class _Capture(Listener):
                 self._node_of_operation[node_name] = node
         if self._node_of_operation:
             paths = {node_name.path for node_name in self._node_of_operation}
-            hooks.enter_context(walk(network, self, paths))
+            hooks.enter_context(attach_listener(network, self, paths))
 
     def _forward(self, model: Model, network: nn.Module, images: Tensor) -> Tensor:
         """The output of the network; one that was made in inference mode runs on copied weights."""
@@ -333,7 +333,7 @@ def _capture_point(trace: Trace, node: int) -> NodeName:
     for node_name in trace.node_names(node):
         if (
             node_name.operation is not None
-            or node_name.given
+            or node_name.is_input
             or producer is None
             or producer.call is None
         ):
@@ -343,7 +343,7 @@ def _capture_point(trace: Trace, node: int) -> NodeName:
         if is_producer and not any(consumer.call is call for consumer in consumers):
             return node_name
     if operations:
-        # The walk counts every run of a module, also of one that runs once.
+        # The listener counts every run of a module, also of one that runs once.
         return replace(operations[0], call=operations[0].call or 1)
     raise ConvlensError(
         f"{trace.name(node)} is computed inside a compiled operation and cannot be caught; "

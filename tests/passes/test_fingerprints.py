@@ -13,7 +13,7 @@ from torch import nn
 from convlens import ConvlensError, PassOptions, load, patches, wrap
 from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.passes.fingerprints import fingerprint, fingerprint_model, to_plain
-from convlens.tracing.recorder import NodeRef
+from convlens.tracing.recording import NodeRef
 
 
 @dataclass(frozen=True)

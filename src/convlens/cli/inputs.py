@@ -20,7 +20,7 @@ from convlens.passes.job import Engine
 from convlens.passes.local import LocalEngine
 from convlens.passes.ray.engine import RayEngine
 from convlens.results import RESULT
-from convlens.tracing.trace import trace
+from convlens.tracing.tracer import trace
 
 
 def load_model(spec: str, *, size: str | None, device: str | None, seed: int, quiet: bool) -> Model:

@@ -33,7 +33,8 @@ from convlens.page.reproduction import Reproducer
 from convlens.page.result import Finding, Report, SkippedPhoto, Subject
 from convlens.page.section import Section
 from convlens.page.sections import load_sections
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 Classes = str | int | Sequence[str | int]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from convlens.models.model import Model
 from convlens.runtime.guard import unwrap_network
-from convlens.tracing.trace import trace
+from convlens.tracing.tracer import trace
 
 _DIGITS = 16
 

@@ -25,7 +25,8 @@ from convlens.passes.options import PassOptions
 from convlens.passes.reducer import Reducer, State
 from convlens.passes.source import Source
 from convlens.runtime.interrupts import catch_interrupts
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 DEFAULT_BATCH_SIZE = 32  # fixed, because a convolution's last bits may depend on it
 

@@ -4,7 +4,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from convlens.tracing.node_names import NodeName
-from convlens.tracing.recorder import ModuleRun, Recording
+from convlens.tracing.recording import ModuleRun, Recording
 from convlens.tracing.sides import Sides, find_sides
 from convlens.tracing.structure import Structure
 
@@ -45,7 +45,7 @@ def find_convolutions(
         on_image: indices of the nodes that depend on the image.
     """
     returned = {
-        event.call: event.gave for event in recording.events if isinstance(event, ModuleRun)
+        event.call: event.output_nodes for event in recording.events if isinstance(event, ModuleRun)
     }
     convolutions = []
     for operation in recording.operations:

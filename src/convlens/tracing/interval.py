@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from convlens.tracing.operation_view import OperationView
-from convlens.tracing.recorder import NodeRef
+from convlens.tracing.recording import NodeRef
 
 
 @dataclass(frozen=True, eq=False)

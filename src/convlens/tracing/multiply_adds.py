@@ -3,7 +3,7 @@
 import math
 
 from convlens.tracing.operation_view import OperationView
-from convlens.tracing.recorder import Operation
+from convlens.tracing.recording import Operation
 from convlens.tracing.registry import CostRule, registered_cost_rule
 
 

@@ -63,7 +63,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from convlens.errors import ConvlensError, suggest
-from convlens.tracing.recorder import Operation
+from convlens.tracing.recording import Operation
 from convlens.tracing.sides import Sides, find_sides
 from convlens.tracing.trace import Trace
 

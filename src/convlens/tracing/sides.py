@@ -10,7 +10,7 @@ pooling, concatenation) end the search.
 from collections.abc import Container
 from dataclasses import dataclass
 
-from convlens.tracing.recorder import Operation
+from convlens.tracing.recording import Operation
 from convlens.tracing.structure import NON_LINEARITIES, POOLING, Structure
 
 _NORMALIZATION = frozenset({

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from convlens.models.output_head import SIGMOID, SOFTMAX
-from convlens.tracing.recorder import Operation, Recording
+from convlens.tracing.recording import Operation, Recording
 
 NON_LINEARITIES = frozenset({
     "relu", "leaky_relu", "hardtanh", "gelu", "silu", "mish", "hardswish", "elu", "celu", "selu",

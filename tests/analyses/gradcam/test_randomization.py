@@ -13,7 +13,7 @@ from convlens import ConvlensError, gradcam, randomization, wrap
 from convlens.analyses.gradcam.randomization import randomization_stages, rank_correlation
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.results import Result
-from convlens.tracing.trace import trace
+from convlens.tracing.tracer import trace
 
 SIZE = 48
 

@@ -120,7 +120,7 @@ def test_selectivity_is_that_of_patches():
 
 def test_parts_of_a_data_set_add_up():
     from convlens.tracing.selection import find_channel_sources
-    from convlens.tracing.trace import trace
+    from convlens.tracing.tracer import trace
 
     model = wrap(network(), size=SIZE)
     channel_source = find_channel_sources(trace(model), ["0"])[0]

@@ -11,9 +11,10 @@ from convlens.models.output_head import describe_prediction_rule
 from convlens.results import Result
 from convlens.runtime.guard import unwrap_network
 from convlens.tracing.node_names import NodeName
-from convlens.tracing.recorder import FunctionCall, ModuleRun, Operation
+from convlens.tracing.recording import FunctionCall, ModuleRun, Operation
 from convlens.tracing.selection import check_layer
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 Pair = tuple[int, int]
 
@@ -189,20 +190,20 @@ def _parts(model_trace: Trace) -> Iterator[_Part]:
     """
     for event in model_trace.recording.events:
         leaf = next(event.call.module.children(), None) is None
-        if isinstance(event, ModuleRun) and leaf and event.gave:
+        if isinstance(event, ModuleRun) and leaf and event.output_nodes:
             operations = [op for op in model_trace.recording.operations if op.call is event.call]
             kind = type(event.call.module).__name__
             node_name = NodeName(event.call.path, event.call.number).brief(
                 model_trace.recording.runs
             )
-            yield str(node_name), kind, operations, event.gave[0]
-        elif isinstance(event, FunctionCall) and not leaf and event.gave:
+            yield str(node_name), kind, operations, event.output_nodes[0]
+        elif isinstance(event, FunctionCall) and not leaf and event.output_nodes:
             kind = event.node_name.operation or ""
             moved = all(operation.name in _REARRANGING for operation in event.operations)
-            if (moved and kind != "flatten") or event.gave[0] not in model_trace.on_image:
+            if (moved and kind != "flatten") or event.output_nodes[0] not in model_trace.on_image:
                 continue
             node_name = event.node_name.brief(model_trace.recording.runs)
-            yield str(node_name), kind, event.operations, event.gave[0]
+            yield str(node_name), kind, event.operations, event.output_nodes[0]
 
 
 _REARRANGING = frozenset({

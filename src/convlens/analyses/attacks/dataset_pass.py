@@ -27,7 +27,7 @@ from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
 from convlens.passes.source import PhotosOrImages, open_source, read_first_images
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 _DIAGNOSED_IMAGES = 4  # enough to see what is wrong with a network
 

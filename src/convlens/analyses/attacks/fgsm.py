@@ -32,7 +32,7 @@ from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import SIGMOID, SOFTMAX, predicted_classes
 from convlens.results import Result
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 
 def fgsm_step(images: Tensor, signs: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:

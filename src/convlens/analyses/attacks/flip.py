@@ -20,7 +20,7 @@ from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import predict_with_probability
 from convlens.results import Result
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
 _BATCH_SIZE = 16

@@ -30,7 +30,7 @@ from convlens.passes.random_numbers import random_signs
 from convlens.results import Result
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 
 @dataclass(frozen=True, eq=False)

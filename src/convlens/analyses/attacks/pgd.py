@@ -29,7 +29,7 @@ from convlens.models.model import Model, check_model
 from convlens.models.output_head import SOFTMAX, predicted_classes
 from convlens.passes.random_numbers import random_uniform
 from convlens.results import Result
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 STEPS = 10
 _PATH_LENGTH = 2.5  # in epsilons, of all steps together: to any corner and back (Madry's factor)

@@ -23,7 +23,7 @@ from convlens.models.output_head import NEGATIVE, predicted_classes
 from convlens.passes.proportion import wilson_interval
 from convlens.passes.random_numbers import random_signs, random_uniform
 from convlens.passes.reducer import State
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 _FIXED_POINT = 2**32  # the largest change is kept as a whole number of this fraction of the span
 

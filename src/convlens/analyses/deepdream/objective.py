@@ -15,7 +15,8 @@ from convlens.capture import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.selection import Side, check_channel, find_channel_sources, select_layer
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 _PRODUCTS = 2**24  # products of a guide's features and the photo's that are held at once
 

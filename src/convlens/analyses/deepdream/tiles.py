@@ -22,7 +22,8 @@ from convlens.capture import capture_nodes, convert_gradient_errors
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.receptive_field.fields import Field
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.runtime.guard import untouched
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 
 def effective_field(

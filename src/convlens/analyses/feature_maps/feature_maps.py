@@ -20,7 +20,7 @@ from convlens.drawing import (
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.tracing.selection import Side, find_channel_sources
-from convlens.tracing.trace import trace
+from convlens.tracing.tracer import trace
 
 _SHOWN = 64  # maps in a picture
 _LARGEST_SIDE = 112  # pixels that a map is enlarged to

@@ -18,9 +18,10 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.guard import unwrap_network
-from convlens.tracing.recorder import Operation
+from convlens.tracing.recording import Operation
 from convlens.tracing.selection import check_channel
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 _SILENT_NORM = 1e-4  # norm of a silent filter, as a share of the greatest norm, at most
 _TILE = 44  # pixels, about: small filters are enlarged to this side

@@ -26,7 +26,8 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.passes.reducer import State
 from convlens.tracing.selection import NodeGroup
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 
 @dataclass(frozen=True, kw_only=True)

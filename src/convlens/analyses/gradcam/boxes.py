@@ -20,7 +20,7 @@ from convlens.data.photos import EncodedPhoto, read_stored_size
 from convlens.errors import ConvlensError
 from convlens.models.labels import find_class
 from convlens.models.model import Model
-from convlens.tracing.trace import trace
+from convlens.tracing.tracer import trace
 
 COLUMNS = ("file", "class", "left", "top", "right", "bottom")
 

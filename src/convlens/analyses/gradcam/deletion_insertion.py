@@ -22,7 +22,7 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import probabilities
 from convlens.results import Result
-from convlens.tracing.trace import trace
+from convlens.tracing.tracer import trace
 
 ORDERS = ("map", "random", "center")
 MARGIN = 0.01  # of probability: areas that agree to two digits do not beat one another

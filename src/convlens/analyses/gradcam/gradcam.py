@@ -32,7 +32,8 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.runtime.guard import untouched
 from convlens.tracing.selection import NodeGroup
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 
 @spell_out_options

@@ -36,7 +36,8 @@ from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.clone import clone_network
 from convlens.runtime.guard import unwrap_network
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ from convlens.tracing.selection import (
     check_channel,
     find_channel_sources,
 )
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 
 @enable_gradients()

@@ -13,7 +13,7 @@ from convlens.capture import stream_nodes
 from convlens.models.model import Model
 from convlens.passes.reducer import State
 from convlens.tracing.selection import ChannelSource
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 FIXED_POINT = 2**20  # activations are summed as whole numbers of this fraction
 

@@ -16,8 +16,9 @@ from convlens.analyses.patches.windows import (
 )
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.tracing.input_size import least
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.input_size import find_least_side
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 _FIELDS = 2  # side of a channel's image, in receptive fields
 _SMALLEST, _LARGEST = 64, 160  # sides of a channel's image in pixels, if no size is asked for
@@ -110,7 +111,9 @@ def _trace_of_size(model: Model, objective: Objective, size: tuple[int, int]) ->
     model_trace = trace(model, size=size, partly=True)
     if _has_map(model_trace, objective):
         return model_trace
-    side = least(lambda side: _has_map(trace(model, size=(side, side), partly=True), objective))
+    side = find_least_side(
+        lambda side: _has_map(trace(model, size=(side, side), partly=True), objective)
+    )
     advice = f"; give at least {side} x {side}" if side else ""
     raise ConvlensError(
         f"{size[0]} x {size[1]} pixels are too few for {objective.layer} of {model.name} to give a "

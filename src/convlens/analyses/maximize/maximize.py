@@ -28,7 +28,7 @@ from convlens.models.model import Model
 from convlens.runtime.guard import untouched
 from convlens.runtime.interrupts import catch_interrupts
 from convlens.tracing.selection import Side
-from convlens.tracing.trace import trace
+from convlens.tracing.tracer import trace
 
 # Ranges of the transforms: shift as a share of the image's side, rotation in degrees, scale.
 # Images of classes need wide ranges, or they fill with small copies of the object. A unit's image

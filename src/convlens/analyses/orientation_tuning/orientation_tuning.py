@@ -20,7 +20,8 @@ from convlens.models.model import Model
 from convlens.runtime.guard import untouched
 from convlens.runtime.precision import full_precision
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 _BATCH = 64  # gratings that are run at once
 

@@ -25,7 +25,8 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.precision import full_precision
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 TOLERANCE = 1e-5  # of the layer's root mean square: differences up to here are rounding
 

@@ -24,7 +24,7 @@ from convlens.passes.options import PassOptions
 from convlens.passes.run import run_reducer
 from convlens.passes.source import PhotosOrImages, open_source
 from convlens.tracing.selection import Side, find_channel_sources
-from convlens.tracing.trace import trace
+from convlens.tracing.tracer import trace
 
 
 def patches(

@@ -7,7 +7,8 @@ falls where it falls on the whole image. At the edges of the image the window is
 
 from convlens.models.model import Model
 from convlens.tracing.receptive_field.fields import Field
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 FieldBox = tuple[
     int, int, int, int

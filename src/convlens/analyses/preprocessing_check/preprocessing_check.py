@@ -31,7 +31,7 @@ from convlens.models.output_head import (
 )
 from convlens.results import Result
 from convlens.tracing.trace import Trace
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 Progress = Callable[[int, int], None]
 

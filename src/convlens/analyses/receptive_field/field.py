@@ -12,7 +12,7 @@ from convlens.data.photo_decoder import PhotoLike
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.tracing.selection import Side, check_position, find_channel_sources
-from convlens.tracing.trace import trace
+from convlens.tracing.tracer import trace
 
 _OUTSIDE_CONTRAST = 0.35  # share of the photo's contrast outside the field
 

@@ -21,7 +21,7 @@ from convlens.models.output_head import predicted_classes
 from convlens.passes.proportion import Proportion
 from convlens.passes.reducer import State
 from convlens.results import Result
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 PROTOCOLS = ("crop", "circular")
 _BATCH_SIZE = 16

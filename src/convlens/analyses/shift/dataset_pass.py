@@ -17,7 +17,7 @@ from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
 from convlens.passes.source import PhotosOrImages, Source, open_source, read_first_images
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 _OFFSETS = 16  # steps of the map over all offsets, along each axis
 

@@ -22,7 +22,7 @@ from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.precision import full_precision
 from convlens.tracing.trace import Trace
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 LOST = 0.01  # of a map's own variation; a smaller error is not called a loss of equivariance
 

@@ -21,7 +21,7 @@ from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.models.output_head import predicted_classes, prediction_probabilities
 from convlens.results import Result
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 _BATCH_SIZE = 16
 _BAR = 120  # pixels

@@ -23,7 +23,7 @@ from convlens.models.model import Model
 from convlens.passes.proportion import Proportion
 from convlens.passes.reducer import State
 from convlens.results import Result
-from convlens.tracing.trace import trace as trace_network
+from convlens.tracing.tracer import trace as trace_network
 
 _BATCH_SIZE = 4  # images, beside their shifted ones
 

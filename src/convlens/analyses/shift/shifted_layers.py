@@ -6,7 +6,7 @@ from numbers import Integral
 
 from convlens.errors import ConvlensError
 from convlens.tracing.node_names import NodeName
-from convlens.tracing.recorder import Operation
+from convlens.tracing.recording import Operation
 from convlens.tracing.trace import Trace
 
 Offset = tuple[int, int]

@@ -56,7 +56,7 @@ def patches(
     from convlens.cli.show import patches as show_result
     from convlens.passes.options import PassOptions
     from convlens.tracing.selection import find_channels
-    from convlens.tracing.trace import trace
+    from convlens.tracing.tracer import trace
 
     dataset = find_dataset(photos, column=column)
     runner, device = choose_engine(engine, address=address, actors=actors, device=device)

@@ -73,7 +73,7 @@ def shift(
     from convlens.errors import ConvlensError
     from convlens.passes.options import PassOptions
     from convlens.tracing.selection import find_channels
-    from convlens.tracing.trace import trace
+    from convlens.tracing.tracer import trace
 
     dataset = find_dataset(photos, column=column)
     runner, device = choose_engine(engine, address=address, actors=actors, device=device)

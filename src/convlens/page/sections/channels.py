@@ -22,7 +22,8 @@ from convlens.page.sections.photos import SHARES, PhotoCards
 from convlens.passes.options import PassOptions
 from convlens.results import Result
 from convlens.tracing.selection import find_channel_sources
-from convlens.tracing.trace import Trace, trace
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 LAYERS = 4  # beside that of the Grad-CAMs
 CHANNELS = 12  # of each layer

@@ -28,7 +28,7 @@ from convlens.tracing.interval import (
     map_bounds,
 )
 from convlens.tracing.receptive_field.rules import rule_of
-from convlens.tracing.recorder import Recording
+from convlens.tracing.recording import Recording
 from convlens.tracing.registry import registered_field_rule
 
 Axes = tuple[PixelInterval, PixelInterval]  # along y and x

@@ -26,7 +26,7 @@ from convlens.tracing.receptive_field.windows import (
     resampled,
     sliding_window,
 )
-from convlens.tracing.recorder import Operation
+from convlens.tracing.recording import Operation
 from convlens.tracing.registry import registered_field_rule
 
 __all__ = ["combine_everything", "pointwise", "rule_of", "sliding_window"]

@@ -1,0 +1,111 @@
+"""What the recorder writes down: operations, module runs, and the nodes that they read and return.
+
+A recording is data only. `recorder.py` makes it, `structure.py` and `receptive_field/` read it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from convlens.tracing.hooks import ModuleCall
+from convlens.tracing.node_names import NodeName
+
+
+@dataclass(frozen=True)
+class NodeRef:
+    """A node among the arguments of an operation, in place of its tensor."""
+
+    node: int
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One executed operation of PyTorch's core operator set (ATen), or of an operator library.
+
+    Attributes:
+        name: name of the operation without overload and trailing underscore ("convolution",
+            "add").
+        function: the overload itself, or None for a write through a view.
+        arguments: by name as in the operation's schema; tensors are replaced by `NodeRef`.
+        inputs: indices of the nodes that it reads.
+        outputs: indices of the nodes that it returns; an in-place operation returns a new node too.
+        call: the innermost module call in which it was executed.
+    """
+
+    name: str
+    function: Any
+    arguments: dict[str, Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    call: ModuleCall | None
+
+    @property
+    def qualified_name(self) -> str:
+        """Namespace and name, such as `aten::convolution`."""
+        return f"{self.function.namespace}::{self.name}" if self.function else self.name
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it is one of PyTorch's own core operations."""
+        return self.function is None or self.function.namespace in ("aten", "prims")
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleRun:
+    """One call of a module, with the nodes that it received and returned.
+
+    Attributes:
+        call: the module call.
+        input_node: index of its first input tensor; None if it received no tensor.
+        output_nodes: indices of the tensors that it returned.
+    """
+
+    call: ModuleCall
+    input_node: int | None
+    output_nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionCall:
+    """One call of PyTorch's Python interface in a module's own code.
+
+    Attributes:
+        call: the module call in which it happened.
+        node_name: name of its first output.
+        operations: the operations that it executed.
+        output_nodes: indices of the tensors that it returned.
+    """
+
+    call: ModuleCall
+    node_name: NodeName
+    operations: tuple[Operation, ...]
+    output_nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Everything that was recorded of one run of a network.
+
+    Attributes:
+        shapes: shape of each node, by its index; node 0 is the normalized image.
+        operations: in the order of execution.
+        events: module runs and function calls, in the order in which module runs began and function
+            calls ended.
+        runs: number of runs of each module, by its path.
+        node_names: the names of each node, the most specific first.
+        parameters: names of the parameters among the nodes.
+        output: index of the node that the network returned (its class scores); -1 if it stopped
+            before.
+        faked: whether it ran on fake tensors, so that the recording is valid for every input of
+            this size.
+        stopped: why the network did not run to its end, in words; empty if it did.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    operations: tuple[Operation, ...]
+    events: tuple[ModuleRun | FunctionCall, ...]
+    runs: dict[str, int]
+    node_names: dict[int, tuple[NodeName, ...]]
+    parameters: dict[int, str]
+    output: int
+    faked: bool
+    stopped: str = ""
