@@ -79,7 +79,7 @@ class MapWork:
         self.node_groups = settings.select(self.model_trace)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A trace holds torch's own functions, which cannot be sent; it is made again.
+        # A trace holds torch's own functions, which cannot be pickled; the receiver traces again.
         return {
             name: value
             for name, value in self.__dict__.items()
@@ -125,7 +125,7 @@ class MapWork:
         return boxes_on_image(self.model, self.dataset[number], self.settings.boxes)
 
     def _trace_for(self, images: Tensor) -> tuple[Trace, Sequence[NodeGroup]]:
-        """The trace and the layers. A network that decides by its data is traced each time."""
+        """The trace and the layers for images; a data-dependent network is traced again."""
         if self.model_trace.recording.faked:
             return self.model_trace, self.node_groups
         model_trace = trace(self.model, images)
@@ -169,7 +169,7 @@ class DrawingWork:
     cells: bool
 
     def initial_state(self) -> State:
-        """Nothing is kept."""
+        """The empty state, because drawing keeps nothing."""
         return {}
 
     def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
@@ -188,5 +188,5 @@ class DrawingWork:
             result.write_pictures(folder, pictures)
 
     def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
-        """Nothing is kept."""
+        """The empty state, because drawing keeps nothing."""
         return {}

@@ -173,7 +173,7 @@ def gradcams(
 def _check_combination(
     model: Model, work: MapWork, randomize: int, pass_options: PassOptions
 ) -> None:
-    """Fail before any work for options that do not go together."""
+    """Raise ConvlensError, before any work, for options that exclude each other."""
     settings, options = work.settings, work.settings.options
     choices = (options.layer is not None, settings.layers is not None, settings.strip)
     if sum(choices) > 1:
@@ -197,7 +197,7 @@ def _check_combination(
 
 
 def _fingerprint(work: MapWork) -> dict[str, Any]:
-    """Everything but model and photos that decides the maps, as plain values."""
+    """The settings on which the maps depend, as plain values; model and photos are left out."""
     settings, options = work.settings, work.settings.options
     return {
         "classes": options.classes,
@@ -241,7 +241,7 @@ def _folder_names(dataset: PhotoDataset) -> tuple[str, ...]:
 
 @contextmanager
 def _output_folder(out: Path, resume_folder: Path | None) -> Iterator[tuple[Path, Path | None]]:
-    """The folder that the photos are written into, and the one that survives a kill.
+    """The folder into which the photos are written, and the one that survives a kill.
 
     When everything is written, the first folder becomes `out`.
     """
@@ -251,7 +251,7 @@ def _output_folder(out: Path, resume_folder: Path | None) -> Iterator[tuple[Path
         return
     check_replaceable_folder(out, marker=NUMBERS)
     photos = resume_folder / "photos"
-    if not (resume_folder / MANIFEST).is_file():  # nothing says of what these maps are
+    if not (resume_folder / MANIFEST).is_file():  # nobody knows whose maps these are
         shutil.rmtree(photos, ignore_errors=True)
     try:
         photos.mkdir(parents=True, exist_ok=True)
@@ -265,7 +265,7 @@ def _output_folder(out: Path, resume_folder: Path | None) -> Iterator[tuple[Path
         if not (resume_folder / MANIFEST).is_file():  # nothing to continue from
             shutil.rmtree(resume_folder, ignore_errors=True)
         raise
-    # The manifest goes first: it says that the photos' folders are here.
+    # The manifest is deleted first, because it states that the photos' folders are here.
     (resume_folder / MANIFEST).unlink(missing_ok=True)
     with atomic_folder(out, marker=NUMBERS) as temporary:
         temporary.rmdir()

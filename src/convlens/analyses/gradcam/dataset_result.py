@@ -21,7 +21,7 @@ class GradCams(Result):
         photos: names of the photos' folders, in the order of the photos.
         skipped: the reason for each photo that could not be read, by its path.
         layers: names of the layers, or of the nodes, whose channels are weighted.
-        reasons: why each of these layers was taken.
+        reasons: why each of these layers was chosen.
         scales: for each layer the greatest absolute value of all maps, the scale of all pictures.
         pointing: totals of the pointing game over the first layer's maps, or None without boxes.
         randomization: the randomization check, or None.

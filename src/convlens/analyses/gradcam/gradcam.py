@@ -152,7 +152,7 @@ def explain(
         The maps, in the order of the node groups.
     """
     nodes = list(dict.fromkeys(node for group in node_groups for node in group.nodes))
-    # Guarded to the end: a network may compute parts of itself again in the backward pass.
+    # The guard covers the backward pass, in which a network may compute parts of itself again.
     with untouched(model.network):
         activations = capture_nodes(
             model, model_trace, images.detach(), [model_trace.logits], gradient_nodes=nodes

@@ -68,8 +68,8 @@ def channel_layer(model_trace: Trace, node: int) -> str:
 def cell_centers(model_trace: Trace, nodes: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Centers of the receptive fields of a map's rows and columns, float64 `(h,)` and `(w,)`.
 
-    Concatenated branches see around the same centers, so that the first node stands for all. Where
-    neighbors see the same pixels (windows of attention), the cells are spread evenly instead.
+    Concatenated branches have the same centers, so that the first node represents all of them.
+    Where neighbors see the same pixels (windows of attention), the cells are spread evenly instead.
     """
     field = model_trace.field(nodes[0])
     assert field is not None

@@ -2,8 +2,9 @@
 
 Pointing game (Zhang et al., "Top-down Neural Attention by Excitation Backprop", 2016): a map scores
 a hit if its greatest value lies in a box of the class. Energy (Wang et al., "Score-CAM", 2020): the
-share of the map's positive sum that lies in the boxes. Each is reported beside what a map without
-knowledge reaches: the middle of the image, and the share of the image that the boxes cover.
+share of the map's positive sum that lies in the boxes. Each is reported beside the value of a map
+without information: how often the middle of the image lies in a box, and the share of the image
+that the boxes cover.
 """
 
 from collections.abc import Iterable, Sequence
@@ -51,7 +52,7 @@ class PointingTotals(Result):
         return total
 
     def summary(self) -> str:
-        """One sentence without its capital letter and full stop."""
+        """The totals in words: a sentence without capital letter and full stop."""
         if not self.maps:
             return "no class that was explained has a box on its photo"
         return (
@@ -151,16 +152,16 @@ def pointing_game(
     for image in range(image_count):
         for rank in range(class_count):
             target_class = int(cam.classes[image, rank])
-            own = [box for box in boxes[image] if target_class in box.classes]
-            inside = _pixels_inside(own, height, width)
+            class_boxes = [box for box in boxes[image] if target_class in box.classes]
+            inside = _pixels_inside(class_boxes, height, width)
             if not bool(inside.any()):
                 continue
             has_box[image, rank] = True
             pixels = on_image[image, rank].double()
             row, column = divmod(int(pixels.argmax()), width)
-            enlarged = _pixels_inside(own, height, width, tolerance)
+            enlarged = _pixels_inside(class_boxes, height, width, tolerance)
             hits[image, rank] = enlarged[row, column] & (pixels[row, column] > 0)
-            center_hits[image, rank] = _contain(own, height / 2, width / 2, tolerance)
+            center_hits[image, rank] = _contain(class_boxes, height / 2, width / 2, tolerance)
             positive = pixels.clamp(min=0)
             energy[image, rank] = (positive * inside).sum() / positive.sum().clamp(min=1e-300)
             box_area[image, rank] = inside.double().mean()

@@ -1,8 +1,8 @@
 """Randomization: do Grad-CAM maps depend on what the network has learned?
 
 The sanity check of Adebayo et al. 2018: the network's parameters are replaced by random ones, stage
-by stage from the logits down, and the maps are computed again after each stage. A map that stays as
-it was shows the image, not the network.
+by stage from the logits down, and the maps are computed again after each stage. A map that does
+not change depends on the image alone, not on what the network has learned.
 
 The maps of all channels of one photo have much in common, so that a random weighting of them may
 resemble the true map or its negative. Single correlations are therefore far from zero; their mean
@@ -45,8 +45,8 @@ class Randomization(Result):
     """Rank correlations of Grad-CAM maps with those of the same network with random weights.
 
     Attributes:
-        stages: names of the layers that become random at each stage, besides all before it; of
-            several layers the first and the last.
+        stages: names of the layers that become random at each stage, in addition to those of the
+            stages before; a stage of several layers is named by its first and last.
         correlations: float32 `(S, D, N, K)`, Spearman's rank correlation of the signed maps by
             stage, draw, image and class; 0 where a map is constant.
         between_images: float32 `(N (N - 1) / 2, K)`, the same correlation between the true maps of
@@ -164,7 +164,7 @@ def randomization(
 ) -> Randomization:
     """Compare Grad-CAM maps with those of the network made random, from the logits down.
 
-    A copy that shares the weights is used, and one parameter after the other is replaced in it. At
+    One parameter after the other is replaced in a copy of the network that shares the weights. At
     the end the copy takes as much memory as the parameters.
 
     Args:
@@ -210,34 +210,36 @@ def randomization(
     model_trace = trace(model, images)
     node_group = select_node_group(model_trace, settings)
     check_one_vector(model, model_trace, "randomization")
-    true = explain(model, model_trace, images, [node_group], settings)[0]
-    same_classes = replace(settings, classes=torch.stack([true.classes, true.subtracted], dim=2))
+    true_cam = explain(model, model_trace, images, [node_group], settings)[0]
+    same_classes = replace(
+        settings, classes=torch.stack([true_cam.classes, true_cam.subtracted], dim=2)
+    )
     stage_paths = randomization_stages(model_trace, unwrap_network(model.network), stages)
     if not stage_paths:
         raise ConvlensError(f"{model.name} has no parameters, so there is nothing to randomize")
     generator = torch.Generator(device=model.device).manual_seed(seed)
-    rows: list[Tensor] = []
+    correlations: list[Tensor] = []
     for _ in range(draws):
         copy = replace(model, network=clone_network(unwrap_network(model.network)))
         for paths in stage_paths:
-            progress(len(rows), draws * len(stage_paths))
+            progress(len(correlations), draws * len(stage_paths))
             for path in paths:
                 _randomize(copy.network, path, generator)
             cam = explain(copy, model_trace, images, [node_group], same_classes)[0]
-            rows.append(_correlate(cam.maps, true.maps))
-    progress(len(rows), len(rows))
+            correlations.append(_correlate(cam.maps, true_cam.maps))
+    progress(len(correlations), len(correlations))
     between = [
-        _correlate(true.maps[[image]], true.maps[[other_image]])[0]
+        _correlate(true_cam.maps[[image]], true_cam.maps[[other_image]])[0]
         for image, other_image in combinations(range(len(images)), 2)
     ]
-    by_draw = torch.stack(rows).unflatten(0, (draws, len(stage_paths)))
+    by_draw = torch.stack(correlations).unflatten(0, (draws, len(stage_paths)))
     return Randomization(
         stages=tuple(_stage_name(paths) for paths in stage_paths),
         correlations=by_draw.transpose(0, 1).contiguous(),
-        between_images=torch.stack(between) if between else torch.zeros(0, true.maps.shape[1]),
-        names=true.names,
-        nodes=true.nodes,
-        cells=true.maps[0, 0].numel(),
+        between_images=torch.stack(between) if between else torch.zeros(0, true_cam.maps.shape[1]),
+        names=true_cam.names,
+        nodes=true_cam.nodes,
+        cells=true_cam.maps[0, 0].numel(),
         seed=seed,
     )
 

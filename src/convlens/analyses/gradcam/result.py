@@ -76,7 +76,7 @@ class GradCam(Result):
             concatenated after their non-linearities.
         channel_layer: the layer under which `patches` and `maximize` address these channels.
         side: side of the layer: `pre`, `post` or `output`.
-        reason: why this layer was taken.
+        reason: why this layer was chosen.
         centers_y: float64 `(h,)`, the image row at the center of each cell's receptive field.
         centers_x: float64 `(w,)`, the image column at the center of each cell's receptive field.
         images: float32 `(N, C, H, W)`, the images as given.
@@ -290,7 +290,7 @@ class GradCamLayers(Result):
     """Grad-CAM at several layers, from coarse to fine.
 
     Attributes:
-        layers: names of the layers, as they were asked for.
+        layers: names of the layers as the caller gave them.
         gradcams: the maps of the same images and classes at each layer, the one with the fewest
             cells first.
     """
@@ -302,7 +302,7 @@ class GradCamLayers(Result):
         """The maps at a layer.
 
         Args:
-            layer: its name as it was asked for, the name of a node, or the layer that addresses
+            layer: its name as the caller gave it, the name of a node, or the layer that addresses
                 the channels.
 
         Raises:

@@ -172,9 +172,9 @@ def check_crops(
     for group in groups.values():
         for start in range(0, len(group), _BATCH_SIZE):
             part = group[start : start + _BATCH_SIZE]
-            again = _compute_again(raw, image_trace, node, normalized, part)
+            recomputed = _recompute_activations(raw, image_trace, node, normalized, part)
             values = torch.tensor([unit.value for unit, _, _ in part])
-            largest = max(largest, float((again - values).abs().max()))
+            largest = max(largest, float((recomputed - values).abs().max()))
             checked += len(part)
     if not checked:
         return CropCheck(checked=0, largest_difference=None, whole=len(units), beyond=False)
@@ -188,7 +188,7 @@ def check_crops(
 
 
 def merge_crop_checks(checks: Sequence[CropCheck]) -> CropCheck:
-    """Several checks of one layer as one."""
+    """Combine several checks of one layer into one."""
     differences = [
         check.largest_difference for check in checks if check.largest_difference is not None
     ]
@@ -206,14 +206,14 @@ def _sees_whole_image(box: FieldBox, size: tuple[int, int]) -> bool:
     return top <= 0 and bottom >= height - 1 and left <= 0 and right >= width - 1
 
 
-def _compute_again(
+def _recompute_activations(
     raw: Model,
     image_trace: Trace,
     node: int,
     normalized: Tensor,
     part: Sequence[tuple[UnitActivation, FieldBox, Window]],
 ) -> Tensor:
-    """Activations of units, each on its window with zeros outside its receptive field.
+    """Compute the activations of units, each on its window with zeros outside its receptive field.
 
     Args:
         raw: the model without normalization.
@@ -229,7 +229,7 @@ def _compute_again(
     if positions is None:
         whole = (0, 0, *image_trace.image_size)
         on_image = [(unit, box, whole) for unit, box, _ in part]
-        return _compute_again(raw, image_trace, node, normalized, on_image)
+        return _recompute_activations(raw, image_trace, node, normalized, on_image)
     windows = []
     for unit, (top, bottom, left, right), (y, x, height, width) in part:
         window = torch.zeros_like(normalized[unit.image, :, :height, :width])
@@ -241,10 +241,10 @@ def _compute_again(
         windows.append(window)
     images = torch.stack(windows).contiguous(memory_format=torch.channels_last)
     maps = _compute_maps(raw, window_trace, window_trace.find_node(name), images)
-    where = torch.tensor([
+    unit_indices = torch.tensor([
         (unit.channel, *position) for (unit, _, _), position in zip(part, positions, strict=True)
     ])  # fmt: skip
-    return maps[torch.arange(len(part)), where[:, 0], where[:, 1], where[:, 2]].float().cpu()
+    return maps[torch.arange(len(part)), *unit_indices.T].float().cpu()
 
 
 def _find_positions(

@@ -34,7 +34,7 @@ _BANDS_SHOWN = 4  # octaves below the strongest
 
 @dataclass(frozen=True)
 class LayerTable:
-    """What the pass has found for one layer.
+    """The results of the pass for one layer.
 
     Attributes:
         source: the node at which the channels are read.
@@ -66,9 +66,9 @@ def build_layer_patches(
         model_trace: its trace.
         photos: the images of the pass.
         names: the name of each image.
-        layer: what the pass has found.
+        layer: the results of the pass for the layer.
         show: number of channels to show, or the channels, as for `patches`.
-        seed: seed of the sample of units that is checked besides.
+        seed: seed of the sample of further units that are checked.
     """
     source, table = layer.source, layer.table
     field = model_trace.field(source.node)

@@ -52,12 +52,12 @@ class LayerPatches(Result):
     """The strongest patches of the channels of one layer.
 
     Attributes:
-        layer: the name that was asked for, or the convolution's name.
+        layer: the layer's name as the caller gave it, or the convolution's name.
         also: further names of the same node: a residual block's last convolution and its shortcut
             share one sum.
         node_name: name of the node at which the channels are read.
         side: side of the layer: `pre`, `post` or `output`.
-        post: whether a non-linearity gave it.
+        post: whether the node is the output of a non-linearity.
         map_size: height and width of its maps.
         field_size: rows and columns that a position sees; None where positions differ.
         beyond: whether the layer also depends on the whole image by a global operation.
@@ -118,14 +118,14 @@ class LayerPatches(Result):
     def dead(self) -> tuple[int, ...]:
         """Channels that are above 0 at no position of any image.
 
-        Empty where no non-linearity gave the node: being above 0 then means nothing.
+        Empty where the node is not the output of a non-linearity, because 0 is no threshold then.
         """
         if not self.post:
             return ()
         return tuple((self.images_fired == 0).nonzero().flatten().tolist())
 
     def quantiles(self, shares: Tensor = _SHARES) -> Tensor:
-        """The greatest activation that given shares of the images stay below, right to 19 %.
+        """Estimate the activations below which given shares of the images stay, to within 19 %.
 
         Args:
             shares: `(Q,)`, from 0 to 1; default 0.5, 0.9 and 0.99.

@@ -18,7 +18,8 @@ from convlens.models.labels import PhotoLabels
 from convlens.passes.reducer import State
 from convlens.tracing.selection import ChannelSource
 
-# Photos of a class: with fewer, one that happens to activate a channel looks like a rule.
+# Least number of photos of a class. With fewer, one photo that happens to activate a channel would
+# look like selectivity.
 MIN_PHOTOS = 5
 
 _FIXED_POINT = 2**16  # activations are summed as integers, so that the order does not matter
@@ -86,7 +87,7 @@ class SelectivityReducer:
         labels: PhotoLabels,
         preferred_class: Mapping[int, Tensor],
     ) -> None:
-        """Take the labels and the classes that the first pass has found.
+        """Take the labels and the preferred classes of the first pass.
 
         Args:
             channel_sources: the nodes whose channels are read.

@@ -86,7 +86,7 @@ def _first_entries(entries: State, count: int) -> State:
     keys = (entries["images"].clamp(max=_LARGEST_IMAGE) << _POSITION_BITS) | entries["positions"]
     by_key = keys.argsort(dim=1)
     values = entries["values"].gather(1, by_key)
-    # Stable, so that equal activations stay in the order of images and positions.
+    # The sort is stable: ties stay in the order of images and positions.
     by_value = torch.sort(values, dim=1, descending=True, stable=True).indices[:, :count]
     order = by_key.gather(1, by_value)
     return {name: column.gather(1, order) for name, column in entries.items()}

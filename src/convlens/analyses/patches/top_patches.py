@@ -1,7 +1,7 @@
 """The reducer of `patches`: for every channel the strongest activations and their statistics.
 
-Of each channel the greatest activation in each image counts, wherever it is (Bishop & Bishop, Deep
-Learning, section 10.3: patches with the strongest activation).
+For each channel the greatest activation in each image counts, at whatever position (Bishop &
+Bishop, Deep Learning, section 10.3: patches with the strongest activation).
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ class TopPatchesReducer:
         seed: int = 0,
         extra_columns: ExtraColumns | None = None,
     ) -> None:
-        """Set what is kept.
+        """Choose what the reducer keeps.
 
         Args:
             channel_sources: from `find_channel_sources`, for images of the size of the data set.
@@ -139,7 +139,7 @@ class TopPatchesReducer:
         return signs.sum(dim=(2, 3), dtype=torch.float32).cpu()
 
     def _memory_like(self, maps: Tensor) -> Tensor:
-        """Memory in the layout of the maps, used again and again: fresh memory is slow."""
+        """Scratch memory in the layout of the maps, reused because fresh memory is slow."""
         kind = (maps.dtype, maps.device)
         if kind not in self._scratch or self._scratch[kind].numel() < maps.numel():
             self._scratch[kind] = torch.empty(maps.numel(), dtype=maps.dtype, device=maps.device)
@@ -150,7 +150,7 @@ class TopPatchesReducer:
         """Enter the strongest positions of each map."""
         flat = maps.flatten(2)
         count = min(self._per_image, flat.shape[2])
-        # Stable, so that of equal activations the first positions are taken.
+        # The sort is stable: ties go to the first position.
         values, where = flat.sort(dim=2, descending=True, stable=True)
         activations = values[..., :count].movedim(2, 1).flatten(0, 1).float().cpu()
         positions = where[..., :count].movedim(2, 1).flatten(0, 1).cpu()
