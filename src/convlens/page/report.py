@@ -62,7 +62,7 @@ def report(
 
     Args:
         model: the model, left untouched.
-        photos: files. Default: the photos that come along with the embedded network.
+        photos: files. Default: the demo photos of the embedded network.
         out: folder for `index.html` and `report.json`; an earlier report there is replaced.
         labels: indices of the right classes by the photo's path or the end of it, such as its
             file's name, as `read_labels` gives them. Default: no labels.
@@ -151,7 +151,7 @@ def _resolve_photos(
         return [Path(photo) for photo in photos], own_labels
     if model.spec != "default" or model.labels is None:
         raise ConvlensError(
-            f"the photos that come along are for the embedded default; give photos for {model.name}"
+            f"the demo photos are for the embedded network; give photos for {model.name}"
         )
     demo = demo_photos()
     demo_labels = {

@@ -145,7 +145,7 @@ def diagnose_pgd(broken: int, standing: int, epsilon: str, *, fgsm_like_noise: b
         return Diagnostic(
             MASKED_GRADIENTS,
             f"{message}, and FGSM breaks no more than random signs do: the gradient at the image "
-            f"tells nothing of what is near it",
+            f"does not describe the loss in its neighborhood",
             "do not call this network robust; judge it by PGD, with more steps and several seeds",
         )
     return Diagnostic(

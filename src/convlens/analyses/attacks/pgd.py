@@ -3,8 +3,8 @@
     x0 = x + u,  x(k+1) = clip(P(xk + step sign(grad E(xk, t))))
 
 P limits the change to epsilon in every pixel (Madry et al., Towards Deep Learning Models Resistant
-to Adversarial Attacks, 2018). FGSM takes one look at the gradient: a network whose gradient at the
-image is misleading looks robust under FGSM and is not. PGD is the control for that.
+to Adversarial Attacks, 2018). FGSM computes the gradient once: a network whose gradient at the
+image is misleading seems robust under FGSM but is not. PGD is the control for this case.
 """
 
 from collections.abc import Sequence

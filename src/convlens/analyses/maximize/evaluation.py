@@ -50,7 +50,7 @@ def evaluate_images(
 
 @dataclass(frozen=True)
 class _Response:
-    """What one image makes the network do."""
+    """The response of the network to one image."""
 
     reached: float
     mean: float

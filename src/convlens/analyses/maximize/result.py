@@ -14,9 +14,9 @@ _COLUMNS = 8  # objectives side by side in the picture, at most
 
 @dataclass(frozen=True, eq=False)
 class ObjectiveMaximum(Result):
-    """The images that maximize one objective, and what they make the network do.
+    """The images that maximize one objective, and the response of the network to them.
 
-    What they reach is measured once more without transforms.
+    The activations that they reach are measured again without transforms.
 
     Attributes:
         objective: what the images are optimized for, as text.

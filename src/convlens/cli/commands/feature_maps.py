@@ -30,11 +30,11 @@ def feature_maps(
     """Show the feature maps of a layer on a photo."""
     from convlens.analyses.feature_maps.feature_maps import feature_maps as compute_maps
     from convlens.cli.inputs import load_model
-    from convlens.cli.show import feature_maps as show
+    from convlens.cli.show.feature_maps import show_feature_maps
 
     loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
     result = compute_maps(
         loaded, loaded.prepare(photo), layer=layer, side=side.value, pooling=pool, window=window
     )  # fmt: skip
     result.save(out)
-    show.feature_maps(result, out, json=json)
+    show_feature_maps(result, out, json=json)

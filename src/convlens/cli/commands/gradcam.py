@@ -83,7 +83,7 @@ def gradcam(
         resumable_folder,
         running_engine,
     )
-    from convlens.cli.show import gradcam as show
+    from convlens.cli.show.gradcam import show_gradcams
     from convlens.passes.options import PassOptions
 
     dataset = find_dataset(photos, column=column)
@@ -115,4 +115,4 @@ def gradcam(
             strict=strict,
             pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
         )
-    show.gradcams(result, out, json=json, channels=channels)
+    show_gradcams(result, out, json=json, channels=channels)

@@ -53,7 +53,7 @@ def patches(
         resumable_folder,
         running_engine,
     )
-    from convlens.cli.show import patches as show_result
+    from convlens.cli.show.patches import show_patches
     from convlens.passes.options import PassOptions
     from convlens.tracing.selection import find_channels
     from convlens.tracing.tracer import trace
@@ -83,4 +83,4 @@ def patches(
             pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
         )
         result.save(out)
-    show_result.patches(result, out, json=json)
+    show_patches(result, out, json=json)

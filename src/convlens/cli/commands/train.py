@@ -70,7 +70,7 @@ def train(
     """Train a network on labeled images; a stopped training continues with the same command."""
     from convlens.cli import terminal
     from convlens.cli.inputs import parse_size
-    from convlens.cli.show import train as show
+    from convlens.cli.show.train import show_training
     from convlens.training import train as fit
 
     with terminal.progress(quiet=quiet) as progress:
@@ -103,4 +103,4 @@ def train(
             erase=erase,
             checkpoints=checkpoints,
         )
-    show.training(trained, out, json=json)
+    show_training(trained, out, json=json)

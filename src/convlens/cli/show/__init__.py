@@ -1,1 +1,1 @@
-"""What each command says on the terminal: tables for people, JSON for programs."""
+"""The terminal output of each command: tables for people, JSON for programs."""

@@ -1,4 +1,4 @@
-"""What the maps command prints."""
+"""Prints the result of the maps command."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from convlens.analyses.feature_maps.feature_maps import FeatureMaps
 
 
-def feature_maps(result: "FeatureMaps", out: Path, *, json: bool) -> None:
+def show_feature_maps(result: "FeatureMaps", out: Path, *, json: bool) -> None:
     """Print what the pictures show, and the folder that holds them."""
     if json:
         terminal.print_json(result.to_json())

@@ -1,4 +1,4 @@
-"""What the gradcam command prints: a table of all maps, and what they have in common."""
+"""Prints the result of the gradcam command: a table of all maps, and their summary."""
 
 import csv
 from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _ROWS = 200  # in the terminal; the file has all
 
 
-def gradcams(result: "GradCams", out: Path, *, json: bool, channels: int = 0) -> None:
+def show_gradcams(result: "GradCams", out: Path, *, json: bool, channels: int = 0) -> None:
     """Print a row for each photo, class and layer, and the summary of all maps.
 
     Args:

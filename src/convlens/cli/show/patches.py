@@ -1,4 +1,4 @@
-"""What the patches command prints: a row for each layer."""
+"""Prints the result of the patches command: a row for each layer."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from convlens.analyses.patches.result import LayerPatches, Patches
 
 
-def patches(result: "Patches", out: Path, *, json: bool) -> None:
+def show_patches(result: "Patches", out: Path, *, json: bool) -> None:
     """Print a row for each layer, and the folder that holds the pictures."""
     for reason in result.skipped:
         terminal.err.print(f"left out: {reason}", markup=False)

@@ -1,4 +1,4 @@
-"""Print the result of a training."""
+"""Prints the result of the train command."""
 
 import shlex
 from pathlib import Path
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from convlens.training import Training
 
 
-def training(trained: "Training", out: Path, *, json: bool) -> None:
+def show_training(trained: "Training", out: Path, *, json: bool) -> None:
     """Print accuracy, the run folder and the command that makes a report about the network."""
     if _is_helper_process():
         return
