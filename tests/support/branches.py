@@ -29,11 +29,11 @@ class Branches(nn.Module):
 
 def network(seed=0):
     torch.manual_seed(seed)
-    made = Branches()
+    branches = Branches()
     with torch.no_grad():
-        made.norm.running_mean.uniform_(-1, 1)
-        made.norm.weight.uniform_(0.5, 2)
-    return made.eval()
+        branches.norm.running_mean.uniform_(-1, 1)
+        branches.norm.weight.uniform_(0.5, 2)
+    return branches.eval()
 
 
 def images(count=20, size=SIZE, seed=0):
@@ -41,11 +41,11 @@ def images(count=20, size=SIZE, seed=0):
     return torch.rand(count, 3, size, size, generator=generator)
 
 
-def by_hand(model, given, layer):
+def by_hand(model, batch, layer):
     """All activations of a layer of `Branches`, computed without hooks."""
     net = model.network
     with torch.no_grad():
-        stem = F.relu(net.stem(given))
+        stem = F.relu(net.stem(batch))
         pooled = net.pool(stem)
         summed = F.relu(net.norm(net.left(pooled)) + net.right(pooled))
         return {"stem": stem, "left": summed, "last": net.last(summed)}[layer]

@@ -21,7 +21,7 @@ from support.drawn import corner
 class TestConvolve:
     def test_plain_loops(self):
         image, kernel = torch.rand(1, 2, 5, 6), torch.rand(3, 2, 2, 3)
-        found = convolve(image, kernel, stride=2)
+        maps = convolve(image, kernel, stride=2)
         for f in range(3):
             for j in range(2):
                 for k in range(2):
@@ -31,20 +31,20 @@ class TestConvolve:
                         for l in range(2)  # noqa: E741 - the chapter's letter
                         for m in range(3)
                     )
-                    assert float(found[0, f, j, k]) == pytest.approx(float(expected), rel=1e-5)
+                    assert float(maps[0, f, j, k]) == pytest.approx(float(expected), rel=1e-5)
 
     @given(st.integers(1, 6), st.integers(1, 6), st.sampled_from(["valid", "same"]))
     @settings(max_examples=40, deadline=None)
     def test_scipy(self, height, width, padding):
         image, kernel = torch.rand(1, 1, 9, 11), torch.rand(1, height, width)
-        found = convolve(image, kernel, padding=padding)[0, 0]
+        maps = convolve(image, kernel, padding=padding)[0, 0]
         full = correlate2d(image[0, 0], kernel[0], mode="full")
         top, left = height - 1, width - 1
         if padding == "same":  # of the filter's overhang, the odd pixel is below and on the right
             top, left = top - (height - 1) // 2, left - (width - 1) // 2
-        expected = full[top : top + found.shape[0], left : left + found.shape[1]]
-        assert found.shape == ((9, 11) if padding == "same" else (10 - height, 12 - width))
-        assert np.allclose(found, expected, atol=1e-5)
+        expected = full[top : top + maps.shape[0], left : left + maps.shape[1]]
+        assert maps.shape == ((9, 11) if padding == "same" else (10 - height, 12 - width))
+        assert np.allclose(maps, expected, atol=1e-5)
 
     def test_what_is_wrong(self):
         with pytest.raises(ConvlensError, match="same C"):
@@ -57,11 +57,11 @@ class TestConvolve:
     def test_pooling_against_loops(self):
         values = torch.rand(2, 6, 8)
         for kind, reduce in (("max", torch.max), ("average", torch.mean)):
-            found = pool(values, kind, 2)
+            pooled = pool(values, kind, 2)
             for y in range(3):
                 for x in range(4):
                     window = values[1, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
-                    assert found[1, y, x] == pytest.approx(float(reduce(window)))
+                    assert pooled[1, y, x] == pytest.approx(float(reduce(window)))
         with pytest.raises(ConvlensError, match="no pooling 'mean'"):
             pool(values, "mean")
         with pytest.raises(ConvlensError, match="give at least 7"):
@@ -79,35 +79,35 @@ class TestFeatureMaps:
     def test_values_are_the_networks(self):
         net = self.network()
         model, image = wrap(net, size=16), torch.rand(1, 3, 16, 16)
-        found = feature_maps(model, image, pooling="max")
+        result = feature_maps(model, image, pooling="max")
         with torch.no_grad():
             expected = F.relu(net[0](image))[0]
-        assert torch.equal(found.maps, expected)
-        assert torch.equal(found.pooled, F.max_pool2d(expected, 2))
-        assert (found.layer, found.post) == ("0", True)
+        assert torch.equal(result.maps, expected)
+        assert torch.equal(result.pooled, F.max_pool2d(expected, 2))
+        assert (result.layer, result.post) == ("0", True)
         linear = feature_maps(model, image, layer="2")
         assert not linear.post
         assert len(linear.shown) == 64
         assert list(linear.pictures()) == ["photo", "maps"]
 
     def test_one_scale_for_all(self):
-        found = feature_maps(
+        result = feature_maps(
             wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), pooling="average"
         )
-        pictures = found.pictures()
+        pictures = result.pictures()
         tile = 14 * 8
         assert pictures["maps"].shape == pictures["pooled"].shape
-        channel, y, x = (int(i) for i in (found.maps == found.scale).nonzero()[0])
-        drawn = enlarge(sequential_colors(found.maps[channel], 0, found.scale), 8)
+        channel, y, x = (int(i) for i in (result.maps == result.scale).nonzero()[0])
+        drawn = enlarge(sequential_colors(result.maps[channel], 0, result.scale), 8)
         top, left = corner(pictures["maps"], drawn)
         pixel = pictures["maps"][top + y * 8, left + x * 8]
         assert pixel.tolist() == [253, 231, 36]  # the light end of viridis
-        other = corner(pictures["maps"], enlarge(found.colors(found.maps[3]), 8))
-        first = corner(pictures["maps"], enlarge(found.colors(found.maps[0]), 8))
+        other = corner(pictures["maps"], enlarge(result.colors(result.maps[3]), 8))
+        first = corner(pictures["maps"], enlarge(result.colors(result.maps[0]), 8))
         assert min(other[0] - first[0], other[1] - first[1]) > tile  # in two rows of two
 
     def test_channels_are_named(self):
-        """Maps of 70 channels show 64, and each of these has its number."""
+        """A picture shows 64 of 70 channels, each with its number."""
         linear = feature_maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="2")
         picture = linear.pictures()["maps"]
         fewer = replace(linear, maps=linear.maps[list(linear.shown)]).pictures()["maps"]
@@ -119,11 +119,11 @@ class TestFeatureMaps:
         assert not torch.equal(picture[caption, left:], fewer[caption, left:])
 
     def test_most_varying_maps(self):
-        found = feature_maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16))
-        spread = [float(one[1:-1, 1:-1].std(correction=0)) for one in found.maps]
-        assert list(found.most_varying(3)) == sorted(range(4), key=lambda k: -spread[k])[:3]
-        found.maps[int(np.argmin(spread)), 0] = 1e6  # at the border alone
-        assert list(found.most_varying(3)) == sorted(range(4), key=lambda k: -spread[k])[:3]
+        result = feature_maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16))
+        spread = [float(feature_map[1:-1, 1:-1].std(correction=0)) for feature_map in result.maps]
+        assert list(result.most_varying(3)) == sorted(range(4), key=lambda k: -spread[k])[:3]
+        result.maps[int(np.argmin(spread)), 0] = 1e6  # at the border alone
+        assert list(result.most_varying(3)) == sorted(range(4), key=lambda k: -spread[k])[:3]
 
     def test_unknown_layer(self):
         with pytest.raises(ConvlensError, match="no layer 'conv'"):

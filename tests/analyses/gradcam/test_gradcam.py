@@ -1,4 +1,4 @@
-"""Grad-CAM, against captum, gradients taken branch by branch, and closed forms."""
+"""Grad-CAM against captum, against gradients of single branches and against closed forms."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def network_of(name, **options):
 
 
 def awake(network):
-    """Weights that carry a signal to the end, and batch norms that have seen images."""
+    """Initialize weights so that activations do not vanish, and set batch norm statistics."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
@@ -33,8 +33,8 @@ def awake(network):
     return network.eval()
 
 
-def conv(given, gave, kernel=3, **options):
-    return nn.Conv2d(given, gave, kernel, padding=kernel // 2, **options)
+def conv(in_channels, out_channels, kernel=3, **options):
+    return nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, **options)
 
 
 class Pooled(nn.Module):
@@ -50,16 +50,16 @@ class Pooled(nn.Module):
         return self.linear(self.relu(self.second(self.first(x).tanh())).mean((2, 3)))
 
 
-def assert_same(one, other):
-    """To a hundred-thousandth of the map's size."""
-    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+def assert_same(actual, expected):
+    """Compare maps with a tolerance of 1e-5 of the greatest absolute value."""
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
 # against captum
 
 
 def residual_sum(network):
-    """ResNet-50 with its last sum and ReLU as modules, so that captum can be handed them."""
+    """ResNet-50 with its last sum and ReLU as modules, which captum takes as layers."""
 
     class Last(nn.Module):
         def __init__(self, block):
@@ -77,7 +77,7 @@ def residual_sum(network):
 
 
 def densenet(network):
-    """DenseNet's last ReLU as a module."""
+    """DenseNet with its last ReLU as a module, which captum takes as a layer."""
 
     class Whole(nn.Module):
         def __init__(self):
@@ -93,7 +93,7 @@ def densenet(network):
 
 
 def out_of_place(network):
-    """Captum captures what a later in-place ReLU overwrites."""
+    """Make all ReLUs work out of place: an in-place one overwrites what captum captures."""
     for module in network.modules():
         if isinstance(module, (nn.ReLU, nn.ReLU6)):
             module.inplace = False
@@ -115,10 +115,14 @@ def beside_captum(request):
     network = awake(network_of(request.param, num_classes=10, **options))
     ours = {side: gradcam(wrap(network, size=SIZE), images(), classes=[3, 7], side=side)
             for side in ("pre", "post")}  # fmt: skip
-    other, pre, post = ORACLES[request.param](out_of_place(network))
+    captum_network, pre, post = ORACLES[request.param](out_of_place(network))
     theirs = {
         side: torch.stack(
-            [LayerGradCam(other, layer).attribute(images(), target=k)[:, 0] for k in (3, 7)], 1
+            [
+                LayerGradCam(captum_network, layer).attribute(images(), target=k)[:, 0]
+                for k in (3, 7)
+            ],
+            1,
         )
         for side, layer in (("pre", pre), ("post", post))
     }
@@ -127,7 +131,7 @@ def beside_captum(request):
 
 @pytest.mark.parametrize("side", ["pre", "post"])
 def test_maps_equal_captums(beside_captum, side):
-    ours, theirs = (one[side] for one in beside_captum)
+    ours, theirs = (cams[side] for cams in beside_captum)
     assert ours.maps.abs().max() > 1e-4
     assert_same(ours.maps, theirs.detach())
 
@@ -154,20 +158,22 @@ def test_googlenets_pre_side_is_its_four_branches():
     # The branches end in an out-of-place F.relu after these layers, so plain hooks will do.
     block = network.inception5b
     layers = [block.branch1.bn, block.branch2[1].bn, block.branch3[1].bn, block.branch4[1].bn]
-    kept = []
+    pre_maps = []
     handles = [
-        layer.register_forward_hook(lambda module, given, gave: kept.append(gave) or gave.clone())
+        layer.register_forward_hook(
+            lambda module, inputs, output: pre_maps.append(output) or output.clone()
+        )
         for layer in layers
     ]
     logits = network(images())
     for handle in handles:
         handle.remove()
-    slopes = torch.autograd.grad(logits[:, 3].sum(), kept)
-    wanted = sum(
+    slopes = torch.autograd.grad(logits[:, 3].sum(), pre_maps)
+    expected = sum(
         (slope.mean((2, 3), keepdim=True) * value).sum(1)
-        for slope, value in zip(slopes, kept, strict=True)
+        for slope, value in zip(slopes, pre_maps, strict=True)
     )
-    assert_same(ours.maps[:, 0], wanted.detach())
+    assert_same(ours.maps[:, 0], expected.detach())
     wide = torch.cat([slope.mean((2, 3)) for slope in slopes], 1)
     assert_same(ours.alpha[:, 0], wide)
     assert ours.nodes == tuple(
@@ -204,11 +210,11 @@ def test_hand_worked_case(inplace):
     network = OneConvolution(inplace)
     model = wrap(network, size=4, bounds=(0, 15))
     image = torch.arange(16.0).view(1, 1, 4, 4)
-    found = {
+    maps = {
         layer: gradcam(model, image, classes=0, layer=layer, side="output").maps[0, 0].tolist()
         for layer in ("conv1", "relu1")
     }
-    assert found == {
+    assert maps == {
         "conv1": [[11.25, 13.5], [20.25, 22.5]],
         "relu1": [[0.0, 4.0], [28.0, 32.5]],
     }
@@ -226,14 +232,14 @@ def test_class_activation_mapping_in_closed_form():
     )
     before = gradcam(model, images(), classes=list(range(4)), side="pre")
     share = (pre > 0).float().mean((2, 3))[:, None]
-    wanted = network.linear.weight.detach() / count * share
-    torch.testing.assert_close(before.alpha, wanted, rtol=1e-5, atol=0)
+    expected = network.linear.weight.detach() / count * share
+    torch.testing.assert_close(before.alpha, expected, rtol=1e-5, atol=0)
     # The map of the definition, as a plain loop.
     for image in range(2):
         for rank in range(4):
             total = torch.zeros(pre.shape[2:])
             for channel in range(6):
-                total += wanted[image, rank, channel] * pre[image, channel]
+                total += expected[image, rank, channel] * pre[image, channel]
             torch.testing.assert_close(before.maps[image, rank], total, rtol=1e-4, atol=1e-7)
 
 
@@ -256,13 +262,13 @@ def test_several_classes_at_once_equal_one_by_one(pooled):
 
 
 def test_classes_of_each_image(pooled):
-    asked = torch.tensor([[3, 1], [0, 2]])
-    found = gradcam(pooled, images(), classes=asked)
-    assert torch.equal(found.classes, asked)
+    classes = torch.tensor([[3, 1], [0, 2]])
+    cam = gradcam(pooled, images(), classes=classes)
+    assert torch.equal(cam.classes, classes)
     for image in range(2):
-        alone = gradcam(pooled, images()[image : image + 1], classes=asked[image].tolist())
-        assert_same(found.maps[image], alone.maps[0])
-        assert found.names[image] == alone.names[0]
+        alone = gradcam(pooled, images()[image : image + 1], classes=classes[image].tolist())
+        assert_same(cam.maps[image], alone.maps[0])
+        assert cam.names[image] == alone.names[0]
 
 
 @pytest.mark.parametrize("normal", [nn.Identity(), nn.BatchNorm2d(6), nn.GroupNorm(2, 6)])
@@ -279,20 +285,20 @@ def test_a_map_does_not_depend_on_its_batch_mates(normal):
 
 
 def test_default_is_the_highest_scoring_classes(pooled):
-    found = gradcam(pooled, images(), top=4)
+    cam = gradcam(pooled, images(), top=4)
     with torch.no_grad():
         logits = pooled.network(images())
     order = logits.argsort(dim=1, descending=True)
-    assert torch.equal(found.classes, order)
-    torch.testing.assert_close(found.scores, logits.gather(1, order))
-    torch.testing.assert_close(found.probabilities, logits.softmax(1).gather(1, order))
+    assert torch.equal(cam.classes, order)
+    torch.testing.assert_close(cam.scores, logits.gather(1, order))
+    torch.testing.assert_close(cam.probabilities, logits.softmax(1).gather(1, order))
     assert gradcam(pooled, images()).classes.tolist() == order[:, :1].tolist()
 
 
 def test_classes_by_name_and_index(pooled):
-    found = gradcam(pooled, images(), classes=["Tabby Cat", 1, "dog", "0"])
-    assert found.classes.tolist() == [[0, 1, 1, 0]] * 2
-    assert found.names[0] == ("tabby", "dog", "dog", "tabby")
+    cam = gradcam(pooled, images(), classes=["Tabby Cat", 1, "dog", "0"])
+    assert cam.classes.tolist() == [[0, 1, 1, 0]] * 2
+    assert cam.names[0] == ("tabby", "dog", "dog", "tabby")
 
 
 @pytest.mark.parametrize(
@@ -321,19 +327,19 @@ def test_top_out_of_range(pooled, top):
 
 def test_softmax_at_the_end_is_left_out(pooled):
     ended = nn.Sequential(pooled.network, nn.Softmax(dim=1))
-    found = gradcam(wrap(ended, size=SIZE), images(), classes=[1])
-    assert_same(found.maps, gradcam(pooled, images(), classes=[1]).maps)
+    cam = gradcam(wrap(ended, size=SIZE), images(), classes=[1])
+    assert_same(cam.maps, gradcam(pooled, images(), classes=[1]).maps)
 
 
 # layers
 
 
 def test_layer_by_name(pooled):
-    found = gradcam(pooled, images(), classes=1, layer="first")
+    cam = gradcam(pooled, images(), classes=1, layer="first")
     theirs = LayerGradCam(pooled.network, pooled.network.first).attribute(images(), target=1)
-    assert_same(found.maps, theirs.detach())
-    assert found.nodes == ("first",)
-    assert found.maps.shape == (2, 1, SIZE, SIZE)
+    assert_same(cam.maps, theirs.detach())
+    assert cam.nodes == ("first",)
+    assert cam.maps.shape == (2, 1, SIZE, SIZE)
 
 
 def test_layer_that_cannot_be_used(pooled):
@@ -365,9 +371,9 @@ def test_layer_that_leads_to_no_logit_has_a_map_of_zeros():
             return super().forward(x)
 
     for classes in ([1], [0, 1, 2]):
-        found = gradcam(wrap(Aside(), size=SIZE), images(), classes=classes, layer="side")
-        assert found.maps.shape == (2, len(classes), SIZE, SIZE)
-        assert not found.maps.any()
+        cam = gradcam(wrap(Aside(), size=SIZE), images(), classes=classes, layer="side")
+        assert cam.maps.shape == (2, len(classes), SIZE, SIZE)
+        assert not cam.maps.any()
 
 
 class ChannelsLast(nn.Module):
@@ -386,13 +392,13 @@ class ChannelsLast(nn.Module):
 
 
 def test_layer_with_channels_last_gives_the_map_of_the_permuted_one():
-    ours, wanted = (
+    ours, expected = (
         gradcam(wrap(ChannelsLast(last), size=SIZE), images(), classes=[0, 2],
                 layer="mixed" if last else "turned")
         for last in (True, False)
     )  # fmt: skip
-    assert_same(ours.maps, wanted.maps)
-    assert_same(ours.alpha, wanted.alpha)
+    assert_same(ours.maps, expected.maps)
+    assert_same(ours.alpha, expected.alpha)
     network = ChannelsLast(False)
     theirs = LayerGradCam(network, network.turned).attribute(images(), target=2)
     assert_same(ours.maps[:, 1:], theirs.detach())
@@ -403,11 +409,11 @@ def test_swins_norm_has_the_map_of_its_permuted_output():
     network = torchvision.models.SwinTransformer(
         [4, 4], 12, [1, 1], [3, 3], [4, 4], num_classes=5
     ).eval()
-    found = gradcam(wrap(network, size=SIZE), images(), classes=[1], layer="norm")
+    cam = gradcam(wrap(network, size=SIZE), images(), classes=[1], layer="norm")
     theirs = LayerGradCam(network, network.permute).attribute(images(), target=1)
-    assert_same(found.maps, theirs.detach())
-    # Whatever an attention sees, cells stand in their order on the image.
-    for centers in (found.centers_y, found.centers_x):
+    assert_same(cam.maps, theirs.detach())
+    # Attention sees the whole image, but the cells keep their order on the image.
+    for centers in (cam.centers_y, cam.centers_x):
         assert (centers.diff() > 0).all()
 
 
@@ -426,40 +432,40 @@ def test_peak_lies_where_the_hot_pixels_field_center_is(pixel):
     for module in network:
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.ones_(module.weight)
-    # A triangle, so that the cell whose middle is nearest answers most.
+    # A triangle filter: the cell whose center is nearest to the pixel responds most.
     triangle = torch.tensor([1.0, 2.0, 3.0, 2.0, 1.0])
     network[0].weight.data[:] = triangle[:, None] * triangle
     image = torch.zeros(1, 1, 51, 55)
     image[0, 0, pixel[0], pixel[1]] = 1
     model = wrap(network, size=(51, 55))
-    found = gradcam(model, image, classes=0, layer="1")
-    y, x = divmod(int(found.maps[0, 0].argmax()), found.maps.shape[-1])
+    cam = gradcam(model, image, classes=0, layer="1")
+    y, x = divmod(int(cam.maps[0, 0].argmax()), cam.maps.shape[-1])
     field = trace(model).field(trace(model).find_node("1"))
     assert field.low[0][y] <= pixel[0] <= field.high[0][y]
     assert field.low[1][x] <= pixel[1] <= field.high[1][x]
-    whole = found.on_image()[0, 0]
+    whole = cam.on_image()[0, 0]
     assert whole.shape == (51, 55)
     peak = (whole == whole.max()).nonzero().double().mean(0)
-    # Cells are four pixels apart, a cell's center is two at most from the pixel that it sees best.
+    # Cells are 4 pixels apart, so the nearest center is at most 2 pixels from the white pixel.
     assert (peak - torch.tensor(pixel).double()).abs().max() <= 2
     assert float(field.centers[0][y]) == 2 * 2 * y - 2 + (field.size[0] - 1) / 2
     torch.testing.assert_close(
-        whole[int(found.centers_y[y]), int(found.centers_x[x])], found.maps[0, 0, y, x]
+        whole[int(cam.centers_y[y]), int(cam.centers_x[x])], cam.maps[0, 0, y, x]
     )
 
 
 def test_a_cell_of_the_map_is_seen_at_its_center_all_over_the_image():
     network = Pooled(nn.ReLU())
-    found = gradcam(wrap(network, size=SIZE), images(), classes=[0, 1])
+    cam = gradcam(wrap(network, size=SIZE), images(), classes=[0, 1])
     # second: kernel 3, stride 2, padding 1 after a 3 by 3: centers at 0, 2, 4, ...
-    assert found.centers_y.tolist() == list(range(0, SIZE, 2))
-    assert torch.equal(found.on_image()[..., ::2, ::2], found.maps)
-    middle = found.on_image()[..., 1:-1:2, ::2]
-    between = (found.maps[..., :-1, :] + found.maps[..., 1:, :]) / 2
+    assert cam.centers_y.tolist() == list(range(0, SIZE, 2))
+    assert torch.equal(cam.on_image()[..., ::2, ::2], cam.maps)
+    middle = cam.on_image()[..., 1:-1:2, ::2]
+    between = (cam.maps[..., :-1, :] + cam.maps[..., 1:, :]) / 2
     torch.testing.assert_close(middle, between, rtol=1e-5, atol=1e-8)
 
 
-# numbers that are none
+# NaN and infinity
 
 
 @pytest.mark.parametrize("layer", ["first.weight", "second.bias", "linear.weight"])
@@ -488,22 +494,22 @@ def test_nan_in_the_gradient_is_an_error():
 
 
 def test_saved_result_is_equal_after_loading(pooled, tmp_path):
-    found = gradcam(pooled, images(), top=2)
-    found.save(tmp_path / "cam")
+    cam = gradcam(pooled, images(), top=2)
+    cam.save(tmp_path / "cam")
     again = GradCam.load(tmp_path / "cam")
-    assert again == found
+    assert again == cam
     for name in ("maps", "alpha", "classes", "scores", "centers_y", "images"):
-        assert torch.equal(getattr(again, name), getattr(found, name))
-    assert (again.names, again.nodes, again.bounds) == (found.names, found.nodes, found.bounds)
+        assert torch.equal(getattr(again, name), getattr(cam, name))
+    assert (again.names, again.nodes, again.bounds) == (cam.names, cam.nodes, cam.bounds)
     assert len(list((tmp_path / "cam").glob("*.png"))) == 4
-    assert gradcam(pooled, images(seed=1), top=2) != found
+    assert gradcam(pooled, images(seed=1), top=2) != cam
 
 
 def test_overlays_are_red_where_the_map_speaks_for_the_class(pooled):
-    found = gradcam(pooled, torch.full((1, 3, SIZE, SIZE), 0.5), classes=[0, 1, 2])
-    shades = found.overlays().int()
+    cam = gradcam(pooled, torch.full((1, 3, SIZE, SIZE), 0.5), classes=[0, 1, 2])
+    shades = cam.overlays().int()
     assert shades.shape == (1, 3, SIZE, SIZE, 3)
-    strong = found.on_image().abs() > found.scale / 4
+    strong = cam.on_image().abs() > cam.scale / 4
     redder = shades[..., 0] > shades[..., 2]
-    assert torch.equal(redder[strong], (found.on_image() > 0)[strong])
+    assert torch.equal(redder[strong], (cam.on_image() > 0)[strong])
     assert strong.any()

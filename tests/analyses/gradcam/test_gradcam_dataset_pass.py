@@ -1,4 +1,4 @@
-"""Grad-CAM of a folder: the same maps as one by one, whatever stops it in between."""
+"""Grad-CAM of a folder gives the maps of single photos, also after an interruption."""
 
 import csv
 import json
@@ -34,16 +34,16 @@ def paths(tmp_path):
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
     generator = np.random.default_rng(0)
-    found = []
+    photo_paths = []
     for number in range(7):
         path = folder / ("more/0.png" if number == 6 else f"{number}.png")
         Image.fromarray(generator.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
-        found.append(path)
-    return found
+        photo_paths.append(path)
+    return photo_paths
 
 
-def table(found):
-    with found.table_path.open(encoding="utf-8", newline="") as file:
+def table(result):
+    with result.table_path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -57,51 +57,51 @@ def content(folder):
 
 def test_maps_are_those_of_gradcam_one_by_one(tmp_path, paths):
     network = model()
-    found = gradcams(
+    result = gradcams(
         network,
         paths,
         out=tmp_path / "out",
         classes=["bee", "cat - dog"],
         pass_options=PassOptions(batch_size=3),
     )
-    assert found.photos == ("photos-0.png", *(f"{each}.png" for each in range(1, 6)), "more-0.png")
-    rows = iter(table(found))
-    numbers = json.loads(found.numbers_path.read_text())
+    assert result.photos == ("photos-0.png", *(f"{each}.png" for each in range(1, 6)), "more-0.png")
+    rows = iter(table(result))
+    numbers = json.loads(result.numbers_path.read_text())
     highest = 0.0
-    for path, name in zip(paths, found.photos, strict=True):
+    for path, name in zip(paths, result.photos, strict=True):
         alone = gradcam(network, network.prepare(path), classes=["bee", "cat - dog"])
-        kept = found[name]
-        torch.testing.assert_close(kept.maps, alone.maps, rtol=1e-4, atol=1e-7)
-        assert torch.equal(kept.images, alone.images) and kept.names == alone.names
-        assert numbers["photos"][name] == json.loads(json.dumps(kept.to_json()))
-        highest = max(highest, kept.scale)
+        cam = result[name]
+        torch.testing.assert_close(cam.maps, alone.maps, rtol=1e-4, atol=1e-7)
+        assert torch.equal(cam.images, alone.images) and cam.names == alone.names
+        assert numbers["photos"][name] == json.loads(json.dumps(cam.to_json()))
+        highest = max(highest, cam.scale)
         for rank in range(2):
-            row, peak = next(rows), kept.statistics(0, rank)
+            row, peak = next(rows), cam.statistics(0, rank)
             assert (row["photo"], row["class"]) == (name, alone.names[0][rank])
-            for column, wanted in (
-                ("logit", kept.scores[0, rank]), ("probability", kept.probabilities[0, rank]),
+            for column, expected in (
+                ("logit", cam.scores[0, rank]), ("probability", cam.probabilities[0, rank]),
                 ("minimum", peak.minimum), ("maximum", peak.maximum), ("row", peak.row),
                 ("column", peak.column), ("positive_cells", peak.positive_cells),
                 ("cells", peak.cells),
             ):  # fmt: skip
-                assert torch.tensor(float(row[column])).float() == torch.tensor(float(wanted))
+                assert torch.tensor(float(row[column])).float() == torch.tensor(float(expected))
     assert next(rows, None) is None
-    assert found.scales == (highest,)
-    # One scale for all pictures.
-    name = min(found.photos, key=lambda name: found[name].scale)
-    assert found[name].scale < highest
-    drawn = found[name].pictures(scale=highest)  # type: ignore[call-arg]
+    assert result.scales == (highest,)
+    # All pictures share one scale.
+    name = min(result.photos, key=lambda name: result[name].scale)
+    assert result[name].scale < highest
+    drawn = result[name].pictures(scale=highest)  # type: ignore[call-arg]
     files = sorted((tmp_path / "out" / name).glob("*.png"))
     assert len(files) == 2
-    for file, wanted in zip(files, drawn.values(), strict=True):
-        assert np.array_equal(np.array(Image.open(file)), wanted.numpy())
+    for file, expected in zip(files, drawn.values(), strict=True):
+        assert np.array_equal(np.array(Image.open(file)), expected.numpy())
 
 
 def test_highest_classes_of_each_photo(tmp_path, paths):
     network = model()
-    found = gradcams(network, paths[:3], out=tmp_path / "out", top=2)
-    for path, name in zip(paths, found.photos, strict=False):
-        assert found[name].names == gradcam(network, network.prepare(path), top=2).names
+    result = gradcams(network, paths[:3], out=tmp_path / "out", top=2)
+    for path, name in zip(paths, result.photos, strict=False):
+        assert result[name].names == gradcam(network, network.prepare(path), top=2).names
 
 
 @pytest.mark.parametrize("stopped_at", [1, 4, 6, "pictures"])
@@ -110,13 +110,13 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
     options: dict[str, Any] = {"classes": ["ant"], "deletion_insertion": True}
     whole = PassOptions(batch_size=2)
     gradcams(network, paths, out=tmp_path / "whole", pass_options=whole, **options)
-    kept, count, real, draw = (
+    resume_folder, count, real, draw = (
         tmp_path / "parts.unfinished",
         [0],
         GradCam.save_data,
         GradCam.write_pictures,
     )
-    resumable = PassOptions(batch_size=2, resume_folder=kept, save_interval=0.0)
+    resumable = PassOptions(batch_size=2, resume_folder=resume_folder, save_interval=0.0)
 
     def tripping(method):
         def step(self, *arguments, **words):
@@ -136,10 +136,10 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
     assert not (tmp_path / "parts").exists()
     monkeypatch.setattr(GradCam, "write_pictures", draw)
     count[0] = 0
-    if (kept / "photos").is_dir():
-        # What was being written when a run was killed at once.
-        (kept / "photos" / ".convlens-0123").mkdir()
-        (kept / "photos" / ".convlens-0123" / "result.json").write_text("{")
+    if (resume_folder / "photos").is_dir():
+        # A half-written folder, as a run leaves it that is killed while it writes.
+        (resume_folder / "photos" / ".convlens-0123").mkdir()
+        (resume_folder / "photos" / ".convlens-0123" / "result.json").write_text("{")
 
     def counting(self, folder):
         count[0] += 1
@@ -147,7 +147,7 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
 
     monkeypatch.setattr(GradCam, "save_data", counting)
     gradcams(network, paths, out=tmp_path / "parts", pass_options=resumable, **options)
-    # Batches that were saved are not looked at again.
+    # Batches that were saved are not computed again.
     assert count[0] == {1: 7, 4: 5, 6: 3, "pictures": 0}[stopped_at]
     assert content(tmp_path / "parts") == content(tmp_path / "whole")
 
@@ -165,14 +165,14 @@ def test_somebody_elses_folder_is_refused_before_any_work(tmp_path, paths, monke
 
 
 def test_folder_of_another_run_is_refused(tmp_path, paths, monkeypatch):
-    network, kept = model(), tmp_path / "u"
+    network, resume_folder = model(), tmp_path / "u"
     monkeypatch.setattr(dataset_pass, "write_tables", lambda *rest, **words: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         gradcams(
             network,
             paths,
             out=tmp_path / "out",
-            pass_options=PassOptions(resume_folder=kept),
+            pass_options=PassOptions(resume_folder=resume_folder),
             classes=[0],
         )
     with pytest.raises(ConvlensError, match="different classes"):
@@ -180,7 +180,7 @@ def test_folder_of_another_run_is_refused(tmp_path, paths, monkeypatch):
             network,
             paths,
             out=tmp_path / "out",
-            pass_options=PassOptions(resume_folder=kept),
+            pass_options=PassOptions(resume_folder=resume_folder),
             classes=[1],
         )
 
@@ -207,16 +207,22 @@ KILLED = """
 
 
 def test_killed_before_the_first_save_it_knows_its_photos(tmp_path, paths):
-    """What was written by then is of the photos that were asked for, and of no others."""
-    out, kept = tmp_path / "out", tmp_path / "u"
-    status, _, err = run_program(dedent(KILLED), [out, kept, *paths[:5]])
+    """The resume folder knows its photos before the first save, and refuses other photos."""
+    out, resume_folder = tmp_path / "out", tmp_path / "u"
+    status, _, err = run_program(dedent(KILLED), [out, resume_folder, *paths[:5]])
     assert status == -signal.SIGKILL, err
-    assert len(list((kept / "photos").iterdir())) == 3
+    assert len(list((resume_folder / "photos").iterdir())) == 3
     with pytest.raises(ConvlensError, match="5 images then, 2 now"):
-        gradcams(model(), paths[5:], out=out, pass_options=PassOptions(resume_folder=kept))
+        gradcams(model(), paths[5:], out=out, pass_options=PassOptions(resume_folder=resume_folder))
     with pytest.raises(ConvlensError, match="different top"):
-        gradcams(model(), paths[:5], out=out, pass_options=PassOptions(resume_folder=kept), top=2)
-    gradcams(model(), paths[:5], out=out, pass_options=PassOptions(resume_folder=kept))
+        gradcams(
+            model(),
+            paths[:5],
+            out=out,
+            pass_options=PassOptions(resume_folder=resume_folder),
+            top=2,
+        )
+    gradcams(model(), paths[:5], out=out, pass_options=PassOptions(resume_folder=resume_folder))
     gradcams(model(), paths[:5], out=tmp_path / "whole")
     assert content(out) == content(tmp_path / "whole")
 
@@ -248,10 +254,10 @@ def test_a_target_is_not_gone_on_with(tmp_path, paths):
 def test_damaged_photos_are_left_out_and_named(tmp_path, paths):
     paths[1].write_bytes(b"\x89PNG rubbish")
     paths[4].write_bytes(b"")
-    found = gradcams(model(), paths, out=tmp_path / "out", pass_options=PassOptions(batch_size=2))
-    assert set(found.skipped) == {str(paths[1]), str(paths[4])}
-    assert found.photos == ("photos-0.png", "2.png", "3.png", "5.png", "more-0.png")
-    assert json.loads(found.numbers_path.read_text())["skipped"] == found.skipped
+    result = gradcams(model(), paths, out=tmp_path / "out", pass_options=PassOptions(batch_size=2))
+    assert set(result.skipped) == {str(paths[1]), str(paths[4])}
+    assert result.photos == ("photos-0.png", "2.png", "3.png", "5.png", "more-0.png")
+    assert json.loads(result.numbers_path.read_text())["skipped"] == result.skipped
     with pytest.raises(PhotoError, match=r"1\.png"):
         gradcams(model(), paths, out=tmp_path / "strict", strict=True)
     assert not (tmp_path / "strict").exists()
@@ -265,7 +271,7 @@ def test_evidence_boxes_and_the_sanity_check(tmp_path, paths):
         "1.png": (ObjectBox((2,), 0, 0, 50, 40), ObjectBox((0,), 0, 0, 20, 20)),
         "2.png": (ObjectBox((3, 1), 0, 0, 25, 40),),
     }
-    found = gradcams(
+    result = gradcams(
         network,
         paths[:4],
         out=tmp_path / "out",
@@ -274,20 +280,20 @@ def test_evidence_boxes_and_the_sanity_check(tmp_path, paths):
         randomize=2,
         top=1,
     )
-    names = {name: found[name].classes.tolist() for name in found.photos}
+    names = {name: result[name].classes.tolist() for name in result.photos}
     assert names["1.png"] == [[2, 0]] and names["2.png"] == [[3]]
     totals = []
-    rows = iter(table(found))
-    for path, name in zip(paths, found.photos, strict=False):
-        cam: Any = found[name]
+    rows = iter(table(result))
+    for path, name in zip(paths, result.photos, strict=False):
+        cam: Any = result[name]
         pointed = convlens.pointing_game(cam, [convlens.boxes_on_image(network, path, boxes)])
         totals.append(pointed.totals())
         for rank in range(cam.maps.shape[1]):
             row = next(rows)
             proof = convlens.deletion_insertion(network, cam, rank=rank)
-            kept: Any = Result.load(tmp_path / "out" / name / f"deletion-insertion-{rank + 1}")
-            torch.testing.assert_close(kept.deletion, proof.deletion)  # another memory layout
-            assert kept.names == proof.names
+            saved: Any = Result.load(tmp_path / "out" / name / f"deletion-insertion-{rank + 1}")
+            torch.testing.assert_close(saved.deletion, proof.deletion)  # another memory layout
+            assert saved.names == proof.names
             assert float(row["deletion"]) == pytest.approx(
                 float(proof.deletion_areas[0, 0]), rel=1e-5
             )
@@ -299,34 +305,34 @@ def test_evidence_boxes_and_the_sanity_check(tmp_path, paths):
                 assert float(row["energy"]) == pytest.approx(float(pointed.energy[0, rank]))
             else:
                 assert row["hit"] == row["energy"] == ""
-    assert found.pointing == PointingTotals.sum_of(totals)
-    assert found.randomization == Result.load(tmp_path / "out" / "randomization")
-    assert found.randomization.correlations.shape[2] == 2
-    assert len(found.summary().splitlines()) == 3
+    assert result.pointing == PointingTotals.sum_of(totals)
+    assert result.randomization == Result.load(tmp_path / "out" / "randomization")
+    assert result.randomization.correlations.shape[2] == 2
+    assert len(result.summary().splitlines()) == 3
 
 
 def test_strips(tmp_path, paths):
     network = model()
-    found = gradcams(network, paths[:2], out=tmp_path / "out", strip=True, classes=[1])
-    assert found.layers == ("4", "1")
-    one = found["0.png"]
-    assert isinstance(one, GradCamLayers)
-    assert [row["layer"] for row in table(found)] == ["4", "1", "4", "1"]
-    assert found.scales == tuple(
-        max(found[name].scales[layer] for name in found.photos) for layer in (0, 1)
+    result = gradcams(network, paths[:2], out=tmp_path / "out", strip=True, classes=[1])
+    assert result.layers == ("4", "1")
+    strip = result["0.png"]
+    assert isinstance(strip, GradCamLayers)
+    assert [row["layer"] for row in table(result)] == ["4", "1", "4", "1"]
+    assert result.scales == tuple(
+        max(result[name].scales[layer] for name in result.photos) for layer in (0, 1)
     )
     named = gradcams(network, paths[:2], out=tmp_path / "out", layers=["1", "4"], classes=[1])
-    assert named["0.png"].gradcams[1].maps.equal(one.gradcams[1].maps)
+    assert named["0.png"].gradcams[1].maps.equal(strip.gradcams[1].maps)
 
 
 def test_state_does_not_grow_and_parts_make_the_whole(tmp_path, paths):
-    """What a distributed engine would do: parts by themselves, in any order, merged."""
+    """States of batches, computed in any order and merged, equal the state of one pass."""
     network = model()
-    found = gradcams(
+    result = gradcams(
         network, paths, out=tmp_path / "out", classes=[0, 1], pass_options=PassOptions(batch_size=2)
     )
     settings = batch_work.MapSettings(options=GradCamOptions(classes=[0, 1]), boxes={})
-    work = batch_work.MapWork(network, PhotoFiles(paths), found.photos, settings)
+    work = batch_work.MapWork(network, PhotoFiles(paths), result.photos, settings)
     work.folder = tmp_path / "parts"
     work.folder.mkdir()
     states = []
@@ -342,9 +348,9 @@ def test_state_does_not_grow_and_parts_make_the_whole(tmp_path, paths):
     whole = states[0]
     for state in states[1:]:
         whole = work.merge(state, whole)
-    assert tuple(whole["scales"].tolist()) == found.scales
-    for name in found.photos:
-        assert Result.load(work.folder / name) == found[name]
+    assert tuple(whole["scales"].tolist()) == result.scales
+    for name in result.photos:
+        assert Result.load(work.folder / name) == result[name]
 
 
 def test_network_that_decides_by_its_data(tmp_path, paths):
@@ -362,5 +368,5 @@ def test_network_that_decides_by_its_data(tmp_path, paths):
     network = wrap(Deciding(), size=SIZE)
     Image.new("RGB", (50, 50), (250, 240, 255)).save(paths[1])
     Image.new("RGB", (50, 50), (10, 20, 5)).save(paths[2])
-    found = gradcams(network, paths[1:3], out=tmp_path / "out")
-    assert [found[name].nodes for name in found.photos] == [("one",), ("other",)]
+    result = gradcams(network, paths[1:3], out=tmp_path / "out")
+    assert [result[name].nodes for name in result.photos] == [("one",), ("other",)]

@@ -23,7 +23,7 @@ def images(size, count=2, seed=0):
 
 
 def awake(network, size):
-    """Weights that carry a signal to the end, and batch norms that have seen images."""
+    """Initialize weights so that activations do not vanish, and set batch norm statistics."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
@@ -36,15 +36,15 @@ def awake(network, size):
     return network.eval()
 
 
-def inplace(network, wanted):
+def inplace(network, value):
     for module in network.modules():
         if hasattr(module, "inplace"):
-            module.inplace = wanted
+            module.inplace = value
     return network
 
 
 def parted(network):
-    """Timm's norm with its activation, as two modules that captum can be handed."""
+    """Split timm's norm with activation into two modules, which captum takes as layers."""
     whole = network.bn2
     norm = nn.BatchNorm2d(whole.num_features, eps=whole.eps)
     norm.load_state_dict(whole.state_dict())
@@ -52,8 +52,9 @@ def parted(network):
     return network.bn2[0], network.bn2[1]
 
 
-# How to make it, its smallest size, and where captum finds the pre and the post side in a copy
-# whose rectifiers work out of place; a module twice: its input and its output.
+# For each network: how to build it, its smallest size, and the modules whose outputs captum takes
+# as pre and post side, in a copy whose rectifiers work out of place. The same module twice stands
+# for its input and its output.
 CASES = {
     "alexnet": (
         lambda: torchvision.models.alexnet(weights=None, num_classes=10), 64,
@@ -84,8 +85,8 @@ AT_INPUT = ("timm_resnet50", "regnety_004")
 POOLED = ("tf_efficientnet_lite0", "efficientnet_b0", "timm_resnet50", "regnety_004")
 
 
-def assert_same(one, other):
-    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+def assert_same(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -99,18 +100,18 @@ def case(request):
 @pytest.mark.parametrize("in_place", [True, False])
 def test_maps_equal_captums_on_both_sides(case, in_place):
     name, network, size = case
-    other = inplace(copy.deepcopy(network), False)
-    pre, post = CASES[name][2](other)
+    captum_network = inplace(copy.deepcopy(network), False)
+    pre, post = CASES[name][2](captum_network)
     model = wrap(inplace(network, in_place), size=size)
     sides: list[Any] = [("pre", pre), ("post", post)]
     for side, layer in sides:
         ours = gradcam(model, images(size), classes=list(CLASSES), side=side)
         at_input = side == "pre" and name in AT_INPUT
         maps = [
-            LayerGradCam(other, layer).attribute(
-                images(size), target=one, attribute_to_layer_input=at_input
+            LayerGradCam(captum_network, layer).attribute(
+                images(size), target=index, attribute_to_layer_input=at_input
             )
-            for one in CLASSES
+            for index in CLASSES
         ]
         theirs = torch.cat(maps, dim=1).detach()
         assert theirs.abs().max() > 1e-6
@@ -121,15 +122,15 @@ def test_maps_equal_captums_on_both_sides(case, in_place):
 def test_class_activation_mapping_where_the_head_is_pooling_and_one_linear_layer(case):
     """alpha_k = w_k / M on the post side (Zhou et al. 2016)."""
     _, network, size = case
-    found = gradcam(wrap(network, size=size), images(size), classes=list(CLASSES), side="post")
+    cam = gradcam(wrap(network, size=size), images(size), classes=list(CLASSES), side="post")
     head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
-    cells = found.maps[0, 0].numel()
-    wanted = (head.weight.detach()[list(CLASSES)] / cells).expand_as(found.alpha)
-    torch.testing.assert_close(found.alpha, wanted, rtol=1e-4, atol=1e-8)
+    cells = cam.maps[0, 0].numel()
+    expected = (head.weight.detach()[list(CLASSES)] / cells).expand_as(cam.alpha)
+    torch.testing.assert_close(cam.alpha, expected, rtol=1e-4, atol=1e-8)
 
 
 def test_inceptions_branches_end_in_place():
-    """The last block concatenates what six functional ReLUs gave: against a plain loop."""
+    """The last block concatenates the outputs of six functional ReLUs: against a plain loop."""
     torch.manual_seed(0)
     network = torchvision.models.inception_v3(weights=None, init_weights=False, num_classes=10)
     network.aux_logits, network.AuxLogits = False, None
@@ -137,25 +138,25 @@ def test_inceptions_branches_end_in_place():
     block = network.Mixed_7c
     ends = ("branch1x1", "branch3x3_2a", "branch3x3_2b", "branch3x3dbl_3a", "branch3x3dbl_3b",
             "branch_pool")  # fmt: skip
-    kept = []
+    pre_maps = []
     handles = [
         getattr(block, end).bn.register_forward_hook(
-            lambda module, given, gave: kept.append(gave) or gave.clone()
+            lambda module, inputs, output: pre_maps.append(output) or output.clone()
         )
         for end in ends
     ]
     logits = network(images(139))
     for handle in handles:
         handle.remove()
-    # In the order in which they ran; the concatenation has another, which a sum does not see.
-    slopes = torch.autograd.grad(logits[:, 3].sum(), kept)
-    wanted = sum(
+    # In order of execution; the concatenation has another order, which does not change the sum.
+    slopes = torch.autograd.grad(logits[:, 3].sum(), pre_maps)
+    expected = sum(
         (slope.mean((2, 3), keepdim=True) * value).sum(1)
-        for slope, value in zip(slopes, kept, strict=True)
+        for slope, value in zip(slopes, pre_maps, strict=True)
     )
     model = wrap(network, size=139)
     ours = gradcam(model, images(139), classes=[3])
-    assert_same(ours.maps[:, 0], wanted.detach())
+    assert_same(ours.maps[:, 0], expected.detach())
     assert set(ours.nodes) == {f"Mixed_7c.{end}.bn" for end in ends}
     post = gradcam(model, images(139), classes=[3], side="post")
     theirs = LayerGradCam(network, block).attribute(images(139), target=3)
@@ -163,7 +164,7 @@ def test_inceptions_branches_end_in_place():
 
 
 class MeanOverAnswers(nn.Module):
-    """For each class its mean logit over the pixels whose answer it is, as a vector."""
+    """For each class its mean logit over the pixels that are predicted as this class."""
 
     def __init__(self, network, answers):
         super().__init__()
@@ -171,10 +172,10 @@ class MeanOverAnswers(nn.Module):
 
     def forward(self, x):
         out = self.network(x)["out"]
-        masks = [self.answers == one for one in range(out.shape[1])]
+        masks = [self.answers == index for index in range(out.shape[1])]
         sums = [
-            (out[:, one] * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
-            for one, mask in enumerate(masks)
+            (out[:, index] * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
+            for index, mask in enumerate(masks)
         ]
         return torch.stack(sums, 1)
 
@@ -187,28 +188,28 @@ def test_segmentation_equals_captum_behind_a_wrapper(name, rectifier):
     torch.manual_seed(0)
     make = getattr(torchvision.models.segmentation, name)
     network = awake(make(weights=None, weights_backbone=None, num_classes=5), 64)
-    model, given = wrap(network, size=64), images(64)
+    model, batch = wrap(network, size=64), images(64)
     with torch.no_grad():
-        answers = network(given)["out"].argmax(1)
+        answers = network(batch)["out"].argmax(1)
     common = int(answers[0].flatten().mode().values)
     whole = MeanOverAnswers(inplace(copy.deepcopy(network), False), answers)
     method = LayerGradCam(whole, whole.network.get_submodule(rectifier))
     for side in ("pre", "post"):
-        ours = gradcam(model, given, classes=[common], side=side)
-        theirs = method.attribute(given, target=common, attribute_to_layer_input=side == "pre")
+        ours = gradcam(model, batch, classes=[common], side=side)
+        theirs = method.attribute(batch, target=common, attribute_to_layer_input=side == "pre")
         assert theirs.abs().max() > 0
         assert_same(ours.maps, theirs.detach())
-        torch.testing.assert_close(ours.scores, whole(given).detach()[:, [common]])
-    # The same by a plain callable, and a pixel against captum with its own selection.
+        torch.testing.assert_close(ours.scores, whole(batch).detach()[:, [common]])
+    # The same target as a function, and one pixel against captum on a wrapper that selects it.
 
-    def chosen(out):
+    def mean_logit(out):
         mask = out.argmax(1) == common
         return (out[:, common] * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
 
-    own = gradcam(model, given, side="post", target=chosen)
+    own = gradcam(model, batch, side="post", target=mean_logit)
     assert_same(own.maps, ours.maps)
-    pixel = gradcam(model, given, classes=[1], pixel=(20, 41), side="post")
-    other = LayerGradCam(
+    pixel = gradcam(model, batch, classes=[1], pixel=(20, 41), side="post")
+    captum = LayerGradCam(
         lambda x: network(x)["out"][:, :, 20, 41], network.get_submodule(rectifier)
     )
-    assert_same(pixel.maps, other.attribute(given, target=1).detach())
+    assert_same(pixel.maps, captum.attribute(batch, target=1).detach())

@@ -22,7 +22,7 @@ def test_signatures_spell_out_the_options(function):
     parameters = inspect.signature(function).parameters
     for field in fields(GradCamOptions):
         assert parameters[field.name].default == field.default
-    assert all(one.kind is not one.VAR_KEYWORD for one in parameters.values())
+    assert all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
 def test_combinations_that_exclude_each_other():

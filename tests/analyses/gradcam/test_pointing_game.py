@@ -43,7 +43,7 @@ def painted(size, box):
     ],
 )
 def test_a_box_lies_where_its_pixels_do(tmp_path, orientation, preprocessing):
-    """Against the photo itself: painted white in the box, turned by EXIF, resized and cropped."""
+    """The photo is white in the box, so that its prepared image shows where the box lies."""
     stored, box = (120, 90), (40, 20, 85, 60)
     picture = painted(stored, box)
     exif = Image.Exif()
@@ -51,16 +51,16 @@ def test_a_box_lies_where_its_pixels_do(tmp_path, orientation, preprocessing):
     picture.save(tmp_path / "a.png", exif=exif)
     model = tiny(size=preprocessing.size)
     model = type(model)(**{**vars(model), "preprocessing": preprocessing})
-    (found,) = boxes_on_image(model, tmp_path / "a.png", {"a.png": (ObjectBox((1,), *box),)})
+    (mapped,) = boxes_on_image(model, tmp_path / "a.png", {"a.png": (ObjectBox((1,), *box),)})
     white = model.prepare(tmp_path / "a.png")[0, 0] > 0.5
     rows, columns = white.any(1).nonzero().flatten(), white.any(0).nonzero().flatten()
-    wanted = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    assert found.edges == pytest.approx([float(side) for side in wanted], abs=1.01)
-    assert found.classes == (1,)
+    expected = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    assert mapped.edges == pytest.approx([float(side) for side in expected], abs=1.01)
+    assert mapped.classes == (1,)
 
 
 def test_oracle_turns_photos():
-    # Or the test above would show nothing of EXIF.
+    # Without this, the test above would not show that EXIF is respected.
     picture = painted((120, 90), (40, 20, 85, 60))
     exif = picture.getexif()
     exif[ExifTags.Base.Orientation] = 6
@@ -84,8 +84,8 @@ def test_boxes_of_a_file(tmp_path):
         "0,photos/a.png,0,0,9,9\n"
         "Bee,b.png,1,1,2,2\n"
     )
-    found = read_boxes(path, tiny())
-    assert found == {
+    boxes = read_boxes(path, tiny())
+    assert boxes == {
         "photos/a.png": (ObjectBox((2, 3), 1, 2.5, 3, 4), ObjectBox((0,), 0, 0, 9, 9)),
         "b.png": (ObjectBox((1,), 1, 1, 2, 2),),
     }
@@ -128,15 +128,15 @@ def test_hits_energy_and_area_by_a_plain_loop():
         [ObjectBox((3,), 20, 20, 44.5, 44)],
         [],
     ]
-    found = pointing_game(cam, boxes)
-    assert found.has_box.tolist() == [[True, True], [False, True], [False, False]]
+    game = pointing_game(cam, boxes)
+    assert game.has_box.tolist() == [[True, True], [False, True], [False, False]]
     on_image = cam.on_image()
-    seen = 0
+    positive_maps = 0
     for image in range(3):
-        for rank, wanted in enumerate((0, 3)):
-            mine = [box for box in boxes[image] if wanted in box.classes]
+        for rank, index in enumerate((0, 3)):
+            mine = [box for box in boxes[image] if index in box.classes]
             if not mine:
-                assert found.energy[image, rank].isnan() and not found.hits[image, rank]
+                assert game.energy[image, rank].isnan() and not game.hits[image, rank]
                 continue
             best, where, inside, above, area = -1e9, None, 0.0, 0.0, 0
             for y in range(64):
@@ -151,26 +151,26 @@ def test_hits_energy_and_area_by_a_plain_loop():
                     above += max(value, 0)
                     inside += max(value, 0) * here
                     area += here
-            assert bool(found.hits[image, rank]) == (where and best > 0)
-            assert float(found.energy[image, rank]) == pytest.approx(
+            assert bool(game.hits[image, rank]) == (where and best > 0)
+            assert float(game.energy[image, rank]) == pytest.approx(
                 inside / above if above else 0, abs=1e-5
             )
-            assert float(found.box_area[image, rank]) == pytest.approx(area / 64**2, abs=1e-6)
-            seen += above > 0
-    assert seen
-    assert found.center_hits.tolist() == [[True, False], [False, True], [False, False]]
-    totals = found.totals()
+            assert float(game.box_area[image, rank]) == pytest.approx(area / 64**2, abs=1e-6)
+            positive_maps += above > 0
+    assert positive_maps
+    assert game.center_hits.tolist() == [[True, False], [False, True], [False, False]]
+    totals = game.totals()
     counts = (totals.maps, totals.hits, totals.center_hits)
-    assert counts == (3, int(found.hits.sum()), 2)
-    assert f"in {totals.hits} of 3 maps (the middle of the image in 2)" in found.summary()
+    assert counts == (3, int(game.hits.sum()), 2)
+    assert f"in {totals.hits} of 3 maps (the middle of the image in 2)" in game.summary()
 
 
 def test_a_map_that_speaks_against_the_class_hits_nothing():
     model = tiny()
     cam = gradcam(model, torch.rand(1, 3, 64, 64), classes=0)
     subtracted = type(cam)(**{**vars(cam), "maps": -cam.maps.abs() - 1})
-    found = pointing_game(subtracted, [[ObjectBox((0,), 0, 0, 64, 64)]])
-    assert found.has_box.all() and not found.hits.any() and float(found.energy) == 0
+    game = pointing_game(subtracted, [[ObjectBox((0,), 0, 0, 64, 64)]])
+    assert game.has_box.all() and not game.hits.any() and float(game.energy) == 0
 
 
 def test_tolerance_widens_the_boxes_for_the_greatest_value_only():

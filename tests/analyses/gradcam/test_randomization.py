@@ -1,4 +1,4 @@
-"""The sanity check by random parameters, against scipy and a plain cascade."""
+"""The randomization check against scipy and a plain loop over layers."""
 
 import copy
 
@@ -39,55 +39,55 @@ def drawn(parameter, generator):
 
 def test_cascade_equals_a_plain_one():
     plain = network()
-    found = randomization(wrap(plain, size=SIZE), images(), classes=[1, 2], draws=2, seed=5)
-    assert found.stages == ("7", "3", "1", "0")
+    check = randomization(wrap(plain, size=SIZE), images(), classes=[1, 2], draws=2, seed=5)
+    assert check.stages == ("7", "3", "1", "0")
     true = gradcam(wrap(plain, size=SIZE), images(), classes=[1, 2]).maps
     generator = torch.Generator().manual_seed(5)
     for draw in range(2):
-        other = copy.deepcopy(plain)
+        random_network = copy.deepcopy(plain)
         for stage, layer in enumerate((7, 3, 1, 0)):
             with torch.no_grad():
-                for parameter in (other[layer].weight, other[layer].bias):
+                for parameter in (random_network[layer].weight, random_network[layer].bias):
                     parameter.copy_(drawn(parameter, generator))
-            maps = gradcam(wrap(other, size=SIZE), images(), classes=[1, 2]).maps
+            maps = gradcam(wrap(random_network, size=SIZE), images(), classes=[1, 2]).maps
             for image in range(3):
                 for rank in range(2):
                     pair = (maps[image, rank].flatten(), true[image, rank].flatten())
                     flat = bool((pair[0] == pair[0][0]).all())
-                    wanted = 0.0 if flat else spearmanr(*pair).statistic
-                    got = float(found.correlations[stage, draw, image, rank])
-                    assert got == pytest.approx(wanted, abs=2e-3)
+                    expected = 0.0 if flat else spearmanr(*pair).statistic
+                    correlation = float(check.correlations[stage, draw, image, rank])
+                    assert correlation == pytest.approx(expected, abs=2e-3)
     pair = true[0, 1].flatten(), true[2, 1].flatten()
-    assert float(found.between_images[1, 1]) == pytest.approx(spearmanr(*pair).statistic, abs=1e-5)
-    assert found.means[3] == pytest.approx(float(found.correlations[3].mean()), abs=1e-6)
+    assert float(check.between_images[1, 1]) == pytest.approx(spearmanr(*pair).statistic, abs=1e-5)
+    assert check.means[3] == pytest.approx(float(check.correlations[3].mean()), abs=1e-6)
 
 
 @pytest.mark.parametrize("ties", [False, True])
 def test_rank_correlation_is_spearmans(ties):
     generator = torch.Generator().manual_seed(0)
-    one, other = torch.rand(2, 7, 7, generator=generator)
+    values, other_values = torch.rand(2, 7, 7, generator=generator)
     if ties:
-        one, other = (one * 4).round(), other.clamp(min=0.6)
-    assert rank_correlation(one, other) == pytest.approx(
-        spearmanr(one.flatten(), other.flatten()).statistic, abs=1e-12
+        values, other_values = (values * 4).round(), other_values.clamp(min=0.6)
+    assert rank_correlation(values, other_values) == pytest.approx(
+        spearmanr(values.flatten(), other_values.flatten()).statistic, abs=1e-12
     )
-    assert rank_correlation(one, 3 * one + 1) == pytest.approx(1)
-    assert rank_correlation(one, -one) == pytest.approx(-1)
-    assert rank_correlation(one, torch.ones(7, 7)) == 0
+    assert rank_correlation(values, 3 * values + 1) == pytest.approx(1)
+    assert rank_correlation(values, -values) == pytest.approx(-1)
+    assert rank_correlation(values, torch.ones(7, 7)) == 0
 
 
 def test_maps_of_the_default_network_become_uncorrelated():
     model = convlens.load()
     photos = model.prepare([photo.path for photo in demo_photos()[:4]])
-    found = randomization(model, photos, stages=2)
-    assert abs(found.means[0]) < 0.4 and abs(found.means[-1]) < 0.2
-    assert found.maps_change
-    assert found.stages[0] == "classifier"
-    assert f"{len(photos)} photos and 3 draws" in found.summary()
+    check = randomization(model, photos, stages=2)
+    assert abs(check.means[0]) < 0.4 and abs(check.means[-1]) < 0.2
+    assert check.maps_change
+    assert check.stages[0] == "classifier"
+    assert f"{len(photos)} photos and 3 draws" in check.summary()
 
 
 def test_a_map_of_the_image_alone_does_not_change():
-    """All channels the image's gray, with weights that cannot be random: one value each."""
+    """Every channel is the gray image, and parameters of one element are not randomized."""
 
     class Same(nn.Module):
         def __init__(self):
@@ -101,9 +101,9 @@ def test_a_map_of_the_image_alone_does_not_change():
             x = torch.cat([x, x], 1).relu()
             return x.mean((2, 3)) * self.head + self.wide(x.mean((2, 3))) * 1e-6
 
-    found = randomization(wrap(Same(), size=SIZE), images(), classes=0)
-    assert found.means[-1] > 0.99 and not found.maps_change
-    assert found.mean_magnitudes[-1] > 0.99
+    check = randomization(wrap(Same(), size=SIZE), images(), classes=0)
+    assert check.means[-1] > 0.99 and not check.maps_change
+    assert check.mean_magnitudes[-1] > 0.99
 
 
 def test_stages_are_blocks_from_the_top_and_hold_every_parameter():
@@ -130,13 +130,13 @@ def test_one_copy_shares_what_is_not_yet_random():
     plain = network()
     weights = {name: parameter.data_ptr() for name, parameter in plain.named_parameters()}
     before = copy.deepcopy(plain.state_dict())
-    seen = []
+    calls = []
 
     def keep(done, total):
-        seen.append((done, total))
+        calls.append((done, total))
 
     randomization(wrap(plain, size=SIZE), images(), stages=3, draws=2, progress=keep)
-    assert seen == [(at, 6) for at in range(7)]
+    assert calls == [(at, 6) for at in range(7)]
     for name, parameter in plain.named_parameters():
         assert parameter.data_ptr() == weights[name]
         assert torch.equal(parameter, before[name])
@@ -144,10 +144,10 @@ def test_one_copy_shares_what_is_not_yet_random():
 
 def test_seed_and_saving(tmp_path):
     model = wrap(network(), size=SIZE)
-    one, same, other = (randomization(model, images(), seed=seed) for seed in (0, 0, 1))
-    assert one == same and one != other
-    one.save(tmp_path / "r")
-    assert Result.load(tmp_path / "r") == one
+    check, same, other_seed = (randomization(model, images(), seed=seed) for seed in (0, 0, 1))
+    assert check == same and check != other_seed
+    check.save(tmp_path / "r")
+    assert Result.load(tmp_path / "r") == check
     assert (tmp_path / "r" / "randomization.png").is_file()
 
 

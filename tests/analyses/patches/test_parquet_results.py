@@ -1,4 +1,4 @@
-"""Photos out of Parquet give the results of the same files; a pass goes on over both."""
+"""Photos in Parquet files give the results of the same image files, and passes resume."""
 
 import json
 import math
@@ -21,27 +21,30 @@ pytestmark = pytest.mark.usefixtures("empty_caches")
 LABELS = [(number % 3,) if number % 7 else None for number in range(COUNT)]
 
 
-def equal(found, wanted):
-    """Equal in all bits, but for where photos are named."""
-    assert type(found) is type(wanted)
-    here, there = found.__dict__, wanted.__dict__
+def equal(actual, expected):
+    """Assert that two results are equal in all bits, apart from the names of the photos."""
+    assert type(actual) is type(expected)
+    here, there = actual.__dict__, expected.__dict__
     for name in here.keys() - {"photos", "skipped", "folder"}:
         same(here[name], there[name])
 
 
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one.nan_to_num(-7), other.nan_to_num(-7)) and one.dtype == other.dtype
-    elif isinstance(one, (tuple, list)):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
+def same(actual, expected):
+    if isinstance(actual, torch.Tensor):
+        assert (
+            torch.equal(actual.nan_to_num(-7), expected.nan_to_num(-7))
+            and actual.dtype == expected.dtype
+        )
+    elif isinstance(actual, (tuple, list)):
+        assert len(actual) == len(expected)
+        for a, b in zip(actual, expected, strict=True):
             same(a, b)
-    elif hasattr(one, "__dict__"):
-        equal(one, other)
-    elif isinstance(one, float):
-        assert one == other or (math.isnan(one) and math.isnan(other))
+    elif hasattr(actual, "__dict__"):
+        equal(actual, expected)
+    elif isinstance(actual, float):
+        assert actual == expected or (math.isnan(actual) and math.isnan(expected))
     else:
-        assert one == other or Path(str(one)).name == Path(str(other)).name
+        assert actual == expected or Path(str(actual)).name == Path(str(expected)).name
 
 
 def test_patches_with_labels(files, tables):
@@ -51,12 +54,12 @@ def test_patches_with_labels(files, tables):
         "show": 3,
         "pass_options": PassOptions(batch_size=6),
     }
-    wanted = convlens.patches(model(), files, **options)
-    found = convlens.patches(model(), ParquetPhotos(tables), **options)
-    assert found.layers[0].selectivity.numel() and found.seen == COUNT - 1
-    assert [Path(one).name for one in found.photos] == [path.name for path in files]
-    assert len(found.skipped) == 1 and "05.png is truncated" in found.skipped[0]
-    equal(found, wanted)
+    expected = convlens.patches(model(), files, **options)
+    result = convlens.patches(model(), ParquetPhotos(tables), **options)
+    assert result.layers[0].selectivity.numel() and result.seen == COUNT - 1
+    assert [Path(name).name for name in result.photos] == [path.name for path in files]
+    assert len(result.skipped) == 1 and "05.png is truncated" in result.skipped[0]
+    equal(result, expected)
 
 
 def test_robustness_shift_and_invariance(files, tables):
@@ -67,11 +70,11 @@ def test_robustness_shift_and_invariance(files, tables):
         (convlens.shift, {"every": 0, "shifts": [1]}),
         (convlens.invariance, {"layer": "3", "top": 2}),
     ]
-    for look, more in cases:
-        wanted = look(model(), files, **more, **options)
-        found = look(model(), dataset, **more, **options)
-        equal(found, wanted)
-        assert len(found.skipped) == 1 and "05.png" in found.skipped[0]
+    for analysis, more in cases:
+        expected = analysis(model(), files, **more, **options)
+        result = analysis(model(), dataset, **more, **options)
+        equal(result, expected)
+        assert len(result.skipped) == 1 and "05.png" in result.skipped[0]
 
 
 def test_gradcams_with_boxes(files, tables, tmp_path):
@@ -84,10 +87,10 @@ def test_gradcams_with_boxes(files, tables, tmp_path):
         "randomize": 2,
         "pass_options": PassOptions(batch_size=6),
     }
-    wanted = convlens.gradcams(model(), files, out=tmp_path / "a", **options)
-    found = convlens.gradcams(model(), ParquetPhotos(tables), out=tmp_path / "b", **options)
-    assert found.photos == wanted.photos
-    assert found.pointing == wanted.pointing and found.pointing.maps == 5
+    expected = convlens.gradcams(model(), files, out=tmp_path / "a", **options)
+    result = convlens.gradcams(model(), ParquetPhotos(tables), out=tmp_path / "b", **options)
+    assert result.photos == expected.photos
+    assert result.pointing == expected.pointing and result.pointing.maps == 5
     names = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*"))
     assert names == sorted(p.relative_to(tmp_path / "b") for p in (tmp_path / "b").rglob("*"))
     for name in names:
@@ -95,16 +98,16 @@ def test_gradcams_with_boxes(files, tables, tmp_path):
             assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     here, there = (json.loads((tmp_path / x / "numbers.json").read_text()) for x in "ab")
     assert here["photos"] == there["photos"]
-    assert [Path(one).name for one in there["skipped"]] == ["05.png"]
+    assert [Path(path).name for path in there["skipped"]] == ["05.png"]
 
 
-# a pass that goes on
+# resumed passes
 
 
 @pytest.mark.parametrize("kind", ["binary", "struct", "paths", "pointing"])
 def test_resume_refuses_what_has_changed(files, tmp_path, kind):
     path = write(tmp_path / "tables" / "t.parquet", KINDS[kind](files))
-    kept = tmp_path / "kept"
+    resume_folder = tmp_path / "kept"
 
     def run(stop=None):
         def progress(stage, done, total):
@@ -115,13 +118,13 @@ def test_resume_refuses_what_has_changed(files, tmp_path, kind):
             model(),
             ParquetPhotos(path),
             pass_options=PassOptions(
-                resume_folder=kept, batch_size=4, save_interval=0.0, progress=progress
+                resume_folder=resume_folder, batch_size=4, save_interval=0.0, progress=progress
             ),
         )
 
     with pytest.raises(RuntimeError, match="killed"):
         run(12)
-    assert (kept / "manifest.json").is_file()
+    assert (resume_folder / "manifest.json").is_file()
     if kind in ("paths", "pointing"):
         whole = files[3].read_bytes()
         Image.new("RGB", (40, 40)).save(files[3])
@@ -140,4 +143,4 @@ def test_another_column_is_another_data_set(files, tmp_path):
     photos = [path.read_bytes() for path in files]
     path = write(tmp_path / "t.parquet", {"image": photos, "mask": photos[::-1]})
     marks = [ParquetPhotos(path, column).fingerprints() for column in ("image", "mask")]
-    assert all(one != other for one, other in zip(*marks, strict=True))
+    assert all(image_mark != mask_mark for image_mark, mask_mark in zip(*marks, strict=True))

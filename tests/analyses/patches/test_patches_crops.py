@@ -1,4 +1,4 @@
-"""Crops of patches, run again: units see their field and nothing else."""
+"""The check of crops: units see their receptive field and nothing else."""
 
 from dataclasses import replace
 
@@ -32,13 +32,15 @@ class TestCrops:
         ],
     )
     def test_units_everywhere_see_their_field_and_nothing_else(self, spec, size, layers):
-        """Corners, edges and the middle; and what is outside matters where the field is cut."""
+        """Units in corners, at edges and in the middle pass the check."""
         model = load(spec, size=size)
-        given = images(3, size)
-        found = trace(model, given)
-        for channel_source in find_channel_sources(found, layers):
-            maps = capture_nodes(model, found, given, [channel_source.node])[channel_source.node]
-            if found.spatial_dims(channel_source.node) == (1, 2):
+        batch = images(3, size)
+        model_trace = trace(model, batch)
+        for channel_source in find_channel_sources(model_trace, layers):
+            maps = capture_nodes(model, model_trace, batch, [channel_source.node])[
+                channel_source.node
+            ]
+            if model_trace.spatial_dims(channel_source.node) == (1, 2):
                 maps = maps.movedim(-1, 1)
             height, width = maps.shape[2:]
             at = [
@@ -50,40 +52,40 @@ class TestCrops:
                 UnitActivation(n % 3, n % 4, *where, float(maps[n % 3, n % 4, where[0], where[1]]))
                 for n, where in enumerate(at)
             ]
-            crop_check = check_crops(model, found, channel_source.node, given, units)
+            crop_check = check_crops(model, model_trace, channel_source.node, batch, units)
             assert crop_check.checked + crop_check.whole == len(units)
             assert crop_check.checked > len(units) // 2
             assert crop_check.holds, crop_check
 
     def test_a_wrong_value_or_place_is_noticed(self):
         model = wrap(network(), size=SIZE)
-        given = images(2)
-        found = trace(model, given)
-        (channel_source,) = find_channel_sources(found, ["stem"])
-        maps = by_hand(model, given, "stem")
+        batch = images(2)
+        model_trace = trace(model, batch)
+        (channel_source,) = find_channel_sources(model_trace, ["stem"])
+        maps = by_hand(model, batch, "stem")
         row, column = divmod(int(maps[1, 2].argmax()), maps.shape[3])
         right = UnitActivation(1, 2, row, column, float(maps[1, 2].max()))
-        assert check_crops(model, found, channel_source.node, given, [right]).holds
+        assert check_crops(model, model_trace, channel_source.node, batch, [right]).holds
         for wrong in (
             UnitActivation(1, 2, row, (column + 1) % maps.shape[3], right.value),
             UnitActivation(0, 2, row, column, right.value),
             UnitActivation(1, 2, row, column, right.value + 1e-3),
         ):
-            crop_check = check_crops(model, found, channel_source.node, given, [wrong])
+            crop_check = check_crops(model, model_trace, channel_source.node, batch, [wrong])
             assert crop_check.holds is False
             assert "ANOTHER" in crop_check.summary()
 
     def test_a_field_that_is_too_small_is_noticed(self, monkeypatch):
         model = wrap(network(), size=SIZE)
-        given = images(2)
-        found = trace(model, given)
-        (channel_source,) = find_channel_sources(found, ["left"])
-        maps = by_hand(model, given, "left")
+        batch = images(2)
+        model_trace = trace(model, batch)
+        (channel_source,) = find_channel_sources(model_trace, ["left"])
+        maps = by_hand(model, batch, "left")
         channel = int(maps[0, :, 4, 4].argmax())
         unit = UnitActivation(0, channel, 4, 4, float(maps[0, channel, 4, 4]))
         assert unit.value > 0
-        assert check_crops(model, found, channel_source.node, given, [unit]).holds
-        top, bottom, left, right = field_box(found.field(channel_source.node), 4, 4)
+        assert check_crops(model, model_trace, channel_source.node, batch, [unit]).holds
+        top, bottom, left, right = field_box(model_trace.field(channel_source.node), 4, 4)
         monkeypatch.setattr(
             "convlens.analyses.patches.crop_check.field_box",
             lambda *_: (top, bottom - 1, left, right),
@@ -91,23 +93,25 @@ class TestCrops:
         monkeypatch.setattr(
             "convlens.analyses.patches.crop_check.find_window", lambda *_: (0, 0, SIZE, SIZE)
         )
-        assert check_crops(model, found, channel_source.node, given, [unit]).holds is False
+        assert check_crops(model, model_trace, channel_source.node, batch, [unit]).holds is False
 
     def test_center_of_each_image(self):
-        """The mean that is subtracted is the whole image's, not the crop's."""
+        """The check subtracts the mean of the whole image, not that of the crop."""
         model = wrap(network(), size=SIZE, center="image", std=0.3)
-        found = patches(model, images(8), show=6, top=3)
-        assert found["stem"].crop_check.holds
-        assert found["left"].crop_check.checked > 10
-        assert found["left"].crop_check.holds
+        result = patches(model, images(8), show=6, top=3)
+        assert result["stem"].crop_check.holds
+        assert result["left"].crop_check.checked > 10
+        assert result["left"].crop_check.holds
 
     def test_global_reach_is_not_proved(self):
         model = load("timm:regnety_004@random", size=64)
-        found = patches(model, images(2, 64), layers=["s1.b1.conv3.conv"], show=2)
-        (one,) = found.layers
-        assert one.beyond
-        assert one.crop_check == CropCheck(checked=0, largest_difference=None, whole=0, beyond=True)
-        assert "not checked" in one.crop_check.summary()
+        result = patches(model, images(2, 64), layers=["s1.b1.conv3.conv"], show=2)
+        (layer,) = result.layers
+        assert layer.beyond
+        assert layer.crop_check == CropCheck(
+            checked=0, largest_difference=None, whole=0, beyond=True
+        )
+        assert "not checked" in layer.crop_check.summary()
 
     def test_cut_shows_the_image_and_its_padding(self):
         image = torch.rand(3, 10, 12)
@@ -121,18 +125,20 @@ class TestCrops:
         assert bool(inside.all())
 
     def test_tiles_are_what_the_unit_sees(self):
-        """Each tile is its receptive field, cut from the image by slicing and enlarged."""
+        """Each tile equals the receptive field, cut from the image by slicing and enlarged."""
         model = wrap(network(), size=SIZE)
-        given = images(5)
-        one = patches(model, given, layers="stem", top=3, show=6)["stem"]
-        for shown in one.shown:
+        batch = images(5)
+        layer = patches(model, batch, layers="stem", top=3, show=6)["stem"]
+        for shown in layer.shown:
             for rank in range(3):
-                n = one.images[shown.channel, rank]
-                y, x = (int(axis[shown.channel, rank]) * 2 - 1 for axis in (one.rows, one.columns))
+                n = layer.images[shown.channel, rank]
+                y, x = (
+                    int(axis[shown.channel, rank]) * 2 - 1 for axis in (layer.rows, layer.columns)
+                )
                 if min(y, x) < 0 or max(y, x) + 5 > SIZE:
                     continue
                 assert shown.boxes[rank].tolist() == [y, y + 4, x, x + 4]
-                pixels = (given[n, :, y : y + 5, x : x + 5] * 255).round().byte()
+                pixels = (batch[n, :, y : y + 5, x : x + 5] * 255).round().byte()
                 picture = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
                 expected = np.asarray(picture.resize((64, 64), Image.Resampling.NEAREST))
                 assert np.array_equal(shown.tiles[rank].numpy(), expected)
@@ -144,36 +150,36 @@ class TestCrops:
         assert len(torch.unique(picture[:5].flatten(0, 1), dim=0)) == 2
 
     def test_many_channels_are_proved_in_parts(self, monkeypatch):
-        model, given = wrap(network(), size=SIZE), images(30)
-        whole = patches(model, given, layers="stem", show=6)["stem"]
+        model, batch = wrap(network(), size=SIZE), images(30)
+        whole = patches(model, batch, layers="stem", show=6)["stem"]
         monkeypatch.setattr("convlens.analyses.patches.layer_patches._CHANNELS_AT_ONCE", 2)
-        parts = patches(model, given, layers="stem", show=6)["stem"]
+        parts = patches(model, batch, layers="stem", show=6)["stem"]
         assert parts.shown == whole.shown
         assert parts.crop_check.holds and whole.crop_check.holds
         assert parts.crop_check.checked >= whole.crop_check.checked
 
     def test_picture_of_a_layer(self):
-        found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=3)
-        picture = found["stem"].sheet()
-        assert list(found.pictures()) == ["stem"]
-        for one in found["stem"].shown:
-            assert holds(picture, one.tiles[0])
+        result = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=3)
+        picture = result["stem"].sheet()
+        assert list(result.pictures()) == ["stem"]
+        for channel in result["stem"].shown:
+            assert holds(picture, channel.tiles[0])
 
     def test_picture_tells_the_channel(self):
-        """The number of a channel changes its words and nothing else."""
-        found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=3)["stem"]
-        first = replace(found.shown[0], channel=1)
+        """Another channel number changes the title and nothing else."""
+        layer = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=3)["stem"]
+        first = replace(layer.shown[0], channel=1)
         other = replace(first, channel=8)
-        one, two = (replace(found, shown=(shown,)).sheet() for shown in (first, other))
-        rows, columns = (one != two).any(dim=2).nonzero().T
+        sheet, other_sheet = (replace(layer, shown=(shown,)).sheet() for shown in (first, other))
+        rows, columns = (sheet != other_sheet).any(dim=2).nonzero().T
         assert len(rows) > 0
         assert int(rows.max() - rows.min()) < 12 and int(columns.max() - columns.min()) < 12
 
     def test_what_no_photo_fills_is_framed_and_named(self):
-        found = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=2)["stem"]
-        short = replace(found.shown[0], tiles=found.shown[0].tiles[:2], values=(1.0, 0.5))
-        whole = found.sheet()
-        picture = replace(found, shown=(short, found.shown[1])).sheet()
+        layer = patches(wrap(network(), size=SIZE), images(7), layers="stem", top=4, show=2)["stem"]
+        short = replace(layer.shown[0], tiles=layer.shown[0].tiles[:2], values=(1.0, 0.5))
+        whole = layer.sheet()
+        picture = replace(layer, shown=(short, layer.shown[1])).sheet()
         assert picture.shape == whole.shape
         blank = torch.full((64, 64, 3), 255, dtype=torch.uint8)
         framed = torch.nn.functional.pad(blank, (0, 0, 1, 1, 1, 1), value=1)
@@ -182,14 +188,14 @@ class TestCrops:
 
 
 def test_default_network_on_photos(tmp_path):
-    """The embedded network, whose padding depends on the size, on the photos that pip brings."""
+    """The embedded network, whose padding depends on the size, on the demo photos."""
     from convlens.models.loading.demo_photos import demo_photos
 
     model = load()
     paths = [photo.path for photo in demo_photos()]
-    found = patches(model, paths, layers=["blocks.2.0.conv_dw", "blocks.3.1.conv_dw"], show=4)
-    for one in found.layers:
-        assert one.crop_check.holds
-        assert one.crop_check.checked >= 32
-    found.save(tmp_path / "result")
-    assert convlens.Result.load(tmp_path / "result") == found
+    result = patches(model, paths, layers=["blocks.2.0.conv_dw", "blocks.3.1.conv_dw"], show=4)
+    for layer in result.layers:
+        assert layer.crop_check.holds
+        assert layer.crop_check.checked >= 32
+    result.save(tmp_path / "result")
+    assert convlens.Result.load(tmp_path / "result") == result

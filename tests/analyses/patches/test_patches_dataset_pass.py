@@ -41,48 +41,56 @@ class TestSweep:
     def test_photos_and_their_images_give_the_same(self, folder):
         paths = sorted(folder.glob("*.png"))
         model = self.model()
-        one = patches(model, paths, show=2, pass_options=PassOptions(batch_size=5))
-        other = patches(model, model.prepare(paths), show=2, pass_options=PassOptions(batch_size=5))
-        for a, b in zip(one.layers, other.layers, strict=True):
+        from_photos = patches(model, paths, show=2, pass_options=PassOptions(batch_size=5))
+        from_images = patches(
+            model, model.prepare(paths), show=2, pass_options=PassOptions(batch_size=5)
+        )
+        for a, b in zip(from_photos.layers, from_images.layers, strict=True):
             for name in ("values", "images", "rows", "columns", "histogram", "band_images"):
                 assert torch.equal(getattr(a, name), getattr(b, name))
             for c, d in zip(a.shown, b.shown, strict=True):
                 assert torch.equal(c.tiles, d.tiles)
         shuffled = random.Random(1).sample(paths, len(paths))
-        assert patches(model, shuffled, show=2, pass_options=PassOptions(batch_size=5)) == one
+        assert (
+            patches(model, shuffled, show=2, pass_options=PassOptions(batch_size=5)) == from_photos
+        )
 
     def test_damaged_photos_are_left_out_and_named(self, folder, tmp_path):
         paths = sorted(folder.glob("*.png"))[:6]
         bad = tmp_path / "bad.png"
         bad.write_bytes(b"\x89PNG")
-        found = patches(self.model(), [*paths, bad], show=1, top=2)
-        assert found.seen == 6
-        assert "bad.png" in found.skipped[0]
+        result = patches(self.model(), [*paths, bad], show=1, top=2)
+        assert result.seen == 6
+        assert "bad.png" in result.skipped[0]
         with pytest.raises(ConvlensError, match=r"bad\.png"):
             patches(self.model(), [*paths, bad], strict=True)
         with pytest.raises(ConvlensError, match="none of 1 photos can be read"):
             patches(self.model(), [bad])
 
     def test_progress_counts_photos(self, folder):
-        told = []
+        calls = []
         patches(
             self.model(),
             sorted(folder.glob("*.png")),
             show=1,
-            pass_options=PassOptions(batch_size=10, progress=lambda *one: told.append(one)),
+            pass_options=PassOptions(batch_size=10, progress=lambda *call: calls.append(call)),
         )
-        assert [one for one in told if one[0] == "photos"] == [
+        assert [call for call in calls if call[0] == "photos"] == [
             ("photos", done, 24) for done in (0, 10, 20, 24)
         ]
 
     def test_resumed_sweeps_are_whole(self, folder, tmp_path):
-        """Stopped after some batches, each image is taken in once."""
+        """A pass that was stopped and resumed counts each image once."""
         paths = sorted(folder.glob("*.png"))
         model = self.model()
-        found = trace(model)
-        reducer = TopPatchesReducer(find_channel_sources(found, None), top=3)
+        model_trace = trace(model)
+        reducer = TopPatchesReducer(find_channel_sources(model_trace, None), top=3)
         expected = run_reducer(
-            model, found, reducer, PhotoSource(model, paths), pass_options=PassOptions(batch_size=4)
+            model,
+            model_trace,
+            reducer,
+            PhotoSource(model, paths),
+            pass_options=PassOptions(batch_size=4),
         )
 
         def stop(stage, done, total):
@@ -93,60 +101,68 @@ class TestSweep:
             with pytest.raises(ConvlensError, match="interrupted after"):
                 run_reducer(
                     model,
-                    found,
+                    model_trace,
                     reducer,
                     PhotoSource(model, paths),
                     pass_options=PassOptions(
                         batch_size=4, resume_folder=tmp_path / "kept", progress=stop
                     ),
                 )
-        swept = run_reducer(
+        finished = run_reducer(
             model,
-            found,
+            model_trace,
             reducer,
             PhotoSource(model, paths),
             pass_options=PassOptions(batch_size=4, resume_folder=tmp_path / "kept"),
         )
-        assert swept.seen == 24
+        assert finished.seen == 24
         for name, tensor in expected.state.items():
-            assert torch.equal(swept.state[name], tensor), name
+            assert torch.equal(finished.state[name], tensor), name
 
     def test_another_sweep_is_refused(self, folder, tmp_path):
         paths = sorted(folder.glob("*.png"))[:8]
-        model, kept = self.model(), tmp_path / "kept"
-        patches(model, paths, show=0, pass_options=PassOptions(resume_folder=kept))
+        model, resume_folder = self.model(), tmp_path / "kept"
+        patches(model, paths, show=0, pass_options=PassOptions(resume_folder=resume_folder))
         with pytest.raises(ConvlensError, match=r"different top \(9, now 4\)"):
-            patches(model, paths, show=0, pass_options=PassOptions(resume_folder=kept), top=4)
+            patches(
+                model, paths, show=0, pass_options=PassOptions(resume_folder=resume_folder), top=4
+            )
         with pytest.raises(ConvlensError, match="different layers"):
             patches(
-                model, paths, show=0, pass_options=PassOptions(resume_folder=kept), layers="stem"
+                model,
+                paths,
+                show=0,
+                pass_options=PassOptions(resume_folder=resume_folder),
+                layers="stem",
             )
         with pytest.raises(ConvlensError, match="8 images then, 7 now"):
-            patches(model, paths[1:], show=0, pass_options=PassOptions(resume_folder=kept))
-        other = wrap(network(seed=1), size=SIZE, resize=SIZE)
+            patches(model, paths[1:], show=0, pass_options=PassOptions(resume_folder=resume_folder))
+        other_model = wrap(network(seed=1), size=SIZE, resize=SIZE)
         with pytest.raises(ConvlensError, match="different model"):
-            patches(other, paths, show=0, pass_options=PassOptions(resume_folder=kept))
+            patches(
+                other_model, paths, show=0, pass_options=PassOptions(resume_folder=resume_folder)
+            )
         with pytest.raises(ConvlensError, match="different model"):
             patches(
                 wrap(network(), size=SIZE, resize=SIZE, mean=0.5),
                 paths,
                 show=0,
-                pass_options=PassOptions(resume_folder=kept),
+                pass_options=PassOptions(resume_folder=resume_folder),
             )
         with pytest.raises(ConvlensError, match="another kind of pass"):
-            robustness(model, paths, pass_options=PassOptions(resume_folder=kept))
+            robustness(model, paths, pass_options=PassOptions(resume_folder=resume_folder))
         os.utime(paths[3], (1, 1))
         with pytest.raises(ConvlensError, match=rf"{paths[3].name} is another file now"):
-            patches(model, paths, show=0, pass_options=PassOptions(resume_folder=kept))
-        manifest = kept / "manifest.json"
+            patches(model, paths, show=0, pass_options=PassOptions(resume_folder=resume_folder))
+        manifest = resume_folder / "manifest.json"
         manifest.write_text(manifest.read_text()[:-20])
         with pytest.raises(ConvlensError, match="is damaged"):
-            patches(model, paths, show=0, pass_options=PassOptions(resume_folder=kept))
+            patches(model, paths, show=0, pass_options=PassOptions(resume_folder=resume_folder))
 
     @pytest.mark.parametrize("what", ["code", "buffer"])
     def test_a_network_that_computes_otherwise_is_refused(self, folder, tmp_path, what):
-        """With the same weights under the same names."""
-        paths, kept = sorted(folder.glob("*.png"))[:8], tmp_path / "kept"
+        """Both networks have the same weights under the same names."""
+        paths, resume_folder = sorted(folder.glob("*.png"))[:8], tmp_path / "kept"
 
         class Leaky(nn.Module):
             def __init__(self, slope, shift):
@@ -162,58 +178,64 @@ class TestSweep:
             wrap(Leaky(0.0, 0.1), size=SIZE, resize=SIZE),
             paths,
             show=0,
-            pass_options=PassOptions(resume_folder=kept),
+            pass_options=PassOptions(resume_folder=resume_folder),
         )
         patches(
             wrap(Leaky(0.0, 0.1), size=SIZE, resize=SIZE),
             paths,
             show=0,
-            pass_options=PassOptions(resume_folder=kept),
+            pass_options=PassOptions(resume_folder=resume_folder),
         )
-        other = Leaky(0.5, 0.1) if what == "code" else Leaky(0.0, 0.2)
+        other_network = Leaky(0.5, 0.1) if what == "code" else Leaky(0.0, 0.2)
         with pytest.raises(ConvlensError, match="different model"):
             patches(
-                wrap(other, size=SIZE, resize=SIZE),
+                wrap(other_network, size=SIZE, resize=SIZE),
                 paths,
                 show=0,
-                pass_options=PassOptions(resume_folder=kept),
+                pass_options=PassOptions(resume_folder=resume_folder),
             )
 
     def test_the_second_pass_is_gone_on_with_too(self, folder, tmp_path):
         paths = sorted(folder.glob("*.png"))
         model, labels = self.model(), [(number % 2,) for number in range(24)]
         whole = patches(model, paths, show=0, labels=labels, pass_options=PassOptions(batch_size=4))
-        told = []
+        calls = []
 
         def stop(stage, done, total):
-            told.append((stage, done))
-            if (stage, done) == ("selectivity", 8) and told.count(("selectivity", 8)) == 1:
+            calls.append((stage, done))
+            if (stage, done) == ("selectivity", 8) and calls.count(("selectivity", 8)) == 1:
                 os.kill(os.getpid(), signal.SIGINT)
 
         options: dict[str, Any] = {"show": 0, "labels": labels}
         pass_options = PassOptions(batch_size=4, resume_folder=tmp_path / "kept", progress=stop)
         with pytest.raises(ConvlensError, match="interrupted after 8 of 24"):
             patches(model, paths, pass_options=pass_options, **options)
-        told.clear()
+        calls.clear()
         again = patches(
             model,
             paths,
-            pass_options=replace(pass_options, progress=lambda *one: told.append(one[:2])),
+            pass_options=replace(pass_options, progress=lambda *call: calls.append(call[:2])),
             **options,
         )
         assert again == whole
-        assert [done for stage, done in told if stage == "photos"] == [24]
-        assert next(done for stage, done in told if stage == "selectivity") == 8
+        assert [done for stage, done in calls if stage == "photos"] == [24]
+        assert next(done for stage, done in calls if stage == "selectivity") == 8
 
     def test_images_in_memory(self):
         model = self.model()
-        found = trace(model)
-        reducer = TopPatchesReducer(find_channel_sources(found, ["stem"]), top=2, statistics=False)
-        swept = run_reducer(
-            model, found, reducer, TensorSource(images(9)), pass_options=PassOptions(batch_size=4)
+        model_trace = trace(model)
+        reducer = TopPatchesReducer(
+            find_channel_sources(model_trace, ["stem"]), top=2, statistics=False
         )
-        assert swept.seen == 9
-        assert {name.partition("/")[2] for name in swept.state} == set(top_k.COLUMNS)
+        finished = run_reducer(
+            model,
+            model_trace,
+            reducer,
+            TensorSource(images(9)),
+            pass_options=PassOptions(batch_size=4),
+        )
+        assert finished.seen == 9
+        assert {name.partition("/")[2] for name in finished.state} == set(top_k.COLUMNS)
 
 
 KILLED = """
@@ -255,13 +277,18 @@ KILLED = """
     [("half a state", 3), ("before a file", 1), ("before a file", 6), ("before a file", 7)],
 )
 def test_killed_while_saving(folder, tmp_path, moment, count):
-    kept = tmp_path / "kept"
-    status, _, err = run_program(textwrap.dedent(KILLED), [folder, kept, moment, count])
+    resume_folder = tmp_path / "kept"
+    status, _, err = run_program(textwrap.dedent(KILLED), [folder, resume_folder, moment, count])
     assert status == -signal.SIGKILL, err
     model = wrap(network(), size=SIZE, resize=SIZE)
     paths = sorted(folder.glob("*.png"))
     whole = patches(model, paths, show=0, pass_options=PassOptions(batch_size=4))
     assert (
-        patches(model, paths, show=0, pass_options=PassOptions(batch_size=4, resume_folder=kept))
+        patches(
+            model,
+            paths,
+            show=0,
+            pass_options=PassOptions(batch_size=4, resume_folder=resume_folder),
+        )
         == whole
     )

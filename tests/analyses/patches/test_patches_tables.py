@@ -1,4 +1,4 @@
-"""The tables of patches, against all activations kept and sorted."""
+"""The tables of top patches against a sort of all activations."""
 
 import numpy as np
 import pytest
@@ -21,53 +21,53 @@ from support.branches import SIZE, by_hand, images, network
 class TestTables:
     def test_against_everything_kept_and_sorted(self):
         model = wrap(network(), size=SIZE)
-        given = images()
-        found = patches(model, given, top=5, pass_options=PassOptions(batch_size=7), show=0)
-        assert [one.layer for one in found.layers] == ["stem", "left", "last"]
-        assert [one.post for one in found.layers] == [True, True, False]
-        for one in found.layers:
-            maps = by_hand(model, given, one.layer)
+        batch = images()
+        result = patches(model, batch, top=5, pass_options=PassOptions(batch_size=7), show=0)
+        assert [layer.layer for layer in result.layers] == ["stem", "left", "last"]
+        assert [layer.post for layer in result.layers] == [True, True, False]
+        for layer in result.layers:
+            maps = by_hand(model, batch, layer.layer)
             width = maps.shape[3]
             for channel in range(maps.shape[1]):
                 every = sorted(
                     (-float(maps[n, channel].max()), n, int(maps[n, channel].argmax()))
-                    for n in range(len(given))
+                    for n in range(len(batch))
                 )[:5]
                 expected = torch.tensor([-value for value, _, _ in every])
-                torch.testing.assert_close(one.values[channel], expected)
-                assert one.images[channel].tolist() == [n for _, n, _ in every]
-                where = one.rows[channel] * width + one.columns[channel]
+                torch.testing.assert_close(layer.values[channel], expected)
+                assert layer.images[channel].tolist() == [n for _, n, _ in every]
+                where = layer.rows[channel] * width + layer.columns[channel]
                 assert where.tolist() == [position for _, _, position in every]
 
     def test_several_of_one_image(self):
         model = wrap(network(), size=SIZE)
-        given = images(6)
-        one = patches(model, given, layers="last", top=7, per_image=3, show=0)["last"]
-        maps = by_hand(model, given, "last")
+        batch = images(6)
+        layer = patches(model, batch, layers="last", top=7, per_image=3, show=0)["last"]
+        maps = by_hand(model, batch, "last")
         for channel in range(5):
-            kept = []
+            entries = []
             for n in range(6):
                 flat = maps[n, channel].flatten().tolist()
                 ranked = sorted(range(len(flat)), key=lambda at: (-flat[at], at))[:3]
-                kept += [(-flat[at], n, at) for at in ranked]
-            kept.sort()
-            expected = torch.tensor([-value for value, _, _ in kept[:7]])
-            torch.testing.assert_close(one.values[channel], expected)
-            assert one.images[channel].tolist() == [n for _, n, _ in kept[:7]]
+                entries += [(-flat[at], n, at) for at in ranked]
+            entries.sort()
+            expected = torch.tensor([-value for value, _, _ in entries[:7]])
+            torch.testing.assert_close(layer.values[channel], expected)
+            assert layer.images[channel].tolist() == [n for _, n, _ in entries[:7]]
 
     def test_statistics_against_loops(self):
         model = wrap(network(), size=SIZE)
-        given = images(30)
-        found = patches(model, given, show=0, pass_options=PassOptions(batch_size=4))
-        for one in found.layers:
-            maps = by_hand(model, given, one.layer)
+        batch = images(30)
+        result = patches(model, batch, show=0, pass_options=PassOptions(batch_size=4))
+        for layer in result.layers:
+            maps = by_hand(model, batch, layer.layer)
             greatest = maps.amax((2, 3))
-            assert torch.equal(one.images_fired, (greatest > 0).sum(0))
-            assert torch.equal(one.positions_fired, (maps > 0).sum((0, 2, 3)))
-            assert torch.equal(one.histogram.sum(1), torch.full((maps.shape[1],), 30))
+            assert torch.equal(layer.images_fired, (greatest > 0).sum(0))
+            assert torch.equal(layer.positions_fired, (maps > 0).sum((0, 2, 3)))
+            assert torch.equal(layer.histogram.sum(1), torch.full((maps.shape[1],), 30))
             for channel in range(maps.shape[1]):
                 for share, value in zip(
-                    (0.5, 0.9), one.quantiles(torch.tensor([0.5, 0.9]))[channel], strict=True
+                    (0.5, 0.9), layer.quantiles(torch.tensor([0.5, 0.9]))[channel], strict=True
                 ):
                     exact = greatest[:, channel].sort().values[int(np.ceil(share * 30)) - 1]
                     if exact > 2**-12:
@@ -80,16 +80,16 @@ class TestTables:
                     default=-1e9,
                 )
                 share = float((greatest[:, channel] <= lower).double().mean())
-                assert one.percentile(channel, level) == pytest.approx(share)
+                assert layer.percentile(channel, level) == pytest.approx(share)
 
     def test_samples_lie_in_their_octaves_and_are_spread(self):
         model = wrap(network(), size=SIZE)
-        given = images(60)
-        one = patches(model, given, layers="stem", show=0)["stem"]
-        greatest = by_hand(model, given, "stem").amax((2, 3))
-        there = one.band_images >= 0
+        batch = images(60)
+        layer = patches(model, batch, layers="stem", show=0)["stem"]
+        greatest = by_hand(model, batch, "stem").amax((2, 3))
+        there = layer.band_images >= 0
         for channel, band in there.nonzero().tolist():
-            value, image = one.band_values[channel, band], one.band_images[channel, band]
+            value, image = layer.band_values[channel, band], layer.band_images[channel, band]
             assert value == greatest[image, channel]
             assert 2.0 ** (band - 12) <= value < 2.0 ** (band - 11)
         octaves = torch.log2(greatest).floor()
@@ -97,45 +97,45 @@ class TestTables:
             assert int(there[channel].sum()) == len(torch.unique(octaves[:, channel]))
         drawn = {
             int(
-                patches(model, given, layers="stem", show=0, seed=seed)["stem"].band_images[0].max()
+                patches(model, batch, layers="stem", show=0, seed=seed)["stem"].band_images[0].max()
             )
             for seed in range(8)
         }
         assert len(drawn) > 3
 
     def test_two_names_of_one_value(self):
-        """A block's last convolution and its shortcut have the same sum after them."""
-        found = patches(
+        """A block's last convolution and its shortcut are read at the same sum."""
+        result = patches(
             wrap(network(), size=SIZE), images(4), layers=["left", "right"],
             show={"left": [1], "right": [3, 1]},
         )  # fmt: skip
-        (one,) = found.layers
-        assert (one.layer, one.also) == ("left", ("right",))
-        assert [shown.channel for shown in one.shown] == [1, 3]
-        assert found["right"] is one
+        (layer,) = result.layers
+        assert (layer.layer, layer.also) == ("left", ("right",))
+        assert [shown.channel for shown in layer.shown] == [1, 3]
+        assert result["right"] is layer
 
     def test_dead_channels(self):
         net = network()
         with torch.no_grad():
             net.stem.bias[2] = -100
-        found = patches(wrap(net, size=SIZE), images(4), layers="stem", show=8)["stem"]
-        assert found.dead == (2,)
-        assert [one.channel for one in found.shown] == [0, 1, 3, 4, 5]
+        layer = patches(wrap(net, size=SIZE), images(4), layers="stem", show=8)["stem"]
+        assert layer.dead == (2,)
+        assert [channel.channel for channel in layer.shown] == [0, 1, 3, 4, 5]
 
     def test_without_a_non_linearity_no_channel_is_dead(self):
         net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3))
         with torch.no_grad():
             net[0].bias[2] = -100
-        found = patches(wrap(net, size=SIZE), images(4), layers="0", show=0)["0"]
-        assert not found.post and found.images_fired[2] == 0
-        assert found.dead == ()
+        layer = patches(wrap(net, size=SIZE), images(4), layers="0", show=0)["0"]
+        assert not layer.post and layer.images_fired[2] == 0
+        assert layer.dead == ()
 
     def test_ties_go_to_the_lower_image_and_the_first_position(self):
         same = torch.rand(1, 1, 8, 8).tile(1, 1, 1, 2).expand(6, -1, -1, -1)
         net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
         with torch.no_grad():
             net[0].bias.fill_(5)
-        one = patches(
+        layer = patches(
             wrap(net, channels=1, size=8),
             same,
             layers="0",
@@ -143,8 +143,8 @@ class TestTables:
             pass_options=PassOptions(batch_size=2),
             show=0,
         )["0"]
-        assert one.images.tolist() == [[0, 1, 2], [0, 1, 2]]
-        assert int(one.columns.max()) < 8
+        assert layer.images.tolist() == [[0, 1, 2], [0, 1, 2]]
+        assert int(layer.columns.max()) < 8
 
     @given(
         st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=1, max_size=12),
@@ -153,13 +153,13 @@ class TestTables:
     )
     @settings(max_examples=150, deadline=None)
     def test_any_split_and_order_gives_the_same_table(self, values, dice, top):
-        """Integers as activations, so that there are ties; pieces, merged in any order."""
+        """Activations are integers, so that there are ties; parts are merged in any order."""
         activations = torch.tensor(values, dtype=torch.float32)
         count = len(values)
 
-        def table(chosen):
+        def table(part_numbers):
             part = top_k.empty_table(3, top)
-            ids = torch.tensor(chosen)
+            ids = torch.tensor(part_numbers)
             top_k.insert(part, activations[ids], ids, ids[:, None].expand(-1, 3) * 7)
             return part
 
@@ -170,13 +170,13 @@ class TestTables:
         tables = [table(piece) for piece in pieces if piece]
         dice.shuffle(tables)
         merged = tables[0]
-        for one in tables[1:]:
-            merged = top_k.merge(merged, one)
+        for part_table in tables[1:]:
+            merged = top_k.merge(merged, part_table)
         for channel in range(3):
             expected = sorted((-values[n][channel], n) for n in range(count))[:top]
             assert merged["images"][channel, : len(expected)].tolist() == [n for _, n in expected]
-            found = merged["values"][channel, : len(expected)].tolist()
-            assert found == [-value for value, _ in expected]
+            actual = merged["values"][channel, : len(expected)].tolist()
+            assert actual == [-value for value, _ in expected]
             assert merged["positions"][channel, : len(expected)].tolist() == [
                 7 * n for _, n in expected
             ]
@@ -184,10 +184,10 @@ class TestTables:
     @pytest.mark.parametrize("seed", range(4))
     def test_states_of_parts_merge_to_the_state_of_the_whole(self, seed):
         model = wrap(network(), size=SIZE)
-        given = images(12)
-        found = trace(model, given)
-        reducer = TopPatchesReducer(find_channel_sources(found, None), top=3)
-        maps = {v: capture_nodes(model, found, given, [v])[v] for v in reducer.nodes}
+        batch = images(12)
+        model_trace = trace(model, batch)
+        reducer = TopPatchesReducer(find_channel_sources(model_trace, None), top=3)
+        maps = {v: capture_nodes(model, model_trace, batch, [v])[v] for v in reducer.nodes}
         order = torch.randperm(12, generator=torch.Generator().manual_seed(seed))
 
         def state(ids):
@@ -226,7 +226,7 @@ class TestTables:
 class TestSelectivity:
     def test_area_against_all_pairs(self):
         inside, outside = torch.randint(0, 5, (2, 4, activation_statistics.BIN_COUNT))
-        found = roc_area(inside, outside)
+        areas = roc_area(inside, outside)
         for channel in range(4):
             won = sum(
                 int(inside[channel, a] * outside[channel, b]) * ((a > b) + 0.5 * (a == b))
@@ -234,21 +234,21 @@ class TestSelectivity:
                 for b in range(activation_statistics.BIN_COUNT)
             )
             total = int(inside[channel].sum() * outside[channel].sum())
-            assert float(found[channel]) == pytest.approx(won / total, abs=1e-6)
+            assert float(areas[channel]) == pytest.approx(won / total, abs=1e-6)
 
     def test_a_channel_for_a_class(self):
-        """Red images are class 7; a channel that measures red tells them, one that does not no."""
+        """Red images are class 7: a channel that measures red is selective, the other is not."""
         net = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU())
         with torch.no_grad():
             net[0].weight[:] = torch.tensor([[1.0, 0, 0], [0, 0, 1.0]]).view(2, 3, 1, 1)
-        given = torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.5
+        batch = torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.5
         labels = [(7,) if n % 2 else (3,) for n in range(39)] + [None]
-        given[1:39:2, 0] += 0.5
-        given[39] = 1
-        one = patches(wrap(net, size=8), given, layers="0", labels=labels, show=0)["0"]
-        assert one.preferred_class[0] == 7
-        assert one.selectivity[0] == 1
-        assert 0.3 < one.selectivity[1] < 0.8
+        batch[1:39:2, 0] += 0.5
+        batch[39] = 1
+        layer = patches(wrap(net, size=8), batch, layers="0", labels=labels, show=0)["0"]
+        assert layer.preferred_class[0] == 7
+        assert layer.selectivity[0] == 1
+        assert 0.3 < layer.selectivity[1] < 0.8
 
     def test_classes_with_few_photos_do_not_count(self):
         with pytest.raises(ConvlensError, match="at least 5 labeled photos"):
