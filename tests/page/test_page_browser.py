@@ -68,6 +68,7 @@ def test_page_fits_and_pictures_load(visit, demo, width, scheme):
     channels = 3 * len(strips) + sum(bands)
     slides = 3 * (5 + 2)
     plain = 8 * 5 + 32 + 6 + 2 + len(demo.sections["feature_maps"].layers)
+    plain += len(demo.sections["effective_field"].layers)
     assert len(loaded) == plain + channels + slides + 1 and min(loaded) > 0
     assert page.evaluate(CONTRASTS) >= 4.5
     # Nothing but tables, code and the navigation is wider than the window.

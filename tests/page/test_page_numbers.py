@@ -78,7 +78,7 @@ def test_findings_count_what_the_photos_say(demo):
     )
     assert f"Random changes of the same size change {noise} of 8" in sentences
     speak = sum(bool((card.gradcam.maps[0, 0] > 0).any()) for card in cards)
-    assert f"a cell that speaks for the highest class in {speak} of 8 photos" in sentences
+    assert f"a cell that supports the highest class in {speak} of 8 photos" in sentences
     assert "4 of 32 filters of conv_stem have next to no weight" in sentences
 
 

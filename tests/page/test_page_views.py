@@ -46,7 +46,7 @@ def test_channels_are_those_of_the_view(demo, text, data):
     paths = [one.path for one in demo.photos]
     again = convlens.patches(model, paths, layers=[layers[1].layer], show=12)
     assert again.layers[0] == layers[1]
-    fields = [max(one.field) for one in layers]
+    fields = [max(one.field_size) for one in layers]
     assert fields == sorted(fields) and fields[-1] < 300
     for number, one in enumerate(layers):
         assert one.crop_check.holds
@@ -96,9 +96,9 @@ def test_channels_that_add_most_to_a_map_are_shown_and_linked(demo, text, data):
 def test_sanity_check_of_the_maps_is_on_the_page(demo, text):
     found = demo.sections["randomization"]
     assert found.correlations.shape[2:] == (4, 1)
-    assert found.changes and abs(found.means[-1]) < 0.3
+    assert found.maps_change and abs(found.means[-1]) < 0.3
     words = " ".join(Page(text).words)
-    assert found.sentence() in words
+    assert found.summary() in words
     (finding,) = [one for one in demo.findings if "random weights" in one.sentence]
     assert finding.mark == "fine" and finding.evidence in Page(text).ids
 

@@ -144,7 +144,10 @@ def test_what_the_backward_pass_raises_is_one_line_with_its_cause():
             return Stubborn.apply(self.conv(x)).mean((2, 3))
 
     fed = wrap(Network().eval(), size=SIZE)
-    for ask in (convlens.fgsm, lambda *given: convlens.gradcam(*given, layer="conv")):
+    for ask in (
+        convlens.fgsm,
+        lambda *given: convlens.gradcam(*given, layer="conv", side="output"),
+    ):
         with pytest.raises(ConvlensError, match=r"no gradient .*: no way back") as told:
             ask(fed, images())
         assert isinstance(told.value.__cause__, RuntimeError)

@@ -55,6 +55,7 @@ CALLS = {
     "feature_maps": lambda model: convlens.feature_maps(model, images(1)),
     "maximize": lambda model: convlens.maximize(model, ["7:1", "7:2@3,3", "1"], steps=2),
     "check_preprocessing": lambda model: convlens.check_preprocessing(model, photos()),
+    "effective_field": lambda model: convlens.effective_field(model, images()),
     "deletion_insertion": lambda model: convlens.deletion_insertion(
         model, convlens.gradcam(model, images()), steps=2
     ),
@@ -66,7 +67,7 @@ ELSEWHERE = {
     "ConvlensError", "Direction", "GradCamOptions", "Model", "ParquetPhotos", "PassOptions",
     "PhotoError", "RayEngine", "Result", "TraceError", "boxes_on_image", "build", "convolve",
     "cortex", "gabor", "gabor_bank", "list_models", "load", "load_checkpoints", "open_data",
-    "pointing_game", "read_boxes", "train", "wrap",
+    "pointing_game", "read_boxes", "register_operation", "train", "wrap",
 }  # fmt: skip
 
 
