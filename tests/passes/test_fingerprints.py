@@ -90,7 +90,7 @@ def test_neither_names_nor_reprs_of_our_classes_count(monkeypatch):
     def fail(self):
         raise AssertionError("a repr was hashed")
 
-    classes = (type(made.preprocessing), ObjectBox, NodeRef)
+    classes: tuple[type, ...] = (type(made.preprocessing), ObjectBox, NodeRef)
     names = [(cls.__name__, cls.__qualname__) for cls in classes]
     try:
         for cls in classes:
