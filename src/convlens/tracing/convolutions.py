@@ -14,9 +14,9 @@ class Convolution:
     """One run of a two-dimensional convolution.
 
     Attributes:
-        layer: dotted name of the module that runs it, with the number of the run where the module
-            runs several times. Of a convolution in the code of a module that does more, the name of
-            the node at which its channels are read.
+        layer: dotted name of the module that runs it, with the number of the run if the module runs
+            several times. If the module's code does more than the convolution, it is the name of
+            the node at which the channels are read.
         sides: the convolution's output and the nodes before and after its non-linearity.
     """
 
@@ -37,14 +37,14 @@ class Convolution:
 def find_convolutions(
     recording: Recording, structure: Structure, on_image: Container[int]
 ) -> tuple[Convolution, ...]:
-    """Every run of a two-dimensional convolution of what depends on the image, in order.
+    """Find every run of a two-dimensional convolution on a node that depends on the image.
 
     Args:
         recording: of the network.
         structure: of the recording.
         on_image: indices of the nodes that depend on the image.
     """
-    returned = {
+    outputs_of_call = {
         event.call: event.output_nodes for event in recording.events if isinstance(event, ModuleRun)
     }
     convolutions = []
@@ -56,10 +56,10 @@ def find_convolutions(
             continue
         layer = NodeName(operation.call.path, operation.call.number).brief(recording.runs)
         sides = find_sides(output, structure, on_image, convolution=True)
-        outputs = returned.get(operation.call, ())[:1]
+        outputs = outputs_of_call.get(operation.call, ())[:1]
         if outputs != (output,):
-            own = (find_sides(node, structure, on_image).post for node in outputs)
-            if sides.post not in own:
+            posts = (find_sides(node, structure, on_image).post for node in outputs)
+            if sides.post not in posts:
                 layer = recording.node_names.get(sides.post, (layer,))[0]
         convolutions.append(Convolution(str(layer), sides))
     return tuple(convolutions)

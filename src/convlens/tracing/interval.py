@@ -1,4 +1,4 @@
-"""Pixel intervals: what each element of a node sees along one axis, and how they combine."""
+"""Pixel intervals: the pixels that each element of a node sees along one axis, and their union."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +19,9 @@ class PixelInterval:
         high: the last pixel, in the same form.
         spacing: pixels between neighboring positions, used to continue into the padding.
         length: number of pixels of the image along the axis.
-        everywhere: an operation has mixed all positions: all elements see the same.
-        beyond: an operation that mixes all positions lies on the way, so that an element also
-            depends on pixels outside its interval.
+        everywhere: whether an operation has mixed all positions, so that all elements see the same.
+        beyond: whether an element also depends on pixels outside its interval, because an operation
+            on the way mixes all positions.
     """
 
     low: Tensor
@@ -37,13 +37,13 @@ class FieldView(OperationView):
     """One operation, with the pixel intervals of its inputs along one axis of the image.
 
     Attributes:
-        seen: pixel interval of each input that depends on the image, by the node's index.
+        intervals: pixel interval of each input that depends on the image, by the node's index.
         axis: -2 for rows (y), -1 for columns (x).
-        used: indices of the inputs that the rule has asked for. An input that a rule does not ask
-            for counts as mixed into all outputs.
+        used: indices of the inputs whose interval the rule has read. An input that it does not read
+            counts as mixed into all outputs.
     """
 
-    seen: dict[int, PixelInterval] = field(default_factory=dict)
+    intervals: dict[int, PixelInterval] = field(default_factory=dict)
     axis: int = -1
     used: set[int] = field(default_factory=set)
 
@@ -55,22 +55,25 @@ class FieldView(OperationView):
     def interval_of(self, node: int) -> PixelInterval | None:
         """The pixel interval of an input by its index."""
         self.used.add(node)
-        return self.seen.get(node)
+        return self.intervals.get(node)
 
 
 FieldRule = Callable[[FieldView], list[PixelInterval | None]]
 
 
 def merge_intervals(intervals: Sequence[PixelInterval | None], ndim: int) -> PixelInterval | None:
-    """The union of intervals, element by element. Local ones go before those of everywhere."""
+    """The union of intervals, element by element.
+
+    Where some are local and others the same everywhere, it is the union of the local ones.
+    """
     present = [interval for interval in intervals if interval is not None]
     if not present:
         return None
     local = [interval for interval in present if not interval.everywhere] or present
-    low, high = _ranked(local[0].low, ndim), _ranked(local[0].high, ndim)
+    low, high = _add_dims(local[0].low, ndim), _add_dims(local[0].high, ndim)
     for interval in local[1:]:
-        low = torch.minimum(low, _ranked(interval.low, ndim))
-        high = torch.maximum(high, _ranked(interval.high, ndim))
+        low = torch.minimum(low, _add_dims(interval.low, ndim))
+        high = torch.maximum(high, _add_dims(interval.high, ndim))
     return PixelInterval(
         low,
         high,
@@ -82,18 +85,18 @@ def merge_intervals(intervals: Sequence[PixelInterval | None], ndim: int) -> Pix
 
 
 def combine_along(interval: PixelInterval | None, dims: Sequence[int]) -> PixelInterval | None:
-    """The union over `dims`, which keep the length 1."""
+    """The union of the intervals of all elements along `dims`, which keep the length 1."""
     if interval is None or not dims:
         return interval
     dims = [dim % interval.low.ndim for dim in dims]
     low, high = torch.amin(interval.low, dims, True), torch.amax(interval.high, dims, True)
-    # Intervals may differ in size along channels, and they move along positions. Positions are lost
-    # where moving intervals are combined and all elements then see the same pixels of the image.
+    # Intervals move along positions, and only differ in size along channels. Positions are lost if
+    # intervals that move are combined and all elements then see the same pixels of the image.
     middle = interval.low + interval.high
-    moved = any(bool((middle.diff(dim=dim) != 0).any()) for dim in dims)
+    moves = any(bool((middle.diff(dim=dim) != 0).any()) for dim in dims)
     inside = low.clamp(min=0), high.clamp(max=interval.length - 1)
-    seen = torch.stack(torch.broadcast_tensors(*inside))
-    lost = moved and bool((seen == seen.flatten(1)[:, 0].view(-1, *[1] * low.ndim)).all())
+    pixels = torch.stack(torch.broadcast_tensors(*inside))
+    lost = moves and bool((pixels == pixels.flatten(1)[:, 0].view(-1, *[1] * low.ndim)).all())
     return replace(
         interval,
         low=low,
@@ -103,12 +106,12 @@ def combine_along(interval: PixelInterval | None, dims: Sequence[int]) -> PixelI
     )
 
 
-def _ranked(tensor: Tensor, ndim: int) -> Tensor:
+def _add_dims(tensor: Tensor, ndim: int) -> Tensor:
     return tensor.reshape((1,) * (ndim - tensor.ndim) + tuple(tensor.shape))
 
 
 def drop_repetition(tensor: Tensor) -> Tensor:
-    """The tensor with length 1 along dimensions in which nothing varies."""
+    """The tensor with length 1 along each dimension in which it is constant."""
     for dim in range(tensor.ndim):
         if tensor.shape[dim] > 1:
             first = tensor.narrow(dim, 0, 1)
@@ -123,7 +126,7 @@ def map_bounds(interval: PixelInterval, change: Callable[[Tensor], Tensor]) -> P
 
 
 def update_spacing(interval: PixelInterval, axis: int) -> PixelInterval:
-    """The interval with the spacing that its positions have, where they are evenly spaced."""
+    """The interval with the spacing of its positions, if they are evenly spaced."""
     if interval.low.ndim < 2 or interval.low.shape[axis] < 2:
         return interval
     spacings = torch.unique(interval.low.diff(dim=axis))
@@ -131,20 +134,23 @@ def update_spacing(interval: PixelInterval, axis: int) -> PixelInterval:
 
 
 def combine_everything(view: FieldView) -> list[PixelInterval | None]:
-    """Rule of an operation that mixes all positions, or that is not known."""
-    view.used.update(view.seen)
-    ndims = [interval.low.ndim for interval in view.seen.values()]
-    merged = [combine_along(r, list(range(r.low.ndim))) for r in view.seen.values()]
-    together = merge_intervals(merged, max(ndims, default=0))
-    if together is None:
+    """Rule of an operation that mixes all positions, or that has no rule of its own."""
+    view.used.update(view.intervals)
+    ndims = [interval.low.ndim for interval in view.intervals.values()]
+    combined = [
+        combine_along(interval, list(range(interval.low.ndim)))
+        for interval in view.intervals.values()
+    ]
+    union = merge_intervals(combined, max(ndims, default=0))
+    if union is None:
         return [None]
-    low, high = together.low.amin(), together.high.amax()
+    low, high = union.low.amin(), union.high.amax()
     return [
         PixelInterval(
             low.reshape((1,) * len(view.shapes[node])),
             high.reshape((1,) * len(view.shapes[node])),
-            together.spacing,
-            together.length,
+            union.spacing,
+            union.length,
             everywhere=True,
             beyond=True,
         )

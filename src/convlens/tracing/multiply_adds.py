@@ -1,4 +1,4 @@
-"""Multiply-adds of each recorded operation, for one image."""
+"""The number of multiply-adds of each recorded operation, for one image."""
 
 import math
 
@@ -8,7 +8,7 @@ from convlens.tracing.registry import CostRule, registered_cost_rule
 
 
 def count_multiply_adds(operation: Operation, shapes: tuple[tuple[int, ...], ...]) -> int:
-    """Multiply-adds of an operation; 0 for one without a rule.
+    """Count the multiply-adds of an operation; 0 for one without a rule.
 
     Args:
         operation: the recorded operation.
@@ -21,13 +21,13 @@ def count_multiply_adds(operation: Operation, shapes: tuple[tuple[int, ...], ...
 
 
 def _convolution(view: OperationView) -> int:
-    # A weight is used once for each position of the output or, transposed, of the input.
+    # Each weight is used once for each position of the output or, if transposed, of the input.
     positions = view.shape("input") if view["transposed"] else view.output_shape
     return math.prod(view.shape("weight")) * math.prod(positions[2:])
 
 
-def _product(left: str) -> CostRule:
-    """A matrix product whose left factor is the argument of that name."""
+def _matrix_product(left: str) -> CostRule:
+    """Make the rule of a matrix product; `left` is the name of its left factor."""
     return lambda view: math.prod(view.output_shape) * view.shape(left)[-1]
 
 
@@ -37,11 +37,11 @@ def _attention(view: OperationView) -> int:
 
 _RULES: dict[str, CostRule] = {
     "convolution": _convolution,
-    "addmm": _product("mat1"),
-    "mm": _product("self"),
-    "bmm": _product("self"),
-    "baddbmm": _product("batch1"),
-    "linear": _product("input"),
+    "addmm": _matrix_product("mat1"),
+    "mm": _matrix_product("self"),
+    "bmm": _matrix_product("self"),
+    "baddbmm": _matrix_product("batch1"),
+    "linear": _matrix_product("input"),
     **dict.fromkeys(
         (
             "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",

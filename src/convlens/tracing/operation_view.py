@@ -1,4 +1,4 @@
-"""What a rule is given: one recorded operation with the shapes of its inputs and outputs."""
+"""The argument of a rule: one recorded operation with the shapes of its inputs and outputs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +10,8 @@ from convlens.tracing.recording import NodeRef, Operation
 class OperationView:
     """One recorded operation, its arguments and the shapes of its tensors.
 
-    `view["stride"]` is an argument by its name in the operation's schema, None where it was not
-    given; a tensor stands there as a `NodeRef`, and `view.shape("weight")` is its shape.
+    `view["stride"]` is an argument by its name in the operation's schema, or None if the call did
+    not pass it. For a tensor it is a `NodeRef`, and `view.shape("weight")` returns the shape.
 
     Attributes:
         operation: the recorded operation.

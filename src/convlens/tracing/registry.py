@@ -1,7 +1,7 @@
 """Rules that users register for operations: receptive field, multiply-adds, layout of maps.
 
-The rules of PyTorch's own operations stand in `receptive_field/rules.py` and `multiply_adds.py`.
-A registered rule goes before them.
+The rules of PyTorch's own operations are defined in `receptive_field/rules.py` and
+`multiply_adds.py`. A registered rule has priority over them.
 """
 
 import re
@@ -25,8 +25,8 @@ _NAME = re.compile(r"\w+::\w+")
 class RegisteredOperation:
     """The rules that one call of `register_operation` added.
 
-    `remove()` takes them away again, as does the end of a `with` block. What was registered before
-    for the same operation, or PyTorch's own rule, then holds again.
+    `remove()`, or the end of a `with` block, removes them. The rules that were registered before
+    for the same operation, or PyTorch's own, then apply again.
 
     Attributes:
         name: `NAMESPACE::NAME` of the operation.
@@ -41,7 +41,7 @@ class RegisteredOperation:
     layout: Layout | None
 
     def remove(self) -> None:
-        """Take the rules away; a second call does nothing."""
+        """Remove the rules; a second call does nothing."""
         if self in _registered:
             _registered.remove(self)
             _count_change()
@@ -71,30 +71,30 @@ def register_operation(
 ) -> RegisteredOperation:
     """Add rules for one operation, for example a custom operator of your own library.
 
-    An operation without a rule counts as one that mixes all positions: behind it, layers have no
-    receptive field, and `anatomy` marks them. A rule says what it really does. Rules hold for the
-    traces that are made from then on, also of networks that were traced before.
+    An operation without a rule counts as one that mixes all positions: the layers after it have no
+    receptive field, and `anatomy` marks them. Rules apply to all traces that are made after the
+    registration, also of networks that were traced before.
 
     Args:
         name: of the operation, `NAMESPACE::NAME`, as `torch.library.custom_op` takes it; all of
             its overloads, with or without a trailing underscore (in place).
         receptive_field: maps a `FieldView` to one `PixelInterval` for each output (or a single one
             for all outputs), None for an output that does not depend on the image. It is called
-            once for rows and once for columns. Ready-made rules stand in
+            once for rows and once for columns. Rules to reuse are in
             `convlens.tracing.receptive_field.rules`: `pointwise` for an operation that works on
             each element alone, `sliding_window(kernel_size, stride, padding, dilation)` for
             windows, `combine_everything` for one that mixes all positions.
         multiply_adds: maps an `OperationView` to the number of multiply-adds for one image.
             Default: PyTorch's own rule, or 0.
         layout: dimensions of the rows and the columns of its outputs, `(2, 3)` for `(N, C, h, w)`
-            or `(1, 2)` for `(N, h, w, C)`. Default: they are found from the receptive fields, which
-            is not possible behind an operation that mixes all positions.
+            or `(1, 2)` for `(N, h, w, C)`. Default: they are derived from the receptive fields,
+            which is not possible after an operation that mixes all positions.
 
     Returns:
-        A handle; its `remove()` takes the rules away. The latest registration goes first.
+        A handle; its `remove()` removes the rules. The latest registration has priority.
 
     Raises:
-        ConvlensError: the name has another form, there is no rule, or a rule is of another kind.
+        ConvlensError: the name has another form, no rule is given, or a rule is not a function.
 
     Example:
         >>> import torch, convlens
@@ -142,19 +142,19 @@ def register_operation(
 
 def registered_field_rule(operation: Operation) -> FieldRule | None:
     """The rule for an operation's receptive field that was registered last, if there is one."""
-    rules = (one.receptive_field for one in _for(operation))
+    rules = (registration.receptive_field for registration in _registrations_for(operation))
     return next((rule for rule in rules if rule is not None), None)
 
 
 def registered_cost_rule(operation: Operation) -> CostRule | None:
     """The rule for an operation's multiply-adds that was registered last, if there is one."""
-    rules = (one.multiply_adds for one in _for(operation))
+    rules = (registration.multiply_adds for registration in _registrations_for(operation))
     return next((rule for rule in rules if rule is not None), None)
 
 
 def registered_layout(operation: Operation) -> Layout | None:
     """The layout of an operation's outputs that was registered last, if there is one."""
-    layouts = (one.layout for one in _for(operation))
+    layouts = (registration.layout for registration in _registrations_for(operation))
     return next((layout for layout in layouts if layout is not None), None)
 
 
@@ -163,9 +163,13 @@ def registry_version() -> int:
     return _changes[0]
 
 
-def _for(operation: Operation) -> list[RegisteredOperation]:
+def _registrations_for(operation: Operation) -> list[RegisteredOperation]:
     """The registrations for an operation, the latest first."""
-    return [one for one in reversed(_registered) if one.name == operation.qualified_name]
+    return [
+        registration
+        for registration in reversed(_registered)
+        if registration.name == operation.qualified_name
+    ]
 
 
 def _count_change() -> None:

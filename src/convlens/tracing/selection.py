@@ -1,4 +1,4 @@
-"""Selection of nodes: text that names a layer, a channel, a unit or a side, found in a trace.
+"""Selection of layers, channels, units and sides of a trace by name.
 
 Every analysis and every command uses this module, so that the same text means the same everywhere.
 
@@ -83,9 +83,9 @@ class NodeGroup:
         name: the text that selected it, or the names of its nodes.
         nodes: indices of the nodes in the trace.
         post: index of the node on the post side.
-        side: the side that was asked for. Of a node that was named itself: `post` where a
-            non-linearity returns it, `pre` where one consumes it, else `output`.
-        reason: why these nodes, in words.
+        side: the requested side. If the name is that of a node: `post` if a non-linearity returns
+            the node, `pre` if one consumes it, otherwise `output`.
+        reason: why these nodes were selected, in words.
     """
 
     name: str
@@ -100,7 +100,7 @@ class ChannelSource:
     """A node whose channels an analysis reads.
 
     Attributes:
-        layer: the name that was asked for, or the convolution's.
+        layer: the name that selected it, or that of the convolution.
         node_name: name of the node.
         node: index of the node in the trace.
         side: as in `NodeGroup`.
@@ -108,7 +108,7 @@ class ChannelSource:
         post: whether a non-linearity returns it.
         rectified: whether that non-linearity returns nothing negative.
         last: whether its channels come last, `(N, h, w, C)`.
-        also: further names that were asked for, or further convolutions, with the same node.
+        also: names of further selected layers with the same node.
     """
 
     layer: str
@@ -123,7 +123,7 @@ class ChannelSource:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all layers that it was selected by."""
+        """The names of all layers that selected it."""
         return (self.layer, *self.also)
 
     def channels_first(self, maps: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class ChannelName:
 
 
 def select_layer(trace: Trace, layer: str, side: Side) -> NodeGroup:
-    """The nodes on a side of a layer, all of them with maps; or the node of a node's name.
+    """Select the nodes on a side of a layer, or the node of a name. All of them must have maps.
 
     Args:
         trace: of the network.
@@ -178,7 +178,7 @@ def select_layer(trace: Trace, layer: str, side: Side) -> NodeGroup:
 
 
 def select_final_layer(trace: Trace, side: Side) -> NodeGroup:
-    """The nodes on the pre or post side of the final convolutional layer.
+    """Select the nodes on the pre or post side of the final convolutional layer.
 
     Raises:
         ConvlensError: there is no final convolutional layer, or the side is `output`.
@@ -200,13 +200,13 @@ def select_final_layer(trace: Trace, side: Side) -> NodeGroup:
 def find_channel_sources(
     trace: Trace, layers: Sequence[str] | None, side: Side = "post"
 ) -> tuple[ChannelSource, ...]:
-    """The nodes at which the channels of layers are read, each of them once.
+    """Find the nodes at which the channels of layers are read, each of them once.
 
     Args:
         trace: of the network.
-        layers: names of layers or nodes. None: all convolutions whose maps have more than one
+        layers: names of layers or nodes; None for all convolutions whose maps have more than one
             position. Layers with the same node (the last convolution of a residual block and its
-            shortcut) have one source, under the first one's name.
+            shortcut) share one source, with the name of the first.
         side: `pre`, `post` or `output`.
 
     Raises:
@@ -257,14 +257,16 @@ def _channel_source(trace: Trace, layer: str, node: int, side: Side) -> ChannelS
 
 def _rectifies(operation: Operation) -> bool:
     """Whether a non-linearity returns nothing negative: ReLU, ReLU6, clamping at zero."""
-    least = {"hardtanh": "min_val", "clamp_min": "min", "clamp": "min", "threshold": "value"}
-    if operation.name in least:
-        return operation.arguments.get(least[operation.name]) == 0
+    minimum_argument = {
+        "hardtanh": "min_val", "clamp_min": "min", "clamp": "min", "threshold": "value",
+    }  # fmt: skip
+    if operation.name in minimum_argument:
+        return operation.arguments.get(minimum_argument[operation.name]) == 0
     return operation.name == "relu"
 
 
 def _sides_of_layer(trace: Trace, name: str) -> Sides | None:
-    """The sides of a layer; None for any other name."""
+    """The sides of a layer; None if the name is not that of a layer."""
     match = _RUN.fullmatch(name)
     if match is None or match["path"] not in trace.recording.runs or name not in trace:
         return None
@@ -279,17 +281,17 @@ def _nodes(sides: Sides, side: Side) -> tuple[int, ...]:
 
 
 def side_of_node(trace: Trace, node: int) -> Side:
-    """`post` where a non-linearity returns the node, `pre` where one consumes it, else `output`."""
+    """`post` if a non-linearity returns the node, `pre` if one consumes it, otherwise `output`."""
     if trace.structure.is_post(node):
         return "post"
     return "pre" if trace.structure.is_pre(node) else "output"
 
 
 def check_side(side: str) -> Side:
-    """The side that a text names.
+    """Check that a text is the name of a side, and return it.
 
     Raises:
-        ConvlensError: no such side.
+        ConvlensError: there is no such side.
     """
     if side not in SIDES:
         raise ConvlensError(f"no side {side!r}{suggest(side, SIDES)}; give pre, post or output")
@@ -297,7 +299,7 @@ def check_side(side: str) -> Side:
 
 
 def parse_channel(text: str) -> ChannelName:
-    """The channel or the unit that a text names.
+    """Parse the name of a channel or of a unit.
 
     Raises:
         ConvlensError: the text is neither `LAYER:K` nor `LAYER:K@Y,X`.
@@ -309,7 +311,7 @@ def parse_channel(text: str) -> ChannelName:
 
 
 def match_channel(text: str) -> ChannelName | None:
-    """The channel or the unit that a text names; None for text of any other form."""
+    """Parse the name of a channel or of a unit; None for text of any other form."""
     match = _CHANNEL.fullmatch(text)
     if match is None:
         return None
@@ -320,14 +322,17 @@ def match_channel(text: str) -> ChannelName | None:
 def parse_channel_beside_layer(
     text: str | None, layer: str | None
 ) -> tuple[str | None, int | None]:
-    """The layer and the channel of `K`, or of `LAYER:K`, beside the name of a layer.
+    """Parse a channel `K` or `LAYER:K` that is given together with the name of a layer.
 
     Args:
-        text: None for no channel.
+        text: the channel, or None for no channel.
         layer: name of the layer, or None.
 
+    Returns:
+        The layer and the number of the channel.
+
     Raises:
-        ConvlensError: the text is neither, or it names another layer.
+        ConvlensError: the text has another form, or it names another layer.
     """
     if text is None:
         return layer, None
@@ -342,7 +347,15 @@ def parse_channel_beside_layer(
 
 
 def find_channels(trace: Trace, texts: Sequence[str], side: Side = "post") -> dict[str, list[int]]:
-    """The channels of each layer that several texts `LAYER:K` name.
+    """Find the channels that several texts `LAYER:K` name.
+
+    Args:
+        trace: of the network.
+        texts: names of channels.
+        side: `pre`, `post` or `output`.
+
+    Returns:
+        The numbers of the channels, by the name of the layer.
 
     Raises:
         ConvlensError: a text of another form, an unknown layer, or a channel that it lacks.
@@ -359,10 +372,10 @@ def find_channels(trace: Trace, texts: Sequence[str], side: Side = "post") -> di
 
 
 def check_channel(layer: str, channel: int, channels: int) -> None:
-    """Check that a layer with a number of channels has one of them.
+    """Check that a layer with `channels` channels has the given one.
 
     Raises:
-        ConvlensError: it has not.
+        ConvlensError: there is no such channel.
     """
     if not 0 <= channel < channels:
         raise ConvlensError(
@@ -374,7 +387,7 @@ def check_position(layer: str, position: tuple[int, int], size: tuple[int, int])
     """Check that a layer's map of `size` (rows, columns) has a position.
 
     Raises:
-        ConvlensError: it has not.
+        ConvlensError: there is no such position.
     """
     (row, column), (height, width) = position, size
     if not (0 <= row < height and 0 <= column < width):
@@ -385,10 +398,10 @@ def check_position(layer: str, position: tuple[int, int], size: tuple[int, int])
 
 
 def check_layer(model_name: str, layer: str, layers: Sequence[str]) -> None:
-    """Check that a network has a layer, by the names that an analysis knows.
+    """Check that the name of a layer is among those that an analysis has results for.
 
     Raises:
-        ConvlensError: it has not, with the nearest names.
+        ConvlensError: there is no such layer; the message lists the nearest names.
     """
     if layer not in layers:
         raise ConvlensError(f"{model_name} has no layer {layer!r}{suggest(layer, layers)}")

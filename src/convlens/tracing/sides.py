@@ -1,10 +1,10 @@
-"""The sides of a layer: what the layer returns, what its non-linearity consumes, what that returns.
+"""The sides of a layer: its output, and the input and the output of its non-linearity.
 
-The non-linearity of a layer is the one that produces the layer's output (a ReLU, a residual block
-that ends in one), else the first one after the layer. From the output it is searched for through
-normalization, scaling by constants, permutation and addition: in conv-BN-ReLU it consumes the
-batch norm's output, after a residual connection the sum. Other operations (the next convolution,
-pooling, concatenation) end the search.
+The non-linearity of a layer is the one that returns the layer's output (in a ReLU, or a residual
+block that ends in one), otherwise the first one after the layer. The search for it goes from the
+output through normalization, scaling by constants, permutation and addition: in conv-BN-ReLU its
+input is the output of the batch norm, after a residual connection the sum. Any other operation (the
+next convolution, pooling, concatenation) ends the search.
 """
 
 from collections.abc import Container
@@ -20,7 +20,7 @@ _NORMALIZATION = frozenset({
 })  # fmt: skip
 _ARITHMETIC = frozenset({"add", "sub", "mul", "div"})
 _REARRANGING = frozenset({"permute", "transpose", "clone", "native_dropout", "contiguous", "alias"})
-_GATES = frozenset({"sigmoid", "hardsigmoid"})  # times their own input they are a non-linearity
+_GATES = frozenset({"sigmoid", "hardsigmoid"})  # multiplied by their own input, a non-linearity
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Sides:
 
     Attributes:
         output: index of the node that the layer returns.
-        pre: indices of the nodes that the non-linearity consumes: one, or one for each branch
-            where branches are concatenated after their non-linearities, in the order of the
-            concatenation.
+        pre: indices of the nodes that the non-linearity consumes. It is one node, except where
+            branches are concatenated after their non-linearities: then it is one for each branch,
+            in the order of the concatenation.
         post: index of the node that the non-linearity returns, after the concatenation.
         nonlinear: whether there is a non-linearity. Without one, `pre` and `post` are both the
             node at which the layer's channels are read.
@@ -46,45 +46,46 @@ class Sides:
 def find_sides(
     output: int, structure: Structure, on_image: Container[int], *, convolution: bool = False
 ) -> Sides:
-    """The sides of a layer by its output.
+    """Find the sides of a layer by its output.
 
     Args:
         output: index of the node that the layer returns.
         structure: of the recording.
         on_image: indices of the nodes that depend on the image.
-        convolution: the output is a convolution's. Without a non-linearity, its channels are read
-            after its normalization; those of any other layer are read at its output.
+        convolution: whether the layer is a convolution. Without a non-linearity, the channels of a
+            convolution are read after its normalization, those of any other layer at its output.
     """
-    consumed = structure.nonlinearity_inputs(output)
-    if consumed is not None:
-        return Sides(output, tuple(consumed), output, nonlinear=True)
+    pre = structure.nonlinearity_inputs(output)
+    if pre is not None:
+        return Sides(output, tuple(pre), output, nonlinear=True)
     gated = structure.nonlinearity_input(output)
     if gated is not None:
         return Sides(output, (gated,), output, nonlinear=True)
     producer = structure.producers.get(output)
-    # What a pooling returns is no pre-activation any more: a residual connection around the next
-    # block would lead to that block's non-linearity.
+    # The search does not go from a pooling through an addition: by the residual connection around
+    # the next block it would find the non-linearity of that block.
     pooled = producer is not None and producer.name in POOLING
     node, normalized = output, output
-    own = True
+    only_this_layer = True  # no other branch has been added so far
     while True:
         consumers = structure.consumers.get(node, [])
         for consumer in consumers:
             if consumer.name in NON_LINEARITIES:
-                return Sides(output, (node,), _returned(node, consumer, consumers), nonlinear=True)
-        following = (_following(node, consumer, on_image) for consumer in consumers)
-        step = next(filter(None, following), None)
-        if step is None or (pooled and not step[1]):
-            read = normalized if convolution else output
-            return Sides(output, (read,), read, nonlinear=False)
-        node, alone = step
-        own = own and alone
-        if own:
+                post = _nonlinearity_output(node, consumer, consumers)
+                return Sides(output, (node,), post, nonlinear=True)
+        next_nodes = (_next_node(node, consumer, on_image) for consumer in consumers)
+        next_node = next(filter(None, next_nodes), None)
+        if next_node is None or (pooled and not next_node[1]):
+            source = normalized if convolution else output
+            return Sides(output, (source,), source, nonlinear=False)
+        node, is_only_input = next_node
+        only_this_layer = only_this_layer and is_only_input
+        if only_this_layer:
             normalized = node
 
 
-def _following(node: int, consumer: Operation, on_image: Container[int]) -> tuple[int, bool] | None:
-    """The node at which the search goes on; and whether nothing else of the image entered it."""
+def _next_node(node: int, consumer: Operation, on_image: Container[int]) -> tuple[int, bool] | None:
+    """The node to continue the search at, and whether it depends on the image by `node` only."""
     others = [other for other in consumer.inputs if other != node and other in on_image]
     if consumer.name in _NORMALIZATION | _REARRANGING and consumer.inputs[0] == node:
         return consumer.outputs[0], True
@@ -95,11 +96,11 @@ def _following(node: int, consumer: Operation, on_image: Container[int]) -> tupl
     return None
 
 
-def _returned(node: int, nonlinearity: Operation, consumers: list[Operation]) -> int:
-    """The non-linearity's output; of x · sigmoid(x), written out, the product."""
+def _nonlinearity_output(node: int, nonlinearity: Operation, consumers: list[Operation]) -> int:
+    """The output of a non-linearity; for x · sigmoid(x) in a network's code, the product."""
     gate = nonlinearity.outputs[0]
     if nonlinearity.name in _GATES:
-        for other in consumers:
-            if other.name == "mul" and {node, gate} <= set(other.inputs):
-                return other.outputs[0]
+        for consumer in consumers:
+            if consumer.name == "mul" and {node, gate} <= set(consumer.inputs):
+                return consumer.outputs[0]
     return gate

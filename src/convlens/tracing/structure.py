@@ -18,11 +18,11 @@ _FINAL_ACTIVATIONS = {
     "_softmax": SOFTMAX, "_log_softmax": SOFTMAX, "sigmoid": SIGMOID,
     "log_sigmoid_forward": SIGMOID,
 }  # fmt: skip
-# Pooling and passing operations detect nothing of their own.
+# Operations that the search for the final layer goes back over: they compute no features.
 POOLING = frozenset({
     "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
 })  # fmt: skip
-_PASSING = frozenset({"clone", "alias", "detach", "native_dropout", "_to_copy", "lift_fresh"})
+_PASS_THROUGH = frozenset({"clone", "alias", "detach", "native_dropout", "_to_copy", "lift_fresh"})
 _RESHAPING = frozenset({"view", "_unsafe_view", "squeeze", "unsqueeze"})
 
 
@@ -34,7 +34,7 @@ class FinalLayer:
         post: index of the node that the non-linearity returns.
         pre: indices of the nodes that it consumes; several where branches are concatenated after
             their non-linearities, in the order of the concatenation along the channels.
-        reason: why it is this one, in words.
+        reason: why this layer was chosen, in words.
     """
 
     post: int
@@ -46,8 +46,8 @@ class Structure:
     """The producer and the consumers of each node of a recording, and what follows from them.
 
     Attributes:
-        recording: of the network.
-        producers: the operation that made each node, by the node's index.
+        recording: the recording.
+        producers: the operation that returns each node, by the node's index.
         consumers: the operations that read each node, in the order of execution.
     """
 
@@ -70,9 +70,9 @@ class Structure:
         return node in self.producers and self.producers[node].name in NON_LINEARITIES
 
     def nonlinearity_input(self, node: int) -> int | None:
-        """The node that the non-linearity consumed which returns `node`; None without one.
+        """The input of the non-linearity that returns a node; None without one.
 
-        Of x · sigmoid(x), written out, that is x.
+        For the product x · sigmoid(x) in a network's code, it is x.
         """
         producer = self.producers.get(node)
         if producer is None:
@@ -89,121 +89,123 @@ class Structure:
         return None
 
     def logits(self) -> int:
-        """The node that the network returns; before a final softmax or sigmoid, its input."""
-        return self._column(self._end[0])
+        """The node that the network returns, or the input of its final softmax or sigmoid."""
+        return self._before_squeeze(self._final_input[0])
 
     def final_activation(self) -> str:
         """The network's final activation: `SOFTMAX`, `SIGMOID`, or empty for neither."""
-        return self._end[1]
+        return self._final_input[1]
 
     @cached_property
-    def _end(self) -> tuple[int, str]:
+    def _final_input(self) -> tuple[int, str]:
         """The input of the final activation and its name; or the output and an empty name."""
         node = self.recording.output
-        while (producer := self.producers.get(node)) and self._passes(producer):
+        while (producer := self.producers.get(node)) and self._passes_through(producer):
             node = producer.inputs[0]
         if producer is not None and producer.name in _FINAL_ACTIVATIONS:
             return producer.inputs[0], _FINAL_ACTIVATIONS[producer.name]
         return self.recording.output, ""
 
-    def _column(self, node: int) -> int:
-        """For a node `(N,)`: the node `(N, 1)` that it was squeezed from, if there is one."""
+    def _before_squeeze(self, node: int) -> int:
+        """The node `(N, 1)` from which a node `(N,)` was squeezed; the node itself without one."""
         column, shapes = node, self.recording.shapes
         while (
             len(shapes[column]) < 2
             and (producer := self.producers.get(column))
-            and self._passes(producer)
+            and self._passes_through(producer)
         ):
             column = producer.inputs[0]
         return column if len(shapes[column]) >= 2 else node
 
-    def _passes(self, operation: Operation) -> bool:
-        """Whether an operation returns all its input's numbers, at most in another shape."""
+    def _passes_through(self, operation: Operation) -> bool:
+        """Whether an operation returns its input unchanged, possibly in another shape."""
         if operation.name != "select":
-            return operation.name in _PASSING | _RESHAPING
-        # x[:, 0] of a single column.
-        before, after = (
+            return operation.name in _PASS_THROUGH | _RESHAPING
+        # `x[:, 0]` of an x with a single column.
+        input_shape, output_shape = (
             self.recording.shapes[nodes[0]] for nodes in (operation.inputs, operation.outputs)
         )
-        columns = operation.arguments["dim"] % len(before) > 0
-        return columns and math.prod(before) == math.prod(after)
+        selects_column = operation.arguments["dim"] % len(input_shape) > 0
+        return selects_column and math.prod(input_shape) == math.prod(output_shape)
 
     def nodes_on_every_path(self, end: int) -> list[int]:
         """The nodes on every path from the image to `end`, in the order of execution.
 
-        A node is on every path exactly if no node that was made before it, from the image, is read
-        after it, towards the end.
+        A node is on every path if and only if no node that depends on the image, was computed
+        before it, and leads to `end` is read after it.
         """
-        forward = {0}
+        depends_on_image = {0}
         for operation in self.recording.operations:
-            if forward.intersection(operation.inputs):
-                forward.update(operation.outputs)
-        needed = {end}
+            if depends_on_image.intersection(operation.inputs):
+                depends_on_image.update(operation.outputs)
+        leads_to_end = {end}
         for operation in reversed(self.recording.operations):
-            if needed.intersection(operation.outputs):
-                needed.update(operation.inputs)
-        relevant = forward & needed
-        made_at = {0: 0}
+            if leads_to_end.intersection(operation.outputs):
+                leads_to_end.update(operation.inputs)
+        relevant = depends_on_image & leads_to_end
+        computed_at = {0: 0}
         last_read = dict.fromkeys(relevant, 0)
         for time, operation in enumerate(self.recording.operations, start=1):
-            made_at.update(dict.fromkeys(operation.outputs, time))
+            computed_at.update(dict.fromkeys(operation.outputs, time))
             if relevant.intersection(operation.outputs):
                 for node in relevant.intersection(operation.inputs):
                     last_read[node] = time
         on_every_path = []
-        open_until = 0
-        siblings = Counter(made_at[node] for node in relevant)
-        for node in sorted(relevant, key=lambda node: (made_at[node], node)):
-            # Of several nodes that one operation returns, each leaves a path through the others.
-            if open_until <= made_at[node] and siblings[made_at[node]] == 1:
+        latest_read = 0  # of all nodes so far
+        siblings = Counter(computed_at[node] for node in relevant)
+        for node in sorted(relevant, key=lambda node: (computed_at[node], node)):
+            # Of several nodes that one operation returns, none is on the paths through the others.
+            if latest_read <= computed_at[node] and siblings[computed_at[node]] == 1:
                 on_every_path.append(node)
-            open_until = max(open_until, last_read[node])
+            latest_read = max(latest_read, last_read[node])
         return on_every_path
 
     def final_layer(self, spatial: Iterable[int]) -> FinalLayer | None:
         """The final convolutional layer among the given spatial nodes, if there is one.
 
         The search starts at the last spatial node that every path passes through, and goes back
-        over pooling and operations that only pass a node on. A spatial output (segmentation) is not
-        its own explanation: there, the last non-linearity that every path passes through is taken.
+        over pooling and operations that return their input unchanged. If the output itself is
+        spatial (segmentation), it is the last non-linearity that every path passes through.
 
         Args:
             spatial: indices of the nodes that have rows and columns.
         """
         end = self.logits()
         spatial = {0, *spatial}
-        candidates = [n for n in self.nodes_on_every_path(end) if n in spatial and n != 0]
+        candidates = [
+            node for node in self.nodes_on_every_path(end) if node in spatial and node != 0
+        ]
         if end in spatial:
             candidates = [node for node in candidates if self.is_post(node)]
-            why = "the last non-linearity before the output, which is itself a map"
+            reason = "the last non-linearity before the output, which is itself a map"
         else:
-            why = "the last spatial node that every path passes through"
+            reason = "the last spatial node that every path passes through"
         if not candidates:
             return None
         node = candidates[-1]
         pooled = False
-        while (producer := self.producers.get(node)) and producer.name in POOLING | _PASSING:
+        while (producer := self.producers.get(node)) and producer.name in POOLING | _PASS_THROUGH:
             if len(self.recording.shapes[producer.inputs[0]]) != 4:
                 break
             pooled = pooled or producer.name in POOLING
             node = producer.inputs[0]
         if node == 0 or node not in spatial:
-            return None  # the image itself, copied or pooled: no layer detected anything in it
+            return None  # the image itself, copied or pooled, is not a layer
         if pooled:
-            why += ", before pooling"
+            reason += ", before pooling"
         pre = self.nonlinearity_inputs(node)
         if pre is None:
             return FinalLayer(
-                node, (node,), f"{why}; no non-linearity returns it, so pre and post agree"
+                node, (node,), f"{reason}; no non-linearity returns it, so pre and post agree"
             )
         if len(pre) > 1:
-            why += f"; its pre side is the {len(pre)} nodes before the concatenated branches"
-        return FinalLayer(node, tuple(pre), why)
+            reason += f"; its pre side is the {len(pre)} nodes before the concatenated branches"
+        return FinalLayer(node, tuple(pre), reason)
 
     def nonlinearity_inputs(self, node: int) -> list[int] | None:
-        """The nodes that the non-linearities behind a node consumed; None without one.
+        """The inputs of the non-linearities that return a node; None without one.
 
-        Behind a concatenation of channels there is one for each branch, if each branch ends in a
+        For a concatenation of channels there is one for each branch, if each branch ends in a
         non-linearity.
         """
         producer = self.producers.get(node)
@@ -211,7 +213,7 @@ class Structure:
             return None
         if producer.name in NON_LINEARITIES:
             return [producer.inputs[0]]
-        if producer.name in _PASSING:
+        if producer.name in _PASS_THROUGH:
             return self.nonlinearity_inputs(producer.inputs[0])
         if producer.name == "cat" and producer.arguments.get("dim") in (1, -3):
             parts = [self.nonlinearity_inputs(part) for part in producer.inputs]

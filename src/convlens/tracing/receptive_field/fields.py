@@ -1,15 +1,19 @@
 """Receptive fields: for each element of a node, the interval of image pixels that it can see.
 
-An axis of the image (y or x) is followed on its own. The interval of a node along it is a pair of
-integer tensors, least and greatest pixel, that broadcast to the node's shape: an element's own
-interval, whatever was reshaped, permuted, cut into windows or concatenated on the way. Operations
-that only move elements are applied to these tensors as they are; those that combine elements take
-the least and the greatest over what they combine. Pixels outside the image are padding.
+The two axes of the image (y and x) are computed separately. Along an axis, the pixel interval of a
+node is a pair of integer tensors, first and last pixel, that broadcast to the node's shape. Each
+element therefore has its own interval, also after a reshape, a permutation, a cut into windows or a
+concatenation. An operation that only moves elements is applied to the two tensors as it is. An
+operation that combines elements takes the minimum of the first and the maximum of the last pixels.
+Pixels outside the image are padding.
 
-Operations that combine all positions (global pooling, attention, a fully connected stage) make a
-interval the same everywhere; where such a node then meets one that still has positions
-(squeeze-and-excite, a residual around attention), the local field is kept and marked. An operation
-that is not known here counts as one that combines everything.
+An operation that combines all positions (global pooling, attention, a fully connected stage) makes
+the interval the same everywhere. Where its output is combined with a node that still has positions
+(squeeze-and-excite, a residual connection around attention), the local field is kept and marked.
+An operation without a rule counts as one that combines everything.
+
+`windows.py` computes the receptive field of a convolution and of other sliding windows, `rules.py`
+lists the rule of each operation.
 """
 
 from collections.abc import Callable
@@ -27,7 +31,7 @@ from convlens.tracing.interval import (
     drop_repetition,
     map_bounds,
 )
-from convlens.tracing.receptive_field.rules import rule_of
+from convlens.tracing.receptive_field.rules import find_rule
 from convlens.tracing.recording import Recording
 from convlens.tracing.registry import registered_field_rule
 
@@ -39,10 +43,11 @@ class Field:
     """Receptive field of each position of a spatial node `(N, C, h, w)`.
 
     Attributes:
-        low: first image row that each of the h positions can see, and first column of the w;
-            int64, may lie in the padding (negative, or beyond the image).
-        high: likewise the last row and column.
-        beyond: the node also depends on the whole image, through a global operation.
+        low: first image row that each of the h positions can see, int64 `(h,)`, and first column
+            that each of the w positions can see, `(w,)`. Both may lie in the padding (negative, or
+            outside the image).
+        high: last row and last column that they can see, in the same form.
+        beyond: whether the node also depends on the whole image, through a global operation.
     """
 
     low: tuple[Tensor, Tensor]
@@ -51,12 +56,12 @@ class Field:
 
     @property
     def size(self) -> tuple[int | None, int | None]:
-        """Rows and columns seen by a position; None where it differs between positions."""
+        """Rows and columns that a position can see; None where positions differ."""
         return self._constant(lambda axis: self.high[axis] - self.low[axis] + 1)
 
     @property
     def stride(self) -> tuple[int | None, int | None]:
-        """Pixels between the fields of neighbors; None where uneven or with one position."""
+        """Pixels between the fields of neighbors; None if they are uneven or there is only one."""
         return self._constant(lambda axis: self.low[axis].diff())
 
     @property
@@ -66,53 +71,55 @@ class Field:
 
     @property
     def centers(self) -> tuple[Tensor, Tensor]:
-        """Middle of each field in pixels: float64 `(h,)` and `(w,)`."""
+        """Center of each field in pixels: float64 `(h,)` and `(w,)`."""
         y, x = ((self.low[axis] + self.high[axis]).double() / 2 for axis in (0, 1))
         return y, x
 
-    def _constant(self, of: Callable[[int], Tensor]) -> tuple[int | None, int | None]:
-        found = [torch.unique(of(axis)).tolist() for axis in (0, 1)]
-        y, x = (values[0] if len(values) == 1 else None for values in found)
+    def _constant(self, values_along: Callable[[int], Tensor]) -> tuple[int | None, int | None]:
+        """The value along each axis; None where it varies."""
+        distinct = [torch.unique(values_along(axis)).tolist() for axis in (0, 1)]
+        y, x = (values[0] if len(values) == 1 else None for values in distinct)
         return y, x
 
 
 def pixel_intervals(recording: Recording) -> tuple[dict[int, Axes], dict[int, str]]:
-    """Follow the image's pixels through all recorded operations.
+    """Compute the pixel intervals of all nodes, operation by operation.
 
     Returns:
-        The interval (y, x) of each node that depends on the image, and for each node that an
-        unknown operation made (or that was written through a view in a way that cannot be
-        followed) the name of that operation.
+        The intervals (y, x) of each node that depends on the image, by the node's index; and the
+        operation's name for each node that an operation without a rule returns.
     """
     shape = recording.shapes[0]
-    intervals: dict[int, Axes] = {0: (_image(shape, -2), _image(shape, -1))}
+    intervals: dict[int, Axes] = {0: (_interval_of_image(shape, -2), _interval_of_image(shape, -1))}
     unknown: dict[int, str] = {}
     for operation in recording.operations:
         if not any(node in intervals for node in operation.inputs):
             continue
-        rule = rule_of(operation)
+        rule = find_rule(operation)
         if rule is None:
             unknown.update(dict.fromkeys(operation.outputs, operation.name))
         axes = []
         for axis in (-2, -1):
-            seen = {node: intervals[node][axis] for node in operation.inputs if node in intervals}
-            view = FieldView(operation, recording.shapes, seen, axis)
-            axes.append(_apply(rule or combine_everything, view))
+            input_intervals = {
+                node: intervals[node][axis] for node in operation.inputs if node in intervals
+            }
+            view = FieldView(operation, recording.shapes, input_intervals, axis)
+            axes.append(_apply_rule(rule or combine_everything, view))
         for index, node in enumerate(operation.outputs):
-            # Operations that give several tensors of one kind have one rule for all.
+            # A rule may return one interval for all outputs of an operation.
             y, x = (results[min(index, len(results) - 1)] for results in axes)
             if y is not None and x is not None and 0 not in recording.shapes[node]:
                 intervals[node] = (y, x)
     return intervals, unknown
 
 
-def _apply(rule: FieldRule, view: FieldView) -> list[PixelInterval | None]:
-    """A rule's result, marked where the image enters through an argument that the rule ignored."""
+def _apply_rule(rule: FieldRule, view: FieldView) -> list[PixelInterval | None]:
+    """Apply a rule; mark its result if the image enters by an argument that the rule ignored."""
     returned = rule(view)
     if registered_field_rule(view.operation) is rule:
         _check_returned(returned, view)
     results = [interval and map_bounds(interval, drop_repetition) for interval in returned]
-    if view.seen.keys() <= view.used:
+    if view.intervals.keys() <= view.used:
         return results
     if None in results:
         return combine_everything(view)
@@ -123,7 +130,7 @@ def _check_returned(returned: list[PixelInterval | None], view: FieldView) -> No
     """Check what a user's rule returned.
 
     Raises:
-        ConvlensError: it is no list of intervals, or one that does not fit the output's shape.
+        ConvlensError: it is not a list of intervals, or an interval does not fit its output.
     """
     name, outputs = view.operation.qualified_name, view.operation.outputs
     if not isinstance(returned, list) or len(returned) not in (1, len(outputs)):
@@ -141,7 +148,7 @@ def _check_returned(returned: list[PixelInterval | None], view: FieldView) -> No
         shape = view.shapes[node]
         for bound in (interval.low, interval.high):
             fits = bound.ndim == len(shape) and all(
-                have in (1, want) for have, want in zip(bound.shape, shape, strict=True)
+                length in (1, size) for length, size in zip(bound.shape, shape, strict=True)
             )
             if not fits or bound.dtype != torch.int64:
                 raise ConvlensError(
@@ -151,27 +158,26 @@ def _check_returned(returned: list[PixelInterval | None], view: FieldView) -> No
 
 
 def field_of(intervals: Axes, shape: tuple[int, ...], dims: tuple[int, int]) -> Field:
-    """The field of each position of a node whose rows and columns lie along `dims`.
+    """The receptive field of each position of a node with rows and columns along `dims`.
 
-    Channels that see differently (a concatenation of branches) are merged by the least low and
-    the greatest high.
+    Where channels have different fields (a concatenation of branches), the field is their union.
     """
     low, high = [], []
     for interval, dim in zip(intervals, dims, strict=True):
-        low.append(_along(interval.low, dim, torch.amin).expand(shape[dim]))
-        high.append(_along(interval.high, dim, torch.amax).expand(shape[dim]))
+        low.append(_reduce_to_dim(interval.low, dim, torch.amin).expand(shape[dim]))
+        high.append(_reduce_to_dim(interval.high, dim, torch.amax).expand(shape[dim]))
     return Field(
         (low[0], low[1]), (high[0], high[1]), any(interval.beyond for interval in intervals)
     )
 
 
-def _along(bound: Tensor, dim: int, reduce: Callable[..., Tensor]) -> Tensor:
+def _reduce_to_dim(bound: Tensor, dim: int, reduce: Callable[..., Tensor]) -> Tensor:
     others = [other for other in range(bound.ndim) if other != dim]
     return reduce(bound, dim=others) if others else bound
 
 
-def _image(shape: tuple[int, ...], axis: int) -> PixelInterval:
-    along = [1] * len(shape)
-    along[axis] = shape[axis]
-    pixels = torch.arange(shape[axis]).view(along)
+def _interval_of_image(shape: tuple[int, ...], axis: int) -> PixelInterval:
+    broadcast_shape = [1] * len(shape)
+    broadcast_shape[axis] = shape[axis]
+    pixels = torch.arange(shape[axis]).view(broadcast_shape)
     return PixelInterval(pixels, pixels, spacing=1.0, length=shape[axis])

@@ -1,4 +1,9 @@
-"""How windows move along a map: convolution, pooling, resampling, padding."""
+"""Receptive field of sliding windows: convolution, pooling, interpolation and padding.
+
+The receptive field of an output position is the union of those of the input positions in its
+window (Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks",
+Distill, 2019), computed here for each position.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,22 +28,25 @@ def sliding_window(
     padding: int | tuple[int, int] | str = 0,
     dilation: int | tuple[int, int] | str = 1,
 ) -> FieldRule:
-    """Rule of an operation with windows over the rows and columns of its first argument.
+    """Make the rule of an operation with windows over the rows and columns of its first argument.
 
-    Rows and columns are the last two dimensions of the input `(N, C, h, w)` and the output. Each
-    output channel sees all input channels.
+    Rows and columns are the last two dimensions of the input `(N, C, h, w)` and of the output. Each
+    output channel sees all input channels. Each argument is a number, a pair (rows, columns), or
+    the name of the operation's argument that holds them.
 
     Args:
-        kernel_size: rows and columns of a window, or the name of the argument that holds them, as
-            for all other arguments.
-        stride: positions from one window to the next.
-        padding: rows and columns that are added on each side.
-        dilation: distance of neighboring taps.
+        kernel_size: rows and columns of a window.
+        stride: positions from one window to the next. Default: 1.
+        padding: rows and columns that are added on each side. Default: 0.
+        dilation: distance of neighboring taps. Default: 1.
+
+    Returns:
+        The rule, for `convlens.register_operation`.
     """
 
     def rule(view: FieldView) -> list[PixelInterval | None]:
         kernels, strides, paddings, dilations = (
-            _numbers(view[value] if isinstance(value, str) else value, 2)
+            _as_list(view[value] if isinstance(value, str) else value, 2)
             for value in (kernel_size, stride, padding, dilation)
         )
         name = view.first_argument
@@ -55,14 +63,18 @@ def sliding_window(
 
 
 def pooling(kernel: str) -> FieldRule:
-    """Pooling: windows of the given size over the last dimensions."""
+    """Receptive field of pooling.
+
+    Args:
+        kernel: name of the argument that holds the size of the window.
+    """
 
     def rule(view: FieldView) -> list[PixelInterval | None]:
-        sizes = _numbers(view[kernel], 0)
+        sizes = _as_list(view[kernel], 0)
         count = len(sizes)
-        strides = _numbers(view["stride"], count) if view["stride"] else sizes
-        paddings = _numbers(view["padding"] or 0, count)
-        dilations = _numbers(view["dilation"] or 1, count)
+        strides = _as_list(view["stride"], count) if view["stride"] else sizes
+        paddings = _as_list(view["padding"] or 0, count)
+        dilations = _as_list(view["dilation"] or 1, count)
         name = view.first_argument
         interval = view.interval(name)
         for index in range(count):
@@ -77,35 +89,39 @@ def pooling(kernel: str) -> FieldRule:
 
 
 def convolution(view: FieldView) -> list[PixelInterval | None]:
+    """Receptive field of a convolution, with groups, also of a transposed convolution."""
     interval = view.interval("input")
     if interval is None:
         return combine_everything(view)
     weight = view.shape("weight")
     count = len(weight) - 2
-    interval = _over_groups(interval, view.shape("input")[1], view["groups"], view.output_shape[1])
+    interval = _combine_groups(
+        interval, view.shape("input")[1], view["groups"], view.output_shape[1]
+    )
     for index in range(count):
         dim = index - count
-        kernel, stride = weight[2 + index], _numbers(view["stride"], count)[index]
-        padding = _numbers(view["padding"], count)[index]
-        reach_of_taps = (kernel - 1) * _numbers(view["dilation"], count)[index]
+        kernel, stride = weight[2 + index], _as_list(view["stride"], count)[index]
+        padding = _as_list(view["padding"], count)[index]
+        extent = (kernel - 1) * _as_list(view["dilation"], count)[index]
         positions = torch.arange(view.output_shape[dim])
         length = view.shape("input")[dim]
         if view["transposed"]:
             # Output o gathers the inputs i with o = i * stride - padding + tap.
-            first = torch.ceil((positions + padding - reach_of_taps) / stride).long()
+            first = torch.ceil((positions + padding - extent) / stride).long()
             last = torch.div(positions + padding, stride, rounding_mode="floor")
-            # Between taps wider apart than the kernel an output sees no input at all.
+            # With a stride larger than the kernel, an output between two taps sees no input.
             window = _Window(dim, length, torch.minimum(first, last), last, 1 / stride)
         else:
             starts = positions * stride - padding
-            window = _Window(dim, length, starts, starts + reach_of_taps, stride)
+            window = _Window(dim, length, starts, starts + extent, stride)
         interval = window.slide_over(interval, view.axis)
     return [interval]
 
 
-def _over_groups(
+def _combine_groups(
     interval: PixelInterval, channels: int, groups: int, out_channels: int
 ) -> PixelInterval:
+    """The union over the input channels of each group, for each output channel."""
     if interval.low.shape[1] == 1 and interval.high.shape[1] == 1:
         return interval
 
@@ -120,7 +136,8 @@ def _over_groups(
     )
 
 
-def adaptive(view: FieldView) -> list[PixelInterval | None]:
+def adaptive_pooling(view: FieldView) -> list[PixelInterval | None]:
+    """Receptive field of adaptive pooling: the input is cut into windows of about equal size."""
     name = view.first_argument
     interval = view.interval(name)
     count = len(view["output_size"])
@@ -136,31 +153,34 @@ def adaptive(view: FieldView) -> list[PixelInterval | None]:
     return [interval]
 
 
-def resampled(view: FieldView) -> list[PixelInterval | None]:
+def interpolation(view: FieldView) -> list[PixelInterval | None]:
+    """Receptive field of upsampling and resizing, by nearest, linear or cubic interpolation."""
     interval = view.interval(view.first_argument)
     shape = view.shape(view.first_argument)
     count = len(shape) - 2
     for dim in range(-count, 0):
-        first, last = _sources(view, dim, shape[dim], view.output_shape[dim])
+        first, last = _interpolated_range(view, dim, shape[dim], view.output_shape[dim])
         window = _Window(dim, shape[dim], first, last, shape[dim] / view.output_shape[dim])
         interval = window.slide_over(interval, view.axis)
     return [interval]
 
 
-def _sources(view: FieldView, dim: int, n: int, m: int) -> tuple[Tensor, Tensor]:
-    """First and last input position that each of m outputs is interpolated from.
+def _interpolated_range(view: FieldView, dim: int, n: int, m: int) -> tuple[Tensor, Tensor]:
+    """First and last of the n input positions that each of m outputs is interpolated from.
 
-    torch computes them in the network's own precision, and rounding may move one by a position:
-    what either precision reads counts.
+    PyTorch computes them in the network's own precision, and rounding may move one by a position.
+    The range therefore includes the positions of both float32 and float64.
     """
-    ranges = [_sources_in(dtype, view, dim, n, m) for dtype in (torch.float32, torch.float64)]
+    ranges = [
+        _interpolated_range_in(dtype, view, dim, n, m) for dtype in (torch.float32, torch.float64)
+    ]
     first = torch.minimum(ranges[0][0], ranges[1][0])
     last = torch.maximum(ranges[0][1], ranges[1][1])
-    # Interpolation repeats the edge, it does not pad.
+    # Interpolation repeats the edge instead of padding.
     return first.clamp(0, n - 1), last.clamp(0, n - 1)
 
 
-def _sources_in(
+def _interpolated_range_in(
     dtype: torch.dtype, view: FieldView, dim: int, n: int, m: int
 ) -> tuple[Tensor, Tensor]:
     name = view.operation.name
@@ -188,11 +208,12 @@ def _scale_factor(view: FieldView, dim: int) -> float | None:
     if factors:
         return float(factors[dim])
     names = {-1: "scales_w", -2: "scales_h", -3: "scales_d"}
-    one = view[names[dim]] or (view["scales"] if dim == -1 else None)
-    return float(one) if one else None
+    factor = view[names[dim]] or (view["scales"] if dim == -1 else None)
+    return float(factor) if factor else None
 
 
-def padded(view: FieldView) -> list[PixelInterval | None]:
+def pad(view: FieldView) -> list[PixelInterval | None]:
+    """Receptive field of padding by a constant, by reflection or by replication."""
     name = view.first_argument
     interval = view.interval(name)
     shape = view.shape(name)
@@ -218,7 +239,8 @@ class _Window:
     Attributes:
         dim: the dimension, counted from the end.
         length: number of input positions; those outside 0 to length - 1 are padding.
-        first, last: int64, by output position.
+        first: int64 tensor, by output position.
+        last: int64 tensor, by output position.
         ratio: input positions between neighboring outputs.
     """
 
@@ -229,47 +251,60 @@ class _Window:
     ratio: float
 
     def slide_over(self, interval: PixelInterval | None, axis: int) -> PixelInterval | None:
-        """The interval of the outputs, along the image's axis -2 (y) or -1 (x).
+        """The interval of the outputs.
 
-        Padding has no pixels of its own: along the axis' own dimension the intervals go on there
-        in the same steps, so that sizes stay those of the interior.
+        Padding has no pixels of its own. Along the image's axis, the intervals continue into the
+        padding with the same spacing, so that fields at the border have the size of the others.
+
+        Args:
+            interval: of the inputs.
+            axis: of the image, -2 (y) or -1 (x).
         """
         if interval is None:
             return None
-        own = self.dim == axis and not interval.everywhere
+        along_axis = self.dim == axis and not interval.everywhere
         varies = max(interval.low.shape[self.dim], interval.high.shape[self.dim]) > 1
-        if not varies and not (own and self.length == 1):
+        if not varies and not (along_axis and self.length == 1):
             return interval
         shape = list(torch.broadcast_shapes(interval.low.shape, interval.high.shape))
         shape[self.dim] = self.length
         before = max(0, -int(self.first.min()))
         after = max(0, int(self.last.max()) - (self.length - 1))
-        pace = interval.spacing if own else 0.0
-        # Where steps are not whole (uneven pooling), round outwards.
-        low = self._extended(interval.low.expand(shape), before, after, pace, math.floor)
-        high = self._extended(interval.high.expand(shape), before, after, pace, math.ceil)
+        spacing = interval.spacing if along_axis else 0.0
+        # Where the spacing is not a whole number (uneven pooling), round outwards.
+        low = self._extend(interval.low.expand(shape), before, after, spacing, math.floor)
+        high = self._extend(interval.high.expand(shape), before, after, spacing, math.ceil)
         first, last = self.first + before, self.last + before
         new_low = low.index_select(self.dim, first)
         new_high = high.index_select(self.dim, first)
         for offset in range(1, int((last - first).max()) + 1):
-            at = torch.minimum(first + offset, last)
-            new_low = torch.minimum(new_low, low.index_select(self.dim, at))
-            new_high = torch.maximum(new_high, high.index_select(self.dim, at))
-        spacing = interval.spacing * self.ratio if own else interval.spacing
-        return update_spacing(replace(interval, low=new_low, high=new_high, spacing=spacing), axis)
+            tap = torch.minimum(first + offset, last)
+            new_low = torch.minimum(new_low, low.index_select(self.dim, tap))
+            new_high = torch.maximum(new_high, high.index_select(self.dim, tap))
+        new_spacing = interval.spacing * self.ratio if along_axis else interval.spacing
+        return update_spacing(
+            replace(interval, low=new_low, high=new_high, spacing=new_spacing), axis
+        )
 
-    def _extended(
-        self, tensor: Tensor, before: int, after: int, pace: float, whole: Callable[[float], int]
+    def _extend(
+        self,
+        tensor: Tensor,
+        before: int,
+        after: int,
+        spacing: float,
+        to_integer: Callable[[float], int],
     ) -> Tensor:
-        along = [1] * tensor.ndim
-        along[self.dim] = -1
-        earlier = torch.tensor([whole(-k * pace) for k in range(before, 0, -1)]).long().view(along)
-        later = torch.tensor([whole(k * pace) for k in range(1, after + 1)]).long().view(along)
-        start = tensor.narrow(self.dim, 0, 1) + earlier
-        end = tensor.narrow(self.dim, self.length - 1, 1) + later
+        """A bound with `before` and `after` further positions, continued with a spacing."""
+        shape = [1] * tensor.ndim
+        shape[self.dim] = -1
+        earlier = [to_integer(-k * spacing) for k in range(before, 0, -1)]
+        later = [to_integer(k * spacing) for k in range(1, after + 1)]
+        start = tensor.narrow(self.dim, 0, 1) + torch.tensor(earlier).long().view(shape)
+        end = tensor.narrow(self.dim, self.length - 1, 1) + torch.tensor(later).long().view(shape)
         return torch.cat([start, tensor, end], self.dim)
 
 
-def _numbers(value: int | Sequence[int], count: int) -> list[int]:
-    found = [value] if isinstance(value, int) else list(value)
-    return found * count if len(found) == 1 and count > 1 else found
+def _as_list(value: int | Sequence[int], count: int) -> list[int]:
+    """A setting for each of `count` dimensions, where it may be one number for all."""
+    values = [value] if isinstance(value, int) else list(value)
+    return values * count if len(values) == 1 and count > 1 else values

@@ -1,0 +1,82 @@
+"""Receptive field of a tensor after a write to another view of its storage (`x[:, :2] = y`)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from convlens.tracing.interval import (
+    FieldView,
+    PixelInterval,
+    combine_everything,
+    update_spacing,
+)
+
+_MAX_STORAGE_SIZE = 2**24  # elements; larger storages are not followed
+_NO_PIXEL = 2**40  # outside any image: low of an element that sees nothing, and minus it its high
+
+
+def write_through(view: FieldView) -> list[PixelInterval | None]:
+    """Apply the write to the intervals, laid out in memory as the elements of the tensors are."""
+    before = view.interval_of(view["before"].node)
+    written = view.interval_of(view["written"].node)
+    base_layout, view_layout = view["base"], view["view"]
+    start = min(base_layout.offset, view_layout.offset)
+    size = max(base_layout.end, view_layout.end) - start
+    strides = [
+        stride
+        for layout in (base_layout, view_layout)
+        for length, stride in zip(layout.shape, layout.stride, strict=True)
+        if length > 1
+    ]
+    present = [interval for interval in (before, written) if interval is not None]
+    if 0 in strides or size > _MAX_STORAGE_SIZE:
+        return combine_everything(view)
+
+    def read_base(bound_of: Callable[[PixelInterval], Tensor], sign: int) -> Tensor:
+        memory = torch.full((size,), sign * _NO_PIXEL)
+        for layout, interval in ((base_layout, before), (view_layout, written)):
+            target = memory.as_strided(layout.shape, layout.stride, layout.offset - start)
+            if interval is None:
+                target.fill_(sign * _NO_PIXEL)
+            else:
+                target.copy_(bound_of(interval))
+        base = memory.as_strided(base_layout.shape, base_layout.stride, base_layout.offset - start)
+        return _fill_missing(base.contiguous(), view.axis, present[0].spacing, sign)
+
+    interval = replace(
+        present[0],
+        low=read_base(lambda interval: interval.low, 1),
+        high=read_base(lambda interval: interval.high, -1),
+        everywhere=all(interval.everywhere for interval in present),
+        beyond=any(interval.beyond for interval in present),
+    )
+    return [update_spacing(interval, view.axis)]
+
+
+def _fill_missing(bound: Tensor, axis: int, spacing: float, sign: int) -> Tensor:
+    """Give elements that see nothing (a frame of zeros) the bound of their neighbors.
+
+    They take the widest bound of their row (of their column, along x). Where a whole row sees
+    nothing, it continues from the nearest row that does with the given spacing, as padding does.
+
+    Args:
+        bound: of the intervals.
+        axis: of the image, -2 (y) or -1 (x).
+        spacing: pixels between neighboring positions.
+        sign: 1 for the low bound, -1 for the high one.
+    """
+    is_missing = bound == sign * _NO_PIXEL
+    if bound.ndim < 2 or not bool(is_missing.any()):
+        return bound
+    others = [dim for dim in range(bound.ndim) if dim != bound.ndim + axis]
+    rows = torch.amin(bound, others) if sign > 0 else torch.amax(bound, others)
+    known = (rows != sign * _NO_PIXEL).nonzero().flatten()
+    positions = torch.arange(len(rows))
+    nearest = known[(positions[:, None] - known[None]).abs().argmin(dim=1)]
+    distance = (positions - nearest) * spacing
+    rows = rows[nearest] + (distance.floor() if sign > 0 else distance.ceil()).long()
+    shape = [1] * bound.ndim
+    shape[axis] = len(rows)
+    return torch.where(is_missing, rows.view(shape), bound)
