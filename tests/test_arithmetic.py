@@ -140,8 +140,8 @@ def test_figure_of_the_chapter():
     layer = nn.Conv2d(1, 1, 2, bias=False)
     with torch.no_grad():
         layer.weight.copy_(weights.view(1, 1, 2, 2))
-        found = layer(image.view(1, 1, 3, 3))[0, 0]
-    assert found.tolist() == [
+        result = layer(image.view(1, 1, 3, 3))[0, 0]
+    assert result.tolist() == [
         [a * j + b * k + d * l + e * m, b * j + c * k + e * l + f * m],
         [d * j + e * k + g * l + h * m, e * j + f * k + h * l + i * m],
     ]

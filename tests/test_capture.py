@@ -13,8 +13,8 @@ from convlens.capture import capture_nodes, compute_gradients
 SIZE = 16
 
 
-def conv(given, gave, kernel=3, **options):
-    return nn.Conv2d(given, gave, kernel, padding=kernel // 2, **options)
+def conv(inputs, gave, kernel=3, **options):
+    return nn.Conv2d(inputs, gave, kernel, padding=kernel // 2, **options)
 
 
 class Head(nn.Module):
@@ -52,18 +52,18 @@ def prepared(network, size=SIZE):
 
 
 def observed(network, *names, size=SIZE):
-    model, found = prepared(network, size)
-    values = [found.find_node(name) for name in names]
-    seen = capture_nodes(model, found, images(size=size), values)
+    model, model_trace = prepared(network, size)
+    values = [model_trace.find_node(name) for name in names]
+    seen = capture_nodes(model, model_trace, images(size=size), values)
     return [seen[value] for value in values]
 
 
 def slopes(network, *names, directions=None):
     """Gradients of weighted logits, `(K, N, ...)` for each name, and the values there."""
-    model, found = prepared(network)
-    starts = [found.find_node(name) for name in names]
-    seen = capture_nodes(model, found, images(), [found.logits], gradient_nodes=starts)
-    logits = seen[found.logits]
+    model, model_trace = prepared(network)
+    starts = [model_trace.find_node(name) for name in names]
+    seen = capture_nodes(model, model_trace, images(), [model_trace.logits], gradient_nodes=starts)
+    logits = seen[model_trace.logits]
     if directions is None:
         directions = weights(logits)[None]
     return compute_gradients(logits, [seen[value] for value in starts], directions), [
@@ -82,8 +82,8 @@ def by_hand(value, rest):
     return torch.autograd.grad(logits, leaf, weights(logits))[0]
 
 
-def close(one, other):
-    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+def close(first, second):
+    torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-7)
 
 
 # values
@@ -103,23 +103,23 @@ class Raising(nn.Module):
 @pytest.mark.parametrize("name", ["first", "relu", "/mul", "first:in", "image"])
 def test_pass_ends_where_everything_was_seen(name):
     network = Net(lambda net, x: net.late(net.relu(x) * 2), relu=nn.ReLU(), late=Raising())
-    model, found = prepared(network)
+    model, model_trace = prepared(network)
     network.late.armed = True
-    value = found.find_node(name)
-    assert capture_nodes(model, found, images(), [value])[value].shape[0] == 3
+    value = model_trace.find_node(name)
+    assert capture_nodes(model, model_trace, images(), [value])[value].shape[0] == 3
     with pytest.raises(ConvlensError, match="should not be reached"):
-        capture_nodes(model, found, images(), [value, found.logits])
+        capture_nodes(model, model_trace, images(), [value, model_trace.logits])
 
 
 def test_values_equal_those_of_a_plain_hook():
     torch.manual_seed(0)
     network = torchvision.models.resnet18(weights=None).eval()
-    kept = {}
+    outputs = {}
     names = [name for name, module in network.named_modules() if name and "relu" not in name]
     # An in-place ReLU comes after bn1, so a plain hook has to copy.
     handles = [
         network.get_submodule(name).register_forward_hook(
-            lambda module, given, gave, name=name: kept.__setitem__(name, gave.clone())
+            lambda module, inputs, gave, name=name: outputs.__setitem__(name, gave.clone())
         )
         for name in names
     ]
@@ -128,22 +128,27 @@ def test_values_equal_those_of_a_plain_hook():
     for handle in handles:
         handle.remove()
     for name, value in zip(names, observed(network, *names, size=64), strict=True):
-        assert torch.equal(value, kept[name]), name
+        assert torch.equal(value, outputs[name]), name
 
 
 @pytest.mark.parametrize("relu", [lambda net, x: net.relu(x), lambda net, x: F.relu_(x)])
 def test_in_place_relu_afterwards_does_not_change_what_was_captured(relu):
     network = Net(relu, relu=nn.ReLU(inplace=True))
-    model, found = prepared(network)
-    value, post = found.find_node("first"), found.find_node("head:in")
+    model, model_trace = prepared(network)
+    value, post = model_trace.find_node("first"), model_trace.find_node("head:in")
     with torch.no_grad():
-        wanted = network.first(images())
-    for asked in ([value], [value, post], [value, found.logits], [post, value, found.logits]):
-        seen = capture_nodes(model, found, images(), asked)
-        assert torch.equal(seen[value], wanted)
+        expected = network.first(images())
+    for asked in (
+        [value],
+        [value, post],
+        [value, model_trace.logits],
+        [post, value, model_trace.logits],
+    ):
+        seen = capture_nodes(model, model_trace, images(), asked)
+        assert torch.equal(seen[value], expected)
         if post in seen:
-            assert torch.equal(seen[post], wanted.relu())
-    assert wanted.min() < 0
+            assert torch.equal(seen[post], expected.relu())
+    assert expected.min() < 0
 
 
 def test_value_of_an_operation_inside_a_block():
@@ -153,8 +158,8 @@ def test_value_of_an_operation_inside_a_block():
     parts = []
     block = network.layer4[1]
     handles = [
-        block.register_forward_hook(lambda module, given, gave: parts.append(given[0].clone())),
-        block.bn2.register_forward_hook(lambda module, given, gave: parts.append(gave.clone())),
+        block.register_forward_hook(lambda module, inputs, gave: parts.append(inputs[0].clone())),
+        block.bn2.register_forward_hook(lambda module, inputs, gave: parts.append(gave.clone())),
     ]
     with torch.no_grad():
         network(images(size=64))
@@ -178,9 +183,9 @@ def test_value_of_the_second_of_three_runs():
 
 def test_parts_and_inputs_of_modules():
     network = Net(lambda net, x: torch.cat([part + 1 for part in net.cut(x)], 1), cut=Cut())
-    first, one, other, given = observed(network, "first", "cut", "cut.1", "head:in")
-    assert torch.equal(torch.cat([one, other], 1), first)
-    assert torch.equal(given, first + 1)
+    first, cut, other, head_input = observed(network, "first", "cut", "cut.1", "head:in")
+    assert torch.equal(torch.cat([cut, other], 1), first)
+    assert torch.equal(head_input, first + 1)
 
 
 class Cut(nn.Module):
@@ -193,20 +198,20 @@ def test_branch_that_is_not_taken_is_an_error():
                   left=nn.ReLU(), right=nn.Tanh())  # fmt: skip
     nn.init.zeros_(network.first.weight)
     nn.init.ones_(network.first.bias)
-    model, found = prepared(network)
+    model, model_trace = prepared(network)
     nn.init.constant_(network.first.bias, -1)
     with pytest.raises(ConvlensError, match=r"did not come through left.*this input"):
-        capture_nodes(model, found, images(), [found.find_node("left")])
+        capture_nodes(model, model_trace, images(), [model_trace.find_node("left")])
 
 
 def test_users_images_are_left_alone():
     network = Net(lambda net, x: x.relu())
-    model, found = prepared(network)
-    given = images()
-    before, version = given.clone(), given._version
-    capture_nodes(model, found, given, [found.logits], gradient_nodes=[0])
-    assert not given.requires_grad and given.grad_fn is None and given._version == version
-    assert torch.equal(given, before)
+    model, model_trace = prepared(network)
+    batch = images()
+    before, version = batch.clone(), batch._version
+    capture_nodes(model, model_trace, batch, [model_trace.logits], gradient_nodes=[0])
+    assert not batch.requires_grad and batch.grad_fn is None and batch._version == version
+    assert torch.equal(batch, before)
 
 
 # gradients
@@ -306,7 +311,7 @@ def test_gradient_through_a_tensor_that_the_networks_own_hook_keeps():
             self.kept = []
             self.first.register_forward_hook(self.keep)
 
-        def keep(self, module, given, gave):
+        def keep(self, module, inputs, gave):
             self.kept[:] = [gave]
 
     network = Hooked()
@@ -323,7 +328,7 @@ class Listening(nn.Module):
         self.first, self.second, self.head = conv(3, 4), conv(4, 4), Head()
         self.kept = {}
         self.first.register_forward_hook(
-            lambda module, given, gave: self.kept.__setitem__("first", gave)
+            lambda module, inputs, gave: self.kept.__setitem__("first", gave)
         )
 
     def forward(self, x):
@@ -337,11 +342,13 @@ def test_network_that_works_by_a_plain_hook_of_its_own(ran_before):
     if ran_before:
         with torch.no_grad():
             network(images(1))
-    _, found = prepared(network)
-    assert found.find_node("first") in found.structure.nodes_on_every_path(found.logits)
-    relu = found.structure.nodes_on_every_path(found.logits)
-    assert found.find_node("/relu") not in relu  # the sum's other half goes around it
-    assert all(type(kept) is torch.Tensor for kept in network.kept.values())
+    _, model_trace = prepared(network)
+    assert model_trace.find_node("first") in model_trace.structure.nodes_on_every_path(
+        model_trace.logits
+    )
+    relu = model_trace.structure.nodes_on_every_path(model_trace.logits)
+    assert model_trace.find_node("/relu") not in relu  # the sum's other half goes around it
+    assert all(type(tensor) is torch.Tensor for tensor in network.kept.values())
     (slope,), (value,) = slopes(network, "first")
     close(slope[0], by_hand(value, lambda x: network.head(network.second(x).relu() + x)))
 
@@ -378,20 +385,20 @@ def test_gradient_at_a_module_that_gives_more_than_a_tensor(pack, unpack):
 def test_gradient_at_one_of_several_tensors_of_a_module():
     network = Net(lambda net, x: torch.cat([y * (k + 2) for k, y in enumerate(net.cut(x))], 1),
                   cut=Cut())  # fmt: skip
-    (one, other), (x, y) = slopes(network, "cut", "cut.1")
-    close(one[0], by_hand(x, lambda x: network.head(torch.cat([x * 2, y.detach() * 3], 1))))
-    close(other[0], by_hand(y, lambda y: network.head(torch.cat([x.detach() * 2, y * 3], 1))))
+    (first, second), (x, y) = slopes(network, "cut", "cut.1")
+    close(first[0], by_hand(x, lambda x: network.head(torch.cat([x * 2, y.detach() * 3], 1))))
+    close(second[0], by_hand(y, lambda y: network.head(torch.cat([x.detach() * 2, y * 3], 1))))
 
 
 def test_gradient_at_both_halves_of_a_split():
     def function(net, x):
-        one, other = x.chunk(2, 1)
-        return torch.cat([one.tanh(), other * 2], 1)
+        first, second = x.chunk(2, 1)
+        return torch.cat([first.tanh(), second * 2], 1)
 
     network = Net(function)
-    (one, other), (x, y) = slopes(network, "/chunk", "/chunk.1")
+    (left, other), (x, y) = slopes(network, "/chunk", "/chunk.1")
     rest = lambda x, y: network.head(torch.cat([x.tanh(), y * 2], 1))  # noqa: E731
-    close(one[0], by_hand(x, lambda x: rest(x, y.detach())))
+    close(left[0], by_hand(x, lambda x: rest(x, y.detach())))
     close(other[0], by_hand(y, lambda y: rest(x.detach(), y)))
 
 
@@ -420,31 +427,31 @@ def test_start_at_the_image():
 
 def test_no_graph_below_the_start_and_parameters_take_no_part():
     network = Net(lambda net, x: net.second(x.relu()), second=conv(4, 4))
-    model, found = prepared(network)
-    below, start, above = (found.find_node(name) for name in ("image", "first", "second"))
+    model, model_trace = prepared(network)
+    below, start, above = (model_trace.find_node(name) for name in ("image", "first", "second"))
     seen = capture_nodes(
-        model, found, images(), [below, above, found.logits], gradient_nodes=[start]
+        model, model_trace, images(), [below, above, model_trace.logits], gradient_nodes=[start]
     )
     assert seen[below].grad_fn is None and not seen[below].requires_grad
     assert seen[start].is_leaf and seen[start].requires_grad
     assert seen[above].grad_fn is not None
-    leaves, todo = set(), [seen[found.logits].grad_fn]
+    leaves, todo = set(), [seen[model_trace.logits].grad_fn]
     while todo:
         node = todo.pop()
         if hasattr(node, "variable"):
             leaves.add(node.variable)
         todo += [parent for parent, _ in node.next_functions if parent is not None]
     assert leaves == {seen[start]}
-    plain = capture_nodes(model, found, images(), [above])
+    plain = capture_nodes(model, model_trace, images(), [above])
     assert not plain[above].requires_grad
 
 
 def test_graph_from_images_that_require_gradients():
     network = Net(lambda net, x: x.relu())
-    model, found = prepared(network)
-    given = images().requires_grad_()
-    logits = capture_nodes(model, found, given, [found.logits])[found.logits]
-    close(torch.autograd.grad(logits, given, weights(logits))[0], by_hand(images(), network))
+    model, model_trace = prepared(network)
+    batch = images().requires_grad_()
+    logits = capture_nodes(model, model_trace, batch, [model_trace.logits])[model_trace.logits]
+    close(torch.autograd.grad(logits, batch, weights(logits))[0], by_hand(images(), network))
 
 
 # several directions at once
@@ -461,10 +468,12 @@ def every_class(logits):
 def test_batched_directions_equal_the_loop(build):
     torch.manual_seed(0)
     network = getattr(torchvision.models, build)(weights=None, num_classes=5).eval()
-    model, found = prepared(network, 64)
-    start = found.final_layer.pre[0]
-    seen = capture_nodes(model, found, images(size=64), [found.logits], gradient_nodes=[start])
-    logits = seen[found.logits]
+    model, model_trace = prepared(network, 64)
+    start = model_trace.final_layer.pre[0]
+    seen = capture_nodes(
+        model, model_trace, images(size=64), [model_trace.logits], gradient_nodes=[start]
+    )
+    logits = seen[model_trace.logits]
     directions = every_class(logits)
     (together,) = compute_gradients(logits, [seen[start]], directions)
     for index, direction in enumerate(directions):
@@ -528,8 +537,8 @@ def test_checkpointed_network_in_training_mode():
     saved.train()
     buffers = {name: value.clone() for name, value in saved.named_buffers()}
     ours = gradcam(wrap(saved, size=SIZE), images(), layer="first")
-    wanted = gradcam(wrap(plain.eval(), size=SIZE), images(), layer="first")
-    close(ours.maps, wanted.maps)
+    expected = gradcam(wrap(plain.eval(), size=SIZE), images(), layer="first")
+    close(ours.maps, expected.maps)
     for name, value in saved.named_buffers():
         assert torch.equal(value, buffers[name]), name
     with pytest.raises(ConvlensError, match="computes this layer again"):

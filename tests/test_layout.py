@@ -98,19 +98,19 @@ def is_module(name: str) -> bool:
 
 def targets(module: str) -> set[str]:
     """The modules that a module imports, without those that import it as a part of themselves."""
-    found = set()
+    imported = set()
     for name, attribute in imported_names(module):
         whole = f"{name}.{attribute}".lstrip(".")
         if attribute and is_module(whole):
-            found.add(resolve(whole))
+            imported.add(resolve(whole))
         elif not name and attribute in public_names():
-            found |= {public_names()[attribute], "__init__"}
+            imported |= {public_names()[attribute], "__init__"}
         else:
-            found.add(resolve(name))
+            imported.add(resolve(name))
     own = set(packages_of(module))
     # To import a module runs its packages first.
-    found |= {package for target in found for package in packages_of(target)} - own
-    return found - {module}
+    imported |= {package for target in imported for package in packages_of(target)} - own
+    return imported - {module}
 
 
 def packages_of(module: str) -> list[str]:
@@ -157,13 +157,13 @@ def children_graph(package: str) -> Graph:
     depth = len(package.split(".")) if package else 0
     prefix = f"{package}." if package else ""
     graph: Graph = {}
-    for module, found in imports().items():
+    for module, imported in imports().items():
         if not module.startswith(prefix):
             continue
         child = module.split(".")[depth]
         graph.setdefault(child, set())
         graph[child] |= {
-            target.split(".")[depth] for target in found if target.startswith(prefix)
+            target.split(".")[depth] for target in imported if target.startswith(prefix)
         } - {child}
     return graph
 
@@ -192,8 +192,8 @@ def test_the_parts_of_a_package_do_not_import_each_other_in_a_circle(package: st
 def test_packages_import_only_from_rows_below() -> None:
     upward = sorted(
         f"{module} imports {target}"
-        for module, found in imports().items()
-        for target in found
+        for module, imported in imports().items()
+        for target in imported
         if top(module) != top(target) and ROW_OF[top(module)] >= ROW_OF[top(target)]
     )
     assert upward == []
@@ -220,7 +220,10 @@ def test_no_interface_imports_another() -> None:
 
 def test_passes_know_no_analysis() -> None:
     below = {
-        target for module, found in imports().items() if top(module) == "passes" for target in found
+        target
+        for module, imported in imports().items()
+        if top(module) == "passes"
+        for target in imported
     }
     assert not {target for target in below if top(target) in ("analyses", "training")}
 

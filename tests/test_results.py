@@ -67,9 +67,9 @@ def outer(**changes):
 
 class TestEquality:
     def test_by_value(self):
-        one, other = outer(), outer()
-        assert one.maps is not other.maps
-        assert one == other
+        first, second = outer(), outer()
+        assert first.maps is not second.maps
+        assert first == second
 
     @pytest.mark.parametrize(
         "changes",

@@ -29,15 +29,15 @@ class TestPatches:
         status, out, _ = convlens("patches", "a.png", "--model", MINE, "--channel", "0:3",
                                   "--channel", "0:5", "--json", "--out", "p")  # fmt: skip
         assert status == 0
-        told = json.loads(out)
+        data = json.loads(out)
         loaded: Any = Result.load(here / "p")
-        shown, saved = told["layers"][0]["shown"], loaded.layers[0]
-        assert [one["channel"] for one in shown] == [3, 5]
-        assert "labels" not in told
-        for one in shown:
-            assert one["activations"] == saved.values[one["channel"], :1].tolist()
-            assert one["photos"] == ["a.png"]
-            assert one["positions_fired"] == int(saved.positions_fired[one["channel"]])
+        shown, saved = data["layers"][0]["shown"], loaded.layers[0]
+        assert [channel["channel"] for channel in shown] == [3, 5]
+        assert "labels" not in data
+        for entry in shown:
+            assert entry["activations"] == saved.values[entry["channel"], :1].tolist()
+            assert entry["photos"] == ["a.png"]
+            assert entry["positions_fired"] == int(saved.positions_fired[entry["channel"]])
         assert "6 channels, 0 to 5; given 6" in one_line(
             convlens("patches", "a.png", "--model", MINE, "--channel", "0:6")
         )
@@ -91,8 +91,8 @@ class TestMaximize:
         assert rows[1:6] == ["0:3", "-0:3", "0:1@4,5", "bee", "bee - dog"]
         assert "of 2 photos" in out
         assert "rank" in out
-        found: Any = Result.load("convlens-maximize")
-        assert [one.images.shape[0] for one in found.maxima] == [2] * 5
+        maximization: Any = Result.load("convlens-maximize")
+        assert [maximum.images.shape[0] for maximum in maximization.maxima] == [2] * 5
         assert len(list(Path("convlens-maximize").glob("*.png"))) == 11
 
     def test_numbers_and_a_photo_to_begin_with(self, here, convlens):
@@ -123,12 +123,12 @@ class TestDream:
         assert (status, err) == (0, "")
         assert "0: the last convolution whose units see no more than an image of 32 x 32" in out
         assert "½‖a‖² of the pre-activations at 0 is" in out
-        with Image.open(here / "d" / "dream.png") as made:
-            assert made.size == (40, 50)
+        with Image.open(here / "d" / "dream.png") as picture:
+            assert picture.size == (40, 50)
         words = (*self.WORDS, "--channel", "0:3", "--size", 25, "--json", "--out", "e")
         _, out, _ = convlens(*words)
-        told = json.loads(out)
-        assert (told["layer"], told["channel"], told["sizes"]) == ("0", 3, [[18, 14], [25, 20]])
+        data = json.loads(out)
+        assert (data["layer"], data["channel"], data["sizes"]) == ("0", 3, [[18, 14], [25, 20]])
         _, out, _ = convlens(*self.WORDS, "--guide", "b.png", "--out", "g")
         assert "the dot product with the guide's features" in out
 
@@ -164,5 +164,5 @@ class TestDream:
         status, out, _ = convlens(*self.WORDS, "--out", "d")
         assert status == 130
         assert "interrupted in octave 1 of 2, step 2 of 2" in out
-        with Image.open(here / "d" / "dream.png") as made:
-            assert made.size == (40, 50)
+        with Image.open(here / "d" / "dream.png") as picture:
+            assert picture.size == (40, 50)

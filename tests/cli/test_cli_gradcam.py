@@ -138,18 +138,18 @@ class TestGradCam:
         assert "give --resume" in one_line(convlens(*words, "--out", "parts"))
         assert convlens(*words, "--out", "parts", "--resume")[0] == 0
         assert not (here / "parts.unfinished").exists()
-        one, other = (
+        first, second = (
             {path.relative_to(here / name): path.read_bytes() for path in (here / name).rglob("*.*")
              if path.is_file()}
             for name in ("whole", "parts")
         )  # fmt: skip
-        assert one == other
+        assert first == second
 
     def test_default_network_sees_the_cat(self, here, convlens):
         _, out, _ = convlens("gradcam", CAT, "--out", "g", "--json", "--quiet")
-        found = json.loads(out)["photos"]["chelsea.png"]
-        assert found["names"] == [["tiger cat"]]
-        assert found["nodes"] == ["bn2/batch_norm"]
+        data = json.loads(out)["photos"]["chelsea.png"]
+        assert data["names"] == [["tiger cat"]]
+        assert data["nodes"] == ["bn2/batch_norm"]
 
 
 def test_interrupt_leaves_nothing_half_written(here, convlens, monkeypatch):

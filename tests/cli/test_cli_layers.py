@@ -18,9 +18,9 @@ class TestAnatomy:
     def test_json_is_all_of_standard_output(self, here, convlens):
         status, out, _ = convlens("anatomy", "--model", MINE, "--json")
         assert status == 0
-        found = json.loads(out)
-        assert found["parameters"] == 3 * 3 * 3 * 6 + 6 + 6 * 4 + 4
-        assert [layer["name"] for layer in found["layers"]] == ["0", "1", "2", "3", "4"]
+        data = json.loads(out)
+        assert data["parameters"] == 3 * 3 * 3 * 6 + 6 + 6 * 4 + 4
+        assert [layer["name"] for layer in data["layers"]] == ["0", "1", "2", "3", "4"]
 
     def test_layer_and_channel_and_size(self, here, convlens):
         _, out, _ = convlens(

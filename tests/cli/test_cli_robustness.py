@@ -40,7 +40,7 @@ class TestFgsm:
         (here / "labels.csv").write_text("file,class\nb.png,bee\nmore/b.png,cat\n")
         _, out, _ = convlens(*words, "--json", "--quiet")
         numbers = json.loads(out)["photos"]
-        assert {name: one["names"] for name, one in numbers.items()} == {
+        assert {name: figures["names"] for name, figures in numbers.items()} == {
             "b.png": ["bee"], "more-b.png": ["cat"],
         }  # fmt: skip
         (here / "labels.csv").write_text("file,class\nc.png,bee\n")
@@ -58,7 +58,7 @@ class TestFgsm:
         assert list(numbers["photos"]) == ["a.png"]
         curve = numbers["curve"]
         assert curve["epsilons"] == pytest.approx([0, 4 / 255, 8 / 255])
-        assert [one["name"] for one in curve["curves"]] == ["FGSM", "random signs", "PGD"]
+        assert [entry["name"] for entry in curve["curves"]] == ["FGSM", "random signs", "PGD"]
         assert "nothing to resume" in one_line(convlens(*words, "--resume"))
 
     def test_the_flip_is_a_file_read_back(self, here, convlens):

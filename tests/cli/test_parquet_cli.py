@@ -77,17 +77,17 @@ def test_commands_give_what_they_give_for_files(run, here, files, command):
         here / "tables" / "2.parquet", {"image": struct(files[9:]), "other": struct(files[9:])}, 5
     )
     options = (*commands(here)[command], "--model", "python:mine.py:tiny", "--json", "--quiet")
-    wanted, _ = run(command, "photos", "--out", "a", *options)
-    found, _ = run(command, "tables/*.parquet", "--out", "b", "--column", "other", *options)
+    expected, _ = run(command, "photos", "--out", "a", *options)
+    result, _ = run(command, "tables/*.parquet", "--out", "b", "--column", "other", *options)
     (here / "list.txt").write_text("\n".join(f"photos/{path.name}" for path in files))
     listed, _ = run(command, "list.txt", "--out", "c", *options)
-    numbers = [plainly(json.loads(text)) for text in (wanted, found, listed)]
+    numbers = [plainly(json.loads(text)) for text in (expected, result, listed)]
     assert numbers[0] == numbers[1] == numbers[2]
     names = {sorted_files(here / out) for out in "abc"}
     assert len(names) == 1
     if command == "fgsm":
         assert {"00.png", "07.png", "15.png", "curve"} <= {
-            Path(one).parts[0] for one in names.pop()
+            Path(name).parts[0] for name in names.pop()
         }
 
 
@@ -98,9 +98,9 @@ def sorted_files(folder):
 def plainly(value):
     """Without folders in front of photos' names."""
     if isinstance(value, dict):
-        return {Path(key).name: plainly(one) for key, one in value.items() if key != "folder"}
+        return {Path(key).name: plainly(entry) for key, entry in value.items() if key != "folder"}
     if isinstance(value, list):
-        return [plainly(one) for one in value]
+        return [plainly(entry) for entry in value]
     if isinstance(value, str) and ".png" in value:
         return re.sub(r"\S*/(?=\d\d\.png)", "", value)
     return value

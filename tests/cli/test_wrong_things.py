@@ -34,12 +34,12 @@ def test_a_network_that_is_not_wrapped(name):
         getattr(convlens, name)(network(), images(), **words)
 
 
-@pytest.mark.parametrize("given", ["trace", "anatomy", "filters", "orientation_tuning"])
-def test_a_name_instead_of_a_model(given):
+@pytest.mark.parametrize("name", ["trace", "anatomy", "filters", "orientation_tuning"])
+def test_a_name_instead_of_a_model(name):
     with pytest.raises(
         ConvlensError, match=r"str is not a Model; give convlens\.load\('default'\)"
     ):
-        getattr(convlens, given)("default")
+        getattr(convlens, name)("default")
 
 
 @pytest.mark.parametrize("name", [*OF_IMAGES, "dream"])
@@ -66,7 +66,10 @@ def test_one_path_or_an_array_instead_of_photos(name):
 def test_labels_of_another_number(count, hint):
     model = wrap(network(), size=16, labels=[f"name {each}" for each in range(count)])
     words = rf"Sequential has 4 outputs and {count} labels; give a label for each output{hint}"
-    for call in (convlens.anatomy, lambda one: convlens.gradcam(one, images(), classes=["name 2"])):
+    for call in (
+        convlens.anatomy,
+        lambda wrapped: convlens.gradcam(wrapped, images(), classes=["name 2"]),
+    ):
         with pytest.raises(ConvlensError, match=words):
             call(model)
     # The trace that is kept is of the network, whose labels may be right another time.
@@ -82,14 +85,14 @@ def test_classes_and_shifts():
     for shift in (1.5, "1", (1, 2, 3), None):
         with pytest.raises(ConvlensError, match="give whole pixels, for both axes"):
             convlens.equivariance(model, images(), shifts=[shift])  # type: ignore[list-item]
-    found = convlens.maximize(model, ["class 0"], steps=1)
-    assert found.maxima[0].objective == "class 0"
+    maximum = convlens.maximize(model, ["class 0"], steps=1)
+    assert maximum.maxima[0].objective == "class 0"
 
 
 def test_a_single_epsilon():
     model = wrap(network(), size=16)
-    one = convlens.fgsm(model, images(), "8/255")
-    assert one.epsilons == pytest.approx([8 / 255])
+    first = convlens.fgsm(model, images(), "8/255")
+    assert first.epsilons == pytest.approx([8 / 255])
     assert convlens.fgsm(model, images(), 0.25).epsilons == (0.25,)
     bad: Any
     for bad in ("cat", [None], []):

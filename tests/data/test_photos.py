@@ -66,7 +66,7 @@ class TestReadPhoto:
         before = open_files()
         photos = [read_photo(path) for _ in range(5)]
         assert open_files() == before
-        assert all(one.picture.getpixel((0, 0)) for one in photos)
+        assert all(entry.picture.getpixel((0, 0)) for entry in photos)
 
     def test_a_picture_in_memory_is_left_as_it_is(self):
         picture = Image.fromarray(noise(5, 7, 1))
@@ -215,8 +215,8 @@ class TestFindPhotos:
         return tmp_path
 
     def names(self, folder, *arguments):
-        found = find_photos([folder / argument for argument in arguments])
-        return [str(path.relative_to(folder)) for path in found]
+        paths = find_photos([folder / argument for argument in arguments])
+        return [str(path.relative_to(folder)) for path in paths]
 
     def test_folder(self, folder):
         assert self.names(folder, "") == ["a.PNG", "b.jpg", "sub/c.webp"]
@@ -263,8 +263,8 @@ class TestLists:
 
     def test_one_path_a_line_from_the_folder_of_the_list(self, folder, monkeypatch):
         text = f"\ufeff# mine\n\nsub/c.webp\r\n  sub/a b.png \n{folder}/b.jpg\n#b.jpg\nsub/../d.dat"
-        found = find_photos([self.listed(folder, text)])
-        assert [path.resolve() for path in found] == [
+        paths = find_photos([self.listed(folder, text)])
+        assert [path.resolve() for path in paths] == [
             folder / name for name in ("sub/c.webp", "sub/a b.png", "b.jpg", "d.dat")
         ]
         monkeypatch.chdir(folder / "sub")
@@ -313,8 +313,8 @@ class TestReadPhotos:
         paths[1].touch()
         photo(4, 4).save(paths[2])
         photos, skipped = read_photos(paths)
-        assert [one.name for one in photos] == ["a.png", "c.png"]
-        assert [one.path for one in skipped] == [paths[1]]
+        assert [entry.name for entry in photos] == ["a.png", "c.png"]
+        assert [entry.path for entry in skipped] == [paths[1]]
         assert "is empty" in skipped[0].reason
         with pytest.raises(PhotoError, match=r"b\.png is empty"):
             read_photos(paths, strict=True)

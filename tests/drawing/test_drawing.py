@@ -249,14 +249,14 @@ class TestSheets:
     def test_words_stand_at_their_tile(self, which):
         """Another word changes pixels there alone: beneath, above or on the left."""
         tiles = self.tiles(4)
-        plain, other = ["17", "17", "17", "17"], ["17", "17", "17", "18"]
+        plain, second = ["17", "17", "17", "17"], ["17", "17", "17", "18"]
         if which != "captions":
-            plain, other = plain[2:], other[2:]
-        options: list[dict[str, Any]] = [{which: words} for words in (plain, other)]
-        one, two = (make_sheet(tiles, 2, **words) for words in options)
-        assert one.shape == two.shape
-        ys, xs = (one != two).any(dim=2).nonzero().T
-        top, left = corner(one, tiles[{"captions": 3, "heads": 1, "sides": 2}[which]])
+            plain, second = plain[2:], second[2:]
+        options: list[dict[str, Any]] = [{which: words} for words in (plain, second)]
+        first, two = (make_sheet(tiles, 2, **words) for words in options)
+        assert first.shape == two.shape
+        ys, xs = (first != two).any(dim=2).nonzero().T
+        top, left = corner(first, tiles[{"captions": 3, "heads": 1, "sides": 2}[which]])
         assert len(ys)
         if which == "captions":
             assert top + 20 < int(ys.min()) and int(ys.max()) < top + 40

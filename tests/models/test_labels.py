@@ -10,7 +10,7 @@ LABELS = ("tench, Tinca tinca", "tabby, tabby cat", "crane", "tiger cat", "crane
 
 class TestClassIndex:
     @pytest.mark.parametrize(
-        ("wanted", "index"),
+        ("text", "index"),
         [
             (3, 3),
             ("3", 3),
@@ -22,13 +22,13 @@ class TestClassIndex:
             ("tiger cat", 3),
         ],
     )
-    def test_found(self, wanted, index):
-        assert find_class(LABELS, wanted, 5) == index
+    def test_found(self, text, index):
+        assert find_class(LABELS, text, 5) == index
 
-    @pytest.mark.parametrize("wanted", [5, -1, "5", "-1"])
-    def test_out_of_range(self, wanted):
+    @pytest.mark.parametrize("text", [5, -1, "5", "-1"])
+    def test_out_of_range(self, text):
         with pytest.raises(ConvlensError, match=r"class -?\d of 5; give an index of 0 to 4"):
-            find_class(LABELS, wanted, 5)
+            find_class(LABELS, text, 5)
 
     def test_unknown(self):
         with pytest.raises(ConvlensError, match="'taby'; nearest: tabby"):
@@ -143,10 +143,10 @@ def test_the_name_of_a_class_without_a_label_is_taken_back():
         find_class(None, "class 12", 10)
 
 
-@pytest.mark.parametrize("wanted", [None, 1.5, ["cat"]])
-def test_what_is_no_class(wanted):
+@pytest.mark.parametrize("text", [None, 1.5, ["cat"]])
+def test_what_is_no_class(text):
     with pytest.raises(ConvlensError, match="give a name or an index of 0 to 4"):
-        find_class(LABELS, wanted, 5)
+        find_class(LABELS, text, 5)
 
 
 def test_words_and_parts_of_names_are_nearest():

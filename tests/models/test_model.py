@@ -31,10 +31,10 @@ def identity(channels=3, **options):
 def test_prepare_keeps_pixels_of_a_photo_that_has_the_size():
     photo = gray_levels()
     images = identity().prepare(photo)
-    wanted = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None] / 255
+    expected = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None] / 255
     assert images.shape == (1, 3, 6, 8)
     assert images.dtype == torch.float32
-    torch.testing.assert_close(images, wanted, rtol=0, atol=1e-7)
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-7)
 
 
 def test_prepare_stacks_photos_and_paths_in_channels_last(tmp_path):
@@ -100,10 +100,10 @@ def test_any_height_and_width_will_do():
 def test_normalize_subtracts_then_divides_per_channel():
     model = identity(mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
     images = torch.rand(2, 3, 6, 8)
-    wanted = images.clone()
+    expected = images.clone()
     for channel, (mean, std) in enumerate(zip(model.mean, model.std, strict=True)):
-        wanted[:, channel] = (images[:, channel] - mean) / std
-    torch.testing.assert_close(model.normalize(images), wanted)
+        expected[:, channel] = (images[:, channel] - mean) / std
+    torch.testing.assert_close(model.normalize(images), expected)
     assert torch.equal(model(images), model.normalize(images))
 
 
@@ -111,12 +111,12 @@ def test_center_of_each_image():
     """Each image's own mean is subtracted in each channel; the gradient knows of it."""
     model = wrap(nn.Identity(), std=(0.5, 0.25), center="image", channels=2, size=4)
     images = torch.rand(3, 2, 4, 5, dtype=torch.float32, requires_grad=True)
-    found = model.normalize(images)
+    result = model.normalize(images)
     for n in range(3):
         for c in range(2):
             own = images[n, c] - images[n, c].sum() / 20
-            torch.testing.assert_close(found[n, c], own / (0.5, 0.25)[c])
-    (gradient,) = torch.autograd.grad(found[0, 0, 0, 0], images)
+            torch.testing.assert_close(result[n, c], own / (0.5, 0.25)[c])
+    (gradient,) = torch.autograd.grad(result[0, 0, 0, 0], images)
     assert gradient[0, 0, 0, 0].item() == pytest.approx(2 * (1 - 1 / 20))
     assert gradient[0, 0, 1, 1].item() == pytest.approx(-2 / 20)
     with pytest.raises(ConvlensError, match="beside each image's own"):

@@ -32,15 +32,15 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def visit(browser, demo) -> Iterator[Any]:
     """Opens the page; at the end nothing may have been requested or said on the console."""
-    contexts, asked, said = [], [], []
+    contexts, asked, messages = [], [], []
 
     def open_page(width: int = 1280, address: str = "", **options: Any) -> Any:
         context = browser.new_context(viewport={"width": width, "height": 844}, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
         page.goto(demo.page.as_uri() + address)
         return page
 
@@ -50,7 +50,7 @@ def visit(browser, demo) -> Iterator[Any]:
     assert {url.partition("#")[0] for url in asked if not url.startswith("data:")} == {
         demo.page.as_uri()
     }
-    assert said == []
+    assert messages == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -61,9 +61,9 @@ def test_page_fits_and_pictures_load(visit, demo, width, scheme):
     loaded = page.evaluate("[...document.querySelectorAll('main img')].map(i => i.naturalWidth)")
     strips = demo.sections["channels"].addresses
     bands = [
-        len(one.bands) > 0
+        len(entry.bands) > 0
         for layer in demo.sections["channels"].patches.layers
-        for one in layer.shown
+        for entry in layer.shown
     ]
     channels = 3 * len(strips) + sum(bands)
     slides = 3 * (5 + 2)

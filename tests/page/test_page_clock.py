@@ -37,13 +37,13 @@ def test_the_page_does_not_depend_on_the_clock(tmp_path, photos, fast_clock):
     assert sum(second.seconds.values()) > 20 * sum(first.seconds.values())
     assert len(first.sections) > 10 and not first.failures
     numbers = []
-    for made in (first, second):
-        data = json.loads(made.data.read_text("utf-8"))
+    for page_report in (first, second):
+        data = json.loads(page_report.data.read_text("utf-8"))
         numbers.append(
             {key: data[key] for key in data if key not in ("folder", "created", "seconds")}
         )
     assert numbers[0] == numbers[1]
-    texts = [made.page.read_text("utf-8") for made in (first, second)]
+    texts = [page_report.page.read_text("utf-8") for page_report in (first, second)]
     pictures = [re.findall(r'(?:src|href)="(data:image[^"]*)"', text) for text in texts]
     assert pictures[0] == pictures[1] and len(pictures[0]) > 50
     shown = [

@@ -38,7 +38,7 @@ def test_links_lead_somewhere_and_ids_are_unique(text):
 
 def test_document_is_well_made(text):
     page = Page(text)
-    assert [one["lang"] for one in page.all("html")] == ["en"]
+    assert [element["lang"] for element in page.all("html")] == ["en"]
     for tag in ("h1", "main", "header", "nav", "title"):
         assert len([name for name, _ in page.elements if name == tag]) == 1, tag
     assert all(image.get("alt") is not None for image in page.all("img"))
@@ -55,8 +55,8 @@ def test_commands_are_quoted_and_name_the_photo(text, demo):
         for button in Page(text).all("button")
         if (button.get("data-text") or "").startswith("convlens ")
     ]
-    wanted = ["convlens", "gradcam", path, "--class", "tiger cat", "--class", "Egyptian cat"]
-    assert wanted in commands
+    expected = ["convlens", "gradcam", path, "--class", "tiger cat", "--class", "Egyptian cat"]
+    assert expected in commands
     assert ["convlens", "fgsm", path, "--epsilon", "1/255"] in commands
     # "missile" is also a synonym of another class; as a whole label it names this one
     rocket = next(command for command in commands if command[2].endswith("rocket.jpg"))
@@ -82,8 +82,10 @@ def test_untrusted_text_is_escaped(tmp_path, photos):
     for name in (evil, quoted):
         shutil.copy(photos[0], name)
     model = tiny(labels=["<i>zero</i>", "'one'", '"two"', "</style>", "&amp;"])
-    made = report(model, [evil, quoted], out=tmp_path / "page", command="<script>alert(2)</script>")
-    text = made.page.read_text("utf-8")
+    page_report = report(
+        model, [evil, quoted], out=tmp_path / "page", command="<script>alert(2)</script>"
+    )
+    text = page_report.page.read_text("utf-8")
     page = Page(text)
     assert "<script>alert" not in text
     assert len(page.all("script")) == len(MODULES)
@@ -98,14 +100,14 @@ def test_untrusted_text_is_escaped(tmp_path, photos):
 
 def test_many_photos_are_spread(tmp_path, photos, monkeypatch):
     monkeypatch.setattr(budget, "SHOWN", replace(budget.SHOWN, items=2))
-    made: Any = report(tiny(), photos, out=tmp_path / "page")
-    assert [photo.shown for photo in made.photos] == [True, True, False]
-    assert made.photos[2].names and len(made.sections["photos"].cards) == 2
-    assert any("2 of 3 photos" in sentence for sentence in made.left_out)
+    page_report: Any = report(tiny(), photos, out=tmp_path / "page")
+    assert [photo.shown for photo in page_report.photos] == [True, True, False]
+    assert page_report.photos[2].names and len(page_report.sections["photos"].cards) == 2
+    assert any("2 of 3 photos" in sentence for sentence in page_report.left_out)
     monkeypatch.setattr(PHOTOS, "budget", replace(PHOTOS.budget, bytes=20_000))
-    made = report(tiny(), photos, out=tmp_path / "page")
-    assert any("do not fit" in sentence for sentence in made.left_out)
-    assert "No room on the page" in made.page.read_text("utf-8")
+    page_report = report(tiny(), photos, out=tmp_path / "page")
+    assert any("do not fit" in sentence for sentence in page_report.left_out)
+    assert "No room on the page" in page_report.page.read_text("utf-8")
 
 
 def test_items_are_spread():

@@ -22,12 +22,12 @@ pytest_plugins = "support.pages"
 def test_damaged_photos_are_named_and_left_out(tmp_path, photos):
     bad = photos[0].with_name("bad.png")
     bad.write_bytes(photos[0].read_bytes()[:60])
-    made = report(tiny(), [photos[0], bad, photos[1]], out=tmp_path / "page")
-    assert [photo.name for photo in made.photos] == ["one.png", "two.png"]
-    words = " ".join(Page(made.page.read_text("utf-8")).words)
+    page_report = report(tiny(), [photos[0], bad, photos[1]], out=tmp_path / "page")
+    assert [photo.name for photo in page_report.photos] == ["one.png", "two.png"]
+    words = " ".join(Page(page_report.page.read_text("utf-8")).words)
     assert "1 of 3 photos cannot be read and are left out: bad.png" in words
-    skipped = json.loads(made.data.read_text("utf-8"))["skipped"]
-    assert [one["path"] for one in skipped] == [str(bad)]
+    skipped = json.loads(page_report.data.read_text("utf-8"))["skipped"]
+    assert [entry["path"] for entry in skipped] == [str(bad)]
     assert skipped[0]["reason"] in words
 
 
@@ -37,8 +37,8 @@ def test_a_name_that_no_page_can_hold(tmp_path, photos):
         odd.write_bytes(photos[1].read_bytes())
     except OSError:
         pytest.skip("this file system takes no such names")
-    made = report(tiny(), [photos[0], odd], out=tmp_path / "page")
-    skipped = json.loads(made.data.read_text("utf-8"))["skipped"]
+    page_report = report(tiny(), [photos[0], odd], out=tmp_path / "page")
+    skipped = json.loads(page_report.data.read_text("utf-8"))["skipped"]
     assert skipped[0]["path"] == str(photos[1].with_name(r"odd\xff.png"))
     assert "no UTF-8" in skipped[0]["reason"]
 
@@ -62,8 +62,8 @@ def test_other_folders_are_refused_and_reports_replaced(tmp_path, photos):
     with pytest.raises(ConvlensError, match="is a file; give another place"):
         report(tiny(), photos, out=photos[0] / "page")
     for count in (1, 2):
-        made = report(tiny(), photos[:count], out=tmp_path / "page")
-        assert len(json.loads(made.data.read_text("utf-8"))["photos"]) == count
+        page_report = report(tiny(), photos[:count], out=tmp_path / "page")
+        assert len(json.loads(page_report.data.read_text("utf-8"))["photos"]) == count
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page", "photos"]
     assert sorted(path.name for path in (tmp_path / "page").iterdir()) == [
         "index.html", "report.json",
@@ -107,15 +107,15 @@ def test_a_grey_network_gives_a_page(tmp_path, photos):
     network = nn.Sequential(
         nn.Conv2d(1, 4, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 10)
     )
-    made: Any = report(convlens.wrap(network, size=28), photos, out=tmp_path / "page")
-    assert not made.failures
-    assert all(card.gradcam and card.flip for card in made.sections["photos"].cards)
-    assert "copy the Python" in made.page.read_text("utf-8")
+    page_report: Any = report(convlens.wrap(network, size=28), photos, out=tmp_path / "page")
+    assert not page_report.failures
+    assert all(card.gradcam and card.flip for card in page_report.sections["photos"].cards)
+    assert "copy the Python" in page_report.page.read_text("utf-8")
 
 
 def test_layer_classes_and_labels_are_used(tmp_path, photos):
     seen: list[tuple[str, int, int]] = []
-    made: Any = report(
+    page_report: Any = report(
         tiny(),
         photos,
         out=tmp_path / "page",
@@ -124,40 +124,44 @@ def test_layer_classes_and_labels_are_used(tmp_path, photos):
         classes=[4, 1, 0],
         progress=lambda *step: seen.append(step),
     )
-    assert made.sections["photos"].cards[0].gradcam.classes.tolist() == [[4, 1, 0]]
-    assert made.sections["photos"].cards[0].gradcam.nodes == ("0",)
-    assert [photo.right for photo in made.photos] == [True, None, None]
-    assert made.sections["preprocessing"].photos == 1
+    assert page_report.sections["photos"].cards[0].gradcam.classes.tolist() == [[4, 1, 0]]
+    assert page_report.sections["photos"].cards[0].gradcam.nodes == ("0",)
+    assert [photo.right for photo in page_report.photos] == [True, None, None]
+    assert page_report.sections["preprocessing"].photos == 1
     assert ("photos", 3, 3) in seen and ("predictions", 1, 3) in seen
     stage, done, total = seen[-1]
     assert stage == "preprocessing" and done == total
-    told = {"dream", "channels, crops", "maximized images", "shift, offsets"}
-    assert told <= {one[0] for one in seen}
+    stages = {"dream", "channels, crops", "maximized images", "shift, offsets"}
+    assert stages <= {call[0] for call in seen}
 
 
 def test_a_network_without_convolutions_gives_a_page(tmp_path, photos):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
-    made: Any = report(convlens.wrap(network, size=8), photos, out=tmp_path / "page")
-    assert {"photos/gradcam", "filters"} <= set(made.failures)
-    words = " ".join(Page(made.page.read_text("utf-8")).words)
+    page_report: Any = report(convlens.wrap(network, size=8), photos, out=tmp_path / "page")
+    assert {"photos/gradcam", "filters"} <= set(page_report.failures)
+    words = " ".join(Page(page_report.page.read_text("utf-8")).words)
     assert "runs no convolution" in words
-    assert all(card.flip is not None for card in made.sections["photos"].cards)
+    assert all(card.flip is not None for card in page_report.sections["photos"].cards)
 
 
 def test_an_output_that_is_a_map_gives_a_page(tmp_path, photos):
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
-    made: Any = report(convlens.wrap(network, size=64), photos, out=tmp_path / "page")
-    assert {"predictions", "photos/flips", "preprocessing"} <= set(made.failures)
+    page_report: Any = report(convlens.wrap(network, size=64), photos, out=tmp_path / "page")
+    assert {"predictions", "photos/flips", "preprocessing"} <= set(page_report.failures)
     # A class is explained over the pixels whose answer it is.
-    assert all(card.gradcam.maps.any() for card in made.sections["photos"].cards)
-    page = Page(made.page.read_text("utf-8"))
+    assert all(card.gradcam.maps.any() for card in page_report.sections["photos"].cards)
+    page = Page(page_report.page.read_text("utf-8"))
     assert "one vector of class scores" in " ".join(page.words)
-    assert "filters" in made.sections and len(page.all("img")) > 3
-    assert not [one for one in made.findings if one.mark == "broken"]
-    told = [one.sentence for one in made.findings if "class for each pixel" in one.sentence]
-    assert len(told) == 1
-    assert "2 × 60 × 60" in told[0]
-    assert not any("vector of class scores" in one.sentence for one in made.findings)
+    assert "filters" in page_report.sections and len(page.all("img")) > 3
+    assert not [finding for finding in page_report.findings if finding.mark == "broken"]
+    sentences = [
+        finding.sentence
+        for finding in page_report.findings
+        if "class for each pixel" in finding.sentence
+    ]
+    assert len(sentences) == 1
+    assert "2 × 60 × 60" in sentences[0]
+    assert not any("vector of class scores" in finding.sentence for finding in page_report.findings)
 
 
 class Alone(nn.Module):
@@ -178,26 +182,31 @@ class Alone(nn.Module):
 def test_one_output_is_the_class_or_not(tmp_path, photos, end):
     model = convlens.wrap(Alone(end).eval(), size=32, labels=["dog"])
     with torch.no_grad():
-        logits = torch.cat([Alone(nn.Identity())(model.prepare(one)) for one in photos])[:, 0]
-    labels = {one.name: [0] for one in photos}
-    made: Any = report(model, photos, out=tmp_path / "page", labels=labels)
-    assert made.failures == {}
-    assert {one.names[0] for one in made.photos} == {"dog", "not dog"}
-    cards = made.sections["photos"].cards
-    for one, card, logit in zip(made.photos, cards, logits, strict=True):
+        logits = torch.cat([Alone(nn.Identity())(model.prepare(photo)) for photo in photos])[:, 0]
+    labels = {photo.name: [0] for photo in photos}
+    page_report: Any = report(model, photos, out=tmp_path / "page", labels=labels)
+    assert page_report.failures == {}
+    assert {photo.names[0] for photo in page_report.photos} == {"dog", "not dog"}
+    cards = page_report.sections["photos"].cards
+    for page_photo, card, logit in zip(page_report.photos, cards, logits, strict=True):
         share = float(logit.sigmoid())
-        assert one.names == (("dog", "not dog") if logit > 0 else ("not dog", "dog"))
-        assert one.probabilities == pytest.approx(sorted([share, 1 - share])[::-1], abs=1e-4)
-        assert one.right is bool(logit > 0)
+        assert page_photo.names == (("dog", "not dog") if logit > 0 else ("not dog", "dog"))
+        assert page_photo.probabilities == pytest.approx(sorted([share, 1 - share])[::-1], abs=1e-4)
+        assert page_photo.right is bool(logit > 0)
         assert card.flip.flipped
         assert card.flip.name == ("not dog" if logit > 0 else "dog")
         assert card.gradcam.names == (("dog",),)
         assert float(card.gradcam.probabilities[0, 0]) == pytest.approx(share, abs=1e-4)
-    assert {one.objective for one in made.sections["class_images"].maxima} == {"dog", "-dog"}
-    words = " ".join(Page(made.page.read_text("utf-8")).words)
+    assert {maximum.objective for maximum in page_report.sections["class_images"].maxima} == {
+        "dog",
+        "-dog",
+    }
+    words = " ".join(Page(page_report.page.read_text("utf-8")).words)
     assert ("read as a logit" in words) == (not isinstance(end, nn.Sigmoid))
-    told = [one.mark for one in made.findings if "read as a logit" in one.sentence]
-    assert told == ([] if isinstance(end, nn.Sigmoid) else ["look"])
+    marks = [
+        finding.mark for finding in page_report.findings if "read as a logit" in finding.sentence
+    ]
+    assert marks == ([] if isinstance(end, nn.Sigmoid) else ["look"])
 
 
 def test_photos_of_one_name_are_told_apart(tmp_path, photos):
@@ -208,9 +217,9 @@ def test_photos_of_one_name_are_told_apart(tmp_path, photos):
     with pytest.raises(ConvlensError, match=r"'same.png' is the name of .*a/same.png and of"):
         report(tiny(), paths, out=tmp_path / "page", labels={"same.png": [1]})
     assert not (tmp_path / "page").exists()
-    made = report(
+    page_report = report(
         tiny(), paths, out=tmp_path / "page", labels={"a/same.png": [1], "b/same.png": [2]}
     )
-    assert [(one.name, one.expected) for one in made.photos] == [
+    assert [(photo.name, photo.expected) for photo in page_report.photos] == [
         ("a/same.png", (1,)), ("b/same.png", (2,)),
     ]  # fmt: skip

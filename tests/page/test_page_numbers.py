@@ -32,10 +32,10 @@ def test_numbers_of_the_page_are_those_of_the_json(text, data):
     numbers = Page(text).numbers
     assert len(numbers) > 400
     for place, value, words in numbers:
-        wanted = look_up(data, place)
-        assert float(value) == wanted, place
+        expected = look_up(data, place)
+        assert float(value) == expected, place
         error = 0.051 if words.endswith(" s") else 0.00051 if "%" in words else 0.0051
-        assert shown(words) == pytest.approx(wanted, rel=0.05, abs=error), place
+        assert shown(words) == pytest.approx(expected, rel=0.05, abs=error), place
 
 
 def test_every_photo_and_finding_is_on_the_page(text, data):
@@ -53,8 +53,8 @@ def test_each_answer_stands_beside_its_probability(text, data):
     for number, photo in enumerate(data["photos"], start=1):
         article = text.split(f'id="photo-{number}"')[1].split("</ol>")[0]
         rows = re.findall(r'<span title="[^"]*">([^<]*)</span> <data value="([^"]*)"', article)
-        wanted = zip(photo["names"], photo["probabilities"], strict=True)
-        assert [(name, float(value)) for name, value in rows] == list(wanted)
+        expected = zip(photo["names"], photo["probabilities"], strict=True)
+        assert [(name, float(value)) for name, value in rows] == list(expected)
 
 
 def test_findings_count_what_the_photos_say(demo):
@@ -97,8 +97,8 @@ def test_numbers_are_what_the_views_give_in_one_call(demo):
 
 def test_robustness_and_shift_are_what_the_views_give_in_one_call(demo, text):
     model = convlens.load()
-    paths = [one.path for one in demo.photos]
-    labels = [one.expected for one in demo.photos]
+    paths = [photo.path for photo in demo.photos]
+    labels = [photo.expected for photo in demo.photos]
     epsilons = ["1/255", "2/255", "4/255", "8/255"]
     attacked, shifted = demo.sections["robustness"], demo.sections["shift"]
     assert attacked.photos == shifted.photos == tuple(range(8))
@@ -120,19 +120,19 @@ def test_robustness_and_shift_are_what_the_views_give_in_one_call(demo, text):
 
 
 def test_two_runs_give_the_same_numbers(tmp_path, photos):
-    made = []
+    runs = []
     for _ in range(2):
-        found = report(tiny(), photos, out=tmp_path / "page", seed=3).data.read_text("utf-8")
-        made.append({k: v for k, v in json.loads(found).items() if k not in ("created", "seconds")})
-    assert made[0] == made[1]
+        text = report(tiny(), photos, out=tmp_path / "page", seed=3).data.read_text("utf-8")
+        runs.append({k: v for k, v in json.loads(text).items() if k not in ("created", "seconds")})
+    assert runs[0] == runs[1]
 
 
 def test_the_seed_draws_the_noise(tmp_path, photos, monkeypatch):
     seeds = []
 
-    def spy(*given: Any, seed: int) -> convlens.Result:
+    def spy(*args: Any, seed: int) -> convlens.Result:
         seeds.append(seed)
-        return convlens.find_flip(*given, seed=seed)
+        return convlens.find_flip(*args, seed=seed)
 
     monkeypatch.setattr("convlens.page.sections.photos.find_flip", spy)
     report(tiny(), photos, out=tmp_path / "page", seed=7)
@@ -140,6 +140,6 @@ def test_the_seed_draws_the_noise(tmp_path, photos, monkeypatch):
 
 
 def test_the_result_is_saved_and_loaded(tmp_path, photos):
-    made = report(tiny(), photos[:1], out=tmp_path / "page")
-    made.save(tmp_path / "saved")
-    assert Report.load(tmp_path / "saved") == made
+    page_report = report(tiny(), photos[:1], out=tmp_path / "page")
+    page_report.save(tmp_path / "saved")
+    assert Report.load(tmp_path / "saved") == page_report

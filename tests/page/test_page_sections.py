@@ -30,9 +30,9 @@ def test_a_section_and_its_parts_can_be_removed(tmp_path, photos, monkeypatch, p
     parts = {section.name for section in sections.load_sections() if section.parent == parent}
     left = tuple(name for name in sections.SECTIONS if name not in {parent, *parts})
     monkeypatch.setattr(sections, "SECTIONS", left)
-    made = report(tiny(), photos, out=tmp_path / "page")
-    assert set(made.sections) <= set(left) and not made.failures
-    page = Page(made.page.read_text("utf-8"))
+    page_report = report(tiny(), photos, out=tmp_path / "page")
+    assert set(page_report.sections) <= set(left) and not page_report.failures
+    page = Page(page_report.page.read_text("utf-8"))
     assert parent not in page.ids
     links = [link["href"] for link in page.all("a")]
     assert all(unquote(link).removeprefix("#") in page.ids for link in links)
@@ -45,21 +45,23 @@ def test_a_section_that_cannot_be_computed_shows_why(tmp_path, photos, monkeypat
         raise ConvlensError("these shifts cannot be measured")
 
     monkeypatch.setattr(shift, "compute", fail)
-    made = report(tiny(), photos, out=tmp_path / "page")
-    assert made.failures == {"shift": "these shifts cannot be measured"}
-    assert "shift" not in made.sections and "shift" not in made.reproductions
-    (finding,) = [one for one in made.findings if "cannot be measured" in one.sentence]
+    page_report = report(tiny(), photos, out=tmp_path / "page")
+    assert page_report.failures == {"shift": "these shifts cannot be measured"}
+    assert "shift" not in page_report.sections and "shift" not in page_report.reproductions
+    (finding,) = [
+        finding for finding in page_report.findings if "cannot be measured" in finding.sentence
+    ]
     assert (finding.mark, finding.evidence) == ("look", "shift")
-    page = Page(made.page.read_text("utf-8"))
+    page = Page(page_report.page.read_text("utf-8"))
     assert "shift" in page.ids
     assert "these shifts cannot be measured" in " ".join(page.words)
 
 
 def test_every_section_says_how_to_compute_it_again(tmp_path, photos):
-    made = report(tiny(), photos, out=tmp_path / "page")
-    assert set(made.reproductions) == set(made.sections)
-    data = json.loads(made.data.read_text("utf-8"))
-    for name, again in made.reproductions.items():
+    page_report = report(tiny(), photos, out=tmp_path / "page")
+    assert set(page_report.reproductions) == set(page_report.sections)
+    data = json.loads(page_report.data.read_text("utf-8"))
+    for name, again in page_report.reproductions.items():
         assert again.command is None  # the network is wrapped in Python
         assert again.python.startswith("import convlens\n# model:")
         assert data["reproductions"][name]["python"] == again.python

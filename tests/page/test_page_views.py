@@ -22,15 +22,15 @@ pytest_plugins = "support.pages"
 
 def test_slides_are_adversarial_to_the_pixel(demo, text):
     slide = demo.sections["robustness"].slides[0]
-    found = re.search(r'<div class="slides".*?</div>\s*<div class="reproduce">', text, re.DOTALL)
-    sources = re.findall(r'<img src="data:image/png;base64,([^"]*)"', found.group())
+    match = re.search(r'<div class="slides".*?</div>\s*<div class="reproduce">', text, re.DOTALL)
+    sources = re.findall(r'<img src="data:image/png;base64,([^"]*)"', match.group())
     assert len(sources) == 4
     model = convlens.load()
     for index, source in enumerate(sources, start=1):
         with Image.open(io.BytesIO(base64.b64decode(source))) as picture:
             pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
-        said = convlens.predict(model, pixels, top=1)
-        assert said.names[0][0] == slide.names[index]
+        predictions = convlens.predict(model, pixels, top=1)
+        assert predictions.names[0][0] == slide.names[index]
         apart = (pixels - slide.attack.images).abs().max() * 255
         assert abs(float(apart) - slide.epsilons[index]) < 0.01
 
@@ -43,34 +43,34 @@ def test_channels_are_those_of_the_view(demo, text, data):
     assert len(strongest.layers) == 5
     *layers, _ = strongest.layers
     model = convlens.load()
-    paths = [one.path for one in demo.photos]
+    paths = [photo.path for photo in demo.photos]
     again = convlens.patches(model, paths, layers=[layers[1].layer], show=12)
     assert again.layers[0] == layers[1]
-    fields = [max(one.field_size) for one in layers]
+    fields = [max(layer.field_size) for layer in layers]
     assert fields == sorted(fields) and fields[-1] < 300
-    for number, one in enumerate(layers):
-        assert one.crop_check.holds
-        assert one.crop_check.checked > 60
-        assert len(one.shown) == 12
-        for index, strip in enumerate(one.shown):
-            assert f"{one.layer}:{strip.channel}" in page.ids
-            told = data["sections"]["channels"]["patches"]["layers"][number]["shown"][index]
-            assert told["values"] == pytest.approx(one.values[strip.channel].tolist()[:8])
+    for number, entry in enumerate(layers):
+        assert entry.crop_check.holds
+        assert entry.crop_check.checked > 60
+        assert len(entry.shown) == 12
+        for index, strip in enumerate(entry.shown):
+            assert f"{entry.layer}:{strip.channel}" in page.ids
+            texts = data["sections"]["channels"]["patches"]["layers"][number]["shown"][index]
+            assert texts["values"] == pytest.approx(entry.values[strip.channel].tolist()[:8])
     sources = [img["src"] for img in page.all("img") if img.get("src")]
     tiles = [decoded(source) for source in sources if source.startswith("data:image/jpeg")]
-    wanted = layers[0].shown[0].tiles
-    strip = np.concatenate([tile.numpy() for tile in wanted], axis=1)
+    expected = layers[0].shown[0].tiles
+    strip = np.concatenate([tile.numpy() for tile in expected], axis=1)
     assert any(
         abs(pixels.astype(int)[:, :64] - strip[:, :64].astype(int)).mean() < 6
         for pixels in tiles
-        if pixels.shape[1] == 66 * len(wanted) - 2
+        if pixels.shape[1] == 66 * len(expected) - 2
     )
 
 
 def test_channels_that_add_most_to_a_map_are_shown_and_linked(demo, text, data):
     page = Page(text)
     layer = demo.sections["channels"].patches.layers[-1]
-    shown = {one.channel for one in layer.shown}
+    shown = {entry.channel for entry in layer.shown}
     links = {link["href"] for link in page.all("a") if link.get("href")}
     for number, card in enumerate(demo.sections["photos"].cards):
         cam, shares = card.gradcam, card.shares[0]
@@ -79,27 +79,27 @@ def test_channels_that_add_most_to_a_map_are_shown_and_linked(demo, text, data):
         address = f"{layer.layer}:{shares[0].channel}"
         assert shares[0].channel in shown
         assert address in page.ids and f"#{quote(address)}" in links
-        for rank, told in enumerate(card.shares):
-            for at, one in enumerate(told):
+        for rank, share in enumerate(card.shares):
+            for at, item in enumerate(share):
                 assert (
                     data["sections"]["photos"]["cards"][number]["shares"][rank][at]["share"]
-                    == one.share
+                    == item.share
                 )
     # The channels of a place before its non-linearity are those after it.
     model = convlens.load()
     again = convlens.patches(
-        model, [one.path for one in demo.photos], layers=["bn2"], show={"bn2": sorted(shown)}
+        model, [photo.path for photo in demo.photos], layers=["bn2"], show={"bn2": sorted(shown)}
     )
     assert torch.equal(again.layers[0].values, layer.values)
 
 
 def test_sanity_check_of_the_maps_is_on_the_page(demo, text):
-    found = demo.sections["randomization"]
-    assert found.correlations.shape[2:] == (4, 1)
-    assert found.maps_change and abs(found.means[-1]) < 0.3
+    randomization = demo.sections["randomization"]
+    assert randomization.correlations.shape[2:] == (4, 1)
+    assert randomization.maps_change and abs(randomization.means[-1]) < 0.3
     words = " ".join(Page(text).words)
-    assert found.summary() in words
-    (finding,) = [one for one in demo.findings if "random weights" in one.sentence]
+    assert randomization.summary() in words
+    (finding,) = [finding for finding in demo.findings if "random weights" in finding.sentence]
     assert finding.mark == "fine" and finding.evidence in Page(text).ids
 
 
@@ -108,29 +108,29 @@ def test_boxes_give_the_pointing_game(tmp_path, photos):
     table.write_text(
         "file,class,left,top,right,bottom\none.png,3,0,0,30,40\ntwo.png,2|4,5,5,10,10\n"
     )
-    made: Any = report(tiny(), photos, out=tmp_path / "page", boxes=table)
-    cards = made.sections["photos"].cards
-    assert [one.gradcam.classes.tolist() for one in cards[:2]] == [[[3]], [[2]]]
+    page_report: Any = report(tiny(), photos, out=tmp_path / "page", boxes=table)
+    cards = page_report.sections["photos"].cards
+    assert [card.gradcam.classes.tolist() for card in cards[:2]] == [[[3]], [[2]]]
     assert len(cards[2].gradcam.names[0]) == 2
-    whole, part, none = (one.pointing for one in cards)
+    whole, part, none = (card.pointing for card in cards)
     assert whole.has_box.all() and part.has_box.all() and not none.has_box.any()
     speaks = bool((cards[0].gradcam.maps > 0).any())
     assert bool(whole.hits) == speaks and float(whole.box_area) == 1
     # Squashed from 40 x 30 to 32 x 32.
     assert cards[1].boxes == ((5 * 32 / 30, 4.0, 10 * 32 / 30, 8.0),)
-    (finding,) = [one for one in made.findings if "object's box" in one.sentence]
+    (finding,) = [finding for finding in page_report.findings if "object's box" in finding.sentence]
     assert "of 2 maps" in finding.sentence
-    page = made.page.read_text("utf-8")
+    page = page_report.page.read_text("utf-8")
     assert "its box" in page and str(table) in page
 
 
 def test_differences_of_classes_on_a_page(tmp_path, photos):
-    made: Any = report(tiny(), photos, out=tmp_path / "page", classes=["4 - 1", 0])
-    card = made.sections["photos"].cards[0]
+    page_report: Any = report(tiny(), photos, out=tmp_path / "page", classes=["4 - 1", 0])
+    card = page_report.sections["photos"].cards[0]
     cam = card.gradcam
     assert cam.classes.tolist() == [[4, 0]] and cam.subtracted.tolist() == [[1, -1]]
     assert cam == convlens.gradcam(tiny(), card.image, classes=["4 - 1", 0])
-    assert "classes=['4 - 1', 0]" in made.page.read_text("utf-8").replace("&#39;", "'")
+    assert "classes=['4 - 1', 0]" in page_report.page.read_text("utf-8").replace("&#39;", "'")
 
 
 def decoded(source: str) -> np.ndarray:
@@ -148,11 +148,13 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
     with torch.no_grad():
         for number, theta in enumerate((0.3, -0.9)):
             network[0].weight[number] = convlens.gabor(x, y, 1, 0.1, 0.1, 1.6, 0, 0, 0, theta)
-    made: Any = convlens.report(convlens.wrap(network, size=32), photos, out=tmp_path / "page")
+    page_report: Any = convlens.report(
+        convlens.wrap(network, size=32), photos, out=tmp_path / "page"
+    )
     expected = convlens.fit_gabor(convlens.wrap(network, size=32), null_size=1000)
-    assert made.sections["gabor"].fit.verdicts == expected.verdicts
-    assert torch.equal(made.sections["gabor"].fit.r2, expected.r2)
-    (finding,) = [one for one in made.findings if "Gabor-like" in one.sentence]
+    assert page_report.sections["gabor"].fit.verdicts == expected.verdicts
+    assert torch.equal(page_report.sections["gabor"].fit.r2, expected.r2)
+    (finding,) = [finding for finding in page_report.findings if "Gabor-like" in finding.sentence]
     assert f"{expected.count('Gabor-like')} of 6 filters of 0" in finding.sentence
     text = (tmp_path / "page" / "index.html").read_text()
     assert "the Gabor function nearest to it" in text
@@ -175,33 +177,35 @@ def test_simple_and_complex_channels_are_told(demo, text):
     """Of a few layers with small fields, the first among them, as the view counts them."""
     layers = demo.sections["simple_complex"].layers
     assert layers[0].layer == "conv_stem"
-    assert len({one.layer for one in layers}) == len(layers) > 2
+    assert len({layer.layer for layer in layers}) == len(layers) > 2
     first = layers[0]
-    told = convlens.orientation_tuning(convlens.load(), layer=first.layer, orientations=8, phases=8)
-    assert (first.simple, first.complex, first.silent) == told.counts()
+    tuning = convlens.orientation_tuning(
+        convlens.load(), layer=first.layer, orientations=8, phases=8
+    )
+    assert (first.simple, first.complex, first.silent) == tuning.counts()
     assert "cells" in Page(text).ids
     assert f'data-at="sections.simple_complex.layers.0.simple">{first.simple}<' in text
 
 
 def test_feature_maps_lead_from_the_first_layer_to_the_final_place(demo, text):
-    found = demo.sections["feature_maps"]
-    first, last = found.layers[0], found.layers[-1]
+    result = demo.sections["feature_maps"]
+    first, last = result.layers[0], result.layers[-1]
     assert (first.layer, last.layer, last.final) == ("conv_stem", "conv_head", True)
     model = convlens.load()
-    for one in (first, last):
-        told = convlens.feature_maps(
-            model, model.prepare(demo.photos[found.photo].path), layer=one.layer
+    for layer in (first, last):
+        maps = convlens.feature_maps(
+            model, model.prepare(demo.photos[result.photo].path), layer=layer.layer
         )
-        inner = told.maps[:, one.size[0] // 8 :, :][:, : one.size[0] - one.size[0] // 8 * 2]
-        inner = inner[:, :, one.size[1] // 8 : one.size[1] - one.size[1] // 8]
+        inner = maps.maps[:, layer.size[0] // 8 :, :][:, : layer.size[0] - layer.size[0] // 8 * 2]
+        inner = inner[:, :, layer.size[1] // 8 : layer.size[1] - layer.size[1] // 8]
         spread = inner.flatten(1).std(dim=1, correction=0)
-        assert set(one.channels) == set(spread.topk(8).indices.tolist())
-        chosen = told.maps[list(one.channels)]
-        assert one.scale == pytest.approx(float(chosen.abs().max()))
-        assert one.tiles.shape == (8, *one.size, 3)
+        assert set(layer.channels) == set(spread.topk(8).indices.tolist())
+        channels_shown = maps.maps[list(layer.channels)]
+        assert layer.scale == pytest.approx(float(channels_shown.abs().max()))
+        assert layer.tiles.shape == (8, *layer.size, 3)
         # Brighter where the map is greater, on one scale for the row.
-        where = int(chosen.flatten().argmax())
-        colors = one.tiles.reshape(-1, 3)
+        where = int(channels_shown.flatten().argmax())
+        colors = layer.tiles.reshape(-1, 3)
         assert colors[where].tolist() == [253, 231, 36]
     assert "maps" in Page(text).ids
     assert "convlens maps" in text
@@ -211,12 +215,12 @@ def test_made_images_stand_beside_the_patches(demo, text, data):
     """The images are those of the view with the steps that the page names."""
     channels = demo.sections["channels"]
     assert len(channels.maximized) == len(channels.patches.layers)
-    for layer, found in zip(channels.patches.layers, channels.maximized, strict=True):
-        assert [one.objective for one in found.maxima] == [
+    for layer, maximization in zip(channels.patches.layers, channels.maximized, strict=True):
+        assert [maximum.objective for maximum in maximization.maxima] == [
             f"{layer.layer}:{shown.channel}" for shown in layer.shown
         ]
-        assert 16 <= found.steps <= 96
-        assert found.stopped == ""
+        assert 16 <= maximization.steps <= 96
+        assert maximization.stopped == ""
     first = channels.maximized[0]
     alone = convlens.maximize(
         convlens.load(), first.maxima[2].objective, steps=first.steps,
@@ -228,32 +232,32 @@ def test_made_images_stand_beside_the_patches(demo, text, data):
     assert text.count('class="synthetic"') == len(channels.addresses)
     assert f"{first.steps} steps on" in text
     last = channels.maximized[-1]
-    beaten = sum(float(one.reached[0]) >= one.dataset_best for one in last.maxima)
+    beaten = sum(float(maximum.reached[0]) >= maximum.dataset_best for maximum in last.maxima)
     assert f"{beaten} of {len(last.maxima)} activate their channel" in text
 
 
 def test_classes_are_made_that_the_photos_are_taken_for(demo, text, data):
-    answered = {one.names[0] for one in demo.photos}
-    made = [one.objective for one in demo.sections["class_images"].maxima]
-    assert len(made) == min(6, len(answered))
-    assert set(made) <= answered
-    assert all(int(one.rank[0]) == 1 for one in demo.sections["class_images"].maxima)
-    assert all(name in text for name in made)
+    answered = {photo.names[0] for photo in demo.photos}
+    objectives = [maximum.objective for maximum in demo.sections["class_images"].maxima]
+    assert len(objectives) == min(6, len(answered))
+    assert set(objectives) <= answered
+    assert all(int(maximum.rank[0]) == 1 for maximum in demo.sections["class_images"].maxima)
+    assert all(name in text for name in objectives)
 
 
 def test_a_dream_of_the_first_photo(demo, text, data):
     """As its own command makes it, with as many steps as the page says."""
-    found = demo.sections["dream"]
-    octaves, steps = len(found.sizes), found.objective.shape[1] - 1
-    assert (octaves, max(found.image.shape)) == (3, 320) and 1 <= steps <= 10
-    shown = next(one for one in demo.photos if one.shown)
+    dream = demo.sections["dream"]
+    octaves, steps = len(dream.sizes), dream.objective.shape[1] - 1
+    assert (octaves, max(dream.image.shape)) == (3, 320) and 1 <= steps <= 10
+    shown = next(photo for photo in demo.photos if photo.shown)
     again = convlens.dream(
-        convlens.load(), shown.path, layer=found.layer, octaves=3, steps=steps, size=320
+        convlens.load(), shown.path, layer=dream.layer, octaves=3, steps=steps, size=320
     )
-    assert torch.allclose(again.image, found.image, atol=0.02)
-    assert float(found.rise[-1]) > 1
-    assert data["sections"]["dream"]["objective"][2][-1] == float(found.objective[2, -1])
-    command = f"--layer {found.layer} --octaves 3 --steps {steps} --size 320"
+    assert torch.allclose(again.image, dream.image, atol=0.02)
+    assert float(dream.rise[-1]) > 1
+    assert data["sections"]["dream"]["objective"][2][-1] == float(dream.objective[2, -1])
+    command = f"--layer {dream.layer} --octaves 3 --steps {steps} --size 320"
     assert command in text
     assert f"3 octaves of {steps} step" in " ".join(Page(text).words)
 
@@ -262,8 +266,8 @@ def test_dead_channels_are_a_finding(tmp_path, photos):
     model = tiny()
     with torch.no_grad():
         model.network[0].bias[1] = -100
-    made = convlens.report(model, photos, out=tmp_path / "page")
-    (finding,) = [one for one in made.findings if one.evidence == "channels"]
+    page_report = convlens.report(model, photos, out=tmp_path / "page")
+    (finding,) = [finding for finding in page_report.findings if finding.evidence == "channels"]
     assert finding.mark == "look"
     assert "1 of " in finding.sentence and "never fire on these 3 photos" in finding.sentence
 
@@ -274,7 +278,7 @@ def test_perturbed_pixels_survive_on_the_page(demo, text):
 
     article = text.split('id="photo-2"')[1].split("</article>")[0]
     figure = article.split('<figure class="flip">')[1]
-    found = re.search(r'src="data:image/png;base64,([^"]+)"', figure)
-    assert found
-    pixels = torch.tensor(list(Image.open(io.BytesIO(base64.b64decode(found[1]))).tobytes()))
+    match = re.search(r'src="data:image/png;base64,([^"]+)"', figure)
+    assert match
+    pixels = torch.tensor(list(Image.open(io.BytesIO(base64.b64decode(match[1]))).tobytes()))
     assert pixels.equal(demo.sections["photos"].cards[1].flips.pixels[0].flatten().long())

@@ -51,10 +51,10 @@ def model():
 @pytest.fixture
 def paths(tmp_path):
     random = np.random.default_rng(0)
-    made = [tmp_path / f"{number:02}.png" for number in range(10)]
-    for path in made:
+    photo_paths = [tmp_path / f"{number:02}.png" for number in range(10)]
+    for path in photo_paths:
         Image.fromarray(random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(path)
-    return made
+    return photo_paths
 
 
 LABELS = [(0,), (1,)] * 5

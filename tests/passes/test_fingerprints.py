@@ -83,14 +83,14 @@ def test_functions_have_no_fingerprint():
 
 
 def test_neither_names_nor_reprs_of_our_classes_count(monkeypatch):
-    made = model()
+    wrapped = model()
     boxes = {"a.png": (ObjectBox((1,), 0.0, 0.0, 4.0, 4.0),)}
-    before = fingerprint_model(made), fingerprint(boxes)
+    before = fingerprint_model(wrapped), fingerprint(boxes)
 
     def fail(self):
         raise AssertionError("a repr was hashed")
 
-    classes: tuple[type, ...] = (type(made.preprocessing), ObjectBox, NodeRef)
+    classes: tuple[type, ...] = (type(wrapped.preprocessing), ObjectBox, NodeRef)
     names = [(cls.__name__, cls.__qualname__) for cls in classes]
     try:
         for cls in classes:
@@ -105,9 +105,9 @@ def test_neither_names_nor_reprs_of_our_classes_count(monkeypatch):
 def test_preprocessing_counts():
     assert fingerprint_model(model()) == fingerprint_model(model())
     assert fingerprint_model(model()) != fingerprint_model(model(mean=0.5))
-    made = model()
-    larger = replace(made.preprocessing, resize=10)
-    assert fingerprint_model(made) != fingerprint_model(replace(made, preprocessing=larger))
+    wrapped = model()
+    larger = replace(wrapped.preprocessing, resize=10)
+    assert fingerprint_model(wrapped) != fingerprint_model(replace(wrapped, preprocessing=larger))
 
 
 def test_a_resume_folder_of_another_version_is_refused(tmp_path):

@@ -70,8 +70,8 @@ class TestTheSameResult:
         assert spread.seen == 43
         assert len(spread.skipped) == 2
         assert spread.skipped == alone.skipped
-        for one, other in zip(alone.layers, spread.layers, strict=True):
-            for name, value in vars(one).items():
+        for layer, other in zip(alone.layers, spread.layers, strict=True):
+            for name, value in vars(layer).items():
                 if isinstance(value, torch.Tensor):
                     assert torch.equal(value.nan_to_num(), getattr(other, name).nan_to_num()), name
         assert same(alone, spread)
@@ -83,14 +83,14 @@ class TestTheSameResult:
             alike.append(tmp_path / f"{number:02}.png")
             alike[-1].write_bytes((folder / "03.png").read_bytes())
         with third_node(cluster):
-            found = patches(
+            result = patches(
                 model(),
                 alike,
                 pass_options=PassOptions(batch_size=2, engine=RayEngine(block=1)),
                 top=3,
                 show=0,
             )
-        for layer in found.layers:
+        for layer in result.layers:
             living = layer.values[:, 0] > 0
             assert living.any()
             assert layer.images[living].tolist() == [[0, 1, 2]] * int(living.sum())
@@ -112,8 +112,8 @@ class TestTheSameResult:
         )  # fmt: skip
         assert len(files) > 13 * 5
         for file in files:
-            one, other = ((tmp_path / name / file).read_bytes() for name in ("alone", "spread"))
-            assert one == other, file
+            first, second = ((tmp_path / name / file).read_bytes() for name in ("alone", "spread"))
+            assert first == second, file
 
     def test_fgsm_out_of_a_table(self, cluster, paths, tmp_path):
         """Bytes in Parquet, the rows in several row groups that no batch is aligned with."""
@@ -133,7 +133,10 @@ class TestTheSameResult:
             **options,
         )
         assert spread.curves[0].correct == alone.curves[0].correct
-        assert [one.split()[0] for one in spread.skipped] == ["photos-000007", "photos-000030"]
+        assert [sentence.split()[0] for sentence in spread.skipped] == [
+            "photos-000007",
+            "photos-000030",
+        ]
 
     def test_fgsm(self, cluster, paths):
         labels = [(number % 4,) for number in range(len(paths))]
@@ -189,12 +192,12 @@ class TestTheSameResult:
                     return self.head(self.stem(x).relu().mean((2, 3)))
         """)
         )
-        made = convlens.load(f"python:{tmp_path / 'ours.py'}:Ours", size=SIZE)
-        alone = patches(made, paths[:6], pass_options=PassOptions(batch_size=4), show=0)
+        wrapped = convlens.load(f"python:{tmp_path / 'ours.py'}:Ours", size=SIZE)
+        alone = patches(wrapped, paths[:6], pass_options=PassOptions(batch_size=4), show=0)
         assert same(
             alone,
             patches(
-                made,
+                wrapped,
                 paths[:6],
                 pass_options=PassOptions(batch_size=4, engine=RayEngine(actors=1)),
                 show=0,
@@ -221,11 +224,11 @@ class TestFaults:
 
     def test_a_node_dies(self, cluster):
         """In the middle, with what its actor held and what was decoded there."""
-        told = []
+        messages = []
         with third_node(cluster) as node:
 
             def tell(done, total):
-                told.append(done)
+                messages.append(done)
                 if done >= 40 and node in cluster.list_all_nodes():
                     cluster.remove_node(node, allow_graceful=False)
 
@@ -233,7 +236,7 @@ class TestFaults:
             done = counted(240, RayEngine(actors=3, block=1, handovers=2), work, progress=tell)
             assert node not in cluster.list_all_nodes()
         assert done.state["seen"].tolist() == [1] * 240
-        assert told[-1] == 240
+        assert messages[-1] == 240
 
     @pytest.mark.parametrize("block", [1, 2])
     def test_workers_that_always_die(self, cluster, block):
@@ -242,7 +245,7 @@ class TestFaults:
             counted(4, RayEngine(actors=1, block=block), Dying(4))
 
     def test_rounds_that_bring_nothing(self, cluster, monkeypatch):
-        monkeypatch.setattr(RayEngine, "_run_round", lambda *given: iter_of_none())
+        monkeypatch.setattr(RayEngine, "_run_round", lambda *args: iter_of_none())
         with pytest.raises(ConvlensError, match="2 batches came back from none of 3 rounds"):
             counted(4, RayEngine(actors=1))
 
@@ -299,8 +302,8 @@ class TestFaults:
         second = subprocess.run([sys.executable, script, "again"], env=env, capture_output=True,
                                 text=True, check=False, timeout=300)  # fmt: skip
         assert second.returncode == 0, second.stderr
-        found = int(second.stdout.split()[1])
-        assert 0 < found < 45
+        worker_pid = int(second.stdout.split()[1])
+        assert 0 < worker_pid < 45
         alone = patches(model(), paths, pass_options=PassOptions(batch_size=2), show=2)
         assert same(alone, Result.load(out))
 
@@ -312,14 +315,14 @@ class TestFaults:
                 sent.append(done)
                 os.kill(os.getpid(), signal.SIGINT)
 
-        kept: dict[str, Any] = {"resume_folder": tmp_path / "kept"}
+        saved: dict[str, Any] = {"resume_folder": tmp_path / "kept"}
         work = Count(80, slow=0.02)
         with pytest.raises(ConvlensError, match=r"interrupted after (\d+) of 80") as raised:
-            counted(80, RayEngine(block=1, handovers=1), work, progress=stop, **kept)
+            counted(80, RayEngine(block=1, handovers=1), work, progress=stop, **saved)
         assert 30 <= int(str(raised.value).split()[2]) < 80
-        told = []
-        done = counted(80, RayEngine(), work, progress=lambda at, of: told.append(at), **kept)
-        assert told[0] >= 30
+        messages = []
+        done = counted(80, RayEngine(), work, progress=lambda at, of: messages.append(at), **saved)
+        assert messages[0] >= 30
         assert done.state["seen"].tolist() == [1] * 80
 
     def test_errors_of_the_work_come_through(self, cluster):
@@ -347,12 +350,12 @@ class TestFaults:
                 there = os.getpid() != self.process and number == 2
                 return Path("/nowhere.png") if there else super().__getitem__(number)
 
-        found = PhotoSource(model(), Here(paths[:6]))
+        source = PhotoSource(model(), Here(paths[:6]))
         with pytest.raises(ConvlensError, match=r"02\.png can be read here, and not where"):
             run_pass(
                 model(),
                 Count(6),
-                found,
+                source,
                 pass_options=PassOptions(engine=RayEngine(actors=1), batch_size=4),
             )
 
@@ -367,12 +370,14 @@ class TestWhatTravels:
             assert size * 2 <= done.returned_bytes <= size * 2 * (3 + 1)
 
     def test_progress(self, cluster):
-        told = []
-        counted(20, RayEngine(actors=1), progress=lambda done, total: told.append((done, total)))
-        assert told[0] == (0, 20)
-        assert told[-1] == (20, 20)
-        assert sorted(told) == told
-        assert len(set(told)) > 2
+        messages = []
+        counted(
+            20, RayEngine(actors=1), progress=lambda done, total: messages.append((done, total))
+        )
+        assert messages[0] == (0, 20)
+        assert messages[-1] == (20, 20)
+        assert sorted(messages) == messages
+        assert len(set(messages)) > 2
 
     def test_shared_parts_stay_shared_and_buffers_come_whole(self, cluster):
         network = model()
@@ -510,11 +515,11 @@ class TestTheSession:
 
 
 def nodes(*machines):
-    found = [
+    result = [
         {"Alive": alive, "Resources": {"CPU": float(cpus), "GPU": float(gpus)} if cpus else {}}
         for cpus, gpus, alive in machines
     ]
-    return SimpleNamespace(nodes=lambda: found)
+    return SimpleNamespace(nodes=lambda: result)
 
 
 class TestThePlan:
@@ -558,11 +563,11 @@ class TestThePlan:
     )  # fmt: skip
     def test_there_is_always_room_to_decode(self, cpus, actors, threads, order):
         """However actors come to lie: what a machine has not room for goes to another."""
-        there = nodes(*((one, 0, True) for one in cpus))
+        there = nodes(*((cpu, 0, True) for cpu in cpus))
         plan = make_plan(there, actors and min(actors, sum(cpus)), threads, gpu=False)
-        left, placed = [float(one) for one in cpus], 0
+        left, placed = [float(cpu) for cpu in cpus], 0
         for choice in order:
-            fits = [number for number, one in enumerate(left) if one >= plan.cpus - 1e-9]
+            fits = [number for number, free in enumerate(left) if free >= plan.cpus - 1e-9]
             if placed == plan.count_that_fit(there) or not fits:
                 break
             left[fits[choice % len(fits)]] -= plan.cpus

@@ -70,10 +70,10 @@ def lived_in(network):
     network[1].weight.requires_grad_(False)
     network[13].bias.grad = None
     network[7].weight.data = network[7].weight.data.contiguous(memory_format=torch.channels_last)
-    network[3].register_forward_hook(lambda module, given, gave: None)
-    network[3].register_forward_pre_hook(lambda module, given: None)
-    network[7].register_full_backward_hook(lambda module, given, gave: None)
-    network.register_forward_hook(lambda module, given, gave, **more: None, with_kwargs=False)
+    network[3].register_forward_hook(lambda module, inputs, gave: None)
+    network[3].register_forward_pre_hook(lambda module, inputs: None)
+    network[7].register_full_backward_hook(lambda module, inputs, gave: None)
+    network.register_forward_hook(lambda module, inputs, gave, **more: None, with_kwargs=False)
     return network
 
 
@@ -171,9 +171,9 @@ def test_functions_do_raise_there():
         network[place].at = 1
         for name in ("predict", "gradcam", "fgsm"):
             network[place].at = 1
-            with pytest.raises(ConvlensError, match=r"Sequential.* images of .*tripped") as told:
+            with pytest.raises(ConvlensError, match=r"Sequential.* images of .*tripped") as caught:
                 CALLS[name](model)
-            assert isinstance(told.value.__cause__, RuntimeError)
+            assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 # the guard itself
@@ -261,17 +261,17 @@ def test_guard_does_not_write_where_nothing_changed():
 def test_graph_that_the_owner_holds_still_goes_backward():
     network = lived_in(small())
     network.zero_grad()
-    wanted = copy.deepcopy(network)
+    expected = copy.deepcopy(network)
     torch.manual_seed(5)
     loss = network(images()).square().sum()
     torch.manual_seed(5)
-    wanted(images()).square().sum().backward()
+    expected(images()).square().sum().backward()
     for name in ("predict", "gradcam", "fgsm", "anatomy"):
         CALLS[name](wrap(network, size=SIZE))
     loss.backward()
-    for one, other in zip(network.parameters(), wanted.parameters(), strict=True):
-        assert (one.grad is None) == (other.grad is None)
-        assert one.grad is None or torch.equal(one.grad, other.grad)
+    for parameter, other in zip(network.parameters(), expected.parameters(), strict=True):
+        assert (parameter.grad is None) == (other.grad is None)
+        assert parameter.grad is None or torch.equal(parameter.grad, other.grad)
 
 
 def test_module_that_counts_in_a_buffer_which_its_gradient_needs():
@@ -305,9 +305,9 @@ class Head(nn.Module):
 # networks as people have them, each against the plain one
 
 
-def plain_answers(network, given):
+def plain_answers(network, batch):
     with torch.no_grad():
-        return copy.deepcopy(network).eval()(given).float()
+        return copy.deepcopy(network).eval()(batch).float()
 
 
 def frozen(network):
@@ -370,22 +370,24 @@ def test_networks_in_every_dress_answer_like_the_plain_one(dress):
     plain, undressed = small().eval(), small().eval()
     plain[5] = undressed[5] = nn.Identity()
     dressed = dress(undressed)
-    wanted = wrap(plain, size=SIZE)
+    expected = wrap(plain, size=SIZE)
     model = wrap(dressed, size=SIZE)
-    said = convlens.predict(model, images())
+    predictions = convlens.predict(model, images())
     ours: Any
     theirs: Any
-    torch.testing.assert_close(said.logits, plain_answers(plain, images()), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        predictions.logits, plain_answers(plain, images()), rtol=1e-4, atol=1e-6
+    )
     for layer in (None, "1"):
         ours = convlens.gradcam(model, images(), classes=[0, 3], layer=layer)
-        theirs = convlens.gradcam(wanted, images(), classes=[0, 3], layer=layer)
+        theirs = convlens.gradcam(expected, images(), classes=[0, 3], layer=layer)
         torch.testing.assert_close(ours.maps, theirs.maps, rtol=1e-4, atol=1e-7)
-    ours, theirs = (convlens.fgsm(one, images(), ["8/255"]) for one in (model, wanted))
+    ours, theirs = (convlens.fgsm(wrapped, images(), ["8/255"]) for wrapped in (model, expected))
     assert (ours.signs == theirs.signs).float().mean() > 0.999
     torch.testing.assert_close(
         ours.adversarial_logits, theirs.adversarial_logits, rtol=1e-3, atol=1e-4
     )
-    ours, theirs = convlens.anatomy(model), convlens.anatomy(wanted)
+    ours, theirs = convlens.anatomy(model), convlens.anatomy(expected)
     assert ours.multiply_adds == theirs.multiply_adds
     assert [layer.output for layer in ours.layers] == [layer.output for layer in theirs.layers]
 
@@ -394,10 +396,10 @@ def test_half_precision_answers_like_the_plain_half_precision_network():
     network = small().eval().bfloat16()
     model = wrap(network, size=SIZE)
     with torch.no_grad():
-        wanted = network(images().bfloat16())
-    assert torch.equal(convlens.predict(model, images()).logits, wanted.float())
-    found = convlens.gradcam(model, images())
-    assert found.maps.isfinite().all() and found.maps.any()
+        expected = network(images().bfloat16())
+    assert torch.equal(convlens.predict(model, images()).logits, expected.float())
+    cam = convlens.gradcam(model, images())
+    assert cam.maps.isfinite().all() and cam.maps.any()
     attack = convlens.fgsm(model, images(), ["4/255"])
     assert attack.adversarial(0).dtype == torch.float32
     assert (attack.largest_changes <= 4 / 255 * (1 + 1e-6)).all()
@@ -417,22 +419,22 @@ def test_functions_work_whatever_the_callers_gradient_mode(name, mode, tmp_path)
         assert_close_results(name, inside, network)
 
 
-def assert_close_results(name, found, network):
+def assert_close_results(name, result, network):
     if name == "predict":
-        torch.testing.assert_close(found.logits, plain_answers(network, images()))
+        torch.testing.assert_close(result.logits, plain_answers(network, images()))
     else:
-        assert (found.maps if name == "gradcam" else found.signs).any()
+        assert (result.maps if name == "gradcam" else result.signs).any()
 
 
 def test_images_made_in_inference_mode():
     network = small()
     with torch.inference_mode():
-        given = images()
+        batch = images()
     model = wrap(network, size=SIZE)
     for layer in (None, "1", "image"):
-        ours = convlens.gradcam(model, given, layer=layer)
+        ours = convlens.gradcam(model, batch, layer=layer)
         assert torch.equal(ours.maps, convlens.gradcam(model, images(), layer=layer).maps)
-    convlens.fgsm(model, given)
+    convlens.fgsm(model, batch)
 
 
 def test_network_made_in_inference_mode():

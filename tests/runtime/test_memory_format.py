@@ -39,16 +39,16 @@ def model(**options):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in WRITING])
 def test_view_network_gives_what_the_reshaping_one_gives(name, tmp_path, monkeypatch):
-    found = call(name, model(view=True), tmp_path)
+    result = call(name, model(view=True), tmp_path)
     # So that the last bits are the same too.
     monkeypatch.setattr(
-        "convlens.models.model.choose_memory_format", lambda *given: torch.contiguous_format
+        "convlens.models.model.choose_memory_format", lambda *args: torch.contiguous_format
     )
-    wanted = call(name, model(view=False), tmp_path)
+    expected = call(name, model(view=False), tmp_path)
     if name == "trace":
-        assert found.shape(found.logits) == wanted.shape(wanted.logits) == (1, 5)
+        assert result.shape(result.logits) == expected.shape(expected.logits) == (1, 5)
     else:
-        assert found == wanted
+        assert result == expected
 
 
 @pytest.mark.parametrize("name", WRITING)
@@ -71,11 +71,11 @@ def test_view_network_runs_on_prepared_photos(channels, looks):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("view", [False, True])
 def test_contiguous_whatever_is_given_but_only_where_it_must_be(view, channels):
-    given = torch.rand(2, channels, SIZE, SIZE)
+    inputs = torch.rand(2, channels, SIZE, SIZE)
     fed = model(view=view, channels=channels)
     chw = (channels * SIZE * SIZE, SIZE * SIZE, SIZE, 1)
-    for one in (given, given.contiguous(memory_format=torch.channels_last)):
-        for batch in (one, one[:1], one[:, :, :-4, :-4]):
+    for arranged in (inputs, inputs.contiguous(memory_format=torch.channels_last)):
+        for batch in (arranged, arranged[:1], arranged[:, :, :-4, :-4]):
             height = batch.shape[2]
             got = fed.normalize(batch)
             assert torch.equal(got, batch)
@@ -119,10 +119,10 @@ def test_what_the_network_raises_is_one_line_with_its_cause():
 
     fed = wrap(Single().eval(), size=SIZE)
     assert convlens.predict(fed, images(1)).logits.shape == (1, 5)
-    with pytest.raises(ConvlensError) as told:
+    with pytest.raises(ConvlensError) as caught:
         convlens.predict(fed, images(2))
-    assert str(told.value) == "Single does not run on 2 images of 3 x 24 x 24: one at a time"
-    assert isinstance(told.value.__cause__, ValueError)
+    assert str(caught.value) == "Single does not run on 2 images of 3 x 24 x 24: one at a time"
+    assert isinstance(caught.value.__cause__, ValueError)
 
 
 def test_what_the_backward_pass_raises_is_one_line_with_its_cause():
@@ -146,8 +146,8 @@ def test_what_the_backward_pass_raises_is_one_line_with_its_cause():
     fed = wrap(Network().eval(), size=SIZE)
     for ask in (
         convlens.fgsm,
-        lambda *given: convlens.gradcam(*given, layer="conv", side="output"),
+        lambda *args: convlens.gradcam(*args, layer="conv", side="output"),
     ):
-        with pytest.raises(ConvlensError, match=r"no gradient .*: no way back") as told:
+        with pytest.raises(ConvlensError, match=r"no gradient .*: no way back") as caught:
             ask(fed, images())
-        assert isinstance(told.value.__cause__, RuntimeError)
+        assert isinstance(caught.value.__cause__, RuntimeError)

@@ -60,8 +60,8 @@ def concatenated(*branches):
     return Branches(lambda parts: torch.cat(parts, 1), *branches)
 
 
-def conv(given, gave, kernel=3, **options):
-    return nn.Conv2d(given, gave, kernel, **options)
+def conv(inputs, gave, kernel=3, **options):
+    return nn.Conv2d(inputs, gave, kernel, **options)
 
 
 def traced(network, size):
@@ -69,8 +69,8 @@ def traced(network, size):
     return trace(wrap(network, size=size))
 
 
-def field_size(found, name):
-    return found.field(found.find_node(name)).size
+def field_size(result, name):
+    return result.field(result.find_node(name)).size
 
 
 class Seen(Exception):

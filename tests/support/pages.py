@@ -95,4 +95,4 @@ class Page(HTMLParser):
 
     @property
     def ids(self) -> list[str]:
-        return [found["id"] for _, found in self.elements if found.get("id")]
+        return [element["id"] for _, element in self.elements if element.get("id")]

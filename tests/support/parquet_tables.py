@@ -41,14 +41,14 @@ def files(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     generator = np.random.default_rng(0)
-    found = []
+    results = []
     for number in range(COUNT):
         path = folder / f"{number:02d}.png"
         pixels = generator.integers(0, 256, (40, 36 + number, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
-        found.append(path)
-    found[5].write_bytes(found[5].read_bytes()[:200])
-    return found
+        results.append(path)
+    results[5].write_bytes(results[5].read_bytes()[:200])
+    return results
 
 
 def write(path, columns, rows=4, **options):
@@ -95,5 +95,5 @@ def tables(request, files, tmp_path):
     return folder
 
 
-def data(found):
-    return found.data if isinstance(found, EncodedPhoto) else found.read_bytes()
+def data(row):
+    return row.data if isinstance(row, EncodedPhoto) else row.read_bytes()

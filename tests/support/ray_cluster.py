@@ -38,18 +38,18 @@ def model(seed=0):
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     """Photos of noise, four of them alike, one damaged, one that is no photo."""
-    made = tmp_path_factory.mktemp("photos")
+    result = tmp_path_factory.mktemp("photos")
     random = np.random.default_rng(0)
     alike = random.integers(0, 256, (30, 28, 3), dtype=np.uint8)
     for number in range(45):
         pixels = random.integers(0, 256, (30, 28, 3), dtype=np.uint8)
         Image.fromarray(alike if number in (3, 11, 26, 40) else pixels).save(
-            made / f"{number:02}.png"
+            result / f"{number:02}.png"
         )
-    whole = (made / "07.png").read_bytes()
-    (made / "07.png").write_bytes(whole[: len(whole) // 2])
-    (made / "30.png").write_bytes(b"poison")
-    return made
+    whole = (result / "07.png").read_bytes()
+    (result / "07.png").write_bytes(whole[: len(whole) // 2])
+    (result / "30.png").write_bytes(b"poison")
+    return result
 
 
 @pytest.fixture
@@ -67,16 +67,16 @@ def cluster():
     here = [str(Path(convlens.__file__).parents[1]), str(TESTS)]
     os.environ["PYTHONPATH"] = os.pathsep.join([*here, os.environ.get("PYTHONPATH", "")])
     try:
-        made = cluster_utils.Cluster(
+        ray_cluster = cluster_utils.Cluster(
             initialize_head=True,
             head_node_args={"include_dashboard": False, **node},
         )
     except Exception as error:  # whatever keeps its servers from starting
         pytest.skip(f"Ray does not start here ({error})")
-    made.add_node(**node)
-    with ray_session(made.address):
-        yield made
-    made.shutdown()
+    ray_cluster.add_node(**node)
+    with ray_session(ray_cluster.address):
+        yield ray_cluster
+    ray_cluster.shutdown()
     for name, value in before.items():
         if value is None:
             os.environ.pop(name)
@@ -95,10 +95,10 @@ def third_node(cluster):
             cluster.remove_node(node, allow_graceful=False)
 
 
-def same(one, other):
+def same(first, second):
     """Whether two results hold the same, to the last bit."""
-    one, other = one.to_json(), other.to_json()
-    return one == other
+    first, second = first.to_json(), second.to_json()
+    return first == second
 
 
 class Count:

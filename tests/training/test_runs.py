@@ -37,9 +37,9 @@ def file_of(run, which):
 
 @pytest.mark.parametrize("which", ["best", "last", "step-0000000"])
 def test_a_checkpoint_by_name(run, which):
-    found = load(f"{run}@{which}").network.state_dict()
+    weights = load(f"{run}@{which}").network.state_dict()
     expected = file_of(run, which)
-    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert all(torch.equal(weights[key], expected[key]) for key in expected)
 
 
 def test_the_best_one_is_the_default(run):
@@ -60,12 +60,12 @@ def test_a_folder_with_an_at_in_its_name(run, tmp_path):
 def test_larger_images(run):
     with pytest.raises(ConvlensError) as caught:
         load(run, size=20)
-    said = str(caught.value)
-    assert "stage classifier.0 takes 16 values" in said
-    assert "1 x 20 x 20" in said
+    message = str(caught.value)
+    assert "stage classifier.0 takes 16 values" in message
+    assert "1 x 20 x 20" in message
     with torch.no_grad():  # 13 pixels leave the same single cell
         assert load(run, size=13)(torch.rand(1, 1, 13, 13)).shape == (1, 3)
-    advised = said.partition("; ")[2].split()[0]
+    advised = message.partition("; ")[2].split()[0]
     model = load(advised, size=20)
     small = torch.rand(2, 1, 12, 12)
     with torch.no_grad():
@@ -129,10 +129,10 @@ class TestGrowth:
     def test_filters_are_those_of_the_checkpoints(self, run):
         grown = filters_over_training(load_checkpoints(run))
         assert grown.steps == (0, 2, 9)
-        for step, one in zip(grown.steps, grown.filters, strict=True):
+        for step, kernels in zip(grown.steps, grown.filters, strict=True):
             expected = file_of(run, f"step-{step:07d}")["features.0.weight"]
-            assert torch.equal(one.weights, expected)
-        every = torch.stack([one.weights for one in grown.filters])
+            assert torch.equal(kernels.weights, expected)
+        every = torch.stack([filter_.weights for filter_ in grown.filters])
         assert grown.scale == float(every.abs().max())
         assert not torch.equal(every[0], every[-1])
 
@@ -140,18 +140,18 @@ class TestGrowth:
         grown = filters_over_training(load_checkpoints(run))
         picture = grown.pictures()["over_training"]
         step = 44 // 5 * 5 + 4
-        tiles = [enlarge(one, 8) for one in grown.filters[0].tiles()]
+        tiles = [enlarge(tile, 8) for tile in grown.filters[0].tiles()]
         top, left = corner(picture, tiles[0])
-        for column, one in enumerate(grown.filters):
-            for row, tile in enumerate(one.tiles()):
+        for column, filter_ in enumerate(grown.filters):
+            for row, tile in enumerate(filter_.tiles()):
                 y, x = top + row * step, left + column * step
                 assert torch.equal(picture[y : y + 40 : 8, x : x + 40 : 8], tile)
 
     def test_picture_tells_the_steps(self, run):
         grown = filters_over_training(load_checkpoints(run))
-        one = grown.pictures()["over_training"]
+        picture = grown.pictures()["over_training"]
         two = replace(grown, steps=(0, 7, 9)).pictures()["over_training"]
-        rows, columns = (one != two).any(dim=2).nonzero().T
+        rows, columns = (picture != two).any(dim=2).nonzero().T
         assert len(rows) > 0
         assert int(rows.max() - rows.min()) < 12 and int(columns.max() - columns.min()) < 12
 
@@ -188,18 +188,18 @@ def test_two_commands_from_a_folder_of_photos_to_a_page(tmp_path):
         assert status == 0, err
         return out
 
-    said = convlens_does("train", "data", "--out", "my run", "--epochs", 12, "--checkpoints", 3)
-    assert "allconv, " in said
-    command = next(line for line in said.splitlines() if line.startswith("convlens report"))
+    output = convlens_does("train", "data", "--out", "my run", "--epochs", 12, "--checkpoints", 3)
+    assert "allconv, " in output
+    command = next(line for line in output.splitlines() if line.startswith("convlens report"))
     assert command == "convlens report PHOTOS --model 'my run'"
     answer = json.loads((tmp_path / "my run" / DESCRIPTION).read_text())
     assert answer["progress"]["history"][-1]["validation_accuracy"] == 1
-    said = convlens_does("report", "data/red", "data/blue", "--model", "my run", "--out", "page")
+    output = convlens_does("report", "data/red", "data/blue", "--model", "my run", "--out", "page")
     assert (tmp_path / "page" / "index.html").stat().st_size > 10_000
-    said = convlens_does("filters", "--model", "my run", "--over-training", "--out", "grown")
+    output = convlens_does("filters", "--model", "my run", "--over-training", "--out", "grown")
     assert (tmp_path / "grown" / "over_training.png").exists()
-    said = convlens_does("filters", "--model", "my run", "--over-training", "--json")
-    assert json.loads(said)["steps"][0] == 0
-    said = convlens_does("gradcam", "data/red/0.jpg", "--model", "my run", "--size", "40x48",
+    output = convlens_does("filters", "--model", "my run", "--over-training", "--json")
+    assert json.loads(output)["steps"][0] == 0
+    output = convlens_does("gradcam", "data/red/0.jpg", "--model", "my run", "--size", "40x48",
                          "--class", "red", "--out", "cam")  # fmt: skip
-    assert "red" in said
+    assert "red" in output

@@ -51,22 +51,24 @@ def weights(run, which="last"):
     return load_file(Path(run) / named[which] / "weights.safetensors")
 
 
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+def same(first, second):
+    return first.keys() == second.keys() and all(
+        torch.equal(first[key], second[key]) for key in first
+    )
 
 
 class TestPieces:
     def test_shifts_against_a_loop(self):
         images = torch.rand(4, 2, 5, 6)
         down, right = torch.tensor([2, -1, 0, 5]), torch.tensor([-3, 1, 0, 0])
-        found = shift_images(images, down, right)
+        shifted = shift_images(images, down, right)
         for n in range(4):
             for y in range(5):
                 for x in range(6):
                     source = y - int(down[n]), x - int(right[n])
                     inside = 0 <= source[0] < 5 and 0 <= source[1] < 6
                     expected = images[n, :, *source] if inside else torch.zeros(2)
-                    assert torch.equal(found[n, :, y, x], expected)
+                    assert torch.equal(shifted[n, :, y, x], expected)
 
     def test_shift_is_drawn_for_each_image_over_the_whole_range(self):
         torch.manual_seed(0)
@@ -79,21 +81,21 @@ class TestPieces:
     def test_half_are_mirrored(self):
         torch.manual_seed(0)
         images = torch.rand(200, 1, 4, 4)
-        found = augment(images, shift=0, flip=True, erase=0)
-        mirrored = [torch.equal(a, b.flip(2)) for a, b in zip(found, images, strict=True)]
-        kept = [torch.equal(a, b) for a, b in zip(found, images, strict=True)]
-        assert all(a != b for a, b in zip(mirrored, kept, strict=True))
+        augmented = augment(images, shift=0, flip=True, erase=0)
+        mirrored = [torch.equal(a, b.flip(2)) for a, b in zip(augmented, images, strict=True)]
+        unchanged = [torch.equal(a, b) for a, b in zip(augmented, images, strict=True)]
+        assert all(a != b for a, b in zip(mirrored, unchanged, strict=True))
         assert 70 < sum(mirrored) < 130
 
     def test_what_is_erased_is_one_rectangle_of_the_stated_sides(self):
         torch.manual_seed(0)
-        found = augment(torch.ones(300, 3, 16, 24), shift=0, flip=False, erase=0.5)
-        erased = (found == 0).all(1)
-        assert torch.equal(erased, (found == 0).any(1))
+        augmented = augment(torch.ones(300, 3, 16, 24), shift=0, flip=False, erase=0.5)
+        erased = (augmented == 0).all(1)
+        assert torch.equal(erased, (augmented == 0).any(1))
         assert 110 < int(erased.flatten(1).any(1).sum()) < 190
-        for one in erased[erased.flatten(1).any(1)]:
-            rows, columns = one.any(1).sum(), one.any(0).sum()
-            assert int(one.sum()) == rows * columns
+        for rectangle in erased[erased.flatten(1).any(1)]:
+            rows, columns = rectangle.any(1).sum(), rectangle.any(0).sum()
+            assert int(rectangle.sum()) == rows * columns
             assert 2 <= rows <= 8
             assert 3 <= columns <= 12
 
@@ -142,10 +144,10 @@ class TestPieces:
 @pytest.fixture(scope="module")
 def trained(archive, tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "run"
-    said = []
+    messages = []
     options: dict[str, Any] = RECIPE | {"epochs": 8, "checkpoints": 3}
-    result = train(archive, out=out, on_message=said.append, **options)
-    return out, result, said
+    result = train(archive, out=out, on_message=messages.append, **options)
+    return out, result, messages
 
 
 class TestRun:
@@ -178,16 +180,16 @@ class TestRun:
 
     def test_nothing_else_is_left(self, trained):
         out, result, _ = trained
-        kept = {"step-0000000", "step-0000010", "step-0000040", f"step-{result.best_step:07d}"}
+        expected = {"step-0000000", "step-0000010", "step-0000040", f"step-{result.best_step:07d}"}
         names = {path.name for path in out.iterdir()}
-        assert names - {".lock"} == {*kept, DESCRIPTION, "log.csv"}
+        assert names - {".lock"} == {*expected, DESCRIPTION, "log.csv"}
         holding = {path.parent.name for path in out.rglob("optimizer.safetensors")}
         assert holding == {"step-0000040"}
 
     def test_it_says_what_it_does(self, trained):
-        _, _, said = trained
-        assert "100 gray images of 12 x 12, 2 classes; 20 to validate on" in said[0]
-        assert said[-1].startswith("epoch 8/8: loss 0.")
+        _, _, messages = trained
+        assert "100 gray images of 12 x 12, 2 classes; 20 to validate on" in messages[0]
+        assert messages[-1].startswith("epoch 8/8: loss 0.")
 
     def test_a_finished_run_is_not_trained_again(self, trained, archive):
         out, result, _ = trained
@@ -253,16 +255,16 @@ def test_interrupted_and_gone_on_with(archive, tmp_path, network):
     for _ in range(2):
         with pytest.raises(ConvlensError, match="interrupted after"):
             train(archive, out=tmp_path / "parts", progress=interrupt, **options)
-    said = []
-    train(archive, out=tmp_path / "parts", on_message=said.append, **options)
-    assert "goes on after step 8 of 10" in said
+    messages = []
+    train(archive, out=tmp_path / "parts", on_message=messages.append, **options)
+    assert "goes on after step 8 of 10" in messages
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
-    one, other = (
+    first, second = (
         json.loads((tmp_path / name / DESCRIPTION).read_text()) for name in ("whole", "parts")
     )
-    for row in (*one["progress"]["history"], *other["progress"]["history"]):
+    for row in (*first["progress"]["history"], *second["progress"]["history"]):
         del row["seconds"]
-    assert one == other
+    assert first == second
 
 
 KILLED = """
@@ -352,11 +354,11 @@ def test_two_processes_are_one_training(archive, tmp_path):
         status, out, err = run_program(program, words)
         assert status == 0, err
         assert out.count("of 20 validation images predicted correctly") == 1
-    one, two = weights(tmp_path / "1"), weights(tmp_path / "2")
-    assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in one)
+    first, two = weights(tmp_path / "1"), weights(tmp_path / "2")
+    assert all(torch.allclose(first[key], two[key], atol=1e-5) for key in first)
     torch.manual_seed(0)
     start = build("lenet5", size=12, channels=1, classes=2).state_dict()
-    assert any((one[key] - start[key]).abs().max() > 1e-3 for key in one)
+    assert any((first[key] - start[key]).abs().max() > 1e-3 for key in first)
 
 
 class TestRefusals:
@@ -418,8 +420,8 @@ class TestRefusals:
         with pytest.raises(ConvlensError, match=r"became NaN .* --learning-rate 1e\+29") as caught:
             train(archive, out=out, learning_rate=1e30, save_every=1e-9, **RECIPE)
         assert "\n" not in str(caught.value)
-        kept = weights(out)
-        assert all(bool(tensor.isfinite().all()) for tensor in kept.values())
+        expected = weights(out)
+        assert all(bool(tensor.isfinite().all()) for tensor in expected.values())
         assert convlens.load(f"{out}@last").size == (12, 12)
 
     def test_too_little_memory(self, archive, tmp_path, monkeypatch):
@@ -472,16 +474,16 @@ def test_memory_estimate_is_near_what_torch_keeps():
     """What a batch of 40 keeps for its gradients, counted by torch, is what was said for it."""
     network = build("allconv", size=28, channels=1, classes=10)
     image = torch.randn(1, 28, 28)
-    kept = {}
+    saved = {}
 
     def keep(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = network(image.expand(40, -1, -1, -1).contiguous())
     assert output.requires_grad
-    needed = sum(kept.values())
+    needed = sum(saved.values())
 
     def fits(free):
         with pytest.MonkeyPatch.context() as patch:
@@ -502,7 +504,7 @@ def test_tensorboard(archive, tmp_path):
     result = train(archive, out=tmp_path / "run", log="tensorboard", **RECIPE)
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
-    found = events.Scalars("validation_accuracy")
-    assert [event.step for event in found] == [row["step"] for row in result.history]
+    scalars = events.Scalars("validation_accuracy")
+    assert [event.step for event in scalars] == [row["step"] for row in result.history]
     expected = [row["validation_accuracy"] for row in result.history]
-    assert [event.value for event in found] == pytest.approx(expected)
+    assert [event.value for event in scalars] == pytest.approx(expected)

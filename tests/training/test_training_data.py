@@ -209,14 +209,14 @@ class TestFolder:
         picture = Image.open(folder / "cat" / "large.png").convert("RGB")
         applied = np.asarray(data.preprocessing.apply(picture))
         every = torch.cat([data.train.pixels, data.validation.pixels]).numpy()
-        assert any(np.array_equal(applied, one) for one in every)
+        assert any(np.array_equal(applied, image) for image in every)
 
     def test_damaged_files_are_named_and_left_out(self, folder):
         (folder / "cat" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
         (folder / "dog" / "empty.jpg").touch()
         data = open_data(folder)
         assert len(data.train) + len(data.validation) == 12
-        assert [one.path.name for one in data.skipped] == ["bad.png", "empty.jpg"]
+        assert [photo.path.name for photo in data.skipped] == ["bad.png", "empty.jpg"]
         with pytest.raises(ConvlensError, match=r"bad\.png"):
             open_data(folder, strict=True)
 
@@ -260,8 +260,8 @@ class TestNamed:
         assert len(data.train) + len(data.validation) == 1797
         assert (data.size, data.channels, data.labels) == ((8, 8), 1, tuple("0123456789"))
         expected = load_digits().images.sum()
-        found = sum(one.pixels.double().sum() for one in (data.train, data.validation)) * 16 / 255
-        assert found == pytest.approx(expected, rel=1e-3)
+        total = sum(part.pixels.double().sum() for part in (data.train, data.validation)) * 16 / 255
+        assert total == pytest.approx(expected, rel=1e-3)
 
     def test_torchvision(self, monkeypatch, tmp_path):
         """A data set as torchvision makes them, with its own test images and names."""
@@ -295,8 +295,8 @@ def test_parts_do_not_overlap_and_depend_on_the_seed():
     images = LabeledImages(
         torch.arange(100, dtype=torch.uint8).view(100, 1, 1, 1), torch.arange(100) % 4
     )
-    kept, held = split_validation(images, "abcd", 0.2, seed=0)
-    assert sorted([*kept.pixels.flatten().tolist(), *held.pixels.flatten().tolist()]) == list(
+    train_part, held = split_validation(images, "abcd", 0.2, seed=0)
+    assert sorted([*train_part.pixels.flatten().tolist(), *held.pixels.flatten().tolist()]) == list(
         range(100)
     )
     assert torch.bincount(held.classes).tolist() == [5, 5, 5, 5]

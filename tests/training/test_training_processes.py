@@ -71,10 +71,12 @@ def words(archive, out, *more):
 
 
 def environment(**own):
-    kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK")}
+    result = {
+        name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK")
+    }
     # Fabric gives a process alone on its machine more threads, and small batches other last bits.
-    kept["OMP_NUM_THREADS"] = "1"
-    return kept | {"WHAT": "", "WHEN": "0"} | own
+    result["OMP_NUM_THREADS"] = "1"
+    return result | {"WHAT": "", "WHEN": "0"} | own
 
 
 def two_machines(archive, outs, tmp_path, *, what="", when=0, more=((), ())):
@@ -94,11 +96,11 @@ def two_machines(archive, outs, tmp_path, *, what="", when=0, more=((), ())):
         command = words(archive, outs[node], "--num-nodes", "2", *more[node])
         started.append(start_program(PROGRAM, command, environment=own))
     try:
-        said = [process.communicate(timeout=300) for process in started]
+        outputs = [process.communicate(timeout=300) for process in started]
     finally:
         for process in started:
             process.kill()
-    return [(one.returncode, *texts) for one, texts in zip(started, said, strict=True)]
+    return [(process.returncode, *texts) for process, texts in zip(started, outputs, strict=True)]
 
 
 def weights(run):
@@ -106,8 +108,10 @@ def weights(run):
     return load_file(Path(run) / named["last"] / "weights.safetensors")
 
 
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+def same(first, second):
+    return first.keys() == second.keys() and all(
+        torch.equal(first[key], second[key]) for key in first
+    )
 
 
 def test_two_machines_are_two_devices(archive, one_machine, tmp_path):
@@ -141,25 +145,25 @@ def test_stopped_on_one_machine_and_gone_on_with(archive, one_machine, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         (["--learning-rate", "0.5"], "machine 0 has learning rate 0.05 and machine 1 0.5"),
         (["--network", "alexnett"], "no network 'alexnett'; nearest: alexnet"),
     ],
 )
-def test_what_is_wrong_on_one_machine_ends_both(archive, tmp_path, more, said):
+def test_what_is_wrong_on_one_machine_ends_both(archive, tmp_path, more, message):
     out = tmp_path / "run"
     base = ["--learning-rate", "0.05"]
     ended = two_machines(archive, (out, out), tmp_path, more=(base, base + more))
     for status, output, errors in ended:
         assert (status, output) == (2, "")
-        assert said in errors.splitlines()[-1]
+        assert message in errors.splitlines()[-1]
         assert "Traceback" not in errors
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({}, "no MASTER_ADDR and no MASTER_PORT and no NODE_RANK in the environment"),
         ({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}, "no NODE_RANK in the environment"),
@@ -171,12 +175,12 @@ def test_what_is_wrong_on_one_machine_ends_both(archive, tmp_path, more, said):
         ({"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "3"}, "torchrun started 3 processes"),
     ],
 )
-def test_machines_that_would_wait_for_ever(archive, tmp_path, monkeypatch, given, said):
+def test_machines_that_would_wait_for_ever(archive, tmp_path, monkeypatch, options, message):
     for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "SLURM_NTASKS", "LSB_JOBID"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in given.items():
+    for name, value in options.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConvlensError, match=said) as caught:
+    with pytest.raises(ConvlensError, match=message) as caught:
         train(archive, out=tmp_path / "run", network="lenet5", device="cpu", num_nodes=2)
     assert "\n" not in str(caught.value)
 

@@ -62,9 +62,9 @@ def examined(request):
     often = Counter(name for name, _ in runs)
     so_far = Counter()
     seen = {}
-    for name, one in runs:
+    for name, run in runs:
         so_far[name] += 1
-        seen[name if often[name] == 1 else f"{name}#{so_far[name]}"] = one
+        seen[name if often[name] == 1 else f"{name}#{so_far[name]}"] = run
     result = anatomy(wrap(network, size=size))
     return request.param, network, result, seen, counter.get_total_flops()
 
@@ -79,7 +79,7 @@ def test_every_layer_that_runs_is_listed_once_in_order(examined):
 
 def test_output_sizes_and_windows_are_those_of_the_modules(examined):
     name, _, result, seen, _ = examined
-    for path, (module, given, gave) in seen.items():
+    for path, (module, input_shape, gave) in seen.items():
         layer = layer_of(result, path)
         assert layer.output == tuple(gave)
         assert layer.kind == type(module).__name__
@@ -92,13 +92,13 @@ def test_output_sizes_and_windows_are_those_of_the_modules(examined):
         assert layer.groups == getattr(module, "groups", None)
         for axis in (0, 1):
             kernel, stride = layer.kernel[axis], layer.stride[axis]
-            dilation, length = layer.dilation[axis], given[2 + axis]
+            dilation, length = layer.dilation[axis], input_shape[2 + axis]
             before, after = layer.padding[2 * axis : 2 * axis + 2]
             if name != "tf_efficientnet_lite0":
                 assert before == after == both(module.padding)[axis]
             else:  # TensorFlow's "same": output ceil(n / s), the odd row or column goes last
-                wanted = max((-(-length // stride) - 1) * stride + kernel - length, 0)
-                assert (before, after) == (wanted // 2, wanted - wanted // 2)
+                expected = max((-(-length // stride) - 1) * stride + kernel - length, 0)
+                assert (before, after) == (expected // 2, expected - expected // 2)
             exact = (length + before + after - dilation * (kernel - 1) - 1) / stride + 1
             rounded = math.ceil if getattr(module, "ceil_mode", False) else math.floor
             assert rounded(exact) == layer.output[2 + axis]
@@ -106,10 +106,10 @@ def test_output_sizes_and_windows_are_those_of_the_modules(examined):
 
 def test_parameters_are_counted_once_each(examined):
     _, network, result, seen, _ = examined
-    wanted = {
+    expected = {
         name: sum(p.numel() for p in module.parameters()) for name, (module, *_) in seen.items()
     }
-    assert {name: layer_of(result, name).parameters for name in seen} == wanted
+    assert {name: layer_of(result, name).parameters for name in seen} == expected
     everything = sum(parameter.numel() for parameter in network.parameters())
     assert result.parameters == everything
     assert result.unused == ()
@@ -119,7 +119,7 @@ def test_parameters_are_counted_once_each(examined):
 def test_formula_agrees_with_the_tensors(examined):
     _, _, result, seen, _ = examined
     convolutions = 0
-    for path, (module, given, gave) in seen.items():
+    for path, (module, input_shape, gave) in seen.items():
         layer = layer_of(result, path)
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             tensors = sum(parameter.numel() for parameter in module.parameters())
@@ -128,7 +128,7 @@ def test_formula_agrees_with_the_tensors(examined):
             assert layer.by_formula is None
         if isinstance(module, nn.Conv2d):
             convolutions += 1
-            assert layer.dense_weights == math.prod(given[1:]) * math.prod(gave[1:])
+            assert layer.dense_weights == math.prod(input_shape[1:]) * math.prod(gave[1:])
         else:
             assert layer.dense_weights is None
     assert convolutions >= 5
@@ -137,12 +137,12 @@ def test_formula_agrees_with_the_tensors(examined):
 def test_multiply_adds_agree_with_closed_forms_and_with_torch(examined):
     _, _, result, seen, flops = examined
     for path, (module, _, gave) in seen.items():
-        wanted = 0
+        expected = 0
         if isinstance(module, nn.Conv2d):
-            wanted = math.prod(gave) * module.weight[0].numel()
+            expected = math.prod(gave) * module.weight[0].numel()
         elif isinstance(module, nn.Linear):
-            wanted = math.prod(gave) * module.in_features
-        assert layer_of(result, path).multiply_adds == wanted
+            expected = math.prod(gave) * module.in_features
+        assert layer_of(result, path).multiply_adds == expected
     assert 2 * result.multiply_adds == flops
     assert result.multiply_adds == sum(layer.multiply_adds for layer in result.layers)
 
@@ -249,5 +249,5 @@ def test_transformer_multiply_adds_in_closed_form():
     tokens, width, hidden = 17, 16, 32
     attention = tokens * width * 3 * width + 2 * tokens * tokens * width + tokens * width * width
     perceptron = 2 * tokens * width * hidden
-    wanted = 16 * width * 8 * 8 * 3 + 2 * (attention + perceptron) + width * 5
-    assert anatomy(wrap(network, size=32)).multiply_adds == wanted
+    expected = 16 * width * 8 * 8 * 3 + 2 * (attention + perceptron) + width * 5
+    assert anatomy(wrap(network, size=32)).multiply_adds == expected

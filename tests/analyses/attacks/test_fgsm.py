@@ -44,18 +44,18 @@ def resnet():
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_bit_for_bit_what_torchattacks_makes(resnet, count):
-    network, given = resnet, images(count, 64)
+    network, batch = resnet, images(count, 64)
     with torch.no_grad():
-        answers = network(given).argmax(1)
+        answers = network(batch).argmax(1)
     for classes, target in ((None, answers), (torch.arange(count) + 3, torch.arange(count) + 3)):
         result = fgsm(
-            wrap(network, size=64), given, ["1/255", 0.03, "8/255"], classes=classes, score=False
+            wrap(network, size=64), batch, ["1/255", 0.03, "8/255"], classes=classes, score=False
         )
         assert torch.equal(result.classes, target)
         for index, epsilon in enumerate((1 / 255, 0.03, 8 / 255)):
             attack = torchattacks.FGSM(network, eps=epsilon)
             attack.set_device("cpu")
-            assert torch.equal(result.adversarial(index), attack(given, target))
+            assert torch.equal(result.adversarial(index), attack(batch, target))
     assert result.class_origins == ("given",) * count
 
 
@@ -89,8 +89,8 @@ class Regression(nn.Module):
 def test_two_classes_move_by_epsilon_times_the_one_norm():
     """The worst case of a linear network: the margin shrinks by epsilon times |w1 - w0|_1."""
     network = Regression(2, 3 * 4 * 4)
-    given = images(5, 4) * 0.5 + 0.25
-    result = fgsm(wrap(network, size=4), given, [0.05, 0.2], classes=1)
+    batch = images(5, 4) * 0.5 + 0.25
+    result = fgsm(wrap(network, size=4), batch, [0.05, 0.2], classes=1)
     weight = network.linear.weight[1] - network.linear.weight[0]
     assert torch.equal(result.signs.flatten(1), -weight.sign().expand(5, -1).to(torch.int8))
     margin = result.logits[:, 1] - result.logits[:, 0]
@@ -101,18 +101,18 @@ def test_two_classes_move_by_epsilon_times_the_one_norm():
         torch.testing.assert_close(after, expected, rtol=0, atol=1e-5)
         # No change of that size does worse: try random corners of the cube.
         corners = torch.rand(200, 48).sub(0.5).sign() * epsilon
-        moved = given[0].flatten() + corners
+        moved = batch[0].flatten() + corners
         others = network.linear(moved.double()).float()
         assert (others[:, 1] - others[:, 0] >= after[0] - 1e-5).all()
 
 
 def test_gradient_of_softmax_regression_in_closed_form():
     network = Regression(4, 3 * 4 * 4)
-    given = images(3, 4)
+    batch = images(3, 4)
     target = torch.tensor([2, 0, 3])
-    result = fgsm(wrap(network, size=4), given, ["1/255"], classes=target)
+    result = fgsm(wrap(network, size=4), batch, ["1/255"], classes=target)
     with torch.no_grad():
-        probabilities = network(given.double()).softmax(1)
+        probabilities = network(batch.double()).softmax(1)
         slope = (probabilities - F.one_hot(target, 4)) @ network.linear.weight
     assert torch.equal(result.signs.flatten(1), slope.sign().to(torch.int8))
     expected = -probabilities[range(3), target].log()
@@ -125,9 +125,9 @@ def test_gradient_of_softmax_regression_in_closed_form():
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)])
 def test_change_is_at_most_epsilon_and_stays_in_the_bounds(bounds):
     model = wrap(small(), size=SIZE, bounds=bounds, std=bounds[1] - bounds[0])
-    given = images(4, bounds=bounds)
-    given[0, :, :8], given[0, :, 8:16] = bounds  # already at the ends
-    result = fgsm(model, given, ["1/255", "8/255", "128/255"])
+    batch = images(4, bounds=bounds)
+    batch[0, :, :8], batch[0, :, 8:16] = bounds  # already at the ends
+    result = fgsm(model, batch, ["1/255", "8/255", "128/255"])
     span = bounds[1] - bounds[0]
     assert result.fractions == pytest.approx((1 / 255, 8 / 255, 128 / 255), rel=1e-12)
     for index, epsilon in enumerate(result.epsilons):
@@ -135,11 +135,11 @@ def test_change_is_at_most_epsilon_and_stays_in_the_bounds(bounds):
         after = result.adversarial(index)
         assert after.min() >= bounds[0] and after.max() <= bounds[1]
         # Written out: unchanged, or by epsilon, or as far as the bounds let it.
-        expected = (given.double() + epsilon * result.signs.double()).clamp(*bounds)
+        expected = (batch.double() + epsilon * result.signs.double()).clamp(*bounds)
         torch.testing.assert_close(
             after.double(), expected, rtol=0, atol=ulp(max(map(abs, bounds)))
         )
-        measured = (after - given).abs().amax((1, 2, 3))
+        measured = (after - batch).abs().amax((1, 2, 3))
         assert torch.equal(result.largest_changes[index], measured)
         assert (measured <= epsilon * (1 + 1e-6) + ulp(max(map(abs, bounds)))).all()
         assert (measured >= epsilon * (1 - 1e-3)).all()
@@ -163,8 +163,8 @@ def test_epsilon_zero_is_the_identity():
 
 def test_fraction_and_number_are_the_same_where_the_span_is_one():
     model = wrap(small(), size=SIZE)
-    one, other = (fgsm(model, images(), [epsilon]) for epsilon in ("8/255", 8 / 255))
-    assert one == other
+    first, second = (fgsm(model, images(), [epsilon]) for epsilon in ("8/255", 8 / 255))
+    assert first == second
     wide = wrap(small(), size=SIZE, bounds=(0, 255), std=255.0)
     result = fgsm(wide, images(bounds=(0, 255)), ["8/255", 8, "8"])
     assert result.epsilons == (8.0, 8.0, 8.0)
@@ -181,7 +181,7 @@ def test_epsilon_that_cannot_be_used(epsilon):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("batch", "message"),
     [
         (images() + 0.01, "outside the model's bounds"),
         (images() * 255, "outside the model's bounds 0 to 1"),
@@ -192,10 +192,10 @@ def test_epsilon_that_cannot_be_used(epsilon):
         (images()[:0], "images of shape"),
     ],
 )
-def test_images_that_cannot_be_used(given, message):
+def test_images_that_cannot_be_used(batch, message):
     model = wrap(small(), size=SIZE)
     with pytest.raises(ConvlensError, match=message):
-        fgsm(model, given)
+        fgsm(model, batch)
     assert fgsm(model, images(), score=False).signs.any()
 
 
@@ -233,9 +233,9 @@ def test_one_forward_and_one_backward_pass_for_all_epsilons():
     trace(model)  # made once, on a copy
     counted = {"forward": 0, "images": 0, "backward": 0}
 
-    def forward(module, given, gave):
+    def forward(module, inputs, gave):
         counted["forward"] += 1
-        counted["images"] += len(given[0])
+        counted["images"] += len(inputs[0])
         if gave.requires_grad:
             gave.register_hook(backward)
 
@@ -303,20 +303,20 @@ def test_noise_moves_the_same_pixels_by_the_same_amount_and_is_seeded():
     network = small()
     model = wrap(network, size=SIZE)
     seen = []
-    network.register_forward_hook(lambda module, given, gave: seen.append(given[0].clone()))
+    network.register_forward_hook(lambda module, inputs, gave: seen.append(inputs[0].clone()))
     trace(model)
     seen.clear()
-    given = images() * 0.8 + 0.1
-    fgsm(model, given, ["4/255"], seed=3)
+    batch = images() * 0.8 + 0.1
+    fgsm(model, batch, ["4/255"], seed=3)
     original, attacked, noise, again = seen
     assert torch.equal(again, original)  # to see whether the answer is the same twice
-    assert torch.equal(original, given)
-    torch.testing.assert_close((noise - given).abs(), (attacked - given).abs(), rtol=0, atol=2e-7)
-    agree = ((noise - given) * (attacked - given) > 0).float().mean()
+    assert torch.equal(original, batch)
+    torch.testing.assert_close((noise - batch).abs(), (attacked - batch).abs(), rtol=0, atol=2e-7)
+    agree = ((noise - batch) * (attacked - batch) > 0).float().mean()
     assert 0.45 < agree < 0.55
-    one, other, third = (fgsm(model, given, ["4/255"], seed=seed) for seed in (3, 3, 4))
-    assert one == other
-    assert not torch.equal(one.noise_logits, third.noise_logits)
+    first, second, third = (fgsm(model, batch, ["4/255"], seed=seed) for seed in (3, 3, 4))
+    assert first == second
+    assert not torch.equal(first.noise_logits, third.noise_logits)
 
 
 def test_gradient_that_is_not_finite_is_an_error():
@@ -366,10 +366,10 @@ def test_flips_equal_a_plain_loop_over_files(bounds, tmp_path):
     network = small(classes=10)
     with torch.no_grad():  # answers that hang on little
         # Gray levels, as photos have them: nothing lies on the edge between two.
-        given = (images(12) * 255).round() / 255 * (bounds[1] - bounds[0]) + bounds[0]
-        network[-1].bias -= network(given).mean(0)
+        batch = (images(12) * 255).round() / 255 * (bounds[1] - bounds[0]) + bounds[0]
+        network[-1].bias -= network(batch).mean(0)
     model = wrap(network, size=SIZE, bounds=bounds)
-    attack = fgsm(model, given, ["8/255"])
+    attack = fgsm(model, batch, ["8/255"])
     result = find_flip(model, attack, levels=levels)
     answers, largest, files = loop_over_files(network, attack, levels, bounds, tmp_path)
     assert result.levels == levels

@@ -27,26 +27,28 @@ def test_changes_are_those_of_plain_arithmetic():
     model = wrap(net, size=SIZE)
     attack = fgsm(model, images(), ["2/255", "16/255"])
     changes = internal_changes(model, attack, top=6, seed=4)
-    assert [one.layer for one in changes.layers] == ["0", "2"]
+    assert [layer.layer for layer in changes.layers] == ["0", "2"]
     assert changes.fraction == 16 / 255
     signs = random_signs(images(), torch.arange(3), 4) * attack.signs.abs()
     noise = (images() + 16 / 255 * signs).clamp(0, 1)
-    for end, one in ((2, changes.layers[0]), (4, changes.layers[1])):
+    for end, change in ((2, changes.layers[0]), (4, changes.layers[1])):
         with torch.no_grad():
-            maps = [net[:end](given).double() for given in (images(), attack.adversarial(1), noise)]
+            maps = [net[:end](batch).double() for batch in (images(), attack.adversarial(1), noise)]
         expected = []
         for other in maps[1:]:
             apart = (other - maps[0]).square().sum((0, 2, 3))
             own = (maps[0].square() + other.square()).sum((0, 2, 3)) / 2
             expected.append((apart / (own + own.mean())).sqrt())
         order = expected[0].argsort(descending=True)[:6]
-        assert one.channels.tolist() == order.tolist()
-        torch.testing.assert_close(one.changes.double(), expected[0][order], rtol=1e-5, atol=1e-6)
+        assert change.channels.tolist() == order.tolist()
         torch.testing.assert_close(
-            one.noise_changes.double(), expected[1][order], rtol=1e-5, atol=1e-6
+            change.changes.double(), expected[0][order], rtol=1e-5, atol=1e-6
+        )
+        torch.testing.assert_close(
+            change.noise_changes.double(), expected[1][order], rtol=1e-5, atol=1e-6
         )
         whole = (maps[1] - maps[0]).square().sum() / (maps[0].square() + maps[1].square()).sum() * 2
-        assert one.change == pytest.approx(float(whole.sqrt()), rel=1e-5)
+        assert change.change == pytest.approx(float(whole.sqrt()), rel=1e-5)
     most = changes.most_changed(3)
     assert len(most) == 3 and most[0][2] - most[0][3] >= most[1][2] - most[1][3]
 
@@ -58,7 +60,7 @@ def test_grad_cam_before_and_after():
     model = wrap(net, size=SIZE)
     attack = fgsm(model, images(), ["64/255"])
     changes = internal_changes(model, attack)
-    first, then = (one.argmax(1) for one in (attack.logits, attack.adversarial_logits[0]))
+    first, then = (logits.argmax(1) for logits in (attack.logits, attack.adversarial_logits[0]))
     both = torch.stack([first, then], 1)
     assert (first != then).any()
     assert changes.before == gradcam(model, images(), classes=both)
@@ -72,8 +74,8 @@ def test_grad_cam_before_and_after():
 def test_nothing_changes_at_epsilon_zero(tmp_path):
     model = wrap(network(), size=SIZE)
     changes = internal_changes(model, fgsm(model, images(), [0]))
-    for one in changes.layers:
-        assert one.change == 0 and not one.changes.any() and not one.noise_changes.any()
+    for layer in changes.layers:
+        assert layer.change == 0 and not layer.changes.any() and not layer.noise_changes.any()
     changes.save(tmp_path / "inside")
     assert Result.load(tmp_path / "inside") == changes
 

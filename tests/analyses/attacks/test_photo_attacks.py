@@ -62,9 +62,9 @@ def test_results_are_those_of_the_single_calls(model, paths, tmp_path):
     row = attacks.attacks[2]
     assert row.flip is not None and row.flip.level == flip.flip_levels[0]
     assert row.largest_changes == tuple(single.largest_changes[:, 0].tolist())
-    assert [(one.layer, one.channel) for one in row.changed_channels] == [
-        channel[:2] for channel in changes.most_changed()
-    ]
+    assert [
+        (changed_channel.layer, changed_channel.channel) for changed_channel in row.changed_channels
+    ] == [channel[:2] for channel in changes.most_changed()]
     numbers = json.loads(attacks.numbers.read_text())
     assert numbers["photos"]["2.png"]["flip"] == json.loads(json.dumps(flip.to_json()))
     assert attacks.diagnostics == attacks.curve.diagnostics

@@ -68,40 +68,40 @@ class Stepped(nn.Module):
 
 @pytest.mark.parametrize("epsilon", [2 / 255, 0.1])
 def test_pgd_bit_for_bit_what_torchattacks_makes(epsilon):
-    network, given = small(), images()
+    network, batch = small(), images()
     labels = torch.tensor([0, 3, 2, 4])
-    result = pgd(wrap(network, size=SIZE), given, epsilon, classes=labels, steps=7,
+    result = pgd(wrap(network, size=SIZE), batch, epsilon, classes=labels, steps=7,
                 step_size=epsilon / 3, random_start=False)  # fmt: skip
     attack = torchattacks.PGD(network, eps=epsilon, alpha=epsilon / 3, steps=7, random_start=False)
     attack.set_device("cpu")
-    assert torch.equal(result.adversarial, attack(given, labels))
+    assert torch.equal(result.adversarial, attack(batch, labels))
     attack.set_mode_targeted_by_label(quiet=True)
-    result = pgd(wrap(network, size=SIZE), given, epsilon, target=labels, steps=7,
+    result = pgd(wrap(network, size=SIZE), batch, epsilon, target=labels, steps=7,
                 step_size=epsilon / 3, random_start=False)  # fmt: skip
-    assert torch.equal(result.adversarial, attack(given, labels))
+    assert torch.equal(result.adversarial, attack(batch, labels))
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
 def test_pgd_keeps_to_epsilon_and_bounds_and_is_seeded(bounds):
     span = bounds[1] - bounds[0]
-    given = images() * span + bounds[0]
-    given[0, :, :8], given[0, :, 8:] = bounds
+    batch = images() * span + bounds[0]
+    batch[0, :, :8], batch[0, :, 8:] = bounds
     model = wrap(small(), size=SIZE, bounds=bounds, std=span)
-    one, same, other = (pgd(model, given, "8/255", seed=seed) for seed in (0, 0, 1))
-    assert one == same
-    assert not torch.equal(one.adversarial, other.adversarial)
-    apart = (one.adversarial - given).abs().amax((1, 2, 3))
-    assert torch.equal(apart, one.largest_changes)
-    assert one.epsilon == pytest.approx(8 / 255 * span)
-    assert (apart <= one.epsilon * (1 + 1e-6) + 1.2e-7 * max(map(abs, bounds))).all()
-    assert (apart >= one.epsilon * 0.99).all()
-    assert one.adversarial.min() >= bounds[0] and one.adversarial.max() <= bounds[1]
+    first, same, second = (pgd(model, batch, "8/255", seed=seed) for seed in (0, 0, 1))
+    assert first == same
+    assert not torch.equal(first.adversarial, second.adversarial)
+    apart = (first.adversarial - batch).abs().amax((1, 2, 3))
+    assert torch.equal(apart, first.largest_changes)
+    assert first.epsilon == pytest.approx(8 / 255 * span)
+    assert (apart <= first.epsilon * (1 + 1e-6) + 1.2e-7 * max(map(abs, bounds))).all()
+    assert (apart >= first.epsilon * 0.99).all()
+    assert first.adversarial.min() >= bounds[0] and first.adversarial.max() <= bounds[1]
 
 
 def test_pgd_reaches_the_worst_case_of_a_linear_network():
     network = Linear()
-    given, margins = easy(network, 6)
-    result = pgd(wrap(network, size=4), given, 0.05, classes=1)
+    batch, margins = easy(network, 6)
+    result = pgd(wrap(network, size=4), batch, 0.05, classes=1)
     worst = margins - 0.05 * network.weight.abs().sum()
     after = result.adversarial_logits[:, 1].double()
     torch.testing.assert_close(after, worst.detach(), rtol=0, atol=1e-5)
@@ -126,10 +126,10 @@ def test_margin_has_a_gradient_where_the_cross_entropy_has_none():
         network[-1].weight.mul_(1e5)
     model = wrap(network, size=SIZE)
     plain, other = (
-        fgsm(model, images(), ["4/255"], loss=one) for one in ("cross-entropy", "margin")
+        fgsm(model, images(), ["4/255"], loss=loss) for loss in ("cross-entropy", "margin")
     )
     assert (plain.zero_gradients > 0.9).all() and (other.zero_gradients < 0.2).all()
-    assert [one.name for one in plain.diagnostics] == ["zero gradients"]
+    assert [diagnostic.name for diagnostic in plain.diagnostics] == ["zero gradients"]
     assert "margin" in plain.diagnostics[0].remedy
     assert other.diagnostics == ()
     with torch.no_grad():
@@ -167,8 +167,8 @@ def test_labels_stand_in_for_the_answer_where_they_are_known():
     answer = int(result.logits[1].argmax())
     assert result.classes.tolist() == [2, answer, 0]
     assert result.class_origins == ("label", "prediction", "label")
-    given = fgsm(model, images(3), ["8/255"], classes=torch.tensor([2, answer, 0]))
-    assert torch.equal(result.signs, given.signs)
+    batch = fgsm(model, images(3), ["8/255"], classes=torch.tensor([2, answer, 0]))
+    assert torch.equal(result.signs, batch.signs)
 
 
 def test_before_clipping_is_the_formula_alone():
@@ -181,9 +181,9 @@ def test_before_clipping_is_the_formula_alone():
 
 def test_half_precision_images_never_change_by_more():
     for kind in (torch.float16, torch.bfloat16):
-        given = images().to(kind)
-        result = fgsm(wrap(small(), size=SIZE), given, ["8/255"])
-        apart = (result.adversarial(0).double() - given.double()).abs().max()
+        batch = images().to(kind)
+        result = fgsm(wrap(small(), size=SIZE), batch, ["8/255"])
+        apart = (result.adversarial(0).double() - batch.double()).abs().max()
         assert apart <= 8 / 255 * (1 + 2e-6)
 
 
@@ -206,30 +206,30 @@ def test_intervals_are_those_of_scipy():
 
 def test_curve_of_a_linear_network_in_closed_form():
     network = Linear()
-    given, margins = easy(network)
-    labels = [[int(one > 0)] for one in margins]
+    batch, margins = easy(network)
+    labels = [[int(margin > 0)] for margin in margins]
     labels[3] = [1 - labels[3][0]]  # one that the network gets wrong
     epsilons = (0.0005, 0.002, 0.005)
     result = robustness(
         wrap(network, size=4),
-        given,
+        batch,
         epsilons,
         labels=labels,
         pass_options=PassOptions(batch_size=16),
     )
     reach = float(network.weight.detach().abs().sum())
-    side = torch.tensor([2 * one[0] - 1 for one in labels]) * margins
+    side = torch.tensor([2 * label[0] - 1 for label in labels]) * margins
     expected = [int((side > epsilon * reach).sum()) for epsilon in (0, *epsilons)]
     assert 0 < expected[-1] < expected[1] < expected[0] == 39
     assert result[FGSM].correct == tuple(expected) == result[PGD].correct
     assert result.pgd_only == result.fgsm_only == (0, 0, 0)
-    assert result[FGSM].accuracies == pytest.approx([one / 40 for one in expected])
+    assert result[FGSM].accuracies == pytest.approx([count / 40 for count in expected])
     assert result[FGSM].low[2], result[FGSM].high[2] == wilson_interval(expected[2], 40)
     noise = [39]
     for epsilon in epsilons:
-        moved = given + epsilon * random_signs(given, torch.arange(40), 0)
+        moved = batch + epsilon * random_signs(batch, torch.arange(40), 0)
         answers = network(moved).argmax(1).tolist()
-        noise.append(sum([one] == right for one, right in zip(answers, labels, strict=True)))
+        noise.append(sum([answer] == right for answer, right in zip(answers, labels, strict=True)))
     assert result[NOISE].correct == tuple(noise)
     assert result.largest_changes == pytest.approx(epsilons, abs=1e-7)
     assert result.diagnostics == () and result.zero_gradients == 0
@@ -237,61 +237,61 @@ def test_curve_of_a_linear_network_in_closed_form():
 
 def test_curve_counts_what_torchattacks_flips():
     network = small(10)
-    given = images(12)
+    batch = images(12)
     with torch.no_grad():
-        network[-1].bias -= network(given).mean(0)
-        answers = network(given).argmax(1)
+        network[-1].bias -= network(batch).mean(0)
+        answers = network(batch).argmax(1)
     levels = (1, 3, 9)
     result = robustness(
         wrap(network, size=SIZE),
-        given,
+        batch,
         [k / 255 for k in levels],
         steps=0,
         pass_options=PassOptions(batch_size=5),
     )
-    kept = [12]
+    correct = [12]
     for level in levels:
         attack = torchattacks.FGSM(network, eps=level / 255)
         attack.set_device("cpu")
-        kept.append(int((network(attack(given, answers)).argmax(1) == answers).sum()))
-    assert result[FGSM].correct == tuple(kept) and kept[-1] < kept[1]
+        correct.append(int((network(attack(batch, answers)).argmax(1) == answers).sum()))
+    assert result[FGSM].correct == tuple(correct) and correct[-1] < correct[1]
     assert result.reference == "prediction"
-    assert [one.name for one in result.curves] == [FGSM, NOISE]
+    assert [curve.name for curve in result.curves] == [FGSM, NOISE]
 
 
 def test_parts_of_a_data_set_add_up_in_any_order_and_batch():
     network = small(10)
-    given = images(13)
+    batch = images(13)
     with torch.no_grad():
-        network[-1].bias -= network(given).mean(0)
+        network[-1].bias -= network(batch).mean(0)
     model = wrap(network, size=SIZE)
     work = RobustnessReducer(model, (1 / 255, 4 / 255), None, "cross-entropy", 3, 5)
     states = []
     for rows in (range(0, 4), range(4, 13)):
         state = work.initial_state()
-        work.process_batch(state, given[list(rows)], torch.tensor(list(rows)))
+        work.process_batch(state, batch[list(rows)], torch.tensor(list(rows)))
         states.append(state)
-    one, other = (work.merge(*pair) for pair in (states, states[::-1]))
+    first, second = (work.merge(*pair) for pair in (states, states[::-1]))
     whole = work.initial_state()
     for number in reversed(range(13)):
-        work.process_batch(whole, given[number : number + 1], torch.tensor([number]))
-    assert whole.keys() == one.keys()
+        work.process_batch(whole, batch[number : number + 1], torch.tensor([number]))
+    assert whole.keys() == first.keys()
     for name, expected in whole.items():
-        assert torch.equal(one[name], expected) and torch.equal(other[name], expected), name
+        assert torch.equal(first[name], expected) and torch.equal(second[name], expected), name
         assert expected.dtype == torch.int64
     assert 0 < whole["pgd"][1] < 13 or whole["fgsm"][1] < 13
 
 
 def test_masked_gradients_fool_fgsm_and_not_pgd():
     network = Stepped()
-    given = easy(network.inner)[0].mul(10).round().div(10)
-    given += (torch.rand(given.shape, generator=torch.Generator().manual_seed(0)) > 0.5) * 0.1
+    batch = easy(network.inner)[0].mul(10).round().div(10)
+    batch += (torch.rand(batch.shape, generator=torch.Generator().manual_seed(0)) > 0.5) * 0.1
     network.inner.weight.data.mul_(0.2)
-    result = robustness(wrap(network, size=4), given, [0.05])
+    result = robustness(wrap(network, size=4), batch, [0.05])
     assert result[FGSM].accuracies == (1.0, 1.0)
     assert result[PGD].accuracies[1] < 0.5
     assert result.zero_gradients == 1
-    names = [one.name for one in result.diagnostics]
+    names = [diagnostic.name for diagnostic in result.diagnostics]
     assert names == ["zero gradients", "masked gradients"]
     broken = result.pgd_only[0]
     assert f"PGD breaks {broken} of the 40 answers" in result.diagnostics[1].message
@@ -306,8 +306,8 @@ def test_pgd_breaks_more_than_fgsm_and_says_so():
             margin = 1 + 0.2 * u - 1.5 * (u.clamp(min=-1, max=1).square())
             return torch.stack([margin, torch.zeros_like(margin)], 1)
 
-    given = torch.full((6, 3, 4, 4), 0.5)
-    result = robustness(wrap(Bowl(), size=4), given, [0.02, 0.05], steps=20)
+    batch = torch.full((6, 3, 4, 4), 0.5)
+    result = robustness(wrap(Bowl(), size=4), batch, [0.02, 0.05], steps=20)
     assert result[PGD].correct[2] == 0
     assert all(a >= b for a, b in zip(result[FGSM].correct, result[PGD].correct, strict=True))
 
@@ -315,8 +315,8 @@ def test_pgd_breaks_more_than_fgsm_and_says_so():
 def test_a_pass_that_was_stopped_goes_on(tmp_path):
     network = small(10)
     model = wrap(network, size=SIZE)
-    given = images(9)
-    whole = robustness(model, given, ["4/255"], steps=2, pass_options=PassOptions(batch_size=2))
+    batch = images(9)
+    whole = robustness(model, batch, ["4/255"], steps=2, pass_options=PassOptions(batch_size=2))
     runs = []
 
     def stop(stage, done, total):
@@ -328,7 +328,7 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         robustness(
             model,
-            given,
+            batch,
             ["4/255"],
             steps=2,
             pass_options=PassOptions(
@@ -342,7 +342,7 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
 
     again = robustness(
         model,
-        given,
+        batch,
         ["4/255"],
         steps=2,
         pass_options=PassOptions(batch_size=2, resume_folder=folder, progress=progress),
@@ -352,7 +352,7 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
     with pytest.raises(ConvlensError, match="different epsilons"):
         robustness(
             model,
-            given,
+            batch,
             ["8/255"],
             steps=2,
             pass_options=PassOptions(batch_size=2, resume_folder=folder),
@@ -361,25 +361,25 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
 
 def test_pgd_leaves_an_image_alone_as_soon_as_its_answer_is_wrong():
     network = Linear()
-    given, margins = easy(network, 20)
-    labels = [[int(one > 0)] for one in margins]
+    batch, margins = easy(network, 20)
+    labels = [[int(margin > 0)] for margin in margins]
     passes = []
     network.register_full_backward_hook(lambda module, into, out: passes.append(len(out[0])))
-    robustness(wrap(network, size=4), given, [0.4, 0.5], labels=labels, steps=8)
+    robustness(wrap(network, size=4), batch, [0.4, 0.5], labels=labels, steps=8)
     # One gradient for FGSM; at 0.4 all fall within few steps, and at 0.5 nothing is left to do.
     assert passes[0] == 20 and sum(passes[1:]) < 20 * 4
 
 
 def test_what_is_drawn_is_the_images_own():
-    given = torch.zeros(5, 3, SIZE, SIZE)
+    batch = torch.zeros(5, 3, SIZE, SIZE)
     ids = torch.tensor([4, 0, 9, 7, 1])
     for draw in (random_signs, random_uniform):
-        many = draw(given, ids, 3)
-        assert torch.equal(many[2:3], draw(given[:1], torch.tensor([9]), 3))
-        assert len({tuple(one.flatten()[:40].tolist()) for one in many}) == 5
-        assert not torch.equal(many, draw(given, ids, 4))
+        many = draw(batch, ids, 3)
+        assert torch.equal(many[2:3], draw(batch[:1], torch.tensor([9]), 3))
+        assert len({tuple(noise.flatten()[:40].tolist()) for noise in many}) == 5
+        assert not torch.equal(many, draw(batch, ids, 4))
         assert abs(float(many.mean())) < 0.05 and many.abs().max() <= 1
-    assert set(random_signs(given, ids, 0).unique().tolist()) == {-1.0, 1.0}
+    assert set(random_signs(batch, ids, 0).unique().tolist()) == {-1.0, 1.0}
 
 
 def test_photos_without_a_label_and_damaged_ones_are_told(tmp_path):
@@ -422,15 +422,15 @@ def test_saved_curve_is_equal_and_has_a_picture(tmp_path):
 # diagnostics
 
 
-def names(network, given=None, **options):
+def names(network, batch=None, **options):
     model = wrap(network, size=SIZE, **options)
-    given = images() if given is None else given
-    one = {diagnostic.name for diagnostic in fgsm(model, given, ["1/255"]).diagnostics}
+    batch = images() if batch is None else batch
+    single = {diagnostic.name for diagnostic in fgsm(model, batch, ["1/255"]).diagnostics}
     other = {
-        diagnostic.name for diagnostic in robustness(model, given, ["1/255"], steps=0).diagnostics
+        diagnostic.name for diagnostic in robustness(model, batch, ["1/255"], steps=0).diagnostics
     }
-    assert one == other
-    return one
+    assert single == other
+    return single
 
 
 class Probabilities(nn.Module):
@@ -471,10 +471,10 @@ def test_each_trouble_has_its_name():
 
 def test_foolbox_makes_the_same_images():
     foolbox = pytest.importorskip("foolbox", reason="foolbox is not installed")
-    network, given = small(), images()
-    result = fgsm(wrap(network, size=SIZE), given, ["4/255"], score=False)
+    network, batch = small(), images()
+    result = fgsm(wrap(network, size=SIZE), batch, ["4/255"], score=False)
     theirs = foolbox.attacks.LinfFastGradientAttack()(
-        foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu"), given, result.classes,
+        foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu"), batch, result.classes,
         epsilons=[4 / 255],
     )[1][0]  # fmt: skip
     # It projects onto the ball as well, which rounds once more.
@@ -492,10 +492,10 @@ def test_three_against_seven_on_mnist():
     parts = []
     for part in (data.train, data.validation):
         of = part.classes
-        chosen = (of == 3) | (of == 7)
-        parts.append((part.pixels[chosen].flatten(1).double() / 255,
-                      (of[chosen] == 7).double()))  # fmt: skip
-    (x, t), (given, right) = parts
+        in_pair = (of == 3) | (of == 7)
+        parts.append((part.pixels[in_pair].flatten(1).double() / 255,
+                      (of[in_pair] == 7).double()))  # fmt: skip
+    (x, t), (inputs, right) = parts
     weight = torch.zeros(x.shape[1] + 1, dtype=torch.float64)
     rows = torch.cat([x, torch.ones(len(x), 1, dtype=torch.float64)], 1)
     for _ in range(8):  # Newton, with a little weight decay
@@ -511,11 +511,11 @@ def test_three_against_seven_on_mnist():
 
     network = Regression()
     model = wrap(network, size=28, channels=1)
-    images = given.float().view(-1, 1, 28, 28)
-    labels = [[int(one)] for one in right]
+    images = inputs.float().view(-1, 1, 28, 28)
+    labels = [[int(label)] for label in right]
     result = robustness(
         model, images, [0.25], labels=labels, steps=0, pass_options=PassOptions(batch_size=512)
     )
-    errors = [1 - one for one in result[FGSM].accuracies]
+    errors = [1 - accuracy for accuracy in result[FGSM].accuracies]
     assert errors[0] < 0.03 and errors[1] > 0.97
     assert 1 - result[NOISE].accuracies[1] < 0.4  # the same pixels, by as much

@@ -58,29 +58,29 @@ def photo(height=40, width=48, seed=0):
     return torch.rand(1, 3, height, width, generator=generator)
 
 
-def one_step(given, **options):
-    return dream(given, photo(), layer="4", octaves=1, steps=1, jitter=0, **options)
+def one_step(images, **options):
+    return dream(images, photo(), layer="4", octaves=1, steps=1, jitter=0, **options)
 
 
 class TestMathematics:
     def test_a_step_goes_along_the_pre_activations(self):
-        given = model()
-        result = one_step(given, step=3)
-        expected = slope(given.network, photo())
+        wrapped = model()
+        result = one_step(wrapped, step=3)
+        expected = slope(wrapped.network, photo())
         expected = photo() + 3 / 255 * expected / expected.abs().mean()
         assert (result.side, result.node_name) == ("pre", "5")
         assert torch.allclose(result.image, expected.clamp(0, 1)[0], atol=1e-6)
         assert not torch.allclose(result.image, result.photo, atol=1e-3)
-        whole = before(given.network, photo()).detach().double().square().sum() / 2
+        whole = before(wrapped.network, photo()).detach().double().square().sum() / 2
         assert result.objective[0, 0] == pytest.approx(float(whole), rel=1e-6)
         assert result.photo_objective == pytest.approx(float(whole), rel=1e-6)
 
     def test_the_gradient_against_finite_differences(self):
         network = layers().double()
-        given = wrap(network, mean=0.4, std=0.3, size=32)
+        wrapped = wrap(network, mean=0.4, std=0.3, size=32)
         image = photo().double()
         gradient = torch.zeros_like(image)
-        result = plan_tiles(given, (40, 48), "5", largest=None)
+        result = plan_tiles(wrapped, (40, 48), "5", largest=None)
         result.evaluate(image, activation_objective(), gradient=gradient)
         for index in ((0, 0, 0), (1, 17, 30), (2, 39, 47)):
             worth = []
@@ -92,27 +92,27 @@ class TestMathematics:
             assert gradient[0][index] == pytest.approx(difference, rel=1e-5)
 
     def test_one_channel(self):
-        given = model()
-        result = one_step(given, channel=7)
+        wrapped = model()
+        result = one_step(wrapped, channel=7)
 
         def only(values):
             weights = torch.zeros_like(values)
             weights[:, 7] = values[:, 7]
             return weights
 
-        expected = slope(given.network, photo(), only)
+        expected = slope(wrapped.network, photo(), only)
         expected = photo() + 1.5 / 255 * expected / expected.abs().mean()
         assert torch.allclose(result.image, expected.clamp(0, 1)[0], atol=1e-6)
-        alone = before(given.network, photo())[:, 7].detach().double().square().sum() / 2
+        alone = before(wrapped.network, photo())[:, 7].detach().double().square().sum() / 2
         assert result.objective[0, 0] == pytest.approx(float(alone), rel=1e-6)
 
     @pytest.mark.parametrize("at_once", [2**24, 50])
     def test_a_guide_draws_each_position_to_the_feature_most_like_it(self, at_once, monkeypatch):
         monkeypatch.setattr("convlens.analyses.deepdream.objective._PRODUCTS", at_once)
-        given = model()
+        wrapped = model()
         guide = photo(20, 24, seed=1)
-        result = one_step(given, guide=guide)
-        features = F.relu(before(given.network, guide)).detach()[0].flatten(1).T
+        result = one_step(wrapped, guide=guide)
+        features = F.relu(before(wrapped.network, guide)).detach()[0].flatten(1).T
 
         worth = []
 
@@ -120,21 +120,21 @@ class TestMathematics:
             weights = torch.zeros_like(values)
             for y in range(values.shape[2]):
                 for x in range(values.shape[3]):
-                    products = [float(one @ values[0, :, y, x]) for one in features]
+                    products = [float(feature @ values[0, :, y, x]) for feature in features]
                     worth.append(max(products))
                     weights[0, :, y, x] = features[products.index(worth[-1])]
             return weights
 
-        expected = slope(given.network, photo(), nearest)
+        expected = slope(wrapped.network, photo(), nearest)
         expected = photo() + 1.5 / 255 * expected / expected.abs().mean()
         assert torch.allclose(result.image, expected.clamp(0, 1)[0], atol=1e-6)
         assert result.objective[0, 0] == pytest.approx(sum(worth), rel=1e-5)
         assert torch.equal(result.guide, guide[0])
 
     def test_octaves_steps_and_jitter_against_a_plain_loop(self):
-        given = model()
+        wrapped = model()
         result = dream(
-            given, photo(), layer="4", octaves=3, scale=1.3, steps=2, step=4, jitter=5, seed=3
+            wrapped, photo(), layer="4", octaves=3, scale=1.3, steps=2, step=4, jitter=5, seed=3
         )
         draws = torch.Generator().manual_seed(3)
         detail = torch.zeros(1, 3, 1, 1)
@@ -148,7 +148,7 @@ class TestMathematics:
             for _ in range(2):
                 y, x = (int(torch.randint(-5, 6, (1,), generator=draws)) for _ in range(2))
                 rolled = torch.roll(image, (y, x), dims=(2, 3))
-                gradient = slope(given.network, rolled)
+                gradient = slope(wrapped.network, rolled)
                 rolled = (rolled + 4 / 255 * gradient / gradient.abs().mean()).clamp(0, 1)
                 image = torch.roll(rolled, (-y, -x), dims=(2, 3))
             detail = image - base
@@ -159,25 +159,25 @@ class TestMathematics:
             (first, result.objective[0, 0]),
             (result.image[None], result.objective[2, 2]),
         ):
-            whole = before(given.network, start).detach().double().square().sum() / 2
+            whole = before(wrapped.network, start).detach().double().square().sum() / 2
             assert float(worth) == pytest.approx(float(whole), rel=1e-5)
         assert bool((result.objective[:, -1] > result.objective[:, 0]).all())
         assert torch.equal(result.rise, result.objective[:, -1] / result.objective[:, 0])
 
     def test_other_seeds_shift_otherwise(self):
-        one, same, other = (
+        first, same, second = (
             dream(model(), photo(), layer="4", octaves=1, steps=2, seed=seed) for seed in (0, 0, 1)
         )
-        assert one == same
-        assert not torch.equal(one.image, other.image)
+        assert first == same
+        assert not torch.equal(first.image, second.image)
 
     def test_bounds_are_the_models_own(self):
-        given = wrap(layers(), size=32, bounds=(-1, 3))
+        wrapped = wrap(layers(), size=32, bounds=(-1, 3))
         start = photo() * 4 - 1
-        result = dream(given, start, layer="4", octaves=1, steps=2, step=40, jitter=0)
+        result = dream(wrapped, start, layer="4", octaves=1, steps=2, step=40, jitter=0)
         assert float(result.image.min()) == -1 and float(result.image.max()) == 3
         # A step is of 255 levels of the span.
-        mild = dream(given, photo() + 0.5, layer="4", octaves=1, steps=1, step=1, jitter=0)
+        mild = dream(wrapped, photo() + 0.5, layer="4", octaves=1, steps=1, step=1, jitter=0)
         assert (mild.image - mild.photo).abs().mean() == pytest.approx(4 / 255, rel=1e-3)
 
 
@@ -200,18 +200,18 @@ class Block(nn.Module):
 
 class TestLayers:
     def test_behind_a_sum_and_before_a_gate(self):
-        given = wrap(Block(), size=24)
-        result = [dream(given, photo(), layer=name, octaves=1, steps=1).node_name
+        wrapped = wrap(Block(), size=24)
+        result = [dream(wrapped, photo(), layer=name, octaves=1, steps=1).node_name
                  for name in ("first", "second", "third")]  # fmt: skip
         assert result == ["first", "/add", "third"]
 
     def test_other_sides(self):
-        given = model()
-        post = dream(given, photo(), layer="6", side="post", octaves=1, steps=1)
+        wrapped = model()
+        post = dream(wrapped, photo(), layer="6", side="post", octaves=1, steps=1)
         assert (post.side, post.node_name) == ("post", "6")
-        value = F.relu(before(given.network, photo())).detach().double().square().sum() / 2
+        value = F.relu(before(wrapped.network, photo())).detach().double().square().sum() / 2
         assert post.photo_objective == pytest.approx(float(value), rel=1e-6)
-        assert dream(given, photo(), layer="3", octaves=1, steps=1).side == "output"
+        assert dream(wrapped, photo(), layer="3", octaves=1, steps=1).side == "output"
 
     def test_the_last_that_sees_no_more_than_an_image_is_chosen(self):
         result = dream(load(), photo(64, 64), octaves=1, steps=1)
@@ -220,10 +220,10 @@ class TestLayers:
 
     def test_what_comes_after_the_layer_need_not_fit(self, monkeypatch):
         """The fully connected stage takes images of 32 x 32 alone."""
-        given = model()
+        wrapped = model()
         with pytest.raises(ConvlensError, match="fully connected"):
-            convlens.trace(given, size=(40, 48))
-        assert dream(given, photo(), layer="4", octaves=1, steps=1).rise > 1
+            convlens.trace(wrapped, size=(40, 48))
+        assert dream(wrapped, photo(), layer="4", octaves=1, steps=1).rise > 1
 
         real, ran = tracer.record, []
 
@@ -232,10 +232,10 @@ class TestLayers:
             return real(*arguments, fake=fake, **options)
 
         monkeypatch.setattr(tracer, "record", record)
-        result = convlens.trace(given, size=(400, 480), partly="4")
+        result = convlens.trace(wrapped, size=(400, 480), partly="4")
         assert result.shape(result.find_node("4")) == (1, 12, 198, 238)
         assert ran and all(ran)  # a large image takes no memory to trace
-        beyond = convlens.trace(given, size=(400, 480), partly="8")
+        beyond = convlens.trace(wrapped, size=(400, 480), partly="8")
         assert not all(ran)
         with pytest.raises(ConvlensError, match="ends early: the fully connected stage 8"):
             beyond.find_node("8")
@@ -254,18 +254,18 @@ class TestTiles:
     @pytest.mark.parametrize(("spec", "layer", "size", "most"), NETWORKS)
     def test_they_add_up_to_the_gradient_of_the_whole(self, spec, layer, size, most):
         """Dynamic padding, ceil mode, sums and branches; at the borders too."""
-        given = load(spec)
-        node_name = dream(given, photo(224, 224), layer=layer, octaves=1, steps=1).node_name
-        sees = convlens.receptive_field(given, photo(224, 224), layer=layer).size[0]
+        wrapped = load(spec)
+        node_name = dream(wrapped, photo(224, 224), layer=layer, octaves=1, steps=1).node_name
+        sees = convlens.receptive_field(wrapped, photo(224, 224), layer=layer).size[0]
         image = photo(*size)
         result = []
         for tile in (None, most):
             gradient = torch.zeros_like(image)
-            tiles = plan_tiles(given, size, node_name, largest=tile)
+            tiles = plan_tiles(wrapped, size, node_name, largest=tile)
             worth = tiles.evaluate(image, activation_objective(), gradient=gradient)
             result.append((len(tiles.tiles), worth, gradient))
-        (one, whole, expected), (several, sum_, gradient) = result
-        assert one == 1 and several >= 4
+        (first, whole, expected), (several, sum_, gradient) = result
+        assert first == 1 and several >= 4
         assert sum_ == pytest.approx(whole, rel=1e-6)
         assert (gradient - expected).abs().max() < 1e-4 * expected.abs().mean()
         assert max(max(tile.size) for tile, _ in tiles.tiles) <= max(most, 2 * sees)
@@ -281,28 +281,28 @@ class TestTiles:
 
     def test_a_dream_in_tiles_is_the_same_dream(self):
         options: dict[str, Any] = {"layer": "4", "octaves": 2, "steps": 2, "jitter": 3}
-        told = []
+        messages = []
         whole = dream(model(), photo(60, 70), tile=None, **options)
         tiled = dream(
-            model(), photo(60, 70), tile=24, progress=lambda *one: told.append(one), **options
+            model(), photo(60, 70), tile=24, progress=lambda *args: messages.append(args), **options
         )
         smaller = len(plan_tiles(model(), tiled.sizes[0], "5", largest=24).tiles)
         total = 2 * (smaller + tiled.tiles)
-        assert told == [(done, total) for done in range(1, total + 1)]
+        assert messages == [(done, total) for done in range(1, total + 1)]
         assert (whole.tiles, tiled.tiles > 4) == (1, True)
         assert torch.allclose(whole.image, tiled.image, atol=1e-4)
         assert torch.allclose(whole.objective, tiled.objective, rtol=1e-4)
 
     def test_tiles_share_the_mean_that_is_subtracted(self):
-        given = wrap(layers(), size=32, center="image")
+        wrapped = wrap(layers(), size=32, center="image")
         image = photo(60, 70) ** 2
         gradient = torch.zeros_like(image)
-        plan_tiles(given, (60, 70), "5", largest=24).evaluate(
+        plan_tiles(wrapped, (60, 70), "5", largest=24).evaluate(
             image, activation_objective(), gradient=gradient
         )
         free = image.clone().requires_grad_()
         values = free - free.mean(dim=(2, 3), keepdim=True)
-        for module in given.network[:6]:
+        for module in wrapped.network[:6]:
             values = F.relu(values) if isinstance(module, nn.ReLU) else module(values)
         (expected,) = torch.autograd.grad(values, free, values.detach())
         assert (gradient - expected).abs().max() < 1e-4 * expected.abs().mean()
@@ -313,9 +313,9 @@ class TestTiles:
                 return x * torch.sigmoid(x.mean((2, 3), keepdim=True))
 
         torch.manual_seed(0)
-        given = wrap(nn.Sequential(nn.Conv2d(3, 4, 3), Gate(), nn.Conv2d(4, 4, 3)), size=24)
-        assert len(plan_tiles(given, (60, 60), "0", largest=24).tiles) > 1
-        assert len(plan_tiles(given, (60, 60), "2", largest=24).tiles) == 1
+        wrapped = wrap(nn.Sequential(nn.Conv2d(3, 4, 3), Gate(), nn.Conv2d(4, 4, 3)), size=24)
+        assert len(plan_tiles(wrapped, (60, 60), "0", largest=24).tiles) > 1
+        assert len(plan_tiles(wrapped, (60, 60), "2", largest=24).tiles) == 1
 
 
 class Fragile(nn.Module):
@@ -338,10 +338,10 @@ class TestEnds:
             if done == 5:
                 signal.raise_signal(signal.SIGINT)
 
-        given = model()
+        wrapped = model()
         options: dict[str, Any] = {"layer": "4", "octaves": 3, "steps": 3, "scale": 1.2}
         before = signal.getsignal(signal.SIGINT)
-        result = dream(given, photo(), progress=progress, **options)
+        result = dream(wrapped, photo(), progress=progress, **options)
         assert result.interrupted
         assert result.stopped.startswith("interrupted in octave 2 of 3, step 3 of 3")
         assert result.stopped in result.summary()
@@ -353,8 +353,8 @@ class TestEnds:
 
     def test_nan_ends_with_the_last_good_picture(self):
         image = photo() * 0.8
-        given = wrap(Fragile(0.85), size=24)
-        result = dream(given, image, layer="/mul", octaves=1, steps=50, step=2, jitter=0)
+        wrapped = wrap(Fragile(0.85), size=24)
+        result = dream(wrapped, image, layer="/mul", octaves=1, steps=50, step=2, jitter=0)
         assert not result.interrupted
         assert result.stopped.startswith("NaN or infinity in octave 1 of 1, step ")
         done = int(result.objective.isfinite().sum())
@@ -368,11 +368,11 @@ class TestEnds:
             dream(wrap(Fragile(0.0), size=24), photo(), layer="/mul", octaves=2, steps=3)
 
     def test_a_channel_that_nothing_moves_is_told(self):
-        given = model()
+        wrapped = model()
         with torch.no_grad():
-            given.network[0].weight.zero_()
+            wrapped.network[0].weight.zero_()
         with pytest.raises(ConvlensError, match="its gradient is zero"):
-            dream(given, photo(), layer="4")
+            dream(wrapped, photo(), layer="4")
 
     @pytest.mark.parametrize(
         ("options", "words"),
@@ -395,11 +395,11 @@ class TestEnds:
 
     def test_the_least_size_will_do(self):
         """8 x 6 pixels give a map of 2 x 1 behind pooling and a filter of 3 x 3."""
-        given = model()
-        result = dream(given, photo(92, 111), layer="4", octaves=9, steps=1)
+        wrapped = model()
+        result = dream(wrapped, photo(92, 111), layer="4", octaves=9, steps=1)
         assert result.sizes[0] == (6, 8)
         with pytest.raises(ConvlensError, match="at least 111 pixels on the longer side"):
-            dream(given, photo(92, 110), layer="4", octaves=9, steps=1)
+            dream(wrapped, photo(92, 110), layer="4", octaves=9, steps=1)
 
 
 class TestPhotos:

@@ -34,8 +34,8 @@ class TestFunction:
             a = (x - 1.5) * math.cos(0.7) + (y + 2.0) * math.sin(0.7)
             b = -(x - 1.5) * math.sin(0.7) + (y + 2.0) * math.cos(0.7)
             expected = 2.5 * math.exp(-0.1 * a * a - 0.03 * b * b) * math.sin(0.9 * a + 0.4)
-            found = gabor(torch.tensor(x), torch.tensor(y), *values)
-            assert float(found) == pytest.approx(expected, rel=1e-5)
+            result = gabor(torch.tensor(x), torch.tensor(y), *values)
+            assert float(result) == pytest.approx(expected, rel=1e-5)
 
     def test_scikit_images_kernel_where_the_definitions_meet(self):
         """Its real part is a cosine under a bell of area one, turned alike."""
@@ -111,60 +111,64 @@ class TestBank:
         bank = gabor_bank(orientations=5)
         times = max(1, 44 // bank.filters.shape[-1])
         picture = bank.pictures()["bank"]
-        for one in bank.filters:
+        for gabor_filter in bank.filters:
             assert holds(
-                picture, enlarge(diverging_colors(one, float(bank.filters.abs().max())), times)
+                picture,
+                enlarge(diverging_colors(gabor_filter, float(bank.filters.abs().max())), times),
             )
 
 
 class TestCortex:
     def test_cells_prefer_the_orientation_of_the_bars(self):
         for degrees in (0.0, 45.0, 90.0, 157.5):
-            found = cortex(grating(degrees))
-            middle = found.complex[:, 24:40, 24:40].mean((1, 2))
-            assert found.orientations[int(middle.argmax())] == degrees
+            result = cortex(grating(degrees))
+            middle = result.complex[:, 24:40, 24:40].mean((1, 2))
+            assert result.orientations[int(middle.argmax())] == degrees
 
     def test_complex_cells_do_not_mind_the_phase_and_simple_cells_do(self):
         answers = [cortex(grating(90.0, phase=phase)) for phase in np.linspace(0, 2 * np.pi, 9)]
         at = answers[0].orientations.index(90.0)
-        complex_ = torch.stack([one.complex[at, 32, 32] for one in answers])
-        simple = torch.stack([one.simple[at, 0, 32, 32] for one in answers])
+        complex_ = torch.stack([answer.complex[at, 32, 32] for answer in answers])
+        simple = torch.stack([answer.simple[at, 0, 32, 32] for answer in answers])
         assert complex_.std() < 0.02 * complex_.mean()
         assert simple.min() == 0
         assert simple.std() > 0.3 * simple.mean()
 
     def test_nothing_is_seen_in_plain_brightness(self):
-        found = cortex(torch.full((3, 40, 40), 0.7))
-        assert found.complex.max() < 1e-5
+        result = cortex(torch.full((3, 40, 40), 0.7))
+        assert result.complex.max() < 1e-5
 
     def test_the_border_of_the_photo_is_no_edge(self):
         """A dark photo is not framed in gray: cells at the border see it go on."""
         dark = torch.full((1, 40, 40), 0.1)
         dark[:, 15:25, 15:25] = 0.9
-        found = cortex(dark, wavelength=4)
-        assert found.complex[:, :, 0].max() < 0.01 * found.complex.max()
+        result = cortex(dark, wavelength=4)
+        assert result.complex[:, :, 0].max() < 0.01 * result.complex.max()
         # The same photo larger, as it goes on: everything inside is equal.
         wider = F.pad(dark[None], (30,) * 4, value=0.1)[0]
         inside = cortex(wider, wavelength=4).complex[:, 30:70, 30:70]
-        assert torch.allclose(found.complex, inside, atol=1e-5)
+        assert torch.allclose(result.complex, inside, atol=1e-5)
 
     def test_parts_fit_together(self):
         image = torch.rand(3, 50, 60)
-        found = cortex(image, orientations=3, wavelength=5)
+        result = cortex(image, orientations=3, wavelength=5)
         gray = (image * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0)
-        assert torch.allclose(found.image[0], gray)
-        odd, even = found.simple[:, 0] - found.simple[:, 2], found.simple[:, 1] - found.simple[:, 3]
-        assert torch.allclose(found.complex, (odd**2 + even**2).sqrt(), atol=1e-6)
-        assert found.pooled.shape == (3, 10, 12)
-        assert found.pooled[1, 2, 3] == pytest.approx(
-            float(found.complex[1, 10:15, 15:20].mean()), rel=1e-5
+        assert torch.allclose(result.image[0], gray)
+        odd, even = (
+            result.simple[:, 0] - result.simple[:, 2],
+            result.simple[:, 1] - result.simple[:, 3],
         )
-        assert list(found.pictures()) == ["photo", "bank", "simple", "complex", "pooled"]
+        assert torch.allclose(result.complex, (odd**2 + even**2).sqrt(), atol=1e-6)
+        assert result.pooled.shape == (3, 10, 12)
+        assert result.pooled[1, 2, 3] == pytest.approx(
+            float(result.complex[1, 10:15, 15:20].mean()), rel=1e-5
+        )
+        assert list(result.pictures()) == ["photo", "bank", "simple", "complex", "pooled"]
 
     def test_saved_and_loaded(self, tmp_path):
-        found = cortex(torch.rand(1, 20, 20), wavelength=4)
-        found.save(tmp_path / "cortex")
-        assert convlens.Result.load(tmp_path / "cortex") == found
+        result = cortex(torch.rand(1, 20, 20), wavelength=4)
+        result.save(tmp_path / "cortex")
+        assert convlens.Result.load(tmp_path / "cortex") == result
 
     def test_what_is_wrong(self):
         with pytest.raises(ConvlensError, match="C of 1 or 3"):

@@ -44,12 +44,12 @@ def synthetic(count, side, channels=3, noise=0.0, seed=0):
     def each(name):
         return set_to[name].view(count, -1, 1, 1)
 
-    made = gabor(
+    weights = gabor(
         x, y, each("amplitude"), 1 / (2 * each("along") ** 2), 1 / (2 * each("across") ** 2),
         2 * math.pi * each("frequency"), each("phase"), each("x0"), each("y0"), each("theta"),
     )  # fmt: skip
-    spread = made.std((1, 2, 3), keepdim=True)
-    return made + noise * spread * torch.from_numpy(rng.normal(size=made.shape)), set_to
+    spread = weights.std((1, 2, 3), keepdim=True)
+    return weights + noise * spread * torch.from_numpy(rng.normal(size=weights.shape)), set_to
 
 
 def turn(a, b, period):
@@ -59,8 +59,8 @@ def turn(a, b, period):
 class TestFit:
     @pytest.mark.parametrize(("side", "channels"), [(7, 3), (11, 1), (7, 4)])
     def test_parameters_come_back(self, side, channels):
-        made, set_to = synthetic(60, side, channels)
-        fit = fit_gabor_parameters(made)
+        weights, set_to = synthetic(60, side, channels)
+        fit = fit_gabor_parameters(weights)
         assert (fit.r2 > 1 - 1e-5).float().mean() > 0.95
         good = fit.r2 > 1 - 1e-5
         for name, result in (
@@ -79,8 +79,8 @@ class TestFit:
         assert fit.amplitude.min() >= 0
 
     def test_the_parameters_make_the_fitted_function(self):
-        made, _ = synthetic(20, 7, noise=0.3)
-        fit = fit_gabor_parameters(made)
+        weights, _ = synthetic(20, 7, noise=0.3)
+        fit = fit_gabor_parameters(weights)
         axis = torch.arange(7.0) - 3
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         for n in range(20):
@@ -91,16 +91,16 @@ class TestFit:
                     fit.phase[n, c], fit.x0[n], fit.y0[n], fit.theta[n],
                 )  # fmt: skip
                 assert torch.allclose(again, fit.fitted[n, c], atol=1e-3)
-            share = 1 - (made[n] - fit.fitted[n]).square().sum() / made[n].square().sum()
+            share = 1 - (weights[n] - fit.fitted[n]).square().sum() / weights[n].square().sum()
             assert float(share) == pytest.approx(float(fit.r2[n]), abs=1e-4)
             assert float(fit.orientations[n]) == pytest.approx(bar_orientation(float(fit.theta[n])))
 
     @pytest.mark.parametrize("side", [7, 11])
     def test_error_under_noise_is_near_the_cramer_rao_bound(self, side):
         """No unbiased estimate does better than the bound, here by numerical slopes."""
-        made, set_to = synthetic(150, side, noise=0.3)
+        weights, set_to = synthetic(150, side, noise=0.3)
         clean, _ = synthetic(150, side)
-        fit = fit_gabor_parameters(made)
+        fit = fit_gabor_parameters(weights)
         errors = {
             "frequency": fit.frequency - set_to["frequency"],
             "theta": turn(fit.theta, set_to["theta"], math.pi),
@@ -176,10 +176,10 @@ def slopes_of(n, side, set_to):
 
 
 def network(weights):
-    made = nn.Conv2d(weights.shape[1], len(weights), weights.shape[2])
+    layer = nn.Conv2d(weights.shape[1], len(weights), weights.shape[2])
     with torch.no_grad():
-        made.weight.copy_(weights)
-    return wrap(nn.Sequential(made), size=32, channels=weights.shape[1])
+        layer.weight.copy_(weights)
+    return wrap(nn.Sequential(layer), size=32, channels=weights.shape[1])
 
 
 class TestFitGabor:
@@ -196,9 +196,9 @@ class TestFitGabor:
         assert result.count(OTHER) >= 297
 
     def test_gabor_functions_among_noise_are_found(self):
-        made, _ = synthetic(20, 7, noise=0.2)
+        weights, _ = synthetic(20, 7, noise=0.2)
         noise = torch.randn(20, 3, 7, 7, generator=torch.Generator().manual_seed(0))
-        both = torch.cat([made, noise * made.std()])
+        both = torch.cat([weights, noise * weights.std()])
         result = fit_gabor(network(both.float()), null_size=1000)
         assert result.verdicts[:20].count(GABOR) >= 19
         assert result.verdicts[20:].count(OTHER) >= 18
@@ -229,8 +229,8 @@ class TestFitGabor:
 
     def test_answer_to_a_uniform_image(self):
         """Plain loops over a sine and a cosine filter, and the closed form of a whole envelope."""
-        made, _ = synthetic(8, 9, noise=0.2)
-        fit = fit_gabor_parameters(made)
+        weights, _ = synthetic(8, 9, noise=0.2)
+        fit = fit_gabor_parameters(weights)
         means = uniform_responses(fit)
         for n in range(8):
             pair, own = [0.0, 0.0], 0.0
@@ -241,10 +241,10 @@ class TestFitGabor:
                           0.5 / float(fit.sigma_across[n]) ** 2,
                           2 * math.pi * float(fit.frequency[n]))  # fmt: skip
                     place = (float(fit.x0[n]), float(fit.y0[n]), theta)
-                    one = torch.tensor([x]), torch.tensor([y])
+                    point = torch.tensor([x]), torch.tensor([y])
                     for k, phase in enumerate((0.0, math.pi / 2)):
-                        pair[k] += float(gabor(*one, 1.0, *at, phase, *place))
-                    own += float(gabor(*one, 1.0, at[0], at[1], 0.0, math.pi / 2, *place))
+                        pair[k] += float(gabor(*point, 1.0, *at, phase, *place))
+                    own += float(gabor(*point, 1.0, at[0], at[1], 0.0, math.pi / 2, *place))
             assert float(means[n]) == pytest.approx(math.hypot(*pair) / own, abs=1e-4)
         axis = torch.arange(31.0) - 15
         bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / (2 * 2.0**2))
@@ -256,8 +256,8 @@ class TestFitGabor:
         axis = torch.arange(7.0) - 3
         bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / 4)
         endless = torch.sin(2 * math.pi * axis / 5).expand(7, 7)
-        made, _ = synthetic(4, 7, channels=1)
-        fit = fit_gabor_parameters(torch.cat([torch.stack([bell, endless])[:, None], made]))
+        weights, _ = synthetic(4, 7, channels=1)
+        fit = fit_gabor_parameters(torch.cat([torch.stack([bell, endless])[:, None], weights]))
         assert "frequency" in fit.at_bound[0] and fit.frequency[0] == pytest.approx(0.01)
         assert {"sigma_along", "sigma_across"} <= set(fit.at_bound[1])
         assert fit.at_bound[2:] == ((),) * 4
@@ -275,11 +275,11 @@ class TestFitGabor:
         assert list(result.pictures()) == ["filters"]
 
     def test_sorted_by_kind_then_orientation_and_frequency(self):
-        made, _ = synthetic(12, 9)
+        weights, _ = synthetic(12, 9)
         network = nn.Conv2d(3, 24, 9)
         torch.manual_seed(1)
         with torch.no_grad():
-            network.weight.copy_(torch.cat([torch.randn(12, 3, 9, 9), made.float()]))
+            network.weight.copy_(torch.cat([torch.randn(12, 3, 9, 9), weights.float()]))
         result = fit_gabor(wrap(network, size=16), null_size=300)
         ordered = result.sort_filters(own_scale=True)
         assert sorted(ordered.channels) == list(range(24))
@@ -292,9 +292,9 @@ class TestFitGabor:
         assert len(gabors) >= 10
         directions = [round(float(result.orientation[number]) / 22.5) % 8 for number in gabors]
         assert directions == sorted(directions)
-        for one, other in itertools.pairwise(gabors):
-            if directions[gabors.index(one)] == directions[gabors.index(other)]:
-                assert result.frequency[one] <= result.frequency[other]
+        for first, second in itertools.pairwise(gabors):
+            if directions[gabors.index(first)] == directions[gabors.index(second)]:
+                assert result.frequency[first] <= result.frequency[second]
 
     def test_a_scale_of_its_own_fills_every_filter(self):
         torch.manual_seed(0)
@@ -321,12 +321,12 @@ class TestFitGabor:
         assert find_discoveries(p).tolist() == [value <= limit for value in p.tolist()]
 
     def test_saved_loaded_and_drawn(self, tmp_path):
-        made, _ = synthetic(5, 7, noise=0.1)
-        result = fit_gabor(network(made.float()), null_size=200)
+        weights, _ = synthetic(5, 7, noise=0.1)
+        result = fit_gabor(network(weights.float()), null_size=200)
         result.save(tmp_path / "fits")
         assert convlens.Result.load(tmp_path / "fits") == result
         assert list(result.pictures()) == ["fits", "filters_and_fits", "orientations"]
-        share = sum(one == GABOR for one in result.verdicts) / 5
+        share = sum(verdict == GABOR for verdict in result.verdicts) / 5
         assert f"{100 * share:.0f}% are Gabor-like" in result.summarize_r2()
         assert f"R² {sorted(result.r2.tolist())[2]:.2f} in the median" in result.summarize_r2()
         picture = result.pictures()["fits"]
@@ -339,9 +339,9 @@ class TestFitGabor:
             changed = (result.pictures()[name] != others[name]).any(dim=2)
             assert 0 < int(changed.sum()) < 60 * at_once
         assert holds(others["fits"], result.triples()[0][1])
-        again = fit_gabor(network(made.float()), null_size=200)
+        again = fit_gabor(network(weights.float()), null_size=200)
         assert again == result
-        assert fit_gabor(network(made.float()), null_size=200, seed=1) != result
+        assert fit_gabor(network(weights.float()), null_size=200, seed=1) != result
 
     def test_what_is_wrong(self):
         with pytest.raises(ConvlensError, match="at least 100"):

@@ -40,16 +40,16 @@ def test_place_costs_nothing_with_circular_padding_and_light_is_linear():
 def test_shares_are_those_of_a_plain_loop():
     net = network("zeros")
     model = wrap(net, size=SIZE)
-    given = images()
+    batch = images()
     measured = invariance(
-        model, given, layer="0", channels=[3, 1], top=3, pass_options=PassOptions(batch_size=5)
+        model, batch, layer="0", channels=[3, 1], top=3, pass_options=PassOptions(batch_size=5)
     )
     with torch.no_grad():
-        peaks = net[:2](given).amax((2, 3))
+        peaks = net[:2](batch).amax((2, 3))
         for row, channel in enumerate((3, 1)):
             best = peaks[:, channel].argsort(descending=True)[:3]
             sums = sum(
-                net[:2](make_variants(given[k], (0, 1)))[:, channel].amax((1, 2)) for k in best
+                net[:2](make_variants(batch[k], (0, 1)))[:, channel].amax((1, 2)) for k in best
             )
             expected = sums[1:] / sums[0]
             ours = torch.cat([measured.place[row], measured.scale[row], measured.light[row]])
@@ -62,18 +62,18 @@ def test_shares_are_those_of_a_plain_loop():
 
 def test_changes_are_what_they_are_called():
     image = images(1)[0]
-    made = make_variants(image, (0.0, 1.0))
-    assert made.shape == (1 + len(PLACES) + len(SCALES) + len(LIGHTS), 3, SIZE, SIZE)
-    assert torch.equal(made[0], image)
-    assert torch.equal(made[3], torch.roll(image, (4, 4), (1, 2)))  # an eighth
-    halved, doubled = made[5], made[8]
+    variants = make_variants(image, (0.0, 1.0))
+    assert variants.shape == (1 + len(PLACES) + len(SCALES) + len(LIGHTS), 3, SIZE, SIZE)
+    assert torch.equal(variants[0], image)
+    assert torch.equal(variants[3], torch.roll(image, (4, 4), (1, 2)))  # an eighth
+    halved, doubled = variants[5], variants[8]
     small = F.interpolate(image[None], (16, 16), mode="bilinear", antialias=True)[0]
     torch.testing.assert_close(halved[:, 8:24, 8:24], small)
     assert torch.equal(halved[:, 0, 0], image.mean((1, 2)))
     large = F.interpolate(image[None], (64, 64), mode="bilinear", align_corners=False)[0]
     torch.testing.assert_close(doubled, large[:, 16:48, 16:48])
-    torch.testing.assert_close(made[-4], image * 0.25)
-    torch.testing.assert_close(made[-1], (image * 2).clamp(max=1))
+    torch.testing.assert_close(variants[-4], image * 0.25)
+    torch.testing.assert_close(variants[-1], (image * 2).clamp(max=1))
 
 
 def test_a_grandmother_cell_is_found_by_its_selectivity_and_invariances():
@@ -94,10 +94,10 @@ def test_a_grandmother_cell_is_found_by_its_selectivity_and_invariances():
         def forward(self, x):
             return self.head(self.act(self.seen(x) * self.corner).amax((2, 3)))
 
-    given = torch.rand(24, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 0.2
-    given[:12, 0, 2:6, 2:6] += 0.7  # red things in the corner
+    batch = torch.rand(24, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 0.2
+    batch[:12, 0, 2:6, 2:6] += 0.7  # red things in the corner
     labels = [[int(number < 12)] for number in range(24)]
-    measured = invariance(wrap(Cells(), size=SIZE), given, layer="act", labels=labels)
+    measured = invariance(wrap(Cells(), size=SIZE), batch, layer="act", labels=labels)
     assert measured.preferred.tolist() == [1, 1]
     assert (measured.selectivity > 0.99).all()
     everywhere, corner = measured.place
@@ -127,11 +127,11 @@ def test_parts_of_a_data_set_add_up():
     work = VariantReducer(
         model, channel_source, torch.tensor([[0, 5], [1, 2], [3, 9], [4, 4], [7, 0]])
     )
-    one, other, whole = (work.initial_state() for _ in range(3))
-    work.process_batch(one, images()[:5], torch.arange(5))
-    work.process_batch(other, images()[5:], torch.arange(5, 12))
+    first, second, whole = (work.initial_state() for _ in range(3))
+    work.process_batch(first, images()[:5], torch.arange(5))
+    work.process_batch(second, images()[5:], torch.arange(5, 12))
     work.process_batch(whole, images(), torch.arange(12))
-    assert torch.equal(work.merge(other, one)["activations"], whole["activations"])
+    assert torch.equal(work.merge(second, first)["activations"], whole["activations"])
     assert whole["activations"].dtype == torch.int64 and whole["activations"].all()
 
 

@@ -91,14 +91,14 @@ class TestClosedForms:
             model, ["red", "-red", "red - green - yellow"], steps=150, transforms=STILL,
             parameterization="pixels",
         ).maxima  # fmt: skip
-        red, dark, difference = (one.images[0].mean((1, 2)) for one in result)
+        red, dark, difference = (maximum.images[0].mean((1, 2)) for maximum in result)
         assert red[0] > 0.95
         assert red[1:].sub(0.5).abs().max() < 0.05
         assert dark[0] < 0.05
         assert difference[0] > 0.95
         assert difference[1] < 0.05
         assert abs(float(difference[2]) - 0.5) < 0.05
-        assert [one.objective for one in result] == ["red", "-red", "red - green - yellow"]
+        assert [maximum.objective for maximum in result] == ["red", "-red", "red - green - yellow"]
         assert (int(result[0].rank), int(result[1].rank)) == (1, 3)
         assert float(result[2].reached) == pytest.approx(
             float(10 * (difference[0] - difference[1])), rel=1e-3
@@ -273,8 +273,8 @@ class TestDeadUnits:
         model = wrap(ClosedRectifier(0.1), size=16)
         how: dict[str, Any] = {"steps": 20, "parameterization": "pixels"}
         two = maximize(model, "second:0", seeds=2, **how).maxima[0]
-        one = maximize(model, "second:0", seed=1, **how).maxima[0]
-        torch.testing.assert_close(two.images[1:], one.images, atol=1e-6, rtol=0)
+        single = maximize(model, "second:0", seed=1, **how).maxima[0]
+        torch.testing.assert_close(two.images[1:], single.images, atol=1e-6, rtol=0)
 
     def test_an_image_that_stays_without_gradient_is_reported(self):
         result = maximize(wrap(ClosedRectifier(10.0), size=16), "second:0", steps=20).maxima[0]
@@ -295,13 +295,15 @@ class TestObjectives:
         model = wrap(small(), size=24)
         axis = [0.0] * 8
         axis[3] = 2.0
-        one = maximize(model, Direction("4", tuple(axis)), steps=5).maxima[0]
-        drawn = one.images
+        maximum = maximize(model, Direction("4", tuple(axis)), steps=5).maxima[0]
+        drawn = maximum.images
         structure = trace(model, drawn, partly=True)
         value = structure.find_node("5")
         maps = capture_nodes(model, structure, drawn, [value])[value]
         inner = maps[0, 3]
-        assert float(one.reached[0]) in [pytest.approx(float(v), rel=1e-5) for v in inner.flatten()]
+        assert float(maximum.reached[0]) in [
+            pytest.approx(float(v), rel=1e-5) for v in inner.flatten()
+        ]
         with pytest.raises(ConvlensError, match="3 numbers in 4, which has 8 channels"):
             maximize(model, Direction("4", (1.0, 2.0, 3.0)), steps=1)
 
@@ -352,10 +354,10 @@ class TestNetworks:
     def test_other_than_three_channels(self, channels):
         model = wrap(small(channels=channels), size=24, bounds=(-1.0, 1.0))
         result = maximize(model, ["4:1", "2"], steps=20)
-        for one in result.maxima:
-            assert one.images.shape[1] == channels
-            assert -1 <= float(one.images.min()) < float(one.images.max()) <= 1
-            assert one.curve[0, -1] > one.curve[0, 0]
+        for maximum in result.maxima:
+            assert maximum.images.shape[1] == channels
+            assert -1 <= float(maximum.images.min()) < float(maximum.images.max()) <= 1
+            assert maximum.curve[0, -1] > maximum.curve[0, 0]
         drawn, tiles = result.pictures()["maximized"], result.tiles()
         assert all(holds(drawn, row[0]) for row in tiles)
         renamed = replace(
@@ -406,16 +408,16 @@ class TestProof:
         model = wrap(small(), size=24)
         result = maximize(model, ["4:1", "4:3", "4:6"], steps=60, seeds=3).maxima
         changes = []
-        for one in result:
+        for maximum in result:
             with torch.no_grad():
-                gray = model.network[:5](torch.full_like(one.images[:1], 0.5)).mean((2, 3))
-                changes.append(model.network[:5](one.images).mean((2, 3)) - gray)
+                gray = model.network[:5](torch.full_like(maximum.images[:1], 0.5)).mean((2, 3))
+                changes.append(model.network[:5](maximum.images).mean((2, 3)) - gray)
         pairs = [
             float(F.cosine_similarity(changes[0][a], changes[0][b], dim=0))
             for a, b in ((0, 1), (0, 2), (1, 2))
         ]
         assert result[0].agreement == pytest.approx(sum(pairs) / 3, abs=1e-4)
-        assert all(one.agreement > one.other_agreement for one in result)
+        assert all(maximum.agreement > maximum.other_agreement for maximum in result)
 
     def test_saved_and_loaded(self, tmp_path):
         result = maximize(wrap(small(), size=24), ["4:1", "4:1@3,3"], steps=3, seeds=2)
@@ -488,7 +490,7 @@ class TestEnds:
         result = maximize(model, ["4:1", "0:1"], steps=20, progress=progress)
         assert result.interrupted
         assert result.stopped == "interrupted after 7 of 40 steps"
-        assert [one.objective for one in result.maxima] == ["4:1"]
+        assert [maximum.objective for maximum in result.maxima] == ["4:1"]
         assert result.maxima[0].curve.shape == (1, 7)
         assert signal.getsignal(signal.SIGINT) is before
         assert seen[-1] == (7, 40)

@@ -68,7 +68,7 @@ def known(reading, *, bgr=False, bounds=(0.0, 1.0)):
     low, span = bounds[0], bounds[1] - bounds[0]
     return wrap(
         Known(bgr=bgr), size=SIZE, bounds=bounds,
-        mean=[low + span * one for one in mean], std=[span * one for one in std],
+        mean=[low + span * channel for channel in mean], std=[span * channel for channel in std],
     )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_right_reading_is_fine(labeled, bounds):
     assert diagnosis.variants[0].score == pytest.approx(0, abs=1e-3)
     assert diagnosis.variants[0].gain == 0 and diagnosis.variants[0].p_value == 1
     assert diagnosis.variants[0].accuracy == (1.0 if labeled else None)
-    assert all(one.gain <= 1e-6 for one in diagnosis.variants)
+    assert all(variant.gain <= 1e-6 for variant in diagnosis.variants)
     assert "labels" in diagnosis.summary if labeled else "confidence" in diagnosis.summary
 
 
@@ -152,12 +152,12 @@ def test_bgr_keeps_each_colors_own_mean_and_deviation():
 
 def test_every_usual_mistake_is_tried_once():
     diagnosis = check_preprocessing(known(RIGHT), photos(8))
-    names = [one.name for one in diagnosis.variants]
+    names = [variant.name for variant in diagnosis.variants]
     assert len(set(names)) == len(names)
     for name in READINGS:
-        assert sum(one.startswith(name) or f"({name})" in one or f": {name}" in one
-                   for one in names) == 2  # fmt: skip
-    assert sum(one.endswith("BGR") for one in names) == 5
+        assert sum(variant.startswith(name) or f"({name})" in variant or f": {name}" in variant
+                   for variant in names) == 2  # fmt: skip
+    assert sum(name.endswith("BGR") for name in names) == 5
     assert "squashed to size, nothing cropped" not in names  # that is how it is configured
 
 
@@ -166,8 +166,10 @@ def test_tensors_are_read_like_photos_but_not_resized():
     diagnosis = check_preprocessing(model, model.prepare(photos(16)), labels=labels(16))
     beside = check_preprocessing(model, photos(16), labels=labels(16))
     assert len(diagnosis.variants) == 10 < len(beside.variants)
-    scores = {one.name: (one.score, one.accuracy) for one in beside.variants}
-    assert all(scores[one.name] == (one.score, one.accuracy) for one in diagnosis.variants)
+    scores = {variant.name: (variant.score, variant.accuracy) for variant in beside.variants}
+    assert all(
+        scores[variant.name] == (variant.score, variant.accuracy) for variant in diagnosis.variants
+    )
 
 
 def test_one_channel_is_never_turned_round():
@@ -177,7 +179,11 @@ def test_one_channel_is_never_turned_round():
 
     model = wrap(Gray(), size=SIZE, channels=1, mean=0.5, std=0.5)
     diagnosis = check_preprocessing(model, model.prepare(photos(12)))
-    assert [one.name for one in diagnosis.variants if "BGR" in one.name or "RGB" in one.name] == []
+    assert [
+        variant.name
+        for variant in diagnosis.variants
+        if "BGR" in variant.name or "RGB" in variant.name
+    ] == []
     assert len(diagnosis.variants) == 3
 
 
@@ -208,11 +214,11 @@ class Scripted(nn.Module):
 
 def test_p_value_is_that_of_the_exact_test_times_the_alternatives():
     greens = torch.tensor([0.9, 0.8, 0.05, 0.65, 0.3, 0.75, 0.95, 0.6, 0.45])
-    given = torch.zeros(9, 3, SIZE, SIZE)
-    given[:, 1] = greens.view(-1, 1, 1)
-    given[:, 0, 0, 0] = 0
-    diagnosis = check_preprocessing(wrap(Scripted(), size=SIZE), given, labels=[(0,)] * 9)
-    reading = next(one for one in diagnosis.variants if one.name == f"{RIGHT}, RGB")
+    batch = torch.zeros(9, 3, SIZE, SIZE)
+    batch[:, 1] = greens.view(-1, 1, 1)
+    batch[:, 0, 0, 0] = 0
+    diagnosis = check_preprocessing(wrap(Scripted(), size=SIZE), batch, labels=[(0,)] * 9)
+    reading = next(variant for variant in diagnosis.variants if variant.name == f"{RIGHT}, RGB")
     margins = (greens.double() * 2 - 1) * 4
     gains = (2 * margins).sigmoid().log() + math.log(2)
     assert reading.gain == pytest.approx(float(gains.mean()), abs=1e-6)
@@ -226,7 +232,7 @@ def test_no_p_value_is_smaller_than_so_few_photos_allow(count):
     same = [photo((50, 205)[k % 2]) for k in range(count)]
     diagnosis = check_preprocessing(known("0..1, nothing subtracted"), same, labels=labels(count))
     least = 2.0**-count * (len(diagnosis.variants) - 1)
-    assert all(one.p_value >= min(1, least) * (1 - 1e-9) for one in diagnosis.variants)
+    assert all(variant.p_value >= min(1, least) * (1 - 1e-9) for variant in diagnosis.variants)
 
 
 def test_too_few_photos_cannot_tell():
@@ -258,7 +264,7 @@ def test_small_gain_is_no_mistake():
     model = wrap(Half(), size=SIZE)
     diagnosis = check_preprocessing(model, photos(16), labels=labels(16))
     assert diagnosis.verdict == "fine"
-    assert 0 < max(one.gain for one in diagnosis.variants) < 0.1
+    assert 0 < max(variant.gain for variant in diagnosis.variants) < 0.1
 
 
 # what it is given
@@ -279,15 +285,15 @@ def test_several_right_classes_count_together():
     diagnosis = check_preprocessing(
         known("0..1, nothing subtracted"), photos(12), labels=[(0, 1)] * 12
     )
-    assert all(one.score == pytest.approx(0, abs=1e-9) for one in diagnosis.variants)
+    assert all(variant.score == pytest.approx(0, abs=1e-9) for variant in diagnosis.variants)
     assert diagnosis.verdict == "fine"
 
 
 def test_nothing_to_examine():
     cases: list[Any] = [([], {}), (photos(2), {"labels": [None, ()]})]
-    for given, options in cases:
+    for photos_, options in cases:
         with pytest.raises(ConvlensError, match="photos to examine"):
-            check_preprocessing(known(RIGHT), given, **options)
+            check_preprocessing(known(RIGHT), photos_, **options)
 
 
 @pytest.mark.parametrize("wrong", [[(0,)] * 3, [(0,)] * 20])
@@ -358,7 +364,7 @@ def test_default_network_reads_real_photos_right(real):
     assert diagnosis.verdict == "fine", diagnosis.summary
     assert diagnosis.photos == COUNT
     assert diagnosis.variants[0].accuracy > 0.7
-    assert any("squashed" in one.name for one in diagnosis.variants)
+    assert any("squashed" in variant.name for variant in diagnosis.variants)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -12,23 +12,23 @@ from support.branches import SIZE, by_hand, images, network
 class TestField:
     def test_pixels_outside_change_nothing_and_the_corners_do(self):
         model = wrap(network(), size=SIZE)
-        given = images(1)
-        result = receptive_field(model, given, layer="left", at=(3, 5))
+        batch = images(1)
+        result = receptive_field(model, batch, layer="left", at=(3, 5))
         top, bottom, left, right = result.box
 
         def value(x):
             return by_hand(model, x, "left")[0, :, 3, 5]
 
-        outside = torch.rand_like(given)
-        outside[..., top : bottom + 1, left : right + 1] = given[
+        outside = torch.rand_like(batch)
+        outside[..., top : bottom + 1, left : right + 1] = batch[
             ..., top : bottom + 1, left : right + 1
         ]
-        assert torch.allclose(value(outside), value(given), atol=1e-6)
-        given.requires_grad_()
+        assert torch.allclose(value(outside), value(batch), atol=1e-6)
+        batch.requires_grad_()
         net = model.network
-        pooled = net.pool(F.relu(net.stem(given)))
+        pooled = net.pool(F.relu(net.stem(batch)))
         summed = net.norm(net.left(pooled)) + net.right(pooled)
-        touched = torch.autograd.grad(summed[0, :, 3, 5].sum(), given)[0][0].abs().sum(0) > 0
+        touched = torch.autograd.grad(summed[0, :, 3, 5].sum(), batch)[0][0].abs().sum(0) > 0
         rows, columns = touched.any(1).nonzero(), touched.any(0).nonzero()
         assert top <= rows.min() and rows.max() <= bottom
         assert left <= columns.min() and columns.max() <= right
@@ -39,8 +39,8 @@ class TestField:
             result = receptive_field(model, images(1, 16), layer="0", at=at)
             red = (result.pictures()["field"] == torch.tensor([214, 39, 40])).all(2)
             assert not red.any()
-        one = patches(model, images(2, 16) * 0, layers="0", show=2)["0"]
-        assert one.crop_check.holds
+        layer = patches(model, images(2, 16) * 0, layers="0", show=2)["0"]
+        assert layer.crop_check.holds
 
     def test_drawn_frame(self):
         model = wrap(network(), size=SIZE)

@@ -50,8 +50,8 @@ def built(*layers):
     return wrap(network.eval(), size=SIZE)
 
 
-def conv(channels, given, stride=1, padding=1, mode="zeros"):
-    return lambda: nn.Conv2d(given, channels, 3, stride, padding, padding_mode=mode)
+def conv(channels, weights, stride=1, padding=1, mode="zeros"):
+    return lambda: nn.Conv2d(weights, channels, 3, stride, padding, padding_mode=mode)
 
 
 STRIDED = (conv(6, 3), nn.ReLU, conv(8, 6, stride=2), nn.ReLU, conv(8, 8))
@@ -63,9 +63,9 @@ STRIDED = (conv(6, 3), nn.ReLU, conv(8, 6, stride=2), nn.ReLU, conv(8, 8))
 def test_network_that_is_equivariant_by_construction():
     model = built(conv(6, 3, mode="circular"), nn.ReLU, conv(8, 6, mode="circular"), nn.ReLU)
     measured = equivariance(model, images(), shifts=[1, (3, 0), (5, 7)])
-    assert [one.layer for one in measured.layers] == ["0", "2"]
-    for one in measured.layers:
-        assert all(value < 1e-5 for value in one.whole_errors)
+    assert [layer.layer for layer in measured.layers] == ["0", "2"]
+    for entry in measured.layers:
+        assert all(value < 1e-5 for value in entry.whole_errors)
     assert measured.lost == (None,) * 3
     assert "keeps its equivariance in all 2 layers" in measured.summary()
 
@@ -73,10 +73,10 @@ def test_network_that_is_equivariant_by_construction():
 def test_zero_padding_touches_the_borders_alone():
     model = built(conv(6, 3), nn.ReLU, conv(8, 6))
     measured = equivariance(model, images(), shifts=[2])
-    for one in measured.layers:
-        assert one.inner_errors[0] < 1e-5
-        assert one.whole_errors[0] > 0.01
-        assert one.padded
+    for layer in measured.layers:
+        assert layer.inner_errors[0] < 1e-5
+        assert layer.whole_errors[0] > 0.01
+        assert layer.padded
     assert measured.lost == (None,)
 
 
@@ -99,16 +99,16 @@ def test_a_stride_keeps_whole_strides_and_loses_single_pixels(layer, reason):
 
 def test_errors_are_those_of_a_plain_loop():
     model = built(*STRIDED)
-    given = images(1)
-    measured = equivariance(model, given, shifts=[(1, 0), (3, 2)])
-    assert [one.map_size for one in measured.layers] == [(32, 32), (16, 16), (16, 16)]
-    for place, one in ((0, measured.layers[0]), (2, measured.layers[1]), (4, measured.layers[2])):
+    batch = images(1)
+    measured = equivariance(model, batch, shifts=[(1, 0), (3, 2)])
+    assert [layer.map_size for layer in measured.layers] == [(32, 32), (16, 16), (16, 16)]
+    for place, entry in ((0, measured.layers[0]), (2, measured.layers[1]), (4, measured.layers[2])):
         part = model.network[: place + 1]
         with torch.no_grad():
-            plain = part(given)[0].double().numpy()
+            plain = part(batch)[0].double().numpy()
             for number, (down, across) in enumerate(measured.shifts):
-                moved = part(torch.roll(given, (down, across), (2, 3)))[0].double().numpy()
-                step, (height, width) = one.spacing[0], one.map_size
+                moved = part(torch.roll(batch, (down, across), (2, 3)))[0].double().numpy()
+                step, (height, width) = entry.spacing[0], entry.map_size
                 field = {0: 1, 2: 2, 4: 4}[place]  # pixels seen on each side of the center
                 every, inner = [], []
                 for y in range(height):
@@ -137,14 +137,14 @@ def test_errors_are_those_of_a_plain_loop():
                         if all(sees):
                             inner.append(square)
                 scale = ((plain - plain.mean((1, 2), keepdims=True)) ** 2).sum(0).mean()
-                assert one.whole_errors[number] == pytest.approx(
+                assert entry.whole_errors[number] == pytest.approx(
                     (np.mean(every) / scale) ** 0.5, rel=1e-3
                 )
                 if step == 1:
-                    assert max(inner) < 1e-9 and one.inner_errors[number] < 1e-5
+                    assert max(inner) < 1e-9 and entry.inner_errors[number] < 1e-5
                 else:
                     inside = (np.mean(inner) / scale) ** 0.5
-                    assert one.inner_errors[number] == pytest.approx(inside, rel=1e-3)
+                    assert entry.inner_errors[number] == pytest.approx(inside, rel=1e-3)
 
 
 def test_of_large_maps_and_many_channels_a_part_is_compared():
@@ -152,11 +152,11 @@ def test_of_large_maps_and_many_channels_a_part_is_compared():
     network = nn.Sequential(
         nn.Conv2d(3, 80, 3, stride=2, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     ).eval()
-    given = images(1, 96)
-    measured = equivariance(wrap(network, size=96), given, shifts=[1, 2]).layers[0]
+    batch = images(1, 96)
+    measured = equivariance(wrap(network, size=96), batch, shifts=[1, 2]).layers[0]
     with torch.no_grad():
         plain, moved, whole = (
-            network[0](torch.roll(given, (by, by), (2, 3)))[0, :64].double() for by in (0, 1, 2)
+            network[0](torch.roll(batch, (by, by), (2, 3)))[0, :64].double() for by in (0, 1, 2)
         )
     before = (plain + plain.roll(1, 1) + plain.roll(1, 2) + plain.roll((1, 1), (1, 2))) / 4
     rows = plain[:, ::2]
@@ -185,7 +185,7 @@ def test_maps_that_see_beyond_the_image_everywhere_have_no_inside():
 def test_all_layers_come_from_one_run_of_image_and_shifted_image():
     model = built(*STRIDED)
     runs = []
-    model.network[0].register_forward_hook(lambda module, given, gave: runs.append(len(given[0])))
+    model.network[0].register_forward_hook(lambda module, inputs, gave: runs.append(len(inputs[0])))
     equivariance(model, images(3), shifts=[1])
     runs.clear()
     equivariance(model, images(3), shifts=[1])
@@ -218,17 +218,19 @@ def test_blurred_pooling_is_nearer_to_equivariant():
 
 def test_blurred_pooling_makes_the_answers_of_a_trained_network_more_consistent(tmp_path):
     data = open_data("digits")
-    given = data.validation.pixels.permute(0, 3, 1, 2).float() / 255
+    batch = data.validation.pixels.permute(0, 3, 1, 2).float() / 255
     alike = {}
     for kind in ("max", "blur"):
         shares = []
         for seed in (0, 1):
             out = tmp_path / f"{kind}{seed}"
             # Without shifts among the augmentations, or training teaches what pooling should give.
-            made = train(data, out=out, seed=seed, epochs=4, pooling=kind, shift=0, device="cpu")
-            assert made.accuracy > 0.97
-            measured = shift(load(made.folder), given, shifts=[], every=0)
-            shares.append([one.agreement.share for one in measured.consistency])
+            training = train(
+                data, out=out, seed=seed, epochs=4, pooling=kind, shift=0, device="cpu"
+            )
+            assert training.accuracy > 0.97
+            measured = shift(load(training.folder), batch, shifts=[], every=0)
+            shares.append([protocol.agreement.share for protocol in measured.consistency])
         alike[kind] = np.mean(shares, axis=0)
     assert (alike["blur"] > alike["max"] + 0.05).all()
 
@@ -273,31 +275,33 @@ def test_counts_are_those_of_a_plain_loop(tmp_path):
     wide = pad_squashed(model, model.prepare(paths))
     assert wide.shape[2:] == (SIZE + margin, SIZE + margin)
     ids = torch.arange(8)
-    answer = lambda given: model(given).argmax(1).tolist()  # noqa: E731
+    answer = lambda batch: model(batch).argmax(1).tolist()  # noqa: E731
     with torch.no_grad():
         middle = answer(wide[:, :, 2 : 2 + SIZE, 2 : 2 + SIZE])
         pairs = {
-            "crop": [answer(one) for one in crop_pairs(wide, ids, model.size, 3)],
+            "crop": [answer(pair) for pair in crop_pairs(wide, ids, model.size, 3)],
             "circular": [
-                answer(one) for one in roll_pairs(crop_center(wide, model.size), ids, margin, 4)
+                answer(pair) for pair in roll_pairs(crop_center(wide, model.size), ids, margin, 4)
             ],
         }
     right = [a in (classes or ()) for a, classes in zip(middle, labels, strict=True)]
     assert (measured.accuracy.count, measured.accuracy.total) == (sum(right), 7)
-    assert [one.protocol for one in measured.consistency] == ["crop", "circular"]
-    for one in measured.consistency:
-        first, second = pairs[one.protocol]
+    assert [protocol.protocol for protocol in measured.consistency] == ["crop", "circular"]
+    for measurement in measured.consistency:
+        first, second = pairs[measurement.protocol]
         alike = [a == b for a, b in zip(first, second, strict=True)]
-        assert (one.agreement.count, one.agreement.total) == (sum(alike), 8)
-        assert (one.agreement.low, one.agreement.high) == wilson_interval(sum(alike), 8)
+        assert (measurement.agreement.count, measurement.agreement.total) == (sum(alike), 8)
+        assert (measurement.agreement.low, measurement.agreement.high) == wilson_interval(
+            sum(alike), 8
+        )
         both = [a and b for a, b in zip(alike, right, strict=True)]
-        assert (one.agreement_if_correct.count, one.agreement_if_correct.total) == (
+        assert (measurement.agreement_if_correct.count, measurement.agreement_if_correct.total) == (
             sum(both),
             sum(right),
         )
         accurate = [a in (classes or ()) for a, classes in zip(first, labels, strict=True)]
-        assert one.accuracy.count == sum(accurate) and one.accuracy.total == 7
-    assert any(one.agreement.count < 8 for one in measured.consistency)
+        assert measurement.accuracy.count == sum(accurate) and measurement.accuracy.total == 7
+    assert any(protocol.agreement.count < 8 for protocol in measured.consistency)
 
 
 def test_views_are_windows_and_rolls_of_the_photo():
@@ -309,12 +313,12 @@ def test_views_are_windows_and_rolls_of_the_photo():
     for views in (crop_pairs(wide, ids, size, 0), crop_pairs(wide[7:9], ids[7:9], size, 0)):
         base = wide if len(views[0]) == 40 else wide[7:9]
         for view in views:
-            for one, whole in zip(view, base, strict=True):
+            for tensor, whole in zip(view, base, strict=True):
                 measured = [
                     (y, x)
                     for y in range(6)
                     for x in range(6)
-                    if torch.equal(one, whole[:, y : y + SIZE, x : x + SIZE])
+                    if torch.equal(tensor, whole[:, y : y + SIZE, x : x + SIZE])
                 ]
                 assert len(measured) == 1
                 places.update(measured)
@@ -325,19 +329,23 @@ def test_views_are_windows_and_rolls_of_the_photo():
     assert torch.equal(alone[0], both[0][7:9])
     middle = crop_center(wide, size)
     for view in roll_pairs(middle, ids, 5, 1):
-        for one, image in zip(view, middle, strict=True):
+        for tensor, image in zip(view, middle, strict=True):
             moves = [(y, x) for y in range(-5, 6) for x in range(-5, 6)
-                     if torch.equal(one, torch.roll(image, (y, x), (1, 2)))]  # fmt: skip
+                     if torch.equal(tensor, torch.roll(image, (y, x), (1, 2)))]  # fmt: skip
             assert len(moves) == 1
 
 
 def test_a_network_that_pools_everything_is_invariant_to_rolling():
     model = built(conv(6, 3, mode="circular"), nn.ReLU)
     measured = shift(model, images(9), every=0)
-    assert [one.protocol for one in measured.consistency] == ["crop", "circular"]
-    one = measured.consistency[1]
-    assert (one.agreement.count, one.agreement.total) == (9, 9)
-    assert one.agreement_if_correct is None and one.accuracy is None and measured.accuracy is None
+    assert [protocol.protocol for protocol in measured.consistency] == ["crop", "circular"]
+    circular = measured.consistency[1]
+    assert (circular.agreement.count, circular.agreement.total) == (9, 9)
+    assert (
+        circular.agreement_if_correct is None
+        and circular.accuracy is None
+        and measured.accuracy is None
+    )
 
 
 def test_picture_over_all_offsets_names_the_class():
@@ -380,24 +388,26 @@ def test_photos_are_read_larger_where_more_of_them_is_left(tmp_path):
     model = wrap(fickle().network, size=SIZE, resize=38)
     larger = with_margin(model)
     assert find_margin(model) == 6 and larger.size == (38, 38)
-    given = larger.prepare(paths)
-    assert torch.equal(given[:, :, 3:35, 3:35], model.prepare(paths))
-    assert torch.equal(pad_squashed(model, given), given)
-    one = shift(model, paths, shifts=[], every=0)
-    other = shift(model, given, shifts=[], every=0)
-    assert one == other and len(one.consistency) == 2
+    batch = larger.prepare(paths)
+    assert torch.equal(batch[:, :, 3:35, 3:35], model.prepare(paths))
+    assert torch.equal(pad_squashed(model, batch), batch)
+    single = shift(model, paths, shifts=[], every=0)
+    other = shift(model, batch, shifts=[], every=0)
+    assert single == other and len(single.consistency) == 2
     # Nothing lies around images in memory that a photo was cropped to.
-    assert [one.protocol for one in shift(model, given[:, :, :32, :32]).consistency] == ["circular"]
+    assert [protocol.protocol for protocol in shift(model, batch[:, :, :32, :32]).consistency] == [
+        "circular"
+    ]
 
 
 def test_around_a_squashed_photo_its_edges_are_repeated():
     model = wrap(fickle().network, size=SIZE)
-    given = images(2)
-    padded = pad_squashed(model, given)
+    batch = images(2)
+    padded = pad_squashed(model, batch)
     assert padded.shape[2:] == (37, 37)
-    assert torch.equal(padded[:, :, 2:34, 2:34], given)
-    assert torch.equal(padded[:, :, 0, 2:34], given[:, :, 0])
-    assert torch.equal(padded[:, :, 2:34, 36], given[..., -1])
+    assert torch.equal(padded[:, :, 2:34, 2:34], batch)
+    assert torch.equal(padded[:, :, 0, 2:34], batch[:, :, 0])
+    assert torch.equal(padded[:, :, 2:34, 36], batch[..., -1])
 
 
 def test_pass_over_photos_is_that_of_the_images(tmp_path):
@@ -405,18 +415,18 @@ def test_pass_over_photos_is_that_of_the_images(tmp_path):
     model = built(*STRIDED)
     paths = photos(tmp_path, 7)
     measured = shift(model, paths, every=0, pass_options=PassOptions(batch_size=3))
-    given = model.prepare(paths)
-    exact = equivariance(model, given)
-    for one, other in zip(measured.equivariance.layers, exact.layers, strict=True):
+    batch = model.prepare(paths)
+    exact = equivariance(model, batch)
+    for layer, other in zip(measured.equivariance.layers, exact.layers, strict=True):
         for a, b in zip(
-            one.inner_errors + one.whole_errors,
+            layer.inner_errors + layer.whole_errors,
             other.inner_errors + other.whole_errors,
             strict=True,
         ):
             assert a == pytest.approx(b, rel=0.05, abs=1e-5)
     assert measured.equivariance.lost == exact.lost
     halves = ShiftReducer.for_model(model, None, 5, 0, exact.shifts)
-    wide = pad_squashed(model, given)
+    wide = pad_squashed(model, batch)
     first, second, whole = (halves.initial_state() for _ in range(3))
     halves.process_batch(first, wide[:2], torch.arange(2))
     halves.process_batch(second, wide[2:], torch.arange(2, 7))
@@ -469,10 +479,10 @@ def test_saved_result_is_equal(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "options", "message"),
+    ("batch", "options", "message"),
     [(images(2, 16), {}, "for a model of"), (images(), {"labels": [[1]]}, "1 labels for 3"),
      (images(), {"every": -1}, "every"), (images() * 2, {}, "outside the model's bounds")],
 )  # fmt: skip
-def test_bad_input(given, options, message):
+def test_bad_input(batch, options, message):
     with pytest.raises(ConvlensError, match=message):
-        shift(built(*STRIDED), given, **options)
+        shift(built(*STRIDED), batch, **options)

@@ -42,35 +42,35 @@ class TestSequentialReader:
 
 class TestLRUCache:
     def test_made_once_for_many_threads(self):
-        made, gate = [], threading.Barrier(8)
+        calls, gate = [], threading.Barrier(8)
         cache = LRUCache(100)
 
         def ask(_):
             gate.wait()
-            return cache.get("a", lambda: (made.append(1) or "value", 10))
+            return cache.get("a", lambda: (calls.append(1) or "value", 10))
 
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(ask, range(8))) == ["value"] * 8
-        assert made == [1]
+        assert calls == [1]
 
-    @pytest.mark.parametrize(("most", "kept"), [(100, "efg"), (29, "fg"), (1000, "abcdefg")])
-    def test_what_was_used_last_is_kept_within_the_limit(self, most, kept):
-        cache, made = LRUCache(most), []
+    @pytest.mark.parametrize(("most", "expected"), [(100, "efg"), (29, "fg"), (1000, "abcdefg")])
+    def test_what_was_used_last_is_kept_within_the_limit(self, most, expected):
+        cache, calls = LRUCache(most), []
         for key in "abcdefg":
             cache.get(key, lambda key=key: (key, 30))  # type: ignore[misc]
-        for key in kept:
-            cache.get(key, lambda key=key: (made.append(key), 30))  # type: ignore[misc]
-        assert made == []
-        cache.get("new", lambda: (made.append("new"), 1))
-        cache.get("b", lambda: (made.append("b"), 30))
-        assert made == (["new"] if most == 1000 else ["new", "b"])
+        for key in expected:
+            cache.get(key, lambda key=key: (calls.append(key), 30))  # type: ignore[misc]
+        assert calls == []
+        cache.get("new", lambda: (calls.append("new"), 1))
+        cache.get("b", lambda: (calls.append("b"), 30))
+        assert calls == (["new"] if most == 1000 else ["new", "b"])
 
     def test_what_is_asked_for_again_counts_as_used(self):
-        cache, made = LRUCache(90), []
+        cache, calls = LRUCache(90), []
         for key in "abcad":
-            cache.get(key, lambda key=key: (made.append(key), 30))  # type: ignore[misc]
-        cache.get("a", lambda: (made.append("again"), 30))
-        assert made == ["a", "b", "c", "d"]
+            cache.get(key, lambda key=key: (calls.append(key), 30))  # type: ignore[misc]
+        cache.get("a", lambda: (calls.append("again"), 30))
+        assert calls == ["a", "b", "c", "d"]
 
     def test_an_interrupt_is_not_kept_but_an_error_is(self):
         cache, calls = LRUCache(100), []

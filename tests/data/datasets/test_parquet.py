@@ -45,8 +45,8 @@ def test_files_are_taken_in_the_order_of_their_paths(files, tmp_path):
     folder = tmp_path / "t"
     write(folder / "odd", KINDS["binary"]([files[4]]))
 
-    def names(*given):
-        dataset = ParquetPhotos(*given)
+    def names(*arguments):
+        dataset = ParquetPhotos(*arguments)
         return [dataset.name(number) for number in range(len(dataset))]
 
     assert names(folder) == ["01.png", "00.png", "02.png"]
@@ -66,12 +66,12 @@ def test_names_without_a_column_of_names(files, tmp_path):
 
 
 def test_names_that_no_folder_can_have(files, tmp_path):
-    told = ["..", "a/..", "", None, ".hidden", "two\nlines", "x" * 201, "a/b/ok.png", "nul\0"]
-    photos = [files[0].read_bytes()] * len(told)
-    dataset = ParquetPhotos(write(tmp_path / "t.parquet", {"image": photos, "name": told}))
-    for number, one in enumerate(told):
-        wanted = one if one == "a/b/ok.png" else f"t-{number:06d}"
-        assert dataset.name(number) == dataset[number].name == wanted
+    texts = ["..", "a/..", "", None, ".hidden", "two\nlines", "x" * 201, "a/b/ok.png", "nul\0"]
+    photos = [files[0].read_bytes()] * len(texts)
+    dataset = ParquetPhotos(write(tmp_path / "t.parquet", {"image": photos, "name": texts}))
+    for number, text in enumerate(texts):
+        expected = text if text == "a/b/ok.png" else f"t-{number:06d}"
+        assert dataset.name(number) == dataset[number].name == expected
     broken = pa.Array.from_buffers(
         pa.string(), 1, [None, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xff\xfe")]
     )
@@ -80,26 +80,26 @@ def test_names_that_no_folder_can_have(files, tmp_path):
 
 
 def test_which_column(files, tmp_path):
-    one, text = [files[0].read_bytes()], ["x"]
-    for number, (columns, chosen) in enumerate(
+    first, text = [files[0].read_bytes()], ["x"]
+    for number, (columns, choice) in enumerate(
         (
-            ({"pixels": one, "label": [3]}, "pixels"),
-            ({"pixels": one, "path": text, "caption": text}, "pixels"),
-            ({"mask": one, "image": one}, "image"),
+            ({"pixels": first, "label": [3]}, "pixels"),
+            ({"pixels": first, "path": text, "caption": text}, "pixels"),
+            ({"mask": first, "image": first}, "image"),
             ({"caption": text, "filename": text}, "filename"),
             ({"caption": text, "img": struct(files[:1])}, "img"),
-            ({"a.b": one}, "a.b"),
+            ({"a.b": first}, "a.b"),
         )
     ):
         path = write(tmp_path / f"{number}.parquet", columns)
-        assert ParquetPhotos(path).column == chosen
+        assert ParquetPhotos(path).column == choice
     dataset = ParquetPhotos(tmp_path / "2.parquet", column="mask")
-    assert dataset.column == "mask" and dataset[0].data == one[0]
-    assert data(ParquetPhotos(tmp_path / "5.parquet")[0]) == one[0]
+    assert dataset.column == "mask" and dataset[0].data == first[0]
+    assert data(ParquetPhotos(tmp_path / "5.parquet")[0]) == first[0]
 
 
 @pytest.mark.parametrize(
-    ("columns", "wanted", "words"),
+    ("columns", "expected", "words"),
     [
         ({"x": [1.0], "label": [2]}, None, r"no column with photos .*: x \(double\), label \(int"),
         ({"a": [b"1"], "b": [b"2"]}, None, "several columns that may hold photos; .* a, b$"),
@@ -108,10 +108,10 @@ def test_which_column(files, tmp_path):
         ({"image": [{"width": 3}]}, None, r"no column with photos .*: image \(struct\)"),
     ],
 )
-def test_wrong_columns(tmp_path, columns, wanted, words):
+def test_wrong_columns(tmp_path, columns, expected, words):
     path = write(tmp_path / "t.parquet", columns)
     with pytest.raises(ConvlensError, match=words) as caught:
-        ParquetPhotos(path, wanted)
+        ParquetPhotos(path, expected)
     assert "\n" not in str(caught.value)
 
 
@@ -169,9 +169,9 @@ def test_nulls_are_skipped_and_named(files, tmp_path):
     ]
     nested = write(tmp_path / "nested.parquet", {"image": pa.array(rows, kind)}, 3)
     network = model()
-    found = PhotoSource(network, ParquetPhotos(plain)).batch_decoder().decode(0, 4)
-    assert found.ids == [0, 1, 3]
-    assert re.match("plain-000002 is null in column image of .*plain.parquet", found.skipped[2])
+    decoded = PhotoSource(network, ParquetPhotos(plain)).batch_decoder().decode(0, 4)
+    assert decoded.ids == [0, 1, 3]
+    assert re.match("plain-000002 is null in column image of .*plain.parquet", decoded.skipped[2])
     batch = next(PhotoSource(network, ParquetPhotos(nested)).batches([(0, 7)]))
     assert batch.ids.tolist() == [0, 3]
     assert {number: reason.partition(";")[0] for number, reason in batch.skipped.items()} == {
@@ -195,12 +195,12 @@ def test_a_damaged_row_group_costs_its_own_photos(files, tmp_path):
         start = column.dictionary_page_offset or column.data_page_offset
         content[start : start + 60] = b"\xff" * 60
     path.write_bytes(content)
-    found = PhotoSource(model(), ParquetPhotos(path)).batch_decoder().decode(0, 10)
-    assert found.ids == [0, 1, 2, 3, 8, 9]
+    decoded = PhotoSource(model(), ParquetPhotos(path)).batch_decoder().decode(0, 10)
+    assert decoded.ids == [0, 1, 2, 3, 8, 9]
     assert all(
-        f"t-{n:06d} cannot be read: {path} is damaged (" in found.skipped[n] for n in range(4, 8)
+        f"t-{n:06d} cannot be read: {path} is damaged (" in decoded.skipped[n] for n in range(4, 8)
     )
-    assert not any("\n" in reason for reason in found.skipped.values())
+    assert not any("\n" in reason for reason in decoded.skipped.values())
     assert ParquetPhotos(path).name(5) == "t-000005"
 
 

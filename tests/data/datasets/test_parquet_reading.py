@@ -18,15 +18,15 @@ pytestmark = pytest.mark.usefixtures("empty_caches")
 @pytest.fixture
 def reads(monkeypatch):
     """Row groups and columns as they are read."""
-    found = []
+    results = []
     real = pq.ParquetFile.read_row_group
 
     def read(self, number, columns=None, **options):
-        found.append((number, tuple(columns)))
+        results.append((number, tuple(columns)))
         return real(self, number, columns=columns, **options)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", read)
-    return found
+    return results
 
 
 def test_a_row_group_is_read_once_in_a_row(files, tmp_path, reads, monkeypatch):
@@ -88,13 +88,13 @@ def test_only_what_is_needed_of_a_struct(files, tmp_path, reads):
 
 def test_it_is_small_when_it_is_sent(files, tables, tmp_path, monkeypatch):
     dataset = ParquetPhotos(tables)
-    wanted = [data(dataset[number]) for number in range(COUNT)]
+    expected = [data(dataset[number]) for number in range(COUNT)]
     sent = pickle.dumps(dataset)
-    assert len(sent) < 3000 < sum(map(len, wanted))
+    assert len(sent) < 3000 < sum(map(len, expected))
     monkeypatch.setattr(parquet, "_photo_cache", LRUCache(64 << 20))
     monkeypatch.chdir("/")
     got = pickle.loads(sent)
-    assert [data(got[number]) for number in range(COUNT)] == wanted
+    assert [data(got[number]) for number in range(COUNT)] == expected
     assert got.fingerprints() == dataset.fingerprints()
 
 

@@ -45,8 +45,8 @@ def test_torchvision_preprocessing(name):
     model = torchvision_model(name, weights=False)
     name, _, tag = name.partition("@")
     weights = torchvision.models.get_model_weights(name)[tag or "DEFAULT"]
-    wanted = weights.transforms()(photo())
-    torch.testing.assert_close(model.normalize(model.prepare(photo()))[0], wanted)
+    expected = weights.transforms()(photo())
+    torch.testing.assert_close(model.normalize(model.prepare(photo()))[0], expected)
     assert list(model.labels) == weights.meta["categories"]
 
 
@@ -58,8 +58,8 @@ def test_torchvision_network_takes_images_of_its_weights_size():
 def test_torchvision_segmentation_is_cropped_to_a_square():
     model = load("torchvision:fcn_resnet50@random")
     weights = torchvision.models.get_model_weights("fcn_resnet50").DEFAULT
-    wanted = center_crop(weights.transforms()(photo()), [520, 520])
-    torch.testing.assert_close(model.normalize(model.prepare(photo()))[0], wanted)
+    expected = center_crop(weights.transforms()(photo()), [520, 520])
+    torch.testing.assert_close(model.normalize(model.prepare(photo()))[0], expected)
     with torch.no_grad():
         assert model(torch.rand(1, 3, 64, 64)).shape == (1, 21, 64, 64)
 
@@ -85,8 +85,8 @@ def test_timm_preprocessing(name):
         pytest.skip(f"this timm has no {name}")
     model = timm_model(name, weights=False)
     config = resolve_model_data_config(model.network)
-    wanted = create_transform(**config, is_training=False)(photo())
-    torch.testing.assert_close(model.normalize(model.prepare(photo()))[0], wanted)
+    expected = create_transform(**config, is_training=False)(photo())
+    torch.testing.assert_close(model.normalize(model.prepare(photo()))[0], expected)
     assert "approximated" not in model.origin
 
 

@@ -37,9 +37,9 @@ def test_torchvisions_weights_give_torchvisions_answers(name, size):
     ours.load_state_dict(theirs.state_dict(), strict=True)
     images = torch.randn(2, 3, size, size)
     with torch.no_grad():
-        expected, found = theirs(images), ours(images)
+        expected, result = theirs(images), ours(images)
     assert expected.std() > 1e-3
-    assert (found - expected).abs().max() < 1e-5
+    assert (result - expected).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("kind", POOLINGS)
@@ -115,9 +115,9 @@ def test_blur_pooling_against_its_definition(kernel, stride):
     row = torch.tensor([1.0, 2.0, 1.0]) / 4
     binomial = (row[:, None] * row).expand(3, 1, 3, 3)
     blurred = F.conv2d(F.pad(dense, (1, 1, 1, 1), mode="replicate"), binomial, groups=3)
-    found = make_pooling("blur", kernel, stride)(maps)
-    assert torch.allclose(found, blurred[:, :, ::stride, ::stride], atol=1e-6)
-    assert found.shape == make_pooling("max", kernel, stride)(maps).shape
+    result = make_pooling("blur", kernel, stride)(maps)
+    assert torch.allclose(result, blurred[:, :, ::stride, ::stride], atol=1e-6)
+    assert result.shape == make_pooling("max", kernel, stride)(maps).shape
 
 
 def test_blur_keeps_more_when_the_image_moves():
@@ -135,11 +135,11 @@ def test_blur_keeps_more_when_the_image_moves():
 
 def test_weights_are_drawn_from_the_random_state():
     torch.manual_seed(3)
-    one = build("allconv", size=8, channels=1, classes=2)
+    first = build("allconv", size=8, channels=1, classes=2)
     torch.manual_seed(3)
     two = build("allconv", size=8, channels=1, classes=2)
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
-    assert 0.04 < one.features[4].weight.std() < 0.08  # sqrt(2 / (9 x 64)) = 0.059
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), two.parameters(), strict=True))
+    assert 0.04 < first.features[4].weight.std() < 0.08  # sqrt(2 / (9 x 64)) = 0.059
 
 
 @pytest.mark.parametrize(
