@@ -57,7 +57,7 @@ def test_a_path_instead_of_images(name):
 @pytest.mark.parametrize("name", OF_PHOTOS)
 def test_one_path_or_an_array_instead_of_photos(name):
     words = {"layer": "0"} if name == "invariance" else {}
-    for photos, says in (("a.png", r"give \['a.png'\]"), (np.zeros(3), "a list of paths")):
+    for photos, says in (("a.png", r"give a list, \['a.png'\]"), (np.zeros(3), "a list of paths")):
         with pytest.raises(ConvlensError, match=says):
             getattr(convlens, name)(wrap(network(), size=16), photos, **words)
 
