@@ -480,7 +480,8 @@ def test_saved_result_is_equal(tmp_path):
 
 @pytest.mark.parametrize(
     ("batch", "options", "message"),
-    [(images(2, 16), {}, r"smaller than \(32, 32\)"), (images(), {"labels": [[1]]}, "1 labels for 3"),
+    [(images(2, 16), {}, r"smaller than \(32, 32\)"),
+     (images(), {"labels": [[1]]}, "1 labels for 3"),
      (images(), {"every": -1}, "every"), (images() * 2, {}, "outside the model's bounds")],
 )  # fmt: skip
 def test_bad_input(batch, options, message):

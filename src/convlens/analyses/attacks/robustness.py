@@ -111,7 +111,9 @@ class Robustness(Result):
             )  # fmt: skip
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("epsilon, of 255")
-        axes.set_ylabel("answers right" if self.reference == "label" else "answers kept")
+        axes.set_ylabel(
+            "correct predictions" if self.reference == "label" else "unchanged predictions"
+        )
         axes.set_title(f"{self.images} images, 95 % intervals", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)  # on none of the curves
