@@ -19,6 +19,7 @@ from convlens.analyses.effective_field.result import (
     LayerEffectiveField,
     effective_area,
 )
+from convlens.analyses.patches.windows import field_box
 from convlens.capture import capture_nodes, convert_gradient_errors, enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
@@ -161,12 +162,8 @@ def _measure(
     if field.beyond:
         box = (0, height - 1, 0, width - 1)
     else:
-        (low_y, low_x), (high_y, high_x) = field.low, field.high
-        row, column = position
-        box = (
-            max(int(low_y[row]), 0), min(int(high_y[row]), height - 1),
-            max(int(low_x[column]), 0), min(int(high_x[column]), width - 1),
-        )  # fmt: skip
+        top, bottom, left, right = field_box(field, *position)
+        box = (max(top, 0), min(bottom, height - 1), max(left, 0), min(right, width - 1))
     area = (box[1] - box[0] + 1) * (box[3] - box[2] + 1)
     effective = effective_area(gradient, share)
     return LayerEffectiveField(
