@@ -24,6 +24,14 @@ cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 SIZE = 24
 
+# Of Ray's own processes: an open file in a thread that ends later, a socket in a test's shutdown.
+RAY_WARNINGS = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 
 def model(seed=0):
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""PGD, accuracy against epsilon and its diagnostics, tested by torchattacks and closed forms."""
+"""Accuracy against epsilon: closed forms, torchattacks, resumed passes."""
 
 import numpy as np
 import pytest
@@ -8,191 +8,14 @@ from PIL import Image
 from scipy.stats import binomtest
 from torch import nn
 
-from convlens import ConvlensError, Result, fgsm, open_data, pgd, robustness, wrap
+from convlens import ConvlensError, Result, open_data, robustness, wrap
 from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD
 from convlens.analyses.attacks.robustness_reducer import RobustnessReducer
 from convlens.passes.options import PassOptions
 from convlens.passes.proportion import wilson_interval
 from convlens.passes.random_numbers import random_signs, random_uniform
+from support.attacked_networks import SIZE, Linear, easy, images, small
 from support.folders import SHARED
-
-SIZE = 16
-
-
-def images(count=4, size=SIZE, seed=0):
-    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
-
-
-def small(classes=5):
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3, stride=2), nn.Tanh(), nn.Conv2d(6, 6, 3), nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, classes),
-    ).eval()  # fmt: skip
-
-
-class Linear(nn.Module):
-    """Two classes: the margin of class 1 is w·x + b."""
-
-    def __init__(self, count=3 * 4 * 4, scale=1.0):
-        super().__init__()
-        torch.manual_seed(1)
-        self.weight = nn.Parameter(torch.randn(count, dtype=torch.float64) * scale)
-
-    def forward(self, x):
-        margin = (x.double().flatten(1) - 0.5) @ self.weight
-        return torch.stack([torch.zeros_like(margin), margin], 1)
-
-
-def easy(network, count=40):
-    """Images well inside the bounds, with margins of many sizes."""
-    drawn = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(2)) * 0.2 + 0.4
-    margins = network(drawn)[:, 1].detach()
-    return drawn, margins
-
-
-class Stepped(nn.Module):
-    """A linear network behind pixels that are flat around every tenth: no gradient at the image."""
-
-    def __init__(self):
-        super().__init__()
-        self.inner = Linear()
-
-    def forward(self, x):
-        tenths = (x * 10).round() / 10
-        return self.inner(torch.where((x - tenths).abs() < 0.004, tenths, x))
-
-
-# projected gradient descent
-
-
-@pytest.mark.parametrize("epsilon", [2 / 255, 0.1])
-def test_pgd_bit_for_bit_what_torchattacks_makes(epsilon):
-    network, batch = small(), images()
-    labels = torch.tensor([0, 3, 2, 4])
-    result = pgd(wrap(network, size=SIZE), batch, epsilon, classes=labels, steps=7,
-                step_size=epsilon / 3, random_start=False)  # fmt: skip
-    attack = torchattacks.PGD(network, eps=epsilon, alpha=epsilon / 3, steps=7, random_start=False)
-    attack.set_device("cpu")
-    assert torch.equal(result.adversarial, attack(batch, labels))
-    attack.set_mode_targeted_by_label(quiet=True)
-    result = pgd(wrap(network, size=SIZE), batch, epsilon, target=labels, steps=7,
-                step_size=epsilon / 3, random_start=False)  # fmt: skip
-    assert torch.equal(result.adversarial, attack(batch, labels))
-
-
-@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
-def test_pgd_keeps_to_epsilon_and_bounds_and_is_seeded(bounds):
-    span = bounds[1] - bounds[0]
-    batch = images() * span + bounds[0]
-    batch[0, :, :8], batch[0, :, 8:] = bounds
-    model = wrap(small(), size=SIZE, bounds=bounds, std=span)
-    first, same, second = (pgd(model, batch, "8/255", seed=seed) for seed in (0, 0, 1))
-    assert first == same
-    assert not torch.equal(first.adversarial, second.adversarial)
-    apart = (first.adversarial - batch).abs().amax((1, 2, 3))
-    assert torch.equal(apart, first.largest_changes)
-    assert first.epsilon == pytest.approx(8 / 255 * span)
-    assert (apart <= first.epsilon * (1 + 1e-6) + 1.2e-7 * max(map(abs, bounds))).all()
-    assert (apart >= first.epsilon * 0.99).all()
-    assert first.adversarial.min() >= bounds[0] and first.adversarial.max() <= bounds[1]
-
-
-def test_pgd_reaches_the_worst_case_of_a_linear_network():
-    network = Linear()
-    batch, margins = easy(network, 6)
-    result = pgd(wrap(network, size=4), batch, 0.05, classes=1)
-    worst = margins - 0.05 * network.weight.abs().sum()
-    after = result.adversarial_logits[:, 1].double()
-    torch.testing.assert_close(after, worst.detach(), rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"steps": 0}, "steps"), ({"step_size": -1.0}, "a step of"), ({"loss": "hinge"}, "loss"),
-     ({"classes": 1, "target": 2}, "more than one")],
-)  # fmt: skip
-def test_pgd_refuses(options, message):
-    with pytest.raises(ConvlensError, match=message):
-        pgd(wrap(small(), size=SIZE), images(), **options)
-
-
-# margin, target, labels
-
-
-def test_margin_has_a_gradient_where_the_cross_entropy_has_none():
-    network = small()
-    with torch.no_grad():
-        network[-1].weight.mul_(1e5)
-    model = wrap(network, size=SIZE)
-    plain, other = (
-        fgsm(model, images(), ["4/255"], loss=loss) for loss in ("cross-entropy", "margin")
-    )
-    assert (plain.zero_gradients > 0.9).all() and (other.zero_gradients < 0.2).all()
-    assert [diagnostic.name for diagnostic in plain.diagnostics] == ["zero gradients"]
-    assert "margin" in plain.diagnostics[0].remedy
-    assert other.diagnostics == ()
-    with torch.no_grad():
-        logits = network(images())
-    top = logits.topk(2).values
-    torch.testing.assert_close(other.losses, top[:, 1] - top[:, 0])
-    assert other.loss == "margin" and "margin" in other.formula
-
-
-def test_margin_is_that_of_the_class_that_is_given():
-    model = wrap(small(), size=SIZE)
-    result = fgsm(model, images(), ["4/255"], classes=2, loss="margin")
-    others = result.logits.clone()
-    others[:, 2] = -torch.inf
-    torch.testing.assert_close(result.losses, others.amax(1) - result.logits[:, 2])
-
-
-def test_target_walks_the_other_way():
-    model = wrap(small(), size=SIZE)
-    away = fgsm(model, images(), ["8/255"], classes=3)
-    towards = fgsm(model, images(), ["8/255"], target=3)
-    assert torch.equal(towards.signs, -away.signs)
-    assert towards.class_origins == ("target",) * 4
-    assert "x - epsilon" in towards.formula and "x + epsilon" in away.formula
-    before = towards.logits.softmax(1)[:, 3]
-    after = towards.adversarial_logits[0].softmax(1)[:, 3]
-    assert (after > before).all()
-    everywhere = fgsm(model, images(), [0.9], target=3)
-    assert torch.equal(everywhere.reached, everywhere.adversarial_logits.argmax(2) == 3)
-
-
-def test_labels_stand_in_for_the_answer_where_they_are_known():
-    model = wrap(small(), size=SIZE)
-    result = fgsm(model, images(3), ["8/255"], labels=[2, None, 0])
-    answer = int(result.logits[1].argmax())
-    assert result.classes.tolist() == [2, answer, 0]
-    assert result.class_origins == ("label", "prediction", "label")
-    batch = fgsm(model, images(3), ["8/255"], classes=torch.tensor([2, answer, 0]))
-    assert torch.equal(result.signs, batch.signs)
-
-
-def test_before_clipping_is_the_formula_alone():
-    result = fgsm(wrap(small(), size=SIZE), images(), [0.3])
-    expected = result.images + 0.3 * result.signs
-    torch.testing.assert_close(result.unclipped(0), expected, rtol=0, atol=1e-7)
-    assert result.unclipped(0).max() > 1 and result.adversarial(0).max() <= 1
-    assert torch.equal(result.unclipped(0).clamp(0, 1), result.adversarial(0))
-
-
-def test_half_precision_images_never_change_by_more():
-    for kind in (torch.float16, torch.bfloat16):
-        batch = images().to(kind)
-        result = fgsm(wrap(small(), size=SIZE), batch, ["8/255"])
-        apart = (result.adversarial(0).double() - batch.double()).abs().max()
-        assert apart <= 8 / 255 * (1 + 2e-6)
-
-
-def test_no_epsilon_is_refused():
-    model = wrap(small(), size=SIZE)
-    for nothing in ([], ()):
-        with pytest.raises(ConvlensError, match="at least one"):
-            fgsm(model, images(), nothing)
-
 
 # the curve
 
@@ -280,36 +103,6 @@ def test_parts_of_a_data_set_add_up_in_any_order_and_batch():
         assert torch.equal(first[name], expected) and torch.equal(second[name], expected), name
         assert expected.dtype == torch.int64
     assert 0 < whole["pgd"][1] < 13 or whole["fgsm"][1] < 13
-
-
-def test_masked_gradients_fool_fgsm_and_not_pgd():
-    network = Stepped()
-    batch = easy(network.inner)[0].mul(10).round().div(10)
-    batch += (torch.rand(batch.shape, generator=torch.Generator().manual_seed(0)) > 0.5) * 0.1
-    network.inner.weight.data.mul_(0.2)
-    result = robustness(wrap(network, size=4), batch, [0.05])
-    assert result[FGSM].accuracies == (1.0, 1.0)
-    assert result[PGD].accuracies[1] < 0.5
-    assert result.zero_gradients == 1
-    names = [diagnostic.name for diagnostic in result.diagnostics]
-    assert names == ["zero gradients", "masked gradients"]
-    broken = result.pgd_only[0]
-    assert f"PGD breaks {broken} of the 40 answers" in result.diagnostics[1].message
-
-
-def test_pgd_breaks_more_than_fgsm_and_says_so():
-    class Bowl(nn.Module):
-        """The gradient at the image leads into a local minimum; the way out lies elsewhere."""
-
-        def forward(self, x):
-            u = (x - 0.5).flatten(1).mean(1) * 20
-            margin = 1 + 0.2 * u - 1.5 * (u.clamp(min=-1, max=1).square())
-            return torch.stack([margin, torch.zeros_like(margin)], 1)
-
-    batch = torch.full((6, 3, 4, 4), 0.5)
-    result = robustness(wrap(Bowl(), size=4), batch, [0.02, 0.05], steps=20)
-    assert result[PGD].correct[2] == 0
-    assert all(a >= b for a, b in zip(result[FGSM].correct, result[PGD].correct, strict=True))
 
 
 def test_a_pass_that_was_stopped_goes_on(tmp_path):
@@ -417,68 +210,6 @@ def test_saved_curve_is_equal_and_has_a_picture(tmp_path):
     result.save(tmp_path / "curve")
     assert Result.load(tmp_path / "curve") == result
     assert (tmp_path / "curve" / "curve.png").is_file()
-
-
-# diagnostics
-
-
-def names(network, batch=None, **options):
-    model = wrap(network, size=SIZE, **options)
-    batch = images() if batch is None else batch
-    single = {diagnostic.name for diagnostic in fgsm(model, batch, ["1/255"]).diagnostics}
-    other = {
-        diagnostic.name for diagnostic in robustness(model, batch, ["1/255"], steps=0).diagnostics
-    }
-    assert single == other
-    return single
-
-
-class Probabilities(nn.Module):
-    """A softmax computed by hand, which the trace does not recognize."""
-
-    def forward(self, logits):
-        return logits.exp() / logits.exp().sum(1, keepdim=True)
-
-
-class Noise(nn.Module):
-    def forward(self, x):
-        return x + 0.3 * torch.randn_like(x)
-
-
-class NumpyNoise(nn.Module):
-    def forward(self, x):
-        return x + float(np.random.rand())
-
-
-def test_a_sound_network_gives_no_cautions():
-    assert names(small()) == set()
-    assert names(nn.Sequential(small(), nn.Softmax(1))) == set()  # known, and left out
-
-
-def test_each_trouble_has_its_name():
-    assert names(nn.Sequential(small(), Probabilities())) == {"softmax outputs given as logits"}
-    assert names(nn.Sequential(Noise(), small())) == {"randomness in the network"}
-    assert names(nn.Sequential(NumpyNoise(), small())) == {"randomness in the network"}
-    assert names(nn.Sequential(nn.Dropout(), small()).train()) == {"training mode"}
-    assert names(small().train()) == set()  # nothing in it minds its mode
-    assert names(small(), bounds=(0, 255)) == {"images that fill little of the bounds"}
-    with pytest.raises(ConvlensError, match="outside the model's bounds"):
-        fgsm(wrap(small(), size=SIZE), images() * 2)
-
-
-# against foolbox
-
-
-def test_foolbox_makes_the_same_images():
-    foolbox = pytest.importorskip("foolbox", reason="foolbox is not installed")
-    network, batch = small(), images()
-    result = fgsm(wrap(network, size=SIZE), batch, ["4/255"], score=False)
-    theirs = foolbox.attacks.LinfFastGradientAttack()(
-        foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu"), batch, result.classes,
-        epsilons=[4 / 255],
-    )[1][0]  # fmt: skip
-    # It projects onto the ball as well, which rounds once more.
-    torch.testing.assert_close(result.adversarial(0), theirs, rtol=0, atol=1.2e-7)
 
 
 # 3 against 7 on MNIST, as in the literature

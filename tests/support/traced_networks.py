@@ -1,0 +1,52 @@
+"""Small networks for the tests of the trace."""
+
+import torch
+from torch import nn
+
+from convlens import trace, wrap
+
+SIZE = 16
+
+
+def conv(given, gave, kernel=3, **options):
+    return nn.Conv2d(given, gave, kernel, padding=kernel // 2, **options)
+
+
+class Head(nn.Module):
+    """Global average pooling and a linear layer."""
+
+    def __init__(self, channels=4, classes=5):
+        super().__init__()
+        self.linear = nn.Linear(channels, classes)
+
+    def forward(self, x):
+        return self.linear(x.mean((2, 3)))
+
+
+class Net(nn.Module):
+    """A convolution, a function of the module and its output, and a head."""
+
+    def __init__(self, function, channels=4, **parts):
+        super().__init__()
+        self.first = conv(3, 4)
+        for name, part in parts.items():
+            self.add_module(name, part)
+        self.head = Head(channels)
+        self.function = function
+
+    def forward(self, x):
+        return self.head(self.function(self, self.first(x)))
+
+
+def traced(network, size=SIZE):
+    return trace(wrap(network, size=size))
+
+
+def images(count=2, size=SIZE):
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def sides(found):
+    return found.name(found.final_layer.post), [
+        found.name(value) for value in found.final_layer.pre
+    ]

@@ -1,0 +1,240 @@
+"""The structure in a trace: logits behind a softmax, in-place operations, the final layer."""
+
+import math
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional as F
+
+from convlens import predict, wrap
+from support.traced_networks import SIZE, Net, conv, images, sides, traced
+
+# in place
+
+
+def test_in_place_sum_is_pre_and_its_relu_post():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.relu = conv(4, 4), nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            out = self.conv(x)
+            out += x
+            return self.relu(out)
+
+    found = traced(Net(lambda net, x: net.block(x), block=Block()))
+    assert sides(found)[1] == ["block/add"]
+    assert found.final_layer.post == found.find_node("block") == found.find_node("block.relu")
+    assert found.find_node("block/add") not in (
+        found.find_node("block.conv"),
+        found.find_node("block"),
+    )
+
+
+def discarded(net, x):
+    net.relu(x)
+    return x
+
+
+def through_view(net, x):
+    x[:, :3].relu_()
+    return net.second(x)
+
+
+def through_data(net, x):
+    x.data.relu_()
+    return net.second(x)
+
+
+def discarded_function(net, x):
+    F.relu_(x)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("function", "parts"),
+    [(discarded, {"relu": nn.ReLU(inplace=True)}), (discarded_function, {})],
+)
+def test_what_an_in_place_relu_leaves_is_read_though_its_return_is_discarded(function, parts):
+    found = traced(Net(function, **parts))
+    (pre,) = found.final_layer.pre
+    assert found.name(pre) == "first"
+    assert found.structure.is_post(found.final_layer.post)
+    assert found.find_node("head:in") == found.final_layer.post != pre
+
+
+@pytest.mark.parametrize("function", [through_view, through_data])
+def test_write_through_an_alias_reaches_what_reads_the_memory(function):
+    found = traced(Net(function, second=conv(4, 4)))
+    before, after = found.find_node("first"), found.find_node("second:in")
+    assert before != after
+    made = {operation.name for operation in found.recording.operations}
+    assert "relu" in made
+    passages = found.structure.nodes_on_every_path(found.logits)
+    assert after in passages and before in passages
+    field = found.field(found.find_node("second"))
+    assert field.size == (5, 5)
+
+
+# the end: logits
+
+
+class Ending(nn.Module):
+    def __init__(self, end, spatial=False):
+        super().__init__()
+        self.first, self.linear, self.end = conv(3, 5), nn.Linear(5, 5), end
+        self.spatial = spatial
+
+    def forward(self, x):
+        x = F.adaptive_avg_pool2d(self.first(x).relu(), 1)
+        return self.end(x if self.spatial else self.linear(x.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        nn.Softmax(dim=1),
+        nn.LogSoftmax(dim=1),
+        lambda x: F.log_softmax(x, dim=1),
+        lambda x: F.softmax(x, dim=1).view(-1, 5),
+        lambda x: F.softmax(x, -1).clone().unsqueeze(1).squeeze(1),
+    ],
+)
+def test_softmax_at_the_end_is_seen_through(end):
+    network = Ending(end)
+    found = traced(network)
+    assert found.logits == found.find_node("linear") != found.recording.output
+    wanted = network.linear(network.first(images()).relu().mean((2, 3)))
+    torch.testing.assert_close(predict(wrap(network, size=SIZE), images()).logits, wanted)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda x: F.softmax(x, dim=1).flatten(1),
+        lambda x: F.log_softmax(x, dim=1).squeeze(-1).squeeze(-1),
+    ],
+)
+def test_softmax_before_flattening_still_gives_one_vector_of_logits(end):
+    network = Ending(end, spatial=True)
+    wanted = network.first(images()).relu().mean((2, 3))
+    said = predict(wrap(network, size=SIZE), images())
+    torch.testing.assert_close(said.probabilities, wanted.softmax(1))
+
+
+def test_softmax_in_the_middle_or_of_attention_is_no_end():
+    network = Net(lambda net, x: x * x.softmax(1))
+    found = traced(network)
+    assert found.logits == found.recording.output == found.find_node("head.linear")
+
+
+# the final convolutional layer, as a person would name it
+
+
+def network_of(name):
+    if name == "tf_efficientnet_lite0":
+        return timm.create_model(name, pretrained=False)
+    if name == "fcn_resnet50":
+        build = torchvision.models.segmentation.fcn_resnet50
+        return build(weights=None, weights_backbone=None)
+    more = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
+    return getattr(torchvision.models, name)(weights=None, **more)
+
+
+FINAL = {
+    "alexnet": ("features.11", ["features.10"]),
+    "vgg16": ("features.29", ["features.28"]),
+    "googlenet": (
+        "inception5b",
+        [f"inception5b.branch{branch}.bn" for branch in ("1", "2.1", "3.1", "4.1")],
+    ),
+    "resnet50": ("layer4.2", ["layer4.2/add"]),
+    "mobilenet_v2": ("features.18.2", ["features.18.1"]),
+    "densenet121": ("/relu", ["features.norm5"]),
+    "squeezenet1_0": ("classifier.2", ["classifier.1"]),
+    "convnext_tiny": ("features.7.2", ["features.7.2"]),
+    "fcn_resnet50": ("classifier.2", ["classifier.1"]),
+    "tf_efficientnet_lite0": ("bn2.act", ["bn2/batch_norm"]),
+}
+
+
+@pytest.fixture(scope="module", params=FINAL)
+def well_known(request):
+    torch.manual_seed(0)
+    network = network_of(request.param).eval()
+    return request.param, network, traced(network, 96)
+
+
+def test_final_place_is_what_a_person_would_say(well_known):
+    name, _, found = well_known
+    post, pre = FINAL[name]
+    assert (found.find_node(post), [found.find_node(one) for one in pre]) == (
+        found.final_layer.post,
+        list(found.final_layer.pre),
+    )
+    assert found.final_layer.reason
+
+
+MODULES = {"densenet121": "features", "resnet50": "layer4.2"}
+
+
+def test_final_place_lies_on_every_path(well_known):
+    """With its map set to zero, the output does not depend on the image any more."""
+    name, network, _ = well_known
+    path = MODULES.get(name, FINAL[name][0])
+    two = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(5))
+    silent = network.get_submodule(path).register_forward_hook(
+        lambda module, inputs, output: torch.zeros_like(output)
+    )
+    with torch.no_grad():
+        said = network(two)
+        silent.remove()
+        free = network(two)
+    said, free = (one["out"] if name == "fcn_resnet50" else one for one in (said, free))
+    torch.testing.assert_close(said[0], said[1], rtol=0, atol=1e-6 * float(free.abs().max()))
+    assert (free[0] - free[1]).abs().max() > 1e-6 * free.abs().max()
+
+
+def test_final_place_of_a_small_image_is_a_real_map():
+    # At 64 pixels AlexNet's last pooling leaves one cell, which adaptive pooling copies 36 times.
+    found = traced(torchvision.models.alexnet(weights=None), 64)
+    assert sides(found) == ("features.11", ["features.10"])
+
+
+def test_two_heads_on_halves_meet_before_the_split():
+    def halves(net, x):
+        one, other = x.relu().chunk(2, 1)
+        return torch.cat([one.mean((2, 3)), net.other(other).mean((2, 3))], 1)[..., None, None]
+
+    found = traced(Net(halves, 4, other=conv(2, 2)))
+    assert sides(found) == ("/relu", ["first"])
+
+
+@pytest.fixture(scope="module")
+def swin():
+    network = torchvision.models.SwinTransformer(
+        [4, 4], 12, [2, 2, 2, 2], [3, 6, 6, 6], [7, 7], num_classes=5
+    )
+    # Large enough that windows do not see the whole image before the last stage.
+    return traced(network, 224)
+
+
+def test_swin_ends_in_its_last_stage(swin):
+    assert swin.name(swin.final_layer.post) in ("norm", "permute", "features.7.1")
+    assert math.prod(swin.shape(swin.final_layer.post)) == 96 * 7 * 7
+
+
+def test_attention_window_is_no_map_of_the_image(swin):
+    # Its first dimension holds windows, not images.
+    for value, shape in enumerate(swin.recording.shapes):
+        if len(shape) == 4 and shape[0] > 1:
+            assert swin.spatial_dims(value) is None, swin.name(value)
+
+
+def test_network_without_maps_has_no_final_place():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 5))
+    assert traced(network).final_layer is None
