@@ -19,9 +19,12 @@ class PixelInterval:
         high: the last pixel, in the same form.
         spacing: pixels between neighboring positions, used to continue into the padding.
         length: number of pixels of the image along the axis.
-        everywhere: whether an operation has mixed all positions, so that all elements see the same.
+        everywhere: whether an operation has mixed all positions, so that all elements see the same:
+            the union of the given bounds.
         beyond: whether an element also depends on pixels outside its interval, because an operation
             on the way mixes all positions.
+        nearest: whether it is the interval on the most local path to an element instead of the
+            union of all paths: it tells where the element lies even if it sees the whole image.
     """
 
     low: Tensor
@@ -30,6 +33,13 @@ class PixelInterval:
     length: int
     everywhere: bool = False
     beyond: bool = False
+    nearest: bool = False
+
+    def __post_init__(self) -> None:
+        if self.everywhere and (self.low.numel() > 1 or self.high.numel() > 1):
+            dims = tuple(range(self.low.ndim))
+            object.__setattr__(self, "low", self.low.amin(dims, keepdim=True))
+            object.__setattr__(self, "high", self.high.amax(dims, keepdim=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +72,7 @@ FieldRule = Callable[[FieldView], list[PixelInterval | None]]
 
 
 def merge_intervals(intervals: Sequence[PixelInterval | None], ndim: int) -> PixelInterval | None:
-    """The union of intervals, element by element.
+    """The union of intervals, element by element; for `nearest` ones the narrowest.
 
     Where some are local and others the same everywhere, it is the union of the local ones.
     """
@@ -70,10 +80,16 @@ def merge_intervals(intervals: Sequence[PixelInterval | None], ndim: int) -> Pix
     if not present:
         return None
     local = [interval for interval in present if not interval.everywhere] or present
+    nearest = any(interval.nearest for interval in present)
     low, high = _add_dims(local[0].low, ndim), _add_dims(local[0].high, ndim)
     for interval in local[1:]:
-        low = torch.minimum(low, _add_dims(interval.low, ndim))
-        high = torch.maximum(high, _add_dims(interval.high, ndim))
+        other_low, other_high = _add_dims(interval.low, ndim), _add_dims(interval.high, ndim)
+        if nearest:
+            narrower = other_high - other_low < high - low
+            low = torch.where(narrower, other_low, low)
+            high = torch.where(narrower, other_high, high)
+        else:
+            low, high = torch.minimum(low, other_low), torch.maximum(high, other_high)
     return PixelInterval(
         low,
         high,
@@ -81,6 +97,7 @@ def merge_intervals(intervals: Sequence[PixelInterval | None], ndim: int) -> Pix
         length=local[0].length,
         everywhere=all(interval.everywhere for interval in present),
         beyond=any(interval.beyond for interval in present),
+        nearest=nearest,
     )
 
 
@@ -125,11 +142,22 @@ def map_bounds(interval: PixelInterval, change: Callable[[Tensor], Tensor]) -> P
     return replace(interval, low=change(interval.low), high=change(interval.high))
 
 
+def position_dim(interval: PixelInterval, axis: int) -> int:
+    """The dimension, counted from the end, along which an interval moves.
+
+    It is the image's own axis unless the network has swapped dimensions.
+    """
+    ndim = interval.low.ndim
+    moving = [dim for dim in range(-ndim, 0) if interval.low.shape[dim] > 1]
+    return moving[0] if len(moving) == 1 else axis
+
+
 def update_spacing(interval: PixelInterval, axis: int) -> PixelInterval:
     """The interval with the spacing of its positions, if they are evenly spaced."""
-    if interval.low.ndim < 2 or interval.low.shape[axis] < 2:
+    dim = position_dim(interval, axis)
+    if interval.low.ndim < 2 or interval.low.shape[dim] < 2:
         return interval
-    spacings = torch.unique(interval.low.diff(dim=axis))
+    spacings = torch.unique(interval.low.diff(dim=dim))
     return replace(interval, spacing=float(spacings[0])) if spacings.numel() == 1 else interval
 
 
@@ -153,6 +181,7 @@ def combine_everything(view: FieldView) -> list[PixelInterval | None]:
             union.length,
             everywhere=True,
             beyond=True,
+            nearest=union.nearest,
         )
         for node in view.operation.outputs
     ]

@@ -21,9 +21,10 @@ def count_multiply_adds(operation: Operation, shapes: tuple[tuple[int, ...], ...
 
 
 def _convolution(view: OperationView) -> int:
-    # Each weight is used once for each position of the output or, if transposed, of the input.
+    # Each weight is used once for each position of the output or, if transposed, of the input, and
+    # for each element of the first dimension, into which a network may fold more than the images.
     positions = view.shape("input") if view["transposed"] else view.output_shape
-    return math.prod(view.shape("weight")) * math.prod(positions[2:])
+    return math.prod(view.shape("weight")) * positions[0] * math.prod(positions[2:])
 
 
 def _matrix_product(left: str) -> CostRule:

@@ -63,6 +63,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from convlens.errors import ConvlensError, suggest
+from convlens.tracing.dimensions import MapDims, channels_first
 from convlens.tracing.recording import Operation
 from convlens.tracing.sides import Sides, find_sides
 from convlens.tracing.trace import Trace
@@ -107,7 +108,7 @@ class ChannelSource:
         channels: number of its channels.
         post: whether a non-linearity returns it.
         rectified: whether that non-linearity returns nothing negative.
-        last: whether its channels come last, `(N, h, w, C)`.
+        dims: dimensions of its rows and columns, (2, 3) for `(N, C, h, w)`.
         also: names of further selected layers with the same node.
     """
 
@@ -118,7 +119,7 @@ class ChannelSource:
     channels: int
     post: bool
     rectified: bool
-    last: bool = False
+    dims: MapDims = (2, 3)
     also: tuple[str, ...] = ()
 
     @property
@@ -128,7 +129,7 @@ class ChannelSource:
 
     def channels_first(self, maps: Tensor) -> Tensor:
         """Maps of the node as `(N, C, h, w)`."""
-        return maps.movedim(-1, -3) if self.last else maps
+        return channels_first(maps, self.dims)
 
 
 @dataclass(frozen=True)
@@ -241,17 +242,18 @@ def find_channel_sources(
 
 
 def _channel_source(trace: Trace, layer: str, node: int, side: Side) -> ChannelSource:
-    last = trace.spatial_dims(node) == (1, 2)
+    dims = trace.spatial_dims(node)
+    assert dims is not None
     post = trace.structure.is_post(node)
     return ChannelSource(
         layer=layer,
         node_name=trace.name(node),
         node=node,
         side=side,
-        channels=trace.shape(node)[3 if last else 1],
+        channels=trace.shape(node)[6 - sum(dims)],
         post=post,
         rectified=post and _rectifies(trace.structure.producers[node]),
-        last=last,
+        dims=dims,
     )
 
 

@@ -12,9 +12,10 @@ from torch import Tensor
 from convlens.errors import ConvlensError, TraceError, suggest
 from convlens.models.output_head import choose_output_head
 from convlens.tracing.convolutions import Convolution, find_convolutions
+from convlens.tracing.dimensions import Axes, MapDims, channels_first, find_map_dims
 from convlens.tracing.multiply_adds import count_multiply_adds
 from convlens.tracing.node_names import IMAGE, NodeName
-from convlens.tracing.receptive_field.fields import Axes, Field, field_of, pixel_intervals
+from convlens.tracing.receptive_field.fields import Field, field_of, pixel_intervals
 from convlens.tracing.recording import Operation, Recording
 from convlens.tracing.registry import registered_layout
 from convlens.tracing.structure import FinalLayer, Structure
@@ -44,6 +45,11 @@ class Trace:
     def _pixel_intervals(self) -> tuple[dict[int, Axes], dict[int, str]]:
         return pixel_intervals(self.recording)
 
+    @cached_property
+    def _nearest_intervals(self) -> dict[int, Axes]:
+        """The intervals on the most local path, for nodes whose every element sees all pixels."""
+        return pixel_intervals(self.recording, nearest=True)[0]
+
     @property
     def on_image(self) -> Collection[int]:
         """Indices of the nodes that depend on the image."""
@@ -69,10 +75,10 @@ class Trace:
         """Shape of a node for a batch of one."""
         return self.recording.shapes[node]
 
-    def spatial_dims(self, node: int) -> tuple[int, int] | None:
+    def spatial_dims(self, node: int) -> MapDims | None:
         """Dimensions along which rows and columns lie, or None where the node has no map.
 
-        (2, 3) for `(N, C, h, w)`, (1, 2) for `(N, h, w, C)`.
+        (2, 3) for `(N, C, h, w)`, (1, 2) for `(N, h, w, C)`, (3, 2) for `(N, C, w, h)`.
         """
         intervals = self._pixel_intervals[0].get(node)
         shape = self.shape(node)
@@ -82,24 +88,11 @@ class Trace:
         layout = registered_layout(producer) if producer is not None else None
         if layout is not None:
             return layout
-        if all(interval.everywhere for interval in intervals):
-            return None
-        # Rows are the dimension along which the pixel interval in y varies, columns that in x.
-        # Along the third dimension, the channels, both may vary.
-        for dims in ((2, 3), (1, 2)):
-            channel_dim = 6 - sum(dims)
-            if all(
-                interval.low.shape[other] == 1
-                for interval, dim in zip(intervals, dims, strict=True)
-                for other in (1, 2, 3)
-                if other not in (dim, channel_dim)
-            ):
-                return dims if max(shape[dim] for dim in dims) > 1 else None
-        return None
+        return find_map_dims(intervals, shape, lambda: self._nearest_intervals[node])
 
     def channels_first(self, node: int, tensor: Tensor) -> Tensor:
-        """A tensor of the node's layout, channels last or not, as `(..., C, h, w)`."""
-        return tensor.movedim(-1, -3) if self.spatial_dims(node) == (1, 2) else tensor
+        """A tensor of the node's layout as `(..., C, h, w)`."""
+        return channels_first(tensor, self.spatial_dims(node))
 
     def field(self, node: int) -> Field | None:
         """Receptive field of each position of a spatial node, else None."""

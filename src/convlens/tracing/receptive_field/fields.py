@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from convlens.errors import ConvlensError
+from convlens.tracing.dimensions import Axes
 from convlens.tracing.interval import (
     FieldRule,
     FieldView,
@@ -34,8 +35,6 @@ from convlens.tracing.interval import (
 from convlens.tracing.receptive_field.rules import find_rule
 from convlens.tracing.recording import Recording
 from convlens.tracing.registry import registered_field_rule
-
-Axes = tuple[PixelInterval, PixelInterval]  # along y and x
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,15 +81,22 @@ class Field:
         return y, x
 
 
-def pixel_intervals(recording: Recording) -> tuple[dict[int, Axes], dict[int, str]]:
+def pixel_intervals(
+    recording: Recording, *, nearest: bool = False
+) -> tuple[dict[int, Axes], dict[int, str]]:
     """Compute the pixel intervals of all nodes, operation by operation.
+
+    Args:
+        recording: of the network.
+        nearest: follow the most local path to each element instead of all paths. Default: False.
 
     Returns:
         The intervals (y, x) of each node that depends on the image, by the node's index; and the
         operation's name for each node that an operation without a rule returns.
     """
     shape = recording.shapes[0]
-    intervals: dict[int, Axes] = {0: (_interval_of_image(shape, -2), _interval_of_image(shape, -1))}
+    y, x = (replace(_interval_of_image(shape, axis), nearest=nearest) for axis in (-2, -1))
+    intervals: dict[int, Axes] = {0: (y, x)}
     unknown: dict[int, str] = {}
     for operation in recording.operations:
         if not any(node in intervals for node in operation.inputs):
@@ -107,9 +113,9 @@ def pixel_intervals(recording: Recording) -> tuple[dict[int, Axes], dict[int, st
             axes.append(_apply_rule(rule or combine_everything, view))
         for index, node in enumerate(operation.outputs):
             # A rule may return one interval for all outputs of an operation.
-            y, x = (results[min(index, len(results) - 1)] for results in axes)
-            if y is not None and x is not None and 0 not in recording.shapes[node]:
-                intervals[node] = (y, x)
+            along_y, along_x = (results[min(index, len(results) - 1)] for results in axes)
+            if along_y is not None and along_x is not None and 0 not in recording.shapes[node]:
+                intervals[node] = (along_y, along_x)
     return intervals, unknown
 
 

@@ -18,6 +18,7 @@ from convlens.tracing.interval import (
     PixelInterval,
     combine_along,
     combine_everything,
+    position_dim,
     update_spacing,
 )
 
@@ -160,6 +161,9 @@ def interpolation(view: FieldView) -> list[PixelInterval | None]:
     count = len(shape) - 2
     for dim in range(-count, 0):
         first, last = _interpolated_range(view, dim, shape[dim], view.output_shape[dim])
+        if interval is not None and interval.nearest:
+            positions = torch.arange(view.output_shape[dim])
+            first = last = (2 * positions + 1) * shape[dim] // (2 * view.output_shape[dim])
         window = _Window(dim, shape[dim], first, last, shape[dim] / view.output_shape[dim])
         interval = window.slide_over(interval, view.axis)
     return [interval]
@@ -253,8 +257,9 @@ class _Window:
     def slide_over(self, interval: PixelInterval | None, axis: int) -> PixelInterval | None:
         """The interval of the outputs.
 
-        Padding has no pixels of its own. Along the image's axis, the intervals continue into the
-        padding with the same spacing, so that fields at the border have the size of the others.
+        Padding has no pixels of its own. Along the dimension in which they move, the intervals
+        continue into the padding with the same spacing, so that fields at the border have the size
+        of the others.
 
         Args:
             interval: of the inputs.
@@ -262,7 +267,13 @@ class _Window:
         """
         if interval is None:
             return None
-        along_axis = self.dim == axis and not interval.everywhere
+        if interval.nearest:
+            middle = (self.first + self.last) // 2
+            return replace(self, first=middle, last=middle)._slide_over(interval, axis)
+        return self._slide_over(interval, axis)
+
+    def _slide_over(self, interval: PixelInterval, axis: int) -> PixelInterval:
+        along_axis = self.dim == position_dim(interval, axis) and not interval.everywhere
         varies = max(interval.low.shape[self.dim], interval.high.shape[self.dim]) > 1
         if not varies and not (along_axis and self.length == 1):
             return interval
