@@ -1,4 +1,4 @@
-"""Rows and columns are found by how a node depends on the image, not by where its dimensions are."""
+"""Rows and columns follow from how a node depends on the image, in any order of dimensions."""
 
 import pytest
 import torch
