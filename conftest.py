@@ -24,7 +24,7 @@ SOURCE = Path(__file__).parent / "src"
 SHARED_FIXTURES = ("cluster", "demo")
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With several processes: keep together the tests that share a fixture, or a file."""
     if not config.pluginmanager.hasplugin("xdist"):
