@@ -17,8 +17,10 @@ from convlens.analyses.patches.windows import (
     Window,
     field_box,
     find_window,
+    pixels_inside,
     position_in_window,
     smallest_side,
+    trace_window,
 )
 from convlens.capture import capture_nodes
 from convlens.errors import ConvlensError
@@ -26,7 +28,6 @@ from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.precision import full_precision
 from convlens.tracing.trace import Trace
-from convlens.tracing.tracer import trace
 
 TOLERANCE = 1e-5  # of the layer's root mean square: differences up to here are rounding
 
@@ -124,8 +125,10 @@ def crop_field(image: Tensor, box: FieldBox) -> tuple[Tensor, Tensor]:
         left, right = 0, width - 1
     crop = image.new_zeros(len(image), bottom - top + 1, right - left + 1)
     inside = torch.zeros(crop.shape[1:], dtype=torch.bool)
-    rows = slice(max(top, 0), min(bottom, height - 1) + 1)
-    columns = slice(max(left, 0), min(right, width - 1) + 1)
+    rows = pixels_inside(top, bottom, 0, height - 1)
+    columns = pixels_inside(left, right, 0, width - 1)
+    if rows.start == rows.stop or columns.start == columns.stop:
+        return crop, inside
     target = (
         slice(rows.start - top, rows.stop - top),
         slice(columns.start - left, columns.stop - left),
@@ -224,7 +227,7 @@ def _recompute_activations(
     """
     size = part[0][2][2:]
     name = image_trace.name(node)
-    window_trace = trace(raw, size=size, partly=True)
+    window_trace = trace_window(raw, size)
     positions = _find_positions(image_trace, window_trace, window_trace.find_node(name), part)
     if positions is None:
         whole = (0, 0, *image_trace.image_size)
@@ -233,8 +236,8 @@ def _recompute_activations(
     windows = []
     for unit, (top, bottom, left, right), (y, x, height, width) in part:
         window = torch.zeros_like(normalized[unit.image, :, :height, :width])
-        rows = slice(max(top, y), min(bottom + 1, y + height))
-        columns = slice(max(left, x), min(right + 1, x + width))
+        rows = pixels_inside(top, bottom, y, y + height - 1)
+        columns = pixels_inside(left, right, x, x + width - 1)
         window[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = (
             normalized[unit.image, :, rows, columns]
         )

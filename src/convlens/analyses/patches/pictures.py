@@ -63,7 +63,8 @@ def draw_framed_image(image: Tensor, box: FieldBox, bounds: tuple[float, float])
             (box[0], height), (box[1] + 1, height), (box[2], width), (box[3] + 1, width),
         )
     )  # fmt: skip
-    bottom, right = min(bottom, TILE) - 1, min(right, TILE) - 1
+    # A field that lies entirely in the padding has its frame at the edge of the image.
+    bottom, right = max(min(bottom, TILE) - 1, top), max(min(right, TILE) - 1, left)
     frame = torch.tensor(FRAME, dtype=torch.uint8)
     picture[[top, bottom], left : right + 1] = frame
     picture[top : bottom + 1, [left, right]] = frame
@@ -91,6 +92,9 @@ def _trim_padding(box: FieldBox, size: tuple[int, int]) -> FieldBox:
     for axis, length in enumerate(size):
         low, high = box[2 * axis], box[2 * axis + 1]
         first, last = max(low, 0), min(high, length - 1)
+        if first > last:  # all of it is padding
+            sides += [low, high]
+            continue
         margin = max(1, (last - first + 1) // 8)
         sides += [max(low, first - margin), min(high, last + margin)]
     return sides[0], sides[1], sides[2], sides[3]

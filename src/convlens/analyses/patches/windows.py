@@ -5,6 +5,8 @@ remainder as the image's. All padding on the way, also padding that depends on t
 falls where it falls on the whole image. At the edges of the image the window is aligned with them.
 """
 
+import torch
+
 from convlens.models.model import Model
 from convlens.tracing.receptive_field.fields import Field
 from convlens.tracing.trace import Trace
@@ -22,6 +24,17 @@ def field_box(field: Field, row: int, column: int) -> FieldBox:
     return int(low_y[row]), int(high_y[row]), int(low_x[column]), int(high_x[column])
 
 
+def pixels_inside(low: int, high: int, first: int, last: int) -> slice:
+    """The pixels of a field, `low` to `high`, that lie in `first` to `last`.
+
+    Returns:
+        An empty slice from `first` to `last` where there are none: a field may lie entirely in the
+        padding.
+    """
+    start = min(max(low, first), last + 1)
+    return slice(start, max(min(high, last) + 1, start))
+
+
 def smallest_side(model: Model, image_trace: Trace, node: int) -> int:
     """Pixels that a window's sides need at least for the network to run as far as a node.
 
@@ -36,11 +49,21 @@ def smallest_side(model: Model, image_trace: Trace, node: int) -> int:
     least = 1
     while least < max(size):
         window = find_window(field, (0, 0, 0, 0), size, least)
-        window_trace = trace(model, size=window[2:], partly=True)
+        window_trace = trace_window(model, window[2:])
         if image_trace.name(node) in window_trace:
             return least
         least = 2 * max(window[2:])
     return least
+
+
+def trace_window(model: Model, size: tuple[int, int]) -> Trace:
+    """Trace a model as far as it runs on windows of a size.
+
+    The image is zero, because the bounds of a model of normalized images are so wide that random
+    pixels within them would overflow.
+    """
+    image = torch.zeros(1, model.channels, *size, dtype=torch.float32, device=model.device)
+    return trace(model, image, partly=True)
 
 
 def find_window(field: Field, box: FieldBox, size: tuple[int, int], least: int = 1) -> Window:

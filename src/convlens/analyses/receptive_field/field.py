@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.patches.pictures import FRAME, draw_field
-from convlens.analyses.patches.windows import FieldBox, field_box
+from convlens.analyses.patches.windows import FieldBox, field_box, pixels_inside
 from convlens.data.images import to_pixels
 from convlens.data.photo_decoder import PhotoLike
 from convlens.models.model import Model
@@ -70,8 +70,8 @@ class ReceptiveField(Result):
         pixels = to_pixels(self.image, self.bounds).expand(-1, -1, 3).float()
         top, bottom, left, right = self.box
         height, width = pixels.shape[:2]
-        rows = slice(max(top, 0), min(bottom, height - 1) + 1)
-        columns = slice(max(left, 0), min(right, width - 1) + 1)
+        rows = pixels_inside(top, bottom, 0, height - 1)
+        columns = pixels_inside(left, right, 0, width - 1)
         drawn = 255 - (255 - pixels) * _OUTSIDE_CONTRAST
         drawn[rows, columns] = pixels[rows, columns]
         frame = torch.tensor(FRAME, dtype=torch.float32)
