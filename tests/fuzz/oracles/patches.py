@@ -1,0 +1,63 @@
+"""The strongest patches, against a sort of all activations."""
+
+import torch
+from torch import Tensor
+
+import convlens
+from convlens.analyses.patches.result import LayerPatches
+from convlens.tracing.selection import Side
+from fuzz.case import Case, Mismatch
+from fuzz.oracles.gradcam import is_map
+
+_TOP = 3
+
+
+def check(case: Case) -> None:
+    """Check the patches of layers by name, and of convolutions after their non-linearity."""
+    names = [module for module in case.program.module_outputs if is_map(case, module)][-4:]
+    attempts: list[tuple[str, Side, str]] = [
+        (module, "output", case.program.module_outputs[module]) for module in names
+    ]
+    attempts += [
+        (block.layer, "post", block.post)
+        for block in case.program.blocks
+        if is_map(case, block.layer)
+    ][-3:]
+    for layer, side, name in attempts:
+        with case.refusing(f"patches {layer} {side}"):
+            result = convlens.patches(
+                case.model, case.images, layers=[layer], side=side, top=_TOP, show=1
+            )
+            dims = case.trace.spatial_dims(case.trace.find_node(layer))
+            _compare(
+                result[layer],
+                case.values[name].movedim(dims, (2, 3)),
+                f"{layer} {side} ({case.program.line_of(name)})",
+            )
+    with case.refusing("patches"):
+        convlens.patches(case.model, case.images, top=2, show=1)
+
+
+def _compare(given: LayerPatches, maps: Tensor, what: str) -> None:
+    """Compare values, images and positions with the greatest activation of each image."""
+    if given.channels != maps.shape[1]:
+        raise Mismatch(f"patches of {what}: {given.channels} channels, right {maps.shape[1]}")
+    count = min(_TOP, len(maps))
+    for channel in range(maps.shape[1]):
+        strongest = sorted((float(image.max()) for image in maps[:, channel]), reverse=True)[:count]
+        values = given.values[channel, :count]
+        tolerance = 1e-5 * float(maps.abs().max() + 1e-3)
+        if not torch.allclose(values, torch.tensor(strongest), rtol=1e-4, atol=tolerance):
+            raise Mismatch(f"patches of {what}:{channel}: {values.tolist()}, right {strongest}")
+        places = zip(
+            given.images[channel], given.rows[channel], given.columns[channel], strict=True
+        )
+        for value, (image, row, column) in zip(values, list(places)[:count], strict=True):
+            there = float(maps[image, channel, row, column])
+            if abs(there - float(value)) > 1e-4 * abs(there) + tolerance:
+                raise Mismatch(
+                    f"patches of {what}:{channel}: {float(value)} at image {int(image)}, "
+                    f"{int(row)},{int(column)}, where {there} is"
+                )
+    if given.crop_check.holds is False:
+        raise Mismatch(f"patches of {what}: the crops have other activations: {given.crop_check}")
