@@ -4,6 +4,7 @@ The forward pass stops after the last node that is captured. Gradients are recor
 on: the parameters are frozen, and nothing below the nodes keeps a graph.
 """
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -304,14 +305,20 @@ class _Capture(Listener):
 
 @dataclass
 class _ModuleHook:
-    """A forward hook that captures a node when its module runs for the given time."""
+    """A forward hook that captures a node when its module runs for the given time.
+
+    Runs of the module in other threads are not counted and not changed.
+    """
 
     capture: _Capture
     node: int
     node_name: NodeName
     runs: int = 0
+    thread: int = field(default_factory=threading.get_ident)
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        if threading.get_ident() != self.thread:
+            return None
         self.runs += 1
         if self.runs != (self.node_name.call or 1):
             return None

@@ -16,6 +16,7 @@ from convlens.data.photos import EncodedPhoto, Photo
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 from convlens.models.output_head import select_output
+from convlens.runtime.exclusive import exclusive
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.memory_format import choose_memory_format, to_memory_format
 
@@ -212,9 +213,16 @@ class Model:
             images: `(N, C, H, W)` inside the bounds; not checked.
 
         Returns:
-            `(N, C, H, W)` in the type of the network. The memory format is that of `images`,
-            except for a network that only runs with contiguous images.
+            `(N, C, H, W)` in the type of the network, in memory of its own, which the network may
+            write into. The memory format is that of `images`, except for a network that only runs
+            with contiguous images.
         """
+        normalized = self._convert_and_normalize(images)
+        if normalized.untyped_storage().data_ptr() == images.untyped_storage().data_ptr():
+            normalized = normalized.clone()
+        return normalized
+
+    def _convert_and_normalize(self, images: Tensor) -> Tensor:
         images = images.to(self.dtype)
         height, width = images.shape[-2:]
         memory_format = choose_memory_format(
@@ -252,7 +260,10 @@ class Model:
         Raises:
             ConvlensError: images that `check` refuses.
         """
-        return select_output(unwrap_network(self.network)(self.normalize(self.check(images))))
+        network = unwrap_network(self.network)
+        normalized = self.normalize(self.check(images))
+        with exclusive(network.modules()):  # another thread may capture nodes of the network
+            return select_output(network(normalized))
 
 
 def check_model(model: object) -> None:

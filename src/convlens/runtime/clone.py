@@ -7,14 +7,17 @@ from contextlib import contextmanager
 from types import CellType, FunctionType
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from convlens.runtime.module_contents import ModuleContents
+from convlens.runtime.shared_context import SharedContext
 
 
 def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.Module:
     """A deep copy of a network without a copy of its weights.
 
-    Buffers and tensors that modules store as attributes are copied, since running a network may
+    Buffers and other tensors that modules hold are copied, since running a network may
     change them. Hooks that are plain functions get copies of their closures and of the containers
     that they use, so that running the clone does not add to what the author's hooks collect.
 
@@ -30,9 +33,7 @@ def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.
     for parameter in network.parameters():
         data = mode.from_tensor(parameter.detach()) if mode else parameter.detach()
         memo[id(parameter)] = nn.Parameter(data, requires_grad=False)
-    attributes = (value for module in network.modules() for value in vars(module).values())
-    tensors = (value for value in attributes if isinstance(value, Tensor))
-    for tensor in (*network.buffers(), *tensors):
+    for tensor in ModuleContents.of(network).tensors:
         copied = mode.from_tensor(tensor.detach()) if mode else tensor.detach().clone()
         memo.setdefault(id(tensor), copied)
     clone = copy.deepcopy(network, memo)
@@ -62,6 +63,7 @@ def _clone_hook(hook: FunctionType, memo: dict[int, Any]) -> FunctionType:
     )
 
 
+@SharedContext
 @contextmanager
 def silence_fake_tensor_log() -> Iterator[None]:
     """Disable the log of fake tensors inside the block, where their failures are expected."""

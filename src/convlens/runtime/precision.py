@@ -5,7 +5,10 @@ from contextlib import contextmanager
 
 import torch
 
+from convlens.runtime.shared_context import SharedContext
 
+
+@SharedContext
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Disable TF32 inside the block.

@@ -3,6 +3,7 @@
 The recorder and `capture` both use them, so that a node name means the same node for both.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -66,7 +67,7 @@ def attach_listener(
     """Call a listener for every module and function that runs inside the block.
 
     Functions are those of PyTorch's Python interface that a module's code calls. Each is one call,
-    also if PyTorch executes it as several operations.
+    also if PyTorch executes it as several operations. Runs in other threads are not followed.
 
     Args:
         network: the network; its hooks are removed at the end of the block.
@@ -80,11 +81,14 @@ def attach_listener(
     # Code outside any module (a hook on the network, say) belongs to the network itself.
     stack: list[ModuleCall] = [ModuleCall("", 0, network)]
     runs: Counter[str] = Counter()
+    thread = threading.get_ident()
     paths = set(paths)
     everywhere = "" in paths
 
     def before_module(path: str) -> Callable[..., Any]:
         def hook(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+            if threading.get_ident() != thread:
+                return None
             runs[path] += 1
             call = ModuleCall(path, runs[path], module)
             if len(stack) == 1 and not everywhere:
@@ -97,6 +101,8 @@ def attach_listener(
         return hook
 
     def after_module(module: nn.Module, inputs: Any, output: Any) -> Any:
+        if threading.get_ident() != thread:
+            return None
         call = stack.pop()
         call.inputs = ()
         if len(stack) == 1 and not everywhere:

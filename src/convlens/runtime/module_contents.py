@@ -1,0 +1,124 @@
+"""The mutable objects that the modules of a network hold."""
+
+import random
+import sys
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# Objects of other classes are followed as far as an object that such an object holds. Without this
+# limit, an attribute like the trainer of a training framework would lead through the whole program.
+_OBJECT_DEPTH = 2
+_LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "torch"})
+_LARGE = 50  # items, from which a container is not searched item by item if it holds constants only
+
+
+@dataclass
+class ModuleContents:
+    """The mutable objects that the modules of a network hold, each once but for empty containers.
+
+    Attributes:
+        parameters: the parameters.
+        containers: the attribute dictionaries of the modules, and the dictionaries, lists, sets and
+            deques in them at any depth. Attributes of other objects are such dictionaries, too.
+        tensors: buffers, and other tensors in these containers.
+        arrays: numpy arrays and byte arrays in them.
+        generators: random generators of torch, Python and numpy in them.
+    """
+
+    parameters: list[nn.Parameter] = field(default_factory=list)
+    containers: list[Any] = field(default_factory=list)
+    empty: list[Any] = field(default_factory=list)
+    tensors: list[Tensor] = field(default_factory=list)
+    arrays: list[Any] = field(default_factory=list)
+    generators: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, network: nn.Module) -> "ModuleContents":
+        """Find what the modules of a network hold, also modules in plain lists."""
+        contents = cls()
+        seen: set[int] = set()
+        pending: list[tuple[Any, int]] = [(vars(network), 0)]
+        while pending:
+            container, depth = pending.pop()
+            if id(container) in seen:
+                continue
+            seen.add(id(container))
+            if not isinstance(container, tuple):
+                contents.containers.append(container)
+            for value, kind in _mutable_items(container):
+                if kind in ("container", "tuple"):
+                    if value:
+                        pending.append((value, depth))
+                    else:
+                        contents.empty.append(value)
+                elif kind == "module":
+                    pending.append((vars(value), 0))
+                elif kind == "object":
+                    if depth < _OBJECT_DEPTH:
+                        pending.append((vars(value), depth + 1))
+                elif id(value) not in seen:
+                    seen.add(id(value))
+                    getattr(contents, kind).append(value)
+        return contents
+
+
+def _mutable_items(container: Any) -> Iterator[tuple[Any, str]]:
+    """The items of a container that may change, each with its kind."""
+    values = container.values() if isinstance(container, dict) else container
+    if len(container) > _LARGE and all(map(_is_constant, set(map(type, values)))):
+        return
+    for value in values:
+        kind = _kinds.get(type(value)) or _find_kind(type(value))
+        if kind == "constant" or (kind == "tuple" and all(map(_is_constant, map(type, value)))):
+            continue
+        yield value, kind
+
+
+# The kind of each class: an attribute of ModuleContents for what is listed there; "container",
+# "tuple", "module" or "object" for what is followed; "constant" for the rest.
+_kinds: dict[type, str] = {}
+
+
+def _find_kind(cls: type) -> str:
+    if issubclass(cls, nn.Parameter):
+        kind = "parameters"
+    elif issubclass(cls, Tensor):
+        kind = "tensors"
+    elif issubclass(cls, nn.Module):
+        kind = "module"
+    elif issubclass(cls, tuple):
+        kind = "tuple"
+    elif issubclass(cls, (dict, list, set, deque)):
+        kind = "container"
+    elif issubclass(cls, (np.ndarray, bytearray)):
+        kind = "arrays"
+    elif issubclass(
+        cls, (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
+    ):
+        kind = "generators"
+    elif issubclass(cls, SimpleNamespace) or _has_plain_attributes(cls):
+        kind = "object"
+    else:
+        kind = "constant"
+    _kinds[cls] = kind
+    return kind
+
+
+def _is_constant(cls: type) -> bool:
+    return (_kinds.get(cls) or _find_kind(cls)) == "constant"
+
+
+def _has_plain_attributes(cls: type) -> bool:
+    """Whether objects of a user's class keep their attributes in a dictionary."""
+    return (
+        cls.__module__.partition(".")[0] not in _LIBRARIES
+        and not issubclass(cls, type)
+        and bool(cls.__dictoffset__)
+    )

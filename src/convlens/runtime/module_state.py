@@ -1,0 +1,130 @@
+"""The state of a network's modules, saved and restored.
+
+A network may rebind attributes of its modules while it runs (counters, caches, weights that a hook
+computes), and write into the tensors, lists, dictionaries and sets that they hold.
+"""
+
+import random
+from operator import is_
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convlens.runtime.module_contents import ModuleContents
+
+
+class ModuleState:
+    """What the modules of a network hold, as it is now.
+
+    Of each parameter it saves the memory that holds its values, whether it requires gradients, and
+    its gradient. The values themselves are neither copied nor converted.
+
+    Args:
+        contents: what the modules hold.
+    """
+
+    def __init__(self, contents: ModuleContents) -> None:
+        self._containers = [(container, _copy(container)) for container in contents.containers]
+        self._empty = contents.empty
+        self._tensors = [(tensor, tensor.detach().clone()) for tensor in contents.tensors]
+        self._arrays = [(array, array.copy()) for array in contents.arrays]
+        self._generators = [
+            (generator, _random_state(generator)) for generator in contents.generators
+        ]
+        # Parameters that were made in inference mode never record gradients and cannot be changed.
+        self._parameters = [
+            (parameter, parameter.data, parameter.requires_grad, parameter.grad)
+            for parameter in contents.parameters
+            if not parameter.is_inference()
+        ]
+
+    def restore(self) -> None:
+        """Make the modules hold what they held, with the values that it had."""
+        if any(self._empty):
+            for container in self._empty:
+                container.clear()
+        for container, copy in self._containers:
+            _restore_container(container, copy)
+        for tensor, value in self._tensors:
+            _restore_tensor(tensor, value)
+        for array, value in self._arrays:
+            if isinstance(array, bytearray):
+                array[:] = value
+            elif array.flags.writeable:
+                np.copyto(array, value)
+        for generator, state in self._generators:
+            _set_random_state(generator, state)
+        for parameter, data, requires_grad, gradient in self._parameters:
+            if parameter.layout is torch.strided and not parameter.is_set_to(data):
+                parameter.data = data
+            if parameter.requires_grad != requires_grad:
+                parameter.requires_grad_(requires_grad)
+            if parameter.grad is not gradient:
+                parameter.grad = gradient
+
+
+def _copy(container: Any) -> Any:
+    """A plain copy of a dictionary, list, set or deque, with the same items."""
+    if isinstance(container, dict):
+        return dict(container)
+    return set(container) if isinstance(container, set) else list(container)
+
+
+def _restore_container(container: Any, copy: Any) -> None:
+    """Put the items of a copy into a container if they are not in it, in the same order."""
+    if isinstance(container, dict):
+        if not _same_items(container, copy):
+            container.clear()
+        if not _same_items(container.values(), copy.values()):
+            for key, value in copy.items():
+                container[key] = value  # a Counter's update() adds
+    elif isinstance(container, set):
+        if container != copy:
+            container.clear()
+            container.update(copy)
+    elif not _same_items(container, copy):
+        container.clear()
+        container.extend(copy)
+
+
+def _same_items(items: Any, saved: Any) -> bool:
+    return len(items) == len(saved) and all(map(is_, items, saved))
+
+
+def _restore_tensor(tensor: Tensor, value: Tensor) -> None:
+    # Only changed tensors are written: an autograd graph detects writes to its tensors.
+    if tensor.shape != value.shape:
+        tensor.data = value
+    elif not _equal(tensor, value):
+        with torch.inference_mode(mode=tensor.is_inference()), torch.no_grad():
+            tensor.copy_(value)
+
+
+def _equal(tensor: Tensor, other: Tensor) -> bool:
+    """Whether tensors are equal, NaN to NaN; sparse tensors, which cannot be compared, are not."""
+    if tensor.is_meta:
+        return True
+    if tensor.layout != torch.strided:
+        return False
+    return torch.equal(tensor, other) or torch.allclose(
+        tensor, other, rtol=0, atol=0, equal_nan=True
+    )
+
+
+def _random_state(generator: Any) -> Any:
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    if isinstance(generator, np.random.Generator):
+        return generator.bit_generator.state
+    return generator.get_state()  # of torch, or an older one of numpy
+
+
+def _set_random_state(generator: Any, state: Any) -> None:
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    else:
+        generator.set_state(state)
