@@ -48,7 +48,7 @@ def test_values_equal_those_of_a_plain_hook():
     # An in-place ReLU comes after bn1, so a plain hook has to copy.
     handles = [
         network.get_submodule(name).register_forward_hook(
-            lambda module, inputs, gave, name=name: outputs.__setitem__(name, gave.clone())
+            lambda module, inputs, output, name=name: outputs.__setitem__(name, output.clone())
         )
         for name in names
     ]
@@ -87,8 +87,10 @@ def test_value_of_an_operation_inside_a_block():
     parts = []
     block = network.layer4[1]
     handles = [
-        block.register_forward_hook(lambda module, inputs, gave: parts.append(inputs[0].clone())),
-        block.bn2.register_forward_hook(lambda module, inputs, gave: parts.append(gave.clone())),
+        block.register_forward_hook(lambda module, inputs, output: parts.append(inputs[0].clone())),
+        block.bn2.register_forward_hook(
+            lambda module, inputs, output: parts.append(output.clone())
+        ),
     ]
     with torch.no_grad():
         network(images(size=64))

@@ -62,7 +62,7 @@ def test_gradient_at_a_tensor_that_is_changed_in_place_later(function, after):
     close(slope[0], by_hand(value, lambda x: network.head(network.second(after(x)))))
 
 
-def test_gradient_at_what_an_in_place_operation_gave():
+def test_gradient_at_the_result_of_an_in_place_operation():
     def function(net, x):
         y = net.second(x)
         y += x
@@ -77,7 +77,7 @@ def test_gradient_at_what_an_in_place_operation_gave():
     close(alone, pre)
 
 
-def test_place_read_twice_gets_the_gradient_of_both_paths():
+def test_node_read_twice_gets_the_gradient_of_both_paths():
     network = Net(lambda net, x: net.second(x) + x * 2, second=conv(4, 4))
     (slope,), (value,) = slopes(network, "first")
     close(slope[0], by_hand(value, lambda x: network.head(network.second(x) + x * 2)))
@@ -105,12 +105,12 @@ def test_gradient_through_a_tensor_that_a_module_keeps():
 def test_gradient_through_a_tensor_that_the_networks_own_hook_keeps():
     class Hooked(Net):
         def __init__(self):
-            super().__init__(lambda net, x: net.second(x) + net.kept[-1], second=conv(4, 4))
-            self.kept = []
+            super().__init__(lambda net, x: net.second(x) + net.outputs[-1], second=conv(4, 4))
+            self.outputs = []
             self.first.register_forward_hook(self.keep)
 
-        def keep(self, module, inputs, gave):
-            self.kept[:] = [gave]
+        def keep(self, module, inputs, output):
+            self.outputs[:] = [output]
 
     network = Hooked()
     (slope,), (value,) = slopes(network, "first")
@@ -118,20 +118,20 @@ def test_gradient_through_a_tensor_that_the_networks_own_hook_keeps():
 
 
 class Listening(nn.Module):
-    """Reads what a plain function hooked on one of its modules has put aside."""
+    """Reads the output that a plain hook on one of its modules has stored."""
 
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
         self.first, self.second, self.head = conv(3, 4), conv(4, 4), Head()
-        self.kept = {}
+        self.outputs = {}
         self.first.register_forward_hook(
-            lambda module, inputs, gave: self.kept.__setitem__("first", gave)
+            lambda module, inputs, output: self.outputs.__setitem__("first", output)
         )
 
     def forward(self, x):
         x = self.second(self.first(x)).relu()
-        return self.head(x + self.kept["first"])
+        return self.head(x + self.outputs["first"])
 
 
 @pytest.mark.parametrize("ran_before", [False, True])
@@ -146,7 +146,7 @@ def test_network_that_works_by_a_plain_hook_of_its_own(ran_before):
     )
     relu = model_trace.structure.nodes_on_every_path(model_trace.logits)
     assert model_trace.find_node("/relu") not in relu  # the sum's other half goes around it
-    assert all(type(tensor) is torch.Tensor for tensor in network.kept.values())
+    assert all(type(tensor) is torch.Tensor for tensor in network.outputs.values())
     (slope,), (value,) = slopes(network, "first")
     close(slope[0], by_hand(value, lambda x: network.head(network.second(x).relu() + x)))
 

@@ -72,8 +72,8 @@ def test_python_lines_run(demo, text):
     line = next(line for line in lines if "gradcam" in line and "chelsea" in line)
     *before, last = line.splitlines()
     names: dict[str, Any] = {}
-    exec("\n".join([*before, f"found = {last}"]), names)
-    assert names["found"] == demo.sections["photos"].cards[0].gradcam
+    exec("\n".join([*before, f"cam = {last}"]), names)
+    assert names["cam"] == demo.sections["photos"].cards[0].gradcam
 
 
 def test_untrusted_text_is_escaped(tmp_path, photos):

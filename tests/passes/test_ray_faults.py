@@ -87,7 +87,7 @@ class TestFaults:
             dedent(f"""
             import os, signal, sys
             import torch
-            import convlens, convlens.passes.saved_state as progress
+            import convlens, convlens.passes.saved_state as saved_state
             from convlens.cli.inputs import resumable_folder
             from convlens.analyses.patches.dataset_pass import patches
             sys.path.insert(0, {str(TESTS)!r})
@@ -95,19 +95,19 @@ class TestFaults:
             from support.ray_cluster import RAY_WARNINGS, model
             torch.set_num_threads(1)
             if sys.argv[1] == "first":
-                save = progress.save
-                def saved(*given):
-                    save(*given)
-                    if given[3].count:
+                save = saved_state.save
+                def save_and_die(*arguments):
+                    save(*arguments)
+                    if arguments[3].count:
                         os.kill(os.getpid(), signal.SIGKILL)
-                progress.save = saved
+                saved_state.save = save_and_die
             else:
-                done = progress.read
-                def read(*given):
-                    found = done(*given)
-                    print("found", found[0].count)
-                    return found
-                progress.read = read
+                read = saved_state.read
+                def read_and_print(*arguments):
+                    state = read(*arguments)
+                    print("finished", state[0].count)
+                    return state
+                saved_state.read = read_and_print
             paths = sorted(Path({str(paths[0].parent)!r}).glob("*.png"))
             out = Path({str(out)!r})
             with resumable_folder(out, resume=sys.argv[1] != "first") as folder:
@@ -124,8 +124,8 @@ class TestFaults:
         second = subprocess.run([sys.executable, script, "again"], env=env, capture_output=True,
                                 text=True, check=False, timeout=300)  # fmt: skip
         assert second.returncode == 0, second.stderr
-        worker_pid = int(second.stdout.split()[1])
-        assert 0 < worker_pid < 45
+        finished = int(second.stdout.split()[1])
+        assert 0 < finished < 45
         alone = patches(model(), paths, pass_options=PassOptions(batch_size=2), show=2)
         assert same(alone, Result.load(out))
 

@@ -70,10 +70,10 @@ def lived_in(network):
     network[1].weight.requires_grad_(False)
     network[13].bias.grad = None
     network[7].weight.data = network[7].weight.data.contiguous(memory_format=torch.channels_last)
-    network[3].register_forward_hook(lambda module, inputs, gave: None)
+    network[3].register_forward_hook(lambda module, inputs, output: None)
     network[3].register_forward_pre_hook(lambda module, inputs: None)
-    network[7].register_full_backward_hook(lambda module, inputs, gave: None)
-    network.register_forward_hook(lambda module, inputs, gave, **more: None, with_kwargs=False)
+    network[7].register_full_backward_hook(lambda module, inputs, output: None)
+    network.register_forward_hook(lambda module, inputs, output, **more: None, with_kwargs=False)
     return network
 
 

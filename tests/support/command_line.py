@@ -35,10 +35,10 @@ def masks():
 
 
 def broken():
-    found = network()
+    broken_network = network()
     with torch.no_grad():
-        found[4].bias[2] = float("nan")
-    return found
+        broken_network[4].bias[2] = float("nan")
+    return broken_network
 """
 
 MINE = "python:mine.py:tiny"

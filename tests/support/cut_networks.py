@@ -9,8 +9,8 @@ from convlens.capture import capture_nodes, compute_gradients
 SIZE = 16
 
 
-def conv(inputs, gave, kernel=3, **options):
-    return nn.Conv2d(inputs, gave, kernel, padding=kernel // 2, **options)
+def conv(in_channels, out_channels, kernel=3, **options):
+    return nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, **options)
 
 
 class Head(nn.Module):
@@ -23,7 +23,7 @@ class Head(nn.Module):
 
 
 class Net(nn.Module):
-    """first, then a function of the module and what first gave, then a head."""
+    """A convolution, a function of the module and its output, and a head."""
 
     def __init__(self, function, **parts):
         super().__init__()

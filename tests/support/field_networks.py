@@ -60,8 +60,8 @@ def concatenated(*branches):
     return Branches(lambda parts: torch.cat(parts, 1), *branches)
 
 
-def conv(inputs, gave, kernel=3, **options):
-    return nn.Conv2d(inputs, gave, kernel, **options)
+def conv(in_channels, out_channels, kernel=3, **options):
+    return nn.Conv2d(in_channels, out_channels, kernel, **options)
 
 
 def traced(network, size):

@@ -25,7 +25,7 @@ class Net(nn.Module):
     def forward(self, images):
         return self.head(self.norm(self.conv(images)).mean((2, 3)))
 
-made = Net()
+instance = Net()
 
 def network():
     return Net()

@@ -8,8 +8,8 @@ from convlens import trace, wrap
 SIZE = 16
 
 
-def conv(given, gave, kernel=3, **options):
-    return nn.Conv2d(given, gave, kernel, padding=kernel // 2, **options)
+def conv(in_channels, out_channels, kernel=3, **options):
+    return nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, **options)
 
 
 class Head(nn.Module):
@@ -46,7 +46,7 @@ def images(count=2, size=SIZE):
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
-def sides(found):
-    return found.name(found.final_layer.post), [
-        found.name(value) for value in found.final_layer.pre
+def sides(model_trace):
+    return model_trace.name(model_trace.final_layer.post), [
+        model_trace.name(node) for node in model_trace.final_layer.pre
     ]

@@ -73,9 +73,9 @@ def thinned_field(**options: object) -> RegisteredOperation:
 
 
 def test_an_operation_without_a_rule_mixes_all_positions(model: convlens.Model) -> None:
-    found = trace(model)
-    assert set(found.unknown.values()) == {"thinned"}
-    assert found.field(found.find_node("1")) is None
+    model_trace = trace(model)
+    assert set(model_trace.unknown.values()) == {"thinned"}
+    assert model_trace.field(model_trace.find_node("1")) is None
     layers = anatomy(model).layers
     assert [layer.followed for layer in layers] == [True, False, True]
     assert layers[1].multiply_adds == 0
@@ -83,10 +83,10 @@ def test_an_operation_without_a_rule_mixes_all_positions(model: convlens.Model) 
 
 def test_field_is_that_of_the_gradient(model: convlens.Model) -> None:
     with thinned_field():
-        found = trace(model)
-        assert not found.unknown
-        node = found.find_node("2")
-        field = found.field(node)
+        model_trace = trace(model)
+        assert not model_trace.unknown
+        node = model_trace.find_node("2")
+        field = model_trace.field(node)
         assert field is not None and not field.beyond
         assert field.size == (7, 9)
         assert field.stride == (2, 2)
@@ -153,10 +153,10 @@ def test_layout_behind_an_operation_that_mixes_all_positions() -> None:
     model = wrap(nn.Sequential(nn.Conv2d(3, 4, 3), Relu(), nn.Conv2d(4, 2, 1)), size=SIZE)
     assert trace(model).spatial_dims(trace(model).find_node("1")) is None
     with register_operation("convlens_tests::relu", layout=(2, 3)):
-        found = trace(model)
-        node = found.find_node("1")
-        assert found.spatial_dims(node) == (2, 3)
-        field = found.field(node)
+        model_trace = trace(model)
+        node = model_trace.find_node("1")
+        assert model_trace.spatial_dims(node) == (2, 3)
+        field = model_trace.field(node)
         assert field is not None and field.beyond
         assert field.size == (SIZE, SIZE)
 

@@ -26,10 +26,10 @@ def traced(network, size=SIZE):
     return trace(wrap(network.eval(), size=size))
 
 
-def sides(found, layer):
+def sides(model_trace, layer):
     """Names of the nodes on each side."""
     return {
-        side: [found.name(node) for node in select_layer(found, layer, side).nodes]
+        side: [model_trace.name(node) for node in select_layer(model_trace, layer, side).nodes]
         for side in ("output", "pre", "post")
     }
 
@@ -45,7 +45,7 @@ def ending(channels):
 class TestConvBnRelu:
     @pytest.fixture(scope="class")
     @classmethod
-    def found(cls):
+    def model_trace(cls):
         torch.manual_seed(0)
         return traced(
             nn.Sequential(
@@ -66,43 +66,43 @@ class TestConvBnRelu:
             ("6", three("6", "5", "6")),
         ],
     )
-    def test_sides(self, found, layer, expected):
-        assert sides(found, layer) == expected
+    def test_sides(self, model_trace, layer, expected):
+        assert sides(model_trace, layer) == expected
 
-    def test_a_group_says_what_was_asked(self, found):
-        group = select_layer(found, "0", "pre")
+    def test_a_group_names_its_layer_side_and_reason(self, model_trace):
+        group = select_layer(model_trace, "0", "pre")
         assert (group.name, group.side, group.reason) == ("0", "pre", "asked for")
-        assert group.post == found.find_node("2")
+        assert group.post == model_trace.find_node("2")
 
-    def test_a_node_is_itself_on_every_side(self, found):
-        assert sides(found, "2:in") == three("1", "1", "1")
-        assert sides(found, "image") == three("image", "image", "image")
-        assert [select_layer(found, name, "output").side for name in ("2:in", "image")] == [
+    def test_a_node_is_itself_on_every_side(self, model_trace):
+        assert sides(model_trace, "2:in") == three("1", "1", "1")
+        assert sides(model_trace, "image") == three("image", "image", "image")
+        assert [select_layer(model_trace, name, "output").side for name in ("2:in", "image")] == [
             "pre",
             "output",
         ]
 
-    def test_all_convolutions(self, found):
+    def test_all_convolutions(self, model_trace):
         expected: list[tuple[Side, list[str]]] = [
             ("output", ["0", "4"]), ("pre", ["1", "4"]), ("post", ["2", "4"]),
         ]  # fmt: skip
         for side, names in expected:
-            sources = find_channel_sources(found, None, side)
+            sources = find_channel_sources(model_trace, None, side)
             assert [source.layer for source in sources] == ["0", "4"]
             assert [source.node_name for source in sources] == names
             assert {source.side for source in sources} == {side}
         assert [source.rectified for source in sources] == [True, False]
 
-    def test_layers_with_one_node_have_one_source(self, found):
-        (source,) = find_channel_sources(found, ["0", "1", "2"], "post")
+    def test_layers_with_one_node_have_one_source(self, model_trace):
+        (source,) = find_channel_sources(model_trace, ["0", "1", "2"], "post")
         assert (source.layer, source.also, source.channels) == ("0", ("1", "2"), 4)
-        assert len(find_channel_sources(found, ["0", "1", "2"], "output")) == 3
+        assert len(find_channel_sources(model_trace, ["0", "1", "2"], "output")) == 3
 
 
 class TestResNet:
     @pytest.fixture(scope="class")
     @classmethod
-    def found(cls):
+    def model_trace(cls):
         torch.manual_seed(0)
         return traced(torchvision.models.resnet18(), size=64)
 
@@ -123,18 +123,19 @@ class TestResNet:
             ("maxpool", three("maxpool", "maxpool", "maxpool")),
         ],
     )  # fmt: skip
-    def test_sides(self, found, layer, expected):
+    def test_sides(self, model_trace, layer, expected):
         nodes = {
-            side: [found.find_node(name) for name in names] for side, names in expected.items()
+            side: [model_trace.find_node(name) for name in names]
+            for side, names in expected.items()
         }
-        assert {side: list(select_layer(found, layer, side).nodes) for side in nodes} == nodes
+        assert {side: list(select_layer(model_trace, layer, side).nodes) for side in nodes} == nodes
 
-    def test_final_layer(self, found):
-        pre, post = (select_final_layer(found, side) for side in ("pre", "post"))
-        assert pre.nodes == select_layer(found, "layer4", "pre").nodes
-        assert post.nodes == select_layer(found, "layer4", "post").nodes
+    def test_final_layer(self, model_trace):
+        pre, post = (select_final_layer(model_trace, side) for side in ("pre", "post"))
+        assert pre.nodes == select_layer(model_trace, "layer4", "pre").nodes
+        assert post.nodes == select_layer(model_trace, "layer4", "post").nodes
         with pytest.raises(ConvlensError, match="output is of a layer; name one"):
-            select_final_layer(found, "output")
+            select_final_layer(model_trace, "output")
 
 
 class PreActivation(nn.Module):
@@ -149,23 +150,23 @@ class PreActivation(nn.Module):
 
 def test_pre_activation_block():
     torch.manual_seed(0)
-    found = traced(
+    model_trace = traced(
         nn.Sequential(
             nn.Conv2d(3, 4, 3), PreActivation(4), PreActivation(4), nn.BatchNorm2d(4), nn.ReLU(),
             *ending(4),
         )
     )  # fmt: skip
-    assert sides(found, "0") == three("0", "1.bn", "1/relu")
-    assert sides(found, "1") == three("1", "2.bn", "2/relu")
-    assert sides(found, "1.conv") == three("1.conv", "2.bn", "2/relu")
-    assert sides(found, "2") == three("2", "3", "4")
-    assert sides(found, "2/add") == three("2", "2", "2")
+    assert sides(model_trace, "0") == three("0", "1.bn", "1/relu")
+    assert sides(model_trace, "1") == three("1", "2.bn", "2/relu")
+    assert sides(model_trace, "1.conv") == three("1.conv", "2.bn", "2/relu")
+    assert sides(model_trace, "2") == three("2", "3", "4")
+    assert sides(model_trace, "2/add") == three("2", "2", "2")
 
 
 def test_linear_bottleneck():
     """A layer without a non-linearity: its channels are read after the normalization."""
     torch.manual_seed(0)
-    found = traced(
+    model_trace = traced(
         nn.Sequential(
             nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)),
             nn.Conv2d(4, 4, 3),
@@ -173,9 +174,9 @@ def test_linear_bottleneck():
             *ending(4),
         )
     )
-    assert sides(found, "0.0") == three("0.0", "0.1", "0.1")
-    assert sides(found, "0.1") == sides(found, "0") == three("0.1", "0.1", "0.1")
-    (source,) = find_channel_sources(found, ["0.0"])
+    assert sides(model_trace, "0.0") == three("0.0", "0.1", "0.1")
+    assert sides(model_trace, "0.1") == sides(model_trace, "0") == three("0.1", "0.1", "0.1")
+    (source,) = find_channel_sources(model_trace, ["0.0"])
     assert (source.side, source.post, source.rectified) == ("post", False, False)
 
 
@@ -191,14 +192,14 @@ class Inception(nn.Module):
 def test_concatenation_is_a_node_group():
     torch.manual_seed(0)
     model = wrap(nn.Sequential(Inception(), nn.Conv2d(6, 2, 1), *ending(2)).eval(), size=SIZE)
-    found = trace(model)
-    assert sides(found, "0") == {"output": ["0"], "pre": ["0.left", "0.right"], "post": ["0"]}
+    model_trace = trace(model)
+    assert sides(model_trace, "0") == {"output": ["0"], "pre": ["0.left", "0.right"], "post": ["0"]}
     image = torch.rand(1, 3, SIZE, SIZE)
     assert gradcam(model, image, layer="0").nodes == ("0.left", "0.right")
     assert gradcam(model, image, layer="0", side="post").nodes == ("0",)
-    assert find_channel_sources(found, ["0"])[0].channels == 6
+    assert find_channel_sources(model_trace, ["0"])[0].channels == 6
     with pytest.raises(ConvlensError, match=r"pre side of 0 is 2 nodes.*\(0.left, 0.right\)"):
-        find_channel_sources(found, ["0"], "pre")
+        find_channel_sources(model_trace, ["0"], "pre")
 
 
 class Functional(nn.Module):
@@ -216,10 +217,13 @@ class Functional(nn.Module):
 
 def test_functional_layers():
     torch.manual_seed(0)
-    found = traced(nn.Sequential(Functional(), *ending(4)))
-    assert sides(found, "0") == three("0", "0.gated", "0")
-    assert sides(found, "0.gated") == three("0.gated", "0.gated", "0")
-    assert [source.layer for source in find_channel_sources(found, None)] == ["0/relu", "0.gated"]
+    model_trace = traced(nn.Sequential(Functional(), *ending(4)))
+    assert sides(model_trace, "0") == three("0", "0.gated", "0")
+    assert sides(model_trace, "0.gated") == three("0.gated", "0.gated", "0")
+    assert [source.layer for source in find_channel_sources(model_trace, None)] == [
+        "0/relu",
+        "0.gated",
+    ]
 
 
 class Two(nn.Module):
@@ -244,9 +248,9 @@ class OfTwo(nn.Module):
 
 
 def test_a_child_module_goes_before_a_second_output():
-    found = traced(OfTwo())
-    assert found.find_node("two.1") == found.find_node("two")
-    assert sides(found, "two.1") == three("two.1", "two.1", "two/relu")
+    model_trace = traced(OfTwo())
+    assert model_trace.find_node("two.1") == model_trace.find_node("two")
+    assert sides(model_trace, "two.1") == three("two.1", "two.1", "two/relu")
 
 
 class TestText:
@@ -293,9 +297,9 @@ class TestText:
             parse_channel_beside_layer(text, layer)
 
     def test_channels_of_layers(self):
-        found = traced(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)))
-        assert find_channels(found, ["0:1", "2:1", "0:3"]) == {"0": [1, 3], "2": [1]}
-        assert find_channels(found, ["1:in:3"]) == {"1:in": [3]}
+        model_trace = traced(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)))
+        assert find_channels(model_trace, ["0:1", "2:1", "0:3"]) == {"0": [1, 3], "2": [1]}
+        assert find_channels(model_trace, ["1:in:3"]) == {"1:in": [3]}
         for text, message in (
             ("0:4", "0 has 4 channels, 0 to 3; given 4"),
             ("1o:1", "no layer '1o'"),
@@ -303,14 +307,14 @@ class TestText:
             ("0", "is not LAYER:K"),
         ):
             with pytest.raises(ConvlensError, match=message):
-                find_channels(found, [text])
+                find_channels(model_trace, [text])
 
     def test_side_that_is_none(self):
-        found = traced(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+        model_trace = traced(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
         with pytest.raises(ConvlensError, match=r"no side 'ouput'.*output.*give pre, post or"):
-            select_layer(found, "0", "ouput")  # type: ignore[arg-type]
+            select_layer(model_trace, "0", "ouput")  # type: ignore[arg-type]
 
     def test_layer_without_maps(self):
-        found = traced(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *ending(4)))
+        model_trace = traced(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *ending(4)))
         with pytest.raises(ConvlensError, match=r"4 of .* gives \(1, 3\) for one image, not maps"):
-            select_layer(found, "4", "post")
+            select_layer(model_trace, "4", "post")

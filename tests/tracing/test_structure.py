@@ -26,12 +26,16 @@ def test_in_place_sum_is_pre_and_its_relu_post():
             out += x
             return self.relu(out)
 
-    found = traced(Net(lambda net, x: net.block(x), block=Block()))
-    assert sides(found)[1] == ["block/add"]
-    assert found.final_layer.post == found.find_node("block") == found.find_node("block.relu")
-    assert found.find_node("block/add") not in (
-        found.find_node("block.conv"),
-        found.find_node("block"),
+    model_trace = traced(Net(lambda net, x: net.block(x), block=Block()))
+    assert sides(model_trace)[1] == ["block/add"]
+    assert (
+        model_trace.final_layer.post
+        == model_trace.find_node("block")
+        == model_trace.find_node("block.relu")
+    )
+    assert model_trace.find_node("block/add") not in (
+        model_trace.find_node("block.conv"),
+        model_trace.find_node("block"),
     )
 
 
@@ -60,23 +64,23 @@ def discarded_function(net, x):
     [(discarded, {"relu": nn.ReLU(inplace=True)}), (discarded_function, {})],
 )
 def test_what_an_in_place_relu_leaves_is_read_though_its_return_is_discarded(function, parts):
-    found = traced(Net(function, **parts))
-    (pre,) = found.final_layer.pre
-    assert found.name(pre) == "first"
-    assert found.structure.is_post(found.final_layer.post)
-    assert found.find_node("head:in") == found.final_layer.post != pre
+    model_trace = traced(Net(function, **parts))
+    (pre,) = model_trace.final_layer.pre
+    assert model_trace.name(pre) == "first"
+    assert model_trace.structure.is_post(model_trace.final_layer.post)
+    assert model_trace.find_node("head:in") == model_trace.final_layer.post != pre
 
 
 @pytest.mark.parametrize("function", [through_view, through_data])
 def test_write_through_an_alias_reaches_what_reads_the_memory(function):
-    found = traced(Net(function, second=conv(4, 4)))
-    before, after = found.find_node("first"), found.find_node("second:in")
+    model_trace = traced(Net(function, second=conv(4, 4)))
+    before, after = model_trace.find_node("first"), model_trace.find_node("second:in")
     assert before != after
-    made = {operation.name for operation in found.recording.operations}
-    assert "relu" in made
-    passages = found.structure.nodes_on_every_path(found.logits)
-    assert after in passages and before in passages
-    field = found.field(found.find_node("second"))
+    operations = {operation.name for operation in model_trace.recording.operations}
+    assert "relu" in operations
+    passed_nodes = model_trace.structure.nodes_on_every_path(model_trace.logits)
+    assert after in passed_nodes and before in passed_nodes
+    field = model_trace.field(model_trace.find_node("second"))
     assert field.size == (5, 5)
 
 
@@ -106,10 +110,10 @@ class Ending(nn.Module):
 )
 def test_softmax_at_the_end_is_seen_through(end):
     network = Ending(end)
-    found = traced(network)
-    assert found.logits == found.find_node("linear") != found.recording.output
-    wanted = network.linear(network.first(images()).relu().mean((2, 3)))
-    torch.testing.assert_close(predict(wrap(network, size=SIZE), images()).logits, wanted)
+    model_trace = traced(network)
+    assert model_trace.logits == model_trace.find_node("linear") != model_trace.recording.output
+    expected_logits = network.linear(network.first(images()).relu().mean((2, 3)))
+    torch.testing.assert_close(predict(wrap(network, size=SIZE), images()).logits, expected_logits)
 
 
 @pytest.mark.parametrize(
@@ -121,15 +125,17 @@ def test_softmax_at_the_end_is_seen_through(end):
 )
 def test_softmax_before_flattening_still_gives_one_vector_of_logits(end):
     network = Ending(end, spatial=True)
-    wanted = network.first(images()).relu().mean((2, 3))
-    said = predict(wrap(network, size=SIZE), images())
-    torch.testing.assert_close(said.probabilities, wanted.softmax(1))
+    logits = network.first(images()).relu().mean((2, 3))
+    predictions = predict(wrap(network, size=SIZE), images())
+    torch.testing.assert_close(predictions.probabilities, logits.softmax(1))
 
 
 def test_softmax_in_the_middle_or_of_attention_is_no_end():
     network = Net(lambda net, x: x * x.softmax(1))
-    found = traced(network)
-    assert found.logits == found.recording.output == found.find_node("head.linear")
+    model_trace = traced(network)
+    assert (
+        model_trace.logits == model_trace.recording.output == model_trace.find_node("head.linear")
+    )
 
 
 # the final convolutional layer, as a person would name it
@@ -169,49 +175,52 @@ def well_known(request):
     return request.param, network, traced(network, 96)
 
 
-def test_final_place_is_what_a_person_would_say(well_known):
-    name, _, found = well_known
-    post, pre = FINAL[name]
-    assert (found.find_node(post), [found.find_node(one) for one in pre]) == (
-        found.final_layer.post,
-        list(found.final_layer.pre),
+def test_final_layer_is_what_a_person_would_say(well_known):
+    network_name, _, model_trace = well_known
+    post, pre = FINAL[network_name]
+    assert (model_trace.find_node(post), [model_trace.find_node(name) for name in pre]) == (
+        model_trace.final_layer.post,
+        list(model_trace.final_layer.pre),
     )
-    assert found.final_layer.reason
+    assert model_trace.final_layer.reason
 
 
 MODULES = {"densenet121": "features", "resnet50": "layer4.2"}
 
 
-def test_final_place_lies_on_every_path(well_known):
+def test_final_layer_lies_on_every_path(well_known):
     """With its map set to zero, the output does not depend on the image any more."""
     name, network, _ = well_known
     path = MODULES.get(name, FINAL[name][0])
     two = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(5))
-    silent = network.get_submodule(path).register_forward_hook(
+    handle = network.get_submodule(path).register_forward_hook(
         lambda module, inputs, output: torch.zeros_like(output)
     )
     with torch.no_grad():
-        said = network(two)
-        silent.remove()
+        silenced = network(two)
+        handle.remove()
         free = network(two)
-    said, free = (one["out"] if name == "fcn_resnet50" else one for one in (said, free))
-    torch.testing.assert_close(said[0], said[1], rtol=0, atol=1e-6 * float(free.abs().max()))
+    if name == "fcn_resnet50":
+        silenced, free = silenced["out"], free["out"]
+    torch.testing.assert_close(
+        silenced[0], silenced[1], rtol=0, atol=1e-6 * float(free.abs().max())
+    )
     assert (free[0] - free[1]).abs().max() > 1e-6 * free.abs().max()
 
 
-def test_final_place_of_a_small_image_is_a_real_map():
+def test_final_layer_of_a_small_image_is_a_real_map():
     # At 64 pixels AlexNet's last pooling leaves one cell, which adaptive pooling copies 36 times.
-    found = traced(torchvision.models.alexnet(weights=None), 64)
-    assert sides(found) == ("features.11", ["features.10"])
+    model_trace = traced(torchvision.models.alexnet(weights=None), 64)
+    assert sides(model_trace) == ("features.11", ["features.10"])
 
 
 def test_two_heads_on_halves_meet_before_the_split():
     def halves(net, x):
-        one, other = x.relu().chunk(2, 1)
-        return torch.cat([one.mean((2, 3)), net.other(other).mean((2, 3))], 1)[..., None, None]
+        first, second = x.relu().chunk(2, 1)
+        return torch.cat([first.mean((2, 3)), net.other(second).mean((2, 3))], 1)[..., None, None]
 
-    found = traced(Net(halves, 4, other=conv(2, 2)))
-    assert sides(found) == ("/relu", ["first"])
+    model_trace = traced(Net(halves, 4, other=conv(2, 2)))
+    assert sides(model_trace) == ("/relu", ["first"])
 
 
 @pytest.fixture(scope="module")
@@ -230,11 +239,11 @@ def test_swin_ends_in_its_last_stage(swin):
 
 def test_attention_window_is_no_map_of_the_image(swin):
     # Its first dimension holds windows, not images.
-    for value, shape in enumerate(swin.recording.shapes):
+    for node, shape in enumerate(swin.recording.shapes):
         if len(shape) == 4 and shape[0] > 1:
-            assert swin.spatial_dims(value) is None, swin.name(value)
+            assert swin.spatial_dims(node) is None, swin.name(node)
 
 
-def test_network_without_maps_has_no_final_place():
+def test_network_without_maps_has_no_final_layer():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 5))
     assert traced(network).final_layer is None

@@ -32,21 +32,21 @@ def through_numpy(net, x):
 def test_data_dependent_network_is_traced_for_this_input(function):
     network = Net(function)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    found = trace(wrap(network, size=SIZE), images())
-    assert found.valid_for == "this input"
-    assert found.shape(found.logits) == (1, 5)
+    model_trace = trace(wrap(network, size=SIZE), images())
+    assert model_trace.valid_for == "this input"
+    assert model_trace.shape(model_trace.logits) == (1, 5)
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])
     assert traced(Net(lambda net, x: x.relu())).valid_for == "any input of this size"
 
 
-def test_branch_follows_the_image_that_is_given():
+def test_branch_follows_the_image():
     network = Net(branching)
     nn.init.zeros_(network.first.weight)
     for bias, name in ((1.0, "/relu"), (-1.0, "/neg")):
         nn.init.constant_(network.first.bias, bias)
-        found = trace(wrap(network, size=SIZE), images())
-        assert name in list(found.names())
+        model_trace = trace(wrap(network, size=SIZE), images())
+        assert name in list(model_trace.names())
 
 
 def test_network_that_fails_says_so_in_one_line():
@@ -97,21 +97,21 @@ def test_what_runs_before_a_stage_that_does_not_fit_is_traced_in_part(branches):
             return self.linear(x.flatten(1))
 
     model = wrap(Flat(), size=16)
-    found = trace(model, size=(12, 10), partly=True)
-    value = found.find_node("second")
-    assert found.shape(value) == (1, 4, 12, 10)
-    assert [one.layer for one in found.convolutions] == ["first", "second"]
+    model_trace = trace(model, size=(12, 10), partly=True)
+    node = model_trace.find_node("second")
+    assert model_trace.shape(node) == (1, 4, 12, 10)
+    assert [convolution.layer for convolution in model_trace.convolutions] == ["first", "second"]
     image = torch.rand(2, 3, 12, 10)
     inner = model.network
     with torch.no_grad():
         expected = inner.second(inner.first(image).relu())
-    assert torch.equal(capture_nodes(model, found, image, [value])[value], expected)
+    assert torch.equal(capture_nodes(model, model_trace, image, [node])[node], expected)
     with pytest.raises(
         TraceError, match="does not run to its end: the fully connected stage linear"
     ):
-        found.logits  # noqa: B018 # it raises
+        model_trace.logits  # noqa: B018 # it raises
     with pytest.raises(ConvlensError, match="ends early: the fully connected stage linear takes"):
-        found.find_node("third")
+        model_trace.find_node("third")
     with pytest.raises(TraceError, match="linear"):
         trace(model, size=(12, 10))
     assert not trace(model, partly=True).recording.stopped
@@ -120,27 +120,27 @@ def test_what_runs_before_a_stage_that_does_not_fit_is_traced_in_part(branches):
 class Caching(nn.Module):
     def __init__(self):
         super().__init__()
-        self.first, self.head, self.kept = conv(3, 4), Head(), None
+        self.first, self.head, self.features = conv(3, 4), Head(), None
 
     def forward(self, x):
-        self.kept = self.first(x).relu()
-        return self.head(self.kept)
+        self.features = self.first(x).relu()
+        return self.head(self.features)
 
 
 def test_cached_tensor_on_the_users_module_is_not_a_fake_one():
     network = Caching()
     traced(network)
-    assert network.kept is None
+    assert network.features is None
 
 
 def test_network_that_keeps_a_tensor_with_a_graph_is_traced():
     network = Caching()
     network(images())
-    assert network.kept.grad_fn is not None
-    found = traced(network)
-    assert found.valid_for == "any input of this size"
-    assert sides(found) == ("/relu", ["first"])
-    assert not isinstance(network.kept, FakeTensor)
+    assert network.features.grad_fn is not None
+    model_trace = traced(network)
+    assert model_trace.valid_for == "any input of this size"
+    assert sides(model_trace) == ("/relu", ["first"])
+    assert not isinstance(network.features, FakeTensor)
 
 
 def test_old_style_weight_norm_after_a_forward_pass_is_traced():
@@ -152,10 +152,12 @@ def test_old_style_weight_norm_after_a_forward_pass_is_traced():
 
 
 def test_users_hook_keeps_no_fake_tensor():
-    network, kept = nn.Sequential(conv(3, 4), nn.ReLU(), Head()), {}
-    network[0].register_forward_hook(lambda module, given, gave: kept.__setitem__("0", gave))
+    network, outputs = nn.Sequential(conv(3, 4), nn.ReLU(), Head()), {}
+    network[0].register_forward_hook(
+        lambda module, inputs, output: outputs.__setitem__("0", output)
+    )
     traced(network)
-    assert not isinstance(kept.get("0"), FakeTensor)
+    assert not isinstance(outputs.get("0"), FakeTensor)
 
 
 def test_batch_norm_in_training_mode_is_not_counted():

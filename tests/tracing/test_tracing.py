@@ -11,49 +11,53 @@ from support.traced_networks import SIZE, Head, Net, conv, sides, traced
 
 def test_module_that_runs_three_times_has_three_names():
     network = Net(lambda net, x: net.relu(net.relu(net.relu(x) - 1) * 2), relu=nn.ReLU())
-    found = traced(network)
-    values = [found.find_node(f"relu#{run}") for run in (1, 2, 3)]
-    assert len(set(values)) == 3 and values == sorted(values)
-    assert found.find_node("relu") == values[2]
-    assert found.find_node("relu#1:in") == found.find_node("first")
-    assert found.find_node("relu#2:in") == found.find_node("/sub")
-    assert found.find_node("relu:in") == found.find_node("relu#3:in") == found.find_node("/mul")
+    model_trace = traced(network)
+    nodes = [model_trace.find_node(f"relu#{run}") for run in (1, 2, 3)]
+    assert len(set(nodes)) == 3 and nodes == sorted(nodes)
+    assert model_trace.find_node("relu") == nodes[2]
+    assert model_trace.find_node("relu#1:in") == model_trace.find_node("first")
+    assert model_trace.find_node("relu#2:in") == model_trace.find_node("/sub")
+    assert (
+        model_trace.find_node("relu:in")
+        == model_trace.find_node("relu#3:in")
+        == model_trace.find_node("/mul")
+    )
     with pytest.raises(ConvlensError, match="relu#4"):
-        found.find_node("relu#4")
+        model_trace.find_node("relu#4")
 
 
 def test_operations_of_one_name_are_numbered():
-    found = traced(Net(lambda net, x: x + (x.relu() + 1) + F.relu(-x)))
+    model_trace = traced(Net(lambda net, x: x + (x.relu() + 1) + F.relu(-x)))
     relus, sums = (
-        [found.find_node(f"/{name}{mark}") for mark in marks]
+        [model_trace.find_node(f"/{name}{mark}") for mark in marks]
         for name, marks in (("relu", ("", "#2")), ("add", ("", "#2", "#3")))
     )
     assert len(set(relus)) == 2 and len(set(sums)) == 3
-    assert sums[2] == found.find_node("head:in")
-    assert all(found.structure.is_post(value) for value in relus)
+    assert sums[2] == model_trace.find_node("head:in")
+    assert all(model_trace.structure.is_post(node) for node in relus)
 
 
-def test_functional_relu_is_a_place_with_pre_and_post():
-    found = traced(Net(lambda net, x: F.relu(x)))
-    assert sides(found) == ("/relu", ["first"])
-    assert found.structure.is_pre(found.find_node("first"))
-    assert found.structure.is_post(found.find_node("/relu"))
+def test_functional_relu_is_a_node_with_pre_and_post():
+    model_trace = traced(Net(lambda net, x: F.relu(x)))
+    assert sides(model_trace) == ("/relu", ["first"])
+    assert model_trace.structure.is_pre(model_trace.find_node("first"))
+    assert model_trace.structure.is_post(model_trace.find_node("/relu"))
 
 
-def test_image_is_a_place():
-    found = traced(Net(lambda net, x: x))
-    assert found.find_node("image") == 0 and found.name(0) == "image"
-    assert found.shape(0) == (1, 3, SIZE, SIZE) and found.image_size == (SIZE, SIZE)
+def test_image_is_a_node():
+    model_trace = traced(Net(lambda net, x: x))
+    assert model_trace.find_node("image") == 0 and model_trace.name(0) == "image"
+    assert model_trace.shape(0) == (1, 3, SIZE, SIZE) and model_trace.image_size == (SIZE, SIZE)
 
 
 def test_parts_of_a_tuple_are_told_apart():
     def gated(net, x):
-        gate, kept = x.split([1, 3], 1)
-        return gate.relu() * kept
+        gate, features = x.split([1, 3], 1)
+        return gate.relu() * features
 
-    found = traced(Net(gated, 3))
-    assert found.shape(found.find_node("/split")) == (1, 1, SIZE, SIZE)
-    assert found.shape(found.find_node("/split.1")) == (1, 3, SIZE, SIZE)
+    model_trace = traced(Net(gated, 3))
+    assert model_trace.shape(model_trace.find_node("/split")) == (1, 1, SIZE, SIZE)
+    assert model_trace.shape(model_trace.find_node("/split.1")) == (1, 3, SIZE, SIZE)
 
 
 def test_layer_name_wins_over_part_of_a_tuple():
@@ -72,23 +76,25 @@ def test_layer_name_wins_over_part_of_a_tuple():
             parts = self.parts(tuple(layer(x) for layer in self.first))
             return sum(head(part) for head, part in zip(self.heads, parts, strict=True))
 
-    found = traced(Whole())
+    model_trace = traced(Whole())
     # `parts.2` is a layer; it is also how the third tensor of `parts` would be written.
     for number in range(3):
-        assert found.find_node(f"parts.{number}") == found.find_node(f"parts.{number}/add")
+        assert model_trace.find_node(f"parts.{number}") == model_trace.find_node(
+            f"parts.{number}/add"
+        )
 
 
-def test_unknown_name_is_told_with_the_nearest():
-    found = traced(torchvision.models.alexnet(weights=None), 64)
+def test_error_for_an_unknown_name_gives_the_nearest():
+    model_trace = traced(torchvision.models.alexnet(weights=None), 64)
     with pytest.raises(ConvlensError, match=r"no layer 'feature\.10'.*nearest: .*features\.10"):
-        found.find_node("feature.10")
+        model_trace.find_node("feature.10")
     with pytest.raises(ConvlensError, match="64 x 64"):
-        found.find_node("nothing at all")
+        model_trace.find_node("nothing at all")
 
 
 def test_every_name_can_be_found():
-    found = traced(torchvision.models.resnet18(weights=None), 64)
-    for name in found.names():
-        assert 0 <= found.find_node(name) < len(found.recording.shapes)
+    model_trace = traced(torchvision.models.resnet18(weights=None), 64)
+    for name in model_trace.names():
+        assert 0 <= model_trace.find_node(name) < len(model_trace.recording.shapes)
     named = dict(torchvision.models.resnet18(weights=None).named_modules())
-    assert set(named) - {""} == {name for name in found.names() if name in named}
+    assert set(named) - {""} == {name for name in model_trace.names() if name in named}

@@ -45,34 +45,36 @@ def disturbed(image, rows, columns):
     return copy
 
 
-def assert_blind_outside(network, found, size, paths, positions):
-    """What modules give at positions is the same to the bit whatever is outside their fields.
+def assert_blind_outside(network, model_trace, size, paths, positions):
+    """Assert that the values of modules do not depend, to the bit, on pixels outside their fields.
 
     Returns how many fields had an outside.
     """
     network = network.double().eval()
     generator = torch.Generator().manual_seed(3)
     image = torch.rand(1, 3, *size, generator=generator, dtype=torch.float64)
-    looks = 0
+    checked = 0
     for path in paths:
-        value = found.find_node(path)
-        field = found.field(value)
-        if field is None or field.beyond or value in found.unknown:
+        node = model_trace.find_node(path)
+        field = model_trace.field(node)
+        if field is None or field.beyond or node in model_trace.unknown:
             continue
-        dims = found.spatial_dims(value)
-        height, width = (found.shape(value)[dim] for dim in dims)
+        dims = model_trace.spatial_dims(node)
+        height, width = (model_trace.shape(node)[dim] for dim in dims)
         plain = captured(network, path, image)
         for y, x in positions(height, width):
             rows = span(int(field.low[0][y]), int(field.high[0][y]), size[0])
             columns = span(int(field.low[1][x]), int(field.high[1][x]), size[1])
             if len(rows) * len(columns) == size[0] * size[1]:
                 continue
-            looks += 1
+            checked += 1
             # One image at a time: in a batch, sums are not always taken in one order.
             other = captured(network, path, disturbed(image, rows, columns))
-            before, after = (one.select(dims[1], x).select(dims[0], y) for one in (plain, other))
+            before, after = (
+                values.select(dims[1], x).select(dims[0], y) for values in (plain, other)
+            )
             assert torch.equal(before, after), (path, (y, x), rows, columns)
-    return looks
+    return checked
 
 
 @pytest.mark.parametrize(
@@ -101,12 +103,12 @@ def assert_blind_outside(network, found, size, paths, positions):
 def test_known_networks_are_blind_outside_their_fields(name, size, paths):
     torch.manual_seed(0)
     network = NETWORKS[name]()
-    found = traced(network, size)
+    model_trace = traced(network, size)
     for path in paths:
-        field = found.field(found.find_node(path))
+        field = model_trace.field(model_trace.find_node(path))
         assert field is not None and not field.beyond
-    looks = assert_blind_outside(network, found, size, paths, corners_and_middle)
-    assert looks >= 3 * len(paths)
+    checked = assert_blind_outside(network, model_trace, size, paths, corners_and_middle)
+    assert checked >= 3 * len(paths)
 
 
 # pieces
@@ -154,7 +156,7 @@ def padding(pad, mode):
     return Do(lambda x: F.pad(x, pad, mode=mode), f"{mode} {pad}")
 
 
-# Each takes and gives four channels; none looks at all positions.
+# Each takes and gives four channels; none checked at all positions.
 LOCAL = {
     "conv": lambda: conv(4, 4, 3, padding=1),
     "conv even asymmetric": lambda: nn.Sequential(nn.ZeroPad2d((1, 2, 0, 1)), conv(4, 4, (2, 3))),
@@ -266,41 +268,41 @@ def attention(x):
 def test_local_piece_has_a_field_and_is_blind_outside_it(name, size):
     torch.manual_seed(0)
     network = nn.Sequential(conv(3, 4, 3, padding=1), LOCAL[name](), conv(4, 4, 2))
-    found = traced(network, size)
+    model_trace = traced(network, size)
     for path in ("1", "2"):
-        field = found.field(found.find_node(path))
+        field = model_trace.field(model_trace.find_node(path))
         assert field is not None and not field.beyond
-    assert not found.unknown
-    assert assert_blind_outside(network, found, size, ["1", "2"], ends_and_middle) > 8
+    assert not model_trace.unknown
+    assert assert_blind_outside(network, model_trace, size, ["1", "2"], ends_and_middle) > 8
 
 
 def test_circular_padding_keeps_the_map_and_its_interior_is_local():
     torch.manual_seed(0)
     network = nn.Sequential(conv(3, 4, 3, padding=1, padding_mode="circular"), conv(4, 4, 2))
-    found = traced(network, (12, 12))
-    field = found.field(found.find_node("0"))
+    model_trace = traced(network, (12, 12))
+    field = model_trace.field(model_trace.find_node("0"))
     assert field is not None
     if not field.beyond:
         assert field.low[0][5].item() == 4 and field.high[0][5].item() == 6
-    assert_blind_outside(network, found, (12, 12), ["0", "1"], ends_and_middle)
+    assert_blind_outside(network, model_trace, (12, 12), ["0", "1"], ends_and_middle)
 
 
 @pytest.mark.parametrize("name", GLOBAL)
 def test_global_piece_keeps_the_local_field_and_is_flagged(name):
     torch.manual_seed(0)
     network = nn.Sequential(conv(3, 4, 3, padding=1), GLOBAL[name](), conv(4, 4, 3, padding=1))
-    found = traced(network, (12, 10))
-    assert not found.field(found.find_node("0")).beyond
+    model_trace = traced(network, (12, 10))
+    assert not model_trace.field(model_trace.find_node("0")).beyond
     for path, size in (("1", 3), ("2", 5)):
-        field = found.field(found.find_node(path))
+        field = model_trace.field(model_trace.find_node(path))
         assert field.beyond
         assert field.size == (size, size)
-    assert not found.unknown
+    assert not model_trace.unknown
 
 
 def test_a_window_sees_its_window_alone():
-    found = traced(nn.Sequential(Do(windows)), (8, 6))
-    field = found.field(found.find_node("0"))
+    model_trace = traced(nn.Sequential(Do(windows)), (8, 6))
+    field = model_trace.field(model_trace.find_node("0"))
     assert field.low[0].tolist() == [0, 0, 2, 2, 4, 4, 6, 6]
     assert field.high[1].tolist() == [1, 1, 3, 3, 5, 5]
     assert not field.beyond
@@ -342,6 +344,6 @@ def test_random_networks_are_blind_outside_their_fields(drawn):
                 assume(value.numel() > 0)
     except RuntimeError:
         reject()  # pieces that do not fit each other
-    found = traced(network, size)
+    model_trace = traced(network, size)
     paths = [path for path, _ in network.named_children()]
-    assert_blind_outside(network, found, size, paths, corners_and_middle)
+    assert_blind_outside(network, model_trace, size, paths, corners_and_middle)

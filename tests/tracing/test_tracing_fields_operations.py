@@ -19,8 +19,8 @@ def test_write_through_a_view_of_another_rank_stays_local():
             x.view(-1, 2, 4, *x.shape[2:]).relu_()
             return self.second(x)
 
-    found = traced(Written(), (16, 16))
-    assert field_size(found, "second") == (5, 5)
+    model_trace = traced(Written(), (16, 16))
+    assert field_size(model_trace, "second") == (5, 5)
 
 
 def nothing_first(x):
@@ -36,18 +36,18 @@ def nothing_set(x):
 
 @pytest.mark.parametrize("function", [nothing_first, nothing_set])
 def test_slices_that_are_empty_change_nothing(function):
-    found = traced(nn.Sequential(conv(3, 4, 3, padding=1), Do(function)), (12, 12))
-    field = found.field(found.find_node("1"))
+    model_trace = traced(nn.Sequential(conv(3, 4, 3, padding=1), Do(function)), (12, 12))
+    field = model_trace.field(model_trace.find_node("1"))
     assert field.size == (3, 3) and field.offset == (-1, -1)
 
 
 def test_global_pooling_leaves_no_map():
     network = nn.Sequential(conv(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    found = traced(network, (12, 10))
+    model_trace = traced(network, (12, 10))
     for path in ("1", "2", "3"):
-        value = found.find_node(path)
-        assert found.field(value) is None
-        assert found.pixel_range(value) == ((0, 11), (0, 9), True)
+        node = model_trace.find_node(path)
+        assert model_trace.field(node) is None
+        assert model_trace.pixel_range(node) == ((0, 11), (0, 9), True)
 
 
 def test_a_map_whose_fields_cover_the_image_is_still_a_map():
@@ -57,12 +57,12 @@ def test_a_map_whose_fields_cover_the_image_is_still_a_map():
         Do(lambda x: x.permute(0, 2, 3, 1)), nn.Linear(4, 4),
         Do(lambda x: x.permute(0, 3, 1, 2)), conv(4, 4, 3, padding=1),
     )  # fmt: skip
-    found = traced(network, (4, 4))
+    model_trace = traced(network, (4, 4))
     for path in ("0", "2", "4"):
-        field = found.field(found.find_node(path))
+        field = model_trace.field(model_trace.find_node(path))
         assert field is not None
         assert not field.beyond
-    assert found.field(found.find_node("2")).size == (11, 11)
+    assert model_trace.field(model_trace.find_node("2")).size == (11, 11)
 
 
 # dependence through other arguments than the first
@@ -108,10 +108,10 @@ DYNAMIC = {
 
 @pytest.mark.parametrize("name", DYNAMIC)
 def test_what_enters_by_another_argument_is_flagged(name):
-    found = traced(FromTheWholeImage(DYNAMIC[name]), (9, 9))
-    value = found.find_node("use")
-    field = found.field(value)
-    assert value in found.unknown or field is None or field.beyond
+    model_trace = traced(FromTheWholeImage(DYNAMIC[name]), (9, 9))
+    node = model_trace.find_node("use")
+    field = model_trace.field(node)
+    assert node in model_trace.unknown or field is None or field.beyond
 
 
 # what is not known
@@ -130,11 +130,11 @@ def test_what_enters_by_another_argument_is_flagged(name):
 )  # fmt: skip
 def test_unknown_operation_is_flagged_and_sees_everything(name, function):
     network = nn.Sequential(conv(3, 4, 3, padding=1), Do(function))
-    found = traced(network, (9, 8))
-    value = found.find_node("1")
-    assert name in found.unknown.values()
-    assert found.field(value) is None or found.field(value).beyond
-    (top, bottom), (left, right), beyond = found.pixel_range(value)
+    model_trace = traced(network, (9, 8))
+    node = model_trace.find_node("1")
+    assert name in model_trace.unknown.values()
+    assert model_trace.field(node) is None or model_trace.field(node).beyond
+    (top, bottom), (left, right), beyond = model_trace.pixel_range(node)
     assert beyond
     assert top <= 0 and bottom >= 8 and left <= 0 and right >= 7
 
@@ -149,19 +149,28 @@ def test_every_resizing_up_to_60_sees_what_torch_reads(mode, corners):
         pytest.skip("align_corners is of linear and cubic interpolation")
     generator = torch.Generator().manual_seed(4)
     for _ in range(40):
-        given, gave = torch.randint(2, 60, (2,), generator=generator).tolist()
+        input_width, output_width = torch.randint(2, 60, (2,), generator=generator).tolist()
         network = nn.Sequential(
-            Do(lambda x, gave=gave: F.interpolate(x, (1, gave), mode=mode, align_corners=corners))
+            Do(
+                lambda x, output_width=output_width: F.interpolate(
+                    x, (1, output_width), mode=mode, align_corners=corners
+                )
+            )
         )
-        found = traced(network, (1, given))
-        field = found.field(found.find_node("0"))
+        model_trace = traced(network, (1, input_width))
+        field = model_trace.field(model_trace.find_node("0"))
         if field is None:
-            assert gave == 1
+            assert output_width == 1
             continue
         for dtype in (torch.float32, torch.float64):
-            slopes = torch.eye(given, dtype=dtype).view(given, 1, 1, given)
-            seen = network(slopes)[:, 0, 0] != 0  # (given, gave)
-            for position in range(gave):
+            slopes = torch.eye(input_width, dtype=dtype).view(input_width, 1, 1, input_width)
+            seen = network(slopes)[:, 0, 0] != 0  # (input_width, output_width)
+            for position in range(output_width):
                 low, high = int(field.low[1][position]), int(field.high[1][position])
                 inputs = seen[:, position].nonzero().flatten().tolist()
-                assert all(low <= one <= high for one in inputs), (given, gave, position, dtype)
+                assert all(low <= x <= high for x in inputs), (
+                    input_width,
+                    output_width,
+                    position,
+                    dtype,
+                )

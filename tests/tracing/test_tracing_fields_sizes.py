@@ -20,9 +20,9 @@ from support.field_networks import NETWORKS, captured, conv, field_size, span, t
 )
 @pytest.mark.parametrize("size", [(224, 224), (97, 161)])
 def test_sizes_known_from_the_literature(network, sizes, size):
-    found = traced(NETWORKS[network](), size)
-    assert {name: field_size(found, name) for name in sizes} == {
-        name: (one, one) for name, one in sizes.items()
+    model_trace = traced(NETWORKS[network](), size)
+    assert {name: field_size(model_trace, name) for name in sizes} == {
+        name: (size, size) for name, size in sizes.items()
     }
 
 
@@ -30,26 +30,28 @@ def test_stride_offset_and_centers_follow_the_formula():
     # r = r' + (k-1) j', j = j' s, start = start' - p j' (Dumoulin & Visin 2016; Araujo et al. 2019)
     layers = [(11, 4, 2), (3, 2, 0), (5, 1, 2), (3, 2, 0), (3, 1, 1)]
     network = nn.Sequential(*(conv(3, 3, k, stride=s, padding=p) for k, s, p in layers))
-    found = traced(network, (127, 99))
+    model_trace = traced(network, (127, 99))
     size, jump, start = 1, 1, 0
     for number, (kernel, stride, padding) in enumerate(layers):
         start -= padding * jump
         size += (kernel - 1) * jump
         jump *= stride
-        field = found.field(found.find_node(str(number)))
+        field = model_trace.field(model_trace.find_node(str(number)))
         assert field.size == (size, size)
         assert field.stride == (jump, jump)
         assert field.offset == (start, start)
         assert not field.beyond
         for axis in (0, 1):
-            positions = torch.arange(found.shape(found.find_node(str(number)))[2 + axis])
-            wanted = start + jump * positions + (size - 1) / 2
-            torch.testing.assert_close(field.centers[axis], wanted.double(), rtol=0, atol=0)
+            positions = torch.arange(
+                model_trace.shape(model_trace.find_node(str(number)))[2 + axis]
+            )
+            expected = start + jump * positions + (size - 1) / 2
+            torch.testing.assert_close(field.centers[axis], expected.double(), rtol=0, atol=0)
 
 
 def test_uneven_fields_have_no_single_size():
-    found = traced(nn.Sequential(nn.AdaptiveAvgPool2d((7, 3))), (11, 12))
-    field = found.field(found.find_node("0"))
+    model_trace = traced(nn.Sequential(nn.AdaptiveAvgPool2d((7, 3))), (11, 12))
+    field = model_trace.field(model_trace.find_node("0"))
     low = [i * 11 // 7 for i in range(7)]
     high = [-(-(i + 1) * 11 // 7) - 1 for i in range(7)]
     assert field.low[0].tolist() == low and field.high[0].tolist() == high
@@ -82,11 +84,11 @@ def smoothed(network):
     return network.double().eval()
 
 
-def supports(network, path, size, found):
+def supports(network, path, size, model_trace):
     """For some positions: rows and columns of nonzero gradient, and those of the field."""
     image = torch.rand(1, 3, *size, dtype=torch.float64, requires_grad=True)
     value = captured(network, path, image)
-    field = found.field(found.find_node(path))
+    field = model_trace.field(model_trace.find_node(path))
     last_y, last_x = value.shape[2] - 1, value.shape[3] - 1
     middle = (last_y // 2, last_x // 2)
     corners = {(0, 0), (0, last_x), (last_y, 0), (last_y, last_x)}
@@ -132,13 +134,13 @@ CHAINS = {
 def test_gradient_support_is_exactly_the_field(name):
     make, size, paths = CHAINS[name]
     network = make()
-    found = traced(network, size)
+    model_trace = traced(network, size)
     network = smoothed(network)
     for path in paths:
-        for position, seen, (rows, columns) in supports(network, path, size, found):
-            wanted = torch.zeros_like(seen)
-            wanted[rows.start : rows.stop, columns.start : columns.stop] = True
-            assert torch.equal(seen, wanted), (path, position)
+        for position, seen, (rows, columns) in supports(network, path, size, model_trace):
+            expected = torch.zeros_like(seen)
+            expected[rows.start : rows.stop, columns.start : columns.stop] = True
+            assert torch.equal(seen, expected), (path, position)
 
 
 @pytest.mark.parametrize("name", ["alexnet", "mixed", "up"])
@@ -146,10 +148,10 @@ def test_gradient_support_is_exactly_the_field(name):
 def test_gradient_support_lies_in_the_field_at_sizes_that_do_not_fit(name, size):
     make, _, paths = CHAINS[name]
     network = make()
-    found = traced(network, size)
+    model_trace = traced(network, size)
     network = smoothed(network)
     for path in paths:
-        for number, (position, seen, box) in enumerate(supports(network, path, size, found)):
+        for number, (position, seen, box) in enumerate(supports(network, path, size, model_trace)):
             for axis in (0, 1):
                 lines = seen.any(1 - axis).nonzero().flatten().tolist()
                 assert set(lines) <= set(box[axis]), (path, position)
@@ -160,8 +162,10 @@ def test_gradient_support_lies_in_the_field_at_sizes_that_do_not_fit(name, size)
 @pytest.mark.parametrize("dilation", [2, 3, (1, 4)])
 def test_gradient_support_of_dilation_lies_inside_and_touches_the_ends(dilation):
     network = nn.Sequential(conv(3, 4, 3, padding=2), conv(4, 4, 3, dilation=dilation, padding=3))
-    found = traced(network, (21, 24))
-    for number, (_, seen, box) in enumerate(supports(smoothed(network), "1", (21, 24), found)):
+    model_trace = traced(network, (21, 24))
+    for number, (_, seen, box) in enumerate(
+        supports(smoothed(network), "1", (21, 24), model_trace)
+    ):
         for axis in (0, 1):
             lines = seen.any(1 - axis).nonzero().flatten().tolist()
             assert set(lines) <= set(box[axis])

@@ -14,7 +14,7 @@ from convlens import ConvlensError, open_data, train
 from convlens.models.loading.run_folder import DESCRIPTION
 from support.fork_server import run_program, start_program
 
-# Something happens to the process before a step, and its own weights are kept at the end.
+# A signal is sent to the process before a step, and its own weights are saved at the end.
 PROGRAM = """
 import os, signal
 import torch
@@ -23,18 +23,19 @@ from safetensors.torch import save_file
 from convlens.cli import main
 from convlens.training import loop, run
 
-what, when, kept = os.environ["WHAT"], int(os.environ["WHEN"]), os.environ["KEPT"]
+signal_name, kill_at = os.environ["SIGNAL"], int(os.environ["KILL_AT"])
+weights_file = os.environ["WEIGHTS_FILE"]
 step, finished, steps = loop.training_step, run.summarize_training, 0
 
 def stopping(*arguments):
     global steps
     steps += 1
-    if what and steps == when:
-        os.kill(os.getpid(), getattr(signal, what))
+    if signal_name and steps == kill_at:
+        os.kill(os.getpid(), getattr(signal, signal_name))
     return step(*arguments)
 
 def keeping(folder, data, recipe, network, state):
-    save_file({name: t.contiguous() for name, t in network.state_dict().items()}, kept)
+    save_file({name: t.contiguous() for name, t in network.state_dict().items()}, weights_file)
     return finished(folder, data, recipe, network, state)
 
 loop.training_step, run.summarize_training = stopping, keeping
@@ -57,7 +58,7 @@ def archive(tmp_path_factory):
 def one_machine(archive, tmp_path_factory):
     """Weights after a training on two devices of one machine."""
     out = tmp_path_factory.mktemp("one") / "run"
-    own = environment(KEPT=str(out.parent / "own"))
+    own = environment(WEIGHTS_FILE=str(out.parent / "own"))
     status, _, err = run_program(PROGRAM, words(archive, out, "--devices", "2"), environment=own)
     assert status == 0, err
     return weights(out)
@@ -76,11 +77,11 @@ def environment(**own):
     }
     # Fabric gives a process alone on its machine more threads, and small batches other last bits.
     result["OMP_NUM_THREADS"] = "1"
-    return result | {"WHAT": "", "WHEN": "0"} | own
+    return result | {"SIGNAL": "", "KILL_AT": "0"} | own
 
 
-def two_machines(archive, outs, tmp_path, *, what="", when=0, more=((), ())):
-    """Exit status, output and errors of each of two processes; something happens to the second."""
+def two_machines(archive, outs, tmp_path, *, signal_name="", kill_at=0, more=((), ())):
+    """Exit status, output and errors of each of two processes; the second may get a signal."""
     try:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -91,7 +92,8 @@ def two_machines(archive, outs, tmp_path, *, what="", when=0, more=((), ())):
     for node in (0, 1):
         own = environment(
             MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), NODE_RANK=str(node),
-            WHAT=what if node == 1 else "", WHEN=str(when), KEPT=str(tmp_path / f"own-{node}"),
+            SIGNAL=signal_name if node == 1 else "", KILL_AT=str(kill_at),
+            WEIGHTS_FILE=str(tmp_path / f"own-{node}"),
         )  # fmt: skip
         command = words(archive, outs[node], "--num-nodes", "2", *more[node])
         started.append(start_program(PROGRAM, command, environment=own))
@@ -129,11 +131,11 @@ def test_two_machines_are_two_devices(archive, one_machine, tmp_path):
 def test_stopped_on_one_machine_and_gone_on_with(archive, one_machine, tmp_path):
     """An interrupt stops both and keeps all; where one is killed the other says so and ends."""
     outs = tmp_path / "run", tmp_path / "nowhere"
-    first, second = two_machines(archive, outs, tmp_path, what="SIGINT", when=3)
+    first, second = two_machines(archive, outs, tmp_path, signal_name="SIGINT", kill_at=3)
     for status, _, errors in (first, second):
         assert status == 2
         assert "interrupted after 3 of 8 steps; all is kept" in errors.splitlines()[-1]
-    first, second = two_machines(archive, outs, tmp_path, what="SIGKILL", when=3)
+    first, second = two_machines(archive, outs, tmp_path, signal_name="SIGKILL", kill_at=3)
     assert (first[0], second[0]) == (2, -9)
     assert "goes on after step 3 of 8" in first[2]
     assert "another process of this training has ended" in first[2].splitlines()[-1]

@@ -79,9 +79,9 @@ def test_every_layer_that_runs_is_listed_once_in_order(examined):
 
 def test_output_sizes_and_windows_are_those_of_the_modules(examined):
     name, _, result, seen, _ = examined
-    for path, (module, input_shape, gave) in seen.items():
+    for path, (module, input_shape, output_shape) in seen.items():
         layer = layer_of(result, path)
-        assert layer.output == tuple(gave)
+        assert layer.output == tuple(output_shape)
         assert layer.kind == type(module).__name__
         if not isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
             assert layer.kernel is None
@@ -119,7 +119,7 @@ def test_parameters_are_counted_once_each(examined):
 def test_formula_agrees_with_the_tensors(examined):
     _, _, result, seen, _ = examined
     convolutions = 0
-    for path, (module, input_shape, gave) in seen.items():
+    for path, (module, input_shape, output_shape) in seen.items():
         layer = layer_of(result, path)
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             tensors = sum(parameter.numel() for parameter in module.parameters())
@@ -128,7 +128,7 @@ def test_formula_agrees_with_the_tensors(examined):
             assert layer.by_formula is None
         if isinstance(module, nn.Conv2d):
             convolutions += 1
-            assert layer.dense_weights == math.prod(input_shape[1:]) * math.prod(gave[1:])
+            assert layer.dense_weights == math.prod(input_shape[1:]) * math.prod(output_shape[1:])
         else:
             assert layer.dense_weights is None
     assert convolutions >= 5
@@ -136,12 +136,12 @@ def test_formula_agrees_with_the_tensors(examined):
 
 def test_multiply_adds_agree_with_closed_forms_and_with_torch(examined):
     _, _, result, seen, flops = examined
-    for path, (module, _, gave) in seen.items():
+    for path, (module, _, output_shape) in seen.items():
         expected = 0
         if isinstance(module, nn.Conv2d):
-            expected = math.prod(gave) * module.weight[0].numel()
+            expected = math.prod(output_shape) * module.weight[0].numel()
         elif isinstance(module, nn.Linear):
-            expected = math.prod(gave) * module.in_features
+            expected = math.prod(output_shape) * module.in_features
         assert layer_of(result, path).multiply_adds == expected
     assert 2 * result.multiply_adds == flops
     assert result.multiply_adds == sum(layer.multiply_adds for layer in result.layers)

@@ -233,11 +233,11 @@ def test_one_forward_and_one_backward_pass_for_all_epsilons():
     trace(model)  # made once, on a copy
     counted = {"forward": 0, "images": 0, "backward": 0}
 
-    def forward(module, inputs, gave):
+    def forward(module, inputs, output):
         counted["forward"] += 1
         counted["images"] += len(inputs[0])
-        if gave.requires_grad:
-            gave.register_hook(backward)
+        if output.requires_grad:
+            output.register_hook(backward)
 
     def backward(slope):
         counted["backward"] += 1
@@ -303,7 +303,7 @@ def test_noise_moves_the_same_pixels_by_the_same_amount_and_is_seeded():
     network = small()
     model = wrap(network, size=SIZE)
     seen = []
-    network.register_forward_hook(lambda module, inputs, gave: seen.append(inputs[0].clone()))
+    network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].clone()))
     trace(model)
     seen.clear()
     batch = images() * 0.8 + 0.1

@@ -358,15 +358,15 @@ def test_network_that_decides_by_its_data(tmp_path, paths):
         def __init__(self):
             super().__init__()
             torch.manual_seed(0)
-            self.one, self.other = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+            self.bright, self.dark = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
             self.linear = nn.Linear(4, 3)
 
         def forward(self, x):
-            x = self.one(x) if x.mean().item() > 0.5 else self.other(x)
+            x = self.bright(x) if x.mean().item() > 0.5 else self.dark(x)
             return self.linear(x.relu().mean((2, 3)))
 
     network = wrap(Deciding(), size=SIZE)
     Image.new("RGB", (50, 50), (250, 240, 255)).save(paths[1])
     Image.new("RGB", (50, 50), (10, 20, 5)).save(paths[2])
     result = gradcams(network, paths[1:3], out=tmp_path / "out")
-    assert [result[name].nodes for name in result.photos] == [("one",), ("other",)]
+    assert [result[name].nodes for name in result.photos] == [("bright",), ("dark",)]

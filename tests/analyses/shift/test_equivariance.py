@@ -141,7 +141,9 @@ def test_maps_that_see_beyond_the_image_everywhere_have_no_inside():
 def test_all_layers_come_from_one_run_of_image_and_shifted_image():
     model = built(*STRIDED)
     runs = []
-    model.network[0].register_forward_hook(lambda module, inputs, gave: runs.append(len(inputs[0])))
+    model.network[0].register_forward_hook(
+        lambda module, inputs, output: runs.append(len(inputs[0]))
+    )
     equivariance(model, images(3), shifts=[1])
     runs.clear()
     equivariance(model, images(3), shifts=[1])

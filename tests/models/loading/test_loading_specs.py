@@ -77,7 +77,7 @@ def test_factory_from_a_file(nets):
     assert model.name == "Net" and not model.network.training
     assert "gave no preprocessing" in model.origin
     assert load(f"python:{nets}:model").labels == ("cat", "dog")
-    assert load(f"python:{nets}:made").name == "Net"
+    assert load(f"python:{nets}:instance").name == "Net"
     again = load(f"python:{nets}:network", seed=5).network.state_dict()
     assert same(model.network.state_dict(), again)
 
