@@ -1,4 +1,4 @@
-"""AlexNet (Krizhevsky, One weird trick for parallelizing convolutional networks, 2014).
+"""AlexNet (Krizhevsky 2014).
 
 The single-stream variant, with torchvision's layers and names.
 """
@@ -14,15 +14,32 @@ _GRID = (6, 6)
 def alexnet(
     *, size: Size, channels: int, classes: int, pooling: str = "max", average: bool = True
 ) -> ConvNet:
-    """Five convolutions, of 11 × 11, 5 × 5 and 3 × 3, and three fully connected layers.
+    """Build AlexNet: five convolutions (11 × 11, 5 × 5 and 3 × 3), three fully connected layers.
 
     Args:
-        size: height and width of the images that it is built for; at least 63.
-        channels: number of channels of the image.
+        size: height and width of the images in pixels; at least 63.
+        channels: number of channels of the images.
         classes: number of logits.
-        pooling: max (the paper's), average or blur; 3 × 3 windows, two apart.
-        average: pool to 6 × 6, what 224 pixels give, so that all sizes fit; else the fully
-            connected stage is made for `size`, and fits no other.
+        pooling: max (the paper's, default), average or blur; windows of 3 × 3 pixels, stride 2.
+        average: True (default): the last maps are averaged to 6 × 6 cells, their size for images of
+            224 pixels, so that the network accepts images of any size. False: the fully connected
+            layers accept images of `size` only.
+
+    Returns:
+        The network, in training mode, with the weights that torch draws for its layers.
+
+    Raises:
+        ConvlensError: an unknown pooling, or a size that a layer reduces below one pixel.
+
+    References:
+        Krizhevsky, "One weird trick for parallelizing convolutional networks", 2014.
+
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):  # shapes without memory for the weights
+        ...     network = alexnet(size=(63, 63), channels=3, classes=10)
+        >>> network.features[0].weight.shape
+        torch.Size([64, 3, 11, 11])
     """
     features = nn.Sequential(
         nn.Conv2d(channels, 64, 11, stride=4, padding=2),

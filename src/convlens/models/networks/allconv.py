@@ -14,23 +14,37 @@ STAGES = ((1, 32), (2, 64), (3, 128))
 def allconv(
     *, size: Size, channels: int, classes: int, pooling: str = "max", average: bool = True
 ) -> ConvNet:
-    """Six convolutions in three stages, batch normalization, and the mean over all positions.
+    """Build a network of six 3 × 3 convolutions in three stages with batch normalization.
 
-    29 million multiply-adds on MNIST's 28 pixels. Each class score is linear in the mean of the
-    last feature maps, so that any image of at least 4 pixels fits.
+    Each logit is linear in the mean of the last feature maps over all positions, so the network
+    accepts images of any size from 4 pixels on. An image of MNIST (28 pixels) costs 29 million
+    multiply-adds.
 
     Args:
-        size: height and width of the images that it is built for; at least 4.
-        channels: number of channels of the image.
+        size: height and width of the images in pixels; at least 4.
+        channels: number of channels of the images.
         classes: number of logits.
-        pooling: max, average or blur.
-        average: True; there is no fully connected stage to go without it.
+        pooling: max (default), average or blur.
+        average: True, as the network has no fully connected layers that depend on the size.
+
+    Returns:
+        The network, in training mode, with the weights that torch draws for its layers.
 
     Raises:
-        ConvlensError: without average pooling, or an image that is too small.
+        ConvlensError: `average` is False, an unknown pooling, or a size that a layer reduces below
+            one pixel.
+
+    Example:
+        >>> import torch
+        >>> network = allconv(size=(28, 28), channels=1, classes=10)
+        >>> network(torch.zeros(2, 1, 40, 40)).shape
+        torch.Size([2, 10])
     """
     if not average:
-        raise ConvlensError("it has no fully connected stage, and always averages the last maps")
+        raise ConvlensError(
+            "average=False, but the network has no fully connected stage and always averages its "
+            "last maps; leave the option out"
+        )
     layers: list[nn.Module] = []
     for stage, (convolutions, filters) in enumerate(STAGES):
         if stage > 0:

@@ -72,7 +72,21 @@ def feature_map_sizes(stack: nn.Sequential, size: Size) -> list[tuple[str, Size]
 
 
 def flattened_size(stack: nn.Sequential, channels: int, size: Size) -> int:
-    """Number of values of a stack's last maps, for the fully connected layer after them."""
+    """Number of values of a stack's last maps, for the fully connected layer after them.
+
+    Args:
+        stack: as for `feature_map_sizes`.
+        channels: number of channels of the last maps.
+        size: height and width of the image in pixels.
+
+    Raises:
+        ConvlensError: as `feature_map_sizes`.
+
+    Example:
+        >>> from torch import nn
+        >>> flattened_size(nn.Sequential(nn.Conv2d(1, 6, 5), nn.MaxPool2d(2)), 6, (28, 28))
+        864
+    """
     *_, (_, last) = feature_map_sizes(stack, size)
     return channels * prod(last)
 

@@ -1,4 +1,4 @@
-"""LeNet-5 (LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998)."""
+"""LeNet-5 (LeCun et al. 1998)."""
 
 from torch import nn
 
@@ -9,18 +9,34 @@ from convlens.models.networks.pooling import make_pooling as pool
 def lenet5(
     *, size: Size, channels: int, classes: int, pooling: str = "max", average: bool = False
 ) -> ConvNet:
-    """Two convolutions of 5 × 5, each with a pooling, and three fully connected layers.
+    """Build LeNet-5: two 5 × 5 convolutions, each with a pooling, three fully connected layers.
 
-    The first convolution pads by two, which makes the paper's 32 pixels of MNIST's 28. ReLU
-    stands where the paper has a scaled tanh, a linear output where it has radial basis functions.
+    The first convolution pads MNIST's 28 pixels to the 32 of the paper. The network has ReLUs
+    instead of the paper's scaled tanh, and a linear output instead of radial basis functions.
 
     Args:
-        size: height and width of the images that the fully connected layers are made for; at
-            least 12.
-        channels: number of channels of the image.
+        size: height and width of the images in pixels; at least 12.
+        channels: number of channels of the images.
         classes: number of logits.
-        pooling: max, average (the paper's) or blur.
-        average: pool to the grid that `size` gives, so that images of other sizes fit too.
+        pooling: max (default), average (the paper's) or blur.
+        average: False (default): the fully connected layers accept images of `size` only. True: the
+            last maps are averaged to the grid that images of `size` give, so that the network
+            accepts images of any size.
+
+    Returns:
+        The network, in training mode, with the weights that torch draws for its layers.
+
+    Raises:
+        ConvlensError: an unknown pooling, or a size that a layer reduces below one pixel.
+
+    References:
+        LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document
+        Recognition", Proceedings of the IEEE 86, 1998.
+
+    Example:
+        >>> network = lenet5(size=(28, 28), channels=1, classes=10)
+        >>> sum(parameter.numel() for parameter in network.parameters())
+        61706
     """
     features = nn.Sequential(
         nn.Conv2d(channels, 6, 5, padding=2),

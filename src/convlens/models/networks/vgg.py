@@ -25,16 +25,35 @@ def vgg(
     pooling: str = "max",
     average: bool = True,
 ) -> ConvNet:
-    """Stages of 3 × 3 convolutions, then fully connected layers of 4,096, 4,096 and the classes.
+    """Build a VGG network: stages of 3 × 3 convolutions, and three fully connected layers.
 
     Args:
-        name: a key of `STAGES`, with `_bn` for batch normalization after each convolution.
-        size: height and width of the images that it is built for; at least 32.
-        channels: number of channels of the image.
+        name: vgg11, vgg13, vgg16 or vgg19; with `_bn` for batch normalization after each
+            convolution.
+        size: height and width of the images in pixels; at least 32.
+        channels: number of channels of the images.
         classes: number of logits.
-        pooling: max (the paper's), average or blur.
-        average: pool to 7 × 7, what 224 pixels give, so that all sizes fit; else the fully
-            connected stage is made for `size`, and fits no other.
+        pooling: max (the paper's, default), average or blur.
+        average: True (default): the last maps are averaged to 7 × 7 cells, their size for images of
+            224 pixels, so that the network accepts images of any size. False: the fully connected
+            layers accept images of `size` only.
+
+    Returns:
+        The network, in training mode, with the weights that torch draws for its layers.
+
+    Raises:
+        ConvlensError: an unknown pooling, or a size that a layer reduces below one pixel.
+
+    References:
+        Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
+        Recognition", ICLR 2015.
+
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):  # shapes without memory for the weights
+        ...     network = vgg("vgg11_bn", size=(32, 32), channels=3, classes=10)
+        >>> network.features[0].weight.shape
+        torch.Size([64, 3, 3, 3])
     """
     plain, _, normalized = name.partition("_")
     layers: list[nn.Module] = []
