@@ -31,7 +31,7 @@ ROWS = (
     ("data",),
     ("drawing",),
     ("runtime",),
-    ("files", "text", "arithmetic", "__init__"),
+    ("files", "text", "wording", "arithmetic", "__init__"),
     ("errors",),
 )
 ROW_OF = {package: number for number, row in enumerate(ROWS) for package in row}

@@ -25,7 +25,7 @@ def test_damaged_photos_are_named_and_left_out(tmp_path, photos):
     page_report = report(tiny(), [photos[0], bad, photos[1]], out=tmp_path / "page")
     assert [photo.name for photo in page_report.photos] == ["one.png", "two.png"]
     words = " ".join(Page(page_report.page.read_text("utf-8")).words)
-    assert "1 of 3 photos cannot be read and are left out: bad.png" in words
+    assert "Unreadable, and left out: 1 of 3 photos (bad.png)" in words
     skipped = json.loads(page_report.data.read_text("utf-8"))["skipped"]
     assert [entry["path"] for entry in skipped] == [str(bad)]
     assert skipped[0]["reason"] in words

@@ -61,7 +61,7 @@ def test_findings_count_what_the_photos_say(demo):
     sentences = " ".join(finding.sentence for finding in demo.findings)
     cards = demo.sections["photos"].cards
     right = [photo.name for photo in demo.photos if photo.names[0] in photo.expected_names]
-    assert f"{len(right)} of 8 photos are classified as expected" in sentences
+    assert f"Classified as expected: {len(right)} of 8 photos" in sentences
     for photo in demo.photos:
         assert (photo.name in sentences) == (photo.name not in right)
     flips = [card.flips for card in cards]
@@ -79,7 +79,8 @@ def test_findings_count_what_the_photos_say(demo):
     assert f"Random changes of the same size change {noise} of 8" in sentences
     speak = sum(bool((card.gradcam.maps[0, 0] > 0).any()) for card in cards)
     assert f"a cell that supports the highest class in {speak} of 8 photos" in sentences
-    assert "4 of 32 filters of conv_stem have next to no weight" in sentences
+    assert "Filters of conv_stem with next to no weight" in sentences
+    assert "of the greatest): 4 of 32 (" in sentences
 
 
 def test_numbers_are_what_the_views_give_in_one_call(demo):
@@ -108,7 +109,7 @@ def test_robustness_and_shift_are_what_the_views_give_in_one_call(demo, text):
     assert moved.offsets == shifted.shift.offsets
     assert moved.equivariance.lost == shifted.shift.equivariance.lost
     sentences = " ".join(finding.sentence for finding in demo.findings)
-    assert "Loses shift equivariance at conv_stem (stride 2)" in sentences
+    assert "the output of conv_stem (stride 2) differs from the shifted" in sentences
     flattered = attacked.curve.diagnostics[0]
     assert flattered.message in sentences
     page = Page(text)

@@ -155,7 +155,7 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
     assert page_report.sections["gabor"].fit.verdicts == expected.verdicts
     assert torch.equal(page_report.sections["gabor"].fit.r2, expected.r2)
     (finding,) = [finding for finding in page_report.findings if "Gabor-like" in finding.sentence]
-    assert f"{expected.count('Gabor-like')} of 6 filters of 0" in finding.sentence
+    assert f"Of 6 filters of 0, {expected.count('Gabor-like')} look like Gabor" in finding.sentence
     text = (tmp_path / "page" / "index.html").read_text()
     assert "the Gabor function nearest to it" in text
     dots = re.findall(r'<circle class="gabor" cx="([-\d.]+)" cy="([-\d.]+)"', text)

@@ -1,7 +1,7 @@
 """Numbers as HTML, each with its exact value and its place in the JSON file of the document."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -51,32 +51,6 @@ def short(number: float) -> str:
 def percent(share: float) -> str:
     """A share of 0 to 1 as whole percent."""
     return f"{share:.0%}".replace("%", " %")
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun.
-
-    Example:
-        >>> counted(1, "photo"), counted(2, "photo")
-        ('1 photo', '2 photos')
-    """
-    return f"{count} {noun}{'s' if count != 1 else ''}"
-
-
-def enumerated(names: Sequence[str], most: int = 5) -> str:
-    """The first names, and how many there are besides.
-
-    Example:
-        >>> enumerated(["a", "b", "c", "d"], most=2)
-        'a, b and 2 more'
-    """
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
-
-
-def capitalized(sentence: str) -> str:
-    """A sentence with a capital first letter; the rest stays as it is."""
-    return sentence[:1].upper() + sentence[1:]
 
 
 def _signed(value: float) -> str:

@@ -19,7 +19,6 @@ from convlens.data.photo_names import find_keys
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
 from convlens.files import atomic_folder
-from convlens.html.numbers import enumerated
 from convlens.models.labels import class_name, find_class_pair
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model, check_model
@@ -35,6 +34,7 @@ from convlens.page.section import Section
 from convlens.page.sections import load_sections
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
+from convlens.wording import counted, enumerated
 
 Classes = str | int | Sequence[str | int]
 
@@ -279,7 +279,9 @@ def _find_skipped(skipped: Sequence[SkippedPhoto], num_photos: int) -> list[Find
     if not skipped:
         return []
     names = enumerated([photo.path.rpartition("/")[2] for photo in skipped])
-    sentence = f"{len(skipped)} of {num_photos} photos cannot be read and are left out: {names}."
+    sentence = (
+        f"Unreadable, and left out: {len(skipped)} of {counted(num_photos, 'photo')} ({names})."
+    )
     return [Finding("look", sentence, "left-out", rank=0)]
 
 
@@ -289,12 +291,13 @@ def _left_out_photos(num_photos: int, inputs: Inputs, skipped: Sequence[SkippedP
     sentences = []
     if read < num_photos:
         sentences.append(
-            f"{num_photos - read} of {num_photos} photos were not read; the others lie evenly "
-            "spread among them"
+            f"not read: {num_photos - read:,} of {counted(num_photos, 'photo')}; the others are "
+            f"evenly spread among them"
         )
     if len(inputs.images) < len(inputs.photos):
         sentences.append(
-            f"{len(inputs.images)} of {len(inputs.photos)} photos are shown in full, evenly spread"
+            f"shown in full: {len(inputs.images)} of {counted(len(inputs.photos), 'photo')}, "
+            f"evenly spread"
         )
     return sentences
 

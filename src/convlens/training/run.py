@@ -37,6 +37,7 @@ from convlens.training.processes import (
     run_everywhere,
 )
 from convlens.training.recipe import Recipe, default_recipe
+from convlens.wording import counted
 
 ProgressCallback = Callable[[str, int, int], None]
 MessageCallback = Callable[[str], None]
@@ -307,17 +308,17 @@ def _describe_start(data: Dataset, recipe: Recipe) -> Iterator[str]:
     height, width = data.size
     kind = "gray" if data.channels == 1 else "color"
     yield (
-        f"{data.name}: {len(data.train):,} {kind} images of {height} x {width}, "
+        f"{data.name}: {counted(len(data.train), f'{kind} image')} of {height} x {width}, "
         f"{len(data.labels)} classes; {len(data.validation):,} to validate on ({data.held_out})"
     )
     for photo in data.skipped[:3]:
         yield f"left out: {photo.reason}"
     if len(data.skipped) > 3:
-        yield f"left out: {len(data.skipped) - 3} more files that cannot be read"
+        yield f"left out: {counted(len(data.skipped) - 3, 'more file')} that cannot be read"
     yield from data.notes
     yield (
-        f"{recipe.network}, {recipe.epochs} epochs, batches of {recipe.batch}, learning rate "
-        f"{recipe.learning_rate:g}"
+        f"{recipe.network}, {counted(recipe.epochs, 'epoch')}, batches of {recipe.batch}, "
+        f"learning rate {recipe.learning_rate:g}"
     )
 
 

@@ -37,7 +37,7 @@ def test_masked_gradients_fool_fgsm_and_not_pgd():
     names = [diagnostic.name for diagnostic in result.diagnostics]
     assert names == ["zero gradients", "masked gradients"]
     broken = result.pgd_only[0]
-    assert f"PGD breaks {broken} of the 40 answers" in result.diagnostics[1].message
+    assert f"PGD changes {broken} of 40 predictions" in result.diagnostics[1].message
 
 
 def test_pgd_breaks_more_than_fgsm_and_says_so():

@@ -18,6 +18,7 @@ from convlens.models.output_head import predicted_classes
 from convlens.results import Result
 from convlens.runtime.guard import untouched
 from convlens.tracing.trace import Trace
+from convlens.wording import counted
 
 ZERO_GRADIENTS = "zero gradients"
 SOFTMAX_AS_LOGITS = "softmax outputs given as logits"
@@ -122,8 +123,8 @@ def diagnose_zero_gradients(mostly_zero: int, images: int, loss: str) -> Diagnos
     )
     return Diagnostic(
         ZERO_GRADIENTS,
-        f"over half of the gradient is exactly 0 in {mostly_zero} of {images} images: pixels there "
-        f"do not move, and the network looks stronger than it is",
+        f"over half of the gradient is exactly 0 in {mostly_zero} of {counted(images, 'image')}: "
+        f"pixels there do not move, and the network looks stronger than it is",
         f"{advice}; compare with PGD and with random signs",
     )
 
@@ -139,18 +140,20 @@ def diagnose_pgd(broken: int, standing: int, epsilon: str, *, fgsm_like_noise: b
             carry no information.
     """
     message = (
-        f"PGD breaks {broken} of the {standing} answers that FGSM of {epsilon} leaves standing"
+        f"PGD changes {broken} of {counted(standing, 'prediction')} that FGSM at {epsilon} does "
+        f"not change"
     )
     if fgsm_like_noise:
         return Diagnostic(
             MASKED_GRADIENTS,
-            f"{message}, and FGSM breaks no more than random signs do: the gradient at the image "
+            f"{message}, and FGSM changes no more than random signs do: the "
+            f"gradient at the image "
             f"does not describe the loss in its neighborhood",
             "do not call this network robust; judge it by PGD, with more steps and several seeds",
         )
     return Diagnostic(
         STRONGER_UNDER_FGSM,
-        f"{message}: FGSM alone makes this network look stronger than it is",
+        f"{message}, so FGSM alone overstates robustness here",
         "judge it by PGD, not by FGSM",
     )
 
@@ -208,7 +211,8 @@ def _diagnose_randomness(
     return Diagnostic(
         RANDOMNESS,
         f"evaluated twice on the same images the logits differ by up to {difference:.2g}, and "
-        f"{flipped} of {len(logits)} predictions with them: one gradient is of one draw only",
+        f"{flipped} of {counted(len(logits), 'prediction')} with them: one gradient is of one draw "
+        f"only",
         "switch the noise off, or attack the average over many draws",
     )
 

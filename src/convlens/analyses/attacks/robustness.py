@@ -12,6 +12,7 @@ from torch import Tensor
 from convlens.analyses.attacks.diagnostics import Diagnostic
 from convlens.drawing import render_figure
 from convlens.results import Result
+from convlens.wording import counted
 
 FGSM, NOISE, PGD = "FGSM", "random signs", "PGD"
 _COLORS = {NOISE: "#5f5f59", FGSM: "#8d4700", PGD: "#1d1d1b"}
@@ -114,7 +115,7 @@ class Robustness(Result):
         axes.set_ylabel(
             "correct predictions" if self.reference == "label" else "unchanged predictions"
         )
-        axes.set_title(f"{self.images} images, 95 % intervals", fontsize=9)
+        axes.set_title(f"{counted(self.images, 'image')}, 95 % intervals", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)  # on none of the curves
         return figure

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from convlens.drawing import make_sheet, sequential_colors
 from convlens.results import Result
+from convlens.wording import counted
 
 _TILES = 12  # layers in the picture, at most
 _TILE = 112  # side of a tile in pixels, at least
@@ -100,7 +101,8 @@ class EffectiveField(Result):
         first, last = self.layers[0], self.layers[-1]
         return (
             f"{self.share:.0%} of the gradient lies in {first.ratio:.0%} of the theoretical field "
-            f"at {first.layer} and in {last.ratio:.0%} at {last.layer} ({self.photos} photos)"
+            f"at {first.layer} and in {last.ratio:.0%} at {last.layer} "
+            f"({counted(self.photos, 'photo')})"
         )
 
     def pictures(self) -> dict[str, Tensor]:

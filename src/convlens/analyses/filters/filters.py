@@ -22,6 +22,7 @@ from convlens.tracing.recording import Operation
 from convlens.tracing.selection import check_channel
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
+from convlens.wording import counted
 
 _SILENT_NORM = 1e-4  # norm of a silent filter, as a share of the greatest norm, at most
 _TILE = 44  # pixels, about: small filters are enlarged to this side
@@ -132,7 +133,8 @@ class Filters(Result):
         has_hidden_channels = not self.colored and inputs > 1
         drawn = add_title(
             self.add_weight_bar(stack_vertically(*parts)),
-            f"{self.layer}: {len(tiles)} filters of {height} × {width} × {inputs}, by channel",
+            f"{self.layer}: {counted(len(tiles), 'filter')} of {height} × {width} × {inputs}, "
+            f"by channel",
             "of each filter the strongest input channel" if has_hidden_channels else "",
         )
         return {"filters": drawn}

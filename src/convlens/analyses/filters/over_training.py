@@ -13,6 +13,7 @@ from convlens.errors import ConvlensError
 from convlens.models.loading.checkpoints import load_checkpoints
 from convlens.models.model import Model
 from convlens.results import Result
+from convlens.wording import counted
 
 _TILE = 44  # pixels, about: small filters are enlarged to this side
 _ROWS = 16  # filters in a block; the next block stands beside it
@@ -64,7 +65,7 @@ class FiltersOverTraining(Result):
         drawn = self.filters[0].add_weight_bar(make_grid(level, len(level), gap=2 * factor))
         return {
             "over_training": add_title(
-                drawn, f"{self.layer}: {len(columns[0])} filters over training",
+                drawn, f"{self.layer}: {counted(len(columns[0]), 'filter')} over training",
                 "rows: channels; columns: training steps done",
             )
         }  # fmt: skip

@@ -17,6 +17,7 @@ from convlens.drawing import (
     plot_orientations,
 )
 from convlens.results import Result
+from convlens.wording import counted
 
 _LINES = (150, 150, 150)  # color between the tiles of a triple
 _GAP = 18  # pixels between triples
@@ -80,7 +81,7 @@ class GaborFit(Result):
         """The number of filters with each verdict, in words."""
         total = len(self.verdicts)
         if self.reason:
-            return f"{total} filters of {self.filters.layer}: {self.reason}"
+            return f"{counted(total, 'filter')} of {self.filters.layer}: {self.reason}"
         parts = [f"{self.count(verdict)} {verdict}" for verdict in VERDICTS]
         unmeasured = sum(
             verdict == GABOR and bool(names)
@@ -89,9 +90,11 @@ class GaborFit(Result):
         if unmeasured:
             parts[0] += f" ({unmeasured} with a value at a bound of the search, which is marked)"
         return (
-            f"{total} filters of {self.filters.layer}: {', '.join(parts)}; equally smooth noise "
-            f"reaches an R² of {self.null_r2[int(0.95 * len(self.null_r2))]:.2f} in 5 % of "
-            f"{len(self.null_r2):,} fits (false discovery rate at most {FALSE_DISCOVERY_RATE:.0%})"
+            f"{counted(total, 'filter')} of {self.filters.layer}: {', '.join(parts)}; equally "
+            f"smooth noise reaches an R² of "
+            f"{self.null_r2[int(0.95 * len(self.null_r2))]:.2f} in 5 % of "
+            f"{counted(len(self.null_r2), 'fit')} (false discovery rate at most "
+            f"{FALSE_DISCOVERY_RATE:.0%})"
         )
 
     def summarize_r2(self) -> str:

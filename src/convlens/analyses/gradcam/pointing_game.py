@@ -17,6 +17,7 @@ from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.analyses.gradcam.result import GradCam
 from convlens.errors import ConvlensError
 from convlens.results import Result
+from convlens.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +57,10 @@ class PointingTotals(Result):
         if not self.maps:
             return "no class that was explained has a box on its photo"
         return (
-            f"the greatest value lies in the object's box in {self.hits} of {self.maps} maps (the "
-            f"middle of the image in {self.center_hits}); {_percent(self.energy / self.maps)} of "
-            f"what supports the class lies in the boxes, which cover "
-            f"{_percent(self.box_area / self.maps)} of the image"
+            f"the greatest value lies in the object's box in {self.hits} of "
+            f"{counted(self.maps, 'map')} (the middle of the image in {self.center_hits}); "
+            f"{_percent(self.energy / self.maps)} of what supports the class lies in the boxes, "
+            f"which cover {_percent(self.box_area / self.maps)} of the image"
         )
 
 

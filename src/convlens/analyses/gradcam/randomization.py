@@ -38,6 +38,7 @@ from convlens.runtime.clone import clone_network
 from convlens.runtime.guard import unwrap_network
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
+from convlens.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,7 @@ class Randomization(Result):
         count = self.correlations.shape[2]
         return (
             f"rank correlation {_format_signed(self.means[-1])} with the maps of the same network "
-            f"with random weights, on {count} photo{'s' if count != 1 else ''}"
+            f"with random weights, on {counted(count, 'photo')}"
         )
 
     def summary(self) -> str:
@@ -108,8 +109,8 @@ class Randomization(Result):
         words = (
             f"rank correlation of the maps with those of the network with random weights: {first} "
             f"with {self.stages[0]} random, {last} with everything random (magnitude "
-            f"{self.mean_magnitudes[-1]:.2f}); mean of {count} photo{'s' if count != 1 else ''} "
-            f"and {draws} draw{'s' if draws != 1 else ''}"
+            f"{self.mean_magnitudes[-1]:.2f}); mean of {counted(count, 'photo')} "
+            f"and {counted(draws, 'draw')}"
         )
         if self.mean_between_images is not None:
             words += (

@@ -13,6 +13,7 @@ from convlens.data.images import to_pixels
 from convlens.drawing import add_caption, place_map
 from convlens.errors import ConvlensError
 from convlens.results import Result
+from convlens.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,10 +135,12 @@ class GradCam(Result):
         """
         numbers, name = self.statistics(image, rank), self.names[image][rank]
         if numbers.positive_cells == 0:
-            return f"nothing supports {name}: none of {numbers.cells} cells is above zero"
+            return (
+                f"nothing supports {name}: none of {counted(numbers.cells, 'cell')} is above zero"
+            )
         return (
-            f"{numbers.positive_cells} of {numbers.cells} cells support {name}, most strongly row "
-            f"{numbers.row + 1}, column {numbers.column + 1}"
+            f"{name} is supported by {numbers.positive_cells} of {counted(numbers.cells, 'cell')}, "
+            f"most strongly by row {numbers.row + 1}, column {numbers.column + 1}"
         )
 
     def channel_shares(self, image: int, rank: int, top: int = 5) -> tuple[ChannelShare, ...]:

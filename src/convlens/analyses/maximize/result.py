@@ -7,6 +7,7 @@ from torch import Tensor
 from convlens.data.images import to_pixels
 from convlens.drawing import add_title, enlarge, make_sheet
 from convlens.results import Result
+from convlens.wording import counted
 
 _SIDE = 160  # pixels, about: small images are enlarged to this side in pictures
 _COLUMNS = 8  # objectives side by side in the picture, at most
@@ -86,11 +87,12 @@ class ObjectiveMaximum(Result):
             )
         else:
             words = f"reaches {self.reached[0]:.3g}"
+            photos = counted(self.dataset_photos, "photo")
             if self.dataset_photos and self.dataset_best > 0:
                 ratio = self.reached[0] / self.dataset_best
-                words += f", {ratio:.1f} times the greatest of {self.dataset_photos:,} photos"
+                words += f", {ratio:.1f} times the greatest of {photos}"
             elif self.dataset_photos:
-                words += f"; silent in all {self.dataset_photos:,} photos"
+                words += f"; never above 0 on {photos}"
         if len(self.images) > 1:
             words += f"; {len(self.images)} starts agree to a cosine of {self.agreement:.2f}"
             if self.other_agreement == self.other_agreement:
@@ -159,7 +161,7 @@ class MaximizedImages(Result):
                 tiles, seeds if seeds > 1 else min(_COLUMNS, len(tiles)), captions=captions,
                 gap=12, least=_SIDE,
             ),
-            f"{self.model}: images that maximize, {self.steps} steps",
+            f"{self.model}: images that maximize, {counted(self.steps, 'step')}",
         )  # fmt: skip
         single = {
             f"{maximum.objective} {self.seed + number}": tile

@@ -11,6 +11,7 @@ from convlens.analyses.patches.pictures import patch_row, side_by_side
 from convlens.drawing import add_title, make_grid
 from convlens.errors import ConvlensError, suggest
 from convlens.results import Result
+from convlens.wording import counted
 
 _COLUMNS = 2  # of channels in a picture
 _SHARES = torch.tensor([0.5, 0.9, 0.99])
@@ -171,7 +172,8 @@ class LayerPatches(Result):
             field = f"{self.field_size[0]} × {self.field_size[1]} pixels are seen; "
         return add_title(
             make_grid(blocks, _COLUMNS, gap=14),
-            f"{self.layer}: what activates {len(blocks)} of {self.channels} channels most",
+            f"{self.layer}: what activates {len(blocks)} of {counted(self.channels, 'channel')} "
+            f"most",
             f"{field}beneath each the activation at {self.node_name}; striped: padding; "
             f"empty: no further photo",
         )

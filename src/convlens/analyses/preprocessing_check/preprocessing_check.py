@@ -32,6 +32,7 @@ from convlens.models.output_head import (
 from convlens.results import Result
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
+from convlens.wording import counted
 
 Progress = Callable[[int, int], None]
 
@@ -255,23 +256,26 @@ def _conclude(
         best = better[0]
         if labeled:
             what = (
-                f"{best.accuracy:.0%} of {photos} photos are answered right instead of "
-                f"{configured.accuracy:.0%}"
+                f"{best.accuracy:.0%} of {counted(photos, 'photo')} are classified correctly "
+                f"instead of {configured.accuracy:.0%}"
             )
         else:
-            what = f"answers are {best.gain:.2f} nats surer and as stable on {photos} photos"
+            what = (
+                f"predictions are {best.gain:.2f} nats more confident and as stable on "
+                f"{counted(photos, 'photo')}"
+            )
         return "mistake", (
             f"the preprocessing looks wrong: with {best.name!r} {what}; now {configured.name}"
         )
     if _smallest_p_value(photos, len(others)) >= _SIGNIFICANCE:
         return "cannot tell", (
-            f"{photos} photos are too few to judge the preprocessing; give at least "
+            f"too few photos to judge the preprocessing: {photos}; give at least "
             f"{_enough_photos(len(others))}"
         )
     basis = "labels" if labeled else "the network's own confidence"
     return "fine", (
         f"the preprocessing looks right: none of {len(others)} other variants does clearly "
-        f"better on {photos} photos, by {basis}"
+        f"better on {counted(photos, 'photo')}, by {basis}"
     )
 
 

@@ -23,6 +23,7 @@ from convlens.results import Result
 from convlens.runtime.precision import full_precision
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
+from convlens.wording import counted
 
 LOST = 0.01  # of a map's own variation; a smaller error is not called a loss of equivariance
 
@@ -102,16 +103,19 @@ class Equivariance(Result):
     def summary(self, shift: int = 0) -> str:
         """Where equivariance is lost under one of the shifts, in words."""
         rows, columns = self.shifts[shift]
-        pixels = f"{rows} pixel{'s' if rows != 1 else ''}"
-        how = pixels if rows == columns else f"{rows}, {columns}"
+        pixels = f"{rows}-pixel" if rows == columns else f"{rows},{columns}-pixel"
         number = self.lost[shift]
         if number is None:
-            return f"keeps its equivariance in all {len(self.layers)} layers, shifted by {how}"
+            return (
+                f"after a {pixels} shift, the output of every layer "
+                f"({counted(len(self.layers), 'layer')}) equals the shifted original output to "
+                f"within 1 % of its variation (RMS)"
+            )
         layer = self.layers[number]
         return (
-            f"loses shift equivariance at {layer.layer} ({layer.reason(self.shifts[shift])}): "
-            f"shifted by {how}, its map is {100 * (layer.error(shift) or 0):.0f} % of its "
-            f"variation off"
+            f"after a {pixels} shift, the output of {layer.layer} "
+            f"({layer.reason(self.shifts[shift])}) differs from the shifted original output by "
+            f"{100 * (layer.error(shift) or 0):.0f} % of its variation (RMS)"
         )
 
 

@@ -12,7 +12,6 @@ from convlens.analyses.patches.dataset_pass import patches
 from convlens.analyses.patches.result import Patches
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
-from convlens.html.numbers import counted, enumerated
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
@@ -24,6 +23,7 @@ from convlens.results import Result
 from convlens.tracing.selection import find_channel_sources
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
+from convlens.wording import counted, enumerated
 
 LAYERS = 4  # beside that of the Grad-CAMs
 CHANNELS = 12  # of each layer
@@ -124,13 +124,14 @@ class ChannelsSection(Section[Channels]):
             total = sum(layer.channels for layer in rectified)
             yield Finding(
                 "fine",
-                f"Each of the {total} channels of {counted(len(rectified), 'layer')} fires "
-                f"somewhere on {photos}.",
+                f"Every channel fires somewhere on {photos} ({counted(total, 'channel')} of "
+                f"{counted(len(rectified), 'layer')}).",
                 "channels", rank=9,
             )  # fmt: skip
             return
         parts = [
-            f"{len(layer.dead)} of {layer.channels} channels of {layer.layer}" for layer in dead
+            f"{len(layer.dead)} of {counted(layer.channels, 'channel')} of {layer.layer}"
+            for layer in dead
         ]
         verb = "fires" if [len(layer.dead) for layer in dead] == [1] else "fire"
         these = "this photo" if photo_count == 1 else f"these {photos}"

@@ -7,13 +7,13 @@ from typing import Any
 from convlens.analyses.filters.filters import Filters, filters
 from convlens.data.sampling import spread
 from convlens.html import scales
-from convlens.html.numbers import enumerated
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Reproduction
 from convlens.page.section import Section
 from convlens.results import Result
+from convlens.wording import counted, enumerated
 
 _TILE = 48  # CSS pixels of a filter, at most
 
@@ -63,8 +63,8 @@ class FiltersSection(Section[FiltersResult]):
             names = enumerated([str(number) for number in result.silent])
             yield Finding(
                 "look",
-                f"{len(result.silent)} of {len(result.norms)} filters of {result.filters.layer} "
-                f"have next to no weight (norm below 1/10,000 of the greatest): {names}.",
+                f"Filters of {result.filters.layer} with next to no weight (norm below 1/10,000 of "
+                f"the greatest): {len(result.silent)} of {len(result.norms)} ({names}).",
                 "filters", rank=8,
             )  # fmt: skip
 
@@ -72,7 +72,7 @@ class FiltersSection(Section[FiltersResult]):
         """Filters beyond the budget."""
         total = len(result.filters.weights)
         if total > self.budget.items:
-            yield f"{self.budget.items} of {total} filters are shown, evenly spread"
+            yield f"{self.budget.items} of {counted(total, 'filter')} are shown, evenly spread"
 
     def reproduction(self, inputs: Inputs, result: FiltersResult) -> Reproduction:
         """The filters."""

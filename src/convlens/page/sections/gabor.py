@@ -15,6 +15,7 @@ from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Reproduction
 from convlens.page.section import Section
 from convlens.results import Result
+from convlens.wording import counted
 
 NOISE = 1000  # filters of noise that the fits are compared with
 RADIUS = 190.0  # CSS pixels of the half circle
@@ -99,15 +100,17 @@ class GaborSection(Section[GaborResult]):
         regular = fit.count(GABOR) + fit.count(BLOB)
         total = len(fit.verdicts)
         sentence = (
-            f"{fit.count(GABOR)} of {total} filters of {fit.filters.layer} are Gabor-like and "
-            f"{fit.count(BLOB)} blobs or gradients, compared with fits to {len(fit.null_r2):,} "
-            f"filters of equally smooth noise"
+            f"Of {counted(total, 'filter')} of {fit.filters.layer}, {fit.count(GABOR)} look like "
+            f"Gabor functions and {fit.count(BLOB)} like blobs or gradients, compared with fits to "
+            f"{counted(len(fit.null_r2), 'filter')} of equally smooth noise"
         )
         if 2 * regular > total:
             yield Finding("fine", f"{sentence}.", "filters", rank=8)
             return
-        few = "none of them is" if not regular else f"only {regular} of them are"
-        yield Finding("look", f"{sentence}: {few} more regular than that noise.", "filters", rank=8)
+        few = f"only {regular}" if regular else "none"
+        yield Finding(
+            "look", f"{sentence}. More regular than that noise: {few}.", "filters", rank=8
+        )
 
     def reproduction(self, inputs: Inputs, result: GaborResult) -> Reproduction:
         """The fits, with more noise than here."""

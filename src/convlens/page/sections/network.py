@@ -7,12 +7,13 @@ from typing import Any
 from convlens.analyses.anatomy.anatomy import Anatomy, Layer
 from convlens.data.images import to_pixels
 from convlens.data.sampling import spread
-from convlens.html.numbers import enumerated, short
+from convlens.html.numbers import short
 from convlens.html.pictures import PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Reproduction
 from convlens.page.section import Section
+from convlens.wording import counted, enumerated
 
 # Layers that return their input: in the report's numbers, but not in the table.
 _IDLE = frozenset({"Identity", "Dropout", "Dropout2d", "DropPath", "StochasticDepth"})
@@ -87,8 +88,8 @@ class NetworkSection(Section[Anatomy]):
             sentence += f"; from {whole} on, a unit sees as many pixels as the image has"
         if result.unused:
             sentence += (
-                f"; {len(result.unused)} parameter tensors are never used: "
-                f"{enumerated(result.unused)}"
+                f"; never used: {counted(len(result.unused), 'parameter tensor')} "
+                f"({enumerated(result.unused)})"
             )
         yield Finding("look" if result.unused else "fine", f"{sentence}.", "network", rank=7)
 
@@ -100,8 +101,8 @@ class NetworkSection(Section[Anatomy]):
         idle = sum(layer.kind in _IDLE for layer in result.layers)
         more = total - idle - rows
         yield (
-            f"{idle} of {total} layers return their input (Identity, Dropout) and are not in the "
-            f"table" + (f", nor are {more} others" if more else "")
+            f"not in the table: {idle} of {counted(total, 'layer')}, which return their input "
+            f"(Identity, Dropout)" + (f", and {more} more" if more else "")
         )
 
     def reproduction(self, inputs: Inputs, result: Anatomy) -> Reproduction:

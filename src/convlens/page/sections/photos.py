@@ -19,7 +19,7 @@ from convlens.data.images import to_pixels
 from convlens.drawing import draw_boxes
 from convlens.html import scales
 from convlens.html.charts import polyline
-from convlens.html.numbers import capitalized, counted, enumerated, percent
+from convlens.html.numbers import percent
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.models.labels import class_name
 from convlens.models.model import Model
@@ -28,6 +28,7 @@ from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Mark, Reproduction
 from convlens.page.section import Section
 from convlens.results import Result
+from convlens.wording import capitalized, counted, enumerated
 
 SHARES = 3  # channels that are named beneath a map
 CURVES = (104, 44)  # width and height of the curves of deletion and insertion
@@ -283,7 +284,7 @@ def _find_predictions(inputs: Inputs) -> Iterator[Finding]:
          for photo in wrong]
     )  # fmt: skip
     mark: Mark = "fine" if not wrong else "look" if 2 * right >= count else "broken"
-    sentence = f"{right} of {count} photos are classified as expected"
+    sentence = f"Classified as expected: {right} of {counted(count, 'photo')}"
     sentence += f"; wrong: {named}." if wrong else "."
     yield Finding(mark, sentence, "photos", rank=1)
 
@@ -294,9 +295,9 @@ def _find_confidence(inputs: Inputs) -> Finding:
     (least, unsure), (most, sure) = first[0], first[-1]
     return Finding(
         "look",
-        f"The highest class has a probability of {percent(middle)} in the median of {len(first)} "
-        f"photos, from {percent(least)} ({unsure}) to {percent(most)} ({sure}). Without labels "
-        f"nobody knows which predictions are right.",
+        f"The highest class has a probability of {percent(middle)} in the median of "
+        f"{counted(len(first), 'photo')}, from {percent(least)} ({unsure}) to {percent(most)} "
+        f"({sure}). Without labels nobody knows which predictions are right.",
         "photos", rank=1,
     )  # fmt: skip
 
@@ -319,13 +320,15 @@ def _find_flips(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:
     control = f"Random changes of the same size change {noise[at]} of {count}."
     if not any(flipped):
         sentence = (
-            f"Changing every pixel by up to {size} (FGSM) changes none of {count} predictions."
+            f"Changing every pixel by up to {size} (FGSM) changes none of "
+            f"{counted(count, 'prediction')}."
         )
         yield Finding("fine", f"{sentence} {control}", "photos", rank=3)
         return
     mark: Mark = "broken" if 2 * noise[at] >= count else "look"
     sentence = (
-        f"Changing every pixel by {size} (FGSM) changes {flipped[at]} of {count} predictions."
+        f"Changing every pixel by {size} (FGSM) changes {flipped[at]} of "
+        f"{counted(count, 'prediction')}."
     )
     yield Finding(mark, f"{sentence} {control}", "photos", rank=3)
 
@@ -339,9 +342,9 @@ def _find_evidence(result: PhotoCards) -> Iterator[Finding]:
     count = len(checks)
     mark: Mark = "fine" if 2 * min(deletion, insertion) > count else "look"
     sentence = (
-        f"For {deletion} of {count} photos the map marks pixels that the prediction depends on: "
-        f"covering them lowers the probability more than covering random or central ones "
-        f"(deletion). For {insertion} of {count}, uncovering them raises it more (insertion)."
+        f"For {deletion} of {counted(count, 'photo')} the map marks pixels that the prediction "
+        f"depends on: covering them lowers the probability more than covering random or central "
+        f"ones (deletion). For {insertion} of {count}, uncovering them raises it more (insertion)."
     )
     yield Finding(mark, sentence, "photos", rank=5)
 
@@ -361,7 +364,7 @@ def _find_maps(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:
     target = "the highest class" if highest else cam.names[0][0]
     sentence = (
         f"Grad-CAM at {', '.join(cam.nodes)} ({rows} × {columns} cells) has a cell that supports "
-        f"{target} in {len(positive)} of {len(cards)} photos"
+        f"{target} in {len(positive)} of {counted(len(cards), 'photo')}"
     )
     if min(rows, columns) > 2:
         sentence += f"; the strongest cell lies at the border in {border or 'none'} of them"

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis, check_preprocessing
-from convlens.html.numbers import capitalized
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Mark, Reproduction
 from convlens.page.section import Section
+from convlens.wording import capitalized, counted
 
 _PASSES = 24  # forward passes of one photo, about
 _MARKS: dict[str, Mark] = {"fine": "fine", "mistake": "broken", "cannot tell": "look"}
@@ -45,7 +45,7 @@ class PreprocessingSection(Section[Diagnosis]):
         """Photos beyond the budget."""
         possible = sum(bool(photo.expected) for photo in inputs.photos) or len(inputs.photos)
         if result.photos < possible:
-            yield f"the preprocessing is tested on {result.photos} of {possible} photos"
+            yield f"the preprocessing is tested on {result.photos} of {counted(possible, 'photo')}"
 
     def reproduction(self, inputs: Inputs, result: Diagnosis) -> Reproduction:
         """The variants; labels can stand in Python only, as a command takes them from a file."""

@@ -13,7 +13,6 @@ from convlens.data.images import to_pixels
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
 from convlens.html.charts import Series, line_chart
-from convlens.html.numbers import capitalized
 from convlens.html.pictures import SIDE, Picture, PictureBudget
 from convlens.models.labels import class_name
 from convlens.models.output_head import predict_with_probability
@@ -23,6 +22,7 @@ from convlens.page.result import Finding, Mark, Reproduction
 from convlens.page.section import Section
 from convlens.passes.options import PassOptions
 from convlens.results import Result
+from convlens.wording import capitalized
 
 EPSILONS = (1, 2, 4, 8)  # gray levels
 PGD_STEPS = 5

@@ -11,7 +11,6 @@ from convlens.analyses.shift.views import find_margin
 from convlens.data.sampling import spread
 from convlens.drawing import sequential_colors
 from convlens.html import scales
-from convlens.html.numbers import capitalized
 from convlens.html.pictures import PictureBudget
 from convlens.models.model import Model
 from convlens.page.budget import Budget
@@ -20,6 +19,7 @@ from convlens.page.result import Finding, Mark, Reproduction
 from convlens.page.section import Section
 from convlens.passes.options import PassOptions
 from convlens.results import Result
+from convlens.wording import capitalized, counted
 
 OFFSETS = 9  # of the first photo's map along each axis, at least
 ROWS = 12  # layers in the table of equivariance, at most
@@ -76,9 +76,9 @@ class ShiftSection(Section[ShiftResult]):
         for protocol in result.shift.consistency[:1]:
             same = protocol.agreement
             sentences.append(
-                f"Two views of a photo up to {protocol.largest_offset} pixels apart "
-                f"({protocol.protocol}) get the same prediction for {same.count} of {same.total} "
-                f"photos."
+                f"Two views of a photo up to {counted(protocol.largest_offset, 'pixel')} apart "
+                f"({protocol.protocol}) get the same prediction for {same.count} of "
+                f"{counted(same.total, 'photo')}."
             )
         consistent = all(
             2 * protocol.agreement.count > protocol.agreement.total
