@@ -132,7 +132,9 @@ def _absolute_gradients(
             maps = source.channels_first(tensors[source.node])
             row, column = _center(maps)
             units = maps[:, :, row, column] if channel is None else maps[:, channel, row, column]
-            (gradient,) = torch.autograd.grad(units.sum(), images, retain_graph=True)
+            # The last gradient may free the graph while it is computed.
+            more = source is not sources[-1]
+            (gradient,) = torch.autograd.grad(units.sum(), images, retain_graph=more)
             sums.append(gradient.detach().double().abs().mean(dim=1).sum(dim=0).cpu())
     return sums
 

@@ -1,19 +1,18 @@
 """The fgsm command: adversarial images, accuracy against epsilon, and the smallest flip."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import PREDICTIONS, app
+from convlens.cli.arguments import PassArguments, with_pass_arguments
 
 
 @app.command(rich_help_panel=PREDICTIONS)
+@with_pass_arguments(out="convlens-fgsm")
 def fgsm(
-    photos: o.PhotosOrTables,
-    out: o.Out = Path("convlens-fgsm"),
-    model: o.ModelSpec = "default",
+    arguments: PassArguments,
     epsilon: Annotated[
         str,
         typer.Option(
@@ -39,17 +38,6 @@ def fgsm(
             help="Also list the channels that the largest epsilon changes most, with Grad-CAM.",
         ),
     ] = False,
-    column: o.Column = None,
-    engine: o.EngineName = o.Engine.local,
-    address: o.Address = None,
-    actors: o.Actors = None,
-    resume: o.Resume = False,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
-    strict: o.Strict = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Attack photos by the fast gradient sign method; over several, plot accuracy against epsilon.
 
@@ -58,44 +46,28 @@ def fgsm(
     """
     from convlens.analyses.attacks.epsilon import parse_epsilons
     from convlens.analyses.attacks.photo_attacks import NUMBERS, attack_photos
-    from convlens.cli import terminal
-    from convlens.cli.inputs import (
-        choose_engine,
-        find_dataset,
-        load_model,
-        match_labels,
-        read_label_table,
-        resumable_folder,
-        running_engine,
-    )
+    from convlens.cli.dataset_pass import PassInputs
     from convlens.cli.show.fgsm import show_attacks
-    from convlens.passes.options import PassOptions
 
-    dataset = find_dataset(photos, column=column)
-    runner, device = choose_engine(engine, address=address, actors=actors, device=device)
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    inputs = PassInputs.load(arguments)
     epsilons = [text.strip() for text in epsilon.split(",")]
-    parse_epsilons(epsilons, loaded.bounds)  # fail before any work is done
-    right = match_labels(dataset, read_label_table(labels, loaded))
-    with (
-        resumable_folder(out, resume=resume, marker=NUMBERS) as folder,
-        running_engine(runner, quiet=quiet),
-        terminal.progress(quiet=quiet) as progress,
-    ):
+    parse_epsilons(epsilons, inputs.model.bounds)  # fail before any work is done
+    labels_of_photos = inputs.read_labels(labels)
+    with inputs.prepare_pass(marker=NUMBERS) as pass_options:
         attacks = attack_photos(
-            loaded,
-            dataset,
+            inputs.model,
+            inputs.dataset,
             epsilons,
-            out=out,
+            out=arguments.out,
             classes=classes,
-            labels=right,
+            labels=labels_of_photos,
             target=target,
             loss=loss,
             steps=pgd,
             show=show,
             internal_changes=internal_changes,
-            seed=seed,
-            strict=strict,
-            pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
+            seed=arguments.seed,
+            strict=arguments.strict,
+            pass_options=pass_options,
         )
-    show_attacks(attacks, out, json=json)
+    show_attacks(attacks, arguments.out, json=arguments.json)

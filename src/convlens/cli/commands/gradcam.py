@@ -1,21 +1,20 @@
 """The gradcam command: Grad-CAM maps of photos, the checks of the maps, and a table of all."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import PREDICTIONS, app
+from convlens.cli.arguments import PassArguments, with_pass_arguments
 
 _RANDOMIZED_PHOTOS = 4  # photos that the randomization check is made on
 
 
 @app.command(rich_help_panel=PREDICTIONS)
+@with_pass_arguments(out="convlens-gradcam")
 def gradcam(
-    photos: o.PhotosOrTables,
-    out: o.Out = Path("convlens-gradcam"),
-    model: o.ModelSpec = "default",
+    arguments: PassArguments,
     classes: o.Classes = None,
     top: Annotated[
         int, typer.Option(help="Number of highest-scoring classes to explain, without --class.")
@@ -59,47 +58,22 @@ def gradcam(
     cells: Annotated[
         bool, typer.Option("--cells", help="Draw cells instead of values between them.")
     ] = False,
-    column: o.Column = None,
-    engine: o.EngineName = o.Engine.local,
-    address: o.Address = None,
-    actors: o.Actors = None,
-    resume: o.Resume = False,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
-    strict: o.Strict = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Show which parts of photos support a class: Grad-CAM maps, and a table of all."""
     from convlens.analyses.gradcam.boxes import read_boxes
     from convlens.analyses.gradcam.dataset_pass import NUMBERS, gradcams
-    from convlens.cli import terminal
-    from convlens.cli.inputs import (
-        choose_engine,
-        find_dataset,
-        load_model,
-        parse_position,
-        resumable_folder,
-        running_engine,
-    )
+    from convlens.cli.dataset_pass import PassInputs
+    from convlens.cli.inputs import parse_position
     from convlens.cli.show.gradcam import show_gradcams
-    from convlens.passes.options import PassOptions
 
-    dataset = find_dataset(photos, column=column)
-    runner, device = choose_engine(engine, address=address, actors=actors, device=device)
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    object_boxes = read_boxes(boxes, loaded) if boxes is not None else None
+    inputs = PassInputs.load(arguments)
+    object_boxes = read_boxes(boxes, inputs.model) if boxes is not None else None
     one_layer = layer is not None and len(layer) == 1
-    with (
-        resumable_folder(out, resume=resume, marker=NUMBERS) as folder,
-        running_engine(runner, quiet=quiet),
-        terminal.progress(quiet=quiet) as progress,
-    ):
+    with inputs.prepare_pass(marker=NUMBERS) as pass_options:
         result = gradcams(
-            loaded,
-            dataset,
-            out=out,
+            inputs.model,
+            inputs.dataset,
+            out=arguments.out,
             classes=classes,
             top=top,
             pixel=parse_position(pixel) if pixel is not None else None,
@@ -111,8 +85,8 @@ def gradcam(
             boxes=object_boxes,
             randomize=_RANDOMIZED_PHOTOS if randomize else 0,
             cells=cells,
-            seed=seed,
-            strict=strict,
-            pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
+            seed=arguments.seed,
+            strict=arguments.strict,
+            pass_options=pass_options,
         )
-    show_gradcams(result, out, json=json, channels=channels)
+    show_gradcams(result, arguments.out, json=arguments.json, channels=channels)

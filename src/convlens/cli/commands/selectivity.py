@@ -7,11 +7,13 @@ import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
+from convlens.cli.arguments import PassArguments, with_pass_arguments
 
 
 @app.command(rich_help_panel=CHANNELS)
+@with_pass_arguments(out="convlens-selectivity")
 def selectivity(
-    photos: o.PhotosOrTables,
+    arguments: PassArguments,
     labels: Annotated[
         Path,
         typer.Option(
@@ -20,22 +22,9 @@ def selectivity(
             help="The right classes: a file with the columns file and class.",
         ),
     ],
-    out: o.Out = Path("convlens-selectivity"),
-    model: o.ModelSpec = "default",
     layer: o.Layer = None,
     side: o.LayerSide = o.Side.post,
-    column: o.Column = None,
-    engine: o.EngineName = o.Engine.local,
-    address: o.Address = None,
-    actors: o.Actors = None,
-    resume: o.Resume = False,
     show: Annotated[int, typer.Option(help="Number of channels in the table.")] = 20,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
-    strict: o.Strict = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """List the channels of a layer by how selective and how invariant they are.
 
@@ -43,36 +32,20 @@ def selectivity(
     last convolution with maps, and is read at its side post. In Python: convlens.invariance.
     """
     from convlens.analyses.invariance.dataset_pass import invariance
-    from convlens.cli import terminal
-    from convlens.cli.inputs import (
-        choose_engine,
-        find_dataset,
-        load_model,
-        match_labels,
-        read_label_table,
-        resumable_folder,
-        running_engine,
-    )
+    from convlens.cli.dataset_pass import PassInputs
     from convlens.cli.show.selectivity import show_channels
-    from convlens.passes.options import PassOptions
 
-    dataset = find_dataset(photos, column=column)
-    runner, device = choose_engine(engine, address=address, actors=actors, device=device)
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
-    right = match_labels(dataset, read_label_table(labels, loaded))
-    with (
-        resumable_folder(out, resume=resume) as folder,
-        running_engine(runner, quiet=quiet),
-        terminal.progress(quiet=quiet) as progress,
-    ):
+    inputs = PassInputs.load(arguments)
+    labels_of_photos = inputs.read_labels(labels)
+    with inputs.prepare_pass() as pass_options:
         measured = invariance(
-            loaded,
-            dataset,
+            inputs.model,
+            inputs.dataset,
             layer=layer,
             side=side.value,
-            labels=right,
-            strict=strict,
-            pass_options=PassOptions(engine=runner, resume_folder=folder, progress=progress),
+            labels=labels_of_photos,
+            strict=arguments.strict,
+            pass_options=pass_options,
         )
-        measured.save(out)
-    show_channels(measured, out, json=json, most=show)
+        measured.save(arguments.out)
+    show_channels(measured, arguments.out, json=arguments.json, most=show)

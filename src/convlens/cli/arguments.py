@@ -1,0 +1,76 @@
+"""The group of options that all passes over photos share, which a command takes as one argument."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from convlens.cli import options as o
+
+# These come first in --help; the other options of a group follow those of the command itself.
+_FIRST = ("photos", "out", "model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassArguments:
+    """The options of every command that runs a pass over photos."""
+
+    photos: o.PhotosOrTables
+    out: o.Out
+    model: o.ModelSpec = "default"
+    column: o.Column = None
+    engine: o.EngineName = o.Engine.local
+    address: o.Address = None
+    actors: o.Actors = None
+    resume: o.Resume = False
+    size: o.Size = None
+    device: o.Device = None
+    seed: o.Seed = 0
+    strict: o.Strict = False
+    json: o.Json = False
+    quiet: o.Quiet = False
+
+
+def with_pass_arguments(*, out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of `PassArguments`; its first parameter takes all of them.
+
+    Args:
+        out: the default of `--out`.
+
+    Returns:
+        A decorator, to be written below `@app.command`. The function that it returns has one
+        parameter for each option, from which typer makes the command line.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(PassArguments, include_extras=True)
+        shared = {
+            field.name: inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                annotation=hints[field.name],
+            )
+            for field in fields(PassArguments)
+        }
+        shared["out"] = shared["out"].replace(default=Path(out))
+        _, *own = (
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        )
+        first = [shared.pop(name) for name in _FIRST]
+        parameters = [*first, *own, *shared.values()]
+
+        @wraps(command)
+        def expanded(**values: Any) -> None:
+            group = {field.name: values.pop(field.name) for field in fields(PassArguments)}
+            command(PassArguments(**group), **values)
+
+        # typer reads both.
+        expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        expanded.__annotations__ = {item.name: item.annotation for item in parameters}
+        return expanded
+
+    return decorate
