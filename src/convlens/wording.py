@@ -3,14 +3,24 @@
 from collections.abc import Sequence
 
 
+def plural(noun: str, count: int) -> str:
+    """A noun in the plural for all counts but one.
+
+    Example:
+        >>> plural("photo", 1), plural("photo", 0)
+        ('photo', 'photos')
+    """
+    return noun if count == 1 else f"{noun}s"
+
+
 def counted(count: int, noun: str) -> str:
-    """A count with its noun, in the plural for all counts but one.
+    """A count with its noun, which is in the plural for all counts but one.
 
     Example:
         >>> counted(1, "photo"), counted(0, "photo"), counted(2000, "photo")
         ('1 photo', '0 photos', '2,000 photos')
     """
-    return f"{count:,} {noun}{'s' if count != 1 else ''}"
+    return f"{count:,} {plural(noun, count)}"
 
 
 def enumerated(names: Sequence[str], most: int = 5) -> str:

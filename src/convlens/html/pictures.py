@@ -38,7 +38,7 @@ class PictureBudget:
     A method returns None for a picture that does not fit, and counts it in `missing`.
 
     Args:
-        limit: bytes of all pictures together, as they stand in the document.
+        limit: bytes of all pictures together in the document.
 
     Attributes:
         limit: bytes of all pictures together.

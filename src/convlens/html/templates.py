@@ -8,6 +8,8 @@ from importlib.resources import files
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from convlens.wording import counted, plural
+
 _PACKAGE = "convlens.html"
 # Each works alone, so that a document includes those that it needs.
 MODULES = ("scripted", "copy", "overlay_toggle", "zoom", "slider", "address")
@@ -15,7 +17,7 @@ MODULES = ("scripted", "copy", "overlay_toggle", "zoom", "slider", "address")
 
 @dataclass(frozen=True)
 class Module:
-    """One ES module as it stands in a document.
+    """One ES module of a document.
 
     Attributes:
         text: the source.
@@ -32,13 +34,15 @@ def environment(package: str) -> Environment:
     Args:
         package: dotted name of the package. A template that it lacks is taken from this package.
     """
-    return Environment(
+    templates = Environment(
         loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader(_PACKAGE, "")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.filters |= {"counted": counted, "plural": plural}
+    return templates
 
 
 def stylesheet() -> Markup:

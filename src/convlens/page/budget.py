@@ -13,7 +13,7 @@ class Budget:
 
     Attributes:
         items: photos, layers or filters.
-        bytes: number of bytes of its pictures, as they stand on the page.
+        bytes: number of bytes of its pictures in the page.
         work: multiply-adds of all items together.
     """
 

@@ -37,7 +37,7 @@ class ReportPhoto(Result):
         path: path of the photo as the caller gave it.
         notes: what was done to its pixels while it was read.
         predictions: the five classes with the highest probability, or None where the network
-            predicts no class of an image.
+            predicts no classes.
         names: names of these classes.
         probabilities: probabilities of these classes.
         expected: indices of the right classes, or None without a label.
@@ -71,8 +71,8 @@ class Reproduction(Result):
     """How to compute something again.
 
     Attributes:
-        command: the command line, or None where no command can say it: for a network that was
-            wrapped in Python, and for labels that stand in Python only.
+        command: the command line; None for a network that was wrapped in Python, and for labels
+            that were given in Python.
         python: lines of Python.
     """
 

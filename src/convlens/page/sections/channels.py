@@ -59,7 +59,7 @@ class Channels(Result):
 
 @dataclass(frozen=True)
 class _Strip:
-    """Pictures of one channel; those that found no room are None.
+    """Pictures of one channel; those that do not fit into the budget are None.
 
     `at` and `image_at` are the paths of its numbers in the result.
     """
@@ -115,7 +115,7 @@ class ChannelsSection(Section[Channels]):
                 f"not trust them.",
                 "channels", rank=9,
             )  # fmt: skip
-        rectified = [layer for layer in layers if layer.post]  # else 0 means nothing
+        rectified = [layer for layer in layers if layer.post]  # elsewhere 0 is no threshold
         if not rectified:
             return
         photos = counted(photo_count, "photo")
@@ -259,7 +259,7 @@ def maximize_within(
         work: multiply-adds of all steps together.
         multiply_adds: number of multiply-adds of one forward pass as far as the targets, on an
             image of the model's size.
-        known: patches, to set the activations reached beside.
+        known: patches, whose activations the reached ones are compared with.
 
     Raises:
         KeyboardInterrupt: the maximization was interrupted.
@@ -296,7 +296,7 @@ def _canvas(inputs: Inputs, target: str, side: int) -> tuple[int, int]:
 
 
 def reproduce_maximized(inputs: Inputs, maximized: MaximizedImages) -> Reproduction:
-    """The maximized images; what photos reach beside them stands on the page only."""
+    """The maximized images, without the comparison with photos that the page makes."""
     targets = [maximum.objective for maximum in maximized.maxima]
     height, width = maximized.maxima[0].images.shape[2:]
     words = [

@@ -133,7 +133,7 @@ class FeatureMapsSection(Section[PhotoMaps]):
         return _reproduce(inputs, result, result.layers[0].layer)
 
     def view(self, inputs: Inputs, result: PhotoMaps, pictures: PictureBudget) -> dict[str, Any]:
-        """One strip for each layer; all strips stand at one height."""
+        """One strip for each layer; all strips have one height."""
         rows = []
         for number, layer in enumerate(result.layers):
             longest = max(layer.tiles.shape[1:3])

@@ -44,7 +44,7 @@ class _Triple:
 
 @dataclass(frozen=True)
 class _Dot:
-    """One fitted filter in the half circle; `limit`: its frequency stands at a bound."""
+    """One fitted filter in the half circle; `limit`: its frequency is at a bound."""
 
     number: int
     x: float

@@ -108,7 +108,7 @@ class PhotoCards(Result):
 
 @dataclass(frozen=True)
 class _CardView:
-    """What the page draws of one card; pictures that found no room are None."""
+    """What the page draws of one card; pictures that do not fit into the budget are None."""
 
     number: int
     id: str
@@ -297,7 +297,7 @@ def _find_confidence(inputs: Inputs) -> Finding:
         "look",
         f"The highest class has a probability of {percent(middle)} in the median of "
         f"{counted(len(first), 'photo')}, from {percent(least)} ({unsure}) to {percent(most)} "
-        f"({sure}). Without labels nobody knows which predictions are right.",
+        f"({sure}). Without labels the page cannot tell which predictions are right.",
         "photos", rank=1,
     )  # fmt: skip
 

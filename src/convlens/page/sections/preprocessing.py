@@ -48,7 +48,7 @@ class PreprocessingSection(Section[Diagnosis]):
             yield f"the preprocessing is tested on {result.photos} of {counted(possible, 'photo')}"
 
     def reproduction(self, inputs: Inputs, result: Diagnosis) -> Reproduction:
-        """The variants; labels can stand in Python only, as a command takes them from a file."""
+        """The variants; only the Python lines contain the labels."""
         numbers = inputs.spread_labeled(result.photos)
         return inputs.reproducer.over_photos(
             "doctor",

@@ -130,7 +130,7 @@ class RobustnessSection(Section[RobustnessResult]):
             yield Finding(mark, f"{capitalized(diagnostic.message)}.", "robustness", rank=5)
 
     def reproduction(self, inputs: Inputs, result: RobustnessResult) -> Reproduction:
-        """The curve; labels can stand in Python only."""
+        """The curve; only the Python lines contain the labels."""
         curve = result.curve
         epsilons = [f"{fraction * 255:.6g}/255" for fraction in curve.fractions[1:]]
         return inputs.reproducer.over_photos(

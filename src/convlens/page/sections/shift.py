@@ -89,7 +89,7 @@ class ShiftSection(Section[ShiftResult]):
         yield Finding(mark, " ".join(sentences), "shift", rank=4)
 
     def reproduction(self, inputs: Inputs, result: ShiftResult) -> Reproduction:
-        """All measurements; labels can stand in Python only."""
+        """All measurements; only the Python lines contain the labels."""
         return inputs.reproducer.over_photos(
             "shift",
             "shift",
