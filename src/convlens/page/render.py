@@ -129,10 +129,10 @@ def _render_failure(templates: Environment, section: Section, inputs: Inputs) ->
     reason = inputs.stages.failures.get(section.name)
     if reason is None:
         return Markup()
-    known = reason == inputs.predictions_failure
+    is_reported = reason == inputs.predictions_failure
     return Markup(
         templates.get_template("failure.html.jinja").render(
-            mark_word="look" if known else section.failure_mark,
+            mark_word="look" if is_reported else section.failure_mark,
             title=section.title if section.parent else "",
             reason=reason,
         )

@@ -143,8 +143,8 @@ def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _free_path(folder: Path, name: str) -> Path:
-    stem = re.sub(r"[^\w.,=-]+", "_", name).strip("._") or "picture"
-    path, number = folder / f"{stem}.png", 2
+    base_name = re.sub(r"[^\w.,=-]+", "_", name).strip("._") or "picture"
+    path, number = folder / f"{base_name}.png", 2
     while path.exists():
-        path, number = folder / f"{stem}_{number}.png", number + 1
+        path, number = folder / f"{base_name}_{number}.png", number + 1
     return path

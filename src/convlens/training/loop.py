@@ -298,9 +298,9 @@ def _check_weights(network: nn.Module, step: int, recipe: Recipe) -> None:
             raise _divergence_error(name, step, recipe)
 
 
-def _divergence_error(what: str, step: int, recipe: Recipe) -> ConvlensError:
+def _divergence_error(quantity: str, step: int, recipe: Recipe) -> ConvlensError:
     return ConvlensError(
-        f"{what} became NaN or infinite by step {step:,}, at a learning rate of up to "
+        f"{quantity} became NaN or infinite by step {step:,}, at a learning rate of up to "
         f"{recipe.learning_rate:g}; the last good checkpoint is kept; train into another --out "
         f"with --learning-rate {recipe.learning_rate / 10:g}"
     )

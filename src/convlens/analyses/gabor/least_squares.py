@@ -212,8 +212,10 @@ def _starting_points(filters: Tensor) -> Tensor:
             )
         )  # fmt: skip
         # The next search starts at the next peak, so the surroundings of this one are excluded.
-        near = (grid[None] - grid[peak][:, None]).square().sum(2) < (1.0 / max(height, width)) ** 2
-        ranked = torch.where(near, -1.0, ranked)
+        is_near_peak = (grid[None] - grid[peak][:, None]).square().sum(2) < (
+            1.0 / max(height, width)
+        ) ** 2
+        ranked = torch.where(is_near_peak, -1.0, ranked)
     return torch.stack(starts, dim=1).view(count, _STARTS, 6)
 
 

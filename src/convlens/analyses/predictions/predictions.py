@@ -110,19 +110,19 @@ def check_logits(model: Model, logits: Tensor) -> Tensor:
     return check_no_nan(model, logits)
 
 
-def check_one_vector(model: Model, trace: Trace, what: str) -> None:
+def check_one_vector(model: Model, trace: Trace, analysis: str) -> None:
     """Raise ConvlensError if the network does not return one vector for each image.
 
     Args:
         model: the model.
         trace: its trace.
-        what: the analysis that needs a vector, for the message.
+        analysis: the analysis that needs a vector, for the message.
     """
     shape = trace.shape(trace.logits)
     if len(shape) < 2 or any(side != 1 for side in shape[2:]):
         raise ConvlensError(
-            f"{model.name} gives {shape[1:]} for each image, but {what} needs one vector of class "
-            f"scores"
+            f"{model.name} gives {shape[1:]} for each image, but {analysis} needs one vector of "
+            f"class scores"
         )
 
 

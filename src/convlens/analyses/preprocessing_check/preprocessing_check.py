@@ -255,17 +255,18 @@ def _conclude(
     if better:
         best = better[0]
         if labeled:
-            what = (
+            improvement = (
                 f"{best.accuracy:.0%} of {counted(photos, 'photo')} are classified correctly "
                 f"instead of {configured.accuracy:.0%}"
             )
         else:
-            what = (
+            improvement = (
                 f"predictions are {best.gain:.2f} nats more confident and as stable on "
                 f"{counted(photos, 'photo')}"
             )
         return "mistake", (
-            f"the preprocessing looks wrong: with {best.name!r} {what}; now {configured.name}"
+            f"the preprocessing looks wrong: with {best.name!r} {improvement}; now "
+            f"{configured.name}"
         )
     if _smallest_p_value(photos, len(others)) >= _SIGNIFICANCE:
         return "cannot tell", (

@@ -71,10 +71,13 @@ class OffsetMap(Result):
             ("0", "0.5", "1"),
             f"probability of {self.name}",
         )  # fmt: skip
-        how = {"crop": "windows of the photo", "circular": "the image rolled around its edges"}
+        descriptions = {
+            "crop": "windows of the photo",
+            "circular": "the image rolled around its edges",
+        }
         return {
             f"offsets-{self.protocol}": add_title(
-                drawn, f"{self.name} at every offset: {how[self.protocol]}",
+                drawn, f"{self.name} at every offset: {descriptions[self.protocol]}",
                 f"probability {self.lowest:.3g} to {self.highest:.3g}; predicted at "
                 f"{self.predicted_share:.0%} of the offsets",
                 "across and down: offset in pixels",

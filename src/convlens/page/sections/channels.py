@@ -160,9 +160,9 @@ class ChannelsSection(Section[Channels]):
                 )
                 for index, shown in enumerate(layer.shown)
             ]
-            again = reproduce_maximized(inputs, maximized) if maximized is not None else None
+            reproduction = reproduce_maximized(inputs, maximized) if maximized is not None else None
             layers.append(
-                (layer, maximized, strips, _reproduce_patches(inputs, [layer.layer]), again)
+                (layer, maximized, strips, _reproduce_patches(inputs, [layer.layer]), reproduction)
             )
         cards = inputs.result("photos", PhotoCards)
         return {
@@ -286,11 +286,11 @@ def maximize_within(
 def _canvas(inputs: Inputs, target: str, side: int) -> tuple[int, int]:
     """The usual canvas of a target, made smaller where it is large and the network runs on it."""
     base = trace(inputs.model, partly=True)
-    goal = parse_objective(inputs.model, base, target)
-    usual = plan_crop(inputs.model, base, goal, None).size
+    objective = parse_objective(inputs.model, base, target)
+    usual = plan_crop(inputs.model, base, objective, None).size
     smaller = (min(usual[0], side), min(usual[1], side))
     try:
-        return plan_crop(inputs.model, base, goal, smaller).size
+        return plan_crop(inputs.model, base, objective, smaller).size
     except ConvlensError:
         return usual
 

@@ -64,10 +64,10 @@ def _target(inputs: Inputs, index: int) -> str:
         return f"-{_target(inputs, 0)}"
     name = class_name(inputs.model.labels, index)
     try:
-        goal = parse_objective(inputs.model, inputs.trace, name)
+        objective = parse_objective(inputs.model, inputs.trace, name)
     except ConvlensError:
         return str(index)
-    return name if not goal.layer and int(goal.weights.argmax()) == index else str(index)
+    return name if not objective.layer and int(objective.weights.argmax()) == index else str(index)
 
 
 SECTION = ClassImagesSection()

@@ -59,20 +59,20 @@ class DreamSection(Section[Dream]):
         photo = inputs.photos[inputs.shown[0]].path
         side, octaves = max(result.image.shape), len(result.sizes)
         steps = result.objective.shape[1] - 1
-        again = inputs.reproducer.reproduction(
+        reproduction = inputs.reproducer.reproduction(
             ["dream", photo, "--layer", result.layer, "--octaves", f"{octaves}",
              "--steps", f"{steps}"],
             f"convlens.dream(model, {photo!r}, layer={result.layer!r}, octaves={octaves}, "
             f"steps={steps}, size={side}, seed={result.seed})",
         )  # fmt: skip
-        if again.command is None:
-            return again
-        words = shlex.split(again.command)
+        if reproduction.command is None:
+            return reproduction
+        words = shlex.split(reproduction.command)
         if "--size" in words:
             words[words.index("--size") + 1] = f"{side}"
         else:
             words += ["--size", f"{side}"]
-        return Reproduction(shlex.join(words), again.python)
+        return Reproduction(shlex.join(words), reproduction.python)
 
     def view(self, inputs: Inputs, result: Dream, pictures: PictureBudget) -> dict[str, Any]:
         """The photo and the dream, as large as they are."""

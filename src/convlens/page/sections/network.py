@@ -161,16 +161,18 @@ def _draw_fields(anatomy: Anatomy) -> _FieldsDrawing | None:
 
 def _choose_fields(anatomy: Anatomy) -> list[tuple[int, Layer]]:
     """The last layer at each stride, or at each size where strides are few; largest first."""
-    known = [
+    layers_with_fields = [
         (at, layer)
         for at, layer in enumerate(anatomy.layers)
         if layer.field_size and layer.field_stride
     ]
-    by_stride = {layer.field_stride: (at, layer) for at, layer in known}
-    by_size = {layer.field_size: (at, layer) for at, layer in known}
+    by_stride = {layer.field_stride: (at, layer) for at, layer in layers_with_fields}
+    by_size = {layer.field_size: (at, layer) for at, layer in layers_with_fields}
     last = list((by_stride if len(by_stride) >= 4 else by_size).values())
     picked = spread(last, _MOST - 1) + last[-1:]
-    final = [(at, layer) for at, layer in known if layer.final and "post" in layer.final][:1]
+    final = [
+        (at, layer) for at, layer in layers_with_fields if layer.final and "post" in layer.final
+    ][:1]
     unique = {layer.field_size: (at, layer) for at, layer in (*picked, *final)}
     return sorted(unique.values(), key=lambda pair: pair[1].field_size or (0, 0), reverse=True)
 

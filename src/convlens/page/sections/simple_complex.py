@@ -56,13 +56,15 @@ class SimpleComplexSection(Section[SimpleComplex]):
         Raises:
             ConvlensError: a layer's responses cannot be measured.
         """
-        near = [
+        local_layers = [
             source
             for source in find_channel_sources(inputs.trace, None)
             if source.rectified and _sees_little(inputs.trace, source)
         ]
-        count = min(self.budget.items, len(near))
-        tested = [near[at * (len(near) - 1) // max(count - 1, 1)] for at in range(count)]
+        count = min(self.budget.items, len(local_layers))
+        tested = [
+            local_layers[at * (len(local_layers) - 1) // max(count - 1, 1)] for at in range(count)
+        ]
         layers: list[LayerCounts] = []
         left = self.budget.work
         for source in tested:

@@ -113,13 +113,13 @@ def split_validation(
     return images[~held_out], images[held_out]
 
 
-def check_classes(images: LabeledImages, labels: Sequence[str], what: str) -> tuple[str, ...]:
+def check_classes(images: LabeledImages, labels: Sequence[str], data_name: str) -> tuple[str, ...]:
     """Check that at least two classes have images, and warn about classes with none or one.
 
     Args:
         images: the training images.
         labels: names of the classes by index.
-        what: name of the data set for error messages.
+        data_name: name of the data set for error messages.
 
     Returns:
         Warnings, one sentence each.
@@ -128,12 +128,14 @@ def check_classes(images: LabeledImages, labels: Sequence[str], what: str) -> tu
         ConvlensError: no images, or fewer than two classes with images.
     """
     if len(images) == 0:
-        raise ConvlensError(f"{what} holds no images; give a folder with one folder for each class")
+        raise ConvlensError(
+            f"{data_name} holds no images; give a folder with one folder for each class"
+        )
     counts = torch.bincount(images.classes, minlength=len(labels)).tolist()
     present = [label for label, count in zip(labels, counts, strict=True) if count]
     if len(present) < 2:
         raise ConvlensError(
-            f"all {len(images)} images of {what} are of one class, {present[0]!r}; "
+            f"all {len(images)} images of {data_name} are of one class, {present[0]!r}; "
             f"at least two are needed to tell them apart"
         )
     notes = []
@@ -146,13 +148,13 @@ def check_classes(images: LabeledImages, labels: Sequence[str], what: str) -> tu
     return tuple(notes)
 
 
-def check_pixels_fit_memory(pixels: int, what: str) -> None:
+def check_pixels_fit_memory(pixels: int, data_name: str) -> None:
     """Raise ConvlensError if the pixels, in bytes, need more than half of the free memory."""
     free = available_memory()
     if free is not None and pixels > free / 2:
         raise ConvlensError(
-            f"{what} takes {pixels / 2**30:.1f} GiB as pixels and {free / 2**30:.1f} GiB of memory "
-            f"are free, half of which training needs; give a smaller --size or fewer images"
+            f"{data_name} takes {pixels / 2**30:.1f} GiB as pixels and {free / 2**30:.1f} GiB of "
+            f"memory are free, half of which training needs; give a smaller --size or fewer images"
         )
 
 
