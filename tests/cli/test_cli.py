@@ -76,7 +76,7 @@ def test_train(here, convlens):
 def test_doctor(here, convlens):
     status, out, _ = convlens("doctor", "a.png", "b.png", "--model", MINE, "--quiet")
     assert status == 0
-    assert "cannot tell: 2 photos are too few" in out
+    assert "cannot tell: too few photos to judge the preprocessing: 2;" in out
 
 
 def test_models(convlens):

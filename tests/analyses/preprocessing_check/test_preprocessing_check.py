@@ -242,7 +242,7 @@ def test_too_few_photos_cannot_tell():
     for count in (1, enough - 1):
         diagnosis = check_preprocessing(model, photos(count), labels=labels(count))
         assert diagnosis.verdict == "cannot tell"
-        assert f"{count} photos are too few" in diagnosis.summary
+        assert f"too few photos to judge the preprocessing: {count};" in diagnosis.summary
         assert f"at least {enough}" in diagnosis.summary
     assert check_preprocessing(model, photos(enough), labels=labels(enough)).verdict == "fine"
     wrong = known("0..1, nothing subtracted")
