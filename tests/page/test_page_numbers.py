@@ -135,7 +135,7 @@ def test_the_seed_draws_the_noise(tmp_path, photos, monkeypatch):
         seeds.append(seed)
         return convlens.find_flip(*args, seed=seed)
 
-    monkeypatch.setattr("convlens.page.sections.photos.find_flip", spy)
+    monkeypatch.setattr("convlens.page.photo_cards.find_flip", spy)
     report(tiny(), photos, out=tmp_path / "page", seed=7)
     assert seeds == [7, 7, 7]
 

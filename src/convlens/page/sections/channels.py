@@ -15,9 +15,9 @@ from convlens.errors import ConvlensError
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
+from convlens.page.photo_cards import SHARES, PhotoCards
 from convlens.page.result import Finding, Reproduction
 from convlens.page.section import Section
-from convlens.page.sections.photos import SHARES, PhotoCards
 from convlens.passes.options import PassOptions
 from convlens.results import Result
 from convlens.tracing.selection import find_channel_sources

@@ -1,0 +1,151 @@
+"""The findings on photos: what is predicted, what flips it, and whether the maps can be trusted."""
+
+from collections.abc import Iterator
+from statistics import median
+
+from convlens.analyses.gradcam.pointing_game import PointingTotals
+from convlens.html.numbers import percent
+from convlens.page.inputs import Inputs
+from convlens.page.photo_cards import PhotoCards
+from convlens.page.result import Finding, Mark
+from convlens.wording import capitalized, counted, enumerated
+
+
+def find_photo_findings(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:
+    """The findings on the photos of a report.
+
+    Args:
+        inputs: inputs of the report.
+        result: the cards of the photos that are shown in full.
+    """
+    yield from _find_predictions(inputs)
+    yield from _find_flips(inputs, result)
+    yield from _find_evidence(result)
+    yield from _find_maps(inputs, result)
+    yield from _find_pointing(result)
+
+
+def _find_predictions(inputs: Inputs) -> Iterator[Finding]:
+    subject, photos = inputs.subject, inputs.photos
+    if subject.per_pixel:
+        sides = " × ".join(map(str, subject.output))
+        yield Finding(
+            "look",
+            f"The network predicts a class for each pixel ({sides}), not for the photo: Grad-CAM "
+            f"explains a class by its mean logit over the pixels of that class. Analyses that need "
+            f"one prediction for each photo (attacks, preprocessing, shifted photos) are left out.",
+            "photos", rank=0,
+        )  # fmt: skip
+        return
+    if subject.prediction_rule and not subject.final_activation:
+        yield Finding("look", f"{capitalized(subject.prediction_rule)}.", "photos", rank=0)
+    if inputs.predictions_failure is not None:
+        yield Finding("broken", f"No predictions: {inputs.predictions_failure}.", "photos", rank=1)
+        return
+    labeled = [photo for photo in photos if photo.right is not None]
+    if not labeled:
+        yield _find_confidence(inputs)
+        return
+    wrong = [photo for photo in labeled if not photo.right]
+    right, count = len(labeled) - len(wrong), len(labeled)
+    named = enumerated(
+        [f"{photo.name} ({photo.names[0]}, not {' or '.join(photo.expected_names)})"
+         for photo in wrong]
+    )  # fmt: skip
+    mark: Mark = "fine" if not wrong else "look" if 2 * right >= count else "broken"
+    sentence = f"Classified as expected: {right} of {counted(count, 'photo')}"
+    sentence += f"; wrong: {named}." if wrong else "."
+    yield Finding(mark, sentence, "photos", rank=1)
+
+
+def _find_confidence(inputs: Inputs) -> Finding:
+    first = sorted((photo.probabilities[0], photo.name) for photo in inputs.photos)
+    middle = median(probability for probability, _ in first)
+    (least, unsure), (most, sure) = first[0], first[-1]
+    return Finding(
+        "look",
+        f"The highest class has a probability of {percent(middle)} in the median of "
+        f"{counted(len(first), 'photo')}, from {percent(least)} ({unsure}) to {percent(most)} "
+        f"({sure}). Without labels the page cannot tell which predictions are right.",
+        "photos", rank=1,
+    )  # fmt: skip
+
+
+def _find_flips(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:
+    attacked = [card.flips for card in result.cards if card.flips is not None]
+    if not attacked:
+        reason = inputs.stages.failures.get("photos/flips")
+        if reason not in (None, inputs.predictions_failure):
+            yield Finding("broken", f"No attack: {reason}.", "photos", rank=3)
+        return
+    count, levels = len(attacked), attacked[0].levels
+    flipped = [
+        sum(int(flip.predictions[at, 0] != flip.original_predictions[0]) for flip in attacked)
+        for at in range(len(levels))
+    ]
+    noise = [sum(int(flip.noise_flipped[at, 0]) for flip in attacked) for at in range(len(levels))]
+    at = next((at for at, flips in enumerate(flipped) if 2 * flips >= count), len(levels) - 1)
+    size = counted(levels[at], "gray level")
+    control = f"Random changes of the same size change {noise[at]} of {count}."
+    if not any(flipped):
+        sentence = (
+            f"Changing every pixel by up to {size} (FGSM) changes none of "
+            f"{counted(count, 'prediction')}."
+        )
+        yield Finding("fine", f"{sentence} {control}", "photos", rank=3)
+        return
+    mark: Mark = "broken" if 2 * noise[at] >= count else "look"
+    sentence = (
+        f"Changing every pixel by {size} (FGSM) changes {flipped[at]} of "
+        f"{counted(count, 'prediction')}."
+    )
+    yield Finding(mark, f"{sentence} {control}", "photos", rank=3)
+
+
+def _find_evidence(result: PhotoCards) -> Iterator[Finding]:
+    checks = [card.evidence for card in result.cards if card.evidence is not None]
+    if not checks:
+        return
+    deletion = sum(int(check.deletion_beats[0]) for check in checks)
+    insertion = sum(int(check.insertion_beats[0]) for check in checks)
+    count = len(checks)
+    mark: Mark = "fine" if 2 * min(deletion, insertion) > count else "look"
+    sentence = (
+        f"For {deletion} of {counted(count, 'photo')} the map marks pixels that the prediction "
+        f"depends on: covering them lowers the probability more than covering random or central "
+        f"ones (deletion). For {insertion} of {count}, uncovering them raises it more (insertion)."
+    )
+    yield Finding(mark, sentence, "photos", rank=5)
+
+
+def _find_maps(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:
+    cards = [card for card in result.cards if card.gradcam is not None]
+    if not cards or cards[0].gradcam is None:
+        reason = inputs.stages.failures.get("photos/gradcam")
+        if reason not in (None, inputs.predictions_failure):
+            yield Finding("look", f"No Grad-CAM: {reason}.", "photos", rank=6)
+        return
+    cam = cards[0].gradcam
+    positive = [card for card in cards if card.statistics[0].maximum > 0]
+    border = sum(card.statistics[0].at_border for card in positive)
+    rows, columns = cam.maps.shape[-2:]
+    highest = inputs.options.classes is None and inputs.subject.output[0] > 1
+    target = "the highest class" if highest else cam.names[0][0]
+    sentence = (
+        f"Grad-CAM at {', '.join(cam.nodes)} ({rows} × {columns} cells) has a cell that supports "
+        f"{target} in {len(positive)} of {counted(len(cards), 'photo')}"
+    )
+    if min(rows, columns) > 2:
+        sentence += f"; the strongest cell lies at the border in {border or 'none'} of them"
+    doubtful = len(positive) < len(cards) or (min(rows, columns) > 2 and 2 * border > len(cards))
+    yield Finding("look" if doubtful else "fine", f"{sentence}.", "photos", rank=6)
+
+
+def _find_pointing(result: PhotoCards) -> Iterator[Finding]:
+    games = [card.pointing for card in result.cards if card.pointing is not None]
+    if not games:
+        return
+    totals = PointingTotals.sum_of(game.totals() for game in games)
+    good = 2 * totals.hits > totals.maps and totals.hits >= totals.center_hits
+    sentence = capitalized(totals.summary())
+    yield Finding("fine" if good else "look", f"{sentence}.", "photos", rank=6)
