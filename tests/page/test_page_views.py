@@ -154,7 +154,9 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
     expected = convlens.fit_gabor(convlens.wrap(network, size=32), null_size=1000)
     assert page_report.sections["gabor"].fit.verdicts == expected.verdicts
     assert torch.equal(page_report.sections["gabor"].fit.r2, expected.r2)
-    (finding,) = [finding for finding in page_report.findings if "Gabor-like" in finding.sentence]
+    (finding,) = [
+        finding for finding in page_report.findings if "Gabor functions" in finding.sentence
+    ]
     assert f"Of 6 filters of 0, {expected.count('Gabor-like')} look like Gabor" in finding.sentence
     text = (tmp_path / "page" / "index.html").read_text()
     assert "the Gabor function nearest to it" in text
