@@ -4,17 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from convlens.analyses.maximize.crop_plan import plan_crop
-from convlens.analyses.maximize.maximize import maximize
-from convlens.analyses.maximize.objectives import parse_objective
 from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.patches.dataset_pass import patches
 from convlens.analyses.patches.result import Patches
 from convlens.data.sampling import spread
-from convlens.errors import ConvlensError
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
+from convlens.page.maximized_images import STEPS, maximize_within, reproduce_maximized
 from convlens.page.photo_cards import SHARES, PhotoCards
 from convlens.page.result import Finding, Reproduction
 from convlens.page.section import Section
@@ -22,15 +19,12 @@ from convlens.passes.options import PassOptions
 from convlens.results import Result
 from convlens.tracing.selection import find_channel_sources
 from convlens.tracing.trace import Trace
-from convlens.tracing.tracer import trace
 from convlens.wording import counted, enumerated
 
 LAYERS = 4  # beside that of the Grad-CAMs
 CHANNELS = 12  # of each layer
-CANVAS = 96  # pixels of the side of a maximized image, at most where the network allows
-STEPS = (16, 96)  # of gradient ascent, the fewest and the most
+MAXIMIZED_SIDE = 96  # pixels of the side of a maximized image, at most where the network allows
 IMAGES = Budget(items=STEPS[1], work=1.9e11)  # of the maximized images
-_STEP_PASSES = 3.0  # forward passes that one step of gradient ascent takes, about
 _IMAGE_SIDE = 96  # CSS pixels of a maximized image
 
 
@@ -235,81 +229,16 @@ def _maximize_channels(inputs: Inputs, strongest: Patches) -> tuple[MaximizedIma
                 work = IMAGES.work / len(layers)
                 layer = strongest.layers[number].layer
                 maximized = maximize_within(
-                    inputs, targets, CANVAS, work, inputs.multiply_adds_until(layer), strongest
+                    inputs,
+                    targets,
+                    MAXIMIZED_SIDE,
+                    work,
+                    inputs.multiply_adds_until(layer),
+                    strongest,
                 )
         images.append(maximized)
     inputs.stages.report("maximized images", len(layers), len(layers))
     return tuple(images)
-
-
-def maximize_within(
-    inputs: Inputs,
-    targets: list[str],
-    side: int,
-    work: float,
-    multiply_adds: float,
-    known: Patches | None = None,
-) -> MaximizedImages:
-    """Maximized images in as many steps as the work allows, within `STEPS`.
-
-    Args:
-        inputs: inputs of the report.
-        targets: channels of one layer, or classes.
-        side: side of the canvas in pixels, at most where the network allows.
-        work: multiply-adds of all steps together.
-        multiply_adds: number of multiply-adds of one forward pass as far as the targets, on an
-            image of the model's size.
-        known: patches, whose activations the reached ones are compared with.
-
-    Raises:
-        KeyboardInterrupt: the maximization was interrupted.
-    """
-    canvas = _canvas(inputs, targets[0], side)
-    height, width = inputs.model.size
-    area = canvas[0] * canvas[1] / (height * width)
-    each = _STEP_PASSES * len(targets) * multiply_adds * area
-    least, most = STEPS
-    steps = min(max(int(work / max(each, 1.0)), least), most)
-    maximized = maximize(
-        inputs.model,
-        targets,
-        steps=steps,
-        image_size=canvas,
-        seed=inputs.options.seed,
-        patches=known,
-    )
-    if maximized.interrupted:
-        raise KeyboardInterrupt  # meant for the report
-    return maximized
-
-
-def _canvas(inputs: Inputs, target: str, side: int) -> tuple[int, int]:
-    """The usual canvas of a target, made smaller where it is large and the network runs on it."""
-    base = trace(inputs.model, partly=True)
-    objective = parse_objective(inputs.model, base, target)
-    usual = plan_crop(inputs.model, base, objective, None).size
-    smaller = (min(usual[0], side), min(usual[1], side))
-    try:
-        return plan_crop(inputs.model, base, objective, smaller).size
-    except ConvlensError:
-        return usual
-
-
-def reproduce_maximized(inputs: Inputs, maximized: MaximizedImages) -> Reproduction:
-    """The maximized images, without the comparison with photos that the page makes."""
-    targets = [maximum.objective for maximum in maximized.maxima]
-    height, width = maximized.maxima[0].images.shape[2:]
-    words = [
-        word
-        for maximum in maximized.maxima
-        for word in ("--channel" if maximum.layer else "--class", maximum.objective)
-    ]
-    canvas = f"{height}" if height == width else f"{height}x{width}"
-    return inputs.reproducer.reproduction(
-        ["maximize", *words, "--steps", str(maximized.steps), "--image-size", canvas],
-        f"convlens.maximize(model, {targets}, steps={maximized.steps}, "
-        f"image_size={(height, width)}, seed={inputs.options.seed})",
-    )
 
 
 def _reproduce_patches(inputs: Inputs, layers: list[str]) -> Reproduction:

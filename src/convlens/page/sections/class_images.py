@@ -11,11 +11,11 @@ from convlens.models.labels import class_name
 from convlens.models.output_head import NEGATIVE
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
+from convlens.page.maximized_images import maximize_within, reproduce_maximized
 from convlens.page.result import Reproduction
 from convlens.page.section import Section
-from convlens.page.sections.channels import maximize_within, reproduce_maximized
 
-CANVAS = 160  # pixels of the side of an image, at most where the network allows
+MAXIMIZED_SIDE = 160  # pixels of the side of an image, at most where the network allows
 _SIDE = 160  # CSS pixels
 
 
@@ -42,7 +42,9 @@ class ClassImagesSection(Section[MaximizedImages]):
         if not classes:
             return None
         targets = [_target(inputs, index) for index in classes]
-        return maximize_within(inputs, targets, CANVAS, self.budget.work, inputs.multiply_adds)
+        return maximize_within(
+            inputs, targets, MAXIMIZED_SIDE, self.budget.work, inputs.multiply_adds
+        )
 
     def reproduction(self, inputs: Inputs, result: MaximizedImages) -> Reproduction:
         """The same images."""
