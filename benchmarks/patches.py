@@ -29,7 +29,7 @@ from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.capture import stream_nodes
 from convlens.passes.run import DEFAULT_BATCH_SIZE, run_reducer
 from convlens.passes.source import Batch, PhotoSource, Source, TensorSource
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from convlens.tracing.selection import find_channel_sources
 from convlens.tracing.tracer import trace
 
@@ -92,7 +92,7 @@ def _ours(floor: Floor, *, statistics: bool) -> Work:
     )
     state = reducer.initial_state()
     batch_numbers = itertools.count()
-    _guards.enter_context(untouched(floor.network))  # once for all batches, as in the engine
+    _guards.enter_context(preserve_network(floor.network))  # once for all batches, as in the engine
 
     def work(images: Tensor = floor.images) -> object:
         first = next(batch_numbers) * len(images)
@@ -262,10 +262,10 @@ def _measure_files() -> str:
         return [len(batch.ids) for batch in photos.batches(spans)]
 
     def run_network() -> object:
-        return run_reducer(model, model_trace, reducer, TensorSource(images)).seen
+        return run_reducer(model, model_trace, reducer, TensorSource(images)).images_read
 
     def run_pass() -> object:
-        return run_reducer(model, model_trace, reducer, photos).seen
+        return run_reducer(model, model_trace, reducer, photos).images_read
 
     pairs = measure(run_network, {"decode": decode, "pass": run_pass})
     rates = {

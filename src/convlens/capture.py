@@ -18,7 +18,7 @@ from torch.utils.checkpoint import CheckpointError
 from convlens.errors import ConvlensError, first_line
 from convlens.models.model import Model
 from convlens.models.output_head import select_output
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
 from convlens.tracing.node_names import NodeName
 from convlens.tracing.recording import NodeRef
@@ -57,7 +57,7 @@ def capture_nodes(
     needs_graph = bool(gradient_nodes) or images.requires_grad
     if images.is_inference() and not torch.is_inference_mode_enabled():
         images = images.clone()  # autograd cannot save inference tensors
-    with untouched(model.network) as network, torch.set_grad_enabled(needs_graph):
+    with preserve_network(model.network) as network, torch.set_grad_enabled(needs_graph):
         capture = _Capture(trace, set(requested), set(gradient_nodes))
         capture.run(model, network, model.normalize(model.check(images)))
     return capture.activations
@@ -88,7 +88,7 @@ def stream_nodes(
             run did not compute one of the nodes.
     """
     model.check_shape(images)
-    with untouched(model.network) as network, torch.no_grad():
+    with preserve_network(model.network) as network, torch.no_grad():
         capture = _Capture(trace, set(nodes), set(), callback=callback)
         capture.run(model, network, model.normalize(images))
 

@@ -14,7 +14,7 @@ import convlens
 from convlens import ConvlensError, RayEngine
 from convlens.analyses.attacks.robustness_reducer import RobustnessReducer
 from convlens.passes.ray.packing import holds_distributions, is_sent_by_value, pack
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from support.ray_cluster import RAY_WARNINGS, SIZE, Count, counted, model
 
 ray = pytest.importorskip("ray")
@@ -50,7 +50,7 @@ class TestWhatTravels:
 
         other, sent = pickle.loads(ray.get(pack(ray, network, work)))
         assert sent.model.network is other.network
-        with untouched(network.network), untouched(other.network):
+        with preserve_network(network.network), preserve_network(other.network):
             images = torch.rand(2, 3, SIZE, SIZE)
             assert torch.equal(network(images), other(images))
 

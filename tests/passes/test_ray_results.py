@@ -32,7 +32,7 @@ class TestTheSameResult:
         spread = patches(
             model(), paths, **options, pass_options=PassOptions(engine=engine, batch_size=4)
         )
-        assert spread.seen == 43
+        assert spread.images_read == 43
         assert len(spread.skipped) == 2
         assert spread.skipped == alone.skipped
         for layer, other in zip(alone.layers, spread.layers, strict=True):

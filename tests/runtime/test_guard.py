@@ -13,7 +13,7 @@ from torch import nn
 
 import convlens
 from convlens import ConvlensError, wrap
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from support.public_functions import CALLS, NAMES, SIZE, WRITING, call, images
 
 
@@ -182,7 +182,7 @@ def test_functions_do_raise_there():
 def test_guard_evaluates_freezes_and_restores_what_was_done_inside():
     network = lived_in(small())
     before = state(network)
-    with pytest.raises(KeyError), untouched(network) as bare:
+    with pytest.raises(KeyError), preserve_network(network) as bare:
         assert bare is network
         assert not any(module.training for module in network.modules())
         assert not any(parameter.requires_grad for parameter in network.parameters())
@@ -215,7 +215,7 @@ def test_guard_restores_buffers_however_they_were_written(write):
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     mean = network.get_buffer("1.running_mean")
     before = mean.clone()
-    with untouched(network):
+    with preserve_network(network):
         write(mean)
     assert torch.equal(network.get_buffer("1.running_mean"), before)
 
@@ -224,7 +224,7 @@ def test_guard_restores_everything_where_a_buffer_changed_its_shape():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4)).train()
     buffers = dict(network.named_buffers())
     before = {name: buffer.clone() for name, buffer in buffers.items()}
-    with untouched(network):
+    with preserve_network(network):
         network[1].running_mean.data = torch.ones(7)
         network[2].running_var.fill_(3)
     for name, buffer in network.named_buffers():
@@ -236,7 +236,7 @@ def test_guard_restores_everything_where_a_buffer_changed_its_shape():
 def test_guard_restores_buffers_of_every_type(kind):
     network = nn.Sequential(nn.Conv2d(3, 4, 3))
     network.register_buffer("some", torch.zeros(3).to(kind))
-    with untouched(network):
+    with preserve_network(network):
         network.some.fill_(1)
     assert not network.some.any()
 
@@ -244,7 +244,7 @@ def test_guard_restores_buffers_of_every_type(kind):
 def test_guard_takes_sparse_buffers():
     network = nn.Sequential(nn.Conv2d(3, 4, 3))
     network.register_buffer("some", torch.eye(3).to_sparse())
-    with untouched(network):
+    with preserve_network(network):
         pass
     assert torch.equal(network.some.to_dense(), torch.eye(3))
 
@@ -253,7 +253,7 @@ def test_guard_does_not_write_where_nothing_changed():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     network.register_buffer("nans", torch.full((3,), torch.nan))
     versions = {name: buffer._version for name, buffer in network.named_buffers()}
-    with untouched(network):
+    with preserve_network(network):
         network(images())
     assert {name: buffer._version for name, buffer in network.named_buffers()} == versions
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import convlens
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from support.public_functions import CALLS, SIZE, call, images
 
 
@@ -146,7 +146,7 @@ def test_the_diary_does_change_without_the_guard():
 def test_attributes_stay_after_an_exception():
     network = network_with_diary()
     before = content(network[0])
-    with pytest.raises(KeyError), untouched(network):
+    with pytest.raises(KeyError), preserve_network(network):
         network(images())
         del network[0].names
         network[0].order = None
@@ -157,7 +157,7 @@ def test_attributes_stay_after_an_exception():
 def test_submodules_that_a_run_adds_or_replaces_are_taken_back():
     network = network_with_diary()
     children, last = list(network), network[13]
-    with untouched(network):
+    with preserve_network(network):
         network[13] = nn.Linear(6, 2)
         network.append(nn.ReLU())
     assert list(network) == children and network[13] is last

@@ -87,7 +87,7 @@ def test_field_is_that_of_the_gradient(model: convlens.Model) -> None:
         assert not model_trace.unknown
         node = model_trace.find_node("2")
         field = model_trace.field(node)
-        assert field is not None and not field.beyond
+        assert field is not None and not field.sees_whole_image
         assert field.size == (7, 9)
         assert field.stride == (2, 2)
         # By perturbation, since the operation has no gradient.
@@ -157,7 +157,7 @@ def test_layout_behind_an_operation_that_mixes_all_positions() -> None:
         node = model_trace.find_node("1")
         assert model_trace.spatial_dims(node) == (2, 3)
         field = model_trace.field(node)
-        assert field is not None and field.beyond
+        assert field is not None and field.sees_whole_image
         assert field.size == (SIZE, SIZE)
 
 

@@ -57,7 +57,7 @@ def assert_blind_outside(network, model_trace, size, paths, positions):
     for path in paths:
         node = model_trace.find_node(path)
         field = model_trace.field(node)
-        if field is None or field.beyond or node in model_trace.unknown:
+        if field is None or field.sees_whole_image or node in model_trace.unknown:
             continue
         dims = model_trace.spatial_dims(node)
         height, width = (model_trace.shape(node)[dim] for dim in dims)
@@ -106,7 +106,7 @@ def test_known_networks_are_blind_outside_their_fields(name, size, paths):
     model_trace = traced(network, size)
     for path in paths:
         field = model_trace.field(model_trace.find_node(path))
-        assert field is not None and not field.beyond
+        assert field is not None and not field.sees_whole_image
     checked = assert_blind_outside(network, model_trace, size, paths, corners_and_middle)
     assert checked >= 3 * len(paths)
 
@@ -271,7 +271,7 @@ def test_local_piece_has_a_field_and_is_blind_outside_it(name, size):
     model_trace = traced(network, size)
     for path in ("1", "2"):
         field = model_trace.field(model_trace.find_node(path))
-        assert field is not None and not field.beyond
+        assert field is not None and not field.sees_whole_image
     assert not model_trace.unknown
     assert assert_blind_outside(network, model_trace, size, ["1", "2"], ends_and_middle) > 8
 
@@ -282,7 +282,7 @@ def test_circular_padding_keeps_the_map_and_its_interior_is_local():
     model_trace = traced(network, (12, 12))
     field = model_trace.field(model_trace.find_node("0"))
     assert field is not None
-    if not field.beyond:
+    if not field.sees_whole_image:
         assert field.low[0][5].item() == 4 and field.high[0][5].item() == 6
     assert_blind_outside(network, model_trace, (12, 12), ["0", "1"], ends_and_middle)
 
@@ -292,10 +292,10 @@ def test_global_piece_keeps_the_local_field_and_is_flagged(name):
     torch.manual_seed(0)
     network = nn.Sequential(conv(3, 4, 3, padding=1), GLOBAL[name](), conv(4, 4, 3, padding=1))
     model_trace = traced(network, (12, 10))
-    assert not model_trace.field(model_trace.find_node("0")).beyond
+    assert not model_trace.field(model_trace.find_node("0")).sees_whole_image
     for path, size in (("1", 3), ("2", 5)):
         field = model_trace.field(model_trace.find_node(path))
-        assert field.beyond
+        assert field.sees_whole_image
         assert field.size == (size, size)
     assert not model_trace.unknown
 
@@ -305,7 +305,7 @@ def test_a_window_sees_its_window_alone():
     field = model_trace.field(model_trace.find_node("0"))
     assert field.low[0].tolist() == [0, 0, 2, 2, 4, 4, 6, 6]
     assert field.high[1].tolist() == [1, 1, 3, 3, 5, 5]
-    assert not field.beyond
+    assert not field.sees_whole_image
 
 
 # random networks of these pieces

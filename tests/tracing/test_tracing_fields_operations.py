@@ -61,7 +61,7 @@ def test_a_map_whose_fields_cover_the_image_is_still_a_map():
     for path in ("0", "2", "4"):
         field = model_trace.field(model_trace.find_node(path))
         assert field is not None
-        assert not field.beyond
+        assert not field.sees_whole_image
     assert model_trace.field(model_trace.find_node("2")).size == (11, 11)
 
 
@@ -111,7 +111,7 @@ def test_what_enters_by_another_argument_is_flagged(name):
     model_trace = traced(FromTheWholeImage(DYNAMIC[name]), (9, 9))
     node = model_trace.find_node("use")
     field = model_trace.field(node)
-    assert node in model_trace.unknown or field is None or field.beyond
+    assert node in model_trace.unknown or field is None or field.sees_whole_image
 
 
 # what is not known
@@ -133,9 +133,9 @@ def test_unknown_operation_is_flagged_and_sees_everything(name, function):
     model_trace = traced(network, (9, 8))
     node = model_trace.find_node("1")
     assert name in model_trace.unknown.values()
-    assert model_trace.field(node) is None or model_trace.field(node).beyond
-    (top, bottom), (left, right), beyond = model_trace.pixel_range(node)
-    assert beyond
+    assert model_trace.field(node) is None or model_trace.field(node).sees_whole_image
+    (top, bottom), (left, right), sees_whole_image = model_trace.pixel_range(node)
+    assert sees_whole_image
     assert top <= 0 and bottom >= 8 and left <= 0 and right >= 7
 
 

@@ -40,7 +40,7 @@ def test_stride_offset_and_centers_follow_the_formula():
         assert field.size == (size, size)
         assert field.stride == (jump, jump)
         assert field.offset == (start, start)
-        assert not field.beyond
+        assert not field.sees_whole_image
         for axis in (0, 1):
             positions = torch.arange(
                 model_trace.shape(model_trace.find_node(str(number)))[2 + axis]

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 
 from convlens.passes.job import FinishedBatches, Job
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from convlens.runtime.precision import full_precision
 
 
@@ -22,7 +22,7 @@ class LocalEngine:
         count = 0
         # One guard for all batches, because entering the guard takes time.
         with (
-            untouched(job.model.network),
+            preserve_network(job.model.network),
             full_precision(),
             closing(job.source.batches(job.spans)) as batches,
         ):

@@ -37,13 +37,13 @@ class PassResult:
 
     Attributes:
         state: the state of all images.
-        seen: number of images that were read.
+        images_read: number of images that were read.
         skipped: the reason for each image that could not be read, by its number.
         returned_bytes: bytes of the states that other processes sent back.
     """
 
     state: State
-    seen: int
+    images_read: int
     skipped: dict[int, str]
     returned_bytes: int = 0
 

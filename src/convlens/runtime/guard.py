@@ -19,7 +19,7 @@ from convlens.runtime.shared_context import SharedContext
 
 
 @contextmanager
-def untouched(network: nn.Module) -> Iterator[nn.Module]:
+def preserve_network(network: nn.Module) -> Iterator[nn.Module]:
     """Run a block with a network in evaluation mode with frozen parameters, and restore it.
 
     Restored, also after an exception: the mode of each submodule; `requires_grad` and `.grad` of
@@ -39,7 +39,7 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
     Example:
         >>> import torch
         >>> network = torch.nn.Dropout()
-        >>> with untouched(network) as module:
+        >>> with preserve_network(network) as module:
         ...     module.training
         False
         >>> network.training

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from convlens.runtime.clone import clone_network, silence_fake_tensor_log
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 
 Size = tuple[int, int]
 MakeImages = Callable[[int, Size], Tensor]
@@ -58,7 +58,7 @@ def _find_format(
     network: nn.Module, make_images: MakeImages, size: Size, *, real: bool
 ) -> torch.memory_format | None:
     """The first format in which the network runs on images of a size, or None."""
-    with torch.inference_mode(mode=False), untouched(network), torch.no_grad():
+    with torch.inference_mode(mode=False), preserve_network(network), torch.no_grad():
         # The two formats of an image with one channel are the same in memory, and fake tensors
         # tell them apart differently from real tensors.
         one_channel = make_images(1, (1, 1)).shape[1] == 1

@@ -21,8 +21,8 @@ class PixelInterval:
         length: number of pixels of the image along the axis.
         everywhere: whether an operation has mixed all positions, so that all elements see the same:
             the union of the given bounds.
-        beyond: whether an element also depends on pixels outside its interval, because an operation
-            on the way mixes all positions.
+        sees_whole_image: whether an element also depends on pixels outside its interval, because
+            an operation on the way mixes all positions.
         nearest: whether it is the interval on the most local path to an element instead of the
             union of all paths: it tells where the element lies even if it sees the whole image.
     """
@@ -32,7 +32,7 @@ class PixelInterval:
     spacing: float
     length: int
     everywhere: bool = False
-    beyond: bool = False
+    sees_whole_image: bool = False
     nearest: bool = False
 
     def __post_init__(self) -> None:
@@ -96,7 +96,7 @@ def merge_intervals(intervals: Sequence[PixelInterval | None], ndim: int) -> Pix
         spacing=max(interval.spacing for interval in local),
         length=local[0].length,
         everywhere=all(interval.everywhere for interval in present),
-        beyond=any(interval.beyond for interval in present),
+        sees_whole_image=any(interval.sees_whole_image for interval in present),
         nearest=nearest,
     )
 
@@ -119,7 +119,7 @@ def combine_along(interval: PixelInterval | None, dims: Sequence[int]) -> PixelI
         low=low,
         high=high,
         everywhere=interval.everywhere or lost,
-        beyond=interval.beyond or lost,
+        sees_whole_image=interval.sees_whole_image or lost,
     )
 
 
@@ -180,7 +180,7 @@ def combine_everything(view: FieldView) -> list[PixelInterval | None]:
             union.spacing,
             union.length,
             everywhere=True,
-            beyond=True,
+            sees_whole_image=True,
             nearest=union.nearest,
         )
         for node in view.operation.outputs

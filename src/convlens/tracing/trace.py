@@ -112,7 +112,7 @@ class Trace:
         if intervals is None:
             return None
         y, x = ((int(interval.low.amin()), int(interval.high.amax())) for interval in intervals)
-        return y, x, any(interval.beyond for interval in intervals)
+        return y, x, any(interval.sees_whole_image for interval in intervals)
 
     def multiply_adds(self, operation: Operation) -> int:
         """Multiply-adds of an operation of the trace for one image; 0 if it has no rule."""

@@ -14,7 +14,7 @@ from convlens.errors import ConvlensError, TraceError
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import select_output
 from convlens.runtime.clone import silence_fake_tensor_log
-from convlens.runtime.guard import untouched, unwrap_network
+from convlens.runtime.guard import preserve_network, unwrap_network
 from convlens.tracing.input_size import explain_failure
 from convlens.tracing.recorder import record
 from convlens.tracing.recording import Recording
@@ -142,7 +142,7 @@ def _check_labels(model: Model, model_trace: Trace) -> None:
 
 def _record_model(model: Model, images: Tensor, *, partly: bool | str) -> Recording:
     network = unwrap_network(model.network)
-    with untouched(network):
+    with preserve_network(network):
         try:
             with silence_fake_tensor_log():
                 return record(network, images, select_output, fake=True)

@@ -150,7 +150,7 @@ class Excited(nn.Module):
 
 def test_global_operation_makes_the_image_the_theoretical_field():
     layer = effective_field(wrap(Excited(), size=12), torch.rand(1, 1, 12, 12)).layers[-1]
-    assert layer.beyond
+    assert layer.sees_whole_image
     assert layer.area == 144
     assert (layer.gradient > 0).all()
 

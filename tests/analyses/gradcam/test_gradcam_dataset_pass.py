@@ -22,7 +22,7 @@ from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.passes.options import PassOptions
 from convlens.results import Result
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from support.fork_server import run_program
 from support.labeled_model import model
 
@@ -341,7 +341,7 @@ def test_state_does_not_grow_and_parts_make_the_whole(tmp_path, paths):
         state = work.initial_state()
         size = sum(tensor.numel() for tensor in state.values())
         images = torch.cat([network.prepare(paths[number]) for number in ids])
-        with untouched(network.network):
+        with preserve_network(network.network):
             work.process_batch(state, images, ids)
         assert sum(tensor.numel() for tensor in state.values()) == size == 1
         states.append(state)

@@ -56,7 +56,7 @@ def test_patches_with_labels(files, tables):
     }
     expected = convlens.patches(model(), files, **options)
     result = convlens.patches(model(), ParquetPhotos(tables), **options)
-    assert result.layers[0].selectivity.numel() and result.seen == COUNT - 1
+    assert result.layers[0].selectivity.numel() and result.images_read == COUNT - 1
     assert [Path(name).name for name in result.photos] == [path.name for path in files]
     assert len(result.skipped) == 1 and "05.png is truncated" in result.skipped[0]
     equal(result, expected)

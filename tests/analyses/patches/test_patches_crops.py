@@ -107,9 +107,9 @@ class TestCrops:
         model = load("timm:regnety_004@random", size=64)
         result = patches(model, images(2, 64), layers=["s1.b1.conv3.conv"], show=2)
         (layer,) = result.layers
-        assert layer.beyond
+        assert layer.sees_whole_image
         assert layer.crop_check == CropCheck(
-            checked=0, largest_difference=None, whole=0, beyond=True
+            checked=0, largest_difference=None, whole=0, sees_whole_image=True
         )
         assert "not checked" in layer.crop_check.summary()
 

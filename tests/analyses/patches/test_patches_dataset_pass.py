@@ -60,7 +60,7 @@ class TestSweep:
         bad = tmp_path / "bad.png"
         bad.write_bytes(b"\x89PNG")
         result = patches(self.model(), [*paths, bad], show=1, top=2)
-        assert result.seen == 6
+        assert result.images_read == 6
         assert "bad.png" in result.skipped[0]
         with pytest.raises(ConvlensError, match=r"bad\.png"):
             patches(self.model(), [*paths, bad], strict=True)
@@ -115,7 +115,7 @@ class TestSweep:
             PhotoSource(model, paths),
             pass_options=PassOptions(batch_size=4, resume_folder=tmp_path / "kept"),
         )
-        assert finished.seen == 24
+        assert finished.images_read == 24
         for name, tensor in expected.state.items():
             assert torch.equal(finished.state[name], tensor), name
 
@@ -234,7 +234,7 @@ class TestSweep:
             TensorSource(images(9)),
             pass_options=PassOptions(batch_size=4),
         )
-        assert finished.seen == 9
+        assert finished.images_read == 9
         assert {name.partition("/")[2] for name in finished.state} == set(top_k.COLUMNS)
 
 

@@ -20,7 +20,7 @@ def check(case: Case) -> None:
         value = case.values[name]
         if (len(value), *value.shape[1:]) != (len(case.images), *shape[1:]):
             raise Mismatch(f"shape of {trace.name(node)} ({name}): {shape}, right {value.shape}")
-        if field is None or field.beyond:
+        if field is None or field.sees_whole_image:
             continue
         for axis, length in enumerate(case.images.shape[2:]):
             claimed = [
@@ -60,7 +60,7 @@ def too_wide(case: Case) -> list[str]:
         for axis, length in enumerate(case.images.shape[2:]):
             right = [hull for hull in hulls(reached[axis][name], dims[axis]) if hull is not None]
             whole = (min(hull[0] for hull in right), max(hull[1] for hull in right))
-            if field.beyond:
+            if field.sees_whole_image:
                 if whole not in right:
                     wide.append(f"{case.trace.name(node)} is marked global, sees {right}")
                 continue

@@ -43,7 +43,7 @@ class Layer(Result):
             positions or the output has no map.
         field_stride: pixels between the fields of neighboring positions.
         field_offset: first row and column that position (0, 0) sees; negative in the padding.
-        beyond: whether the output also depends on the whole image, through a global operation.
+        sees_whole_image: whether a global operation makes the output depend on all of the image.
         followed: False if an operation before it is unknown, so that the field is taken as global.
         pre: whether a non-linearity consumes the output.
         post: whether a non-linearity returns the output.
@@ -65,7 +65,7 @@ class Layer(Result):
     field_size: Pair | None = None
     field_stride: Pair | None = None
     field_offset: Pair | None = None
-    beyond: bool = False
+    sees_whole_image: bool = False
     followed: bool = True
     pre: bool = False
     post: bool = False
@@ -244,7 +244,7 @@ def _layer(
         field_size=_both(field.size) if field else None,
         field_stride=_both(field.stride) if field else None,
         field_offset=field.offset if field else None,
-        beyond=pixels is not None and pixels[2],
+        sees_whole_image=pixels is not None and pixels[2],
         followed=node not in model_trace.unknown,
         pre=model_trace.structure.is_pre(node),
         post=model_trace.structure.is_post(node),

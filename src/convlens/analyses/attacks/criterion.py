@@ -27,7 +27,7 @@ from convlens.models.output_head import (
     misclassification_margin,
     predicted_classes,
 )
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from convlens.tracing.trace import Trace
 
 LOSSES = ("cross-entropy", "margin")
@@ -186,7 +186,7 @@ def loss_gradient(
     """
     leaf = images.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     # Guarded to the end, because a network may recompute parts of itself in the backward pass.
-    with untouched(model.network):
+    with preserve_network(model.network):
         output = capture_nodes(model, trace, leaf, [trace.logits])[trace.logits]
         logits = check_logits(model, output)
         classes, origins = criterion.choose_classes(model, logits.detach(), trace.output_head)

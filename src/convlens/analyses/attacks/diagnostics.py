@@ -16,7 +16,7 @@ from convlens.analyses.predictions.predictions import compute_logits
 from convlens.models.model import Model
 from convlens.models.output_head import predicted_classes
 from convlens.results import Result
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from convlens.tracing.trace import Trace
 from convlens.wording import counted
 
@@ -89,7 +89,7 @@ def find_diagnostics(
 
 def compute_logits_again(model: Model, trace: Trace, images: Tensor) -> Tensor:
     """Logits of a second evaluation, `(N, classes)`, with other random numbers than the first."""
-    with untouched(model.network):
+    with preserve_network(model.network):
         torch.manual_seed(0x5EED)
         random.seed(0x5EED)
         np.random.seed(0x5EED)

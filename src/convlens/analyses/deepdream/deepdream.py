@@ -23,7 +23,7 @@ from convlens.capture import enable_gradients
 from convlens.data.photo_decoder import PhotoLike
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from convlens.runtime.interrupts import catch_interrupts
 from convlens.tracing.selection import Side
 
@@ -108,7 +108,7 @@ def dream(
     start = load_image(model, photo, size)
     node = find_objective_node(model, layer, channel, side)
     sizes = octave_sizes((start.shape[2], start.shape[3]), octaves, scale)
-    with untouched(model.network):
+    with preserve_network(model.network):
         plans = plan_octaves(model, node, sizes, scale, tile)
         guide_image = None if guide is None else _load_guide(model, guide)
         guide_features = (

@@ -108,7 +108,7 @@ def _default_layer(model: Model, model_trace: Trace) -> tuple[str, str]:
         fits = (
             extent <= side for extent, side in zip(extents, model_trace.image_size, strict=True)
         )
-        if convolution.post and not field.beyond and all(fits):
+        if convolution.post and not field.sees_whole_image and all(fits):
             near.append(convolution.layer)
     if not with_maps:
         raise ConvlensError(f"{model.name} runs no convolution that gives maps; name a layer")

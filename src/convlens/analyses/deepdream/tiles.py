@@ -166,7 +166,7 @@ def plan_tiles(
         TileSpan(0, size[0], 0, map_size[0], 0), TileSpan(0, size[1], 0, map_size[1], 0)
     )
     single = TilePlan(model, node_name, size, ((whole_tile, whole),))
-    if largest is None or max(size) <= largest or field.beyond:
+    if largest is None or max(size) <= largest or field.sees_whole_image:
         return single
     axes = []
     for axis in (0, 1):
@@ -226,7 +226,7 @@ def _span(
 def _has_same_fields(field: Field, tile_trace: Trace, node_name: str, tile: Tile) -> bool:
     """Whether the tile's units see the same pixels as on the whole image."""
     tile_field = tile_trace.field(tile_trace.find_node(node_name))
-    if tile_field is None or tile_field.beyond:
+    if tile_field is None or tile_field.sees_whole_image:
         return False
     for axis, span in enumerate((tile.rows, tile.columns)):
         units = slice(span.first_unit, span.stop_unit)

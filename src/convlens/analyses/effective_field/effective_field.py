@@ -23,7 +23,7 @@ from convlens.analyses.patches.windows import field_box
 from convlens.capture import capture_nodes, convert_gradient_errors, enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -126,7 +126,7 @@ def _absolute_gradients(
     images = images.detach().clone().requires_grad_()
     sums = []
     # Guarded to the end: a network may compute parts of itself again in the backward pass.
-    with untouched(model.network), convert_gradient_errors():
+    with preserve_network(model.network), convert_gradient_errors():
         tensors = capture_nodes(model, batch_trace, images, [source.node for source in sources])
         for source in sources:
             maps = source.channels_first(tensors[source.node])
@@ -161,7 +161,7 @@ def _measure(
         model_trace.shape(source.node)[dims[1]] // 2,
     )
     height, width = model_trace.image_size
-    if field.beyond:
+    if field.sees_whole_image:
         box = (0, height - 1, 0, width - 1)
     else:
         top, bottom, left, right = field_box(field, *position)
@@ -174,7 +174,7 @@ def _measure(
         channel=channel,
         position=position,
         box=box,
-        beyond=field.beyond,
+        sees_whole_image=field.sees_whole_image,
         area=area,
         effective_area=effective,
         ratio=effective / area if effective else float("nan"),

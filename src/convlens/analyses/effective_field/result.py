@@ -24,7 +24,8 @@ class LayerEffectiveField(Result):
         channel: index of the channel, or None for the sum over all channels.
         position: row and column of the unit in the layer's feature maps.
         box: the theoretical field inside the image: first and last row, first and last column.
-        beyond: a global operation lets the unit see the whole image, so that `box` is the image.
+        sees_whole_image: a global operation lets the unit see the whole image, so that `box` is
+            the image.
         area: pixels of the theoretical field, as far as it lies inside the image.
         effective_area: pixels of the smallest set that holds `share` of the gradient; 0 where the
             gradient is zero everywhere.
@@ -38,7 +39,7 @@ class LayerEffectiveField(Result):
     channel: int | None
     position: tuple[int, int]
     box: tuple[int, int, int, int]
-    beyond: bool
+    sees_whole_image: bool
     area: int
     effective_area: int
     ratio: float
@@ -67,7 +68,7 @@ class LayerEffectiveField(Result):
         height, width = self.size
         if not self.effective_area:
             return f"{self.layer}: the gradient of the unit is zero on these photos"
-        field = "the whole image" if self.beyond else f"its {height} × {width} pixels"
+        field = "the whole image" if self.sees_whole_image else f"its {height} × {width} pixels"
         return f"{self.layer}: {self.ratio:.0%} of {field} hold the effective receptive field"
 
 

@@ -30,7 +30,7 @@ from convlens.analyses.gradcam.targets import ExplanationTarget, resolve_target
 from convlens.capture import capture_nodes, compute_gradients, enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from convlens.tracing.selection import NodeGroup
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -153,7 +153,7 @@ def explain(
     """
     nodes = list(dict.fromkeys(node for group in node_groups for node in group.nodes))
     # The guard covers the backward pass, in which a network may compute parts of itself again.
-    with untouched(model.network):
+    with preserve_network(model.network):
         activations = capture_nodes(
             model, model_trace, images.detach(), [model_trace.logits], gradient_nodes=nodes
         )

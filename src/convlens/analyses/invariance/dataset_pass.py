@@ -141,7 +141,7 @@ def invariance(
         channel_source,
         table,
         changes.state["activations"],
-        done.seen,
+        done.images_read,
         range(channel_source.channels) if channels is None else channels,
         tuple(done.skipped.values()),
         class_selectivity,

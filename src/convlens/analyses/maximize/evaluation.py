@@ -195,5 +195,5 @@ def _compare_with_dataset(
             below = int(torch.bucketize(torch.tensor(reached), BIN_EDGES))
             share = float(counts[:below].sum() / counts.sum().clamp(min=1))
             best = float(layer.values[channel, 0])
-            return best, 1.0 if reached >= best else share, patches.seen
+            return best, 1.0 if reached >= best else share, patches.images_read
     return unknown

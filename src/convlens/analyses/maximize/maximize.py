@@ -25,7 +25,7 @@ from convlens.capture import enable_gradients
 from convlens.data.photo_decoder import PhotoLike
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from convlens.runtime.interrupts import catch_interrupts
 from convlens.tracing.selection import Side
 from convlens.tracing.tracer import trace
@@ -142,7 +142,7 @@ def maximize(
         groups[task.objective.optimized_node_name, task.crop_plan.size].append(index)
     results: dict[int, AscentResult] = {}
     stopped, total = "", len(tasks) * steps
-    with untouched(model.network), catch_interrupts() as interrupted:
+    with preserve_network(model.network), catch_interrupts() as interrupted:
         for batch in (
             group[first : first + batch_size]
             for group in groups.values()

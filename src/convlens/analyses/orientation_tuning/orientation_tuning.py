@@ -17,7 +17,7 @@ from convlens.analyses.orientation_tuning.result import OrientationTuning
 from convlens.capture import stream_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.runtime.guard import untouched
+from convlens.runtime.guard import preserve_network
 from convlens.runtime.precision import full_precision
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace
@@ -98,7 +98,7 @@ def orientation_tuning(
     total = len(gratings)
     responses = torch.zeros(source.channels, total)
     row, column = position
-    with untouched(model.network):
+    with preserve_network(model.network):
         for start in range(0, total, _BATCH):
             indices = torch.arange(start, min(start + _BATCH, total))
             images = gratings.draw(model, indices)
@@ -151,7 +151,7 @@ def _middle_unit(
 ) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """Row and column of the middle unit and the size of its field; None if it sees padding."""
     field = model_trace.field(node)
-    if field is None or (field.beyond and not allow_padding):
+    if field is None or (field.sees_whole_image and not allow_padding):
         return None
     position, extent = [], []
     for axis, length in enumerate(model_trace.image_size):

@@ -63,14 +63,14 @@ class CropCheck(Result):
         largest_difference: greatest difference of activation, in root mean squares of the layer;
             None where nothing was checked.
         whole: number of units that see the whole image, for which there is nothing to check.
-        beyond: whether the layer also depends on the whole image by a global operation, so that
-            only its local field can be shown.
+        sees_whole_image: whether the layer also depends on the whole image by a global operation,
+            so that only its local field can be shown.
     """
 
     checked: int
     largest_difference: float | None
     whole: int
-    beyond: bool
+    sees_whole_image: bool
 
     @property
     def holds(self) -> bool | None:
@@ -79,7 +79,7 @@ class CropCheck(Result):
 
     def short_summary(self) -> str:
         """The result in a few words, for tables."""
-        if self.beyond:
+        if self.sees_whole_image:
             return "local field only"
         same = "" if self.largest_difference is None else f"{self.checked} the same"
         if self.holds is False:
@@ -89,7 +89,7 @@ class CropCheck(Result):
 
     def summary(self) -> str:
         """The result in words."""
-        if self.beyond:
+        if self.sees_whole_image:
             return "local field of a layer that also depends on the whole image: not checked"
         parts = []
         if self.largest_difference is not None:
@@ -157,8 +157,8 @@ def check_crops(
     field = image_trace.field(node)
     if field is None:
         raise ConvlensError(f"{image_trace.name(node)} gives no maps; name a layer with maps")
-    if field.beyond:
-        return CropCheck(checked=0, largest_difference=None, whole=0, beyond=True)
+    if field.sees_whole_image:
+        return CropCheck(checked=0, largest_difference=None, whole=0, sees_whole_image=True)
     size = image_trace.image_size
     # In normalized images the average is zero, also where each image's own mean is subtracted.
     normalized = model.normalize(images)
@@ -180,13 +180,15 @@ def check_crops(
             largest = max(largest, float((recomputed - values).abs().max()))
             checked += len(part)
     if not checked:
-        return CropCheck(checked=0, largest_difference=None, whole=len(units), beyond=False)
+        return CropCheck(
+            checked=0, largest_difference=None, whole=len(units), sees_whole_image=False
+        )
     scale = _root_mean_square(raw, image_trace, node, normalized[:_SCALE_IMAGES])
     return CropCheck(
         checked=checked,
         largest_difference=largest / scale if scale else largest,
         whole=len(units) - checked,
-        beyond=False,
+        sees_whole_image=False,
     )
 
 
@@ -199,7 +201,7 @@ def merge_crop_checks(checks: Sequence[CropCheck]) -> CropCheck:
         checked=sum(check.checked for check in checks),
         largest_difference=max(differences, default=None),
         whole=sum(check.whole for check in checks),
-        beyond=any(check.beyond for check in checks),
+        sees_whole_image=any(check.sees_whole_image for check in checks),
     )
 
 

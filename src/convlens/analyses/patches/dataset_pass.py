@@ -136,7 +136,7 @@ def patches(
         model=model.name,
         size=model_trace.image_size,
         photos=names,
-        seen=finished.seen,
+        images_read=finished.images_read,
         skipped=tuple(finished.skipped.values()),
         layers=tuple(layer_results),
         labels=model.labels,

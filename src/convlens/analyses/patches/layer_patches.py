@@ -116,7 +116,7 @@ def build_layer_patches(
         post=source.post,
         map_size=(height, width),
         field_size=(extent[0], extent[1]) if extent[0] and extent[1] else None,
-        beyond=field.beyond,
+        sees_whole_image=field.sees_whole_image,
         values=table["values"],
         images=image_numbers(table["images"]),
         rows=table["positions"] // width,

@@ -61,7 +61,7 @@ class LayerPatches(Result):
         post: whether the node is the output of a non-linearity.
         map_size: height and width of its maps.
         field_size: rows and columns that a position sees; None where positions differ.
-        beyond: whether the layer also depends on the whole image by a global operation.
+        sees_whole_image: whether the layer also depends on the whole image by a global operation.
         values: float32 `(C, k)`, the greatest activations, the strongest first; -infinity where
             there were fewer images.
         images: int64 `(C, k)`, number of the image of each; -1 where there is none.
@@ -93,7 +93,7 @@ class LayerPatches(Result):
     post: bool
     map_size: tuple[int, int]
     field_size: tuple[int, int] | None
-    beyond: bool
+    sees_whole_image: bool
     values: Tensor
     images: Tensor
     rows: Tensor
@@ -187,7 +187,7 @@ class Patches(Result):
         model: name of the model.
         size: height and width of the images in pixels.
         photos: names of the images, by number.
-        seen: number of images that were read.
+        images_read: number of images that were read.
         skipped: the reason for each image that could not be read.
         layers: the layers, in the order of execution.
         labels: names of the classes, or None.
@@ -196,7 +196,7 @@ class Patches(Result):
     model: str
     size: tuple[int, int]
     photos: tuple[str, ...]
-    seen: int
+    images_read: int
     skipped: tuple[str, ...]
     layers: tuple[LayerPatches, ...]
     labels: tuple[str, ...] | None = None

@@ -33,7 +33,7 @@ class ReceptiveField(Result):
             between positions.
         stride: pixels between the fields of neighboring units; None along an axis on which they
             differ between positions.
-        beyond: whether the layer also depends on the whole image, through a global operation.
+        sees_whole_image: whether a global operation makes the layer depend on all of the image.
         image: float32 `(C, H, W)`.
         bounds: least and greatest value of a pixel.
     """
@@ -46,7 +46,7 @@ class ReceptiveField(Result):
     box: FieldBox
     size: tuple[int | None, int | None]
     stride: tuple[int | None, int | None]
-    beyond: bool
+    sees_whole_image: bool
     image: Tensor
     bounds: tuple[float, float]
 
@@ -61,7 +61,7 @@ class ReceptiveField(Result):
         )
         if outside:
             words += f", of which up to {outside} lie in the padding"
-        if self.beyond:
+        if self.sees_whole_image:
             words += "; it also depends on the whole image, through a global operation"
         return words
 
@@ -145,7 +145,7 @@ def receptive_field(
         box=field_box(field, row, column),
         size=field.size,
         stride=field.stride,
-        beyond=field.beyond,
+        sees_whole_image=field.sees_whole_image,
         image=image[0].detach().cpu(),
         bounds=model.bounds,
     )

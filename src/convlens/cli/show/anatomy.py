@@ -74,8 +74,8 @@ def _describe_field(layer: "Layer") -> str:
     if not layer.followed:
         return "not followed"
     if layer.field_size is None:
-        return "all" if layer.beyond else "varies"
-    return terminal.pair(layer.field_size) + ("+" if layer.beyond else "")
+        return "all" if layer.sees_whole_image else "varies"
+    return terminal.pair(layer.field_size) + ("+" if layer.sees_whole_image else "")
 
 
 def _describe_side(layer: "Layer") -> str:

@@ -25,7 +25,7 @@ def show_effective_field(
         height, width = layer.size
         table.add_row(
             layer.layer,
-            f"{height}x{width}" + (" (all)" if layer.beyond else ""),
+            f"{height}x{width}" + (" (all)" if layer.sees_whole_image else ""),
             f"{layer.area:,}",
             f"{layer.effective_area:,}",
             f"{layer.ratio:.1%}" if layer.effective_area else "no gradient",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from convlens.cli import terminal
 from convlens.models.labels import class_name
+from convlens.wording import counted
 
 if TYPE_CHECKING:
     from convlens.analyses.patches.result import LayerPatches, Patches
@@ -24,14 +25,14 @@ def show_patches(result: "Patches", out: Path, *, json: bool) -> None:
         *((">most selective", "for") if has_labels else ()), "crops run again",
     )  # fmt: skip
     for layer in result.layers:
-        fired = float(layer.images_fired.double().mean()) / max(1, result.seen)
+        fired = float(layer.images_fired.double().mean()) / max(1, result.images_read)
         row = [
             layer.layer,
             layer.node_name,
             str(layer.channels),
             str(len(layer.dead)) if layer.post else "–",
             terminal.pair(layer.map_size),
-            (terminal.pair(layer.field_size) or "varies") + ("+" if layer.beyond else ""),
+            (terminal.pair(layer.field_size) or "varies") + ("+" if layer.sees_whole_image else ""),
             f"{fired:.0%}",
         ]
         if has_labels:
@@ -41,7 +42,7 @@ def show_patches(result: "Patches", out: Path, *, json: bool) -> None:
         table.add_row(*row, layer.crop_check.short_summary())
     terminal.out.print(table)
     terminal.out.print(
-        f"{result.seen:,} photo{'s' if result.seen != 1 else ''}; dead: above 0 at no position of "
+        f"{counted(result.images_read, 'photo')}; dead: above 0 at no position of "
         f"any photo (– without a non-linearity); sees: rows and columns of the image, + the whole "
         f"image besides; crops run again: crops of the receptive field have the same activation "
         f"alone",

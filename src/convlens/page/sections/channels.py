@@ -100,7 +100,7 @@ class ChannelsSection(Section[Channels]):
 
     def findings(self, inputs: Inputs, result: Channels) -> Iterator[Finding]:
         """Whether the patches can be trusted, and which channels never fire."""
-        layers, photo_count = result.patches.layers, result.patches.seen
+        layers, photo_count = result.patches.layers, result.patches.images_read
         wrong = [layer.layer for layer in layers if layer.crop_check.holds is False]
         if wrong:
             yield Finding(
@@ -206,7 +206,7 @@ def _detector(cards: PhotoCards) -> tuple[str | None, list[int]]:
 def _sees_a_part(model_trace: Trace, node: int) -> bool:
     """Whether a middle unit sees less than the whole image."""
     field = model_trace.field(node)
-    if field is None or field.beyond:
+    if field is None or field.sees_whole_image:
         return False
     extents = (
         int((field.high[axis] - field.low[axis]).max()) + 1 < model_trace.image_size[axis]

@@ -83,7 +83,7 @@ def _deepest_local(result: EffectiveField) -> LayerEffectiveField | None:
     local = [
         entry
         for entry in result.layers
-        if entry.effective_area and not entry.beyond and entry.size != result.image_size
+        if entry.effective_area and not entry.sees_whole_image and entry.size != result.image_size
     ]
     return local[-1] if local else None
 

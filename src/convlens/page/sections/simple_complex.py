@@ -102,7 +102,7 @@ def _work(inputs: Inputs, source: ChannelSource) -> float:
 
 def _sees_little(trace: Trace, source: ChannelSource) -> bool:
     field = trace.field(source.node)
-    if field is None or field.beyond:
+    if field is None or field.sees_whole_image:
         return False
     return max(int((field.high[axis] - field.low[axis]).max()) + 1 for axis in (0, 1)) <= FIELD
 

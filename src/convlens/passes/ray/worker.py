@@ -42,7 +42,7 @@ class Worker:
         limit_spinning()
         import torch
 
-        from convlens.runtime.guard import untouched
+        from convlens.runtime.guard import preserve_network
         from convlens.runtime.precision import full_precision
 
         torch.set_num_threads(threads)
@@ -53,7 +53,7 @@ class Worker:
         model.network.to(device)
         self._model = model
         self._guards = ExitStack()  # never left: they last as long as the process
-        self._guards.enter_context(untouched(model.network))
+        self._guards.enter_context(preserve_network(model.network))
         self._guards.enter_context(full_precision())
         self._reset()
         return library_versions()

@@ -46,12 +46,12 @@ class Field:
             that each of the w positions can see, `(w,)`. Both may lie in the padding (negative, or
             outside the image).
         high: last row and last column that they can see, in the same form.
-        beyond: whether the node also depends on the whole image, through a global operation.
+        sees_whole_image: whether a global operation makes the node depend on all of the image.
     """
 
     low: tuple[Tensor, Tensor]
     high: tuple[Tensor, Tensor]
-    beyond: bool
+    sees_whole_image: bool
 
     @property
     def size(self) -> tuple[int | None, int | None]:
@@ -129,7 +129,7 @@ def _apply_rule(rule: FieldRule, view: FieldView) -> list[PixelInterval | None]:
         return results
     if None in results:
         return combine_everything(view)
-    return [interval and replace(interval, beyond=True) for interval in results]
+    return [interval and replace(interval, sees_whole_image=True) for interval in results]
 
 
 def _check_returned(returned: list[PixelInterval | None], view: FieldView) -> None:
@@ -173,7 +173,9 @@ def field_of(intervals: Axes, shape: tuple[int, ...], dims: tuple[int, int]) -> 
         low.append(_reduce_to_dim(interval.low, dim, torch.amin).expand(shape[dim]))
         high.append(_reduce_to_dim(interval.high, dim, torch.amax).expand(shape[dim]))
     return Field(
-        (low[0], low[1]), (high[0], high[1]), any(interval.beyond for interval in intervals)
+        (low[0], low[1]),
+        (high[0], high[1]),
+        any(interval.sees_whole_image for interval in intervals),
     )
 
 

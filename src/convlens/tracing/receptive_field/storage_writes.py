@@ -50,7 +50,7 @@ def write_through(view: FieldView) -> list[PixelInterval | None]:
         low=read_base(lambda interval: interval.low, 1),
         high=read_base(lambda interval: interval.high, -1),
         everywhere=all(interval.everywhere for interval in present),
-        beyond=any(interval.beyond for interval in present),
+        sees_whole_image=any(interval.sees_whole_image for interval in present),
     )
     return [update_spacing(interval, view.axis)]
 
