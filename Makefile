@@ -24,7 +24,7 @@ check: lint
 test: lint
 	$(PYTEST) -m "not slow"
 
-# The long tests too: the gallery, fuzzing, matrices of browsers.
+# The long tests too: fuzzing, statistics, killed workers, the default page in a browser.
 test-all: lint
 	$(PYTEST)
 

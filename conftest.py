@@ -22,11 +22,16 @@ SOURCE = Path(__file__).parent / "src"
 # Fixtures that cost so much that one process makes them, for all tests that use them. These tests
 # start first, because the last process to end decides how long a run takes.
 SHARED_FIXTURES = ("cluster", "demo")
+# The page about the default network takes a minute. Pages of small networks are tested always.
+SLOW_FIXTURES = ("demo",)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+@pytest.hookimpl(tryfirst=True)  # before marks are selected, and before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several processes: keep together the tests that share a fixture, or a file."""
+    """Mark tests by their fixtures; keep those that share a fixture or a file in one process."""
+    for item in items:
+        if not set(SLOW_FIXTURES).isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
     if not config.pluginmanager.hasplugin("xdist"):
         return
     costly: list[pytest.Item] = []

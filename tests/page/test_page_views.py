@@ -138,6 +138,7 @@ def decoded(source: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
+@pytest.mark.slow
 def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
     torch.manual_seed(0)
     network = nn.Sequential(

@@ -37,6 +37,7 @@ def iter_of_none():
     yield None
 
 
+@pytest.mark.slow
 class TestFaults:
     @pytest.mark.parametrize("dies_at", [(0,), (17, 41)])
     def test_an_actor_dies(self, cluster, tmp_path, dies_at):

@@ -41,6 +41,7 @@ class TestTheSameResult:
                     assert torch.equal(value.nan_to_num(), getattr(other, name).nan_to_num()), name
         assert same(alone, spread)
 
+    @pytest.mark.slow
     def test_the_first_of_equals_wins_on_three_nodes(self, cluster, folder, tmp_path):
         """All photos alike: the tables hold the first ones, whoever was quicker."""
         alike = []
@@ -80,6 +81,7 @@ class TestTheSameResult:
             first, second = ((tmp_path / name / file).read_bytes() for name in ("alone", "spread"))
             assert first == second, file
 
+    @pytest.mark.slow
     def test_fgsm_out_of_a_table(self, cluster, paths, tmp_path):
         """Bytes in Parquet, the rows in several row groups that no batch is aligned with."""
         import pyarrow as pa
@@ -116,6 +118,7 @@ class TestTheSameResult:
         assert alone.images == 43
         assert same(alone, spread)
 
+    @pytest.mark.slow
     def test_shift(self, cluster, paths):
         alone = shift(model(), paths, pass_options=PassOptions(batch_size=4), every=4)
         spread = shift(
@@ -143,6 +146,7 @@ class TestTheSameResult:
             ),
         )
 
+    @pytest.mark.slow
     def test_a_factory_that_workers_cannot_import(self, cluster, paths, tmp_path, monkeypatch):
         """Its classes are sent along."""
         (tmp_path / "ours.py").write_text(
@@ -169,6 +173,7 @@ class TestTheSameResult:
             ),
         )
 
+    @pytest.mark.slow
     def test_relative_paths(self, cluster, paths, monkeypatch):
         monkeypatch.chdir(paths[0].parent)
         near = [path.name for path in paths[:6]]

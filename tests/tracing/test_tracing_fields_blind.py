@@ -322,6 +322,7 @@ def networks(draw):
     return nn.Sequential(*pieces), size, names
 
 
+@pytest.mark.slow
 @settings(
     max_examples=150,
     deadline=None,

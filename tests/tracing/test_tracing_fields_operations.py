@@ -142,6 +142,7 @@ def test_unknown_operation_is_flagged_and_sees_everything(name, function):
 # resampling: torch computes its source positions in float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
 @pytest.mark.parametrize("corners", [None, True])
 def test_every_resizing_up_to_60_sees_what_torch_reads(mode, corners):

@@ -168,6 +168,7 @@ class TestGrowth:
             filters_over_training([*load_checkpoints(run), (99, other)])
 
 
+@pytest.mark.slow
 def test_two_commands_from_a_folder_of_photos_to_a_page(tmp_path):
     """What the README promises: train on a folder, then a page about the trained network."""
     from PIL import Image

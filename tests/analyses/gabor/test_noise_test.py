@@ -95,6 +95,7 @@ class TestFit:
             assert float(share) == pytest.approx(float(fit.r2[n]), abs=1e-4)
             assert float(fit.orientations[n]) == pytest.approx(bar_orientation(float(fit.theta[n])))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("side", [7, 11])
     def test_error_under_noise_is_near_the_cramer_rao_bound(self, side):
         """No unbiased estimate does better than the bound, here by numerical slopes."""
@@ -183,6 +184,7 @@ def network(weights):
 
 
 class TestFitGabor:
+    @pytest.mark.slow
     @pytest.mark.parametrize("smooth", [0.0, 0.9])
     def test_noise_is_rarely_called_more_than_noise(self, smooth):
         """White and smooth: p below 0.05 in about 5 % of the filters, no discoveries."""
@@ -195,6 +197,7 @@ class TestFitGabor:
         assert 0.02 < float((result.p < 0.05).float().mean()) < 0.095
         assert result.count(OTHER) >= 297
 
+    @pytest.mark.slow
     def test_gabor_functions_among_noise_are_found(self):
         weights, _ = synthetic(20, 7, noise=0.2)
         noise = torch.randn(20, 3, 7, 7, generator=torch.Generator().manual_seed(0))
@@ -212,6 +215,7 @@ class TestFitGabor:
         result = fit_gabor(network(colors[:, :, None, None] * bell + 0.02 * noise), null_size=1000)
         assert result.count(BLOB) >= 11
 
+    @pytest.mark.slow
     def test_a_wave_needs_a_share_of_its_cycle(self):
         """Edges from side to side and odd blobs have two signs, but no wave in 7 pixels."""
         axis = torch.arange(7.0) - 3

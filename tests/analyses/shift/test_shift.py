@@ -33,6 +33,7 @@ from support.shifted_networks import SIZE, STRIDED, built, conv, fickle, images,
 # layer by layer
 
 
+@pytest.mark.slow
 def test_blurred_pooling_makes_the_answers_of_a_trained_network_more_consistent(tmp_path):
     data = open_data("digits")
     batch = data.validation.pixels.permute(0, 3, 1, 2).float() / 255
