@@ -88,7 +88,7 @@ class TestReadLabels:
         ("text", "words"),
         [
             ("", "line 1: no column file or filename"),
-            ("file,kind\n", "line 1: no column class or index or label or name among"),
+            ("file,kind\n", "line 1: no column class or label or index or name among"),
             ("file,class\na.jpg,1\nb.jpg,taby\n", "line 3: unknown class 'taby'; nearest: tabby"),
             ("file,class\na.jpg,5\n", "line 2: class 5 of 5"),
             ("file,class\na.jpg,1|\n", "line 2: unknown class ''"),

@@ -2,7 +2,9 @@
 
 import csv
 import numbers
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from convlens.data.photo_names import find_keys, table_key
@@ -13,7 +15,7 @@ from convlens.models.output_head import NEGATIVE
 PhotoLabels = Sequence[Sequence[int] | None]
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "photo")
-_CLASS_COLUMNS = ("class", "index", "label", "name")
+_CLASS_COLUMNS = ("class", "label", "index", "name")  # pandas writes row numbers as index
 _MINUS = " - "  # between two classes whose difference is meant
 
 
@@ -129,7 +131,7 @@ def find_prediction(labels: Sequence[str] | None, name: str | int, num_classes: 
     if num_classes != 1:
         return find_class(labels, name, num_classes)
     positive, negative = class_name(labels, 0), class_name(labels, NEGATIVE)
-    if str(name).strip().casefold() in (str(NEGATIVE), negative.casefold()):
+    if _key(str(name)) in (str(NEGATIVE), _key(negative)):
         return NEGATIVE
     try:
         return find_class(labels, name, 1)
@@ -169,9 +171,11 @@ def read_labels(
 
     Args:
         path: CSV file in UTF-8. The photo is in the column file, filename, image, path or photo
-            (the first of these that exists), the class in the column class, index, label or name,
-            by index or name. `|` separates several right classes. For a network with one output
-            "not NAME" is the negative class.
+            (the first of these that exists), the class in the column class, label, index or name
+            (the first of these that exists), by index or name. The columns class and label, and
+            the columns index and name, must agree if they exist.
+            `|` separates several right classes. For a network with one output "not NAME" is the
+            negative class.
         labels: names of the classes by index, or None.
         num_classes: number of classes of the network.
 
@@ -180,8 +184,8 @@ def read_labels(
         relative to the folder of the CSV file, or any end of its path that no other photo has.
 
     Raises:
-        ConvlensError: a file that cannot be read, or a row that names no photo or class; the
-            message has file and line.
+        ConvlensError: a file that cannot be read, a row that names no photo or class, or columns
+            that disagree; the message has file and line.
 
     Example:
         >>> import tempfile
@@ -196,11 +200,13 @@ def read_labels(
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             file_column, class_column = _find_columns(path, rows.fieldnames or ())
+            check = _ColumnCheck(rows.fieldnames or (), labels, num_classes)
             for row in rows:
                 try:
                     name, classes = _parse_row(
                         row[file_column], row[class_column], labels, num_classes
                     )
+                    check.add(row, classes)
                     _add(table, table_key(name, Path(path).parent), classes)
                 except ConvlensError as error:
                     raise ConvlensError(f"{path}, line {rows.line_num}: {error}") from None
@@ -237,13 +243,31 @@ def match_labels(
 
 def _matching_classes(labels: Sequence[str], name: str) -> list[int]:
     """Indices of the labels equal to a name; if there are none, of those with it as a synonym."""
-    key = name.strip().casefold()
-    equal = [index for index, label in enumerate(labels) if label.strip().casefold() == key]
-    return equal or [
-        index
-        for index, label in enumerate(labels)
-        if key in (synonym.strip().casefold() for synonym in label.split(","))
-    ]
+    equal, with_synonym = _classes_by_name(tuple(labels))
+    key = _key(name)
+    return equal.get(key) or with_synonym.get(key, [])
+
+
+def _classes_named(labels: Sequence[str], name: str) -> set[int]:
+    """Indices of the labels that are equal to a name or have it as a synonym."""
+    return {k for classes in _classes_by_name(tuple(labels)) for k in classes.get(_key(name), [])}
+
+
+@lru_cache(maxsize=8)
+def _classes_by_name(labels: tuple[str, ...]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """Indices of the labels by the whole label, and by each synonym."""
+    equal: dict[str, list[int]] = {}
+    with_synonym: dict[str, list[int]] = {}
+    for index, label in enumerate(labels):
+        equal.setdefault(_key(label), []).append(index)
+        for key in {_key(synonym) for synonym in label.split(",")}:
+            with_synonym.setdefault(key, []).append(index)
+    return equal, with_synonym
+
+
+def _key(name: str) -> str:
+    """The form in which equal names are equal: in lower case, and composed (NFC)."""
+    return unicodedata.normalize("NFC", name.strip().casefold())
 
 
 def _parse_index(labels: Sequence[str] | None, name: str, num_classes: int) -> int:
@@ -274,6 +298,52 @@ def _find_columns(path: str | Path, header: Sequence[str]) -> tuple[str, str]:
             )
         columns.append(column)
     return columns[0], columns[1]
+
+
+class _ColumnCheck:
+    """Checks that two columns that both may hold the class do not disagree.
+
+    The columns are class and label; or, without them, index and name, of which index may be the
+    number of the row.
+    """
+
+    def __init__(
+        self, header: Sequence[str], labels: Sequence[str] | None, num_classes: int
+    ) -> None:
+        self._labels, self._num_classes = labels, num_classes
+        by_key = {name.strip().casefold(): name for name in header}
+        present = [key for key in _CLASS_COLUMNS if key in by_key][:2]
+        self._columns = [by_key[key] for key in present]
+        self._has_names = present == ["index", "name"]
+        self._active = self._has_names or present == ["class", "label"]
+        self._index_of_name: dict[str, str] = {}
+
+    def add(self, row: Mapping[str, str | None], classes: tuple[int, ...]) -> None:
+        """Compare the second column of a row with the classes that were read from the first.
+
+        Raises:
+            ConvlensError: they disagree.
+        """
+        if not self._active:
+            return
+        first, second = ((row[column] or "").strip() for column in self._columns)
+        if self._has_names:
+            named = _classes_named(self._labels or (), second)
+            earlier = self._index_of_name.setdefault(second, first)
+            disagree = earlier != first or (bool(named) and not named.intersection(classes))
+        else:
+            try:
+                parts = second.split("|")
+                others = {find_prediction(self._labels, p, self._num_classes) for p in parts}
+            except ConvlensError:  # not a class of the network
+                return
+            disagree = others != set(classes)
+        if disagree:
+            words = " and ".join(self._columns)
+            raise ConvlensError(
+                f"the columns {words} do not agree on the class ({first!r}, {second!r}); rename "
+                f"the one that does not hold it"
+            )
 
 
 def _parse_row(
