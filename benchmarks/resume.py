@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from convlens.models.loading.run_folder import DESCRIPTION, read_run_folder
-from convlens.models.loading.weight_files import read_state_dict
 
 KILLS = 5
 EPOCHS = 12
@@ -67,4 +67,4 @@ def _start_training(out: Path) -> subprocess.Popen[bytes]:
 
 
 def _read_weights(out: Path) -> dict[str, torch.Tensor]:
-    return read_state_dict(out / read_run_folder(out).folder_of("last") / "weights.safetensors")
+    return load_file(out / read_run_folder(out).folder_of("last") / "weights.safetensors")

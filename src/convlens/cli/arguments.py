@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 from convlens.cli import options as o
 
 # These come first in --help; the other options of a group follow those of the command itself.
-_FIRST = ("photos", "out", "model")
+_FIRST = ("photos", "out", "model", "class_names")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class PassArguments:
     photos: o.PhotosOrTables
     out: o.Out
     model: o.ModelSpec = "default"
+    class_names: o.ClassNames = None
     column: o.Column = None
     engine: o.EngineName = o.Engine.local
     address: o.Address = None

@@ -56,6 +56,7 @@ class PassInputs:
         model = load_model(
             arguments.model,
             size=arguments.size,
+            class_names=arguments.class_names,
             device=device,
             seed=arguments.seed,
             quiet=arguments.quiet,

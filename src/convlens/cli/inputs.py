@@ -23,14 +23,29 @@ from convlens.results import RESULT
 from convlens.tracing.tracer import trace
 
 
-def load_model(spec: str, *, size: str | None, device: str | None, seed: int, quiet: bool) -> Model:
+def load_model(
+    spec: str,
+    *,
+    size: str | None,
+    class_names: Path | None,
+    device: str | None,
+    seed: int,
+    quiet: bool,
+) -> Model:
     """Load the model that a command line names, and show that this takes a while."""
     from convlens.cli import terminal
 
     with terminal.waiting(f"loading {spec}", quiet=quiet):
-        return load(
-            spec, size=parse_size(size) if size is not None else None, device=device, seed=seed
+        model = load(
+            spec,
+            size=parse_size(size) if size is not None else None,
+            class_names=class_names,
+            device=device,
+            seed=seed,
         )
+    if spec.startswith("file:"):
+        terminal.printer(quiet=quiet)(model.origin)  # what was done to make the weights fit
+    return model
 
 
 def choose_engine(

@@ -79,6 +79,15 @@ ModelSpec = Annotated[
         autocompletion=_complete_model,
     ),
 ]
+ClassNames = Annotated[
+    Path | None,
+    typer.Option(
+        "--class-names",
+        metavar="FILE",
+        help="Names of the classes: a text file with one name a line, or JSON. Default: those of "
+        "the weights.",
+    ),
+]
 Layer = Annotated[
     str | None,
     typer.Option("--layer", metavar="NAME", help="A layer by the name that `anatomy` lists."),

@@ -16,6 +16,7 @@ from convlens.data.photos import EncodedPhoto, Photo
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 from convlens.models.output_head import select_output
+from convlens.models.supported import check_initialized, check_supported
 from convlens.runtime.exclusive import exclusive
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.memory_format import choose_memory_format, to_memory_format
@@ -48,6 +49,8 @@ class Model:
         origin: where weights and preprocessing come from, in words; default: empty.
         center: `data` subtracts `mean`, the mean of a training set; `image` subtracts the mean of
             each channel of each image. With either, zero padding equals the mean. Default: `data`.
+        class_names: path of the file from which `convlens.load` read the labels, or None; default:
+            None.
 
     Raises:
         ConvlensError: values that do not fit together.
@@ -71,6 +74,7 @@ class Model:
     spec: str | None = None
     origin: str = ""
     center: str = "data"
+    class_names: str | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -258,8 +262,10 @@ class Model:
             The output of the network as `select_output` takes it, usually `(N, classes)`.
 
         Raises:
-            ConvlensError: images that `check` refuses.
+            ConvlensError: images that `check` refuses, or a network whose parameters are created
+                at its first run.
         """
+        check_initialized(self.network)
         network = unwrap_network(self.network)
         normalized = self.normalize(self.check(images))
         with exclusive(network.modules()):  # another thread may capture nodes of the network
@@ -267,15 +273,17 @@ class Model:
 
 
 def check_model(model: object) -> None:
-    """Check that an argument is a Model.
+    """Check that an argument is a Model with a network that can be analyzed.
 
     Args:
         model: the argument that a user gave.
 
     Raises:
-        ConvlensError: anything but a Model; the message says how to make one of it.
+        ConvlensError: anything but a Model; the message says how to make one of it. Also a
+            network that `check_supported` refuses.
     """
     if isinstance(model, Model):
+        check_supported(model.network)
         return
     if isinstance(model, nn.Module):
         remedy = "convlens.wrap(network, mean=..., std=..., size=...)"

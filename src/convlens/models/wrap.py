@@ -62,7 +62,8 @@ def wrap(
         (1, (28, 28), (0.0, 1.0))
     """
     if not isinstance(network, nn.Module):
-        raise ConvlensError(f"{type(network).__name__} is not a torch.nn.Module")
+        remedy = "its module()" if type(network).__name__ == "ExportedProgram" else "the network"
+        raise ConvlensError(f"{type(network).__name__} is not a torch.nn.Module; give {remedy}")
     if isinstance(network, torch.jit.ScriptModule):
         raise ConvlensError(
             "a TorchScript network has no layers that can be traced; "

@@ -86,6 +86,9 @@ def _load_options(model: Model, seed: int) -> tuple[list[str], list[str]]:
         height, width = model.size
         words += ["--size", f"{height}" if height == width else f"{height}x{width}"]
         arguments.append(f"size={height if height == width else model.size}")
+    if model.class_names is not None:
+        words += ["--class-names", model.class_names]
+        arguments.append(f"class_names={model.class_names!r}")
     if model.device.type != "cpu":
         words += ["--device", str(model.device)]
         arguments.append(f"device={str(model.device)!r}")

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from convlens.errors import ConvlensError, suggest
+from convlens.models.loading.fitting import load_weights
 from convlens.models.loading.run_folder import WEIGHTS, Run
-from convlens.models.loading.weight_files import load_weights, read_state_dict
+from convlens.models.loading.weight_files import read_weight_file
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.training.batch_size import check_batch_fits
@@ -371,7 +372,7 @@ def _load_checkpoint(previous: Run, network: nn.Module) -> dict[str, Tensor]:
     Only the first process calls it, so that the others need no access to the run folder.
     """
     weights = previous.folder / previous.description["checkpoints"]["last"] / WEIGHTS
-    load_weights(network, read_state_dict(weights), weights)
+    load_weights(network, read_weight_file(weights))
     momentum = read_optimizer_state(previous)
     # A process that was killed may have left incomplete checkpoints.
     prune_checkpoints(previous.folder, previous.description)

@@ -7,6 +7,7 @@ from convlens.cli.app import NETWORKS, app
 @app.command(rich_help_panel=NETWORKS)
 def anatomy(
     model: o.ModelSpec = "default",
+    class_names: o.ClassNames = None,
     layer: o.Layer = None,
     channel: o.Channel = None,
     size: o.Size = None,
@@ -22,7 +23,9 @@ def anatomy(
     from convlens.errors import ConvlensError
     from convlens.tracing.selection import check_channel, check_layer, parse_channel_beside_layer
 
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    loaded = load_model(
+        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
+    )
     result = anatomy(loaded)
     if channel is not None:
         channels = {row.name: row.output[1] for row in result.layers}

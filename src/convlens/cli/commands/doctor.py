@@ -8,6 +8,7 @@ from convlens.cli.app import START, app
 def doctor(
     photos: o.Photos,
     model: o.ModelSpec = "default",
+    class_names: o.ClassNames = None,
     labels: o.Labels = None,
     size: o.Size = None,
     device: o.Device = None,
@@ -27,7 +28,9 @@ def doctor(
     from convlens.data.photo_files import find_photos
 
     paths = find_photos(photos)
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    loaded = load_model(
+        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
+    )
     table = read_label_table(labels, loaded)
     with terminal.progress(quiet=quiet) as progress:
         diagnosis = check_preprocessing(

@@ -39,6 +39,7 @@ def dream(
     ] = 640,
     out: o.Out = Path("convlens-dream"),
     model: o.ModelSpec = "default",
+    class_names: o.ClassNames = None,
     device: o.Device = None,
     seed: o.Seed = 0,
     json: o.Json = False,
@@ -55,7 +56,9 @@ def dream(
 
     check_replaceable_folder(out, marker=RESULT)
     layer, channel_index = parse_channel_beside_layer(channel, layer)
-    loaded = load_model(model, size=None, device=device, seed=seed, quiet=quiet)
+    loaded = load_model(
+        model, size=None, class_names=class_names, device=device, seed=seed, quiet=quiet
+    )
     with terminal.progress(quiet=quiet) as progress:
         result = dream(
             loaded,

@@ -31,6 +31,7 @@ def effective_field(
     ] = 0.95,
     out: o.Out = Path("convlens-effective-field"),
     model: o.ModelSpec = "default",
+    class_names: o.ClassNames = None,
     size: o.Size = None,
     device: o.Device = None,
     seed: o.Seed = 0,
@@ -50,7 +51,9 @@ def effective_field(
     from convlens.data.photos import read_photos
 
     paths = find_photos(photos)
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    loaded = load_model(
+        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
+    )
     decoded, skipped = read_photos(paths, strict=strict)
     with terminal.progress(quiet=quiet) as progress:
         result = effective_field(

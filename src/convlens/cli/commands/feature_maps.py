@@ -21,6 +21,7 @@ def feature_maps(
     window: Annotated[int, typer.Option(help="Side of the pooling windows, in cells.")] = 2,
     out: o.Out = Path("convlens-maps"),
     model: o.ModelSpec = "default",
+    class_names: o.ClassNames = None,
     size: o.Size = None,
     device: o.Device = None,
     seed: o.Seed = 0,
@@ -32,7 +33,9 @@ def feature_maps(
     from convlens.cli.inputs import load_model
     from convlens.cli.show.feature_maps import show_feature_maps
 
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    loaded = load_model(
+        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
+    )
     result = compute_maps(
         loaded, loaded.prepare(photo), layer=layer, side=side.value, pooling=pool, window=window
     )  # fmt: skip

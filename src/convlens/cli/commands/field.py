@@ -22,6 +22,7 @@ def field(
     ] = None,
     out: o.Out = Path("convlens-field"),
     model: o.ModelSpec = "default",
+    class_names: o.ClassNames = None,
     size: o.Size = None,
     device: o.Device = None,
     seed: o.Seed = 0,
@@ -33,7 +34,9 @@ def field(
     from convlens.cli.inputs import load_model, parse_position
     from convlens.cli.show.field import show_receptive_field
 
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    loaded = load_model(
+        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
+    )
     position = parse_position(at) if at is not None else None
     result = receptive_field(loaded, photo, layer=layer, side=side.value, at=position)
     result.save(out)

@@ -13,6 +13,7 @@ from convlens.cli.app import CHANNELS, app
 def filters(
     out: o.Out = Path("convlens-filters"),
     model: o.ModelSpec = "default",
+    class_names: o.ClassNames = None,
     layer: o.Layer = None,
     channel: o.Channel = None,
     size: o.Size = None,
@@ -52,7 +53,9 @@ def filters(
         history.save(out)
         show.show_filters_over_training(history, out, json=json)
         return
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    loaded = load_model(
+        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
+    )
     if fit or sort:
         from convlens.analyses.gabor.fit import filters_by_kind, fit_gabor
 

@@ -72,6 +72,7 @@ def maximize(
     ] = 0.0,
     out: o.Out = Path("convlens-maximize"),
     model: o.ModelSpec = "default",
+    class_names: o.ClassNames = None,
     size: o.Size = None,
     device: o.Device = None,
     seed: o.Seed = 0,
@@ -91,7 +92,9 @@ def maximize(
     if not objectives:
         raise ConvlensError("nothing to maximize; give --channel, --unit or --class")
     check_replaceable_folder(out, marker=RESULT)
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    loaded = load_model(
+        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
+    )
     with terminal.progress(quiet=quiet) as progress:
         result = maximize(
             loaded,

@@ -13,6 +13,7 @@ def report(
     photos: o.MaybePhotos = None,
     out: o.Out = Path("convlens-report"),
     model: o.ModelSpec = "default",
+    class_names: o.ClassNames = None,
     labels: o.Labels = None,
     layer: o.Layer = None,
     classes: o.Classes = None,
@@ -32,7 +33,9 @@ def report(
     from convlens.page.report import report as write_report
 
     paths = find_photos(photos) if photos else None
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    loaded = load_model(
+        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
+    )
     table = read_label_table(labels, loaded)
     if paths is not None:
         match_labels(paths, table)  # fail before any work is done

@@ -19,6 +19,7 @@ def tuning(
     phases: Annotated[int, typer.Option(help="Number of steps of the drift over one cycle.")] = 16,
     out: o.Out = Path("convlens-tuning"),
     model: o.ModelSpec = "default",
+    class_names: o.ClassNames = None,
     size: o.Size = None,
     device: o.Device = None,
     seed: o.Seed = 0,
@@ -31,7 +32,9 @@ def tuning(
     from convlens.cli.inputs import load_model
     from convlens.cli.show.tuning import show_tuning
 
-    loaded = load_model(model, size=size, device=device, seed=seed, quiet=quiet)
+    loaded = load_model(
+        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
+    )
     with terminal.progress(quiet=quiet) as progress:
         result = orientation_tuning(
             loaded,

@@ -8,14 +8,18 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from convlens.errors import ConvlensError, suggest
+from convlens.errors import ConvlensError, describe_error, suggest
+from convlens.models.loading.class_names import find_class_names, read_class_names
+from convlens.models.loading.classifier import count_outputs
 from convlens.models.loading.embedded import embedded_model
+from convlens.models.loading.fitting import load_weights
 from convlens.models.loading.python_factory import factory_model
 from convlens.models.loading.run_folder import find_run_folder, run_model
 from convlens.models.loading.timm_models import timm_model, timm_names
 from convlens.models.loading.torchvision_models import torchvision_model, torchvision_names
-from convlens.models.loading.weight_files import load_weights, read_state_dict
+from convlens.models.loading.weight_files import read_weight_file
 from convlens.models.model import Model
+from convlens.models.supported import check_supported
 
 _SPEC_FORMS = (
     "default, torchvision:NAME[@WEIGHTS], timm:NAME[@TAG], file:PATH@ARCHITECTURE, "
@@ -29,6 +33,7 @@ def load(
     spec: str | Path | None = None,
     *,
     size: int | tuple[int, int] | None = None,
+    class_names: str | Path | None = None,
     device: str | None = None,
     seed: int = 0,
 ) -> Model:
@@ -44,9 +49,12 @@ def load(
             - `timm:NAME`: its default weights, or `timm:NAME@TAG`;
             - `torchvision:NAME@random` or `timm:NAME@random`: weights drawn from `seed`, and no
               labels;
-            - `file:PATH@ARCHITECTURE`: weights from a safetensors file or a PyTorch state dict.
-              ARCHITECTURE is any of the other forms and gives the class of the network, its
-              preprocessing and labels; its own weights are neither used nor downloaded;
+            - `file:PATH@ARCHITECTURE`: weights from a safetensors file or a PyTorch state dict,
+              also inside a checkpoint. ARCHITECTURE is any of the other forms and gives the class
+              of the network and its preprocessing; its own weights are neither used nor
+              downloaded. A classifier of another size takes the size in the file. The labels are
+              those in the checkpoint or, if it has none and the size is the same, those of the
+              architecture. `Model.origin` says what was done to make the weights fit;
             - `python:MODULE:FACTORY`: the `nn.Module` or Model that a function without arguments
               returns. MODULE is importable (also from the current folder) or the path of a `.py`
               file. This runs the code in it;
@@ -55,6 +63,9 @@ def load(
               puts average pooling before a fully connected stage that other sizes do not fit.
         size: height and width of the images in pixels; default: those of the weights. The resize
             before the crop changes in proportion.
+        class_names: path of a file with the names of the classes, which replace the labels: a text
+            file with one name a line in the order of the outputs, or JSON with a list of names or
+            a mapping between names and indices. Default: the labels that the spec gives.
         device: `cpu` or an available accelerator (`cuda`, `cuda:1`, `mps`); default: the CPU, or
             the device that a factory chose.
         seed: seed of random weights, and of the random numbers that a factory draws; default 0.
@@ -64,7 +75,7 @@ def load(
 
     Raises:
         ConvlensError: an unknown name; weights that cannot be read or downloaded, do not fit the
-            network or contain NaN; a device that does not exist.
+            network or contain NaN; class names that cannot be read; a device that does not exist.
 
     Example:
         >>> import convlens
@@ -76,18 +87,23 @@ def load(
         _check_device(device)
     text = "default" if spec is None else str(spec)
     image_size = (size, size) if isinstance(size, int) else size
+    names = read_class_names(Path(class_names).expanduser()) if class_names is not None else None
     # Weights are drawn on the CPU, so that the random state of accelerators is not touched.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = _build(text, size=image_size)
+        if image_size is not None:
+            preprocessing = model.preprocessing.with_size(*image_size)
+            model = replace(model, preprocessing=preprocessing)
+        _initialize_lazy_layers(model)
+    check_supported(model.network)
     _check_finite(model.network, text)
     model.network.eval()
     if device is not None:
         model.network.to(device)
-    preprocessing = model.preprocessing
-    if image_size is not None:
-        preprocessing = preprocessing.with_size(*image_size)
-    return replace(model, spec=text, preprocessing=preprocessing)
+    if names is not None:
+        model = replace(model, labels=names, class_names=str(class_names))
+    return replace(model, spec=text)
 
 
 def list_models(containing: str = "") -> dict[str, list[str]]:
@@ -139,14 +155,20 @@ def _file_model(text: str) -> Model:
             f"for example file:{text.partition('@')[0] or 'PATH'}@torchvision:resnet50"
         )
     path = Path(parts["path"]).expanduser()
-    state = read_state_dict(path)
+    file = read_weight_file(path)
     model = _build(parts["architecture"], weights=False)
-    load_weights(model.network, state, path)
+    loaded = load_weights(model.network, file)
+    # The labels of the architecture are those of other classes if the file changed their number.
+    labels, source = (None if loaded.classes else model.labels), parts["architecture"]
+    classes = count_outputs(model.network)
+    if classes is not None and (names := find_class_names(file, classes)) is not None:
+        labels, source = names, "the file"
     return replace(
         model,
         name=f"{model.name} from {path.name}",
-        origin=f"weights from {path}; architecture, preprocessing and labels of "
-        f"{parts['architecture']}",
+        labels=labels,
+        origin=f"weights from {path}{loaded.summary()}; architecture and preprocessing of "
+        f"{parts['architecture']}; {f'labels of {source}' if labels else 'no labels'}",
     )
 
 
@@ -178,13 +200,33 @@ def _check_device(device: str) -> None:
         raise ConvlensError(f"there is no device {device!r} here; there is {', '.join(available)}")
 
 
+def _initialize_lazy_layers(model: Model) -> None:
+    """Run a network once if it has layers whose parameters are created at the first run."""
+    tensors = (*model.network.parameters(), *model.network.buffers())
+    if not any(is_lazy(tensor) for tensor in tensors):
+        return
+    images = torch.zeros(1, model.channels, *model.size, dtype=torch.float32)
+    try:
+        with torch.no_grad():
+            model.network.eval()(images)
+    except Exception as error:
+        channels, height, width = images.shape[1:]
+        raise ConvlensError(
+            f"{model.name} has layers that are created at its first run, and does not run on an "
+            f"image of {channels} x {height} x {width} ({describe_error(error)}); give another size"
+        ) from error
+
+
 def _check_finite(network: nn.Module, text: str) -> None:
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
-        if is_lazy(tensor) or not (tensor.is_floating_point() or tensor.is_complex()):
+        if not (tensor.is_floating_point() or tensor.is_complex()):
             continue
-        invalid = ~torch.isfinite(tensor)
-        if not isinstance(tensor, nn.Parameter):
-            invalid &= tensor != -torch.inf  # attention masks contain it on purpose
+        module = network.get_submodule(name.rpartition(".")[0])
+        statistics = isinstance(module, nn.modules.batchnorm._NormBase)
+        if isinstance(tensor, nn.Parameter) or statistics:
+            invalid = ~torch.isfinite(tensor)
+        else:  # buffers such as attention masks hold infinity on purpose
+            invalid = torch.isnan(tensor)
         if invalid.any():
             raise ConvlensError(
                 f"{text}: {name} holds NaN or infinity in {int(invalid.sum())} of "

@@ -15,7 +15,8 @@ from torch import nn
 
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError, suggest
-from convlens.models.loading.weight_files import load_weights, read_state_dict
+from convlens.models.loading.fitting import load_weights
+from convlens.models.loading.weight_files import read_weight_file
 from convlens.models.model import Model
 from convlens.models.networks.build import build
 from convlens.models.networks.convnet import ConvNet, feature_map_sizes
@@ -155,8 +156,7 @@ def _build_model(
     network = build(**{**options, "average": True} if average else options)
     if size is not None and isinstance(network.avgpool, nn.Identity):
         _check_stage(run, network, options, size)
-    path = run.folder / checkpoint / WEIGHTS
-    load_weights(network, read_state_dict(path), path)
+    load_weights(network, read_weight_file(run.folder / checkpoint / WEIGHTS))
     preprocessing = description["preprocessing"]
     return Model(
         network=network,

@@ -1,0 +1,387 @@
+"""Load a weight file into a network: torch's own `load_state_dict` decides, on a copy.
+
+So the network's load hooks and tied tensors count. Where the keys of the file do not fit as they
+are, common prefixes, wrappers and old names are tried; what was done is returned.
+"""
+
+import copy
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, is_lazy
+
+from convlens.errors import ConvlensError, describe_error
+from convlens.models.loading.classifier import find_resized_layers, resize_layers
+from convlens.models.loading.old_names import rename_old_keys
+from convlens.models.loading.state_dicts import Candidate, candidates, find_state_dicts
+from convlens.models.loading.weight_files import WeightFile
+from convlens.runtime.guard import unwrap_network
+
+# Counters that tools leave in state dicts: averaging (torch, EMA), thop, batch normalization.
+_COUNTERS = frozenset(
+    {"n_averaged", "num_updates", "total_ops", "total_params", "num_batches_tracked"}
+)
+# Classifiers of torchvision's networks that take part in the training only.
+_AUXILIARY = ("aux1", "aux2", "AuxLogits", "aux_classifier")
+_MOST_ATTEMPTS = 16
+_MOST_NAMED = 3  # keys of each kind in a message
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What was loaded into a network.
+
+    Attributes:
+        entry: dotted name of the entry of the file that held the weights; empty for the whole file.
+        prefix: prefix that was removed from the keys.
+        renamed: whether the network's library renamed old keys.
+        left_out: keys of the entry that the network does not have and does not need.
+        unused: names of other weights in the file that would fit too.
+        dropped: auxiliary classifiers that the file lacks and that were removed from the network.
+        classes: number of outputs of the classifier if the file changed it, else None.
+    """
+
+    entry: str
+    prefix: str
+    renamed: bool
+    left_out: tuple[str, ...]
+    unused: tuple[str, ...]
+    dropped: tuple[str, ...]
+    classes: int | None
+
+    def summary(self) -> str:
+        """What was done, beginning with a comma; empty if the file fits as it is.
+
+        Example:
+            >>> LoadedWeights("model_ema", "module.", False, ("n_averaged",), (), (), 10).summary()
+            ", from its entry 'model_ema', without the prefix 'module.' (left out: n_averaged; the \
+classifier has 10 outputs as in the file)"
+        """
+        text = f", from its entry {self.entry!r}" if self.entry else ""
+        text += f", without the prefix {self.prefix!r}" if self.prefix else ""
+        text += ", with old names translated" if self.renamed else ""
+        notes = [
+            f"left out: {_list_some(self.left_out)}" if self.left_out else "",
+            f"not used: {_list_some(self.unused)}" if self.unused else "",
+            f"without {', '.join(self.dropped)}, which only a training needs"
+            if self.dropped
+            else "",
+            f"the classifier has {self.classes:,} outputs as in the file" if self.classes else "",
+        ]
+        text += f" ({'; '.join(filter(None, notes))})" if any(notes) else ""
+        return text
+
+
+def load_weights(network: nn.Module, file: WeightFile) -> LoadedWeights:
+    """Load a weight file into a network, all of it or nothing.
+
+    Args:
+        network: changed in place. A classifier of another size takes the size in the file.
+        file: from `read_weight_file`: a state dict, also inside mappings.
+
+    Returns:
+        What was done.
+
+    Raises:
+        ConvlensError: no weights in the file, weights that do not fit the network, or two that
+            fit equally well.
+    """
+    network = unwrap_network(network)
+    mappings = find_state_dicts(file.content)
+    if not mappings:
+        raise ConvlensError(_no_state_dict(file))
+    attempts = _attempts(network, mappings)
+    if not any(attempt.fits for attempt in attempts):
+        attempts += _attempts_with_old_names(network, attempts)
+    fitting = sorted((a for a in attempts if a.fits), key=lambda a: a.candidate.rank)
+    if not fitting:
+        raise ConvlensError(_misfit(network, attempts, file))
+    best, others = fitting[0], _without_duplicates(fitting)
+    equals = [other for other in others if other.candidate.rank == best.candidate.rank]
+    if len(equals) > 1:
+        raise ConvlensError(
+            f"{file.path} holds several weights that fit: "
+            f"{_list_some([other.candidate.name for other in equals])}; "
+            f"save the state dict of one of them alone"
+        )
+    best.apply(network)
+    return LoadedWeights(
+        entry=best.candidate.entry,
+        prefix=best.candidate.prefix,
+        renamed=best.renamed,
+        left_out=(*best.candidate.left_out, *best.ignored),
+        unused=tuple(other.candidate.name for other in others if other is not others[0]),
+        dropped=best.dropped,
+        classes=next(iter(best.resized.values()), None),
+    )
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A candidate, and what loading it into a copy of the network gave.
+
+    Attributes:
+        candidate: the state dict.
+        problem: why it does not fit; empty if it fits.
+        resized: number of outputs of each layer of the classifier that has another size in it.
+        ignored: keys that the network does not have and does not need.
+        dropped: auxiliary classifiers that it lacks.
+        renamed: whether old keys were renamed.
+    """
+
+    candidate: Candidate
+    problem: str
+    resized: Mapping[str, int]
+    ignored: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    renamed: bool = False
+
+    @property
+    def fits(self) -> bool:
+        return not self.problem
+
+    def apply(self, network: nn.Module) -> "tuple[list[str], list[str]]":
+        """Load the candidate; the missing and the unexpected keys, as torch counts them."""
+        resize_layers(network, self.resized)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            missing, unexpected = network.load_state_dict(self.candidate.state, strict=False)
+        for name in self.dropped:
+            setattr(network, name, None)
+        return missing, unexpected
+
+
+def _attempts(
+    network: nn.Module, mappings: Sequence[tuple[str, Mapping[str, Any]]]
+) -> list[_Attempt]:
+    """Attempts with the most promising candidates of some mappings."""
+    every = [
+        candidate
+        for entry, mapping in mappings
+        for candidate in candidates(entry, mapping, network)
+    ]
+    promising = sorted(every, key=lambda candidate: -candidate.matching)
+    attempts: list[_Attempt] = []
+    settled = set()  # entries that fit as a whole
+    for candidate in promising[:_MOST_ATTEMPTS]:
+        if candidate.entry not in settled:
+            attempts.append(_attempt(network, candidate))
+            if attempts[-1].fits and not candidate.prefix:
+                settled.add(candidate.entry)
+    return attempts
+
+
+def _attempt(network: nn.Module, candidate: Candidate) -> _Attempt:
+    """Load a candidate into a copy of the network."""
+    resized = find_resized_layers(network, candidate.state)
+    attempt = _Attempt(candidate, "", resized)
+    if problem := _unusable_tensors(network, candidate.state):
+        return replace(attempt, problem=problem)
+    try:
+        clone = _copy(network)
+        missing, unexpected = attempt.apply(clone)
+    except Exception as error:  # of torch, or of the network's own load hooks
+        return replace(attempt, problem=describe_error(error))
+    missing = _without_tied(clone, missing)
+    # Batch normalization's step counter came with PyTorch 0.4.1; only a training uses it.
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    dropped = sorted({key.partition(".")[0] for key in missing}) if missing else []
+    if dropped and _are_auxiliary(network, dropped):
+        missing = []
+    else:
+        dropped = []
+    ignored = [key for key in unexpected if _is_ignorable(clone, key, candidate.state)]
+    problem = "; ".join(
+        filter(
+            None,
+            [
+                _count_keys("missing", missing),
+                _count_keys("unexpected", [key for key in unexpected if key not in ignored]),
+            ],
+        )
+    )
+    return replace(attempt, problem=problem, ignored=tuple(ignored), dropped=tuple(dropped))
+
+
+def _attempts_with_old_names(
+    network: nn.Module, attempts: Sequence[_Attempt]
+) -> Iterator[_Attempt]:
+    """Attempts with the keys that the network's library makes of each candidate."""
+    for attempt in attempts:
+        for state in rename_old_keys(network, attempt.candidate.state):
+            matching = sum(key in state for key in network.state_dict())
+            candidate = replace(attempt.candidate, state=OrderedDict(state), matching=matching)
+            yield replace(_attempt(network, candidate), renamed=True)
+
+
+def _copy(network: nn.Module) -> nn.Module:
+    """A deep copy, also of networks with attributes that autograd computed."""
+    values = (value for module in network.modules() for value in vars(module).values())
+    computed = (value for value in values if isinstance(value, Tensor) and not value.is_leaf)
+    memo: dict[int, Any] = {id(tensor): tensor.detach().clone() for tensor in computed}
+    for buffer in filter(is_lazy, network.buffers()):  # torch copies lazy parameters only
+        memo[id(buffer)] = UninitializedBuffer(  # its base class has no types
+            device=buffer.device,
+            dtype=buffer.dtype,  # type: ignore[call-arg]
+        )
+    return copy.deepcopy(network, memo)
+
+
+def _unusable_tensors(network: nn.Module, state: Mapping[str, Any]) -> str:
+    """The first tensor whose values torch would not copy, or would change when it copies them."""
+    expected = network.state_dict()
+    for key, tensor in state.items():
+        if not isinstance(tensor, Tensor):
+            continue
+        kind = _kind(tensor)
+        target = expected.get(key)
+        if not kind and isinstance(target, Tensor) and not is_lazy(target):
+            if tensor.is_complex() and not target.is_complex():
+                kind = "complex, the network's is real"
+            elif not _is_fractional(tensor) and _is_fractional(target) and tensor.numel() > 1:
+                kind = f"{_type_name(tensor)}, the network's is {_type_name(target)}"
+        if kind:
+            return f"{key} is {kind}; save dense tensors of floating-point numbers"
+    return ""
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.is_meta:
+        return "on the meta device and has no values"
+    if tensor.is_quantized:
+        return "quantized"
+    if tensor.is_nested:
+        return "nested"
+    return "" if tensor.layout == torch.strided else "sparse"
+
+
+def _is_fractional(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _type_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _without_tied(network: nn.Module, missing: Sequence[str]) -> list[str]:
+    """The missing keys whose tensors share no memory with a tensor that was loaded.
+
+    safetensors saves one name of tensors that share memory.
+    """
+    if not missing:
+        return []
+    state = network.state_dict()
+    loaded = [tensor for key, tensor in state.items() if key not in missing]
+    return [
+        key
+        for key in missing
+        if not isinstance(state.get(key), Tensor)
+        or not any(_covers(tensor, state[key]) for tensor in loaded)
+    ]
+
+
+def _covers(tensor: Any, other: Tensor) -> bool:
+    """Whether all of another tensor's memory belongs to a tensor."""
+    if not isinstance(tensor, Tensor) or is_lazy(tensor) or is_lazy(other) or not other.numel():
+        return False
+    storage, other_storage = tensor.untyped_storage(), other.untyped_storage()
+    if storage.data_ptr() != other_storage.data_ptr() or storage.nbytes() == 0:
+        return False
+    whole = bool(tensor.numel() * tensor.element_size() == storage.nbytes())
+    return whole or bool(
+        tensor.storage_offset() == other.storage_offset()
+        and tensor.shape == other.shape
+        and tensor.stride() == other.stride()
+    )
+
+
+def _are_auxiliary(network: nn.Module, names: Sequence[str]) -> bool:
+    zoo = type(network).__module__.startswith("torchvision.")
+    return zoo and all(name in _AUXILIARY for name in names)
+
+
+def _is_ignorable(network: nn.Module, key: str, state: Mapping[str, Any]) -> bool:
+    """Whether a key that the network does not have can be left out without a change of it."""
+    parent, _, name = key.rpartition(".")
+    value = state.get(key)
+    if name in _COUNTERS and isinstance(value, Tensor) and value.numel() == 1:
+        return True
+    if _are_auxiliary(network, [key.partition(".")[0]]):
+        return True
+    try:  # a constant that the network computes itself
+        buffer = network.get_submodule(parent)._buffers.get(name)
+    except AttributeError:
+        return False
+    return isinstance(buffer, Tensor) and isinstance(value, Tensor) and _equal(buffer, value)
+
+
+def _equal(tensor: Tensor, other: Tensor) -> bool:
+    return tensor.dtype == other.dtype and torch.equal(tensor, other)
+
+
+def _without_duplicates(attempts: Sequence[_Attempt]) -> list[_Attempt]:
+    """The attempts without those that load the same values as an earlier one."""
+    different: list[_Attempt] = []
+    for attempt in attempts:
+        state = attempt.candidate.state
+        if not any(_same_values(state, other.candidate.state) for other in different):
+            different.append(attempt)
+    return different
+
+
+def _same_values(state: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    shared = [key for key in state if isinstance(state[key], Tensor) and key in other]
+    return bool(shared) and all(
+        isinstance(other[key], Tensor) and _equal(state[key], other[key]) for key in shared
+    )
+
+
+def _misfit(network: nn.Module, attempts: Sequence[_Attempt], file: WeightFile) -> str:
+    """Why no weights of a file fit, by the candidate that has most of the network's keys."""
+    closest = max(attempts, key=lambda attempt: attempt.candidate.matching)
+    state, expected = closest.candidate.state, network.state_dict()
+    shapes = [
+        f"{key} is {tuple(state[key].shape)}, wanted {tuple(tensor.shape)}"
+        for key, tensor in expected.items()
+        if isinstance(tensor, Tensor) and not is_lazy(tensor)
+        and isinstance(state.get(key), Tensor) and state[key].shape != tensor.shape
+    ]  # fmt: skip
+    if shapes:  # torch reports either shapes or keys
+        problems = [
+            _count_keys("missing", _missing(expected, state)),
+            _count_keys("unexpected", [key for key in state if key not in expected]),
+            _count_keys("of another shape", shapes),
+        ]
+    else:
+        problems = [closest.problem]
+    where = f" (its {closest.candidate.name})" if closest.candidate.entry else ""
+    return (
+        f"{file.path} does not fit the architecture: {'; '.join(filter(None, problems))}{where}; "
+        f"name the architecture that the weights were trained with "
+        f"(python:MODULE:FACTORY for one of your own)"
+    )
+
+
+def _missing(expected: Iterable[str], state: Mapping[str, Any]) -> list[str]:
+    return [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
+
+
+def _no_state_dict(file: WeightFile) -> str:
+    if not isinstance(file.content, Mapping):
+        kind = type(file.content).__name__
+        return f"{file.path} holds a {kind}; a mapping of names to tensors is needed"
+    keys = _list_some([str(key) for key in file.content]) or "none"
+    return f"{file.path} holds no tensors by name (keys: {keys}); save network.state_dict()"
+
+
+def _count_keys(kind: str, keys: Sequence[str]) -> str:
+    return f"{len(keys)} {kind} ({_list_some(keys)})" if keys else ""
+
+
+def _list_some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")

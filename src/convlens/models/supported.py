@@ -1,0 +1,65 @@
+"""Refuses networks that cannot be analyzed, each with its reason."""
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from convlens.errors import ConvlensError
+
+_QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.ao.nn.sparse")
+
+
+def check_supported(network: nn.Module) -> None:
+    """Check that the layers of a network can be traced and have values.
+
+    Args:
+        network: any module.
+
+    Raises:
+        ConvlensError: layers whose parameters are created at the first run, that are compiled by
+            TorchScript or quantized, or tensors without values.
+    """
+    check_initialized(network)
+    for name, module in network.named_modules():
+        _check_module(name or type(network).__name__, module)
+        for leaf, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is None:
+                continue
+            full_name = f"{name}.{leaf}".lstrip(".")
+            if tensor.is_meta:
+                raise ConvlensError(
+                    f"{full_name} is on the meta device and has no values; load the weights first"
+                )
+            if tensor.is_quantized:
+                _refuse_quantized(full_name, "tensor")
+
+
+def check_initialized(network: nn.Module) -> None:
+    """Check that all parameters of a network exist.
+
+    Raises:
+        ConvlensError: a parameter that is created at the first run.
+    """
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if is_lazy(tensor):
+            raise ConvlensError(
+                f"{name} is created at the first run of the network; run it once, as in "
+                f"network(torch.zeros(1, 3, height, width))"
+            )
+
+
+def _check_module(name: str, module: nn.Module) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ConvlensError(
+            f"{name} is compiled by TorchScript and has no layers that can be traced; "
+            f"give the module that it was compiled from"
+        )
+    if type(module).__module__.startswith(_QUANTIZED):
+        _refuse_quantized(name, "layer")
+
+
+def _refuse_quantized(name: str, kind: str) -> None:
+    raise ConvlensError(
+        f"{name} is a quantized {kind}, whose operations can neither be traced nor differentiated; "
+        f"give the network from before its quantization"
+    )
