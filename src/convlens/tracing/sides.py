@@ -3,15 +3,18 @@
 The non-linearity of a layer is the one that returns the layer's output (in a ReLU, or a residual
 block that ends in one), otherwise the first one after the layer. The search for it goes from the
 output through normalization, scaling by constants, permutation and addition: in conv-BN-ReLU its
-input is the output of the batch norm, after a residual connection the sum. Any other operation (the
+input is the output of the batch norm, after a residual connection the sum. Normalization includes
+what a network's code normalizes by its own statistics, also through views. Any other operation (the
 next convolution, pooling, concatenation) ends the search.
+
+What the non-linearity itself is, one operation or several, `nonlinearities.py` says.
 """
 
 from collections.abc import Container
 from dataclasses import dataclass
 
 from convlens.tracing.recording import Operation
-from convlens.tracing.structure import NON_LINEARITIES, POOLING, Structure
+from convlens.tracing.structure import POOLING, Structure
 
 _NORMALIZATION = frozenset({
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
@@ -19,8 +22,8 @@ _NORMALIZATION = frozenset({
     "native_layer_norm", "instance_norm", "_fused_rms_norm", "rms_norm",
 })  # fmt: skip
 _ARITHMETIC = frozenset({"add", "sub", "mul", "div"})
+_VIEWS = frozenset({"view", "_unsafe_view"})
 _REARRANGING = frozenset({"permute", "transpose", "clone", "native_dropout", "contiguous", "alias"})
-_GATES = frozenset({"sigmoid", "hardsigmoid"})  # multiplied by their own input, a non-linearity
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,6 @@ def find_sides(
     pre = structure.nonlinearity_inputs(output)
     if pre is not None:
         return Sides(output, tuple(pre), output, nonlinear=True)
-    gated = structure.nonlinearity_input(output)
-    if gated is not None:
-        return Sides(output, (gated,), output, nonlinear=True)
     producer = structure.producers.get(output)
     # The search does not go from a pooling through an addition: by the residual connection around
     # the next block it would find the non-linearity of that block.
@@ -68,13 +68,10 @@ def find_sides(
     node, normalized = output, output
     only_this_layer = True  # no other branch has been added so far
     while True:
-        consumers = structure.consumers.get(node, [])
-        for consumer in consumers:
-            if consumer.name in NON_LINEARITIES:
-                post = _nonlinearity_output(node, consumer, consumers)
-                return Sides(output, (node,), post, nonlinear=True)
-        next_nodes = (_next_node(node, consumer, on_image) for consumer in consumers)
-        next_node = next(filter(None, next_nodes), None)
+        nonlinearity = structure.nonlinearities.of(node)
+        if nonlinearity is not None:
+            return Sides(output, (node,), nonlinearity.output, nonlinear=True)
+        next_node = _next_node(node, structure, on_image)
         if next_node is None or (pooled and not next_node[1]):
             source = normalized if convolution else output
             return Sides(output, (source,), source, nonlinear=False)
@@ -84,23 +81,40 @@ def find_sides(
             normalized = node
 
 
-def _next_node(node: int, consumer: Operation, on_image: Container[int]) -> tuple[int, bool] | None:
+def _next_node(
+    node: int, structure: Structure, on_image: Container[int]
+) -> tuple[int, bool] | None:
     """The node to continue the search at, and whether it depends on the image by `node` only."""
-    others = [other for other in consumer.inputs if other != node and other in on_image]
-    if consumer.name in _NORMALIZATION | _REARRANGING and consumer.inputs[0] == node:
-        return consumer.outputs[0], True
-    if consumer.name in _ARITHMETIC and not others:
-        return consumer.outputs[0], True
-    if consumer.name == "add":
-        return consumer.outputs[0], False
+    normalized = structure.nonlinearities.normalized(node)
+    if normalized is not None:
+        return normalized, True
+    for consumer in structure.consumers.get(node, ()):
+        others = [other for other in consumer.inputs if other != node and other in on_image]
+        if consumer.name in _NORMALIZATION | _REARRANGING and consumer.inputs[0] == node:
+            return consumer.outputs[0], True
+        if consumer.name in _ARITHMETIC and not others:
+            return consumer.outputs[0], True
+        if consumer.name == "add":
+            return consumer.outputs[0], False
+        if consumer.name in _VIEWS:
+            restored = _through_views(consumer, structure, on_image)
+            if restored is not None:
+                return restored, True
     return None
 
 
-def _nonlinearity_output(node: int, nonlinearity: Operation, consumers: list[Operation]) -> int:
-    """The output of a non-linearity; for x · sigmoid(x) in a network's code, the product."""
-    gate = nonlinearity.outputs[0]
-    if nonlinearity.name in _GATES:
-        for consumer in consumers:
-            if consumer.name == "mul" and {node, gate} <= set(consumer.inputs):
+def _through_views(view: Operation, structure: Structure, on_image: Container[int]) -> int | None:
+    """The node that has the shape of a view's input again, after normalization in between.
+
+    Instance normalization normalizes `(1, N C, h, w)` as a batch, group normalization `(N, G, -1)`.
+    """
+    shapes = structure.recording.shapes
+    node = view.outputs[0]
+    while True:
+        for consumer in structure.consumers.get(node, ()):
+            if consumer.name in _VIEWS and shapes[consumer.outputs[0]] == shapes[view.inputs[0]]:
                 return consumer.outputs[0]
-    return gate
+        next_node = _next_node(node, structure, on_image)
+        if next_node is None or not next_node[1]:
+            return None
+        node = next_node[0]

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from convlens.models.output_head import SIGMOID, SOFTMAX
+from convlens.tracing.nonlinearities import IDENTITIES, Nonlinearities
+from convlens.tracing.receptive_field.rules import reads_only_shapes
 from convlens.tracing.recording import Operation, Recording
 
-NON_LINEARITIES = frozenset({
-    "relu", "leaky_relu", "hardtanh", "gelu", "silu", "mish", "hardswish", "elu", "celu", "selu",
-    "sigmoid", "hardsigmoid", "tanh", "softplus", "softshrink", "hardshrink", "threshold",
-    "_prelu_kernel", "rrelu_with_noise", "clamp", "clamp_min", "log_sigmoid_forward",
-})  # fmt: skip
 _FINAL_ACTIVATIONS = {
     "_softmax": SOFTMAX, "_log_softmax": SOFTMAX, "sigmoid": SIGMOID,
     "log_sigmoid_forward": SIGMOID,
@@ -22,7 +19,6 @@ _FINAL_ACTIVATIONS = {
 POOLING = frozenset({
     "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
 })  # fmt: skip
-_PASS_THROUGH = frozenset({"clone", "alias", "detach", "native_dropout", "_to_copy", "lift_fresh"})
 _RESHAPING = frozenset({"view", "_unsafe_view", "squeeze", "unsqueeze"})
 
 
@@ -61,32 +57,32 @@ class Structure:
             for node in operation.inputs:
                 self.consumers.setdefault(node, []).append(operation)
 
+    @cached_property
+    def on_image(self) -> set[int]:
+        """Indices of the nodes whose values depend on the image."""
+        on_image = {0}
+        for operation in self.recording.operations:
+            if not on_image.isdisjoint(operation.inputs) and not reads_only_shapes(operation):
+                on_image.update(operation.outputs)
+        return on_image
+
+    @cached_property
+    def nonlinearities(self) -> Nonlinearities:
+        """The non-linearities, also those that are written as several operations."""
+        return Nonlinearities(self.recording, self.producers, self.consumers, self.on_image)
+
     def is_pre(self, node: int) -> bool:
         """Whether a non-linearity consumes the node."""
-        return any(consumer.name in NON_LINEARITIES for consumer in self.consumers.get(node, ()))
+        return self.nonlinearities.is_pre(node)
 
     def is_post(self, node: int) -> bool:
         """Whether a non-linearity returns the node."""
-        return node in self.producers and self.producers[node].name in NON_LINEARITIES
+        return self.nonlinearities.is_post(node)
 
     def nonlinearity_input(self, node: int) -> int | None:
-        """The input of the non-linearity that returns a node; None without one.
-
-        For the product x · sigmoid(x) in a network's code, it is x.
-        """
-        producer = self.producers.get(node)
-        if producer is None:
-            return None
-        if producer.name in NON_LINEARITIES:
-            return producer.inputs[0]
-        if producer.name == "mul":
-            for gate, gated in (
-                (producer.inputs, producer.inputs[::-1]) if len(producer.inputs) == 2 else ()
-            ):
-                source = self.producers.get(gate)
-                if source and source.name in NON_LINEARITIES and source.inputs[0] == gated:
-                    return gated
-        return None
+        """The input of the non-linearity that returns a node; None without one."""
+        found = self.nonlinearities.by_output.get(node)
+        return None if found is None else found.input
 
     def logits(self) -> int:
         """The node that the network returns, or the input of its final softmax or sigmoid."""
@@ -120,7 +116,7 @@ class Structure:
     def _passes_through(self, operation: Operation) -> bool:
         """Whether an operation returns its input unchanged, possibly in another shape."""
         if operation.name != "select":
-            return operation.name in _PASS_THROUGH | _RESHAPING
+            return operation.name in IDENTITIES | _RESHAPING
         # `x[:, 0]` of an x with a single column.
         input_shape, output_shape = (
             self.recording.shapes[nodes[0]] for nodes in (operation.inputs, operation.outputs)
@@ -134,15 +130,11 @@ class Structure:
         A node is on every path if and only if no node that depends on the image, was computed
         before it, and leads to `end` is read after it.
         """
-        depends_on_image = {0}
-        for operation in self.recording.operations:
-            if depends_on_image.intersection(operation.inputs):
-                depends_on_image.update(operation.outputs)
         leads_to_end = {end}
         for operation in reversed(self.recording.operations):
             if leads_to_end.intersection(operation.outputs):
                 leads_to_end.update(operation.inputs)
-        relevant = depends_on_image & leads_to_end
+        relevant = self.on_image & leads_to_end
         computed_at = {0: 0}
         last_read = dict.fromkeys(relevant, 0)
         for time, operation in enumerate(self.recording.operations, start=1):
@@ -184,7 +176,7 @@ class Structure:
             return None
         node = candidates[-1]
         pooled = False
-        while (producer := self.producers.get(node)) and producer.name in POOLING | _PASS_THROUGH:
+        while (producer := self.producers.get(node)) and producer.name in POOLING | IDENTITIES:
             if len(self.recording.shapes[producer.inputs[0]]) != 4:
                 break
             pooled = pooled or producer.name in POOLING
@@ -206,17 +198,18 @@ class Structure:
         """The inputs of the non-linearities that return a node; None without one.
 
         For a concatenation of channels there is one for each branch, if each branch ends in a
-        non-linearity.
+        non-linearity; branches with the same input share it.
         """
         producer = self.producers.get(node)
         if producer is None:
             return None
-        if producer.name in NON_LINEARITIES:
-            return [producer.inputs[0]]
-        if producer.name in _PASS_THROUGH:
+        found = self.nonlinearity_input(node)
+        if found is not None:
+            return [found]
+        if producer.name in IDENTITIES:
             return self.nonlinearity_inputs(producer.inputs[0])
         if producer.name == "cat" and producer.arguments.get("dim") in (1, -3):
             parts = [self.nonlinearity_inputs(part) for part in producer.inputs]
             if all(part is not None for part in parts):
-                return [node for part in parts if part is not None for node in part]
+                return list(dict.fromkeys(node for part in parts for node in part or ()))
         return None

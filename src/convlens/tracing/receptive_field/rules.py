@@ -60,6 +60,11 @@ def _no_pixels(view: FieldView) -> list[PixelInterval | None]:
     return [None]
 
 
+def reads_only_shapes(operation: Operation) -> bool:
+    """Whether an operation reads only the shapes of its inputs, as `zeros_like` does."""
+    return find_rule(operation) is _no_pixels
+
+
 def _fill(view: FieldView) -> list[PixelInterval | None]:
     """`fill_` overwrites a tensor by one number, which may depend on the image."""
     view.interval("self")
@@ -249,9 +254,14 @@ _REARRANGING = (
     "narrow", "flip", "roll", "diagonal", "repeat", "unfold", "movedim", "native_channel_shuffle",
     "channel_shuffle", "swapaxes", "tile",
 )  # fmt: skip
+# Operations that PyTorch does not tag as pointwise.
+_POINTWISE = (
+    "_prelu_kernel", "prelu", "hardswish", "rrelu_with_noise", "log_sigmoid_forward", "rsub",
+    "floor_divide",
+)  # fmt: skip
 _IDENTITIES = (
     "alias", "detach", "clone", "contiguous", "_to_copy", "lift_fresh", "lift_fresh_copy",
-    "hardswish", "native_dropout", "dropout", "rrelu_with_noise", "positive", "to",
+    "native_dropout", "dropout", "positive", "to",
 )  # fmt: skip
 _REDUCTIONS = (
     "mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod",
@@ -264,7 +274,7 @@ _RULES: dict[str, FieldRule] = {
     **dict.fromkeys(_REDUCTIONS, _reduce),
     **dict.fromkeys(("as_strided",), _as_strided),
     **dict.fromkeys(("copy",), _copy),
-    **dict.fromkeys(("_prelu_kernel", "prelu"), pointwise),
+    **dict.fromkeys(_POINTWISE, pointwise),
     **dict.fromkeys(("cat", "stack"), _concatenate),
     **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax"), _softmax),
     **dict.fromkeys(("native_layer_norm", "_fused_rms_norm", "rms_norm"), _layer_norm),
