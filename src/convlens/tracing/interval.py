@@ -1,13 +1,14 @@
 """Pixel intervals: the pixels that each element of a node sees along one axis, and their union."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from convlens.tracing.known_values import KnownValues
 from convlens.tracing.operation_view import OperationView
-from convlens.tracing.recording import NodeRef
+from convlens.tracing.recording import NodeRef, Operation
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +52,15 @@ class FieldView(OperationView):
         axis: -2 for rows (y), -1 for columns (x).
         used: indices of the inputs whose interval the rule has read. An input that it does not read
             counts as mixed into all outputs.
+        known_values: values of nodes that do not depend on the image.
+        producers: the operation that returns each node, by the node's index.
     """
 
     intervals: dict[int, PixelInterval] = field(default_factory=dict)
     axis: int = -1
     used: set[int] = field(default_factory=set)
+    known_values: KnownValues | None = None
+    producers: Mapping[int, Operation] = field(default_factory=dict)
 
     def interval(self, name: str) -> PixelInterval | None:
         """The pixel interval of a tensor argument; None where it does not depend on the image."""
@@ -66,6 +71,12 @@ class FieldView(OperationView):
         """The pixel interval of an input by its index."""
         self.used.add(node)
         return self.intervals.get(node)
+
+    def known_value(self, node: int) -> Tensor | None:
+        """The value of an input; None if it is not known, as for one that depends on the image."""
+        if node in self.intervals or self.known_values is None:
+            return None
+        return self.known_values.value(node)
 
 
 FieldRule = Callable[[FieldView], list[PixelInterval | None]]
@@ -120,6 +131,22 @@ def combine_along(interval: PixelInterval | None, dims: Sequence[int]) -> PixelI
         high=high,
         everywhere=interval.everywhere or lost,
         sees_whole_image=interval.sees_whole_image or lost,
+    )
+
+
+def forget_field(interval: PixelInterval) -> PixelInterval:
+    """The interval of elements of which each sees the whole axis, but which keep their order.
+
+    On the most local path they lie where they were.
+    """
+    if interval.nearest or interval.everywhere:
+        return interval
+    shape = [1] * interval.low.ndim
+    return replace(
+        interval,
+        low=torch.zeros(shape, dtype=torch.int64),
+        high=torch.full(shape, interval.length - 1),
+        beyond=True,
     )
 
 

@@ -5,18 +5,20 @@ A non-linearity is a pointwise function of one node that is not affine: `relu(x)
 computes it by several operations, its input is the one node of which all of them are functions, and
 its output is the last of them.
 
-The boundaries of modules decide what belongs to it at both ends. Scaling and shifting by numbers
-belong to the non-linearity if the same module's code does them, so that `relu6(x + 3) / 6` is the
+The boundaries of modules decide what belongs to it at both ends. A module that is a pointwise
+function of its input is one non-linearity. In the code of a larger module, scaling and shifting by
+numbers belong to the non-linearity if the same code computes it, so that `relu6(x + 3) / 6` is the
 hard sigmoid of x. Scaling by one number for each channel is a normalization and does not belong to
 it.
 """
 
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from convlens.tracing.hooks import ModuleCall
 from convlens.tracing.receptive_field.rules import find_rule, pointwise
-from convlens.tracing.recording import NodeRef, Operation, Recording
+from convlens.tracing.recording import ModuleRun, NodeRef, Operation, Recording
 
 IDENTITIES = frozenset({
     "clone", "alias", "detach", "native_dropout", "dropout", "_to_copy", "lift_fresh", "contiguous",
@@ -48,11 +50,14 @@ class Nonlinearity:
         input: index of the node of which it is a function.
         output: index of the node that it returns.
         operations: what computes it, the last operation first.
+        complete: whether it ends with `output`. If not, as in `self.act(x) * 2`, what follows the
+            non-linearity is not in the code of the same module, but still a function of `input`.
     """
 
     input: int
     output: int
     operations: tuple[Operation, ...]
+    complete: bool = True
 
 
 class Nonlinearities:
@@ -83,24 +88,31 @@ class Nonlinearities:
         self._producers = producers
         self._consumers = consumers
         self._on_image = on_image
+        self._module_inputs = {
+            event.output_nodes[0]: event.input_node
+            for event in recording.events
+            if isinstance(event, ModuleRun) and event.call.path and event.output_nodes
+        }
         self.by_output: dict[int, Nonlinearity] = {}
         self._normalizations: dict[int, Nonlinearity] = {}  # by input; the last one of each
         for operation in recording.operations:
             if operation.outputs[0] not in on_image or not self._is_pointwise(operation):
                 continue
-            found = self._find(operation)
-            if found is not None:
-                self.by_output[found.output] = found
-            if found is None and len(set(self._image_inputs(operation))) > 1:
+            nonlinearity = self._find(operation)
+            if nonlinearity is not None:
+                self.by_output[nonlinearity.output] = nonlinearity
+            if nonlinearity is None and len(set(self._image_inputs(operation))) > 1:
                 normalization = self._trace_back(operation.outputs[0], with_statistics=True)
                 if normalization is not None:
                     self._add_normalization(normalization)
-        complete = [found for found in self.by_output.values() if self._is_complete(found)]
-        self._steps = {step for found in complete for step in self._inner_nodes(found)}
+        complete = [
+            nonlinearity for nonlinearity in self.by_output.values() if nonlinearity.complete
+        ]
+        steps = {step for nonlinearity in complete for step in self._inner_nodes(nonlinearity)}
         self.by_input: dict[int, list[Nonlinearity]] = {}
-        for found in complete:
-            if found.output not in self._steps:
-                self.by_input.setdefault(found.input, []).append(found)
+        for nonlinearity in complete:
+            if nonlinearity.output not in steps:
+                self.by_input.setdefault(nonlinearity.input, []).append(nonlinearity)
 
     def is_pre(self, node: int) -> bool:
         """Whether a non-linearity consumes the node."""
@@ -108,7 +120,10 @@ class Nonlinearities:
 
     def is_post(self, node: int) -> bool:
         """Whether a non-linearity returns the node."""
-        return node in self.by_output and node not in self._steps
+        nonlinearity = self.by_output.get(node)
+        return nonlinearity is not None and nonlinearity in self.by_input.get(
+            nonlinearity.input, ()
+        )
 
     def of(self, node: int) -> Nonlinearity | None:
         """The first non-linearity that consumes a node, if there is one.
@@ -118,25 +133,38 @@ class Nonlinearities:
         normalization = self._normalizations.get(node)
         inner = set() if normalization is None else set(self._inner_nodes(normalization))
         candidates = self.by_input.get(node, [])
-        return next((found for found in candidates if found.output not in inner), None)
+        return next(
+            (nonlinearity for nonlinearity in candidates if nonlinearity.output not in inner), None
+        )
 
     def normalized(self, node: int) -> int | None:
         """The node to which the network's code normalizes a node by statistics of itself."""
         normalization = self._normalizations.get(node)
         return None if normalization is None else normalization.output
 
-    def _add_normalization(self, found: Nonlinearity) -> None:
+    def _add_normalization(self, nonlinearity: Nonlinearity) -> None:
         """Keep the first normalization of a node, or the larger one of which it is a step."""
-        first = self._normalizations.get(found.input)
-        if first is None or first.output in self._inner_nodes(found):
-            self._normalizations[found.input] = found
+        first = self._normalizations.get(nonlinearity.input)
+        if first is None or first.output in self._inner_nodes(nonlinearity):
+            self._normalizations[nonlinearity.input] = nonlinearity
 
     def _find(self, operation: Operation) -> Nonlinearity | None:
         """The non-linearity that an operation completes."""
         if operation.name in _PREDICATES:
             return None
-        found = self._trace_back(operation.outputs[0])
-        return None if found is None else self._extend_back(found)
+        nonlinearity = self._trace_back(operation.outputs[0])
+        if nonlinearity is None:
+            return None
+        module_input = self._module_inputs.get(nonlinearity.output)
+        if module_input is not None:
+            whole = self._extend_back(nonlinearity, until=module_input)
+            if whole is not None:
+                return whole
+        core = self._without_last_affine(nonlinearity.operations)
+        calls = {step.call for step in core}
+        is_complete = all(step.call in calls for step in nonlinearity.operations)
+        extended = self._extend_back(nonlinearity, calls=calls)
+        return replace(extended or nonlinearity, complete=is_complete)
 
     def _trace_back(self, output: int, *, with_statistics: bool = False) -> Nonlinearity | None:
         """The fewest operations by which a node is a function of one node, and not an affine one.
@@ -176,41 +204,53 @@ class Nonlinearities:
             return any(operation.name in _STATISTICS for operation in operations)
         return not all(self._is_affine(operation) for operation in operations)
 
-    def _extend_back(self, found: Nonlinearity) -> Nonlinearity:
-        """The non-linearity with what the same module's code does to its input before."""
-        while True:
-            operation = self._producers.get(found.input)
-            if operation is None or operation.call not in {step.call for step in found.operations}:
-                return found
-            if not self._is_read_only_by(found.input, found.operations):
-                return found
-            earlier = self.by_output.get(found.input)
+    def _extend_back(
+        self,
+        nonlinearity: Nonlinearity,
+        *,
+        until: int | None = None,
+        calls: Container[ModuleCall | None] = (),
+    ) -> Nonlinearity | None:
+        """The non-linearity with what is done to its input before, if nothing else reads that.
+
+        Args:
+            nonlinearity: the non-linearity.
+            until: extend it as far as this node, the input of a module of which it is the output;
+                the result is None if it is no function of that node.
+            calls: without `until`, extend it by what is in the code of these module calls.
+        """
+        while nonlinearity.input != until:
+            operation = self._producers.get(nonlinearity.input)
+            if (
+                operation is None
+                or (until is None and operation.call not in calls)
+                or not self._is_read_only_by(nonlinearity.input, nonlinearity.operations)
+            ):
+                break
+            earlier = self.by_output.get(nonlinearity.input)
             if earlier is None and self._scales_by_numbers(operation):
                 (entry,) = self._image_inputs(operation)
-                earlier = Nonlinearity(entry, found.input, (operation,))
+                earlier = Nonlinearity(entry, nonlinearity.input, (operation,))
             if earlier is None:
-                return found
-            operations = (*found.operations, *earlier.operations)
-            found = Nonlinearity(earlier.input, found.output, operations)
+                break
+            operations = (*nonlinearity.operations, *earlier.operations)
+            nonlinearity = Nonlinearity(earlier.input, nonlinearity.output, operations)
+        return nonlinearity if until is None or nonlinearity.input == until else None
 
-    def _is_complete(self, found: Nonlinearity) -> bool:
-        """Whether all that follows the last step that is not affine is in the same module's code.
+    def _without_last_affine(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """The operations without those after the last one that is not affine in one node."""
+        for index, operation in enumerate(operations):
+            if not self._is_affine(operation) or len(set(self._image_inputs(operation))) > 1:
+                return operations[index:]
+        return operations
 
-        If not, as in `self.act(x) * 2`, it is found from its output only.
-        """
-        index = next(
-            index
-            for index, operation in enumerate(found.operations)
-            if not self._is_affine(operation) or len(set(self._image_inputs(operation))) > 1
-        )
-        calls = {operation.call for operation in found.operations[index:]}
-        return all(operation.call in calls for operation in found.operations[:index])
-
-    def _inner_nodes(self, found: Nonlinearity) -> Iterable[int]:
+    def _inner_nodes(self, nonlinearity: Nonlinearity) -> Iterable[int]:
         """The nodes inside a function that nothing outside it reads."""
-        for operation in found.operations:
+        for operation in nonlinearity.operations:
             for node in operation.outputs:
-                if node != found.output and self._is_read_only_by(node, found.operations):
+                if node != nonlinearity.output and self._is_read_only_by(
+                    node, nonlinearity.operations
+                ):
                     yield node
 
     def _is_read_only_by(self, node: int, operations: Container[Operation]) -> bool:

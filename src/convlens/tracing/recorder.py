@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from convlens.runtime.clone import clone_network
 from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
+from convlens.tracing.known_values import pair_tensors
 from convlens.tracing.node_names import NodeName
 from convlens.tracing.recording import FunctionCall, ModuleRun, NodeRef, Operation, Recording
 from convlens.tracing.tensor_nodes import TensorNodes
@@ -51,7 +52,7 @@ def record(
     fake_mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else None
     clone = clone_network(network, fake_mode)
     image = fake_mode.from_tensor(images) if fake_mode else images.clone()
-    tensor_nodes = TensorNodes(image)
+    tensor_nodes = TensorNodes(image, pair_tensors(network, clone) if fake_mode else None)
     events = _EventRecorder(tensor_nodes)
     listening = attach_listener(clone, events)
     dispatch = _OperationRecorder(tensor_nodes, events)
@@ -76,6 +77,7 @@ def record(
         output=tensor_nodes.read(output) if output is not None else -1,
         faked=fake,
         stopped=stopped,
+        constants=tensor_nodes.constants,
     )
 
 

@@ -3,8 +3,11 @@
 A recording is data only. `recorder.py` makes it, `structure.py` and `receptive_field/` read it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from convlens.tracing.hooks import ModuleCall
 from convlens.tracing.node_names import NodeName
@@ -98,6 +101,8 @@ class Recording:
         faked: whether it ran on fake tensors, so that the recording is valid for every input of
             this size.
         stopped: why the network did not run to its end, in words; empty if it did.
+        constants: values of nodes of integers or truth values that no operation returned, such as
+            buffers and lists of indices, by the node's index.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -109,3 +114,4 @@ class Recording:
     output: int
     faked: bool
     stopped: str = ""
+    constants: Mapping[int, Tensor] = field(default_factory=dict)

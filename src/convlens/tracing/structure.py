@@ -177,7 +177,7 @@ class Structure:
         node = candidates[-1]
         pooled = False
         while (producer := self.producers.get(node)) and producer.name in POOLING | IDENTITIES:
-            if len(self.recording.shapes[producer.inputs[0]]) != 4:
+            if self.is_post(node) or len(self.recording.shapes[producer.inputs[0]]) != 4:
                 break
             pooled = pooled or producer.name in POOLING
             node = producer.inputs[0]

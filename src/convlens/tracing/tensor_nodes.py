@@ -5,10 +5,12 @@ node, and so does a write to any other tensor that shares memory with it.
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from convlens.tracing.known_values import copy_value
 from convlens.tracing.recording import NodeRef, Operation
 
 
@@ -41,9 +43,19 @@ class TensorNodes:
     Attributes:
         shapes: shape of each node, by its index.
         operations: in the order of execution.
+        constants: values of nodes of integers or truth values that no operation returned, as they
+            are when they are first read.
     """
 
-    def __init__(self, image: Tensor) -> None:
+    def __init__(self, image: Tensor, originals: Mapping[int, Tensor] | None = None) -> None:
+        """Start with the node of the image.
+
+        Args:
+            image: the network's input.
+            originals: the real tensors of fake ones, by the `id` of the fake one.
+        """
+        self._originals = originals or {}
+        self.constants: dict[int, Tensor] = {}
         self.shapes: list[tuple[int, ...]] = []
         self.operations: list[Operation] = []
         self._constants: set[int] = set()
@@ -98,6 +110,9 @@ class TensorNodes:
             node = self._write_through(tensor, node, relatives[-1], nodes[-1])
         else:
             self._constants.add(node)
+            value = copy_value(self._originals.get(id(tensor), tensor))
+            if value is not None:
+                self.constants[node] = value
         self.assign(tensor, node)
 
     def _write_through(self, tensor: Tensor, before: int, view: Tensor, written: int) -> int:

@@ -12,6 +12,10 @@ the interval the same everywhere. Where its output is combined with a node that 
 (squeeze-and-excite, a residual connection around attention), the local field is kept and marked.
 An operation without a rule counts as one that combines everything.
 
+An operation that lets each element see a whole axis but keeps their order (a recurrent layer,
+sampling at computed positions) gives all elements the interval of the axis. What follows is still
+a map, with a global field.
+
 `windows.py` computes the receptive field of a convolution and of other sliding windows, `rules.py`
 lists the rule of each operation.
 """
@@ -32,6 +36,7 @@ from convlens.tracing.interval import (
     drop_repetition,
     map_bounds,
 )
+from convlens.tracing.known_values import KnownValues
 from convlens.tracing.receptive_field.rules import find_rule
 from convlens.tracing.recording import Recording
 from convlens.tracing.registry import registered_field_rule
@@ -60,8 +65,9 @@ class Field:
 
     @property
     def stride(self) -> tuple[int | None, int | None]:
-        """Pixels between the fields of neighbors; None if they are uneven or there is only one."""
-        return self._constant(lambda axis: self.low[axis].diff())
+        """Pixels between the fields of neighbors; None if they are uneven, 0, or one only."""
+        y, x = self._constant(lambda axis: self.low[axis].diff())
+        return y or None, x or None
 
     @property
     def offset(self) -> tuple[int, int]:
@@ -98,6 +104,8 @@ def pixel_intervals(
     y, x = (replace(_interval_of_image(shape, axis), nearest=nearest) for axis in (-2, -1))
     intervals: dict[int, Axes] = {0: (y, x)}
     unknown: dict[int, str] = {}
+    producers = {node: step for step in recording.operations for node in step.outputs}
+    known_values = KnownValues(recording, producers)
     for operation in recording.operations:
         if not any(node in intervals for node in operation.inputs):
             continue
@@ -109,7 +117,9 @@ def pixel_intervals(
             input_intervals = {
                 node: intervals[node][axis] for node in operation.inputs if node in intervals
             }
-            view = FieldView(operation, recording.shapes, input_intervals, axis)
+            view = FieldView(
+                operation, recording.shapes, input_intervals, axis, set(), known_values, producers
+            )
             axes.append(_apply_rule(rule or combine_everything, view))
         for index, node in enumerate(operation.outputs):
             # A rule may return one interval for all outputs of an operation.

@@ -21,6 +21,7 @@ from convlens.tracing.interval import (
     merge_intervals,
     update_spacing,
 )
+from convlens.tracing.receptive_field import indexing, sampling
 from convlens.tracing.receptive_field.storage_writes import write_through
 from convlens.tracing.receptive_field.windows import (
     adaptive_pooling,
@@ -41,8 +42,9 @@ def find_rule(operation: Operation) -> FieldRule | None:
     registered = registered_field_rule(operation)
     if registered is not None:
         return registered
-    if operation.built_in and operation.name in _RULES:
-        return _RULES[operation.name]
+    name = operation.name if operation.built_in else operation.qualified_name
+    if name in _RULES:
+        return _RULES[name]
     if operation.function is not None and torch.Tag.pointwise in operation.function.tags:
         return pointwise
     return None
@@ -252,7 +254,7 @@ _REARRANGING = (
     "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "expand",
     "slice", "select", "unsqueeze", "squeeze", "unbind", "split", "split_with_sizes", "chunk",
     "narrow", "flip", "roll", "diagonal", "repeat", "unfold", "movedim", "native_channel_shuffle",
-    "channel_shuffle", "swapaxes", "tile",
+    "channel_shuffle", "swapaxes", "tile", "rot90", "unsafe_split", "unsafe_split_with_sizes",
 )  # fmt: skip
 # Operations that PyTorch does not tag as pointwise.
 _POINTWISE = (
@@ -261,7 +263,7 @@ _POINTWISE = (
 )  # fmt: skip
 _IDENTITIES = (
     "alias", "detach", "clone", "contiguous", "_to_copy", "lift_fresh", "lift_fresh_copy",
-    "native_dropout", "dropout", "positive", "to",
+    "native_dropout", "dropout", "positive", "to", "tril", "triu",
 )  # fmt: skip
 _REDUCTIONS = (
     "mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod",
@@ -335,4 +337,26 @@ _RULES: dict[str, FieldRule] = {
     ),
     "fill": _fill,
     "write_through": write_through,
+    **dict.fromkeys(("index", "_unsafe_index"), indexing.index),
+    "index_select": indexing.index_select,
+    "gather": indexing.gather,
+    **dict.fromkeys(("index_put", "_unsafe_index_put"), indexing.index_put),
+    **dict.fromkeys(
+        ("scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill",
+         "index_reduce"),
+        indexing.scatter,
+    ),
+    "embedding": indexing.embedding,
+    **dict.fromkeys(("sort", "topk", "kthvalue", "mode", "nanmedian"), indexing.sort),
+    **dict.fromkeys(
+        ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"), indexing.cumulate
+    ),
+    **dict.fromkeys(("grid_sampler_2d", "grid_sampler_3d"), sampling.grid_sample),
+    "affine_grid_generator": combine_everything,
+    "torchvision::deform_conv2d": sampling.deformable_convolution,
+    **dict.fromkeys(("max_unpool2d", "max_unpool3d"), sampling.unpooling),
+    "im2col": sampling.image_to_columns,
+    "col2im": sampling.columns_to_image,
+    **dict.fromkeys(("mkldnn_rnn_layer", "_cudnn_rnn", "lstm", "gru", "rnn_tanh", "rnn_relu"),
+                    sampling.recurrent),
 }  # fmt: skip

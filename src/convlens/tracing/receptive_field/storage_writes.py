@@ -14,7 +14,7 @@ from convlens.tracing.interval import (
 )
 
 _MAX_STORAGE_SIZE = 2**24  # elements; larger storages are not followed
-_NO_PIXEL = 2**40  # outside any image: low of an element that sees nothing, and minus it its high
+NO_PIXEL = 2**40  # outside any image: low of an element that sees nothing, and minus it its high
 
 
 def write_through(view: FieldView) -> list[PixelInterval | None]:
@@ -35,27 +35,32 @@ def write_through(view: FieldView) -> list[PixelInterval | None]:
         return combine_everything(view)
 
     def read_base(bound_of: Callable[[PixelInterval], Tensor], sign: int) -> Tensor:
-        memory = torch.full((size,), sign * _NO_PIXEL)
+        memory = torch.full((size,), sign * NO_PIXEL)
         for layout, interval in ((base_layout, before), (view_layout, written)):
             target = memory.as_strided(layout.shape, layout.stride, layout.offset - start)
             if interval is None:
-                target.fill_(sign * _NO_PIXEL)
+                target.fill_(sign * NO_PIXEL)
             else:
                 target.copy_(bound_of(interval))
         base = memory.as_strided(base_layout.shape, base_layout.stride, base_layout.offset - start)
-        return _fill_missing(base.contiguous(), view.axis, present[0].spacing, sign)
+        return base.contiguous()
 
+    low = read_base(lambda interval: interval.low, 1)
+    high = read_base(lambda interval: interval.high, -1)
+    if bool((low == NO_PIXEL).all()):
+        return [None]  # the write went to elements that the tensor does not have
+    spacing = present[0].spacing
     interval = replace(
         present[0],
-        low=read_base(lambda interval: interval.low, 1),
-        high=read_base(lambda interval: interval.high, -1),
+        low=fill_missing(low, view.axis, spacing, 1),
+        high=fill_missing(high, view.axis, spacing, -1),
         everywhere=all(interval.everywhere for interval in present),
         sees_whole_image=any(interval.sees_whole_image for interval in present),
     )
     return [update_spacing(interval, view.axis)]
 
 
-def _fill_missing(bound: Tensor, axis: int, spacing: float, sign: int) -> Tensor:
+def fill_missing(bound: Tensor, axis: int, spacing: float, sign: int) -> Tensor:
     """Give elements that see nothing (a frame of zeros) the bound of their neighbors.
 
     They take the widest bound of their row (of their column, along x). Where a whole row sees
@@ -67,12 +72,12 @@ def _fill_missing(bound: Tensor, axis: int, spacing: float, sign: int) -> Tensor
         spacing: pixels between neighboring positions.
         sign: 1 for the low bound, -1 for the high one.
     """
-    is_missing = bound == sign * _NO_PIXEL
+    is_missing = bound == sign * NO_PIXEL
     if bound.ndim < 2 or not bool(is_missing.any()):
         return bound
     others = [dim for dim in range(bound.ndim) if dim != bound.ndim + axis]
     rows = torch.amin(bound, others) if sign > 0 else torch.amax(bound, others)
-    known = (rows != sign * _NO_PIXEL).nonzero().flatten()
+    known = (rows != sign * NO_PIXEL).nonzero().flatten()
     positions = torch.arange(len(rows))
     nearest = known[(positions[:, None] - known[None]).abs().argmin(dim=1)]
     distance = (positions - nearest) * spacing

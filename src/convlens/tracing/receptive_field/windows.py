@@ -47,7 +47,7 @@ def sliding_window(
 
     def rule(view: FieldView) -> list[PixelInterval | None]:
         kernels, strides, paddings, dilations = (
-            _as_list(view[value] if isinstance(value, str) else value, 2)
+            as_list(view[value] if isinstance(value, str) else value, 2)
             for value in (kernel_size, stride, padding, dilation)
         )
         name = view.first_argument
@@ -56,7 +56,7 @@ def sliding_window(
         for index, dim in enumerate((-2, -1)):
             starts = torch.arange(view.output_shape[dim]) * strides[index] - paddings[index]
             ends = starts + (kernels[index] - 1) * dilations[index]
-            window = _Window(dim, view.shape(name)[dim], starts, ends, strides[index])
+            window = Window(dim, view.shape(name)[dim], starts, ends, strides[index])
             interval = window.slide_over(interval, view.axis)
         return [interval]
 
@@ -71,18 +71,18 @@ def pooling(kernel: str) -> FieldRule:
     """
 
     def rule(view: FieldView) -> list[PixelInterval | None]:
-        sizes = _as_list(view[kernel], 0)
+        sizes = as_list(view[kernel], 0)
         count = len(sizes)
-        strides = _as_list(view["stride"], count) if view["stride"] else sizes
-        paddings = _as_list(view["padding"] or 0, count)
-        dilations = _as_list(view["dilation"] or 1, count)
+        strides = as_list(view["stride"], count) if view["stride"] else sizes
+        paddings = as_list(view["padding"] or 0, count)
+        dilations = as_list(view["dilation"] or 1, count)
         name = view.first_argument
         interval = view.interval(name)
         for index in range(count):
             dim = index - count
             starts = torch.arange(view.output_shape[dim]) * strides[index] - paddings[index]
             taps = torch.arange(sizes[index]) * dilations[index]
-            window = _Window(dim, view.shape(name)[dim], starts, starts + taps[-1], strides[index])
+            window = Window(dim, view.shape(name)[dim], starts, starts + taps[-1], strides[index])
             interval = window.slide_over(interval, view.axis)
         return [interval]
 
@@ -101,9 +101,9 @@ def convolution(view: FieldView) -> list[PixelInterval | None]:
     )
     for index in range(count):
         dim = index - count
-        kernel, stride = weight[2 + index], _as_list(view["stride"], count)[index]
-        padding = _as_list(view["padding"], count)[index]
-        extent = (kernel - 1) * _as_list(view["dilation"], count)[index]
+        kernel, stride = weight[2 + index], as_list(view["stride"], count)[index]
+        padding = as_list(view["padding"], count)[index]
+        extent = (kernel - 1) * as_list(view["dilation"], count)[index]
         positions = torch.arange(view.output_shape[dim])
         length = view.shape("input")[dim]
         if view["transposed"]:
@@ -111,10 +111,10 @@ def convolution(view: FieldView) -> list[PixelInterval | None]:
             first = torch.ceil((positions + padding - extent) / stride).long()
             last = torch.div(positions + padding, stride, rounding_mode="floor")
             # With a stride larger than the kernel, an output between two taps sees no input.
-            window = _Window(dim, length, torch.minimum(first, last), last, 1 / stride)
+            window = Window(dim, length, torch.minimum(first, last), last, 1 / stride)
         else:
             starts = positions * stride - padding
-            window = _Window(dim, length, starts, starts + extent, stride)
+            window = Window(dim, length, starts, starts + extent, stride)
         interval = window.slide_over(interval, view.axis)
     return [interval]
 
@@ -147,7 +147,7 @@ def adaptive_pooling(view: FieldView) -> list[PixelInterval | None]:
         positions = torch.arange(m)
         first = torch.div(positions * n, m, rounding_mode="floor")
         last = -torch.div(-(positions + 1) * n, m, rounding_mode="floor") - 1
-        window = _Window(dim, n, first, last, n / m)
+        window = Window(dim, n, first, last, n / m)
         interval = (
             combine_along(interval, [dim]) if m == 1 else window.slide_over(interval, view.axis)
         )
@@ -164,7 +164,7 @@ def interpolation(view: FieldView) -> list[PixelInterval | None]:
         if interval is not None and interval.nearest:
             positions = torch.arange(view.output_shape[dim])
             first = last = (2 * positions + 1) * shape[dim] // (2 * view.output_shape[dim])
-        window = _Window(dim, shape[dim], first, last, shape[dim] / view.output_shape[dim])
+        window = Window(dim, shape[dim], first, last, shape[dim] / view.output_shape[dim])
         interval = window.slide_over(interval, view.axis)
     return [interval]
 
@@ -232,12 +232,12 @@ def pad(view: FieldView) -> list[PixelInterval | None]:
             positions = (n - 1) - (n - 1 - positions).abs()
         elif view.operation.name.startswith("replication"):
             positions = positions.clamp(0, n - 1)
-        interval = _Window(dim, n, positions, positions, 1).slide_over(interval, view.axis)
+        interval = Window(dim, n, positions, positions, 1).slide_over(interval, view.axis)
     return [interval]
 
 
 @dataclass(frozen=True, eq=False)
-class _Window:
+class Window:
     """Output position p combines the input positions first[p] to last[p] along a dimension.
 
     Attributes:
@@ -315,7 +315,7 @@ class _Window:
         return torch.cat([start, tensor, end], self.dim)
 
 
-def _as_list(value: int | Sequence[int], count: int) -> list[int]:
+def as_list(value: int | Sequence[int], count: int) -> list[int]:
     """A setting for each of `count` dimensions, where it may be one number for all."""
     values = [value] if isinstance(value, int) else list(value)
     return values * count if len(values) == 1 and count > 1 else values

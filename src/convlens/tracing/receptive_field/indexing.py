@@ -1,0 +1,172 @@
+"""Receptive field of indexing, gathering, scattering, sorting and lookup in tables.
+
+Indices whose values are known (`x[:, [2, 1, 0]]`, a buffer) move elements, and the operation is
+applied to the bounds of the intervals as it is. Where the values are not known, an output may hold
+any element along the indexed dimension.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from convlens.tracing.interval import (
+    FieldView,
+    PixelInterval,
+    combine_along,
+    combine_everything,
+    drop_repetition,
+    map_bounds,
+    merge_intervals,
+    update_spacing,
+)
+from convlens.tracing.receptive_field.storage_writes import NO_PIXEL, fill_missing
+from convlens.tracing.recording import NodeRef
+
+
+def index(view: FieldView) -> list[PixelInterval | None]:
+    """Receptive field of `x[:, indices]`, with one or several tensors of indices."""
+    refs = view["indices"]
+    interval, shape = view.interval("self"), view.shape("self")
+    if interval is None:
+        return _look_up(view, refs)
+    values = [ref and view.known_value(ref.node) for ref in refs]
+    indexed = [dim for dim, ref in enumerate(refs) if ref is not None]
+    if any(values[dim] is None for dim in indexed):
+        # Any index may stand for any other, so zeros do as well.
+        combined = combine_along(interval, indexed)
+        assert combined is not None
+        interval = combined
+        values = [ref and torch.zeros(view.shapes[ref.node], dtype=torch.int64) for ref in refs]
+    function = view.operation.function
+
+    def move(bound: Tensor) -> Tensor:
+        return drop_repetition(function(bound.expand(shape), values))
+
+    return [update_spacing(map_bounds(interval, move), view.axis)]
+
+
+def _look_up(view: FieldView, refs: Sequence[NodeRef | None]) -> list[PixelInterval | None]:
+    """A table without pixels, read at indices that depend on the image."""
+    on_image = [(dim, ref) for dim, ref in enumerate(refs) if ref and view.interval_of(ref.node)]
+    if len(on_image) != 1 or sum(ref is not None for ref in refs) != 1:
+        return combine_everything(view)
+    dim, ref = on_image[0]
+    interval = view.interval_of(ref.node)
+    assert interval is not None
+    rest = len(view.shape("self")) - dim - 1
+    return [
+        map_bounds(interval, lambda bound: bound.reshape(*[1] * dim, *bound.shape, *[1] * rest))
+    ]
+
+
+def index_select(view: FieldView) -> list[PixelInterval | None]:
+    """Receptive field of `index_select`: a tensor of indices along one dimension."""
+    interval, shape = view.interval("self"), view.shape("self")
+    index_ref = view["index"]
+    value = view.known_value(index_ref.node)
+    if interval is None or value is None:
+        return [combine_along(interval, [view["dim"]])]
+
+    def move(bound: Tensor) -> Tensor:
+        return drop_repetition(bound.expand(shape).index_select(view["dim"], value))
+
+    return [update_spacing(map_bounds(interval, move), view.axis)]
+
+
+def gather(view: FieldView) -> list[PixelInterval | None]:
+    """Receptive field of `gather`: an index along one dimension for each output."""
+    interval, index_interval = view.interval("self"), view.interval("index")
+    shape, dim = view.shape("self"), view["dim"]
+    value = view.known_value(view["index"].node)
+    if interval is not None and value is not None:
+
+        def move(bound: Tensor) -> Tensor:
+            return drop_repetition(bound.expand(shape).gather(dim, value))
+
+        return [update_spacing(map_bounds(interval, move), view.axis)]
+    combined = combine_along(interval, [dim])
+    if combined is not None:
+        sizes = view.output_shape
+
+        def crop(bound: Tensor) -> Tensor:
+            for other, size in enumerate(sizes):
+                if bound.shape[other] > 1:
+                    bound = bound.narrow(other, 0, size)
+            return bound
+
+        combined = map_bounds(combined, crop)
+    return [merge_intervals([combined, index_interval], len(view.output_shape))]
+
+
+def index_put(view: FieldView) -> list[PixelInterval | None]:
+    """Receptive field of `x[indices] = y` with known indices, or with a mask of x's shape."""
+    base, written = view.interval("self"), view.interval("values")
+    refs, shape = view["indices"], view.shape("self")
+    ndim = len(shape)
+    if len(refs) == 1 and refs[0] and view.shapes[refs[0].node] == shape:
+        if written is not None:
+            written = combine_along(written, list(range(written.low.ndim)))
+        return [merge_intervals([base, view.interval_of(refs[0].node), written], ndim)]
+    values = [ref and view.known_value(ref.node) for ref in refs]
+    known = all(value is not None for ref, value in zip(refs, values, strict=True) if ref)
+    present = [interval for interval in (base, written) if interval is not None]
+    if not known or view["accumulate"] or not present:
+        return combine_everything(view) if present else [None]
+    function, size = view.operation.function, view.shape("values")
+
+    def write(sign: int) -> Tensor:
+        nothing = torch.tensor(sign * NO_PIXEL)
+        before, new = (
+            nothing if interval is None else interval.low if sign > 0 else interval.high
+            for interval in (base, written)
+        )
+        bound = function(before.expand(shape).clone(), values, new.expand(size))
+        return fill_missing(bound, view.axis, present[0].spacing, sign)
+
+    merged = merge_intervals(present, ndim)
+    assert merged is not None
+    return [update_spacing(replace(merged, low=write(1), high=write(-1)), view.axis)]
+
+
+def scatter(view: FieldView) -> list[PixelInterval | None]:
+    """Receptive field of `scatter` and `index_add`: any source along the dimension may go there."""
+    dim, ndim = view["dim"], len(view.output_shape)
+    intervals = [view.interval("self")]
+    for name in ("index", "src", "source", "value"):
+        interval = view.interval(name)
+        if interval is None:
+            continue
+        if interval.low.ndim != ndim:
+            return combine_everything(view)
+        combined = combine_along(interval, [dim])
+        assert combined is not None
+        sizes = torch.broadcast_shapes(combined.low.shape, combined.high.shape)
+        if any(size not in (1, view.output_shape[other]) for other, size in enumerate(sizes)):
+            return combine_everything(view)
+        intervals.append(combined)
+    return [merge_intervals(intervals, ndim)]
+
+
+def embedding(view: FieldView) -> list[PixelInterval | None]:
+    """Receptive field of a lookup: that of the index, for each number of the vector."""
+    interval = view.interval("indices")
+    return [interval and map_bounds(interval, lambda bound: bound.unsqueeze(-1))]
+
+
+def sort(view: FieldView) -> list[PixelInterval | None]:
+    """Receptive field of sorting and of the greatest elements along a dimension."""
+    dim = view["dim"] if view["dim"] is not None else -1
+    return [combine_along(view.interval("self"), [dim])]
+
+
+def cumulate(view: FieldView) -> list[PixelInterval | None]:
+    """Receptive field of a cumulative sum or product: all elements up to its own."""
+    interval, dim = view.interval("self"), view["dim"]
+    if interval is None:
+        return [None]
+    if interval.nearest:
+        return [interval]
+    low, high = interval.low.cummin(dim).values, interval.high.cummax(dim).values
+    return [replace(interval, low=low, high=high)]
