@@ -31,8 +31,10 @@ ROWS = (
     ("data",),
     ("drawing",),
     ("runtime",),
-    ("files", "text", "wording", "arithmetic", "__init__"),
+    ("files", "wording", "arithmetic", "__init__"),
+    ("claims",),
     ("errors",),
+    ("text",),
 )
 ROW_OF = {package: number for number, row in enumerate(ROWS) for package in row}
 INTERFACES = ("cli", "explorer", "page")

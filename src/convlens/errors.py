@@ -7,12 +7,20 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from convlens.text import printable
+
 _WORDS = re.compile(r"[^\W_]+")
 _LONGEST = 200  # characters of another library's message
 
 
 class ConvlensError(Exception):
-    """The input cannot be used. The message is one line, which is shown as it is."""
+    """The input cannot be used. The message is one line, which is shown as it is.
+
+    Names and other libraries' messages in it may hold anything, so the message is made printable.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class PhotoError(ConvlensError):
@@ -30,7 +38,7 @@ def first_line(error: Exception) -> str:
         >>> first_line(ValueError("no such axis\ndetails"))
         'no such axis'
     """
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return printable(next(iter(str(error).strip().splitlines()), type(error).__name__))
 
 
 def describe_error(error: BaseException) -> str:
@@ -43,7 +51,7 @@ def describe_error(error: BaseException) -> str:
         >>> describe_error(KeyError("conv9. The state dict has no such key."))
         "KeyError: 'conv9"
     """
-    message = " ".join(str(error).split()).partition(". ")[0]
+    message = printable(" ".join(str(error).split())).partition(". ")[0]
     if len(message) > _LONGEST:
         message = message[: _LONGEST - 1] + "…"
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -4,16 +4,35 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convlens.claims import (
+    PREFIX,
+    Claim,
+    claim_path,
+    clear_leftovers,
+    lock_file,
+    missing_folders,
+    real_path,
+    remove_empty,
+)
 from convlens.errors import ConvlensError, suggest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _RESULT_SUFFIXES = {".csv", ".html", ".json", ".png", ".safetensors"}  # files that we write
+# The file that marks a folder of results, with keys at its beginning.
+_MARKERS = {
+    "result.json": ("format", "result"),  # of every saved result
+    "numbers.json": ("photos",),  # of gradcam and fgsm
+    "report.json": ("folder", "model"),
+    "manifest.json": ("format", "identity"),  # of the saved state of a pass
+}
+_MARKER_CHARACTERS = 1000
+_LONGEST_SUFFIX = 20
 
 
 @contextmanager
@@ -28,7 +47,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
             file that it points to is replaced.
 
     Yields:
-        A path in the same folder with the same suffix, at which nothing exists yet.
+        The path of an empty file in the same folder, with the same suffix.
 
     Raises:
         ConvlensError: `path` is a folder or a device, or the file cannot be written.
@@ -42,15 +61,18 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         >>> path.read_text()
         'file,score\n'
     """
-    target = Path(path).resolve()
-    temporary = _temporary_beside(target)
-    missing = _missing_folders(target)
+    target = real_path(path)
+    missing = missing_folders(target)
+    temporary = target.parent / f"{PREFIX}{secrets.token_hex(4)}{_short_suffix(target)}"
+    descriptor = None
     try:
         if target.exists() and not target.is_file():
             kind = "a folder" if target.is_dir() else "no ordinary file"
             raise ConvlensError(f"cannot write {path}: it is {kind}; give the name of a file")
         _check_parents(path, target)
         target.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(target.parent)
+        descriptor = lock_file(temporary)
         yield temporary
         temporary.replace(target)
     except OSError as error:
@@ -58,7 +80,9 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # no such file after a success
             temporary.unlink()
-        _remove_empty(missing)
+        if descriptor is not None:
+            os.close(descriptor)
+        remove_empty(missing)
 
 
 @contextmanager
@@ -78,30 +102,74 @@ def atomic_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
         An empty folder.
 
     Raises:
-        ConvlensError: `path` is a file or a folder of another kind, or the folder cannot be
-            written.
+        ConvlensError: `path` is a file or a folder of another kind, another process writes to it,
+            or the folder cannot be written.
     """
-    target = Path(path).resolve()
-    temporary, replaced = _temporary_beside(target), _temporary_beside(target)
-    missing = _missing_folders(target)
-    try:
-        check_replaceable_folder(path, marker=marker)
-        temporary.mkdir(parents=True)
-        yield temporary
-        if target.exists():
-            _swap(temporary, target, replaced)
-        else:
-            temporary.rename(target)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
-        _remove_empty(missing)
+    with claim_folder(path, marker=marker) as claim:
+        try:
+            claim.new.mkdir()
+            yield claim.new
+            check_replaceable_folder(path, marker=marker)  # much time may have passed
+            _swap(claim.new, claim)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+
+@contextmanager
+def claim_folder(path: str | Path, *, marker: str) -> Iterator[Claim]:
+    """Claim a folder that will be written, before any long work.
+
+    Args:
+        path: name of the folder.
+        marker: as for `atomic_folder`.
+
+    Raises:
+        ConvlensError: `atomic_folder` refuses the path, or another process has claimed it.
+    """
+    check_replaceable_folder(path, marker=marker)
+    with ExitStack() as stack:
+        try:
+            claim = stack.enter_context(claim_path(path))
+            check_replaceable_folder(path, marker=marker)  # of an earlier result moved back
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        yield claim
+
+
+def replace_folder(source: Path, path: str | Path, *, marker: str) -> None:
+    """Let a finished folder take the place of another one.
+
+    Until it has, `source` stays as it is, also if the process is killed.
+
+    Args:
+        source: the finished folder. It may lie in another file system.
+        path: name of the folder, as for `atomic_folder`.
+        marker: as for `atomic_folder`.
+
+    Raises:
+        ConvlensError: as `atomic_folder`; or there is no room for a copy in another file system.
+    """
+    with claim_folder(path, marker=marker) as claim:
+        try:
+            if source.stat().st_dev == claim.folder.stat().st_dev:
+                _swap(source, claim)
+                return
+            needed = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
+            free = shutil.disk_usage(claim.folder).free
+            if needed > free:
+                raise ConvlensError(
+                    f"cannot write {path}: {needed / 1e6:,.0f} MB are needed there and "
+                    f"{free / 1e6:,.0f} MB are free; make room there and resume the run"
+                )
+            shutil.copytree(source, claim.new)
+            _swap(claim.new, claim)
+            shutil.rmtree(source, ignore_errors=True)
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
 
 def check_replaceable_folder(path: str | Path, *, marker: str) -> None:
-    """Check, before any long work, that `atomic_folder` accepts a path.
+    """Check that `atomic_folder` accepts a path.
 
     Args:
         path: name of the folder.
@@ -110,22 +178,45 @@ def check_replaceable_folder(path: str | Path, *, marker: str) -> None:
     Raises:
         ConvlensError: `atomic_folder` refuses the path.
     """
-    target = Path(path).resolve()
-    _check_parents(path, target)
-    if target.exists() and not target.is_dir():
-        raise ConvlensError(f"cannot write {path}: it is a file; give the name of a folder")
-    if target.exists() and not (target / marker).is_file() and any(target.iterdir()):
-        raise ConvlensError(
-            f"{path} holds other files and no {marker}; give a new or an empty folder"
-        )
-    for file in target.rglob("*") if target.exists() else ():
-        hidden = file.name.startswith(".")
-        ours = file.suffix in _RESULT_SUFFIXES or file.name == marker or hidden
-        if not ours and file.is_file():
+    target = real_path(path)
+    try:
+        _check_parents(path, target)
+        if target.is_symlink():
+            raise ConvlensError(f"cannot write {path}: it is a link that leads in a circle")
+        if target.exists() and not target.is_dir():
+            raise ConvlensError(f"cannot write {path}: it is a file; give the name of a folder")
+        if target.exists() and not (target / marker).is_file() and any(target.iterdir()):
             raise ConvlensError(
-                f"{path} holds {file.relative_to(target)}, which convlens does not write, and "
-                f"would be replaced; move that file, or give another folder"
+                f"{path} holds other files and no {marker}; give a new or an empty folder"
             )
+        for file in target.rglob("*") if target.exists() else ():
+            hidden = file.name.startswith(".")
+            ours = file.suffix in _RESULT_SUFFIXES or file.name == marker or hidden
+            if not ours and file.is_file():
+                raise ConvlensError(
+                    f"{path} holds {file.relative_to(target)}, which convlens does not write, and "
+                    f"would be replaced; move that file, or give another folder"
+                )
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a folder holds results of convlens, or the saved state of a run that was stopped.
+
+    Such a folder has a file that begins as we write it.
+    """
+    for name, keys in _MARKERS.items():
+        path = folder / name
+        try:
+            if path.is_file():
+                with path.open(encoding="utf-8", errors="replace") as file:
+                    start = file.read(_MARKER_CHARACTERS)
+                if all(f'"{key}":' in start for key in keys):
+                    return True
+        except OSError:
+            continue
+    return False
 
 
 def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
@@ -154,38 +245,33 @@ def suggest_sibling(path: Path) -> str:
         return ""
 
 
-def _temporary_beside(target: Path) -> Path:
-    # Hidden, so that no glob finds it. The suffix stays, as some writers choose a format by it.
-    return target.with_name(f".convlens-{secrets.token_hex(4)}{target.suffix}")
+def _short_suffix(target: Path) -> str:
+    """The suffix, by which some writers choose a format, unless it makes the name too long."""
+    return target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
 
 
 def _check_parents(path: str | Path, target: Path) -> None:
+    if not target.name:
+        raise ConvlensError(
+            f"cannot write {path}: it is the root of the file system; name a folder"
+        )
     nearest = next(parent for parent in target.parents if parent.exists())
     if not nearest.is_dir():
         raise ConvlensError(f"cannot write {path}: {nearest} is a file; give another place")
 
 
-def _missing_folders(target: Path) -> list[Path]:
-    """Parents of a path that do not exist, the innermost first."""
-    return [parent for parent in target.parents if not parent.exists()]
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    """Remove the folders that were made for a file that was not written."""
-    for folder in folders:
-        try:
-            folder.rmdir()  # fails if the folder is not empty
-        except OSError:
-            return
-
-
-def _swap(new: Path, target: Path, replaced: Path) -> None:
-    target.rename(replaced)
+def _swap(new: Path, claim: Claim) -> None:
+    """Let a folder take the place of the claimed one."""
+    if not claim.path.exists():
+        new.rename(claim.path)
+        return
+    claim.path.rename(claim.old)
     try:
-        new.rename(target)
+        new.rename(claim.path)
     except OSError:
-        replaced.rename(target)
+        claim.old.rename(claim.path)
         raise
+    claim.discard(claim.old)
 
 
 def _unwritable(path: str | Path, error: OSError) -> ConvlensError:

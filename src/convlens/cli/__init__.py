@@ -1,15 +1,34 @@
 """The command line: `convlens COMMAND`. Nothing heavy is imported before a command runs."""
 
+import contextlib
 import os
 import sys
 from typing import Any
 
 from convlens.runtime.threads import limit_spinning
 
+_NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "size calculation overflowed")
+
 
 def main() -> None:
     """Run the command line. Bad input ends in one line on standard error and exit status 2."""
     limit_spinning()  # before a command imports torch
+    if sys.stdout is None:  # before a file takes its descriptor
+        _print_error("standard output is closed; send it to a file or to /dev/null")
+        raise SystemExit(2)
+    try:
+        status = _run_command()
+        sys.stdout.flush()  # a full disk shows here
+    except OSError as error:
+        _abandon(sys.stdout)
+        where = f"{error.filename}" if error.filename is not None else "standard output"
+        _print_error(f"cannot read or write {where} ({error.strerror or error})")
+        status = 2
+    raise SystemExit(status)
+
+
+def _run_command() -> int:
+    """Run the command that `sys.argv` names, and return the exit status."""
     import typer
 
     from convlens.cli import commands  # noqa: F401 # adds them to the app
@@ -23,29 +42,50 @@ def main() -> None:
         cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException"
     )
     try:
-        status = app(prog_name="convlens", standalone_mode=False)
+        return app(prog_name="convlens", standalone_mode=False) or 0
     except usage_error as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()  # type: ignore[attr-defined] # prints the help
         else:
-            print(f"convlens: {_describe_usage_error(error)}", file=sys.stderr)
-        raise SystemExit(2) from None
+            _print_error(_describe_usage_error(error))
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # click would end without a word
+            raise stop.__context__ from None
+        raise
     except typer.Abort:
         print("Aborted.", file=sys.stderr)
-        raise SystemExit(1) from None
+        return 1
     except ConvlensError as error:
         # In a training with several processes all stop for one reason: the first one prints it.
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"convlens: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except MemoryError as error:
-        print(f"convlens: not enough memory; try a smaller --size: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    raise SystemExit(status or 0)
+            _print_error(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(
+            words in str(error) for words in _NO_MEMORY
+        ):
+            raise
+        _print_error(f"not enough memory; give a smaller size, or fewer images at once: {error}")
+    return 2
+
+
+def _print_error(message: str) -> None:
+    """Print one line on standard error, if that is possible."""
+    from convlens.text import printable
+
+    try:
+        print(f"convlens: {printable(' '.join(message.split()))}", file=sys.stderr or sys.stdout)
+    except OSError:
+        _abandon(sys.stderr)
+
+
+def _abandon(stream: Any) -> None:
+    """Send what is left of a stream to nowhere, as Python would fail to write it at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _describe_usage_error(error: Any) -> str:
-    """What is wrong with the words of a command, in one line, and which help to read."""
-    words = " ".join(error.format_message().split()).rstrip(".")
+    """What is wrong with the words of a command, and which help to read."""
+    words = error.format_message().rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{words}; see {context.command_path} --help" if context is not None else words

@@ -1,6 +1,6 @@
 """The steps that every command with a pass over photos takes before the pass and around it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,13 @@ from convlens.cli.inputs import (
     find_dataset,
     load_model,
     match_labels,
+    note_unmatched,
     read_label_table,
     resumable_folder,
     running_engine,
 )
 from convlens.data.datasets.parquet import ParquetPhotos
+from convlens.data.datasets.photo_dataset import as_dataset, find_dataset_keys
 from convlens.models.model import Model
 from convlens.passes.job import Engine
 from convlens.passes.options import PassOptions
@@ -46,7 +48,7 @@ class PassInputs:
         Raises:
             ConvlensError: as `find_dataset`, `choose_engine` and `load`.
         """
-        dataset = find_dataset(arguments.photos, column=arguments.column)
+        dataset = find_dataset(arguments.photos, column=arguments.column, out=arguments.out)
         engine, device = choose_engine(
             arguments.engine,
             address=arguments.address,
@@ -70,6 +72,19 @@ class PassInputs:
             ConvlensError: as `read_labels` and `match_labels`.
         """
         return match_labels(self.dataset, read_label_table(path, self.model))
+
+    def note_unmatched(self, option: str, table: Mapping[str, object] | None) -> None:
+        """Name the entries of a table that fit no photo on standard error.
+
+        Args:
+            option: the option that gave the table.
+            table: entries by photo; None if the option was not given.
+
+        Raises:
+            ConvlensError: an entry that fits two photos.
+        """
+        if table is not None:
+            note_unmatched(option, table, find_dataset_keys(as_dataset(self.dataset), table))
 
     @contextmanager
     def prepare_pass(self, *, marker: str = RESULT) -> Iterator[PassOptions]:

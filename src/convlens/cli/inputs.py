@@ -1,6 +1,5 @@
 """Turn the words of a command line into models, photos, labels, numbers and folders."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,10 +8,11 @@ import torch
 
 from convlens.data.datasets.parquet import ParquetPhotos
 from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset, find_dataset_keys
-from convlens.data.photo_files import find_files, find_photos
-from convlens.data.photo_formats import PARQUET_SUFFIX, photo_suffixes
+from convlens.data.photo_files import find_photos
+from convlens.data.photo_formats import PARQUET_SUFFIX
+from convlens.data.photo_names import describe_unmatched
 from convlens.errors import ConvlensError
-from convlens.files import check_replaceable_folder
+from convlens.files import claim_folder
 from convlens.models.labels import read_labels
 from convlens.models.loading.load import load
 from convlens.models.model import Model
@@ -84,22 +84,41 @@ def running_engine(engine: Engine, *, quiet: bool) -> Iterator[None]:
         yield
 
 
-def find_dataset(arguments: Sequence[str], *, column: str | None) -> list[Path] | ParquetPhotos:
+def find_paths(
+    arguments: Sequence[str], *, out: Path | None = None, tables: bool = False
+) -> list[Path]:
+    """The photos that a command line names; what is left out of folders is printed.
+
+    Raises:
+        ConvlensError: as `find_photos`.
+    """
+    from convlens.cli import terminal
+
+    return find_photos(
+        arguments,
+        out=out,
+        tables=tables,
+        notify=lambda sentence: terminal.note(f"left out: {sentence}"),
+    )
+
+
+def find_dataset(
+    arguments: Sequence[str], *, column: str | None, out: Path
+) -> list[Path] | ParquetPhotos:
     """The photos that a command line names: files, or the rows of Parquet files.
 
     Raises:
         ConvlensError: as `find_photos` and `ParquetPhotos`; if photos and Parquet files are mixed,
             or a column is given without Parquet files.
     """
-    kinds = {PARQUET_SUFFIX, *photo_suffixes()}
-    files = [path for argument in arguments for path in find_files(argument, kinds)]
+    files = find_paths(arguments, out=out, tables=True)
     tables = [path for path in files if path.suffix.lower() == PARQUET_SUFFIX]
     if not tables:
         if column is not None:
             raise ConvlensError(
                 f"--column {column} is an option of Parquet files, and none was given"
             )
-        return find_photos(arguments)
+        return files
     others = (path for path in files if path.suffix.lower() != PARQUET_SUFFIX)
     if (other := next(others, None)) is not None:
         raise ConvlensError(
@@ -147,30 +166,47 @@ def parse_pixels(text: str) -> list[int]:
 
 
 @contextmanager
+def output_folder(out: Path, *, marker: str = RESULT) -> Iterator[None]:
+    """Claim the folder of a result before any long work.
+
+    Args:
+        out: the folder.
+        marker: name of a file by which an earlier result in `out` is known.
+
+    Raises:
+        ConvlensError: another process writes to the folder, or it cannot be replaced.
+    """
+    with claim_folder(out, marker=marker):
+        yield
+
+
+@contextmanager
 def resumable_folder(out: Path, *, resume: bool, marker: str = RESULT) -> Iterator[Path]:
     """The resume folder of a pass, beside `out`; removed when the pass has finished.
 
     Args:
-        out: folder of the result.
+        out: folder of the result; claimed as by `output_folder`.
         resume: whether to continue the pass that the folder belongs to.
         marker: name of a file by which an earlier result in `out` is known.
 
     Raises:
-        ConvlensError: if the folder exists and `resume` is false, or the other way round.
+        ConvlensError: as `output_folder`; if the resume folder exists and `resume` is false, or
+            the other way round.
     """
-    check_replaceable_folder(out, marker=marker)
-    folder = out.with_name(f"{out.name}.unfinished")
-    if folder.exists() and not resume:
-        raise ConvlensError(
-            f"{folder} belongs to a run that was stopped; give --resume to continue it, or remove "
-            f"the folder"
-        )
-    if resume and not folder.exists():
-        raise ConvlensError(
-            f"there is nothing to resume: no {folder} (a run saves its state twice a minute)"
-        )
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with claim_folder(out, marker=marker) as claim:
+        folder = claim.path.with_name(f"{claim.path.name}.unfinished")
+        shown = out.with_name(folder.name) if out.name else folder
+        if folder.exists() and not resume:
+            raise ConvlensError(
+                f"{shown} belongs to a run that was stopped; give --resume to continue it, or "
+                f"remove the folder"
+            )
+        if resume and not folder.exists():
+            raise ConvlensError(
+                f"there is nothing to resume: no {shown} (a run saves its state twice a minute)"
+            )
+        yield folder
+        claim.discard(folder)
 
 
 def read_label_table(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] | None:
@@ -184,6 +220,8 @@ def match_labels(
     photos: Sequence[Path] | PhotoDataset, table: Mapping[str, tuple[int, ...]] | None
 ) -> list[tuple[int, ...] | None] | None:
     """The labels of each photo, or None if there is no table of labels.
+
+    Entries that fit no photo are named on standard error.
 
     Raises:
         ConvlensError: if an entry of the table fits two photos, or no entry fits any photo.
@@ -200,4 +238,19 @@ def match_labels(
             else f"--labels names none of the photos: it has {first}, and the first photo is "
             f"{dataset.name(0)}; write the ends of their paths, at least the names of the files"
         )
+    note_unmatched("--labels", table, keys)
     return [None if key is None else table[key] for key in keys]
+
+
+def note_unmatched(option: str, table: Mapping[str, object], keys: Sequence[str | None]) -> None:
+    """Name the entries of a table that fit no photo on standard error.
+
+    Args:
+        option: the option that gave the table.
+        table: the table.
+        keys: the key of each photo, None where the table has none.
+    """
+    from convlens.cli import terminal
+
+    if sentence := describe_unmatched(table, keys):
+        terminal.note(f"{option}: {sentence}")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convlens.data.photos import EncodedPhoto, Photo, read_photo
+from convlens.data.photos import PIXELS, EncodedPhoto, Photo, read_photo
 from convlens.data.preprocessing import Preprocessing
 
 PhotoLike = str | Path | EncodedPhoto | Image.Image | Photo
@@ -34,5 +34,9 @@ class PhotoDecoder:
         Raises:
             PhotoError: the photo cannot be read.
         """
-        picture = self.preprocessing.apply(read_photo(photo).picture.convert(self.mode))
-        return np.array(picture).reshape(picture.height, picture.width, -1)
+        with PIXELS.scope():
+            decoded = read_photo(photo).picture
+            if decoded.mode != self.mode:  # convert would copy it
+                decoded = decoded.convert(self.mode)
+            picture = self.preprocessing.apply(decoded)
+            return np.array(picture).reshape(picture.height, picture.width, -1)

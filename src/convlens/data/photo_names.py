@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from convlens.errors import ConvlensError
+from convlens.text import composed, file_name, printable
 
 
 def shortest_unique_paths(paths: Sequence[str | Path]) -> list[str]:
@@ -44,20 +45,21 @@ def unique_folder_names(paths: Sequence[str | Path], taken: Iterable[str] = ()) 
         taken: names that must not be used.
 
     Returns:
-        One name for each path.
+        One name for each path, as `file_name` writes it. Names are also different on a file
+        system that ignores case and Unicode forms.
 
     Example:
         >>> unique_folder_names(["a/cat.jpg", "b/cat.jpg", "b/cat.jpg"])
         ['a-cat.jpg', 'b-cat.jpg', '2-b-cat.jpg']
     """
-    used, names = set(taken), []
+    used, names = {_folder_key(name) for name in taken}, []
     for unique_path in shortest_unique_paths(paths):
-        joined = "-".join(part for part in PurePath(unique_path).parts if part != os.sep)
+        joined = file_name("-".join(part for part in PurePath(unique_path).parts if part != os.sep))
         name, number = joined, 1
-        while name in used:
+        while _folder_key(name) in used:
             number += 1
             name = f"{number}-{joined}"
-        used.add(name)
+        used.add(_folder_key(name))
         names.append(name)
     return names
 
@@ -72,13 +74,13 @@ def table_key(text: str, folder: Path) -> str:
         folder: folder of the file that holds the table.
 
     Returns:
-        A key for `find_key` and `find_keys`.
+        A key for `find_key` and `find_keys`, in Unicode's composed form.
     """
     if text.startswith("."):
         beside_table = folder / text
         # abspath, as resolve would follow links
         text = os.path.abspath(beside_table if beside_table.exists() else text)  # noqa: PTH100
-    return os.path.normpath(text)
+    return composed(os.path.normpath(text))
 
 
 def find_key(path: str | Path, table: Mapping[str, Any]) -> str | None:
@@ -140,16 +142,46 @@ def find_keys(
     return keys
 
 
+def describe_unmatched(
+    table: Mapping[str, Any], keys: Iterable[str | None], *, most: int = 3
+) -> str | None:
+    """The entries of a table that name no photo, as a sentence; None if there are none.
+
+    Args:
+        table: table with keys from `table_key`.
+        keys: the key of each photo, from `find_keys`.
+        most: largest number of entries to name.
+
+    Example:
+        >>> describe_unmatched({"cat.jpg": 0, "dog.jpg": 1}, ["cat.jpg", None])
+        '1 of 2 entries fits no photo: dog.jpg'
+    """
+    matched = set(keys)
+    unmatched = [key for key in table if key not in matched]
+    if not unmatched:
+        return None
+    fit = "fits" if len(unmatched) == 1 else "fit"
+    more = f" and {len(unmatched) - most:,} more" if len(unmatched) > most else ""
+    return (
+        f"{len(unmatched):,} of {len(table):,} entries {fit} no photo: "
+        f"{', '.join(map(printable, unmatched[:most]))}{more}"
+    )
+
+
 def _find_key(path: str | Path, table: Mapping[str, Any], depth: int) -> str | None:
     absolute = os.path.abspath(path)  # noqa: PTH100 # resolve would follow links
-    if absolute in table:
-        return absolute
     parts = absolute.split(os.sep)  # noqa: PTH206 # strings, as this runs for every photo
-    for count in range(min(depth, len(parts) - 1), 0, -1):
-        end = os.sep.join(parts[-count:])  # noqa: PTH118
-        if end in table:
-            return end
+    ends = (os.sep.join(parts[-count:]) for count in range(min(depth, len(parts) - 1), 0, -1))  # noqa: PTH118
+    for end in (absolute, *ends):
+        # Tables of users, which `table_key` has not made, may have the form of the file system.
+        for key in (end,) if end.isascii() else (composed(end), end):
+            if key in table:
+                return key
     return None
+
+
+def _folder_key(name: str) -> str:
+    return composed(name).casefold()
 
 
 def _ambiguous(

@@ -1,28 +1,41 @@
 """Photos: decode image files the right way up, and say why a file cannot be decoded."""
 
 import io
+import re
+import stat
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from convlens.data.file_search import describe_broken_link, is_broken_link
 from convlens.data.photo_formats import (
     ANIMATED_FORMATS,
     NOT_A_PHOTO,
     PARQUET_SUFFIX,
     photo_formats,
 )
-from convlens.errors import PhotoError
+from convlens.data.pixel_budget import PixelBudget
+from convlens.errors import ConvlensError, PhotoError
 from convlens.files import suggest_sibling
-from convlens.text import printable_path
+from convlens.text import printable
 
 _ORIENTATION = ExifTags.Base.Orientation
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # tags of TIFF
+_WHITE_IS_ZERO = 0  # a value of the latter
+_STRIP_PIXELS = 2**20  # converted at once, so that no second copy of a large photo is made
+
+# Of all photos that are being decoded. At most 9 bytes for each pixel are in use at a time.
+PIXELS = PixelBudget(2**27)
+
+Decoded = TypeVar("Decoded")
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,7 @@ def read_photo(source: str | Path | EncodedPhoto | Image.Image | Photo) -> Photo
     """Decode a photo: first frame, EXIF orientation applied, 8-bit RGB.
 
     16-bit grayscale is scaled to 8 bits (Pillow's own conversion clips it), and transparent pixels
-    are blended with white.
+    are blended with white. A TIFF file in which 0 is white is inverted.
 
     Args:
         source: a path, an encoded photo, a PIL image (which is not changed) or a Photo (which is
@@ -82,6 +95,7 @@ def read_photo(source: str | Path | EncodedPhoto | Image.Image | Photo) -> Photo
         The photo with its name and notes.
 
     Raises:
+        ConvlensError: a source of another type.
         PhotoError: a file that does not exist, is a folder, empty, damaged or not an image, has
             more pixels than Pillow's limit against decompression bombs, or floating-point pixels.
 
@@ -94,17 +108,24 @@ def read_photo(source: str | Path | EncodedPhoto | Image.Image | Photo) -> Photo
     if isinstance(source, Photo):
         return source
     if isinstance(source, Image.Image):
-        name = Path(getattr(source, "filename", "") or "photo").name
+        name = printable(Path(getattr(source, "filename", "") or "photo").name)
         with _as_photo_error(name):
             picture, notes = _decode(source)
         return Photo(picture, name, None, notes)
-    with _open(source) as file:
+    if not isinstance(source, (str, Path, EncodedPhoto)):
+        raise ConvlensError(
+            f"a photo of type {type(source).__name__}; give the path of an image file, or a PIL "
+            f"image such as PIL.Image.fromarray(array)"
+        )
+    with _open(source) as file, PIXELS.scope():
         if not file.read(1):
             raise PhotoError("is empty; copy it again")
-        picture, notes = _decode(Image.open(file, formats=photo_formats()))
+        opened = Image.open(file, formats=photo_formats())
+        PIXELS.take(opened.width * opened.height)
+        picture, notes = _decode(opened)
     if isinstance(source, EncodedPhoto):
         return Photo(picture, source.name, None, notes)
-    return Photo(picture, printable_path(Path(source).name), Path(source), notes)
+    return Photo(picture, printable(Path(source).name), Path(source), notes)
 
 
 def read_stored_size(source: str | Path | EncodedPhoto) -> tuple[int, int, int]:
@@ -126,16 +147,20 @@ def read_stored_size(source: str | Path | EncodedPhoto) -> tuple[int, int, int]:
 
 
 def read_photos(
-    paths: Sequence[str | Path], *, strict: bool = False
-) -> tuple[list[Photo], list[SkippedPhoto]]:
+    paths: Sequence[str | Path],
+    *,
+    strict: bool = False,
+    read: Callable[[str | Path], Decoded] = read_photo,  # type: ignore[assignment]
+) -> tuple[list[Decoded], list[SkippedPhoto]]:
     """Decode several photos and skip those that cannot be read.
 
     Args:
         paths: files, for example from `find_photos`.
         strict: raise for the first photo that cannot be read instead of skipping it.
+        read: reads one photo; what it returns is kept for all photos. Default: `read_photo`.
 
     Returns:
-        The photos, and the skipped files with their reasons.
+        What `read` returns for each photo, and the skipped files with their reasons.
 
     Raises:
         PhotoError: with `strict`, a photo that cannot be read; otherwise, if none can be read.
@@ -143,7 +168,7 @@ def read_photos(
     photos, skipped = [], []
     for path in paths:
         try:
-            photos.append(read_photo(path))
+            photos.append(read(path))
         except PhotoError as error:
             if strict:
                 raise
@@ -160,8 +185,12 @@ def _open(source: str | Path | EncodedPhoto) -> Iterator[BinaryIO]:
         with _as_photo_error(source.name):
             yield io.BytesIO(source.data)
         return
-    with _as_photo_error(source), Path(source).open("rb") as file:
-        yield file
+    with _as_photo_error(source):
+        kind = Path(source).stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe would be waited for
+            raise PhotoError("is no ordinary file; give an image file")
+        with Path(source).open("rb") as file:
+            yield file
 
 
 @contextmanager
@@ -171,7 +200,7 @@ def _as_photo_error(path: str | Path) -> Iterator[None]:
         with _WITHOUT_PILLOW_WARNINGS:
             yield
     except Exception as error:  # decoders raise errors of any type for a damaged file
-        raise PhotoError(f"{printable_path(path)} {_reason(Path(path), error)}") from error
+        raise PhotoError(f"{printable(path)} {_reason(Path(path), error)}") from error
 
 
 class _WithoutPillowWarnings:
@@ -207,6 +236,8 @@ def _reason(path: Path, error: Exception) -> str:
     match error:
         case PhotoError():
             reason = str(error)
+        case OSError(errno=int()) if is_broken_link(path):
+            reason = describe_broken_link(path)
         case FileNotFoundError() | NotADirectoryError():
             reason = f"does not exist{suggest_sibling(path)}"
         case IsADirectoryError():
@@ -216,7 +247,9 @@ def _reason(path: Path, error: Exception) -> str:
         case UnidentifiedImageError():
             reason = "is not an image that can be read; save it as PNG or JPEG"
         case Image.DecompressionBombError():
-            reason = "has too many pixels; save it smaller"
+            numbers = re.findall(r"\d+", str(error))  # of pixels, and how many are accepted
+            size = f" ({int(numbers[0]):,})" if numbers else ""
+            reason = f"has too many pixels{size}; save it smaller"
         case OSError(errno=int()):
             reason = f"cannot be read ({error.strerror}); check its name and permissions"
         case _:
@@ -233,27 +266,63 @@ def _decode(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         word = "animated" if picture.format in ANIMATED_FORMATS else "several pictures"
         which = "first" if frame == 0 else f"number {frame + 1}"
         notes.append(f"{word}: {which} of {frames} frames")
-    upright = ImageOps.exif_transpose(picture)
+    white, bits = _gray_levels(picture)
+    upright = picture
     if picture.getexif().get(_ORIENTATION, 1) in range(2, 9):
+        upright = ImageOps.exif_transpose(picture)
         notes.append("rotated by EXIF")
     if upright.mode == "F":
         raise PhotoError("holds 32-bit floats of unknown range; save it with 8 or 16 bits")
     if upright.mode.startswith("I"):
-        upright = _scale_to_8_bits(upright)
-        notes.append("16-bit: scaled to 8")
+        upright = _in_strips(upright, "L", partial(_scale_to_8_bits, white=white, bits=bits))
+        notes.append(f"{bits}-bit: scaled to 8")
+        if white == 0:
+            notes.append("white is 0: inverted")
     elif upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        if np.asarray(upright.getchannel("A")).min() < 255:
+        lowest: list[int] = []
+        upright = _in_strips(upright, "RGB", partial(_blend_with_white, lowest=lowest))
+        if min(lowest) < 255:
             notes.append("transparent: laid on white")
-        white = Image.new("RGBA", upright.size, "white")
-        upright = Image.alpha_composite(white, upright)
     elif upright.mode == "CMYK":
         notes.append("CMYK: converted to RGB")
     return upright.convert("RGB"), tuple(notes)
 
 
-def _scale_to_8_bits(picture: Image.Image) -> Image.Image:
+def _gray_levels(picture: Image.Image) -> tuple[int, int]:
+    """The value of white in a picture with more than 8 bits, and the number of bits."""
+    tags: Any = getattr(picture, "tag_v2", {})  # of TIFF
+    bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+    bits = bits if bits in range(9, 16) else 16
+    # Pillow inverts pictures of up to 8 bits itself.
+    return (0 if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else 2**bits - 1), bits
+
+
+def _in_strips(
+    picture: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
+    """Convert a picture to another mode, a strip of rows at a time."""
+    rows = max(1, _STRIP_PIXELS // picture.width)
+    if rows >= picture.height:
+        return convert(picture)
+    converted = Image.new(mode, picture.size)
+    for top in range(0, picture.height, rows):
+        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        converted.paste(convert(strip), (0, top))
+    return converted
+
+
+def _scale_to_8_bits(picture: Image.Image, *, white: int, bits: int) -> Image.Image:
     values = np.asarray(picture).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
+    highest = 2**bits - 1
+    if values.min() < 0 or values.max() > highest:
         raise PhotoError("holds 32-bit integers of unknown range; save it with 8 or 16 bits")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    values = values if white else highest - values
+    return Image.fromarray(((values * 255 + highest // 2) // highest).astype(np.uint8))
+
+
+def _blend_with_white(picture: Image.Image, *, lowest: list[int]) -> Image.Image:
+    """Lay a picture on white, and add its lowest alpha to `lowest`."""
+    colors = picture.convert("RGBA")
+    lowest.append(int(np.asarray(colors.getchannel("A")).min()))
+    white = Image.new("RGBA", colors.size, "white")
+    return Image.alpha_composite(white, colors).convert("RGB")

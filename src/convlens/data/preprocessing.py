@@ -1,7 +1,7 @@
 """Preprocessing of photos: a resize on 8-bit pixels and a center crop."""
 
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, isqrt
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -15,8 +15,22 @@ _FILTERS = {
     name: Image.Resampling[name.upper()]
     for name in ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 }
+_MOST_PIXELS = 2**26  # of an image, which is 800 MB in RGB as 32-bit floats
 _SUPPORT = 3  # half the width of the widest filter, Lanczos, in pixels
 _MOST_RESIZED = 2**25  # pixels, about 130 MB; of a larger resized photo only a part is computed
+
+
+def check_image_size(height: int, width: int) -> None:
+    """Refuse, before any work, a size that no computer has the memory for.
+
+    Raises:
+        ConvlensError: a size of more than 67 million pixels.
+    """
+    if height * width > _MOST_PIXELS:
+        raise ConvlensError(
+            f"images of {height} x {width} pixels need too much memory; give a size of at most "
+            f"{isqrt(_MOST_PIXELS)} x {isqrt(_MOST_PIXELS)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,7 @@ class Preprocessing:
             as Pillow implements them (all but nearest anti-alias when they shrink a photo).
 
     Raises:
-        ConvlensError: a size below 1, or an unknown interpolation.
+        ConvlensError: a size below 1, or of more than 67 million pixels; an unknown interpolation.
 
     Example:
         >>> from PIL import Image
@@ -50,6 +64,7 @@ class Preprocessing:
             raise ConvlensError(
                 f"size {self.size} with resize {self.resize}: both need at least 1 pixel"
             )
+        check_image_size(*self.size)
         if self.interpolation not in _FILTERS:
             hint = suggest(self.interpolation, _FILTERS) or f"; one of {', '.join(_FILTERS)}"
             raise ConvlensError(f"unknown interpolation {self.interpolation!r}{hint}")

@@ -10,6 +10,8 @@ from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from convlens.text import printable
+
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 SIZE = 11  # of the font, in pixels
 LINE = 15  # pixels from one line to the next
@@ -19,7 +21,7 @@ Word = tuple[float, float, str]  # a text, after its distance from the left and 
 
 def text_width(text: str, *, bold: bool = False) -> int:
     """Width of one line of text in pixels."""
-    return int(np.ceil(load_font(bold).getlength(text)))
+    return int(np.ceil(load_font(bold).getlength(printable(text))))
 
 
 def wrap_text(text: str, width: int, *, bold: bool = False) -> list[str]:
@@ -48,7 +50,7 @@ def draw_text(pixels: Tensor, words: Sequence[Word], *, bold: bool = False) -> T
     image = Image.fromarray(pixels.numpy())
     draw = ImageDraw.Draw(image)
     for x, y, text in words:
-        draw.text((round(x), round(y)), text, fill=INK, font=load_font(bold))
+        draw.text((round(x), round(y)), printable(text), fill=INK, font=load_font(bold))
     return torch.from_numpy(np.array(image))
 
 

@@ -4,10 +4,12 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from convlens.text import printable
 from convlens.wording import counted, plural
 
 _PACKAGE = "convlens.html"
@@ -37,12 +39,20 @@ def environment(package: str) -> Environment:
     templates = Environment(
         loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader(_PACKAGE, "")]),
         autoescape=True,
+        finalize=_make_printable,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     templates.filters |= {"counted": counted, "plural": plural}
     return templates
+
+
+def _make_printable(value: Any) -> Any:
+    """A value as a template shows it: text without characters that a browser would obey."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(value, lines=True)
+    return value
 
 
 def stylesheet() -> Markup:

@@ -10,6 +10,7 @@ from pathlib import Path
 from convlens.data.photo_names import find_keys, table_key
 from convlens.errors import ConvlensError, suggest
 from convlens.models.output_head import NEGATIVE
+from convlens.text import printable, read_csv_text
 
 # For each photo the indices of its right classes, or None if they are not known.
 PhotoLabels = Sequence[Sequence[int] | None]
@@ -150,8 +151,8 @@ def class_name(labels: Sequence[str] | None, index: int) -> str:
         index: index of the class; may be `NEGATIVE`.
 
     Returns:
-        The first synonym of the label; "class 17" without a label; for `NEGATIVE` "not" and the
-        name of class 0.
+        The first synonym of the label, printable; "class 17" without a label; for `NEGATIVE` "not"
+        and the name of class 0.
 
     Example:
         >>> class_name(["tabby, tabby cat"], 0), class_name(None, 17), class_name(["dog"], -1)
@@ -161,7 +162,7 @@ def class_name(labels: Sequence[str] | None, index: int) -> str:
         return f"not {class_name(labels, 0)}"
     if labels is None or not 0 <= index < len(labels):
         return f"class {index}"
-    return labels[index].split(",")[0].strip()
+    return printable(labels[index].split(",")[0].strip())
 
 
 def read_labels(
@@ -352,8 +353,9 @@ def _parse_row(
     """Name of a photo and its right classes."""
     if not (file and file.strip()) or not (cell and cell.strip()):
         raise ConvlensError("a file or its class is missing; fill it in or remove the line")
-    classes = tuple(find_prediction(labels, part.strip(), num_classes) for part in cell.split("|"))
-    return file.strip(), classes
+    names = read_csv_text(cell.strip()).split("|")
+    classes = tuple(find_prediction(labels, name.strip(), num_classes) for name in names)
+    return read_csv_text(file.strip()), classes
 
 
 def _add(table: dict[str, tuple[int, ...]], key: str, classes: tuple[int, ...]) -> None:

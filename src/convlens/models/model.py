@@ -1,6 +1,6 @@
 """Model: a network with its preprocessing, normalization, pixel bounds and labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.data.images import from_pixels
 from convlens.data.photo_decoder import PhotoDecoder, PhotoLike
-from convlens.data.photos import EncodedPhoto, Photo
+from convlens.data.photos import Photo
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 from convlens.models.output_head import select_output
@@ -155,10 +156,14 @@ class Model:
             >>> model.prepare([Image.new("RGB", (40, 30), "white")]).shape
             torch.Size([1, 3, 16, 16])
         """
-        if isinstance(photos, (str, Path, Image.Image, Photo, EncodedPhoto)):
-            photos = [photos]
-        decode = self.photo_decoder
-        pixels = torch.from_numpy(np.stack([decode(photo) for photo in photos]))
+        if isinstance(photos, (str, np.ndarray, Tensor)) or not isinstance(
+            photos, (Iterable, PhotoDataset)
+        ):
+            photos = [photos]  # read_photo refuses what is no photo
+        decoded = list(map(self.photo_decoder, photos))
+        if not decoded:
+            raise ConvlensError("no photos; give at least one")
+        pixels = torch.from_numpy(np.stack(decoded))
         return from_pixels(pixels, self.bounds).to(self.device)
 
     def check(self, images: Tensor) -> Tensor:

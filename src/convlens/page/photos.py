@@ -14,7 +14,7 @@ from convlens.models.labels import class_name, match_labels
 from convlens.models.model import Model
 from convlens.page.progress import Stages
 from convlens.page.result import ReportPhoto, SkippedPhoto
-from convlens.text import printable_path
+from convlens.text import printable
 
 PREDICTIONS = "predictions"  # the stage, and its name among the failures
 
@@ -51,7 +51,7 @@ def read_photos(
         except PhotoError as error:
             if strict:
                 raise
-            skipped.append(SkippedPhoto(printable_path(path), str(error)))
+            skipped.append(SkippedPhoto(printable(path), str(error)))
             continue
         photo = ReportPhoto(
             name=names[path],
@@ -91,11 +91,12 @@ def show_photos(
 
 def _read_quotable(path: Path) -> Photo:
     photo = read_photo(path)
-    if printable_path(path) != str(path):
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
         raise PhotoError(
-            f"{printable_path(path)} has a name that is no UTF-8, so that no page can quote it; "
-            f"rename the file"
-        )
+            f"{path} has a name that is no UTF-8, so that no page can quote it; rename the file"
+        ) from None
     return photo
 
 

@@ -4,7 +4,6 @@ Every number comes from an analysis. Photos are explained and attacked one by on
 stays small and each photo's numbers are those that its own command gives.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -32,6 +31,7 @@ from convlens.page.reproduction import Reproducer
 from convlens.page.result import Finding, Report, SkippedPhoto, Subject
 from convlens.page.section import Section
 from convlens.page.sections import load_sections
+from convlens.text import json_text
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 from convlens.wording import counted, enumerated
@@ -133,8 +133,7 @@ def report(
             page = render(sections, inputs, finished, views)
         finished = replace(finished, seconds=stages.seconds)
         (folder / "index.html").write_text(page, encoding="utf-8")
-        text = json.dumps(finished.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / _MARKER).write_text(text + "\n", encoding="utf-8")
+        (folder / _MARKER).write_text(json_text(finished.to_json()), encoding="utf-8")
     return finished
 
 

@@ -111,22 +111,34 @@ def run_pass(
         ConvlensError: as `run_reducer`.
         PhotoError: if none of the photos can be read or, with a strict source, if one cannot.
     """
+    folder = pass_options.resume_folder
+    with saved_state.claim_saved_state(folder) if folder else nullcontext():
+        return _run_pass(model, work, source, stage, pass_options, settings or {})
+
+
+def _run_pass(
+    model: Model,
+    work: BatchWork,
+    source: Source,
+    stage: str,
+    pass_options: PassOptions,
+    settings: Mapping[str, Any],
+) -> PassResult:
+    """`run_pass`, while no other process uses the resume folder."""
     folder, total = pass_options.resume_folder, len(source)
     batch_size = pass_options.batch_size or DEFAULT_BATCH_SIZE
     identity: dict[str, Any] = {}
     image_fingerprints: list[str] = []
-    finished, state = saved_state.FinishedImages(), None
+    finished, state = saved_state.FinishedImages(), work.initial_state()
     if folder:
         identity = {
             "model": f"{model.name} {fingerprint_model(model)}",
             "batch_size": batch_size,
-            **(settings or {}),
+            **settings,
         }
         image_fingerprints = source.fingerprints()
-        if saved := saved_state.read(folder, identity, image_fingerprints):
+        if saved := saved_state.read(folder, identity, image_fingerprints, state):
             finished, state = saved
-    if state is None:
-        state = work.initial_state()
     before, returned_bytes = finished.count, 0
     spans = [
         span
@@ -135,7 +147,9 @@ def run_pass(
     ]
     last_save = time.monotonic()
     with (
-        saved_state.claim(folder, identity, image_fingerprints, state) if folder else nullcontext(),
+        saved_state.mark_folder(folder, identity, image_fingerprints, state)
+        if folder
+        else nullcontext(),
         catch_interrupts(catch=folder is not None) as interrupted,
     ):
         pass_options.progress(stage, before, total)

@@ -9,9 +9,10 @@ A pass that is killed at any moment continues from the manifest that was written
 
 import hashlib
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,15 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from convlens.errors import ConvlensError
+from convlens.claims import claim_path
+from convlens.errors import ConvlensError, describe_error
 from convlens.files import atomic_file, write_tensors
 from convlens.passes.fingerprints import to_plain
 from convlens.passes.reducer import State
 
 MANIFEST = "manifest.json"
 _IMAGES = "images.txt"
+_STATE = re.compile(r"state-\d{9,}\.safetensors")
 _FORMAT = 2  # of the folder; raised when another version cannot continue from it
 
 
@@ -109,7 +112,22 @@ def save(
 
 
 @contextmanager
-def claim(
+def claim_saved_state(folder: Path) -> Iterator[None]:
+    """Claim a resume folder, so that no other process uses it.
+
+    Raises:
+        ConvlensError: another process uses it, or nothing can be written beside it.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(claim_path(folder))
+        except OSError as error:
+            raise ConvlensError(f"cannot write {folder} ({error.strerror or error})") from error
+        yield
+
+
+@contextmanager
+def mark_folder(
     folder: Path, identity: Mapping[str, Any], image_fingerprints: Sequence[str], state: State
 ) -> Iterator[None]:
     """Write the manifest of a pass before the pass begins.
@@ -129,7 +147,10 @@ def claim(
 
 
 def read(
-    folder: Path, identity: Mapping[str, Any], image_fingerprints: Sequence[str]
+    folder: Path,
+    identity: Mapping[str, Any],
+    image_fingerprints: Sequence[str],
+    initial_state: State,
 ) -> tuple[FinishedImages, State] | None:
     """What a pass has finished, or None if it has saved nothing yet.
 
@@ -137,6 +158,7 @@ def read(
         folder: the resume folder.
         identity: identity of the pass as for `save`.
         image_fingerprints: fingerprints of the images as for `save`.
+        initial_state: the state of no images; the saved one has the same tensors.
 
     Raises:
         ConvlensError: if the folder belongs to another pass (the message says what differs), was
@@ -149,14 +171,42 @@ def read(
         manifest = json.loads(path.read_text(encoding="utf-8"))
         _check_format(folder, manifest["format"])
         _compare(folder, manifest, identity, image_fingerprints)
-        state = load_file(folder / manifest["state"])
-        skipped = {int(number): reason for number, reason in manifest["skipped"].items()}
-        spans = [(start, stop) for start, stop in manifest["finished"]]
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        finished = _read_finished(manifest, len(image_fingerprints))
+        state = _read_state(folder, manifest["state"], initial_state)
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError
+    ) as error:  # fmt: skip
         raise ConvlensError(
-            f"{folder} is damaged ({type(error).__name__}: {error}); remove it and start again"
+            f"{folder} is damaged ({describe_error(error)}); remove it and start again"
         ) from error
-    return FinishedImages(spans, skipped), state
+    return finished, state
+
+
+def _read_finished(manifest: dict[str, Any], total: int) -> FinishedImages:
+    """The finished images, whose numbers must be in order and in the data set."""
+    skipped = {int(number): str(reason) for number, reason in manifest["skipped"].items()}
+    spans = [(int(start), int(stop)) for start, stop in manifest["finished"]]
+    edges = [edge for span in spans for edge in span]
+    if edges != sorted(edges) or not all(0 <= edge <= total for edge in edges):
+        raise ValueError(f"finished images {spans} of {total}")
+    finished = FinishedImages(spans, skipped)
+    if not all((number, number + 1) in finished for number in skipped):
+        raise ValueError("an image was skipped that was not reached")
+    return finished
+
+
+def _read_state(folder: Path, name: str, initial_state: State) -> State:
+    """A state with the same tensors as the initial one."""
+    if not _STATE.fullmatch(name):  # it would be read from elsewhere
+        raise ValueError(f"no state is called {name!r}")
+    state = load_file(folder / name)
+    for key in state.keys() | initial_state.keys():
+        saved, initial = state.get(key), initial_state.get(key)
+        if saved is None or initial is None or saved.dtype != initial.dtype:
+            raise ValueError(f"tensor {key!r} is missing, unknown or of another type")
+        if saved.shape != initial.shape:
+            raise ValueError(f"tensor {key!r} of shape {tuple(saved.shape)}")
+    return state
 
 
 def _check_format(folder: Path, number: int) -> None:

@@ -13,6 +13,7 @@ from convlens.errors import ConvlensError
 from convlens.results.description import LINE, LISTED, describe, to_plain_data
 from convlens.results.registry import register_class
 from convlens.results.storage import fields_of, read_result, write_pictures, write_result
+from convlens.text import plot_text
 
 
 class Result:
@@ -60,7 +61,7 @@ class Result:
         row = figure.subplots(1, len(pictures), squeeze=False)[0]
         for axes, (name, pixels) in zip(row, pictures.items(), strict=True):
             axes.imshow(pixels.numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            axes.set_title(name)
+            axes.set_title(plot_text(name))
             axes.set_axis_off()
         return figure
 

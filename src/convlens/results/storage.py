@@ -22,6 +22,7 @@ from convlens.data.images import encode_png
 from convlens.errors import ConvlensError
 from convlens.files import atomic_folder, write_tensors
 from convlens.results.registry import find_class, is_convlens_class
+from convlens.text import file_name, json_text
 
 RESULT = "result.json"  # in the folder of every saved result
 _TENSORS = "tensors.safetensors"
@@ -40,8 +41,7 @@ def write_result(result: Any, folder: str | Path, pictures: Mapping[str, Tensor]
     with atomic_folder(folder, marker=RESULT) as temporary:
         write_tensors(temporary / _TENSORS, tensors)
         write_pictures(temporary, pictures)
-        text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
-        (temporary / RESULT).write_text(text + "\n", encoding="utf-8")
+        (temporary / RESULT).write_text(json_text(data), encoding="utf-8")
 
 
 def write_pictures(folder: Path, pictures: Mapping[str, Tensor]) -> None:
@@ -143,7 +143,7 @@ def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _free_path(folder: Path, name: str) -> Path:
-    base_name = re.sub(r"[^\w.,=-]+", "_", name).strip("._") or "picture"
+    base_name = file_name(re.sub(r"[^\w.,=-]+", "_", name).strip("._") or "picture")
     path, number = folder / f"{base_name}.png", 2
     while path.exists():
         path, number = folder / f"{base_name}_{number}.png", number + 1

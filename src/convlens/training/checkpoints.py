@@ -6,7 +6,6 @@ and are removed. A process that is killed at any moment leaves the run as the la
 left it.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.files import atomic_file, write_tensors
 from convlens.models.loading.run_folder import DESCRIPTION, WEIGHTS, Run, read_run_folder
+from convlens.text import json_text
 
 OPTIMIZER = "optimizer.safetensors"
 _LOCK = ".lock"
@@ -91,9 +91,7 @@ def save_checkpoint(
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
         with atomic_file(folder / DESCRIPTION) as temporary:
-            temporary.write_text(
-                json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+            temporary.write_text(json_text(description), encoding="utf-8")
     except OSError as error:
         raise ConvlensError(
             f"cannot save the training in {folder} ({error}); make room there and start again: "

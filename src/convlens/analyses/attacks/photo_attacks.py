@@ -9,7 +9,6 @@
 Memory does not grow with the images of the photos, only with their numbers.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from convlens.models.labels import PhotoLabels, class_name
 from convlens.models.model import Model, check_model
 from convlens.passes.options import PassOptions
 from convlens.results import Result
+from convlens.text import json_text
 
 NUMBERS = "numbers.json"
 _CURVE, _FLIP, _INTERNAL_CHANGES = "curve", "flip", "internal-changes"
@@ -277,8 +277,7 @@ def attack_photos(
             pass_options.progress("photos", len(attacks), len(attacked_numbers))
         if curve is not None:
             numbers["curve"] = curve.to_json()
-        text = json.dumps(numbers, indent=1, ensure_ascii=False)
-        (written / NUMBERS).write_text(text + "\n", encoding="utf-8")
+        (written / NUMBERS).write_text(json_text(numbers), encoding="utf-8")
     reasons = [*numbers["skipped"].values(), *(curve.skipped if curve is not None else ())]
     return PhotoAttacks(
         folder=str(out),

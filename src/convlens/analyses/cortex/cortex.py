@@ -93,7 +93,7 @@ def cortex(
     *,
     orientations: int = 8,
     wavelength: float = 8.0,
-    size: tuple[int, int] = (256, 256),
+    size: int | tuple[int, int] = (256, 256),
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Cortex:
     """Filter a photo as by simple and complex cells of one size (Adelson & Bergen, 1985).
@@ -121,7 +121,10 @@ def cortex(
         >>> result.simple.shape, result.pooled.shape
         (torch.Size([4, 4, 32, 32]), torch.Size([4, 4, 4]))
     """
-    image = photo if isinstance(photo, Tensor) else _read_image(photo, size, bounds)
+    if isinstance(photo, Tensor):
+        image = photo
+    else:
+        image = _read_image(photo, (size, size) if isinstance(size, int) else size, bounds)
     if image.ndim == 4 and len(image) == 1:
         image = image[0]
     if image.ndim != 3 or image.shape[0] not in (1, 3):

@@ -10,6 +10,7 @@ from convlens.analyses.deepdream.tiles import TilePlan, plan_tiles
 from convlens.data.images import to_tensor
 from convlens.data.photo_decoder import PhotoLike
 from convlens.data.photos import Photo, read_photo
+from convlens.data.preprocessing import check_image_size
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 
@@ -24,8 +25,9 @@ def load_image(model: Model, photo: PhotoLike | Tensor, size: int | None) -> Ten
             raise ConvlensError(f"{len(image)} images; a dream takes one, (1, C, H, W)")
         image = model.check(image.detach()).float().to(model.device)
         if size is not None:
-            sides = (image.shape[2], image.shape[3])
-            image = resize_image(image, _scale_size(sides, size / max(sides)))
+            sides = _scale_size((image.shape[2], image.shape[3]), size / max(image.shape[2:]))
+            check_image_size(*sides)
+            image = resize_image(image, sides)
             image = image.clamp_(*model.bounds)
         return image
     if isinstance(photo, np.ndarray):
@@ -46,6 +48,7 @@ def _resize_photo(photo: Photo, size: int | None) -> Image.Image:
     if size is None:
         return picture
     sides = _scale_size(picture.size, size / max(picture.size))
+    check_image_size(sides[1], sides[0])
     return picture.resize(sides, Image.Resampling.BICUBIC)
 
 

@@ -20,6 +20,7 @@ from convlens.data.photos import EncodedPhoto, read_stored_size
 from convlens.errors import ConvlensError
 from convlens.models.labels import find_class
 from convlens.models.model import Model
+from convlens.text import read_csv_text
 from convlens.tracing.tracer import trace
 
 COLUMNS = ("file", "class", "left", "top", "right", "bottom")
@@ -161,7 +162,7 @@ def _parse_row(cells: list[str], model: Model, class_count: int) -> tuple[str, O
     """The photo's name and the box of one row of the file."""
     if not all(cells):
         raise ConvlensError(f"{COLUMNS[cells.index('')]} is missing; fill it in or remove the line")
-    file, name, *texts = cells
+    file, name, *texts = (*map(read_csv_text, cells[:2]), *cells[2:])
     try:
         left, top, right, bottom = (float(text) for text in texts)
     except ValueError:

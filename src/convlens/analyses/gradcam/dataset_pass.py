@@ -24,10 +24,11 @@ from convlens.analyses.gradcam.options import GradCamKeywords, GradCamOptions, s
 from convlens.analyses.gradcam.randomization import Randomization, randomization
 from convlens.analyses.gradcam.table import NUMBERS, SCORES, write_tables
 from convlens.analyses.predictions.predictions import check_one_vector
+from convlens.claims import PREFIX
 from convlens.data.datasets.photo_dataset import PhotoDataset, check_photo_list, find_dataset_keys
 from convlens.data.photo_names import unique_folder_names
 from convlens.errors import ConvlensError
-from convlens.files import atomic_folder, check_replaceable_folder
+from convlens.files import atomic_folder, claim_folder, replace_folder
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import describe_prediction_rule
@@ -35,7 +36,7 @@ from convlens.passes.engines import open_engine
 from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
-from convlens.passes.saved_state import MANIFEST
+from convlens.passes.saved_state import MANIFEST, claim_saved_state
 from convlens.passes.source import NumberSource, PhotoSource
 
 _BATCH_SIZE = 16  # fixed, since a convolution's last bits may depend on it
@@ -249,24 +250,26 @@ def _output_folder(out: Path, resume_folder: Path | None) -> Iterator[tuple[Path
         with atomic_folder(out, marker=NUMBERS) as temporary:
             yield temporary, None
         return
-    check_replaceable_folder(out, marker=NUMBERS)
     photos = resume_folder / "photos"
-    if not (resume_folder / MANIFEST).is_file():  # nobody knows whose maps these are
-        shutil.rmtree(photos, ignore_errors=True)
-    try:
-        photos.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConvlensError(f"cannot write {resume_folder} ({error.strerror or error})") from error
-    for half_written in photos.glob(".convlens-*"):
-        shutil.rmtree(half_written, ignore_errors=True)
-    try:
-        yield photos, resume_folder
-    except BaseException:
-        if not (resume_folder / MANIFEST).is_file():  # nothing to continue from
-            shutil.rmtree(resume_folder, ignore_errors=True)
-        raise
-    # The manifest is deleted first, because it states that the photos' folders are here.
-    (resume_folder / MANIFEST).unlink(missing_ok=True)
-    with atomic_folder(out, marker=NUMBERS) as temporary:
-        temporary.rmdir()
-        shutil.move(photos, temporary)
+    with claim_folder(out, marker=NUMBERS), claim_saved_state(resume_folder):
+        if not (resume_folder / MANIFEST).is_file():  # nobody knows whose maps these are
+            shutil.rmtree(photos, ignore_errors=True)
+        elif not photos.is_dir():  # they are in `out`; only the removal of the state is missing
+            (resume_folder / MANIFEST).unlink()
+        try:
+            photos.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConvlensError(
+                f"cannot write {resume_folder} ({error.strerror or error})"
+            ) from error
+        for half_written in photos.glob(f"{PREFIX}*"):
+            shutil.rmtree(half_written, ignore_errors=True)
+        try:
+            yield photos, resume_folder
+        except BaseException:
+            if not (resume_folder / MANIFEST).is_file():  # nothing to continue from
+                shutil.rmtree(resume_folder, ignore_errors=True)
+            raise
+        replace_folder(photos, out, marker=NUMBERS)
+        # Last, because the state is all there is until `out` is complete.
+        (resume_folder / MANIFEST).unlink(missing_ok=True)

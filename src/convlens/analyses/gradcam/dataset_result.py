@@ -8,6 +8,7 @@ from convlens.analyses.gradcam.randomization import Randomization
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.analyses.gradcam.table import NUMBERS, SCORES, load_maps
 from convlens.results import Result
+from convlens.text import printable
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,8 @@ class GradCams(Result):
     def summary(self) -> str:
         """What the maps have in common, in words; one sentence per line."""
         lines = [
-            f"layer {layer}: {reason}; all its pictures share the scale ±{scale:.3g} logit"
+            f"layer {printable(layer)}: {printable(reason)}; all its pictures share the scale "
+            f"±{scale:.3g} logit"
             for layer, reason, scale in zip(self.layers, self.reasons, self.scales, strict=True)
         ]
         if self.prediction_rule:

@@ -20,6 +20,7 @@ from convlens.drawing import (
     overlay,
     overlay_colors,
 )
+from convlens.text import plot_text
 
 UNIT = "logit"
 _SHORT_SIDE = 160  # pixels that a saved picture has at least, so that numbers fit beside it
@@ -91,7 +92,7 @@ def overlay_figure(overlays: Tensor, titles: Sequence[Sequence[str]], scale: flo
     for image, row in enumerate(all_axes):
         for rank, axes in enumerate(row):
             axes.imshow(overlays[image, rank].numpy(), interpolation="nearest")
-            axes.set_title(titles[image][rank])
+            axes.set_title(plot_text(titles[image][rank]))
             axes.set_axis_off()
     if scale > 0:
         colors = ListedColormap((overlay_colors(255).float() / 255).tolist())

@@ -36,6 +36,7 @@ from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.clone import clone_network
 from convlens.runtime.guard import unwrap_network
+from convlens.text import plot_text
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 from convlens.wording import counted
@@ -139,7 +140,11 @@ class Randomization(Result):
             )  # fmt: skip
         axes.axhline(0, color="0.3", linewidth=0.8)
         axes.set_xticks(
-            positions, ("nothing", *self.stages), rotation=35, ha="right", fontsize="small"
+            positions,
+            ("nothing", *map(plot_text, self.stages)),
+            rotation=35,
+            ha="right",
+            fontsize="small",
         )
         axes.set(ylim=(-1.05, 1.05), ylabel="rank correlation", xlabel="random down to")
         axes.spines[["top", "right"]].set_visible(False)

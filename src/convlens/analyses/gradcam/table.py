@@ -1,8 +1,7 @@
 """scores.csv and numbers.json: the numbers of all maps that a Grad-CAM pass has written."""
 
 import csv
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,9 +12,11 @@ from convlens.analyses.gradcam.deletion_insertion import DeletionInsertion
 from convlens.analyses.gradcam.pointing_game import PointingGame, PointingTotals, pointing_game
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.results import Result
+from convlens.text import csv_text, json_text, printable, read_csv_text
 
 NUMBERS = "numbers.json"
 SCORES = "scores.csv"
+_TEXT_COLUMNS = ("photo", "class", "layer")
 
 
 def write_tables(
@@ -67,10 +68,16 @@ def write_tables(
                         writer.writeheader()
                     writer.writerow(row)
             _write_numbers(numbers, name, result, first=done == 0)
-        left_out = json.dumps(dict(skipped), indent=1, ensure_ascii=False)
-        numbers.write(f'\n}},\n"skipped": {left_out}\n}}\n')
+        numbers.write(f'\n}},\n"skipped": {json_text(dict(skipped))}}}\n')
     progress(len(photos), len(photos))
     return PointingTotals.sum_of(totals)
+
+
+def read_scores(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of scores.csv, with the text as it was before it was escaped for spreadsheets."""
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            yield row | {name: read_csv_text(row[name]) for name in _TEXT_COLUMNS}
 
 
 def load_maps(folder: Path) -> GradCam | GradCamLayers:
@@ -89,7 +96,8 @@ def curves_folder(folder: Path, layer: int, rank: int, layer_count: int) -> Path
 def _map_columns(name: str, cam: GradCam, rank: int) -> dict[str, Any]:
     statistics = cam.statistics(0, rank)
     return {
-        "photo": name, "class": cam.names[0][rank], "layer": ", ".join(cam.nodes),
+        "photo": csv_text(name), "class": csv_text(cam.names[0][rank]),
+        "layer": csv_text(printable(", ".join(cam.nodes))),
         "logit": _format(cam.scores[0, rank]),
         "probability": _format(cam.probabilities[0, rank]),
         "minimum": _format(statistics.minimum), "maximum": _format(statistics.maximum),
@@ -127,5 +135,5 @@ def _format(value: Tensor | float) -> str:
 
 
 def _write_numbers(file: TextIO, name: str, result: Result, *, first: bool) -> None:
-    text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    file.write(f"{'' if first else ','}\n{json.dumps(name, ensure_ascii=False)}: {text}")
+    text = json_text(result.to_json()).rstrip()
+    file.write(f"{'' if first else ','}\n{json_text(name).rstrip()}: {text}")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from convlens.drawing import render_figure
 from convlens.results import Result
+from convlens.text import plot_text
 
 KINDS = ("place", "scale", "light")
 
@@ -122,7 +123,7 @@ class Invariance(Result):
                 y.insert(center, 1.0)
                 panel.plot(
                     x, y, marker="o", markersize=3, linewidth=1.2,
-                    label=f"{self.layer}:{int(self.channels[row])}",
+                    label=plot_text(f"{self.layer}:{int(self.channels[row])}"),
                 )  # fmt: skip
             if len(rows) == 1:
                 typical = float(self.typical[rows[0]])

@@ -23,6 +23,7 @@ from convlens.analyses.maximize.transforms import Transforms
 from convlens.analyses.patches.result import Patches
 from convlens.capture import enable_gradients
 from convlens.data.photo_decoder import PhotoLike
+from convlens.data.preprocessing import check_image_size
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.runtime.guard import preserve_network
@@ -131,6 +132,8 @@ def maximize(
     start_image = None if start is None else _start_image(model, start)
     known_patches = Patches.load(patches) if isinstance(patches, (str, Path)) else patches
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if size is not None:
+        check_image_size(*size)
     base = trace(model, partly=True)
     tasks = []
     for number, text in enumerate(texts):

@@ -25,9 +25,12 @@ def cortex(
 ) -> None:
     """Show how simple and complex cells of the visual cortex respond to a photo."""
     from convlens.analyses.cortex.cortex import cortex
-    from convlens.cli.inputs import parse_size
+    from convlens.cli.inputs import output_folder, parse_size
     from convlens.cli.show.cortex import show_cortex
 
-    result = cortex(photo, orientations=orientations, wavelength=wavelength, size=parse_size(size))
-    result.save(out)
+    with output_folder(out):
+        result = cortex(
+            photo, orientations=orientations, wavelength=wavelength, size=parse_size(size)
+        )
+        result.save(out)
     show_cortex(result, out, json=json)

@@ -23,11 +23,10 @@ def doctor(
     """
     from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
     from convlens.cli import terminal
-    from convlens.cli.inputs import load_model, match_labels, read_label_table
+    from convlens.cli.inputs import find_paths, load_model, match_labels, read_label_table
     from convlens.cli.show.doctor import show_diagnosis
-    from convlens.data.photo_files import find_photos
 
-    paths = find_photos(photos)
+    paths = find_paths(photos)
     loaded = load_model(
         model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
     )

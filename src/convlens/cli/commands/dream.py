@@ -48,36 +48,34 @@ def dream(
     """DeepDream: change a photo so that a layer responds more strongly to it."""
     from convlens.analyses.deepdream.deepdream import dream
     from convlens.cli import terminal
-    from convlens.cli.inputs import load_model
+    from convlens.cli.inputs import load_model, output_folder
     from convlens.cli.show.dream import show_dream
-    from convlens.files import check_replaceable_folder
-    from convlens.results import RESULT
     from convlens.tracing.selection import parse_channel_beside_layer
 
-    check_replaceable_folder(out, marker=RESULT)
     layer, channel_index = parse_channel_beside_layer(channel, layer)
-    loaded = load_model(
-        model, size=None, class_names=class_names, device=device, seed=seed, quiet=quiet
-    )
-    with terminal.progress(quiet=quiet) as progress:
-        result = dream(
-            loaded,
-            photo,
-            layer=layer,
-            side=side.value,
-            channel=channel_index,
-            guide=guide,
-            octaves=octaves,
-            scale=scale,
-            steps=steps,
-            step=step,
-            jitter=jitter,
-            size=size,
-            tile=tile,
-            seed=seed,
-            progress=lambda done, total: progress("dreaming", done, total),
+    with output_folder(out):
+        loaded = load_model(
+            model, size=None, class_names=class_names, device=device, seed=seed, quiet=quiet
         )
-    result.save(out)
+        with terminal.progress(quiet=quiet) as progress:
+            result = dream(
+                loaded,
+                photo,
+                layer=layer,
+                side=side.value,
+                channel=channel_index,
+                guide=guide,
+                octaves=octaves,
+                scale=scale,
+                steps=steps,
+                step=step,
+                jitter=jitter,
+                size=size,
+                tile=tile,
+                seed=seed,
+                progress=lambda done, total: progress("dreaming", done, total),
+            )
+        result.save(out)
     show_dream(result, out, json=json)
     if result.interrupted:
         raise typer.Exit(130)  # the exit status of a program that an interrupt ended

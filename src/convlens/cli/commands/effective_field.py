@@ -43,27 +43,29 @@ def effective_field(
 
     In Python: convlens.effective_field.
     """
+    import torch
+
     from convlens.analyses.effective_field.effective_field import effective_field
     from convlens.cli import terminal
-    from convlens.cli.inputs import load_model
+    from convlens.cli.inputs import find_paths, load_model, output_folder
     from convlens.cli.show.effective_field import show_effective_field
-    from convlens.data.photo_files import find_photos
     from convlens.data.photos import read_photos
 
-    paths = find_photos(photos)
-    loaded = load_model(
-        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-    )
-    decoded, skipped = read_photos(paths, strict=strict)
-    with terminal.progress(quiet=quiet) as progress:
-        result = effective_field(
-            loaded,
-            loaded.prepare(decoded),
-            layers=layer,
-            side=side.value,
-            channel=channel,
-            share=share,
-            progress=progress,
+    paths = find_paths(photos, out=out)
+    with output_folder(out):
+        loaded = load_model(
+            model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
         )
-    result.save(out)
+        images, skipped = read_photos(paths, strict=strict, read=loaded.prepare)
+        with terminal.progress(quiet=quiet) as progress:
+            result = effective_field(
+                loaded,
+                torch.cat(images),
+                layers=layer,
+                side=side.value,
+                channel=channel,
+                share=share,
+                progress=progress,
+            )
+        result.save(out)
     show_effective_field(result, skipped, out, json=json)

@@ -30,14 +30,15 @@ def feature_maps(
 ) -> None:
     """Show the feature maps of a layer on a photo."""
     from convlens.analyses.feature_maps.feature_maps import feature_maps as compute_maps
-    from convlens.cli.inputs import load_model
+    from convlens.cli.inputs import load_model, output_folder
     from convlens.cli.show.feature_maps import show_feature_maps
 
-    loaded = load_model(
-        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-    )
-    result = compute_maps(
-        loaded, loaded.prepare(photo), layer=layer, side=side.value, pooling=pool, window=window
-    )  # fmt: skip
-    result.save(out)
+    with output_folder(out):
+        loaded = load_model(
+            model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
+        )
+        result = compute_maps(
+            loaded, loaded.prepare(photo), layer=layer, side=side.value, pooling=pool, window=window
+        )  # fmt: skip
+        result.save(out)
     show_feature_maps(result, out, json=json)

@@ -31,13 +31,14 @@ def field(
 ) -> None:
     """Draw the receptive field of a unit on a photo."""
     from convlens.analyses.receptive_field.field import receptive_field
-    from convlens.cli.inputs import load_model, parse_position
+    from convlens.cli.inputs import load_model, output_folder, parse_position
     from convlens.cli.show.field import show_receptive_field
 
-    loaded = load_model(
-        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-    )
-    position = parse_position(at) if at is not None else None
-    result = receptive_field(loaded, photo, layer=layer, side=side.value, at=position)
-    result.save(out)
+    with output_folder(out):
+        loaded = load_model(
+            model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
+        )
+        position = parse_position(at) if at is not None else None
+        result = receptive_field(loaded, photo, layer=layer, side=side.value, at=position)
+        result.save(out)
     show_receptive_field(result, out, json=json)

@@ -40,44 +40,45 @@ def filters(
 ) -> None:
     """Show the filters of the first convolution, or of another."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import load_model
+    from convlens.cli.inputs import load_model, output_folder
     from convlens.cli.show import filters as show
 
     _check_options(
         fit=fit, over_training=over_training, sort=sort, own_scale=own_scale, channel=channel
     )
-    if over_training:
-        from convlens.analyses.filters.over_training import filters_over_training
+    with output_folder(out):
+        if over_training:
+            from convlens.analyses.filters.over_training import filters_over_training
 
-        history = filters_over_training(model, layer=layer, device=device)
-        history.save(out)
-        show.show_filters_over_training(history, out, json=json)
-        return
-    loaded = load_model(
-        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-    )
-    if fit or sort:
-        from convlens.analyses.gabor.fit import filters_by_kind, fit_gabor
+            history = filters_over_training(model, layer=layer, device=device)
+            history.save(out)
+            show.show_filters_over_training(history, out, json=json)
+            return
+        loaded = load_model(
+            model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
+        )
+        if fit or sort:
+            from convlens.analyses.gabor.fit import filters_by_kind, fit_gabor
 
-        with terminal.waiting("fitting Gabor functions to filters and to noise", quiet=quiet):
+            with terminal.waiting("fitting Gabor functions to filters and to noise", quiet=quiet):
+                if fit:
+                    gabor_fit = fit_gabor(loaded, layer=layer, seed=seed)
+                else:
+                    by_kind = filters_by_kind(loaded, layer=layer, own_scale=own_scale, seed=seed)
             if fit:
-                gabor_fit = fit_gabor(loaded, layer=layer, seed=seed)
+                gabor_fit.save(out)
+                show.show_gabor_fit(gabor_fit, out, json=json)
             else:
-                by_kind = filters_by_kind(loaded, layer=layer, own_scale=own_scale, seed=seed)
-        if fit:
-            gabor_fit.save(out)
-            show.show_gabor_fit(gabor_fit, out, json=json)
-        else:
-            by_kind.save(out)
-            show.show_filters(by_kind, out, json=json)
-        return
-    from convlens.analyses.filters.filters import filters
-    from convlens.tracing.selection import parse_channel_beside_layer
+                by_kind.save(out)
+                show.show_filters(by_kind, out, json=json)
+            return
+        from convlens.analyses.filters.filters import filters
+        from convlens.tracing.selection import parse_channel_beside_layer
 
-    layer, channel_index = parse_channel_beside_layer(channel, layer)
-    result = filters(loaded, layer=layer, channel=channel_index, own_scale=own_scale)
-    result.save(out)
-    show.show_filters(result, out, json=json)
+        layer, channel_index = parse_channel_beside_layer(channel, layer)
+        result = filters(loaded, layer=layer, channel=channel_index, own_scale=own_scale)
+        result.save(out)
+        show.show_filters(result, out, json=json)
 
 
 def _check_options(

@@ -68,6 +68,7 @@ def gradcam(
 
     inputs = PassInputs.load(arguments)
     object_boxes = read_boxes(boxes, inputs.model) if boxes is not None else None
+    inputs.note_unmatched("--boxes", object_boxes)
     one_layer = layer is not None and len(layer) == 1
     with inputs.prepare_pass(marker=NUMBERS) as pass_options:
         result = gradcams(

@@ -82,37 +82,35 @@ def maximize(
     """Make images that maximize channels, units or classes, by gradient ascent."""
     from convlens.analyses.maximize.maximize import maximize
     from convlens.cli import terminal
-    from convlens.cli.inputs import load_model, parse_size
+    from convlens.cli.inputs import load_model, output_folder, parse_size
     from convlens.cli.show.maximize import show_maximized_images
     from convlens.errors import ConvlensError
-    from convlens.files import check_replaceable_folder
-    from convlens.results import RESULT
 
     objectives = [*(channel or []), *(unit or []), *(classes or [])]
     if not objectives:
         raise ConvlensError("nothing to maximize; give --channel, --unit or --class")
-    check_replaceable_folder(out, marker=RESULT)
-    loaded = load_model(
-        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-    )
-    with terminal.progress(quiet=quiet) as progress:
-        result = maximize(
-            loaded,
-            objectives,
-            side=side.value,
-            steps=steps,
-            image_size=parse_size(image_size) if image_size is not None else None,
-            seeds=seeds,
-            seed=seed,
-            class_score=class_score.value,
-            parameterization=parameterization.value,
-            start=start,
-            total_variation=total_variation,
-            l2=l2,
-            patches=patches,
-            progress=lambda done, total: progress("steps", done, total),
+    with output_folder(out):
+        loaded = load_model(
+            model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
         )
-    result.save(out)
+        with terminal.progress(quiet=quiet) as progress:
+            result = maximize(
+                loaded,
+                objectives,
+                side=side.value,
+                steps=steps,
+                image_size=parse_size(image_size) if image_size is not None else None,
+                seeds=seeds,
+                seed=seed,
+                class_score=class_score.value,
+                parameterization=parameterization.value,
+                start=start,
+                total_variation=total_variation,
+                l2=l2,
+                patches=patches,
+                progress=lambda done, total: progress("steps", done, total),
+            )
+        result.save(out)
     show_maximized_images(result, out, json=json)
     if result.interrupted:
         raise typer.Exit(130)  # the exit status of a program that an interrupt ended

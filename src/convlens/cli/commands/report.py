@@ -27,12 +27,11 @@ def report(
 ) -> None:
     """Make one self-contained page about a network and photos."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import load_model, match_labels, read_label_table
+    from convlens.cli.inputs import find_paths, load_model, match_labels, read_label_table
     from convlens.cli.show.report import show_report
-    from convlens.data.photo_files import find_photos
     from convlens.page.report import report as write_report
 
-    paths = find_photos(photos) if photos else None
+    paths = find_paths(photos, out=out) if photos else None
     loaded = load_model(
         model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
     )

@@ -29,20 +29,21 @@ def tuning(
     """Measure orientation tuning with gratings, and tell simple from complex channels."""
     from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning
     from convlens.cli import terminal
-    from convlens.cli.inputs import load_model
+    from convlens.cli.inputs import load_model, output_folder
     from convlens.cli.show.tuning import show_tuning
 
-    loaded = load_model(
-        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-    )
-    with terminal.progress(quiet=quiet) as progress:
-        result = orientation_tuning(
-            loaded,
-            layer=layer,
-            side=side.value,
-            orientations=orientations,
-            phases=phases,
-            progress=lambda done, total: progress("gratings", done, total),
+    with output_folder(out):
+        loaded = load_model(
+            model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
         )
-    result.save(out)
+        with terminal.progress(quiet=quiet) as progress:
+            result = orientation_tuning(
+                loaded,
+                layer=layer,
+                side=side.value,
+                orientations=orientations,
+                phases=phases,
+                progress=lambda done, total: progress("gratings", done, total),
+            )
+        result.save(out)
     show_tuning(result, out, json=json)

@@ -34,26 +34,23 @@ def show_anatomy(result: "Anatomy", layers: "Sequence[Layer]", *, json: bool) ->
             terminal.pair(layer.field_offset),
             _describe_side(layer),
         )
-    terminal.out.print(table)
+    terminal.show(table)
     channels, height, width = result.image
-    terminal.out.print(
+    terminal.show(
         f"{result.model} on {channels}x{height}x{width}: {result.parameters:,} parameters"
         + (f" ({len(result.unused)} tensors not used in this run)" if result.unused else "")
-        + f", {result.multiply_adds:,} multiply-adds per image; traced for {result.valid_for}",
-        markup=False,
+        + f", {result.multiply_adds:,} multiply-adds per image; traced for {result.valid_for}"
     )
     if result.final_post:
-        terminal.out.print(
+        terminal.show(
             f"final convolutional layer: {', '.join(result.final_pre)} (pre), {result.final_post} "
-            f"(post): {result.final_reason}",
-            markup=False,
+            f"(post): {result.final_reason}"
         )
     if result.prediction_rule:
-        terminal.out.print(f"{result.prediction_rule} (at {result.logits})", markup=False)
-    terminal.out.print(
+        terminal.show(f"{result.prediction_rule} (at {result.logits})")
+    terminal.show(
         "sees, every, from: size, stride and offset of the receptive field in pixels of the image; "
-        "+: also depends on the whole image, through a global operation",
-        markup=False,
+        "+: also depends on the whole image, through a global operation"
     )
 
 

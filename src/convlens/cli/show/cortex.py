@@ -17,9 +17,6 @@ def show_cortex(result: "Cortex", out: Path, *, json: bool) -> None:
     table = terminal.table(">orientation", ">mean response of complex cells")
     for degrees, responses in zip(result.orientations, result.complex, strict=True):
         table.add_row(f"{degrees:g}°", f"{responses.mean():.4f}")
-    terminal.out.print(table)
-    terminal.out.print(
-        "orientation of the bars, counter-clockwise from horizontal in the picture",
-        markup=False,
-    )
-    terminal.out.print(str(out.resolve()), markup=False)
+    terminal.show(table)
+    terminal.show("orientation of the bars, counter-clockwise from horizontal in the picture")
+    terminal.show(str(out.resolve()))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def show_diagnosis(diagnosis: "Diagnosis", *, json: bool) -> None:
     """Print the variants, the configured one first, and the verdict."""
     for reason in diagnosis.skipped:
-        terminal.err.print(f"left out: {reason}", markup=False)
+        terminal.note(f"left out: {reason}")
     if json:
         terminal.print_json(diagnosis.to_json())
         return
@@ -25,5 +25,5 @@ def show_diagnosis(diagnosis: "Diagnosis", *, json: bool) -> None:
             f"{variant.gain:+.3f}",
             f"{variant.p_value:.2g}",
         )
-    terminal.out.print(table)
-    terminal.out.print(f"{diagnosis.verdict}: {diagnosis.summary}", markup=False)
+    terminal.show(table)
+    terminal.show(f"{diagnosis.verdict}: {diagnosis.summary}")

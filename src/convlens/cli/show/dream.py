@@ -25,8 +25,8 @@ def show_dream(result: "Dream", out: Path, *, json: bool) -> None:
             str(number), terminal.pair(size), f"{values[0]:.3g}", f"{values[-1]:.3g}",
             f"{float(values[-1] / values[0]):.2f}" if values[0] > 0 else "",
         )  # fmt: skip
-    terminal.out.print(table)
+    terminal.show(table)
     tiles = f"; in {result.tiles} tiles" if result.tiles > 1 else ""
-    terminal.out.print(f"{result.layer}: {result.reason}{tiles}", markup=False)
-    terminal.out.print(result.summary(), markup=False)
-    terminal.out.print(str((out / "dream.png").resolve()), markup=False)
+    terminal.show(f"{result.layer}: {result.reason}{tiles}")
+    terminal.show(result.summary())
+    terminal.show(str((out / "dream.png").resolve()))

@@ -16,7 +16,7 @@ def show_effective_field(
 ) -> None:
     """Print one row for each layer, and where the pictures are."""
     for photo in skipped:
-        terminal.err.print(f"skipped: {photo.reason}", markup=False)
+        terminal.note(f"skipped: {photo.reason}")
     if json:
         terminal.print_json(result.to_json())
         return
@@ -30,11 +30,10 @@ def show_effective_field(
             f"{layer.effective_area:,}",
             f"{layer.ratio:.1%}" if layer.effective_area else "no gradient",
         )
-    terminal.out.print(table)
-    terminal.out.print(
+    terminal.show(table)
+    terminal.show(
         f"field: rows and columns of the theoretical receptive field inside the image; hold "
         f"{result.share:.0%}: pixels of the smallest area with that share of the gradient, and its "
-        f"share of the field; {result.photos} photos",
-        markup=False,
+        f"share of the field; {result.photos} photos"
     )
-    terminal.out.print(str((out / "fields.png").resolve()), markup=False)
+    terminal.show(str((out / "fields.png").resolve()))

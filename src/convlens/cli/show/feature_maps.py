@@ -17,9 +17,8 @@ def show_feature_maps(result: "FeatureMaps", out: Path, *, json: bool) -> None:
     count, height, width = result.maps.shape
     shown = f", {len(result.shown)} of them drawn" if len(result.shown) < count else ""
     pooled = f"; {result.pooling} beside them" if result.pooling else ""
-    terminal.out.print(
+    terminal.show(
         f"{result.layer} ({result.node_name}): {count} maps of {height} x {width}{shown}; all on "
-        f"one scale, up to {result.scale:.3g}{pooled}",
-        markup=False,
+        f"one scale, up to {result.scale:.3g}{pooled}"
     )
-    terminal.out.print(str(out.resolve()), markup=False)
+    terminal.show(str(out.resolve()))

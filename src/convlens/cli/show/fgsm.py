@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def show_attacks(attacks: "PhotoAttacks", out: Path, *, json: bool) -> None:
     """Print a row for each photo and epsilon, the other tables, and where the pictures lie."""
     for reason in attacks.skipped:
-        terminal.err.print(f"left out: {reason}", markup=False)
+        terminal.note(f"left out: {reason}")
     if json:
         terminal.print_json(attacks.numbers.read_text(encoding="utf-8"))
         return
@@ -23,13 +23,11 @@ def show_attacks(attacks: "PhotoAttacks", out: Path, *, json: bool) -> None:
     if attacks.curve is not None:
         _show_curve(attacks.curve, shown=len(attacks.attacks))
     if attacks.attacks:
-        terminal.out.print(attacks.formula, markup=False)
+        terminal.show(attacks.formula)
     for diagnostic in attacks.diagnostics:
         remedy = diagnostic.remedy[0].upper() + diagnostic.remedy[1:]
-        terminal.out.print(
-            f"warning, {diagnostic.name}: {diagnostic.message}. {remedy}.", markup=False
-        )
-    terminal.out.print(str(out.resolve()), markup=False)
+        terminal.show(f"warning, {diagnostic.name}: {diagnostic.message}. {remedy}.")
+    terminal.show(str(out.resolve()))
 
 
 def _show_epsilons(attacks: "PhotoAttacks") -> None:
@@ -49,7 +47,7 @@ def _show_epsilons(attacks: "PhotoAttacks") -> None:
                 _mark(attack.noise_predictions[number], flipped=attack.noise_flipped[number]),
                 f"{attack.largest_changes[number]:.4g}",
             )
-    terminal.out.print(table)
+    terminal.show(table)
 
 
 def _mark(prediction: str, *, flipped: bool) -> str:
@@ -71,9 +69,9 @@ def _show_channels(attacks: "PhotoAttacks") -> None:
                 f"{attack.prediction}, then {attack.adversarial_predictions[-1]}",
             )
     if table.row_count:
-        terminal.out.print("")
-        terminal.out.print(table)
-        terminal.out.print(
+        terminal.show("")
+        terminal.show(table)
+        terminal.show(
             "changes are relative to the activations of the channel and of its layer: 0 is none, "
             "1 is unrelated"
         )
@@ -95,11 +93,9 @@ def _show_flips(attacks: "PhotoAttacks") -> None:
             str(flip.largest_change),
         )
     if table.row_count:
-        terminal.out.print("")
-        terminal.out.print(table)
-        terminal.out.print(
-            "flips: 8-bit PNGs, read back and classified again; measured in gray levels"
-        )
+        terminal.show("")
+        terminal.show(table)
+        terminal.show("flips: 8-bit PNGs, read back and classified again; measured in gray levels")
 
 
 def _show_curve(curve: "Robustness", *, shown: int) -> None:
@@ -113,8 +109,8 @@ def _show_curve(curve: "Robustness", *, shown: int) -> None:
                 for each in curve.curves
             ),
         )
-    terminal.out.print("")
-    terminal.out.print(table)
+    terminal.show("")
+    terminal.show(table)
     what = (
         "correct by the labels"
         if curve.reference == "label"
@@ -130,4 +126,4 @@ def _show_curve(curve: "Robustness", *, shown: int) -> None:
         photos = "photo" if shown == 1 else "photos"
         lines.append(f"pictures of {shown} {photos}, evenly spread; --show {curve.images} for all")
     for line in lines:
-        terminal.out.print(line, markup=False)
+        terminal.show(line)

@@ -14,5 +14,5 @@ def show_receptive_field(result: "ReceptiveField", out: Path, *, json: bool) -> 
     if json:
         terminal.print_json(result.to_json())
         return
-    terminal.out.print(result.summary(), markup=False)
-    terminal.out.print(str((out / "field.png").resolve()), markup=False)
+    terminal.show(result.summary())
+    terminal.show(str((out / "field.png").resolve()))

@@ -17,18 +17,17 @@ def show_filters(result: "Filters", out: Path, *, json: bool) -> None:
         terminal.print_json(result.to_json())
         return
     count, channels, height, width = result.weights.shape
-    terminal.out.print(
+    terminal.show(
         f"{result.layer}: {count} filters of {height}x{width}x{channels}, stride "
-        f"{terminal.pair(result.stride)}; {_describe_scale(result)}",
-        markup=False,
+        f"{terminal.pair(result.stride)}; {_describe_scale(result)}"
     )
     if result.kinds:
         kinds = ", ".join(
             f"{result.kinds.count(kind)} {kind}" for kind in dict.fromkeys(result.kinds)
         )
         reason = f", as {result.kinds_reason}" if result.kinds_reason else ""
-        terminal.out.print(f"sorted by kind: {kinds}{reason}", markup=False)
-    terminal.out.print(str((out / "filters.png").resolve()), markup=False)
+        terminal.show(f"sorted by kind: {kinds}{reason}")
+    terminal.show(str((out / "filters.png").resolve()))
 
 
 def _describe_scale(result: "Filters") -> str:
@@ -47,12 +46,11 @@ def show_filters_over_training(result: "FiltersOverTraining", out: Path, *, json
         terminal.print_json(result.to_json())
         return
     steps = ", ".join(f"{step:,}" for step in result.steps)
-    terminal.out.print(
+    terminal.show(
         f"{result.layer}: {len(result.channels)} filters after {steps} steps, a column each; one "
-        f"scale for all, ±{result.scale:.3g}",
-        markup=False,
+        f"scale for all, ±{result.scale:.3g}"
     )
-    terminal.out.print(str((out / "over_training.png").resolve()), markup=False)
+    terminal.show(str((out / "over_training.png").resolve()))
 
 
 def show_gabor_fit(result: "GaborFit", out: Path, *, json: bool) -> None:
@@ -76,14 +74,13 @@ def show_gabor_fit(result: "GaborFit", out: Path, *, json: bool) -> None:
                 result.format_value("frequency", number, ".3f") if has_wave else "–",
                 *(result.format_value(name, number, ".2f") for name in names),
             )  # fmt: skip
-        terminal.out.print(table)
-        terminal.out.print(
+        terminal.show(table)
+        terminal.show(
             "–: the fit has hardly a wave; ≤ and ≥: at a bound of the search or at the Nyquist "
-            "frequency, and so not measured",
-            markup=False,
+            "frequency, and so not measured"
         )
-    terminal.out.print(result.summary(), markup=False)
+    terminal.show(result.summary())
     if not result.reason:
-        terminal.out.print(result.summarize_r2(), markup=False)
+        terminal.show(result.summarize_r2())
     name = "fits.png" if len(result.fitted) else "filters.png"
-    terminal.out.print(str((out / name).resolve()), markup=False)
+    terminal.show(str((out / name).resolve()))

@@ -1,6 +1,6 @@
 """Prints the result of the gradcam command: a table of all maps, and their summary."""
 
-import csv
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ def show_gradcams(result: "GradCams", out: Path, *, json: bool, channels: int = 
         channels: number of channels to list for each map.
     """
     for reason in result.skipped.values():
-        terminal.err.print(f"left out: {reason}", markup=False)
+        terminal.note(f"left out: {reason}")
     if json:
         with result.numbers_path.open(encoding="utf-8") as lines:
             for line in lines:
@@ -31,42 +31,40 @@ def show_gradcams(result: "GradCams", out: Path, *, json: bool, channels: int = 
     _print_table(result)
     if channels:
         _print_channels(result, channels)
-    terminal.out.print(result.summary(), markup=False)
-    terminal.out.print(str(out.resolve()), markup=False)
+    terminal.show(*result.summary().split("\n"))
+    terminal.show(str(out.resolve()))
 
 
 def _print_table(result: "GradCams") -> None:
+    from convlens.analyses.gradcam.table import read_scores
+
     several_layers = len(result.layers) > 1
-    with result.table_path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        columns = rows.fieldnames or ()
-        has_curves, has_boxes = "deletion" in columns, "hit" in columns
-        table = terminal.table(
-            "photo", "class", *(("layer",) if several_layers else ()), ">logit", ">probability",
-            ">minimum", ">maximum",
-            *((">deletion", ">insertion", "beats random and center") if has_curves else ()),
-            *(("in the box", ">energy") if has_boxes else ()),
-        )  # fmt: skip
-        left_out = 0
-        for number, row in enumerate(rows):
-            if number >= _ROWS:
-                left_out += 1
-                continue
-            supported = float(row["maximum"]) > 0
-            cells = [row["photo"], row["class"], *([row["layer"]] if several_layers else [])]
-            cells += [_format(row["logit"], ".2f"), _format(row["probability"], ".3f")]
-            cells += [_format(row["minimum"], ".3g")]
-            cells += [_format(row["maximum"], ".3g") if supported else "nothing supports it"]
-            if has_curves:
-                cells += [_format(row[kind], ".2f") for kind in ("deletion", "insertion")]
-                cells.append(_beaten_controls(row))
-            if has_boxes:
-                cells += [{"1": "yes", "0": "no", "": "no box"}[row["hit"]]]
-                cells += [_format(row["energy"], ".0%")]
-            table.add_row(*cells)
-    terminal.out.print(table, markup=False)
-    if left_out:
-        terminal.out.print(f"and {left_out:,} rows more in {result.table_path}", markup=False)
+    rows = read_scores(result.table_path)
+    shown = list(islice(rows, _ROWS))
+    columns = shown[0].keys() if shown else ()
+    has_curves, has_boxes = "deletion" in columns, "hit" in columns
+    table = terminal.table(
+        "photo", "class", *(("layer",) if several_layers else ()), ">logit", ">probability",
+        ">minimum", ">maximum",
+        *((">deletion", ">insertion", "beats random and center") if has_curves else ()),
+        *(("in the box", ">energy") if has_boxes else ()),
+    )  # fmt: skip
+    for row in shown:
+        supported = float(row["maximum"]) > 0
+        cells = [row["photo"], row["class"], *([row["layer"]] if several_layers else [])]
+        cells += [_format(row["logit"], ".2f"), _format(row["probability"], ".3f")]
+        cells += [_format(row["minimum"], ".3g")]
+        cells += [_format(row["maximum"], ".3g") if supported else "nothing supports it"]
+        if has_curves:
+            cells += [_format(row[kind], ".2f") for kind in ("deletion", "insertion")]
+            cells.append(_beaten_controls(row))
+        if has_boxes:
+            cells += [{"1": "yes", "0": "no", "": "no box"}[row["hit"]]]
+            cells += [_format(row["energy"], ".0%")]
+        table.add_row(*cells)
+    terminal.show(table)
+    if left_out := sum(1 for _ in rows):
+        terminal.show(f"and {left_out:,} rows more in {result.table_path}")
 
 
 def _format(text: str, spec: str) -> str:
@@ -94,4 +92,4 @@ def _print_channels(result: "GradCams", top: int) -> None:
                     for channel in cam.channel_shares(0, rank, top=top)
                 ]
                 table.add_row(photo, name, "  ".join(shares) or "nothing supports it")
-    terminal.out.print(table, markup=False)
+    terminal.show(table)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def show_maximized_images(result: "MaximizedImages", out: Path, *, json: bool) -> None:
     """Print a row for each objective, and the path of the picture."""
     if result.stopped:
-        terminal.err.print(f"{result.stopped}; the images up to then are kept", markup=False)
+        terminal.note(f"{result.stopped}; the images up to then are kept")
     if json:
         terminal.print_json(result.to_json())
         return
@@ -22,5 +22,5 @@ def show_maximized_images(result: "MaximizedImages", out: Path, *, json: bool) -
         table.add_row(
             maximum.objective, maximum.node_name, terminal.pair((height, width)), maximum.summary()
         )
-    terminal.out.print(table)
-    terminal.out.print(str((out / "maximized.png").resolve()), markup=False)
+    terminal.show(table)
+    terminal.show(str((out / "maximized.png").resolve()))

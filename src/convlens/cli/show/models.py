@@ -16,10 +16,7 @@ def show_models(names_by_form: Mapping[str, Sequence[str]], containing: str, *, 
         return
     for names in specs.values():
         for name in names:
-            terminal.out.print(name, markup=False)
+            terminal.show(name)
     count = sum(map(len, specs.values()))
     which = f" with {containing!r} in their names" if containing else ""
-    terminal.err.print(
-        f"{count} networks{which}; also file:PATH@ARCHITECTURE and python:MODULE:FACTORY",
-        markup=False,
-    )
+    terminal.note(f"{count} networks{which}; also file:PATH@ARCHITECTURE and python:MODULE:FACTORY")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def show_patches(result: "Patches", out: Path, *, json: bool) -> None:
     """Print a row for each layer, and the folder that holds the pictures."""
     for reason in result.skipped:
-        terminal.err.print(f"left out: {reason}", markup=False)
+        terminal.note(f"left out: {reason}")
     if json:
         terminal.print_json(_numbers(result))
         return
@@ -40,15 +40,14 @@ def show_patches(result: "Patches", out: Path, *, json: bool) -> None:
             name = class_name(result.labels, int(layer.preferred_class[best]))
             row += [f"{layer.layer}:{best}  {layer.selectivity[best]:.3f}", name]
         table.add_row(*row, layer.crop_check.short_summary())
-    terminal.out.print(table)
-    terminal.out.print(
+    terminal.show(table)
+    terminal.show(
         f"{counted(result.images_read, 'photo')}; dead: above 0 at no position of "
         f"any photo (– without a non-linearity); sees: rows and columns of the image, + the whole "
         f"image besides; crops run again: crops of the receptive field have the same activation "
-        f"alone",
-        markup=False,
+        f"alone"
     )
-    terminal.out.print(str(out.resolve()), markup=False)
+    terminal.show(str(out.resolve()))
 
 
 def _numbers(result: "Patches") -> dict[str, Any]:

@@ -14,5 +14,5 @@ def show_report(report: "Report", *, json: bool) -> None:
         terminal.print_json(report.data.read_text(encoding="utf-8"))
         return
     for finding in report.findings:
-        terminal.out.print(f"{finding.mark:>7}  {finding.sentence}", markup=False)
-    terminal.out.print(f"\n{report.page.resolve()}", markup=False)
+        terminal.show(f"{finding.mark:>7}  {finding.sentence}")
+    terminal.show("", str(report.page.resolve()))

@@ -14,7 +14,7 @@ _ALL = 10**9  # values of a tensor that are listed: about ten numbers for each c
 def show_channels(measured: "Invariance", out: Path, *, json: bool, most: int = 20) -> None:
     """Print a row for each channel, the one most like a grandmother cell first."""
     for reason in measured.skipped:
-        terminal.err.print(f"left out: {reason}", markup=False)
+        terminal.note(f"left out: {reason}")
     if json:
         terminal.print_json(measured.to_json(listed=_ALL))
         return
@@ -32,7 +32,7 @@ def show_channels(measured: "Invariance", out: Path, *, json: bool, most: int = 
         if labeled:
             cells.append(f"{measured.grandmother_score[row]:.2f}")
         table.add_row(*cells)
-    terminal.out.print(table)
+    terminal.show(table)
     explanation = (
         f"{len(measured.channels)} channels of {measured.node_name}, {measured.images:,} photos. "
         f"Place, scale, light: the share of the greatest activation that remains, over the "
@@ -44,5 +44,5 @@ def show_channels(measured: "Invariance", out: Path, *, json: bool, most: int = 
             " Selectivity: the area under the ROC curve of the class, chosen on these photos. "
             "Grandmother: the least of the four, with selectivity as 2 AUC - 1."
         )
-    terminal.out.print(explanation, markup=False)
-    terminal.out.print(str(out.resolve()), markup=False)
+    terminal.show(explanation)
+    terminal.show(str(out.resolve()))

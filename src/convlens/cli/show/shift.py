@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def show_shift(measured: "Shift", out: Path, *, json: bool) -> None:
     """Print a row for each layer, a row for each protocol, and where the map lies."""
     for reason in measured.skipped:
-        terminal.err.print(f"left out: {reason}", markup=False)
+        terminal.note(f"left out: {reason}")
     if json:
         terminal.print_json(measured.to_json())
         return
@@ -23,13 +23,12 @@ def show_shift(measured: "Shift", out: Path, *, json: bool) -> None:
     _show_predictions(measured)
     offsets = measured.offsets
     if offsets is not None:
-        terminal.out.print(
+        terminal.show(
             f"first photo, {offsets.name}: probability {offsets.lowest:.3f} to "
             f"{offsets.highest:.3f} over {offsets.probabilities.numel()} offsets "
-            f"({offsets.protocol}), predicted at {offsets.predicted_share:.0%}",
-            markup=False,
+            f"({offsets.protocol}), predicted at {offsets.predicted_share:.0%}"
         )
-    terminal.out.print(str(out.resolve()), markup=False)
+    terminal.show(str(out.resolve()))
 
 
 def _show_layers(equivariance: "Equivariance") -> None:
@@ -52,13 +51,13 @@ def _show_layers(equivariance: "Equivariance") -> None:
             terminal.pair(layer.spacing) or "varies", terminal.pair(layer.field) or "varies",
             *errors,
         )  # fmt: skip
-    terminal.out.print(table)
+    terminal.show(table)
     for number in range(len(equivariance.shifts)):
-        terminal.out.print(equivariance.summary(number), markup=False)
-    terminal.out.print(
+        terminal.show(equivariance.summary(number))
+    terminal.show(
         f"{equivariance.images:,} photos, medians; errors are relative to the map's own variation "
-        f"(0: equivariant, 1.4: unrelated); inside: positions that see nothing but the image\n",
-        markup=False,
+        f"(0: equivariant, 1.4: unrelated); inside: positions that see nothing but the image",
+        "",
     )
 
 
@@ -84,14 +83,13 @@ def _show_predictions(measured: "Shift") -> None:
                 _format_proportion(protocol.accuracy),
             ]
         table.add_row(*row)
-    terminal.out.print(table)
+    terminal.show(table)
     center = ""
     if measured.accuracy is not None:
         center = f"; the center is right in {_format_proportion(measured.accuracy)}"
-    terminal.out.print(
+    terminal.show(
         f"{measured.images:,} photos, two views of each at offsets of its own, with 95 % "
-        f"intervals{center}",
-        markup=False,
+        f"intervals{center}"
     )
 
 

@@ -17,19 +17,17 @@ def show_training(trained: "Training", out: Path, *, json: bool) -> None:
     if json:
         terminal.print_json(trained.to_json())
         return
-    terminal.out.print(
+    terminal.show(
         f"{trained.recipe['network']}, {trained.parameters:,} parameters: {trained.accuracy:.2%} "
-        f"of {trained.validated:,} validation images predicted correctly ({trained.held_out})",
-        markup=False,
+        f"of {trained.validated:,} validation images predicted correctly ({trained.held_out})"
     )
     if trained.best_accuracy > trained.accuracy:
-        terminal.out.print(
+        terminal.show(
             f"best checkpoint, after step {trained.best_step:,}: {trained.best_accuracy:.2%}, "
-            f"selected on these same images",
-            markup=False,
+            f"selected on these same images"
         )
-    terminal.out.print(f"convlens report PHOTOS --model {shlex.quote(str(out))}", markup=False)
-    terminal.out.print(str(out.resolve()), markup=False)
+    terminal.show(f"convlens report PHOTOS --model {shlex.quote(str(out))}")
+    terminal.show(str(out.resolve()))
 
 
 def _is_helper_process() -> bool:

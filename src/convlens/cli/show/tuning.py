@@ -34,14 +34,13 @@ def show_tuning(result: "OrientationTuning", out: Path, *, json: bool) -> None:
             f"{frequency:.3f}", _format_unless_nan(octaves, ".1f"), f"{selectivity:.2f}",
             f"{ratio:.2f}", "simple" if ratio > 1 else "complex",
         )  # fmt: skip
-    terminal.out.print(table)
-    terminal.out.print(
+    terminal.show(table)
+    terminal.show(
         f"{result.layer} ({result.node_name}): {simple} simple, {complex_} complex, {silent} "
         f"silent; {result.responses[0].numel()} gratings of {result.size[0]} x {result.size[1]} "
-        f"pixels, the unit in the middle sees {terminal.pair(result.field)}",
-        markup=False,
+        f"pixels, the unit in the middle sees {terminal.pair(result.field)}"
     )
-    terminal.out.print(str((out / "tuning.png").resolve()), markup=False)
+    terminal.show(str((out / "tuning.png").resolve()))
 
 
 def _format_unless_nan(value: float, format_spec: str, unit: str = "") -> str:

@@ -27,6 +27,7 @@ from convlens.data.datasets.columns import (
 )
 from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.data.datasets.sequential import SequentialReader
+from convlens.data.file_search import FileSearch
 from convlens.data.photo_files import find_files
 from convlens.data.photo_formats import PARQUET_SUFFIX
 from convlens.data.photos import EncodedPhoto
@@ -89,7 +90,8 @@ class ParquetPhotos:
         """
         parquet = _pyarrow()
         arguments = [files] if isinstance(files, (str, Path)) else files
-        matches = (path for name in arguments for path in find_files(name, (PARQUET_SUFFIX,)))
+        search = FileSearch((PARQUET_SUFFIX,))
+        matches = (path for name in arguments for path in find_files(name, search))
         paths = sorted({path.resolve(): path for path in matches}.values())
         if not paths:
             raise ConvlensError(

@@ -14,7 +14,7 @@ import numpy as np
 from convlens.data.photo_names import find_keys
 from convlens.data.photos import EncodedPhoto
 from convlens.errors import ConvlensError
-from convlens.text import printable_path
+from convlens.text import printable
 
 
 @runtime_checkable
@@ -58,8 +58,8 @@ class PhotoFiles:
         return Path(os.fsdecode(self._paths[index]))
 
     def name(self, index: int) -> str:
-        """The path, as `printable_path` writes it."""
-        return printable_path(os.fsdecode(self._paths[index]))
+        """The path, as `printable` writes it."""
+        return printable(os.fsdecode(self._paths[index]))
 
     def fingerprints(self) -> list[str]:
         """Path, size and modification time of each file."""
@@ -109,5 +109,8 @@ def find_dataset_keys(dataset: PhotoDataset, table: Mapping[str, Any]) -> list[s
     Raises:
         ConvlensError: a key that names two photos.
     """
-    names = (dataset.name(index) for index in range(len(dataset)))
-    return find_keys(names, table, repeated=isinstance(dataset, PhotoFiles))
+    is_files = isinstance(dataset, PhotoFiles)  # their names are escaped, their paths are not
+    names = (
+        str(dataset[index]) if is_files else dataset.name(index) for index in range(len(dataset))
+    )
+    return find_keys(names, table, repeated=is_files)

@@ -5,6 +5,7 @@ from functools import partial
 
 from torch import nn
 
+from convlens.data.preprocessing import check_image_size
 from convlens.errors import ConvlensError, suggest
 from convlens.models.networks.alexnet import alexnet
 from convlens.models.networks.allconv import allconv
@@ -67,6 +68,7 @@ def build(
             f"size {height} x {width}, {channels} channels, {classes} classes; give "
             f"at least 1 of each"
         )
+    check_image_size(height, width)
     options = {} if average is None else {"average": average}
     try:
         network = NETWORKS[name](

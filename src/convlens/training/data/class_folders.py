@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from convlens.data.photo_decoder import PhotoDecoder
 from convlens.data.photo_files import find_photos
-from convlens.data.photos import SkippedPhoto, read_photo
+from convlens.data.photos import SkippedPhoto
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError, PhotoError
+from convlens.files import holds_results
+from convlens.models.loading.run_folder import DESCRIPTION
 from convlens.training.data.dataset import LabeledImages, check_pixels_fit_memory
 
 ProgressCallback = Callable[[str, int, int], None]
@@ -116,8 +119,14 @@ def _split_folders(folder: Path) -> dict[str, Path]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
+    """The visible folders in a folder; results of convlens and training runs are no classes."""
     return sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+        path
+        for path in folder.iterdir()
+        if path.is_dir()
+        and not path.name.startswith(".")
+        and not holds_results(path)
+        and not (path / DESCRIPTION).is_file()
     )
 
 
@@ -158,16 +167,15 @@ def _decode_photos(
     height, width = preprocessing.size
     pixels = np.zeros((len(paths), height, width, len(mode)), np.uint8)
     failed: dict[int, SkippedPhoto] = {}
+    decode_photo = PhotoDecoder(preprocessing, mode)
 
     def decode(index: int) -> None:
         try:
-            picture = preprocessing.apply(read_photo(paths[index]).picture.convert(mode))
+            pixels[index] = decode_photo(paths[index])
         except PhotoError as error:
             if strict:
                 raise
             failed[index] = SkippedPhoto(paths[index], str(error))
-            return
-        pixels[index] = np.asarray(picture).reshape(height, width, len(mode))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow releases the GIL while it decodes
         for done, _ in enumerate(pool.map(decode, range(len(paths))), start=1):
