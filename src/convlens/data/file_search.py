@@ -103,7 +103,7 @@ class FileSearch:
         def is_below_out(folder: str) -> bool:
             return out is not None and os.path.commonpath([folder, out]) == out
 
-        kept = []
+        kept: list[Path] = []
         for path in paths:
             folder = real_folder(os.path.dirname(path))  # noqa: PTH120
             is_result = is_below_out(folder) or holds_results_here(folder)

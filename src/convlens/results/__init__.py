@@ -3,6 +3,7 @@
 result.py       Result, the base class: equality, pictures, saving, loading, display
 registry.py     the list of convlens's own result classes, and the classes of users
 storage.py      a result as JSON and tensors in a folder, and back
+validation.py   checks of the fields of a saved result
 description.py  a result in words, and as plain data for JSON
 """
 

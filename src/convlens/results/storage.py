@@ -19,9 +19,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from convlens.data.images import encode_png
-from convlens.errors import ConvlensError
+from convlens.errors import ConvlensError, describe_error
 from convlens.files import atomic_folder, write_tensors
 from convlens.results.registry import find_class, is_convlens_class
+from convlens.results.validation import check_fields
 from convlens.text import file_name, json_text
 
 RESULT = "result.json"  # in the folder of every saved result
@@ -62,17 +63,21 @@ def read_result(folder: Path) -> Any:
     try:
         data = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         _check_format(data["format"])
-        return _decode(data["result"], load_file(folder / _TENSORS))
+        result = data["result"]
+        if not isinstance(result, dict) or not {"class", "fields"} <= result.keys():
+            raise ValueError("it has no class and no fields")  # noqa: TRY301 # as other damage
+        return _decode(result, load_file(folder / _TENSORS))
     except ConvlensError as error:
         raise ConvlensError(f"the result in {folder} {error}") from None
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise ConvlensError(
             f"{folder} holds no whole result; give a folder that save(folder) wrote"
         ) from error
-    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
-        words = " ".join(str(error).split())
+    except (
+        OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError
+    ) as error:  # fmt: skip
         raise ConvlensError(
-            f"the result in {folder} is damaged ({words}); save it again"
+            f"the result in {folder} is damaged ({describe_error(error)}); save it again"
         ) from error
 
 
@@ -136,9 +141,13 @@ def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
             return tuple(_decode(item, tensors) for item in value)
         case {"dict": items}:
             return {key: _decode(item, tensors) for key, item in items.items()}
-        case {"class": name, "fields": fields}:
+        case {"class": str(name), "fields": dict(fields)}:
+            cls = find_class(name, value.get("module"))
             decoded = {key: _decode(item, tensors) for key, item in fields.items()}
-            return find_class(name, value.get("module"))(**decoded)
+            check_fields(cls, decoded)
+            return cls(**decoded)
+        case dict():
+            raise ValueError("it holds an object of an unknown kind")
     return value
 
 
