@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from tests.support.labeled_model import model
-from tests.support.public_functions import CALLS
 
 import convlens
 from convlens.passes.proportion import Proportion
 from convlens.results import RESULT, Result
 from convlens.results.registry import CONVLENS_CLASSES, find_class
 from convlens.results.validation import _type_hints
+from support.labeled_model import model
+from support.public_functions import CALLS
 
 
 @pytest.fixture
