@@ -1,5 +1,6 @@
 """Saved results that are damaged or hostile are refused in one line."""
 
+import dataclasses
 import json
 
 import pytest
@@ -112,4 +113,4 @@ def test_shares_are_between_0_and_1(damage):
 @pytest.mark.parametrize("name", sorted(CONVLENS_CLASSES))
 def test_the_types_of_all_fields_are_known(name):
     cls = find_class(name, None)
-    assert _type_hints(cls).keys() >= set(cls.__dataclass_fields__)
+    assert _type_hints(cls).keys() >= {field.name for field in dataclasses.fields(cls)}

@@ -17,7 +17,7 @@ _COUNTS = frozenset({
     "dense_weights", "effective_area", "groups", "hits", "image", "images", "images_fired",
     "jitter", "kernel", "largest_offset", "map_size", "maps", "multiply_adds", "num_photos",
     "output", "parameters", "passes", "phases", "photos", "positions_fired", "positive_cells",
-    "seen", "size", "sizes", "steps", "stride", "tiles", "top", "total", "unlabeled",
+    "images_read", "size", "sizes", "steps", "stride", "tiles", "top", "total", "unlabeled",
     "validated", "whole",
 })  # fmt: skip
 _SHARES = frozenset({
