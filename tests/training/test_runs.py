@@ -98,8 +98,9 @@ def test_what_is_wrong(run, tmp_path):
             load(tmp_path)
         return str(caught.value)
 
-    assert "format 99" in broken(format=99)
-    assert "is damaged" in broken(network={})
+    assert "was trained by a newer convlens" in broken(format=99)
+    assert "was trained by convlens 0.1" in broken(format=1)
+    assert "is damaged: network.name is missing" in broken(network={})
     assert "there is no file" in broken()
     assert "holds no checkpoints" in broken_checkpoints(tmp_path, described)
     (tmp_path / DESCRIPTION).write_text("{")

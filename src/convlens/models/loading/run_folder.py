@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from convlens.data.preprocessing import Preprocessing
-from convlens.errors import ConvlensError, suggest
+from convlens.errors import ConvlensError, describe_error, suggest
 from convlens.models.loading.fitting import load_weights
+from convlens.models.loading.run_description import find_damage
 from convlens.models.loading.weight_files import read_weight_file
 from convlens.models.model import Model
 from convlens.models.networks.build import build
@@ -26,6 +28,7 @@ WEIGHTS = "weights.safetensors"
 FORMAT = 2  # of the folder; raised when an older version could not read it
 
 _AVERAGE = "average"
+_HUGE = 2**30  # bytes of weights
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def read_run_folder(folder: Path) -> Run:
         folder: path of the folder.
 
     Raises:
-        ConvlensError: the description is missing, damaged or of another format.
+        ConvlensError: the description is missing, damaged or of another version.
     """
     path = folder / DESCRIPTION
     try:
@@ -108,13 +111,19 @@ def read_run_folder(folder: Path) -> Run:
         raise ConvlensError(
             f"{folder} holds no convlens checkpoint: there is no {DESCRIPTION} in it"
         ) from None
-    except (OSError, ValueError) as error:
-        raise ConvlensError(f"{path} cannot be read ({error})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        version = content.get("format") if isinstance(content, dict) else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConvlensError(f"{path} cannot be read ({describe_error(error)})") from error
+    version = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise ConvlensError(f"{path} is not the description of a training; give another folder")
+    if version < FORMAT:
         raise ConvlensError(
-            f"{path} is of format {version!r}, and this version of convlens reads format {FORMAT}"
+            f"{folder} was trained by convlens 0.1, and this version does not read it; train again"
         )
+    if version > FORMAT:
+        raise ConvlensError(f"{folder} was trained by a newer convlens; update this one")
+    if damage := find_damage(content):
+        raise ConvlensError(f"{path} is damaged: {damage}; restore the file, or train again")
     return Run(folder, content)
 
 
@@ -153,10 +162,15 @@ def _build_model(
 ) -> Model:
     description = run.description
     options = dict(description["network"])
+    path = run.folder / checkpoint / WEIGHTS
+    _check_parameters(run, options, path)
     network = build(**{**options, "average": True} if average else options)
     if size is not None and isinstance(network.avgpool, nn.Identity):
         _check_stage(run, network, options, size)
-    load_weights(network, read_weight_file(run.folder / checkpoint / WEIGHTS))
+    if load_weights(network, read_weight_file(path)).classes:
+        raise ConvlensError(
+            f"{path} holds another number of classes than {DESCRIPTION} names; train again"
+        )
     preprocessing = description["preprocessing"]
     return Model(
         network=network,
@@ -175,6 +189,24 @@ def _build_model(
         origin=f"trained by convlens on {description['training']['data']}: the {checkpoint_name} "
         f"checkpoint, of step {int(checkpoint.rpartition('-')[2]):,}",
     )
+
+
+def _check_parameters(run: Run, options: dict[str, Any], weights: Path) -> None:
+    """Check that a huge network is not larger than the file of its weights, before it is built.
+
+    Raises:
+        ConvlensError: it is; or the file does not exist.
+    """
+    with torch.device("meta"):
+        parameters = sum(parameter.numel() for parameter in build(**options).parameters())
+    if not weights.is_file():
+        raise ConvlensError(f"there is no file {weights}, which {DESCRIPTION} names")
+    size = parameters * torch.float32.itemsize
+    if size > max(_HUGE, weights.stat().st_size):
+        raise ConvlensError(
+            f"{run.folder / DESCRIPTION} is damaged: its network has {parameters:,} parameters, "
+            f"which are more than {weights} holds; restore the file, or train again"
+        )
 
 
 def _check_stage(

@@ -1,0 +1,111 @@
+"""Hostile and damaged descriptions of run folders: one line that names the field."""
+
+import copy
+import json
+
+import pytest
+
+from convlens.errors import ConvlensError
+from convlens.models.loading.load import load
+from convlens.models.loading.run_description import find_damage
+from convlens.models.loading.run_folder import DESCRIPTION, FORMAT, read_run_folder
+
+DESCRIBED = {
+    "format": FORMAT,
+    "network": {
+        "name": "lenet5", "size": [12, 12], "channels": 1, "classes": 2, "pooling": "max"
+    },
+    "preprocessing": {
+        "size": [12, 12], "resize": None, "interpolation": "bilinear", "center": "data",
+        "mean": [0.5], "std": [0.2], "bounds": [0.0, 1.0],
+    },
+    "labels": ["left", "right"],
+    "training": {"data": "squares", "fingerprint": "1f", "recipe": {"epochs": 2}},
+    "progress": {"step": 8, "loss": 0.5, "history": []},
+    "checkpoints": {"last": "step-0000008", "best": "step-0000008", "scheduled": []},
+}  # fmt: skip
+
+WRONG = [
+    ("checkpoints", None),
+    ("checkpoints.best", "../../elsewhere"),
+    ("checkpoints.best", "/step-0000008"),
+    ("checkpoints.last", ["step-0000008"]),
+    ("checkpoints.scheduled", None),
+    ("checkpoints.scheduled", ["step-0000008", "step-0000001/.."]),
+    ("network", []),
+    ("network.channels", 1e9),
+    ("network.channels", 10**9),
+    ("network.channels", True),
+    ("network.classes", -1),
+    ("network.classes", 3),
+    ("network.size", [12]),
+    ("network.size", [12, 10**6]),
+    ("network.name", {}),
+    ("preprocessing.size", "12"),
+    ("preprocessing.resize", 0),
+    ("preprocessing.mean", [float("nan")]),
+    ("preprocessing.mean", [0.0, 0.0]),
+    ("preprocessing.std", [float("inf")]),
+    ("preprocessing.bounds", [0]),
+    ("labels", "ab"),
+    ("labels", [1, 2]),
+    ("training.recipe", None),
+    ("progress.step", -1),
+    ("progress.step", "8"),
+    ("progress.loss", None),
+    ("progress.history", [{"step": 8}]),
+    ("progress.history", [[1]]),
+]
+
+
+def changed(name, value):
+    description = copy.deepcopy(DESCRIBED)
+    *parents, last = name.split(".")
+    inner = description
+    for parent in parents:
+        inner = inner[parent]
+    inner[last] = value
+    return description
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_fields_that_no_training_writes(name, value, tmp_path):
+    (tmp_path / DESCRIPTION).write_text(json.dumps(changed(name, value)))
+    with pytest.raises(ConvlensError, match="is damaged") as caught:
+        load(tmp_path)
+    assert "\n" not in str(caught.value) and name.split(".")[-1] in str(caught.value)
+
+
+def test_a_right_description():
+    assert find_damage(DESCRIBED) == ""
+    assert find_damage(changed("preprocessing.interpolation", "x" * 999)) == ""  # Model refuses it
+    assert len(find_damage(changed("network.name", ["x"] * 999))) < 100
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000, "cannot be read"),
+        ("[]", "is not the description of a training"),
+        ('{"format": "2"}', "is not the description of a training"),
+        ('{"format": true}', "is not the description of a training"),
+        ('{"format": 1}', "trained by convlens 0.1"),
+        ('{"format": ' + "9" * 5000 + "}", "cannot be read"),
+        ("\udcff", "cannot be read"),
+    ],
+)
+def test_other_contents(text, words, tmp_path):
+    (tmp_path / DESCRIPTION).write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(ConvlensError, match=words) as caught:
+        read_run_folder(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_huge_network_is_refused_before_it_is_built(tmp_path):
+    description = copy.deepcopy(DESCRIBED)
+    description["network"]["size"] = [60_000, 60_000]  # 100 billion weights after the flattening
+    (tmp_path / DESCRIPTION).write_text(json.dumps(description))
+    (tmp_path / "step-0000008").mkdir()
+    (tmp_path / "step-0000008/weights.safetensors").write_bytes(b"0" * 100)
+    with pytest.raises(ConvlensError, match=r"has [\d,]+ parameters, which are more than"):
+        load(tmp_path)
