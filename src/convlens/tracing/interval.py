@@ -146,7 +146,7 @@ def forget_field(interval: PixelInterval) -> PixelInterval:
         interval,
         low=torch.zeros(shape, dtype=torch.int64),
         high=torch.full(shape, interval.length - 1),
-        beyond=True,
+        sees_whole_image=True,
     )
 
 
