@@ -128,7 +128,7 @@ def test_local_operations_have_their_field_and_are_blind_outside_it(name):
     node = model_trace.find_node("1")
     field = model_trace.field(node)
     assert (field.size, field.stride, field.offset) == (size, stride, offset)
-    assert not field.beyond and model_trace.spatial_dims(node) == (2, 3)
+    assert not field.sees_whole_image and model_trace.spatial_dims(node) == (2, 3)
 
     def outputs(images):
         torch.manual_seed(1)  # for the permutation
@@ -193,7 +193,7 @@ def test_what_follows_an_operation_with_a_global_field_is_still_a_map(name):
             SIZE,
             SIZE,
         )
-        assert field.beyond and field.size[1] == SIZE
+        assert field.sees_whole_image and field.size[1] == SIZE
     assert field.size == size
     assert model_trace.final_layer is not None or model_trace.convolutions[-1].node == node
 
