@@ -1,10 +1,9 @@
-"""The group of options that all passes over photos share, which a command takes as one argument."""
+"""Groups of options that many commands share, each of which a command takes as one argument."""
 
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from convlens.cli import options as o
@@ -14,31 +13,40 @@ _FIRST = ("photos", "out", "model", "class_names")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PassArguments:
+class ModelArguments:
+    """The options of every command that loads a model."""
+
+    model: o.ModelSpec = "default"
+    class_names: o.ClassNames = None
+    size: o.Size = None
+    device: o.Device = None
+    seed: o.Seed = 0
+    json: o.Json = False
+    quiet: o.Quiet = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassArguments(ModelArguments):
     """The options of every command that runs a pass over photos."""
 
     photos: o.PhotosOrTables
     out: o.Out
-    model: o.ModelSpec = "default"
-    class_names: o.ClassNames = None
     column: o.Column = None
     engine: o.EngineName = o.Engine.local
     address: o.Address = None
     actors: o.Actors = None
     resume: o.Resume = False
-    size: o.Size = None
-    device: o.Device = None
-    seed: o.Seed = 0
     strict: o.Strict = False
-    json: o.Json = False
-    quiet: o.Quiet = False
 
 
-def with_pass_arguments(*, out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of `PassArguments`; its first parameter takes all of them.
+def with_arguments(
+    group: type[ModelArguments], **defaults: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a group; its first parameter takes all of them.
 
     Args:
-        out: the default of `--out`.
+        group: the class of the first parameter.
+        **defaults: defaults of options, where they differ from those of the group.
 
     Returns:
         A decorator, to be written below `@app.command`. The function that it returns has one
@@ -46,7 +54,7 @@ def with_pass_arguments(*, out: str) -> Callable[[Callable[..., None]], Callable
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(PassArguments, include_extras=True)
+        hints = get_type_hints(group, include_extras=True)
         shared = {
             field.name: inspect.Parameter(
                 field.name,
@@ -54,20 +62,21 @@ def with_pass_arguments(*, out: str) -> Callable[[Callable[..., None]], Callable
                 default=inspect.Parameter.empty if field.default is MISSING else field.default,
                 annotation=hints[field.name],
             )
-            for field in fields(PassArguments)
+            for field in fields(group)
         }
-        shared["out"] = shared["out"].replace(default=Path(out))
+        for name, default in defaults.items():
+            shared[name] = shared[name].replace(default=default)
         _, *own = (
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in inspect.signature(command, eval_str=True).parameters.values()
         )
-        first = [shared.pop(name) for name in _FIRST]
+        first = [shared.pop(name) for name in _FIRST if name in shared]
         parameters = [*first, *own, *shared.values()]
 
         @wraps(command)
         def expanded(**values: Any) -> None:
-            group = {field.name: values.pop(field.name) for field in fields(PassArguments)}
-            command(PassArguments(**group), **values)
+            arguments = group(**{field.name: values.pop(field.name) for field in fields(group)})
+            command(arguments, **values)
 
         # typer reads both.
         expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from convlens.cli import terminal
@@ -55,14 +55,7 @@ class PassInputs:
             actors=arguments.actors,
             device=arguments.device,
         )
-        model = load_model(
-            arguments.model,
-            size=arguments.size,
-            class_names=arguments.class_names,
-            device=device,
-            seed=arguments.seed,
-            quiet=arguments.quiet,
-        )
+        model = load_model(replace(arguments, device=device))
         return cls(arguments, dataset, model, engine)
 
     def read_labels(self, path: Path | None) -> list[tuple[int, ...] | None] | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from convlens.cli.arguments import ModelArguments
 from convlens.data.datasets.parquet import ParquetPhotos
 from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset, find_dataset_keys
 from convlens.data.photo_files import find_photos
@@ -23,28 +24,21 @@ from convlens.results import RESULT
 from convlens.tracing.tracer import trace
 
 
-def load_model(
-    spec: str,
-    *,
-    size: str | None,
-    class_names: Path | None,
-    device: str | None,
-    seed: int,
-    quiet: bool,
-) -> Model:
+def load_model(arguments: ModelArguments) -> Model:
     """Load the model that a command line names, and show that this takes a while."""
     from convlens.cli import terminal
 
-    with terminal.waiting(f"loading {spec}", quiet=quiet):
+    with terminal.waiting(f"loading {arguments.model}", quiet=arguments.quiet):
         model = load(
-            spec,
-            size=parse_size(size) if size is not None else None,
-            class_names=class_names,
-            device=device,
-            seed=seed,
+            arguments.model,
+            size=parse_size(arguments.size) if arguments.size is not None else None,
+            class_names=arguments.class_names,
+            device=arguments.device,
+            seed=arguments.seed,
         )
-    if spec.startswith("file:"):
-        terminal.printer(quiet=quiet)(model.origin)  # what was done to make the weights fit
+    if arguments.model.startswith("file:"):
+        # what was done to make the weights fit
+        terminal.printer(quiet=arguments.quiet)(model.origin)
     return model
 
 

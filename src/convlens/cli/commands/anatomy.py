@@ -2,19 +2,15 @@
 
 from convlens.cli import options as o
 from convlens.cli.app import NETWORKS, app
+from convlens.cli.arguments import ModelArguments, with_arguments
 
 
 @app.command(rich_help_panel=NETWORKS)
+@with_arguments(ModelArguments)
 def anatomy(
-    model: o.ModelSpec = "default",
-    class_names: o.ClassNames = None,
+    arguments: ModelArguments,
     layer: o.Layer = None,
     channel: o.Channel = None,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """List every layer that runs, with sizes, costs and receptive fields."""
     from convlens.analyses.anatomy.anatomy import anatomy
@@ -23,9 +19,7 @@ def anatomy(
     from convlens.errors import ConvlensError
     from convlens.tracing.selection import check_channel, check_layer, parse_channel_beside_layer
 
-    loaded = load_model(
-        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-    )
+    loaded = load_model(arguments)
     result = anatomy(loaded)
     if channel is not None:
         channels = {row.name: row.output[1] for row in result.layers}
@@ -34,4 +28,6 @@ def anatomy(
             raise ConvlensError(f"channel {channel!r} names no layer; give LAYER:K, or --layer too")
         check_layer(result.model, layer, list(channels))
         check_channel(layer, number, channels[layer])
-    show_anatomy(result, result.select_layers(layer) if layer else result.layers, json=json)
+    show_anatomy(
+        result, result.select_layers(layer) if layer else result.layers, json=arguments.json
+    )

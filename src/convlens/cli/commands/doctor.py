@@ -2,20 +2,16 @@
 
 from convlens.cli import options as o
 from convlens.cli.app import START, app
+from convlens.cli.arguments import ModelArguments, with_arguments
 
 
 @app.command(rich_help_panel=START)
+@with_arguments(ModelArguments)
 def doctor(
+    arguments: ModelArguments,
     photos: o.Photos,
-    model: o.ModelSpec = "default",
-    class_names: o.ClassNames = None,
     labels: o.Labels = None,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
     strict: o.Strict = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Check the preprocessing: would the network do better on these photos with another one?
 
@@ -27,11 +23,9 @@ def doctor(
     from convlens.cli.show.doctor import show_diagnosis
 
     paths = find_paths(photos)
-    loaded = load_model(
-        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-    )
+    loaded = load_model(arguments)
     table = read_label_table(labels, loaded)
-    with terminal.progress(quiet=quiet) as progress:
+    with terminal.progress(quiet=arguments.quiet) as progress:
         diagnosis = check_preprocessing(
             loaded,
             paths,
@@ -39,4 +33,4 @@ def doctor(
             strict=strict,
             progress=lambda done, total: progress("variants", done, total),
         )
-    show_diagnosis(diagnosis, json=json)
+    show_diagnosis(diagnosis, json=arguments.json)

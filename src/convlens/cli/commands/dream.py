@@ -7,6 +7,7 @@ import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
+from convlens.cli.arguments import ModelArguments
 
 
 @app.command(rich_help_panel=CHANNELS)
@@ -55,7 +56,9 @@ def dream(
     layer, channel_index = parse_channel_beside_layer(channel, layer)
     with output_folder(out):
         loaded = load_model(
-            model, size=None, class_names=class_names, device=device, seed=seed, quiet=quiet
+            ModelArguments(
+                model=model, class_names=class_names, device=device, seed=seed, quiet=quiet
+            )
         )
         with terminal.progress(quiet=quiet) as progress:
             result = dream(

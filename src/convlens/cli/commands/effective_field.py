@@ -7,10 +7,13 @@ import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import NETWORKS, app
+from convlens.cli.arguments import ModelArguments, with_arguments
 
 
 @app.command(rich_help_panel=NETWORKS)
+@with_arguments(ModelArguments)
 def effective_field(
+    arguments: ModelArguments,
     photos: o.Photos,
     layer: Annotated[
         list[str] | None,
@@ -30,14 +33,7 @@ def effective_field(
         float, typer.Option(help="Share of the gradient that the effective area holds.")
     ] = 0.95,
     out: o.Out = Path("convlens-effective-field"),
-    model: o.ModelSpec = "default",
-    class_names: o.ClassNames = None,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
     strict: o.Strict = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Measure the effective receptive field of the central unit of each layer.
 
@@ -53,11 +49,9 @@ def effective_field(
 
     paths = find_paths(photos, out=out)
     with output_folder(out):
-        loaded = load_model(
-            model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-        )
+        loaded = load_model(arguments)
         images, skipped = read_photos(paths, strict=strict, read=loaded.prepare)
-        with terminal.progress(quiet=quiet) as progress:
+        with terminal.progress(quiet=arguments.quiet) as progress:
             result = effective_field(
                 loaded,
                 torch.cat(images),
@@ -68,4 +62,4 @@ def effective_field(
                 progress=progress,
             )
         result.save(out)
-    show_effective_field(result, skipped, out, json=json)
+    show_effective_field(result, skipped, out, json=arguments.json)

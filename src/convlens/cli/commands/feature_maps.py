@@ -7,10 +7,13 @@ import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
+from convlens.cli.arguments import ModelArguments, with_arguments
 
 
 @app.command("maps", rich_help_panel=CHANNELS)
+@with_arguments(ModelArguments)
 def feature_maps(
+    arguments: ModelArguments,
     photo: Annotated[str, typer.Argument(help="A photo.")],
     layer: o.Layer = None,
     side: o.LayerSide = o.Side.post,
@@ -20,13 +23,6 @@ def feature_maps(
     ] = None,
     window: Annotated[int, typer.Option(help="Side of the pooling windows, in cells.")] = 2,
     out: o.Out = Path("convlens-maps"),
-    model: o.ModelSpec = "default",
-    class_names: o.ClassNames = None,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Show the feature maps of a layer on a photo."""
     from convlens.analyses.feature_maps.feature_maps import feature_maps as compute_maps
@@ -34,11 +30,9 @@ def feature_maps(
     from convlens.cli.show.feature_maps import show_feature_maps
 
     with output_folder(out):
-        loaded = load_model(
-            model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-        )
+        loaded = load_model(arguments)
         result = compute_maps(
             loaded, loaded.prepare(photo), layer=layer, side=side.value, pooling=pool, window=window
         )  # fmt: skip
         result.save(out)
-    show_feature_maps(result, out, json=json)
+    show_feature_maps(result, out, json=arguments.json)

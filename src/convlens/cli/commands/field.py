@@ -7,10 +7,13 @@ import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import NETWORKS, app
+from convlens.cli.arguments import ModelArguments, with_arguments
 
 
 @app.command(rich_help_panel=NETWORKS)
+@with_arguments(ModelArguments)
 def field(
+    arguments: ModelArguments,
     photo: Annotated[str, typer.Argument(help="A photo.")],
     layer: Annotated[
         str, typer.Option("--layer", metavar="NAME", help="A layer, as `anatomy` names it.")
@@ -21,13 +24,6 @@ def field(
         typer.Option(metavar="Y,X", help="Row and column in the layer's map. Default: the middle."),
     ] = None,
     out: o.Out = Path("convlens-field"),
-    model: o.ModelSpec = "default",
-    class_names: o.ClassNames = None,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Draw the receptive field of a unit on a photo."""
     from convlens.analyses.receptive_field.field import receptive_field
@@ -35,10 +31,8 @@ def field(
     from convlens.cli.show.field import show_receptive_field
 
     with output_folder(out):
-        loaded = load_model(
-            model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-        )
+        loaded = load_model(arguments)
         position = parse_position(at) if at is not None else None
         result = receptive_field(loaded, photo, layer=layer, side=side.value, at=position)
         result.save(out)
-    show_receptive_field(result, out, json=json)
+    show_receptive_field(result, out, json=arguments.json)

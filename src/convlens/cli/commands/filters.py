@@ -7,18 +7,16 @@ import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
+from convlens.cli.arguments import ModelArguments, with_arguments
 
 
 @app.command(rich_help_panel=CHANNELS)
+@with_arguments(ModelArguments)
 def filters(
+    arguments: ModelArguments,
     out: o.Out = Path("convlens-filters"),
-    model: o.ModelSpec = "default",
-    class_names: o.ClassNames = None,
     layer: o.Layer = None,
     channel: o.Channel = None,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
     over_training: Annotated[
         bool,
         typer.Option("--over-training", help="Show the filters at each checkpoint of a training."),
@@ -35,8 +33,6 @@ def filters(
         bool,
         typer.Option("--own-scale", help="Draw each filter on its own scale."),
     ] = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Show the filters of the first convolution, or of another."""
     from convlens.cli import terminal
@@ -50,27 +46,29 @@ def filters(
         if over_training:
             from convlens.analyses.filters.over_training import filters_over_training
 
-            history = filters_over_training(model, layer=layer, device=device)
+            history = filters_over_training(arguments.model, layer=layer, device=arguments.device)
             history.save(out)
-            show.show_filters_over_training(history, out, json=json)
+            show.show_filters_over_training(history, out, json=arguments.json)
             return
-        loaded = load_model(
-            model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-        )
+        loaded = load_model(arguments)
         if fit or sort:
             from convlens.analyses.gabor.fit import filters_by_kind, fit_gabor
 
-            with terminal.waiting("fitting Gabor functions to filters and to noise", quiet=quiet):
+            with terminal.waiting(
+                "fitting Gabor functions to filters and to noise", quiet=arguments.quiet
+            ):
                 if fit:
-                    gabor_fit = fit_gabor(loaded, layer=layer, seed=seed)
+                    gabor_fit = fit_gabor(loaded, layer=layer, seed=arguments.seed)
                 else:
-                    by_kind = filters_by_kind(loaded, layer=layer, own_scale=own_scale, seed=seed)
+                    by_kind = filters_by_kind(
+                        loaded, layer=layer, own_scale=own_scale, seed=arguments.seed
+                    )
             if fit:
                 gabor_fit.save(out)
-                show.show_gabor_fit(gabor_fit, out, json=json)
+                show.show_gabor_fit(gabor_fit, out, json=arguments.json)
             else:
                 by_kind.save(out)
-                show.show_filters(by_kind, out, json=json)
+                show.show_filters(by_kind, out, json=arguments.json)
             return
         from convlens.analyses.filters.filters import filters
         from convlens.tracing.selection import parse_channel_beside_layer
@@ -78,7 +76,7 @@ def filters(
         layer, channel_index = parse_channel_beside_layer(channel, layer)
         result = filters(loaded, layer=layer, channel=channel_index, own_scale=own_scale)
         result.save(out)
-        show.show_filters(result, out, json=json)
+        show.show_filters(result, out, json=arguments.json)
 
 
 def _check_options(

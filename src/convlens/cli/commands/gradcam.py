@@ -1,18 +1,19 @@
 """The gradcam command: Grad-CAM maps of photos, the checks of the maps, and a table of all."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import PREDICTIONS, app
-from convlens.cli.arguments import PassArguments, with_pass_arguments
+from convlens.cli.arguments import PassArguments, with_arguments
 
 _RANDOMIZED_PHOTOS = 4  # photos that the randomization check is made on
 
 
 @app.command(rich_help_panel=PREDICTIONS)
-@with_pass_arguments(out="convlens-gradcam")
+@with_arguments(PassArguments, out=Path("convlens-gradcam"))
 def gradcam(
     arguments: PassArguments,
     classes: o.Classes = None,

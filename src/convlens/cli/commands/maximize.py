@@ -7,10 +7,13 @@ import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
+from convlens.cli.arguments import ModelArguments, with_arguments
 
 
 @app.command(rich_help_panel=CHANNELS)
+@with_arguments(ModelArguments)
 def maximize(
+    arguments: ModelArguments,
     channel: Annotated[
         list[str] | None,
         typer.Option("--channel", metavar="LAYER:K", help="A channel. Can be repeated."),
@@ -71,13 +74,6 @@ def maximize(
         float, typer.Option(help="Weight of the squared distance from gray, as a regularizer.")
     ] = 0.0,
     out: o.Out = Path("convlens-maximize"),
-    model: o.ModelSpec = "default",
-    class_names: o.ClassNames = None,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Make images that maximize channels, units or classes, by gradient ascent."""
     from convlens.analyses.maximize.maximize import maximize
@@ -90,10 +86,8 @@ def maximize(
     if not objectives:
         raise ConvlensError("nothing to maximize; give --channel, --unit or --class")
     with output_folder(out):
-        loaded = load_model(
-            model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-        )
-        with terminal.progress(quiet=quiet) as progress:
+        loaded = load_model(arguments)
+        with terminal.progress(quiet=arguments.quiet) as progress:
             result = maximize(
                 loaded,
                 objectives,
@@ -101,7 +95,7 @@ def maximize(
                 steps=steps,
                 image_size=parse_size(image_size) if image_size is not None else None,
                 seeds=seeds,
-                seed=seed,
+                seed=arguments.seed,
                 class_score=class_score.value,
                 parameterization=parameterization.value,
                 start=start,
@@ -111,6 +105,6 @@ def maximize(
                 progress=lambda done, total: progress("steps", done, total),
             )
         result.save(out)
-    show_maximized_images(result, out, json=json)
+    show_maximized_images(result, out, json=arguments.json)
     if result.interrupted:
         raise typer.Exit(130)  # the exit status of a program that an interrupt ended

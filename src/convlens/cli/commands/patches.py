@@ -1,16 +1,17 @@
 """The patches command: the crops of photos that activate each channel most."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
-from convlens.cli.arguments import PassArguments, with_pass_arguments
+from convlens.cli.arguments import PassArguments, with_arguments
 
 
 @app.command(rich_help_panel=CHANNELS)
-@with_pass_arguments(out="convlens-patches")
+@with_arguments(PassArguments, out=Path("convlens-patches"))
 def patches(
     arguments: PassArguments,
     layer: Annotated[

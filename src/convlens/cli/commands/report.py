@@ -6,24 +6,20 @@ from pathlib import Path
 
 from convlens.cli import options as o
 from convlens.cli.app import START, app
+from convlens.cli.arguments import ModelArguments, with_arguments
 
 
 @app.command(rich_help_panel=START)
+@with_arguments(ModelArguments)
 def report(
+    arguments: ModelArguments,
     photos: o.MaybePhotos = None,
     out: o.Out = Path("convlens-report"),
-    model: o.ModelSpec = "default",
-    class_names: o.ClassNames = None,
     labels: o.Labels = None,
     layer: o.Layer = None,
     classes: o.Classes = None,
     boxes: o.Boxes = None,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
     strict: o.Strict = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Make one self-contained page about a network and photos."""
     from convlens.cli import terminal
@@ -32,13 +28,11 @@ def report(
     from convlens.page.report import report as write_report
 
     paths = find_paths(photos, out=out) if photos else None
-    loaded = load_model(
-        model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-    )
+    loaded = load_model(arguments)
     table = read_label_table(labels, loaded)
     if paths is not None:
         match_labels(paths, table)  # fail before any work is done
-    with terminal.progress(quiet=quiet) as progress:
+    with terminal.progress(quiet=arguments.quiet) as progress:
         finished = write_report(
             loaded,
             paths,
@@ -47,9 +41,9 @@ def report(
             layer=layer,
             classes=classes,
             boxes=boxes,
-            seed=seed,
+            seed=arguments.seed,
             strict=strict,
             command=shlex.join(["convlens", *sys.argv[1:]]),
             progress=progress,
         )
-    show_report(finished, json=json)
+    show_report(finished, json=arguments.json)

@@ -7,11 +7,11 @@ import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
-from convlens.cli.arguments import PassArguments, with_pass_arguments
+from convlens.cli.arguments import PassArguments, with_arguments
 
 
 @app.command(rich_help_panel=CHANNELS)
-@with_pass_arguments(out="convlens-selectivity")
+@with_arguments(PassArguments, out=Path("convlens-selectivity"))
 def selectivity(
     arguments: PassArguments,
     labels: Annotated[

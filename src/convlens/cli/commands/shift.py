@@ -1,16 +1,17 @@
 """The shift command: equivariance of layers and consistency of predictions under shifts."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import PREDICTIONS, app
-from convlens.cli.arguments import PassArguments, with_pass_arguments
+from convlens.cli.arguments import PassArguments, with_arguments
 
 
 @app.command(rich_help_panel=PREDICTIONS)
-@with_pass_arguments(out="convlens-shift")
+@with_arguments(PassArguments, out=Path("convlens-shift"))
 def shift(
     arguments: PassArguments,
     pixels: Annotated[

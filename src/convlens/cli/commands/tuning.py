@@ -7,10 +7,13 @@ import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
+from convlens.cli.arguments import ModelArguments, with_arguments
 
 
 @app.command(rich_help_panel=CHANNELS)
+@with_arguments(ModelArguments)
 def tuning(
+    arguments: ModelArguments,
     layer: o.Layer = None,
     side: o.LayerSide = o.Side.post,
     orientations: Annotated[
@@ -18,13 +21,6 @@ def tuning(
     ] = 12,
     phases: Annotated[int, typer.Option(help="Number of steps of the drift over one cycle.")] = 16,
     out: o.Out = Path("convlens-tuning"),
-    model: o.ModelSpec = "default",
-    class_names: o.ClassNames = None,
-    size: o.Size = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Measure orientation tuning with gratings, and tell simple from complex channels."""
     from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning
@@ -33,10 +29,8 @@ def tuning(
     from convlens.cli.show.tuning import show_tuning
 
     with output_folder(out):
-        loaded = load_model(
-            model, size=size, class_names=class_names, device=device, seed=seed, quiet=quiet
-        )
-        with terminal.progress(quiet=quiet) as progress:
+        loaded = load_model(arguments)
+        with terminal.progress(quiet=arguments.quiet) as progress:
             result = orientation_tuning(
                 loaded,
                 layer=layer,
@@ -46,4 +40,4 @@ def tuning(
                 progress=lambda done, total: progress("gratings", done, total),
             )
         result.save(out)
-    show_tuning(result, out, json=json)
+    show_tuning(result, out, json=arguments.json)
