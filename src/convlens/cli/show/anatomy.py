@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.wording import counted
 
 if TYPE_CHECKING:
     from convlens.analyses.anatomy.anatomy import Anatomy, Layer
@@ -38,7 +39,11 @@ def show_anatomy(result: "Anatomy", layers: "Sequence[Layer]", *, json: bool) ->
     channels, height, width = result.image
     terminal.show(
         f"{result.model} on {channels}x{height}x{width}: {result.parameters:,} parameters"
-        + (f" ({len(result.unused)} tensors not used in this run)" if result.unused else "")
+        + (
+            f" ({counted(len(result.unused), 'tensor')} not used in this run)"
+            if result.unused
+            else ""
+        )
         + f", {result.multiply_adds:,} multiply-adds per image; traced for {result.valid_for}"
     )
     if result.final_post:

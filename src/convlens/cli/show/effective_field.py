@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.wording import counted
 
 if TYPE_CHECKING:
     from convlens.analyses.effective_field.result import EffectiveField
@@ -34,6 +35,6 @@ def show_effective_field(
     terminal.show(
         f"field: rows and columns of the theoretical receptive field inside the image; hold "
         f"{result.share:.0%}: pixels of the smallest area with that share of the gradient, and its "
-        f"share of the field; {result.photos} photos"
+        f"share of the field; {counted(result.photos, 'photo')}"
     )
     terminal.show(str((out / "fields.png").resolve()))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.wording import counted
 
 if TYPE_CHECKING:
     from convlens.analyses.feature_maps.feature_maps import FeatureMaps
@@ -18,7 +19,7 @@ def show_feature_maps(result: "FeatureMaps", out: Path, *, json: bool) -> None:
     shown = f", {len(result.shown)} of them drawn" if len(result.shown) < count else ""
     pooled = f"; {result.pooling} beside them" if result.pooling else ""
     terminal.show(
-        f"{result.layer} ({result.node_name}): {count} maps of {height} x {width}{shown}; all on "
-        f"one scale, up to {result.scale:.3g}{pooled}"
+        f"{result.layer} ({result.node_name}): {counted(count, 'map')} of {height} x {width}"
+        f"{shown}; all on one scale, up to {result.scale:.3g}{pooled}"
     )
     terminal.show(str(out.resolve()))

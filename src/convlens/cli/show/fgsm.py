@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.wording import counted
 
 if TYPE_CHECKING:
     from convlens.analyses.attacks.photo_attacks import PhotoAttacks
@@ -116,12 +117,13 @@ def _show_curve(curve: "Robustness", *, shown: int) -> None:
         if curve.reference == "label"
         else "the same as for the unchanged photo, because there are no labels"
     )
-    pgd = f"{curve.steps} steps from a random start" if curve.steps else "left out"
+    pgd = f"{counted(curve.steps, 'step')} from a random start" if curve.steps else "left out"
     lines = [
-        f"predictions that are {what}: {curve.images:,} photos, with 95 % intervals; PGD: {pgd}"
+        f"predictions that are {what}: {counted(curve.images, 'photo')}, with 95 % intervals; "
+        f"PGD: {pgd}"
     ]
     if curve.unlabeled:
-        lines.append(f"{curve.unlabeled:,} photos without a label are not counted")
+        lines.append(f"not counted, as they have no label: {counted(curve.unlabeled, 'photo')}")
     if shown < curve.images:
         photos = "photo" if shown == 1 else "photos"
         lines.append(f"pictures of {shown} {photos}, evenly spread; --show {curve.images} for all")

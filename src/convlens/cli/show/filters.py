@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.wording import counted
 
 if TYPE_CHECKING:
     from convlens.analyses.filters.filters import Filters
@@ -18,7 +19,7 @@ def show_filters(result: "Filters", out: Path, *, json: bool) -> None:
         return
     count, channels, height, width = result.weights.shape
     terminal.show(
-        f"{result.layer}: {count} filters of {height}x{width}x{channels}, stride "
+        f"{result.layer}: {counted(count, 'filter')} of {height}x{width}x{channels}, stride "
         f"{terminal.pair(result.stride)}; {_describe_scale(result)}"
     )
     if result.kinds:
@@ -47,8 +48,8 @@ def show_filters_over_training(result: "FiltersOverTraining", out: Path, *, json
         return
     steps = ", ".join(f"{step:,}" for step in result.steps)
     terminal.show(
-        f"{result.layer}: {len(result.channels)} filters after {steps} steps, a column each; one "
-        f"scale for all, ±{result.scale:.3g}"
+        f"{result.layer}: {counted(len(result.channels), 'filter')} after {steps} steps, a "
+        f"column each; one scale for all, ±{result.scale:.3g}"
     )
     terminal.show(str((out / "over_training.png").resolve()))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.wording import counted
 
 if TYPE_CHECKING:
     from convlens.analyses.gradcam.dataset_result import GradCams
@@ -64,7 +65,7 @@ def _print_table(result: "GradCams") -> None:
         table.add_row(*cells)
     terminal.show(table)
     if left_out := sum(1 for _ in rows):
-        terminal.show(f"and {left_out:,} rows more in {result.table_path}")
+        terminal.show(f"and {counted(left_out, 'more row')} in {result.table_path}")
 
 
 def _format(text: str, spec: str) -> str:

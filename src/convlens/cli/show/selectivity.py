@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.wording import counted
 
 if TYPE_CHECKING:
     from convlens.analyses.invariance.invariance import Invariance
@@ -34,10 +35,10 @@ def show_channels(measured: "Invariance", out: Path, *, json: bool, most: int = 
         table.add_row(*cells)
     terminal.show(table)
     explanation = (
-        f"{len(measured.channels)} channels of {measured.node_name}, {measured.images:,} photos. "
-        f"Place, scale, light: the share of the greatest activation that remains, over the "
-        f"{measured.top} photos that activate the channel most. Any photo: the share that another "
-        f"photo gives."
+        f"{counted(len(measured.channels), 'channel')} of {measured.node_name}, "
+        f"{counted(measured.images, 'photo')}. Place, scale, light: the share of the greatest "
+        f"activation that remains, over the {measured.top} photos that activate the channel "
+        f"most. Any photo: the share that another photo gives."
     )
     if labeled:
         explanation += (

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.wording import counted
 
 if TYPE_CHECKING:
     from convlens.analyses.shift.equivariance import Equivariance
@@ -55,8 +56,9 @@ def _show_layers(equivariance: "Equivariance") -> None:
     for number in range(len(equivariance.shifts)):
         terminal.show(equivariance.summary(number))
     terminal.show(
-        f"{equivariance.images:,} photos, medians; errors are relative to the map's own variation "
-        f"(0: equivariant, 1.4: unrelated); inside: positions that see nothing but the image",
+        f"{counted(equivariance.images, 'photo')}, medians; errors are relative to the map's own "
+        f"variation (0: equivariant, 1.4: unrelated); inside: positions that see nothing but "
+        f"the image",
         "",
     )
 
@@ -88,7 +90,7 @@ def _show_predictions(measured: "Shift") -> None:
     if measured.accuracy is not None:
         center = f"; the center is right in {_format_proportion(measured.accuracy)}"
     terminal.show(
-        f"{measured.images:,} photos, two views of each at offsets of its own, with 95 % "
+        f"{counted(measured.images, 'photo')}, two views of each at offsets of its own, with 95 % "
         f"intervals{center}"
     )
 
