@@ -8,6 +8,7 @@ from torch import nn
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
+from convlens.runtime.convolution_call import ConvolutionCall, find_convolution_call
 from convlens.runtime.guard import unwrap_network
 
 
@@ -36,8 +37,8 @@ def wrap(
         size: height and width of the images that `Model.prepare` makes, in pixels; default 224.
         bounds: lowest and highest value of a pixel of an image; default: 0 and 1.
         labels: names of the classes by index; commas separate synonyms. Default: none.
-        channels: number of input channels; default: that of the network's first convolution, or 3
-            if there is none.
+        channels: number of input channels; default: as many as the first convolution takes
+            that the network runs, or 3 if there is none.
         resize: short side of a photo before the center crop, in pixels. Default: 8/7 of `size`
             (256 for 224) for square sizes of at least 64; for other sizes photos are resized to
             `size` without keeping their aspect ratio.
@@ -78,7 +79,7 @@ def wrap(
         preprocessing=Preprocessing(
             size=(height, width), resize=resize, interpolation=interpolation
         ),
-        channels=channels or _input_channels(network),
+        channels=channels or _find_input_channels(network, (height, width)),
         mean=_as_tuple(mean),
         std=_as_tuple(std),
         bounds=(float(bounds[0]), float(bounds[1])),
@@ -93,8 +94,40 @@ def _as_tuple(value: float | Sequence[float]) -> tuple[float, ...]:
     return tuple(float(number) for number in value)
 
 
-def _input_channels(network: nn.Module) -> int:
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.LazyConv2d)):
-            return module.in_channels or 3
-    return 3
+def _find_input_channels(network: nn.Module, size: tuple[int, int]) -> int:
+    """The number of channels for which the first convolution of a run gets as many as it takes.
+
+    Modules may be declared in another order than they run in, and code before the first convolution
+    may change the number of channels (space to depth).
+    """
+    declared = [
+        module.in_channels
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d) and module.in_channels
+    ]
+    for channels in dict.fromkeys((*declared[:1], 3, 1)):
+        convolution = _first_convolution(network, channels, size)
+        if convolution is None:
+            continue
+        received = convolution.input_shape[1]
+        taken = convolution.weight.shape[1] * convolution.groups
+        if received == taken:
+            return channels
+        scaled, rest = divmod(channels * taken, received)
+        if not rest:
+            convolution = _first_convolution(network, scaled, size)
+            if convolution is not None and convolution.input_shape[1] == taken:
+                return scaled
+    return declared[0] if declared else 3
+
+
+def _first_convolution(
+    network: nn.Module, channels: int, size: tuple[int, int]
+) -> ConvolutionCall | None:
+    """What the first convolution receives; None if the network has none or ends before it."""
+    parameter = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
+    images = torch.zeros(1, channels, *size, dtype=parameter.dtype, device=parameter.device)
+    try:
+        return find_convolution_call(network, images)
+    except Exception:  # the code before the first convolution takes another number of channels
+        return None

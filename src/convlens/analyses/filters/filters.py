@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from convlens.analyses.filters.convolved_weights import convolved_weights
 from convlens.drawing import (
     add_color_bar,
     add_title,
@@ -17,7 +18,6 @@ from convlens.drawing import (
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
-from convlens.runtime.guard import unwrap_network
 from convlens.tracing.recording import Operation
 from convlens.tracing.selection import check_channel
 from convlens.tracing.trace import Trace
@@ -167,7 +167,8 @@ def filters(
     `convlens.filters_by_kind` sorts them by kind.
 
     Args:
-        model: the model. Only its weights are read.
+        model: the model. Weights that the network computes in each run (weight norm, spectral
+            norm, pruning, standardized weights) are those of a run; parameters are only read.
         layer: name of a convolution; default: the first one that an image meets.
         channel: return only the filter of this channel; default: all.
         own_scale: draw each filter on a scale of its own instead of one for all. Weak filters
@@ -178,7 +179,7 @@ def filters(
 
     Raises:
         ConvlensError: the network runs no convolution, or none of that name; there is no such
-            channel; or weights are NaN or infinite.
+            channel; weights are NaN or infinite, or computed from the image.
 
     References:
         Bishop and Bishop, Deep Learning: Foundations and Concepts, section 10.3.
@@ -202,10 +203,7 @@ def filters(
             f"{next(iter(convolutions))}"
         )
     operation = convolutions[name]
-    weight = getattr(dict(unwrap_network(model.network).named_modules())[name], "weight", None)
-    if not isinstance(weight, Tensor):
-        raise ConvlensError(f"{name} of {model.name} has no weights of its own")
-    weights = weight.detach().float().cpu().clone()
+    weights = convolved_weights(model, model_trace, operation).float().cpu()
     if operation.arguments["transposed"]:
         weights = weights.transpose(0, 1)
     if not bool(weights.isfinite().all()):
@@ -233,5 +231,7 @@ def _find_convolutions(model_trace: Trace) -> dict[str, Operation]:
         if operation.name != "convolution" or operation.call is None:
             continue
         if len(operation.arguments["stride"]) == 2 and operation.outputs[0] in model_trace.on_image:
-            convolutions.setdefault(operation.call.path, operation)
+            # The code of the network itself has no path, and the operation has a name.
+            name = operation.call.path or model_trace.name(operation.outputs[0])
+            convolutions.setdefault(name, operation)
     return convolutions
