@@ -43,6 +43,7 @@ from .analyses.preprocessing_check.preprocessing_check import (
 from .analyses.receptive_field.field import receptive_field as receptive_field
 from .analyses.shift.dataset_pass import shift as shift
 from .analyses.shift.equivariance import equivariance as equivariance
+from .analyses.weights_check.weights_check import check_weights as check_weights
 from .data.datasets.parquet import ParquetPhotos as ParquetPhotos
 from .errors import ConvlensError as ConvlensError
 from .errors import PhotoError as PhotoError

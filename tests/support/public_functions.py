@@ -55,13 +55,21 @@ CALLS = {
     "feature_maps": lambda model: convlens.feature_maps(model, images(1)),
     "maximize": lambda model: convlens.maximize(model, ["7:1", "7:2@3,3", "1"], steps=2),
     "check_preprocessing": lambda model: convlens.check_preprocessing(model, photos()),
+    "check_weights": convlens.check_weights,
     "effective_field": lambda model: convlens.effective_field(model, images()),
     "deletion_insertion": lambda model: convlens.deletion_insertion(
         model, convlens.gradcam(model, images()), steps=2
     ),
 }
 # These do not run the network, or run it on fake tensors.
-LOOKING = {"filters", "filters_over_training", "filters_by_kind", "fit_gabor", "receptive_field"}
+LOOKING = {
+    "check_weights",
+    "filters",
+    "filters_over_training",
+    "filters_by_kind",
+    "fit_gabor",
+    "receptive_field",
+}
 # Not functions of a model.
 ELSEWHERE = {
     "ConvlensError", "Direction", "GradCamOptions", "Model", "ParquetPhotos", "PassOptions",

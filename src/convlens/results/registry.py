@@ -60,6 +60,7 @@ CONVLENS_CLASSES = {
     "LayerEquivariance": "convlens.analyses.shift.equivariance",
     "OffsetMap": "convlens.analyses.shift.offset_map",
     "Shift": "convlens.analyses.shift.shift",
+    "WeightsCheck": "convlens.analyses.weights_check.weights_check",
     "FlipSummary": "convlens.page.photo_cards",
     "PhotoCard": "convlens.page.photo_cards",
     "PhotoCards": "convlens.page.photo_cards",

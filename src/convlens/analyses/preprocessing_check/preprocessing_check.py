@@ -3,9 +3,11 @@
 The usual mistakes are tried on the user's own photos: another normalization, BGR, 0..255, squashing
 or not resizing. A variant is better if the network gives the right class a higher probability.
 Without labels, a variant is better if the network gives one and the same class a high probability
-for a photo and for its mirror image; a network that is merely overconfident does not. A network
-that ends in a sigmoid predicts each class by itself: without labels, what counts is that it
-predicts the same of all classes for both.
+for a photo and for its mirror image, and its predictions tell the photos apart (`distinctness.py`);
+a network that is merely overconfident does not. A network that ends in a sigmoid predicts each
+class by itself: without labels, what counts is that it predicts the same of all classes for both.
+
+A network with untrained weights is named as such, because no preprocessing is right for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +18,9 @@ from scipy.stats import wilcoxon
 from torch import Tensor
 
 from convlens.analyses.predictions.predictions import compute_logits
+from convlens.analyses.preprocessing_check.distinctness import distinctness
 from convlens.analyses.preprocessing_check.variants import list_variants, prepare_variants
+from convlens.analyses.weights_check.weights_check import check_weights
 from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.data.photo_decoder import PhotoLike
 from convlens.errors import ConvlensError
@@ -38,6 +42,7 @@ Progress = Callable[[int, int], None]
 
 _SMALLEST_GAIN = 0.1  # nats per photo; less is not worth a warning
 _SIGNIFICANCE = 0.05  # of the corrected test
+_DISTINCT = 0.3  # least distinctness; benchmarks/untrained.py measures it
 _BATCH_SIZE = 32
 
 
@@ -55,6 +60,8 @@ class VariantScore(Result):
         gain: the score minus that of the configured variant.
         p_value: p-value of a one-sided Wilcoxon signed-rank test of the gain over photos, times the
             number of alternatives (Bonferroni); 1 for the configured variant.
+        distinctness: without labels, how much more alike the predictions are for a photo and its
+            mirror image than for two photos, at most 1; None with labels.
     """
 
     name: str
@@ -62,6 +69,7 @@ class VariantScore(Result):
     accuracy: float | None
     gain: float
     p_value: float
+    distinctness: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +104,9 @@ def check_preprocessing(
     """Compare the configured preprocessing of photos with the usual mistakes.
 
     A variant is clearly better if it gains at least 0.1 nats per photo and the gain is significant
-    at 5 % after correction for the number of alternatives.
+    at 5 % after correction for the number of alternatives. Without labels, its predictions also
+    have to tell the photos apart, with a distinctness of at least 0.3. The verdict on a network
+    whose weights look untrained (`check_weights`) is "cannot tell".
 
     Args:
         model: the model; left untouched.
@@ -133,23 +143,26 @@ def check_preprocessing(
         why = "none of them can be read" if skipped else "none of them has a label"
         raise ConvlensError(f"{len(photos)} photos to examine, but {why}")
     right = [list(labels[i] or ()) for i in readable] if labels is not None else None
-    photo_scores, corrects = [], []
+    photo_scores: list[_PhotoScores] = []
     for number, variant in enumerate(variants):
         batch = images[variant.resize]
         if variant.reverse_channels:
             batch = batch.flip(1)
-        scores, correct = _score_photos(variant.model, batch, right)
-        photo_scores.append(scores)
-        corrects.append(correct)
+        photo_scores.append(_score_photos(variant.model, batch, right))
         if progress is not None:
             progress(number + 1, len(variants))
     scored = [
-        _score_variant(variant.name, scores, correct, photo_scores[0], len(variants) - 1)
-        for variant, scores, correct in zip(variants, photo_scores, corrects, strict=True)
+        _score_variant(variant.name, scores, photo_scores[0].nats, len(variants) - 1)
+        for variant, scores in zip(variants, photo_scores, strict=True)
     ]
     configured = scored[0]
     others = sorted(scored[1:], key=lambda variant: -variant.score)
-    verdict, summary = _conclude(configured, others, len(readable), labeled=right is not None)
+    weights = check_weights(model)
+    if weights.untrained:
+        verdict = "cannot tell"
+        summary = f"{weights.summary()}; no preprocessing is right for such a network"
+    else:
+        verdict, summary = _conclude(configured, others, len(readable), labeled=right is not None)
     return Diagnosis(
         verdict=verdict,
         summary=summary,
@@ -176,15 +189,33 @@ def _check_labels(model: Model, labels: PhotoLabels | None, photos: int) -> None
         )
 
 
+@dataclass(frozen=True)
+class _PhotoScores:
+    """How a network does with one variant.
+
+    Attributes:
+        nats: float64 `(N,)`, the score of each photo.
+        correct: bool `(N,)`, whether the prediction is right; None without labels.
+        distinctness: None with labels.
+    """
+
+    nats: Tensor
+    correct: Tensor | None = None
+    distinctness: float | None = None
+
+
 def _score_photos(
     model: Model, images: Tensor, right: Sequence[Sequence[int]] | None
-) -> tuple[Tensor, Tensor | None]:
-    """Score each photo in nats, float64 `(N,)`, and say which predictions are correct, `(N,)`."""
+) -> _PhotoScores:
+    """Score each photo by its labels, or without them by the network's confidence."""
     trace = trace_network(model, images)
     logits = _compute_logits(model, trace, images)
     if right is None:
         mirrored = _compute_logits(model, trace, images.flip(3))
-        return _stable_confidence(logits, mirrored, trace.output_head), None
+        return _PhotoScores(
+            _stable_confidence(logits, mirrored, trace.output_head),
+            distinctness=distinctness(logits, mirrored, trace.output_head),
+        )
     scores = torch.stack(
         [
             _log_probability(row, classes, trace.output_head)
@@ -195,7 +226,7 @@ def _score_photos(
     correct = [
         prediction in classes for prediction, classes in zip(predictions, right, strict=True)
     ]
-    return scores, torch.tensor(correct)
+    return _PhotoScores(scores, torch.tensor(correct))
 
 
 def _compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
@@ -226,20 +257,21 @@ def _log_probability(logits: Tensor, right: Sequence[int], output_head: str) -> 
 
 
 def _score_variant(
-    name: str, scores: Tensor, correct: Tensor | None, configured: Tensor, alternatives: int
+    name: str, scores: _PhotoScores, configured: Tensor, alternatives: int
 ) -> VariantScore:
     """Score a variant by its photos' scores, compared with those of the configured variant."""
-    gains = scores - configured
+    gains = scores.nats - configured
     p_value = 1.0
     if bool((gains != 0).any()):
         test = wilcoxon(gains.numpy(), alternative="greater", method="auto")
         p_value = min(1.0, float(test.pvalue) * alternatives)
     return VariantScore(
         name=name,
-        score=float(scores.mean()),
-        accuracy=float(correct.double().mean()) if correct is not None else None,
+        score=float(scores.nats.mean()),
+        accuracy=float(scores.correct.double().mean()) if scores.correct is not None else None,
         gain=float(gains.mean()),
         p_value=p_value,
+        distinctness=scores.distinctness,
     )
 
 
@@ -252,8 +284,11 @@ def _conclude(
         for variant in others
         if variant.gain >= _SMALLEST_GAIN and variant.p_value < _SIGNIFICANCE
     ]
-    if better:
-        best = better[0]
+    # With labels, no further evidence is needed.
+    distinct = [variant for variant in better if (variant.distinctness or 0.0) >= _DISTINCT]
+    supported = better if labeled else distinct
+    if supported:
+        best = supported[0]
         if labeled:
             improvement = (
                 f"{best.accuracy:.0%} of {counted(photos, 'photo')} are classified correctly "
@@ -261,12 +296,18 @@ def _conclude(
             )
         else:
             improvement = (
-                f"predictions are {best.gain:.2f} nats more confident and as stable on "
-                f"{counted(photos, 'photo')}"
+                f"predictions are {best.gain:.2f} nats more confident, as stable, and different "
+                f"for different photos on {counted(photos, 'photo')}"
             )
         return "mistake", (
             f"the preprocessing looks wrong: with {best.name!r} {improvement}; now "
             f"{configured.name}"
+        )
+    if better:
+        return "cannot tell", (
+            f"with {better[0].name!r} predictions are {better[0].gain:.2f} nats more confident, "
+            f"but nearly the same for all {counted(photos, 'photo')}, which is no evidence; give "
+            f"labels"
         )
     if _smallest_p_value(photos, len(others)) >= _SIGNIFICANCE:
         return "cannot tell", (

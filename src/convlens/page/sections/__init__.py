@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SECTIONS = (
     "photos",
+    "weights",
     "randomization",
     "robustness",
     "shift",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from convlens.analyses.gradcam.randomization import Randomization, randomization
+from convlens.analyses.weights_check.weights_check import WeightsCheck
 from convlens.data.sampling import spread
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
@@ -50,7 +51,16 @@ class RandomizationSection(Section[Randomization]):
         )
 
     def findings(self, inputs: Inputs, result: Randomization) -> Iterator[Finding]:
-        """Whether the maps change with the weights."""
+        """Whether the maps change with the weights, which says nothing of untrained ones."""
+        weights = inputs.result("weights", WeightsCheck)
+        if weights is not None and weights.untrained:
+            yield Finding(
+                "look",
+                f"Untrained weights do not show whether Grad-CAM depends on what a network has "
+                f"learned: {result.short_summary()}.",
+                "randomization", rank=6,
+            )  # fmt: skip
+            return
         verb = "depends" if result.maps_change else "hardly depends"
         yield Finding(
             "fine" if result.maps_change else "look",
