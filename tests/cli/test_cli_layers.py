@@ -31,6 +31,14 @@ class TestAnatomy:
         _, out, _ = convlens("anatomy", "--model", MINE, "--channel", "1:5", "--json")
         assert [layer["name"] for layer in json.loads(out)["layers"]] == ["1"]
 
+    def test_draw(self, here, convlens):
+        status, _, _ = convlens("anatomy", "--model", MINE, "--quiet", "--draw", "n.svg")
+        assert status == 0
+        assert "parameters" in (here / "n.svg").read_text()
+        error = one_line(convlens("anatomy", "--model", MINE, "--draw", "n.docx"))
+        assert "n.docx" in error
+        assert ".svg, .pdf or .png" in error
+
     def test_bad_names(self, here, convlens):
         assert "nearest: 0" in one_line(convlens("anatomy", "--model", MINE, "--layer", "00"))
         assert "0 to 5" in one_line(convlens("anatomy", "--model", MINE, "--channel", "0:6"))

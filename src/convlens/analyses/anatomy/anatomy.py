@@ -1,10 +1,17 @@
 """Anatomy of a network: every layer that runs, in order, with sizes, costs and receptive field."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+from matplotlib.figure import Figure
+from torch import Tensor
+
 from convlens import arithmetic
+from convlens.analyses.anatomy.layer import Layer, Pair
+from convlens.analyses.anatomy.network_drawing import NetworkDrawing, draw_network
+from convlens.analyses.anatomy.network_figure import plot_network
+from convlens.drawing import render_figure
 from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.models.output_head import describe_prediction_rule
@@ -15,61 +22,6 @@ from convlens.tracing.recording import FunctionCall, ModuleRun, Operation
 from convlens.tracing.selection import check_layer
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
-
-Pair = tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Layer(Result):
-    """One run of a layer, or one operation in the code of a module that has submodules.
-
-    Attributes:
-        name: name of the node: a layer's dotted name, or `layer4.2/add` for an operation.
-        kind: class of the module, or name of the operation.
-        output: shape of the output for one image.
-        kernel: height and width of the windows; None if the layer has none.
-        stride: stride of the windows, in positions of the input.
-        padding: rows added before and after, then columns added before and after; with the padding
-            that the layer adds in an operation of its own ("same" padding).
-        dilation: distance between the taps of the kernel.
-        groups: number of groups of channels of a convolution.
-        parameters: number of learned parameters, counted at the layer that reads them first.
-        by_formula: number of parameters by the formula (M²C+1) C_out of a convolution or (C+1)
-            C_out of a fully connected layer, without the 1 if there is no bias. None for others.
-        multiply_adds: number of multiply-adds for one image.
-        dense_weights: for a convolution, number of weights of a fully connected layer between
-            tensors of the same sizes.
-        field_size: rows and columns of the image that a position sees; None if they differ between
-            positions or the output has no map.
-        field_stride: pixels between the fields of neighboring positions.
-        field_offset: first row and column that position (0, 0) sees; negative in the padding.
-        sees_whole_image: whether a global operation makes the output depend on all of the image.
-        followed: False if an operation before it is unknown, so that the field is taken as global.
-        pre: whether a non-linearity consumes the output.
-        post: whether a non-linearity returns the output.
-        final: "pre" or "post" at the final convolutional layer.
-    """
-
-    name: str
-    kind: str
-    output: tuple[int, ...]
-    kernel: Pair | None = None
-    stride: Pair | None = None
-    padding: tuple[int, int, int, int] | None = None
-    dilation: Pair | None = None
-    groups: int | None = None
-    parameters: int = 0
-    by_formula: int | None = None
-    multiply_adds: int = 0
-    dense_weights: int | None = None
-    field_size: Pair | None = None
-    field_stride: Pair | None = None
-    field_offset: Pair | None = None
-    sees_whole_image: bool = False
-    followed: bool = True
-    pre: bool = False
-    post: bool = False
-    final: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +58,27 @@ class Anatomy(Result):
     valid_for: str
     final_activation: str = ""
     prediction_rule: str = ""
+
+    def drawing(self) -> NetworkDrawing:
+        """The network as boxes and lines; see `NetworkDrawing`."""
+        return draw_network(self.image, self.layers)
+
+    def figure(self) -> Figure:
+        """The network drawn as a matplotlib figure, with a box for each layer that computes.
+
+        The height of a box grows with the square root of the rows of its output, the width with
+        that of the channels. Branches lie below each other; lines above the boxes skip layers.
+        """
+        channels, height, width = self.image
+        title = (
+            f"{self.model} on {channels}×{height}×{width}: {self.parameters:,} parameters, "
+            f"{self.multiply_adds:,} multiply-adds"
+        )
+        return plot_network(self.drawing(), title)
+
+    def pictures(self) -> dict[str, Tensor]:
+        """The drawing of the network."""
+        return {"network": render_figure(self.figure())}
 
     def select_layers(self, name: str) -> tuple[Layer, ...]:
         """All runs of the layer of that name, or all layers inside the module of that name.
@@ -148,7 +121,8 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
     named = dict(unwrap_network(model.network).named_parameters())
     ran = {id(operation): at for at, operation in enumerate(model_trace.recording.operations)}
     unread, done = dict.fromkeys(named), 0
-    layers = []
+    layers: list[Layer] = []
+    positions: dict[int, int] = {_IMAGE_NODE: -1}  # of the layer that returned each node
     for name, kind, operations, node in _parts(model_trace):
         # Includes what was read since the part before: a lookup table, a token that is expanded.
         upto = max((ran[id(operation)] + 1 for operation in operations), default=done)
@@ -158,7 +132,11 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         for parameter in fresh:
             del unread[parameter]
         count = sum(named[parameter].numel() for parameter in fresh)
-        layers.append(_layer(model_trace, name, kind, operations, node, parameters=count))
+        inputs = _input_layers(model_trace, operations, node, positions)
+        layers.append(
+            _layer(model_trace, name, kind, operations, node, parameters=count, inputs=inputs)
+        )
+        positions[node] = len(layers) - 1
     final = model_trace.final_layer
     return Anatomy(
         model=model.name,
@@ -179,6 +157,7 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
     )
 
 
+_IMAGE_NODE = 0
 _Part = tuple[str, str, Sequence[Operation], int]
 
 
@@ -219,6 +198,29 @@ def _parameters_read(model_trace: Trace, operations: Sequence[Operation]) -> lis
     return [names[node] for node in nodes if node in names]
 
 
+def _input_layers(
+    model_trace: Trace, operations: Sequence[Operation], node: int, positions: Mapping[int, int]
+) -> tuple[int, ...]:
+    """Positions of the layers whose outputs a part reads, through operations outside of layers."""
+    inside = {output for operation in operations for output in operation.outputs} | {node}
+    pending = [read for operation in operations for read in operation.inputs]
+    if not operations:  # a module that returns its input, as dropout does in evaluation mode
+        pending = [node]
+    layers: set[int] = set()
+    seen: set[int] = set()
+    while pending:
+        read = pending.pop()
+        if read in seen or read not in model_trace.on_image:
+            continue
+        seen.add(read)
+        if read in positions and (read not in inside or not operations):
+            layers.add(positions[read])
+            continue
+        producer = model_trace.structure.producers.get(read)
+        pending += producer.inputs if producer is not None else ()
+    return tuple(sorted(layers))
+
+
 def _layer(
     model_trace: Trace,
     name: str,
@@ -227,6 +229,7 @@ def _layer(
     node: int,
     *,
     parameters: int,
+    inputs: tuple[int, ...],
 ) -> Layer:
     field = model_trace.field(node)
     pixels = model_trace.pixel_range(node)
@@ -249,6 +252,7 @@ def _layer(
         pre=model_trace.structure.is_pre(node),
         post=model_trace.structure.is_post(node),
         final=" and ".join(sides) or None,
+        inputs=inputs,
         **_windows(model_trace, operations),
     )
 

@@ -7,7 +7,8 @@ from convlens.cli import terminal
 from convlens.wording import counted
 
 if TYPE_CHECKING:
-    from convlens.analyses.anatomy.anatomy import Anatomy, Layer
+    from convlens.analyses.anatomy.anatomy import Anatomy
+    from convlens.analyses.anatomy.layer import Layer
 
 
 def show_anatomy(result: "Anatomy", layers: "Sequence[Layer]", *, json: bool) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from convlens.analyses.anatomy.anatomy import Anatomy, Layer
+from convlens.analyses.anatomy.anatomy import Anatomy
+from convlens.analyses.anatomy.layer import Layer
 from convlens.data.images import to_pixels
 from convlens.data.sampling import spread
 from convlens.html.numbers import short
@@ -110,13 +111,16 @@ class NetworkSection(Section[Anatomy]):
         return inputs.reproducer.reproduction(["anatomy"], "convlens.anatomy(model)")
 
     def view(self, inputs: Inputs, result: Anatomy, pictures: PictureBudget) -> dict[str, Any]:
-        """The rows of the table, and the fields around the first photo."""
+        """The drawing of the network, the rows of the table, the fields around the first photo."""
         photo = None
         if inputs.shown:
             image = inputs.images[inputs.shown[0]]
             photo = pictures.photo(to_pixels(image, inputs.model.bounds)[0])
+        architecture = result.drawing()
         return {
             "layers": self._table_rows(result),
+            "architecture": architecture,
+            "kinds": {box.kind for box in architecture.boxes},
             "drawing": _draw_fields(result),
             "photo": photo,
             "photo_number": inputs.shown[0] + 1 if inputs.shown else None,
