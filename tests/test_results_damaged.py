@@ -9,7 +9,7 @@ import convlens
 from convlens.passes.proportion import Proportion
 from convlens.results import RESULT, Result
 from convlens.results.registry import CONVLENS_CLASSES, find_class
-from convlens.results.validation import _type_hints
+from convlens.results.validation import field_types
 from support.labeled_model import model
 from support.public_functions import CALLS
 
@@ -113,4 +113,4 @@ def test_shares_are_between_0_and_1(damage):
 @pytest.mark.parametrize("name", sorted(CONVLENS_CLASSES))
 def test_the_types_of_all_fields_are_known(name):
     cls = find_class(name, None)
-    assert _type_hints(cls).keys() >= {field.name for field in dataclasses.fields(cls)}
+    assert field_types(cls).keys() >= {field.name for field in dataclasses.fields(cls)}

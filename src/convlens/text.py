@@ -44,8 +44,8 @@ def printable(text: str | Path, *, lines: bool = False) -> str:
     text = os.fspath(text)
     if text.isprintable():  # the usual case
         return text
-    kept = "\n\t" if lines else ""
-    return _NOT_ASCII.sub(lambda match: _show(match.group(), kept, _escape), text)
+    unescaped = "\n\t" if lines else ""
+    return _NOT_ASCII.sub(lambda match: _show(match.group(), unescaped, _escape), text)
 
 
 def csv_text(text: str) -> str:
@@ -124,9 +124,9 @@ def composed(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
-def _show(char: str, kept: str, escape: Callable[[str], str]) -> str:
+def _show(char: str, unescaped: str, escape: Callable[[str], str]) -> str:
     """A character as it is, or escaped if a terminal does not show it."""
-    if char in kept or char in _JOINERS or unicodedata.category(char) not in _UNSHOWN:
+    if char in unescaped or char in _JOINERS or unicodedata.category(char) not in _UNSHOWN:
         return char
     return escape(char)
 

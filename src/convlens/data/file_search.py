@@ -103,12 +103,12 @@ class FileSearch:
         def is_below_out(folder: str) -> bool:
             return out is not None and os.path.commonpath([folder, out]) == out
 
-        kept: list[Path] = []
+        photos: list[Path] = []
         for path in paths:
             folder = real_folder(os.path.dirname(path))  # noqa: PTH120
             is_result = is_below_out(folder) or holds_results_here(folder)
-            (self.results if is_result else kept).append(path)
-        return kept
+            (self.results if is_result else photos).append(path)
+        return photos
 
 
 def is_broken_link(path: Path) -> bool:

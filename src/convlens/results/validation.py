@@ -47,7 +47,7 @@ def check_fields(cls: Any, fields: Mapping[str, Any]) -> None:
             if field.default is field.default_factory is dataclasses.MISSING:
                 raise ValueError(f"the field {name} of {cls.__name__} is missing")
             continue
-        hint = _type_hints(cls).get(name, Any)
+        hint = field_types(cls).get(name, Any)
         if not _has_type(fields[name], hint):
             raise ValueError(
                 f"the field {name} of {cls.__name__} is a {type(fields[name]).__name__}, not "
@@ -58,7 +58,7 @@ def check_fields(cls: Any, fields: Mapping[str, Any]) -> None:
 
 
 @cache
-def _type_hints(cls: type) -> dict[str, Any]:
+def field_types(cls: type) -> dict[str, Any]:
     """The types of the fields; none where a user's class names types that do not exist here."""
     try:
         return get_type_hints(cls)

@@ -66,17 +66,17 @@ class Candidate:
 
 def find_state_dicts(content: Any) -> list[tuple[str, Mapping[str, Any]]]:
     """The mappings of names to tensors in the content of a file, each with its dotted name."""
-    found = []
+    state_dicts: list[tuple[str, Mapping[str, Any]]] = []
     queue = [("", content, 0)]
     for name, value, depth in queue:  # grows while it is read: breadth first
         if not isinstance(value, Mapping) or len(queue) > _MOST_MAPPINGS:
             continue
         items = [(key, item) for key, item in value.items() if isinstance(key, str)]
         if any(isinstance(item, Tensor) for _, item in items):
-            found.append((name, value))
+            state_dicts.append((name, value))
         if depth < _DEEPEST:
             queue += [(f"{name}.{key}".lstrip("."), item, depth + 1) for key, item in items]
-    return found
+    return state_dicts
 
 
 def candidates(entry: str, mapping: Mapping[str, Any], network: nn.Module) -> Iterator[Candidate]:
