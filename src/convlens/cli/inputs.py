@@ -23,6 +23,8 @@ from convlens.passes.ray.engine import RayEngine
 from convlens.results import RESULT
 from convlens.tracing.tracer import trace
 
+_MOST_DIGITS = 9  # of a number of pixels
+
 
 def load_model(arguments: ModelArguments) -> Model:
     """Load the model that a command line names, and show that this takes a while."""
@@ -128,7 +130,7 @@ def parse_size(text: str) -> tuple[int, int]:
         ConvlensError: for any other text.
     """
     parts = text.lower().replace("×", "x").split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+    if len(parts) > 2 or not all(_is_number(part) and int(part) > 0 for part in parts):
         raise ConvlensError(f"size {text!r} is not a number of pixels; write 224, or 224x320")
     return int(parts[0]), int(parts[-1])
 
@@ -140,7 +142,7 @@ def parse_position(text: str) -> tuple[int, int]:
         ConvlensError: for any other text.
     """
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+    if len(parts) != 2 or not all(map(_is_number, parts)):
         raise ConvlensError(f"position {text!r} is not Y,X, for example 3,5")
     return int(parts[0]), int(parts[1])
 
@@ -152,11 +154,15 @@ def parse_pixels(text: str) -> list[int]:
         ConvlensError: for any other text.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+    if not all(_is_number(part) and int(part) > 0 for part in parts):
         raise ConvlensError(
             f"{text!r} is not a list of numbers of pixels; write them with commas, for example 1,32"
         )
     return [int(part) for part in parts]
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 @contextmanager

@@ -36,6 +36,7 @@ class Engine(StrEnum):
     ray = "ray"
 
 
+_LARGEST_SEED = 2**62  # torch takes none above 2**63, and some seeds are counted up
 _FORMS = ("default", "torchvision:", "timm:", "file:", "python:")
 
 
@@ -165,7 +166,17 @@ Device = Annotated[
         help="Device: cpu, cuda, cuda:1 or mps. Default: cpu.",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
+
+
+def _check_seed(seed: int) -> int:
+    if abs(seed) > _LARGEST_SEED:
+        raise typer.BadParameter(f"{seed} is no seed; give a number of at most {_LARGEST_SEED}")
+    return seed
+
+
+Seed = Annotated[
+    int, typer.Option("--seed", callback=_check_seed, help="Seed of all random numbers.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only, no progress.")]
 Strict = Annotated[
     bool,

@@ -72,8 +72,10 @@ Side = Literal["pre", "post", "output"]
 
 SIDES: tuple[Side, ...] = get_args(Side)
 
-_CHANNEL = re.compile(r"(?P<layer>.+):(?P<channel>\d+)(?:@(?P<row>\d+),(?P<column>\d+))?")
-_RUN = re.compile(r"(?P<path>.+?)(?:#\d+)?")
+_CHANNEL = re.compile(
+    r"(?P<layer>.+):(?P<channel>\d{1,18})(?:@(?P<row>\d{1,18}),(?P<column>\d{1,18}))?", re.DOTALL
+)
+_RUN = re.compile(r"(?P<path>.+?)(?:#\d+)?", re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -80,10 +80,14 @@ def patch_row(tiles: Tensor, values: Sequence[float], count: int) -> Tensor:
 
 
 def side_by_side(parts: Sequence[Tensor]) -> Tensor:
-    """Pictures of one height side by side, with a gap between them."""
-    gap = torch.full((parts[0].shape[0], 10, 3), 255, dtype=torch.uint8)
-    pieces = [piece for part in parts for piece in (gap, part)][1:]
-    return torch.cat(pieces, dim=1)
+    """Pictures side by side, with a gap between them; the lower ones are extended in white."""
+    height = max(len(part) for part in parts)
+    gap = torch.full((height, 10, 3), 255, dtype=torch.uint8)
+    pieces: list[Tensor] = []
+    for part in parts:
+        below = part.new_full((height - len(part), *part.shape[1:]), 255)
+        pieces += [gap, torch.cat([part, below])]
+    return torch.cat(pieces[1:], dim=1)
 
 
 def _trim_padding(box: FieldBox, size: tuple[int, int]) -> FieldBox:

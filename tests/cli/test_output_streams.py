@@ -1,0 +1,131 @@
+"""The command line as a process: full and closed output, folders in use, sizes beyond memory."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convlens.files import claim_folder
+
+pytest_plugins = "support.command_line"
+
+MODEL = ("--model", "python:mine.py:tiny")
+
+
+def start(*words, **options):
+    command = [sys.executable, "-m", "convlens", *map(str, words)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+
+
+def ends_in_one_line(process, words):
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert err.startswith("convlens: ")
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_full_standard_output(here):
+    with Path("/dev/full").open("w") as full:
+        for words in (["anatomy", *MODEL], ["--help"]):
+            ends_in_one_line(start(*words, stdout=full), "standard output (No space left")
+
+
+def test_a_reader_that_goes_away(here):
+    reading, writing = os.pipe()
+    process = start("anatomy", *MODEL, "--json", stdout=writing)
+    os.close(writing)
+    os.close(reading)
+    ends_in_one_line(process, "standard output (Broken pipe)")
+
+
+def test_closed_standard_output(here):
+    process = start("--version", preexec_fn=lambda: os.close(1))
+    ends_in_one_line(process, "standard output is closed")
+
+
+def test_full_standard_error_changes_no_result(here):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "convlens", "anatomy", "--model", "python:none.py:none"]
+        assert subprocess.run(command, stderr=full, check=False).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["gradcam", "a.png", *MODEL], ["cortex", "a.png", "--size", 64], ["filters", *MODEL],
+        ["report", "a.png", *MODEL], ["fgsm", "a.png", *MODEL], ["dream", "a.png", *MODEL],
+        ["maximize", *MODEL, "--class", "cat"], ["tuning", *MODEL], ["maps", "a.png", *MODEL],
+        ["field", "a.png", *MODEL, "--layer", "0"], ["effective-field", "a.png", *MODEL],
+        ["patches", "a.png", *MODEL], ["shift", "a.png", *MODEL],
+    ],
+)  # fmt: skip
+def test_a_folder_that_another_process_writes(here, convlens, words):
+    code = (
+        "from convlens.files import claim_folder\n"
+        "with claim_folder('out', marker='m'): print('claimed', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "claimed\n"
+        status, out, err = convlens(*words, "--out", "out")
+        other.communicate("\n")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"out is in use by another run of convlens (process {other.pid})" in err
+    assert sorted(path.name for path in here.iterdir() if "convlens" in path.name) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gradcam", "a.png", *MODEL, "--out", "/"], "it is the root of the file system"),
+        (["cortex", "a.png", "--out", "/"], "it is the root of the file system"),
+        (["gradcam", "a.png", *MODEL, "--out", "x" * 300], "File name too long"),
+        (["dream", "a.png", *MODEL, "--out", "x" * 300], "File name too long"),
+        (["gradcam", "x" * 300, *MODEL], "does not exist"),
+        (["gradcam", "a.png", *MODEL, "--labels", "x" * 300], "--labels"),
+        (["fgsm", "a.png", *MODEL, "--labels", "x" * 300], "File name too long"),
+        (["gradcam", "a.png", *MODEL, "--size", "100000"], "need too much memory"),
+        (["report", "a.png", *MODEL, "--size", "100000"], "need too much memory"),
+        (["cortex", "a.png", "--size", "100000"], "need too much memory"),
+        (["dream", "a.png", *MODEL, "--size", "100000"], "need too much memory"),
+        (["maximize", *MODEL, "--class", "cat", "--image-size", "100000"], "too much memory"),
+        (["anatomy", *MODEL, "--size", "9" * 5000], "is not a number of pixels"),
+        (["maximize", *MODEL, "--channel", "0:" + "9" * 5000], "0:99999"),
+        (["cortex", "a.png", "--orientations", "9" * 5000], "orientations"),
+        (["anatomy", *MODEL, "--seed", "9" * 30], "--seed"),
+    ],
+)
+def test_places_and_sizes_that_cannot_be(here, convlens, words, message):
+    before = sorted(here.iterdir())
+    status, out, err = convlens(*words)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert sorted(path for path in here.iterdir() if path.name != "__pycache__") == before
+
+
+def test_photos_beside_the_results_of_earlier_runs(here, convlens):
+    rows = []
+    for _ in range(3):
+        status, out, err = convlens("gradcam", ".", *MODEL)
+        assert status == 0
+        rows.append([line.split()[0] for line in out.splitlines() if ".png" in line])
+    assert rows == [["a.png", "b.png"]] * 3
+    assert "left out: 2 files in folders of results of convlens" in err
+    status, out, _ = convlens("gradcam", ".", "convlens-gradcam/a.png/*.png", *MODEL, "--out", "o")
+    assert status == 2  # a pattern is not a name
+    picture = next((here / "convlens-gradcam" / "a.png").glob("*.png"))
+    status, out, _ = convlens("gradcam", ".", picture, *MODEL, "--out", "o")
+    assert status == 0
+    assert picture.name in out
+
+
+def test_the_claim_ends_with_the_command(here, convlens):
+    assert convlens("cortex", "a.png", "--size", 64, "--out", "out")[0] == 0
+    with claim_folder(here / "out", marker="result.json"):
+        assert convlens("cortex", "a.png", "--size", 64, "--out", "out")[0] == 0  # of this thread
+    assert sorted(path.name for path in here.iterdir() if path.name.startswith(".")) == []
