@@ -7,6 +7,7 @@ spreadsheet or markup on a page, or lead out of the folder of results.
 import csv
 import json
 import unicodedata
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -58,7 +59,7 @@ def hostile():
 
 MODEL = ("--model", "python:hostile.py:hostile")
 LAYER_OPTION = ("--layer", LAYER)
-COMMANDS = {
+COMMANDS: dict[str, list[Any]] = {
     "report": [*FEW, *MODEL, "--labels", "labels.csv", "--boxes", "boxes.csv"],
     "doctor": ["photos", *MODEL, "--labels", "labels.csv"],
     "gradcam": [*FEW, *MODEL, "--boxes", "boxes.csv", "--deletion-insertion",
