@@ -13,7 +13,7 @@ from convlens.errors import ConvlensError, TraceError, suggest
 from convlens.models.output_head import choose_output_head
 from convlens.tracing.convolutions import Convolution, find_convolutions
 from convlens.tracing.dimensions import Axes, MapDims, channels_first, find_map_dims
-from convlens.tracing.multiply_adds import count_multiply_adds
+from convlens.tracing.multiply_adds import count_multiply_adds, find_uncounted
 from convlens.tracing.node_names import IMAGE, NodeName
 from convlens.tracing.receptive_field.fields import Field, field_of, pixel_intervals
 from convlens.tracing.recording import Operation, Recording
@@ -115,8 +115,13 @@ class Trace:
         return y, x, any(interval.sees_whole_image for interval in intervals)
 
     def multiply_adds(self, operation: Operation) -> int:
-        """Multiply-adds of an operation of the trace for one image; 0 if it has no rule."""
+        """Multiply-adds of an operation of the trace for one image; 0 if it has no formula."""
         return count_multiply_adds(operation, self.recording.shapes)
+
+    @cached_property
+    def uncounted(self) -> Collection[Operation]:
+        """The operations that hold parameters and whose multiply-adds are not known."""
+        return find_uncounted(self.recording, self.on_image)
 
     @cached_property
     def logits(self) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -11,6 +10,7 @@ from convlens import arithmetic
 from convlens.analyses.anatomy.layer import Layer, Pair
 from convlens.analyses.anatomy.network_drawing import NetworkDrawing, draw_network
 from convlens.analyses.anatomy.network_figure import plot_network
+from convlens.analyses.anatomy.window_settings import find_window_settings, pair
 from convlens.drawing import render_figure
 from convlens.models.labels import class_name
 from convlens.models.model import Model
@@ -34,7 +34,8 @@ class Anatomy(Result):
         layers: layers in the order of execution.
         parameters: number of parameters of the network.
         unused: names of parameters that this run never read (heads used in training only).
-        multiply_adds: number of multiply-adds for one image.
+        multiply_adds: number of multiply-adds for one image; at least so many if there are layers
+            that are not counted.
         final_post: name of the final convolutional layer, or None for a network without maps.
         final_pre: names of the nodes on its pre side.
         final_reason: why it is that layer.
@@ -43,6 +44,7 @@ class Anatomy(Result):
         final_activation: final activation of the network: "softmax", "sigmoid", or empty where
             neither is known.
         prediction_rule: how its answers are read, in words, where that is not by a softmax.
+        not_counted: names of layers with operations that hold parameters and have no formula.
     """
 
     model: str
@@ -58,6 +60,7 @@ class Anatomy(Result):
     valid_for: str
     final_activation: str = ""
     prediction_rule: str = ""
+    not_counted: tuple[str, ...] = ()
 
     def drawing(self) -> NetworkDrawing:
         """The network as boxes and lines; see `NetworkDrawing`."""
@@ -72,7 +75,7 @@ class Anatomy(Result):
         channels, height, width = self.image
         title = (
             f"{self.model} on {channels}×{height}×{width}: {self.parameters:,} parameters, "
-            f"{self.multiply_adds:,} multiply-adds"
+            f"{'at least ' if self.not_counted else ''}{self.multiply_adds:,} multiply-adds"
         )
         return plot_network(self.drawing(), title)
 
@@ -154,6 +157,7 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         prediction_rule=describe_prediction_rule(
             model_trace.final_activation, model_trace.num_outputs, class_name(model.labels, 0)
         ),
+        not_counted=tuple(layer.name for layer in layers if layer.not_counted),
     )
 
 
@@ -243,6 +247,11 @@ def _layer(
         parameters=parameters,
         by_formula=_by_formula(model_trace, operations),
         multiply_adds=sum(model_trace.multiply_adds(operation) for operation in operations),
+        not_counted=tuple(
+            dict.fromkeys(
+                operation.name for operation in operations if operation in model_trace.uncounted
+            )
+        ),
         dense_weights=_dense_weights(model_trace, operations),
         field_size=_both(field.size) if field else None,
         field_stride=_both(field.stride) if field else None,
@@ -253,7 +262,7 @@ def _layer(
         post=model_trace.structure.is_post(node),
         final=" and ".join(sides) or None,
         inputs=inputs,
-        **_windows(model_trace, operations),
+        **find_window_settings(model_trace, operations),
     )
 
 
@@ -261,55 +270,9 @@ def _both(pair: tuple[int | None, int | None]) -> Pair | None:
     return (pair[0], pair[1]) if pair[0] is not None and pair[1] is not None else None
 
 
-_POOLS = frozenset({"max_pool2d_with_indices", "avg_pool2d"})
-
-
-class _Windows(TypedDict, total=False):
-    kernel: Pair
-    stride: Pair
-    padding: tuple[int, int, int, int]
-    dilation: Pair
-    groups: int
-
-
-def _windows(model_trace: Trace, operations: Sequence[Operation]) -> _Windows:
-    """Kernel, stride, padding, dilation and groups of a part's convolution or pooling."""
-    added = [0, 0, 0, 0]
-    for operation in operations:
-        arguments = operation.arguments
-        if operation.name == "constant_pad_nd" and len(arguments["pad"]) >= 4:
-            left, right, top, bottom = arguments["pad"][:4]
-            added = [top, bottom, left, right]
-        elif operation.name == "convolution" and len(arguments["stride"]) == 2:
-            kernel = model_trace.shape(arguments["weight"].node)[2:]
-            dilation, groups = arguments["dilation"], arguments["groups"]
-        elif operation.name in _POOLS:
-            kernel, groups = _pair(arguments["kernel_size"]), None
-            dilation = arguments.get("dilation") or 1
-        else:
-            continue
-        if operation.name in _POOLS | {"convolution"}:
-            y, x = _pair(arguments.get("padding") or 0)
-            windows: _Windows = {
-                "kernel": _pair(kernel),
-                "stride": _pair(arguments.get("stride") or kernel),
-                "padding": (added[0] + y, added[1] + y, added[2] + x, added[3] + x),
-                "dilation": _pair(dilation),
-            }
-            if groups is not None:
-                windows["groups"] = groups
-            return windows
-    return {}
-
-
-def _pair(value: int | Sequence[int]) -> Pair:
-    if isinstance(value, int):
-        return value, value
-    return (value[0], value[-1])
-
-
 def _by_formula(model_trace: Trace, operations: Sequence[Operation]) -> int | None:
-    for operation in operations:
+    products = [op for op in operations if op.name in ("convolution", "addmm", "mm")]
+    for operation in products if len(products) == 1 else ():
         arguments = operation.arguments
         if operation.name == "convolution" and len(arguments["stride"]) == 2:
             weight = model_trace.shape(arguments["weight"].node)
@@ -317,7 +280,7 @@ def _by_formula(model_trace: Trace, operations: Sequence[Operation]) -> int | No
             channels = (first, second) if arguments["transposed"] else (second, first)
             bias, groups = arguments.get("bias") is not None, arguments["groups"]
             return arithmetic.count_parameters(
-                _pair(weight[2:]), channels[0], channels[1], bias=bias, groups=groups
+                pair(weight[2:]), channels[0], channels[1], bias=bias, groups=groups
             )
         if operation.name in ("addmm", "mm"):
             weight = model_trace.shape(arguments["mat2"].node)

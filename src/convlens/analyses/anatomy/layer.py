@@ -18,13 +18,15 @@ class Layer(Result):
         kernel: height and width of the windows; None if the layer has none.
         stride: stride of the windows, in positions of the input.
         padding: rows added before and after, then columns added before and after; with the padding
-            that the layer adds in an operation of its own ("same" padding).
+            of any mode that the layer adds in operations of its own ("same", circular, reflection).
         dilation: distance between the taps of the kernel.
         groups: number of groups of channels of a convolution.
         parameters: number of learned parameters, counted at the layer that reads them first.
         by_formula: number of parameters by the formula (M²C+1) C_out of a convolution or (C+1)
             C_out of a fully connected layer, without the 1 if there is no bias. None for others.
-        multiply_adds: number of multiply-adds for one image.
+        multiply_adds: number of multiply-adds for one image, without operations that are not
+            counted.
+        not_counted: names of operations that hold parameters and for which there is no formula.
         dense_weights: for a convolution, number of weights of a fully connected layer between
             tensors of the same sizes.
         field_size: rows and columns of the image that a position sees; None if they differ between
@@ -50,6 +52,7 @@ class Layer(Result):
     parameters: int = 0
     by_formula: int | None = None
     multiply_adds: int = 0
+    not_counted: tuple[str, ...] = ()
     dense_weights: int | None = None
     field_size: Pair | None = None
     field_stride: Pair | None = None

@@ -29,7 +29,7 @@ def show_anatomy(result: "Anatomy", layers: "Sequence[Layer]", *, json: bool) ->
             terminal.pair(layer.stride),
             _format_padding(layer.padding),
             _format_count(layer.parameters),
-            _format_count(layer.multiply_adds),
+            _format_multiply_adds(layer),
             f"{layer.dense_weights:.2g}" if layer.dense_weights else "",
             _describe_field(layer),
             terminal.pair(layer.field_stride),
@@ -45,8 +45,14 @@ def show_anatomy(result: "Anatomy", layers: "Sequence[Layer]", *, json: bool) ->
             if result.unused
             else ""
         )
-        + f", {result.multiply_adds:,} multiply-adds per image; traced for {result.valid_for}"
+        + (", at least" if result.not_counted else ",")
+        + f" {result.multiply_adds:,} multiply-adds per image; traced for {result.valid_for}"
     )
+    if result.not_counted:
+        terminal.show(
+            f"not counted, since there is no formula: {', '.join(result.not_counted)}; "
+            f"convlens.register_operation adds one"
+        )
     if result.final_post:
         terminal.show(
             f"final convolutional layer: {', '.join(result.final_pre)} (pre), {result.final_post} "
@@ -71,6 +77,11 @@ def _format_padding(padding: tuple[int, int, int, int] | None) -> str:
 
 def _format_count(number: int) -> str:
     return f"{number:,}" if number else ""
+
+
+def _format_multiply_adds(layer: "Layer") -> str:
+    count = _format_count(layer.multiply_adds)
+    return f"{count} + not counted".removeprefix(" + ") if layer.not_counted else count
 
 
 def _describe_field(layer: "Layer") -> str:

@@ -72,9 +72,10 @@ class NetworkSection(Section[Anatomy]):
 
     def findings(self, inputs: Inputs, result: Anatomy) -> Iterator[Finding]:
         """Size and cost, the first stride, and the first layer that sees the whole image."""
+        at_least = "at least " if result.not_counted else ""
         parts = [
             f"{short(result.parameters)} parameters",
-            f"{short(result.multiply_adds)} multiply-adds",
+            f"{at_least}{short(result.multiply_adds)} multiply-adds",
         ]
         strided = next(
             (layer for layer in result.layers if layer.stride and max(layer.stride) > 1), None

@@ -20,7 +20,7 @@ a map, with a global field.
 lists the rule of each operation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -38,7 +38,7 @@ from convlens.tracing.interval import (
 )
 from convlens.tracing.known_values import KnownValues
 from convlens.tracing.receptive_field.rules import find_rule
-from convlens.tracing.recording import Recording
+from convlens.tracing.recording import Operation, Recording
 from convlens.tracing.registry import registered_field_rule
 
 
@@ -100,13 +100,62 @@ def pixel_intervals(
         The intervals (y, x) of each node that depends on the image, by the node's index; and the
         operation's name for each node that an operation without a rule returns.
     """
-    shape = recording.shapes[0]
-    y, x = (replace(_interval_of_image(shape, axis), nearest=nearest) for axis in (-2, -1))
-    intervals: dict[int, Axes] = {0: (y, x)}
+    intervals = {0: _intervals_of_map(recording.shapes[0], nearest=nearest)}
+    return intervals, _follow(recording, recording.operations, intervals)
+
+
+def find_padding(
+    recording: Recording, operations: Sequence[Operation], source: int, padded: int
+) -> tuple[int, int, int, int] | None:
+    """The rows and columns that operations add around a map, by any kind of padding.
+
+    Zeros, constants, reflection, replication and circular padding are found alike: by where the
+    rows and columns of the map lie in the padded one.
+
+    Args:
+        recording: of the network.
+        operations: what is done to the map.
+        source: index of the map `(N, C, h, w)`.
+        padded: index of the padded map.
+
+    Returns:
+        Rows added before and after, columns added before and after; None if the operations do
+        something else than to pad the map.
+    """
+    shape, padded_shape = recording.shapes[source], recording.shapes[padded]
+    if len(shape) != 4 or len(padded_shape) != 4:
+        return None
+    intervals = {source: _intervals_of_map(shape)}
+    _follow(recording, operations, intervals)
+    if padded not in intervals:
+        return None
+    added: list[int] = []
+    for interval, dim in zip(intervals[padded], (2, 3), strict=True):
+        length, padded_length = shape[dim], padded_shape[dim]
+        rows = _reduce_to_dim(interval.low, dim, torch.amin).expand(padded_length)
+        starts = [
+            start for start in range(padded_length - length + 1)
+            if torch.equal(rows[start : start + length], torch.arange(length))
+        ]  # fmt: skip
+        if not starts:
+            return None
+        before = starts[len(starts) // 2]  # circular padding may repeat the whole map
+        added += [before, padded_length - length - before]
+    return added[0], added[1], added[2], added[3]
+
+
+def _follow(
+    recording: Recording, operations: Sequence[Operation], intervals: dict[int, Axes]
+) -> dict[int, str]:
+    """Add the intervals of all nodes that operations compute from those with intervals.
+
+    Returns:
+        The operation's name for each node that an operation without a rule returns.
+    """
     unknown: dict[int, str] = {}
     producers = {node: step for step in recording.operations for node in step.outputs}
     known_values = KnownValues(recording, producers)
-    for operation in recording.operations:
+    for operation in operations:
         if not any(node in intervals for node in operation.inputs):
             continue
         rule = find_rule(operation)
@@ -126,7 +175,7 @@ def pixel_intervals(
             along_y, along_x = (results[min(index, len(results) - 1)] for results in axes)
             if along_y is not None and along_x is not None and 0 not in recording.shapes[node]:
                 intervals[node] = (along_y, along_x)
-    return intervals, unknown
+    return unknown
 
 
 def _apply_rule(rule: FieldRule, view: FieldView) -> list[PixelInterval | None]:
@@ -192,6 +241,11 @@ def field_of(intervals: Axes, shape: tuple[int, ...], dims: tuple[int, int]) -> 
 def _reduce_to_dim(bound: Tensor, dim: int, reduce: Callable[..., Tensor]) -> Tensor:
     others = [other for other in range(bound.ndim) if other != dim]
     return reduce(bound, dim=others) if others else bound
+
+
+def _intervals_of_map(shape: tuple[int, ...], *, nearest: bool = False) -> Axes:
+    y, x = (replace(_interval_of_image(shape, axis), nearest=nearest) for axis in (-2, -1))
+    return y, x
 
 
 def _interval_of_image(shape: tuple[int, ...], axis: int) -> PixelInterval:
