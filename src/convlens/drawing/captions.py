@@ -24,7 +24,7 @@ Sides = tuple[float, ...]  # left, top, right, bottom
 def overlay_colors(steps: int) -> Tensor:
     """The colors of `overlay` on mid-gray from -scale to +scale, uint8 `(steps, 3)`."""
     gray = torch.full((1, steps, 3), 128, dtype=torch.uint8)
-    return overlay(gray, torch.linspace(-1, 1, steps)[None], 1.0)[0]
+    return overlay(gray, torch.linspace(-1, 1, steps, dtype=torch.float32)[None], 1.0)[0]
 
 
 def add_signed_color_bar(picture: Tensor, scale: float, unit: str) -> Tensor:

@@ -8,23 +8,23 @@ from convlens.drawing import diverging_colors, overlay, sequential_colors
 
 def signed() -> str:
     """The scale of signed maps, white at zero."""
-    return gradient(diverging_colors(torch.linspace(-1, 1, 11), 1.0))
+    return gradient(diverging_colors(torch.linspace(-1, 1, 11, dtype=torch.float32), 1.0))
 
 
 def unsigned() -> str:
     """The scale of maps from zero upwards."""
-    return gradient(sequential_colors(torch.linspace(0, 1, 11), 0.0, 1.0))
+    return gradient(sequential_colors(torch.linspace(0, 1, 11, dtype=torch.float32), 0.0, 1.0))
 
 
 def overlaid() -> str:
     """The scale of signed maps that are laid over a photo, as they look over mid-gray."""
     gray = torch.full((1, 3, 3), 128, dtype=torch.uint8)
-    return gradient(overlay(gray, torch.tensor([[-1.0, 0.0, 1.0]]), 1.0)[0])
+    return gradient(overlay(gray, torch.tensor([[-1.0, 0.0, 1.0]], dtype=torch.float32), 1.0)[0])
 
 
 def grays() -> str:
     """The scale of weights that are shown as colors of light, mid-gray at zero."""
-    ends = torch.linspace(-1, 1, 11)
+    ends = torch.linspace(-1, 1, 11, dtype=torch.float32)
     return gradient(((ends + 1) * 127.5).round().to(torch.uint8).unsqueeze(1).expand(-1, 3))
 
 

@@ -253,7 +253,7 @@ class Model:
     def _random_images(self, count: int, size: tuple[int, int]) -> Tensor:
         """Normalized images of random pixels, the same at each call."""
         generator = torch.Generator().manual_seed(0)
-        images = torch.rand(count, self.channels, *size, generator=generator)
+        images = torch.rand(count, self.channels, *size, generator=generator, dtype=torch.float32)
         images = images * self.span + self.bounds[0]
         return self._normalized(images.to(self.device, self.dtype))
 

@@ -125,7 +125,10 @@ def _first_convolution(
     network: nn.Module, channels: int, size: tuple[int, int]
 ) -> ConvolutionCall | None:
     """What the first convolution receives; None if the network has none or ends before it."""
-    parameter = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
+    parameter = next(
+        (p for p in network.parameters() if p.is_floating_point()),
+        torch.empty(0, dtype=torch.float32),
+    )
     images = torch.zeros(1, channels, *size, dtype=parameter.dtype, device=parameter.device)
     try:
         return find_convolution_call(network, images)

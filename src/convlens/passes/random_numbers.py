@@ -70,7 +70,12 @@ def random_uniform(images: Tensor, ids: Tensor, seed: int) -> Tensor:
     Arguments and return value as for `random_signs`.
     """
     return _draw_each(
-        images, ids, seed, lambda shape, generator: torch.rand(shape, generator=generator) * 2 - 1
+        images,
+        ids,
+        seed,
+        lambda shape, generator: (
+            torch.rand(shape, generator=generator, dtype=torch.float32) * 2 - 1
+        ),
     )
 
 

@@ -193,8 +193,8 @@ class NumberSource:
     def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
         """Batches of the numbers, with images that have no pixels."""
         for start, stop in spans:
-            ids = torch.tensor(self._numbers[start:stop])
-            yield Batch(start, stop, ids, torch.empty(len(ids), 0), {})
+            ids = torch.tensor(self._numbers[start:stop], dtype=torch.int64)
+            yield Batch(start, stop, ids, torch.empty(len(ids), 0, dtype=torch.float32), {})
 
     def fingerprints(self) -> list[str]:
         """The numbers as text."""

@@ -1,4 +1,4 @@
-"""Full single precision on GPUs that would otherwise multiply rounded numbers."""
+"""Single precision: on GPUs that would otherwise multiply rounded numbers, and for new networks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,3 +22,15 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         matmul.allow_tf32, cudnn.allow_tf32 = previous
+
+
+@SharedContext
+@contextmanager
+def float32_networks() -> Iterator[None]:
+    """Make networks that are built inside the block float32, whatever torch's default type is."""
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(previous)

@@ -145,7 +145,7 @@ def forget_field(interval: PixelInterval) -> PixelInterval:
     return replace(
         interval,
         low=torch.zeros(shape, dtype=torch.int64),
-        high=torch.full(shape, interval.length - 1),
+        high=torch.full(shape, interval.length - 1, dtype=torch.int64),
         sees_whole_image=True,
     )
 

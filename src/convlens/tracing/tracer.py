@@ -103,7 +103,9 @@ def _find_or_make_trace(
             return cached.trace
     if images is None:
         generator = torch.Generator().manual_seed(0)
-        images = torch.rand(1, model.channels, height, width, generator=generator)
+        images = torch.rand(
+            1, model.channels, height, width, generator=generator, dtype=torch.float32
+        )
         images = (images * model.span + model.bounds[0]).to(model.device)
     with torch.inference_mode(mode=False):
         if images.is_inference():

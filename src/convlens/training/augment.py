@@ -29,7 +29,7 @@ def augment(images: Tensor, *, shift: int, flip: bool, erase: float) -> Tensor:
             images, _random_integers(-shift, shift, images), _random_integers(-shift, shift, images)
         )
     if flip:
-        selected = torch.rand(len(images), device=images.device) < 0.5
+        selected = torch.rand(len(images), device=images.device, dtype=torch.float32) < 0.5
         images = torch.where(selected[:, None, None, None], images.flip(3), images)
     if erase:
         images = images.masked_fill(_random_rectangles(images, erase)[:, None], 0.0)
@@ -65,12 +65,15 @@ def _random_rectangles(images: Tensor, probability: float) -> Tensor:
         length = images.shape[axis]
         least, most = (round(share * length) for share in _ERASED_SIDES)
         extent = _random_integers(max(1, least), max(1, most), images)
-        start = (torch.rand(len(images), device=images.device) * (length - extent + 1)).long()
+        start = (
+            torch.rand(len(images), device=images.device, dtype=torch.float32)
+            * (length - extent + 1)
+        ).long()
         position = torch.arange(length, device=images.device)
         along = (position >= start[:, None]) & (position < (start + extent)[:, None])
         inside = along[:, :, None] if inside is None else inside & along[:, None, :]
     assert inside is not None
-    selected = torch.rand(len(images), device=images.device) < probability
+    selected = torch.rand(len(images), device=images.device, dtype=torch.float32) < probability
     return inside & selected[:, None, None]
 
 

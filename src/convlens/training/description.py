@@ -6,6 +6,7 @@ from convlens.errors import ConvlensError
 from convlens.models.loading.run_folder import FORMAT, Run
 from convlens.models.model import Model
 from convlens.models.networks.build import build
+from convlens.runtime.precision import float32_networks
 from convlens.training.checkpoints import checkpoint_name
 from convlens.training.data import Dataset
 from convlens.training.loop import TrainingState
@@ -16,8 +17,10 @@ from convlens.training.recipe import Recipe
 def build_model(data: Dataset, recipe: Recipe) -> Model:
     """The untrained network that the recipe names, with preprocessing and normalization."""
     mean, std = mean_and_std(data.train, recipe.center)
+    with float32_networks():
+        network = build(**_network_options(data, recipe))
     return Model(
-        network=build(**_network_options(data, recipe)),
+        network=network,
         name=recipe.network,
         preprocessing=data.preprocessing,
         channels=data.channels,

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from convlens.models.loading.load import load
 from convlens.models.loading.run_description import find_damage
 from convlens.models.loading.run_folder import DESCRIPTION, FORMAT, read_run_folder
 
-DESCRIBED = {
+DESCRIBED: dict[str, Any] = {
     "format": FORMAT,
     "network": {
         "name": "lenet5", "size": [12, 12], "channels": 1, "classes": 2, "pooling": "max"
@@ -61,7 +62,7 @@ WRONG = [
 def changed(name, value):
     description = copy.deepcopy(DESCRIBED)
     *parents, last = name.split(".")
-    inner = description
+    inner: Any = description
     for parent in parents:
         inner = inner[parent]
     inner[last] = value
@@ -102,8 +103,8 @@ def test_other_contents(text, words, tmp_path):
 
 
 def test_a_huge_network_is_refused_before_it_is_built(tmp_path):
-    description = copy.deepcopy(DESCRIBED)
-    description["network"]["size"] = [60_000, 60_000]  # 100 billion weights after the flattening
+    description = changed("network.channels", 900_000)  # 7 billion weights of the first layer
+    description["network"] |= {"name": "alexnet", "size": [64, 64]}
     (tmp_path / DESCRIPTION).write_text(json.dumps(description))
     (tmp_path / "step-0000008").mkdir()
     (tmp_path / "step-0000008/weights.safetensors").write_bytes(b"0" * 100)

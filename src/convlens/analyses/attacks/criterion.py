@@ -227,4 +227,6 @@ def _class_indices(
                 f"a class outside {lowest} to {class_count - 1}; give class indices in this range"
             )
         return classes.long()
-    return torch.full((image_count,), find_prediction(model.labels, classes, class_count))
+    return torch.full(
+        (image_count,), find_prediction(model.labels, classes, class_count), dtype=torch.int64
+    )

@@ -135,7 +135,7 @@ def _diagnose(model: Model, images: Tensor, loss: str) -> tuple[Diagnostic, ...]
         trace,
         images,
         compute_logits(model, trace, images),
-        torch.zeros(len(images)),
+        torch.zeros(len(images), dtype=torch.float32),
         logits_again=compute_logits_again(model, trace, images),
         in_training_mode=is_in_training_mode(model.network),
         loss=loss,

@@ -72,7 +72,7 @@ class RobustnessReducer:
         labels = None
         if self.labels is not None:
             labels = [self.labels[number] for number in ids.tolist()]
-            labeled = torch.tensor([bool(classes) for classes in labels])
+            labeled = torch.tensor([bool(classes) for classes in labels], dtype=torch.bool)
             state["unlabeled"] += int((~labeled).sum())
             if not bool(labeled.any()):
                 return
@@ -98,7 +98,8 @@ class RobustnessReducer:
             adversarial = fgsm_step(images, signs, epsilon, self.model.bounds)
             change = float((adversarial - images).abs().max()) / self.model.span
             state["largest_change"][number] = torch.maximum(
-                state["largest_change"][number], torch.tensor(round(change * _FIXED_POINT))
+                state["largest_change"][number],
+                torch.tensor(round(change * _FIXED_POINT), dtype=torch.int64),
             )
             fgsm_correct = correct_classes.contain_predictions(
                 compute_logits(self.model, trace, adversarial)
@@ -243,7 +244,9 @@ class _CorrectClasses:
         width = max(map(len, classes))
         no_class = NEGATIVE - 1
         rows = [[*row, *[no_class] * (width - len(row))] for row in classes]
-        return cls(attacked, torch.tensor(rows, device=attacked.device), output_head)
+        return cls(
+            attacked, torch.tensor(rows, device=attacked.device, dtype=torch.int64), output_head
+        )
 
     def contain_predictions(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
         """Bool `(N,)`: which predictions are correct, for all images or for those in `rows`."""

@@ -137,7 +137,11 @@ def cortex(
         )
     low, high = bounds
     unit = (image.detach().float().cpu() - low) / (high - low)
-    gray = unit if len(unit) == 1 else (unit * torch.tensor(_LUMA).view(3, 1, 1)).sum(0)[None]
+    gray = (
+        unit
+        if len(unit) == 1
+        else (unit * torch.tensor(_LUMA, dtype=torch.float32).view(3, 1, 1)).sum(0)[None]
+    )
     bank = gabor_bank(orientations=orientations, frequencies=(1 / wavelength,))
     # The photo is continued beyond its border: an edge to zeros would excite cells.
     reach = bank.filters.shape[-1] // 2

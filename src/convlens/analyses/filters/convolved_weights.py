@@ -56,7 +56,9 @@ def _is_plain(convolution: nn.Module) -> bool:
 
 def _weights_in_run(model: Model, trace: Trace, number: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    images = torch.rand(1, model.channels, *trace.image_size, generator=generator)
+    images = torch.rand(
+        1, model.channels, *trace.image_size, generator=generator, dtype=torch.float32
+    )
     images = model.normalize((images * model.span + model.bounds[0]).to(model.device))
     try:
         call = find_convolution_call(model.network, images, number)

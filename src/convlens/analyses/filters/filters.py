@@ -63,7 +63,7 @@ class Filters(Result):
     def scales(self) -> Tensor:
         """float32 `(F,)`, the absolute weight that is drawn in full color in each filter."""
         if not self.own_scale:
-            return torch.full((len(self.weights),), self.scale)
+            return torch.full((len(self.weights),), self.scale, dtype=torch.float32)
         scales = self.weights.abs().flatten(1).amax(dim=1)
         scales[list(self.silent)] = self.scale
         return scales

@@ -106,7 +106,7 @@ def filters_by_kind(
 
 def _undecided(layer_filters: Filters, reason: str) -> GaborFit:
     """The result if nothing is fitted."""
-    empty = torch.zeros(0)
+    empty = torch.zeros(0, dtype=torch.float32)
     count = len(layer_filters.weights)
     return GaborFit(
         filters=layer_filters,

@@ -68,7 +68,9 @@ class GaborParameters:
     @property
     def orientations(self) -> Tensor:
         """`(F,)`, of the bars, in degrees from 0 to 180, counter-clockwise from horizontal."""
-        return torch.tensor([bar_orientation(float(theta)) for theta in self.theta])
+        return torch.tensor(
+            [bar_orientation(float(theta)) for theta in self.theta], dtype=torch.float32
+        )
 
 
 def fit_gabor_parameters(filters: Tensor) -> GaborParameters:
@@ -201,7 +203,7 @@ def _starting_points(filters: Tensor) -> Tensor:
     center_x = (energy.sum(1) * x).sum(1) / total
     center_y = (energy.sum(2) * y).sum(1) / total
     starts = []
-    for share in torch.linspace(0.18, 0.4, _STARTS):
+    for share in torch.linspace(0.18, 0.4, _STARTS, dtype=torch.float32):
         peak = ranked.argmax(dim=1)
         u, v = grid[peak].unbind(1)
         log_width = torch.full_like(u, -math.log(2 * float(share * max(height, width)) ** 2))

@@ -40,7 +40,8 @@ def p_values(r2: Tensor, null_r2: Tensor) -> Tensor:
 def find_discoveries(p: Tensor) -> Tensor:
     """Which p-values `(F,)` are discoveries, by the procedure of Benjamini & Hochberg (1995)."""
     ordered, order = p.sort()
-    limits = FALSE_DISCOVERY_RATE * torch.arange(1, len(p) + 1) / len(p)
+    ranks = torch.arange(1, len(p) + 1, dtype=torch.float32)
+    limits = FALSE_DISCOVERY_RATE * ranks / len(p)
     passed = (ordered <= limits).nonzero().flatten()
     is_discovery = torch.zeros(len(p), dtype=torch.bool)
     if len(passed):

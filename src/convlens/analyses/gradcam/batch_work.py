@@ -150,7 +150,9 @@ class MapWork:
             classes = list(dict.fromkeys(box.classes[0] for box in boxes))
             groups.setdefault(len(classes), []).append((row, classes))
         for count, rows in sorted(groups.items()):
-            tensor = torch.tensor([classes for _, classes in rows]) if count else None
+            tensor = (
+                torch.tensor([classes for _, classes in rows], dtype=torch.int64) if count else None
+            )
             yield tensor, [row for row, _ in rows]
 
 

@@ -149,7 +149,10 @@ def pointing_game(
     shape = (image_count, class_count)
     has_box = torch.zeros(shape, dtype=torch.bool)
     hits, center_hits = has_box.clone(), has_box.clone()
-    energy, box_area = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
+    energy, box_area = (
+        torch.full(shape, torch.nan, dtype=torch.float32),
+        torch.full(shape, torch.nan, dtype=torch.float32),
+    )
     for image in range(image_count):
         for rank in range(class_count):
             target_class = int(cam.classes[image, rank])

@@ -127,7 +127,10 @@ class Randomization(Result):
         axes = figure.subplots()
         positions = range(len(self.stages) + 1)
         curves = torch.cat(
-            [torch.ones(1, self.correlations[0].numel()), self.correlations.flatten(1)]
+            [
+                torch.ones(1, self.correlations[0].numel(), dtype=torch.float32),
+                self.correlations.flatten(1),
+            ]
         )
         axes.plot(positions, curves, color="0.75", linewidth=1)
         axes.plot(
@@ -242,7 +245,9 @@ def randomization(
     return Randomization(
         stages=tuple(_stage_name(paths) for paths in stage_paths),
         correlations=by_draw.transpose(0, 1).contiguous(),
-        between_images=torch.stack(between) if between else torch.zeros(0, true_cam.maps.shape[1]),
+        between_images=torch.stack(between)
+        if between
+        else torch.zeros(0, true_cam.maps.shape[1], dtype=torch.float32),
         names=true_cam.names,
         nodes=true_cam.nodes,
         cells=true_cam.maps[0, 0].numel(),
@@ -310,7 +315,7 @@ def _correlate(maps: Tensor, others: Tensor) -> Tensor:
             for cells, other_cells in zip(row, other_row, strict=True)
         ]
         for row, other_row in zip(maps, others, strict=True)
-    ])  # fmt: skip
+    ], dtype=torch.float32)  # fmt: skip
 
 
 def _last_run(last_runs: dict[str, int], path: str) -> int | None:

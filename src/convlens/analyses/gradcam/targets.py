@@ -190,7 +190,7 @@ def _function_target(output: Tensor, function: TargetFunction) -> ExplanationTar
         raise ConvlensError(
             "the target gives NaN or infinity; change the function or look for NaN in the network"
         )
-    no_classes = torch.full(sums.shape, NO_CLASS)
+    no_classes = torch.full(sums.shape, NO_CLASS, dtype=torch.int64)
     count = sums.shape[1]
     names = tuple(f"target {rank}" for rank in range(1, count + 1)) if count > 1 else ("target",)
     return ExplanationTarget(
@@ -248,7 +248,7 @@ def _select_classes(
     pairs = [find_class_pair(model.labels, text, class_count) for text in requested]
     row = torch.tensor([
         [index, NO_CLASS if other is None else other] for index, other in pairs
-    ])  # fmt: skip
+    ], dtype=torch.int64)  # fmt: skip
     classes, subtracted = row.to(logits.device).T
     return classes.expand(image_count, -1), subtracted.expand(image_count, -1)
 

@@ -170,7 +170,7 @@ def _summarize(
         skipped: the images that could not be read, with the reason.
         class_selectivity: preferred classes and areas under the ROC curve, or None.
     """
-    rows = torch.tensor(list(channels))
+    rows = torch.tensor(list(channels), dtype=torch.int64)
     top_images = (table["images"] != NO_IMAGE).sum(dim=1)[rows].clamp(min=1)
     sums = activations[rows].double()
     unchanged = sums[:, :1]
@@ -179,7 +179,7 @@ def _summarize(
     place, scale, light = shares.split([len(PLACES), len(SCALES), len(LIGHTS)], 1)
     means = unchanged[:, 0] / FIXED_POINT / top_images
     totals = table["total"][rows] / FIXED_POINT / max(1, images)
-    preferred, areas = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
+    preferred, areas = torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.float32)
     if class_selectivity is not None:
         preferred, areas = (column[rows] for column in class_selectivity)
     return Invariance(

@@ -86,7 +86,7 @@ class Invariance(Result):
         A grandmother cell needs all four, so the weakest counts. NaN without labels.
         """
         if not len(self.selectivity):
-            return torch.full((len(self.channels),), torch.nan)
+            return torch.full((len(self.channels),), torch.nan, dtype=torch.float32)
         parts = [self.remaining(kind) for kind in KINDS]
         parts.append((2 * self.selectivity - 1).clamp(0, 1))
         return torch.stack(parts).amin(dim=0)

@@ -157,7 +157,7 @@ def ascend(
     with torch.no_grad():
         # After NaN, the parameters before the step that led to it are the last good ones.
         final = parameterization.to_images(before_step if ended else parameters).float().cpu()
-    curves = torch.stack(curve, dim=1) if curve else torch.zeros(len(tasks), 0)
+    curves = torch.stack(curve, dim=1) if curve else torch.zeros(len(tasks), 0, dtype=torch.float32)
     results = [
         AscentResult(*outcome) for outcome in zip(final, curves, had_gradient.tolist(), strict=True)
     ]
@@ -193,8 +193,16 @@ class _BatchObjective:
         weights = torch.stack([task.objective.sign * task.objective.weights for task in tasks])
         channels = [task.objective.channel for task in tasks]
         units = [task.crop_plan.position or (-1, -1) for task in tasks]
-        single = None if None in channels else torch.tensor([channel or 0 for channel in channels])
-        positions = torch.tensor(units) if any(unit != (-1, -1) for unit in units) else None
+        single = (
+            None
+            if None in channels
+            else torch.tensor([channel or 0 for channel in channels], dtype=torch.int64)
+        )
+        positions = (
+            torch.tensor(units, dtype=torch.int64)
+            if any(unit != (-1, -1) for unit in units)
+            else None
+        )
         objective, trace = tasks[0].objective, tasks[0].crop_plan.trace
         is_probability = objective.class_score == "probability" and not objective.layer
         # Tasks without a unit share one crop plan size and so average over the same units.

@@ -157,10 +157,10 @@ def _objective_maximum(
             batch_first=True,
             padding_value=float("nan"),
         ),
-        reached=torch.tensor([response.reached for response in own]),
-        mean=torch.tensor([response.mean for response in own]),
-        probability=torch.tensor([response.probability for response in own]),
-        rank=torch.tensor([response.rank for response in own]),
+        reached=torch.tensor([response.reached for response in own], dtype=torch.float32),
+        mean=torch.tensor([response.mean for response in own], dtype=torch.float32),
+        probability=torch.tensor([response.probability for response in own], dtype=torch.float32),
+        rank=torch.tensor([response.rank for response in own], dtype=torch.int64),
         agreement=_mean_cosine(changes, changes, same=True),
         other_agreement=_mean_cosine(changes, other_changes, same=False),
         dataset_best=best,
@@ -192,7 +192,7 @@ def _compare_with_dataset(
     for layer in patches.layers:
         if layer.node_name == node_name:
             counts = layer.histogram[channel].double()
-            below = int(torch.bucketize(torch.tensor(reached), BIN_EDGES))
+            below = int(torch.bucketize(torch.tensor(reached, dtype=torch.float32), BIN_EDGES))
             share = float(counts[:below].sum() / counts.sum().clamp(min=1))
             best = float(layer.values[channel, 0])
             return best, 1.0 if reached >= best else share, patches.images_read

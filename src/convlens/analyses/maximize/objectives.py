@@ -143,7 +143,7 @@ def _direction_objective(trace: Trace, direction: Direction, side: Side) -> Obje
 def _channel_objective(trace: Trace, name: ChannelName, side: Side) -> Objective:
     node_name, optimized_node_name, channels = _layer_nodes(trace, name.layer, side)
     check_channel(name.layer, name.channel, channels)
-    weights = torch.zeros(channels)
+    weights = torch.zeros(channels, dtype=torch.float32)
     weights[name.channel] = 1
     return Objective(str(name), name.layer, node_name, optimized_node_name, weights, name.position)
 
@@ -181,7 +181,7 @@ def _class_weights(model: Model, trace: Trace, text: str) -> tuple[Tensor, str]:
             f"choose channels of a layer"
         )
     first, second = find_class_pair(model.labels, text, shape[1])
-    weights = torch.zeros(shape[1])
+    weights = torch.zeros(shape[1], dtype=torch.float32)
     weights[first] = 1
     if second is None:
         return weights, class_name(model.labels, first)

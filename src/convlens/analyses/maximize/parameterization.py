@@ -63,10 +63,15 @@ class Parameterization:
         """
         shape = (self.channels, self.height, self.width)
         if self.kind == "pixels":
-            noise = [torch.randn(shape, generator=generator) for generator in generators]
+            noise = [
+                torch.randn(shape, generator=generator, dtype=torch.float32)
+                for generator in generators
+            ]
             return _CONTRAST * contrast * torch.stack(noise)
         size = (self.channels, self.height, self.width // 2 + 1, 2)
-        noise = [torch.randn(size, generator=generator) for generator in generators]
+        noise = [
+            torch.randn(size, generator=generator, dtype=torch.float32) for generator in generators
+        ]
         # Each frequency adds its own variance to the variance of the pixels.
         scale = self._frequency_scale().square().mean().sqrt()
         return _CONTRAST * contrast / float(scale) * torch.stack(noise)
@@ -102,8 +107,8 @@ class Parameterization:
 
     def _frequency_scale(self) -> Tensor:
         """1 / frequency, `(H, W // 2 + 1)`; below one cycle over the image, that of one cycle."""
-        y = torch.fft.fftfreq(self.height)[:, None]
-        x = torch.fft.rfftfreq(self.width)[None]
+        y = torch.fft.fftfreq(self.height, dtype=torch.float32)[:, None]
+        x = torch.fft.rfftfreq(self.width, dtype=torch.float32)[None]
         frequency = (y.square() + x.square()).sqrt()
         lowest = 1 / max(self.height, self.width)
         return lowest / frequency.clamp(min=lowest) * (self.height * self.width) ** 0.5 / 4

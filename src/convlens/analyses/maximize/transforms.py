@@ -44,7 +44,9 @@ class Transforms:
             float32 `(N, 2, 3)`, as `torch.nn.functional.affine_grid` takes them.
         """
         height, width = size
-        uniform = torch.stack([2 * torch.rand(4, generator=draws) - 1 for draws in generators])
+        uniform = torch.stack(
+            [2 * torch.rand(4, generator=draws, dtype=torch.float32) - 1 for draws in generators]
+        )
         angle = uniform[:, 0] * math.radians(self.rotation)
         factor = (uniform[:, 1] * math.log1p(self.scale)).exp()
         cosine, sine = angle.cos() * factor, angle.sin() * factor

@@ -51,7 +51,7 @@ class Gratings:
             self.orientations[indices // (len(self.frequencies) * self.phases)]
         )
         frequency = self.frequencies[indices // self.phases % len(self.frequencies)]
-        phase = (indices % self.phases) * (2 * math.pi / self.phases)
+        phase = (indices % self.phases).float() * (2 * math.pi / self.phases)
         y = torch.arange(self.size[0], dtype=torch.float32)[:, None] - self.center[0]
         x = torch.arange(self.size[1], dtype=torch.float32) - self.center[1]
         # The coordinate across the bars, which rise to the right while rows grow downward.
@@ -76,7 +76,11 @@ def choose_frequencies(frequencies: Sequence[float] | None, extent: int) -> Tens
     if frequencies is None:
         lowest = max(1 / 64, min(1 / extent, 0.1))
         return torch.logspace(
-            math.log2(lowest), math.log2(_HIGHEST_FREQUENCY), _FREQUENCIES, base=2.0
+            math.log2(lowest),
+            math.log2(_HIGHEST_FREQUENCY),
+            _FREQUENCIES,
+            base=2.0,
+            dtype=torch.float32,
         )
     cycles = torch.tensor(list(frequencies), dtype=torch.float32)
     if not len(cycles) or bool(((cycles <= 0) | (cycles > 0.5)).any()):

@@ -88,7 +88,7 @@ def orientation_tuning(
         )
     model_trace, node, position, field = _find_unit(model, whole, source)
     gratings = Gratings(
-        orientations=torch.arange(orientations) * (180.0 / orientations),
+        orientations=torch.arange(orientations, dtype=torch.float32) * (180.0 / orientations),
         frequencies=choose_frequencies(frequencies, max(field)),
         phases=phases,
         contrast=contrast,
@@ -96,7 +96,7 @@ def orientation_tuning(
         center=_field_center(model_trace, node, position),
     )
     total = len(gratings)
-    responses = torch.zeros(source.channels, total)
+    responses = torch.zeros(source.channels, total, dtype=torch.float32)
     row, column = position
     with preserve_network(model.network):
         for start in range(0, total, _BATCH):

@@ -60,7 +60,7 @@ class OrientationTuning(Result):
     @property
     def f1(self) -> Tensor:
         """`(C, O, S)`, amplitude of the response's first harmonic over the drift."""
-        step = torch.arange(self.phases) * (2 * math.pi / self.phases)
+        step = torch.arange(self.phases, dtype=torch.float32) * (2 * math.pi / self.phases)
         wave = torch.polar(torch.ones_like(step), -step)
         return 2 / self.phases * (self.responses.to(torch.complex64) @ wave).abs()
 
@@ -102,7 +102,8 @@ class OrientationTuning(Result):
         """`(C,)`, |Σ R e^{2iθ}| / Σ R over orientations at the preferred frequency, 0 to 1."""
         curves = self.orientation_curves
         phasors = torch.polar(
-            torch.ones(len(self.orientations)), torch.deg2rad(2 * self.orientations)
+            torch.ones(len(self.orientations), dtype=torch.float32),
+            torch.deg2rad(2 * self.orientations),
         )
         return ((curves.to(torch.complex64) @ phasors).abs() / curves.sum(dim=1)).masked_fill(
             self.silent, torch.nan
@@ -128,7 +129,8 @@ class OrientationTuning(Result):
         """
         step = 180.0 / len(self.orientations)
         return torch.tensor(
-            [_half_width(curve, step, cyclic=True) for curve in self.orientation_curves]
+            [_half_width(curve, step, cyclic=True) for curve in self.orientation_curves],
+            dtype=torch.float32,
         )
 
     @property
@@ -140,7 +142,8 @@ class OrientationTuning(Result):
         octaves = torch.log2(self.frequencies)
         step = float(octaves[1] - octaves[0]) if len(octaves) > 1 else math.nan
         return torch.tensor(
-            [2 * _half_width(curve, step, cyclic=False) for curve in self.frequency_curves]
+            [2 * _half_width(curve, step, cyclic=False) for curve in self.frequency_curves],
+            dtype=torch.float32,
         )
 
     def counts(self) -> tuple[int, int, int]:

@@ -17,7 +17,11 @@ from convlens.passes.reducer import State
 _OCTAVES = range(-12, 12)
 _BINS_PER_OCTAVE = 4
 BIN_EDGES = 2.0 ** (
-    torch.arange(_OCTAVES.start * _BINS_PER_OCTAVE, _OCTAVES.stop * _BINS_PER_OCTAVE + 1)
+    torch.arange(
+        _OCTAVES.start * _BINS_PER_OCTAVE,
+        _OCTAVES.stop * _BINS_PER_OCTAVE + 1,
+        dtype=torch.float32,
+    )
     / _BINS_PER_OCTAVE
 )
 BIN_COUNT = len(BIN_EDGES) + 1
@@ -36,9 +40,9 @@ def empty_statistics(channels: int) -> State:
         "images_fired": torch.zeros(channels, dtype=torch.int64),
         "positions_fired": torch.zeros(channels, dtype=torch.int64),
         "histogram": torch.zeros(channels, BIN_COUNT, dtype=torch.int32),
-        "band_keys": torch.full((channels, octaves), NO_IMAGE),
-        "band_values": torch.zeros(channels, octaves),
-        "band_images": torch.full((channels, octaves), NO_IMAGE),
+        "band_keys": torch.full((channels, octaves), NO_IMAGE, dtype=torch.int64),
+        "band_values": torch.zeros(channels, octaves, dtype=torch.float32),
+        "band_images": torch.full((channels, octaves), NO_IMAGE, dtype=torch.int64),
         "band_positions": torch.zeros(channels, octaves, dtype=torch.int64),
     }
 
@@ -97,7 +101,13 @@ def quantiles(histogram: Tensor, shares: Tensor) -> Tensor:
     image_counts = (shares * total.double()).clamp(min=1)
     bins = torch.searchsorted(cumulative.double(), image_counts)
     geometric_middles = (BIN_EDGES[:-1] * BIN_EDGES[1:]).sqrt()
-    middles = torch.cat([torch.zeros(1), geometric_middles, torch.full((1,), torch.inf)])
+    middles = torch.cat(
+        [
+            torch.zeros(1, dtype=torch.float32),
+            geometric_middles,
+            torch.full((1,), torch.inf, dtype=torch.float32),
+        ]
+    )
     return middles[bins.clamp(max=BIN_COUNT - 1)]
 
 

@@ -176,7 +176,7 @@ def check_crops(
         for start in range(0, len(group), _BATCH_SIZE):
             part = group[start : start + _BATCH_SIZE]
             recomputed = _recompute_activations(raw, image_trace, node, normalized, part)
-            values = torch.tensor([unit.value for unit, _, _ in part])
+            values = torch.tensor([unit.value for unit, _, _ in part], dtype=torch.float32)
             largest = max(largest, float((recomputed - values).abs().max()))
             checked += len(part)
     if not checked:
@@ -248,7 +248,7 @@ def _recompute_activations(
     maps = _compute_maps(raw, window_trace, window_trace.find_node(name), images)
     unit_indices = torch.tensor([
         (unit.channel, *position) for (unit, _, _), position in zip(part, positions, strict=True)
-    ])  # fmt: skip
+    ], dtype=torch.int64)  # fmt: skip
     return maps[torch.arange(len(part)), *unit_indices.T].float().cpu()
 
 

@@ -121,7 +121,9 @@ def patches(
                 model, model_trace, channel_sources, source, labels, means, finished.state,
                 pass_options,
             )  # fmt: skip
-    no_labels = ChannelSelectivity(torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+    no_labels = ChannelSelectivity(
+        torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.float32)
+    )
     layer_results = []
     for number, channel_source in enumerate(channel_sources):
         pass_options.progress("crops", number, len(channel_sources))

@@ -230,7 +230,7 @@ def _draw_channel(
         tiles=torch.stack([draw(*entry) for entry in entries]) if entries else empty,
         bands=torch.stack([draw(*entry) for entry in band_entries]) if band_entries else empty,
         band_values=tuple(float(table["band_values"][channel, band]) for band in bands),
-        boxes=torch.tensor(boxes),
+        boxes=torch.tensor(boxes, dtype=torch.int64),
         values=tuple(table["values"][channel, : len(entries)].tolist()),
         photos=tuple(names[image] for image, _ in entries),
         fired=int(table["images_fired"][channel]) / max(1, int(table["histogram"][channel].sum())),

@@ -14,7 +14,7 @@ from convlens.results import Result
 from convlens.wording import counted
 
 _COLUMNS = 2  # of channels in a picture
-_SHARES = torch.tensor([0.5, 0.9, 0.99])
+_SHARES = torch.tensor([0.5, 0.9, 0.99], dtype=torch.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +144,11 @@ class LayerPatches(Result):
             activation: the value; it is compared by fixed bins.
         """
         counts = self.histogram[channel].double()
-        below = int(torch.bucketize(torch.tensor(activation), activation_statistics.BIN_EDGES))
+        below = int(
+            torch.bucketize(
+                torch.tensor(activation, dtype=torch.float32), activation_statistics.BIN_EDGES
+            )
+        )
         return float(counts[:below].sum() / counts.sum().clamp(min=1))
 
     def sheet(self) -> Tensor:

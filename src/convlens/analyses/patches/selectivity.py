@@ -75,7 +75,7 @@ class ClassMeanActivations:
         """The class with the greatest mean, int64 `(C,)`; of several the first."""
         sums = state[f"{node}/class_sums"].double()
         means = sums / state[f"{node}/class_counts"].clamp(min=1)
-        return torch.tensor(self.classes)[means.argmax(dim=1)]
+        return torch.tensor(self.classes, dtype=torch.int64)[means.argmax(dim=1)]
 
 
 class SelectivityReducer:
@@ -98,7 +98,7 @@ class SelectivityReducer:
         classes = frequent_classes(labels)
         self._members = ClassMembership(labels, classes)
         self._column = {
-            node: torch.searchsorted(torch.tensor(classes), preferred)
+            node: torch.searchsorted(torch.tensor(classes, dtype=torch.int64), preferred)
             for node, preferred in preferred_class.items()
         }
 
@@ -177,7 +177,9 @@ class ClassMembership:
             [[*row, *[len(classes)] * (most - len(row))] for row in rows], dtype=torch.int64
         ).view(len(rows), most)
         self._class_count = len(classes)
-        self.labeled = torch.tensor([image_classes is not None for image_classes in labels])
+        self.labeled = torch.tensor(
+            [image_classes is not None for image_classes in labels], dtype=torch.bool
+        )
 
     def of(self, ids: Tensor) -> Tensor:
         """int64 `(N, K)`: 1 where an image belongs to a class."""

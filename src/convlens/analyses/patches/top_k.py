@@ -31,8 +31,8 @@ def empty_table(channels: int, top: int) -> State:
         `values` float32, `images` int64 and `positions` int64, `(C, k)` each.
     """
     return {
-        "values": torch.full((channels, top), -torch.inf),
-        "images": torch.full((channels, top), NO_IMAGE),
+        "values": torch.full((channels, top), -torch.inf, dtype=torch.float32),
+        "images": torch.full((channels, top), NO_IMAGE, dtype=torch.int64),
         "positions": torch.zeros(channels, top, dtype=torch.int64),
     }
 

@@ -226,7 +226,7 @@ def _score_photos(
     correct = [
         prediction in classes for prediction, classes in zip(predictions, right, strict=True)
     ]
-    return _PhotoScores(scores, torch.tensor(correct))
+    return _PhotoScores(scores, torch.tensor(correct, dtype=torch.bool))
 
 
 def _compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:

@@ -139,7 +139,9 @@ def _list_normalizations(model: Model) -> tuple[str, dict[str, Model]]:
         means = tuple(low + span * mean[c % 3] for c in range(channels))
         deviations = tuple(span * std[c % 3] for c in range(channels))
         close = torch.allclose(
-            torch.tensor(configured), torch.tensor([means, deviations]), rtol=1e-2
+            torch.tensor(configured, dtype=torch.float32),
+            torch.tensor([means, deviations], dtype=torch.float32),
+            rtol=1e-2,
         )
         if close and own:
             name_of_configured = name

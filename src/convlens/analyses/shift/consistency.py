@@ -136,4 +136,6 @@ class ConsistencyReducer:
 def _are_correct(predictions: Tensor, labels: Sequence[Sequence[int] | None]) -> Tensor:
     """Bool `(N,)`: the prediction is one of the right classes; False without a label."""
     pairs = zip(predictions.tolist(), labels, strict=True)
-    return torch.tensor([prediction in (classes or ()) for prediction, classes in pairs])
+    return torch.tensor(
+        [prediction in (classes or ()) for prediction, classes in pairs], dtype=torch.bool
+    )

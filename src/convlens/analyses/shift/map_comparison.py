@@ -66,7 +66,7 @@ def compare_maps(
     """
     shifted = [torch.roll(images, offset, dims=(2, 3)) for offset in offsets]
     batch = torch.cat([images, *shifted]).contiguous(memory_format=torch.channels_last)
-    errors = torch.full((len(images), 2, len(offsets), len(layers)), torch.nan)
+    errors = torch.full((len(images), 2, len(offsets), len(layers)), torch.nan, dtype=torch.float32)
     overlaps = {
         layer.node: (number, [_overlap(trace, layer, offset) for offset in offsets])
         for number, layer in enumerate(layers)

@@ -150,7 +150,7 @@ def map_offsets(
     if class_index is None:
         center_logits = compute_logits(model, trace, center.to(model.device))
         class_index = int(predicted_classes(center_logits, trace.output_head))
-    classes = torch.full((len(logits), 1), class_index)
+    classes = torch.full((len(logits), 1), class_index, dtype=torch.int64)
     probabilities = prediction_probabilities(logits, classes, trace.output_head)[:, 0]
     predictions = predicted_classes(logits, trace.output_head)
     shape = (len(rows), len(columns))

@@ -83,7 +83,7 @@ def crop_pairs(
     if min(down, across) < 1:
         return None
     offsets = random_integers(ids, 4, 2**31, seed) % torch.tensor(
-        [down + 1, across + 1, down + 1, across + 1]
+        [down + 1, across + 1, down + 1, across + 1], dtype=torch.int64
     )
     first, second = (
         torch.cat(

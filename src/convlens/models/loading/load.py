@@ -20,6 +20,7 @@ from convlens.models.loading.torchvision_models import torchvision_model, torchv
 from convlens.models.loading.weight_files import read_weight_file
 from convlens.models.model import Model
 from convlens.models.supported import check_supported
+from convlens.runtime.precision import float32_networks
 
 _SPEC_FORMS = (
     "default, torchvision:NAME[@WEIGHTS], timm:NAME[@TAG], file:PATH@ARCHITECTURE, "
@@ -131,19 +132,20 @@ def list_models(containing: str = "") -> dict[str, list[str]]:
 def _build(text: str, *, weights: bool = True, size: tuple[int, int] | None = None) -> Model:
     """The Model of a spec; with `weights=False` only its architecture, for other weights."""
     form, _, rest = text.partition(":")
-    if text == "default":
-        return embedded_model(weights=weights)
-    if form == "torchvision":
-        return torchvision_model(rest, weights=weights)
-    if form == "timm":
-        return timm_model(rest, weights=weights)
     if form == "python":
         return factory_model(rest)
     if form == "file":
         return _file_model(rest)
-    run = find_run_folder(text)
-    if run is not None:
-        return run_model(*run, size=size)
+    with float32_networks():
+        if text == "default":
+            return embedded_model(weights=weights)
+        if form == "torchvision":
+            return torchvision_model(rest, weights=weights)
+        if form == "timm":
+            return timm_model(rest, weights=weights)
+        run = find_run_folder(text)
+        if run is not None:
+            return run_model(*run, size=size)
     raise ConvlensError(_unknown(text))
 
 

@@ -117,7 +117,7 @@ def index_put(view: FieldView) -> list[PixelInterval | None]:
     function, size = view.operation.function, view.shape("values")
 
     def write(sign: int) -> Tensor:
-        nothing = torch.tensor(sign * NO_PIXEL)
+        nothing = torch.tensor(sign * NO_PIXEL, dtype=torch.int64)
         before, new = (
             nothing if interval is None else interval.low if sign > 0 else interval.high
             for interval in (base, written)

@@ -126,7 +126,9 @@ def columns_to_image(view: FieldView) -> list[PixelInterval | None]:
         windows = bound.expand(-1, *shape[1:]).reshape(
             -1, channels, kernel_y, kernel_x, count_y, count_x
         )
-        image = torch.full((len(windows), channels, height, width), sign * NO_PIXEL)
+        image = torch.full(
+            (len(windows), channels, height, width), sign * NO_PIXEL, dtype=torch.int64
+        )
         for tap_y in range(kernel_y):
             for tap_x in range(kernel_x):
                 y, x = rows[tap_y], columns[tap_x]

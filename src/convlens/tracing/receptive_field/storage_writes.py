@@ -35,7 +35,7 @@ def write_through(view: FieldView) -> list[PixelInterval | None]:
         return combine_everything(view)
 
     def read_base(bound_of: Callable[[PixelInterval], Tensor], sign: int) -> Tensor:
-        memory = torch.full((size,), sign * NO_PIXEL)
+        memory = torch.full((size,), sign * NO_PIXEL, dtype=torch.int64)
         for layout, interval in ((base_layout, before), (view_layout, written)):
             target = memory.as_strided(layout.shape, layout.stride, layout.offset - start)
             if interval is None:
