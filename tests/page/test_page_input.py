@@ -31,6 +31,22 @@ def test_damaged_photos_are_named_and_left_out(tmp_path, photos):
     assert skipped[0]["reason"] in words
 
 
+def test_labels_and_boxes_that_fit_no_photo_are_named(tmp_path, photos):
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,class,left,top,right,bottom\none.png,0,0,0,4,4\nno\x1b.png,0,0,0,4,4\n")
+    page_report = report(
+        tiny(), photos[:1], out=tmp_path / "page", labels={"one.png": (0,), "none.png": (1,)},
+        boxes=boxes,
+    )  # fmt: skip
+    sentences = [
+        "Labels: 1 of 2 entries fits no photo: none.png",
+        r"Boxes: 1 of 2 entries fits no photo: no\x1b.png",
+    ]
+    assert set(sentences) <= set(page_report.left_out)
+    words = " ".join(Page(page_report.page.read_text("utf-8")).words)
+    assert all(sentence in words for sentence in sentences)
+
+
 def test_a_name_that_no_page_can_hold(tmp_path, photos):
     odd = photos[1].with_name(os.fsdecode(b"odd\xff.png"))
     try:

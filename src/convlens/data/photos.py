@@ -285,7 +285,9 @@ def _decode(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
             notes.append("transparent: laid on white")
     elif upright.mode == "CMYK":
         notes.append("CMYK: converted to RGB")
-    return upright.convert("RGB"), tuple(notes)
+    if upright is picture or upright.mode != "RGB":  # a given image is copied, others need not be
+        upright = upright.convert("RGB")
+    return upright, tuple(notes)
 
 
 def _gray_levels(picture: Image.Image) -> tuple[int, int]:

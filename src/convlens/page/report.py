@@ -14,7 +14,7 @@ from convlens import __version__
 from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
 from convlens.analyses.gradcam.boxes import read_boxes
 from convlens.data.datasets.photo_dataset import check_photo_list
-from convlens.data.photo_names import find_keys
+from convlens.data.photo_names import describe_unmatched, find_keys
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
 from convlens.files import atomic_folder
@@ -108,6 +108,7 @@ def report(
         with stages.timed("pictures"):
             views = view_sections(sections, inputs)
         left_out = [sentence for view in views.values() for sentence in view.left_out]
+        left_out += _unmatched_entries(paths, table, options)
         finished = Report(
             folder=str(out),
             model=inputs.subject,
@@ -282,6 +283,17 @@ def _find_skipped(skipped: Sequence[SkippedPhoto], num_photos: int) -> list[Find
         f"Unreadable, and left out: {len(skipped)} of {counted(num_photos, 'photo')} ({names})."
     )
     return [Finding("look", sentence, "left-out", rank=0)]
+
+
+def _unmatched_entries(
+    paths: Sequence[Path], labels: Mapping[str, tuple[int, ...]], options: Options
+) -> list[str]:
+    """Sentences about labels and boxes that fit none of the photos."""
+    sentences = []
+    for name, entries in (("Labels", labels), ("Boxes", options.boxes or {})):
+        if words := describe_unmatched(entries, find_keys(paths, entries)):
+            sentences.append(f"{name}: {words}")
+    return sentences
 
 
 def _left_out_photos(num_photos: int, inputs: Inputs, skipped: Sequence[SkippedPhoto]) -> list[str]:

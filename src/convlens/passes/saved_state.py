@@ -246,7 +246,8 @@ def _compare(
     if len(before) != len(image_fingerprints):
         what = f"{len(before):,} images then, {len(image_fingerprints):,} now"
     else:
-        first = next(old for old, new in zip(before, image_fingerprints, strict=True) if old != new)
+        pairs = zip(before, image_fingerprints, strict=True)
+        first = next((old for old, new in pairs if old != new), _IMAGES)
         what = f"{first.rpartition(' ')[0].rpartition(' ')[0] or first} is another file now"
     raise ConvlensError(
         f"the data set has changed since {folder} was written ({what}); remove it and start again"

@@ -27,6 +27,7 @@ from convlens.errors import ConvlensError, PhotoError
 from convlens.models.model import Model
 
 _BATCHES_AHEAD = 2  # decoded while the network runs
+_PIXELS_AHEAD = 2**28  # of them together
 
 PhotosOrImages = Sequence[str | Path] | PhotoDataset | Tensor
 
@@ -114,12 +115,15 @@ class PhotoSource:
 
     def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
         """Batches of images, equal to what `model.prepare` makes of the photos."""
+        height, width = self._model.size
+        pixels = height * width * max((stop - start for start, stop in spans), default=1)
+        ahead = min(_BATCHES_AHEAD, _PIXELS_AHEAD // pixels)
         waiting: deque[tuple[int, int, list[Future[NDArray[np.uint8]]]]] = deque()
         left = deque(spans)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             try:
                 while left or waiting:
-                    while left and len(waiting) <= _BATCHES_AHEAD:
+                    while left and len(waiting) <= ahead:
                         start, stop = left.popleft()
                         futures = [
                             pool.submit(self._batch_decoder.read, number)

@@ -62,14 +62,14 @@ class PhotoFiles:
         return printable(os.fsdecode(self._paths[index]))
 
     def fingerprints(self) -> list[str]:
-        """Path, size and modification time of each file."""
+        """Path, size and modification time of each file, on one line."""
         lines = []
         for path in map(os.fsdecode, self._paths):
             try:
                 status = Path(path).stat()
-                lines.append(f"{path} {status.st_size} {status.st_mtime_ns}")
+                lines.append(f"{printable(path)} {status.st_size} {status.st_mtime_ns}")
             except OSError:
-                lines.append(f"{path} missing")
+                lines.append(f"{printable(path)} missing")
         return lines
 
 
