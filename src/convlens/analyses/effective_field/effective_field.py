@@ -24,6 +24,7 @@ from convlens.capture import capture_nodes, convert_gradient_errors, enable_grad
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.runtime.guard import preserve_network
+from convlens.tracing.left_out import find_left_out
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -107,6 +108,7 @@ def effective_field(
         share=share,
         photos=len(images),
         image_size=model_trace.image_size,
+        left_out=tuple(map(str, find_left_out(model_trace))) if layers is None else (),
     )
 
 

@@ -82,6 +82,7 @@ class EffectiveField(Result):
         share: share of the gradient that the effective area holds.
         photos: number of photos that the gradient is averaged over.
         image_size: height and width of the images in pixels.
+        left_out: the convolutions without a field, with the reason, where all were asked for.
     """
 
     layers: tuple[LayerEffectiveField, ...]
@@ -89,6 +90,7 @@ class EffectiveField(Result):
     share: float
     photos: int
     image_size: tuple[int, int]
+    left_out: tuple[str, ...] = ()
 
     def __getitem__(self, layer: str) -> LayerEffectiveField:
         """The entry of a layer, by its name."""

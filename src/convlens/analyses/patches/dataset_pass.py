@@ -23,6 +23,7 @@ from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_reducer
 from convlens.passes.source import PhotosOrImages, open_source
+from convlens.tracing.left_out import find_left_out
 from convlens.tracing.selection import Side, find_channel_sources
 from convlens.tracing.tracer import trace
 
@@ -142,4 +143,5 @@ def patches(
         skipped=tuple(finished.skipped.values()),
         layers=tuple(layer_results),
         labels=model.labels,
+        left_out=tuple(map(str, find_left_out(model_trace))) if layers is None else (),
     )

@@ -195,6 +195,7 @@ class Patches(Result):
         skipped: the reason for each image that could not be read.
         layers: the layers, in the order of execution.
         labels: names of the classes, or None.
+        left_out: the convolutions without patches, with the reason, where all were asked for.
     """
 
     model: str
@@ -204,6 +205,7 @@ class Patches(Result):
     skipped: tuple[str, ...]
     layers: tuple[LayerPatches, ...]
     labels: tuple[str, ...] | None = None
+    left_out: tuple[str, ...] = ()
 
     def __getitem__(self, layer: str) -> LayerPatches:
         """The patches of a layer, by its name or the name of its node.

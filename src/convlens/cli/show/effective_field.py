@@ -32,6 +32,8 @@ def show_effective_field(
             f"{layer.ratio:.1%}" if layer.effective_area else "no gradient",
         )
     terminal.show(table)
+    for left_out in result.left_out:
+        terminal.show(f"left out: {left_out}")
     terminal.show(
         f"field: rows and columns of the theoretical receptive field inside the image; hold "
         f"{result.share:.0%}: pixels of the smallest area with that share of the gradient, and its "

@@ -41,6 +41,8 @@ def show_patches(result: "Patches", out: Path, *, json: bool) -> None:
             row += [f"{layer.layer}:{best}  {layer.selectivity[best]:.3f}", name]
         table.add_row(*row, layer.crop_check.short_summary())
     terminal.show(table)
+    for left_out in result.left_out:
+        terminal.show(f"left out: {left_out}")
     terminal.show(
         f"{counted(result.images_read, 'photo')}; dead: above 0 at no position of "
         f"any photo (– without a non-linearity); sees: rows and columns of the image, + the whole "

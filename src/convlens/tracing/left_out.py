@@ -1,0 +1,56 @@
+"""Why layers are left out where an analysis reads the maps of all convolutions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from convlens.tracing.trace import Trace
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Layers that are left out for one reason.
+
+    Attributes:
+        layers: names of the layers, in the order of execution.
+        reason: why they are left out, in words.
+    """
+
+    layers: tuple[str, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.layers[:3])
+        more = f" and {len(self.layers) - 3} more" if len(self.layers) > 3 else ""
+        return f"{shown}{more}: {self.reason}"
+
+
+def find_left_out(trace: Trace) -> tuple[LeftOut, ...]:
+    """The convolutions whose channels have no maps, by the reason."""
+    layers: dict[str, list[str]] = {}
+    for convolution in trace.convolutions:
+        if trace.spatial_dims(convolution.node) is None:
+            layers.setdefault(_explain(trace, convolution.node), []).append(convolution.layer)
+    return tuple(LeftOut(tuple(names), reason) for reason, names in layers.items())
+
+
+def _explain(trace: Trace, node: int) -> str:
+    """Why a node has no map, in words."""
+    shape = trace.shape(node)
+    if len(shape) == 4 and shape[2:] == (1, 1):
+        return "a single position, no map"
+    unknown = dict.fromkeys(trace.unknown[before] for before in _sources(trace, node))
+    if unknown:
+        return (
+            f"rows and columns are lost at an operation without a rule ({', '.join(unknown)}); "
+            f"convlens.register_operation adds one"
+        )
+    return "no rows and columns that follow those of the image"
+
+
+def _sources(trace: Trace, node: int) -> Iterable[int]:
+    """The nodes of operations without a rule from which a node is computed, in order."""
+    needed = {node}
+    for operation in reversed(trace.recording.operations):
+        if not needed.isdisjoint(operation.outputs):
+            needed.update(operation.inputs)
+    return sorted(needed.intersection(trace.unknown))
