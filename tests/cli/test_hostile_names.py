@@ -8,6 +8,7 @@ import csv
 import json
 import unicodedata
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -75,7 +76,7 @@ COMMANDS: dict[str, list[Any]] = {
     "tuning": [*MODEL, "--layer", "relu", "--orientations", 2, "--phases", 4],
     "maps": [f"photos/{PHOTOS[0]}", *MODEL, *LAYER_OPTION],
     "cortex": [f"photos/{PHOTOS[0]}", "--size", 16],
-    "anatomy": [*MODEL],
+    "anatomy": [*MODEL, "--draw", "network.svg"],
     "field": [f"photos/{PHOTOS[0]}", *MODEL, *LAYER_OPTION],
     "effective-field": ["photos", *MODEL],
     "models": [f"{ESCAPE}\n{FORGED}"],
@@ -163,6 +164,9 @@ def test_names_are_shown_as_text(hostile, convlens, name):
         check_printable(out)
     if name not in WITHOUT_OUTPUT:
         check_files(hostile / "out")
+    elif (hostile / "network.svg").exists():
+        ElementTree.parse(hostile / "network.svg")  # control characters are no XML
+        check_printable((hostile / "network.svg").read_text(encoding="utf-8"))
     assert sorted(path.name for path in hostile.iterdir() if path.name.startswith(".")) == []
 
 

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch, Polygon, Rectangle
 
 from convlens.analyses.anatomy.network_drawing import Box, Kind, NetworkDrawing
+from convlens.text import plot_text
 
 _COLORS: dict[Kind, str] = {
     "image": "#d9d9d3",
@@ -47,8 +48,8 @@ def plot_network(drawing: NetworkDrawing, title: str) -> Figure:
     for box in drawing.boxes:
         _add_box(axes, box)
     for x, y, text in drawing.labels:
-        axes.text(x, y, text, ha="center", va="top", fontsize=7, color=_INK)
-    axes.text(4, -_TITLE + 4, title, ha="left", va="top", fontsize=9, color=_INK)
+        axes.text(x, y, plot_text(text), ha="center", va="top", fontsize=7, color=_INK)
+    axes.text(4, -_TITLE + 4, plot_text(title), ha="left", va="top", fontsize=9, color=_INK)
     kinds = dict.fromkeys(box.kind for box in drawing.boxes)
     handles = [
         Patch(facecolor=_COLORS[kind], edgecolor=_INK, linewidth=0.5, label=_NAMES[kind])
