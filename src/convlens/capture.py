@@ -7,7 +7,7 @@ on: the parameters are frozen, and nothing below the nodes keeps a graph.
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch.utils.checkpoint import CheckpointError
 
 from convlens.errors import ConvlensError, first_line
 from convlens.models.model import Model
-from convlens.models.output_head import select_output
+from convlens.models.outputs import select_output
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
 from convlens.tracing.node_names import NodeName
@@ -58,7 +58,7 @@ def capture_nodes(
     if images.is_inference() and not torch.is_inference_mode_enabled():
         images = images.clone()  # autograd cannot save inference tensors
     with preserve_network(model.network) as network, torch.set_grad_enabled(needs_graph):
-        capture = _Capture(trace, set(requested), set(gradient_nodes))
+        capture = _Capture(trace, len(images), set(requested), set(gradient_nodes))
         capture.run(model, network, model.normalize(model.check(images)))
     return capture.activations
 
@@ -89,7 +89,7 @@ def stream_nodes(
     """
     model.check_shape(images)
     with preserve_network(model.network) as network, torch.no_grad():
-        capture = _Capture(trace, set(nodes), set(), callback=callback)
+        capture = _Capture(trace, len(images), set(nodes), set(), callback=callback)
         capture.run(model, network, model.normalize(images))
 
 
@@ -179,6 +179,7 @@ class _Capture(Listener):
 
     Attributes:
         trace: of the network.
+        count: number of images.
         requested: indices of the nodes to capture.
         gradient_nodes: those among them at which the autograd graph starts.
         callback: called with each captured tensor instead of keeping it.
@@ -187,6 +188,7 @@ class _Capture(Listener):
     """
 
     trace: Trace
+    count: int
     requested: set[int]
     gradient_nodes: set[int]
     callback: Callable[[int, Tensor], None] | None = None
@@ -201,6 +203,9 @@ class _Capture(Listener):
             ConvlensError: the network raises an error, or does not compute one of the nodes.
         """
         output_node = self.trace.recording.output
+        self._check_batch()
+        if self._is_padded:
+            images = torch.cat([images, images])
         try:
             if 0 in self.requested:
                 images = self.capture(0, images)
@@ -211,7 +216,7 @@ class _Capture(Listener):
                 if self.callback is not None:
                     self.capture(output_node, output)
                 else:
-                    self.activations[output_node] = output
+                    self.activations[output_node] = self._images_first(output_node, output)
         except _StopForward:
             pass
         self._check_complete(model)
@@ -220,31 +225,67 @@ class _Capture(Listener):
         """Keep the tensor of a node; return the tensor that the network continues with."""
         is_last = len(self.activations) + 1 == len(self.requested)
         continuation = tensor
+        activation = self._images_first(node, tensor)
         if self.callback is not None:
             try:
-                self.callback(node, tensor)
+                self.callback(node, activation)
             except Exception as error:
                 self.callback_error = error
                 raise
             self.activations[node] = tensor.new_empty(0)
         elif node not in self.gradient_nodes:
-            self.activations[node] = tensor if is_last else tensor.clone()
+            self.activations[node] = activation if is_last else activation.clone()
         elif tensor.requires_grad:
             # It was computed from another gradient node, so it is in the graph already.
-            self.activations[node] = tensor
+            self.activations[node] = activation
+            continuation = self._as_network_has_it(node, activation, tensor)
             if _is_overwritten(self.trace, node):
-                continuation = tensor.clone()
+                continuation = continuation.clone()
         else:
-            leaf = tensor.detach().clone().requires_grad_()
+            leaf = activation.detach().clone().requires_grad_()
             self.activations[node] = leaf
             if _is_writable(self.trace, node, tensor):
                 # Write in place: a module or a hook that holds this tensor then uses the leaf too.
-                tensor.copy_(leaf)
+                tensor.copy_(self._as_network_has_it(node, leaf, tensor.clone()))
             else:
-                continuation = leaf.clone()
+                continuation = self._as_network_has_it(node, leaf, tensor).clone()
         if self.requested <= self.activations.keys():
             raise _StopForward
         return continuation
+
+    @property
+    def _is_padded(self) -> bool:
+        """Whether the image runs twice, as the network drops the dimension of a single image."""
+        return self.count == 1 and self.trace.recording.images == 2
+
+    def _images_first(self, node: int, tensor: Tensor) -> Tensor:
+        """A tensor of the network with the images along the first dimension.
+
+        Raises:
+            ConvlensError: the network gives it another shape than it did when it was traced.
+        """
+        dim = self.trace.image_dim(node)
+        expected = (self.count + self._is_padded, *self.trace.shape(node)[1:])
+        if tensor.ndim <= dim or tensor.movedim(dim, 0).shape != expected:
+            raise ConvlensError(
+                f"{self.trace.name(node)} of {self.trace.model_name} has shape "
+                f"{tuple(tensor.shape)} for {_count_images(self.count)}, but {expected} was "
+                f"expected after the trace, which is valid for {self.trace.valid_for}"
+            )
+        return tensor.movedim(dim, 0)[: self.count] if dim or self._is_padded else tensor
+
+    def _as_network_has_it(self, node: int, activation: Tensor, tensor: Tensor) -> Tensor:
+        """An activation in the layout of the network's own tensor."""
+        dim = self.trace.image_dim(node)
+        if self._is_padded:
+            padding = tensor.detach().movedim(dim, 0)[self.count :]
+            activation = torch.cat([activation, padding])
+        return activation.movedim(0, dim) if dim else activation
+
+    def _check_batch(self) -> None:
+        """Check that each requested node holds one image at each position of a dimension."""
+        for node in self.requested:
+            self.trace.image_dim(node)
 
     def function_ends(self, call: ModuleCall, name: str, number: int, output: Any) -> Any:
         for part, tensor in enumerate(tensors_in(output)):
@@ -257,7 +298,12 @@ class _Capture(Listener):
     def _attach(self, network: nn.Module, hooks: ExitStack) -> None:
         """Hook the modules that return a node; follow every operation only where that is needed."""
         for node in self.requested - {0, self.trace.recording.output}:
-            node_name = _capture_point(self.trace, node)
+            node_name = self.trace.capture_point(node)
+            if node_name is None:
+                raise ConvlensError(
+                    f"{self.trace.name(node)} is computed inside a compiled operation and cannot "
+                    f"be captured; choose the layer before or after it"
+                )
             if node_name.operation is None:
                 hook = _ModuleHook(self, node, node_name)
                 handle = network.get_submodule(node_name.path).register_forward_hook(hook)
@@ -277,21 +323,24 @@ class _Capture(Listener):
                 or not parameter.is_inference()
                 or torch.is_inference_mode_enabled()
             ):
-                return select_output(network(images))
+                return self._select(network(images))
             state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
             copies = {name: tensor.clone() for name, tensor in state.items()}
-            return select_output(torch.func.functional_call(network, copies, (images,)))
+            return self._select(torch.func.functional_call(network, copies, (images,)))
         except (ConvlensError, MemoryError):
             raise
         except Exception as error:
             if error is self.callback_error:
                 raise
-            count, *shape = images.shape
-            number_of_images = "an image" if count == 1 else f"{count} images"
+            shape = " x ".join(map(str, images.shape[1:]))
             raise ConvlensError(
-                f"{model.name} does not run on {number_of_images} of "
-                f"{' x '.join(map(str, shape))}: {first_line(error)}"
+                f"{model.name} does not run on {_count_images(len(images))} of {shape}: "
+                f"{first_line(error)}"
             ) from error
+
+    def _select(self, output: Any) -> Tensor:
+        """The tensor that the trace took for the class scores."""
+        return select_output(output, index=self.trace.recording.output_index)
 
     def _check_complete(self, model: Model) -> None:
         missing = sorted(self.requested - self.activations.keys())
@@ -301,6 +350,10 @@ class _Capture(Listener):
                 f"images, though it did when it was traced; the trace is valid for "
                 f"{self.trace.valid_for}"
             )
+
+
+def _count_images(count: int) -> str:
+    return "an image" if count == 1 else f"{count} images"
 
 
 @dataclass
@@ -324,38 +377,6 @@ class _ModuleHook:
             return None
         tensor = tensors_in(output)[self.node_name.part]
         return _replace_tensor(output, tensor, self.capture.capture(self.node, tensor))
-
-
-def _capture_point(trace: Trace, node: int) -> NodeName:
-    """The name under which a node is captured: as soon as it is computed, before it is read.
-
-    This is the module that computes the node if nothing inside that module reads it, otherwise the
-    operation itself.
-    """
-    producer = trace.structure.producers.get(node)
-    consumers = trace.structure.consumers.get(node, [])
-    operations = [
-        node_name for node_name in trace.node_names(node) if node_name.operation is not None
-    ]
-    for node_name in trace.node_names(node):
-        if (
-            node_name.operation is not None
-            or node_name.is_input
-            or producer is None
-            or producer.call is None
-        ):
-            continue
-        call = producer.call
-        is_producer = node_name.path == call.path and node_name.call in (None, call.number)
-        if is_producer and not any(consumer.call is call for consumer in consumers):
-            return node_name
-    if operations:
-        # The listener counts every run of a module, also of one that runs once.
-        return replace(operations[0], call=operations[0].call or 1)
-    raise ConvlensError(
-        f"{trace.name(node)} is computed inside a compiled operation and cannot be caught; "
-        f"choose the layer before or after it"
-    )
 
 
 def _is_writable(trace: Trace, node: int, tensor: Tensor) -> bool:

@@ -10,7 +10,7 @@ from torch import nn
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.models.output_head import select_output
+from convlens.models.outputs import select_output
 from convlens.models.wrap import wrap
 from convlens.runtime.guard import unwrap_network
 
@@ -177,15 +177,15 @@ def test_select_output_finds_the_scores():
     assert select_output({"out": other, "logits": scores}) is scores
     assert select_output({"anything": scores, "loss": None}) is scores
     assert select_output(SimpleNamespace(logits=scores, hidden=other)) is scores
-    assert select_output((scores, other)) is scores
-    assert select_output([scores, other]) is scores
+    assert select_output((scores, torch.rand(1, 7, 2, 2))) is scores
+    assert select_output([other, scores], num_labels=5) is scores
 
 
 @pytest.mark.parametrize(
     ("output", "says"),
     [
         ({"a": torch.zeros(1), "b": torch.zeros(1)}, "mapping with a, b"),
-        ((None, torch.zeros(1)), "returns a tuple"),
+        ((torch.zeros(1, 5), torch.zeros(1, 7)), r"\(1, 5\) and \(1, 7\); give labels"),
         ((), "returns a tuple"),
         (SimpleNamespace(scores=torch.zeros(1)), "returns a SimpleNamespace"),
         (None, "returns a NoneType"),

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import random
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,19 @@ class Restless(nn.Module):
 
 
 class Trip(nn.Module):
-    """Raises on its run number `at` from when it is set."""
+    """Raises on its run number `at` from when it is set; a trace does not see that it is set."""
 
     def __init__(self):
         super().__init__()
-        self.at = None
+        self.hidden = SimpleNamespace(at=None)
+
+    @property
+    def at(self):
+        return self.hidden.at
+
+    @at.setter
+    def at(self, number):
+        self.hidden.at = number
 
     def forward(self, x):
         if self.at is not None:

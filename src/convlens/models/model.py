@@ -16,7 +16,7 @@ from convlens.data.photo_decoder import PhotoDecoder, PhotoLike
 from convlens.data.photos import Photo
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
-from convlens.models.output_head import select_output
+from convlens.models.outputs import select_output
 from convlens.models.supported import check_initialized, check_supported
 from convlens.runtime.exclusive import exclusive
 from convlens.runtime.guard import unwrap_network
@@ -52,6 +52,8 @@ class Model:
             each channel of each image. With either, zero padding equals the mean. Default: `data`.
         class_names: path of the file from which `convlens.load` read the labels, or None; default:
             None.
+        output: position of the class scores among several tensors that the network returns, or
+            None if `select_output` searches for them; default: None.
 
     Raises:
         ConvlensError: values that do not fit together.
@@ -76,6 +78,7 @@ class Model:
     origin: str = ""
     center: str = "data"
     class_names: str | None = None
+    output: int | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -235,8 +238,9 @@ class Model:
         images = images.to(self.dtype)
         height, width = images.shape[-2:]
         memory_format = choose_memory_format(
-            unwrap_network(self.network), self._random_images, self.size, (height, width)
-        )
+            unwrap_network(self.network), self._random_images, self.channels, self.size,
+            (height, width),
+        )  # fmt: skip
         if memory_format is torch.contiguous_format:
             images = to_memory_format(images, memory_format)
         return self._normalized(images)
@@ -267,14 +271,18 @@ class Model:
             The output of the network as `select_output` takes it, usually `(N, classes)`.
 
         Raises:
-            ConvlensError: images that `check` refuses, or a network whose parameters are created
+            ConvlensError: images that `check` refuses, several tensors of which any may hold the
+                class scores, or a network whose parameters are created
                 at its first run.
         """
         check_initialized(self.network)
         network = unwrap_network(self.network)
         normalized = self.normalize(self.check(images))
         with exclusive(network.modules()):  # another thread may capture nodes of the network
-            return select_output(network(normalized))
+            return select_output(
+                network(normalized), index=self.output,
+                num_labels=len(self.labels) if self.labels is not None else None,
+            )  # fmt: skip
 
 
 def check_model(model: object) -> None:

@@ -6,58 +6,12 @@ predicts class 0 above logit 0, and otherwise the negative class `NEGATIVE`. Tha
 the output and 0, of which the sigmoid is the first probability.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.errors import ConvlensError
-
 SOFTMAX, SIGMOID = "softmax", "sigmoid"
 NEGATIVE = -1  # index of the negative class of a binary network
-
-
-def select_output(output: Any) -> Tensor:
-    """The tensor of class scores in what a network returns.
-
-    Args:
-        output: a tensor, which is returned as it is; an object or a mapping, of which `logits`,
-            then `out`, then the only tensor is taken; or a sequence, of which the first tensor is
-            taken.
-
-    Returns:
-        The tensor of class scores.
-
-    Raises:
-        ConvlensError: `output` holds no such tensor.
-
-    Example:
-        >>> import torch
-        >>> select_output({"logits": torch.zeros(2, 10), "aux": torch.zeros(2, 10)}).shape
-        torch.Size([2, 10])
-    """
-    if isinstance(output, Tensor):
-        return output
-    for name in ("logits", "out"):
-        value = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
-        if isinstance(value, Tensor):
-            return value
-    if isinstance(output, Mapping):
-        tensors = [value for value in output.values() if isinstance(value, Tensor)]
-        if len(tensors) == 1:
-            return tensors[0]
-        raise ConvlensError(
-            f"the network returns a mapping with {', '.join(map(str, output))}; "
-            f"one of them has to be called logits or out"
-        )
-    if isinstance(output, (tuple, list)) and output and isinstance(output[0], Tensor):
-        return output[0]
-    raise ConvlensError(
-        f"the network returns a {type(output).__name__}; "
-        f"a tensor, a mapping or an object with logits is needed"
-    )
 
 
 def choose_output_head(final_activation: str, num_outputs: int) -> str:

@@ -25,6 +25,7 @@ def wrap(
     interpolation: str = "bilinear",
     center: str = "data",
     name: str | None = None,
+    output: int | None = None,
 ) -> Model:
     """Make a Model of a network that exists in Python.
 
@@ -47,6 +48,8 @@ def wrap(
         center: `data` subtracts `mean`; `image` subtracts the mean of each channel of each image.
             Default: `data`.
         name: name for messages and pages; default: the name of the network's class.
+        output: position of the class scores among several tensors that the network returns, from
+            0. Default: they are searched for (see `select_output`).
 
     Returns:
         The Model.
@@ -85,6 +88,7 @@ def wrap(
         bounds=(float(bounds[0]), float(bounds[1])),
         labels=tuple(labels) if labels is not None else None,
         center=center,
+        output=output,
     )
 
 

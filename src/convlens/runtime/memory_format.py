@@ -25,7 +25,7 @@ _BATCH_SIZES = (2, 1)
 
 
 def choose_memory_format(
-    network: nn.Module, make_images: MakeImages, own_size: Size, given_size: Size
+    network: nn.Module, make_images: MakeImages, channels: int, own_size: Size, given_size: Size
 ) -> torch.memory_format:
     """Channels-last for a network that runs with it, else contiguous.
 
@@ -36,22 +36,45 @@ def choose_memory_format(
     Args:
         network: left untouched.
         make_images: makes a number of normalized images of a size, the same at each call.
+        channels: number of channels of the images.
         own_size: height and width of the model's images, in pixels.
         given_size: height and width of the images that the network is given, in pixels.
     """
     known = _choices.setdefault(network, {})
-    modules = [ref(module) for module in network.modules()]
+    modules = _modules_of(network)
 
     def choice(size: Size, *, real: bool) -> torch.memory_format | None:
-        if size not in known or known[size][0] != modules:
-            known[size] = (modules, _find_format(network, make_images, size, real=real))
-        return known[size][1]
+        key = (channels, size, real)
+        if key not in known or known[key][0] != modules:
+            known[key] = (modules, _find_format(network, make_images, size, real=real))
+        return known[key][1]
 
     return choice(own_size, real=True) or choice(given_size, real=False) or torch.channels_last
 
 
+def remember_memory_format(
+    network: nn.Module, channels: int, size: Size, memory_format: torch.memory_format
+) -> None:
+    """Record what a run on two fake images has shown, so that it is not repeated.
+
+    Args:
+        network: the network that ran.
+        channels: number of channels of the images; more than one.
+        size: their height and width in pixels.
+        memory_format: the first format, channels-last before contiguous, in which it ran.
+    """
+    known = _choices.setdefault(network, {})
+    for real in (True, False):
+        known[channels, size, real] = (_modules_of(network), memory_format)
+
+
+def _modules_of(network: nn.Module) -> list[ref[nn.Module]]:
+    return [ref(module) for module in network.modules()]
+
+
 _Choice = tuple[list[ref[nn.Module]], torch.memory_format | None]
-_choices: WeakKeyDictionary[nn.Module, dict[Size, _Choice]] = WeakKeyDictionary()
+# By the number of channels, the size, and whether real images were tried where fake ones failed.
+_choices: WeakKeyDictionary[nn.Module, dict[tuple[int, Size, bool], _Choice]] = WeakKeyDictionary()
 
 
 def _find_format(

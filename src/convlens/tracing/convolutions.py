@@ -63,3 +63,12 @@ def find_convolutions(
                 layer = recording.node_names.get(sides.post, (layer,))[0]
         convolutions.append(Convolution(str(layer), sides))
     return tuple(convolutions)
+
+
+def count_convolved_dims(recording: Recording) -> set[int]:
+    """Over how many dimensions the convolutions run: 1, 2 or 3."""
+    return {
+        len(operation.arguments["stride"])
+        for operation in recording.operations
+        if operation.name == "convolution"
+    }

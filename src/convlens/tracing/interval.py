@@ -10,6 +10,8 @@ from convlens.tracing.known_values import KnownValues
 from convlens.tracing.operation_view import OperationView
 from convlens.tracing.recording import NodeRef, Operation
 
+IMAGES = 0  # the dimension of a batch `(N, C, H, W)` along which its images lie
+
 
 @dataclass(frozen=True, eq=False)
 class PixelInterval:
@@ -49,7 +51,7 @@ class FieldView(OperationView):
 
     Attributes:
         intervals: pixel interval of each input that depends on the image, by the node's index.
-        axis: -2 for rows (y), -1 for columns (x).
+        axis: -2 for rows (y), -1 for columns (x), `IMAGES` for the images of a batch.
         used: indices of the inputs whose interval the rule has read. An input that it does not read
             counts as mixed into all outputs.
         known_values: values of nodes that do not depend on the image.
@@ -188,9 +190,31 @@ def update_spacing(interval: PixelInterval, axis: int) -> PixelInterval:
     return replace(interval, spacing=float(spacings[0])) if spacings.numel() == 1 else interval
 
 
+def image_dim(interval: PixelInterval, shape: tuple[int, ...]) -> int | None:
+    """The dimension that holds one image at each position, in their order; None without one.
+
+    Args:
+        interval: of a node along the images of a batch.
+        shape: of the node.
+    """
+    moving = [dim for dim in range(interval.low.ndim) if interval.low.shape[dim] > 1]
+    if interval.low.ndim != len(shape) or len(moving) != 1 or shape[moving[0]] != interval.length:
+        return None
+    images = torch.arange(interval.length)
+    in_order = all(torch.equal(b.flatten(), images) for b in (interval.low, interval.high))
+    return moving[0] if in_order else None
+
+
 def combine_everything(view: FieldView) -> list[PixelInterval | None]:
-    """Rule of an operation that mixes all positions, or that has no rule of its own."""
+    """Rule of an operation that mixes all positions, or that has no rule of its own.
+
+    It is assumed to keep images apart if all its inputs have them along the same dimension.
+    """
     view.used.update(view.intervals)
+    image_dims = {
+        image_dim(interval, view.shapes[node]) if view.axis == IMAGES else None
+        for node, interval in view.intervals.items()
+    }
     ndims = [interval.low.ndim for interval in view.intervals.values()]
     combined = [
         combine_along(interval, list(range(interval.low.ndim)))
@@ -199,16 +223,18 @@ def combine_everything(view: FieldView) -> list[PixelInterval | None]:
     union = merge_intervals(combined, max(ndims, default=0))
     if union is None:
         return [None]
-    low, high = union.low.amin(), union.high.amax()
-    return [
-        PixelInterval(
-            low.reshape((1,) * len(view.shapes[node])),
-            high.reshape((1,) * len(view.shapes[node])),
-            union.spacing,
-            union.length,
-            everywhere=True,
-            sees_whole_image=True,
-            nearest=union.nearest,
-        )
-        for node in view.operation.outputs
-    ]
+    kept = image_dims.pop() if len(image_dims) == 1 else None
+    return [_same_for_all(union, view.shapes[node], kept) for node in view.operation.outputs]
+
+
+def _same_for_all(
+    union: PixelInterval, shape: tuple[int, ...], image_dim: int | None
+) -> PixelInterval:
+    """The union for every element of an output, or for each image along a dimension."""
+    ones = [1] * len(shape)
+    if image_dim is not None and image_dim < len(shape) and shape[image_dim] == union.length:
+        ones[image_dim] = union.length
+        images = torch.arange(union.length).view(ones)
+        return replace(union, low=images, high=images, everywhere=False, sees_whole_image=False)
+    low, high = (bound.reshape(ones) for bound in (union.low.amin(), union.high.amax()))
+    return replace(union, low=low, high=high, everywhere=True, sees_whole_image=True)

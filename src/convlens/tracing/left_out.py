@@ -38,6 +38,8 @@ def _explain(trace: Trace, node: int) -> str:
     shape = trace.shape(node)
     if len(shape) == 4 and shape[2:] == (1, 1):
         return "a single position, no map"
+    if node not in trace.batch.dims:
+        return f"no dimension of {shape} holds one image at each position"
     unknown = dict.fromkeys(trace.unknown[before] for before in _sources(trace, node))
     if unknown:
         return (

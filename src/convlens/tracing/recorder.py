@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from convlens.models.outputs import output_index
 from convlens.runtime.clone import clone_network
 from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
 from convlens.tracing.known_values import pair_tensors
@@ -23,13 +24,15 @@ from convlens.tracing.node_names import NodeName
 from convlens.tracing.recording import FunctionCall, ModuleRun, NodeRef, Operation, Recording
 from convlens.tracing.tensor_nodes import TensorNodes
 
+SelectOutput = Callable[[Any, Callable[[Tensor, Tensor], bool]], Tensor]
+
 FAILED_CALL = "convlens_call"  # attribute of a network's error: the module call that raised it
 
 
 def record(
     network: nn.Module,
     images: Tensor,
-    select: Callable[[Any], Tensor],
+    select: SelectOutput,
     *,
     fake: bool,
     describe_error: Callable[[Exception], str] | None = None,
@@ -40,7 +43,8 @@ def record(
         network: left untouched; the copy runs in evaluation mode.
         images: as the network takes them, normalized. With `fake` only their shape, type and
             device are used.
-        select: picks the tensor of class scores from what the network returns.
+        select: picks the tensor of class scores from what the network returns, by a function that
+            tells whether a tensor was computed from another one.
         fake: whether to use fake tensors.
         describe_error: puts an error of the network into words; the recording then ends where the
             network raised it. Default: the error is raised.
@@ -56,10 +60,11 @@ def record(
     events = _EventRecorder(tensor_nodes)
     listening = attach_listener(clone, events)
     dispatch = _OperationRecorder(tensor_nodes, events)
-    output, stopped = None, ""
+    returned, output, stopped = None, None, ""
     with torch.no_grad(), fake_mode or nullcontext(), listening as stack, dispatch:
         try:
-            output = select(clone(image))
+            returned = clone(image)
+            output = select(returned, tensor_nodes.is_computed_from)
         except Exception as error:
             error.__dict__[FAILED_CALL] = stack[-1]
             if describe_error is None:
@@ -78,6 +83,8 @@ def record(
         faked=fake,
         stopped=stopped,
         constants=tensor_nodes.constants,
+        images=len(images),
+        output_index=output_index(returned, output) if output is not None else None,
     )
 
 

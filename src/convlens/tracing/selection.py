@@ -63,6 +63,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from convlens.errors import ConvlensError, suggest
+from convlens.tracing.convolutions import count_convolved_dims
 from convlens.tracing.dimensions import MapDims, channels_first
 from convlens.tracing.recording import Operation
 from convlens.tracing.sides import Sides, find_sides
@@ -173,9 +174,12 @@ def select_layer(trace: Trace, layer: str, side: Side) -> NodeGroup:
         group = NodeGroup(layer, _nodes(sides, side), sides.post, side, "asked for")
     for node in group.nodes:
         if trace.spatial_dims(node) is None:
+            trace.image_dim(node)  # raises where the images are what is missing
+            reason = "not maps; choose a layer before the spatial positions are lost"
+            if trace.capture_point(node) is None:
+                reason = "inside an operation that shows only its result; choose another layer"
             raise ConvlensError(
-                f"{layer} of {trace.model_name} gives {trace.shape(node)} for one image, not "
-                f"maps; choose a layer before the spatial positions are lost"
+                f"{layer} of {trace.model_name} gives {trace.shape(node)} for one image, {reason}"
             )
     return group
 
@@ -190,8 +194,12 @@ def select_final_layer(trace: Trace, side: Side) -> NodeGroup:
     final = trace.final_layer
     if final is None:
         raise ConvlensError(
-            f"{trace.model_name} has no final convolutional layer: no node with a map lies on "
-            f"every path from the image to the output; name a layer"
+            f"{trace.model_name} has no final convolutional layer: "
+            + (
+                explain_missing_maps(trace)
+                or "no node with a map lies on every path from the "
+                "image to the output; name a layer"
+            )
         )
     if side == "output":
         raise ConvlensError("the side output is of a layer; name one, or choose pre or post")
@@ -223,7 +231,11 @@ def find_channel_sources(
             if trace.spatial_dims(node) is not None:
                 selected.append((convolution.layer, node, side))
         if not selected:
-            raise ConvlensError(f"{trace.model_name} runs no convolution that gives maps")
+            reason = explain_missing_maps(trace)
+            raise ConvlensError(
+                f"{trace.model_name} runs no convolution that gives maps"
+                + (f": {reason}" if reason else "")
+            )
     else:
         for layer in layers:
             group = select_layer(trace, layer, side)
@@ -289,6 +301,22 @@ def side_of_node(trace: Trace, node: int) -> Side:
     if trace.structure.is_post(node):
         return "post"
     return "pre" if trace.structure.is_pre(node) else "output"
+
+
+def explain_missing_maps(trace: Trace) -> str:
+    """Why a network has no maps, if all its convolutions run over one or three dimensions.
+
+    Returns:
+        The reason in words; empty for another reason.
+    """
+    lengths = count_convolved_dims(trace.recording)
+    if not lengths or 2 in lengths:
+        return ""
+    dims = " and ".join(map(str, sorted(lengths)))
+    return (
+        f"its convolutions run over {dims} dimension{'' if lengths == {1} else 's'}, and maps have "
+        f"two, rows and columns, as torch.nn.Conv2d gives them"
+    )
 
 
 def check_side(side: str) -> Side:

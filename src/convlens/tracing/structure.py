@@ -174,14 +174,16 @@ class Structure:
             reason = "the last spatial node that every path passes through"
         if not candidates:
             return None
-        node = candidates[-1]
-        pooled = False
-        while (producer := self.producers.get(node)) and producer.name in POOLING | IDENTITIES:
-            if self.is_post(node) or len(self.recording.shapes[producer.inputs[0]]) != 4:
+        source = node = candidates[-1]
+        pooled_source = pooled = False
+        while (producer := self.producers.get(source)) and producer.name in POOLING | IDENTITIES:
+            if self.is_post(source) or len(self.recording.shapes[producer.inputs[0]]) != 4:
                 break
-            pooled = pooled or producer.name in POOLING
-            node = producer.inputs[0]
-        if node == 0 or node not in spatial:
+            pooled_source = pooled_source or producer.name in POOLING
+            source = producer.inputs[0]
+            if source in spatial:
+                node, pooled = source, pooled_source
+        if node == 0:
             return None  # the image itself, copied or pooled, is not a layer
         if pooled:
             reason += ", before pooling"
@@ -189,6 +191,10 @@ class Structure:
         if pre is None:
             return FinalLayer(
                 node, (node,), f"{reason}; no non-linearity returns it, so pre and post agree"
+            )
+        if not spatial.issuperset(pre):
+            return FinalLayer(
+                node, (node,), f"{reason}; what its non-linearity consumes cannot be captured"
             )
         if len(pre) > 1:
             reason += f"; its pre side is the {len(pre)} nodes before the concatenated branches"

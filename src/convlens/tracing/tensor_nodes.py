@@ -97,6 +97,14 @@ class TensorNodes:
         self.assign(tensor, node)
         self._writes[_storage_id(tensor)].append(_Write(self._num_writes, tensor, node))
 
+    def is_computed_from(self, tensor: Tensor, source: Tensor) -> bool:
+        """Whether the operations so far computed a tensor from another one."""
+        needed, wanted = {self.read(tensor)}, self.read(source)
+        for operation in reversed(self.operations):
+            if needed.intersection(operation.outputs):
+                needed.update(operation.inputs)
+        return wanted in needed
+
     def _add_unknown(self, tensor: Tensor) -> None:
         """Add a tensor that no operation returned: a parameter, or an alias such as `.data`."""
         relatives = self._sharing[_storage_id(tensor)]

@@ -11,8 +11,11 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError, TraceError, suggest
 from convlens.models.output_head import choose_output_head
+from convlens.tracing.batch import Batch
+from convlens.tracing.capture_points import find_capture_point
 from convlens.tracing.convolutions import Convolution, find_convolutions
 from convlens.tracing.dimensions import Axes, MapDims, channels_first, find_map_dims
+from convlens.tracing.interval import map_bounds
 from convlens.tracing.multiply_adds import count_multiply_adds, find_uncounted
 from convlens.tracing.node_names import IMAGE, NodeName
 from convlens.tracing.receptive_field.fields import Field, field_of, pixel_intervals
@@ -31,10 +34,12 @@ class Trace:
     Attributes:
         model_name: name of the model.
         recording: the operations that the network executed.
+        batch: the dimension of each node that holds the images.
     """
 
     model_name: str
     recording: Recording
+    batch: Batch
 
     @cached_property
     def structure(self) -> Structure:
@@ -72,23 +77,59 @@ class Trace:
         return "any input of this size" if self.recording.faked else "this input"
 
     def shape(self, node: int) -> tuple[int, ...]:
-        """Shape of a node for a batch of one."""
-        return self.recording.shapes[node]
+        """Shape of a node for a batch of one, with the dimension of the images first."""
+        shape, dim = self.batch.shapes[node], self.batch.dims.get(node, 0)
+        return shape[dim : dim + 1] + shape[:dim] + shape[dim + 1 :]
+
+    def image_dim(self, node: int) -> int:
+        """The dimension that holds the images in the tensor that the network computes.
+
+        Raises:
+            ConvlensError: no dimension of the node holds one image at each position.
+        """
+        if node in self.batch.dims:
+            return self.batch.dims[node]
+        shape, pair_shape = self.batch.shapes[node], self.batch.pair_shapes.get(node)
+        comparison = f" and {pair_shape} for two" if pair_shape else ""
+        raise ConvlensError(
+            f"{self.name(node)} of {self.model_name} has shape {shape} for one image{comparison}: "
+            f"no dimension holds one image at each position; choose a layer before the images are "
+            f"mixed or after they are separated"
+        )
+
+    def in_network_order(self, node: int, tensor: Tensor) -> Tensor:
+        """A captured tensor `(N, ...)` with its dimensions in the order of the network."""
+        return tensor.movedim(0, self.image_dim(node))
 
     def spatial_dims(self, node: int) -> MapDims | None:
-        """Dimensions along which rows and columns lie, or None where the node has no map.
+        """Dimensions along which rows and columns lie, or None for a node without a map.
 
-        (2, 3) for `(N, C, h, w)`, (1, 2) for `(N, h, w, C)`, (3, 2) for `(N, C, w, h)`.
+        A node that cannot be captured counts as one without a map. The dimensions are (2, 3) for
+        `(N, C, h, w)`, (1, 2) for `(N, h, w, C)`, (3, 2) for `(N, C, w, h)`.
         """
-        intervals = self._pixel_intervals[0].get(node)
-        shape = self.shape(node)
-        if intervals is None or len(shape) != 4 or shape[0] != 1:
+        is_known = node in self._pixel_intervals[0] and node in self.batch.dims
+        if not is_known or len(self.shape(node)) != 4:
+            return None
+        if node not in (0, self.recording.output) and self.capture_point(node) is None:
             return None
         producer = self.structure.producers.get(node)
         layout = registered_layout(producer) if producer is not None else None
         if layout is not None:
             return layout
-        return find_map_dims(intervals, shape, lambda: self._nearest_intervals[node])
+        return find_map_dims(
+            self._images_first(node, self._pixel_intervals[0][node]),
+            self.shape(node),
+            lambda: self._images_first(node, self._nearest_intervals[node]),
+        )
+
+    def _images_first(self, node: int, intervals: Axes) -> Axes:
+        """The intervals of the first image, with the dimension of the images first."""
+        dim = self.batch.dims[node]
+        y, x = (
+            map_bounds(interval, lambda bound: bound.narrow(dim, 0, 1).movedim(dim, 0))
+            for interval in intervals
+        )
+        return y, x
 
     def channels_first(self, node: int, tensor: Tensor) -> Tensor:
         """A tensor of the node's layout as `(..., C, h, w)`."""
@@ -99,7 +140,8 @@ class Trace:
         dims = self.spatial_dims(node)
         if dims is None:
             return None
-        return field_of(self._pixel_intervals[0][node], self.shape(node), dims)
+        intervals = self._images_first(node, self._pixel_intervals[0][node])
+        return field_of(intervals, self.shape(node), dims)
 
     def pixel_range(self, node: int) -> tuple[tuple[int, int], tuple[int, int], bool] | None:
         """The pixels that any element of a node can see; None if it does not depend on the image.
@@ -116,7 +158,7 @@ class Trace:
 
     def multiply_adds(self, operation: Operation) -> int:
         """Multiply-adds of an operation of the trace for one image; 0 if it has no formula."""
-        return count_multiply_adds(operation, self.recording.shapes)
+        return count_multiply_adds(operation, self.batch.shapes)
 
     @cached_property
     def uncounted(self) -> Collection[Operation]:
@@ -162,6 +204,13 @@ class Trace:
     def convolutions(self) -> tuple[Convolution, ...]:
         """The convolutions in the order of execution, each with the node of its channels."""
         return find_convolutions(self.recording, self.structure, self.on_image)
+
+    def capture_point(self, node: int) -> NodeName | None:
+        """The name under which a node is captured in a run; None if it cannot be captured."""
+        structure = self.structure
+        return find_capture_point(
+            self.node_names(node), structure.producers.get(node), structure.consumers.get(node, [])
+        )
 
     def name(self, node: int) -> str:
         """The name of a node: that of the innermost layer that returned it, if there is one."""

@@ -1,25 +1,16 @@
-"""The function `trace`: runs a copy of a network once, and keeps the traces of each network.
+"""The function `trace`: the trace of a model for images of some size, made once and then kept."""
 
-The copy runs on fake tensors where it can, else on a real image; a network that raises an error on
-images of some size can be traced in part.
-"""
-
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary, ref
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from convlens.errors import ConvlensError, TraceError
+from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
-from convlens.models.output_head import select_output
-from convlens.runtime.clone import silence_fake_tensor_log
-from convlens.runtime.guard import preserve_network, unwrap_network
-from convlens.tracing.input_size import explain_failure
-from convlens.tracing.recorder import record
 from convlens.tracing.recording import Recording
-from convlens.tracing.registry import registry_version
+from convlens.tracing.runs import make_trace
 from convlens.tracing.trace import Trace
+from convlens.tracing.trace_cache import TraceCache, TraceKey, network_state
 
 
 def trace(
@@ -31,9 +22,10 @@ def trace(
 ) -> Trace:
     """Record every operation that a network runs on an image, in evaluation mode.
 
-    A copy of the network runs once on fake tensors: nothing is computed, and the network is left
-    untouched. A network whose code depends on its data (`.item()`, branches, numpy) runs once on a
-    real image instead, and the trace is then valid for that image only.
+    A copy of the network runs on fake tensors: nothing is computed, and the network is left
+    untouched. It runs on one image, and on two to find the dimension of the images in each node. A
+    network whose code depends on its data (`.item()`, branches, numpy) runs on a real image
+    instead, and the trace is then valid for that image only.
 
     Args:
         model: the model.
@@ -66,18 +58,9 @@ def trace(
     return model_trace
 
 
-@dataclass(frozen=True)
-class _CachedTrace:
-    """A trace, with what must not have changed since for it to be valid."""
-
-    modules: list[ref[nn.Module]]
-    registry_version: int
-    trace: Trace
-
-
-_cache: WeakKeyDictionary[nn.Module, dict[tuple[int | str, ...], _CachedTrace]] = (
-    WeakKeyDictionary()
-)
+_cache: TraceCache[Trace] = TraceCache()
+# A network that reads its data is traced for each image, but runs only once on two images.
+_pairs: TraceCache[Recording] = TraceCache()
 
 
 def _find_or_make_trace(
@@ -86,37 +69,32 @@ def _find_or_make_trace(
     if images is not None:
         model.check_shape(images)
     height, width = tuple(images.shape[-2:]) if images is not None else size or model.size
-    network = unwrap_network(model.network)
-    cached_traces = _cache.setdefault(network, {})
-    modules = [ref(module) for module in network.modules()]
-    partly_key: tuple[str, ...] = ("partly",) if partly else ()
-    if isinstance(partly, str):
-        partly_key = ("partly", partly)
-    for key in ((), partly_key):
-        cached = cached_traces.get((model.channels, height, width, *key))
-        if cached is None or cached.modules != modules:
-            continue
-        if cached.registry_version != registry_version():
-            continue
-        recording = cached.trace.recording
-        if recording.faked and (partly or not recording.stopped):
-            return cached.trace
+    key = TraceKey(model.channels, (height, width), partly)
+    state = network_state(model)
+    for known_key in dict.fromkeys((replace(key, partly=False), key)):
+        cached = _cache.find(model, known_key, state)
+        if cached is not None:
+            return cached
+    with torch.inference_mode(mode=False):
+        model_trace, pair = make_trace(
+            model, _one_image(model, images, (height, width)), partly=partly,
+            known_pair=_pairs.find(model, key, state),
+        )  # fmt: skip
+    if model_trace.recording.faked:
+        whole = not model_trace.recording.stopped
+        _cache.add(model, replace(key, partly=False) if whole else key, state, model_trace)
+    elif pair is not None:
+        _pairs.add(model, key, state, pair)
+    return model_trace
+
+
+def _one_image(model: Model, images: Tensor | None, size: tuple[int, int]) -> Tensor:
+    """The first image, or a random one, before normalization."""
     if images is None:
         generator = torch.Generator().manual_seed(0)
-        images = torch.rand(
-            1, model.channels, height, width, generator=generator, dtype=torch.float32
-        )
+        images = torch.rand(1, model.channels, *size, generator=generator, dtype=torch.float32)
         images = (images * model.span + model.bounds[0]).to(model.device)
-    with torch.inference_mode(mode=False):
-        if images.is_inference():
-            images = images.clone()
-        recording = _record_model(model, model.normalize(images[:1]), partly=partly)
-    model_trace = Trace(model.name, recording)
-    key = partly_key if recording.stopped else ()
-    cached_traces[(model.channels, height, width, *key)] = _CachedTrace(
-        modules, registry_version(), model_trace
-    )
-    return model_trace
+    return images[:1].clone() if images.is_inference() else images[:1]
 
 
 def _check_labels(model: Model, model_trace: Trace) -> None:
@@ -127,6 +105,8 @@ def _check_labels(model: Model, model_trace: Trace) -> None:
     """
     if model.labels is None or model_trace.recording.stopped:
         return
+    if len(model_trace.shape(model_trace.logits)) == 3:
+        return  # a sequence, which holds no vector of class scores
     outputs, labels = model_trace.num_outputs, len(model.labels)
     if outputs == labels:
         return
@@ -140,64 +120,3 @@ def _check_labels(model: Model, model_trace: Trace) -> None:
         f"{model.name} has {outputs} outputs and {labels} labels; give a label for each "
         f"output{hint}"
     )
-
-
-def _record_model(model: Model, images: Tensor, *, partly: bool | str) -> Recording:
-    network = unwrap_network(model.network)
-    with preserve_network(network):
-        try:
-            with silence_fake_tensor_log():
-                return record(network, images, select_output, fake=True)
-        except ConvlensError:
-            raise
-        except Exception:  # the network may still run on real tensors
-            if isinstance(partly, str):
-                recording = _record_until_error(network, images, fake=True)
-                if partly in Trace(model.name, recording):
-                    return recording
-            try:
-                return record(network, images, select_output, fake=False)
-            except ConvlensError:
-                raise
-            except Exception as error:
-                if partly:
-                    return _record_longest_part(network, images)
-                raise TraceError(_failure_message(model, images, error)) from error
-
-
-def _record_longest_part(network: nn.Module, images: Tensor) -> Recording:
-    """Record until the network raises an error; on fake tensors if they get as far."""
-    real = _record_until_error(network, images, fake=False)
-    faked = _record_until_error(network, images, fake=True)
-    return faked if len(faked.operations) >= len(real.operations) else real
-
-
-def _record_until_error(network: nn.Module, images: Tensor, *, fake: bool) -> Recording:
-    with silence_fake_tensor_log():
-        return record(network, images, select_output, fake=fake, describe_error=_describe_error)
-
-
-def _describe_error(error: Exception) -> str:
-    return explain_failure(error, lambda side: False)
-
-
-def _failure_message(model: Model, images: Tensor, error: Exception) -> str:
-    """Why the network does not run on images of this size, and which size would do."""
-    network = unwrap_network(model.network)
-
-    def runs_on_square(side: int) -> bool:
-        return _runs(network, images.new_zeros(1, images.shape[1], side, side))
-
-    shape = " x ".join(map(str, images.shape[1:]))
-    reason = explain_failure(error, runs_on_square)
-    return f"{model.name} does not run on an image of {shape}: {reason}"
-
-
-def _runs(network: nn.Module, images: Tensor) -> bool:
-    """Whether the network runs on fake images of this shape."""
-    try:
-        with silence_fake_tensor_log():
-            record(network, images, select_output, fake=True)
-    except Exception:  # any error means that it does not run
-        return False
-    return True

@@ -14,7 +14,7 @@ import convlens
 from convlens import ConvlensError, dream, load, wrap
 from convlens.analyses.deepdream.objective import activation_objective
 from convlens.analyses.deepdream.tiles import plan_tiles
-from convlens.tracing import tracer
+from convlens.tracing import runs
 from support.folders import SHARED
 
 SKY = SHARED / "photos" / "sky.jpg"
@@ -225,13 +225,13 @@ class TestLayers:
             convlens.trace(wrapped, size=(40, 48))
         assert dream(wrapped, photo(), layer="4", octaves=1, steps=1).rise > 1
 
-        real, ran = tracer.record, []
+        real, ran = runs.record, []
 
         def record(*arguments, fake, **options):
             ran.append(fake)
             return real(*arguments, fake=fake, **options)
 
-        monkeypatch.setattr(tracer, "record", record)
+        monkeypatch.setattr(runs, "record", record)
         result = convlens.trace(wrapped, size=(400, 480), partly="4")
         assert result.shape(result.find_node("4")) == (1, 12, 198, 238)
         assert ran and all(ran)  # a large image takes no memory to trace

@@ -19,7 +19,7 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.tracing.recording import Operation
-from convlens.tracing.selection import check_channel
+from convlens.tracing.selection import check_channel, explain_missing_maps
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 from convlens.wording import counted
@@ -194,7 +194,11 @@ def filters(
     model_trace = trace(model)
     convolutions = _find_convolutions(model_trace)
     if not convolutions:
-        raise ConvlensError(f"{model.name} runs no convolution, so it has no filters")
+        reason = explain_missing_maps(model_trace)
+        raise ConvlensError(
+            f"{model.name} has no filters of rows and columns: "
+            + (reason or "it runs no convolution")
+        )
     name = layer or next(iter(convolutions))
     if name not in convolutions:
         model_trace.find_node(name)  # raises for an unknown name, and suggests the nearest

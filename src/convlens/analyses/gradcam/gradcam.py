@@ -157,8 +157,11 @@ def explain(
         activations = capture_nodes(
             model, model_trace, images.detach(), [model_trace.logits], gradient_nodes=nodes
         )
+        output = activations[model_trace.logits]
+        if options.target is not None:
+            output = model_trace.in_network_order(model_trace.logits, output)
         target = resolve_target(
-            model, activations[model_trace.logits], options, output_head=model_trace.output_head
+            model, output, options, image_count=len(images), output_head=model_trace.output_head
         )
         node_gradients = compute_gradients(
             target.outputs, [activations[node] for node in nodes], target.directions

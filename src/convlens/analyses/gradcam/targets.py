@@ -46,22 +46,23 @@ class ExplanationTarget:
 
 
 def resolve_target(
-    model: Model, output: Tensor, options: GradCamOptions, *, output_head: str
+    model: Model, output: Tensor, options: GradCamOptions, *, image_count: int, output_head: str
 ) -> ExplanationTarget:
     """Find what the options ask to explain in the output of a batch.
 
     Args:
         model: the model that gave the output.
         output: `(N, classes)` or `(N, classes, H, W)` with its graph, before any softmax or
-            sigmoid.
+            sigmoid; for a target function as the network returns it.
         options: classes, or how many of the highest; a pixel; or a target function.
+        image_count: number of images N.
         output_head: `SOFTMAX` or `SIGMOID`, by which logits become probabilities.
 
     Raises:
         ConvlensError: the options do not fit the output.
     """
     if options.target is not None:
-        return _function_target(check_no_nan(model, output), options.target)
+        return _function_target(check_no_nan(model, output), options.target, image_count)
     if output.ndim == 4 and output.shape[2:].numel() > 1 and output.is_floating_point():
         output = check_no_nan(model, output)
         if options.pixel is None:
@@ -166,7 +167,9 @@ def _segmentation_target(
     )  # fmt: skip
 
 
-def _function_target(output: Tensor, function: TargetFunction) -> ExplanationTarget:
+def _function_target(
+    output: Tensor, function: TargetFunction, image_count: int
+) -> ExplanationTarget:
     """What a user's function makes of the output."""
     sums = function(output)
     if not isinstance(sums, Tensor) or not sums.is_floating_point():
@@ -174,17 +177,17 @@ def _function_target(output: Tensor, function: TargetFunction) -> ExplanationTar
         raise ConvlensError(
             f"the target gives {kind}; a tensor of floating-point numbers is needed"
         )
-    if sums.ndim not in (1, 2) or len(sums) != len(output) or 0 in sums.shape:
+    if sums.ndim not in (1, 2) or len(sums) != image_count or 0 in sums.shape:
         raise ConvlensError(
-            f"the target gives {tuple(sums.shape)} for {len(output)} images; give "
-            f"({len(output)},), or ({len(output)}, K) for several at once"
+            f"the target gives {tuple(sums.shape)} for {image_count} images; give "
+            f"({image_count},), or ({image_count}, K) for several at once"
         )
     if output.requires_grad and not sums.requires_grad:
         raise ConvlensError(
             "the target gives numbers without a gradient; compute them by torch from the output "
             "that it is given, without detach or item"
         )
-    sums = sums.view(len(output), -1)
+    sums = sums.view(image_count, -1)
     scores = sums.detach().float()
     if not bool(scores.isfinite().all()):
         raise ConvlensError(

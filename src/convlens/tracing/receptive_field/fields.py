@@ -29,6 +29,7 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 from convlens.tracing.dimensions import Axes
 from convlens.tracing.interval import (
+    IMAGES,
     FieldRule,
     FieldView,
     PixelInterval,
@@ -100,8 +101,21 @@ def pixel_intervals(
         The intervals (y, x) of each node that depends on the image, by the node's index; and the
         operation's name for each node that an operation without a rule returns.
     """
-    intervals = {0: _intervals_of_map(recording.shapes[0], nearest=nearest)}
-    return intervals, _follow(recording, recording.operations, intervals)
+    intervals = {0: _intervals_of_map(recording.shapes[0], (-2, -1), nearest=nearest)}
+    unknown = _follow(recording, recording.operations, intervals, (-2, -1))
+    return {node: (y, x) for node, (y, x) in intervals.items()}, unknown
+
+
+def image_intervals(recording: Recording) -> dict[int, PixelInterval]:
+    """Compute, for each element of a node, from which images of the batch it is computed.
+
+    Returns:
+        The first and the last image for each node that depends on the images, in the form of a
+        pixel interval, by the node's index.
+    """
+    intervals = {0: _intervals_of_map(recording.shapes[0], (IMAGES,))}
+    _follow(recording, recording.operations, intervals, (IMAGES,))
+    return {node: along_images for node, (along_images,) in intervals.items()}
 
 
 def find_padding(
@@ -125,8 +139,8 @@ def find_padding(
     shape, padded_shape = recording.shapes[source], recording.shapes[padded]
     if len(shape) != 4 or len(padded_shape) != 4:
         return None
-    intervals = {source: _intervals_of_map(shape)}
-    _follow(recording, operations, intervals)
+    intervals = {source: _intervals_of_map(shape, (-2, -1))}
+    _follow(recording, operations, intervals, (-2, -1))
     if padded not in intervals:
         return None
     added: list[int] = []
@@ -145,9 +159,12 @@ def find_padding(
 
 
 def _follow(
-    recording: Recording, operations: Sequence[Operation], intervals: dict[int, Axes]
+    recording: Recording,
+    operations: Sequence[Operation],
+    intervals: dict[int, tuple[PixelInterval, ...]],
+    axes: tuple[int, ...],
 ) -> dict[int, str]:
-    """Add the intervals of all nodes that operations compute from those with intervals.
+    """Add the intervals along some axes of all nodes that operations compute from known ones.
 
     Returns:
         The operation's name for each node that an operation without a rule returns.
@@ -161,20 +178,23 @@ def _follow(
         rule = find_rule(operation)
         if rule is None:
             unknown.update(dict.fromkeys(operation.outputs, operation.name))
-        axes = []
-        for axis in (-2, -1):
+        if axes == (IMAGES,) and registered_field_rule(operation) is not None:
+            rule = None  # a user's rule is of rows and columns
+        results = []
+        for index, axis in enumerate(axes):
             input_intervals = {
-                node: intervals[node][axis] for node in operation.inputs if node in intervals
+                node: intervals[node][index] for node in operation.inputs if node in intervals
             }
             view = FieldView(
                 operation, recording.shapes, input_intervals, axis, set(), known_values, producers
             )
-            axes.append(_apply_rule(rule or combine_everything, view))
+            results.append(_apply_rule(rule or combine_everything, view))
         for index, node in enumerate(operation.outputs):
             # A rule may return one interval for all outputs of an operation.
-            along_y, along_x = (results[min(index, len(results) - 1)] for results in axes)
-            if along_y is not None and along_x is not None and 0 not in recording.shapes[node]:
-                intervals[node] = (along_y, along_x)
+            along_axes = [result[min(index, len(result) - 1)] for result in results]
+            known = tuple(interval for interval in along_axes if interval is not None)
+            if len(known) == len(axes) and 0 not in recording.shapes[node]:
+                intervals[node] = known
     return unknown
 
 
@@ -243,9 +263,10 @@ def _reduce_to_dim(bound: Tensor, dim: int, reduce: Callable[..., Tensor]) -> Te
     return reduce(bound, dim=others) if others else bound
 
 
-def _intervals_of_map(shape: tuple[int, ...], *, nearest: bool = False) -> Axes:
-    y, x = (replace(_interval_of_image(shape, axis), nearest=nearest) for axis in (-2, -1))
-    return y, x
+def _intervals_of_map(
+    shape: tuple[int, ...], axes: tuple[int, ...], *, nearest: bool = False
+) -> tuple[PixelInterval, ...]:
+    return tuple(replace(_interval_of_image(shape, axis), nearest=nearest) for axis in axes)
 
 
 def _interval_of_image(shape: tuple[int, ...], axis: int) -> PixelInterval:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from convlens.tracing.interval import (
+    IMAGES,
     FieldView,
     PixelInterval,
     combine_along,
@@ -44,7 +45,7 @@ def _at_nominal_positions(
         resized = Window(dim, n, nearest, nearest, n / m).slide_over(interval, view.axis)
         assert resized is not None
         interval = resized
-    return forget_field(interval)
+    return interval if view.axis == IMAGES else forget_field(interval)
 
 
 def deformable_convolution(view: FieldView) -> list[PixelInterval | None]:
@@ -58,7 +59,9 @@ def deformable_convolution(view: FieldView) -> list[PixelInterval | None]:
     kernel = view.shape("weight")[2:]
     (interval,) = sliding_window((kernel[0], kernel[1]), stride, padding, dilation)(view)
     view.used.update(view.intervals)
-    return combine_everything(view) if interval is None else [forget_field(interval)]
+    if interval is None:
+        return combine_everything(view)
+    return [interval if view.axis == IMAGES else forget_field(interval)]
 
 
 def unpooling(view: FieldView) -> list[PixelInterval | None]:

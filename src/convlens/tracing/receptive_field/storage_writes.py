@@ -75,7 +75,8 @@ def fill_missing(bound: Tensor, axis: int, spacing: float, sign: int) -> Tensor:
     is_missing = bound == sign * NO_PIXEL
     if bound.ndim < 2 or not bool(is_missing.any()):
         return bound
-    others = [dim for dim in range(bound.ndim) if dim != bound.ndim + axis]
+    axis %= bound.ndim
+    others = [dim for dim in range(bound.ndim) if dim != axis]
     rows = torch.amin(bound, others) if sign > 0 else torch.amax(bound, others)
     known = (rows != sign * NO_PIXEL).nonzero().flatten()
     positions = torch.arange(len(rows))

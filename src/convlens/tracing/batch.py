@@ -1,0 +1,84 @@
+"""The dimension of each node that holds the images of a batch.
+
+A run on one image cannot tell a batch of one from any other dimension of length 1. A second run, on
+two images, tells: the dimension of the images has length 2 there, and each of its two positions is
+computed from one image. Networks may move that dimension (`(T, N, C)` in recurrent networks), fold
+others into it, or squeeze it away when there is one image.
+"""
+
+from dataclasses import dataclass
+
+from convlens.tracing.interval import image_dim
+from convlens.tracing.receptive_field.fields import image_intervals
+from convlens.tracing.recording import Recording
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Where the images of a batch lie in the nodes of a recording.
+
+    Attributes:
+        dims: the dimension of the images by node, for the nodes that have one.
+        shapes: shape of every node for one image, in the network's own order of dimensions.
+        pair_shapes: its shape for two images where it is known, by node.
+    """
+
+    dims: dict[int, int]
+    shapes: tuple[tuple[int, ...], ...]
+    pair_shapes: dict[int, tuple[int, ...]]
+
+
+def batch_of_single(recording: Recording) -> Batch:
+    """The batch of a network that does not run on two images: as one image suggests."""
+    dims = {node: 0 for node, shape in enumerate(recording.shapes) if shape and shape[0] == 1}
+    return Batch(dims, recording.shapes, {})
+
+
+def batch_of_pair(pair: Recording) -> Batch:
+    """The batch of a recording of two images."""
+    dims, shapes = {}, list(pair.shapes)
+    for node, interval in image_intervals(pair).items():
+        shape = pair.shapes[node]
+        if interval.low.ndim != len(shape):
+            continue  # a further output of an operation, such as the mean of a normalization
+        dim = image_dim(interval, shape)
+        if dim is not None:
+            dims[node] = dim
+        moving = [dim for dim in range(len(shape)) if interval.low.shape[dim] > 1]
+        if len(moving) == 1 and shape[moving[0]] % 2 == 0:
+            (dim,) = moving
+            shapes[node] = (*shape[:dim], shape[dim] // 2, *shape[dim + 1 :])
+    return Batch(dims, tuple(shapes), dict(enumerate(pair.shapes)))
+
+
+def compare_with_pair(single: Recording, pair: Recording) -> Batch | None:
+    """The batch of a recording of one image, by one of two images.
+
+    Nodes are compared by their names: the operations may differ, because they depend on the memory
+    format and on the number of images.
+
+    Returns:
+        None if a node has another shape than one of the two images, as after `squeeze`.
+    """
+    of_pair = batch_of_pair(pair)
+    pair_nodes = {name: node for node, names in pair.node_names.items() for name in names}
+    dims, pair_shapes = {0: 0}, {0: pair.shapes[0]}
+    for node, names in single.node_names.items():
+        other = next((pair_nodes[name] for name in names if name in pair_nodes), None)
+        if other is None:
+            continue
+        pair_shapes[node] = pair.shapes[other]
+        if other in of_pair.dims:
+            if of_pair.shapes[other] != single.shapes[node]:
+                return None
+            dims[node] = of_pair.dims[other]
+    return Batch(dims, single.shapes, pair_shapes)
+
+
+def same_names(single: Recording, pair: Recording) -> bool:
+    """Whether the nodes of two recordings have the same names."""
+    first, second = (
+        {name for names in recording.node_names.values() for name in names}
+        for recording in (single, pair)
+    )
+    return first == second
