@@ -99,13 +99,11 @@ def pool(program: Program, x: str) -> str:
         "dilated": f"nn.MaxPool2d({kernel}, stride=2, dilation=2{ceil})",
         "avg": f"nn.AvgPool2d({kernel}{stride}{padding}{ceil})",
         "excluding": f"nn.AvgPool2d({kernel}{stride}{padding}, count_include_pad=False)",
-        "lp": f"nn.LPPool2d(2, {kernel}{stride}{ceil})",
+        "lp": f"nn.LPPool2d(1, {kernel}{stride}{ceil})",
         "adaptive avg": f"nn.AdaptiveAvgPool2d({draw.choice((3, 4, 5, (4, 3)))})",
         "adaptive max": f"nn.AdaptiveMaxPool2d({draw.choice((3, 4, 5, (4, 3)))})",
     }
     kind = draw.choice(tuple(kinds))
-    if kind == "lp":
-        x = program.assign("rectified", f"F.relu({x}) + 0.01")
     return program.apply("pool", kinds[kind], x)
 
 

@@ -26,7 +26,7 @@ def write_network(seed: int) -> Program:
     for _ in range(draw.choice((1, 2, 3, 4, 5))):
         x = _apply_some_rule(program, x, draw.choices(rules, weights, k=10))
     if draw.random() < 0.7:
-        x = answer_map(program, x)
+        x = _apply_some_rule(program, x, [answer_map])
     write_head(program, x)
     return program
 

@@ -31,7 +31,7 @@ def index(view: FieldView) -> list[PixelInterval | None]:
     interval, shape = view.interval("self"), view.shape("self")
     if interval is None:
         return _look_up(view, refs)
-    values = [ref and view.known_value(ref.node) for ref in refs]
+    values = _known_indices(view, refs, shape)
     indexed = [dim for dim, ref in enumerate(refs) if ref is not None]
     if any(values[dim] is None for dim in indexed):
         # Any index may stand for any other, so zeros do as well.
@@ -45,6 +45,26 @@ def index(view: FieldView) -> list[PixelInterval | None]:
         return drop_repetition(function(bound.expand(shape), values))
 
     return [update_spacing(map_bounds(interval, move), view.axis)]
+
+
+def _known_indices(
+    view: FieldView, refs: Sequence[NodeRef | None], lengths: Sequence[int]
+) -> list[Tensor | None]:
+    """The values of indices along several dimensions, None for each that is not known.
+
+    Fake tensors do not notice an index outside a dimension, as on a crop of an image. The network
+    does not run there, so that such an index counts as not known.
+    """
+    values = [ref and view.known_value(ref.node) for ref in refs]
+    if any(value is not None and value.dtype in (torch.bool, torch.uint8) for value in values):
+        return values  # masks, which may stand for several dimensions
+    inside = [
+        value is None
+        or not value.numel()
+        or (int(value.min()) >= -length and int(value.max()) < length)
+        for value, length in zip(values, lengths, strict=False)
+    ]
+    return [value if fits else None for value, fits in zip(values, inside, strict=True)]
 
 
 def _look_up(view: FieldView, refs: Sequence[NodeRef | None]) -> list[PixelInterval | None]:
@@ -65,7 +85,7 @@ def index_select(view: FieldView) -> list[PixelInterval | None]:
     """Receptive field of `index_select`: a tensor of indices along one dimension."""
     interval, shape = view.interval("self"), view.shape("self")
     index_ref = view["index"]
-    value = view.known_value(index_ref.node)
+    (value,) = _known_indices(view, [index_ref], (shape[view["dim"]],))
     if interval is None or value is None:
         return [combine_along(interval, [view["dim"]])]
 
@@ -79,7 +99,7 @@ def gather(view: FieldView) -> list[PixelInterval | None]:
     """Receptive field of `gather`: an index along one dimension for each output."""
     interval, index_interval = view.interval("self"), view.interval("index")
     shape, dim = view.shape("self"), view["dim"]
-    value = view.known_value(view["index"].node)
+    (value,) = _known_indices(view, [view["index"]], (shape[dim],))
     if interval is not None and value is not None:
 
         def move(bound: Tensor) -> Tensor:
@@ -109,7 +129,7 @@ def index_put(view: FieldView) -> list[PixelInterval | None]:
         if written is not None:
             written = combine_along(written, list(range(written.low.ndim)))
         return [merge_intervals([base, view.interval_of(refs[0].node), written], ndim)]
-    values = [ref and view.known_value(ref.node) for ref in refs]
+    values = _known_indices(view, refs, shape)
     known = all(value is not None for ref, value in zip(refs, values, strict=True) if ref)
     present = [interval for interval in (base, written) if interval is not None]
     if not known or view["accumulate"] or not present:

@@ -169,8 +169,12 @@ def _reduce(view: FieldView) -> list[PixelInterval | None]:
     if len(view.output_shape) == ndim:
         return [reduced]
     dims = [dim % ndim for dim in dims]
-    shape = [size for dim, size in enumerate(reduced.low.shape) if dim not in dims]
-    return [map_bounds(reduced, lambda tensor: tensor.reshape(shape))]
+
+    def drop(bound: Tensor) -> Tensor:
+        # The two bounds may repeat along other dimensions.
+        return bound.reshape([size for dim, size in enumerate(bound.shape) if dim not in dims])
+
+    return [map_bounds(reduced, drop)]
 
 
 def _softmax(view: FieldView) -> list[PixelInterval | None]:
