@@ -110,6 +110,28 @@ def test_a_killed_writer_loses_nothing_and_leaves_nothing(tmp_path, place, next_
     assert names(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
+def test_an_earlier_result_is_never_removed_before_the_new_one_is_in_place(
+    tmp_path, monkeypatch, error
+):
+    write(tmp_path / "out")
+    rename = type(tmp_path).rename
+
+    def failing(path, target):
+        if target == tmp_path / "out":
+            raise error
+        return rename(path, target)
+
+    monkeypatch.setattr(type(tmp_path), "rename", failing)
+    with pytest.raises((ConvlensError, KeyboardInterrupt)):
+        write(tmp_path / "out", "new")
+    monkeypatch.undo()
+    claims._cleared.clear()
+    with claims.claim_path(tmp_path / "out"):
+        assert (tmp_path / "out" / "data").read_text() == "old"
+    assert names(tmp_path) == ["out"]
+
+
 def test_the_new_result_wins_once_it_is_in_place(tmp_path):
     write(tmp_path / "out")
     die(tmp_path / "out", "between")

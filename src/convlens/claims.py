@@ -76,12 +76,14 @@ class Claim:
 
     def release(self) -> None:
         """Remove the hidden folder and give the path to other processes."""
-        self.discard(self.new)
-        self.discard(self.old)
-        with contextlib.suppress(OSError):
+        try:
+            self.recover()
             (self.folder / "lock").unlink()
             self.folder.rmdir()
-        os.close(self.descriptor)
+        except OSError:
+            pass  # an earlier result that cannot be moved back stays
+        finally:
+            os.close(self.descriptor)
 
 
 @contextlib.contextmanager
