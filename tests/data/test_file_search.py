@@ -164,7 +164,17 @@ class TestResults:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "convlens.json").write_text("{}")
         (tmp_path / "sub").rmdir()
-        splits, labels, *_ = read_class_folders(tmp_path, None, lambda *args: None, strict=True)
+        save(tmp_path / "cat/results/strip.png")
+        (tmp_path / "cat/results/result.json").write_text('{"format": 2, "result": {')
+        splits, labels, _, left_out = read_class_folders(
+            tmp_path, None, lambda *args: None, strict=True
+        )
+        assert [photo.reason.removeprefix(f"{tmp_path}/") for photo in left_out] == [
+            "convlens-gradcam holds results of convlens, and is no class",
+            "run holds results of convlens, and is no class",
+            f"1 file in folders of results of convlens, the first {tmp_path}/cat/results/strip.png"
+            f"; name a file to use it",
+        ]
         assert labels == ("cat", "dog")
         assert splits["train"].classes.tolist() == [0, 1, 1]
 

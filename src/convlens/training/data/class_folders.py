@@ -43,7 +43,7 @@ def read_class_folders(
 
     Returns:
         Images and classes by split (`train`, and `test` if it exists); names of the classes; the
-        preprocessing; the photos that were left out.
+        preprocessing; the photos and folders that were left out.
 
     Raises:
         ConvlensError: no folders of classes, no photos, or classes in `test` that are not in
@@ -51,7 +51,8 @@ def read_class_folders(
     """
     roots = _split_folders(folder)
     labels = tuple(path.name for path in _subfolders(roots["train"]))
-    listed = {split: _list_photos(root, labels) for split, root in roots.items()}
+    left_out: list[SkippedPhoto] = []
+    listed = {split: _list_photos(root, labels, left_out) for split, root in roots.items()}
     paths = [path for photos in listed.values() for path, _ in photos]
     if not paths:
         raise ConvlensError(f"no photos in the folders {', '.join(labels[:3])} of {folder}")
@@ -73,7 +74,8 @@ def read_class_folders(
             torch.from_numpy(pixels[decoded]), torch.tensor(classes, dtype=torch.int64)
         )
         start = stop
-    return splits, labels, preprocessing, [failed[index] for index in sorted(failed)]
+    left_out += [failed[index] for index in sorted(failed)]
+    return splits, labels, preprocessing, left_out
 
 
 def choose_preprocessing(
@@ -120,25 +122,36 @@ def _split_folders(folder: Path) -> dict[str, Path]:
 
 def _subfolders(folder: Path) -> list[Path]:
     """The visible folders in a folder; results of convlens and training runs are no classes."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_dir()
-        and not path.name.startswith(".")
-        and not holds_results(path)
-        and not (path / DESCRIPTION).is_file()
-    )
+    return sorted(path for path in _visible_folders(folder) if not _is_output(path))
 
 
-def _list_photos(root: Path, labels: Sequence[str]) -> list[tuple[Path, int]]:
+def _visible_folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def _is_output(folder: Path) -> bool:
+    return holds_results(folder) or (folder / DESCRIPTION).is_file()
+
+
+def _list_photos(
+    root: Path, labels: Sequence[str], left_out: list[SkippedPhoto]
+) -> list[tuple[Path, int]]:
+    """The photos of each class with its number; what is left out of the folders is added."""
     photos = []
+    left_out += [
+        SkippedPhoto(path, f"{path} holds results of convlens, and is no class")
+        for path in sorted(filter(_is_output, _visible_folders(root)))
+    ]
     for number, label in enumerate(labels):
-        if not (root / label).is_dir():
+        folder = root / label
+        if not folder.is_dir():
             continue
+        sentences: list[str] = []
         try:
-            photos += [(path, number) for path in find_photos([root / label])]
+            photos += [(path, number) for path in find_photos([folder], notify=sentences.append)]
         except ConvlensError:  # an empty class: `check_classes` warns about it
             continue
+        left_out += [SkippedPhoto(folder, sentence) for sentence in sentences]
     return photos
 
 
