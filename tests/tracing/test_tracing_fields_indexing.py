@@ -102,11 +102,11 @@ LOCAL = {
         (3, 3), (1, 1), (-1, -1),
     ),
     "unpooling": (
-        lambda x: F.max_unpool2d(*F.max_pool2d(x, 3, return_indices=True), 3),
+        lambda x: F.max_unpool2d(*F.max_pool2d(x, 3, return_indices=True), (3, 3)),
         (5, 5), (None, None), (-1, -1),
     ),
     "overlapping unpooling": (
-        lambda x: F.max_unpool2d(*F.max_pool2d(x, 3, 2, return_indices=True), 3, 2),
+        lambda x: F.max_unpool2d(*F.max_pool2d(x, 3, 2, return_indices=True), (3, 3), (2, 2)),
         (None, None), (None, None), (-3, -3),
     ),
     "rows up to": (lambda x: x.cumsum(2), (None, 3), (None, 1), (-1, -1)),
@@ -218,7 +218,7 @@ def test_a_layer_behind_a_spatial_transformer_has_maps_and_gradcam():
     images = torch.rand(2, 3, SIZE, SIZE)
     grid = F.affine_grid(
         network.shift(network.locate(images)).view(-1, 2, 3) + torch.eye(2, 3),
-        images.size(), align_corners=False,
+        list(images.shape), align_corners=False,
     )  # fmt: skip
     maps = network.body[0](F.grid_sample(images, grid, align_corners=False))
     maps = maps.detach().requires_grad_()

@@ -1,5 +1,7 @@
 """The drawing of a network as a matplotlib figure, for notebooks and papers."""
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch, Polygon, Rectangle
@@ -61,7 +63,7 @@ def plot_network(drawing: NetworkDrawing, title: str) -> Figure:
 
 
 def _add_box(axes: Axes, box: Box) -> None:
-    style = {"facecolor": _COLORS[box.kind], "edgecolor": _INK, "linewidth": 0.5}
+    style: dict[str, Any] = {"facecolor": _COLORS[box.kind], "edgecolor": _INK, "linewidth": 0.5}
     if box.kind == "merge":
         center = ((box.x + box.right) / 2, box.y)
         axes.add_patch(Circle(center, box.width / 2, **style))
