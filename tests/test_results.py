@@ -207,7 +207,7 @@ class TestFolder:
 
     def test_what_cannot_be_loaded(self, tmp_path):
         folder = tmp_path / "result"
-        with pytest.raises(ConvlensError, match="holds no whole result"):
+        with pytest.raises(ConvlensError, match="holds no saved result"):
             Result.load(tmp_path)
         Bare(torch.rand(3)).save(folder)
         with pytest.raises(ConvlensError, match="holds a Bare, not a Inner"):
@@ -226,7 +226,7 @@ class TestFolder:
             assert_refused(folder, bad, tensors, words)
         assert_refused(folder, data, tensors[:-4], "is damaged")
         (folder / "tensors.safetensors").unlink()
-        with pytest.raises(ConvlensError, match="holds no whole result"):
+        with pytest.raises(ConvlensError, match="holds no saved result"):
             Result.load(folder)
 
     def test_in_a_process_that_made_none(self, tmp_path):

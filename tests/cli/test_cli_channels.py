@@ -109,7 +109,7 @@ class TestMaximize:
         assert "0 steps" in one_line(convlens(*run, "--class", "bee", "--steps", 0))
         assert "unknown class 'be'; nearest: bee" in one_line(convlens(*run, "--class", "be"))
         assert "0 has 6 channels" in one_line(convlens(*run, "--channel", "0:6"))
-        assert "holds no whole result" in one_line(
+        assert "holds no saved result" in one_line(
             convlens(*run, "--class", "bee", "--patches", "nowhere")
         )
         assert not Path("convlens-maximize").exists()

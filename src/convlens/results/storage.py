@@ -71,7 +71,7 @@ def read_result(folder: Path) -> Any:
         raise ConvlensError(f"the result in {folder} {error}") from None
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise ConvlensError(
-            f"{folder} holds no whole result; give a folder that save(folder) wrote"
+            f"{folder} holds no saved result; give a folder that result.save wrote"
         ) from error
     except (
         OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError

@@ -39,7 +39,7 @@ class LoadedWeights:
     Attributes:
         entry: dotted name of the entry of the file that held the weights; empty for the whole file.
         prefix: prefix that was removed from the keys.
-        renamed: whether the network's library renamed old keys.
+        renamed: whether a filter of the network's library translated old names or shapes.
         left_out: keys of the entry that the network does not have and does not need.
         unused: names of other weights in the file that would fit too.
         dropped: auxiliary classifiers that the file lacks and that were removed from the network.
@@ -64,7 +64,7 @@ classifier has 10 outputs as in the file)"
         """
         text = f", from its entry {self.entry!r}" if self.entry else ""
         text += f", without the prefix {self.prefix!r}" if self.prefix else ""
-        text += ", with old names translated" if self.renamed else ""
+        text += ", translated by the filter of the network's library" if self.renamed else ""
         notes = [
             f"left out: {_list_some(self.left_out)}" if self.left_out else "",
             f"not used: {_list_some(self.unused)}" if self.unused else "",
@@ -131,7 +131,7 @@ class _Attempt:
         resized: number of outputs of each layer of the classifier that has another size in it.
         ignored: keys that the network does not have and does not need.
         dropped: auxiliary classifiers that it lacks.
-        renamed: whether old keys were renamed.
+        renamed: whether a filter of the network's library translated old names or shapes.
     """
 
     candidate: Candidate

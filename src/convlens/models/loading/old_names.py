@@ -1,4 +1,7 @@
-"""Old names of tensors, which timm and torchvision translate when they load published weights."""
+"""Old names of tensors, which timm and torchvision translate when they load published weights.
+
+timm's filters also resample position embeddings for another size of the images.
+"""
 
 import inspect
 import re
@@ -44,5 +47,9 @@ def _timm_filters(network: nn.Module, state: Mapping[str, Any]) -> Iterator[dict
             result = function(dict(state), *([network] if takes_network else []))
         except Exception:  # a filter expects the weights of its own network
             continue
-        if isinstance(result, dict) and result.keys() != state.keys():
+        if isinstance(result, dict) and not _is_unchanged(result, state):
             yield result
+
+
+def _is_unchanged(state: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return state.keys() == other.keys() and all(state[key] is other[key] for key in state)
