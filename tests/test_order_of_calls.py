@@ -156,3 +156,28 @@ def test_the_last_map_is_one_that_can_be_captured():
     (gradient,) = torch.autograd.grad(logits[:, 1].sum(), maps)
     expected = (gradient.mean((2, 3), keepdim=True) * maps).sum(1).detach()
     torch.testing.assert_close(result.maps[:, 0], expected)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_write_that_reaches_a_map_in_one_format_alone_changes_no_map(memory_format):
+    """`contiguous` copies the permuted map in one format; in the other, `relu_` writes into it."""
+
+    class Writing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.second = nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(4, 4, 3)
+            self.fc = nn.Linear(4, 5)
+
+        def forward(self, x):
+            y = self.second(F.relu(self.first(x))).permute(0, 2, 3, 1).contiguous().relu_()
+            return self.fc(y.mean((1, 2)))
+
+    writing = convlens.wrap(Writing().eval(), size=16)
+    images = torch.rand(2, 3, 16, 16).contiguous(memory_format=memory_format)
+    layers = ["first", "second"]
+    strip = convlens.gradcam_layers(writing, images, layers=layers, classes=1, side="output")
+    single = convlens.gradcam(
+        writing, images.contiguous(), layer="second", classes=1, side="output"
+    )
+    torch.testing.assert_close(strip["second"].maps, single.maps)

@@ -21,7 +21,6 @@ from convlens.models.outputs import select_output
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
 from convlens.tracing.node_names import NodeName
-from convlens.tracing.recording import NodeRef
 from convlens.tracing.trace import Trace
 
 
@@ -238,9 +237,8 @@ class _Capture(Listener):
         elif tensor.requires_grad:
             # It was computed from another gradient node, so it is in the graph already.
             self.activations[node] = activation
-            continuation = self._as_network_has_it(node, activation, tensor)
-            if _is_overwritten(self.trace, node):
-                continuation = continuation.clone()
+            # The network may overwrite its tensor, in one memory format if not in the other.
+            continuation = self._as_network_has_it(node, activation, tensor).clone()
         else:
             leaf = activation.detach().clone().requires_grad_()
             self.activations[node] = leaf
@@ -386,18 +384,6 @@ def _is_writable(trace: Trace, node: int, tensor: Tensor) -> bool:
         return False
     # torch forbids writing to a view that an operation with several outputs returned.
     return not (len(producer.outputs) > 1 and tensor._is_view())
-
-
-def _is_overwritten(trace: Trace, node: int) -> bool:
-    """Whether a later in-place operation overwrites the node's tensor."""
-    for consumer in trace.structure.consumers.get(node, []):
-        if consumer.function is None:
-            return True
-        for argument in consumer.function._schema.arguments:
-            writes = argument.alias_info is not None and argument.alias_info.is_write
-            if writes and consumer.arguments.get(argument.name) == NodeRef(node):
-                return True
-    return False
 
 
 def _replace_tensor(output: Any, old: Tensor, new: Tensor) -> Any:
