@@ -130,6 +130,14 @@ def test_a_network_that_is_wrapped_itself(tmp_path, trained):
         assert all(map(torch.equal, values, trained.state_dict().values()))
 
 
+def test_a_network_behind_a_normalization(tmp_path, trained):
+    content = prefixed(trained, "model.") | {"loss.weight": torch.ones(2)}
+    for state in (trained.state_dict(), content):
+        network = nn.Sequential(nn.Identity(), Net()).eval()
+        load_weights(network, saved(tmp_path, state))
+        assert torch.equal(network(IMAGES), trained(IMAGES))
+
+
 def test_two_networks_that_fit_equally_well_are_a_question(tmp_path, trained):
     content = prefixed(trained, "student.") | prefixed(Net(), "teacher.")
     text = refusal(tmp_path, content)
@@ -238,6 +246,10 @@ def test_keys_that_a_network_needs_are_not_left_out(tmp_path, trained):
     smaller = trained.state_dict()
     del smaller["features.1.running_var"]
     assert "1 missing (features.1.running_var)" in refusal(tmp_path, smaller)
+
+
+def test_long_keys_are_cut(tmp_path, trained):
+    assert len(refusal(tmp_path, trained.state_dict() | {"a." * 20_000: torch.ones(2)})) < 500
 
 
 def test_hostile_contents_end_in_one_line(trained):

@@ -21,6 +21,7 @@ from convlens.models.loading.old_names import rename_old_keys
 from convlens.models.loading.state_dicts import Candidate, candidates, find_state_dicts
 from convlens.models.loading.weight_files import WeightFile
 from convlens.runtime.guard import unwrap_network
+from convlens.wording import counted
 
 # Counters that tools leave in state dicts: averaging (torch, EMA), thop, batch normalization.
 _COUNTERS = frozenset(
@@ -29,6 +30,7 @@ _COUNTERS = frozenset(
 # Classifiers of torchvision's networks that take part in the training only.
 _AUXILIARY = ("aux1", "aux2", "AuxLogits", "aux_classifier")
 _MOST_ATTEMPTS = 16
+_LONGEST_NAME = 100  # characters of a key in a message
 _MOST_NAMED = 3  # keys of each kind in a message
 
 
@@ -71,7 +73,9 @@ classifier has 10 outputs as in the file)"
             f"without {', '.join(self.dropped)}, which only a training needs"
             if self.dropped
             else "",
-            f"the classifier has {self.classes:,} outputs as in the file" if self.classes else "",
+            f"the classifier has {counted(self.classes, 'output')} as in the file"
+            if self.classes
+            else "",
         ]
         text += f" ({'; '.join(filter(None, notes))})" if any(notes) else ""
         return text
@@ -384,4 +388,5 @@ def _count_keys(kind: str, keys: Sequence[str]) -> str:
 
 
 def _list_some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
+    shown = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in names]
+    return ", ".join(shown[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")

@@ -172,8 +172,9 @@ def _by_plain_name(names: Iterable[str]) -> dict[str, str]:
 
 def _prefixes(keys: list[str], expected: list[str]) -> list[tuple[str, str]]:
     """Prefixes to remove from the keys of a file and to add to them, the most promising first."""
+    whole = _common_prefix(expected)  # of a network inside another one, such as nn.Sequential
+    known = {*expected, *(name.removeprefix(whole) for name in expected)}
     counts: dict[str, int] = {}
-    known = set(expected)
     for key in keys:
         parts = key.split(".")
         for start in range(1, min(len(parts), _LONGEST_PREFIX + 1)):
@@ -182,11 +183,8 @@ def _prefixes(keys: list[str], expected: list[str]) -> list[tuple[str, str]]:
                 counts[prefix] = counts.get(prefix, 0) + 1
     removed = sorted(counts, key=lambda prefix: -counts[prefix])
     # A network that takes old names in its load hooks may have none of the keys of the file.
-    shared = _common_prefix(keys)
-    pairs = [("", ""), *((prefix, "") for prefix in dict.fromkeys([*removed, shared]) if prefix)]
-    if whole := _common_prefix(expected):
-        pairs.append(("", whole))
-    return pairs
+    removed = ["", *filter(None, dict.fromkeys([*removed, _common_prefix(keys)]))]
+    return [(prefix, added) for added in dict.fromkeys(["", whole]) for prefix in removed]
 
 
 def _common_prefix(keys: list[str]) -> str:
