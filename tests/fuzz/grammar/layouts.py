@@ -167,9 +167,11 @@ def write_in_place(program: Program, x: str) -> str:
     """A part of a copy is overwritten."""
     draw = program.random
     copy = program.assign("copy", f"{x}.clone()")
-    line = draw.choice(("{c}[:, 0] = {c}[:, 0] * 2", "{c}[:, :, :2] = 0", "{c}[..., 1:3].mul_(0.5)",
-                        "{c} += {c}.mean()", "{c}.sub_(0.1).div_(1.5)"))  # fmt: skip
-    if "mean" in line:
+    line = draw.choice((
+        "{c}[:, 0] = {c}[:, 0] * 2", "{c}[:, :, :2] = 0", "{c}[..., 1:3].mul_(0.5)",
+        "{c} += {c}.mean()", "{c}.sub_({c}.mean((2, 3), keepdim=True)).div_(1.5)",
+    ))  # fmt: skip
+    if line.endswith("mean()"):
         program.marks.add("batch dependent")
     program.execute((), line.format(c=copy))
     return program.assign("written", f"{copy} * 1.5")

@@ -118,10 +118,11 @@ def _refused(path: Path, error: Exception) -> str:
 
 
 def _is_exported_program(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/archive_format") for name in archive.namelist())
+    except Exception:  # no archive, or a damaged one, for which zipfile raises errors of many types
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/archive_format") for name in archive.namelist())
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> str:
