@@ -8,6 +8,10 @@ from torch import Tensor
 from convlens.errors import ConvlensError
 
 
+class NoClassScoresError(ConvlensError):
+    """A network returns nothing that can be read as class scores, such as boxes."""
+
+
 def select_output(
     output: Any,
     *,
@@ -31,7 +35,8 @@ def select_output(
         The tensor of class scores.
 
     Raises:
-        ConvlensError: `output` holds no such tensor, or several between which nothing decides.
+        NoClassScoresError: `output` holds no such tensor.
+        ConvlensError: it holds several between which nothing decides.
 
     Example:
         >>> import torch
@@ -50,7 +55,7 @@ def select_output(
         tensors = [value for value in output.values() if isinstance(value, Tensor)]
         if len(tensors) == 1:
             return tensors[0]
-        raise ConvlensError(
+        raise NoClassScoresError(
             f"the network returns a mapping with {', '.join(map(str, output))}; "
             f"one of them has to be called logits or out"
         )
@@ -66,9 +71,9 @@ def select_output(
                 f"the network returns several tensors that may be class scores, {shapes}; give "
                 f"labels, or the position of the class scores: wrap(..., output=0)"
             )
-    raise ConvlensError(
-        f"the network returns a {type(output).__name__}; "
-        f"a tensor, a mapping or an object with logits is needed"
+    raise NoClassScoresError(
+        f"the network returns {_describe(output)}; for class scores, a tensor, a mapping or an "
+        f"object with logits is needed"
     )
 
 
@@ -77,6 +82,14 @@ def output_index(output: Any, selected: Tensor) -> int | None:
     if not isinstance(output, (tuple, list)):
         return None
     return next((number for number, item in enumerate(output) if item is selected), None)
+
+
+def _describe(output: Any) -> str:
+    """What a network returned, in words."""
+    if isinstance(output, (tuple, list)) and output and isinstance(output[0], Mapping):
+        keys = ", ".join(map(str, output[0]))
+        return f"a {type(output).__name__} of mappings with {keys}, as detection networks do"
+    return f"a {type(output).__name__}"
 
 
 def _item(output: Sequence[Any], index: int) -> Tensor:

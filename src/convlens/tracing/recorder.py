@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from convlens.models.outputs import output_index
+from convlens.models.outputs import NoClassScoresError, output_index
 from convlens.runtime.clone import clone_network
 from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
 from convlens.tracing.known_values import pair_tensors
@@ -60,11 +60,13 @@ def record(
     events = _EventRecorder(tensor_nodes)
     listening = attach_listener(clone, events)
     dispatch = _OperationRecorder(tensor_nodes, events)
-    returned, output, stopped = None, None, ""
+    returned, output, stopped, no_scores = None, None, "", ""
     with torch.no_grad(), fake_mode or nullcontext(), listening as stack, dispatch:
         try:
             returned = clone(image)
             output = select(returned, tensor_nodes.is_computed_from)
+        except NoClassScoresError as error:
+            no_scores = str(error)
         except Exception as error:
             error.__dict__[FAILED_CALL] = stack[-1]
             if describe_error is None:
@@ -82,6 +84,7 @@ def record(
         output=tensor_nodes.read(output) if output is not None else -1,
         faked=fake,
         stopped=stopped,
+        no_scores=no_scores,
         constants=tensor_nodes.constants,
         images=len(images),
         output_index=output_index(returned, output) if output is not None else None,

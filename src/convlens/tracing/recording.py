@@ -97,12 +97,14 @@ class Recording:
         node_names: the names of each node, the most specific first.
         parameters: names of the parameters among the nodes.
         output: index of the node that the network returned (its class scores); -1 if it stopped
-            before.
+            before, or returned no class scores.
         output_index: position of that node among the tensors that the network returned in a
             sequence; None if it returned no sequence.
         faked: whether it ran on fake tensors, so that the recording is valid for every input of
             this size.
         stopped: why the network did not run to its end, in words; empty if it did.
+        no_scores: what the network returned instead of class scores, in words; empty if it returned
+            class scores.
         constants: values of nodes of integers or truth values that no operation returned, such as
             buffers and lists of indices, by the node's index.
         images: number of images that it ran on: 1, or 2 for a network that drops the dimension of
@@ -118,6 +120,7 @@ class Recording:
     output: int
     faked: bool
     stopped: str = ""
+    no_scores: str = ""
     constants: Mapping[int, Tensor] = field(default_factory=dict)
     images: int = 1
     output_index: int | None = None

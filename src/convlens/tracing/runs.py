@@ -11,6 +11,7 @@ not depend on that.
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -103,7 +104,8 @@ class _Runs:
                 if partly in Trace(self._model.name, recording, batch_of_single(recording)):
                     return recording
             try:
-                return self._record(1, fake=False)
+                recording = self._record(1, fake=False)
+                return self._without_last_part(recording) if recording.no_scores else recording
             except ConvlensError:
                 raise
             except Exception as error:
@@ -118,7 +120,7 @@ class _Runs:
         Raises:
             Exception: whatever the network raises.
         """
-        until_error = bool(single.stopped)
+        until_error = bool(single.stopped or single.no_scores)
         in_channels_last = single.faked and not until_error and self._model.channels > 1
         if in_channels_last:
             try:
@@ -143,6 +145,18 @@ class _Runs:
             return self._record(2, fake=True)
         except Exception:  # the network may still run on real tensors
             return self._record(2, fake=False)
+
+    def _without_last_part(self, real: Recording) -> Recording:
+        """A recording on fake tensors that holds all module runs of one on a real image.
+
+        A detection network chooses boxes by their values at the end, which fake tensors do not
+        have. What is before that does not depend on the values. If the choice comes earlier, the
+        result is the recording on the real image.
+        """
+        faked = self._record(1, fake=True, until_error=True)
+        if faked.runs != real.runs:
+            return real
+        return replace(faked, stopped="", no_scores=real.no_scores)
 
     def _record_longest_part(self) -> Recording:
         """Record until the network raises an error; on fake tensors if they get as far."""

@@ -196,7 +196,8 @@ def select_final_layer(trace: Trace, side: Side) -> NodeGroup:
         raise ConvlensError(
             f"{trace.model_name} has no final convolutional layer: "
             + (
-                explain_missing_maps(trace)
+                trace.recording.no_scores
+                or explain_missing_maps(trace)
                 or "no node with a map lies on every path from the "
                 "image to the output; name a layer"
             )

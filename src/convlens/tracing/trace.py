@@ -170,8 +170,11 @@ class Trace:
         """The node that holds class scores before any softmax or sigmoid.
 
         Raises:
-            TraceError: the network was traced in part and does not run to its end.
+            TraceError: the network was traced in part and does not run to its end, or it returns
+                no class scores.
         """
+        if self.recording.no_scores:
+            raise TraceError(f"{self.model_name} gives no class scores: {self.recording.no_scores}")
         if self.recording.stopped:
             raise TraceError(
                 f"{self.model_name} gives no class scores on {_format_size(self.image_size)}, "
@@ -196,7 +199,9 @@ class Trace:
 
     @cached_property
     def final_layer(self) -> FinalLayer | None:
-        """The final convolutional layer, or None for a network without maps."""
+        """The final convolutional layer; None for a network without maps or class scores."""
+        if self.recording.no_scores:
+            return None
         spatial = [node for node in self._pixel_intervals[0] if self.spatial_dims(node) is not None]
         return self.structure.final_layer(spatial)
 

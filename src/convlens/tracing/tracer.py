@@ -103,7 +103,8 @@ def _check_labels(model: Model, model_trace: Trace) -> None:
     Raises:
         ConvlensError: the numbers differ.
     """
-    if model.labels is None or model_trace.recording.stopped:
+    recording = model_trace.recording
+    if model.labels is None or recording.stopped or recording.no_scores:
         return
     if len(model_trace.shape(model_trace.logits)) == 3:
         return  # a sequence, which holds no vector of class scores

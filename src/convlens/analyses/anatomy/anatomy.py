@@ -39,7 +39,8 @@ class Anatomy(Result):
         final_post: name of the final convolutional layer, or None for a network without maps.
         final_pre: names of the nodes on its pre side.
         final_reason: why it is that layer.
-        logits: name of the node before any softmax or sigmoid.
+        logits: name of the node before any softmax or sigmoid; empty for a network that returns no
+            class scores, such as one that detects objects.
         valid_for: what the trace holds for.
         final_activation: final activation of the network: "softmax", "sigmoid", or empty where
             neither is known.
@@ -141,6 +142,7 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         )
         positions[node] = len(layers) - 1
     final = model_trace.final_layer
+    no_scores = model_trace.recording.no_scores
     return Anatomy(
         model=model.name,
         image=(model.channels, *model_trace.image_size),
@@ -150,11 +152,15 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         multiply_adds=sum(layer.multiply_adds for layer in layers),
         final_post=model_trace.name(final.post) if final else None,
         final_pre=tuple(model_trace.name(node) for node in final.pre) if final else (),
-        final_reason=final.reason if final else "no node with a map lies on every path",
-        logits=model_trace.name(model_trace.logits),
+        final_reason=final.reason
+        if final
+        else no_scores or "no node with a map lies on every path",
+        logits="" if no_scores else model_trace.name(model_trace.logits),
         valid_for=model_trace.valid_for,
         final_activation=model_trace.final_activation,
-        prediction_rule=describe_prediction_rule(
+        prediction_rule=""
+        if no_scores
+        else describe_prediction_rule(
             model_trace.final_activation, model_trace.num_outputs, class_name(model.labels, 0)
         ),
         not_counted=tuple(layer.name for layer in layers if layer.not_counted),

@@ -41,10 +41,11 @@ def index(view: FieldView) -> list[PixelInterval | None]:
         values = [ref and torch.zeros(view.shapes[ref.node], dtype=torch.int64) for ref in refs]
     function = view.operation.function
 
-    def move(bound: Tensor) -> Tensor:
-        return drop_repetition(function(bound.expand(shape), values))
-
-    return [update_spacing(map_bounds(interval, move), view.axis)]
+    low, high = (function(bound.expand(shape), values) for bound in (interval.low, interval.high))
+    if low.shape != view.output_shape:
+        return combine_everything(view)  # a mask that depends on the image chooses elements
+    moved = replace(interval, low=drop_repetition(low), high=drop_repetition(high))
+    return [update_spacing(moved, view.axis)]
 
 
 def _known_indices(

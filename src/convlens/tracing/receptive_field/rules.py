@@ -131,7 +131,11 @@ def _concatenate(view: FieldView) -> list[PixelInterval | None]:
             for interval in intervals
         ]
     local = [interval for interval in intervals if interval is not None and not interval.everywhere]
-    merged = merge_intervals(intervals, ndim)
+    # What the parts have in common, from their first elements: along `dim` their lengths differ.
+    merged = merge_intervals(
+        [part and map_bounds(part, lambda bound: bound.narrow(dim, 0, 1)) for part in intervals],
+        ndim,
+    )
     if not local or merged is None:
         return [merged]
     # A part that does not depend on the image, or sees the same everywhere, has no positions. It
