@@ -46,6 +46,7 @@ from .analyses.shift.equivariance import equivariance as equivariance
 from .analyses.weights_check.weights_check import check_weights as check_weights
 from .data.datasets.parquet import ParquetPhotos as ParquetPhotos
 from .errors import ConvlensError as ConvlensError
+from .errors import ConvlensWarning as ConvlensWarning
 from .errors import PhotoError as PhotoError
 from .errors import TraceError as TraceError
 from .models.loading.checkpoints import load_checkpoints as load_checkpoints

@@ -27,6 +27,13 @@ class PhotoError(ConvlensError):
     """A photo cannot be read. Among many photos it is skipped, counted and named."""
 
 
+class ConvlensWarning(UserWarning):
+    """The results of a network have to be read with care. The message is one line."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
+
+
 class TraceError(ConvlensError):
     """The structure of the network cannot be traced for this input."""
 

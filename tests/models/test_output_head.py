@@ -15,6 +15,7 @@ from convlens import (
     predict,
     trace,
 )
+from convlens.errors import ConvlensWarning
 from convlens.models import output_head as heads
 from convlens.models.labels import class_name, find_prediction, read_labels
 from convlens.models.output_head import NEGATIVE, SIGMOID, SOFTMAX
@@ -106,9 +107,15 @@ def test_sigmoid_and_flat_outputs_are_seen_through(classes, end, final_activatio
         torch.testing.assert_close(predictions.logits, network.logits(images(count)).detach())
 
 
-@pytest.mark.parametrize("end", [nn.SiLU(), lambda x: x * x.sigmoid(), lambda x: 2 * x.sigmoid()])
-def test_gates_and_what_follows_a_sigmoid_are_no_end(end):
+@pytest.mark.parametrize("end", [nn.SiLU(), lambda x: x * x.sigmoid()])
+def test_gates_are_no_end(end):
     model_trace = trace(model(Mapped(4, end)))
+    assert (model_trace.final_activation, model_trace.logits) == ("", model_trace.recording.output)
+
+
+def test_a_scaled_sigmoid_is_no_end_and_no_logit():
+    with pytest.warns(ConvlensWarning, match="no logits"):
+        model_trace = trace(model(Mapped(4, lambda x: 2 * x.sigmoid())))
     assert (model_trace.final_activation, model_trace.logits) == ("", model_trace.recording.output)
 
 

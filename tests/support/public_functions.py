@@ -72,10 +72,10 @@ LOOKING = {
 }
 # Not functions of a model.
 ELSEWHERE = {
-    "ConvlensError", "Direction", "GradCamOptions", "Model", "ParquetPhotos", "PassOptions",
-    "PhotoError", "RayEngine", "Result", "TraceError", "boxes_on_image", "build", "convolve",
-    "cortex", "gabor", "gabor_bank", "list_models", "load", "load_checkpoints", "open_data",
-    "pointing_game", "read_boxes", "register_operation", "train", "wrap",
+    "ConvlensError", "ConvlensWarning", "Direction", "GradCamOptions", "Model", "ParquetPhotos",
+    "PassOptions", "PhotoError", "RayEngine", "Result", "TraceError", "boxes_on_image", "build",
+    "convolve", "cortex", "gabor", "gabor_bank", "list_models", "load", "load_checkpoints",
+    "open_data", "pointing_game", "read_boxes", "register_operation", "train", "wrap",
 }  # fmt: skip
 
 

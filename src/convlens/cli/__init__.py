@@ -3,7 +3,8 @@
 import contextlib
 import os
 import sys
-from typing import Any
+import warnings
+from typing import Any, TextIO
 
 from convlens.runtime.threads import limit_spinning
 
@@ -33,10 +34,12 @@ def _run_command() -> int:
 
     from convlens.cli import commands  # noqa: F401 # adds them to the app
     from convlens.cli.app import app
-    from convlens.errors import ConvlensError
+    from convlens.errors import ConvlensError, ConvlensWarning
     from convlens.runtime.allocator import keep_freed_memory
 
     keep_freed_memory()
+    warnings.simplefilter("once", ConvlensWarning)
+    warnings.showwarning = _show_warning
     # The base class of usage errors in click, or in the copy of click inside newer typers.
     usage_error: type[BaseException] = next(
         cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException"
@@ -66,6 +69,24 @@ def _run_command() -> int:
             raise
         _print_error(f"not enough memory; give a smaller size, or fewer images at once: {error}")
     return 2
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning about the network as one line, and others as Python does."""
+    from convlens.errors import ConvlensWarning
+
+    if issubclass(category, ConvlensWarning):
+        _print_error(str(message))
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        print(text, end="", file=file or sys.stderr)
 
 
 def _print_error(message: str) -> None:

@@ -4,13 +4,17 @@ Under a softmax classes exclude each other, and their probabilities add up to 1.
 each class has a probability of its own. A network with one output and a sigmoid is binary: it
 predicts class 0 above logit 0, and otherwise the negative class `NEGATIVE`. That is a softmax over
 the output and 0, of which the sigmoid is the first probability.
+
+Some networks return probabilities that are no softmax or sigmoid of anything, such as the mean of
+several softmaxes. They are read as they are: where a function here takes logits, it takes these
+probabilities together with the output head `PROBABILITIES`.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SOFTMAX, SIGMOID = "softmax", "sigmoid"
+SOFTMAX, SIGMOID, PROBABILITIES = "softmax", "sigmoid", "probabilities"
 NEGATIVE = -1  # index of the negative class of a binary network
 
 
@@ -18,19 +22,20 @@ def choose_output_head(final_activation: str, num_outputs: int) -> str:
     """The output head for a network.
 
     Args:
-        final_activation: last operation of the network, `SOFTMAX` or `SIGMOID`; empty if it is
-            neither or unknown. Then one output is read by a sigmoid, several by a softmax.
+        final_activation: last operation of the network, `SOFTMAX` or `SIGMOID`; `PROBABILITIES` if
+            it returns these; empty if it is neither or unknown. Then one output is read by a
+            sigmoid, several by a softmax.
         num_outputs: number of outputs.
 
     Returns:
-        `SOFTMAX` or `SIGMOID`.
+        `SOFTMAX`, `SIGMOID` or `PROBABILITIES`.
     """
     return final_activation or (SIGMOID if num_outputs == 1 else SOFTMAX)
 
 
 def is_binary(num_outputs: int, output_head: str) -> bool:
     """Whether the network predicts class 0 or `NEGATIVE` instead of one class of several."""
-    return num_outputs == 1 and output_head == SIGMOID
+    return num_outputs == 1 and output_head in (SIGMOID, PROBABILITIES)
 
 
 def lowest_prediction(num_outputs: int, output_head: str) -> int:
@@ -49,18 +54,23 @@ def probabilities(logits: Tensor, output_head: str, dim: int = 1) -> Tensor:
     Returns:
         Probabilities in the shape of `logits`.
     """
+    if output_head == PROBABILITIES:
+        return logits
     return logits.sigmoid() if output_head == SIGMOID else logits.softmax(dim=dim)
 
 
 def log_probabilities(logits: Tensor, output_head: str, dim: int = 1) -> Tensor:
     """Logarithms of `probabilities`, exact also for probabilities near 0."""
+    if output_head == PROBABILITIES:
+        return _log(logits)
     return F.logsigmoid(logits) if output_head == SIGMOID else logits.log_softmax(dim=dim)
 
 
 def predicted_classes(logits: Tensor, output_head: str, dim: int = 1) -> Tensor:
     """The predicted class: the class with the highest logit.
 
-    A binary network predicts class 0 if its logit is above 0, else `NEGATIVE`.
+    A binary network predicts class 0 if its logit is above 0 (its probability above 0.5), else
+    `NEGATIVE`.
 
     Args:
         logits: logits in a tensor of any shape.
@@ -76,7 +86,8 @@ def predicted_classes(logits: Tensor, output_head: str, dim: int = 1) -> Tensor:
         tensor([ 0, -1])
     """
     if is_binary(logits.shape[dim], output_head):
-        return (logits.select(dim, 0) > 0).long() - 1
+        threshold = 0.5 if output_head == PROBABILITIES else 0
+        return (logits.select(dim, 0) > threshold).long() - 1
     return logits.argmax(dim=dim)
 
 
@@ -110,6 +121,8 @@ def prediction_probabilities(logits: Tensor, classes: Tensor, output_head: str) 
         `(N, K)`.
     """
     positive = probabilities(logits, output_head).gather(1, classes.clamp(min=0))
+    if output_head == PROBABILITIES:
+        return positive.where(classes != NEGATIVE, 1 - logits[:, :1])
     return positive.where(classes != NEGATIVE, (-logits[:, :1]).sigmoid())
 
 
@@ -137,6 +150,8 @@ def cross_entropy(logits: Tensor, classes: Tensor, output_head: str) -> Tensor:
     Returns:
         `(N,)` in nats.
     """
+    if output_head == PROBABILITIES:
+        return -_log(prediction_probabilities(logits, classes[:, None], output_head)[:, 0])
     if output_head != SIGMOID:
         return F.cross_entropy(logits, classes, reduction="none")
     return F.softplus(-_class_logits(logits, classes))
@@ -158,6 +173,8 @@ def misclassification_margin(logits: Tensor, classes: Tensor, output_head: str) 
         `(N,)` in units of the logits.
     """
     if is_binary(logits.shape[1], output_head):
+        if output_head == PROBABILITIES:
+            logits = 2 * logits - 1  # the probability minus that of the negative class
         return -_class_logits(logits, classes)
     columns = classes[:, None]
     others = logits.scatter(1, columns, -float("inf")).amax(dim=1)
@@ -173,8 +190,11 @@ def describe_prediction_rule(final_activation: str, num_outputs: int, positive: 
         positive: name of class 0.
 
     Returns:
-        Words without a full stop; empty for several outputs without a sigmoid.
+        Words without a full stop; empty for several logits without a sigmoid.
     """
+    if final_activation == PROBABILITIES:
+        rule = "the network returns probabilities, which are read as they are"
+        return rule + (f": above 0.5 it predicts {positive}" if num_outputs == 1 else "")
     if not is_binary(num_outputs, choose_output_head(final_activation, num_outputs)):
         if final_activation != SIGMOID:
             return ""
@@ -189,6 +209,10 @@ def describe_prediction_rule(final_activation: str, num_outputs: int, positive: 
         f"the network has one output without a sigmoid, which is read as a logit: {rule}; "
         f"a regression makes no such prediction"
     )
+
+
+def _log(probabilities: Tensor) -> Tensor:
+    return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
 
 
 def _class_logits(logits: Tensor, classes: Tensor) -> Tensor:

@@ -1,25 +1,23 @@
 """The structure of a recording: producers, consumers, non-linearities, logits, final layer."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from convlens.models.output_head import SIGMOID, SOFTMAX
+from convlens.tracing.final_activation import (
+    FinalActivation,
+    find_final_activation,
+    passes_through,
+)
 from convlens.tracing.nonlinearities import IDENTITIES, Nonlinearities
 from convlens.tracing.receptive_field.rules import reads_only_shapes
 from convlens.tracing.recording import Operation, Recording
 
-_FINAL_ACTIVATIONS = {
-    "_softmax": SOFTMAX, "_log_softmax": SOFTMAX, "sigmoid": SIGMOID,
-    "log_sigmoid_forward": SIGMOID,
-}  # fmt: skip
 # Operations that the search for the final layer goes back over: they compute no features.
 POOLING = frozenset({
     "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
 })  # fmt: skip
-_RESHAPING = frozenset({"view", "_unsafe_view", "squeeze", "unsqueeze"})
 
 
 @dataclass(frozen=True)
@@ -86,21 +84,12 @@ class Structure:
 
     def logits(self) -> int:
         """The node that the network returns, or the input of its final softmax or sigmoid."""
-        return self._before_squeeze(self._final_input[0])
-
-    def final_activation(self) -> str:
-        """The network's final activation: `SOFTMAX`, `SIGMOID`, or empty for neither."""
-        return self._final_input[1]
+        return self._before_squeeze(self.final_activation.node)
 
     @cached_property
-    def _final_input(self) -> tuple[int, str]:
-        """The input of the final activation and its name; or the output and an empty name."""
-        node = self.recording.output
-        while (producer := self.producers.get(node)) and self._passes_through(producer):
-            node = producer.inputs[0]
-        if producer is not None and producer.name in _FINAL_ACTIVATIONS:
-            return producer.inputs[0], _FINAL_ACTIVATIONS[producer.name]
-        return self.recording.output, ""
+    def final_activation(self) -> FinalActivation:
+        """How the outputs are to be read."""
+        return find_final_activation(self.recording, self.producers, self.on_image)
 
     def _before_squeeze(self, node: int) -> int:
         """The node `(N, 1)` from which a node `(N,)` was squeezed; the node itself without one."""
@@ -108,21 +97,10 @@ class Structure:
         while (
             len(shapes[column]) < 2
             and (producer := self.producers.get(column))
-            and self._passes_through(producer)
+            and passes_through(producer, shapes)
         ):
             column = producer.inputs[0]
         return column if len(shapes[column]) >= 2 else node
-
-    def _passes_through(self, operation: Operation) -> bool:
-        """Whether an operation returns its input unchanged, possibly in another shape."""
-        if operation.name != "select":
-            return operation.name in IDENTITIES | _RESHAPING
-        # `x[:, 0]` of an x with a single column.
-        input_shape, output_shape = (
-            self.recording.shapes[nodes[0]] for nodes in (operation.inputs, operation.outputs)
-        )
-        selects_column = operation.arguments["dim"] % len(input_shape) > 0
-        return selects_column and math.prod(input_shape) == math.prod(output_shape)
 
     def nodes_on_every_path(self, end: int) -> list[int]:
         """The nodes on every path from the image to `end`, in the order of execution.

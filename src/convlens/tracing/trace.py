@@ -35,11 +35,13 @@ class Trace:
         model_name: name of the model.
         recording: the operations that the network executed.
         batch: the dimension of each node that holds the images.
+        depends_on_batch: whether the outputs for an image depend on the images beside it.
     """
 
     model_name: str
     recording: Recording
     batch: Batch
+    depends_on_batch: bool = False
 
     @cached_property
     def structure(self) -> Structure:
@@ -74,7 +76,26 @@ class Trace:
     @property
     def valid_for(self) -> str:
         """The inputs for which the trace is valid, in words."""
-        return "any input of this size" if self.recording.faked else "this input"
+        inputs = "any input of this size" if self.recording.faked else "this input"
+        if self.depends_on_batch:
+            inputs += "; results for an image depend on the other images of its batch"
+        return inputs
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Why results of this network have to be read with care, one sentence each."""
+        if self.recording.stopped:
+            return ()
+        sentences = []
+        if reading := self.structure.final_activation.warning:
+            sentences.append(f"{self.model_name}: {reading}")
+        if self.depends_on_batch:
+            sentences.append(
+                f"{self.model_name}: results for an image depend on the other images of its batch "
+                f"(batch normalization without running statistics does this); give photos one by "
+                f"one, or compare results of the same batches only"
+            )
+        return tuple(sentences)
 
     def shape(self, node: int) -> tuple[int, ...]:
         """Shape of a node for a batch of one, with the dimension of the images first."""
@@ -184,8 +205,12 @@ class Trace:
 
     @property
     def final_activation(self) -> str:
-        """The network's final activation: "softmax", "sigmoid", or empty for neither."""
-        return self.structure.final_activation()
+        """The network's final activation: "softmax", "sigmoid", or empty for neither.
+
+        It is "probabilities" if the outputs are computed from the results of these, such as the
+        mean of several softmaxes.
+        """
+        return self.structure.final_activation.name
 
     @property
     def num_outputs(self) -> int:
@@ -194,7 +219,7 @@ class Trace:
 
     @property
     def output_head(self) -> str:
-        """How logits become probabilities: "softmax" or "sigmoid" (see `choose_output_head`)."""
+        """How outputs are read: "softmax", "sigmoid" or "probabilities" (`choose_output_head`)."""
         return choose_output_head(self.final_activation, self.num_outputs)
 
     @cached_property

@@ -1,12 +1,14 @@
 """The function `trace`: the trace of a model for images of some size, made once and then kept."""
 
+import warnings
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from convlens.errors import ConvlensError
+from convlens.errors import ConvlensError, ConvlensWarning
 from convlens.models.model import Model, check_model
+from convlens.tracing.batch_dependence import depends_on_batch
 from convlens.tracing.recording import Recording
 from convlens.tracing.runs import make_trace
 from convlens.tracing.trace import Trace
@@ -37,7 +39,8 @@ def trace(
             least as far as that node, without a real image if fake tensors get there.
 
     Returns:
-        The trace, the same one for the same model and size.
+        The trace, the same one for the same model and size. A network whose results have to be read
+        with care (`Trace.warnings`) gives a `ConvlensWarning` in every analysis.
 
     Raises:
         TraceError: the network does not run on an image of that size.
@@ -55,6 +58,8 @@ def trace(
     check_model(model)
     model_trace = _find_or_make_trace(model, images, size=size, partly=partly)
     _check_labels(model, model_trace)
+    for sentence in model_trace.warnings:
+        warnings.warn(ConvlensWarning(sentence), stacklevel=2)
     return model_trace
 
 
@@ -76,10 +81,12 @@ def _find_or_make_trace(
         if cached is not None:
             return cached
     with torch.inference_mode(mode=False):
+        image = _one_image(model, images, (height, width))
         model_trace, pair = make_trace(
-            model, _one_image(model, images, (height, width)), partly=partly,
-            known_pair=_pairs.find(model, key, state),
-        )  # fmt: skip
+            model, image, partly=partly, known_pair=_pairs.find(model, key, state)
+        )
+        if depends_on_batch(model, model_trace.recording, model_trace.structure.on_image, image):
+            model_trace = replace(model_trace, depends_on_batch=True)
     if model_trace.recording.faked:
         whole = not model_trace.recording.stopped
         _cache.add(model, replace(key, partly=False) if whole else key, state, model_trace)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.models.model import Model
-from convlens.models.output_head import predicted_classes
+from convlens.models.output_head import PROBABILITIES, predicted_classes
 from convlens.results import Result
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.trace import Trace
@@ -26,6 +26,7 @@ ONE_OUTPUT = "one output"
 RANDOMNESS = "randomness in the network"
 TRAINING_MODE = "training mode"
 NARROW_IMAGES = "images that fill little of the bounds"
+BATCH_DEPENDENCE = "results depend on the batch"
 MASKED_GRADIENTS = "masked gradients"
 STRONGER_UNDER_FGSM = "stronger under FGSM than under PGD"
 
@@ -83,6 +84,7 @@ def find_diagnostics(
         else _diagnose_randomness(logits.float(), logits_again, trace.output_head),
         _diagnose_training_mode() if in_training_mode else None,
         _diagnose_narrow_images(model, images),
+        _diagnose_batch_dependence(trace),
     ]
     return tuple(diagnostic for diagnostic in diagnostics if diagnostic is not None)
 
@@ -170,7 +172,7 @@ def _diagnose_training_mode() -> Diagnostic:
 def _diagnose_softmax(trace: Trace, logits: Tensor) -> Diagnostic | None:
     """Probabilities as outputs, though the trace holds no softmax that could have made them."""
     sums = logits.sum(dim=1)
-    if logits.shape[1] == 1:
+    if logits.shape[1] == 1 or trace.output_head == PROBABILITIES:
         return None
     if bool((logits < 0).any()) or bool(((sums - 1).abs() > _SUM_TOLERANCE).any()):
         return None
@@ -226,4 +228,15 @@ def _diagnose_narrow_images(model: Model, images: Tensor) -> Diagnostic | None:
         f"pixels of {low:.3g} to {high:.3g} fill {(high - low) / model.span:.1%} of the bounds "
         f"{model.bounds[0]:g} to {model.bounds[1]:g}, of which an epsilon is a fraction",
         "set the bounds to those of the pixels, or give pixels in the units of the bounds",
+    )
+
+
+def _diagnose_batch_dependence(trace: Trace) -> Diagnostic | None:
+    if not trace.depends_on_batch:
+        return None
+    return Diagnostic(
+        BATCH_DEPENDENCE,
+        "the logits of an image depend on the other images of its batch (batch normalization "
+        "without running statistics does this), so each image is attacked through the others, too",
+        "attack the images one by one",
     )

@@ -1,0 +1,72 @@
+"""Networks whose results for an image depend on the other images of the batch.
+
+Batch normalization without running statistics is the usual reason: it normalizes with the
+statistics of the batch, also in evaluation mode.
+"""
+
+from collections.abc import Container
+
+import torch
+from torch import Tensor
+
+from convlens.models.model import Model
+from convlens.models.outputs import select_output
+from convlens.runtime.guard import preserve_network
+from convlens.tracing.recording import Operation, Recording
+
+_TOLERANCE = 1e-3  # of the standard deviation of the outputs; other batch sizes round differently
+# Operations over dimensions: over the first one, they may be over images.
+_OVER_DIMENSIONS = frozenset({
+    "mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "norm",
+    "linalg_vector_norm", "_softmax", "_log_softmax", "cumsum", "median", "sort", "topk", "argsort",
+    "logsumexp", "prod", "roll", "flip",
+})  # fmt: skip
+
+
+def depends_on_batch(
+    model: Model, recording: Recording, on_image: Container[int], images: Tensor
+) -> bool:
+    """Whether the outputs for an image depend on the images beside it.
+
+    Only a network that runs an operation which may mix images is run, on one image and on two.
+
+    Args:
+        model: the model; left untouched.
+        recording: of its network.
+        on_image: indices of the nodes that depend on the image.
+        images: `(1, C, H, W)` inside the bounds, as they were recorded.
+    """
+    if not any(
+        _may_mix_images(operation, recording, on_image) for operation in recording.operations
+    ):
+        return False
+    low, high = model.bounds
+    ramp = torch.linspace(low, high, images.shape[-1], dtype=images.dtype, device=images.device)
+    pair = torch.cat([images, ramp.expand_as(images) * 0.5 + low * 0.5])
+    with preserve_network(model.network) as network, torch.no_grad():
+        try:
+            alone, dark_alone, beside = (
+                select_output(network(model.normalize(batch))) for batch in (images, pair[1:], pair)
+            )
+        except Exception:  # a network that takes one image only
+            return False
+    if alone.shape[:1] != (1,) or beside.shape != (2, *alone.shape[1:]):
+        return False
+    difference = (torch.cat([alone, dark_alone]) - beside).abs().max()
+    return bool(difference > _TOLERANCE * beside.std())
+
+
+def _may_mix_images(operation: Operation, recording: Recording, on_image: Container[int]) -> bool:
+    if not any(node in on_image for node in operation.inputs):
+        return False
+    arguments = operation.arguments
+    if "batch_norm" in operation.name:
+        of_batch = arguments.get("training") or arguments.get("train")
+        return bool(of_batch) or str(operation.function).endswith("no_stats")
+    if operation.name not in _OVER_DIMENSIONS:
+        return False
+    dims = arguments.get("dim", arguments.get("dims"))
+    if dims is None or dims == []:
+        return operation.name not in ("topk", "sort", "argsort", "_softmax", "_log_softmax")
+    count = len(recording.shapes[operation.inputs[0]])
+    return any(dim % max(count, 1) == 0 for dim in ([dims] if isinstance(dims, int) else dims))
