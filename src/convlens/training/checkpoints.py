@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -105,26 +106,33 @@ def checkpoint_name(step: int) -> str:
     return _STEP.format(step)
 
 
-def read_optimizer_state(run: Run) -> dict[str, Tensor]:
+def read_optimizer_state(run: Run, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
     """Read the optimizer's momentum from the last checkpoint.
 
     Args:
         run: the run folder's description.
+        shapes: shape of each parameter of the network by its name.
 
     Returns:
-        The momentum by the name of the parameter.
+        The momentum by the name of the parameter; empty before the first step.
 
     Raises:
-        ConvlensError: the file is missing or damaged.
+        ConvlensError: the file is missing, damaged or of another network.
     """
     path = run.folder / run.description["checkpoints"]["last"] / OPTIMIZER
     try:
-        return load_file(path)
+        momentum = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ConvlensError(
             f"{path} cannot be read ({error}); the training cannot go on from there, "
             f"give another --out"
         ) from error
+    if momentum and {name: tensor.shape for name, tensor in momentum.items()} != dict(shapes):
+        raise ConvlensError(
+            f"{path} is not of the network of this training; the training cannot go on from "
+            f"there, give another --out"
+        )
+    return momentum
 
 
 def named_checkpoints(description: dict[str, Any]) -> set[str]:

@@ -373,7 +373,8 @@ def _load_checkpoint(previous: Run, network: nn.Module) -> dict[str, Tensor]:
     """
     weights = previous.folder / previous.description["checkpoints"]["last"] / WEIGHTS
     load_weights(network, read_weight_file(weights))
-    momentum = read_optimizer_state(previous)
+    shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
+    momentum = read_optimizer_state(previous, shapes)
     # A process that was killed may have left incomplete checkpoints.
     prune_checkpoints(previous.folder, previous.description)
     return momentum
