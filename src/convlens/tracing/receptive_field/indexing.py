@@ -56,7 +56,7 @@ def _known_indices(
     Fake tensors do not notice an index outside a dimension, as on a crop of an image. The network
     does not run there, so that such an index counts as not known.
     """
-    values = [ref and view.known_value(ref.node) for ref in refs]
+    values = [None if ref is None else view.known_value(ref.node) for ref in refs]
     if any(value is not None and value.dtype in (torch.bool, torch.uint8) for value in values):
         return values  # masks, which may stand for several dimensions
     inside = [
