@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def same(first: nn.Module, second: nn.Module):
 
 @pytest.mark.parametrize("network_class", [DenseNet, TimmDenseNet])
 def test_old_names_of_dense_layers(network_class):
-    options = {"growth_rate": 4, "block_config": (2, 2), "num_classes": 3}
+    options: dict[str, Any] = {"growth_rate": 4, "block_config": (2, 2), "num_classes": 3}
     trained, network = network_class(**options), network_class(**options)
     old = {
         re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): tensor
@@ -41,7 +42,7 @@ def test_old_names_of_dense_layers(network_class):
 
 
 def test_a_checkpoint_filter_of_timm_that_takes_the_network():
-    options = {"depths": (1, 1, 1, 1), "dims": (8, 8, 8, 16), "num_classes": 3}
+    options: dict[str, Any] = {"depths": (1, 1, 1, 1), "dims": (8, 8, 8, 16), "num_classes": 3}
     trained, network = ConvNeXt(**options), ConvNeXt(**options)
     old = {}
     for key, tensor in trained.state_dict().items():  # the names of the authors of ConvNeXt
@@ -53,7 +54,13 @@ def test_a_checkpoint_filter_of_timm_that_takes_the_network():
 
 
 def test_position_embeddings_that_timm_resamples():
-    options = {"patch_size": 4, "embed_dim": 8, "depth": 1, "num_heads": 2, "num_classes": 3}
+    options: dict[str, Any] = {
+        "patch_size": 4,
+        "embed_dim": 8,
+        "depth": 1,
+        "num_heads": 2,
+        "num_classes": 3,
+    }
     trained = VisionTransformer(img_size=32, **options)
     network = VisionTransformer(img_size=16, **options)
     assert load_weights(network, file(trained.state_dict())).renamed
