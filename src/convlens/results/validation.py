@@ -88,7 +88,9 @@ def _has_type(value: Any, hint: Any) -> bool:  # noqa: PLR0911 # one return for 
     if hint in (float, int):
         kinds = (float, int) if hint is float else int
         return isinstance(value, kinds) and not isinstance(value, bool)
-    return not isinstance(hint, type) or origin is not None or isinstance(value, hint)
+    # Any is a class, too, but nothing is its instance.
+    unknown = hint is Any or not isinstance(hint, type) or origin is not None
+    return unknown or isinstance(value, hint)
 
 
 def _in_range(name: str, value: Any) -> bool:
