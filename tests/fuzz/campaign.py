@@ -31,6 +31,7 @@ class Report:
         source: its code.
         wrong: wrong values and tracebacks, by check.
         refused: messages of refusals, by what was asked for.
+        marks: properties of the network, as in `Program`.
         notes: fields that are wider than needed and maps that are not known as such.
     """
 
@@ -38,6 +39,7 @@ class Report:
     source: str
     wrong: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    marks: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -49,7 +51,7 @@ def check_network(seed: int) -> Report:
     """Write the network of a seed and check it."""
     program = write_network(seed)
     case = Case.of(program)
-    report = Report(seed, program.source())
+    report = Report(seed, program.source(), marks=frozenset(program.marks))
     before = untouched.snapshot(case)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -21,6 +21,12 @@ FINAL = {
     "log sigmoid": ("F.logsigmoid({x})", "{x}.sigmoid().log()"),
 }  # fmt: skip
 
+# The forms that are one function of torch, without anything after it.
+BY_FUNCTION = (
+    "{x}.softmax(1)", "F.softmax({x}, dim=-1)", "F.log_softmax({x}, 1)", "{x}.sigmoid()",
+    "F.logsigmoid({x})",
+)  # fmt: skip
+
 
 def reduce_map(program: Program, x: str) -> str:
     """The features of a map, `(N, F)`."""
@@ -80,16 +86,7 @@ def write_head(program: Program, x: str) -> None:
             ),
         )
     else:
-        features = reduce_map(program, x)
-        length = program.shape(features)[-1]
-        if draw.random() < 0.3:
-            features = program.apply("fc", f"nn.Linear({length}, 10)", features)
-            if draw.random() < 0.4 and "squeezed batch" not in program.marks:
-                features = program.apply("norm", "nn.BatchNorm1d(10)", features)
-            features = activate(program, features)
-            features = program.apply("drop", "nn.Dropout(0.2)", features)
-            length = 10
-        logits = program.apply("classifier", f"nn.Linear({length}, {classes})", features)
+        logits = _classify(program, reduce_map(program, x), classes)
     program.logits = logits
     kinds = ("logits", "softmax", "log softmax", "sigmoid", "log sigmoid", "ensemble")
     head = draw.choices(kinds, (8, 2, 2, 1.5, 0.5, 0.5))[0]
@@ -98,12 +95,16 @@ def write_head(program: Program, x: str) -> None:
     if "squeezed batch" in program.marks:
         head = "logits"
     if head == "ensemble":
+        program.marks.add("written head")
         other = program.assign("other", f"{logits}.flip(1) * 0.7")
         out = program.assign("answer", f"({logits}.softmax(1) + {other}.softmax(1)) / 2")
     elif head == "logits" and draw.random() < 0.8:
         out = logits
     else:
-        out = program.assign("answer", draw.choice(FINAL[head]).format(x=logits))
+        form = draw.choice(FINAL[head])
+        if head != "logits" and form not in BY_FUNCTION:
+            program.marks.add("written head")
+        out = program.assign("answer", form.format(x=logits))
     if classes == 1 and draw.random() < 0.4 and "squeezed batch" not in program.marks:
         out = program.assign("answer", draw.choice(("{x}.squeeze(1)", "{x}[:, 0]")).format(x=out))
     program.head = head
@@ -116,6 +117,20 @@ def write_head(program: Program, x: str) -> None:
         "tuple": f"({out},)",
         "with features": f"({out}, {x})",
     }[form]
+
+
+def _classify(program: Program, features: str, classes: int) -> str:
+    """Fully connected layers from features `(N, F)` to logits."""
+    draw = program.random
+    length = program.shape(features)[-1]
+    if draw.random() < 0.3:
+        features = program.apply("fc", f"nn.Linear({length}, 10)", features)
+        if draw.random() < 0.4 and "squeezed batch" not in program.marks:
+            features = program.apply("norm", "nn.BatchNorm1d(10)", features)
+        features = activate(program, features)
+        features = program.apply("drop", "nn.Dropout(0.2)", features)
+        length = 10
+    return program.apply("classifier", f"nn.Linear({length}, {classes})", features)
 
 
 def answer_map(program: Program, x: str) -> str:
