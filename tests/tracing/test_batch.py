@@ -139,6 +139,8 @@ NO_DIMENSION = {
 }
 
 
+# A network that mixes images gives a warning, too.
+@pytest.mark.filterwarnings("ignore::convlens.ConvlensWarning")
 @pytest.mark.parametrize("name", NO_DIMENSION)
 def test_a_layer_in_which_no_dimension_holds_the_images_is_refused_and_others_are_not(name):
     model = model_of(NO_DIMENSION[name])

@@ -85,7 +85,9 @@ def _find_or_make_trace(
         model_trace, pair = make_trace(
             model, image, partly=partly, known_pair=_pairs.find(model, key, state)
         )
-        if depends_on_batch(model, model_trace.recording, model_trace.structure.on_image, image):
+        # A trace of real tensors is not kept, and would be checked again each time.
+        recording, on_image = model_trace.recording, model_trace.structure.on_image
+        if recording.faked and depends_on_batch(model, recording, on_image, image):
             model_trace = replace(model_trace, depends_on_batch=True)
     if model_trace.recording.faked:
         whole = not model_trace.recording.stopped
