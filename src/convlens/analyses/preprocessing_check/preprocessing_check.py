@@ -41,6 +41,7 @@ from convlens.wording import counted
 Progress = Callable[[int, int], None]
 
 _SMALLEST_GAIN = 0.1  # nats per photo; less is not worth a warning
+_SMALLEST_CONFIDENCE_GAIN = 0.3  # the same without labels, where another resize may gain 0.2
 _SIGNIFICANCE = 0.05  # of the corrected test
 _DISTINCT = 0.3  # networks that know nothing stay below 0.25, trained ones are above 0.8
 _BATCH_SIZE = 32
@@ -104,9 +105,9 @@ def check_preprocessing(
     """Compare the configured preprocessing of photos with the usual mistakes.
 
     A variant is clearly better if it gains at least 0.1 nats per photo and the gain is significant
-    at 5 % after correction for the number of alternatives. Without labels, its predictions also
-    have to tell the photos apart, with a distinctness of at least 0.3. The verdict on a network
-    whose weights look untrained (`check_weights`) is "cannot tell".
+    at 5 % after correction for the number of alternatives. Without labels, it has to gain at least
+    0.3 nats, and its predictions have to tell the photos apart, with a distinctness of at least
+    0.3. The verdict on a network whose weights look untrained (`check_weights`) is "cannot tell".
 
     Args:
         model: the model; left untouched.
@@ -279,10 +280,9 @@ def _conclude(
     configured: VariantScore, others: Sequence[VariantScore], photos: int, *, labeled: bool
 ) -> tuple[str, str]:
     """The verdict and its summary."""
+    least = _SMALLEST_GAIN if labeled else _SMALLEST_CONFIDENCE_GAIN
     better = [
-        variant
-        for variant in others
-        if variant.gain >= _SMALLEST_GAIN and variant.p_value < _SIGNIFICANCE
+        variant for variant in others if variant.gain >= least and variant.p_value < _SIGNIFICANCE
     ]
     # With labels, no further evidence is needed.
     distinct = [variant for variant in better if (variant.distinctness or 0.0) >= _DISTINCT]
