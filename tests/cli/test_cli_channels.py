@@ -109,6 +109,11 @@ class TestMaximize:
         assert "0 steps" in one_line(convlens(*run, "--class", "bee", "--steps", 0))
         assert "unknown class 'be'; nearest: bee" in one_line(convlens(*run, "--class", "be"))
         assert "0 has 6 channels" in one_line(convlens(*run, "--channel", "0:6"))
+        # The number alone would be a class.
+        assert "names no layer; give LAYER:K, or --class 1" in one_line(
+            convlens(*run, "--channel", "1")
+        )
+        assert "give LAYER:K@Y,X" in one_line(convlens(*run, "--unit", "1"))
         assert "holds no saved result" in one_line(
             convlens(*run, "--class", "bee", "--patches", "nowhere")
         )

@@ -125,6 +125,10 @@ class TestFeatureMaps:
         result.maps[int(np.argmin(spread)), 0] = 1e6  # at the border alone
         assert list(result.most_varying(3)) == sorted(range(4), key=lambda k: -spread[k])[:3]
 
+    def test_several_images_are_refused(self):
+        with pytest.raises(ConvlensError, match="2 images; feature maps are those of one"):
+            feature_maps(wrap(self.network(), size=16), torch.rand(2, 3, 16, 16))
+
     def test_unknown_layer(self):
         with pytest.raises(ConvlensError, match="no layer 'conv'"):
             feature_maps(wrap(self.network(), size=16), torch.rand(1, 3, 16, 16), layer="conv")

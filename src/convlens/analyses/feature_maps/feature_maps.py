@@ -17,6 +17,7 @@ from convlens.drawing import (
     make_sheet,
     sequential_colors,
 )
+from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
 from convlens.tracing.selection import Side, find_channel_sources
@@ -149,7 +150,7 @@ def feature_maps(
         The raw maps of all channels.
 
     Raises:
-        ConvlensError: an unknown layer, one without maps, or an unknown pooling.
+        ConvlensError: several images, an unknown layer, one without maps, or an unknown pooling.
 
     References:
         Bishop and Bishop, Deep Learning: Foundations and Concepts, section 10.2.
@@ -161,10 +162,15 @@ def feature_maps(
         >>> result.maps.shape, result.pooled.shape
         (torch.Size([4, 6, 6]), torch.Size([4, 3, 3]))
     """
+    model.check_shape(image)
+    if len(image) > 1:
+        raise ConvlensError(
+            f"{len(image)} images; feature maps are those of one, (1, C, H, W): call it once for each"
+        )
     model_trace = trace(model, image)
     layers = [layer] if layer is not None else None
     source = find_channel_sources(model_trace, layers, side)[0]
-    activations = capture_nodes(model, model_trace, image[:1], [source.node])[source.node].detach()
+    activations = capture_nodes(model, model_trace, image, [source.node])[source.node].detach()
     maps = model_trace.channels_first(source.node, activations)[0].float().cpu()
     return FeatureMaps(
         layer=source.layer,

@@ -85,6 +85,15 @@ def maximize(
     objectives = [*(channel or []), *(unit or []), *(classes or [])]
     if not objectives:
         raise ConvlensError("nothing to maximize; give --channel, --unit or --class")
+    for option, form, texts in (
+        ("--channel", "LAYER:K", channel),
+        ("--unit", "LAYER:K@Y,X", unit),
+    ):
+        for text in texts or []:
+            if ":" not in text:  # the number alone would be taken for a class
+                raise ConvlensError(
+                    f"{option} {text} names no layer; give {form}, or --class {text} for a class"
+                )
     with output_folder(out):
         loaded = load_model(arguments)
         with terminal.progress(quiet=arguments.quiet) as progress:
