@@ -10,7 +10,7 @@ import convlens
 from convlens.passes.proportion import Proportion
 from convlens.results import RESULT, Result
 from convlens.results.registry import CONVLENS_CLASSES, find_class
-from convlens.results.validation import _has_type, field_types
+from convlens.results.validation import field_types, has_type
 from support.labeled_model import model
 from support.public_functions import CALLS
 
@@ -107,7 +107,7 @@ def test_tensors_and_tuples(damage):
 
 @pytest.mark.parametrize("hint", [Any, dict[str, Any], "a name that is nowhere"])
 def test_unknown_types_take_every_value(hint):
-    assert _has_type({"key": (1, "text", None)}, hint)
+    assert has_type({"key": (1, "text", None)}, hint)
 
 
 def test_shares_are_between_0_and_1(damage):

@@ -17,7 +17,6 @@ from fuzz.program import Program
 
 NETWORKS = 24
 SECONDS = 120  # of the slow run
-HEAD_CHECKS = {"predictions", "gradcam"}  # that depend on the output head
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, of even kernels and lazy checks
 
@@ -25,8 +24,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, of even kernels an
 @pytest.mark.parametrize("seed", range(NETWORKS))
 def test_random_networks(seed):
     report = check_network(seed)
-    if "written head" in report.marks and report.wrong.keys() <= HEAD_CHECKS and report.wrong:
-        pytest.xfail("a softmax or sigmoid that is written out is not recognized as one")
     assert not report.wrong, f"\n{report}"
 
 
@@ -36,10 +33,7 @@ def test_many_random_networks():
     while time.monotonic() < ends:
         reports.append(check_network(seed))
         seed += 1
-    wrong = [
-        report for report in reports
-        if report.wrong.keys() - (HEAD_CHECKS if "written head" in report.marks else set())
-    ]  # fmt: skip
+    wrong = [report for report in reports if report.wrong]
     assert not wrong, "\n\n".join(map(str, wrong))
     assert reports
 

@@ -44,6 +44,10 @@ def softmax(logits):
     return F.softmax(logits, 1)
 
 
+def over_its_sum(exponentials):
+    return exponentials / exponentials.sum(-1, keepdim=True)
+
+
 EXACT = {
     "softmax": lambda heads: softmax(heads[0]),
     "times one": lambda heads: softmax(heads[0]) * 1.0,
@@ -51,12 +55,36 @@ EXACT = {
     "clamped to all": lambda heads: softmax(heads[0]).clamp(0, 1) / 1 + 0,
     "exp of log": lambda heads: F.log_softmax(heads[0], 1).exp(),
     "sigmoid": lambda heads: heads[0].sigmoid().clamp(1e-7, 1 - 1e-7),
+    "exp over its sum": lambda heads: heads[0].exp() / heads[0].exp().sum(1, keepdim=True),
+    "one exp": lambda heads: over_its_sum(heads[0].exp()),
+    "sum without keepdim": lambda heads: heads[0].exp() / heads[0].exp().sum(1).unsqueeze(1),
+    "shifted by the largest": lambda heads: over_its_sum(
+        (heads[0] - heads[0].max(1, keepdim=True)[0]).exp()
+    ),
+    "shifted by amax": lambda heads: over_its_sum(
+        (heads[0] - heads[0].amax(1, keepdim=True).detach()).exp()
+    ),
+    "written sigmoid": lambda heads: 1 / (1 + torch.exp(-heads[0])),
+    "sigmoid by a power": lambda heads: (1 + (-1 * heads[0]).exp()) ** -1,
+    "sigmoid by exp": lambda heads: heads[0].exp() / (1 + heads[0].exp()),
+    "exp of written log": lambda heads: (heads[0] - heads[0].logsumexp(1, keepdim=True)).exp(),
 }
 EXACT_LOGARITHMS = {
     "log": lambda heads: softmax(heads[0]).log(),
     "log of clamped": lambda heads: softmax(heads[0]).clamp(min=1e-8).log(),
     "log of shifted": lambda heads: torch.log(softmax(heads[0]) + 1e-8),
     "clamped log": lambda heads: F.log_softmax(heads[0], 1).clamp(min=-100),
+    "minus logsumexp": lambda heads: heads[0] - heads[0].logsumexp(1, keepdim=True),
+    "minus log of sum": lambda heads: heads[0] - heads[0].exp().sum(1, keepdim=True).log(),
+    "log of written softmax": lambda heads: (
+        heads[0].exp() / heads[0].exp().sum(1, keepdim=True)
+    ).log(),
+}
+NOT_SOFTMAX = {
+    "over the images": lambda heads: heads[0].exp() / heads[0].exp().sum(0, keepdim=True),
+    "sum of another head": lambda heads: heads[0].exp() / heads[1].exp().sum(1, keepdim=True),
+    "minus another's logsumexp": lambda heads: heads[0] - heads[1].logsumexp(1, keepdim=True),
+    "two plus": lambda heads: 1 / (2 + torch.exp(-heads[0])),
 }
 AVERAGES = {
     "mean of a stack": lambda heads: torch.stack([softmax(h) for h in heads]).mean(0),
@@ -94,7 +122,17 @@ def test_what_can_be_undone_is_read_at_the_logits(name):
     expected = outputs.exp() if name in EXACT_LOGARITHMS else outputs
     torch.testing.assert_close(predictions.probabilities, expected, rtol=1e-5, atol=2e-6)
     torch.testing.assert_close(predictions.logits, logits)
-    assert predictions.output_head == ("sigmoid" if name == "sigmoid" else "softmax")
+    assert predictions.output_head == ("sigmoid" if "sigmoid" in name else "softmax")
+
+
+@pytest.mark.parametrize("name", NOT_SOFTMAX)
+def test_what_only_looks_like_a_softmax_or_sigmoid_is_not_undone(name):
+    model = model_of(NOT_SOFTMAX[name])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvlensWarning)
+        # One image for the softmax over images, whose result depends on the others.
+        predictions = convlens.predict(model, images()[:1])
+        assert torch.equal(predictions.logits, model(images()[:1]).detach())
 
 
 @pytest.mark.parametrize("name", AVERAGES)

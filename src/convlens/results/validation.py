@@ -48,7 +48,7 @@ def check_fields(cls: Any, fields: Mapping[str, Any]) -> None:
                 raise ValueError(f"the field {name} of {cls.__name__} is missing")
             continue
         hint = field_types(cls).get(name, Any)
-        if not _has_type(fields[name], hint):
+        if not has_type(fields[name], hint):
             raise ValueError(
                 f"the field {name} of {cls.__name__} is a {type(fields[name]).__name__}, not "
                 f"{getattr(hint, '__name__', hint)}"
@@ -66,25 +66,25 @@ def field_types(cls: type) -> dict[str, Any]:
         return {}
 
 
-def _has_type(value: Any, hint: Any) -> bool:  # noqa: PLR0911 # one return for each kind
+def has_type(value: Any, hint: Any) -> bool:  # noqa: PLR0911 # one return for each kind
     """Whether a value has a type, also inside tuples and dictionaries; of unknown types it has."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return any(_has_type(value, argument) for argument in arguments)
+        return any(has_type(value, argument) for argument in arguments)
     if origin is Literal:
         return value in arguments
     if origin is tuple:
         if not isinstance(value, tuple):
             return False
         if len(arguments) == 2 and arguments[1] is Ellipsis:
-            return all(_has_type(item, arguments[0]) for item in value)
-        return len(value) == len(arguments) and all(map(_has_type, value, arguments))
+            return all(has_type(item, arguments[0]) for item in value)
+        return len(value) == len(arguments) and all(map(has_type, value, arguments))
     if origin is not None and issubclass(origin, Mapping):
         return isinstance(value, dict) and all(
-            _has_type(item, arguments[-1]) for item in value.values()
+            has_type(item, arguments[-1]) for item in value.values()
         )
     if origin is not None and issubclass(origin, Sequence):
-        return isinstance(value, tuple) and all(_has_type(item, arguments[0]) for item in value)
+        return isinstance(value, tuple) and all(has_type(item, arguments[0]) for item in value)
     if hint in (float, int):
         kinds = (float, int) if hint is float else int
         return isinstance(value, kinds) and not isinstance(value, bool)

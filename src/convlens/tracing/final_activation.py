@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from convlens.models.output_head import PROBABILITIES, SIGMOID, SOFTMAX
 from convlens.tracing.nonlinearities import IDENTITIES
 from convlens.tracing.recording import NodeRef, Operation, Recording
+from convlens.tracing.written_activations import match_written_activation
 
 _ACTIVATIONS = {
     "_softmax": SOFTMAX, "_log_softmax": SOFTMAX, "sigmoid": SIGMOID,
@@ -59,6 +60,9 @@ def find_final_activation(
     ):
         followers.append(producer)
         node = producer.inputs[0]
+    written = match_written_activation(node, producers, recording.shapes)
+    if written is not None and _are_undone(followers[::-1], logarithmic=written.logarithmic):
+        return FinalActivation(written.logits, written.name)
     if (
         producer is not None
         and _is_activation(producer, recording.shapes)

@@ -21,12 +21,6 @@ FINAL = {
     "log sigmoid": ("F.logsigmoid({x})", "{x}.sigmoid().log()"),
 }  # fmt: skip
 
-# The forms that are one function of torch, without anything after it.
-BY_FUNCTION = (
-    "{x}.softmax(1)", "F.softmax({x}, dim=-1)", "F.log_softmax({x}, 1)", "{x}.sigmoid()",
-    "F.logsigmoid({x})",
-)  # fmt: skip
-
 
 def reduce_map(program: Program, x: str) -> str:
     """The features of a map, `(N, F)`."""
@@ -95,15 +89,12 @@ def write_head(program: Program, x: str) -> None:
     if "squeezed batch" in program.marks:
         head = "logits"
     if head == "ensemble":
-        program.marks.add("written head")
         other = program.assign("other", f"{logits}.flip(1) * 0.7")
         out = program.assign("answer", f"({logits}.softmax(1) + {other}.softmax(1)) / 2")
     elif head == "logits" and draw.random() < 0.8:
         out = logits
     else:
         form = draw.choice(FINAL[head])
-        if head != "logits" and form not in BY_FUNCTION:
-            program.marks.add("written head")
         out = program.assign("answer", form.format(x=logits))
     if classes == 1 and draw.random() < 0.4 and "squeezed batch" not in program.marks:
         out = program.assign("answer", draw.choice(("{x}.squeeze(1)", "{x}[:, 0]")).format(x=out))

@@ -23,7 +23,9 @@ def check(case: Case) -> None:
         if name is None:
             continue
         shape = tuple(case.program.shape(name))
-        if layer.output != shape:
+        # Networks that squeeze the dimension of a single image are traced on two.
+        allowed = {shape, (1, *shape)} if "squeezed batch" in case.program.marks else {shape}
+        if layer.output not in allowed:
             raise Mismatch(f"output of {layer.name}: {layer.output}, right {shape}")
 
 

@@ -165,7 +165,8 @@ def feature_maps(
     model.check_shape(image)
     if len(image) > 1:
         raise ConvlensError(
-            f"{len(image)} images; feature maps are those of one, (1, C, H, W): call it once for each"
+            f"{len(image)} images; feature maps are those of one, (1, C, H, W); "
+            "call it once for each"
         )
     model_trace = trace(model, image)
     layers = [layer] if layer is not None else None
