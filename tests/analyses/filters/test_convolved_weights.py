@@ -127,6 +127,7 @@ def test_a_convolution_in_the_networks_own_code_has_the_name_of_its_operation():
     assert torch.equal(filters.weights, (model.network.scale * model.network.bank).detach())
 
 
+@pytest.mark.filterwarnings("ignore:.*depend on the other images of its batch")
 def test_weights_that_depend_on_the_image_are_refused():
     class Dynamic(nn.Module):
         def __init__(self):
