@@ -47,6 +47,15 @@ def test_the_logits_are_found_among_several_outputs(name, labels):
     assert convlens.gradcam(model, images).classes[:, 0].tolist() == logits.argmax(1).tolist()
 
 
+def test_one_number_for_each_image_beside_a_map_is_asked_about():
+    network = Network(lambda net, maps, vector, logits: (logits[:, 0], maps)).eval()
+    images = torch.rand(2, 3, 8, 8)
+    with pytest.raises(convlens.ConvlensError, match="several tensors that may be class scores"):
+        convlens.gradcam(convlens.wrap(network, size=8), images)
+    model = convlens.wrap(network, size=8, output=0)
+    assert torch.equal(model(images), network(images)[0])
+
+
 def test_labels_or_the_position_decide_where_nothing_else_does():
     network = Network(lambda net, maps, vector, logits: (net.other(vector), logits)).eval()
     images = torch.rand(2, 3, 8, 8)

@@ -110,10 +110,18 @@ def _candidates(
     """The tensors of a sequence that may be the class scores."""
     tensors = [item for item in output if isinstance(item, Tensor) and item.is_floating_point()]
     tensors = list({id(tensor): tensor for tensor in tensors if tensor.ndim > 0}.values())
-    criteria: list[Callable[[Tensor], bool]] = [
-        lambda tensor: (tensor.shape[1] if tensor.ndim > 1 else 1) == num_labels,
-        lambda tensor: tensor.ndim > 1,
-        lambda tensor: tensor.shape[2:].numel() == 1,
+    tensors = _those_or_all(
+        tensors, lambda tensor: (tensor.shape[1] if tensor.ndim > 1 else 1) == num_labels
+    )
+    tensors = _those_or_all(
+        tensors, lambda tensor: tensor.ndim > 1 and tensor.shape[2:].numel() == 1
+    )
+    # One number for each image and a map: the answer of a binary network and its features, or a
+    # map of classes and something about it.
+    if any(tensor.ndim == 1 for tensor in tensors):
+        return tensors
+    return _those_or_all(
+        tensors,
         lambda tensor: (
             not any(
                 is_computed_from is not None and is_computed_from(other, tensor)
@@ -121,8 +129,9 @@ def _candidates(
                 if other is not tensor
             )
         ),
-    ]
-    for meets in criteria:
-        if len(tensors) > 1:
-            tensors = [tensor for tensor in tensors if meets(tensor)] or tensors
-    return tensors
+    )
+
+
+def _those_or_all(tensors: list[Tensor], meets: Callable[[Tensor], bool]) -> list[Tensor]:
+    """The tensors that meet a criterion, or all if none does."""
+    return [tensor for tensor in tensors if meets(tensor)] or tensors

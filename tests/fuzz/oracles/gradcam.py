@@ -63,7 +63,8 @@ def plain_gradcam(
 ) -> tuple[Tensor, Tensor]:
     """The maps of a class at values that count as one layer, `(N, h, w)`, and their rounding.
 
-    Gradients may add up to almost nothing, so that the rounding is measured by their sizes.
+    Gradients may add up to almost nothing, so that the rounding is measured by their sizes; below
+    1e-8 they are themselves rounding, as logits and activations have sizes of about 1.
     """
     with torch.enable_grad():
         values = case.program.run(case.network, images, leaves=names)
@@ -79,4 +80,4 @@ def plain_gradcam(
             total = total + weight[:, None, None] * maps[:, channel]
             size = slopes[:, channel].abs().mean((1, 2))
             sizes = sizes + size[:, None, None] * maps[:, channel].abs()
-    return total, 1e-4 * sizes.amax((1, 2), keepdim=True) + 1e-12
+    return total, 1e-4 * sizes.amax((1, 2), keepdim=True) + 1e-8
