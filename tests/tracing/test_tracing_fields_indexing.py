@@ -179,6 +179,7 @@ GLOBAL = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*depend on the other images of its batch")
 @pytest.mark.parametrize("name", GLOBAL)
 def test_what_follows_an_operation_with_a_global_field_is_still_a_map(name):
     piece, size = GLOBAL[name]

@@ -106,6 +106,7 @@ DYNAMIC = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:.*depend on the other images of its batch")
 @pytest.mark.parametrize("name", DYNAMIC)
 def test_what_enters_by_another_argument_is_flagged(name):
     model_trace = traced(FromTheWholeImage(DYNAMIC[name]), (9, 9))
