@@ -173,6 +173,8 @@ def write_in_place(program: Program, x: str) -> str:
     ))  # fmt: skip
     if line.endswith("mean()"):
         program.marks.add("batch dependent")
+    if "[:, :, :2]" in line or "[..., 1:3]" in line:
+        program.marks.add("absolute positions")
     program.execute((), line.format(c=copy))
     return program.assign("written", f"{copy} * 1.5")
 
