@@ -37,10 +37,10 @@ def find(tmp_path, left_out):
     """Find photos below the working folder: their paths relative to it."""
 
     def run(*arguments, **options):
-        found = find_photos(
+        photos = find_photos(
             [tmp_path / name for name in arguments], notify=left_out.append, **options
         )
-        return relative(found, tmp_path)
+        return relative(photos, tmp_path)
 
     return run
 

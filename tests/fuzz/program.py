@@ -144,7 +144,7 @@ class Program:
     def source(self) -> str:
         """The network as runnable code."""
         channels, height, width = self.image
-        made = [f"self.{name} = {expression}" for name, expression in self.modules.items()]
+        assignments = [f"self.{name} = {expression}" for name, expression in self.modules.items()]
         lines = ["n = len(image)", *(statement.line for statement in self.statements)]
         return "\n".join(
             [
@@ -156,7 +156,7 @@ class Program:
                 "",
                 "class Network(nn.Module):",
                 "    def __init__(self):",
-                *(f"        {line}" for line in ("super().__init__()", *made)),
+                *(f"        {line}" for line in ("super().__init__()", *assignments)),
                 "",
                 "    def forward(self, image):",
                 *(f"        {line}" for line in lines),

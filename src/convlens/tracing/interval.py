@@ -223,8 +223,8 @@ def combine_everything(view: FieldView) -> list[PixelInterval | None]:
     union = merge_intervals(combined, max(ndims, default=0))
     if union is None:
         return [None]
-    kept = image_dims.pop() if len(image_dims) == 1 else None
-    return [_same_for_all(union, view.shapes[node], kept) for node in view.operation.outputs]
+    shared_dim = image_dims.pop() if len(image_dims) == 1 else None
+    return [_same_for_all(union, view.shapes[node], shared_dim) for node in view.operation.outputs]
 
 
 def _same_for_all(

@@ -79,8 +79,8 @@ class Structure:
 
     def nonlinearity_input(self, node: int) -> int | None:
         """The input of the non-linearity that returns a node; None without one."""
-        found = self.nonlinearities.by_output.get(node)
-        return None if found is None else found.input
+        nonlinearity = self.nonlinearities.by_output.get(node)
+        return None if nonlinearity is None else nonlinearity.input
 
     def logits(self) -> int:
         """The node that the network returns, or the input of its final softmax or sigmoid."""
@@ -187,9 +187,9 @@ class Structure:
         producer = self.producers.get(node)
         if producer is None:
             return None
-        found = self.nonlinearity_input(node)
-        if found is not None:
-            return [found]
+        input_node = self.nonlinearity_input(node)
+        if input_node is not None:
+            return [input_node]
         if producer.name in IDENTITIES:
             return self.nonlinearity_inputs(producer.inputs[0])
         if producer.name == "cat" and producer.arguments.get("dim") in (1, -3):

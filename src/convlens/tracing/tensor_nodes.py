@@ -99,11 +99,11 @@ class TensorNodes:
 
     def is_computed_from(self, tensor: Tensor, source: Tensor) -> bool:
         """Whether the operations so far computed a tensor from another one."""
-        needed, wanted = {self.read(tensor)}, self.read(source)
+        needed, source_node = {self.read(tensor)}, self.read(source)
         for operation in reversed(self.operations):
             if needed.intersection(operation.outputs):
                 needed.update(operation.inputs)
-        return wanted in needed
+        return source_node in needed
 
     def _add_unknown(self, tensor: Tensor) -> None:
         """Add a tensor that no operation returned: a parameter, or an alias such as `.data`."""

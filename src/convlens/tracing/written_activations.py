@@ -60,14 +60,12 @@ class _Matcher:
         exponents, total = self._input_of(above, "exp"), self._producer(below, "sum")
         if exponents is None or total is None or not self._is_over_classes(total):
             return None
-        if not self._same(total.inputs[0], above) and self._input_of(
-            total.inputs[0], "exp"
-        ) != self._origin(exponents):
+        if self._input_of(total.inputs[0], "exp") != exponents:
             return None
         return WrittenActivation(SOFTMAX, self._without_shift(exponents))
 
     def log_softmax(self, node: int) -> WrittenActivation | None:
-        """X − log Σ exp(x), with `torch.logsumexp` or written out."""
+        """The form x − log Σ exp(x), with `torch.logsumexp` or written out."""
         difference = self._producer(node, "sub", num_inputs=2)
         if difference is None:
             return None
@@ -81,7 +79,7 @@ class _Matcher:
             exponents = self._origin(total.inputs[0])
         if total is None or exponents is None or not self._is_over_classes(total):
             return None
-        if self._origin(logits) != self._origin(exponents):
+        if self._origin(logits) != exponents:
             return None
         return WrittenActivation(SOFTMAX, self._without_shift(logits), logarithmic=True)
 
@@ -90,11 +88,9 @@ class _Matcher:
         quotient = self._producer(node, "div", num_inputs=2)
         if quotient is not None:
             logits = self._input_of(quotient.inputs[0], "exp")
-            below = self._one_plus_exponential(quotient.inputs[1])
-            matches = logits is not None and below is not None
-            if matches and self._origin(logits or 0) == self._origin(below or 0):
-                return WrittenActivation(SIGMOID, logits or 0)
-            return None
+            if logits is None or logits != self._one_plus_exponential(quotient.inputs[1]):
+                return None
+            return WrittenActivation(SIGMOID, logits)
         inverse = self._producer(node, "reciprocal") or self._inverse_power(node)
         exponent = self._one_plus_exponential(inverse.inputs[0]) if inverse else None
         logits = self._negated(exponent) if exponent is not None else None
@@ -112,9 +108,6 @@ class _Matcher:
         while (operation := self._producers.get(node)) and operation.name in _SHAPING:
             node = operation.inputs[0]
         return node
-
-    def _same(self, first: int, second: int) -> bool:
-        return self._origin(first) == self._origin(second)
 
     def _input_of(self, node: int, name: str) -> int | None:
         operation = self._producer(node, name)
@@ -155,6 +148,6 @@ class _Matcher:
         shifted_by_largest = (
             largest is not None
             and largest.name in _LARGEST
-            and self._same(largest.inputs[0], logits)
+            and self._origin(largest.inputs[0]) == self._origin(logits)
         )
         return self._origin(logits) if shifted_by_largest else node

@@ -136,9 +136,9 @@ def test_flips_and_the_inside_of_one_output():
     ).tolist()
     assert bool((result.confidences >= 0.5).all())  # of the answer that is given
     assert any(result.flip_levels)
-    looked = internal_changes(model(network), attack)
-    assert looked.before is not None
-    assert {name for names in looked.before.names for name in names} == {"class 0"}
+    changes = internal_changes(model(network), attack)
+    assert changes.before is not None
+    assert {name for names in changes.before.names for name in names} == {"class 0"}
 
 
 def test_fgsm_of_several_sigmoids_minds_the_one_class():

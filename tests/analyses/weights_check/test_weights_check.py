@@ -85,9 +85,9 @@ def test_other_weights_match_nothing(other):
 def test_the_moments_of_a_cut_normal_distribution_are_those_of_draws():
     torch.manual_seed(0)
     drawn = nn.init.trunc_normal_(torch.empty(400_000), std=1, a=-2, b=2).double()
-    found = next(i for i in list_initializations(SHAPE) if i.kind == "truncated")
+    truncated = next(i for i in list_initializations(SHAPE) if i.kind == "truncated")
     deviation = math.sqrt(1 / (16 * 9))
-    assert found.width * float(drawn.std()) == pytest.approx(deviation, rel=0.01)
+    assert truncated.width * float(drawn.std()) == pytest.approx(deviation, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -127,8 +127,8 @@ def enlarge(program: Program, x: str) -> str:
     if kind == "transposed":
         groups = draw.choice((1, 1, channels))
         more = draw.choice(("", ", padding=1", ", output_padding=1", ", dilation=2"))
-        made = f"nn.ConvTranspose2d({channels}, {channels}, 3, stride=2{more}, groups={groups})"
-        return program.apply("up", made, x)
+        module = f"nn.ConvTranspose2d({channels}, {channels}, 3, stride=2{more}, groups={groups})"
+        return program.apply("up", module, x)
     if kind == "shuffle":
         x = convolve(program, x, outputs=4 * draw.choice((2, 3)), keep=True)
         if program.shape(x)[1] % 4:

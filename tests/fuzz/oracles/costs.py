@@ -12,9 +12,9 @@ def check(case: Case) -> None:
     """Check the totals of the anatomy."""
     anatomy = convlens.anatomy(case.model)
     right = count(case)
-    given = anatomy.multiply_adds
-    if given != right and not (is_lower_bound(anatomy) and given < right):
-        raise Mismatch(f"multiply-adds: {given}, right {right}")
+    counted = anatomy.multiply_adds
+    if counted != right and not (is_lower_bound(anatomy) and counted < right):
+        raise Mismatch(f"multiply-adds: {counted}, right {right}")
     parameters = sum(parameter.numel() for parameter in case.network.parameters())
     if anatomy.parameters != parameters:
         raise Mismatch(f"parameters: {anatomy.parameters}, right {parameters}")

@@ -41,19 +41,24 @@ def check(case: Case) -> None:
         convlens.patches(case.model, case.images, top=2, show=1)
 
 
-def _compare(given: LayerPatches, maps: Tensor, what: str) -> None:
+def _compare(layer_patches: LayerPatches, maps: Tensor, what: str) -> None:
     """Compare values, images and positions with the greatest activation of each image."""
-    if given.channels != maps.shape[1]:
-        raise Mismatch(f"patches of {what}: {given.channels} channels, right {maps.shape[1]}")
+    if layer_patches.channels != maps.shape[1]:
+        raise Mismatch(
+            f"patches of {what}: {layer_patches.channels} channels, right {maps.shape[1]}"
+        )
     count = min(_TOP, len(maps))
     for channel in range(maps.shape[1]):
         strongest = sorted((float(image.max()) for image in maps[:, channel]), reverse=True)[:count]
-        values = given.values[channel, :count]
+        values = layer_patches.values[channel, :count]
         tolerance = 1e-5 * float(maps.abs().max() + 1e-3)
         if not torch.allclose(values, torch.tensor(strongest), rtol=1e-4, atol=tolerance):
             raise Mismatch(f"patches of {what}:{channel}: {values.tolist()}, right {strongest}")
         places = zip(
-            given.images[channel], given.rows[channel], given.columns[channel], strict=True
+            layer_patches.images[channel],
+            layer_patches.rows[channel],
+            layer_patches.columns[channel],
+            strict=True,
         )
         for value, (image, row, column) in zip(values, list(places)[:count], strict=True):
             there = float(maps[image, channel, row, column])
