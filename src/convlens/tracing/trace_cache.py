@@ -18,6 +18,8 @@ _PRIMITIVES = (
     bool, int, float, str, bytes, type(None), torch.dtype, torch.device, BuiltinFunctionType,
 )  # fmt: skip
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+# The attributes that every module has: its mode, and the dictionaries of its tensors and hooks.
+_COMMON_ATTRIBUTES = frozenset(vars(nn.Module()))
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def _module_state(module: nn.Module) -> Hashable:
     )
     hooks = tuple(tuple(getattr(module, name)) for name in _HOOKS)  # their numbers are unique
     attributes = tuple(
-        (name, _frozen(value)) for name, value in vars(module).items() if name != "training"
+        (name, value if type(value) in _PRIMITIVES else _frozen(value))
+        for name, value in vars(module).items()
+        if name not in _COMMON_ATTRIBUTES
     )
     return tensors, hooks, attributes
 
