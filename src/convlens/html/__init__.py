@@ -4,7 +4,7 @@ The report, the indexes of folders, notebooks and the explorer are built from th
 package knows no analysis: its functions take tensors and plain values.
 
 - `base.html.jinja` is the document, `macros.html.jinja` the parts inside it.
-- `style.css` is the stylesheet, `modules/` holds the ES modules.
+- `styles/` holds the stylesheet in parts, `modules/` the ES modules.
 - `templates` loads all of these.
 - `numbers` writes numbers so that each names its place in the JSON file beside the document.
 - `pictures` turns pixels into images within a budget of bytes.

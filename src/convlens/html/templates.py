@@ -14,7 +14,9 @@ from convlens.wording import counted, plural
 
 _PACKAGE = "convlens.html"
 # Each works alone, so that a document includes those that it needs.
-MODULES = ("scripted", "copy", "overlay_toggle", "zoom", "slider", "address")
+MODULES = ("scripted", "copy", "overlay_toggle", "zoom", "slider", "tables", "address")
+# A later file may refine the rules of an earlier one.
+STYLES = ("base", "layout", "tables", "figures", "charts", "cards", "frame")
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def _make_printable(value: Any) -> Any:
 
 
 def stylesheet() -> Markup:
-    """The shared stylesheet."""
-    return Markup(_read("style.css"))
+    """The shared stylesheet: the files of `STYLES` one after the other."""
+    return Markup("\n".join(_read(f"styles/{name}.css") for name in STYLES))
 
 
 def modules() -> list[Module]:
