@@ -22,7 +22,6 @@ from typing import Unpack
 
 import torch
 from matplotlib.figure import Figure
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from convlens.analyses.gradcam.gradcam import explain
@@ -265,6 +264,8 @@ def rank_correlation(values: Tensor, other_values: Tensor) -> float:
     Returns:
         -1 to 1; 0 where either tensor is constant.
     """
+    from scipy.stats import rankdata  # takes a second to import
+
     ranks, other_ranks = (
         torch.from_numpy(rankdata(tensor.flatten().double().numpy()))
         for tensor in (values, other_values)

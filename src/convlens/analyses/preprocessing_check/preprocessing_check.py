@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import wilcoxon
 from torch import Tensor
 
 from convlens.analyses.predictions.predictions import compute_logits
@@ -264,6 +263,8 @@ def _score_variant(
     gains = scores.nats - configured
     p_value = 1.0
     if bool((gains != 0).any()):
+        from scipy.stats import wilcoxon  # takes a second to import
+
         test = wilcoxon(gains.numpy(), alternative="greater", method="auto")
         p_value = min(1.0, float(test.pvalue) * alternatives)
     return VariantScore(

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
-from scipy.stats import kstwobign
+from scipy.special import kolmogorov, ndtr
 from torch import Tensor
 
 SMALLEST = 64  # weights that a test needs; of fewer, many values fit any distribution
@@ -123,5 +122,5 @@ def _is_uniform(probabilities: np.ndarray) -> bool:
     count = len(probabilities)
     steps = np.arange(count + 1) / count
     above, below = (steps[1:] - probabilities).max(), (probabilities - steps[:-1]).max()
-    p_value = kstwobign.sf(max(float(above), float(below)) * math.sqrt(count))
+    p_value = kolmogorov(max(float(above), float(below)) * math.sqrt(count))
     return float(p_value) > _SIGNIFICANCE
