@@ -22,15 +22,22 @@ SOURCE = Path(__file__).parent / "src"
 # Fixtures that cost so much that one process makes them, for all tests that use them. These tests
 # start first, because the last process to end decides how long a run takes.
 SHARED_FIXTURES = ("cluster", "demo")
-# The page about the default network takes a minute. Pages of small networks are tested always.
-SLOW_FIXTURES = ("demo",)
+# The page about the default network takes a minute, and a Ray cluster with two nodes as long. Pages
+# of small networks and the local engine are tested always.
+SLOW_FIXTURES = ("cluster", "demo")
+# Architectures that take seconds to make and to trace. Tests over several architectures run with
+# the smaller ones always.
+LARGE_NETWORKS = (
+    "convnext", "deeplabv3", "densenet", "fcn_resnet", "googlenet", "inception", "regnet",
+    "resnet50", "swin", "vgg", "vit_b",
+)  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks are selected, and before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by their fixtures; keep those that share a fixture or a file in one process."""
     for item in items:
-        if not set(SLOW_FIXTURES).isdisjoint(getattr(item, "fixturenames", ())):
+        if _is_slow(item):
             item.add_marker(pytest.mark.slow)
     if not hasattr(config, "workerinput"):  # as the processes of xdist have
         return
@@ -42,6 +49,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (costly if shared else others).append(item)
         item.add_marker(pytest.mark.xdist_group(shared or str(item.path)))
     items[:] = [*costly, *others]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    """Whether a test uses a slow fixture, or is one of several with a large network."""
+    parameters = item.name.partition("[")[2]
+    return not set(SLOW_FIXTURES).isdisjoint(getattr(item, "fixturenames", ())) or any(
+        name in parameters for name in LARGE_NETWORKS
+    )
 
 
 @pytest.fixture(autouse=True)

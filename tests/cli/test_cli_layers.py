@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from support.command_line import MINE, one_line
 
 pytest_plugins = "support.command_line"
@@ -78,6 +80,7 @@ class TestFilters:
         assert not (here / "convlens-filters").exists()
 
 
+@pytest.mark.slow
 def test_fits(here, convlens):
     (here / "large.py").write_text(
         "import torch, convlens\n"

@@ -16,12 +16,19 @@ from fuzz.oracles import costs, fields
 from fuzz.program import Program
 
 NETWORKS = 24
+ALWAYS = 8  # of them in every run, the others in the slow one
 MANY, SECONDS = 100, 120  # of the slow run, which ends with the first of the two
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, of even kernels and lazy checks
 
 
-@pytest.mark.parametrize("seed", range(NETWORKS))
+@pytest.mark.parametrize(
+    "seed",
+    [
+        *range(ALWAYS),
+        *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(ALWAYS, NETWORKS)),
+    ],
+)
 def test_random_networks(seed):
     report = check_network(seed)
     assert not report.wrong, f"\n{report}"

@@ -66,6 +66,7 @@ def test_threads_sleep_soon(code: str) -> None:
     assert "GOMP_SPINCOUNT = '10000'" in settings_of(code)
 
 
+@pytest.mark.slow
 def test_threads_of_a_worker_sleep_soon(tmp_path: Path) -> None:
     packed = tmp_path / "packed"
     packed.write_bytes(pickle.dumps((model(), Count(3))))

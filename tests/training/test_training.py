@@ -107,6 +107,7 @@ def test_center_of_each_image(archive, tmp_path):
         assert torch.allclose(model(images), model(brighter), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_training(archive, tmp_path):
     """Two processes on the CPU (gloo) share each batch and end where one process ends."""
     options = {"epochs": "2", "batch": "20", "network": "lenet5", "device": "cpu", "erase": "0",

@@ -128,6 +128,7 @@ def test_two_machines_are_two_devices(archive, one_machine, tmp_path):
     assert second[1] == ""
 
 
+@pytest.mark.slow
 def test_stopped_on_one_machine_and_gone_on_with(archive, one_machine, tmp_path):
     """An interrupt stops both and keeps all; where one is killed the other says so and ends."""
     outs = tmp_path / "run", tmp_path / "nowhere"

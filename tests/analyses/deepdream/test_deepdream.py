@@ -242,8 +242,8 @@ class TestLayers:
 
 
 NETWORKS = [
-    ("default", "blocks.2.0.conv_dw", (189, 243), 96),
-    ("default", "blocks.3.0.conv_pw", (224, 224), 150),
+    pytest.param("default", "blocks.2.0.conv_dw", (189, 243), 96, marks=pytest.mark.slow),
+    pytest.param("default", "blocks.3.0.conv_pw", (224, 224), 150, marks=pytest.mark.slow),
     ("torchvision:squeezenet1_0@random", "features.5.expand3x3", (301, 260), 150),
     ("torchvision:resnet18@random", "layer2.1.conv2", (233, 210), 150),
     ("torchvision:googlenet@random", "inception3a.branch2.1.conv", (230, 280), 150),

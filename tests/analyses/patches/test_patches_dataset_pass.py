@@ -272,6 +272,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "count"),
     [("half a state", 3), ("before a file", 1), ("before a file", 6), ("before a file", 7)],

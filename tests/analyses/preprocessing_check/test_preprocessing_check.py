@@ -356,6 +356,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 def test_default_network_reads_real_photos_right(real):
     model, _, truth, rows = real
     diagnosis = check_preprocessing(
@@ -367,6 +368,7 @@ def test_default_network_reads_real_photos_right(real):
     assert any("squashed" in variant.name for variant in diagnosis.variants)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_with_real_photos_are_found_and_the_right_reading_named(real, mistake):
     model, images, truth, _ = real
@@ -377,6 +379,7 @@ def test_mistakes_with_real_photos_are_found_and_the_right_reading_named(real, m
     assert right in diagnosis.summary
 
 
+@pytest.mark.slow
 def test_mistake_with_real_photos_shows_without_labels(real):
     model, images, _, _ = real
     diagnosis = check_preprocessing(MISTAKES["0..255"](model), images[:9])
