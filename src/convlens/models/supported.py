@@ -19,19 +19,9 @@ def check_supported(network: nn.Module) -> None:
         ConvlensError: layers whose parameters are created at the first run, that are compiled by
             TorchScript or quantized, or tensors without values.
     """
-    check_initialized(network)
     for name, module in network.named_modules():
         _check_module(name or type(network).__name__, module)
-        for leaf, tensor in (*module._parameters.items(), *module._buffers.items()):
-            if tensor is None:
-                continue
-            full_name = f"{name}.{leaf}".lstrip(".")
-            if tensor.is_meta:
-                raise ConvlensError(
-                    f"{full_name} is on the meta device and has no values; load the weights first"
-                )
-            if tensor.is_quantized:
-                _refuse_quantized(full_name, "tensor")
+        _check_tensors(name, module)
 
 
 def check_initialized(network: nn.Module) -> None:
@@ -42,10 +32,7 @@ def check_initialized(network: nn.Module) -> None:
     """
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         if is_lazy(tensor):
-            raise ConvlensError(
-                f"{name} is created at the first run of the network; run it once, as in "
-                f"network(torch.zeros(1, 3, height, width))"
-            )
+            _refuse_lazy(name)
 
 
 def _check_module(name: str, module: nn.Module) -> None:
@@ -56,6 +43,33 @@ def _check_module(name: str, module: nn.Module) -> None:
         )
     if type(module).__module__.startswith(_QUANTIZED):
         _refuse_quantized(name, "layer")
+
+
+def _check_tensors(name: str, module: nn.Module) -> None:
+    for tensors in (module._parameters, module._buffers):
+        for leaf, tensor in tensors.items():
+            if tensor is None:
+                continue
+            if is_lazy(tensor):
+                _refuse_lazy(_join(name, leaf))
+            if tensor.is_meta:
+                raise ConvlensError(
+                    f"{_join(name, leaf)} is on the meta device and has no values; load the "
+                    f"weights first"
+                )
+            if tensor.is_quantized:
+                _refuse_quantized(_join(name, leaf), "tensor")
+
+
+def _join(name: str, leaf: str) -> str:
+    return f"{name}.{leaf}" if name else leaf
+
+
+def _refuse_lazy(name: str) -> None:
+    raise ConvlensError(
+        f"{name} is created at the first run of the network; run it once, as in "
+        f"network(torch.zeros(1, 3, height, width))"
+    )
 
 
 def _refuse_quantized(name: str, kind: str) -> None:
