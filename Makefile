@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest --numprocesses $(JOBS)
 
 # A page about the embedded default network, by the command that a user would type.
 demo: .venv/.demo
-	$(BIN)/convlens report --out convlens-report
+	$(BIN)/convlens report --out convlens-report --overwrite
 
 lint: .venv/.test
 	$(BIN)/ruff check .

@@ -201,6 +201,19 @@ def check_replaceable_folder(path: str | Path, *, marker: str) -> None:
         raise _unwritable(path, error) from error
 
 
+def find_results(path: str | Path) -> str | None:
+    """The name of the file that marks a folder as one of results, or None without such a file.
+
+    Results that a killed process had moved away are moved back first.
+
+    Args:
+        path: name of the folder, which need not exist.
+    """
+    folder = real_path(path)
+    clear_leftovers(folder.parent)
+    return next((name for name in _MARKERS if (folder / name).is_file()), None)
+
+
 def holds_results(folder: Path) -> bool:
     """Whether a folder holds results of convlens, or the saved state of a run that was stopped.
 

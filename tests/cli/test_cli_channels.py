@@ -71,10 +71,9 @@ class TestPatches:
         status, _, err = convlens("patches", "a.png", "bad.png", "--model", MINE)
         assert status == 0
         assert "left out: bad.png" in err
-        assert "none of 1 photos" in one_line(convlens("patches", "bad.png", "--model", MINE))
-        assert "no convolution" in one_line(
-            convlens("patches", "a.png", "--model", "python:mine.py:dense")
-        )
+        again = ("patches", "--overwrite", "--model")
+        assert "none of 1 photos" in one_line(convlens(*again, MINE, "bad.png"))
+        assert "no convolution" in one_line(convlens(*again, "python:mine.py:dense", "a.png"))
 
 
 class TestMaximize:

@@ -39,7 +39,7 @@ class TestGradCam:
         assert "left out" in err
         assert "bad.jpg" in err
         assert list(json.loads(out)["skipped"]) == ["bad.jpg"]
-        assert "bad.jpg" in one_line(convlens(*words, "--strict"))
+        assert "bad.jpg" in one_line(convlens(*words, "--overwrite", "--strict"))
 
     def test_nothing_is_left_of_a_failure(self, here, convlens):
         error = one_line(

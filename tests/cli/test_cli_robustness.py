@@ -44,7 +44,8 @@ class TestFgsm:
             "b.png": ["bee"], "more-b.png": ["cat"],
         }  # fmt: skip
         (here / "labels.csv").write_text("file,class\nc.png,bee\n")
-        assert "names none of the photos: it has c.png, and" in one_line(convlens(*words))
+        error = one_line(convlens(*words, "--overwrite"))
+        assert "names none of the photos: it has c.png, and" in error
 
     def test_curve_over_several_photos(self, here, convlens):
         words = ("fgsm", "a.png", "b.png", "--model", MINE, "--epsilon", "4/255,8/255")
@@ -72,7 +73,7 @@ class TestFgsm:
         assert (here / "f" / "a.png" / "flip" / "0-flip.png").is_file()
 
     def test_towards_a_class(self, here, convlens):
-        words = ("fgsm", "a.png", "--model", MINE, "--out", "f", "--quiet")
+        words = ("fgsm", "a.png", "--model", MINE, "--out", "f", "--quiet", "--overwrite")
         _, out, _ = convlens(*words, "--target", "dog", "--loss", "margin", "--json")
         numbers = json.loads(out)["photos"]["a.png"]
         assert (numbers["names"], numbers["class_origins"]) == (["dog"], ["target"])
@@ -95,7 +96,7 @@ class TestShift:
         assert "2 photos, two views of each" in out
         assert (here / "s" / "offsets-crop.png").is_file()
         assert not (here / "s.unfinished").exists()
-        _, out, _ = convlens(*words, "--pixels", "2", "--json", "--quiet")
+        _, out, _ = convlens(*words, "--pixels", "2", "--json", "--quiet", "--overwrite")
         assert json.loads(out)["equivariance"]["shifts"] == [[2, 2]]
 
     def test_channel(self, here, convlens):
@@ -104,7 +105,7 @@ class TestShift:
         assert status == 0
         assert {line.split()[0] for line in out.splitlines()[1:3]} == {"0:3", "0:1"}
         assert (here / "s" / "invariance.png").is_file()
-        assert "0 to 5" in one_line(convlens(*words, "--channel", "0:6"))
+        assert "0 to 5" in one_line(convlens(*words, "--overwrite", "--channel", "0:6"))
 
     def test_selectivity(self, here, convlens):
         for number in range(10):

@@ -111,7 +111,7 @@ def test_places_and_sizes_that_cannot_be(here, convlens, words, message):
 def test_photos_beside_the_results_of_earlier_runs(here, convlens):
     rows = []
     for _ in range(3):
-        status, out, err = convlens("gradcam", ".", *MODEL)
+        status, out, err = convlens("gradcam", ".", *MODEL, "--overwrite")
         assert status == 0
         rows.append([line.split()[0] for line in out.splitlines() if ".png" in line])
     assert rows == [["a.png", "b.png"]] * 3
@@ -125,7 +125,8 @@ def test_photos_beside_the_results_of_earlier_runs(here, convlens):
 
 
 def test_the_claim_ends_with_the_command(here, convlens):
-    assert convlens("cortex", "a.png", "--size", 64, "--out", "out")[0] == 0
+    words = ("cortex", "a.png", "--size", 64, "--out", "out", "--overwrite")
+    assert convlens(*words)[0] == 0
     with claim_folder(here / "out", marker="result.json"):
-        assert convlens("cortex", "a.png", "--size", 64, "--out", "out")[0] == 0  # of this thread
+        assert convlens(*words)[0] == 0  # of this thread
     assert sorted(path.name for path in here.iterdir() if path.name.startswith(".")) == []

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from convlens.cli import options as o
 
 # These come first in --help; the other options of a group follow those of the command itself.
-_FIRST = ("photos", "out", "model", "class_names")
+_FIRST = ("photos", "out", "overwrite", "model", "class_names")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class PassArguments(ModelArguments):
 
     photos: o.PhotosOrTables
     out: o.Out
+    overwrite: o.Overwrite = False
     column: o.Column = None
     engine: o.EngineName = o.Engine.local
     address: o.Address = None

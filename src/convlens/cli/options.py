@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli.output_check import check_out
+
 
 class Side(StrEnum):
     """The side of a layer whose tensor is read."""
@@ -139,7 +141,10 @@ Target = Annotated[
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Continue a run of this command that was stopped.")
+    bool,
+    typer.Option(
+        "--resume", is_eager=True, help="Continue a run of this command that was stopped."
+    ),
 ]
 Labels = Annotated[
     Path | None,
@@ -209,5 +214,18 @@ Actors = Annotated[
     ),
 ]
 Out = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="Folder that the results are written to.")
+    Path,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        callback=check_out,
+        help="Folder that the results are written to.",
+    ),
+]
+# Every command with --out has it; the check of --out reads its value.
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", is_eager=True, help="Replace the earlier results that --out holds."
+    ),
 ]

@@ -8,6 +8,7 @@ import typer
 from convlens.cli import options as o
 from convlens.cli.app import NETWORKS, app
 from convlens.cli.arguments import ModelArguments, with_arguments
+from convlens.cli.output_check import check_draw
 
 
 @app.command(rich_help_panel=NETWORKS)
@@ -20,11 +21,16 @@ def anatomy(
         Path | None,
         typer.Option(
             "--draw",
+            callback=check_draw,
             help="Also draw the network to this file (.svg, .pdf or .png): a box for each layer, "
             "scaled by resolution and channels.",
             show_default=False,
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", is_eager=True, help="Replace the file of --draw if it exists."),
+    ] = False,
 ) -> None:
     """List every layer that runs, with sizes, costs and receptive fields."""
     from convlens.analyses.anatomy.anatomy import anatomy

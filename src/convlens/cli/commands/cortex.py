@@ -20,6 +20,7 @@ def cortex(
         str, typer.Option("--size", metavar="N|HxW", help="Size of the image in pixels.")
     ] = "256",
     out: o.Out = Path("convlens-cortex"),
+    overwrite: o.Overwrite = False,
     json: o.Json = False,
     quiet: o.Quiet = False,  # accepted as by all commands; this one has no progress to show
 ) -> None:

@@ -39,6 +39,7 @@ def dream(
         int, typer.Option(help="Largest height and width in pixels that are computed at once.")
     ] = 640,
     out: o.Out = Path("convlens-dream"),
+    overwrite: o.Overwrite = False,
     model: o.ModelSpec = "default",
     class_names: o.ClassNames = None,
     device: o.Device = None,

@@ -33,6 +33,7 @@ def effective_field(
         float, typer.Option(help="Share of the gradient that the effective area holds.")
     ] = 0.95,
     out: o.Out = Path("convlens-effective-field"),
+    overwrite: o.Overwrite = False,
     strict: o.Strict = False,
 ) -> None:
     """Measure the effective receptive field of the central unit of each layer.

@@ -23,6 +23,7 @@ def feature_maps(
     ] = None,
     window: Annotated[int, typer.Option(help="Side of the pooling windows, in cells.")] = 2,
     out: o.Out = Path("convlens-maps"),
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Show the feature maps of a layer on a photo."""
     from convlens.analyses.feature_maps.feature_maps import feature_maps as compute_maps

@@ -24,6 +24,7 @@ def field(
         typer.Option(metavar="Y,X", help="Row and column in the layer's map. Default: the middle."),
     ] = None,
     out: o.Out = Path("convlens-field"),
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Draw the receptive field of a unit on a photo."""
     from convlens.analyses.receptive_field.field import receptive_field

@@ -15,6 +15,7 @@ from convlens.cli.arguments import ModelArguments, with_arguments
 def filters(
     arguments: ModelArguments,
     out: o.Out = Path("convlens-filters"),
+    overwrite: o.Overwrite = False,
     layer: o.Layer = None,
     channel: o.Channel = None,
     over_training: Annotated[

@@ -74,6 +74,7 @@ def maximize(
         float, typer.Option(help="Weight of the squared distance from gray, as a regularizer.")
     ] = 0.0,
     out: o.Out = Path("convlens-maximize"),
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Make images that maximize channels, units or classes, by gradient ascent."""
     from convlens.analyses.maximize.maximize import maximize

@@ -15,6 +15,7 @@ def report(
     arguments: ModelArguments,
     photos: o.MaybePhotos = None,
     out: o.Out = Path("convlens-report"),
+    overwrite: o.Overwrite = False,
     labels: o.Labels = None,
     layer: o.Layer = None,
     classes: o.Classes = None,

@@ -21,6 +21,7 @@ def tuning(
     ] = 12,
     phases: Annotated[int, typer.Option(help="Number of steps of the drift over one cycle.")] = 16,
     out: o.Out = Path("convlens-tuning"),
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Measure orientation tuning with gratings, and tell simple from complex channels."""
     from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning

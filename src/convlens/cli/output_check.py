@@ -1,0 +1,46 @@
+"""The checks of `--out` and `--draw`: earlier results are replaced only with `--overwrite`.
+
+typer calls them with the values of these options, also with defaults, before a command runs and
+torch is imported. `--overwrite` and `--resume` are eager, so that their values are known by then.
+"""
+
+from pathlib import Path
+
+import typer
+
+from convlens.errors import ConvlensError
+from convlens.files import find_results
+
+
+def check_out(context: typer.Context, out: Path) -> Path:
+    """Refuse a folder that holds earlier results, unless `--overwrite` or `--resume` is given.
+
+    Raises:
+        ConvlensError: the folder holds earlier results.
+    """
+    given = context.params
+    replaces = "overwrite" in given and not given["overwrite"] and not given.get("resume")
+    if replaces and (found := find_results(out)) is not None:
+        raise ConvlensError(
+            f"{out} holds earlier results ({found}); give --overwrite to replace them, or another "
+            f"folder, such as --out {_free_folder(out)}"
+        )
+    return out
+
+
+def check_draw(context: typer.Context, path: Path | None) -> Path | None:
+    """Refuse a file that exists, unless `--overwrite` is given.
+
+    Raises:
+        ConvlensError: the file exists.
+    """
+    if path is not None and path.is_file() and not context.params["overwrite"]:
+        raise ConvlensError(f"{path} exists; give --overwrite to replace it, or another name")
+    return path
+
+
+def _free_folder(out: Path) -> Path:
+    number = 2
+    while (free := out.with_name(f"{out.name}-{number}")).exists():
+        number += 1
+    return free
