@@ -8,7 +8,8 @@ from torch.utils.checkpoint import checkpoint
 
 from convlens import ConvlensError, gradcam, wrap
 from convlens.capture import capture_nodes, compute_gradients
-from support.cut_networks import SIZE, Net, close, conv, images, prepared, slopes
+from support.cut_networks import SIZE, Net, close, images, prepared, slopes
+from support.traced_networks import conv
 
 # several directions at once
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from convlens.capture import capture_nodes
-from support.cut_networks import Cut, Head, Net, close, conv, images, prepared, slopes, weights
+from support.cut_networks import Cut, Head, Net, close, images, prepared, slopes, weights
+from support.traced_networks import conv
 
 
 def by_hand(value, rest):

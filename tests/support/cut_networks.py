@@ -5,15 +5,13 @@ from torch import nn
 
 from convlens import trace, wrap
 from convlens.capture import capture_nodes, compute_gradients
-
-SIZE = 16
-
-
-def conv(in_channels, out_channels, kernel=3, **options):
-    return nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, **options)
+from support import traced_networks
+from support.traced_networks import SIZE
 
 
 class Head(nn.Module):
+    """The mean square of each channel and a linear layer."""
+
     def __init__(self, channels=4, classes=5):
         super().__init__()
         self.linear = nn.Linear(channels, classes)
@@ -22,24 +20,17 @@ class Head(nn.Module):
         return self.linear(x.square().mean((2, 3)))
 
 
-class Net(nn.Module):
-    """A convolution, a function of the module and its output, and a head."""
+class Net(traced_networks.Net):
+    """A convolution, a function of the module and its output, and a head of mean squares."""
 
     def __init__(self, function, **parts):
-        super().__init__()
         torch.manual_seed(0)
-        self.first = conv(3, 4)
-        for name, part in parts.items():
-            self.add_module(name, part)
+        super().__init__(function, **parts)
         self.head = Head()
-        self.function = function
-
-    def forward(self, x):
-        return self.head(self.function(self, self.first(x)))
 
 
 def images(count=3, size=SIZE):
-    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return traced_networks.images(count, size)
 
 
 def prepared(network, size=SIZE):

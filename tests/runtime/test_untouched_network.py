@@ -1,0 +1,59 @@
+"""Every public function leaves the network untouched, also where it fails."""
+
+import contextlib
+
+import pytest
+
+import convlens
+from convlens import ConvlensError, wrap
+from support.guarded_networks import assert_untouched, small_network, state, used_network
+from support.public_functions import CALLS, NAMES, SIZE, WRITING, call
+
+
+def test_this_file_knows_every_public_function():
+    assert {*CALLS, *WRITING} >= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_function_leaves_the_network_untouched(name, tmp_path):
+    network = used_network(small_network())
+    model = wrap(network, size=SIZE)
+    before = state(network)
+    call(name, model, tmp_path)
+    assert_untouched(network, before)
+    call(name, model, tmp_path)
+    assert_untouched(network, before)
+
+
+# Runs of a FailingLayer until it raises: the first is that of the trace, on a copy.
+@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.parametrize("place", [0, 6, 12])
+@pytest.mark.parametrize(
+    "name",
+    [name for name in NAMES if name not in ("filters", "filters_over_training", "receptive_field")],
+)
+def test_nothing_is_left_where_a_module_raises(name, place, runs, tmp_path):
+    network = used_network(small_network())
+    if runs == 2:
+        convlens.trace(wrap(network, size=SIZE))
+    network[place].at = runs
+    model = wrap(network, size=SIZE)
+    before = state(network)
+    with contextlib.suppress(RuntimeError, ConvlensError):
+        call(name, model, tmp_path)
+    network[place].at = None
+    assert_untouched(network, before)
+
+
+def test_functions_do_raise_there():
+    # Or the test above would compare nothing.
+    for place in (0, 6, 12):
+        network = used_network(small_network())
+        model = wrap(network, size=SIZE)
+        convlens.trace(model)
+        network[place].at = 1
+        for name in ("predict", "gradcam", "fgsm"):
+            network[place].at = 1
+            with pytest.raises(ConvlensError, match=r"Sequential.* images of .*tripped") as caught:
+                CALLS[name](model)
+            assert isinstance(caught.value.__cause__, RuntimeError)
