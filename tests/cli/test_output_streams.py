@@ -27,6 +27,7 @@ def ends_in_one_line(process, words):
     assert words in err
 
 
+@pytest.mark.slow
 def test_full_standard_output(here):
     with Path("/dev/full").open("w") as full:
         for words in (["anatomy", *MODEL], ["--help"]):
@@ -46,6 +47,7 @@ def test_closed_standard_output(here):
     ends_in_one_line(process, "standard output is closed")
 
 
+@pytest.mark.slow
 def test_full_standard_error_changes_no_result(here):
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "convlens", "anatomy", "--model", "python:none.py:none"]
