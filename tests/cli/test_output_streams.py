@@ -94,7 +94,7 @@ def test_a_folder_that_another_process_writes(here, convlens, words):
         (["gradcam", "a.png", *MODEL, "--size", "100000"], "need too much memory"),
         (["report", "a.png", *MODEL, "--size", "100000"], "need too much memory"),
         (["cortex", "a.png", "--size", "100000"], "need too much memory"),
-        (["dream", "a.png", *MODEL, "--size", "100000"], "need too much memory"),
+        (["dream", "a.png", *MODEL, "--image-size", "100000"], "need too much memory"),
         (["maximize", *MODEL, "--class", "cat", "--image-size", "100000"], "too much memory"),
         (["anatomy", *MODEL, "--size", "9" * 5000], "is not a number of pixels"),
         (["maximize", *MODEL, "--channel", "0:" + "9" * 5000], "0:99999"),

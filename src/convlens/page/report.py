@@ -10,6 +10,8 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
+
 from convlens import __version__
 from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
 from convlens.analyses.gradcam.boxes import read_boxes
@@ -18,6 +20,7 @@ from convlens.data.photo_names import describe_unmatched, find_keys
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
 from convlens.files import atomic_folder
+from convlens.models.label_tables import write_labels
 from convlens.models.labels import class_name, find_class_pair
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model, check_model
@@ -27,11 +30,11 @@ from convlens.page.inputs import Inputs, Options
 from convlens.page.photos import read_photos, show_photos
 from convlens.page.progress import Progress, Stages
 from convlens.page.render import render, view_sections
-from convlens.page.reproduction import Reproducer
+from convlens.page.reproduction import LABELS, Reproducer
 from convlens.page.result import Finding, Report, SkippedPhoto, Subject
 from convlens.page.section import Section
 from convlens.page.sections import load_sections
-from convlens.text import json_text
+from convlens.text import json_text, printable
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 from convlens.wording import counted, enumerated
@@ -63,7 +66,8 @@ def report(
     Args:
         model: the model, left untouched.
         photos: files. Default: the demo photos of the embedded network.
-        out: folder for `index.html` and `report.json`; an earlier report there is replaced.
+        out: folder for `index.html`, `report.json` and, with labels, `labels.csv`, which the
+            commands on the page read; an earlier report there is replaced.
         labels: indices of the right classes by the photo's path or the end of it, such as its
             file's name, as `read_labels` gives them. Default: no labels.
         layer: layer that Grad-CAM explains. Default: the final convolutional layer.
@@ -98,7 +102,8 @@ def report(
     stages = Stages(progress)
     with atomic_folder(out, marker=_MARKER) as folder:
         options = _check_options(model, layer, classes, boxes, paths, table, seed, strict)
-        inputs, skipped = _gather(model, paths, table, options, stages)
+        labels_path = Path(out) / LABELS if table and _are_printable(paths) else None
+        inputs, skipped = _gather(model, paths, table, options, stages, labels_path)
         sections = load_sections()
         for section in sections:
             with stages.attempt(section.name):
@@ -127,6 +132,7 @@ def report(
             options=_describe_options(options),
             command=command,
             versions=_versions(),
+            threads=torch.get_num_threads(),
             created=datetime.now().astimezone().isoformat(timespec="minutes"),
             seconds=dict(stages.seconds),
         )
@@ -134,6 +140,8 @@ def report(
             page = render(sections, inputs, finished, views)
         finished = replace(finished, seconds=stages.seconds)
         (folder / "index.html").write_text(page, encoding="utf-8")
+        if labels_path is not None:
+            _write_labels(folder / LABELS, inputs)
         (folder / _MARKER).write_text(json_text(finished.to_json()), encoding="utf-8")
     return finished
 
@@ -209,6 +217,7 @@ def _gather(
     labels: Mapping[str, tuple[int, ...]],
     options: Options,
     stages: Stages,
+    labels_path: Path | None,
 ) -> tuple[Inputs, list[SkippedPhoto]]:
     """The inputs of the sections, and the photos that could not be read."""
     model_trace, layers = trace(model), anatomy(model)
@@ -226,7 +235,12 @@ def _gather(
         photos=tuple(photos),
         images=images,
         stages=stages,
-        reproducer=Reproducer(model, options.seed),
+        reproducer=Reproducer(
+            model,
+            options.seed,
+            model_trace.num_outputs,
+            str(labels_path) if labels_path is not None else None,
+        ),
     )
     return inputs, skipped
 
@@ -322,6 +336,23 @@ def _describe_options(options: Options) -> dict[str, str | int | bool | None]:
         "seed": options.seed,
         "strict": options.strict,
     }
+
+
+def _are_printable(paths: Sequence[Path]) -> bool:
+    """Whether a table can hold the names of photos, which is read in any program."""
+    return all(printable(path) == str(path) for path in paths)
+
+
+def _write_labels(path: Path, inputs: Inputs) -> None:
+    """Write the labels of the photos, for the commands on the page."""
+    rows = []
+    for photo in inputs.photos:
+        if photo.expected:
+            # A name that starts with a dot would be relative to the folder of the table.
+            hidden = photo.name.startswith(".")
+            name = str(Path(photo.path).absolute()) if hidden else photo.name
+            rows.append((name, photo.expected))
+    write_labels(path, rows, inputs.model.labels, inputs.trace.num_outputs)
 
 
 def _versions() -> dict[str, str]:
