@@ -23,6 +23,7 @@ from convlens.files import atomic_folder
 from convlens.models.label_tables import write_labels
 from convlens.models.labels import class_name, find_class_pair
 from convlens.models.loading.demo_photos import demo_photos
+from convlens.models.loading.run_folder import find_run_folder
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import describe_prediction_rule
 from convlens.page import budget
@@ -37,6 +38,7 @@ from convlens.page.sections import load_sections
 from convlens.text import json_text, printable
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
+from convlens.training.example_photos import read_example_photos
 from convlens.wording import counted, enumerated
 
 Classes = str | int | Sequence[str | int]
@@ -65,7 +67,8 @@ def report(
 
     Args:
         model: the model, left untouched.
-        photos: files. Default: the demo photos of the embedded network.
+        photos: files. Default: the demo photos of the embedded network; validation images of a
+            training for the network of a run folder.
         out: folder for `index.html`, `report.json` and, with labels, `labels.csv`, which the
             commands on the page read; an earlier report there is replaced.
         labels: indices of the right classes by the photo's path or the end of it, such as its
@@ -157,6 +160,11 @@ def _resolve_photos(
         if not photos:
             raise ConvlensError("no photos; give at least one")
         return [Path(photo) for photo in photos], own_labels
+    run = find_run_folder(model.spec or "")
+    if run is not None:
+        run_photos, run_labels = read_example_photos(run[0], model.labels)
+        if run_photos:
+            return run_photos, own_labels or run_labels
     if model.spec != "default" or model.labels is None:
         raise ConvlensError(
             f"the demo photos are for the embedded network; give photos for {model.name}"

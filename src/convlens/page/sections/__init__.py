@@ -43,6 +43,7 @@ SECTIONS = (
     "dream",
     "filters",
     "gabor",
+    "training",
     "network",
     "effective_field",
     "preprocessing",
