@@ -34,7 +34,15 @@ def write(values: list[float | None]) -> str:
 def test_the_stylesheet_holds_every_part():
     assert len(STYLES) == len(set(STYLES))
     text = stylesheet()
-    for rule in (":root {", ".explained {", ".rows ", ".bar {", ".chart {", ".photo {", "nav {"):
+    for rule in (
+        ":root {",
+        ".explained {",
+        ".rows ",
+        ".bar {",
+        ".chart {",
+        ".card {",
+        ".contents {",
+    ):
         assert rule in text
 
 

@@ -59,17 +59,26 @@ def test_page_fits_and_pictures_load(visit, demo, width, scheme):
     page = visit(width, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     loaded = page.evaluate("[...document.querySelectorAll('main img')].map(i => i.naturalWidth)")
+    assert min(loaded) > 0
+    count = "document.querySelectorAll('{} img').length"
+    ways = 2 * 2 * 2  # scale, sign, side of the non-linearity
+    addresses = set(demo.sections["channels"].addresses)
+    shares = [
+        share for card in demo.sections["photos"].cards for each in card.shares for share in each
+    ]
+    patches = sum(share.address in addresses for share in shares)
+    assert page.evaluate(count.format("#photos")) == 8 * (1 + 2 * ways + 2 + 2) + patches
+    assert page.evaluate(count.format(".strip")) == 2 * 8
     strips = demo.sections["channels"].addresses
     bands = [
         len(entry.bands) > 0
         for layer in demo.sections["channels"].patches.layers
         for entry in layer.shown
     ]
-    channels = 3 * len(strips) + sum(bands)
-    slides = 3 * (5 + 2)
-    plain = 8 * 5 + 32 + 6 + 2 + len(demo.sections["feature_maps"].layers)
-    plain += len(demo.sections["effective_field"].layers)
-    assert len(loaded) == plain + channels + slides + 1 and min(loaded) > 0
+    classes = len(demo.sections["class_images"].maxima)
+    assert page.evaluate(count.format(".strips")) == 3 * len(strips) + sum(bands)
+    assert page.evaluate(count.format("#channels")) >= 3 * len(strips) + sum(bands) + classes
+    assert page.evaluate(count.format("#robustness")) == 3 * (5 + 2)
     assert page.evaluate(CONTRASTS) >= 4.5
     # Nothing but tables, code and the navigation is wider than the window.
     assert page.evaluate(OVERFLOWING, width) == []
@@ -107,11 +116,10 @@ OVERFLOWING = """(width) => [...document.querySelectorAll("body *")]
 
 
 def test_keyboard_reaches_the_copy_buttons(visit):
-    page = visit()
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
+    page = visit(address="#photo-8-flip")
+    page.evaluate("document.querySelector('.skip').focus()")
     classes = []
-    for _ in range(60):
+    for _ in range(90):
         page.keyboard.press("Tab")
         classes.append(page.evaluate("document.activeElement.className"))
     assert any("copy" in name for name in classes)
@@ -151,7 +159,7 @@ def test_maps_give_way_to_the_photo(visit):
 
 
 def test_pictures_are_enlarged_and_escape_closes(visit):
-    page = visit()
+    page = visit(address="#photo-2-flip")
     page.locator("#photo-2 .flip .zoom").click()
     zoom = page.locator("#zoom")
     assert zoom.is_visible()
@@ -178,9 +186,54 @@ def test_addresses_are_scrolled_to_and_highlighted(visit):
 
 def test_page_is_complete_without_scripts(visit):
     page = visit(java_script_enabled=False)
+    assert page.locator("#photo-8 .map img:visible").count() == 1
+    page.locator("#photo-8 summary").first.click()
     assert page.locator("#photo-8 .flip img").is_visible()
     assert page.locator("button:visible").count() == 0
     assert page.locator(".slide:visible").count() == 15
-    assert page.locator("input:visible").count() == 0
-    page.locator("#photo-1 .map noscript summary").first.click()
-    assert page.locator("#photo-1 .map pre").first.inner_text().startswith("convlens gradcam")
+    assert page.locator("input[type=range]:visible").count() == 0
+    page.locator("#photo-1 summary").first.click()
+    page.locator("#photo-1 .checks noscript summary").first.click()
+    assert page.locator("#photo-1 .checks pre").first.inner_text().startswith("convlens gradcam")
+
+
+def test_maps_are_shown_in_other_ways_and_photos_filtered(visit, demo):
+    page = visit(java_script_enabled=False)  # these are styles alone
+    picture = page.locator("#photo-1 .pair .map img:visible")
+    numbers = page.locator("#photo-1 .pair .map .bar:visible .ends")
+    own, ends = picture.get_attribute("src"), numbers.inner_text()
+    page.locator("input[value=shared]").check()
+    scale = demo.sections["photos"].scale
+    assert picture.count() == 1 and picture.get_attribute("src") != own
+    assert f"+{scale:.2g}" in numbers.inner_text() != ends
+    page.locator("input[value=positive]").check()
+    assert "−" not in numbers.inner_text()
+    page.locator("input[name=map-side][value=other]").check()
+    assert picture.count() == 1
+    wrong = [number for number, photo in enumerate(demo.photos, start=1) if not photo.right]
+    page.locator("input[value=wrong]").check()
+    shown = page.locator(".card:visible")
+    assert [card.get_attribute("id") for card in shown.all()] == [f"photo-{at}" for at in wrong]
+
+
+def test_an_address_opens_what_is_folded_or_filtered_away(visit):
+    page = visit()
+    assert not page.locator("#photo-1-flip").is_visible()
+    page.locator("input[value=wrong]").check()
+    page.evaluate("location.hash = '#photo-1-flip'")
+    page.wait_for_function("document.querySelector('#photo-1-flip').checkVisibility()")
+    assert page.locator("#photo-1-flip").is_visible()
+    page.locator(".contents a[href='#channels']").click()
+    page.wait_for_function(
+        "document.querySelector('.contents a[aria-current]')?.hash === '#channels'"
+    )
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_pictures_are_on_the_first_screen(visit, width, height):
+    page = visit(width)
+    bottoms = page.evaluate(
+        "[...document.querySelectorAll('.tile img, .strip li:first-child img')]"
+        ".map((image) => image.getBoundingClientRect().bottom)"
+    )
+    assert len(bottoms) >= 7 and max(bottoms) <= height

@@ -126,7 +126,7 @@ def test_a_grey_network_gives_a_page(tmp_path, photos):
     page_report: Any = report(convlens.wrap(network, size=28), photos, out=tmp_path / "page")
     assert not page_report.failures
     assert all(card.gradcam and card.flip for card in page_report.sections["photos"].cards)
-    assert "copy the Python" in page_report.page.read_text("utf-8")
+    assert "copy Python lines" in page_report.page.read_text("utf-8")
 
 
 def test_layer_classes_and_labels_are_used(tmp_path, photos):

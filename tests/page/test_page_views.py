@@ -280,7 +280,7 @@ def test_perturbed_pixels_survive_on_the_page(demo, text):
     import io
 
     article = text.split('id="photo-2"')[1].split("</article>")[0]
-    figure = article.split('<figure class="flip">')[1]
+    figure = article.split('<figure class="flip"')[1]
     match = re.search(r'src="data:image/png;base64,([^"]+)"', figure)
     assert match
     pixels = torch.tensor(list(Image.open(io.BytesIO(base64.b64decode(match[1]))).tobytes()))

@@ -75,7 +75,6 @@ KILLED = """
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "count"),
     [

@@ -1,13 +1,19 @@
 """Pictures inside an HTML document: their files as `data:` addresses, within a budget of bytes."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
+import torch
+from PIL import Image
 from torch import Tensor
 
 from convlens.data.images import encode_jpeg, encode_png
 from convlens.drawing import make_grid
+
+Drawn = TypeVar("Drawn")
 
 SIDE = 224  # CSS pixels of the long side of a picture, at most
 _ENLARGED = 112  # pixels of an image's long side up to which it is enlarged, with hard edges
@@ -87,6 +93,36 @@ class PictureBudget:
         scale = 1.0 if side is None else side / max(height, width)
         source = _source("jpeg", encode_jpeg(pixels, _QUALITY))
         return self._pay(Picture(source, round(width * scale), round(height * scale), hard=False))
+
+    def thumbnail(self, pixels: Tensor, side: int) -> Picture | None:
+        """A small picture whose long side takes `side` CSS pixels, reduced for two of a screen's.
+
+        Images that are smaller than `side` are enlarged a whole number of times with hard edges.
+
+        Args:
+            pixels: uint8 `(H, W, 3)` or `(H, W)`.
+            side: side of the picture on the screen.
+        """
+        height, width = pixels.shape[:2]
+        longest = max(height, width)
+        if longest <= side:
+            return self.pixelated(pixels, side // longest)
+        scale = min(1.0, 2 * side / longest)
+        size = round(width * scale), round(height * scale)
+        reduced = Image.fromarray(pixels.numpy()).resize(size, Image.Resampling.LANCZOS)
+        return self.smooth(torch.from_numpy(np.array(reduced)), side)
+
+    def all_or_none(self, draw: Callable[[], Drawn]) -> Drawn | None:
+        """What a function draws with this budget, or None where a picture of it does not fit.
+
+        In that case none of its bytes are spent and none of its pictures are missing.
+        """
+        left, missing = self.left, self.missing
+        drawn = draw()
+        if self.missing == missing:
+            return drawn
+        self.left, self.missing = left, missing
+        return None
 
     def strip(self, tiles: Tensor) -> Picture | None:
         """Tiles uint8 `(N, H, W, 3)` in a row as one smoothed picture; None without any."""

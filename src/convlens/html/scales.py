@@ -16,10 +16,15 @@ def unsigned() -> str:
     return gradient(sequential_colors(torch.linspace(0, 1, 11, dtype=torch.float32), 0.0, 1.0))
 
 
-def overlaid() -> str:
-    """The scale of signed maps that are laid over a photo, as they look over mid-gray."""
-    gray = torch.full((1, 3, 3), 128, dtype=torch.uint8)
-    return gradient(overlay(gray, torch.tensor([[-1.0, 0.0, 1.0]], dtype=torch.float32), 1.0)[0])
+def overlaid(*, positive: bool = False) -> str:
+    """The scale of signed maps that are laid over a photo, as they look over mid-gray.
+
+    Args:
+        positive: the part from zero upwards.
+    """
+    values = [0.0, 1.0] if positive else [-1.0, 0.0, 1.0]
+    gray = torch.full((1, len(values), 3), 128, dtype=torch.uint8)
+    return gradient(overlay(gray, torch.tensor([values], dtype=torch.float32), 1.0)[0])
 
 
 def grays() -> str:

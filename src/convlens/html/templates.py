@@ -14,7 +14,16 @@ from convlens.wording import counted, plural
 
 _PACKAGE = "convlens.html"
 # Each works alone, so that a document includes those that it needs.
-MODULES = ("scripted", "copy", "overlay_toggle", "zoom", "slider", "tables", "address")
+MODULES = (
+    "scripted",
+    "copy",
+    "overlay_toggle",
+    "zoom",
+    "slider",
+    "tables",
+    "navigation",
+    "address",
+)
 # A later file may refine the rules of an earlier one.
 STYLES = ("base", "layout", "tables", "figures", "charts", "cards", "frame")
 

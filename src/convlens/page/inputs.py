@@ -80,6 +80,11 @@ class Inputs:
         return list(self.images)
 
     @property
+    def shown_wrong_first(self) -> list[int]:
+        """Numbers of the photos that are shown in full, the wrongly classified ones first."""
+        return sorted(self.images, key=lambda number: self.photos[number].right is not False)
+
+    @property
     def multiply_adds(self) -> float:
         """Multiply-adds of one forward pass for one image."""
         return float(self.anatomy.multiply_adds)

@@ -2,23 +2,25 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm
 from convlens.analyses.attacks.flip import Flip, find_flip
 from convlens.analyses.gradcam.boxes import boxes_on_image
 from convlens.analyses.gradcam.deletion_insertion import DeletionInsertion, deletion_insertion
-from convlens.analyses.gradcam.gradcam import gradcam
+from convlens.analyses.gradcam.gradcam import gradcam, gradcam_layers
 from convlens.analyses.gradcam.pointing_game import PointingGame, pointing_game
-from convlens.analyses.gradcam.result import ChannelShare, GradCam, MapStatistics
+from convlens.analyses.gradcam.result import ChannelShare, GradCam, GradCamLayers, MapStatistics
+from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.page.budget import CLASSES
 from convlens.page.inputs import Inputs
 from convlens.results import Result
+from convlens.tracing.selection import Side
 
 SHARES = 3  # channels that are named beneath a map
-CLASSES_SHOWN = 2  # classes that are explained where none are given
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,11 @@ class PhotoCard(Result):
         image: float32 `(1, C, H, W)`.
         gradcam: maps of its classes.
         statistics: statistics of these maps, in the same order.
+        other_side: maps of the same classes on the other side of the non-linearity: after it where
+            `gradcam` is before it; None where the layer has none.
+        other_statistics: statistics of these, in the same order.
         shares: for each map the channels that add most to it.
+        layers: maps of the first class at each resolution of the network.
         evidence: deletion and insertion for the first map.
         boxes: left, top, right, bottom of the objects on the image, in its pixels.
         pointing: whether the maps point at these.
@@ -70,7 +76,10 @@ class PhotoCard(Result):
     image: Tensor
     gradcam: GradCam | None = None
     statistics: tuple[MapStatistics, ...] = ()
+    other_side: GradCam | None = None
+    other_statistics: tuple[MapStatistics, ...] = ()
     shares: tuple[tuple[ChannelShare, ...], ...] = ()
+    layers: GradCamLayers | None = None
     evidence: DeletionInsertion | None = None
     boxes: tuple[tuple[float, ...], ...] = ()
     pointing: PointingGame | None = None
@@ -86,10 +95,12 @@ class PhotoCards(Result):
     Attributes:
         cards: cards in the order of the photos.
         scale: greatest absolute value of all Grad-CAM maps, their common scale, or None.
+        other_scale: that of the maps on the other side, or None where a card lacks them.
     """
 
     cards: tuple[PhotoCard, ...]
     scale: float | None
+    other_scale: float | None = None
 
 
 def make_card(inputs: Inputs, number: int, image: Tensor) -> PhotoCard:
@@ -111,8 +122,9 @@ def make_card(inputs: Inputs, number: int, image: Tensor) -> PhotoCard:
         objects = list(dict.fromkeys(box.classes[0] for box in boxes))[:CLASSES]
         maps = gradcam(
             model, image, classes=options.classes or objects or None,
-            top=min(CLASSES_SHOWN, inputs.trace.num_outputs), layer=options.layer,
+            top=min(2, inputs.trace.num_outputs), layer=options.layer,
         )  # fmt: skip
+    other_side = _explain_other_side(inputs, image, maps) if maps is not None else None
     if maps is not None:
         with stages.attempt("photos/evidence"):
             evidence = deletion_insertion(model, maps, seed=options.seed)
@@ -120,11 +132,17 @@ def make_card(inputs: Inputs, number: int, image: Tensor) -> PhotoCard:
         attack = fgsm(model, image, score=False, seed=options.seed)
         flipped = find_flip(model, attack, seed=options.seed)
     ranks = range(maps.maps.shape[1]) if maps is not None else range(0)
+    others = ranks if other_side is not None else range(0)
     return PhotoCard(
         photo=number,
         image=image.cpu(),
         gradcam=maps,
         statistics=tuple(maps.statistics(0, rank) for rank in ranks) if maps else (),
+        other_side=other_side,
+        other_statistics=tuple(other_side.statistics(0, rank) for rank in others)
+        if other_side
+        else (),
+        layers=_explain_layers(inputs, image, maps) if maps is not None else None,
         shares=tuple(maps.channel_shares(0, rank, top=SHARES) for rank in ranks) if maps else (),
         evidence=evidence,
         boxes=tuple(box.edges for box in boxes),
@@ -133,6 +151,32 @@ def make_card(inputs: Inputs, number: int, image: Tensor) -> PhotoCard:
         flips=flipped,
         flip=_summarize_flip(model, attack, flipped) if attack and flipped else None,
     )
+
+
+def _explain_other_side(inputs: Inputs, image: Tensor, maps: GradCam) -> GradCam | None:
+    """The maps of the same classes after the non-linearity instead of before it, or the reverse."""
+    classes = _explained_classes(maps)
+    side: Side = "post" if maps.side == "pre" else "pre"
+    try:
+        other = gradcam(inputs.model, image, classes=classes, layer=inputs.options.layer, side=side)
+    except ConvlensError:  # the layer has one side only
+        return None
+    same = other.maps.shape == maps.maps.shape and torch.equal(other.maps, maps.maps)
+    return None if same else other
+
+
+def _explain_layers(inputs: Inputs, image: Tensor, maps: GradCam) -> GradCamLayers | None:
+    """The map of the first class at each resolution of the network."""
+    classes = _explained_classes(maps)[:, :1]
+    try:
+        return gradcam_layers(inputs.model, image, classes=classes)
+    except ConvlensError:
+        return None
+
+
+def _explained_classes(maps: GradCam) -> Tensor:
+    """The classes of maps and those that are subtracted, int64 `(N, K, 2)`."""
+    return torch.stack([maps.classes, maps.subtracted], dim=-1)
 
 
 def _summarize_flip(model: Model, attack: Fgsm, flipped: Flip) -> FlipSummary:

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from statistics import median
 
 from convlens.analyses.gradcam.pointing_game import PointingTotals
-from convlens.html.numbers import percent
+from convlens.html.numbers import interval, percent
 from convlens.page.inputs import Inputs
 from convlens.page.photo_cards import PhotoCards
-from convlens.page.result import Finding, Mark
+from convlens.page.photo_statistics import count_answers, count_flips, count_map_checks
+from convlens.page.photo_tiles import photo_addresses
+from convlens.page.result import Finding
+from convlens.passes.proportion import Proportion
 from convlens.wording import capitalized, counted, enumerated
 
 
@@ -42,20 +45,21 @@ def _find_predictions(inputs: Inputs) -> Iterator[Finding]:
     if inputs.predictions_failure is not None:
         yield Finding("broken", f"No predictions: {inputs.predictions_failure}.", "photos", rank=1)
         return
-    labeled = [photo for photo in photos if photo.right is not None]
-    if not labeled:
+    answers = count_answers(photos)
+    if answers is None:
         yield _find_confidence(inputs)
         return
-    wrong = [photo for photo in labeled if not photo.right]
-    right, count = len(labeled) - len(wrong), len(labeled)
+    wrong = [photos[number] for number in answers.wrong]
     named = enumerated(
         [f"{photo.name} ({photo.names[0]}, not {' or '.join(photo.expected_names)})"
          for photo in wrong]
     )  # fmt: skip
-    mark: Mark = "fine" if not wrong else "look" if 2 * right >= count else "broken"
-    sentence = f"Classified as expected: {right} of {counted(count, 'photo')}"
+    sentence = f"Classified as expected: {_photos(answers.right)}"
     sentence += f"; wrong: {named}." if wrong else "."
-    yield Finding(mark, sentence, "photos", rank=1)
+    shown = [number for number in answers.wrong if number in inputs.images]
+    yield Finding(
+        answers.mark, sentence, "photos", rank=1, examples=photo_addresses(shown, "plain")
+    )
 
 
 def _find_confidence(inputs: Inputs) -> Finding:
@@ -72,50 +76,45 @@ def _find_confidence(inputs: Inputs) -> Finding:
 
 
 def _find_flips(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:
-    attacked = [card.flips for card in result.cards if card.flips is not None]
-    if not attacked:
+    flips = count_flips(result)
+    if flips is None:
         reason = inputs.stages.failures.get("photos/flips")
         if reason not in (None, inputs.predictions_failure):
             yield Finding("broken", f"No attack: {reason}.", "photos", rank=3)
         return
-    count, levels = len(attacked), attacked[0].levels
-    flipped = [
-        sum(int(flip.predictions[at, 0] != flip.original_predictions[0]) for flip in attacked)
-        for at in range(len(levels))
-    ]
-    noise = [sum(int(flip.noise_flipped[at, 0]) for flip in attacked) for at in range(len(levels))]
-    at = next((at for at, flips in enumerate(flipped) if 2 * flips >= count), len(levels) - 1)
-    size = counted(levels[at], "gray level")
-    control = f"Random changes of the same size change {noise[at]} of {count}."
-    if not any(flipped):
+    size = counted(flips.level, "gray level")
+    count = flips.flipped.total
+    control = f"Random changes of the same size change {flips.noise.count} of {count}."
+    if not flips.examples:
         sentence = (
             f"Changing every pixel by up to {size} (FGSM) changes none of "
-            f"{counted(count, 'prediction')}."
+            f"{counted(count, 'prediction')} ({_interval(flips.flipped)})."
         )
-        yield Finding("fine", f"{sentence} {control}", "photos", rank=3)
+        yield Finding(flips.mark, f"{sentence} {control}", "photos", rank=3)
         return
-    mark: Mark = "broken" if 2 * noise[at] >= count else "look"
     sentence = (
-        f"Changing every pixel by {size} (FGSM) changes {flipped[at]} of "
-        f"{counted(count, 'prediction')}."
+        f"Changing every pixel by {size} (FGSM) changes {flips.flipped.count} of "
+        f"{counted(count, 'prediction')} ({_interval(flips.flipped)})."
     )
-    yield Finding(mark, f"{sentence} {control}", "photos", rank=3)
+    yield Finding(
+        flips.mark, f"{sentence} {control}", "photos", rank=3,
+        examples=photo_addresses(flips.examples, "flip"),
+    )  # fmt: skip
 
 
 def _find_evidence(result: PhotoCards) -> Iterator[Finding]:
-    checks = [card.evidence for card in result.cards if card.evidence is not None]
-    if not checks:
+    checks = count_map_checks(result)
+    if checks is None:
         return
-    deletion = sum(int(check.deletion_beats[0]) for check in checks)
-    insertion = sum(int(check.insertion_beats[0]) for check in checks)
-    count = len(checks)
-    mark: Mark = "fine" if 2 * min(deletion, insertion) > count else "look"
     sentence = (
-        f"For {deletion} of {counted(count, 'photo')} the map marks pixels that the prediction "
-        f"depends on: covering them lowers the probability more than covering random or central "
-        f"ones (deletion). For {insertion} of {count}, uncovering them raises it more (insertion)."
+        f"For {_photos(checks.deletion)} the map marks pixels that the prediction depends on: "
+        f"covering them lowers the probability more than covering random or central ones "
+        f"(deletion). For {checks.insertion.count} of {checks.insertion.total} "
+        f"({_interval(checks.insertion)}), uncovering them raises it more (insertion)."
     )
-    yield Finding(mark, sentence, "photos", rank=5)
+    yield Finding(
+        checks.mark, sentence, "photos", rank=5, examples=photo_addresses(checks.failing, "map")
+    )
 
 
 def _find_maps(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:
@@ -127,6 +126,7 @@ def _find_maps(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:
         return
     cam = cards[0].gradcam
     positive = [card for card in cards if card.statistics[0].maximum > 0]
+    empty = [card.photo for card in cards if card.statistics[0].maximum <= 0]
     border = sum(card.statistics[0].at_border for card in positive)
     rows, columns = cam.maps.shape[-2:]
     highest = inputs.options.classes is None and inputs.subject.output[0] > 1
@@ -138,7 +138,11 @@ def _find_maps(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:
     if min(rows, columns) > 2:
         sentence += f"; the strongest cell lies at the border in {border or 'none'} of them"
     doubtful = len(positive) < len(cards) or (min(rows, columns) > 2 and 2 * border > len(cards))
-    yield Finding("look" if doubtful else "fine", f"{sentence}.", "photos", rank=6)
+    at_border = [card.photo for card in positive if card.statistics[0].at_border]
+    yield Finding(
+        "look" if doubtful else "fine", f"{sentence}.", "photos", rank=6,
+        examples=photo_addresses([*empty, *at_border], "map") if doubtful else (),
+    )  # fmt: skip
 
 
 def _find_pointing(result: PhotoCards) -> Iterator[Finding]:
@@ -149,3 +153,12 @@ def _find_pointing(result: PhotoCards) -> Iterator[Finding]:
     good = 2 * totals.hits > totals.maps and totals.hits >= totals.center_hits
     sentence = capitalized(totals.summary())
     yield Finding("fine" if good else "look", f"{sentence}.", "photos", rank=6)
+
+
+def _photos(share: Proportion) -> str:
+    """How many photos of how many, with the interval."""
+    return f"{share.count} of {counted(share.total, 'photo')} ({_interval(share)})"
+
+
+def _interval(share: Proportion) -> str:
+    return interval(share.low, share.high)

@@ -11,11 +11,10 @@ from markupsafe import Markup
 from convlens.html.numbers import number_writer
 from convlens.html.pictures import PictureBudget
 from convlens.html.templates import environment, modules, stylesheet
+from convlens.page.first_screen import FirstScreen
 from convlens.page.inputs import Inputs
 from convlens.page.result import Report
 from convlens.page.section import Section
-
-FIRST_FINDINGS = 5  # on the first screen; the others are one click away
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,11 @@ def view_sections(sections: Sequence[Section], inputs: Inputs) -> dict[str, View
 
 
 def render(
-    sections: Sequence[Section], inputs: Inputs, report: Report, views: Mapping[str, View]
+    sections: Sequence[Section],
+    inputs: Inputs,
+    report: Report,
+    views: Mapping[str, View],
+    first_screen: FirstScreen,
 ) -> str:
     """The page as HTML.
 
@@ -60,6 +63,7 @@ def render(
         inputs: inputs of the report.
         report: complete but for the duration of this step.
         views: from `view_sections`.
+        first_screen: from `view_first_screen`.
     """
     templates = environment(__package__)
     data = report.to_json()
@@ -80,7 +84,7 @@ def render(
         rendered=rendered,
         section_styles=[rendered[section.name].style for section in sections],
         methods=[entry for section in sections for entry in section.method],
-        first=FIRST_FINDINGS,
+        first_screen=first_screen,
         report_number=number_writer(data),
         created=_date(report.created),
         style=stylesheet(),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from convlens.analyses.predictions.predictions import Predictions
+from convlens.passes.proportion import Proportion
 from convlens.results import Result
 
 Mark = Literal["fine", "look", "broken"]
@@ -20,12 +21,43 @@ class Finding(Result):
         evidence: address on the page of the evidence.
         rank: position among findings of one mark, from 0 (whether the numbers can be trusted at
             all) to 9 (details of single channels).
+        examples: addresses of the photos or channels that it is about, the most telling first.
+            The page links to them, with thumbnails where a section has one for the address.
+        section: name of the section that it is from; the report sets it.
     """
 
     mark: Mark
     sentence: str
     evidence: str
     rank: int = 5
+    examples: tuple[str, ...] = ()
+    section: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Tile(Result):
+    """The answer to one question on the first screen: a mark, a number and pictures.
+
+    Attributes:
+        title: what is asked about, in one or two words.
+        mark: "fine", "look" (worth a look) or "broken".
+        number: what was measured, in a few words: "7 of 8 right".
+        sentence: what the number means, in one or two short sentences.
+        evidence: address on the page of the evidence.
+        rank: position among the tiles, from 0.
+        proportion: the share of photos that the number states, with its interval; None for a
+            number that does not count photos.
+        examples: addresses of its pictures, as those of a finding.
+    """
+
+    title: str
+    mark: Mark
+    number: str
+    sentence: str
+    evidence: str
+    rank: int
+    proportion: Proportion | None = None
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +168,8 @@ class Report(Result):
     Attributes:
         folder: where `index.html` and `report.json` lie.
         model: the model as the report used it.
-        findings: findings of all sections, the broken ones first.
+        findings: findings of all sections, the broken ones first and the fine ones last.
+        tiles: tiles of all sections, in the order of the first screen.
         photos: those that were read, in the order given.
         skipped: those that could not be read.
         num_photos: how many photos the report was asked for, read or not.
@@ -148,8 +181,6 @@ class Report(Result):
         options: options with which the report was made.
         command: the command line, or None from Python.
         versions: versions of the libraries.
-        threads: number of threads of each operation on the CPU; the last bits of a result may
-            depend on it.
         created: when, in ISO 8601.
         seconds: seconds that each stage took.
     """
@@ -157,6 +188,7 @@ class Report(Result):
     folder: str
     model: Subject
     findings: tuple[Finding, ...]
+    tiles: tuple[Tile, ...]
     photos: tuple[ReportPhoto, ...]
     skipped: tuple[SkippedPhoto, ...]
     num_photos: int
@@ -167,7 +199,6 @@ class Report(Result):
     options: dict[str, str | int | bool | None]
     command: str | None
     versions: dict[str, str]
-    threads: int
     created: str
     seconds: dict[str, float]
 

@@ -2,15 +2,31 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from torch import Tensor
 
 from convlens.html.pictures import PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Mark, Reproduction
+from convlens.page.result import Finding, Mark, Reproduction, Tile
 from convlens.results import Result
 
 SectionResult = TypeVar("SectionResult", bound=Result)
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """The small picture of something that has an address on the page.
+
+    Attributes:
+        pixels: uint8 `(H, W, 3)` or `(H, W)`, in any size; the page reduces it.
+        caption: what it shows, in a few words.
+    """
+
+    pixels: Tensor
+    caption: str
 
 
 class Section(ABC, Generic[SectionResult]):
@@ -54,8 +70,24 @@ class Section(ABC, Generic[SectionResult]):
         """The command and the Python lines that compute the result again."""
 
     def findings(self, inputs: Inputs, result: SectionResult) -> Iterator[Finding]:
-        """Sentences for the first screen; default: none."""
+        """Sentences on what was measured; default: none."""
         yield from ()
+
+    def tiles(self, inputs: Inputs, result: SectionResult) -> Iterator[Tile]:
+        """Answers for the first screen, each with a number and pictures; default: none."""
+        yield from ()
+
+    def thumbnail(self, inputs: Inputs, result: SectionResult, address: str) -> Thumbnail | None:
+        """The picture of a photo or channel of this section; default: none.
+
+        Tiles and findings show it beside the link to that address.
+
+        Args:
+            inputs: inputs with the results of all sections.
+            result: result of this section.
+            address: address on the page, without `#`; it may be that of another section.
+        """
+        return None
 
     def left_out(self, inputs: Inputs, result: SectionResult) -> Iterator[str]:
         """What the budget left out, in sentences; default: nothing."""

@@ -70,6 +70,7 @@ CONVLENS_CLASSES = {
     "Reproduction": "convlens.page.result",
     "SkippedPhoto": "convlens.page.result",
     "Subject": "convlens.page.result",
+    "Tile": "convlens.page.result",
     "Channels": "convlens.page.sections.channels",
     "LayerMaps": "convlens.page.sections.feature_maps",
     "PhotoMaps": "convlens.page.sections.feature_maps",
@@ -78,11 +79,10 @@ CONVLENS_CLASSES = {
     "AttackSlides": "convlens.page.sections.robustness",
     "RobustnessResult": "convlens.page.sections.robustness",
     "ShiftResult": "convlens.page.sections.shift",
-    "TrainingResult": "convlens.page.sections.training",
     "LayerCounts": "convlens.page.sections.simple_complex",
     "SimpleComplex": "convlens.page.sections.simple_complex",
     "Proportion": "convlens.passes.proportion",
-    "Training": "convlens.training.result",
+    "Training": "convlens.training.run",
 }
 
 user_classes: dict[tuple[str, str], type] = {}  # by module and name

@@ -1,20 +1,20 @@
 """The section on channels: the patches that activate channels most, beside maximized images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.patches.dataset_pass import patches
-from convlens.analyses.patches.result import LayerPatches, Patches
+from convlens.analyses.patches.result import Patches
 from convlens.data.sampling import spread
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.maximized_images import STEPS, maximize_within, reproduce_maximized
 from convlens.page.photo_cards import SHARES, PhotoCards
-from convlens.page.result import Finding, Reproduction
-from convlens.page.section import Section
+from convlens.page.result import Finding, Reproduction, Tile
+from convlens.page.section import Section, Thumbnail
 from convlens.passes.options import PassOptions
 from convlens.results import Result
 from convlens.tracing.selection import find_channel_sources
@@ -131,9 +131,33 @@ class ChannelsSection(Section[Channels]):
         these = "this photo" if photo_count == 1 else f"these {photos}"
         yield Finding("look", f"{enumerated(parts)} never {verb} on {these}.", "channels", rank=9)
 
+    def tiles(self, inputs: Inputs, result: Channels) -> Iterator[Tile]:
+        """The share of channels that never fire, beside patches of channels."""
+        rectified = [layer for layer in result.patches.layers if layer.post]
+        wrong = [layer for layer in result.patches.layers if layer.crop_check.holds is False]
+        total = sum(layer.channels for layer in rectified)
+        dead = sum(len(layer.dead) for layer in rectified)
+        if wrong or not total:
+            return  # the findings say so
+        yield Tile(
+            "Channels", "look" if dead else "fine",
+            f"{100 * dead / total:.2g} % never fire" if dead else "all fire",
+            f"{total:,} channels of {counted(len(rectified), 'layer')} on "
+            f"{counted(result.patches.images_read, 'photo')}. Each patch was run again alone.",
+            "channels", rank=4, examples=_telling_channels(inputs, result),
+        )  # fmt: skip
+
+    def thumbnail(self, inputs: Inputs, result: Channels, address: str) -> Thumbnail | None:
+        """The patch that activates a channel most."""
+        for layer in result.patches.layers:
+            for shown in layer.shown:
+                if address == f"{layer.layer}:{shown.channel}" and len(shown.tiles):
+                    return Thumbnail(shown.tiles[0], address)
+        return None
+
     def reproduction(self, inputs: Inputs, result: Channels) -> Reproduction:
-        """The patches of all layers."""
-        return _reproduce_patches(inputs, result.patches, result.patches.layers)
+        """The patches of all layers; the photos are those of the page."""
+        return _reproduce_patches(inputs, [layer.layer for layer in result.patches.layers])
 
     def view(self, inputs: Inputs, result: Channels, pictures: PictureBudget) -> dict[str, Any]:
         """For each layer a strip of pictures for each channel."""
@@ -155,14 +179,25 @@ class ChannelsSection(Section[Channels]):
                 for index, shown in enumerate(layer.shown)
             ]
             reproduction = reproduce_maximized(inputs, maximized) if maximized is not None else None
-            reproduce_patches = _reproduce_patches(inputs, result.patches, [layer])
-            layers.append((layer, maximized, strips, reproduce_patches, reproduction))
+            layers.append(
+                (layer, maximized, strips, _reproduce_patches(inputs, [layer.layer]), reproduction)
+            )
         cards = inputs.result("photos", PhotoCards)
         return {
             "layers": layers,
             "any_images": any(result.maximized),
             "detector": _detector(cards)[0] if cards else None,
         }
+
+
+def _telling_channels(inputs: Inputs, result: Channels) -> tuple[str, ...]:
+    """Addresses of four channels of the deepest layer whose units see at most half the image."""
+    half = max(inputs.model.size) / 2
+    layers = [layer for layer in result.patches.layers if layer.shown]
+    local = [layer for layer in layers if layer.field_size and max(layer.field_size) <= half]
+    for layer in (local or layers)[-1:]:
+        return tuple(f"{layer.layer}:{shown.channel}" for shown in layer.shown[:4])
+    return ()
 
 
 def _choose_channels(inputs: Inputs) -> dict[str, int | list[int]]:
@@ -240,24 +275,11 @@ def _maximize_channels(inputs: Inputs, strongest: Patches) -> tuple[MaximizedIma
     return tuple(images)
 
 
-def _reproduce_patches(
-    inputs: Inputs, result: Patches, layers: Sequence[LayerPatches]
-) -> Reproduction:
-    """The same channels of some layers, on the same photos."""
-    paths = inputs.paths(spread(range(len(inputs.photos)), result.images_read))
-    show = {layer.layer: [shown.channel for shown in layer.shown] for layer in layers}
-    words = [
-        word
-        for layer, channels in show.items()
-        for channel in channels
-        for word in ("--channel", f"{layer}:{channel}")
-    ]
-    name = "patches" if len(layers) > 1 else f"patches-{layers[0].layer}"
+def _reproduce_patches(inputs: Inputs, layers: list[str]) -> Reproduction:
+    paths = [photo.path for photo in inputs.photos]
+    words = [word for layer in layers for word in ("--layer", layer)]
     return inputs.reproducer.reproduction(
-        name,
-        ["patches", *paths, *words],
-        f"convlens.patches(model, {paths}, layers={list(show)}, show={show}, "
-        f"seed={inputs.options.seed})",
+        ["patches", *paths, *words], f"convlens.patches(model, {paths}, layers={layers})"
     )
 
 

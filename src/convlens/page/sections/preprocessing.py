@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis, check_preprocessing
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.result import Finding, Mark, Reproduction
+from convlens.page.result import Finding, Mark, Reproduction, Tile
 from convlens.page.section import Section
 from convlens.wording import capitalized, counted
 
@@ -41,6 +41,24 @@ class PreprocessingSection(Section[Diagnosis]):
         sentence = f"{capitalized(result.summary)}."
         yield Finding(_MARKS[result.verdict], sentence, "preprocessing", rank=2)
 
+    def tiles(self, inputs: Inputs, result: Diagnosis) -> Iterator[Tile]:
+        """The verdict, beside a photo as the network is given it."""
+        words = {"fine": "as configured", "mistake": "not the best", "cannot tell": "cannot tell"}
+        configured, *others = result.variants
+        photos = counted(result.photos, "photo")
+        best = next(iter(others), configured)
+        sentence = {
+            "fine": f"None of {len(others)} other readings is clearly better on {photos}.",
+            "mistake": f"Clearly better on {photos}: {best.name}.",
+            "cannot tell": f"{photos} do not tell which of {len(others) + 1} readings is right.",
+        }[result.verdict]
+        middle = inputs.shown[len(inputs.shown) // 2 :][:1]
+        yield Tile(
+            "Preprocessing", _MARKS[result.verdict], words[result.verdict], sentence,
+            "preprocessing", rank=1,
+            examples=tuple(f"photo-{number + 1}-plain" for number in middle),
+        )  # fmt: skip
+
     def left_out(self, inputs: Inputs, result: Diagnosis) -> Iterator[str]:
         """Photos beyond the budget."""
         possible = sum(bool(photo.expected) for photo in inputs.photos) or len(inputs.photos)
@@ -48,10 +66,9 @@ class PreprocessingSection(Section[Diagnosis]):
             yield f"the preprocessing is tested on {result.photos} of {counted(possible, 'photo')}"
 
     def reproduction(self, inputs: Inputs, result: Diagnosis) -> Reproduction:
-        """The same variants on the same photos."""
+        """The variants; only the Python lines contain the labels."""
         numbers = inputs.spread_labeled(result.photos)
         return inputs.reproducer.over_photos(
-            "preprocessing",
             "doctor",
             "check_preprocessing",
             [inputs.photos[number] for number in numbers],

@@ -89,9 +89,8 @@ class ShiftSection(Section[ShiftResult]):
         yield Finding(mark, " ".join(sentences), "shift", rank=4)
 
     def reproduction(self, inputs: Inputs, result: ShiftResult) -> Reproduction:
-        """All measurements."""
+        """All measurements; only the Python lines contain the labels."""
         return inputs.reproducer.over_photos(
-            "shift",
             "shift",
             "shift",
             [inputs.photos[number] for number in result.photos],

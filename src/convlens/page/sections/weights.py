@@ -29,7 +29,8 @@ class WeightsSection(Section[WeightsCheck]):
 
     def reproduction(self, inputs: Inputs, result: WeightsCheck) -> Reproduction:
         """The Python lines; there is no command for it."""
-        return inputs.reproducer.reproduction("weights", [], "convlens.check_weights(model)")
+        lines = inputs.reproducer.reproduction([], "convlens.check_weights(model)")
+        return Reproduction(None, lines.python)
 
 
 SECTION = WeightsSection()
