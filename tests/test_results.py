@@ -229,6 +229,7 @@ class TestFolder:
         with pytest.raises(ConvlensError, match="holds no saved result"):
             Result.load(folder)
 
+    @pytest.mark.slow
     def test_in_a_process_that_made_none(self, tmp_path):
         """The class is found although nothing has used it there."""
         from convlens import gradcam, patches, wrap

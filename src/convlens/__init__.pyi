@@ -62,6 +62,7 @@ from .results import Result as Result
 from .tracing.registry import register_operation as register_operation
 from .tracing.tracer import trace as trace
 from .training import open_data as open_data
+from .training import read_training as read_training
 from .training import train as train
 
 __version__: str

@@ -129,7 +129,7 @@ class TestDream:
         assert "½‖a‖² of the pre-activations at 0 is" in out
         with Image.open(here / "d" / "dream.png") as picture:
             assert picture.size == (40, 50)
-        words = (*self.WORDS, "--channel", "0:3", "--size", 25, "--json", "--out", "e")
+        words = (*self.WORDS, "--channel", "0:3", "--image-size", 25, "--json", "--out", "e")
         _, out, _ = convlens(*words)
         data = json.loads(out)
         assert (data["layer"], data["channel"], data["sizes"]) == ("0", 3, [[18, 14], [25, 20]])

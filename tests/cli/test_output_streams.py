@@ -27,6 +27,7 @@ def ends_in_one_line(process, words):
     assert words in err
 
 
+@pytest.mark.slow
 def test_full_standard_output(here):
     with Path("/dev/full").open("w") as full:
         for words in (["anatomy", *MODEL], ["--help"]):
@@ -46,6 +47,7 @@ def test_closed_standard_output(here):
     ends_in_one_line(process, "standard output is closed")
 
 
+@pytest.mark.slow
 def test_full_standard_error_changes_no_result(here):
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "convlens", "anatomy", "--model", "python:none.py:none"]
@@ -92,7 +94,7 @@ def test_a_folder_that_another_process_writes(here, convlens, words):
         (["gradcam", "a.png", *MODEL, "--size", "100000"], "need too much memory"),
         (["report", "a.png", *MODEL, "--size", "100000"], "need too much memory"),
         (["cortex", "a.png", "--size", "100000"], "need too much memory"),
-        (["dream", "a.png", *MODEL, "--size", "100000"], "need too much memory"),
+        (["dream", "a.png", *MODEL, "--image-size", "100000"], "need too much memory"),
         (["maximize", *MODEL, "--class", "cat", "--image-size", "100000"], "too much memory"),
         (["anatomy", *MODEL, "--size", "9" * 5000], "is not a number of pixels"),
         (["maximize", *MODEL, "--channel", "0:" + "9" * 5000], "0:99999"),

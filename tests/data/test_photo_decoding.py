@@ -171,6 +171,6 @@ class TestArguments:
         model = convlens.wrap(network, size=8)
         longest = size if isinstance(size, int) else size[0]
         with pytest.raises(convlens.ConvlensError, match="need too much memory"):
-            convlens.dream(model, Image.new("RGB", (9, 9)), layer="0", size=longest)
+            convlens.dream(model, Image.new("RGB", (9, 9)), layer="0", image_size=longest)
         with pytest.raises(convlens.ConvlensError, match="need too much memory"):
             convlens.maximize(model, [":0"], image_size=size)

@@ -116,6 +116,7 @@ def same(first, second):
     )
 
 
+@pytest.mark.slow
 def test_two_machines_are_two_devices(archive, one_machine, tmp_path):
     """Equal in every bit; the second has the same weights, writes nothing and prints no result."""
     outs = tmp_path / "run", tmp_path / "nowhere"
@@ -147,6 +148,7 @@ def test_stopped_on_one_machine_and_gone_on_with(archive, one_machine, tmp_path)
     assert same(weights(outs[0]), one_machine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "message"),
     [

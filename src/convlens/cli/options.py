@@ -69,7 +69,7 @@ MaybePhotos = Annotated[
     list[str] | None,
     typer.Argument(
         help="Photos: files, folders, glob patterns or lists of paths (.txt). Default: the eight "
-        "demonstration photos."
+        "demonstration photos; validation images for a network that convlens trained."
     ),
 ]
 ModelSpec = Annotated[

@@ -3,15 +3,19 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from convlens.data.sampling import spread
+
 WIDTH, HEIGHT = 460.0, 250.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 10.0, 36.0
 _MARGIN = 14.0  # between the frame and the first and last point
 _BESIDE = 5.0  # between the intervals of two series at one x
+_MOST_TICKS = 11  # of the horizontal axis
+_SHARES = ((0.0, "0%"), (0.5, "50%"), (1.0, "100%"))
 
 
 @dataclass(frozen=True)
 class Series:
-    """Values of one line: shares of 0 to 1 with the ends of their intervals."""
+    """Values of one line with the ends of their intervals."""
 
     name: str
     values: Sequence[float]
@@ -40,7 +44,7 @@ class Line:
 
 @dataclass(frozen=True)
 class LineChart:
-    """A chart of shares over x.
+    """A chart of values over x.
 
     Attributes:
         width: width of the drawing.
@@ -59,20 +63,35 @@ class LineChart:
     up: list[tuple[float, str]]
 
 
-def line_chart(across: Sequence[float], series: Sequence[Series]) -> LineChart:
-    """A chart of several series over the same x, with their intervals beside each other."""
+def line_chart(
+    across: Sequence[float],
+    series: Sequence[Series],
+    *,
+    highest: float = 1.0,
+    ticks: Sequence[tuple[float, str]] = _SHARES,
+    marked: bool = True,
+) -> LineChart:
+    """A chart of several series over the same x, with their intervals beside each other.
+
+    Args:
+        across: x of each value, from 0 on.
+        series: the lines.
+        highest: value at the top of the chart; default: 1, for shares.
+        ticks: values and texts of the vertical axis; default: 0, 50 and 100 %.
+        marked: mark each value and its interval; default: mark them.
+    """
     reach = max(across)
     right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
 
     def x_of(value: float) -> float:
         return round(_LEFT + _MARGIN + (right - _LEFT - 2 * _MARGIN) * value / reach, 1)
 
-    def y_of(share: float) -> float:
-        return round(bottom - (bottom - _TOP) * share, 1)
+    def y_of(value: float) -> float:
+        return round(bottom - (bottom - _TOP) * value / highest, 1)
 
     lines = []
     for number, line in enumerate(series):
-        beside = (number - (len(series) - 1) / 2) * _BESIDE
+        beside = (number - (len(series) - 1) / 2) * _BESIDE if marked else 0.0
         marks = [
             Point(round(x_of(value) + beside, 1), y_of(share), y_of(low), y_of(high))
             for value, share, low, high in zip(
@@ -80,14 +99,14 @@ def line_chart(across: Sequence[float], series: Sequence[Series]) -> LineChart:
             )
         ]
         points = " ".join(f"{mark.x},{mark.y}" for mark in marks)
-        lines.append(Line(line.name, points, marks))
+        lines.append(Line(line.name, points, marks if marked else []))
     return LineChart(
         width=WIDTH,
         height=HEIGHT,
         frame=(_LEFT, _TOP, right, bottom),
         lines=lines,
-        across=[(x_of(value), f"{value:.3g}") for value in across],
-        up=[(y_of(share), f"{share:.0%}") for share in (0.0, 0.5, 1.0)],
+        across=[(x_of(value), f"{value:.3g}") for value in spread(across, _MOST_TICKS)],
+        up=[(y_of(value), text) for value, text in ticks],
     )
 
 

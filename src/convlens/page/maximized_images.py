@@ -77,7 +77,9 @@ def reproduce_maximized(inputs: Inputs, maximized: MaximizedImages) -> Reproduct
         for word in ("--channel" if maximum.layer else "--class", maximum.objective)
     ]
     size = f"{height}" if height == width else f"{height}x{width}"
+    first = maximized.maxima[0]
     return inputs.reproducer.reproduction(
+        f"maximize-{first.layer or 'classes'}",
         ["maximize", *words, "--steps", str(maximized.steps), "--image-size", size],
         f"convlens.maximize(model, {targets}, steps={maximized.steps}, "
         f"image_size={(height, width)}, seed={inputs.options.seed})",

@@ -21,6 +21,7 @@ from convlens.results import Result
 from convlens.tracing.selection import Side
 
 SHARES = 3  # channels that are named beneath a map
+CLASSES_SHOWN = 2  # classes that are explained where none are given
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,7 @@ def make_card(inputs: Inputs, number: int, image: Tensor) -> PhotoCard:
         objects = list(dict.fromkeys(box.classes[0] for box in boxes))[:CLASSES]
         maps = gradcam(
             model, image, classes=options.classes or objects or None,
-            top=min(2, inputs.trace.num_outputs), layer=options.layer,
+            top=min(CLASSES_SHOWN, inputs.trace.num_outputs), layer=options.layer,
         )  # fmt: skip
     other_side = _explain_other_side(inputs, image, maps) if maps is not None else None
     if maps is not None:

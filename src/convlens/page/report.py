@@ -10,6 +10,8 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
+
 from convlens import __version__
 from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
 from convlens.analyses.gradcam.boxes import read_boxes
@@ -18,8 +20,10 @@ from convlens.data.photo_names import describe_unmatched, find_keys
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
 from convlens.files import atomic_folder
+from convlens.models.label_tables import write_labels
 from convlens.models.labels import class_name, find_class_pair
 from convlens.models.loading.demo_photos import demo_photos
+from convlens.models.loading.run_folder import find_run_folder
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import describe_prediction_rule
 from convlens.page import budget
@@ -29,12 +33,13 @@ from convlens.page.inputs import Inputs, Options
 from convlens.page.photos import read_photos, show_photos
 from convlens.page.progress import Progress, Stages
 from convlens.page.render import render, view_sections
-from convlens.page.reproduction import Reproducer
+from convlens.page.reproduction import LABELS, Reproducer
 from convlens.page.result import Report, SkippedPhoto, Subject
 from convlens.page.sections import load_sections
-from convlens.text import json_text
+from convlens.text import json_text, printable
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
+from convlens.training.example_photos import read_example_photos
 from convlens.wording import counted
 
 Classes = str | int | Sequence[str | int]
@@ -63,8 +68,10 @@ def report(
 
     Args:
         model: the model, left untouched.
-        photos: files. Default: the demo photos of the embedded network.
-        out: folder for `index.html` and `report.json`; an earlier report there is replaced.
+        photos: files. Default: the demo photos of the embedded network; validation images of a
+            training for the network of a run folder.
+        out: folder for `index.html`, `report.json` and, with labels, `labels.csv`, which the
+            commands on the page read; an earlier report there is replaced.
         labels: indices of the right classes by the photo's path or the end of it, such as its
             file's name, as `read_labels` gives them. Default: no labels.
         layer: layer that Grad-CAM explains. Default: the final convolutional layer.
@@ -99,7 +106,8 @@ def report(
     stages = Stages(progress)
     with atomic_folder(out, marker=_MARKER) as folder:
         options = _check_options(model, layer, classes, boxes, paths, table, seed, strict)
-        inputs, skipped = _gather(model, paths, table, options, stages)
+        labels_path = Path(out) / LABELS if table and _are_printable(paths) else None
+        inputs, skipped = _gather(model, paths, table, options, stages, labels_path)
         sections = load_sections()
         for section in sections:
             with stages.attempt(section.name):
@@ -132,6 +140,7 @@ def report(
             options=_describe_options(options),
             command=command,
             versions=_versions(),
+            threads=torch.get_num_threads(),
             created=datetime.now().astimezone().isoformat(timespec="minutes"),
             seconds=dict(stages.seconds),
         )
@@ -139,6 +148,8 @@ def report(
             page = render(sections, inputs, finished, views, first_screen)
         finished = replace(finished, seconds=stages.seconds)
         (folder / "index.html").write_text(page, encoding="utf-8")
+        if labels_path is not None:
+            _write_labels(folder / LABELS, inputs)
         (folder / _MARKER).write_text(json_text(finished.to_json()), encoding="utf-8")
     return finished
 
@@ -154,6 +165,11 @@ def _resolve_photos(
         if not photos:
             raise ConvlensError("no photos; give at least one")
         return [Path(photo) for photo in photos], own_labels
+    run = find_run_folder(model.spec or "")
+    if run is not None:
+        run_photos, run_labels = read_example_photos(run[0], model.labels)
+        if run_photos:
+            return run_photos, own_labels or run_labels
     if model.spec != "default" or model.labels is None:
         raise ConvlensError(
             f"the demo photos are for the embedded network; give photos for {model.name}"
@@ -214,6 +230,7 @@ def _gather(
     labels: Mapping[str, tuple[int, ...]],
     options: Options,
     stages: Stages,
+    labels_path: Path | None,
 ) -> tuple[Inputs, list[SkippedPhoto]]:
     """The inputs of the sections, and the photos that could not be read."""
     model_trace, layers = trace(model), anatomy(model)
@@ -231,7 +248,12 @@ def _gather(
         photos=tuple(photos),
         images=images,
         stages=stages,
-        reproducer=Reproducer(model, options.seed),
+        reproducer=Reproducer(
+            model,
+            options.seed,
+            model_trace.num_outputs,
+            str(labels_path) if labels_path is not None else None,
+        ),
     )
     return inputs, skipped
 
@@ -297,6 +319,23 @@ def _describe_options(options: Options) -> dict[str, str | int | bool | None]:
         "seed": options.seed,
         "strict": options.strict,
     }
+
+
+def _are_printable(paths: Sequence[Path]) -> bool:
+    """Whether a table can hold the names of photos, which is read in any program."""
+    return all(printable(path) == str(path) for path in paths)
+
+
+def _write_labels(path: Path, inputs: Inputs) -> None:
+    """Write the labels of the photos, for the commands on the page."""
+    rows = []
+    for photo in inputs.photos:
+        if photo.expected:
+            # A name that starts with a dot would be relative to the folder of the table.
+            hidden = photo.name.startswith(".")
+            name = str(Path(photo.path).absolute()) if hidden else photo.name
+            rows.append((name, photo.expected))
+    write_labels(path, rows, inputs.model.labels, inputs.trace.num_outputs)
 
 
 def _versions() -> dict[str, str]:

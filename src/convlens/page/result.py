@@ -181,6 +181,8 @@ class Report(Result):
         options: options with which the report was made.
         command: the command line, or None from Python.
         versions: versions of the libraries.
+        threads: number of threads of each operation on the CPU; the last bits of a result may
+            depend on it.
         created: when, in ISO 8601.
         seconds: seconds that each stage took.
     """
@@ -199,6 +201,7 @@ class Report(Result):
     options: dict[str, str | int | bool | None]
     command: str | None
     versions: dict[str, str]
+    threads: int
     created: str
     seconds: dict[str, float]
 

@@ -79,10 +79,11 @@ CONVLENS_CLASSES = {
     "AttackSlides": "convlens.page.sections.robustness",
     "RobustnessResult": "convlens.page.sections.robustness",
     "ShiftResult": "convlens.page.sections.shift",
+    "TrainingResult": "convlens.page.sections.training",
     "LayerCounts": "convlens.page.sections.simple_complex",
     "SimpleComplex": "convlens.page.sections.simple_complex",
     "Proportion": "convlens.passes.proportion",
-    "Training": "convlens.training.run",
+    "Training": "convlens.training.result",
 }
 
 user_classes: dict[tuple[str, str], type] = {}  # by module and name

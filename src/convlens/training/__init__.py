@@ -2,6 +2,16 @@
 
 from convlens.training.data import Dataset, LabeledImages, open_data
 from convlens.training.recipe import Recipe, default_recipe
-from convlens.training.run import Training, train
+from convlens.training.result import Training, read_training
+from convlens.training.run import train
 
-__all__ = ["Dataset", "LabeledImages", "Recipe", "Training", "default_recipe", "open_data", "train"]
+__all__ = [
+    "Dataset",
+    "LabeledImages",
+    "Recipe",
+    "Training",
+    "default_recipe",
+    "open_data",
+    "read_training",
+    "train",
+]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from convlens.errors import ConvlensError
 from convlens.models.loading.run_folder import FORMAT, Run
 from convlens.models.model import Model
@@ -65,6 +67,11 @@ def describe_run(
             "images": len(data.train),
             "validated": len(data.validation),
             "held_out": data.held_out,
+            "validation_share": data.validation_share,
+            "skipped": [photo.reason for photo in data.skipped],
+            "class_images": torch.bincount(
+                data.validation.classes, minlength=len(data.labels)
+            ).tolist(),
             "recipe": recipe.to_json(),
         },
         "progress": {
@@ -72,6 +79,8 @@ def describe_run(
             "steps": steps,
             "loss": state.loss,
             "history": state.history,
+            "class_correct": state.class_correct,
+            "best_class_correct": state.best_class_correct,
         },
         "checkpoints": {
             "last": checkpoint_name(state.step),
@@ -116,7 +125,13 @@ def check_same_training(run: Run, description: dict[str, Any]) -> None:
 def read_state(run: Run) -> TrainingState:
     """The state that a run folder was saved with."""
     done = run.description["progress"]
-    return TrainingState(done["step"], done["loss"], list(done["history"]))
+    return TrainingState(
+        done["step"],
+        done["loss"],
+        list(done["history"]),
+        list(done["class_correct"]),
+        list(done["best_class_correct"]),
+    )
 
 
 def _network_options(data: Dataset, recipe: Recipe) -> dict[str, Any]:

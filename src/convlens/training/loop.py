@@ -35,11 +35,29 @@ class TrainingState:
         step: number of steps done.
         loss: sum of the losses of the current epoch's steps, for the images of the first device.
         history: a row for each completed epoch.
+        class_correct: after the last epoch, the number of validation images of each class that are
+            predicted correctly; empty before the first.
+        best_class_correct: the same after the epoch with the highest accuracy, the latest of equal
+            ones.
     """
 
     step: int = 0
     loss: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    class_correct: list[int] = field(default_factory=list)
+    best_class_correct: list[int] = field(default_factory=list)
+
+    def add_epoch(self, row: dict[str, float], class_correct: list[int]) -> None:
+        """Add an epoch.
+
+        Args:
+            row: its row of the history.
+            class_correct: number of validation images of each class that are predicted correctly.
+        """
+        self.history.append(row)
+        self.class_correct = class_correct
+        if all(row["validation_accuracy"] >= old["validation_accuracy"] for old in self.history):
+            self.best_class_correct = class_correct
 
 
 @dataclass(frozen=True)
@@ -130,12 +148,12 @@ def fit(
             callbacks.progress(state.step)
 
             if epoch_ends:
-                row = _epoch_row(
+                row, class_correct = _epoch_row(
                     fabric, model, data, state, float(total) / steps_per_epoch, per_device
                 )
                 row["learning_rate"] = float(schedule.get_last_lr()[0])
                 row["seconds"] = round(time.monotonic() - began, 1)
-                state.history.append(row)
+                state.add_epoch(row, class_correct)
                 total.zero_()
             stop = interrupted() if fabric.world_size == 1 else stop_requested
             stop = stop and state.step < steps
@@ -160,34 +178,38 @@ def total_steps(data: Dataset, recipe: Recipe) -> int:
     return len(data.train) // recipe.batch * recipe.epochs
 
 
-def validate(fabric: Any, model: Model, images: LabeledImages, at_once: int) -> tuple[float, float]:
-    """Accuracy and mean cross-entropy in nats, over all devices.
+def validate(
+    fabric: Any, model: Model, images: LabeledImages, num_classes: int, at_once: int
+) -> tuple[list[int], float]:
+    """Correct predictions and mean cross-entropy in nats, over all devices.
 
     Args:
         fabric: Lightning Fabric, launched.
         model: the model that is trained.
         images: labeled images that are not trained on.
+        num_classes: number of classes.
         at_once: images in a batch; the batch of a training step fits, since it needs less memory.
 
     Returns:
-        The share of images whose prediction is their class, and the loss.
+        For each class the number of its images that are predicted correctly, and the loss.
     """
     network = model.network
     if fabric.world_size > 1:
         for buffer in network.buffers():  # every device has its own batch normalization statistics
             torch.distributed.broadcast(buffer, 0)
-    sums = torch.zeros(2, dtype=_sum_dtype(fabric.device), device=fabric.device)
+    sums = torch.zeros(num_classes + 1, dtype=_sum_dtype(fabric.device), device=fabric.device)
     own_indices = torch.arange(fabric.global_rank, len(images), fabric.world_size)
     network.eval()
     with torch.no_grad(), fabric.autocast():
         for indices in own_indices.split(at_once):
             batch, classes = _make_batch(images, indices, model, fabric.device)
             logits = network(batch).float()
-            sums[0] += (logits.argmax(1) == classes).sum()
-            sums[1] += F.cross_entropy(logits, classes, reduction="sum")
+            correct = classes[logits.argmax(1) == classes]
+            sums[:-1] += torch.bincount(correct, minlength=num_classes)
+            sums[-1] += F.cross_entropy(logits, classes, reduction="sum")
     network.train()
-    accuracy, loss = (fabric.all_reduce(sums, reduce_op="sum") / len(images)).tolist()
-    return accuracy, loss
+    *correct_by_class, loss = fabric.all_reduce(sums, reduce_op="sum").tolist()
+    return [int(count) for count in correct_by_class], loss / len(images)
 
 
 def training_step(
@@ -265,15 +287,19 @@ def _derive_seed(*what: object) -> int:
 
 def _epoch_row(
     fabric: Any, model: Model, data: Dataset, state: TrainingState, loss: float, at_once: int
-) -> dict[str, float]:
-    accuracy, validation_loss = validate(fabric, model, data.validation, at_once)
-    return {
+) -> tuple[dict[str, float], list[int]]:
+    """The row of the history, and the correct predictions of each class."""
+    class_correct, validation_loss = validate(
+        fabric, model, data.validation, len(data.labels), at_once
+    )
+    row = {
         "epoch": len(state.history) + 1,
         "step": state.step,
         "loss": loss,
         "validation_loss": validation_loss,
-        "validation_accuracy": accuracy,
+        "validation_accuracy": sum(class_correct) / len(data.validation),
     }
+    return row, class_correct
 
 
 def _check_loss(fabric: Any, total: Tensor, interrupted: bool, step: int, recipe: Recipe) -> bool:

@@ -3,29 +3,29 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from convlens.drawing.figure_files import write_figure
 from convlens.errors import ConvlensError, suggest
 from convlens.models.loading.fitting import load_weights
-from convlens.models.loading.run_folder import WEIGHTS, Run
+from convlens.models.loading.run_folder import CURVES, WEIGHTS, Run
 from convlens.models.loading.weight_files import read_weight_file
 from convlens.models.model import Model
-from convlens.results import Result
 from convlens.training.batch_size import check_batch_fits
 from convlens.training.checkpoints import prune_checkpoints, read_optimizer_state, save_checkpoint
 from convlens.training.data import Dataset, open_data
 from convlens.training.description import (
-    best_step,
     build_model,
     check_same_training,
     describe_run,
     read_state,
 )
+from convlens.training.example_photos import write_example_photos
 from convlens.training.logs import check_log_format, write_csv, write_tensorboard
 from convlens.training.loop import Callbacks, TrainingState, fit, make_optimizer, total_steps
 from convlens.training.processes import (
@@ -38,47 +38,11 @@ from convlens.training.processes import (
     run_everywhere,
 )
 from convlens.training.recipe import Recipe, default_recipe
+from convlens.training.result import Training, summarize_training
 from convlens.wording import counted
 
 ProgressCallback = Callable[[str, int, int], None]
 MessageCallback = Callable[[str], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Training(Result):
-    """The result of a completed training.
-
-    Attributes:
-        folder: path of the run folder, which `convlens.load` takes.
-        recipe: the fields of `Recipe` by name.
-        data: name or path of the data.
-        labels: names of the classes by index.
-        images: number of training images.
-        validated: number of validation images.
-        held_out: where the validation images come from, in words.
-        skipped: the files that were left out, with the reasons.
-        history: a row for each epoch: epoch, step, loss and validation_loss (nats),
-            validation_accuracy (share), learning_rate, seconds (since the process started).
-        best_step: the step with the highest validation accuracy.
-        best_accuracy: the validation accuracy after that step. It is slightly optimistic, because
-            the step was selected on the same images.
-        accuracy: share of the validation images that the final network predicts correctly.
-        parameters: number of parameters of the network.
-    """
-
-    folder: str
-    recipe: dict[str, Any]
-    data: str
-    labels: tuple[str, ...]
-    images: int
-    validated: int
-    held_out: str
-    skipped: tuple[str, ...]
-    history: tuple[dict[str, float], ...]
-    best_step: int
-    best_accuracy: float
-    accuracy: float
-    parameters: int
 
 
 def train(
@@ -103,11 +67,12 @@ def train(
     """Train one of the chapter's networks, or continue a training that was stopped.
 
     The run folder holds the best and the last checkpoint (safetensors and JSON), further
-    checkpoints on request, and a log. A training that was stopped at any moment, even by `kill -9`
-    during a save, continues when it is started again with the same arguments. On the CPU it then
-    ends with the same bits as a training that was never stopped, given the same number of threads
-    and devices. (With 16-mixed the scale of the loss starts again, which changes the first steps
-    after a stop.)
+    checkpoints on request, and a log; at the end also a picture of the curves, and photos of some
+    validation images with their labels, which `convlens.report` shows where no photos are given. A
+    training that was stopped at any moment, even by `kill -9` during a save, continues when it is
+    started again with the same arguments. On the CPU it then ends with the same bits as a training
+    that was never stopped, given the same number of threads and devices. (With 16-mixed the scale
+    of the loss starts again, which changes the first steps after a stop.)
 
     For several devices on one machine, this program is started once more for each further device.
     With several machines, each of them reads the data; only the first reads and writes the run
@@ -280,29 +245,12 @@ def _train(
         save_every=save_every,
     )
     fabric.barrier()
-    return summarize_training(folder, data, recipe, network, state)
-
-
-def summarize_training(
-    folder: Path, data: Dataset, recipe: Recipe, network: nn.Module, state: TrainingState
-) -> Training:
-    best = best_step(state)
-    accuracies = {int(row["step"]): row["validation_accuracy"] for row in state.history}
-    return Training(
-        folder=str(folder),
-        recipe=recipe.to_json(),
-        data=data.name,
-        labels=data.labels,
-        images=len(data.train),
-        validated=len(data.validation),
-        held_out=data.held_out,
-        skipped=tuple(photo.reason for photo in data.skipped),
-        history=tuple(state.history),
-        best_step=best,
-        best_accuracy=accuracies[best],
-        accuracy=state.history[-1]["validation_accuracy"],
-        parameters=sum(p.numel() for p in network.parameters()),
-    )
+    description = describe_run(data, recipe, model, state, steps)
+    training = summarize_training(str(folder), description)
+    if fabric.global_rank == 0:
+        write_figure(training.figure(), folder / CURVES)
+        write_example_photos(folder, data)
+    return training
 
 
 def _describe_start(data: Dataset, recipe: Recipe) -> Iterator[str]:

@@ -408,9 +408,8 @@ class TestPhotos:
         Image.effect_noise((70, 50), 60).convert("RGB").save(path)
         result = dream(model(), path, layer="4", octaves=1, steps=1)
         assert result.image.shape == (3, 50, 70)
-        assert dream(model(), path, layer="4", octaves=1, steps=1, size=35).image.shape[1:] == (
-            25, 35,
-        )  # fmt: skip
+        small = dream(model(), path, layer="4", octaves=1, steps=1, image_size=35)
+        assert small.image.shape[1:] == (25, 35)
         with pytest.raises(ConvlensError, match="does not exist"):
             dream(model(), tmp_path / "other.png", layer="4")
 
@@ -430,7 +429,7 @@ class TestPhotos:
     def test_the_default_network_sees_more_in_the_sky(self):
         if not SKY.exists():
             pytest.skip("no shared photos beside the checkout")
-        result = dream(load(), SKY, octaves=2, steps=4, size=160)
+        result = dream(load(), SKY, octaves=2, steps=4, image_size=160)
         assert bool((result.rise > 1.1).all())
         assert result.objective[-1, -1] > 1.5 * result.photo_objective
         assert not math.isnan(result.photo_objective)

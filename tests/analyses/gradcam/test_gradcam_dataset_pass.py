@@ -104,7 +104,15 @@ def test_highest_classes_of_each_photo(tmp_path, paths):
         assert result[name].names == gradcam(network, network.prepare(path), top=2).names
 
 
-@pytest.mark.parametrize("stopped_at", [1, 4, 6, "pictures"])
+@pytest.mark.parametrize(
+    "stopped_at",
+    [
+        pytest.param(1, marks=pytest.mark.slow),
+        4,
+        pytest.param(6, marks=pytest.mark.slow),
+        "pictures",
+    ],
+)
 def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped_at):
     network = model()
     options: dict[str, Any] = {"classes": ["ant"], "deletion_insertion": True}

@@ -187,6 +187,7 @@ class TestCrops:
         assert holds(picture, framed)
 
 
+@pytest.mark.slow
 def test_default_network_on_photos(tmp_path):
     """The embedded network, whose padding depends on the size, on the demo photos."""
     from convlens.models.loading.demo_photos import demo_photos

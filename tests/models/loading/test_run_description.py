@@ -21,8 +21,14 @@ DESCRIBED: dict[str, Any] = {
         "mean": [0.5], "std": [0.2], "bounds": [0.0, 1.0],
     },
     "labels": ["left", "right"],
-    "training": {"data": "squares", "fingerprint": "1f", "recipe": {"epochs": 2}},
-    "progress": {"step": 8, "loss": 0.5, "history": []},
+    "training": {
+        "data": "squares", "fingerprint": "1f", "images": 100, "validated": 20,
+        "held_out": "the data's own test images", "validation_share": None, "skipped": [],
+        "class_images": [10, 10], "recipe": {"epochs": 2},
+    },
+    "progress": {
+        "step": 8, "loss": 0.5, "history": [], "class_correct": [], "best_class_correct": [],
+    },
     "checkpoints": {"last": "step-0000008", "best": "step-0000008", "scheduled": []},
 }  # fmt: skip
 
@@ -51,6 +57,10 @@ WRONG = [
     ("labels", "ab"),
     ("labels", [1, 2]),
     ("training.recipe", None),
+    ("training.class_images", None),
+    ("training.class_images", [20]),
+    ("training.validation_share", "a tenth"),
+    ("progress.class_correct", [-1, 2]),
     ("progress.step", -1),
     ("progress.step", "8"),
     ("progress.loss", None),
@@ -90,7 +100,7 @@ def test_a_right_description():
         ("[]", "is not the description of a training"),
         ('{"format": "2"}', "is not the description of a training"),
         ('{"format": true}', "is not the description of a training"),
-        ('{"format": 1}', "trained by convlens 0.1"),
+        ('{"format": 1}', "trained by an earlier version"),
         ('{"format": ' + "9" * 5000 + "}", "cannot be read"),
         ("\udcff", "cannot be read"),
     ],

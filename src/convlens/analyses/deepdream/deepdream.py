@@ -44,7 +44,7 @@ def dream(
     steps: int = 10,
     step: float = 1.5,
     jitter: int = 32,
-    size: int | None = None,
+    image_size: int | None = None,
     tile: int | None = TILE,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -75,7 +75,7 @@ def dream(
         step: mean change of a pixel in one step, in gray levels (1/255 of the span); default 1.5.
         jitter: largest random shift of the photo before each step, in pixels. Pixels that leave it
             on one side enter on the other. Default: 32.
-        size: longer side of the dream in pixels; default: that of the photo.
+        image_size: longer side of the dream in pixels; default: that of the photo.
         tile: largest height and width in pixels that are computed at once; if twice the receptive
             field is larger, that counts. None: everything at once. Default: 640.
         seed: seed of the shifts; default 0.
@@ -102,10 +102,10 @@ def dream(
         True
     """
     check_model(model)
-    _check_options(octaves, scale, steps, step, jitter, size, tile)
+    _check_options(octaves, scale, steps, step, jitter, image_size, tile)
     if channel is not None and guide is not None:
         raise ConvlensError("a guide and a channel do not go together; give one of them")
-    start = load_image(model, photo, size)
+    start = load_image(model, photo, image_size)
     node = find_objective_node(model, layer, channel, side)
     sizes = octave_sizes((start.shape[2], start.shape[3]), octaves, scale)
     with preserve_network(model.network):
@@ -166,12 +166,12 @@ def _check_options(
     steps: int,
     step: float,
     jitter: int,
-    size: int | None,
+    image_size: int | None,
     tile: int | None,
 ) -> None:
     for name, value, least in (
         ("octaves", octaves, 1), ("steps", steps, 1), ("jitter", jitter, 0),
-        ("size", size, 1), ("tile", tile, 1),
+        ("image size", image_size, 1), ("tile", tile, 1),
     ):  # fmt: skip
         if value is not None and value < least:
             raise ConvlensError(f"{name} {value}; give at least {least}")

@@ -1,6 +1,7 @@
 """The feature maps of a trained layer on an image, and the maps after pooling."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +21,9 @@ from convlens.drawing import (
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results import Result
-from convlens.tracing.selection import Side, find_channel_sources
+from convlens.tracing.selection import Side, check_channel, find_channel_sources
 from convlens.tracing.tracer import trace
+from convlens.wording import enumerated
 
 _SHOWN = 64  # maps in a picture
 _LARGEST_SIDE = 112  # pixels that a map is enlarged to
@@ -40,6 +42,7 @@ class FeatureMaps(Result):
         maps: float32 `(C, h, w)`, raw.
         pooled: float32 `(C, h', w')`, the maps after pooling, or None.
         pooling: the pooling in words; empty for none.
+        channels: the channels of the layer whose maps these are.
         image: float32 `(C, H, W)`.
         bounds: least and greatest pixel value of the image.
     """
@@ -51,6 +54,7 @@ class FeatureMaps(Result):
     maps: Tensor
     pooled: Tensor | None
     pooling: str
+    channels: tuple[int, ...]
     image: Tensor
     bounds: tuple[float, float]
 
@@ -66,7 +70,7 @@ class FeatureMaps(Result):
 
     @property
     def shown(self) -> tuple[int, ...]:
-        """The channels in the pictures: all, or 64 evenly spread."""
+        """Numbers of the maps in the pictures: all, or 64 evenly spread."""
         count = min(len(self.maps), _SHOWN)
         return tuple(number * len(self.maps) // count for number in range(count))
 
@@ -83,7 +87,30 @@ class FeatureMaps(Result):
         inner = self.maps[:, rows : height - rows, columns : width - columns]
         deviation = inner.flatten(1).std(dim=1, correction=0)
         order = deviation.sort(descending=True, stable=True).indices
-        return tuple(order[:count].tolist())
+        return tuple(self.channels[number] for number in order[:count].tolist())
+
+    def select(self, channels: Sequence[int]) -> "FeatureMaps":
+        """The maps of some of the channels.
+
+        Args:
+            channels: their numbers in the layer.
+
+        Raises:
+            ConvlensError: there is no map of a channel.
+        """
+        for channel in channels:
+            if channel not in self.channels:
+                raise ConvlensError(
+                    f"there is no map of channel {channel} of {self.layer}; give some of "
+                    f"{enumerated([str(number) for number in self.channels])}"
+                )
+        rows = [self.channels.index(channel) for channel in channels]
+        return replace(
+            self,
+            maps=self.maps[rows],
+            pooled=self.pooled[rows] if self.pooled is not None else None,
+            channels=tuple(channels),
+        )
 
     def colors(self, maps: Tensor) -> Tensor:
         """Maps as uint8 `(..., h, w, 3)` on the layer's scale, from 0 or -scale to scale."""
@@ -109,7 +136,8 @@ class FeatureMaps(Result):
             enlarged = F.interpolate(colors.movedim(2, 0)[None].float(), size=size, mode="nearest")
             tiles.append(enlarged[0].movedim(0, 2).to(torch.uint8))
         columns = max(1, round(len(tiles) ** 0.5))
-        sheet = make_sheet(tiles, columns, captions=[str(channel) for channel in self.shown])
+        captions = [str(self.channels[number]) for number in self.shown]
+        sheet = make_sheet(tiles, columns, captions=captions)
         bar = color_bar(
             _BAR_LENGTH, colors="diverging" if self.signed else "sequential", upright=True
         )
@@ -132,6 +160,7 @@ def feature_maps(
     *,
     layer: str | None = None,
     side: Side = "post",
+    channels: Sequence[int] | None = None,
     pooling: str | None = None,
     window: int = 2,
 ) -> FeatureMaps:
@@ -143,14 +172,16 @@ def feature_maps(
         layer: name of a layer or a node. Default: the first convolution.
         side: side of the layer: what its non-linearity returns ("post", default) or consumes
             ("pre"), or what the layer itself returns ("output").
+        channels: numbers of channels, whose pictures share one scale. Default: all.
         pooling: "max" or "average", to give the maps after pooling as well; default: no pooling.
         window: side of the pooling windows, in cells; default 2.
 
     Returns:
-        The raw maps of all channels.
+        The raw maps of the channels.
 
     Raises:
-        ConvlensError: several images, an unknown layer, one without maps, or an unknown pooling.
+        ConvlensError: several images, an unknown layer, one without maps, a channel that it lacks,
+            or an unknown pooling.
 
     References:
         Bishop and Bishop, Deep Learning: Foundations and Concepts, section 10.2.
@@ -171,9 +202,11 @@ def feature_maps(
     model_trace = trace(model, image)
     layers = [layer] if layer is not None else None
     source = find_channel_sources(model_trace, layers, side)[0]
+    for channel in channels or ():
+        check_channel(source.layer, channel, source.channels)
     activations = capture_nodes(model, model_trace, image, [source.node])[source.node].detach()
     maps = model_trace.channels_first(source.node, activations)[0].float().cpu()
-    return FeatureMaps(
+    result = FeatureMaps(
         layer=source.layer,
         node_name=source.node_name,
         side=source.side,
@@ -181,6 +214,8 @@ def feature_maps(
         maps=maps,
         pooled=pool(maps, pooling, window) if pooling else None,
         pooling=f"{pooling} of {window} x {window}" if pooling else "",
+        channels=tuple(range(len(maps))),
         image=image[0].detach().cpu(),
         bounds=model.bounds,
     )
+    return result if channels is None else result.select(channels)

@@ -75,7 +75,12 @@ def fit_gabor(
 
 
 def filters_by_kind(
-    model: Model, *, layer: str | None = None, own_scale: bool = False, seed: int = 0
+    model: Model,
+    *,
+    layer: str | None = None,
+    own_scale: bool = False,
+    null_size: int = 5000,
+    seed: int = 0,
 ) -> Filters:
     """The filters of a convolution sorted by kind: Gabor-like, blob or gradient, other.
 
@@ -86,6 +91,7 @@ def filters_by_kind(
         model: the model. Only its weights are read.
         layer: name of a convolution; default: the first one that an image meets.
         own_scale: draw each filter on a scale of its own; default: one scale for all.
+        null_size: number of noise filters, at least 100; default 5000.
         seed: seed of the noise that the fits are compared with; default 0.
 
     Returns:
@@ -101,7 +107,8 @@ def filters_by_kind(
         >>> result.kinds, result.kinds_reason
         (('undecided', 'undecided'), '3 x 3 weights are too few to judge')
     """
-    return fit_gabor(model, layer=layer, seed=seed).sort_filters(own_scale=own_scale)
+    fit = fit_gabor(model, layer=layer, null_size=null_size, seed=seed)
+    return fit.sort_filters(own_scale=own_scale)
 
 
 def _undecided(layer_filters: Filters, reason: str) -> GaborFit:

@@ -21,7 +21,7 @@ from convlens.analyses.gradcam.batch_work import DrawingWork, MapSettings, MapWo
 from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.analyses.gradcam.dataset_result import GradCams
 from convlens.analyses.gradcam.options import GradCamKeywords, GradCamOptions, spell_out_options
-from convlens.analyses.gradcam.randomization import Randomization, randomization
+from convlens.analyses.gradcam.randomization import Randomization, check_counts, randomization
 from convlens.analyses.gradcam.table import NUMBERS, SCORES, write_tables
 from convlens.analyses.predictions.predictions import check_one_vector
 from convlens.claims import PREFIX
@@ -54,6 +54,8 @@ def gradcams(
     deletion_insertion: bool = False,
     boxes: Mapping[str, tuple[ObjectBox, ...]] | None = None,
     randomize: int = 0,
+    stages: int = 10,
+    draws: int = 3,
     cells: bool = False,
     seed: int = 0,
     strict: bool = False,
@@ -80,6 +82,8 @@ def gradcams(
             pointing game is played. Where no target is given, the classes of a photo's boxes are
             explained. Default: none.
         randomize: number of photos for the randomization check; default 0 for none.
+        stages: greatest number of stages of the randomization check; default 10.
+        draws: how often it draws all parameters; default 3.
         cells: draw cells with hard edges instead of values between them; default: False.
         seed: seed of the curves' random orders and of the random parameters; default 0.
         strict: raise an error for a photo that cannot be read; default: leave it out.
@@ -128,6 +132,7 @@ def gradcams(
     find_dataset_keys(dataset, settings.boxes)  # fail early if a key stands for two photos
     work = MapWork(model, dataset, _folder_names(dataset), settings)
     _check_combination(model, work, randomize, pass_options)
+    check_counts(stages, draws)
     batch_size = pass_options.batch_size or _BATCH_SIZE
     with (
         open_engine(pass_options.engine),
@@ -156,7 +161,7 @@ def gradcams(
         )  # fmt: skip
         check = None
         if randomize > 0:
-            check = _randomize(work, read[:randomize], pass_options)
+            check = _randomize(work, read[:randomize], stages, draws, pass_options)
             check.save(folder / _RANDOMIZATION)
     return GradCams(
         folder=str(out),
@@ -212,14 +217,16 @@ def _fingerprint(work: MapWork) -> dict[str, Any]:
     }
 
 
-def _randomize(work: MapWork, numbers: Sequence[int], pass_options: PassOptions) -> Randomization:
+def _randomize(
+    work: MapWork, numbers: Sequence[int], stages: int, draws: int, pass_options: PassOptions
+) -> Randomization:
     """The randomization check on some of the photos, at the coarsest layer."""
     settings, options = work.settings, work.settings.options
     if settings.layers is not None:
         options = replace(options, layer=work.node_groups[0].name)
     return randomization(
         work.model, work.model.prepare([work.dataset[number] for number in numbers]),
-        seed=settings.seed,
+        stages=stages, draws=draws, seed=settings.seed,
         progress=lambda done, total: pass_options.progress(_RANDOMIZATION, done, total),
         **options.keywords(),
     )  # fmt: skip

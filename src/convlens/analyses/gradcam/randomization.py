@@ -208,8 +208,7 @@ def randomization(
         >>> check.stages, check.correlations.shape
         (('4', '0'), torch.Size([2, 1, 2, 1]))
     """
-    if stages < 1 or draws < 1:
-        raise ConvlensError(f"{stages} stages, {draws} draws; give at least 1 of each")
+    check_counts(stages, draws)
     settings = GradCamOptions(**options)
     if settings.target is not None or settings.pixel is not None:
         raise ConvlensError(
@@ -252,6 +251,12 @@ def randomization(
         cells=true_cam.maps[0, 0].numel(),
         seed=seed,
     )
+
+
+def check_counts(stages: int, draws: int) -> None:
+    """Raise ConvlensError for less than one stage or draw."""
+    if stages < 1 or draws < 1:
+        raise ConvlensError(f"{stages} stages, {draws} draws; give at least 1 of each")
 
 
 def rank_correlation(values: Tensor, other_values: Tensor) -> float:

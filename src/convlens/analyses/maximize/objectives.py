@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from convlens.errors import ConvlensError
-from convlens.models.labels import class_name, find_class_pair
+from convlens.models.label_tables import name_class
+from convlens.models.labels import find_class_pair
 from convlens.models.model import Model
 from convlens.tracing.selection import (
     ChannelName,
@@ -184,6 +185,8 @@ def _class_weights(model: Model, trace: Trace, text: str) -> tuple[Tensor, str]:
     weights = torch.zeros(shape[1], dtype=torch.float32)
     weights[first] = 1
     if second is None:
-        return weights, class_name(model.labels, first)
+        return weights, name_class(model.labels, first, trace.num_outputs)
     weights[second] = -1
-    return weights, " - ".join(class_name(model.labels, index) for index in (first, second))
+    return weights, " - ".join(
+        name_class(model.labels, index, trace.num_outputs) for index in (first, second)
+    )

@@ -7,11 +7,13 @@ import typer
 
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
-from convlens.cli.arguments import ModelArguments
+from convlens.cli.arguments import ModelArguments, with_arguments
 
 
 @app.command(rich_help_panel=CHANNELS)
+@with_arguments(ModelArguments)
 def dream(
+    arguments: ModelArguments,
     photo: Annotated[str, typer.Argument(help="A photo.")],
     layer: o.Layer = None,
     side: o.LayerSide = o.Side.pre,
@@ -31,21 +33,17 @@ def dream(
     jitter: Annotated[
         int, typer.Option(help="Largest random shift before each step, in pixels.")
     ] = 32,
-    size: Annotated[
+    image_size: Annotated[
         int | None,
-        typer.Option(help="Longer side of the dream in pixels. Default: that of the photo."),
+        typer.Option(
+            metavar="N", help="Longer side of the dream in pixels. Default: that of the photo."
+        ),
     ] = None,
     tile: Annotated[
         int, typer.Option(help="Largest height and width in pixels that are computed at once.")
     ] = 640,
     out: o.Out = Path("convlens-dream"),
     overwrite: o.Overwrite = False,
-    model: o.ModelSpec = "default",
-    class_names: o.ClassNames = None,
-    device: o.Device = None,
-    seed: o.Seed = 0,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """DeepDream: change a photo so that a layer responds more strongly to it."""
     from convlens.analyses.deepdream.deepdream import dream
@@ -56,12 +54,8 @@ def dream(
 
     layer, channel_index = parse_channel_beside_layer(channel, layer)
     with output_folder(out):
-        loaded = load_model(
-            ModelArguments(
-                model=model, class_names=class_names, device=device, seed=seed, quiet=quiet
-            )
-        )
-        with terminal.progress(quiet=quiet) as progress:
+        loaded = load_model(arguments)
+        with terminal.progress(quiet=arguments.quiet) as progress:
             result = dream(
                 loaded,
                 photo,
@@ -74,12 +68,12 @@ def dream(
                 steps=steps,
                 step=step,
                 jitter=jitter,
-                size=size,
+                image_size=image_size,
                 tile=tile,
-                seed=seed,
+                seed=arguments.seed,
                 progress=lambda done, total: progress("dreaming", done, total),
             )
         result.save(out)
-    show_dream(result, out, json=json)
+    show_dream(result, out, json=arguments.json)
     if result.interrupted:
         raise typer.Exit(130)  # the exit status of a program that an interrupt ended

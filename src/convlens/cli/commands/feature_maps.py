@@ -17,6 +17,14 @@ def feature_maps(
     photo: Annotated[str, typer.Argument(help="A photo.")],
     layer: o.Layer = None,
     side: o.LayerSide = o.Side.post,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--channel",
+            metavar="LAYER:K",
+            help="Show these channels of one layer only; several times.",
+        ),
+    ] = None,
     pool: Annotated[
         str | None,
         typer.Option(metavar="KIND", help="Also show the maps after max or average pooling."),
@@ -29,11 +37,22 @@ def feature_maps(
     from convlens.analyses.feature_maps.feature_maps import feature_maps as compute_maps
     from convlens.cli.inputs import load_model, output_folder
     from convlens.cli.show.feature_maps import show_feature_maps
+    from convlens.tracing.selection import parse_channel_beside_layer
 
+    channels = []
+    for text in channel or ():
+        layer, number = parse_channel_beside_layer(text, layer)
+        channels += [number] if number is not None else []
     with output_folder(out):
         loaded = load_model(arguments)
         result = compute_maps(
-            loaded, loaded.prepare(photo), layer=layer, side=side.value, pooling=pool, window=window
-        )  # fmt: skip
+            loaded,
+            loaded.prepare(photo),
+            layer=layer,
+            side=side.value,
+            channels=channels or None,
+            pooling=pool,
+            window=window,
+        )
         result.save(out)
     show_feature_maps(result, out, json=arguments.json)

@@ -26,6 +26,9 @@ def filters(
         bool,
         typer.Option("--fit", help="Fit Gabor functions, and compare with fits to noise."),
     ] = False,
+    null_size: Annotated[
+        int, typer.Option("--null-size", help="Filters of noise that the fits are compared with.")
+    ] = 5000,
     sort: Annotated[
         bool,
         typer.Option("--sort", help="Sort by kind: Gabor-like, blob or gradient, other."),
@@ -59,10 +62,16 @@ def filters(
                 "fitting Gabor functions to filters and to noise", quiet=arguments.quiet
             ):
                 if fit:
-                    gabor_fit = fit_gabor(loaded, layer=layer, seed=arguments.seed)
+                    gabor_fit = fit_gabor(
+                        loaded, layer=layer, null_size=null_size, seed=arguments.seed
+                    )
                 else:
                     by_kind = filters_by_kind(
-                        loaded, layer=layer, own_scale=own_scale, seed=arguments.seed
+                        loaded,
+                        layer=layer,
+                        own_scale=own_scale,
+                        null_size=null_size,
+                        seed=arguments.seed,
                     )
             if fit:
                 gabor_fit.save(out)

@@ -51,6 +51,8 @@ def gradcam(
             "--randomize", help="Compare the maps with those of the network with random weights."
         ),
     ] = False,
+    stages: Annotated[int, typer.Option(help="Greatest number of stages of --randomize.")] = 10,
+    draws: Annotated[int, typer.Option(help="Draws of the random weights of --randomize.")] = 3,
     boxes: o.Boxes = None,
     channels: Annotated[
         int,
@@ -86,6 +88,8 @@ def gradcam(
             deletion_insertion=deletion_insertion,
             boxes=object_boxes,
             randomize=_RANDOMIZED_PHOTOS if randomize else 0,
+            stages=stages,
+            draws=draws,
             cells=cells,
             seed=arguments.seed,
             strict=arguments.strict,

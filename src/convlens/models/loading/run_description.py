@@ -38,6 +38,14 @@ def find_damage(description: dict[str, Any]) -> str:
     network, preprocessing = description["network"], description["preprocessing"]
     if len(description["labels"]) != network["classes"]:
         return f"there are {len(description['labels'])} labels for {network['classes']} classes"
+    classes = len(description["labels"])
+    counts = {"training.class_images": description["training"]["class_images"]}
+    if description["progress"]["history"]:  # before the first epoch there are none
+        for name in ("class_correct", "best_class_correct"):
+            counts[f"progress.{name}"] = description["progress"][name]
+    for name, values in counts.items():
+        if len(values) != classes:
+            return f"{name} has {len(values)} values for {classes} classes"
     for name in ("mean", "std"):
         if len(preprocessing[name]) not in (1, network["channels"]):
             return f"preprocessing.{name} has {len(preprocessing[name])} values"
@@ -56,7 +64,8 @@ def _is_count(value: Any, least: int = 1, greatest: int = _LARGEST_COUNT) -> boo
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= greatest
 
 
-def _is_step(value: Any) -> bool:
+def _is_large_count(value: Any) -> bool:
+    """Whether a value is a number of steps, or of images, which may be 0."""
     return _is_count(value, least=0, greatest=10**15)
 
 
@@ -108,10 +117,18 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "labels": _list_of(_is_text),
     "training.data": _is_text,
     "training.fingerprint": _is_text,
+    "training.images": _is_large_count,
+    "training.validated": _is_large_count,
+    "training.held_out": _is_text,
+    "training.validation_share": lambda value: value is None or _is_finite(value),
+    "training.skipped": _list_of(_is_text),
+    "training.class_images": _list_of(_is_large_count),
     "training.recipe": _is_mapping,
-    "progress.step": _is_step,
+    "progress.step": _is_large_count,
     "progress.loss": _is_number,
     "progress.history": _list_of(_is_epoch),
+    "progress.class_correct": _list_of(_is_large_count),
+    "progress.best_class_correct": _list_of(_is_large_count),
     "checkpoints.last": _is_checkpoint,
     "checkpoints.best": _is_checkpoint,
     "checkpoints.scheduled": _list_of(_is_checkpoint),

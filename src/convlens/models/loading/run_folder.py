@@ -25,7 +25,8 @@ from convlens.models.networks.convnet import ConvNet, feature_map_sizes
 
 DESCRIPTION = "convlens.json"
 WEIGHTS = "weights.safetensors"
-FORMAT = 2  # of the folder; raised when an older version could not read it
+CURVES = "curves.png"  # loss and accuracy by epoch
+FORMAT = 3  # of the folder; raised when an older version could not read it
 
 _AVERAGE = "average"
 _HUGE = 2**30  # bytes of weights
@@ -118,7 +119,8 @@ def read_run_folder(folder: Path) -> Run:
         raise ConvlensError(f"{path} is not the description of a training; give another folder")
     if version < FORMAT:
         raise ConvlensError(
-            f"{folder} was trained by convlens 0.1, and this version does not read it; train again"
+            f"{folder} was trained by an earlier version of convlens, which this one does not "
+            f"read; train again"
         )
     if version > FORMAT:
         raise ConvlensError(f"{folder} was trained by a newer convlens; update this one")

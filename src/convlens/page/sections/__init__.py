@@ -46,6 +46,7 @@ SECTIONS = (
     "dream",
     "filters",
     "gabor",
+    "training",
     "network",
     "effective_field",
     "preprocessing",

@@ -1,12 +1,12 @@
 """The section on channels: the patches that activate channels most, beside maximized images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.patches.dataset_pass import patches
-from convlens.analyses.patches.result import Patches
+from convlens.analyses.patches.result import LayerPatches, Patches
 from convlens.data.sampling import spread
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
@@ -156,8 +156,8 @@ class ChannelsSection(Section[Channels]):
         return None
 
     def reproduction(self, inputs: Inputs, result: Channels) -> Reproduction:
-        """The patches of all layers; the photos are those of the page."""
-        return _reproduce_patches(inputs, [layer.layer for layer in result.patches.layers])
+        """The patches of all layers."""
+        return _reproduce_patches(inputs, result.patches, result.patches.layers)
 
     def view(self, inputs: Inputs, result: Channels, pictures: PictureBudget) -> dict[str, Any]:
         """For each layer a strip of pictures for each channel."""
@@ -179,9 +179,8 @@ class ChannelsSection(Section[Channels]):
                 for index, shown in enumerate(layer.shown)
             ]
             reproduction = reproduce_maximized(inputs, maximized) if maximized is not None else None
-            layers.append(
-                (layer, maximized, strips, _reproduce_patches(inputs, [layer.layer]), reproduction)
-            )
+            reproduce_patches = _reproduce_patches(inputs, result.patches, [layer])
+            layers.append((layer, maximized, strips, reproduce_patches, reproduction))
         cards = inputs.result("photos", PhotoCards)
         return {
             "layers": layers,
@@ -275,11 +274,24 @@ def _maximize_channels(inputs: Inputs, strongest: Patches) -> tuple[MaximizedIma
     return tuple(images)
 
 
-def _reproduce_patches(inputs: Inputs, layers: list[str]) -> Reproduction:
-    paths = [photo.path for photo in inputs.photos]
-    words = [word for layer in layers for word in ("--layer", layer)]
+def _reproduce_patches(
+    inputs: Inputs, result: Patches, layers: Sequence[LayerPatches]
+) -> Reproduction:
+    """The same channels of some layers, on the same photos."""
+    paths = inputs.paths(spread(range(len(inputs.photos)), result.images_read))
+    show = {layer.layer: [shown.channel for shown in layer.shown] for layer in layers}
+    words = [
+        word
+        for layer, channels in show.items()
+        for channel in channels
+        for word in ("--channel", f"{layer}:{channel}")
+    ]
+    name = "patches" if len(layers) > 1 else f"patches-{layers[0].layer}"
     return inputs.reproducer.reproduction(
-        ["patches", *paths, *words], f"convlens.patches(model, {paths}, layers={layers})"
+        name,
+        ["patches", *paths, *words],
+        f"convlens.patches(model, {paths}, layers={list(show)}, show={show}, "
+        f"seed={inputs.options.seed})",
     )
 
 

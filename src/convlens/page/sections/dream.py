@@ -1,6 +1,5 @@
 """The section on DeepDream: the first photo, and what a layer adds to it."""
 
-import shlex
 from typing import Any
 
 from convlens.analyses.deepdream.deepdream import dream
@@ -46,7 +45,7 @@ class DreamSection(Section[Dream]):
             inputs.photos[inputs.shown[0]].path,
             octaves=OCTAVES,
             steps=steps,
-            size=SIDE,
+            image_size=SIDE,
             seed=inputs.options.seed,
             progress=lambda done, total: inputs.stages.report("dream", done, total),
         )
@@ -55,24 +54,17 @@ class DreamSection(Section[Dream]):
         return dreamt
 
     def reproduction(self, inputs: Inputs, result: Dream) -> Reproduction:
-        """The same dream; its size is not that of the model's images."""
+        """The same dream."""
         photo = inputs.photos[inputs.shown[0]].path
         side, octaves = max(result.image.shape), len(result.sizes)
         steps = result.objective.shape[1] - 1
-        reproduction = inputs.reproducer.reproduction(
+        return inputs.reproducer.reproduction(
+            "dream",
             ["dream", photo, "--layer", result.layer, "--octaves", f"{octaves}",
-             "--steps", f"{steps}"],
+             "--steps", f"{steps}", "--image-size", f"{side}"],
             f"convlens.dream(model, {photo!r}, layer={result.layer!r}, octaves={octaves}, "
-            f"steps={steps}, size={side}, seed={result.seed})",
+            f"steps={steps}, image_size={side}, seed={result.seed})",
         )  # fmt: skip
-        if reproduction.command is None:
-            return reproduction
-        words = shlex.split(reproduction.command)
-        if "--size" in words:
-            words[words.index("--size") + 1] = f"{side}"
-        else:
-            words += ["--size", f"{side}"]
-        return Reproduction(shlex.join(words), reproduction.python)
 
     def view(self, inputs: Inputs, result: Dream, pictures: PictureBudget) -> dict[str, Any]:
         """The photo and the dream, as large as they are."""

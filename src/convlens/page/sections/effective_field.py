@@ -49,6 +49,7 @@ class EffectiveFieldSection(Section[EffectiveField]):
         paths = inputs.paths(inputs.shown[: result.photos])
         layers = [entry.layer for entry in result.layers]
         return inputs.reproducer.reproduction(
+            "effective-field",
             ["effective-field", *paths, *(word for layer in layers for word in ("--layer", layer))],
             f"convlens.effective_field(model, model.prepare({paths}), layers={layers})",
         )

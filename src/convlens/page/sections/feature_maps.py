@@ -1,6 +1,6 @@
 """The part on feature maps: those of one photo, from the first layer to the final one."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -95,7 +95,7 @@ class FeatureMapsSection(Section[PhotoMaps]):
         for name in names:
             whole = feature_maps(inputs.model, image, layer=name)
             channels = whole.most_varying(CHANNELS)
-            few = replace(whole, maps=whole.maps[list(channels)])
+            few = whole.select(channels)
             layers.append(
                 LayerMaps(
                     layer=name,
@@ -129,8 +129,8 @@ class FeatureMapsSection(Section[PhotoMaps]):
         return names, end is not None
 
     def reproduction(self, inputs: Inputs, result: PhotoMaps) -> Reproduction:
-        """The maps of the first layer, all of them."""
-        return _reproduce(inputs, result, result.layers[0].layer)
+        """The maps of the first layer."""
+        return _reproduce(inputs, result, result.layers[0])
 
     def view(self, inputs: Inputs, result: PhotoMaps, pictures: PictureBudget) -> dict[str, Any]:
         """One strip for each layer; all strips have one height."""
@@ -147,17 +147,20 @@ class FeatureMapsSection(Section[PhotoMaps]):
                     at=f"layers.{number}",
                     picture=pictures.scaled(pixels, scale, hard=times > 1),
                     scale=scales.signed() if layer.signed else scales.unsigned(),
-                    reproduction=_reproduce(inputs, result, layer.layer),
+                    reproduction=_reproduce(inputs, result, layer),
                 )
             )
         return {"rows": rows}
 
 
-def _reproduce(inputs: Inputs, result: PhotoMaps, layer: str) -> Reproduction:
-    path = inputs.photos[result.photo].path
+def _reproduce(inputs: Inputs, result: PhotoMaps, maps: LayerMaps) -> Reproduction:
+    path, layer, channels = inputs.photos[result.photo].path, maps.layer, list(maps.channels)
+    words = [word for channel in channels for word in ("--channel", f"{layer}:{channel}")]
     return inputs.reproducer.reproduction(
-        ["maps", path, "--layer", layer],
-        f"convlens.feature_maps(model, model.prepare({path!r}), layer={layer!r})",
+        f"maps-{layer}",
+        ["maps", path, *words],
+        f"convlens.feature_maps(model, model.prepare({path!r}), layer={layer!r}, "
+        f"channels={channels})",
     )
 
 

@@ -76,7 +76,7 @@ class FiltersSection(Section[FiltersResult]):
 
     def reproduction(self, inputs: Inputs, result: FiltersResult) -> Reproduction:
         """The filters."""
-        return inputs.reproducer.reproduction(["filters"], "convlens.filters(model)")
+        return inputs.reproducer.reproduction("filters", ["filters"], "convlens.filters(model)")
 
     def view(
         self, inputs: Inputs, result: FiltersResult, pictures: PictureBudget

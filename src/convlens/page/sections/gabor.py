@@ -113,9 +113,11 @@ class GaborSection(Section[GaborResult]):
         )
 
     def reproduction(self, inputs: Inputs, result: GaborResult) -> Reproduction:
-        """The fits, with more noise than here."""
+        """The fits, with the same noise."""
         return inputs.reproducer.reproduction(
-            ["filters", "--fit"], f"convlens.fit_gabor(model, seed={inputs.options.seed})"
+            "gabor",
+            ["filters", "--fit", "--null-size", f"{NOISE}"],
+            f"convlens.fit_gabor(model, null_size={NOISE}, seed={inputs.options.seed})",
         )
 
     def view(self, inputs: Inputs, result: GaborResult, pictures: PictureBudget) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class NetworkSection(Section[Anatomy]):
 
     def reproduction(self, inputs: Inputs, result: Anatomy) -> Reproduction:
         """The table of layers."""
-        return inputs.reproducer.reproduction(["anatomy"], "convlens.anatomy(model)")
+        return inputs.reproducer.reproduction("anatomy", ["anatomy"], "convlens.anatomy(model)")
 
     def view(self, inputs: Inputs, result: Anatomy, pictures: PictureBudget) -> dict[str, Any]:
         """The drawing of the network, the rows of the table, the fields around the first photo."""

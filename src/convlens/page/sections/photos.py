@@ -15,7 +15,7 @@ from convlens.html.charts import polyline
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
-from convlens.page.photo_cards import PhotoCard, PhotoCards, make_card
+from convlens.page.photo_cards import CLASSES_SHOWN, PhotoCard, PhotoCards, make_card
 from convlens.page.photo_findings import find_photo_findings
 from convlens.page.photo_maps import (
     LayerMap,
@@ -113,14 +113,23 @@ class PhotosSection(Section[PhotoCards]):
         return find_photo_findings(inputs, result)
 
     def reproduction(self, inputs: Inputs, result: PhotoCards) -> Reproduction:
-        """The maps of all cards."""
-        photos = [inputs.photos[card.photo] for card in result.cards]
+        """The maps of all cards, by the function that the command calls."""
+        paths = [inputs.photos[card.photo].path for card in result.cards]
         words, arguments = _layer_options(inputs)
-        paths = [photo.path for photo in photos]
-        return inputs.reproducer.reproduction(
-            ["gradcam", *paths, *words],
-            f"convlens.gradcam(model, model.prepare({paths}){arguments})",
-        )
+        boxes = inputs.options.boxes_path
+        if boxes is not None:
+            words += ["--boxes", boxes]
+            arguments += f", boxes=convlens.read_boxes({boxes!r}, model)"
+        if inputs.options.classes is not None:
+            words += inputs.reproducer.class_options(inputs.options.classes)
+            arguments += f", classes={inputs.options.classes}"
+        else:
+            top = min(CLASSES_SHOWN, inputs.trace.num_outputs)
+            words += ["--top", f"{top}"]
+            arguments += f", top={top}"
+        command = inputs.reproducer.command("gradcam", ["gradcam", *paths, *words])
+        lines = f"result = convlens.gradcams(model, {paths}, out='gradcam'{arguments})\nresult"
+        return Reproduction(command, inputs.reproducer.python(lines))
 
     def tiles(self, inputs: Inputs, result: PhotoCards) -> Iterator[Tile]:
         """Answers, robustness and explanation."""
@@ -232,11 +241,9 @@ def _curves(evidence: DeletionInsertion) -> list[tuple[str, list[tuple[str, str]
 
 
 def _layer_options(inputs: Inputs) -> tuple[list[str], str]:
-    """The layer and the boxes as words of a command and as arguments in Python."""
-    options = inputs.options
-    words = ["--layer", str(options.layer)] if options.layer else []
-    words += ["--boxes", str(options.boxes_path)] if options.boxes_path else []
-    return words, f", layer={options.layer!r}" if options.layer else ""
+    """The layer as words of a command and as arguments in Python."""
+    layer = inputs.options.layer
+    return (["--layer", layer], f", layer={layer!r}") if layer else ([], "")
 
 
 def _reproduce_gradcam(inputs: Inputs, card: PhotoCard) -> Reproduction:
@@ -246,13 +253,9 @@ def _reproduce_gradcam(inputs: Inputs, card: PhotoCard) -> Reproduction:
     # In Python the indices; a difference is text.
     classes = [first if second < 0 else f"{first} - {second}" for first, second in pairs]
     options, arguments = _layer_options(inputs)
-    words = []
-    for first, second in pairs:
-        name = inputs.reproducer.class_words(first)
-        other = "" if second < 0 else f" - {inputs.reproducer.class_words(second)}"
-        words += ["--class", name + other]
     return inputs.reproducer.reproduction(
-        ["gradcam", path, *words, *options],
+        f"gradcam-photo-{card.photo + 1}",
+        ["gradcam", path, *inputs.reproducer.class_options(classes), *options],
         f"convlens.gradcam(model, model.prepare({path!r}), classes={classes}{arguments})",
     )
 
@@ -261,9 +264,10 @@ def _reproduce_flip(inputs: Inputs, card: PhotoCard) -> Reproduction:
     assert card.flip is not None
     path, epsilon = inputs.photos[card.photo].path, f"{card.flip.level}/255"
     return inputs.reproducer.reproduction(
+        f"flip-photo-{card.photo + 1}",
         ["fgsm", path, "--epsilon", epsilon],
-        f"attack = convlens.fgsm(model, model.prepare({path!r}), [{epsilon!r}])\n"
         f"convlens.find_flip(model, attack, seed={inputs.options.seed})",
+        preparation=f"attack = convlens.fgsm(model, model.prepare({path!r}), [{epsilon!r}])",
     )
 
 

@@ -66,9 +66,10 @@ class PreprocessingSection(Section[Diagnosis]):
             yield f"the preprocessing is tested on {result.photos} of {counted(possible, 'photo')}"
 
     def reproduction(self, inputs: Inputs, result: Diagnosis) -> Reproduction:
-        """The variants; only the Python lines contain the labels."""
+        """The same variants on the same photos."""
         numbers = inputs.spread_labeled(result.photos)
         return inputs.reproducer.over_photos(
+            "preprocessing",
             "doctor",
             "check_preprocessing",
             [inputs.photos[number] for number in numbers],

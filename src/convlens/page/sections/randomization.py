@@ -16,7 +16,6 @@ from convlens.page.section import Section
 STAGES = 6  # at most: parts of the network whose weights are drawn anew, one after the other
 DRAWS = 2
 _PASSES = 3.0  # forward passes that one map takes, about
-_REPRODUCED = 4  # photos of the command
 
 
 class RandomizationSection(Section[Randomization]):
@@ -69,17 +68,23 @@ class RandomizationSection(Section[Randomization]):
         )  # fmt: skip
 
     def reproduction(self, inputs: Inputs, result: Randomization) -> Reproduction:
-        """The check on the first photos, with more draws than here."""
+        """The check on the same photos, with the same draws."""
         cards = inputs.result("photos", PhotoCards)
         numbers = [card.photo for card in cards.cards if card.gradcam] if cards else []
-        paths = inputs.paths(numbers[:_REPRODUCED])
-        layer = inputs.options.layer
+        stages, draws, count = result.correlations.shape[:3]
+        paths = inputs.paths(spread(numbers, count))
+        layer, classes = inputs.options.layer, inputs.options.classes
+        words = ["--layer", layer] if layer else []
+        words += inputs.reproducer.class_options(classes or ())
         named = f", layer={layer!r}" if layer else ""
+        named += f", classes={classes}" if classes else ""
         return inputs.reproducer.reproduction(
-            ["gradcam", *paths, "--randomize", *(["--layer", layer] if layer else [])],
-            f"convlens.randomization(model, model.prepare({paths}){named}, "
-            f"seed={inputs.options.seed})",
-        )
+            "randomization",
+            ["gradcam", *paths, *words, "--randomize", "--stages", f"{stages}",
+             "--draws", f"{draws}"],
+            f"convlens.randomization(model, model.prepare({paths}){named}, stages={stages}, "
+            f"draws={draws}, seed={inputs.options.seed})",
+        )  # fmt: skip
 
 
 SECTION = RandomizationSection()

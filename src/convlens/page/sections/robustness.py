@@ -130,10 +130,11 @@ class RobustnessSection(Section[RobustnessResult]):
             yield Finding(mark, f"{capitalized(diagnostic.message)}.", "robustness", rank=5)
 
     def reproduction(self, inputs: Inputs, result: RobustnessResult) -> Reproduction:
-        """The curve; only the Python lines contain the labels."""
+        """The curve."""
         curve = result.curve
         epsilons = [f"{fraction * 255:.6g}/255" for fraction in curve.fractions[1:]]
         return inputs.reproducer.over_photos(
+            "robustness",
             "fgsm",
             "robustness",
             [inputs.photos[number] for number in result.photos],
@@ -208,10 +209,17 @@ def _internal_changes(inputs: Inputs, attack: Fgsm) -> InternalChanges | None:
 def _reproduce(inputs: Inputs, slides: AttackSlides) -> Reproduction:
     path = inputs.photos[slides.photo].path
     epsilons = [f"{level}/255" for level in slides.epsilons]
+    seed = inputs.options.seed
+    attack = f"convlens.fgsm(model, model.prepare({path!r}), {epsilons}, seed={seed})"
+    name = f"fgsm-photo-{slides.photo + 1}"
+    words = ["fgsm", path, "--epsilon", ",".join(epsilons)]
+    if slides.internal_changes is None:
+        return inputs.reproducer.reproduction(name, words, attack)
     return inputs.reproducer.reproduction(
-        ["fgsm", path, "--epsilon", ",".join(epsilons), "--internal-changes"],
-        f"attack = convlens.fgsm(model, model.prepare({path!r}), {epsilons})\n"
-        f"convlens.internal_changes(model, attack, seed={inputs.options.seed})",
+        name,
+        [*words, "--internal-changes"],
+        f"convlens.internal_changes(model, attack, seed={seed})",
+        preparation=f"attack = {attack}\nattack.save({f'{name}-images'!r})",
     )
 
 

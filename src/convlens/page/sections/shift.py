@@ -89,8 +89,9 @@ class ShiftSection(Section[ShiftResult]):
         yield Finding(mark, " ".join(sentences), "shift", rank=4)
 
     def reproduction(self, inputs: Inputs, result: ShiftResult) -> Reproduction:
-        """All measurements; only the Python lines contain the labels."""
+        """All measurements."""
         return inputs.reproducer.over_photos(
+            "shift",
             "shift",
             "shift",
             [inputs.photos[number] for number in result.photos],

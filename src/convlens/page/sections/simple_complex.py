@@ -7,6 +7,7 @@ from convlens.analyses.orientation_tuning.orientation_tuning import orientation_
 from convlens.html.pictures import PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
+from convlens.page.reproduction import folder_name
 from convlens.page.result import Reproduction
 from convlens.page.section import Section
 from convlens.results import Result
@@ -78,14 +79,21 @@ class SimpleComplexSection(Section[SimpleComplex]):
         return SimpleComplex(tuple(layers)) if layers else None
 
     def reproduction(self, inputs: Inputs, result: SimpleComplex) -> Reproduction:
-        """The responses of the first layer."""
-        layer = result.layers[0].layer
-        return inputs.reproducer.reproduction(
-            ["tuning", "--layer", layer, "--orientations", f"{ORIENTATIONS}",
-             "--phases", f"{PHASES}"],
-            f"convlens.orientation_tuning(model, layer={layer!r}, orientations={ORIENTATIONS}, "
-            f"phases={PHASES})",
-        )  # fmt: skip
+        """The responses of each layer: a command for each, and a loop in Python."""
+        options = ["--orientations", f"{ORIENTATIONS}", "--phases", f"{PHASES}"]
+        folders = {layer.layer: folder_name(f"tuning-{layer.layer}") for layer in result.layers}
+        commands = [
+            inputs.reproducer.command(folder, ["tuning", "--layer", layer, *options])
+            for layer, folder in folders.items()
+        ]
+        lines = inputs.reproducer.python(
+            f"for layer, folder in {folders}.items():\n"
+            f"    result = convlens.orientation_tuning(\n"
+            f"        model, layer=layer, orientations={ORIENTATIONS}, phases={PHASES})\n"
+            f"    result.save(folder)\n"
+            f"    print(layer, *result.counts())"
+        )
+        return Reproduction("\n".join(filter(None, commands)) or None, lines)
 
     def view(
         self, inputs: Inputs, result: SimpleComplex, pictures: PictureBudget

@@ -29,8 +29,7 @@ class WeightsSection(Section[WeightsCheck]):
 
     def reproduction(self, inputs: Inputs, result: WeightsCheck) -> Reproduction:
         """The Python lines; there is no command for it."""
-        lines = inputs.reproducer.reproduction([], "convlens.check_weights(model)")
-        return Reproduction(None, lines.python)
+        return inputs.reproducer.reproduction("weights", [], "convlens.check_weights(model)")
 
 
 SECTION = WeightsSection()

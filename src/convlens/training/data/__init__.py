@@ -113,6 +113,7 @@ def open_data(
         labels=labels,
         preprocessing=preprocessing,
         held_out=held_out,
+        validation_share=None if "test" in splits else validation,
         skipped=tuple(skipped),
         notes=notes,
     )

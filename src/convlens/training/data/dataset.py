@@ -48,6 +48,8 @@ class Dataset:
         labels: names of the classes by index.
         preprocessing: how a photo becomes an image of this size.
         held_out: where the validation images come from, in words.
+        validation_share: share of each class that was held out; None for data with validation
+            images of its own.
         skipped: files that were left out.
         notes: warnings about the data, e.g. classes without images.
     """
@@ -58,6 +60,7 @@ class Dataset:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     held_out: str
+    validation_share: float | None = None
     skipped: tuple[SkippedPhoto, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
