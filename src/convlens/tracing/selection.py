@@ -111,6 +111,7 @@ class ChannelSource:
         channels: number of its channels.
         post: whether a non-linearity returns it.
         rectified: whether that non-linearity returns nothing negative.
+        limit: greatest value that it can return, 6 for ReLU6; None where there is none.
         dims: dimensions of its rows and columns, (2, 3) for `(N, C, h, w)`.
         also: names of further selected layers with the same node.
     """
@@ -122,6 +123,7 @@ class ChannelSource:
     channels: int
     post: bool
     rectified: bool
+    limit: float | None = None
     dims: MapDims = (2, 3)
     also: tuple[str, ...] = ()
 
@@ -268,6 +270,7 @@ def _channel_source(trace: Trace, layer: str, node: int, side: Side) -> ChannelS
         channels=trace.shape(node)[6 - sum(dims)],
         post=post,
         rectified=post and _rectifies(trace.structure.producers[node]),
+        limit=_upper_limit(trace.structure.producers[node]) if post else None,
         dims=dims,
     )
 
@@ -280,6 +283,13 @@ def _rectifies(operation: Operation) -> bool:
     if operation.name in minimum_argument:
         return operation.arguments.get(minimum_argument[operation.name]) == 0
     return operation.name == "relu"
+
+
+def _upper_limit(operation: Operation) -> float | None:
+    """The greatest value that a clamping non-linearity returns; None for any other."""
+    maximum_argument = {"hardtanh": "max_val", "clamp_max": "max", "clamp": "max"}
+    limit = operation.arguments.get(maximum_argument.get(operation.name, ""))
+    return float(limit) if isinstance(limit, (int, float)) else None
 
 
 def _sides_of_layer(trace: Trace, name: str) -> Sides | None:

@@ -100,15 +100,39 @@ def quantiles(histogram: Tensor, shares: Tensor) -> Tensor:
     cumulative = histogram.cumsum(dim=1)
     image_counts = (shares * total.double()).clamp(min=1)
     bins = torch.searchsorted(cumulative.double(), image_counts)
-    geometric_middles = (BIN_EDGES[:-1] * BIN_EDGES[1:]).sqrt()
-    middles = torch.cat(
-        [
-            torch.zeros(1, dtype=torch.float32),
-            geometric_middles,
-            torch.full((1,), torch.inf, dtype=torch.float32),
-        ]
-    )
-    return middles[bins.clamp(max=BIN_COUNT - 1)]
+    return _middles(torch.inf)[bins.clamp(max=BIN_COUNT - 1)]
+
+
+def deviation_between_images(histogram: Tensor) -> Tensor:
+    """Estimate from the bins how much the greatest activations of the images differ.
+
+    The deviation is greatest, 1/2, for a channel that is silent on one half of the images and
+    equally strong on the others. It is 0 for a channel that is equally strong on all images, for
+    example because its non-linearity has an upper limit.
+
+    Args:
+        histogram: `(C, BIN_COUNT)`.
+
+    Returns:
+        float64 `(C,)`: the standard deviation over the images, in units of the strongest image;
+        0 for a channel that is never above 0.
+    """
+    middles = _middles(float(BIN_EDGES[-1])).double()
+    shares = histogram.double() / histogram.sum(dim=1, keepdim=True).clamp(min=1)
+    mean = (shares * middles).sum(dim=1, keepdim=True)
+    deviation = (shares * (middles - mean) ** 2).sum(dim=1).sqrt()
+    strongest = torch.where(histogram > 0, middles, 0.0).amax(dim=1)
+    return torch.where(strongest > 0, deviation / strongest.clamp(min=middles[1]), 0.0)
+
+
+def _middles(highest: float) -> Tensor:
+    """Geometric middle of each bin, float32 `(BIN_COUNT,)`: 0 for the lowest one.
+
+    Args:
+        highest: the value of the highest bin, which has no upper edge.
+    """
+    geometric = (BIN_EDGES[:-1] * BIN_EDGES[1:]).sqrt()
+    return torch.cat([geometric.new_zeros(1), geometric, geometric.new_full((1,), highest)])
 
 
 def _sample_octaves(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from convlens.analyses.patches import activation_statistics
 from convlens.analyses.patches.crop_check import (
     CropCheck,
     UnitActivation,
@@ -141,7 +142,7 @@ def image_numbers(images: Tensor) -> Tensor:
 
 
 def _select_channels(source: ChannelSource, table: State, show: ChannelSelection) -> list[int]:
-    """The channels asked for, or a number of them evenly spread over those that are not dead."""
+    """The channels asked for, or a number of them: those that differ most between the images."""
     if not isinstance(show, int):
         layer_names = dict.fromkeys((source.layer, *source.also, source.node_name))
         selections = [show[name] for name in layer_names if name in show]
@@ -157,9 +158,11 @@ def _select_channels(source: ChannelSource, table: State, show: ChannelSelection
         for channel in channels:
             check_channel(source.layer, channel, source.channels)
         return list(dict.fromkeys(channels))
-    active = table["images_fired"].nonzero().flatten().tolist()
-    count = min(show, len(active))
-    return [active[number * len(active) // count] for number in range(count)]
+    order = activation_statistics.deviation_between_images(table["histogram"]).argsort(
+        descending=True, stable=True
+    )
+    active = table["images_fired"][order] > 0
+    return order[active][:show].tolist()
 
 
 def _select_bands(table: State, channels: Sequence[int]) -> list[tuple[int, int]]:
