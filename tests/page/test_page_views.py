@@ -22,7 +22,7 @@ pytest_plugins = "support.pages"
 
 def test_slides_are_adversarial_to_the_pixel(demo, text):
     slide = demo.sections["robustness"].slides[0]
-    match = re.search(r'<div class="slides".*?</div>\s*<div class="reproduce">', text, re.DOTALL)
+    match = re.search(r'<div class="slides".*?<details', text, re.DOTALL)
     sources = re.findall(r'<img src="data:image/png;base64,([^"]*)"', match.group())
     assert len(sources) == 4
     model = convlens.load()
@@ -233,10 +233,10 @@ def test_made_images_stand_beside_the_patches(demo, text, data):
         alone.maxima[0].reached, first.maxima[2].reached, rtol=0.02, atol=0.02
     )
     assert text.count('class="synthetic"') == len(channels.addresses)
-    assert f"{first.steps} steps on" in text
+    assert f"synthetic images ({first.steps} steps, " in text
     last = channels.maximized[-1]
     beaten = sum(float(maximum.reached[0]) >= maximum.dataset_best for maximum in last.maxima)
-    assert f"{beaten} of {len(last.maxima)} activate their channel" in text
+    assert f"{beaten} of {len(last.maxima)} synthetic images ({last.steps} steps, " in text
 
 
 def test_classes_are_made_that_the_photos_are_taken_for(demo, text, data):

@@ -10,7 +10,8 @@ To add a section `NAME`:
 2. Write `NAME.html.jinja`, the body of the section beneath its heading. It takes every number from
    `number(path, format)`, with a path inside the result and a format of
    `convlens.html.numbers.FORMATS`, so that `report.json` holds it. Macros for pictures, marks,
-   color bars, charts and copy buttons come from `macros.html.jinja` in `convlens.html`. Style
+   color bars, charts and copy buttons come from `macros.html.jinja` in `convlens.html`, and so do
+   `explained` (a figure with its explanation beside it), `data_table` and `more` (a fold). Style
    rules of this section alone are written in a block `{% set style %}` of the template.
 3. Add NAME to `SECTIONS`. The frame of the page gives it its heading, its entry in the navigation
    and its address `#NAME`, shows the message of a `ConvlensError` in its place if it cannot be

@@ -23,6 +23,8 @@ from convlens.wording import counted, enumerated
 
 LAYERS = 4  # beside that of the Grad-CAMs
 CHANNELS = 12  # of each layer
+FEW = 2  # of each layer that are not folded
+SUMMARIZED = 4  # the same, of a layer whose units see the whole image
 MAXIMIZED_SIDE = 96  # pixels of the side of a maximized image, at most where the network allows
 IMAGES = Budget(items=STEPS[1], work=1.9e11)  # of the maximized images
 _IMAGE_SIDE = 96  # CSS pixels of a maximized image
@@ -55,10 +57,13 @@ class Channels(Result):
 class _Strip:
     """Pictures of one channel; those that do not fit into the budget are None.
 
-    `at` and `image_at` are the paths of its numbers in the result.
+    `at` and `image_at` are the paths of its numbers in the result; `at_limit` says that the
+    strongest activation is the greatest that the non-linearity returns.
     """
 
     channel: int
+    at_limit: bool
+    fires_always: bool
     at: str
     image_at: str
     whole: Picture | None
@@ -66,6 +71,29 @@ class _Strip:
     bands: Picture | None
     photos: tuple[str, ...]
     image: Picture | None
+
+
+@dataclass(frozen=True)
+class _LayerView:
+    """What the page shows of one layer.
+
+    Attributes:
+        patches: the layer's patches.
+        maximized: images that activate the same channels, or None.
+        strips: pictures of each channel.
+        local: a unit sees a part of the image, so that its patches differ from the photos.
+        limit: greatest value that the layer's non-linearity returns, or None.
+        reproduce_patches: the patches of this layer.
+        reproduce_images: its maximized images, or None.
+    """
+
+    patches: LayerPatches
+    maximized: MaximizedImages | None
+    strips: list[_Strip]
+    local: bool
+    limit: float | None
+    reproduce_patches: Reproduction
+    reproduce_images: Reproduction | None
 
 
 class ChannelsSection(Section[Channels]):
@@ -161,31 +189,16 @@ class ChannelsSection(Section[Channels]):
 
     def view(self, inputs: Inputs, result: Channels, pictures: PictureBudget) -> dict[str, Any]:
         """For each layer a strip of pictures for each channel."""
-        layers = []
-        for number, layer in enumerate(result.patches.layers):
-            maximized = result.maximized[number]
-            images = maximized.tiles() if maximized is not None else None
-            strips = [
-                _Strip(
-                    channel=shown.channel,
-                    at=f"patches.layers.{number}.shown.{index}",
-                    image_at=f"maximized.{number}.maxima.{index}",
-                    whole=pictures.strip(shown.whole[None]),
-                    top=pictures.strip(shown.tiles),
-                    bands=pictures.strip(shown.bands),
-                    photos=tuple(photo.rpartition("/")[2] for photo in shown.photos),
-                    image=pictures.smooth(images[index][0], _IMAGE_SIDE) if images else None,
-                )
-                for index, shown in enumerate(layer.shown)
-            ]
-            reproduction = reproduce_maximized(inputs, maximized) if maximized is not None else None
-            reproduce_patches = _reproduce_patches(inputs, result.patches, [layer])
-            layers.append((layer, maximized, strips, reproduce_patches, reproduction))
         cards = inputs.result("photos", PhotoCards)
         return {
-            "layers": layers,
+            "layers": [
+                _view_layer(inputs, result, number, pictures)
+                for number in range(len(result.patches.layers))
+            ],
             "any_images": any(result.maximized),
             "detector": _detector(cards)[0] if cards else None,
+            "few": FEW,
+            "summarized": SUMMARIZED,
         }
 
 
@@ -197,6 +210,39 @@ def _telling_channels(inputs: Inputs, result: Channels) -> tuple[str, ...]:
     for layer in (local or layers)[-1:]:
         return tuple(f"{layer.layer}:{shown.channel}" for shown in layer.shown[:4])
     return ()
+
+
+def _view_layer(
+    inputs: Inputs, result: Channels, number: int, pictures: PictureBudget
+) -> _LayerView:
+    layer, maximized = result.patches.layers[number], result.maximized[number]
+    source = find_channel_sources(inputs.trace, [layer.layer])[0]
+    local = _sees_a_part(inputs.trace, source.node)
+    images = maximized.tiles() if maximized is not None else None
+    strips = [
+        _Strip(
+            channel=shown.channel,
+            at_limit=shown.values[:1] == (source.limit,),
+            fires_always=shown.fired == 1,
+            at=f"patches.layers.{number}.shown.{index}",
+            image_at=f"maximized.{number}.maxima.{index}",
+            whole=pictures.strip(shown.whole[None]),
+            top=pictures.strip(shown.tiles) if local else None,
+            bands=pictures.strip(shown.bands) if local else None,
+            photos=tuple(photo.rpartition("/")[2] for photo in shown.photos),
+            image=pictures.smooth(images[index][0], _IMAGE_SIDE) if images else None,
+        )
+        for index, shown in enumerate(layer.shown)
+    ]
+    return _LayerView(
+        patches=layer,
+        maximized=maximized,
+        strips=strips,
+        local=local,
+        limit=source.limit,
+        reproduce_patches=_reproduce_patches(inputs, result.patches, [layer]),
+        reproduce_images=reproduce_maximized(inputs, maximized) if maximized is not None else None,
+    )
 
 
 def _choose_channels(inputs: Inputs) -> dict[str, int | list[int]]:

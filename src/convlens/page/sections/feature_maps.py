@@ -18,7 +18,7 @@ from convlens.results import Result
 from convlens.tracing.selection import find_channel_sources
 
 CHANNELS = 8  # of each layer
-_HEIGHT = 96  # CSS pixels of a map
+_HEIGHT = 64  # CSS pixels of a map
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,8 +63,9 @@ class FiltersSection(Section[FiltersResult]):
             names = enumerated([str(number) for number in result.silent])
             yield Finding(
                 "look",
-                f"Filters of {result.filters.layer} with next to no weight (norm below 1/10,000 of "
-                f"the greatest): {len(result.silent)} of {len(result.norms)} ({names}).",
+                f"{len(result.silent)} of {counted(len(result.norms), 'filter')} of "
+                f"{result.filters.layer} have next to no weight (norm below 1/10,000 of the "
+                f"greatest): {names}.",
                 "filters", rank=8,
             )  # fmt: skip
 

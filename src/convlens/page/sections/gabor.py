@@ -107,9 +107,13 @@ class GaborSection(Section[GaborResult]):
         if 2 * regular > total:
             yield Finding("fine", f"{sentence}.", "filters", rank=8)
             return
-        few = f"only {regular}" if regular else "none"
+        few = f"Only {regular} of them" if regular else "None of them"
+        verb = "are" if regular > 1 else "is"
         yield Finding(
-            "look", f"{sentence}. More regular than that noise: {few}.", "filters", rank=8
+            "look",
+            f"{sentence}. {few} {verb} more regular than that noise.",
+            "filters",
+            rank=8,
         )
 
     def reproduction(self, inputs: Inputs, result: GaborResult) -> Reproduction:

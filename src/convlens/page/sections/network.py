@@ -18,7 +18,7 @@ from convlens.wording import counted, enumerated
 
 # Layers that return their input: in the report's numbers, but not in the table.
 _IDLE = frozenset({"Identity", "Dropout", "Dropout2d", "DropPath", "StochasticDepth"})
-_SIDE = 400.0  # CSS pixels of the drawing; names stand to the right of it
+_SIDE = 320.0  # CSS pixels of the drawing; names stand to the right of it
 _LINE = 34.0  # between names, as in the stylesheet
 _MOST = 7  # fields that are drawn
 
@@ -73,26 +73,24 @@ class NetworkSection(Section[Anatomy]):
     def findings(self, inputs: Inputs, result: Anatomy) -> Iterator[Finding]:
         """Size and cost, the first stride, and the first layer that sees the whole image."""
         at_least = "at least " if result.not_counted else ""
-        parts = [
-            f"{short(result.parameters)} parameters",
-            f"{at_least}{short(result.multiply_adds)} multiply-adds",
+        sentences = [
+            f"{inputs.subject.name} has {short(result.parameters)} parameters and takes {at_least}"
+            f"{short(result.multiply_adds)} multiply-adds for one image"
         ]
         strided = next(
             (layer for layer in result.layers if layer.stride and max(layer.stride) > 1), None
         )
         if strided is not None and strided.stride is not None:
-            parts.append(f"first stride {max(strided.stride)} at {strided.name}")
-        sentence = ", ".join(parts)
+            sentences.append(f"Its first stride is {max(strided.stride)}, at {strided.name}")
         whole = next(
             (layer.name for layer in result.layers if _sees_all(layer, inputs.model.size)), None
         )
         if whole is not None:
-            sentence += f"; from {whole} on, a unit sees as many pixels as the image has"
+            sentences.append(f"From {whole} on, a unit sees as many pixels as the image has")
         if result.unused:
-            sentence += (
-                f"; never used: {counted(len(result.unused), 'parameter tensor')} "
-                f"({enumerated(result.unused)})"
-            )
+            tensors = counted(len(result.unused), "parameter tensor")
+            sentences.append(f"It never uses {tensors}: {enumerated(result.unused)}")
+        sentence = ". ".join(sentences)
         yield Finding("look" if result.unused else "fine", f"{sentence}.", "network", rank=7)
 
     def left_out(self, inputs: Inputs, result: Anatomy) -> Iterator[str]:
