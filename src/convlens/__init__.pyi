@@ -15,6 +15,7 @@ from .analyses.cortex.cortex import cortex as cortex
 from .analyses.deepdream.deepdream import dream as dream
 from .analyses.effective_field.effective_field import effective_field as effective_field
 from .analyses.feature_maps.convolution import convolve as convolve
+from .analyses.feature_maps.feature_detector import feature_detector as feature_detector
 from .analyses.feature_maps.feature_maps import feature_maps as feature_maps
 from .analyses.filters.filters import filters as filters
 from .analyses.filters.over_training import filters_over_training as filters_over_training
@@ -31,6 +32,7 @@ from .analyses.gradcam.gradcam import gradcam_layers as gradcam_layers
 from .analyses.gradcam.options import GradCamOptions as GradCamOptions
 from .analyses.gradcam.pointing_game import pointing_game as pointing_game
 from .analyses.gradcam.randomization import randomization as randomization
+from .analyses.image_tensor.image_tensor import image_tensor as image_tensor
 from .analyses.invariance.dataset_pass import invariance as invariance
 from .analyses.maximize.maximize import maximize as maximize
 from .analyses.maximize.objectives import Direction as Direction
@@ -43,7 +45,12 @@ from .analyses.preprocessing_check.preprocessing_check import (
 from .analyses.receptive_field.field import receptive_field as receptive_field
 from .analyses.shift.dataset_pass import shift as shift
 from .analyses.shift.equivariance import equivariance as equivariance
+from .analyses.shift.translation import translation as translation
 from .analyses.weights_check.weights_check import check_weights as check_weights
+from .analyses.worked_examples.convolution import convolution_arithmetic as convolution_arithmetic
+from .analyses.worked_examples.layer import layer_arithmetic as layer_arithmetic
+from .analyses.worked_examples.pooling import pooling_arithmetic as pooling_arithmetic
+from .analyses.worked_examples.window_grid import window_grid as window_grid
 from .data.datasets.parquet import ParquetPhotos as ParquetPhotos
 from .errors import ConvlensError as ConvlensError
 from .errors import ConvlensWarning as ConvlensWarning

@@ -23,7 +23,7 @@ from convlens.errors import ConvlensError, suggest
 if TYPE_CHECKING:
     from torch import Tensor
 
-_RESULT_SUFFIXES = {".csv", ".html", ".json", ".png", ".safetensors"}  # files that we write
+_RESULT_SUFFIXES = {".csv", ".html", ".json", ".png", ".safetensors", ".svg"}  # files that we write
 # The file that marks a folder of results, with keys at its beginning.
 _MARKERS = {
     "result.json": ("format", "result"),  # of every saved result

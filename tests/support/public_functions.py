@@ -53,6 +53,8 @@ CALLS = {
         model, layer="7", orientations=2, phases=4
     ),
     "feature_maps": lambda model: convlens.feature_maps(model, images(1)),
+    "feature_detector": lambda model: convlens.feature_detector(model, images(1)),
+    "image_tensor": lambda model: convlens.image_tensor(model, images(1)),
     "maximize": lambda model: convlens.maximize(model, ["7:1", "7:2@3,3", "1"], steps=2),
     "check_preprocessing": lambda model: convlens.check_preprocessing(model, photos()),
     "check_weights": convlens.check_weights,
@@ -68,14 +70,17 @@ LOOKING = {
     "filters_over_training",
     "filters_by_kind",
     "fit_gabor",
+    "image_tensor",
     "receptive_field",
 }
 # Not functions of a model.
 ELSEWHERE = {
     "ConvlensError", "ConvlensWarning", "Direction", "GradCamOptions", "Model", "ParquetPhotos",
     "PassOptions", "PhotoError", "RayEngine", "Result", "TraceError", "boxes_on_image", "build",
-    "convolve", "cortex", "gabor", "gabor_bank", "list_models", "load", "load_checkpoints",
-    "open_data", "pointing_game", "read_boxes", "register_operation", "train", "wrap",
+    "convolution_arithmetic", "convolve", "cortex", "gabor", "gabor_bank",
+    "layer_arithmetic", "list_models", "load", "load_checkpoints", "open_data", "pointing_game",
+    "pooling_arithmetic", "read_boxes", "register_operation", "train", "translation",
+    "window_grid", "wrap",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ START = "Start here"
 PREDICTIONS = "Explain and test predictions"
 CHANNELS = "See what layers and channels detect"
 NETWORKS = "Inspect, find and train networks"
+CHAPTER = "Work through the chapter"
 
 app = typer.Typer(
     no_args_is_help=True,

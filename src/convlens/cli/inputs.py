@@ -147,6 +147,18 @@ def parse_position(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
+def parse_shift(text: str) -> tuple[int, int]:
+    """Rows downward and columns to the right from `Y,X`, either of which may be negative.
+
+    Raises:
+        ConvlensError: for any other text.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(_is_number(part.removeprefix("-")) for part in parts):
+        raise ConvlensError(f"shift {text!r} is not Y,X, for example 0,-1")
+    return int(parts[0]), int(parts[1])
+
+
 def parse_pixels(text: str) -> list[int]:
     """Numbers of pixels from `1,32`.
 

@@ -229,3 +229,11 @@ Overwrite = Annotated[
         "--overwrite", is_eager=True, help="Replace the earlier results that --out holds."
     ),
 ]
+Kernel = Annotated[int, typer.Option(help="Length of the filter's sides.")]
+Stride = Annotated[int, typer.Option(help="Steps of the filter.")]
+Padding = Annotated[
+    str,
+    typer.Option(
+        metavar="P", help="Zeros on each side: a number of pixels, valid for none, or same."
+    ),
+]

@@ -113,14 +113,14 @@ def _find_input_channels(network: nn.Module, size: tuple[int, int]) -> int:
         convolution = _first_convolution(network, channels, size)
         if convolution is None:
             continue
-        received = convolution.input_shape[1]
+        received = convolution.inputs.shape[1]
         taken = convolution.weight.shape[1] * convolution.groups
         if received == taken:
             return channels
         scaled, rest = divmod(channels * taken, received)
         if not rest:
             convolution = _first_convolution(network, scaled, size)
-            if convolution is not None and convolution.input_shape[1] == taken:
+            if convolution is not None and convolution.inputs.shape[1] == taken:
                 return scaled
     return declared[0] if declared else 3
 

@@ -1,4 +1,4 @@
-"""What a convolution receives when a network runs: for weights as used, and for input channels."""
+"""What a convolution receives when a network runs: its input, its weights and its settings."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,13 +16,23 @@ class ConvolutionCall:
     """The arguments of one call of a convolution.
 
     Attributes:
-        input_shape: shape of the tensor that it convolves.
+        inputs: the tensor that it convolves, `(N, C, H, W)` for two dimensions.
         weight: a copy of the weights.
+        bias: the biases, or None.
+        stride: steps along each dimension.
+        padding: zeros on each side of each dimension.
+        dilation: distance between neighboring taps along each dimension.
+        transposed: whether it is a transposed convolution.
         groups: number of groups of channels.
     """
 
-    input_shape: tuple[int, ...]
+    inputs: Tensor
     weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    transposed: bool
     groups: int
 
 
@@ -43,7 +53,13 @@ def find_convolution_call(
         Exception: whatever the network raises before that call.
     """
     recorder = _Recorder(number)
-    with preserve_network(network) as bare, torch.no_grad(), recorder, suppress(_StopForward):
+    with (
+        torch.inference_mode(mode=False),  # in which convolutions are other operations
+        torch.no_grad(),
+        preserve_network(network) as bare,
+        recorder,
+        suppress(_StopForward),
+    ):
         bare(images)
     return recorder.call
 
@@ -63,8 +79,11 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:
         if func is torch.ops.aten.convolution.default:
             if self._number == 0:
-                inputs, weight, *_, groups = args
-                self.call = ConvolutionCall(tuple(inputs.shape), weight.clone(), groups)
+                inputs, weight, bias, stride, padding, dilation, transposed, _, groups = args
+                self.call = ConvolutionCall(
+                    inputs, weight.clone(), bias, tuple(stride), tuple(padding), tuple(dilation),
+                    transposed, groups,
+                )  # fmt: skip
                 raise _StopForward
             self._number -= 1
         return func(*args, **(kwargs or {}))

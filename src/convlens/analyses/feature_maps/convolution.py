@@ -1,5 +1,7 @@
 """The chapter's convolution of images with filters, and the pooling of feature maps."""
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -54,16 +56,37 @@ def convolve(
             f"(F, C, Mh, Mw) with the same C are needed"
         )
     sizes, kernels = images.shape[2:], filters.shape[2:]
-    if padding == "same":
-        pads = [same_padding(*pair, stride) for pair in zip(sizes, kernels, strict=True)]
-    elif padding == "valid" or isinstance(padding, int):
-        pads = [(0, 0) if padding == "valid" else (int(padding), int(padding))] * 2
-    else:
-        raise ConvlensError(f"padding {padding!r}; give a number of pixels, valid or same")
+    pads = resolve_padding(padding, sizes, kernels, stride)
     for size, kernel, pad in zip(sizes, kernels, pads, strict=True):
         output_size(size, kernel, stride, pad)
     (top, bottom), (left, right) = pads
     return F.conv2d(F.pad(images, (left, right, top, bottom)), filters.to(images), stride=stride)
+
+
+def resolve_padding(
+    padding: int | str, sizes: Sequence[int], kernels: Sequence[int], stride: int
+) -> list[tuple[int, int]]:
+    """The padding before and after each axis, from its name or a number of pixels.
+
+    Args:
+        padding: pixels on each side, "valid" for none, or "same" for an output of ⌈J/S⌉.
+        sizes: input length J of each axis.
+        kernels: filter length of each axis.
+        stride: S.
+
+    Raises:
+        ConvlensError: an unknown padding.
+
+    Example:
+        >>> resolve_padding("same", (5, 5), (3, 2), 1)
+        [(1, 1), (0, 1)]
+    """
+    if padding == "same":
+        return [same_padding(*pair, stride) for pair in zip(sizes, kernels, strict=True)]
+    if padding != "valid" and not isinstance(padding, int):
+        raise ConvlensError(f"padding {padding!r}; give a number of pixels, valid or same")
+    pixels = 0 if padding == "valid" else int(padding)
+    return [(pixels, pixels) for _ in sizes]
 
 
 def pool(maps: Tensor, kind: str = "max", window: int = 2, stride: int | None = None) -> Tensor:

@@ -68,6 +68,7 @@ def gabor_bank(
     phases: Sequence[float] = (0.0, 90.0),
     bandwidth: float = 1.0,
     aspect: float = 0.5,
+    sigma: float | None = None,
 ) -> GaborBank:
     """Sample a bank of Gabor filters: for each frequency and phase all orientations.
 
@@ -83,6 +84,8 @@ def gabor_bank(
         phases: phases in degrees; 0 and 90 form a quadrature pair. Default: 0 and 90.
         bandwidth: bandwidth in octaves at half height; 1 to 1.5 in the visual cortex. Default: 1.
         aspect: width of the envelope along the wave divided by that across it; default 0.5.
+        sigma: standard deviation of all envelopes along the wave, in pixels, in place of that which
+            follows from the bandwidth; default: None.
 
     Returns:
         The filters, all of one size.
@@ -98,10 +101,13 @@ def gabor_bank(
         >>> bank.orientations[:4]
         (0.0, 45.0, 90.0, 135.0)
     """
-    if orientations < 1 or not frequencies or not phases or bandwidth <= 0 or aspect <= 0:
+    widths = (bandwidth, aspect, 1.0 if sigma is None else sigma)
+    if orientations < 1 or not frequencies or not phases or min(widths) <= 0:
         raise ConvlensError(
             f"{orientations} orientations, {len(frequencies)} frequencies, {len(phases)} phases, "
-            f"bandwidth {bandwidth:g}, aspect {aspect:g}; give at least one of each, above 0"
+            f"bandwidth {bandwidth:g}, aspect {aspect:g}"
+            + ("" if sigma is None else f", sigma {sigma:g}")
+            + "; give at least one of each, above 0"
         )
     for frequency in frequencies:
         if not 0 < frequency <= 0.5:
@@ -109,14 +115,14 @@ def gabor_bank(
                 f"a frequency of {frequency:g} cycles per pixel; give more than 0 and at most 0.5"
             )
     spread = math.sqrt(math.log(2) / 2) * (2**bandwidth + 1) / ((2**bandwidth - 1) * math.pi)
-    widest = spread / min(frequencies) * max(1.0, 1 / aspect)
+    widest = (sigma or spread / min(frequencies)) * max(1.0, 1 / aspect)
     half = math.ceil(_REACH * widest)
     axis = torch.arange(-half, half + 1, dtype=torch.float64)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     filters, parameters = [], []
     for frequency in frequencies:
-        sigma = spread / frequency
-        alpha, beta = 1 / (2 * sigma**2), aspect**2 / (2 * sigma**2)
+        along = sigma or spread / frequency
+        alpha, beta = 1 / (2 * along**2), aspect**2 / (2 * along**2)
         for phase in phases:
             for number in range(orientations):
                 degrees = 180.0 * number / orientations
