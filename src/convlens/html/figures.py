@@ -28,7 +28,7 @@ _PROPERTIES = {
     "#000000": "ink",
     INK: "ink",
     MUTED: "muted",
-    LINE: "muted",
+    LINE: "line",
     ACCENT: "accent",
     ACCENT_FILL: "accent-fill",
     FILL: "fill",

@@ -114,7 +114,7 @@ def _find_input_channels(network: nn.Module, size: tuple[int, int]) -> int:
         if convolution is None:
             continue
         received = convolution.inputs.shape[1]
-        taken = convolution.weight.shape[1] * convolution.groups
+        taken = convolution.channels
         if received == taken:
             return channels
         scaled, rest = divmod(channels * taken, received)

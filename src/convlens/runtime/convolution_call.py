@@ -35,6 +35,13 @@ class ConvolutionCall:
     transposed: bool
     groups: int
 
+    @property
+    def channels(self) -> int:
+        """Number of input channels that the weights are made for."""
+        if self.transposed:
+            return len(self.weight)
+        return self.weight.shape[1] * self.groups
+
 
 def find_convolution_call(
     network: nn.Module, images: Tensor, number: int = 0

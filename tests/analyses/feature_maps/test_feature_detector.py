@@ -94,6 +94,7 @@ def test_refusals():
             convlens.feature_detector(model, x, channel)
     with pytest.raises(convlens.ConvlensError, match="2 images"):
         convlens.feature_detector(model, torch.rand(2, 3, 16, 16))
-    up = convlens.wrap(nn.Sequential(nn.ConvTranspose2d(3, 2, 2), nn.ReLU()), size=8, channels=3)
+    up = convlens.wrap(nn.Sequential(nn.ConvTranspose2d(3, 2, 2), nn.ReLU()), size=8)
+    assert up.channels == 3
     with pytest.raises(convlens.ConvlensError, match="transposed"):
         convlens.feature_detector(up, torch.rand(1, 3, 8, 8))
