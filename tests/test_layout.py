@@ -21,7 +21,7 @@ ROOT = Path(convlens.__file__).parent
 ROWS = (
     ("__main__",),
     ("cli",),
-    ("explorer", "page"),
+    ("explorer", "page", "textbook"),
     ("analyses", "training"),
     ("passes",),
     ("capture",),
@@ -37,7 +37,7 @@ ROWS = (
     ("text",),
 )
 ROW_OF = {package: number for number, row in enumerate(ROWS) for package in row}
-INTERFACES = ("cli", "explorer", "page")
+INTERFACES = ("cli", "explorer", "page", "textbook")
 
 Graph = dict[str, set[str]]
 

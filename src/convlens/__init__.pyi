@@ -66,10 +66,12 @@ from .page.report import report as report
 from .passes.options import PassOptions as PassOptions
 from .passes.ray.engine import RayEngine as RayEngine
 from .results import Result as Result
+from .textbook.chapter import chapter as chapter
 from .tracing.registry import register_operation as register_operation
 from .tracing.tracer import trace as trace
 from .training import open_data as open_data
 from .training import read_training as read_training
 from .training import train as train
+from .training.filter_learning import learn_filters as learn_filters
 
 __version__: str

@@ -29,6 +29,7 @@ _MARKERS = {
     "result.json": ("format", "result"),  # of every saved result
     "numbers.json": ("photos",),  # of gradcam and fgsm
     "report.json": ("folder", "model"),
+    "chapter.json": ("format", "folder"),
     "manifest.json": ("format", "identity"),  # of the saved state of a pass
 }
 _MARKER_CHARACTERS = 1000

@@ -90,6 +90,8 @@ CONVLENS_CLASSES = {
     "LayerCounts": "convlens.page.sections.simple_complex",
     "SimpleComplex": "convlens.page.sections.simple_complex",
     "Proportion": "convlens.passes.proportion",
+    "Chapter": "convlens.textbook.chapter",
+    "ChapterFigure": "convlens.textbook.chapter",
     "Training": "convlens.training.result",
 }
 

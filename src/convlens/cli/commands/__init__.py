@@ -10,8 +10,8 @@ from importlib import import_module
 COMMANDS = (
     "report", "doctor", "gradcam", "fgsm", "shift", "filters", "feature_maps", "patches",
     "selectivity", "maximize", "dream", "tuning", "cortex", "anatomy", "field", "effective_field",
-    "models", "train", "image", "detector", "convolution", "translation", "window",
-    "layer", "pooling", "gabor",
+    "models", "train", "chapter", "image", "detector", "convolution", "translation", "window",
+    "layer", "pooling", "gabor", "learn_filters",
 )  # fmt: skip
 
 for _name in COMMANDS:

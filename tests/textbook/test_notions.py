@@ -1,0 +1,53 @@
+"""The notions: their texts, and that commands and Python lines compute what the page shows."""
+
+import shlex
+
+import pytest
+
+import convlens as library
+from convlens.html.figures import formula_svg
+from convlens.models.loading.demo_photos import demo_photos
+from convlens.textbook.notion import Materials
+from convlens.textbook.notions import NOTIONS, SECTIONS
+
+pytest_plugins = "support.command_line"
+
+# Those that load or train no network, and so take no time.
+CHEAP = [
+    notion for notion in NOTIONS if "load" not in notion.python and "learn" not in notion.python
+]
+
+
+@pytest.fixture
+def materials():
+    return Materials({photo.path.stem: photo.path for photo in demo_photos()})
+
+
+def run_lines(python):
+    names = {}
+    exec(f"import convlens\n{python}", names)
+    return names["result"]
+
+
+def test_names_and_sections():
+    names = [notion.name for notion in NOTIONS]
+    assert len(set(names)) == len(names)
+    sections = [notion.section for notion in NOTIONS]
+    assert list(dict.fromkeys(sections)) == list(SECTIONS)
+    assert sections == sorted(sections, key=lambda section: list(map(int, section.split("."))))
+
+
+@pytest.mark.parametrize("notion", NOTIONS, ids=lambda notion: notion.name)
+def test_texts(notion):
+    assert all(paragraph.endswith(".") for paragraph in notion.text)
+    if notion.formula:
+        assert "<path" in formula_svg(notion.formula, "formula")
+
+
+@pytest.mark.parametrize("notion", CHEAP, ids=lambda notion: notion.name)
+def test_command_and_python_lines_compute_what_is_shown(notion, materials, here, convlens):
+    shown = notion.compute(materials)
+    assert run_lines(materials.python(notion.python)) == shown
+    status, _, _ = convlens(*shlex.split(materials.words(notion.command)), "--out", "saved")
+    assert status == 0
+    assert library.Result.load("saved") == shown
