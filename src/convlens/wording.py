@@ -7,10 +7,12 @@ def plural(noun: str, count: int) -> str:
     """A noun in the plural for all counts but one.
 
     Example:
-        >>> plural("photo", 1), plural("photo", 0)
-        ('photo', 'photos')
+        >>> plural("photo", 1), plural("photo", 0), plural("class", 2)
+        ('photo', 'photos', 'classes')
     """
-    return noun if count == 1 else f"{noun}s"
+    if count == 1:
+        return noun
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
 
 
 def counted(count: int, noun: str) -> str:

@@ -1,9 +1,8 @@
 """Geometry of inline SVG charts, in the coordinates of the drawing."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-from convlens.data.sampling import spread
 
 WIDTH, HEIGHT = 460.0, 250.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 10.0, 36.0
@@ -105,9 +104,15 @@ def line_chart(
         height=HEIGHT,
         frame=(_LEFT, _TOP, right, bottom),
         lines=lines,
-        across=[(x_of(value), f"{value:.3g}") for value in spread(across, _MOST_TICKS)],
+        across=[(x_of(value), f"{value:.3g}") for value in _tick_values(across)],
         up=[(y_of(value), text) for value, text in ticks],
     )
+
+
+def _tick_values(across: Sequence[float]) -> list[float]:
+    """Evenly spaced ones of the values, the last among them."""
+    step = math.ceil(len(across) / _MOST_TICKS)
+    return list(across[::-1][::step][::-1])
 
 
 def polyline(x: Iterable[float], y: Iterable[float], width: float, height: float) -> str:

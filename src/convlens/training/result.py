@@ -128,7 +128,7 @@ class Training(Result):
         height = max(3.2, 1.2 + 0.2 * len(weakest))
         figure = Figure(figsize=(10.5, height), layout="constrained")
         loss, accuracy, classes = figure.subplots(1, 3)
-        figure.suptitle(plot_text(f"{self.recipe['network']} on {self.data}: {self.summary()}"),
+        figure.suptitle(plot_text(f"{self.data}: {self.summary()}"),
                         fontsize=10)  # fmt: skip
         self._plot_loss(loss)
         self._plot_accuracy(accuracy)
@@ -165,9 +165,10 @@ class Training(Result):
         low, high = [share.low for share in shares], [share.high for share in shares]
         axes.fill_between(epochs, low, high, color=_VALIDATION_COLOR, alpha=0.15, linewidth=0)
         best = [row["epoch"] for row in self.history if row["step"] == self.best_step]
-        axes.axvline(best[0], color="0.6", linewidth=0.8, linestyle=":")
+        axes.axvline(best[0], color="0.6", linewidth=0.8, linestyle=":", label="best epoch")
+        axes.legend(frameon=False, fontsize="small", loc="lower right")
         axes.set(xlabel="epoch", ylim=(0, 1.02))
-        axes.set_title("validation accuracy, 95 % interval; best epoch dotted", fontsize=10)
+        axes.set_title("validation accuracy, 95 % interval", fontsize=10)
 
     def _plot_classes(self, axes: Axes, weakest: Sequence[int]) -> None:
         accuracies = self.class_accuracies("best")

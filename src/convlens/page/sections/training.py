@@ -1,5 +1,6 @@
 """The section on the training of a network that convlens trained: curves, settings, classes."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -167,14 +168,22 @@ def _draw_loss(training: Training) -> LineChart:
             ("validation", [row["validation_loss"] for row in training.history]),
         )
     ]
-    highest = max(max(line.values) for line in lines) or 1.0
+    highest = _round_up(max(max(line.values) for line in lines))
     return line_chart(
         _epochs(training),
         lines,
         highest=highest,
-        ticks=[(highest * part, f"{highest * part:.2g}") for part in (0.0, 0.5, 1.0)],
+        ticks=[(highest * part, f"{highest * part:.3g}") for part in (0.0, 0.5, 1.0)],
         marked=len(training.history) <= _MOST_POINTS,
     )
+
+
+def _round_up(value: float) -> float:
+    """The next number with one digit, or with two of which the second is a 5."""
+    if not 0 < value < math.inf:
+        return 1.0
+    unit = 10.0 ** math.floor(math.log10(value)) / 2
+    return math.ceil(value / unit) * unit
 
 
 def _draw_accuracy(training: Training) -> LineChart:
