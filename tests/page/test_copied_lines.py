@@ -13,6 +13,7 @@ from convlens.page import maximized_images
 from convlens.page.report import report
 from convlens.page.result import Report
 from convlens.page.sections import dream, gabor
+from convlens.results import Result
 from support.copied_lines import (
     Copy,
     expected_result,
@@ -119,6 +120,18 @@ def test_labels_are_written_for_the_commands(small_page):
 def test_the_page_records_the_number_of_threads(small_page):
     assert small_page.threads == 1
     assert small_page.to_json()["threads"] == 1
+
+
+def test_the_lines_of_a_map_compute_its_evidence_again(small_page, monkeypatch, capsys):
+    copies = {
+        copy.is_command: copy for copy in find_copies(small_page) if copy.name == "gradcam-photo-2"
+    }
+    (card,) = [card for card in small_page.sections["photos"].cards if card.photo == 1]
+    run_command(copies[True].text.replace("photo-2", "evidence"), monkeypatch, capsys)
+    run_lines(copies[False].text.replace("photo-2", "evidence"))
+    for folder in ("convlens-gradcam-evidence/b.png/deletion-insertion-1",
+                   "gradcam-evidence-evidence"):  # fmt: skip
+        assert Result.load(folder) == card.evidence
 
 
 @pytest.mark.slow

@@ -38,7 +38,13 @@ class Reproducer:
             self._load = f"model = convlens.load({', '.join(arguments)})"
 
     def reproduction(
-        self, name: str, words: Sequence[str], call: str, *, preparation: str = ""
+        self,
+        name: str,
+        words: Sequence[str],
+        call: str,
+        *,
+        preparation: str = "",
+        addition: str = "",
     ) -> Reproduction:
         """A command and its Python lines, which save the result and show it in a notebook.
 
@@ -48,13 +54,15 @@ class Reproducer:
                 model and without `--out`; none where there is no such command.
             call: the Python expression of the result, with `model` for the model.
             preparation: Python lines before it.
+            addition: Python lines after it, with `result` for the result.
         """
         folder = folder_name(name)
         before = f"{preparation}\n" if preparation else ""
+        after = f"{addition}\n" if addition else ""
         return Reproduction(
             self.command(name, words),
             f"import convlens\n{self._load}\n{before}result = {call}\n"
-            f"result.save({folder!r})\nresult",
+            f"result.save({folder!r})\n{after}result",
         )
 
     def command(self, name: str, words: Sequence[str]) -> str | None:

@@ -253,10 +253,18 @@ def _reproduce_gradcam(inputs: Inputs, card: PhotoCard) -> Reproduction:
     # In Python the indices; a difference is text.
     classes = [first if second < 0 else f"{first} - {second}" for first, second in pairs]
     options, arguments = _layer_options(inputs)
+    name, addition = f"gradcam-photo-{card.photo + 1}", ""
+    if card.evidence is not None:
+        options.append("--deletion-insertion")
+        addition = (
+            f"evidence = convlens.deletion_insertion(model, result, seed={inputs.options.seed})\n"
+            f"evidence.save({f'{name}-evidence'!r})"
+        )
     return inputs.reproducer.reproduction(
-        f"gradcam-photo-{card.photo + 1}",
+        name,
         ["gradcam", path, *inputs.reproducer.class_options(classes), *options],
         f"convlens.gradcam(model, model.prepare({path!r}), classes={classes}{arguments})",
+        addition=addition,
     )
 
 
