@@ -1,10 +1,15 @@
 """The notions: their texts, and that commands and Python lines compute what the page shows."""
 
+import ast
+import importlib
+import inspect
 import shlex
 
 import pytest
+import typer
 
 import convlens as library
+from convlens.cli.app import app
 from convlens.html.figures import formula_svg
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.textbook.notion import Materials
@@ -51,3 +56,15 @@ def test_command_and_python_lines_compute_what_is_shown(notion, materials, here,
     status, _, _ = convlens(*shlex.split(materials.words(notion.command)), "--out", "saved")
     assert status == 0
     assert library.Result.load("saved") == shown
+
+
+@pytest.mark.parametrize("notion", NOTIONS, ids=lambda notion: notion.name)
+def test_commands_and_calls_have_these_arguments(notion, materials, here):
+    importlib.import_module("convlens.cli.commands")  # adds them to the application
+    name, *words = shlex.split(materials.words(notion.command))
+    typer.main.get_command(app).commands[name].make_context(name, words)
+    for node in ast.walk(ast.parse(materials.python(notion.python))):
+        if isinstance(node, ast.Call) and getattr(node.func.value, "id", "") == "convlens":
+            arguments = {keyword.arg: None for keyword in node.keywords}
+            signature = inspect.signature(getattr(library, node.func.attr))
+            signature.bind(*node.args, **arguments)

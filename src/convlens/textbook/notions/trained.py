@@ -116,11 +116,11 @@ TRAINED = (
             "sum of the squared pre-activations is added to the pixels, again and again, at "
             "several sizes. What the layer sees faintly in the photo becomes visible.",
         ),
-        command="dream {cat} --octaves 3 --size 320",
+        command="dream {cat} --octaves 3 --image-size 320",
         python="model = convlens.load()\n"
-        "result = convlens.dream(model, {cat}, octaves=3, size=320)",
+        "result = convlens.dream(model, {cat}, octaves=3, image_size=320)",
         compute=lambda materials: dream(
-            materials.model, materials.photos["chelsea"], octaves=3, size=320
+            materials.model, materials.photos["chelsea"], octaves=3, image_size=320
         ),
     ),
 )
