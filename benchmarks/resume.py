@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from convlens.models.loading.run_folder import DESCRIPTION, read_run_folder
+from convlens.models.loading.run_folder import read_run_folder
+from convlens.models.loading.specs import DESCRIPTION
 
 KILLS = 5
 EPOCHS = 12

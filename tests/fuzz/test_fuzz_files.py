@@ -17,10 +17,10 @@ import convlens
 from convlens.analyses.gradcam.boxes import read_boxes
 from convlens.data.photos import read_photo
 from convlens.errors import ConvlensError
-from convlens.models.labels import read_labels
-from convlens.models.loading.run_folder import DESCRIPTION
+from convlens.files import RESULT
+from convlens.models.label_tables import read_labels
+from convlens.models.loading.specs import DESCRIPTION
 from convlens.models.loading.weight_files import read_weight_file
-from convlens.results import RESULT
 from fuzz.mutations import mutate_bytes, mutate_json
 
 pytest_plugins = "support.trained_runs"

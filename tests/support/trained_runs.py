@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from convlens import train
-from convlens.models.loading.run_folder import DESCRIPTION
+from convlens.models.loading.specs import DESCRIPTION
 
 RECIPE: dict[str, Any] = {"network": "lenet5", "epochs": 2, "batch": 20, "device": "cpu"}
 

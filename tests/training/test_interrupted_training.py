@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from convlens import ConvlensError, train
-from convlens.models.loading.run_folder import DESCRIPTION
+from convlens.models.loading.specs import DESCRIPTION
 from support.fork_server import run_program, start_program
 from support.trained_runs import RECIPE, same, weights
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import convlens
 from convlens import ConvlensError, filters_over_training, load, load_checkpoints, train
 from convlens.drawing import enlarge
-from convlens.models.loading.run_folder import DESCRIPTION
+from convlens.models.loading.specs import DESCRIPTION
 from support.drawn import corner
 from support.fork_server import run_program
 

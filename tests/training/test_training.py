@@ -8,7 +8,7 @@ import torch
 
 import convlens
 from convlens import build, open_data, train
-from convlens.models.loading.run_folder import DESCRIPTION
+from convlens.models.loading.specs import DESCRIPTION
 from support.fork_server import run_program
 from support.trained_runs import RECIPE, same, weights
 

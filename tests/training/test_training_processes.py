@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from convlens import ConvlensError, open_data, train
-from convlens.models.loading.run_folder import DESCRIPTION
+from convlens.models.loading.specs import DESCRIPTION
 from support.fork_server import run_program, start_program
 
 # A signal is sent to the process before a step, and its own weights are saved at the end.

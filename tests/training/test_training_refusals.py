@@ -8,7 +8,7 @@ import torch
 
 import convlens
 from convlens import ConvlensError, build, train
-from convlens.models.loading.run_folder import DESCRIPTION
+from convlens.models.loading.specs import DESCRIPTION
 from convlens.training.batch_size import check_batch_fits
 from support.trained_runs import RECIPE, same, weights
 

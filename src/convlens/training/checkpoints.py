@@ -21,7 +21,8 @@ from torch import Tensor
 
 from convlens.errors import ConvlensError
 from convlens.files import atomic_file, write_tensors
-from convlens.models.loading.run_folder import DESCRIPTION, WEIGHTS, Run, read_run_folder
+from convlens.models.loading.run_folder import Run, read_run_folder
+from convlens.models.loading.specs import DESCRIPTION, WEIGHTS
 from convlens.text import json_text
 
 OPTIMIZER = "optimizer.safetensors"

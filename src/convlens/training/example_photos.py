@@ -8,8 +8,7 @@ from pathlib import Path
 from convlens.data.images import encode_png
 from convlens.errors import ConvlensError
 from convlens.files import atomic_file
-from convlens.models.label_tables import write_labels
-from convlens.models.labels import read_labels
+from convlens.models.label_tables import read_labels, write_labels
 from convlens.training.data import Dataset
 
 FOLDER = "photos"

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from convlens.drawing import render_figure
 from convlens.errors import ConvlensError
-from convlens.models.loading.run_folder import DESCRIPTION, read_run_folder
+from convlens.models.loading.run_folder import read_run_folder
+from convlens.models.loading.specs import DESCRIPTION
 from convlens.models.networks.build import build
 from convlens.passes.proportion import Proportion
 from convlens.results import Result

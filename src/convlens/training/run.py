@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from convlens.drawing.figure_files import write_figure
 from convlens.errors import ConvlensError, suggest
 from convlens.models.loading.fitting import load_weights
-from convlens.models.loading.run_folder import CURVES, WEIGHTS, Run
+from convlens.models.loading.run_folder import CURVES, Run
+from convlens.models.loading.specs import WEIGHTS
 from convlens.models.loading.weight_files import read_weight_file
 from convlens.models.model import Model
+from convlens.runtime.callbacks import or_ignore
 from convlens.training.batch_size import check_batch_fits
 from convlens.training.checkpoints import prune_checkpoints, read_optimizer_state, save_checkpoint
 from convlens.training.data import Dataset, open_data
@@ -60,8 +62,8 @@ def train(
     precision: str = "32-true",
     log: str = "csv",
     save_every: float = 60.0,
-    progress: ProgressCallback = lambda stage, done, total: None,
-    on_message: MessageCallback = lambda sentence: None,
+    progress: ProgressCallback | None = None,
+    on_message: MessageCallback | None = None,
     **recipe_options: Any,
 ) -> Training:
     """Train one of the chapter's networks, or continue a training that was stopped.
@@ -125,9 +127,10 @@ def train(
     """
     _check_options(recipe_options, log, save_every)
     fabric = make_fabric(device, devices, num_nodes, strategy, precision)
-    launch(fabric, num_nodes, on_message)
+    report, tell = or_ignore(progress), or_ignore(on_message)
+    launch(fabric, num_nodes, tell)
     if fabric.global_rank > 0:
-        progress, on_message = (lambda stage, done, total: None), (lambda sentence: None)
+        report, tell = or_ignore(None), or_ignore(None)
 
     def load_data() -> tuple[Dataset, Recipe]:
         dataset = (
@@ -139,7 +142,7 @@ def train(
                 validation=validation,
                 seed=seed,
                 strict=strict,
-                progress=progress,
+                progress=report,
             )
         )
         recipe = default_recipe(dataset, **recipe_options, seed=seed)
@@ -159,7 +162,7 @@ def train(
         }
         check_same_options(fabric, options, per_machine=devices)
         for sentence in _describe_start(dataset, recipe):
-            on_message(sentence)
+            tell(sentence)
         with lock_on_first_process(fabric, folder) as previous:
             return _train(
                 fabric,
@@ -169,8 +172,8 @@ def train(
                 previous,
                 log,
                 save_every,
-                progress,
-                on_message,
+                report,
+                tell,
                 devices,
             )
 

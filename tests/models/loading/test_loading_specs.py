@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("resnet50", "nearest: torchvision:resnet50, timm:resnet50"),
+        ("resnet5O", "unknown model 'resnet5O'; give one of default, "),
         ("torchvison:resnet50", "nearest: torchvision:resnet50"),
         ("defualt", "nearest: default"),
         ("", "unknown model ''"),
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.usefixtures("no_network")
         ("torchvision:resnet50@V3", "no weights 'V3'; there are IMAGENET1K_V1, IMAGENET1K_V2 and"),
         ("timm:resnt18", "no network 'resnt18'; nearest: resnet18"),
         ("timm:resnet18@a9", "no weights 'a9'; there are a1_in1k, "),
-        ("file:weights.pt", "does not name its architecture; write file:PATH@ARCHITECTURE"),
-        ("file:weights.pt@resnet50", "does not name its architecture"),
+        ("file:weights.pt", "there is no file weights.pt"),
+        ("file:weights.pt@resnet50", "there is no file weights.pt"),
         ("file:weights.pt@default", "there is no file weights.pt"),
     ],
 )
@@ -44,7 +44,7 @@ def test_timm_network_without_weights():
 
 def test_paths_that_are_no_spec(tmp_path, nets):
     assert "no convlens checkpoint: there is no convlens.json" in message(tmp_path)
-    assert f"file:{nets}@ARCHITECTURE" in message(nets)
+    assert f"{nets} is Python code; give {nets}:FACTORY" in message(nets)
 
 
 def test_list_models_can_be_asked_for_by_name():

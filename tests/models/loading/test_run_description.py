@@ -9,7 +9,8 @@ import pytest
 from convlens.errors import ConvlensError
 from convlens.models.loading.load import load
 from convlens.models.loading.run_description import find_damage
-from convlens.models.loading.run_folder import DESCRIPTION, FORMAT, read_run_folder
+from convlens.models.loading.run_folder import FORMAT, read_run_folder
+from convlens.models.loading.specs import DESCRIPTION
 
 DESCRIBED: dict[str, Any] = {
     "format": FORMAT,

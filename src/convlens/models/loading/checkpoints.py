@@ -4,7 +4,8 @@ from pathlib import Path
 
 from convlens.errors import ConvlensError
 from convlens.models.loading.load import load
-from convlens.models.loading.run_folder import find_run_folder, read_run_folder
+from convlens.models.loading.run_folder import read_run_folder
+from convlens.models.loading.specs import find_run_folder
 from convlens.models.model import Model
 
 

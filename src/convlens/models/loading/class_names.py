@@ -4,10 +4,12 @@ import argparse
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convlens.errors import ConvlensError, describe_error
-from convlens.models.loading.weight_files import WeightFile
+
+if TYPE_CHECKING:  # it imports torch
+    from convlens.models.loading.weight_files import WeightFile
 
 # Names under which checkpoints hold the classes, with or without their indices.
 _ENTRIES = (
@@ -49,7 +51,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def find_class_names(file: WeightFile, count: int) -> tuple[str, ...] | None:
+def find_class_names(file: "WeightFile", count: int) -> tuple[str, ...] | None:
     """The names of a number of classes in a weight file, or None.
 
     They are looked for in the mappings beside the weights (`class_to_idx`, `classes`, `id2label`
@@ -60,7 +62,7 @@ def find_class_names(file: WeightFile, count: int) -> tuple[str, ...] | None:
         count: number of classes.
     """
     header = {key: _loads(text) for key, text in file.metadata.items()}
-    for mapping in _mappings((header, file.content)):
+    for mapping in walk_mappings((header, file.content)):
         for entry in _ENTRIES:
             for key in (entry, entry.upper()):
                 names = parse_class_names(mapping.get(key))
@@ -115,8 +117,8 @@ def _parse_json(path: Path, text: str) -> tuple[str, ...]:
     return names
 
 
-def _mappings(roots: Iterable[Any]) -> Iterable[Mapping[Any, Any]]:
-    """The mappings in some values, breadth first; the attributes of a namespace are one."""
+def walk_mappings(roots: Iterable[Any]) -> Iterable[Mapping[Any, Any]]:
+    """The mappings in some values, breadth first; a namespace of arguments counts as one."""
     queue = [(root, 0) for root in roots]
     for value, depth in queue:  # grows while it is read
         mapping = vars(value) if isinstance(value, argparse.Namespace) else value

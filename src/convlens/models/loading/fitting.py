@@ -28,7 +28,7 @@ _COUNTERS = frozenset(
     {"n_averaged", "num_updates", "total_ops", "total_params", "num_batches_tracked"}
 )
 # Classifiers of torchvision's networks that take part in the training only.
-_AUXILIARY = ("aux1", "aux2", "AuxLogits", "aux_classifier")
+AUXILIARY = ("aux1", "aux2", "AuxLogits", "aux_classifier")
 _MOST_ATTEMPTS = 16
 _LONGEST_NAME = 100  # characters of a key in a message
 _MOST_NAMED = 3  # keys of each kind in a message
@@ -306,7 +306,7 @@ def _covers(tensor: Any, other: Tensor) -> bool:
 
 def _are_auxiliary(network: nn.Module, names: Sequence[str]) -> bool:
     zoo = type(network).__module__.startswith("torchvision.")
-    return zoo and all(name in _AUXILIARY for name in names)
+    return zoo and all(name in AUXILIARY for name in names)
 
 
 def _is_ignorable(network: nn.Module, key: str, state: Mapping[str, Any]) -> bool:

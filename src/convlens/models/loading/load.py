@@ -9,25 +9,20 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from convlens.errors import ConvlensError, describe_error, suggest
+from convlens.models.loading.architectures import find_architecture
 from convlens.models.loading.class_names import find_class_names, read_class_names
 from convlens.models.loading.classifier import count_outputs
 from convlens.models.loading.embedded import embedded_model
 from convlens.models.loading.fitting import load_weights
 from convlens.models.loading.python_factory import factory_model
-from convlens.models.loading.run_folder import find_run_folder, run_model
+from convlens.models.loading.run_folder import run_model
+from convlens.models.loading.specs import FORMS, Spec, find_run_folder, parse_spec
 from convlens.models.loading.timm_models import timm_model, timm_names
 from convlens.models.loading.torchvision_models import torchvision_model, torchvision_names
 from convlens.models.loading.weight_files import read_weight_file
 from convlens.models.model import Model
 from convlens.models.supported import check_supported
 from convlens.runtime.precision import float32_networks
-
-_SPEC_FORMS = (
-    "default, torchvision:NAME[@WEIGHTS], timm:NAME[@TAG], file:PATH@ARCHITECTURE, "
-    "python:MODULE:FACTORY, RUN (the folder of a training)"
-)
-# A path may contain an @; the last @ before an architecture separates the two.
-_FILE_SPEC = re.compile(r"(?P<path>.+)@(?P<architecture>default|(?:torchvision|timm|python):.+)")
 
 
 def load(
@@ -50,15 +45,19 @@ def load(
             - `timm:NAME`: its default weights, or `timm:NAME@TAG`;
             - `torchvision:NAME@random` or `timm:NAME@random`: weights drawn from `seed`, and no
               labels;
-            - `file:PATH@ARCHITECTURE`: weights from a safetensors file or a PyTorch state dict,
-              also inside a checkpoint. ARCHITECTURE is any of the other forms and gives the class
-              of the network and its preprocessing; its own weights are neither used nor
-              downloaded. A classifier of another size takes the size in the file. The labels are
-              those in the checkpoint or, if it has none and the size is the same, those of the
-              architecture. `Model.origin` says what was done to make the weights fit;
-            - `python:MODULE:FACTORY`: the `nn.Module` or Model that a function without arguments
-              returns. MODULE is importable (also from the current folder) or the path of a `.py`
-              file. This runs the code in it;
+            - `NAME`: a network of torchvision or, if it has none of that name, of timm;
+            - `PATH@ARCHITECTURE` or `file:PATH@ARCHITECTURE`: weights from a safetensors file or a
+              PyTorch state dict, also inside a checkpoint. ARCHITECTURE is any of the other forms
+              and gives the class of the network and its preprocessing; its own weights are neither
+              used nor downloaded. A classifier of another size takes the size in the file. The
+              labels are those in the checkpoint or, if it has none and the size is the same, those
+              of the architecture. `Model.origin` says what was done to make the weights fit;
+            - `PATH`: a weight file whose network is one of torchvision, or one of timm that the
+              file or its name mentions. A checkpoint in the folder of a training is loaded as
+              such;
+            - `PATH.py:FACTORY` or `python:MODULE:FACTORY`: the `nn.Module` or Model that a function
+              without arguments returns. MODULE is importable (also from the current folder) or the
+              path of a `.py` file. This runs the code in it;
             - `RUN`: the folder that a training wrote, with its best checkpoint. `RUN@last`, or
               `RUN@` and the name of a checkpoint, loads another one; `@average`, also after that,
               puts average pooling before a fully connected stage that other sizes do not fit.
@@ -92,7 +91,7 @@ def load(
     # Weights are drawn on the CPU, so that the random state of accelerators is not touched.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = _build(text, size=image_size)
+        model, full_spec = _build(parse_spec(text), size=image_size)
         if image_size is not None:
             preprocessing = model.preprocessing.with_size(*image_size)
             model = replace(model, preprocessing=preprocessing)
@@ -104,7 +103,7 @@ def load(
         model.network.to(device)
     if names is not None:
         model = replace(model, labels=names, class_names=str(class_names))
-    return replace(model, spec=text)
+    return replace(model, spec=full_spec)
 
 
 def list_models(containing: str = "") -> dict[str, list[str]]:
@@ -129,65 +128,66 @@ def list_models(containing: str = "") -> dict[str, list[str]]:
     }
 
 
-def _build(text: str, *, weights: bool = True, size: tuple[int, int] | None = None) -> Model:
-    """The Model of a spec; with `weights=False` only its architecture, for other weights."""
-    form, _, rest = text.partition(":")
-    if form == "python":
-        return factory_model(rest)
-    if form == "file":
-        return _file_model(rest)
+def _build(
+    spec: Spec, *, weights: bool = True, size: tuple[int, int] | None = None
+) -> tuple[Model, str]:
+    """The Model of a spec, and the spec with all that was left out.
+
+    Args:
+        spec: the spec.
+        weights: False builds only the architecture, for other weights.
+        size: height and width of the images that a trained network will be given, in pixels.
+    """
+    if spec.form == "name":
+        spec = _find_library(spec.rest)
+    full = f"{spec.form}:{spec.rest}"
+    if spec.form == "python":
+        return factory_model(spec.rest), full
+    if spec.form == "file":
+        return _file_model(spec)
     with float32_networks():
-        if text == "default":
-            return embedded_model(weights=weights)
-        if form == "torchvision":
-            return torchvision_model(rest, weights=weights)
-        if form == "timm":
-            return timm_model(rest, weights=weights)
-        run = find_run_folder(text)
-        if run is not None:
-            return run_model(*run, size=size)
-    raise ConvlensError(_unknown(text))
+        if spec.form == "torchvision":
+            return torchvision_model(spec.rest, weights=weights), full
+        if spec.form == "timm":
+            return timm_model(spec.rest, weights=weights), full
+        if (run := find_run_folder(spec.rest)) is not None:
+            return run_model(*run, size=size), spec.rest
+        return embedded_model(weights=weights), "default"
 
 
-def _file_model(text: str) -> Model:
-    parts = _FILE_SPEC.fullmatch(text)
-    if parts is None:
-        raise ConvlensError(
-            f"file:{text} does not name its architecture; write file:PATH@ARCHITECTURE, "
-            f"for example file:{text.partition('@')[0] or 'PATH'}@torchvision:resnet50"
-        )
-    path = Path(parts["path"]).expanduser()
+def _find_library(name: str) -> Spec:
+    """The spec of a network that is named without its library; torchvision comes before timm."""
+    for library, names in (("torchvision", torchvision_names), ("timm", timm_names)):
+        if re.split("[.@]", name)[0] in names():
+            return Spec(library, name)
+    raise ConvlensError(_unknown(name))
+
+
+def _file_model(spec: Spec) -> tuple[Model, str]:
+    path = Path(spec.rest)
     file = read_weight_file(path)
-    model = _build(parts["architecture"], weights=False)
+    architecture = spec.architecture or find_architecture(file)
+    model, architecture = _build(parse_spec(architecture), weights=False)
     loaded = load_weights(model.network, file)
     # The labels of the architecture are those of other classes if the file changed their number.
-    labels, source = (None if loaded.classes else model.labels), parts["architecture"]
+    labels, source = (None if loaded.classes else model.labels), architecture
     classes = count_outputs(model.network)
     if classes is not None and (names := find_class_names(file, classes)) is not None:
         labels, source = names, "the file"
-    return replace(
-        model,
-        name=f"{model.name} from {path.name}",
-        labels=labels,
-        origin=f"weights from {path}{loaded.summary()}; architecture and preprocessing of "
-        f"{parts['architecture']}; {f'labels of {source}' if labels else 'no labels'}",
+    inferred = "" if spec.architecture else ", recognized by the weights"
+    origin = (
+        f"weights from {path}{loaded.summary()}; architecture and preprocessing of "
+        f"{architecture}{inferred}; {f'labels of {source}' if labels else 'no labels'}"
     )
+    name = f"{model.name} from {path.name}"
+    return replace(model, name=name, labels=labels, origin=origin), f"file:{path}@{architecture}"
 
 
 def _unknown(text: str) -> str:
-    if Path(text).is_file():
-        return (
-            f"{text} is a file; name the network of its weights: file:{text}@ARCHITECTURE, "
-            f"for example file:{text}@torchvision:resnet50"
-        )
-    known = [
-        name if form == "embedded" else f"{form}:{name}"
-        for form, names in list_models().items()
-        for name in names
-    ]
-    same_name = [name for name in known if name.endswith(f":{text}")]
-    hint = f"; nearest: {', '.join(same_name)}" if same_name else suggest(text, known)
-    return f"unknown model {text!r}; give one of {_SPEC_FORMS}{hint}"
+    models = list_models()
+    names = [name for names in models.values() for name in names]
+    full = [f"{form}:{name}" for form in ("torchvision", "timm") for name in models[form]]
+    return f"unknown model {text!r}; give one of {FORMS}{suggest(text, (*names, *full))}"
 
 
 def _check_device(device: str) -> None:

@@ -18,13 +18,12 @@ from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError, describe_error, suggest
 from convlens.models.loading.fitting import load_weights
 from convlens.models.loading.run_description import find_damage
+from convlens.models.loading.specs import DESCRIPTION, WEIGHTS
 from convlens.models.loading.weight_files import read_weight_file
 from convlens.models.model import Model
 from convlens.models.networks.build import build
 from convlens.models.networks.convnet import ConvNet, feature_map_sizes
 
-DESCRIPTION = "convlens.json"
-WEIGHTS = "weights.safetensors"
 CURVES = "curves.png"  # loss and accuracy by epoch
 FORMAT = 3  # of the folder; raised when an older version could not read it
 
@@ -78,22 +77,6 @@ class Run:
                 f"{self.folder} holds no checkpoints; train with --checkpoints 5 to have some"
             )
         return [(int(name.rpartition("-")[2]), name) for name in names]
-
-
-def find_run_folder(text: str) -> tuple[Path, str] | None:
-    """Split `RUN` or `RUN@CHECKPOINT` into folder and checkpoint; None if no such folder exists."""
-    if not text:
-        return None
-    if Path(text).expanduser().is_dir():
-        return Path(text).expanduser(), ""
-    folder, at, tag = text.partition("@")
-    while at:
-        path = Path(folder).expanduser()
-        if folder and path.is_dir():
-            return path, tag
-        more, at, tag = tag.partition("@")
-        folder = f"{folder}@{more}"
-    return None
 
 
 def read_run_folder(folder: Path) -> Run:

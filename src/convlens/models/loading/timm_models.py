@@ -2,9 +2,12 @@
 
 import math
 import socket
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
+
+from torch import nn
 
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError, suggest
@@ -58,11 +61,20 @@ def timm_model(text: str, *, weights: bool = True) -> Model:
     )
 
 
-def timm_names() -> list[str]:
+def timm_architecture(name: str) -> nn.Module:
+    """A network of timm with random weights, on torch's default device."""
+    import timm
+
+    network: nn.Module = timm.create_model(name, pretrained=False)
+    return network
+
+
+@cache
+def timm_names() -> tuple[str, ...]:
     """Names of all networks of timm, without the tags of their weights."""
     import timm
 
-    return list(timm.list_models())
+    return tuple(timm.list_models())
 
 
 def _timm_name(name: str, tag: str, *, needs_weights: bool) -> str:

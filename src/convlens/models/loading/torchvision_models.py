@@ -1,6 +1,9 @@
 """Networks of torchvision, with the preprocessing and labels of their weights."""
 
+from functools import cache
 from typing import Any
+
+from torch import nn
 
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError, suggest
@@ -47,11 +50,38 @@ def torchvision_model(text: str, *, weights: bool = True) -> Model:
     )
 
 
-def torchvision_names() -> list[str]:
+@cache
+def torchvision_names() -> tuple[str, ...]:
     """Names of torchvision's classification networks, then of those for segmentation."""
     from torchvision import models
 
-    return [*models.list_models(module=models), *models.list_models(module=models.segmentation)]
+    segmentation = models.list_models(module=models.segmentation)
+    return (*models.list_models(module=models), *segmentation)
+
+
+def torchvision_architecture(name: str) -> nn.Module:
+    """A network of torchvision with random weights, on torch's default device."""
+    from torchvision import models
+
+    arguments = _builder_arguments(name, _torchvision_weights(name, RANDOM))
+    network: nn.Module = models.get_model(name, weights=None, **arguments)
+    return network
+
+
+def find_torchvision_file(name: str) -> str | None:
+    """The spec of the weights that torchvision downloads to a file of a name; None if unknown.
+
+    Example:
+        >>> find_torchvision_file("resnet18-f37072fd.pth")
+        'torchvision:resnet18@IMAGENET1K_V1'
+    """
+    from torchvision import models
+
+    for network in torchvision_names():
+        for entry in models.get_model_weights(network):
+            if entry.url.endswith(f"/{name}"):
+                return f"torchvision:{network}@{entry.name}"
+    return None
 
 
 def _check_torchvision_name(name: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from convlens.html.charts import LineChart, Series, line_chart
 from convlens.html.numbers import percent
 from convlens.html.pictures import PictureBudget
-from convlens.models.loading.run_folder import DESCRIPTION, find_run_folder
+from convlens.models.loading.specs import DESCRIPTION, find_run_folder
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Reproduction

@@ -8,6 +8,7 @@ import torch
 from convlens.data.photos import SkippedPhoto
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
+from convlens.runtime.callbacks import or_ignore
 from convlens.training.data.class_folders import read_class_folders
 from convlens.training.data.dataset import Dataset, LabeledImages, check_classes, split_validation
 from convlens.training.data.idx import read_idx_folder
@@ -29,7 +30,7 @@ def open_data(
     validation: float = 0.1,
     seed: int = 0,
     strict: bool = False,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Dataset:
     """Read labeled images into memory, as 8-bit pixels.
 
@@ -77,12 +78,14 @@ def open_data(
         images, labels = read_digits()
         splits = {"train": images}
     elif name.startswith("torchvision:"):
-        splits, labels, preprocessing = read_torchvision(name.partition(":")[2], size, progress)
+        splits, labels, preprocessing = read_torchvision(
+            name.partition(":")[2], size, or_ignore(progress)
+        )
     elif path.is_dir():
         splits = read_idx_folder(path)
         if not splits:
             splits, labels, preprocessing, skipped = read_class_folders(
-                path, size, progress, strict=strict
+                path, size, or_ignore(progress), strict=strict
             )
     elif path.suffix == ".npz" and path.is_file():
         splits = read_npz(path)

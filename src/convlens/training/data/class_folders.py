@@ -15,7 +15,7 @@ from convlens.data.photos import SkippedPhoto
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError, PhotoError
 from convlens.files import holds_results
-from convlens.models.loading.run_folder import DESCRIPTION
+from convlens.models.loading.specs import DESCRIPTION
 from convlens.training.data.dataset import LabeledImages, check_pixels_fit_memory
 
 ProgressCallback = Callable[[str, int, int], None]
