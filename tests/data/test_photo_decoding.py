@@ -142,9 +142,7 @@ class TestArguments:
     def model(self):
         return convlens.wrap(torch.nn.Conv2d(3, 2, 3), size=8)
 
-    @pytest.mark.parametrize(
-        "photos", [np.zeros((8, 8, 3), np.uint8), torch.zeros(3, 8, 8), None, 5, b"bytes", [None]]
-    )
+    @pytest.mark.parametrize("photos", [None, 5, b"bytes", [None]])
     def test_what_is_no_photo_is_refused(self, model, photos):
         with pytest.raises(convlens.ConvlensError, match=r"a photo of type \w+; give the path of"):
             model.prepare(photos)

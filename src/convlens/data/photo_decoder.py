@@ -1,16 +1,12 @@
 """PhotoDecoder: from a photo to the 8-bit pixels of a model's image."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from convlens.data.photos import PIXELS, EncodedPhoto, Photo, read_photo
+from convlens.data.photos import PIXELS, PhotoLike, read_photo
 from convlens.data.preprocessing import Preprocessing
-
-PhotoLike = str | Path | EncodedPhoto | Image.Image | Photo
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from convlens.data.array_pictures import picture_from_array
 from convlens.data.file_search import describe_broken_link, is_broken_link
 from convlens.data.photo_formats import (
     ANIMATED_FORMATS,
@@ -81,15 +83,18 @@ class SkippedPhoto:
     reason: str
 
 
-def read_photo(source: str | Path | EncodedPhoto | Image.Image | Photo) -> Photo:
+PhotoLike = str | Path | EncodedPhoto | Image.Image | Photo | NDArray[Any]
+
+
+def read_photo(source: PhotoLike) -> Photo:
     """Decode a photo: first frame, EXIF orientation applied, 8-bit RGB.
 
     16-bit grayscale is scaled to 8 bits (Pillow's own conversion clips it), and transparent pixels
     are blended with white. A TIFF file in which 0 is white is inverted.
 
     Args:
-        source: a path, an encoded photo, a PIL image (which is not changed) or a Photo (which is
-            returned as it is).
+        source: a path, an encoded photo, a PIL image (which is not changed), a Photo (which is
+            returned as it is), or pixels as `picture_from_array` takes them.
 
     Returns:
         The photo with its name and notes.
@@ -112,10 +117,15 @@ def read_photo(source: str | Path | EncodedPhoto | Image.Image | Photo) -> Photo
         with _as_photo_error(name):
             picture, notes = _decode(source)
         return Photo(picture, name, None, notes)
+    if isinstance(source, np.ndarray):
+        picture, notes = _decode(picture_from_array(source))
+        if source.dtype != np.uint8:
+            notes = (f"{source.dtype}: converted to 8 bits", *notes)
+        return Photo(picture, "photo", None, notes)
     if not isinstance(source, (str, Path, EncodedPhoto)):
         raise ConvlensError(
-            f"a photo of type {type(source).__name__}; give the path of an image file, or a PIL "
-            f"image such as PIL.Image.fromarray(array)"
+            f"a photo of type {type(source).__name__}; give the path of an image file, a PIL "
+            f"image, or an array of height x width x channels"
         )
     with _open(source) as file, PIXELS.scope():
         if not file.read(1):

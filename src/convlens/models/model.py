@@ -1,19 +1,18 @@
 """Model: a network with its preprocessing, normalization, pixel bounds and labels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from convlens.data.datasets.photo_dataset import PhotoDataset
+from convlens.data.datasets.pictures import list_photos
 from convlens.data.images import from_pixels
-from convlens.data.photo_decoder import PhotoDecoder, PhotoLike
-from convlens.data.photos import Photo
+from convlens.data.photo_decoder import PhotoDecoder
+from convlens.data.photos import PhotoLike
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
 from convlens.models.outputs import select_output
@@ -23,6 +22,9 @@ from convlens.runtime.guard import unwrap_network
 from convlens.runtime.memory_format import choose_memory_format, to_memory_format
 
 CENTERS = ("data", "image")  # the mean that is subtracted is of a training set, or of each image
+
+# Photos, or images `(N, C, H, W)` or `(C, H, W)` inside the bounds of the model.
+ImagesLike = PhotoLike | Sequence[PhotoLike] | Tensor
 
 _ROUNDING = 1e-6  # fraction of the span by which float arithmetic may exceed the bounds
 
@@ -136,11 +138,17 @@ class Model:
             )
         return PhotoDecoder(self.preprocessing, "L" if self.channels == 1 else "RGB")
 
-    def prepare(self, photos: PhotoLike | Sequence[PhotoLike]) -> Tensor:
+    def prepare(self, photos: ImagesLike) -> Tensor:
         """Decode and preprocess photos.
 
         Args:
-            photos: one photo or several: paths, PIL images or decoded photos.
+            photos: one photo or several.
+
+                - A path, a PIL image, or an array `(H, W, C)` or `(H, W)` of uint8, or of floats
+                  from 0 to 1, is a photo: it is resized and cropped. So is a uint8 tensor
+                  `(C, H, W)`. An array `(N, H, W, C)` is several photos.
+                - A tensor of floats, `(C, H, W)` or `(N, C, H, W)`, is an image inside the bounds
+                  already, and only checked.
 
         Returns:
             float32 `(N, C, H, W)` inside the bounds, on the device of the network, in the
@@ -149,7 +157,8 @@ class Model:
 
         Raises:
             PhotoError: a photo that cannot be read.
-            ConvlensError: the network takes a number of channels that no photo has.
+            ConvlensError: the network takes a number of channels that no photo has, or an image
+                that `check` refuses.
 
         Example:
             >>> import torch
@@ -159,15 +168,51 @@ class Model:
             >>> model.prepare([Image.new("RGB", (40, 30), "white")]).shape
             torch.Size([1, 3, 16, 16])
         """
-        if isinstance(photos, (str, np.ndarray, Tensor)) or not isinstance(
-            photos, (Iterable, PhotoDataset)
-        ):
-            photos = [photos]  # read_photo refuses what is no photo
-        decoded = list(map(self.photo_decoder, photos))
-        if not decoded:
+        if isinstance(photos, Tensor) and photos.ndim == 4:
+            photos = list(photos)
+        several = [photos] if isinstance(photos, Tensor) else list_photos(photos)
+        if not several:
             raise ConvlensError("no photos; give at least one")
-        pixels = torch.from_numpy(np.stack(decoded))
-        return from_pixels(pixels, self.bounds).to(self.device)
+        is_image = [isinstance(photo, Tensor) and photo.is_floating_point() for photo in several]
+        if all(is_image):
+            return self._stack(several)
+        if any(is_image):
+            raise ConvlensError(
+                "photos and tensors of floats together; give one kind, as a tensor of floats is an "
+                "image that is neither resized nor cropped"
+            )
+        decoder = self.photo_decoder
+        pixels = np.stack([decoder(_to_array(photo)) for photo in several])
+        return from_pixels(torch.from_numpy(pixels), self.bounds).to(self.device)
+
+    def to_images(self, images: ImagesLike) -> Tensor:
+        """The images that an analysis is given: a tensor of floats as it is, photos prepared.
+
+        Args:
+            images: as `prepare` takes them. The size of a tensor of floats may be another one than
+                that of the model.
+
+        Returns:
+            `(N, C, H, W)`.
+
+        Raises:
+            PhotoError: a photo that cannot be read.
+            ConvlensError: no photo, or an image that `check_shape` refuses.
+        """
+        if isinstance(images, Tensor) and images.is_floating_point():
+            images = images[None] if images.ndim == 3 else images
+            self.check_shape(images)
+            return images
+        return self.prepare(images)
+
+    def _stack(self, images: Sequence[Tensor]) -> Tensor:
+        """Images `(C, H, W)` as one tensor on the device of the network, checked."""
+        shapes = {tuple(image.shape): None for image in images}
+        if len(shapes) > 1:
+            first, second, *_ = shapes
+            raise ConvlensError(f"images of shapes {first} and {second}; give images of one shape")
+        stacked = torch.stack([image.to(self.device) for image in images]).float()
+        return self.check(stacked).contiguous(memory_format=torch.channels_last)
 
     def check(self, images: Tensor) -> Tensor:
         """Check that images are valid input.
@@ -200,13 +245,10 @@ class Model:
             ConvlensError: not a floating-point tensor `(N, C, H, W)`.
         """
         if not isinstance(images, Tensor):
-            value, remedy = "", "a torch tensor (N, C, H, W)"
-            if isinstance(images, np.ndarray):
-                remedy = "torch.from_numpy(array)"
-            elif isinstance(images, (str, Path, Image.Image, Photo)):
-                value = f" {images}" if isinstance(images, (str, Path)) else ""
-                remedy = f"model.prepare([{str(images)!r}])" if value else "model.prepare([photo])"
-            raise ConvlensError(f"images of type {type(images).__name__}{value}; give {remedy}")
+            raise ConvlensError(
+                f"images of type {type(images).__name__}; give a tensor (N, C, H, W), or what "
+                f"model.prepare makes of photos"
+            )
         if images.ndim != 4 or images.shape[1] != self.channels or 0 in images.shape:
             raise ConvlensError(
                 f"images of shape {tuple(images.shape)} for a network that takes "
@@ -283,6 +325,11 @@ class Model:
                 network(normalized), index=self.output,
                 num_labels=len(self.labels) if self.labels is not None else None,
             )  # fmt: skip
+
+
+def _to_array(photo: Any) -> Any:
+    """The pixels of a uint8 tensor `(C, H, W)` as an array `(H, W, C)`; anything else as it is."""
+    return photo.detach().cpu().movedim(0, -1).numpy() if isinstance(photo, Tensor) else photo
 
 
 def check_model(model: object) -> None:

@@ -22,14 +22,16 @@ from convlens.data.datasets.decoded_batch import (
     decode_batch,
 )
 from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset
+from convlens.data.datasets.pictures import as_photos
 from convlens.data.images import from_pixels
+from convlens.data.photos import PhotoLike
 from convlens.errors import ConvlensError, PhotoError
 from convlens.models.model import Model
 
 _BATCHES_AHEAD = 2  # decoded while the network runs
 _PIXELS_AHEAD = 2**28  # of them together
 
-PhotosOrImages = Sequence[str | Path] | PhotoDataset | Tensor
+PhotosOrImages = PhotoLike | Sequence[PhotoLike] | PhotoDataset | Tensor
 
 
 @dataclass(frozen=True)
@@ -209,14 +211,33 @@ class NumberSource:
         return IndexBatchDecoder(np.array(self._numbers))
 
 
+def check_photos(
+    model: Model, photos: PhotosOrImages
+) -> Sequence[str | Path] | PhotoDataset | Tensor:
+    """What a pass is given, as paths, as a photo data set, or as images.
+
+    Args:
+        model: the model.
+        photos: one photo or several, as `list_photos` takes them, a photo data set, or images as
+            `Model.to_images` takes them.
+
+    Raises:
+        ConvlensError: what is no photo, or images that do not fit the model.
+    """
+    if isinstance(photos, Tensor):
+        return model.check(model.to_images(photos))
+    return as_photos(photos)
+
+
 def open_source(model: Model, photos: PhotosOrImages, *, strict: bool = False) -> Source:
     """A source of photo files, of a photo data set, or of images `(N, C, H, W)` inside the bounds.
 
     Raises:
-        ConvlensError: if there are no photos, or the images do not fit the model.
+        ConvlensError: if there are no photos, or as `check_photos`.
     """
+    photos = check_photos(model, photos)
     if isinstance(photos, Tensor):
-        return TensorSource(model.check(photos))
+        return TensorSource(photos)
     if not len(photos):
         raise ConvlensError("no photos; give at least one")
     return PhotoSource(model, photos, strict=strict)

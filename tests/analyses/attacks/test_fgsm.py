@@ -188,7 +188,7 @@ def test_epsilon_that_cannot_be_used(epsilon):
         (images() - 1, "outside the model's bounds"),
         (images() * torch.nan, "outside the model's bounds"),
         (images()[:, :2], "images of shape"),
-        (images()[0], "images of shape"),
+        (images()[0, 0], "images of shape"),
         (images()[:0], "images of shape"),
     ],
 )

@@ -18,7 +18,6 @@ from convlens.analyses.attacks.robustness import Robustness
 from convlens.analyses.attacks.robustness_reducer import RobustnessReducer
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import enable_gradients
-from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
@@ -89,7 +88,6 @@ def robustness(
         (['FGSM', 'random signs', 'PGD'], 5)
     """
     check_model(model)
-    check_photo_list(photos)
     sizes = tuple(sorted({size for size in parse_epsilons(epsilons, model.bounds) if size > 0}))
     if not sizes:
         raise ConvlensError("no epsilon above 0; give at least one, such as 8/255")

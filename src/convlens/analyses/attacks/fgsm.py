@@ -29,7 +29,7 @@ from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import enable_gradients
 from convlens.data.images import to_pixels
 from convlens.models.labels import class_name
-from convlens.models.model import Model, check_model
+from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import SIGMOID, SOFTMAX, predicted_classes
 from convlens.results import Result
 from convlens.tracing.tracer import trace as trace_network
@@ -174,7 +174,7 @@ class Fgsm(Result):
 @enable_gradients()
 def fgsm(
     model: Model,
-    images: Tensor,
+    images: ImagesLike,
     epsilons: Epsilon | Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
     *,
     classes: ClassIndices | None = None,
@@ -191,8 +191,9 @@ def fgsm(
 
     Args:
         model: the model to attack; left untouched.
-        images: `(N, C, H, W)` inside the bounds. Half precision is converted to float32, in which
-            a pixel can change by epsilon and no more.
+        images: `(N, C, H, W)` inside the bounds, or photos as `Model.prepare` takes them.
+            Half precision is converted to float32, in which a pixel can change by epsilon and no
+            more.
         epsilons: the largest change of a pixel, one or several. A fraction as text ("8/255") is of
             the span of the bounds; a plain number is in the units of the image. Default: 1/255,
             2/255, 4/255 and 8/255.
@@ -229,7 +230,7 @@ def fgsm(
         (torch.Size([2, 2, 4]), torch.Size([2, 3, 8, 8]))
     """
     check_model(model)
-    model.check_shape(images)
+    images = model.to_images(images)
     sizes = parse_epsilons(epsilons, model.bounds)
     in_training_mode = is_in_training_mode(model.network)
     images = to_attackable(images)

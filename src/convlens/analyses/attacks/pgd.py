@@ -25,7 +25,7 @@ from convlens.capture import enable_gradients
 from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
-from convlens.models.model import Model, check_model
+from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import SOFTMAX, predicted_classes
 from convlens.passes.random_numbers import random_uniform
 from convlens.results import Result
@@ -150,7 +150,7 @@ class Pgd(Result):
 @enable_gradients()
 def pgd(
     model: Model,
-    images: Tensor,
+    images: ImagesLike,
     epsilon: Epsilon = "8/255",
     *,
     classes: ClassIndices | None = None,
@@ -168,7 +168,7 @@ def pgd(
 
     Args:
         model: the model to attack; left untouched.
-        images: `(N, C, H, W)` inside the bounds.
+        images: `(N, C, H, W)` inside the bounds, or photos as `Model.prepare` takes them.
         epsilon: the largest change of a pixel. A fraction as text ("8/255") is of the span of the
             bounds; a plain number is in the units of the image. Default: "8/255".
         classes: the class t to move away from, by name or index, one for all images or int64
@@ -204,7 +204,7 @@ def pgd(
         (torch.Size([2, 3, 8, 8]), True)
     """
     check_model(model)
-    model.check_shape(images)
+    images = model.to_images(images)
     largest_change = parse_epsilon(epsilon, model.bounds)
     step_size = pgd_step_size(largest_change, steps, step_size)
     images = to_attackable(images)

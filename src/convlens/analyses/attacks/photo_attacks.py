@@ -26,18 +26,19 @@ from convlens.analyses.attacks.internal_changes import InternalChanges
 from convlens.analyses.attacks.internal_changes import internal_changes as find_internal_changes
 from convlens.analyses.attacks.pgd import STEPS
 from convlens.analyses.attacks.robustness import Robustness
-from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset, check_photo_list
+from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset
+from convlens.data.datasets.pictures import as_photos
 from convlens.data.photo_names import unique_folder_names
+from convlens.data.photos import PhotoLike
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError, PhotoError
-from convlens.files import atomic_folder
+from convlens.files import NUMBERS, atomic_folder
 from convlens.models.labels import PhotoLabels, class_name
 from convlens.models.model import Model, check_model
 from convlens.passes.options import PassOptions
 from convlens.results import Result
 from convlens.text import json_text
 
-NUMBERS = "numbers.json"
 _CURVE, _FLIP, _INTERNAL_CHANGES = "curve", "flip", "internal-changes"
 
 
@@ -160,7 +161,7 @@ class PhotoAttacks(Result):
 
 def attack_photos(
     model: Model,
-    photos: Sequence[str | Path] | PhotoDataset,
+    photos: PhotoLike | Sequence[PhotoLike] | PhotoDataset,
     epsilons: Epsilon | Sequence[Epsilon] = ("1/255", "2/255", "4/255", "8/255"),
     *,
     out: str | Path,
@@ -228,8 +229,7 @@ def attack_photos(
         True
     """
     check_model(model)
-    check_photo_list(photos)
-    dataset = as_dataset(photos)
+    dataset = as_dataset(as_photos(photos))
     sizes = [epsilons] if isinstance(epsilons, (str, int, float)) else list(epsilons)
     parse_epsilons(sizes, model.bounds)  # fail before any work is done
     AttackCriterion(classes, None, target, loss)

@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from convlens.analyses.feature_maps.convolution import convolve, pool
 from convlens.analyses.gabor.bank import GaborBank, gabor_bank
 from convlens.data.images import to_pixels, to_tensor
-from convlens.data.photo_decoder import PhotoLike
-from convlens.data.photos import read_photo
+from convlens.data.photos import PhotoLike, read_photo
 from convlens.data.preprocessing import Preprocessing
 from convlens.drawing import add_color_bar, add_title, color_bar, make_sheet, sequential_colors
 from convlens.errors import ConvlensError
@@ -99,8 +98,8 @@ def cortex(
     """Filter a photo as by simple and complex cells of one size (Adelson & Bergen, 1985).
 
     Args:
-        photo: a path, a PIL image, or an image `(C, H, W)` or `(1, C, H, W)` with C of 1 or 3,
-            inside the bounds.
+        photo: a path, a PIL image, an array `(H, W, C)`, or an image `(C, H, W)` or
+            `(1, C, H, W)` with C of 1 or 3, inside the bounds.
         orientations: number of orientations, evenly spaced over 180 degrees; default 8.
         wavelength: wavelength of the filters' waves, in pixels; at least 2. Default: 8.
         size: height and width in pixels to which a photo is resized and cropped. An image keeps its

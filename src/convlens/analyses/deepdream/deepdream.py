@@ -20,9 +20,10 @@ from convlens.analyses.deepdream.octave_loop import OctaveLoop
 from convlens.analyses.deepdream.octaves import load_image, octave_sizes, plan_octaves
 from convlens.analyses.deepdream.result import Dream
 from convlens.capture import enable_gradients
-from convlens.data.photo_decoder import PhotoLike
+from convlens.data.photos import PhotoLike
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
+from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.guard import preserve_network
 from convlens.runtime.interrupts import catch_interrupts
 from convlens.tracing.selection import Side
@@ -47,7 +48,7 @@ def dream(
     image_size: int | None = None,
     tile: int | None = TILE,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Dream:
     """DeepDream: change a photo so that a layer responds more strongly to it.
 
@@ -59,7 +60,8 @@ def dream(
 
     Args:
         model: left untouched.
-        photo: a path, a PIL image, or an image `(C, H, W)` or `(1, C, H, W)` inside the bounds.
+        photo: a path, a PIL image, an array `(H, W, C)`, or an image `(C, H, W)` or
+            `(1, C, H, W)` inside the bounds.
         layer: name of a layer or a node. Default: the last convolution whose units see no more than
             an image of the model's own size.
         side: side of the layer: what its non-linearity consumes (`pre`, the chapter's definition)
@@ -122,7 +124,7 @@ def dream(
             jitter=jitter,
             bounds=model.bounds,
             generator=torch.Generator().manual_seed(seed),
-            progress=progress,
+            progress=or_ignore(progress),
         )
         with catch_interrupts() as is_interrupted:
             image = loop.run(start, is_interrupted)

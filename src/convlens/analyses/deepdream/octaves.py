@@ -1,6 +1,5 @@
 """Octaves: a photo at its own size, and at several smaller ones, each with its tiles."""
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -8,8 +7,7 @@ from torch.nn import functional as F
 from convlens.analyses.deepdream.objective import ObjectiveNode
 from convlens.analyses.deepdream.tiles import TilePlan, plan_tiles
 from convlens.data.images import to_tensor
-from convlens.data.photo_decoder import PhotoLike
-from convlens.data.photos import Photo, read_photo
+from convlens.data.photos import Photo, PhotoLike, read_photo
 from convlens.data.preprocessing import check_image_size
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
@@ -30,8 +28,6 @@ def load_image(model: Model, photo: PhotoLike | Tensor, size: int | None) -> Ten
             image = resize_image(image, sides)
             image = image.clamp_(*model.bounds)
         return image
-    if isinstance(photo, np.ndarray):
-        model.check_shape(photo)  # raises, and says what to give instead
     if model.channels not in (1, 3):
         raise ConvlensError(
             f"{model.name} takes {model.channels} input channels and a photo has 1 or 3; give an "

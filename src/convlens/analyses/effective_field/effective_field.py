@@ -22,7 +22,8 @@ from convlens.analyses.effective_field.result import (
 from convlens.analyses.patches.windows import field_box
 from convlens.capture import capture_nodes, convert_gradient_errors, enable_gradients
 from convlens.errors import ConvlensError
-from convlens.models.model import Model
+from convlens.models.model import ImagesLike, Model
+from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.left_out import find_left_out
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
@@ -32,14 +33,14 @@ from convlens.tracing.tracer import trace
 
 def effective_field(
     model: Model,
-    images: Tensor,
+    images: ImagesLike,
     *,
     layers: Sequence[str] | None = None,
     side: Side = "post",
     channel: int | None = None,
     share: float = 0.95,
     batch_size: int = 8,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> EffectiveField:
     """Effective receptive fields of the central units of layers, averaged over images.
 
@@ -48,7 +49,7 @@ def effective_field(
 
     Args:
         model: the model, left untouched.
-        images: `(N, C, H, W)` inside the bounds.
+        images: `(N, C, H, W)` inside the bounds, or photos as `Model.prepare` takes them.
         layers: names of layers. Default: all convolutions that give feature maps.
         side: "post" (default): the unit's output after the non-linearity; "pre" before it;
             "output": what the layer itself returns.
@@ -81,7 +82,7 @@ def effective_field(
     """
     if not 0 < share < 1:
         raise ConvlensError(f"share {share:g}; give a number between 0 and 1, for example 0.95")
-    model.check(images)
+    images = model.check(model.to_images(images))
     model_trace = trace(model, images)
     sources = find_channel_sources(model_trace, layers, side)
     for source in sources:
@@ -98,7 +99,7 @@ def effective_field(
         batch_trace = model_trace if start == 0 else trace(model, batch)
         gradients = _absolute_gradients(model, batch_trace, batch, sources, channel)
         sums = [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
-        progress("effective fields", min(start + batch_size, len(images)), len(images))
+        or_ignore(progress)("effective fields", min(start + batch_size, len(images)), len(images))
     return EffectiveField(
         layers=tuple(
             _measure(model_trace, source, channel, (total / len(images)).float(), share)

@@ -19,7 +19,7 @@ from convlens.drawing import (
     sequential_colors,
 )
 from convlens.errors import ConvlensError
-from convlens.models.model import Model
+from convlens.models.model import ImagesLike, Model
 from convlens.results import Result
 from convlens.tracing.selection import Side, check_channel, find_channel_sources
 from convlens.tracing.tracer import trace
@@ -156,7 +156,7 @@ class FeatureMaps(Result):
 
 def feature_maps(
     model: Model,
-    image: Tensor,
+    image: ImagesLike,
     *,
     layer: str | None = None,
     side: Side = "post",
@@ -168,7 +168,8 @@ def feature_maps(
 
     Args:
         model: the model. It is left untouched.
-        image: float32 `(1, C, H, W)` inside the model's bounds.
+        image: float32 `(1, C, H, W)` inside the model's bounds, or one photo as `Model.prepare`
+            takes it.
         layer: name of a layer or a node. Default: the first convolution.
         side: side of the layer: what its non-linearity returns ("post", default) or consumes
             ("pre"), or what the layer itself returns ("output").
@@ -193,7 +194,7 @@ def feature_maps(
         >>> result.maps.shape, result.pooled.shape
         (torch.Size([4, 6, 6]), torch.Size([4, 3, 3]))
     """
-    model.check_shape(image)
+    image = model.to_images(image)
     if len(image) > 1:
         raise ConvlensError(
             f"{len(image)} images; feature maps are those of one, (1, C, H, W); "

@@ -58,7 +58,7 @@ def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[ObjectBox, ...
     Args:
         path: the file, in UTF-8, with a header and the columns file, class, left, top, right and
             bottom, in any order. A photo is named by its path or by the end of it, as in
-            `convlens.models.labels.read_labels`. A class is a name or an index; `|` separates
+            `convlens.models.label_tables.read_labels`. A class is a name or an index; `|` separates
             several names of one object.
         model: the model that knows the classes.
 

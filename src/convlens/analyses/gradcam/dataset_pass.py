@@ -22,13 +22,15 @@ from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.analyses.gradcam.dataset_result import GradCams
 from convlens.analyses.gradcam.options import GradCamKeywords, GradCamOptions, spell_out_options
 from convlens.analyses.gradcam.randomization import Randomization, check_counts, randomization
-from convlens.analyses.gradcam.table import NUMBERS, SCORES, write_tables
+from convlens.analyses.gradcam.table import SCORES, write_tables
 from convlens.analyses.predictions.predictions import check_one_vector
 from convlens.claims import PREFIX
-from convlens.data.datasets.photo_dataset import PhotoDataset, check_photo_list, find_dataset_keys
+from convlens.data.datasets.photo_dataset import PhotoDataset, find_dataset_keys
+from convlens.data.datasets.pictures import as_photos
 from convlens.data.photo_names import unique_folder_names
+from convlens.data.photos import PhotoLike
 from convlens.errors import ConvlensError
-from convlens.files import atomic_folder, claim_folder, replace_folder
+from convlens.files import NUMBERS, atomic_folder, claim_folder, replace_folder
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import describe_prediction_rule
@@ -46,7 +48,7 @@ _RANDOMIZATION = "randomization"
 @spell_out_options
 def gradcams(
     model: Model,
-    photos: Sequence[str | Path] | PhotoDataset,
+    photos: PhotoLike | Sequence[PhotoLike] | PhotoDataset,
     *,
     out: str | Path,
     layers: Sequence[str] | None = None,
@@ -118,7 +120,6 @@ def gradcams(
         (('pet.png',), (('dog',),))
     """
     check_model(model)
-    check_photo_list(photos)
     settings = MapSettings(
         options=GradCamOptions(**options),
         layers=layers,
@@ -127,7 +128,7 @@ def gradcams(
         boxes=boxes or {},
         seed=seed,
     )
-    source = PhotoSource(model, photos, strict=strict)
+    source = PhotoSource(model, as_photos(photos), strict=strict)
     dataset = source.dataset
     find_dataset_keys(dataset, settings.boxes)  # fail early if a key stands for two photos
     work = MapWork(model, dataset, _folder_names(dataset), settings)

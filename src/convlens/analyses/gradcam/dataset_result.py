@@ -6,7 +6,8 @@ from pathlib import Path
 from convlens.analyses.gradcam.pointing_game import PointingTotals
 from convlens.analyses.gradcam.randomization import Randomization
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
-from convlens.analyses.gradcam.table import NUMBERS, SCORES, load_maps
+from convlens.analyses.gradcam.table import SCORES, load_maps
+from convlens.files import NUMBERS
 from convlens.results import Result
 from convlens.text import printable
 

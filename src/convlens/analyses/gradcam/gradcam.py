@@ -29,7 +29,7 @@ from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.analyses.gradcam.targets import ExplanationTarget, resolve_target
 from convlens.capture import capture_nodes, compute_gradients, enable_gradients
 from convlens.errors import ConvlensError
-from convlens.models.model import Model
+from convlens.models.model import ImagesLike, Model, check_model
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.selection import NodeGroup
 from convlens.tracing.trace import Trace
@@ -38,7 +38,7 @@ from convlens.tracing.tracer import trace
 
 @spell_out_options
 @enable_gradients()
-def gradcam(model: Model, images: Tensor, **options: Unpack[GradCamKeywords]) -> GradCam:
+def gradcam(model: Model, images: ImagesLike, **options: Unpack[GradCamKeywords]) -> GradCam:
     """Compute Grad-CAM maps of one or several classes for each image.
 
     One forward pass keeps a graph from the layer on, and the backward passes of all classes run as
@@ -49,7 +49,8 @@ def gradcam(model: Model, images: Tensor, **options: Unpack[GradCamKeywords]) ->
 
     Args:
         model: the model. It is left untouched.
-        images: float32 `(N, C, H, W)` inside the model's bounds.
+        images: float32 `(N, C, H, W)` inside the model's bounds, or photos as `Model.prepare`
+            takes them.
         **options: the fields of `GradCamOptions`: classes or another target, and the layer.
 
     Returns:
@@ -74,7 +75,9 @@ def gradcam(model: Model, images: Tensor, **options: Unpack[GradCamKeywords]) ->
         >>> cam.names, cam.nodes, cam.maps.shape
         ((('cat', 'dog - cat'),), ('0',), torch.Size([1, 2, 6, 6]))
     """
+    check_model(model)
     settings = GradCamOptions(**options)
+    images = model.to_images(images)
     model_trace = trace(model, images)
     node_group = select_node_group(model_trace, settings)
     return explain(model, model_trace, images, [node_group], settings)[0]
@@ -84,7 +87,7 @@ def gradcam(model: Model, images: Tensor, **options: Unpack[GradCamKeywords]) ->
 @enable_gradients()
 def gradcam_layers(
     model: Model,
-    images: Tensor,
+    images: ImagesLike,
     *,
     layers: Sequence[str] | None = None,
     **options: Unpack[GradCamKeywords],
@@ -95,7 +98,8 @@ def gradcam_layers(
 
     Args:
         model: the model. It is left untouched.
-        images: float32 `(N, C, H, W)` inside the model's bounds.
+        images: float32 `(N, C, H, W)` inside the model's bounds, or photos as `Model.prepare`
+            takes them.
         layers: names of layers or nodes. Default: at each resolution of the
             network's maps the last node through which every path passes.
         **options: the fields of `GradCamOptions`. `layer` does not apply.
@@ -121,11 +125,13 @@ def gradcam_layers(
         >>> strips.layers
         ('3', '0')
     """
+    check_model(model)
     settings = GradCamOptions(**options)
     if settings.layer is not None:
         raise ConvlensError(
             "gradcam_layers takes no layer; give layers, a list of names, or call gradcam"
         )
+    images = model.to_images(images)
     model_trace = trace(model, images)
     node_groups = select_node_groups(model_trace, layers, settings.side)
     cams = explain(model, model_trace, images, node_groups, settings)

@@ -31,8 +31,9 @@ from convlens.analyses.predictions.predictions import check_one_vector
 from convlens.capture import enable_gradients
 from convlens.drawing import render_figure
 from convlens.errors import ConvlensError
-from convlens.models.model import Model
+from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results import Result
+from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.clone import clone_network
 from convlens.runtime.guard import unwrap_network
 from convlens.text import plot_text
@@ -162,12 +163,12 @@ class Randomization(Result):
 @enable_gradients()
 def randomization(
     model: Model,
-    images: Tensor,
+    images: ImagesLike,
     *,
     stages: int = 10,
     draws: int = 3,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
     **options: Unpack[GradCamKeywords],
 ) -> Randomization:
     """Compare Grad-CAM maps with those of the network made random, from the logits down.
@@ -177,7 +178,8 @@ def randomization(
 
     Args:
         model: the model. It is left untouched.
-        images: float32 `(N, C, H, W)` inside the model's bounds; a few are enough.
+        images: float32 `(N, C, H, W)` inside the model's bounds, or photos as `Model.prepare`
+            takes them; a few are enough.
         stages: greatest number of stages; default 10. A stage is a block, a layer outside of
             blocks, or several of these in a row; the layer that runs last is a stage of its own.
         draws: how often all parameters are drawn; default 3.
@@ -208,12 +210,14 @@ def randomization(
         >>> check.stages, check.correlations.shape
         (('4', '0'), torch.Size([2, 1, 2, 1]))
     """
+    check_model(model)
     check_counts(stages, draws)
     settings = GradCamOptions(**options)
     if settings.target is not None or settings.pixel is not None:
         raise ConvlensError(
             "randomization needs classes, but a target or a pixel is given; give classes instead"
         )
+    images = model.to_images(images)
     model_trace = trace(model, images)
     node_group = select_node_group(model_trace, settings)
     check_one_vector(model, model_trace, "randomization")
@@ -226,15 +230,16 @@ def randomization(
         raise ConvlensError(f"{model.name} has no parameters, so there is nothing to randomize")
     generator = torch.Generator(device=model.device).manual_seed(seed)
     correlations: list[Tensor] = []
+    report = or_ignore(progress)
     for _ in range(draws):
         copy = replace(model, network=clone_network(unwrap_network(model.network)))
         for paths in stage_paths:
-            progress(len(correlations), draws * len(stage_paths))
+            report(len(correlations), draws * len(stage_paths))
             for path in paths:
                 _randomize(copy.network, path, generator)
             cam = explain(copy, model_trace, images, [node_group], same_classes)[0]
             correlations.append(_correlate(cam.maps, true_cam.maps))
-    progress(len(correlations), len(correlations))
+    report(len(correlations), len(correlations))
     between = [
         _correlate(true_cam.maps[[image]], true_cam.maps[[other_image]])[0]
         for image, other_image in combinations(range(len(images)), 2)

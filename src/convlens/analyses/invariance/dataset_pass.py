@@ -13,7 +13,6 @@ from convlens.analyses.patches.selectivity_pass import compute_selectivity
 from convlens.analyses.patches.top_k import NO_IMAGE
 from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.capture import enable_gradients
-from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels, class_name
 from convlens.models.model import Model, check_model
@@ -89,7 +88,6 @@ def invariance(
         torch.Size([4, 4])
     """
     check_model(model)
-    check_photo_list(photos)
     source = open_source(model, photos, strict=strict)
     if labels is not None and len(labels) != len(source):
         raise ConvlensError(

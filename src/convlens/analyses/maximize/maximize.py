@@ -22,10 +22,11 @@ from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.maximize.transforms import Transforms
 from convlens.analyses.patches.result import Patches
 from convlens.capture import enable_gradients
-from convlens.data.photo_decoder import PhotoLike
+from convlens.data.photos import PhotoLike
 from convlens.data.preprocessing import check_image_size
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
+from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.guard import preserve_network
 from convlens.runtime.interrupts import catch_interrupts
 from convlens.tracing.selection import Side
@@ -56,7 +57,7 @@ def maximize(
     l2: float = 0.0,
     patches: Patches | str | Path | None = None,
     batch_size: int = 16,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> MaximizedImages:
     """Optimize images so that a unit, channel, class or direction responds as strongly as possible.
 
@@ -144,6 +145,7 @@ def maximize(
     for index, task in enumerate(tasks):
         groups[task.objective.optimized_node_name, task.crop_plan.size].append(index)
     results: dict[int, AscentResult] = {}
+    report = or_ignore(progress)
     stopped, total = "", len(tasks) * steps
     with preserve_network(model.network), catch_interrupts() as interrupted:
         for batch in (
@@ -163,7 +165,7 @@ def maximize(
             )
 
             def after_step(step: int, count: int = len(batch)) -> bool:
-                progress(len(results) * steps + count * step, total)
+                report(len(results) * steps + count * step, total)
                 return interrupted()
 
             outcomes, reason = ascend(
@@ -209,7 +211,7 @@ def _default_transforms(task: AscentTask) -> Transforms:
 
 
 def _start_image(model: Model, start: PhotoLike | Tensor) -> Tensor:
-    image = model.check(start) if isinstance(start, Tensor) else model.prepare(start)
+    image = model.check(model.to_images(start))
     if len(image) != 1:
         raise ConvlensError(f"{len(image)} images to begin with; give one, (1, C, H, W)")
     return image.detach().float()

@@ -17,6 +17,7 @@ from convlens.analyses.orientation_tuning.result import OrientationTuning
 from convlens.capture import stream_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
+from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.guard import preserve_network
 from convlens.runtime.precision import full_precision
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
@@ -36,7 +37,7 @@ def orientation_tuning(
     frequencies: Sequence[float] | None = None,
     phases: int = 16,
     contrast: float = 0.8,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> OrientationTuning:
     """Record the middle unit of every channel of a layer while gratings drift past.
 
@@ -108,7 +109,7 @@ def orientation_tuning(
                 responses[:, indices] = unit.float().cpu().T
 
             stream_nodes(model, model_trace, images, [node], record)
-            progress(int(indices[-1]) + 1, total)
+            or_ignore(progress)(int(indices[-1]) + 1, total)
     return OrientationTuning(
         model=model.name,
         layer=source.layer,

@@ -14,7 +14,6 @@ from convlens.analyses.patches.result import Patches
 from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import ChannelSelectivity, compute_selectivity
 from convlens.analyses.patches.top_patches import TopPatchesReducer
-from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
@@ -22,7 +21,7 @@ from convlens.passes.engines import open_engine
 from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_reducer
-from convlens.passes.source import PhotosOrImages, open_source
+from convlens.passes.source import PhotosOrImages, check_photos, open_source
 from convlens.tracing.left_out import find_left_out
 from convlens.tracing.selection import Side, find_channel_sources
 from convlens.tracing.tracer import trace
@@ -91,19 +90,20 @@ def patches(
         (torch.Size([4, 2]), True)
     """
     check_model(model)
-    check_photo_list(photos)
+    dataset = check_photos(model, photos)
     if isinstance(layers, str):
         layers = [layers]
-    if labels is not None and len(labels) != len(photos):
+    if labels is not None and len(labels) != len(dataset):
         raise ConvlensError(
-            f"{len(labels)} labels for {len(photos)} photos; give one entry per photo"
+            f"{len(labels)} labels for {len(dataset)} photos; give one entry per photo"
         )
-    if isinstance(photos, Sequence):
-        order = sorted(range(len(photos)), key=lambda number: str(photos[number]))
-        photos = [photos[number] for number in order]
+    if isinstance(dataset, Sequence):
+        paths = dataset
+        order = sorted(range(len(dataset)), key=lambda number: str(paths[number]))
+        dataset = [paths[number] for number in order]
         labels = [labels[number] for number in order] if labels is not None else None
-    source = open_source(model, photos, strict=strict)
-    model_trace = trace(model, photos if isinstance(photos, Tensor) else None)
+    source = open_source(model, dataset, strict=strict)
+    model_trace = trace(model, dataset if isinstance(dataset, Tensor) else None)
     names = tuple(source.name(number) for number in range(len(source)))
     channel_sources = find_channel_sources(model_trace, layers, side)
     means = ClassMeanActivations(channel_sources, labels) if labels is not None else None

@@ -8,7 +8,7 @@ from torch import Tensor
 from convlens.capture import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
-from convlens.models.model import Model
+from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import (
     SOFTMAX,
     prediction_probabilities,
@@ -48,7 +48,7 @@ class Predictions(Result):
         return prediction_probabilities(self.logits, self.classes, self.output_head)
 
 
-def predict(model: Model, images: Tensor, *, top: int = 5) -> Predictions:
+def predict(model: Model, images: ImagesLike, *, top: int = 5) -> Predictions:
     """Predict the classes of images with the network in evaluation mode.
 
     Probabilities are computed by a softmax, or by a sigmoid where the network ends in one. One
@@ -56,7 +56,7 @@ def predict(model: Model, images: Tensor, *, top: int = 5) -> Predictions:
 
     Args:
         model: the model; left untouched.
-        images: `(N, C, H, W)` inside the bounds.
+        images: `(N, C, H, W)` inside the bounds, or photos as `Model.prepare` takes them.
         top: the number of classes to name for each image; default 5.
 
     Returns:
@@ -74,6 +74,8 @@ def predict(model: Model, images: Tensor, *, top: int = 5) -> Predictions:
         >>> predictions.classes.shape, predictions.probabilities.shape
         (torch.Size([2, 3]), torch.Size([2, 4]))
     """
+    check_model(model)
+    images = model.to_images(images)
     trace = trace_network(model, images)
     logits = compute_logits(model, trace, images)
     classes = top_predictions(logits, trace.output_head, top)

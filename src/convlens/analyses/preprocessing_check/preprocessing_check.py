@@ -20,13 +20,11 @@ from convlens.analyses.predictions.predictions import compute_logits
 from convlens.analyses.preprocessing_check.distinctness import distinctness
 from convlens.analyses.preprocessing_check.variants import list_variants, prepare_variants
 from convlens.analyses.weights_check.weights_check import check_weights
-from convlens.data.datasets.photo_dataset import check_photo_list
-from convlens.data.photo_decoder import PhotoLike
+from convlens.data.datasets.pictures import list_photos
 from convlens.errors import ConvlensError
-from convlens.models.labels import PhotoLabels
-from convlens.models.model import Model, check_model
+from convlens.models.labels import NEGATIVE, PhotoLabels
+from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import (
-    NEGATIVE,
     SIGMOID,
     log_probabilities,
     lowest_prediction,
@@ -95,7 +93,7 @@ class Diagnosis(Result):
 
 def check_preprocessing(
     model: Model,
-    photos: Sequence[PhotoLike] | Tensor,
+    photos: ImagesLike,
     *,
     labels: PhotoLabels | None = None,
     strict: bool = False,
@@ -110,7 +108,8 @@ def check_preprocessing(
 
     Args:
         model: the model; left untouched.
-        photos: paths or pictures; or images `(N, C, H, W)`, for which other resizes are not tried.
+        photos: photos as `Model.prepare` takes them; or images `(N, C, H, W)`, for which other
+            resizes are not tried.
         labels: for each photo the indices of the classes that are right, or None to leave the
             photo out. Default: no labels.
         strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
@@ -134,7 +133,7 @@ def check_preprocessing(
         ('cannot tell', 'as configured: 0..1, nothing subtracted')
     """
     check_model(model)
-    check_photo_list(photos)
+    photos = model.to_images(photos) if isinstance(photos, Tensor) else list_photos(photos)
     variants = list_variants(model, with_resizes=not isinstance(photos, Tensor))
     _check_labels(model, labels, len(photos))
     examined = [i for i in range(len(photos)) if labels is None or labels[i]]

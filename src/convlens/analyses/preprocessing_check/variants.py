@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from convlens.data.photo_decoder import PhotoLike
-from convlens.data.photos import read_photo
+from convlens.data.photos import PhotoLike, read_photo
 from convlens.errors import PhotoError
 from convlens.models.model import Model
 

@@ -8,8 +8,7 @@ from torch import Tensor
 from convlens.analyses.patches.pictures import FRAME, draw_field
 from convlens.analyses.patches.windows import FieldBox, field_box, pixels_inside
 from convlens.data.images import to_pixels
-from convlens.data.photo_decoder import PhotoLike
-from convlens.models.model import Model
+from convlens.models.model import ImagesLike, Model
 from convlens.results import Result
 from convlens.tracing.selection import Side, check_position, find_channel_sources
 from convlens.tracing.tracer import trace
@@ -92,7 +91,7 @@ class ReceptiveField(Result):
 
 def receptive_field(
     model: Model,
-    photo: PhotoLike | Tensor,
+    photo: ImagesLike,
     *,
     layer: str,
     side: Side = "post",
@@ -105,8 +104,7 @@ def receptive_field(
 
     Args:
         model: the model.
-        photo: a photo, which is prepared as the model prepares photos; or an image
-            `(1, C, H, W)` inside the bounds.
+        photo: a photo as `Model.prepare` takes it, or an image `(1, C, H, W)` inside the bounds.
         layer: name of a layer or a node.
         side: side of the layer: what its non-linearity returns (`post`) or consumes (`pre`), or
             what the layer itself returns (`output`). Default: `post`.
@@ -126,7 +124,7 @@ def receptive_field(
         >>> convlens.receptive_field(model, torch.rand(1, 3, 16, 16), layer="1", at=(2, 3)).box
         (2, 6, 3, 7)
     """
-    image = photo if isinstance(photo, Tensor) else model.prepare(photo)
+    image = model.to_images(photo)
     model_trace = trace(model, image)
     (source,) = find_channel_sources(model_trace, [layer], side)
     field = model_trace.field(source.node)

@@ -9,14 +9,19 @@ from convlens.analyses.shift.shift import Shift, ShiftReducer
 from convlens.analyses.shift.shifted_layers import Offset, find_shifted_layers, parse_shifts
 from convlens.analyses.shift.views import find_margin, pad_squashed, with_margin
 from convlens.capture import enable_gradients
-from convlens.data.datasets.photo_dataset import check_photo_list
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
 from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
-from convlens.passes.source import PhotosOrImages, Source, open_source, read_first_images
+from convlens.passes.source import (
+    PhotosOrImages,
+    Source,
+    check_photos,
+    open_source,
+    read_first_images,
+)
 from convlens.tracing.tracer import trace as trace_network
 
 _OFFSETS = 16  # steps of the map over all offsets, along each axis
@@ -80,7 +85,7 @@ def shift(
         [('crop', 3), ('circular', 3)]
     """
     check_model(model)
-    check_photo_list(photos)
+    photos = check_photos(model, photos)
     if isinstance(photos, Tensor) and any(
         side < own for side, own in zip(photos.shape[2:], model.size, strict=True)
     ):

@@ -18,7 +18,7 @@ from convlens.analyses.shift.shifted_layers import (
     find_shifted_layers,
     parse_shifts,
 )
-from convlens.models.model import Model
+from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results import Result
 from convlens.runtime.precision import full_precision
 from convlens.tracing.trace import Trace
@@ -122,7 +122,7 @@ class Equivariance(Result):
 @full_precision()
 def equivariance(
     model: Model,
-    images: Tensor,
+    images: ImagesLike,
     *,
     shifts: Sequence[int | Offset] | None = None,
 ) -> Equivariance:
@@ -135,7 +135,7 @@ def equivariance(
 
     Args:
         model: the model; left untouched.
-        images: `(N, C, H, W)` inside the bounds.
+        images: `(N, C, H, W)` inside the bounds, or photos as `Model.prepare` takes them.
         shifts: pixels, for both axes or as (rows, columns), not negative. Default: one pixel, and
             the greatest stride of any layer.
 
@@ -159,8 +159,9 @@ def equivariance(
         >>> convlens.equivariance(model, torch.rand(2, 3, 8, 8), shifts=[1]).layers[0].layer
         '0'
     """
+    check_model(model)
+    images = model.check(model.to_images(images))
     trace = trace_network(model, images)
-    model.check(images)
     layers = find_shifted_layers(trace)
     offsets = parse_shifts(trace, layers, shifts)
     errors = torch.cat(

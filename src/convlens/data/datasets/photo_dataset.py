@@ -13,7 +13,6 @@ import numpy as np
 
 from convlens.data.photo_names import find_keys
 from convlens.data.photos import EncodedPhoto
-from convlens.errors import ConvlensError
 from convlens.text import printable
 
 
@@ -76,24 +75,6 @@ class PhotoFiles:
 def as_dataset(photos: Sequence[str | Path] | PhotoDataset) -> PhotoDataset:
     """Paths as a photo data set; a photo data set as it is."""
     return photos if isinstance(photos, PhotoDataset) else PhotoFiles(photos)
-
-
-def check_photo_list(photos: object) -> None:
-    """Refuse one path or an array where several photos are expected.
-
-    Args:
-        photos: the argument that a user gave.
-
-    Raises:
-        ConvlensError: a string, a path or an ndarray.
-    """
-    if isinstance(photos, (str, os.PathLike)):
-        raise ConvlensError(f"photos is a path, {str(photos)!r}; give a list, [{str(photos)!r}]")
-    if isinstance(photos, np.ndarray):
-        raise ConvlensError(
-            "photos of type ndarray; give a list of paths, or torch.from_numpy(array) with images "
-            "(N, C, H, W)"
-        )
 
 
 def find_dataset_keys(dataset: PhotoDataset, table: Mapping[str, Any]) -> list[str | None]:
