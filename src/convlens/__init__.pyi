@@ -36,6 +36,7 @@ from .analyses.image_tensor.image_tensor import image_tensor as image_tensor
 from .analyses.invariance.dataset_pass import invariance as invariance
 from .analyses.maximize.maximize import maximize as maximize
 from .analyses.maximize.objectives import Direction as Direction
+from .analyses.missing_settings.missing_settings import missing_settings as missing_settings
 from .analyses.orientation_tuning.orientation_tuning import orientation_tuning as orientation_tuning
 from .analyses.patches.dataset_pass import patches as patches
 from .analyses.predictions.predictions import predict as predict
@@ -56,6 +57,7 @@ from .errors import ConvlensError as ConvlensError
 from .errors import ConvlensWarning as ConvlensWarning
 from .errors import PhotoError as PhotoError
 from .errors import TraceError as TraceError
+from .models.folder_labels import folder_labels as folder_labels
 from .models.loading.checkpoints import load_checkpoints as load_checkpoints
 from .models.loading.load import list_models as list_models
 from .models.loading.load import load as load

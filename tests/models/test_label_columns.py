@@ -5,7 +5,8 @@ import unicodedata
 import pytest
 
 from convlens.errors import ConvlensError
-from convlens.models.labels import find_class, read_labels
+from convlens.models.label_tables import read_labels
+from convlens.models.labels import find_class
 
 LABELS = ("cat", "dog", "bird, fowl", "fish")
 

@@ -3,7 +3,8 @@
 import pytest
 
 from convlens.errors import ConvlensError
-from convlens.models.labels import class_name, find_class, match_labels, read_labels
+from convlens.models.label_tables import match_labels, read_labels
+from convlens.models.labels import class_name, find_class
 
 LABELS = ("tench, Tinca tinca", "tabby, tabby cat", "crane", "tiger cat", "crane")
 

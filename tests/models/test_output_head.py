@@ -17,8 +17,9 @@ from convlens import (
 )
 from convlens.errors import ConvlensWarning
 from convlens.models import output_head as heads
-from convlens.models.labels import class_name, find_prediction, read_labels
-from convlens.models.output_head import NEGATIVE, SIGMOID, SOFTMAX
+from convlens.models.label_tables import read_labels
+from convlens.models.labels import NEGATIVE, class_name, find_prediction
+from convlens.models.output_head import SIGMOID, SOFTMAX
 from support.sigmoid_networks import Mapped, images, model
 
 # the module itself, against torch's own functions

@@ -14,7 +14,7 @@ from convlens import (
     maximize,
 )
 from convlens.analyses.shift.offset_map import map_offsets
-from convlens.models.output_head import NEGATIVE
+from convlens.models.labels import NEGATIVE
 from support.sigmoid_networks import SIZE, Mapped, images, model
 
 # answers and maps

@@ -58,6 +58,8 @@ CALLS = {
     "maximize": lambda model: convlens.maximize(model, ["7:1", "7:2@3,3", "1"], steps=2),
     "check_preprocessing": lambda model: convlens.check_preprocessing(model, photos()),
     "check_weights": convlens.check_weights,
+    "missing_settings": convlens.missing_settings,
+    "folder_labels": lambda model: convlens.folder_labels(["cat/1.jpg"], model),
     "effective_field": lambda model: convlens.effective_field(model, images()),
     "deletion_insertion": lambda model: convlens.deletion_insertion(
         model, convlens.gradcam(model, images()), steps=2

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from convlens.models.labels import NEGATIVE
+
 SOFTMAX, SIGMOID, PROBABILITIES = "softmax", "sigmoid", "probabilities"
-NEGATIVE = -1  # index of the negative class of a binary network
 
 
 def choose_output_head(final_activation: str, num_outputs: int) -> str:

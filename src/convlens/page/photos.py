@@ -10,7 +10,8 @@ from convlens.analyses.predictions.predictions import predict
 from convlens.data.photo_names import shortest_unique_paths
 from convlens.data.photos import Photo, read_photo
 from convlens.errors import PhotoError
-from convlens.models.labels import class_name, match_labels
+from convlens.models.label_tables import match_labels
+from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.page.progress import Stages
 from convlens.page.result import ReportPhoto, SkippedPhoto

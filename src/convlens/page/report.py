@@ -15,15 +15,15 @@ import torch
 from convlens import __version__
 from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
 from convlens.analyses.gradcam.boxes import read_boxes
-from convlens.data.datasets.photo_dataset import check_photo_list
+from convlens.data.datasets.pictures import list_photos
 from convlens.data.photo_names import describe_unmatched, find_keys
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
-from convlens.files import atomic_folder
+from convlens.files import REPORT, atomic_folder
 from convlens.models.label_tables import write_labels
 from convlens.models.labels import class_name, find_class_pair
 from convlens.models.loading.demo_photos import demo_photos
-from convlens.models.loading.run_folder import find_run_folder
+from convlens.models.loading.specs import find_run_folder
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import describe_prediction_rule
 from convlens.page import budget
@@ -43,8 +43,6 @@ from convlens.training.example_photos import read_example_photos
 from convlens.wording import counted
 
 Classes = str | int | Sequence[str | int]
-
-_MARKER = "report.json"
 
 
 def report(
@@ -73,7 +71,8 @@ def report(
         out: folder for `index.html`, `report.json` and, with labels, `labels.csv`, which the
             commands on the page read; an earlier report there is replaced.
         labels: indices of the right classes by the photo's path or the end of it, such as its
-            file's name, as `read_labels` gives them. Default: no labels.
+            file's name, as `read_labels` gives them. Default: no labels for photos that are
+            given, and the right classes of the demo photos.
         layer: layer that Grad-CAM explains. Default: the final convolutional layer.
         classes: classes that Grad-CAM explains. Default: those of the photo's boxes, else the two
             with the highest logits.
@@ -104,7 +103,7 @@ def report(
     """
     paths, table = _resolve_photos(model, photos, labels)
     stages = Stages(progress)
-    with atomic_folder(out, marker=_MARKER) as folder:
+    with atomic_folder(out, marker=REPORT) as folder:
         options = _check_options(model, layer, classes, boxes, paths, table, seed, strict)
         labels_path = Path(out) / LABELS if table and _are_printable(paths) else None
         inputs, skipped = _gather(model, paths, table, options, stages, labels_path)
@@ -150,7 +149,7 @@ def report(
         (folder / "index.html").write_text(page, encoding="utf-8")
         if labels_path is not None:
             _write_labels(folder / LABELS, inputs)
-        (folder / _MARKER).write_text(json_text(finished.to_json()), encoding="utf-8")
+        (folder / REPORT).write_text(json_text(finished.to_json()), encoding="utf-8")
     return finished
 
 
@@ -159,17 +158,23 @@ def _resolve_photos(
 ) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
     """The paths of the photos, and the right classes by the end of a path."""
     check_model(model)
-    check_photo_list(photos)
     own_labels = {name: tuple(classes) for name, classes in (labels or {}).items()}
     if photos is not None:
-        if not photos:
+        paths = list_photos(photos)
+        if not paths:
             raise ConvlensError("no photos; give at least one")
-        return [Path(photo) for photo in photos], own_labels
+        for photo in paths:
+            if not isinstance(photo, (str, Path)):
+                raise ConvlensError(
+                    f"a photo of type {type(photo).__name__}; the page names photos by their "
+                    f"files, so save it and give its path"
+                )
+        return [Path(photo) for photo in paths], own_labels
     run = find_run_folder(model.spec or "")
     if run is not None:
         run_photos, run_labels = read_example_photos(run[0], model.labels)
         if run_photos:
-            return run_photos, own_labels or run_labels
+            return run_photos, run_labels if labels is None else own_labels
     if model.spec != "default" or model.labels is None:
         raise ConvlensError(
             f"the demo photos are for the embedded network; give photos for {model.name}"
@@ -179,7 +184,7 @@ def _resolve_photos(
         photo.path.name: tuple(model.labels.index(label) for label in photo.classes)
         for photo in demo
     }
-    return [photo.path for photo in demo], own_labels or demo_labels
+    return [photo.path for photo in demo], demo_labels if labels is None else own_labels
 
 
 def _check_options(

@@ -4,12 +4,14 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from convlens.models.folder_labels import folder_labels
 from convlens.models.label_tables import name_class
 from convlens.models.model import Model
 from convlens.page.result import ReportPhoto, Reproduction
 
 LABELS = "labels.csv"
 _WITHOUT_OUT = frozenset({"anatomy", "doctor"})  # commands that write no folder
+_WITH_LABELS = frozenset({"doctor", "fgsm", "patches", "shift"})  # that may have labels
 
 
 class Reproducer:
@@ -74,7 +76,17 @@ class Reproducer:
         """
         if self._model.spec is None or not words:
             return None
-        return self.command_alone(name, [*words, *self._options])
+        return self.command_alone(name, [*words, *self._ignore_folders(words), *self._options])
+
+    def _ignore_folders(self, words: Sequence[str]) -> list[str]:
+        """The option without which a command would take the folders of unlabeled photos as labels.
+
+        On the page, photos have the labels that the report was given.
+        """
+        command, *others = words
+        if command not in _WITH_LABELS or "--labels" in others:
+            return []
+        return ["--no-labels"] if any(folder_labels(others, self._model)) else []
 
     def command_alone(self, name: str, words: Sequence[str]) -> str:
         """A command line that does not load the model of the report.

@@ -13,8 +13,7 @@ from convlens import (
     pgd,
     robustness,
 )
-from convlens.models.labels import class_name
-from convlens.models.output_head import NEGATIVE
+from convlens.models.labels import NEGATIVE, class_name
 from support.sigmoid_networks import SIZE, Mapped, images, model
 
 NUMBERS = 3 * SIZE * SIZE

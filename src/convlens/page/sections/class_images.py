@@ -7,8 +7,7 @@ from convlens.analyses.maximize.objectives import parse_objective
 from convlens.analyses.maximize.result import MaximizedImages
 from convlens.errors import ConvlensError
 from convlens.html.pictures import PictureBudget
-from convlens.models.labels import class_name
-from convlens.models.output_head import NEGATIVE
+from convlens.models.labels import NEGATIVE, class_name
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.maximized_images import maximize_within, reproduce_maximized

@@ -6,6 +6,7 @@ from typing import Any
 
 from convlens.analyses.anatomy.anatomy import Anatomy
 from convlens.analyses.anatomy.layer import Layer
+from convlens.analyses.missing_settings.missing_settings import missing_settings
 from convlens.data.images import to_pixels
 from convlens.data.sampling import spread
 from convlens.html.numbers import short
@@ -14,7 +15,7 @@ from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Reproduction
 from convlens.page.section import Section
-from convlens.wording import counted, enumerated
+from convlens.wording import capitalized, counted, enumerated
 
 # Layers that return their input: in the report's numbers, but not in the table.
 _IDLE = frozenset({"Identity", "Dropout", "Dropout2d", "DropPath", "StochasticDepth"})
@@ -71,7 +72,12 @@ class NetworkSection(Section[Anatomy]):
         return inputs.anatomy
 
     def findings(self, inputs: Inputs, result: Anatomy) -> Iterator[Finding]:
-        """Size and cost, the first stride, and the first layer that sees the whole image."""
+        """What the model was not given; size, first stride, first layer that sees the whole image.
+
+        Untrained weights have a section of their own.
+        """
+        for sentence in missing_settings(inputs.model, weights=False):
+            yield Finding("look", f"{capitalized(sentence)}.", "network", rank=1)
         at_least = "at least " if result.not_counted else ""
         sentences = [
             f"{inputs.subject.name} has {short(result.parameters)} parameters and takes {at_least}"

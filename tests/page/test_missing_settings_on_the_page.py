@@ -1,0 +1,25 @@
+"""The page says what the model was not given."""
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+import convlens
+from convlens.page import sections
+
+
+def test_missing_settings_are_findings(tmp_path, monkeypatch):
+    monkeypatch.setattr(sections, "SECTIONS", ("network",))
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "black.png")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
+    found = []
+    for settings in ({}, {"mean": 0.5, "labels": ["cat", "dog"]}):
+        model = convlens.wrap(network, size=8, **settings)
+        out = tmp_path / f"page-{len(settings)}"
+        report = convlens.report(model, [tmp_path / "black.png"], out=out)
+        looks = [finding for finding in report.findings if finding.mark == "look"]
+        found.append([finding.sentence.partition(" set:")[0] for finding in looks])
+    assert {"No normalization is", "No class names are"} <= set(found[0])
+    assert not any(sentence.startswith("No ") for sentence in found[1])
