@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 import convlens
+from convlens.files import RESULT
 from convlens.passes.proportion import Proportion
-from convlens.results import RESULT, Result
+from convlens.results import Result
 from convlens.results.registry import CONVLENS_CLASSES, find_class
 from convlens.results.validation import field_types, has_type
 from support.labeled_model import model

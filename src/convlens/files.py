@@ -23,12 +23,16 @@ from convlens.errors import ConvlensError, suggest
 if TYPE_CHECKING:
     from torch import Tensor
 
+RESULT = "result.json"  # marks the folder of a saved result
+NUMBERS = "numbers.json"  # marks a folder with the numbers of many photos
+REPORT = "report.json"  # marks the folder of a report
+
 _RESULT_SUFFIXES = {".csv", ".html", ".json", ".png", ".safetensors", ".svg"}  # files that we write
 # The file that marks a folder of results, with keys at its beginning.
 _MARKERS = {
-    "result.json": ("format", "result"),  # of every saved result
-    "numbers.json": ("photos",),  # of gradcam and fgsm
-    "report.json": ("folder", "model"),
+    RESULT: ("format", "result"),
+    NUMBERS: ("photos",),
+    REPORT: ("folder", "model"),
     "chapter.json": ("format", "folder"),
     "manifest.json": ("format", "identity"),  # of the saved state of a pass
 }

@@ -105,7 +105,7 @@ class TestMaximize:
     def test_bad_input(self, here, convlens):
         run = ("maximize", "--model", "python:mine:tiny")
         assert "nothing to maximize" in one_line(convlens(*run))
-        assert "0 steps" in one_line(convlens(*run, "--class", "bee", "--steps", 0))
+        assert "not '0'" in one_line(convlens(*run, "--class", "bee", "--steps", 0))
         assert "unknown class 'be'; nearest: bee" in one_line(convlens(*run, "--class", "be"))
         assert "0 has 6 channels" in one_line(convlens(*run, "--channel", "0:6"))
         # The number alone would be a class.
@@ -113,7 +113,7 @@ class TestMaximize:
             convlens(*run, "--channel", "1")
         )
         assert "give LAYER:K@Y,X" in one_line(convlens(*run, "--unit", "1"))
-        assert "holds no saved result" in one_line(
+        assert "nowhere does not exist" in one_line(
             convlens(*run, "--class", "bee", "--patches", "nowhere")
         )
         assert not Path("convlens-maximize").exists()
@@ -143,7 +143,7 @@ class TestDream:
             (("--channel", "x"), "give K, for example 17, or LAYER:K"),
             (("--channel", "0:6"), "0 to 5; given 6"),
             (("--layer", "1", "--channel", "0:1"), "not one of --layer 1"),
-            (("--steps", 0), "steps 0"),
+            (("--steps", 0), "'--steps': Input should be greater than or equal to 1, not '0'"),
             (("--guide", "no.png"), "no.png does not exist"),
             (("--out", "a.png/where"), "a.png is a file; give another place"),
         ):

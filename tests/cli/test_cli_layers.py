@@ -95,12 +95,12 @@ def test_fits(here, convlens):
 
 
 def test_maps_and_cortex(here, convlens):
-    maps = ["maps", "a.png", "--model", MINE, "--pool"]
+    maps = ["maps", "a.png", "--model", MINE, "--pooling"]
     status, out, _ = convlens(*maps, "max", "--out", "m")
     assert status == 0
     assert "0 (1): 6 maps of 32 x 32; all on one scale" in out
     assert (here / "m" / "pooled.png").exists()
-    assert "no pooling 'mx'" in one_line(convlens(*maps, "mx"))
+    assert "'mx' is not one of" in one_line(convlens(*maps, "mx"))
     status, out, _ = convlens("cortex", "a.png", "--size", 48, "--orientations", 4, "--out", "c")
     assert status == 0
     assert "45°" in out

@@ -79,7 +79,7 @@ class TestFgsm:
         assert (numbers["names"], numbers["class_origins"]) == (["dog"], ["target"])
         assert numbers["loss"] == "margin"
         assert "more than one" in one_line(convlens(*words, "--target", "dog", "--class", "cat"))
-        assert "loss 'x'" in one_line(convlens(*words, "--loss", "x"))
+        assert "'x' is not one of" in one_line(convlens(*words, "--loss", "x"))
 
     @pytest.mark.parametrize("epsilon", ["much", "8", "-1/255", "1/0", ""])
     def test_bad_epsilon(self, here, convlens, epsilon):

@@ -57,6 +57,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def convlens(monkeypatch, capsys):
     """Run the command line in this process: exit status, standard output, standard error."""
+    monkeypatch.setenv("COLUMNS", "400")  # so that each row of a table is one line
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["convlens", *map(str, words)])

@@ -4,8 +4,10 @@ import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any, TextIO
 
+from convlens.cli.remarks import take_remarks
 from convlens.runtime.threads import limit_spinning
 
 _NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "size calculation overflowed")
@@ -18,8 +20,11 @@ def main() -> None:
         _print_error("standard output is closed; send it to a file or to /dev/null")
         raise SystemExit(2)
     try:
+        take_remarks()  # of an earlier command of this process
         status = _run_command()
         sys.stdout.flush()  # a full disk shows here
+        for remark in take_remarks() if status == 0 else ():
+            _print_error(remark)
     except OSError as error:
         _abandon(sys.stdout)
         where = f"{error.filename}" if error.filename is not None else "standard output"
@@ -107,6 +112,19 @@ def _abandon(stream: Any) -> None:
 
 def _describe_usage_error(error: Any) -> str:
     """What is wrong with the words of a command, and which help to read."""
-    words = error.format_message().rstrip(".")
+    words = error.format_message().rstrip(".").replace("Value error, ", "")
+    given = _find_given(getattr(getattr(error, "param", None), "opts", ()))
+    if given is not None and given not in words:
+        words = f"{words}, not {given!r}"
     context = getattr(error, "ctx", None)
     return f"{words}; see {context.command_path} --help" if context is not None else words
+
+
+def _find_given(options: Sequence[str]) -> str | None:
+    """The value that the command line gives for an option, by one of the option's names."""
+    words, given = sys.argv[1:], None
+    for number, word in enumerate(words):  # the last one counts
+        name, has_value, value = word.partition("=")
+        if name in options:
+            given = value if has_value else next(iter(words[number + 1 :]), None)
+    return given

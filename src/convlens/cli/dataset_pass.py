@@ -4,25 +4,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
 from convlens.cli.arguments import PassArguments
 from convlens.cli.inputs import (
+    check_engine_options,
+    check_resumable_folder,
     choose_engine,
     find_dataset,
     load_model,
-    match_labels,
     note_unmatched,
-    read_label_table,
     resumable_folder,
     running_engine,
 )
+from convlens.cli.labels import Labels, LabelSource
 from convlens.data.datasets.parquet import ParquetPhotos
 from convlens.data.datasets.photo_dataset import as_dataset, find_dataset_keys
-from convlens.models.model import Model
-from convlens.passes.job import Engine
-from convlens.passes.options import PassOptions
-from convlens.results import RESULT
+from convlens.files import RESULT
+
+if TYPE_CHECKING:
+    from convlens.models.model import Model
+    from convlens.passes.job import Engine
+    from convlens.passes.options import PassOptions
 
 
 @dataclass(frozen=True)
@@ -34,21 +38,44 @@ class PassInputs:
         dataset: paths of photos, or rows of Parquet files.
         model: the loaded model.
         engine: the engine, not yet started.
+        labels: the right classes of each photo; None if no labels are given.
+        marker: name of a file by which an earlier result in the output folder is known.
     """
 
     arguments: PassArguments
     dataset: list[Path] | ParquetPhotos
-    model: Model
-    engine: Engine
+    model: "Model"
+    engine: "Engine"
+    labels: Labels | None
+    marker: str
 
     @classmethod
-    def load(cls, arguments: PassArguments) -> "PassInputs":
-        """Find the photos, choose the engine and load the model.
+    def load(
+        cls,
+        arguments: PassArguments,
+        *,
+        labels: Path | None = None,
+        no_labels: bool = True,
+        marker: str = RESULT,
+    ) -> "PassInputs":
+        """Find the photos, check the output folder, choose the engine and load the model.
+
+        All that needs no model is checked before torch is imported.
+
+        Args:
+            arguments: the options of the command.
+            labels: CSV file with the right classes of the photos. Default: none.
+            no_labels: whether the names of folders are no labels either. Default: they are not.
+            marker: name of a file by which an earlier result in the output folder is known.
 
         Raises:
-            ConvlensError: as `find_dataset`, `choose_engine` and `load`.
+            ConvlensError: as `find_dataset`, `check_resumable_folder`, `LabelSource.find`,
+                `choose_engine`, `load` and `LabelSource.read`.
         """
+        check_engine_options(arguments.engine, address=arguments.address, actors=arguments.actors)
         dataset = find_dataset(arguments.photos, column=arguments.column, out=arguments.out)
+        check_resumable_folder(arguments.out, resume=arguments.resume, marker=marker)
+        label_source = LabelSource.find(labels, dataset, no_labels=no_labels)
         engine, device = choose_engine(
             arguments.engine,
             address=arguments.address,
@@ -56,15 +83,7 @@ class PassInputs:
             device=arguments.device,
         )
         model = load_model(replace(arguments, device=device))
-        return cls(arguments, dataset, model, engine)
-
-    def read_labels(self, path: Path | None) -> list[tuple[int, ...] | None] | None:
-        """The labels of each photo from a CSV file; None if no file is given.
-
-        Raises:
-            ConvlensError: as `read_labels` and `match_labels`.
-        """
-        return match_labels(self.dataset, read_label_table(path, self.model))
+        return cls(arguments, dataset, model, engine, label_source.read(model), marker)
 
     def note_unmatched(self, option: str, table: Mapping[str, object] | None) -> None:
         """Name the entries of a table that fit no photo on standard error.
@@ -80,18 +99,17 @@ class PassInputs:
             note_unmatched(option, table, find_dataset_keys(as_dataset(self.dataset), table))
 
     @contextmanager
-    def prepare_pass(self, *, marker: str = RESULT) -> Iterator[PassOptions]:
+    def prepare_pass(self) -> "Iterator[PassOptions]":
         """Start the engine, open the resume folder and show progress until the context is left.
-
-        Args:
-            marker: name of a file by which an earlier result in the output folder is known.
 
         Raises:
             ConvlensError: as `resumable_folder` and `running_engine`.
         """
+        from convlens.passes.options import PassOptions
+
         arguments = self.arguments
         with (
-            resumable_folder(arguments.out, resume=arguments.resume, marker=marker) as folder,
+            resumable_folder(arguments.out, resume=arguments.resume, marker=self.marker) as folder,
             running_engine(self.engine, quiet=arguments.quiet),
             terminal.progress(quiet=arguments.quiet) as progress,
         ):

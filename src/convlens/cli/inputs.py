@@ -1,36 +1,41 @@
-"""Turn the words of a command line into models, photos, labels, numbers and folders."""
+"""Turn the words of a command line into models, photos, labels and folders.
+
+What needs torch imports it where it is used: the commands check photos, labels and folders first,
+so that a mistyped name does not wait for torch.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
+from convlens.claims import real_path
 from convlens.cli.arguments import ModelArguments
+from convlens.cli.parsing import parse_size
+from convlens.cli.remarks import add_remark
 from convlens.data.datasets.parquet import ParquetPhotos
-from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset, find_dataset_keys
 from convlens.data.photo_files import find_photos
 from convlens.data.photo_formats import PARQUET_SUFFIX
 from convlens.data.photo_names import describe_unmatched
-from convlens.errors import ConvlensError
-from convlens.files import claim_folder
-from convlens.models.labels import read_labels
-from convlens.models.loading.load import load
-from convlens.models.model import Model
-from convlens.passes.job import Engine
-from convlens.passes.local import LocalEngine
-from convlens.passes.ray.engine import RayEngine
-from convlens.results import RESULT
-from convlens.tracing.tracer import trace
+from convlens.data.photos import read_photos, read_stored_size
+from convlens.errors import ConvlensError, PhotoError
+from convlens.files import RESULT, check_replaceable_folder, claim_folder
 
-_MOST_DIGITS = 9  # of a number of pixels
+if TYPE_CHECKING:
+    from convlens.models.model import Model
+    from convlens.passes.job import Engine
 
 
-def load_model(arguments: ModelArguments) -> Model:
+def load_model(arguments: ModelArguments) -> "Model":
     """Load the model that a command line names, and show that this takes a while."""
     from convlens.cli import terminal
 
+    note = terminal.printer(quiet=arguments.quiet)
     with terminal.waiting(f"loading {arguments.model}", quiet=arguments.quiet):
+        # These import torch.
+        from convlens.analyses.missing_settings.missing_settings import missing_settings
+        from convlens.models.loading.load import load
+
         model = load(
             arguments.model,
             size=parse_size(arguments.size) if arguments.size is not None else None,
@@ -38,39 +43,54 @@ def load_model(arguments: ModelArguments) -> Model:
             device=arguments.device,
             seed=arguments.seed,
         )
-    if arguments.model.startswith("file:"):
-        # what was done to make the weights fit
-        terminal.printer(quiet=arguments.quiet)(model.origin)
+    if model.spec != arguments.model or arguments.model.startswith("file:"):
+        # what was found out about the model, and what was done to make the weights fit
+        note(f"{model.spec}: {model.origin}")
+    if not arguments.quiet:
+        for sentence in missing_settings(model):
+            add_remark(sentence)
     return model
 
 
 def choose_engine(
     name: str, *, address: str | None, actors: int | None, device: str | None
-) -> tuple[Engine, str | None]:
+) -> "tuple[Engine, str | None]":
     """The engine that runs a pass, and the device on which the model is loaded in this process.
 
     Raises:
         ConvlensError: if an option of Ray is given without `--engine ray`.
     """
+    check_engine_options(name, address=address, actors=actors)
     if name == "ray":
+        import torch
+
+        from convlens.passes.ray.engine import RayEngine
+
         kind = device.partition(":")[0] if device is not None else None
         # The machines of the workers may have GPUs although this one has none.
         here = device if kind != "cuda" or torch.cuda.is_available() else None
         return RayEngine(address=address, actors=actors, device=kind), here
-    for option, value in (("--address", address), ("--actors", actors)):
-        if value is not None:
-            raise ConvlensError(f"{option} is an option of --engine ray, which was not given")
+    from convlens.passes.local import LocalEngine
+
     return LocalEngine(), device
 
 
+def check_engine_options(name: str, *, address: str | None, actors: int | None) -> None:
+    """Raise ConvlensError if an option of Ray is given without `--engine ray`."""
+    for option, value in (("--address", address), ("--actors", actors)):
+        if value is not None and name != "ray":
+            raise ConvlensError(f"{option} is an option of --engine ray, which was not given")
+
+
 @contextmanager
-def running_engine(engine: Engine, *, quiet: bool) -> Iterator[None]:
+def running_engine(engine: "Engine", *, quiet: bool) -> Iterator[None]:
     """Start what an engine needs until the context is left, and show that this takes a while.
 
     Raises:
         ConvlensError: if it cannot be started.
     """
     from convlens.cli import terminal
+    from convlens.passes.ray.engine import RayEngine
 
     with ExitStack() as stack:
         if isinstance(engine, RayEngine):
@@ -86,16 +106,34 @@ def find_paths(
     """The photos that a command line names; what is left out of folders is printed.
 
     Raises:
-        ConvlensError: as `find_photos`.
+        ConvlensError: as `find_photos`; or no photo at all can be opened.
     """
     from convlens.cli import terminal
 
-    return find_photos(
+    paths = find_photos(
         arguments,
         out=out,
         tables=tables,
         notify=lambda sentence: terminal.note(f"left out: {sentence}"),
     )
+    _check_any_photo([path for path in paths if path.suffix.lower() != PARQUET_SUFFIX])
+    return paths
+
+
+def _check_any_photo(paths: Sequence[Path]) -> None:
+    """Open photos until one of them is an image; only their headers are decoded.
+
+    Raises:
+        PhotoError: none of them is.
+    """
+    for path in paths:
+        try:
+            read_stored_size(path)
+        except PhotoError:
+            continue
+        return
+    if paths:
+        read_photos(paths, read=read_stored_size)  # raises
 
 
 def find_dataset(
@@ -123,60 +161,6 @@ def find_dataset(
     return ParquetPhotos(tables, column)
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Height and width in pixels from `224` or `224x320`.
-
-    Raises:
-        ConvlensError: for any other text.
-    """
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) > 2 or not all(_is_number(part) and int(part) > 0 for part in parts):
-        raise ConvlensError(f"size {text!r} is not a number of pixels; write 224, or 224x320")
-    return int(parts[0]), int(parts[-1])
-
-
-def parse_position(text: str) -> tuple[int, int]:
-    """Row and column from `Y,X`.
-
-    Raises:
-        ConvlensError: for any other text.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 2 or not all(map(_is_number, parts)):
-        raise ConvlensError(f"position {text!r} is not Y,X, for example 3,5")
-    return int(parts[0]), int(parts[1])
-
-
-def parse_shift(text: str) -> tuple[int, int]:
-    """Rows downward and columns to the right from `Y,X`, either of which may be negative.
-
-    Raises:
-        ConvlensError: for any other text.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 2 or not all(_is_number(part.removeprefix("-")) for part in parts):
-        raise ConvlensError(f"shift {text!r} is not Y,X, for example 0,-1")
-    return int(parts[0]), int(parts[1])
-
-
-def parse_pixels(text: str) -> list[int]:
-    """Numbers of pixels from `1,32`.
-
-    Raises:
-        ConvlensError: for any other text.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if not all(_is_number(part) and int(part) > 0 for part in parts):
-        raise ConvlensError(
-            f"{text!r} is not a list of numbers of pixels; write them with commas, for example 1,32"
-        )
-    return [int(part) for part in parts]
-
-
-def _is_number(text: str) -> bool:
-    return text.isdecimal() and len(text) <= _MOST_DIGITS
-
-
 @contextmanager
 def output_folder(out: Path, *, marker: str = RESULT) -> Iterator[None]:
     """Claim the folder of a result before any long work.
@@ -190,6 +174,16 @@ def output_folder(out: Path, *, marker: str = RESULT) -> Iterator[None]:
     """
     with claim_folder(out, marker=marker):
         yield
+
+
+def check_resumable_folder(out: Path, *, resume: bool, marker: str = RESULT) -> None:
+    """Check, before any work is done, that `resumable_folder` will accept a folder.
+
+    Raises:
+        ConvlensError: as `resumable_folder`, except for a folder that another process writes to.
+    """
+    check_replaceable_folder(out, marker=marker)
+    _check_resume_folder(out, real_path(out), resume=resume)
 
 
 @contextmanager
@@ -206,52 +200,25 @@ def resumable_folder(out: Path, *, resume: bool, marker: str = RESULT) -> Iterat
             the other way round.
     """
     with claim_folder(out, marker=marker) as claim:
-        folder = claim.path.with_name(f"{claim.path.name}.unfinished")
-        shown = out.with_name(folder.name) if out.name else folder
-        if folder.exists() and not resume:
-            raise ConvlensError(
-                f"{shown} belongs to a run that was stopped; give --resume to continue it, or "
-                f"remove the folder"
-            )
-        if resume and not folder.exists():
-            raise ConvlensError(
-                f"there is nothing to resume: no {shown} (a run saves its state twice a minute)"
-            )
+        folder = _check_resume_folder(out, claim.path, resume=resume)
         yield folder
         claim.discard(folder)
 
 
-def read_label_table(path: Path | None, model: Model) -> dict[str, tuple[int, ...]] | None:
-    """The labels of a CSV file by the ends of the photos' paths; None if no file is given."""
-    if path is None:
-        return None
-    return read_labels(path, model.labels, trace(model).num_outputs)
-
-
-def match_labels(
-    photos: Sequence[Path] | PhotoDataset, table: Mapping[str, tuple[int, ...]] | None
-) -> list[tuple[int, ...] | None] | None:
-    """The labels of each photo, or None if there is no table of labels.
-
-    Entries that fit no photo are named on standard error.
-
-    Raises:
-        ConvlensError: if an entry of the table fits two photos, or no entry fits any photo.
-    """
-    if table is None:
-        return None
-    dataset = as_dataset(photos)
-    keys = find_dataset_keys(dataset, table)
-    if not any(keys):
-        first = next(iter(table), None)
+def _check_resume_folder(out: Path, path: Path, *, resume: bool) -> Path:
+    """The resume folder of a pass; it exists if and only if the pass is resumed."""
+    folder = path.with_name(f"{path.name}.unfinished")
+    shown = out.with_name(folder.name) if out.name else folder
+    if folder.exists() and not resume:
         raise ConvlensError(
-            "the CSV of --labels names no photo at all"
-            if first is None
-            else f"--labels names none of the photos: it has {first}, and the first photo is "
-            f"{dataset.name(0)}; write the ends of their paths, at least the names of the files"
+            f"{shown} belongs to a run that was stopped; give --resume to continue it, or "
+            f"remove the folder"
         )
-    note_unmatched("--labels", table, keys)
-    return [None if key is None else table[key] for key in keys]
+    if resume and not folder.exists():
+        raise ConvlensError(
+            f"there is nothing to resume: no {shown} (a run saves its state twice a minute)"
+        )
+    return folder
 
 
 def note_unmatched(option: str, table: Mapping[str, object], keys: Sequence[str | None]) -> None:

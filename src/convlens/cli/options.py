@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli.output_check import check_out
 
 
@@ -29,6 +30,35 @@ class ParameterizationKind(StrEnum):
 
     fourier = "fourier"
     pixels = "pixels"
+
+
+class Loss(StrEnum):
+    """The loss that an attack increases."""
+
+    cross_entropy = "cross-entropy"
+    margin = "margin"
+
+
+class Pooling(StrEnum):
+    """The pooling that is applied to feature maps."""
+
+    max = "max"
+    average = "average"
+
+
+class NetworkPooling(StrEnum):
+    """The pooling layers of a network that is trained."""
+
+    max = "max"
+    average = "average"
+    blur = "blur"
+
+
+class Center(StrEnum):
+    """The mean that is subtracted from an image: of all images, or its own."""
+
+    data = "data"
+    image = "image"
 
 
 class Engine(StrEnum):
@@ -56,6 +86,7 @@ PhotosOrTables = Annotated[
         help="Photos: files, folders, glob patterns or lists of paths (.txt); or Parquet files.",
     ),
 ]
+Photo = Annotated[str, typer.Argument(help="A photo.", callback=checks.check_photo)]
 Column = Annotated[
     str | None,
     typer.Option(
@@ -77,8 +108,10 @@ ModelSpec = Annotated[
     typer.Option(
         "--model",
         metavar="SPEC",
-        help="Network: default, torchvision:NAME[@WEIGHTS], timm:NAME, file:PATH@ARCHITECTURE, "
-        "python:MODULE:FACTORY, or the folder of a training. NAME@random has random weights.",
+        help="Network: default; NAME, torchvision:NAME[@WEIGHTS] or timm:NAME, with @random for "
+        "random weights; a weight file, or FILE@ARCHITECTURE; FILE.py:FUNCTION; or the folder of a "
+        "training.",
+        callback=checks.check_model,
         autocompletion=_complete_model,
     ),
 ]
@@ -87,6 +120,7 @@ ClassNames = Annotated[
     typer.Option(
         "--class-names",
         metavar="FILE",
+        callback=checks.check_class_names,
         help="Names of the classes: a text file with one name a line, or JSON. Default: those of "
         "the weights.",
     ),
@@ -121,6 +155,7 @@ Boxes = Annotated[
     typer.Option(
         "--boxes",
         metavar="CSV",
+        callback=checks.check_file,
         help="Boxes around objects: a CSV file with the columns file, class, left, top, right and "
         "bottom, in pixels of the photo.",
     ),
@@ -151,7 +186,16 @@ Labels = Annotated[
     typer.Option(
         "--labels",
         metavar="CSV",
+        callback=checks.check_file,
         help="Labels of the photos: a CSV file with the columns file and class.",
+    ),
+]
+NoLabels = Annotated[
+    bool,
+    typer.Option(
+        "--no-labels",
+        help="Use no labels. Without this and --labels, the names of the photos' folders are "
+        "labels where they are names of classes.",
     ),
 ]
 Size = Annotated[
@@ -159,6 +203,7 @@ Size = Annotated[
     typer.Option(
         "--size",
         metavar="N|HxW",
+        callback=checks.check_size,
         help="Size of the images in pixels, height x width. Default: the size of the network.",
     ),
 ]
@@ -209,6 +254,7 @@ Actors = Annotated[
     int | None,
     typer.Option(
         "--actors",
+        min=1,
         help="Number of processes that hold the network, with --engine ray; at most one for each "
         "CPU. Default: as many as fit.",
     ),

@@ -3,8 +3,14 @@
 Text from outside is escaped here, in `show`, `note`, `table` and `print_json`.
 """
 
+import os
+import shutil
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
@@ -17,9 +23,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
+from convlens.cli.tables import TextTable
 from convlens.text import json_text, printable
 
 
@@ -37,6 +43,9 @@ _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 _out = _Output(width=10_000, **_PLAIN)
 _err = Console(stderr=True, soft_wrap=True, **_PLAIN)
 
+_SECONDS_BETWEEN_LINES = 10.0  # of progress in a file
+_WIDTH, _LEAST_WIDTH = 80, 40  # of a table, in characters
+
 ProgressFunction = Callable[[str, int, int], None]
 
 
@@ -47,20 +56,27 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
 
-class PlainTable(Table):
-    """A table whose cells are text from outside."""
+def show(*lines: str | TextTable) -> None:
+    """Print results on standard output: each text on a line of its own, and tables.
 
-    def add_row(self, *cells: Any, **options: Any) -> None:
-        """Add a row; text is made printable."""
-        super().add_row(
-            *(printable(cell) if isinstance(cell, str) else cell for cell in cells), **options
-        )
-
-
-def show(*lines: str | Table) -> None:
-    """Print results on standard output: each text on a line of its own, and tables."""
+    Tables are as wide as the terminal at most, and in a file 80 characters.
+    """
     for line in lines:
-        _out.print(printable(line) if isinstance(line, str) else line)
+        if isinstance(line, str):
+            _out.print(printable(line))
+            continue
+        width = _table_width()
+        for number, part in enumerate(line.fit(width)):
+            if number:
+                _out.print()
+            _out.print(part, width=width)
+
+
+def _table_width() -> int:
+    """The width of the terminal in characters, also as the environment states it; else 80."""
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        return _WIDTH
+    return max(_LEAST_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
 
 
 def note(line: str) -> None:
@@ -71,13 +87,18 @@ def note(line: str) -> None:
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[ProgressFunction]:
-    """Show progress bars on standard error; yields a function of (stage, done, total)."""
+    """Show progress on standard error; yields a function of (stage, done, total).
+
+    A terminal shows bars. A file or a pipe gets a line now and then.
+    """
+    if quiet or not _err.is_terminal:
+        yield _ignore_progress if quiet else _ProgressLines()
+        return
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), _Rate(),
         TimeRemainingColumn(),
     )  # fmt: skip
-    hidden = quiet or not _err.is_terminal  # a bar in a file would be noise
-    with Progress(*columns, console=_err, transient=True, disable=hidden) as bars:
+    with Progress(*columns, console=_err, transient=True) as bars:
         tasks: dict[str, Any] = {}
 
         def report(stage: str, done: int, total: int) -> None:
@@ -88,11 +109,44 @@ def progress(*, quiet: bool) -> Iterator[ProgressFunction]:
         yield report
 
 
+def _ignore_progress(stage: str, done: int, total: int) -> None:
+    """Progress that is not shown."""
+
+
+class _ProgressLines:
+    """Progress as lines of text, the first after some seconds."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, float] = {}
+        self._shown = time.monotonic()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Print a line if the last one is some seconds old."""
+        now = time.monotonic()
+        started = self._started.setdefault(stage, now)
+        if now - self._shown < _SECONDS_BETWEEN_LINES:
+            return
+        self._shown = now
+        line = f"{stage}: {done:,} of {total:,}"
+        if done and (passed := now - started) > 1:
+            left = round(passed / done * (total - done))
+            line += f", {done / passed:.1f}/s, about {timedelta(seconds=left)} left"
+        note(line)
+
+
 @contextmanager
 def waiting(what: str, *, quiet: bool) -> Iterator[None]:
     """Show a spinner on standard error while something of unknown length runs."""
-    if quiet:
-        yield
+    if quiet or not _err.is_terminal:
+        # A file gets a line only if the user would otherwise wonder what goes on.
+        timer = threading.Timer(_SECONDS_BETWEEN_LINES, note, (what,))
+        timer.daemon = True
+        if not quiet:
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
         return
     with _err.status(Text(printable(what))):
         yield
@@ -105,13 +159,9 @@ def printer(*, quiet: bool) -> Callable[[str], None]:
     return note
 
 
-def table(*columns: str) -> PlainTable:
+def table(*columns: str) -> TextTable:
     """A table without frames; a column whose name begins with > is aligned to the right."""
-    table = PlainTable(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        justify = "right" if column.startswith(">") else "left"
-        table.add_column(printable(column.removeprefix(">")), justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    return table
+    return TextTable(*columns)
 
 
 def pair(sides: tuple[int, int] | None) -> str:

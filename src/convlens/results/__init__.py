@@ -8,6 +8,5 @@ description.py  a result in words, and as plain data for JSON
 """
 
 from convlens.results.result import Result
-from convlens.results.storage import RESULT
 
-__all__ = ["RESULT", "Result"]
+__all__ = ["Result"]

@@ -20,12 +20,11 @@ from torch import Tensor
 
 from convlens.data.images import encode_png
 from convlens.errors import ConvlensError, describe_error
-from convlens.files import atomic_folder, write_tensors
+from convlens.files import RESULT, atomic_folder, write_tensors
 from convlens.results.registry import find_class, is_convlens_class
 from convlens.results.validation import check_fields
 from convlens.text import file_name, json_text
 
-RESULT = "result.json"  # in the folder of every saved result
 _TENSORS = "tensors.safetensors"
 _FORMAT = 2  # of the folder; raised when an older version cannot read it, or this one no older ones
 

@@ -1,5 +1,6 @@
 """Epsilon, the largest change of a pixel: parse it and convert it to the units of the image."""
 
+import sys
 from collections.abc import Sequence
 
 from convlens.errors import ConvlensError
@@ -25,6 +26,16 @@ def parse_epsilons(
     return [parse_epsilon(epsilon, bounds) for epsilon in several]
 
 
+def check_epsilon(text: str) -> None:
+    """Refuse text that is no epsilon for any model.
+
+    Raises:
+        ConvlensError: as `parse_epsilon`, except for a plain number above the span of the bounds,
+            which only the model knows.
+    """
+    parse_epsilon(text, (0.0, 1.0 if "/" in text else sys.float_info.max))
+
+
 def parse_epsilon(epsilon: Epsilon, bounds: tuple[float, float]) -> float:
     """Convert an epsilon to the units of the image.
 
@@ -47,7 +58,9 @@ def parse_epsilon(epsilon: Epsilon, bounds: tuple[float, float]) -> float:
         raise ConvlensError(
             f"epsilon {epsilon!r} is not a number; write 8/255, or a number in image units"
         ) from None
-    if not 0 <= size <= span:
+    if size < 0:
+        raise ConvlensError(f"epsilon {epsilon} is negative; write 8/255 for eight gray levels")
+    if not size <= span:
         raise ConvlensError(
             f"epsilon {epsilon} is {size:g} in image units, outside 0 to {span:g}; "
             f"write 8/255 for eight gray levels"

@@ -5,19 +5,28 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
 
 
 @app.command(rich_help_panel=CHANNELS)
 def cortex(
-    photo: Annotated[str, typer.Argument(help="A photo.")],
-    orientations: Annotated[int, typer.Option(help="Number of orientations over 180 degrees.")] = 8,
+    photo: o.Photo,
+    orientations: Annotated[
+        int, typer.Option(min=1, help="Number of orientations over 180 degrees.")
+    ] = 8,
     wavelength: Annotated[
         float, typer.Option(help="Wavelength of the Gabor filters, in pixels.")
     ] = 8.0,
     size: Annotated[
-        str, typer.Option("--size", metavar="N|HxW", help="Size of the image in pixels.")
+        str,
+        typer.Option(
+            "--size",
+            metavar="N|HxW",
+            callback=checks.check_size,
+            help="Size of the image in pixels.",
+        ),
     ] = "256",
     out: o.Out = Path("convlens-cortex"),
     overwrite: o.Overwrite = False,
@@ -25,11 +34,13 @@ def cortex(
     quiet: o.Quiet = False,  # accepted as by all commands; this one has no progress to show
 ) -> None:
     """Show how simple and complex cells of the visual cortex respond to a photo."""
-    from convlens.analyses.cortex.cortex import cortex
-    from convlens.cli.inputs import output_folder, parse_size
-    from convlens.cli.show.cortex import show_cortex
+    from convlens.cli.inputs import output_folder
+    from convlens.cli.parsing import parse_size
 
     with output_folder(out):
+        from convlens.analyses.cortex.cortex import cortex  # imports torch
+        from convlens.cli.show.cortex import show_cortex
+
         result = cortex(
             photo, orientations=orientations, wavelength=wavelength, size=parse_size(size)
         )

@@ -14,7 +14,7 @@ from convlens.cli.arguments import ModelArguments, with_arguments
 @with_arguments(ModelArguments)
 def detector(
     arguments: ModelArguments,
-    photo: Annotated[str, typer.Argument(help="A photo.")],
+    photo: o.Photo,
     channel: Annotated[
         str | None,
         typer.Option(

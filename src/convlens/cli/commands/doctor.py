@@ -11,25 +11,29 @@ def doctor(
     arguments: ModelArguments,
     photos: o.Photos,
     labels: o.Labels = None,
+    no_labels: o.NoLabels = False,
     strict: o.Strict = False,
 ) -> None:
     """Check the preprocessing: would the network do better on these photos with another one?
 
     In Python: convlens.check_preprocessing.
     """
-    from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
     from convlens.cli import terminal
-    from convlens.cli.inputs import find_paths, load_model, match_labels, read_label_table
-    from convlens.cli.show.doctor import show_diagnosis
+    from convlens.cli.inputs import find_paths, load_model
+    from convlens.cli.labels import LabelSource
 
     paths = find_paths(photos)
-    loaded = load_model(arguments)
-    table = read_label_table(labels, loaded)
+    source = LabelSource.find(labels, paths, no_labels=no_labels)
+    loaded = load_model(arguments)  # before the imports that need torch
+    from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
+    from convlens.cli.show.doctor import show_diagnosis
+
+    right_classes = source.read(loaded)
     with terminal.progress(quiet=arguments.quiet) as progress:
         diagnosis = check_preprocessing(
             loaded,
             paths,
-            labels=match_labels(paths, table),
+            labels=right_classes,
             strict=strict,
             progress=lambda done, total: progress("variants", done, total),
         )

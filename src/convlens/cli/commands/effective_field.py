@@ -27,10 +27,13 @@ def effective_field(
     side: o.LayerSide = o.Side.post,
     channel: Annotated[
         int | None,
-        typer.Option(metavar="K", help="Channel K of each layer. Default: the sum over all."),
+        typer.Option(
+            metavar="K", min=0, help="Channel K of each layer. Default: the sum over all."
+        ),
     ] = None,
     share: Annotated[
-        float, typer.Option(help="Share of the gradient that the effective area holds.")
+        float,
+        typer.Option(min=0, max=1, help="Share of the gradient that the effective area holds."),
     ] = 0.95,
     out: o.Out = Path("convlens-effective-field"),
     overwrite: o.Overwrite = False,
@@ -40,16 +43,17 @@ def effective_field(
 
     In Python: convlens.effective_field.
     """
-    import torch
-
-    from convlens.analyses.effective_field.effective_field import effective_field
     from convlens.cli import terminal
     from convlens.cli.inputs import find_paths, load_model, output_folder
-    from convlens.cli.show.effective_field import show_effective_field
     from convlens.data.photos import read_photos
 
     paths = find_paths(photos, out=out)
     with output_folder(out):
+        import torch
+
+        from convlens.analyses.effective_field.effective_field import effective_field
+        from convlens.cli.show.effective_field import show_effective_field
+
         loaded = load_model(arguments)
         images, skipped = read_photos(paths, strict=strict, read=loaded.prepare)
         with terminal.progress(quiet=arguments.quiet) as progress:

@@ -14,7 +14,7 @@ from convlens.cli.arguments import ModelArguments, with_arguments
 @with_arguments(ModelArguments)
 def feature_maps(
     arguments: ModelArguments,
-    photo: Annotated[str, typer.Argument(help="A photo.")],
+    photo: o.Photo,
     layer: o.Layer = None,
     side: o.LayerSide = o.Side.post,
     channel: Annotated[
@@ -25,25 +25,27 @@ def feature_maps(
             help="Show these channels of one layer only; several times.",
         ),
     ] = None,
-    pool: Annotated[
-        str | None,
-        typer.Option(metavar="KIND", help="Also show the maps after max or average pooling."),
+    pooling: Annotated[
+        o.Pooling | None,
+        typer.Option(help="Also show the maps after max or average pooling."),
     ] = None,
-    window: Annotated[int, typer.Option(help="Side of the pooling windows, in cells.")] = 2,
+    window: Annotated[int, typer.Option(min=1, help="Side of the pooling windows, in cells.")] = 2,
     out: o.Out = Path("convlens-maps"),
     overwrite: o.Overwrite = False,
 ) -> None:
     """Show the feature maps of a layer on a photo."""
-    from convlens.analyses.feature_maps.feature_maps import feature_maps as compute_maps
     from convlens.cli.inputs import load_model, output_folder
-    from convlens.cli.show.feature_maps import show_feature_maps
-    from convlens.tracing.selection import parse_channel_beside_layer
 
-    channels = []
-    for text in channel or ():
-        layer, number = parse_channel_beside_layer(text, layer)
-        channels += [number] if number is not None else []
     with output_folder(out):
+        # imports torch
+        from convlens.analyses.feature_maps.feature_maps import feature_maps as compute_maps
+        from convlens.cli.show.feature_maps import show_feature_maps
+        from convlens.tracing.selection import parse_channel_beside_layer
+
+        channels = []
+        for text in channel or ():
+            layer, number = parse_channel_beside_layer(text, layer)
+            channels += [number] if number is not None else []
         loaded = load_model(arguments)
         result = compute_maps(
             loaded,
@@ -51,7 +53,7 @@ def feature_maps(
             layer=layer,
             side=side.value,
             channels=channels or None,
-            pooling=pool,
+            pooling=pooling.value if pooling is not None else None,
             window=window,
         )
         result.save(out)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import PREDICTIONS, app
 from convlens.cli.arguments import PassArguments, with_arguments
@@ -17,21 +18,25 @@ def fgsm(
     epsilon: Annotated[
         str,
         typer.Option(
+            callback=checks.check_epsilons,
             help="The largest change of a pixel, several separated by commas. 8/255 is a fraction "
-            "of the span of the bounds, 0.1 is in image units."
+            "of the span of the bounds, 0.1 is in image units.",
         ),
     ] = "1/255,2/255,4/255,8/255",
     classes: o.OneClass = None,
     target: o.Target = None,
     loss: Annotated[
-        str,
+        o.Loss,
         typer.Option(help="The loss: cross-entropy, or margin for over-confident networks."),
-    ] = "cross-entropy",
+    ] = o.Loss.cross_entropy,
     labels: o.Labels = None,
+    no_labels: o.NoLabels = False,
     pgd: Annotated[
-        int, typer.Option("--pgd", help="Steps of PGD in the curve; 0 leaves PGD out.")
+        int, typer.Option("--pgd", min=0, help="Steps of PGD in the curve; 0 leaves PGD out.")
     ] = 10,
-    show: Annotated[int, typer.Option(help="Number of photos with pictures of their own.")] = 16,
+    show: Annotated[
+        int, typer.Option(min=0, help="Number of photos with pictures of their own.")
+    ] = 16,
     internal_changes: Annotated[
         bool,
         typer.Option(
@@ -45,25 +50,28 @@ def fgsm(
     For each photo it also finds the smallest change in gray levels that flips the prediction. In
     Python: convlens.attack_photos.
     """
-    from convlens.analyses.attacks.epsilon import parse_epsilons
-    from convlens.analyses.attacks.photo_attacks import NUMBERS, attack_photos
     from convlens.cli.dataset_pass import PassInputs
+    from convlens.files import NUMBERS
+
+    inputs = PassInputs.load(  # before the imports that need torch
+        arguments, labels=labels, no_labels=no_labels, marker=NUMBERS
+    )
+    from convlens.analyses.attacks.epsilon import parse_epsilons
+    from convlens.analyses.attacks.photo_attacks import attack_photos
     from convlens.cli.show.fgsm import show_attacks
 
-    inputs = PassInputs.load(arguments)
     epsilons = [text.strip() for text in epsilon.split(",")]
     parse_epsilons(epsilons, inputs.model.bounds)  # fail before any work is done
-    labels_of_photos = inputs.read_labels(labels)
-    with inputs.prepare_pass(marker=NUMBERS) as pass_options:
+    with inputs.prepare_pass() as pass_options:
         attacks = attack_photos(
             inputs.model,
             inputs.dataset,
             epsilons,
             out=arguments.out,
             classes=classes,
-            labels=labels_of_photos,
+            labels=inputs.labels,
             target=target,
-            loss=loss,
+            loss=loss.value,
             steps=pgd,
             show=show,
             internal_changes=internal_changes,

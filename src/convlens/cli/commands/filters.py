@@ -41,12 +41,13 @@ def filters(
     """Show the filters of the first convolution, or of another."""
     from convlens.cli import terminal
     from convlens.cli.inputs import load_model, output_folder
-    from convlens.cli.show import filters as show
 
     _check_options(
         fit=fit, over_training=over_training, sort=sort, own_scale=own_scale, channel=channel
     )
     with output_folder(out):
+        from convlens.cli.show import filters as show  # imports torch
+
         if over_training:
             from convlens.analyses.filters.over_training import filters_over_training
 

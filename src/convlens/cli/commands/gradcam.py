@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import PREDICTIONS, app
 from convlens.cli.arguments import PassArguments, with_arguments
@@ -18,12 +19,15 @@ def gradcam(
     arguments: PassArguments,
     classes: o.Classes = None,
     top: Annotated[
-        int, typer.Option(help="Number of highest-scoring classes to explain, without --class.")
+        int,
+        typer.Option(min=1, help="Number of highest-scoring classes to explain, without --class."),
     ] = 1,
     pixel: Annotated[
         str | None,
         typer.Option(
-            metavar="Y,X", help="Explain the output at this pixel (segmentation networks)."
+            metavar="Y,X",
+            callback=checks.check_position,
+            help="Explain the output at this pixel (segmentation networks).",
         ),
     ] = None,
     layer: Annotated[
@@ -56,24 +60,28 @@ def gradcam(
     boxes: o.Boxes = None,
     channels: Annotated[
         int,
-        typer.Option(metavar="K", help="List the K channels that contribute most to each map."),
+        typer.Option(
+            metavar="K", min=0, help="List the K channels that contribute most to each map."
+        ),
     ] = 0,
     cells: Annotated[
         bool, typer.Option("--cells", help="Draw cells instead of values between them.")
     ] = False,
 ) -> None:
     """Show which parts of photos support a class: Grad-CAM maps, and a table of all."""
-    from convlens.analyses.gradcam.boxes import read_boxes
-    from convlens.analyses.gradcam.dataset_pass import NUMBERS, gradcams
     from convlens.cli.dataset_pass import PassInputs
-    from convlens.cli.inputs import parse_position
+    from convlens.cli.parsing import parse_position
+    from convlens.files import NUMBERS
+
+    inputs = PassInputs.load(arguments, marker=NUMBERS)  # before the imports that need torch
+    from convlens.analyses.gradcam.boxes import read_boxes
+    from convlens.analyses.gradcam.dataset_pass import gradcams
     from convlens.cli.show.gradcam import show_gradcams
 
-    inputs = PassInputs.load(arguments)
     object_boxes = read_boxes(boxes, inputs.model) if boxes is not None else None
     inputs.note_unmatched("--boxes", object_boxes)
     one_layer = layer is not None and len(layer) == 1
-    with inputs.prepare_pass(marker=NUMBERS) as pass_options:
+    with inputs.prepare_pass() as pass_options:
         result = gradcams(
             inputs.model,
             inputs.dataset,

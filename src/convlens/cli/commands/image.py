@@ -14,7 +14,7 @@ from convlens.cli.arguments import ModelArguments, with_arguments
 @with_arguments(ModelArguments)
 def image(
     arguments: ModelArguments,
-    photo: Annotated[str, typer.Argument(help="A photo.")],
+    photo: o.Photo,
     at: Annotated[
         str | None,
         typer.Option(
@@ -28,7 +28,8 @@ def image(
 ) -> None:
     """Show a photo as the tensor that a network receives, and the mean that is subtracted."""
     from convlens.analyses.image_tensor.image_tensor import image_tensor
-    from convlens.cli.inputs import load_model, output_folder, parse_position
+    from convlens.cli.inputs import load_model, output_folder
+    from convlens.cli.parsing import parse_position
     from convlens.cli.show.worked_examples import show_worked_example
 
     with output_folder(out):

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
 from convlens.cli.arguments import ModelArguments, with_arguments
@@ -36,9 +37,12 @@ def maximize(
         ),
     ] = None,
     side: o.LayerSide = o.Side.post,
-    steps: Annotated[int, typer.Option(help="Number of gradient ascent steps.")] = 128,
+    steps: Annotated[int, typer.Option(min=1, help="Number of gradient ascent steps.")] = 128,
     seeds: Annotated[
-        int, typer.Option(help="Number of images for each objective, from different random starts.")
+        int,
+        typer.Option(
+            min=1, help="Number of images for each objective, from different random starts."
+        ),
     ] = 1,
     class_score: Annotated[
         o.ClassScore, typer.Option(help="What is maximized of a class.")
@@ -51,36 +55,44 @@ def maximize(
         str | None,
         typer.Option(
             metavar="N|HxW",
+            callback=checks.check_size,
             help="Size of the optimized image in pixels. Default: for channels twice the receptive "
             "field (64 to 160), for units what they see, for classes the model's size.",
         ),
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(metavar="PHOTO", help="A photo to begin with, instead of faint noise."),
+        typer.Option(
+            metavar="PHOTO",
+            callback=checks.check_photo,
+            help="A photo to begin with, instead of faint noise.",
+        ),
     ] = None,
     patches: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
+            callback=checks.check_folder,
             help="Folder that `convlens patches` wrote: compares with the photos' activations.",
         ),
     ] = None,
     total_variation: Annotated[
         float,
-        typer.Option(help="Weight of the differences of neighboring pixels, as a regularizer."),
+        typer.Option(
+            min=0, help="Weight of the differences of neighboring pixels, as a regularizer."
+        ),
     ] = 0.0,
     l2: Annotated[
-        float, typer.Option(help="Weight of the squared distance from gray, as a regularizer.")
+        float,
+        typer.Option(min=0, help="Weight of the squared distance from gray, as a regularizer."),
     ] = 0.0,
     out: o.Out = Path("convlens-maximize"),
     overwrite: o.Overwrite = False,
 ) -> None:
     """Make images that maximize channels, units or classes, by gradient ascent."""
-    from convlens.analyses.maximize.maximize import maximize
     from convlens.cli import terminal
-    from convlens.cli.inputs import load_model, output_folder, parse_size
-    from convlens.cli.show.maximize import show_maximized_images
+    from convlens.cli.inputs import load_model, output_folder
+    from convlens.cli.parsing import parse_size
     from convlens.errors import ConvlensError
 
     objectives = [*(channel or []), *(unit or []), *(classes or [])]
@@ -96,6 +108,9 @@ def maximize(
                     f"{option} {text} names no layer; give {form}, or --class {text} for a class"
                 )
     with output_folder(out):
+        from convlens.analyses.maximize.maximize import maximize  # imports torch
+        from convlens.cli.show.maximize import show_maximized_images
+
         loaded = load_model(arguments)
         with terminal.progress(quiet=arguments.quiet) as progress:
             result = maximize(

@@ -25,20 +25,26 @@ def patches(
             "--channel", metavar="LAYER:K", help="Show these channels only; several times."
         ),
     ] = None,
-    top: Annotated[int, typer.Option(help="Number of patches of each channel.")] = 9,
-    per_photo: Annotated[int, typer.Option(help="Greatest number of patches of one photo.")] = 1,
-    show: Annotated[int, typer.Option(help="Number of channels of each layer to draw.")] = 16,
+    top: Annotated[int, typer.Option(min=1, help="Number of patches of each channel.")] = 9,
+    per_photo: Annotated[
+        int, typer.Option(min=1, help="Greatest number of patches of one photo.")
+    ] = 1,
+    show: Annotated[
+        int, typer.Option(min=0, help="Number of channels of each layer to draw.")
+    ] = 16,
     labels: o.Labels = None,
+    no_labels: o.NoLabels = False,
 ) -> None:
     """Show what activates each channel most: crops of photos, checked by running them again."""
-    from convlens.analyses.patches.dataset_pass import patches as find_patches
     from convlens.cli.dataset_pass import PassInputs
+
+    # before the imports that need torch
+    inputs = PassInputs.load(arguments, labels=labels, no_labels=no_labels)
+    from convlens.analyses.patches.dataset_pass import patches as find_patches
     from convlens.cli.show.patches import show_patches
     from convlens.tracing.selection import find_channels
     from convlens.tracing.tracer import trace
 
-    inputs = PassInputs.load(arguments)
-    labels_of_photos = inputs.read_labels(labels)
     channels = find_channels(trace(inputs.model), channel, side.value) if channel else {}
     layers = [*(layer or []), *(name for name in channels if name not in (layer or []))]
     with inputs.prepare_pass() as pass_options:
@@ -50,7 +56,7 @@ def patches(
             top=top,
             per_image=per_photo,
             show=channels or show,
-            labels=labels_of_photos,
+            labels=inputs.labels,
             seed=arguments.seed,
             strict=arguments.strict,
             pass_options=pass_options,

@@ -41,8 +41,9 @@ def pooling(
 ) -> None:
     """Pool a small map by maxima and means, before and after the map is shifted."""
     from convlens.analyses.worked_examples.pooling import pooling_arithmetic
-    from convlens.cli.inputs import output_folder, parse_shift
+    from convlens.cli.inputs import output_folder
     from convlens.cli.matrices import parse_matrix
+    from convlens.cli.parsing import parse_shift
     from convlens.cli.show.worked_examples import show_worked_example
 
     shifts = [parse_shift(text) for text in shift or ("0,1", "0,-1")]

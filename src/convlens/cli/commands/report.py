@@ -17,6 +17,7 @@ def report(
     out: o.Out = Path("convlens-report"),
     overwrite: o.Overwrite = False,
     labels: o.Labels = None,
+    no_labels: o.NoLabels = False,
     layer: o.Layer = None,
     classes: o.Classes = None,
     boxes: o.Boxes = None,
@@ -24,21 +25,26 @@ def report(
 ) -> None:
     """Make one self-contained page about a network and photos."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import find_paths, load_model, match_labels, read_label_table
+    from convlens.cli.inputs import find_paths, load_model
+    from convlens.cli.labels import LabelSource
+    from convlens.files import REPORT, check_replaceable_folder
+    from convlens.models.loading.demo_photos import demo_photos
+
+    paths = find_paths(photos, out=out) if photos else None
+    check_replaceable_folder(out, marker=REPORT)
+    shown = paths if paths is not None else [photo.path for photo in demo_photos()]
+    source = LabelSource.find(labels, shown, no_labels=no_labels)
+    loaded = load_model(arguments)  # before the imports that need torch
     from convlens.cli.show.report import show_report
     from convlens.page.report import report as write_report
 
-    paths = find_paths(photos, out=out) if photos else None
-    loaded = load_model(arguments)
-    table = read_label_table(labels, loaded)
-    if paths is not None:
-        match_labels(paths, table)  # fail before any work is done
+    table = source.read_table(loaded)
     with terminal.progress(quiet=arguments.quiet) as progress:
         finished = write_report(
             loaded,
             paths,
             out=out,
-            labels=table,
+            labels={} if no_labels else table,
             layer=layer,
             classes=classes,
             boxes=boxes,

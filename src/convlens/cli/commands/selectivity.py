@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
 from convlens.cli.arguments import PassArguments, with_arguments
@@ -15,35 +16,43 @@ from convlens.cli.arguments import PassArguments, with_arguments
 def selectivity(
     arguments: PassArguments,
     labels: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--labels",
             metavar="CSV",
-            help="The right classes: a file with the columns file and class.",
+            callback=checks.check_file,
+            help="The right classes: a file with the columns file and class. Default: the names "
+            "of the photos' folders.",
         ),
-    ],
+    ] = None,
     layer: o.Layer = None,
     side: o.LayerSide = o.Side.post,
-    show: Annotated[int, typer.Option(help="Number of channels in the table.")] = 20,
+    show: Annotated[int, typer.Option(min=1, help="Number of channels in the table.")] = 20,
 ) -> None:
     """List the channels of a layer by how selective and how invariant they are.
 
     A channel at the extreme of both is the chapter's grandmother cell. By default, the layer is the
     last convolution with maps, and is read at its side post. In Python: convlens.invariance.
     """
-    from convlens.analyses.invariance.dataset_pass import invariance
     from convlens.cli.dataset_pass import PassInputs
+    from convlens.errors import ConvlensError
+
+    # before the imports that need torch
+    inputs = PassInputs.load(arguments, labels=labels, no_labels=False)
+    if inputs.labels is None:
+        raise ConvlensError(
+            "no labels; give --labels FILE, or photos in folders that are named after classes"
+        )
+    from convlens.analyses.invariance.dataset_pass import invariance
     from convlens.cli.show.selectivity import show_channels
 
-    inputs = PassInputs.load(arguments)
-    labels_of_photos = inputs.read_labels(labels)
     with inputs.prepare_pass() as pass_options:
         measured = invariance(
             inputs.model,
             inputs.dataset,
             layer=layer,
             side=side.value,
-            labels=labels_of_photos,
+            labels=inputs.labels,
             strict=arguments.strict,
             pass_options=pass_options,
         )

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import PREDICTIONS, app
 from convlens.cli.arguments import PassArguments, with_arguments
@@ -17,15 +18,17 @@ def shift(
     pixels: Annotated[
         str | None,
         typer.Option(
+            callback=checks.check_pixels,
             help="Shifts for the layers in pixels, separated by commas. Default: 1, and the "
-            "greatest stride."
+            "greatest stride.",
         ),
     ] = None,
     every: Annotated[
         int | None,
         typer.Option(
+            min=0,
             help="Pixels between the offsets of the first photo's map; 0: no map. Default: a "
-            "sixteenth of their range."
+            "sixteenth of their range.",
         ),
     ] = None,
     channel: Annotated[
@@ -39,27 +42,28 @@ def shift(
     ] = None,
     side: o.LayerSide = o.Side.post,
     labels: o.Labels = None,
+    no_labels: o.NoLabels = False,
 ) -> None:
     """Shift photos: equivariance layer by layer, and how often the prediction stays the same.
 
     In Python: convlens.shift, and convlens.invariance for channels.
     """
+    from convlens.cli.dataset_pass import PassInputs
+    from convlens.cli.parsing import parse_pixels
+    from convlens.errors import ConvlensError
+
+    # before the imports that need torch
+    inputs = PassInputs.load(arguments, labels=labels, no_labels=no_labels)
     from convlens.analyses.invariance.dataset_pass import invariance
     from convlens.analyses.shift.dataset_pass import shift as measure_shift
-    from convlens.cli.dataset_pass import PassInputs
-    from convlens.cli.inputs import parse_pixels
     from convlens.cli.show.selectivity import show_channels
     from convlens.cli.show.shift import show_shift
-    from convlens.errors import ConvlensError
     from convlens.tracing.selection import find_channels
     from convlens.tracing.tracer import trace
 
-    inputs = PassInputs.load(arguments)
-    labels_of_photos = inputs.read_labels(labels)
     channels_of_layers = find_channels(trace(inputs.model), channel, side.value) if channel else {}
     if len(channels_of_layers) > 1:
         raise ConvlensError(f"channels of {len(channels_of_layers)} layers; give those of one")
-    shifts = parse_pixels(pixels) if pixels is not None else None
     with inputs.prepare_pass() as pass_options:
         for layer, channels in channels_of_layers.items():
             remaining = invariance(
@@ -68,7 +72,7 @@ def shift(
                 layer=layer,
                 side=side.value,
                 channels=channels,
-                labels=labels_of_photos,
+                labels=inputs.labels,
                 strict=arguments.strict,
                 pass_options=pass_options,
             )
@@ -78,8 +82,8 @@ def shift(
         measured = measure_shift(
             inputs.model,
             inputs.dataset,
-            labels=labels_of_photos,
-            shifts=shifts,
+            labels=inputs.labels,
+            shifts=parse_pixels(pixels) if pixels is not None else None,
             every=every,
             seed=arguments.seed,
             strict=arguments.strict,

@@ -22,21 +22,27 @@ def train(
     network: Annotated[
         str, typer.Option(help="allconv, lenet5, alexnet, vgg16, vgg11, vgg13, vgg19 (also _bn).")
     ] = "allconv",
-    pooling: Annotated[str, typer.Option(help="max, average or blur.")] = "max",
-    center: Annotated[str, typer.Option(help="Which mean is subtracted: data or image.")] = "data",
+    pooling: Annotated[
+        o.NetworkPooling, typer.Option(help="Pooling layers of the network.")
+    ] = o.NetworkPooling.max,
+    center: Annotated[
+        o.Center, typer.Option(help="Which mean is subtracted: of all images, or of each.")
+    ] = o.Center.data,
     size: o.Size = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Number of times that each image is used.")
+        int | None, typer.Option(min=1, help="Number of times that each image is used.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Images in each step.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images in each step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the learning rate.")] = None,
     weight_decay: Annotated[
-        float | None, typer.Option(help="Weight decay, not for biases.")
+        float | None, typer.Option(min=0, help="Weight decay, not for biases.")
     ] = None,
     label_smoothing: Annotated[
         float | None, typer.Option(help="Share of the target that is spread over all classes.")
     ] = None,
-    shift: Annotated[int | None, typer.Option(help="Largest random shift in pixels.")] = None,
+    shift: Annotated[
+        int | None, typer.Option(min=0, help="Largest random shift in pixels.")
+    ] = None,
     flip: Annotated[
         bool | None, typer.Option(help="Mirror images at random. Default: color images only.")
     ] = None,
@@ -47,13 +53,13 @@ def train(
         float, typer.Option(help="Share to hold out if the data has no test part.")
     ] = 0.1,
     checkpoints: Annotated[
-        int, typer.Option(help="Checkpoints to keep, for filters --over-training.")
+        int, typer.Option(min=0, help="Checkpoints to keep, for filters --over-training.")
     ] = 0,
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, mps.")
     ] = "auto",
-    devices: Annotated[int, typer.Option(help="Devices on each machine.")] = 1,
-    num_nodes: Annotated[int, typer.Option(help="Machines that run this command.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="Devices on each machine.")] = 1,
+    num_nodes: Annotated[int, typer.Option(min=1, help="Machines that run this command.")] = 1,
     strategy: Annotated[str, typer.Option(help="For several devices: auto or ddp.")] = "auto",
     precision: Annotated[
         str, typer.Option(help="32-true, bf16-mixed, 16-mixed, bf16-true.")
@@ -69,7 +75,7 @@ def train(
 ) -> None:
     """Train a network on labeled images; a stopped training continues with the same command."""
     from convlens.cli import terminal
-    from convlens.cli.inputs import parse_size
+    from convlens.cli.parsing import parse_size
     from convlens.cli.show.train import show_training
     from convlens.training import train as fit
 
@@ -91,8 +97,8 @@ def train(
             progress=progress,
             on_message=terminal.printer(quiet=quiet),
             network=network,
-            pooling=pooling,
-            center=center,
+            pooling=pooling.value,
+            center=center.value,
             epochs=epochs,
             batch=batch,
             learning_rate=learning_rate,

@@ -11,7 +11,7 @@ from convlens.cli.app import CHAPTER, app
 
 @app.command(rich_help_panel=CHAPTER)
 def translation(
-    photo: Annotated[str, typer.Argument(help="A photo.")],
+    photo: o.Photo,
     shift: Annotated[
         str, typer.Option(metavar="Y,X", help="Rows downward and columns to the right.")
     ] = "0,16",
@@ -28,8 +28,9 @@ def translation(
 ) -> None:
     """Compare the feature map of a shifted photo with the shifted feature map."""
     from convlens.analyses.shift.translation import translation
-    from convlens.cli.inputs import output_folder, parse_shift
+    from convlens.cli.inputs import output_folder
     from convlens.cli.matrices import parse_matrix
+    from convlens.cli.parsing import parse_shift
     from convlens.cli.show.worked_examples import show_worked_example
 
     with output_folder(out):

@@ -17,19 +17,23 @@ def tuning(
     layer: o.Layer = None,
     side: o.LayerSide = o.Side.post,
     orientations: Annotated[
-        int, typer.Option(help="Number of orientations over 180 degrees.")
+        int, typer.Option(min=2, help="Number of orientations over 180 degrees.")
     ] = 12,
-    phases: Annotated[int, typer.Option(help="Number of steps of the drift over one cycle.")] = 16,
+    phases: Annotated[
+        int, typer.Option(min=4, help="Number of steps of the drift over one cycle.")
+    ] = 16,
     out: o.Out = Path("convlens-tuning"),
     overwrite: o.Overwrite = False,
 ) -> None:
     """Measure orientation tuning with gratings, and tell simple from complex channels."""
-    from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning
     from convlens.cli import terminal
     from convlens.cli.inputs import load_model, output_folder
-    from convlens.cli.show.tuning import show_tuning
 
     with output_folder(out):
+        # imports torch
+        from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning
+        from convlens.cli.show.tuning import show_tuning
+
         loaded = load_model(arguments)
         with terminal.progress(quiet=arguments.quiet) as progress:
             result = orientation_tuning(

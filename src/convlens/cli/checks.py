@@ -1,0 +1,85 @@
+"""Checks of the words of a command line that need no torch, called by typer for each option.
+
+A mistyped word therefore ends a command within a fifth of a second.
+"""
+
+from pathlib import Path
+
+from convlens.cli.parsing import parse_pixels, parse_position, parse_size
+from convlens.errors import ConvlensError
+
+
+def check_size(text: str | None) -> str | None:
+    """Refuse what is no size, such as `224` or `224x320`."""
+    if text is not None:
+        parse_size(text)
+    return text
+
+
+def check_position(text: str | None) -> str | None:
+    """Refuse what is no position `Y,X`."""
+    if text is not None:
+        parse_position(text)
+    return text
+
+
+def check_pixels(text: str | None) -> str | None:
+    """Refuse what is no list of numbers of pixels, such as `1,32`."""
+    if text is not None:
+        parse_pixels(text)
+    return text
+
+
+def check_epsilons(text: str) -> str:
+    """Refuse a list with text that is no epsilon, whatever the bounds of the model are."""
+    from convlens.analyses.attacks.epsilon import check_epsilon
+
+    for epsilon in text.split(","):
+        check_epsilon(epsilon.strip())
+    return text
+
+
+def check_photo(name: str | None) -> str | None:
+    """Refuse a name of a file that is no photo; only the header of the file is decoded."""
+    if name is not None:
+        from convlens.data.photos import read_stored_size
+
+        read_stored_size(name)
+    return name
+
+
+def check_file(path: Path | None) -> Path | None:
+    """Refuse a file that does not exist."""
+    if path is not None and not path.is_file():
+        from convlens.files import suggest_sibling
+
+        what = "is a folder" if path.is_dir() else f"does not exist{suggest_sibling(path)}"
+        raise ConvlensError(f"{path} {what}; give the name of a file")
+    return path
+
+
+def check_folder(path: Path | None) -> Path | None:
+    """Refuse a folder that does not exist."""
+    if path is not None and not path.is_dir():
+        from convlens.files import suggest_sibling
+
+        what = "is a file" if path.is_file() else f"does not exist{suggest_sibling(path)}"
+        raise ConvlensError(f"{path} {what}; give the name of a folder")
+    return path
+
+
+def check_model(spec: str) -> str:
+    """Refuse a model whose file does not exist."""
+    from convlens.models.loading.specs import parse_spec
+
+    parse_spec(spec)
+    return spec
+
+
+def check_class_names(path: Path | None) -> Path | None:
+    """Refuse a file without class names."""
+    if path is not None:
+        from convlens.models.loading.class_names import read_class_names
+
+        read_class_names(path.expanduser())
+    return path

@@ -1,0 +1,107 @@
+"""Mistyped commands end in one line before torch is imported, and before a folder is written."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+# Runs commands in a process in which the import of torch fails.
+RUNNER = """
+import contextlib, io, json, sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise RuntimeError("torch is imported")
+
+sys.meta_path.insert(0, NoTorch())
+from convlens.cli import main
+
+answers = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["convlens", *words]
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code
+        except RuntimeError as error:
+            status = str(error)
+    answers.append([status, errors.getvalue()])
+print(json.dumps(answers))
+"""
+
+CASES = {
+    "gradcamm cat.png": "No such command 'gradcamm'. Did you mean 'gradcam'",
+    "gradcam ct.png": "ct.png does not exist; nearest: cat.png",
+    "gradcam": "Missing argument",
+    "gradcam cat.png --clas tabby": "No such option: --clas",
+    "gradcam cat.png --side pree": "'pree' is not one of 'pre', 'post', 'output'",
+    "gradcam cat.png --top many": "'many'",
+    "gradcam cat.png --top 0": "greater than or equal to 1, not '0'",
+    "gradcam cat.png --pixel 3": "position '3' is not Y,X",
+    "gradcam cat.png --size 22y4": "size '22y4' is not a number of pixels",
+    "gradcam cat.png --boxes label.csv": "label.csv does not exist; nearest: labels.csv",
+    "gradcam text.png": "text.png is not an image that can be read",
+    "gradcam cat.png --model weights.pth": "there is no file weights.pth",
+    "gradcam cat.png --model file:weights.pth@default": "there is no file weights.pth",
+    "gradcam cat.png --model python:mine.py:make": "there is no file mine.py",
+    "gradcam cat.png --model make.py": "give make.py:FACTORY",
+    "gradcam cat.png --class-names names.txt": "names.txt cannot be read",
+    "gradcam cat.png --engine rai": "'rai' is not one of 'local', 'ray'",
+    "gradcam cat.png --actors 2": "--actors is an option of --engine ray",
+    "gradcam cat.png --column photo": "is an option of Parquet files",
+    "gradcam cat.png --out cat.png": "cat.png: it is a file",
+    "gradcam cat.png --resume": "there is nothing to resume",
+    "fgsm cat.png --epsilon 8/25x": "epsilon '8/25x' is not a number",
+    "fgsm cat.png --epsilon=-1/255": "epsilon -1/255 is negative",
+    "fgsm cat.png --epsilon 9/8": "outside 0 to 1",
+    "fgsm cat.png --loss crossentropy": "'crossentropy' is not one of 'cross-entropy', 'margin'",
+    "fgsm cat.png --labels columns.csv": "no column file or filename",
+    "fgsm cat.png --labels others.csv": "--labels names none of the photos: it has dog.png",
+    "fgsm cat.png --labels labels.csv --no-labels": "do not go together",
+    "shift cat.png --pixels a": "'a' is not a list of numbers of pixels",
+    "filters --fit --sort": "--fit and --sort do not go together",
+    "maps cat.png --pooling mx": "'mx' is not one of 'max', 'average'",
+    "maximize": "nothing to maximize",
+    "maximize --class tabby --start ct.png": "ct.png does not exist",
+    "maximize --class tabby --patches nofolder": "nofolder does not exist",
+    "dream cat.png --guide ct.png": "ct.png does not exist",
+    "tuning --orientations 1": "greater than or equal to 2, not '1'",
+    "field cat.png --layer conv1 --at middle": "position 'middle' is not Y,X",
+    "doctor cat.png --labels label.csv": "label.csv does not exist; nearest: labels.csv",
+    "train digits --epochs 0": "greater than or equal to 1, not '0'",
+    "train digits --pooling mx": "'mx' is not one of 'max', 'average', 'blur'",
+    "report ct.png": "ct.png does not exist; nearest: cat.png",
+}
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """Exit status and standard error of every command, all of one process without torch."""
+    folder = tmp_path_factory.mktemp("mistyped")
+    Image.new("RGB", (8, 8)).save(folder / "cat.png")
+    (folder / "text.png").write_text("no photo")
+    (folder / "make.py").write_text("def make(): ...\n")
+    (folder / "labels.csv").write_text("file,class\ncat.png,tabby\n")
+    (folder / "others.csv").write_text("file,class\ndog.png,tabby\n")
+    (folder / "columns.csv").write_text("photo_id,answer\ncat.png,tabby\n")
+    files = sorted(folder.iterdir())
+    commands = json.dumps([command.split() for command in CASES])
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER, commands],
+        cwd=folder, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert sorted(folder.iterdir()) == files
+    return dict(zip(CASES, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("command", CASES)
+def test_a_mistyped_command_needs_no_torch(command, answers):
+    status, error = answers[command]
+    assert status == 2
+    assert CASES[command] in error
+    assert error.startswith("convlens: ") and error.count("\n") == 1
