@@ -113,6 +113,9 @@ def report(
                 result = section.compute(inputs)
                 if result is not None:
                     inputs.results[section.name] = result
+        # A section without a result and without a reason for that has nothing to show.
+        known = {*inputs.results, *stages.failures}
+        sections = [section for section in sections if section.name in known]
         findings = collect_findings(sections, inputs, skipped, len(paths))
         tiles = collect_tiles(sections, inputs)
         with stages.timed("pictures"):

@@ -24,7 +24,7 @@ class EffectiveFieldSection(Section[EffectiveField]):
 
     name = "effective_field"
     title = "Effective receptive fields"
-    budget = Budget(items=12, bytes=400_000, work=1e12)
+    budget = Budget(items=8, bytes=400_000, work=1e12)
     missing = "No effective receptive fields"
 
     def compute(self, inputs: Inputs) -> EffectiveField | None:
