@@ -69,18 +69,17 @@ def test_page_fits_and_pictures_load(visit, demo, width, scheme):
     patches = sum(share.address in addresses for share in shares)
     assert page.evaluate(count.format("#photos")) == 8 * (1 + 2 * ways + 2 + 2) + patches
     assert page.evaluate(count.format(".strip")) == 2 * 8
-    strips = demo.sections["channels"].addresses
-    bands = [
-        len(entry.bands) > 0
-        for layer in demo.sections["channels"].patches.layers
-        for entry in layer.shown
-    ]
+    # Units of the last layer see the whole image, so that no patches are cut out there.
+    *local, whole = demo.sections["channels"].patches.layers
+    strips = [entry for layer in local for entry in layer.shown]
+    bands = sum(len(entry.bands) > 0 for entry in strips)
     classes = len(demo.sections["class_images"].maxima)
-    assert page.evaluate(count.format(".strips")) == 3 * len(strips) + sum(bands)
-    assert page.evaluate(count.format("#channels")) >= 3 * len(strips) + sum(bands) + classes
+    assert page.evaluate(count.format(".strips")) == 3 * len(strips) + bands
+    assert page.evaluate(count.format(".summarized")) == len(whole.shown)
+    assert page.evaluate(count.format("#channels")) >= 3 * len(strips) + bands + classes
     assert page.evaluate(count.format("#robustness")) == 3 * (5 + 2)
     assert page.evaluate(CONTRASTS) >= 4.5
-    # Nothing but tables, code and the navigation is wider than the window.
+    # Nothing is wider than the window but what scrolls in a box of its own.
     assert page.evaluate(OVERFLOWING, width) == []
 
 
@@ -111,8 +110,14 @@ CONTRASTS = """() => {
 
 OVERFLOWING = """(width) => [...document.querySelectorAll("body *")]
   .filter((e) => e.getBoundingClientRect().right > width + 1 && e.checkVisibility()
-    && !e.closest(".table, .unseen, nav"))
+    && !e.closest(".table, .scroll, .strip, .attacked, .unseen, nav"))
   .map((e) => e.outerHTML.slice(0, 80))"""
+
+
+@pytest.mark.parametrize(("width", "most"), [(390, 21_000), (1440, 10_000)])
+def test_the_page_is_not_too_high(visit, width, most):
+    page = visit(width)
+    assert page.evaluate("document.documentElement.scrollHeight") <= most
 
 
 def test_keyboard_reaches_the_copy_buttons(visit):
