@@ -99,7 +99,7 @@ def test_broken_findings_come_first_and_know_their_section():
         predictions_failure=None,
         stages=SimpleNamespace(failures={}),
     )
-    collected = collect_findings(cast(Any, [section]), cast(Any, inputs), [], 1)
+    collected = collect_findings(cast(Any, [section]), cast(Any, inputs), [], 1, [])
     assert [(one.mark, one.rank) for one in collected] == [
         ("broken", 9), ("look", 2), ("look", 5), ("fine", 0),
     ]  # fmt: skip

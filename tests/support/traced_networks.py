@@ -31,7 +31,7 @@ class Net(nn.Module):
         self.first = conv(3, 4)
         for name, part in parts.items():
             self.add_module(name, part)
-        self.head = Head(channels)
+        self.head: nn.Module = Head(channels)
         self.function = function
 
     def forward(self, x):

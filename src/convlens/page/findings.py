@@ -12,17 +12,28 @@ _WORST_FIRST: tuple[Mark, ...] = ("broken", "look", "fine")
 
 
 def collect_findings(
-    sections: Sequence[Section], inputs: Inputs, skipped: Sequence[SkippedPhoto], num_photos: int
+    sections: Sequence[Section],
+    inputs: Inputs,
+    skipped: Sequence[SkippedPhoto],
+    num_photos: int,
+    warnings: Sequence[str],
 ) -> tuple[Finding, ...]:
-    """The findings of all sections: the broken ones first and the fine ones last, then by rank.
+    """The findings of all sections, and the warnings.
+
+    The broken ones come first and the fine ones last, then the rank decides.
 
     Args:
         sections: the sections in the order of the page.
         inputs: inputs with the results of all sections.
         skipped: the photos that could not be read.
         num_photos: how many photos the report was asked for.
+        warnings: what the analyses warned of, in sentences without a full stop.
     """
-    findings = _find_skipped(skipped, num_photos)
+    findings = [
+        Finding("look", f"{sentence}.", "network", rank=0, section="network")
+        for sentence in warnings
+    ]
+    findings += _find_skipped(skipped, num_photos)
     reported = {inputs.predictions_failure}  # one cause may fail several sections
     for section in sections:
         result = inputs.results.get(section.name)

@@ -36,6 +36,7 @@ from convlens.page.render import render, view_sections
 from convlens.page.reproduction import LABELS, Reproducer
 from convlens.page.result import Report, SkippedPhoto, Subject
 from convlens.page.sections import load_sections
+from convlens.results.network_result import collect_warnings
 from convlens.text import json_text, printable
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -103,7 +104,7 @@ def report(
     """
     paths, table = _resolve_photos(model, photos, labels)
     stages = Stages(progress)
-    with atomic_folder(out, marker=REPORT) as folder:
+    with atomic_folder(out, marker=REPORT) as folder, collect_warnings() as warnings:
         options = _check_options(model, layer, classes, boxes, paths, table, seed, strict)
         labels_path = Path(out) / LABELS if table and _are_printable(paths) else None
         inputs, skipped = _gather(model, paths, table, options, stages, labels_path)
@@ -116,7 +117,7 @@ def report(
         # A section without a result and without a reason for that has nothing to show.
         known = {*inputs.results, *stages.failures}
         sections = [section for section in sections if section.name in known]
-        findings = collect_findings(sections, inputs, skipped, len(paths))
+        findings = collect_findings(sections, inputs, skipped, len(paths), warnings)
         tiles = collect_tiles(sections, inputs)
         with stages.timed("pictures"):
             views = view_sections(sections, inputs)
@@ -128,6 +129,7 @@ def report(
             model=inputs.subject,
             findings=findings,
             tiles=tiles,
+            warnings=tuple(warnings),
             photos=inputs.photos,
             skipped=tuple(skipped),
             num_photos=len(paths),

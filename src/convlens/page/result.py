@@ -7,6 +7,7 @@ from typing import Literal
 from convlens.analyses.predictions.predictions import Predictions
 from convlens.passes.proportion import Proportion
 from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 
 Mark = Literal["fine", "look", "broken"]
 
@@ -162,7 +163,7 @@ class Subject(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Report(Result):
+class Report(NetworkResult):
     """A page, and all that it shows.
 
     Attributes:

@@ -137,16 +137,20 @@ class Result:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        fields = [f"{name}={describe(value)}" for name, value in fields_of(self).items()]
+        fields = [f"{name}={describe(value)}" for name, value in self._shown_fields()]
         line = f"{type(self).__name__}({', '.join(fields)})"
         if len(line) <= LINE:
             return line
         return f"{type(self).__name__}(\n    " + ",\n    ".join(fields) + ",\n)"
 
+    def _shown_fields(self) -> list[tuple[str, Any]]:
+        """The fields without empty warnings."""
+        return [entry for entry in fields_of(self).items() if entry != ("warnings", ())]
+
     def _repr_html_(self) -> str:
         rows = (
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(describe(value))}</td></tr>"
-            for name, value in fields_of(self).items()
+            for name, value in self._shown_fields()
         )
         return f"<table><caption>{type(self).__name__}</caption>{''.join(rows)}</table>"
 

@@ -14,7 +14,7 @@ from scipy import stats
 from torch import nn
 
 from convlens import ConvlensError, check_preprocessing, load, wrap
-from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis
+from convlens.analyses.preprocessing_check.result import Diagnosis
 from support.folders import SHARED
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

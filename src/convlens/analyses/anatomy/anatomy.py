@@ -15,7 +15,7 @@ from convlens.drawing import render_figure
 from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.models.output_head import describe_prediction_rule
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.guard import unwrap_network
 from convlens.tracing.node_names import NodeName
 from convlens.tracing.recording import FunctionCall, ModuleRun, Operation
@@ -25,7 +25,7 @@ from convlens.tracing.tracer import trace
 
 
 @dataclass(frozen=True, eq=False)
-class Anatomy(Result):
+class Anatomy(NetworkResult):
     """The layers of a network, as traced on an image of one size.
 
     Attributes:
@@ -99,6 +99,7 @@ class Anatomy(Result):
         return selected
 
 
+@keep_warnings
 def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
     """List every layer that runs, with its output shape, costs and receptive field.
 

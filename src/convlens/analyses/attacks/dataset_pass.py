@@ -26,11 +26,13 @@ from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
 from convlens.passes.source import PhotosOrImages, open_source, read_first_images
+from convlens.results.network_result import keep_warnings
 from convlens.tracing.tracer import trace as trace_network
 
 _DIAGNOSED_IMAGES = 4  # enough to see what is wrong with a network
 
 
+@keep_warnings
 @enable_gradients()
 def robustness(
     model: Model,

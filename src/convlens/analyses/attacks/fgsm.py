@@ -31,7 +31,7 @@ from convlens.data.images import to_pixels
 from convlens.models.labels import class_name
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import SIGMOID, SOFTMAX, predicted_classes
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.tracer import trace as trace_network
 
 
@@ -54,7 +54,7 @@ def fgsm_step(images: Tensor, signs: Tensor, epsilon: float, bounds: tuple[float
 
 
 @dataclass(frozen=True, eq=False)
-class Fgsm(Result):
+class Fgsm(NetworkResult):
     """Adversarial images for several epsilons, and the network's predictions for them.
 
     Attributes:
@@ -171,6 +171,7 @@ class Fgsm(Result):
         return pictures
 
 
+@keep_warnings
 @enable_gradients()
 def fgsm(
     model: Model,

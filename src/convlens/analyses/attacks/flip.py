@@ -19,7 +19,7 @@ from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import predict_with_probability
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.tracer import trace as trace_network
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -27,7 +27,7 @@ _BATCH_SIZE = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Flip(Result):
+class Flip(NetworkResult):
     """The network's predictions for adversarial PNGs of increasing strength.
 
     Attributes:
@@ -71,6 +71,7 @@ class Flip(Result):
         return {f"{image}-flip": pixels for image, pixels in enumerate(self.pixels)}
 
 
+@keep_warnings
 def find_flip(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, seed: int = 0) -> Flip:
     """Find for each image the smallest 8-bit change, in gray levels, that flips the prediction.
 

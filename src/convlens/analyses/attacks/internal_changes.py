@@ -28,6 +28,7 @@ from convlens.models.model import Model, check_model
 from convlens.models.output_head import predicted_classes
 from convlens.passes.random_numbers import random_signs
 from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
@@ -59,7 +60,7 @@ class LayerChange(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class InternalChanges(Result):
+class InternalChanges(NetworkResult):
     """What an attack of one size changes inside the network.
 
     Attributes:
@@ -116,6 +117,7 @@ class InternalChanges(Result):
         return pictures
 
 
+@keep_warnings
 @enable_gradients()
 def internal_changes(
     model: Model,

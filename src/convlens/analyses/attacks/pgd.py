@@ -28,7 +28,7 @@ from convlens.models.labels import class_name
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import SOFTMAX, predicted_classes
 from convlens.passes.random_numbers import random_uniform
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.tracer import trace as trace_network
 
 STEPS = 10
@@ -93,7 +93,7 @@ def pgd_step_size(epsilon: float, steps: int, step_size: float | None = None) ->
 
 
 @dataclass(frozen=True, eq=False)
-class Pgd(Result):
+class Pgd(NetworkResult):
     """Adversarial images for one epsilon, and the network's predictions for them.
 
     Attributes:
@@ -147,6 +147,7 @@ class Pgd(Result):
         }
 
 
+@keep_warnings
 @enable_gradients()
 def pgd(
     model: Model,

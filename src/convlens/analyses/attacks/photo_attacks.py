@@ -37,6 +37,7 @@ from convlens.models.labels import PhotoLabels, class_name
 from convlens.models.model import Model, check_model
 from convlens.passes.options import PassOptions
 from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.text import json_text
 
 _CURVE, _FLIP, _INTERNAL_CHANGES = "curve", "flip", "internal-changes"
@@ -119,7 +120,7 @@ class PhotoAttack(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class PhotoAttacks(Result):
+class PhotoAttacks(NetworkResult):
     """Attacks on photos whose images lie in a folder.
 
     Attributes:
@@ -159,6 +160,7 @@ class PhotoAttacks(Result):
         return tuple(by_name.values())
 
 
+@keep_warnings
 def attack_photos(
     model: Model,
     photos: PhotoLike | Sequence[PhotoLike] | PhotoDataset,

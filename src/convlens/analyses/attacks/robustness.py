@@ -12,6 +12,7 @@ from torch import Tensor
 from convlens.analyses.attacks.diagnostics import Diagnostic
 from convlens.drawing import render_figure
 from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
 
 FGSM, NOISE, PGD = "FGSM", "random signs", "PGD"
@@ -41,7 +42,7 @@ class Curve(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Robustness(Result):
+class Robustness(NetworkResult):
     """The accuracy of a network against epsilon, under FGSM and its controls.
 
     Attributes:

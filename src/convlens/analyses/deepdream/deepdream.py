@@ -23,6 +23,7 @@ from convlens.capture import enable_gradients
 from convlens.data.photos import PhotoLike
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
+from convlens.results.network_result import keep_warnings
 from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.guard import preserve_network
 from convlens.runtime.interrupts import catch_interrupts
@@ -31,6 +32,7 @@ from convlens.tracing.selection import Side
 TILE = 640  # pixels of the side of a tile
 
 
+@keep_warnings
 @enable_gradients()
 def dream(
     model: Model,
@@ -155,6 +157,7 @@ def dream(
         stopped=loop.stopped,
         interrupted=loop.interrupted,
         bounds=model.bounds,
+        left_out=node.left_out,
     )
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from convlens.data.images import to_pixels
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 
 
 @dataclass(frozen=True, eq=False)
-class Dream(Result):
+class Dream(NetworkResult):
     """A dream, and the evidence for it: the objective rises with the steps.
 
     Attributes:
@@ -36,6 +36,7 @@ class Dream(Result):
         stopped: where and why the dream ended early; empty if it did not.
         interrupted: whether an interrupt ended it.
         bounds: least and greatest value of a pixel.
+        left_out: the convolutions that have no maps, with the reason, where no layer was named.
     """
 
     photo: Tensor
@@ -57,6 +58,7 @@ class Dream(Result):
     stopped: str
     interrupted: bool
     bounds: tuple[float, float]
+    left_out: tuple[str, ...] = ()
 
     @property
     def rise(self) -> Tensor:

@@ -23,6 +23,7 @@ from convlens.analyses.patches.windows import field_box
 from convlens.capture import capture_nodes, convert_gradient_errors, enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model
+from convlens.results.network_result import keep_warnings
 from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.left_out import find_left_out
@@ -31,6 +32,7 @@ from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 
 
+@keep_warnings
 def effective_field(
     model: Model,
     images: ImagesLike,

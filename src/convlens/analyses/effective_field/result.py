@@ -8,6 +8,7 @@ from torch import Tensor
 
 from convlens.drawing import make_sheet, sequential_colors
 from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
 
 _TILES = 12  # layers in the picture, at most
@@ -73,7 +74,7 @@ class LayerEffectiveField(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class EffectiveField(Result):
+class EffectiveField(NetworkResult):
     """Effective receptive fields of the central units of layers.
 
     Attributes:

@@ -9,7 +9,7 @@ from convlens.analyses.patches.windows import FieldBox
 from convlens.data.images import to_pixels
 from convlens.drawing import diverging_colors, enlarge, render_figure, sequential_colors
 from convlens.drawing.boards import ACCENT, MUTED, Board, format_number
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
 
 _MOST_INPUTS = 3  # input channels that are drawn
@@ -25,7 +25,7 @@ _MARK = "#ff4d1c"  # color of the circle around the unit, on photos and maps ali
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureDetector(Result):
+class FeatureDetector(NetworkResult):
     """What one unit of a convolution computes, and how well its patch matches the kernel.
 
     Attributes:

@@ -15,6 +15,7 @@ from convlens.capture import capture_nodes
 from convlens.data.photo_decoder import PhotoLike
 from convlens.errors import ConvlensError, suggest
 from convlens.models.model import Model
+from convlens.results.network_result import keep_warnings
 from convlens.runtime.convolution_call import ConvolutionCall, find_convolution_call
 from convlens.tracing.convolutions import Convolution
 from convlens.tracing.selection import (
@@ -27,6 +28,7 @@ from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 
 
+@keep_warnings
 def feature_detector(
     model: Model,
     photo: PhotoLike | Tensor,

@@ -20,7 +20,7 @@ from convlens.drawing import (
 )
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.selection import Side, check_channel, find_channel_sources
 from convlens.tracing.tracer import trace
 from convlens.wording import enumerated
@@ -31,7 +31,7 @@ _BAR_LENGTH = 160  # pixels
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureMaps(Result):
+class FeatureMaps(NetworkResult):
     """The maps of one layer on one image.
 
     Attributes:
@@ -154,6 +154,7 @@ class FeatureMaps(Result):
         )
 
 
+@keep_warnings
 def feature_maps(
     model: Model,
     image: ImagesLike,

@@ -17,7 +17,7 @@ from convlens.drawing import (
 )
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.recording import Operation
 from convlens.tracing.selection import check_channel, explain_missing_maps
 from convlens.tracing.trace import Trace
@@ -30,7 +30,7 @@ _BAR = 120  # length of the color bar in pixels
 
 
 @dataclass(frozen=True, eq=False)
-class Filters(Result):
+class Filters(NetworkResult):
     """The filters of one convolution.
 
     Among all patches of the same norm, a filter responds most strongly to the patch that equals
@@ -155,6 +155,7 @@ class Filters(Result):
         )
 
 
+@keep_warnings
 def filters(
     model: Model,
     *,

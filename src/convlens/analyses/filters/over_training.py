@@ -12,7 +12,7 @@ from convlens.drawing import add_title, enlarge, make_grid, make_sheet
 from convlens.errors import ConvlensError
 from convlens.models.loading.checkpoints import load_checkpoints
 from convlens.models.model import Model
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.wording import counted
 
 _TILE = 44  # pixels, about: small filters are enlarged to this side
@@ -20,7 +20,7 @@ _ROWS = 16  # filters in a block; the next block stands beside it
 
 
 @dataclass(frozen=True, eq=False)
-class FiltersOverTraining(Result):
+class FiltersOverTraining(NetworkResult):
     """The filters of one convolution after several numbers of training steps.
 
     Attributes:
@@ -71,6 +71,7 @@ class FiltersOverTraining(Result):
         }  # fmt: skip
 
 
+@keep_warnings
 def filters_over_training(
     checkpoints: str | Path | Sequence[tuple[int, Model]],
     *,

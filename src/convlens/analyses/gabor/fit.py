@@ -9,8 +9,10 @@ from convlens.analyses.gabor.result import GaborFit
 from convlens.analyses.gabor.verdicts import UNDECIDED, classify_filters
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
+from convlens.results.network_result import keep_warnings
 
 
+@keep_warnings
 def fit_gabor(
     model: Model, *, layer: str | None = None, null_size: int = 5000, seed: int = 0
 ) -> GaborFit:
@@ -74,6 +76,7 @@ def fit_gabor(
     )
 
 
+@keep_warnings
 def filters_by_kind(
     model: Model,
     *,

@@ -16,7 +16,7 @@ from convlens.drawing import (
     make_sheet,
     plot_orientations,
 )
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
 
 _LINES = (150, 150, 150)  # color between the tiles of a triple
@@ -25,7 +25,7 @@ _TILE = 44  # pixels, about: small filters are enlarged to this side
 
 
 @dataclass(frozen=True, eq=False)
-class GaborFit(Result):
+class GaborFit(NetworkResult):
     """Gabor fits of a layer's filters, tested against fits to noise.
 
     Attributes:

@@ -40,11 +40,13 @@ from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
 from convlens.passes.saved_state import MANIFEST, claim_saved_state
 from convlens.passes.source import NumberSource, PhotoSource
+from convlens.results.network_result import keep_warnings
 
 _BATCH_SIZE = 16  # fixed, since a convolution's last bits may depend on it
 _RANDOMIZATION = "randomization"
 
 
+@keep_warnings
 @spell_out_options
 def gradcams(
     model: Model,

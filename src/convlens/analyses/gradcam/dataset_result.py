@@ -8,12 +8,12 @@ from convlens.analyses.gradcam.randomization import Randomization
 from convlens.analyses.gradcam.result import GradCam, GradCamLayers
 from convlens.analyses.gradcam.table import SCORES, load_maps
 from convlens.files import NUMBERS
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 from convlens.text import printable
 
 
 @dataclass(frozen=True, eq=False)
-class GradCams(Result):
+class GradCams(NetworkResult):
     """The maps of many photos, saved in a folder, and what all of them share.
 
     `result["cat.jpg"]` loads the maps of one photo.

@@ -21,7 +21,7 @@ from convlens.drawing import place_map, render_figure
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import probabilities
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.tracer import trace
 
 ORDERS = ("map", "random", "center")
@@ -40,7 +40,7 @@ def beats_controls(scores: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class DeletionInsertion(Result):
+class DeletionInsertion(NetworkResult):
     """Deletion and insertion curves of one class for each image.
 
     Attributes:
@@ -111,6 +111,7 @@ class DeletionInsertion(Result):
         )  # fmt: skip
 
 
+@keep_warnings
 def deletion_insertion(
     model: Model, cam: GradCam, *, rank: int = 0, steps: int = 8, seed: int = 0
 ) -> DeletionInsertion:

@@ -30,12 +30,14 @@ from convlens.analyses.gradcam.targets import ExplanationTarget, resolve_target
 from convlens.capture import capture_nodes, compute_gradients, enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model, check_model
+from convlens.results.network_result import keep_warnings
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.selection import NodeGroup
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 
 
+@keep_warnings
 @spell_out_options
 @enable_gradients()
 def gradcam(model: Model, images: ImagesLike, **options: Unpack[GradCamKeywords]) -> GradCam:
@@ -83,6 +85,7 @@ def gradcam(model: Model, images: ImagesLike, **options: Unpack[GradCamKeywords]
     return explain(model, model_trace, images, [node_group], settings)[0]
 
 
+@keep_warnings
 @spell_out_options
 @enable_gradients()
 def gradcam_layers(
@@ -233,4 +236,5 @@ def _weight_maps(
         centers_x=centers_x,
         images=images.detach().cpu(),
         bounds=model.bounds,
+        warnings=model_trace.warnings,
     )

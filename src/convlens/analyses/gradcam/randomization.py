@@ -32,7 +32,7 @@ from convlens.capture import enable_gradients
 from convlens.drawing import render_figure
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model, check_model
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.clone import clone_network
 from convlens.runtime.guard import unwrap_network
@@ -43,7 +43,7 @@ from convlens.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
-class Randomization(Result):
+class Randomization(NetworkResult):
     """Rank correlations of Grad-CAM maps with those of the same network with random weights.
 
     Attributes:
@@ -159,6 +159,7 @@ class Randomization(Result):
         return {"randomization": render_figure(self.figure())}
 
 
+@keep_warnings
 @spell_out_options
 @enable_gradients()
 def randomization(

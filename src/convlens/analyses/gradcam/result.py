@@ -13,6 +13,7 @@ from convlens.data.images import to_pixels
 from convlens.drawing import add_caption, place_map
 from convlens.errors import ConvlensError
 from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
 
 
@@ -58,7 +59,7 @@ class ChannelShare(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class GradCam(Result):
+class GradCam(NetworkResult):
     """Raw, signed Grad-CAM maps at the layer's own resolution.
 
     Attributes:
@@ -289,7 +290,7 @@ class GradCam(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class GradCamLayers(Result):
+class GradCamLayers(NetworkResult):
     """Grad-CAM at several layers, from coarse to fine.
 
     Attributes:

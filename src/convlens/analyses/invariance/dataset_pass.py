@@ -21,6 +21,7 @@ from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass, run_reducer
 from convlens.passes.source import PhotosOrImages, open_source
+from convlens.results.network_result import keep_warnings
 from convlens.tracing.selection import (
     ChannelSource,
     Side,
@@ -30,6 +31,7 @@ from convlens.tracing.selection import (
 from convlens.tracing.tracer import trace as trace_network
 
 
+@keep_warnings
 @enable_gradients()
 def invariance(
     model: Model,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.drawing import render_figure
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 from convlens.text import plot_text
 
 KINDS = ("place", "scale", "light")
@@ -22,7 +22,7 @@ _SHOWN = 12  # curves in the picture
 
 
 @dataclass(frozen=True, eq=False)
-class Invariance(Result):
+class Invariance(NetworkResult):
     """The activation of channels that remains when their images change.
 
     Attributes:

@@ -26,6 +26,7 @@ from convlens.data.photos import PhotoLike
 from convlens.data.preprocessing import check_image_size
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
+from convlens.results.network_result import keep_warnings
 from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.guard import preserve_network
 from convlens.runtime.interrupts import catch_interrupts
@@ -38,6 +39,7 @@ from convlens.tracing.tracer import trace
 _LAYER_RANGES, _CLASS_RANGES = (1 / 16, 5.0, 0.1), (1 / 10, 15.0, 0.3)
 
 
+@keep_warnings
 @enable_gradients()
 def maximize(
     model: Model,

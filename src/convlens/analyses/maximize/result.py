@@ -7,6 +7,7 @@ from torch import Tensor
 from convlens.data.images import to_pixels
 from convlens.drawing import add_title, enlarge, make_sheet
 from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
 
 _SIDE = 160  # pixels, about: small images are enlarged to this side in pictures
@@ -101,7 +102,7 @@ class ObjectiveMaximum(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class MaximizedImages(Result):
+class MaximizedImages(NetworkResult):
     """Images that maximize objectives.
 
     Attributes:

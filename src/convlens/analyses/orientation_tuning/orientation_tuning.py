@@ -17,6 +17,7 @@ from convlens.analyses.orientation_tuning.result import OrientationTuning
 from convlens.capture import stream_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
+from convlens.results.network_result import keep_warnings
 from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.guard import preserve_network
 from convlens.runtime.precision import full_precision
@@ -27,6 +28,7 @@ from convlens.tracing.tracer import trace
 _BATCH = 64  # gratings that are run at once
 
 
+@keep_warnings
 @full_precision()
 def orientation_tuning(
     model: Model,

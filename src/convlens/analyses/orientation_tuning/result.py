@@ -14,7 +14,7 @@ from convlens.drawing import (
     make_sheet,
     sequential_colors,
 )
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 
 _SHOWN = 64  # channels in the picture, at most
 _CELL = 6  # pixels of the side of one response in the picture
@@ -23,7 +23,7 @@ _BAR = 120  # length of the color bar in pixels
 
 
 @dataclass(frozen=True, eq=False)
-class OrientationTuning(Result):
+class OrientationTuning(NetworkResult):
     """Responses of every channel of a layer to drifting gratings.
 
     Attributes:

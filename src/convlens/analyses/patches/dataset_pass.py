@@ -22,11 +22,13 @@ from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_reducer
 from convlens.passes.source import PhotosOrImages, check_photos, open_source
+from convlens.results.network_result import keep_warnings
 from convlens.tracing.left_out import find_left_out
 from convlens.tracing.selection import Side, find_channel_sources
 from convlens.tracing.tracer import trace
 
 
+@keep_warnings
 def patches(
     model: Model,
     photos: PhotosOrImages,

@@ -11,6 +11,7 @@ from convlens.analyses.patches.pictures import patch_row, side_by_side
 from convlens.drawing import add_title, make_grid
 from convlens.errors import ConvlensError, suggest
 from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
 
 _COLUMNS = 2  # of channels in a picture
@@ -184,7 +185,7 @@ class LayerPatches(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Patches(Result):
+class Patches(NetworkResult):
     """The strongest patches of every channel, from one pass over the photos.
 
     Attributes:

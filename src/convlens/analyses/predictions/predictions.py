@@ -15,13 +15,13 @@ from convlens.models.output_head import (
     probabilities,
     top_predictions,
 )
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions(Result):
+class Predictions(NetworkResult):
     """The logits of a batch of images, and their highest classes.
 
     Attributes:
@@ -48,6 +48,7 @@ class Predictions(Result):
         return prediction_probabilities(self.logits, self.classes, self.output_head)
 
 
+@keep_warnings
 def predict(model: Model, images: ImagesLike, *, top: int = 5) -> Predictions:
     """Predict the classes of images with the network in evaluation mode.
 

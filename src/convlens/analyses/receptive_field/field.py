@@ -9,7 +9,7 @@ from convlens.analyses.patches.pictures import FRAME, draw_field
 from convlens.analyses.patches.windows import FieldBox, field_box, pixels_inside
 from convlens.data.images import to_pixels
 from convlens.models.model import ImagesLike, Model
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.selection import Side, check_position, find_channel_sources
 from convlens.tracing.tracer import trace
 
@@ -17,7 +17,7 @@ _OUTSIDE_CONTRAST = 0.35  # share of the photo's contrast outside the field
 
 
 @dataclass(frozen=True, eq=False)
-class ReceptiveField(Result):
+class ReceptiveField(NetworkResult):
     """The part of an image that one unit of a layer sees.
 
     Attributes:
@@ -89,6 +89,7 @@ class ReceptiveField(Result):
         }
 
 
+@keep_warnings
 def receptive_field(
     model: Model,
     photo: ImagesLike,

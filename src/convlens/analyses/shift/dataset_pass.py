@@ -22,11 +22,13 @@ from convlens.passes.source import (
     open_source,
     read_first_images,
 )
+from convlens.results.network_result import keep_warnings
 from convlens.tracing.tracer import trace as trace_network
 
 _OFFSETS = 16  # steps of the map over all offsets, along each axis
 
 
+@keep_warnings
 @enable_gradients()
 def shift(
     model: Model,

@@ -20,7 +20,9 @@ from convlens.analyses.shift.shifted_layers import (
 )
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.precision import full_precision
+from convlens.tracing.left_out import find_left_out
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted
@@ -83,7 +85,7 @@ class LayerEquivariance(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Equivariance(Result):
+class Equivariance(NetworkResult):
     """The equivariance of every convolution and pooling, and where it is lost.
 
     Attributes:
@@ -92,6 +94,7 @@ class Equivariance(Result):
         shifts: rows and columns by which the content moves, in pixels.
         layers: the layers in the order in which the network executes them.
         lost: for each shift the number of the first layer whose error is above 0.01, or None.
+        left_out: the convolutions that have no maps, with the reason.
     """
 
     model: str
@@ -99,6 +102,7 @@ class Equivariance(Result):
     shifts: tuple[Offset, ...]
     layers: tuple[LayerEquivariance, ...]
     lost: tuple[int | None, ...]
+    left_out: tuple[str, ...] = ()
 
     def summary(self, shift: int = 0) -> str:
         """Where equivariance is lost under one of the shifts, in words."""
@@ -119,6 +123,7 @@ class Equivariance(Result):
         )
 
 
+@keep_warnings
 @full_precision()
 def equivariance(
     model: Model,
@@ -222,4 +227,5 @@ def summarize_errors(
         shifts=tuple(offsets),
         layers=tuple(rows),
         lost=tuple(lost),
+        left_out=tuple(map(str, find_left_out(trace))),
     )

@@ -22,14 +22,14 @@ from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
 from convlens.passes.proportion import Proportion
 from convlens.passes.reducer import State
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult
 from convlens.tracing.tracer import trace as trace_network
 
 _BATCH_SIZE = 4  # images, beside their shifted ones
 
 
 @dataclass(frozen=True, eq=False)
-class Shift(Result):
+class Shift(NetworkResult):
     """What shifts change in a network.
 
     Attributes:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from convlens.analyses.weights_check.initializations import SMALLEST, match_initialization
 from convlens.models.model import Model, check_model
-from convlens.results import Result
+from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.guard import unwrap_network
 from convlens.wording import counted, enumerated
 
@@ -26,7 +26,7 @@ _NORMALIZATIONS = (
 
 
 @dataclass(frozen=True, eq=False)
-class WeightsCheck(Result):
+class WeightsCheck(NetworkResult):
     """Whether the weights of a network look as an initialization leaves them.
 
     Attributes:
@@ -67,6 +67,7 @@ class WeightsCheck(Result):
         return f"too few weights to tell whether they were trained: {compared}"
 
 
+@keep_warnings
 def check_weights(model: Model) -> WeightsCheck:
     """Compare the weights of a network with what usual initializations give.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from convlens.cli import terminal
 
 if TYPE_CHECKING:
-    from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis
+    from convlens.analyses.preprocessing_check.result import Diagnosis
 
 
 def show_diagnosis(diagnosis: "Diagnosis", *, json: bool) -> None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from convlens.analyses.preprocessing_check.preprocessing_check import Diagnosis, check_preprocessing
+from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
+from convlens.analyses.preprocessing_check.result import Diagnosis
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Mark, Reproduction, Tile

@@ -1,0 +1,116 @@
+"""Whether another preprocessing is clearly better than the configured one."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from convlens.analyses.preprocessing_check.result import VariantScore
+from convlens.analyses.preprocessing_check.scores import PhotoScores
+from convlens.wording import counted
+
+_SMALLEST_GAIN = 0.1  # nats per photo; less is not worth a warning
+_SMALLEST_CONFIDENCE_GAIN = 0.3  # the same without labels, where another resize may gain 0.2
+_SIGNIFICANCE = 0.05  # of the corrected test
+_CONFIDENCE_SIGNIFICANCE = 0.01  # the same without labels, where larger inputs make more confident
+_DISTINCT = 0.3  # networks that know nothing rarely reach it; trained ones of two classes reach 0.5
+
+
+def compare_variants(names: Sequence[str], scores: Sequence[PhotoScores]) -> list[VariantScore]:
+    """Compare each variant with the first, which is the configured one.
+
+    Args:
+        names: the names of the variants.
+        scores: the scores of the same photos with each variant.
+
+    Returns:
+        The configured variant first, then the others by descending score.
+    """
+    configured, *others = (
+        _score_variant(name, own, scores[0].nats, len(names) - 1)
+        for name, own in zip(names, scores, strict=True)
+    )
+    return [configured, *sorted(others, key=lambda variant: -variant.score)]
+
+
+def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) -> tuple[str, str]:
+    """The verdict and its summary.
+
+    Args:
+        variants: from `compare_variants`.
+        photos: the number of photos.
+        labeled: whether they were scored by labels.
+    """
+    configured, *others = variants
+    least = _SMALLEST_GAIN if labeled else _SMALLEST_CONFIDENCE_GAIN
+    significance = _SIGNIFICANCE if labeled else _CONFIDENCE_SIGNIFICANCE
+    better = [
+        variant for variant in others if variant.gain >= least and variant.p_value < significance
+    ]
+    # With labels, no further evidence is needed.
+    distinct = [variant for variant in better if (variant.distinctness or 0.0) >= _DISTINCT]
+    supported = better if labeled else distinct
+    if supported:
+        best = supported[0]
+        if labeled:
+            improvement = (
+                f"{best.accuracy:.0%} of {counted(photos, 'photo')} are classified correctly "
+                f"instead of {configured.accuracy:.0%}"
+            )
+        else:
+            improvement = (
+                f"predictions are {best.gain:.2f} nats more confident, as stable, and different "
+                f"for different photos on {counted(photos, 'photo')}"
+            )
+        return "mistake", (
+            f"the preprocessing looks wrong: with {best.name!r} {improvement}; now "
+            f"{configured.name}"
+        )
+    if better:
+        return "cannot tell", (
+            f"with {better[0].name!r} predictions are {better[0].gain:.2f} nats more confident, "
+            f"but nearly the same for all {counted(photos, 'photo')}, which is no evidence; give "
+            f"labels"
+        )
+    if _smallest_p_value(photos, len(others)) >= significance:
+        return "cannot tell", (
+            f"too few photos to judge the preprocessing: {photos}; give at least "
+            f"{_enough_photos(len(others), significance)}"
+        )
+    basis = "labels" if labeled else "the network's own confidence"
+    return "fine", (
+        f"the preprocessing looks right: none of {len(others)} other variants does clearly "
+        f"better on {counted(photos, 'photo')}, by {basis}"
+    )
+
+
+def _score_variant(
+    name: str, scores: PhotoScores, configured: Tensor, alternatives: int
+) -> VariantScore:
+    """Score a variant by its photos' scores, compared with those of the configured variant."""
+    gains = scores.nats - configured
+    p_value = 1.0
+    if bool((gains != 0).any()):
+        from scipy.stats import wilcoxon  # takes a second to import
+
+        test = wilcoxon(gains.numpy(), alternative="greater", method="auto")
+        p_value = min(1.0, float(test.pvalue) * alternatives)
+    return VariantScore(
+        name=name,
+        score=float(scores.nats.mean()),
+        accuracy=float(scores.correct.double().mean()) if scores.correct is not None else None,
+        gain=float(gains.mean()),
+        p_value=p_value,
+        distinctness=scores.distinctness,
+    )
+
+
+def _smallest_p_value(photos: int, alternatives: int) -> float:
+    """The smallest corrected p that the signed-rank test can give with so few photos."""
+    return 2.0**-photos * alternatives
+
+
+def _enough_photos(alternatives: int, significance: float) -> int:
+    photos = 1
+    while _smallest_p_value(photos, alternatives) >= significance:
+        photos += 1
+    return photos
