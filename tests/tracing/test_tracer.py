@@ -21,7 +21,7 @@ def branching(net, x):
 
 
 def with_item(net, x):
-    return x * x.abs().max().item()
+    return x * float(x.isfinite().all().item())
 
 
 def through_numpy(net, x):

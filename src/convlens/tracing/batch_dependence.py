@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from convlens.models.model import Model
-from convlens.models.outputs import select_output
-from convlens.runtime.guard import preserve_network
 from convlens.tracing.recording import Operation, Recording
+from convlens.tracing.trial_runs import dark_ramp, run_trial
 
 _TOLERANCE = 1e-3  # of the standard deviation of the outputs; other batch sizes round differently
 # Operations over dimensions: over the first one, they may be over images.
@@ -40,16 +39,12 @@ def depends_on_batch(
         _may_mix_images(operation, recording, on_image) for operation in recording.operations
     ):
         return False
-    low, high = model.bounds
-    ramp = torch.linspace(low, high, images.shape[-1], dtype=images.dtype, device=images.device)
-    pair = torch.cat([images, ramp.expand_as(images) * 0.5 + low * 0.5])
-    with preserve_network(model.network) as network, torch.no_grad():
-        try:
-            alone, dark_alone, beside = (
-                select_output(network(model.normalize(batch))) for batch in (images, pair[1:], pair)
-            )
-        except Exception:  # a network that takes one image only
-            return False
+    dark = dark_ramp(model, images)
+    alone, dark_alone, beside = (
+        run_trial(model, recording, batch) for batch in (images, dark, torch.cat([images, dark]))
+    )
+    if alone is None or dark_alone is None or beside is None:
+        return False
     if alone.shape[:1] != (1,) or beside.shape != (2, *alone.shape[1:]):
         return False
     difference = (torch.cat([alone, dark_alone]) - beside).abs().max()

@@ -10,8 +10,10 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from convlens.models.output_head import PROBABILITIES, SIGMOID, SOFTMAX
+from convlens.tracing.last_operations import WEIGHTED, describe_last_operations
 from convlens.tracing.nonlinearities import IDENTITIES
 from convlens.tracing.recording import NodeRef, Operation, Recording
+from convlens.tracing.value_ranges import RESHAPING, ValueRanges
 from convlens.tracing.written_activations import match_written_activation
 
 _ACTIVATIONS = {
@@ -19,13 +21,11 @@ _ACTIVATIONS = {
     "log_sigmoid_forward": SIGMOID,
 }  # fmt: skip
 _LOGARITHMIC = ("_log_softmax", "log_sigmoid_forward")
-_RESHAPING = frozenset({"view", "_unsafe_view", "squeeze", "unsqueeze"})
 _NEUTRAL_NUMBER = {"mul": 1, "div": 1, "pow": 1, "add": 0, "sub": 0}
-# Operations between several probabilities and the output; each has a rule in `_range`.
-_SELECTING = IDENTITIES | _RESHAPING | {
-    "stack", "cat", "mean", "permute", "transpose", "t", "expand", "select", "slice", "amax",
-    "amin", "maximum", "minimum",
-}  # fmt: skip
+AS_PROBABILITIES = (
+    "they are read as probabilities, not as logits, and gradients, which are those of "
+    "probabilities, vanish where the network is sure"
+)
 _SMALL = 1e-6  # a probability that is limited or shifted by as much is the same in float32
 
 
@@ -69,7 +69,7 @@ def find_final_activation(
         and _are_undone(followers[::-1], logarithmic=producer.name in _LOGARITHMIC)
     ):
         return FinalActivation(producer.inputs[0], _ACTIVATIONS[producer.name])
-    return _find_probabilities(recording, producers, on_image)
+    return _describe_values(recording, producers, on_image)
 
 
 def passes_through(operation: Operation, shapes: tuple[tuple[int, ...], ...]) -> bool:
@@ -78,7 +78,7 @@ def passes_through(operation: Operation, shapes: tuple[tuple[int, ...], ...]) ->
         number = operation.arguments.get("other", operation.arguments.get("exponent"))
         return number == _NEUTRAL_NUMBER[operation.name] and "self" in operation.arguments
     if operation.name != "select":
-        return operation.name in IDENTITIES | _RESHAPING
+        return operation.name in IDENTITIES | RESHAPING
     # `x[:, 0]` of an x with a single column.
     input_shape, output_shape = (
         shapes[nodes[0]] for nodes in (operation.inputs, operation.outputs)
@@ -119,123 +119,56 @@ def _are_undone(operations: list[Operation], *, logarithmic: bool) -> bool:
     return True
 
 
-def _find_probabilities(
+def _describe_values(
     recording: Recording, producers: Mapping[int, Operation], on_image: Container[int]
 ) -> FinalActivation:
+    """How outputs that are no softmax or sigmoid of a node are to be read, by their range."""
     output = recording.output
-    search = _Ranges(recording, producers, on_image)
-    values = search.of(output)
-    if not search.activations or search.others:
-        return FinalActivation(output)
-    kinds = " and ".join(sorted({_ACTIVATIONS[name] for name in search.activations}))
-    what = f"the network computes its outputs from the results of a {kinds} by "
-    what += ", ".join(dict.fromkeys(search.operations)) or "other operations"
-    if values is not None and values[0] >= -_SMALL and values[1] <= 1 + _SMALL:
+    values = ValueRanges(recording, producers, on_image).of(output)
+    activations = _find_activations(recording, producers, on_image)
+    steps = describe_last_operations(recording, producers, on_image, until=_is_activation)
+    if activations:
+        steps = f"the network computes its outputs from the results of a {activations} by {steps}"
+    else:
+        steps = f"the network limits its outputs by {steps}"
+    if values.within(0, 1):
+        return FinalActivation(output, PROBABILITIES, f"{steps}: {AS_PROBABILITIES}")
+    if activations or values.within(-1, 1):
         return FinalActivation(
             output,
-            PROBABILITIES,
-            f"{what}: they are read as probabilities, not as logits, and gradients, which are "
-            f"those of probabilities, vanish where the network is sure",
+            "",
+            f"{steps}: they are no logits, but are read as such, so probabilities are not those of "
+            f"the network",
         )
+    return FinalActivation(output)
+
+
+def without_logits(reading: FinalActivation, output: int) -> FinalActivation:
+    """The reading of a softmax or sigmoid whose input no run shows, as that of `softmin`."""
     return FinalActivation(
         output,
-        "",
-        f"{what}: they are no logits, but are read as such, so probabilities are not those of the "
-        f"network",
+        PROBABILITIES,
+        f"the input of the final {reading.name} is inside an operation that shows only its result: "
+        f"outputs are read as probabilities, and gradients, which are those of probabilities, "
+        f"vanish where the network is sure",
     )
 
 
-class _Ranges:
-    """The least and greatest value of nodes that are computed from probabilities.
-
-    Attributes:
-        activations: names of the activations that were found.
-        operations: names of the operations between them and the nodes that compute new values.
-        others: whether a node is computed from something else on the image.
-    """
-
-    def __init__(
-        self,
-        recording: Recording,
-        producers: Mapping[int, Operation],
-        on_image: Container[int],
-    ) -> None:
-        self.activations: list[str] = []
-        self.operations: list[str] = []
-        self.others = False
-        self._shapes = recording.shapes
-        self._producers = producers
-        self._on_image = on_image
-        self._known: dict[int, tuple[float, float] | None] = {}
-
-    def of(self, node: int) -> tuple[float, float] | None:
-        """The range of a node; None if it is unknown."""
-        if node not in self._known:
-            self._known[node] = self._find(node)
-        return self._known[node]
-
-    def _find(self, node: int) -> tuple[float, float] | None:
-        operation = self._producers.get(node)
-        if operation is None:
-            self.others = self.others or node in self._on_image
-            return None
-        if _is_activation(operation, self._shapes):
-            self.activations.append(operation.name)
-            return None if operation.name in _LOGARITHMIC else (0.0, 1.0)
-        known = operation.name in _SELECTING or operation.name in _ARITHMETIC
-        if not known:
-            self.others = self.others or node in self._on_image
-            return None
-        if operation.name not in IDENTITIES | _RESHAPING:
-            self.operations.append(operation.name)
-        inputs = [self.of(part) for part in operation.inputs]
-        if self.others or any(part is None for part in inputs):
-            return None
-        ranges = [part for part in inputs if part is not None]
-        if operation.name in _SELECTING:
-            return min(low for low, _ in ranges), max(high for _, high in ranges)
-        return self._compute(operation, ranges)
-
-    def _compute(
-        self, operation: Operation, ranges: list[tuple[float, float]]
-    ) -> tuple[float, float] | None:
-        (low, high), *rest = ranges
-        number = operation.arguments.get("other")
-        second = rest[0] if rest else None
-        if isinstance(number, (int, float)):
-            second = (float(number), float(number))
-        match operation.name:
-            case "sum":
-                counts = (math.prod(self._shapes[nodes[0]]) for nodes in
-                          (operation.inputs, operation.outputs))  # fmt: skip
-                before, after = counts
-                return low * (before // after), high * (before // after)
-            case "clamp" | "clamp_min" | "clamp_max":
-                least, greatest = (operation.arguments.get(name) for name in ("min", "max"))
-                if isinstance(least, NodeRef) or isinstance(greatest, NodeRef):
-                    return None
-                low = low if least is None else max(low, least)
-                return low, high if greatest is None else min(high, greatest)
-            case "add" | "sub" | "mul" | "div" if second is not None:
-                if operation.name == "div" and (rest or not number):
-                    return None
-                return _combine(operation.name, (low, high), second)
-        return None
-
-
-_ARITHMETIC = frozenset({
-    "sum", "clamp", "clamp_min", "clamp_max", "add", "sub", "mul", "div", "log", "exp", "pow",
-})  # fmt: skip
-
-
-def _combine(
-    name: str, first: tuple[float, float], second: tuple[float, float]
-) -> tuple[float, float]:
-    compute = {
-        "add": lambda a, b: a + b,
-        "sub": lambda a, b: a - b,
-        "mul": lambda a, b: a * b,
-        "div": lambda a, b: a / b,
-    }[name]
-    values = [compute(a, b) for a in first for b in second]
-    return min(values), max(values)
+def _find_activations(
+    recording: Recording, producers: Mapping[int, Operation], on_image: Container[int]
+) -> str:
+    """The softmaxes and sigmoids from whose results alone the outputs are computed, in words."""
+    names, seen, open_nodes = set(), set[int](), [recording.output]
+    while open_nodes:
+        node = open_nodes.pop()
+        if node in seen or node not in on_image:
+            continue
+        seen.add(node)
+        operation = producers.get(node)
+        if operation is None or operation.name in WEIGHTED:
+            return ""
+        if _is_activation(operation, recording.shapes):
+            names.add(_ACTIVATIONS[operation.name])
+        else:
+            open_nodes.extend(operation.inputs)
+    return " and ".join(sorted(names))

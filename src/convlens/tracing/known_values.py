@@ -59,8 +59,13 @@ class KnownValues:
 
 
 def copy_value(tensor: Tensor) -> Tensor | None:
-    """A copy of a small tensor of integers or truth values; None for others and for fake ones."""
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized:
+    """A copy of a small tensor of integers or truth values, or of a single number; else None.
+
+    Of fake tensors, only those that the network's code made from numbers have values.
+    """
+    if tensor.is_complex() or tensor.is_quantized:
+        return None
+    if tensor.is_floating_point() and tensor.numel() != 1:
         return None
     if tensor.numel() > _MAX_ELEMENTS or tensor.layout != torch.strided:
         return None

@@ -88,6 +88,11 @@ def record(
         constants=tensor_nodes.constants,
         images=len(images),
         output_index=output_index(returned, output) if output is not None else None,
+        other_outputs=tuple(
+            tensor_nodes.read(item)
+            for item in (returned if isinstance(returned, (tuple, list)) else ())
+            if isinstance(item, Tensor) and item is not output
+        ),
     )
 
 

@@ -100,13 +100,14 @@ class Recording:
             before, or returned no class scores.
         output_index: position of that node among the tensors that the network returned in a
             sequence; None if it returned no sequence.
+        other_outputs: indices of the other tensors of that sequence.
         faked: whether it ran on fake tensors, so that the recording is valid for every input of
             this size.
         stopped: why the network did not run to its end, in words; empty if it did.
         no_scores: what the network returned instead of class scores, in words; empty if it returned
             class scores.
-        constants: values of nodes of integers or truth values that no operation returned, such as
-            buffers and lists of indices, by the node's index.
+        constants: values of nodes of integers, of truth values or of a single number that no
+            operation returned, such as buffers and lists of indices, by the node's index.
         images: number of images that it ran on: 1, or 2 for a network that drops the dimension of
             the images when there is one.
     """
@@ -123,4 +124,5 @@ class Recording:
     no_scores: str = ""
     constants: Mapping[int, Tensor] = field(default_factory=dict)
     images: int = 1
+    other_outputs: tuple[int, ...] = ()
     output_index: int | None = None

@@ -175,10 +175,12 @@ class _Runs:
         image = self._blank if fake else self._model.normalize(self._image)
         images = to_memory_format(image.expand(count, -1, -1, -1), memory_format)
         with silence_fake_tensor_log():
-            return record(
+            recording = record(
                 self.network, images, _selector(self._model), fake=fake,
                 describe_error=_describe_error if until_error else None,
             )  # fmt: skip
+        # With a given position of the class scores, nothing was chosen.
+        return recording if self._model.output is None else replace(recording, other_outputs=())
 
     def _remember(self, memory_format: torch.memory_format) -> None:
         height, width = self._image.shape[-2:]

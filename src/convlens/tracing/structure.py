@@ -84,14 +84,14 @@ class Structure:
 
     def logits(self) -> int:
         """The node that the network returns, or the input of its final softmax or sigmoid."""
-        return self._before_squeeze(self.final_activation.node)
+        return self.before_squeeze(self.final_activation.node)
 
     @cached_property
     def final_activation(self) -> FinalActivation:
         """How the outputs are to be read."""
         return find_final_activation(self.recording, self.producers, self.on_image)
 
-    def _before_squeeze(self, node: int) -> int:
+    def before_squeeze(self, node: int) -> int:
         """The node `(N, 1)` from which a node `(N,)` was squeezed; the node itself without one."""
         column, shapes = node, self.recording.shapes
         while (

@@ -43,8 +43,8 @@ class TensorNodes:
     Attributes:
         shapes: shape of each node, by its index.
         operations: in the order of execution.
-        constants: values of nodes of integers or truth values that no operation returned, as they
-            are when they are first read.
+        constants: values of nodes of integers, of truth values or of a single number that no
+            operation returned, as they are when they are first read.
     """
 
     def __init__(self, image: Tensor, originals: Mapping[int, Tensor] | None = None) -> None:

@@ -10,11 +10,16 @@ from functools import cached_property
 from torch import Tensor
 
 from convlens.errors import ConvlensError, TraceError, suggest
-from convlens.models.output_head import choose_output_head
+from convlens.models.output_head import PROBABILITIES, choose_output_head
 from convlens.tracing.batch import Batch
 from convlens.tracing.capture_points import find_capture_point
 from convlens.tracing.convolutions import Convolution, find_convolutions
 from convlens.tracing.dimensions import Axes, MapDims, channels_first, find_map_dims
+from convlens.tracing.final_activation import (
+    AS_PROBABILITIES,
+    FinalActivation,
+    without_logits,
+)
 from convlens.tracing.interval import map_bounds
 from convlens.tracing.multiply_adds import count_multiply_adds, find_uncounted
 from convlens.tracing.node_names import IMAGE, NodeName
@@ -36,12 +41,15 @@ class Trace:
         recording: the operations that the network executed.
         batch: the dimension of each node that holds the images.
         depends_on_batch: whether the outputs for an image depend on the images beside it.
+        returns_probabilities: whether the outputs were found to be probabilities by their values,
+            as their operations do not show it.
     """
 
     model_name: str
     recording: Recording
     batch: Batch
     depends_on_batch: bool = False
+    returns_probabilities: bool = False
 
     @cached_property
     def structure(self) -> Structure:
@@ -87,8 +95,14 @@ class Trace:
         if self.recording.stopped:
             return ()
         sentences = []
-        if reading := self.structure.final_activation.warning:
+        if reading := self.reading.warning:
             sentences.append(f"{self.model_name}: {reading}")
+        if others := self._other_scores:
+            sentences.append(
+                f"{self.model_name}: of {len(others) + 1} tensors of the same shape that the "
+                f"network returns, number {self.recording.output_index}, which is computed from "
+                f"another one, is read as the class scores; wrap(..., output=NUMBER) chooses"
+            )
         if self.depends_on_batch:
             sentences.append(
                 f"{self.model_name}: results for an image depend on the other images of its batch "
@@ -96,6 +110,16 @@ class Trace:
                 f"one, or compare results of the same batches only"
             )
         return tuple(sentences)
+
+    @property
+    def _other_scores(self) -> list[int]:
+        """Other returned tensors that may be the class scores, and not the logits of these."""
+        shapes, output = self.recording.shapes, self.recording.output
+        return [
+            node
+            for node in self.recording.other_outputs
+            if shapes[node] == shapes[output] and node not in (output, self.reading.node)
+        ]
 
     def shape(self, node: int) -> tuple[int, ...]:
         """Shape of a node for a batch of one, with the dimension of the images first."""
@@ -201,7 +225,22 @@ class Trace:
                 f"{self.model_name} gives no class scores on {_format_size(self.image_size)}, "
                 f"where it does not run to its end: {self.recording.stopped}"
             )
-        return self.structure.logits()
+        return self.structure.before_squeeze(self.reading.node)
+
+    @cached_property
+    def reading(self) -> FinalActivation:
+        """How the outputs are to be read, by the last operations and by the values."""
+        if self.returns_probabilities:
+            return FinalActivation(
+                self.recording.output,
+                PROBABILITIES,
+                f"the outputs are at least 0 and add up to 1 over the classes: {AS_PROBABILITIES}",
+            )
+        reading = self.structure.final_activation
+        output = self.recording.output
+        if reading.node == output or not reading.name or self.capture_point(reading.node):
+            return reading
+        return without_logits(reading, output)
 
     @property
     def final_activation(self) -> str:
@@ -210,7 +249,7 @@ class Trace:
         It is "probabilities" if the outputs are computed from the results of these, such as the
         mean of several softmaxes.
         """
-        return self.structure.final_activation.name
+        return self.reading.name
 
     @property
     def num_outputs(self) -> int:

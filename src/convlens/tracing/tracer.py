@@ -1,14 +1,16 @@
 """The function `trace`: the trace of a model for images of some size, made once and then kept."""
 
-import warnings
+from collections.abc import Hashable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from convlens.errors import ConvlensError, ConvlensWarning
+from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
+from convlens.results.network_result import warn
 from convlens.tracing.batch_dependence import depends_on_batch
+from convlens.tracing.probability_check import returns_probabilities
 from convlens.tracing.recording import Recording
 from convlens.tracing.runs import make_trace
 from convlens.tracing.trace import Trace
@@ -59,13 +61,15 @@ def trace(
     model_trace = _find_or_make_trace(model, images, size=size, partly=partly)
     _check_labels(model, model_trace)
     for sentence in model_trace.warnings:
-        warnings.warn(ConvlensWarning(sentence), stacklevel=2)
+        warn(sentence)
     return model_trace
 
 
 _cache: TraceCache[Trace] = TraceCache()
-# A network that reads its data is traced for each image, but runs only once on two images.
+# A network that reads its data is traced for each image, but runs only once on two images, and is
+# checked only once.
 _pairs: TraceCache[Recording] = TraceCache()
+_checks: TraceCache[tuple[bool, bool]] = TraceCache()
 
 
 def _find_or_make_trace(
@@ -85,16 +89,31 @@ def _find_or_make_trace(
         model_trace, pair = make_trace(
             model, image, partly=partly, known_pair=_pairs.find(model, key, state)
         )
-        # A trace of real tensors is not kept, and would be checked again each time.
-        recording, on_image = model_trace.recording, model_trace.structure.on_image
-        if recording.faked and depends_on_batch(model, recording, on_image, image):
-            model_trace = replace(model_trace, depends_on_batch=True)
+        model_trace = _check(model, model_trace, image, key, state)
     if model_trace.recording.faked:
         whole = not model_trace.recording.stopped
         _cache.add(model, replace(key, partly=False) if whole else key, state, model_trace)
     elif pair is not None:
         _pairs.add(model, key, state, pair)
     return model_trace
+
+
+def _check(
+    model: Model, model_trace: Trace, image: Tensor, key: TraceKey, state: Hashable
+) -> Trace:
+    """The trace with what runs on made images tell about it."""
+    recording, structure = model_trace.recording, model_trace.structure
+    if recording.stopped or recording.no_scores:
+        return model_trace
+    checks = _checks.find(model, key, state)
+    if checks is None:
+        checks = (
+            depends_on_batch(model, recording, structure.on_image, image),
+            returns_probabilities(model, structure, image),
+        )
+        if not recording.faked:
+            _checks.add(model, key, state, checks)
+    return replace(model_trace, depends_on_batch=checks[0], returns_probabilities=checks[1])
 
 
 def _one_image(model: Model, images: Tensor | None, size: tuple[int, int]) -> Tensor:

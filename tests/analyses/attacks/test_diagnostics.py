@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from convlens import ConvlensError, fgsm, robustness, wrap
+from convlens import ConvlensError, ConvlensWarning, fgsm, robustness, wrap
 from convlens.analyses.attacks.robustness import FGSM, PGD
 from support.attacked_networks import SIZE, Linear, easy, images, small
 
@@ -70,7 +70,7 @@ def names(network, batch=None, **options):
 
 
 class Probabilities(nn.Module):
-    """Probabilities with powers of 2 instead of e, which the trace does not recognize."""
+    """Probabilities with powers of 2 instead of e: no node holds their logits."""
 
     def forward(self, logits):
         return 2**logits / (2**logits).sum(1, keepdim=True)
@@ -92,7 +92,9 @@ def test_a_sound_network_gives_no_cautions():
 
 
 def test_each_trouble_has_its_name():
-    assert names(nn.Sequential(small(), Probabilities())) == {"softmax outputs given as logits"}
+    with pytest.warns(ConvlensWarning, match="read as probabilities"):
+        found = names(nn.Sequential(small(), Probabilities()))
+    assert found == {"outputs that are no logits"}
     assert names(nn.Sequential(Noise(), small())) == {"randomness in the network"}
     assert names(nn.Sequential(NumpyNoise(), small())) == {"randomness in the network"}
     assert names(nn.Sequential(nn.Dropout(), small()).train()) == {"training mode"}

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.models.model import Model
-from convlens.models.output_head import PROBABILITIES, predicted_classes
+from convlens.models.output_head import predicted_classes
 from convlens.results import Result
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.trace import Trace
 from convlens.wording import counted
 
 ZERO_GRADIENTS = "zero gradients"
-SOFTMAX_AS_LOGITS = "softmax outputs given as logits"
+NO_LOGITS = "outputs that are no logits"
 ONE_OUTPUT = "one output"
 RANDOMNESS = "randomness in the network"
 TRAINING_MODE = "training mode"
@@ -33,7 +33,6 @@ STRONGER_UNDER_FGSM = "stronger under FGSM than under PGD"
 _MOSTLY_ZERO = 0.5  # share of an image's gradient that is exactly 0, from which it is reported
 _NARROW = 0.02  # share of the bounds; images in other units stay within it
 _SAME_LOGITS = 1e-3  # in standard deviations of the logits; rounding may change as much
-_SUM_TOLERANCE = 1e-3  # probabilities in half precision may differ from 1 by as much
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +76,7 @@ def find_diagnostics(
     mostly_zero = int((zero_gradients > _MOSTLY_ZERO).sum())
     diagnostics = [
         diagnose_zero_gradients(mostly_zero, len(images), loss),
-        _diagnose_softmax(trace, logits.float()),
+        _diagnose_outputs(trace),
         _diagnose_one_output(trace),
         None
         if logits_again is None
@@ -169,19 +168,15 @@ def _diagnose_training_mode() -> Diagnostic:
     )
 
 
-def _diagnose_softmax(trace: Trace, logits: Tensor) -> Diagnostic | None:
-    """Probabilities as outputs, though the trace holds no softmax that could have made them."""
-    sums = logits.sum(dim=1)
-    if logits.shape[1] == 1 or trace.output_head == PROBABILITIES:
-        return None
-    if bool((logits < 0).any()) or bool(((sums - 1).abs() > _SUM_TOLERANCE).any()):
+def _diagnose_outputs(trace: Trace) -> Diagnostic | None:
+    """Outputs that are probabilities or come from them, and no logits can be found before them."""
+    if not trace.reading.warning:
         return None
     return Diagnostic(
-        SOFTMAX_AS_LOGITS,
-        f"the outputs at {trace.name(trace.logits)} are probabilities (not negative, of sum 1), "
-        f"not logits: a softmax of them has next to no gradient",
-        "return the input of the softmax; a softmax at the end of the network that torch executes "
-        "as such is found and left out automatically",
+        NO_LOGITS,
+        trace.reading.warning,
+        "return the logits, the input of the softmax or sigmoid; where one is the last operation, "
+        "it is found and left out automatically",
     )
 
 
