@@ -8,6 +8,9 @@ from convlens.errors import ConvlensError
 
 _QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.ao.nn.sparse")
 
+# They compute with floats, in networks that are prepared for quantization.
+_FLOATING = ("FloatFunctional", "FXFloatFunctional")
+
 
 def check_supported(network: nn.Module) -> None:
     """Check that the layers of a network can be traced and have values.
@@ -41,7 +44,8 @@ def _check_module(name: str, module: nn.Module) -> None:
             f"{name} is compiled by TorchScript and has no layers that can be traced; "
             f"give the module that it was compiled from"
         )
-    if type(module).__module__.startswith(_QUANTIZED):
+    kind = type(module)
+    if kind.__module__.startswith(_QUANTIZED) and kind.__name__ not in _FLOATING:
         _refuse_quantized(name, "layer")
 
 

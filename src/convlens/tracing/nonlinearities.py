@@ -17,12 +17,12 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from convlens.tracing.hooks import ModuleCall
-from convlens.tracing.receptive_field.rules import find_rule, pointwise
+from convlens.tracing.receptive_field.rules import FAKE_QUANTIZATIONS, find_rule, pointwise
 from convlens.tracing.recording import ModuleRun, NodeRef, Operation, Recording
 
 IDENTITIES = frozenset({
     "clone", "alias", "detach", "native_dropout", "dropout", "_to_copy", "lift_fresh", "contiguous",
-    "positive",
+    "positive", *FAKE_QUANTIZATIONS,
 })  # fmt: skip
 _AFFINE = frozenset({"add", "sub", "rsub", "neg", "mul", "div"})
 # Their outputs are masks, not values.

@@ -34,7 +34,7 @@ from convlens.tracing.receptive_field.windows import (
 from convlens.tracing.recording import Operation
 from convlens.tracing.registry import registered_field_rule
 
-__all__ = ["combine_everything", "find_rule", "pointwise", "sliding_window"]
+__all__ = ["FAKE_QUANTIZATIONS", "combine_everything", "find_rule", "pointwise", "sliding_window"]
 
 
 def find_rule(operation: Operation) -> FieldRule | None:
@@ -269,7 +269,16 @@ _POINTWISE = (
     "_prelu_kernel", "prelu", "hardswish", "rrelu_with_noise", "log_sigmoid_forward", "rsub",
     "floor_divide",
 )  # fmt: skip
+# They round values, for training with quantization in mind; the layers stay what they are.
+FAKE_QUANTIZATIONS = (
+    "fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine",
+    "fake_quantize_per_tensor_affine_cachemask", "fake_quantize_per_channel_affine_cachemask",
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
+    "_fake_quantize_learnable_per_tensor_affine", "_fake_quantize_learnable_per_channel_affine",
+    "fused_moving_avg_obs_fake_quant", "_fused_moving_avg_obs_fq_helper",
+)  # fmt: skip
 _IDENTITIES = (
+    *FAKE_QUANTIZATIONS,
     "alias", "detach", "clone", "contiguous", "_to_copy", "lift_fresh", "lift_fresh_copy",
     "native_dropout", "dropout", "positive", "to", "tril", "triu",
 )  # fmt: skip
