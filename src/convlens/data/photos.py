@@ -25,13 +25,12 @@ from convlens.data.photo_formats import (
     photo_formats,
 )
 from convlens.data.pixel_budget import PixelBudget
+from convlens.data.tiff import describe_tiff, gray_levels, has_separate_planes
 from convlens.errors import ConvlensError, PhotoError
 from convlens.files import suggest_sibling
 from convlens.text import printable
 
 _ORIENTATION = ExifTags.Base.Orientation
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # tags of TIFF
-_WHITE_IS_ZERO = 0  # a value of the latter
 _STRIP_PIXELS = 2**20  # converted at once, so that no second copy of a large photo is made
 
 # Of all photos that are being decoded. At most 9 bytes for each pixel are in use at a time.
@@ -130,12 +129,34 @@ def read_photo(source: PhotoLike) -> Photo:
     with _open(source) as file, PIXELS.scope():
         if not file.read(1):
             raise PhotoError("is empty; copy it again")
-        opened = Image.open(file, formats=photo_formats())
+        opened = _open_picture(file)
         PIXELS.take(opened.width * opened.height)
         picture, notes = _decode(opened)
     if isinstance(source, EncodedPhoto):
         return Photo(picture, source.name, None, notes)
     return Photo(picture, printable(Path(source).name), Path(source), notes)
+
+
+def _open_picture(file: BinaryIO) -> Image.Image:
+    """Open an image file with Pillow; its pixels are not decoded yet.
+
+    Raises:
+        PhotoError: a kind of TIFF file that Pillow does not read, or reads wrongly.
+    """
+    try:
+        picture = Image.open(file, formats=photo_formats())
+    except UnidentifiedImageError:
+        if content := describe_tiff(file):
+            raise PhotoError(
+                f"is a kind of TIFF that Pillow does not read ({content}); save it as PNG"
+            ) from None
+        raise
+    if has_separate_planes(picture):
+        raise PhotoError(
+            "is a TIFF with colors of over 8 bits in separate planes, which Pillow reads wrongly; "
+            "save it as PNG"
+        )
+    return picture
 
 
 def read_stored_size(source: str | Path | EncodedPhoto) -> tuple[int, int, int]:
@@ -276,7 +297,7 @@ def _decode(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         word = "animated" if picture.format in ANIMATED_FORMATS else "several pictures"
         which = "first" if frame == 0 else f"number {frame + 1}"
         notes.append(f"{word}: {which} of {frames} frames")
-    white, bits = _gray_levels(picture)
+    white, bits = gray_levels(picture)
     upright = picture
     if picture.getexif().get(_ORIENTATION, 1) in range(2, 9):
         upright = ImageOps.exif_transpose(picture)
@@ -300,15 +321,6 @@ def _decode(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     return upright, tuple(notes)
 
 
-def _gray_levels(picture: Image.Image) -> tuple[int, int]:
-    """The value of white in a picture with more than 8 bits, and the number of bits."""
-    tags: Any = getattr(picture, "tag_v2", {})  # of TIFF
-    bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-    bits = bits if bits in range(9, 16) else 16
-    # Pillow inverts pictures of up to 8 bits itself.
-    return (0 if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else 2**bits - 1), bits
-
-
 def _in_strips(
     picture: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]
 ) -> Image.Image:
@@ -327,7 +339,8 @@ def _scale_to_8_bits(picture: Image.Image, *, white: int, bits: int) -> Image.Im
     values = np.asarray(picture).astype(np.int64)
     highest = 2**bits - 1
     if values.min() < 0 or values.max() > highest:
-        raise PhotoError("holds 32-bit integers of unknown range; save it with 8 or 16 bits")
+        kind = "negative" if values.min() < 0 else "32-bit"
+        raise PhotoError(f"holds {kind} integers of unknown range; save it with 8 or 16 bits")
     values = values if white else highest - values
     return Image.fromarray(((values * 255 + highest // 2) // highest).astype(np.uint8))
 
