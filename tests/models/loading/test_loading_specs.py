@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("no_network")
         ("defualt", "nearest: default"),
         ("", "unknown model ''"),
         ("torchvision:resnet5", "no network 'resnet5'; nearest: resnet50"),
-        ("torchvision:fasterrcnn_resnet50_fpn", "neither classifies images nor segments"),
+        ("torchvision:raft_large", "takes no single images"),
         ("torchvision:resnet50@V3", "no weights 'V3'; there are IMAGENET1K_V1, IMAGENET1K_V2 and"),
         ("timm:resnt18", "no network 'resnt18'; nearest: resnet18"),
         ("timm:resnet18@a9", "no weights 'a9'; there are a1_in1k, "),
@@ -50,8 +50,8 @@ def test_paths_that_are_no_spec(tmp_path, nets):
 def test_list_models_can_be_asked_for_by_name():
     known = list_models()
     assert known["embedded"] == ["default"]
-    assert {"resnet50", "fcn_resnet50"} <= set(known["torchvision"])
-    assert "fasterrcnn_resnet50_fpn" not in known["torchvision"]
+    assert {"resnet50", "fcn_resnet50", "ssd300_vgg16"} <= set(known["torchvision"])
+    assert "raft_large" not in known["torchvision"]
     assert "tf_efficientnet_lite0" in known["timm"]
 
 

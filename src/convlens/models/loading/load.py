@@ -1,6 +1,7 @@
 """Load a Model from a spec: torchvision, timm, weight files, Python factories, run folders."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,11 @@ from convlens.models.loading.python_factory import factory_model
 from convlens.models.loading.run_folder import run_model
 from convlens.models.loading.specs import FORMS, Spec, find_run_folder, parse_spec
 from convlens.models.loading.timm_models import timm_model, timm_names
-from convlens.models.loading.torchvision_models import torchvision_model, torchvision_names
+from convlens.models.loading.torchvision_models import (
+    detection_names,
+    torchvision_model,
+    torchvision_names,
+)
 from convlens.models.loading.weight_files import read_weight_file
 from convlens.models.model import Model
 from convlens.models.supported import check_supported
@@ -121,7 +126,11 @@ def list_models(containing: str = "") -> dict[str, list[str]]:
         >>> convlens.list_models("wide_resnet50")["torchvision"]
         ['wide_resnet50_2']
     """
-    names = {"embedded": ["default"], "torchvision": torchvision_names(), "timm": timm_names()}
+    names: dict[str, Sequence[str]] = {
+        "embedded": ["default"],
+        "torchvision": (*torchvision_names(), *detection_names()),
+        "timm": timm_names(),
+    }
     return {
         form: [name for name in form_names if containing.casefold() in name.casefold()]
         for form, form_names in names.items()
@@ -157,7 +166,10 @@ def _build(
 
 def _find_library(name: str) -> Spec:
     """The spec of a network that is named without its library; torchvision comes before timm."""
-    for library, names in (("torchvision", torchvision_names), ("timm", timm_names)):
+    libraries = (
+        ("torchvision", torchvision_names), ("torchvision", detection_names), ("timm", timm_names),
+    )  # fmt: skip
+    for library, names in libraries:
         if re.split("[.@]", name)[0] in names():
             return Spec(library, name)
     raise ConvlensError(_unknown(name))

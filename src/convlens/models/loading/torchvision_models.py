@@ -15,7 +15,7 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def torchvision_model(text: str, *, weights: bool = True) -> Model:
-    """A classification or segmentation network of torchvision, on the CPU.
+    """A classification, segmentation or detection network of torchvision, on the CPU.
 
     Args:
         text: `NAME` (its default weights), `NAME@WEIGHTS` or `NAME@random`.
@@ -46,7 +46,7 @@ def torchvision_model(text: str, *, weights: bool = True) -> Model:
         name=name,
         labels=labels,
         origin=f"{origin}; preprocessing of {entry.name if entry else 'ImageNet'}",
-        **_torchvision_preprocessing(entry),
+        **_torchvision_preprocessing(entry, network),
     )
 
 
@@ -84,15 +84,24 @@ def find_torchvision_file(name: str) -> str | None:
     return None
 
 
+@cache
+def detection_names() -> tuple[str, ...]:
+    """Names of torchvision's detection networks."""
+    from torchvision import models
+
+    return tuple(models.list_models(module=models.detection))
+
+
 def _check_torchvision_name(name: str) -> None:
     from torchvision import models
 
-    known = torchvision_names()
+    known = (*torchvision_names(), *detection_names())
     if name in known:
         return
     if name in models.list_models():
         raise ConvlensError(
-            f"torchvision:{name} neither classifies images nor segments them; "
+            f"torchvision:{name} takes no single images as networks for classification, "
+            f"segmentation and detection do (it is quantized, or takes videos or pairs); "
             f"convlens models lists the networks that can be loaded"
         )
     raise ConvlensError(
@@ -124,7 +133,7 @@ def _builder_arguments(name: str, entry: Any) -> dict[str, Any]:
     """Arguments that torchvision gives a builder only together with weights."""
     if name in ("googlenet", "inception_v3"):
         return {"transform_input": True, "init_weights": True}
-    if name.startswith("lraspp"):
+    if name.startswith("lraspp") or name in detection_names():
         return {"weights_backbone": None}
     if name.startswith(("fcn", "deeplabv3")):
         return {"weights_backbone": None, "aux_loss": True}
@@ -133,7 +142,14 @@ def _builder_arguments(name: str, entry: Any) -> dict[str, Any]:
     return {}
 
 
-def _torchvision_preprocessing(entry: Any) -> dict[str, Any]:
+def _torchvision_preprocessing(entry: Any, network: nn.Module) -> dict[str, Any]:
+    from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+    if isinstance(own := getattr(network, "transform", None), GeneralizedRCNNTransform):
+        # A detection network resizes and normalizes itself; photos of one size make a batch.
+        side = max(own.fixed_size or own.min_size[:1])
+        preprocessing = Preprocessing(size=(side, side))
+        return {"preprocessing": preprocessing, "mean": (0.0,) * 3, "std": (1.0,) * 3}
     if entry is None:
         preprocessing = Preprocessing(size=(224, 224), resize=256, interpolation="bilinear")
         return {"preprocessing": preprocessing, "mean": _IMAGENET_MEAN, "std": _IMAGENET_STD}
