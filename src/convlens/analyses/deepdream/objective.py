@@ -14,6 +14,7 @@ from torch import Tensor
 from convlens.capture import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
+from convlens.tracing.left_out import find_left_out
 from convlens.tracing.selection import Side, check_channel, find_channel_sources, select_layer
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -36,6 +37,8 @@ class ObjectiveNode:
             non-linearity that consumes the node, or the node itself if there is none.
         side: side of the layer: `pre`, `post` or `output`; `output` if it has no non-linearity.
         reason: why this layer was chosen.
+        left_out: the convolutions that could not be chosen, with the reason; none if a layer was
+            asked for.
     """
 
     layer: str
@@ -43,6 +46,7 @@ class ObjectiveNode:
     guide_node_name: str
     side: str
     reason: str
+    left_out: tuple[str, ...] = ()
 
 
 def find_objective_node(
@@ -62,7 +66,9 @@ def find_objective_node(
     """
     model_trace = trace(model)
     reason = "asked for"
+    left_out: tuple[str, ...] = ()
     if layer is None:
+        left_out = tuple(map(str, find_left_out(model_trace)))
         layer, reason = _default_layer(model, model_trace)
         source = next(
             source
@@ -89,6 +95,7 @@ def find_objective_node(
         guide_node_name=model_trace.name(post),
         side=source.side if has_nonlinearity else "output",
         reason=reason,
+        left_out=left_out,
     )
 
 

@@ -28,5 +28,7 @@ def show_dream(result: "Dream", out: Path, *, json: bool) -> None:
     terminal.show(table)
     tiles = f"; in {result.tiles} tiles" if result.tiles > 1 else ""
     terminal.show(f"{result.layer}: {result.reason}{tiles}")
+    for left_out in result.left_out:
+        terminal.show(f"left out: {left_out}")
     terminal.show(result.summary())
     terminal.show(str((out / "dream.png").resolve()))

@@ -59,8 +59,10 @@ def _show_layers(equivariance: "Equivariance") -> None:
         f"{counted(equivariance.images, 'photo')}, medians; errors are relative to the map's own "
         f"variation (0: equivariant, 1.4: unrelated); inside: positions that see nothing but "
         f"the image",
-        "",
     )
+    for left_out in equivariance.left_out:
+        terminal.show(f"left out: {left_out}")
+    terminal.show("")
 
 
 def _format_error(error: float | None) -> str:
