@@ -63,7 +63,7 @@ class RandomizationSection(Section[Randomization]):
         verb = "depends" if result.maps_change else "hardly depends"
         yield Finding(
             "fine" if result.maps_change else "look",
-            f"Grad-CAM {verb} on what the network has learned: {result.short_summary()}.",
+            f"Grad-CAM {verb} on the weights of the network: {result.short_summary()}.",
             "randomization", rank=6,
         )  # fmt: skip
 
