@@ -11,7 +11,7 @@ from convlens.runtime.threads import limit_spinning
 
 NAMES = (
     "gradcam", "fgsm", "shift", "patches", "maximize", "dream", "gabor", "throughput", "resume",
-    "engine", "scale",
+    "engine", "scale", "false_alarms",
     "accuracy",
 )  # fmt: skip
 
