@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import shlex
+from typing import Any
 
 import pytest
 import typer
@@ -62,9 +63,10 @@ def test_command_and_python_lines_compute_what_is_shown(notion, materials, here,
 def test_commands_and_calls_have_these_arguments(notion, materials, here):
     importlib.import_module("convlens.cli.commands")  # adds them to the application
     name, *words = shlex.split(materials.words(notion.command))
-    typer.main.get_command(app).commands[name].make_context(name, words)
+    commands: Any = typer.main.get_command(app)
+    commands.commands[name].make_context(name, words)
     for node in ast.walk(ast.parse(materials.python(notion.python))):
-        if isinstance(node, ast.Call) and getattr(node.func.value, "id", "") == "convlens":
-            arguments = {keyword.arg: None for keyword in node.keywords}
-            signature = inspect.signature(getattr(library, node.func.attr))
-            signature.bind(*node.args, **arguments)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("convlens."):
+            function = getattr(library, ast.unparse(node.func).removeprefix("convlens."))
+            arguments: Any = {keyword.arg: None for keyword in node.keywords}
+            inspect.signature(function).bind(*node.args, **arguments)

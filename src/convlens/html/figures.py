@@ -28,7 +28,7 @@ _PROPERTIES = {
     "#000000": "ink",
     INK: "ink",
     MUTED: "muted",
-    LINE: "line",
+    LINE: "grid",
     ACCENT: "accent",
     ACCENT_FILL: "accent-fill",
     FILL: "fill",
@@ -54,7 +54,7 @@ def inline_svg(figure: Figure, label: str, prefix: str) -> Markup:
     Returns:
         The element, as large as the figure. The stylesheet may make it smaller.
     """
-    return _to_svg(figure, label, prefix, "figure", {"svg.fonttype": "none"})
+    return _to_svg(figure, label, prefix, "figure", "none")
 
 
 def formula_svg(tex: str, prefix: str) -> Markup:
@@ -67,15 +67,8 @@ def formula_svg(tex: str, prefix: str) -> Markup:
     figure = Figure(figsize=(8, 1))
     with matplotlib.rc_context({"mathtext.fontset": "cm"}):
         figure.text(0, 0.5, tex, fontsize=_FORMULA_SIZE)
-        settings = {"svg.fonttype": "path"}
         return _to_svg(
-            figure,
-            tex.strip("$"),
-            prefix,
-            "formula",
-            settings,
-            bbox_inches="tight",
-            pad_inches=0.03,
+            figure, tex.strip("$"), prefix, "formula", "path", bbox_inches="tight", pad_inches=0.03
         )
 
 
@@ -84,11 +77,12 @@ def _to_svg(
     label: str,
     prefix: str,
     kind: str,
-    settings: dict[str, Any],
+    fonttype: str,
     **options: Any,
 ) -> Markup:
+    """The figure with the class `kind`; text stays text ("none") or becomes lines ("path")."""
     file = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": prefix, **settings}):
+    with matplotlib.rc_context({"svg.hashsalt": prefix, "svg.fonttype": fonttype}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None}, **options)
     root = ElementTree.fromstring(file.getvalue())
     for metadata in root.findall(f"{{{_SVG}}}metadata"):

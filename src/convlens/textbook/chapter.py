@@ -16,6 +16,7 @@ from convlens.drawing.figure_files import write_figure
 from convlens.files import atomic_folder
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.results import Result
+from convlens.runtime.callbacks import or_ignore
 from convlens.text import json_text
 from convlens.textbook.notion import Materials
 from convlens.textbook.notions import NOTIONS, SECTIONS
@@ -73,7 +74,7 @@ class Chapter(Result):
 def chapter(
     *,
     out: str | Path = "convlens-chapter",
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Chapter:
     """Make every figure of the chapter, on one page, each with its command and its Python lines.
 
@@ -104,11 +105,12 @@ def chapter(
     """
     photos = {photo.path.stem: photo.path for photo in demo_photos()}
     materials = Materials(photos)
+    report = or_ignore(progress)
     with atomic_folder(out, marker=MARKER) as folder:
         figures = []
         computed = []
         for number, notion in enumerate(NOTIONS):
-            progress(notion.title, number, len(NOTIONS))
+            report(notion.title, number, len(NOTIONS))
             start = time.monotonic()
             result = notion.compute(materials)
             drawn = result.figure()
@@ -127,7 +129,7 @@ def chapter(
                 )
             )
             computed.append(ComputedFigure(notion, drawn, command, python, _summary(result)))
-        progress("page", len(NOTIONS), len(NOTIONS))
+        report("page", len(NOTIONS), len(NOTIONS))
         finished = Chapter(folder=str(out), figures=tuple(figures))
         (folder / "index.html").write_text(render(computed, SECTIONS), encoding="utf-8")
         data = {"format": _FORMAT, **finished.to_json()}
@@ -142,7 +144,8 @@ def _write(figure: Figure, path: Path) -> None:
 
 def _summary(result: Result) -> str:
     """The sentence of a result, if it has one."""
+    summary = getattr(result, "summary", None)
     try:
-        return str(result.summary())
-    except (TypeError, AttributeError):
+        return str(summary()) if summary is not None else ""
+    except TypeError:  # that of a Grad-CAM is of one image and class
         return ""

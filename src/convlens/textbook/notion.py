@@ -36,6 +36,11 @@ class Materials:
         return self.load("default")
 
     @cached_property
+    def flower(self) -> Tensor:
+        """The photo of a flower, prepared for the embedded network."""
+        return self.model.prepare(self.photos["flower"])
+
+    @cached_property
     def cat(self) -> Tensor:
         """The photo of a cat, prepared for the embedded network."""
         return self.model.prepare(self.photos["chelsea"])
@@ -55,6 +60,7 @@ class Materials:
         return {
             "cat": str(self.photos["chelsea"]),
             "camera": str(self.photos["camera"]),
+            "flower": str(self.photos["flower"]),
         }
 
 
@@ -68,7 +74,8 @@ class Notion:
         title: heading on the page.
         formula: the formula in TeX as matplotlib reads it; empty for none.
         text: what the figure shows, one paragraph each.
-        command: words after `convlens` that make the figure; `{cat}`, `{camera}` and `{photos}`
+        command: words after `convlens` that make the figure; `{cat}`, `{camera}`, `{flower}` and
+            `{photos}`
             stand for paths.
         python: the Python lines that compute the result, after `import convlens`; the last one
             gives `result`.

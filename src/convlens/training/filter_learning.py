@@ -1,18 +1,19 @@
 """Learn first-layer filters from photos: an autoencoder that removes noise from small patches."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convlens.data.photos import read_photo
+from convlens.data.photos import PhotoLike, read_photo
 from convlens.errors import ConvlensError
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model
 from convlens.models.wrap import wrap
+from convlens.runtime.callbacks import or_ignore
 
 _PATCHES = 48_000  # of all photos together
 _BATCH = 256
@@ -26,13 +27,13 @@ _SIZE = 32  # pixels of the images of the model
 
 
 def learn_filters(
-    photos: Sequence[str | Path] | None = None,
+    photos: Sequence[PhotoLike] | None = None,
     *,
     filters: int = 64,
     kernel: int = 11,
     steps: int = 4000,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Model:
     """Train a convolution on photos, so that its filters can be compared with Gabor functions.
 
@@ -65,28 +66,29 @@ def learn_filters(
         >>> import convlens
         >>> from PIL import Image
         >>> model = convlens.learn_filters([Image.radial_gradient("L")], filters=4, steps=2)
-        >>> model.network[0].weight.shape
+        >>> model.network.encoder.weight.shape
         torch.Size([4, 1, 11, 11])
     """
     if min(filters, kernel, steps) < 1:
         raise ConvlensError(
             f"{filters} filters of {kernel} x {kernel}, {steps} steps; give at least 1 of each"
         )
-    paths = [photo.path for photo in demo_photos()] if photos is None else list(photos)
-    if not paths:
+    demo = [photo.path for photo in demo_photos()] if photos is None else []
+    sources: list[PhotoLike] = [*demo, *(photos or ())]
+    if not sources:
         raise ConvlensError("no photos; give at least one")
     generator = torch.Generator().manual_seed(seed)
-    patches = _cut_patches(paths, kernel, generator)
-    weights, biases = _train(patches, filters, steps, generator, progress)
+    patches = _cut_patches(sources, kernel, generator)
+    weights, biases = _train(patches, filters, steps, generator, or_ignore(progress))
     convolution = nn.Conv2d(1, filters, kernel)
     with torch.no_grad():
         convolution.weight.copy_(weights.view(filters, 1, kernel, kernel))
         convolution.bias.copy_(biases)  # type: ignore[union-attr]
-    network = nn.Sequential(convolution, nn.ReLU()).eval()
+    network = nn.Sequential(OrderedDict(encoder=convolution, relu=nn.ReLU())).eval()
     return wrap(network, size=max(_SIZE, kernel), channels=1, name="denoising autoencoder")
 
 
-def _cut_patches(photos: Sequence[str | Path], side: int, generator: torch.Generator) -> Tensor:
+def _cut_patches(photos: Sequence[PhotoLike], side: int, generator: torch.Generator) -> Tensor:
     """Patches `(N, side * side)` at random places of whitened photos, similar in contrast."""
     count = max(1, _PATCHES // len(photos))
     parts = []

@@ -133,7 +133,7 @@ class FeatureDetector(NetworkResult):
 
     def steps(self) -> list[str]:
         """What is computed after the products of the strongest input channels, a line each."""
-        lines = []
+        lines: list[str] = []
         shown = self.strongest_inputs
         if others := len(self.patch) - len(shown):
             rest = self.sum - float(self.products[shown].double().sum())

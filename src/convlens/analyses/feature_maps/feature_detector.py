@@ -12,9 +12,8 @@ from torch import Tensor
 from convlens.analyses.feature_maps.detector_result import FeatureDetector
 from convlens.analyses.patches.windows import field_box
 from convlens.capture import capture_nodes
-from convlens.data.photo_decoder import PhotoLike
 from convlens.errors import ConvlensError, suggest
-from convlens.models.model import Model
+from convlens.models.model import ImagesLike, Model
 from convlens.results.network_result import keep_warnings
 from convlens.runtime.convolution_call import ConvolutionCall, find_convolution_call
 from convlens.tracing.convolutions import Convolution
@@ -31,15 +30,14 @@ from convlens.tracing.tracer import trace
 @keep_warnings
 def feature_detector(
     model: Model,
-    photo: PhotoLike | Tensor,
+    photo: ImagesLike,
     channel: str | None = None,
 ) -> FeatureDetector:
     """Show what one unit of a convolution computes: patch, kernel, products, sum, bias, activation.
 
     Args:
         model: the model. It is left untouched.
-        photo: a photo, which is prepared as the model prepares photos; or an image
-            `(1, C, H, W)` inside the bounds.
+        photo: one photo as `Model.prepare` takes it, or an image `(1, C, H, W)` inside the bounds.
         channel: `LAYER:K` for a channel of a convolution, at the position where the convolution's
             output is greatest, or `LAYER:K@Y,X` for one of its units. Default: of the first
             convolution, the channel whose patch there is most like its kernel.
@@ -65,8 +63,7 @@ def feature_detector(
         >>> unit.post == max(0.0, unit.output)
         True
     """
-    images = photo if isinstance(photo, Tensor) else model.prepare(photo)
-    model.check(images)
+    images = model.check(model.to_images(photo))
     if len(images) > 1:
         raise ConvlensError(f"{len(images)} images; give one, (1, C, H, W)")
     name = match_channel(channel) if channel is not None else None

@@ -7,11 +7,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.data.images import to_pixels
-from convlens.data.photo_decoder import PhotoLike
 from convlens.drawing import diverging_colors, render_figure
 from convlens.drawing.boards import ACCENT, MUTED, Board, format_number
 from convlens.errors import ConvlensError
-from convlens.models.model import Model
+from convlens.models.model import ImagesLike, Model
 from convlens.results import Result
 
 _SHOWN = 5  # rows and columns of numbers that are written out
@@ -126,14 +125,13 @@ class ImageTensor(Result):
 
 
 def image_tensor(
-    model: Model, photo: PhotoLike | Tensor, *, at: tuple[int, int] | None = None
+    model: Model, photo: ImagesLike, *, at: tuple[int, int] | None = None
 ) -> ImageTensor:
     """Show a photo as the tensor that a network receives, and the mean that is subtracted.
 
     Args:
         model: the model. Its network is not run.
-        photo: a photo, which is prepared as the model prepares photos; or an image
-            `(1, C, H, W)` inside the bounds.
+        photo: one photo as `Model.prepare` takes it, or an image `(1, C, H, W)` inside the bounds.
         at: row and column of the first of the 5 × 5 pixels whose numbers are written out.
             Default: where their contrast is greatest.
 
@@ -155,8 +153,7 @@ def image_tensor(
         >>> float(result.normalized[0, 0, 0])
         2.0
     """
-    images = photo if isinstance(photo, Tensor) else model.prepare(photo)
-    model.check(images)
+    images = model.check(model.to_images(photo))
     if len(images) > 1:
         raise ConvlensError(f"{len(images)} images; give one, (1, C, H, W)")
     image = images[0].detach().float().cpu().contiguous()

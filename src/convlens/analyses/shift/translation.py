@@ -9,8 +9,7 @@ from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import convolve
 from convlens.data.images import to_pixels, to_tensor
-from convlens.data.photo_decoder import PhotoLike
-from convlens.data.photos import read_photo
+from convlens.data.photos import PhotoLike, read_photo
 from convlens.data.preprocessing import Preprocessing
 from convlens.drawing import diverging_colors, render_figure
 from convlens.drawing.boards import ACCENT, MUTED, Board

@@ -67,7 +67,7 @@ class ConvolutionArithmetic(Result):
             + 4·0 + 5·(−1)
             = −4
         """
-        lines = []
+        lines: list[str] = []
         for numbers, weights in zip(self.window(row, column), self.filter, strict=True):
             terms = (
                 f"{_factor(number)}·{_factor(weight)}"

@@ -35,7 +35,7 @@ NETWORKS = (
             "2 × 2 they have a quarter of the numbers, and show the same features in about "
             "the same places.",
         ),
-        command="maps {cat} --layer conv_stem --pool max",
+        command="maps {cat} --layer conv_stem --pooling max",
         python="model = convlens.load()\n"
         'result = convlens.feature_maps(model, model.prepare({cat}), layer="conv_stem", '
         'pooling="max")',

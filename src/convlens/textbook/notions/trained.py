@@ -101,10 +101,10 @@ TRAINED = (
             "Every pixel moves by at most ε in the direction that raises the error (fast gradient "
             "sign method). The change is too small to be seen, and yet the answer changes.",
         ),
-        command="fgsm {cat} --epsilon 1/255,2/255,4/255",
+        command="fgsm {flower} --epsilon 1/255,2/255,4/255",
         python="model = convlens.load()\n"
-        'result = convlens.fgsm(model, model.prepare({cat}), ["1/255", "2/255", "4/255"])',
-        compute=lambda materials: fgsm(materials.model, materials.cat, list(_EPSILONS)),
+        'result = convlens.fgsm(model, model.prepare({flower}), ["1/255", "2/255", "4/255"])',
+        compute=lambda materials: fgsm(materials.model, materials.flower, list(_EPSILONS)),
     ),
     Notion(
         name="dream",
