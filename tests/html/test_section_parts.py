@@ -22,6 +22,7 @@ DOCUMENT = """{% extends "base.html.jinja" %}
 {% if value is not none %}<data value="{{ value }}">about {{ value }}</data>{% endif %}</td></tr>
 {% endfor %}</tbody></table>
 {% endcall %}
+<img id="plain" alt="" src="data:,"><img id="map" alt="" src="data:,a" data-plain="plain">
 {% call more("3 more channels") %}<p id="folded">Channels.</p>{% endcall %}
 {% endblock %}"""
 
@@ -97,6 +98,15 @@ def test_tables_are_sorted_filtered_and_unfolded(browser, tmp_path):
     page.locator("input[type=search]").fill("layer 16")
     assert visible_rows(page) == ["row-16"]
     assert page.locator(".number-of-rows").inner_text() == "1 of 16 layers"
+
+
+@pytest.mark.slow
+def test_typing_into_a_filter_does_not_switch_the_maps(browser, tmp_path):
+    page = open_document(browser, tmp_path)
+    page.locator("input[type=search]").press_sequentially("p")
+    assert page.locator("#map").get_attribute("aria-pressed") == "false"
+    page.locator("#map").press("p")
+    assert page.locator("#map").get_attribute("aria-pressed") == "true"
 
 
 @pytest.mark.slow

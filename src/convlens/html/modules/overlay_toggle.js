@@ -24,6 +24,7 @@ for (const entry of overlays) {
 }
 document.addEventListener("keydown", (event) => {
   if (event.key.toLowerCase() !== "p" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches("input[type=search]")) return;
   const bare = !overlays.every(isPlain);
   for (const entry of overlays) show(entry, bare);
 });
