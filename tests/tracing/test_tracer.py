@@ -187,7 +187,7 @@ def test_refused_images_do_not_spoil_the_trace_of_good_ones():
 
 def test_images_of_a_wrong_shape_are_told_by_their_shape():
     model = wrap(nn.Sequential(conv(3, 4), nn.ReLU(), Head()), size=SIZE)
-    for shape in ((2, 1, SIZE, SIZE), (3, SIZE, SIZE)):
+    for shape in ((2, 1, SIZE, SIZE), (5, SIZE, SIZE)):
         with pytest.raises(ConvlensError, match="images of shape"):
             gradcam(model, torch.rand(shape))
 
