@@ -105,7 +105,8 @@ class TestWords:
     def test_tensors_are_described(self):
         assert repr(outer()).startswith("Outer(\n    maps=float32 (2, 3, 7, 7), -1.2 to 3.4,\n")
         assert "scores=float32 (3), 1 to inf, 1 NaN" in repr(outer())
-        assert len(repr(outer())) < 1000
+        assert repr(outer()).endswith(",\n    … 4 more,\n)")
+        assert all(len(line) <= 125 for line in repr(outer()).split("\n"))
 
     @pytest.mark.parametrize(
         ("value", "words"),
@@ -126,8 +127,8 @@ class TestWords:
 
     def test_html(self):
         page = outer()._repr_html_()
-        assert page.startswith("<table><caption>Outer</caption>")
-        assert "<td>float32 (2, 3, 7, 7), -1.2 to 3.4</td>" in page
+        assert "<strong>Outer</strong>" in page
+        assert ">float32 (2, 3, 7, 7), -1.2 to 3.4</td>" in page
         assert "&lt;b&gt; &amp;" in page
         assert "<b>" not in page
 
@@ -340,7 +341,11 @@ def test_to_json():
 
 def test_figure():
     figure = outer().figure()
-    assert [axes.get_title() for axes in figure.axes] == ["a red/one", "a red one", "gray"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "a red/one",
+        "a red one",
+        "gray",
+    ]
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     colors = {tuple(pixel) for pixel in np.asarray(canvas.buffer_rgba())[..., :3].reshape(-1, 3)}

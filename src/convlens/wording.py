@@ -1,4 +1,4 @@
-"""Counts, lists and capitals in the sentences of results, reports and messages."""
+"""Counts, shares, lists and capitals in the sentences of results, reports and messages."""
 
 from collections.abc import Sequence
 
@@ -34,6 +34,26 @@ def enumerated(names: Sequence[str], most: int = 5) -> str:
     """
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def percent(share: float) -> str:
+    """A share of 0 to 1 as whole percent.
+
+    Example:
+        >>> percent(0.256)
+        '26 %'
+    """
+    return f"{share:.0%}".replace("%", " %")
+
+
+def interval(low: float, high: float) -> str:
+    r"""The ends of the interval of a share of 0 to 1, in whole percent.
+
+    Example:
+        >>> interval(0.529, 0.978)
+        '53–98\xa0%'
+    """
+    return f"{low * 100:.0f}–{high * 100:.0f}\N{NO-BREAK SPACE}%"
 
 
 def capitalized(sentence: str) -> str:

@@ -11,10 +11,10 @@ from PIL import Image
 
 from convlens.html import scales
 from convlens.html.charts import Series, line_chart, polyline
-from convlens.html.numbers import FORMATS, number_writer, percent, short
+from convlens.html.numbers import FORMATS, number_writer, short
 from convlens.html.pictures import PictureBudget, png_source, row_of
 from convlens.html.templates import MODULES, environment, modules, stylesheet
-from convlens.wording import capitalized, counted, enumerated
+from convlens.wording import capitalized, counted, enumerated, percent
 
 # numbers
 

@@ -1,5 +1,6 @@
 """Drawing: color maps, grids, sheets, overlays, captions and plots, as uint8 pixels on the CPU."""
 
+from convlens.drawing.bars import Bars, bar_figure
 from convlens.drawing.captions import (
     add_caption,
     add_color_bar,
@@ -9,25 +10,33 @@ from convlens.drawing.captions import (
     render_figure,
 )
 from convlens.drawing.colormaps import color_bar, diverging_colors, sequential_colors
+from convlens.drawing.figures import Panel, ResultFigure, Scale, grid_figure, picture_figure
 from convlens.drawing.grids import enlarge, make_grid
 from convlens.drawing.overlays import overlay, place_map
 from convlens.drawing.plots import outer_radius, plot_orientations
 from convlens.drawing.sheets import add_title, make_sheet, stack_vertically
 
 __all__ = [
+    "Bars",
+    "Panel",
+    "ResultFigure",
+    "Scale",
     "add_caption",
     "add_color_bar",
     "add_signed_color_bar",
     "add_title",
+    "bar_figure",
     "color_bar",
     "diverging_colors",
     "draw_boxes",
     "enlarge",
+    "grid_figure",
     "make_grid",
     "make_sheet",
     "outer_radius",
     "overlay",
     "overlay_colors",
+    "picture_figure",
     "place_map",
     "plot_orientations",
     "render_figure",

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor
 
+from convlens.drawing.figures import ResultFigure
 from convlens.text import plot_text
 
 # The colors of text and lines. `html.figures` replaces these by those of the document.
@@ -42,7 +42,7 @@ class Board:
     def __init__(
         self, width: float, height: float, *, cell: float = 0.34, font: float = 9.0
     ) -> None:
-        self.figure = Figure(figsize=(width * cell, height * cell))
+        self.figure = ResultFigure(figsize=(width * cell, height * cell), layout="none")
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set_xlim(0, width)
         self.axes.set_ylim(height, 0)

@@ -35,7 +35,7 @@ def diverging_colors(values: Tensor, scale: float) -> Tensor:
         >>> diverging_colors(torch.tensor([0.0]), scale=1.0).tolist()
         [[255, 255, 255]]
     """
-    return _apply_colormap(_DIVERGING, scale_signed(values, scale) / 2 + 0.5)
+    return _apply_colormap(DIVERGING, scale_signed(values, scale) / 2 + 0.5)
 
 
 def sequential_colors(values: Tensor, low: float, high: float) -> Tensor:
@@ -55,7 +55,7 @@ def sequential_colors(values: Tensor, low: float, high: float) -> Tensor:
     if not 0 <= high - low < float("inf"):
         raise ConvlensError(f"no colors from {low:g} to {high:g}; give low <= high, both finite")
     above = values.detach().cpu().double() - low
-    return _apply_colormap(_SEQUENTIAL, (above / max(high - low, _SMALLEST)).clamp(0, 1))
+    return _apply_colormap(SEQUENTIAL, (above / max(high - low, _SMALLEST)).clamp(0, 1))
 
 
 def color_bar(
@@ -76,7 +76,7 @@ def color_bar(
     Returns:
         uint8 `(thickness, length, 3)`, upright `(length, thickness, 3)`.
     """
-    palette = {"diverging": _DIVERGING, "sequential": _SEQUENTIAL, "gray": _GRAY}[colors]
+    palette = {"diverging": DIVERGING, "sequential": SEQUENTIAL, "gray": GRAY}[colors]
     line = _apply_colormap(palette, torch.linspace(0, 1, length, dtype=torch.float64))
     picture = line.expand(thickness, length, 3)
     return (picture.transpose(0, 1).flip(0) if upright else picture).contiguous()
@@ -106,6 +106,6 @@ def _white_at_zero() -> Colormap:
     return palette.with_extremes(bad=NAN_COLOR)
 
 
-_DIVERGING = _white_at_zero()
-_SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad=NAN_COLOR)
-_GRAY = matplotlib.colormaps["gray"]
+DIVERGING = _white_at_zero()
+SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad=NAN_COLOR)
+GRAY = matplotlib.colormaps["gray"]

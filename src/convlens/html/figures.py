@@ -54,7 +54,7 @@ def inline_svg(figure: Figure, label: str, prefix: str) -> Markup:
     Returns:
         The element, as large as the figure. The stylesheet may make it smaller.
     """
-    return _to_svg(figure, label, prefix, "figure", "none")
+    return _to_svg(figure, label, prefix, "figure", "none", dpi="figure")
 
 
 def formula_svg(tex: str, prefix: str) -> Markup:

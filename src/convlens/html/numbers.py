@@ -48,21 +48,6 @@ def short(number: float) -> str:
     return f"{number:g}"
 
 
-def percent(share: float) -> str:
-    """A share of 0 to 1 as whole percent."""
-    return f"{share:.0%}".replace("%", " %")
-
-
-def interval(low: float, high: float) -> str:
-    r"""The ends of the interval of a share of 0 to 1, in whole percent.
-
-    Example:
-        >>> interval(0.529, 0.978)
-        '53–98\xa0%'
-    """
-    return f"{low * 100:.0f}–{high * 100:.0f}\N{NO-BREAK SPACE}%"
-
-
 def _signed(value: float) -> str:
     return f"{value:+#.2g}".rstrip(".").replace("-", "−") if value else "0"
 

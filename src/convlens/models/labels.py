@@ -2,7 +2,7 @@
 
 import numbers
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from convlens.errors import ConvlensError, suggest
@@ -164,6 +164,11 @@ def class_name(labels: Sequence[str] | None, index: int) -> str:
 def classes_named(labels: Sequence[str], name: str) -> set[int]:
     """Indices of the labels that are equal to a name or have it as a synonym."""
     return {k for classes in _classes_by_name(tuple(labels)) for k in classes.get(_key(name), [])}
+
+
+def class_names(labels: Sequence[str] | None, indices: Iterable[int]) -> tuple[str, ...]:
+    """The names of several classes for people; see `class_name`."""
+    return tuple(class_name(labels, index) for index in indices)
 
 
 def matching_classes(labels: Sequence[str], name: str) -> list[int]:

@@ -15,11 +15,13 @@ from convlens.data.photo_decoder import PhotoDecoder
 from convlens.data.photos import PhotoLike
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
+from convlens.models.description import describe_model
 from convlens.models.outputs import select_output
 from convlens.models.supported import check_initialized, check_supported
 from convlens.runtime.exclusive import exclusive
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.memory_format import choose_memory_format, to_memory_format
+from convlens.text import printable
 
 CENTERS = ("data", "image")  # the mean that is subtracted is of a training set, or of each image
 
@@ -325,6 +327,15 @@ class Model:
                 network(normalized), index=self.output,
                 num_labels=len(self.labels) if self.labels is not None else None,
             )  # fmt: skip
+
+    def __repr__(self) -> str:
+        rows = (f"\n  {name + ':':9}{words}" for name, words in describe_model(self))
+        return f"<Model {printable(self.name)}{''.join(rows)}>"
+
+    def _repr_html_(self) -> str:
+        from convlens.results.display import rows_html  # jinja2 is loaded only where it is shown
+
+        return rows_html(f"Model {self.name}", describe_model(self))
 
 
 def _to_array(photo: Any) -> Any:

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from convlens.html.numbers import interval
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Tile
 from convlens.page.section import Section, Thumbnail
+from convlens.wording import interval
 
 _BYTES = 1_200_000  # of all pictures of the first screen
 _TILE_SIDE = 96  # CSS pixels of a picture of a tile

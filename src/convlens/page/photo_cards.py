@@ -10,8 +10,9 @@ from convlens.analyses.attacks.flip import Flip, find_flip
 from convlens.analyses.gradcam.boxes import boxes_on_image
 from convlens.analyses.gradcam.deletion_insertion import DeletionInsertion, deletion_insertion
 from convlens.analyses.gradcam.gradcam import gradcam, gradcam_layers
+from convlens.analyses.gradcam.layers_result import GradCamLayers
 from convlens.analyses.gradcam.pointing_game import PointingGame, pointing_game
-from convlens.analyses.gradcam.result import ChannelShare, GradCam, GradCamLayers, MapStatistics
+from convlens.analyses.gradcam.result import ChannelShare, GradCam, MapStatistics
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_name
 from convlens.models.model import Model

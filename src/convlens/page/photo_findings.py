@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from statistics import median
 
 from convlens.analyses.gradcam.pointing_game import PointingTotals
-from convlens.html.numbers import interval, percent
 from convlens.page.inputs import Inputs
 from convlens.page.photo_cards import PhotoCards
 from convlens.page.photo_statistics import count_answers, count_flips, count_map_checks
 from convlens.page.photo_tiles import photo_addresses
 from convlens.page.result import Finding
 from convlens.passes.proportion import Proportion
-from convlens.wording import capitalized, counted, enumerated
+from convlens.wording import capitalized, counted, enumerated, interval, percent
 
 
 def find_photo_findings(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from convlens.data.images import to_pixels
-from convlens.html.numbers import percent
 from convlens.page.inputs import Inputs
 from convlens.page.photo_cards import PhotoCards
 from convlens.page.photo_statistics import count_answers, count_flips, count_map_checks
 from convlens.page.result import Tile
 from convlens.page.section import Thumbnail
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 
 def make_photo_tiles(inputs: Inputs, result: PhotoCards) -> Iterator[Tile]:

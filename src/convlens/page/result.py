@@ -6,8 +6,9 @@ from typing import Literal
 
 from convlens.analyses.predictions.predictions import Predictions
 from convlens.passes.proportion import Proportion
-from convlens.results import Result
+from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
+from convlens.wording import counted
 
 Mark = Literal["fine", "look", "broken"]
 
@@ -33,6 +34,10 @@ class Finding(Result):
     rank: int = 5
     examples: tuple[str, ...] = ()
     section: str = ""
+
+    def summary(self) -> str:
+        """The mark and the sentence."""
+        return f"{self.mark}: {self.sentence}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +210,22 @@ class Report(NetworkResult):
     threads: int
     created: str
     seconds: dict[str, float]
+
+    def summary(self) -> str:
+        """What the page is about, what was found, and where it lies, in words."""
+        marks = ", ".join(
+            f"{sum(finding.mark == mark for finding in self.findings)} {mark}"
+            for mark in ("broken", "look", "fine")
+        )
+        return (
+            f"{self.model.name} on {counted(len(self.photos), 'photo')}: "
+            f"{counted(len(self.findings), 'finding')} ({marks}); the page is {self.page}"
+        )
+
+    def table(self) -> Table:
+        """The findings, the broken ones first."""
+        rows = [(finding.mark, finding.sentence) for finding in self.findings]
+        return Table.of(["mark", "finding"], rows)
 
     @property
     def page(self) -> Path:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from convlens.results import Result
+from convlens.wording import interval
 
 _Z = 1.959964  # 95 % of the normal distribution lie within so many deviations
 
@@ -25,6 +26,10 @@ class Proportion(Result):
     share: float
     low: float
     high: float
+
+    def summary(self) -> str:
+        """Count, total and interval, in words."""
+        return f"{self.count:,} of {self.total:,} ({interval(self.low, self.high)})"
 
     @classmethod
     def from_counts(cls, count: int, total: int) -> "Proportion":

@@ -5,8 +5,11 @@ registry.py     the list of convlens's own result classes, and the classes of us
 storage.py      a result as JSON and tensors in a folder, and back
 validation.py   checks of the fields of a saved result
 description.py  a result in words, and as plain data for JSON
+table.py        a small table of a result's numbers
+display.py      a result in a notebook
 """
 
 from convlens.results.result import Result
+from convlens.results.table import Table
 
-__all__ = ["Result"]
+__all__ = ["Result", "Table"]

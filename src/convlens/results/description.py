@@ -1,13 +1,18 @@
 """A result in words, for people, and as plain data, for JSON."""
 
 import math
+import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 LISTED = 64  # values of a tensor that plain data still lists
 _SHOWN = 6  # items of a tuple or dictionary that words still name
-LINE = 100  # characters
+_LINE = 100  # characters
+_FIELDS = 4  # fields of a result without summary that are described
+_LONGEST_FIELD = 120  # characters of one of them
+_MOST_LINES = 3  # of a summary
 
 
 def to_plain_data(value: Any, listed: int) -> Any:
@@ -32,7 +37,7 @@ def describe(value: Any) -> str:
         case Tensor():
             return _tensor_in_words(value)
         case str():
-            return repr(value if len(value) <= LINE else value[: LINE - 1] + "…")
+            return repr(value if len(value) <= _LINE else value[: _LINE - 1] + "…")
         case float():
             return _short(value)
         case tuple():
@@ -42,7 +47,43 @@ def describe(value: Any) -> str:
             first = list(value.items())[:_SHOWN]
             items = [f"{key!r}: {describe(item)}" for key, item in first]
             return f"{{{_join_items(items, len(value))}}}"
-    return repr(value)
+    line, _, more = repr(value).partition("\n")
+    return f"{line} …" if more else line
+
+
+def result_in_lines(name: str, summary: str, fields: Mapping[str, Any]) -> str:
+    """A result in at most six lines.
+
+    All fields if they fit into one line; else the summary and the names of the fields; without a
+    summary the first fields.
+
+    Args:
+        name: name of the class.
+        summary: the summary; empty for none.
+        fields: the fields by name.
+    """
+    described = [f"{field}={describe(value)}" for field, value in fields.items()]
+    line = f"{name}({', '.join(described)})"
+    if len(line) <= _LINE:
+        return line
+    if not summary:
+        more = len(described) - _FIELDS
+        described = [_shorten(text, _LONGEST_FIELD) for text in described[:_FIELDS]]
+        lines = [*described, f"… {more} more"] if more > 0 else described
+        return f"{name}(\n    " + ",\n    ".join(lines) + ",\n)"
+    lines = [
+        line
+        for sentence in f"{name}: {summary}".split("\n")
+        for line in textwrap.wrap(sentence, _LINE - 3, subsequent_indent="  ")
+    ]
+    if len(lines) > _MOST_LINES:
+        lines = [*lines[: _MOST_LINES - 1], f"{lines[_MOST_LINES - 1]} …"]
+    names = _shorten(f"  fields: {', '.join(fields)}", _LINE - 1)
+    return f"<{chr(10).join([*lines, names])}>"
+
+
+def _shorten(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _describe_tensor(tensor: Tensor) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Result, the base class of what analyses return."""
 
-import html
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +8,15 @@ from typing import Any, Self
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from convlens.drawing import Panel, grid_figure
 from convlens.errors import ConvlensError
-from convlens.results.description import LINE, LISTED, describe, to_plain_data
+from convlens.results.description import LISTED, result_in_lines, to_plain_data
 from convlens.results.registry import register_class
 from convlens.results.storage import fields_of, read_result, write_pictures, write_result
-from convlens.text import plot_text
+from convlens.results.table import Table
+
+_COLUMNS = 4  # pictures side by side in a figure
+_MOST_PICTURES = 12  # in a figure
 
 
 class Result:
@@ -48,22 +51,29 @@ class Result:
         """Pictures for people by name, uint8 `(H, W, 3)` or `(H, W)`. The base class has none."""
         return {}
 
+    def summary(self) -> str:
+        """The result in a sentence, without full stop. The base class has none and returns ""."""
+        return ""
+
+    def table(self) -> Table | None:
+        """The most important numbers as a small table. The base class has none."""
+        return None
+
     def figure(self) -> Figure:
-        """The pictures in a row with their names, as a matplotlib figure.
+        """The result as a matplotlib figure, which notebooks display.
+
+        Text in a file that `figure.savefig("NAME.pdf")` or `.svg` writes is vector text. The base
+        class draws the first twelve `pictures` with their names.
 
         Raises:
             ConvlensError: if the result has no pictures.
         """
-        pictures = self.pictures()
+        pictures = list(self.pictures().items())
         if not pictures:
             raise ConvlensError(f"a {type(self).__name__} has no pictures")
-        figure = Figure(figsize=(3 * len(pictures), 3.3), layout="constrained")
-        row = figure.subplots(1, len(pictures), squeeze=False)[0]
-        for axes, (name, pixels) in zip(row, pictures.items(), strict=True):
-            axes.imshow(pixels.numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            axes.set_title(plot_text(name))
-            axes.set_axis_off()
-        return figure
+        panels = [Panel(pixels, name) for name, pixels in pictures[:_MOST_PICTURES]]
+        some = f"{len(panels)} of {len(pictures)} pictures" * (len(panels) < len(pictures))
+        return grid_figure(panels, min(_COLUMNS, len(panels)), title=some)
 
     def save(self, folder: str | Path) -> None:
         """Write the result to a folder: tensors as safetensors, the rest as JSON, pictures as PNG.
@@ -137,22 +147,16 @@ class Result:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        fields = [f"{name}={describe(value)}" for name, value in self._shown_fields()]
-        line = f"{type(self).__name__}({', '.join(fields)})"
-        if len(line) <= LINE:
-            return line
-        return f"{type(self).__name__}(\n    " + ",\n    ".join(fields) + ",\n)"
+        return result_in_lines(type(self).__name__, self.summary(), self._shown_fields())
 
-    def _shown_fields(self) -> list[tuple[str, Any]]:
+    def _shown_fields(self) -> dict[str, Any]:
         """The fields without empty warnings."""
-        return [entry for entry in fields_of(self).items() if entry != ("warnings", ())]
+        return dict(entry for entry in fields_of(self).items() if entry != ("warnings", ()))
 
     def _repr_html_(self) -> str:
-        rows = (
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(describe(value))}</td></tr>"
-            for name, value in self._shown_fields()
-        )
-        return f"<table><caption>{type(self).__name__}</caption>{''.join(rows)}</table>"
+        from convlens.results.display import result_html  # jinja2 is loaded only where it is shown
+
+        return result_html(self, self._shown_fields())
 
 
 def _equal(value: Any, other: Any) -> bool:

@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from convlens.drawing import render_figure
+from convlens.drawing import ResultFigure, render_figure
 from convlens.errors import ConvlensError
 from convlens.models.loading.run_folder import read_run_folder
 from convlens.models.loading.specs import DESCRIPTION
 from convlens.models.networks.build import build
 from convlens.passes.proportion import Proportion
-from convlens.results import Result
+from convlens.results import Result, Table
 from convlens.text import plot_text
 from convlens.wording import counted
 
@@ -123,11 +123,19 @@ class Training(Result):
             f"(95 % interval {correct.low:.1%} to {correct.high:.1%})"
         )
 
+    def table(self) -> Table:
+        """The accuracy of each class with validation images, the lowest first."""
+        accuracies = self.class_accuracies()
+        return Table.of(
+            ["class", "predicted correctly"],
+            [[self.labels[index], accuracies[index].summary()] for index in self.weakest_classes()],
+        )
+
     def figure(self) -> Figure:
         """Loss and accuracy by epoch, and the accuracy of each class (the weakest 24)."""
         weakest = self.weakest_classes("best")[:_MOST_CLASSES]
         height = max(3.2, 1.2 + 0.2 * len(weakest))
-        figure = Figure(figsize=(10.5, height), layout="constrained")
+        figure = ResultFigure(figsize=(10, height))
         loss, accuracy, classes = figure.subplots(1, 3)
         figure.suptitle(plot_text(f"{self.data}: {self.summary()}"),
                         fontsize=10)  # fmt: skip

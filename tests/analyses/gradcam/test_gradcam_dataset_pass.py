@@ -16,9 +16,10 @@ import convlens
 from convlens import ConvlensError, PhotoError, gradcam, gradcams, wrap
 from convlens.analyses.gradcam import batch_work, dataset_pass
 from convlens.analyses.gradcam.boxes import ObjectBox
+from convlens.analyses.gradcam.layers_result import GradCamLayers
 from convlens.analyses.gradcam.options import GradCamOptions
 from convlens.analyses.gradcam.pointing_game import PointingTotals
-from convlens.analyses.gradcam.result import GradCam, GradCamLayers
+from convlens.analyses.gradcam.result import GradCam
 from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.passes.options import PassOptions
 from convlens.results import Result

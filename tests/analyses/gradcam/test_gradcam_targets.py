@@ -310,7 +310,7 @@ def test_contributions_add_up_to_what_speaks_for_the_class():
             if whole == 0:
                 silent += 1
                 assert shares == ()
-                assert "nothing supports" in cam.summary(image, rank)
+                assert "nothing supports" in cam.summarize_map(image, rank)
                 continue
             assert sum(expected) == pytest.approx(whole, rel=1e-4)
             ordered = sorted(
@@ -354,7 +354,7 @@ def test_pictures_carry_the_bar_and_say_when_nothing_speaks():
     silent = type(cam)(**{**vars(cam), "maps": -cam.maps.abs() - 1})
     (mute,) = silent.pictures().values()
     assert mute.shape[0] > picture.shape[0]
-    assert "none of 64 cells" in silent.summary(0, 0)
+    assert "none of 64 cells" in silent.summarize_map(0, 0)
     # The bar shows the scale that the caller gives.
     (paler,) = cam.pictures(scale=10 * cam.scale).values()
     assert (paler[:, : SIZE * times].int() - overlay.int()).abs().max() > 20
@@ -366,10 +366,10 @@ def test_figure_has_the_bar_with_its_numbers():
     cam = gradcam(wrap(pooled(), size=SIZE), images(), top=2)
     figure = cam.figure()
     *maps, bar = figure.axes
-    assert len(maps) == 4 and bar.get_ylabel() == "logit"
+    assert len(maps) == 2 + 4 and bar.get_ylabel() == "logit"
     low, high = bar.get_ylim()
     assert (low, high) == pytest.approx((-cam.scale, cam.scale))
-    assert cam.names[0][0] in maps[0].get_title()
+    assert cam.names[0][0] in maps[1].get_title(loc="left")
 
 
 # the photo of the CAM literature

@@ -72,7 +72,7 @@ def test_confidence_of_one_class_for_all_photos_is_no_evidence():
     assert best.p_value < 0.05
     assert best.distinctness < 0.01
     assert diagnosis.verdict == "cannot tell"
-    assert "nearly the same for all 12 photos" in diagnosis.summary
+    assert "nearly the same for all 12 photos" in diagnosis.reason
 
 
 def test_confidence_that_tells_photos_apart_is_evidence():
@@ -80,7 +80,7 @@ def test_confidence_that_tells_photos_apart_is_evidence():
     # Of the 11 other photos, 3 have the same third.
     assert diagnosis.variants[1].distinctness == pytest.approx(1 - 3 / 11, abs=1e-3)
     assert diagnosis.verdict == "mistake"
-    assert "0..255" in diagnosis.summary
+    assert "0..255" in diagnosis.reason
 
 
 def test_with_labels_there_is_no_distinctness():

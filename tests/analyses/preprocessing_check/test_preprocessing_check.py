@@ -85,7 +85,7 @@ def test_right_reading_is_fine(labeled, bounds):
     assert diagnosis.variants[0].gain == 0 and diagnosis.variants[0].p_value == 1
     assert diagnosis.variants[0].accuracy == (1.0 if labeled else None)
     assert all(variant.gain <= 1e-6 for variant in diagnosis.variants)
-    assert "labels" in diagnosis.summary if labeled else "confidence" in diagnosis.summary
+    assert "labels" in diagnosis.reason if labeled else "confidence" in diagnosis.reason
 
 
 @pytest.mark.parametrize("labeled", [True, False])
@@ -95,8 +95,8 @@ def test_wrong_normalization_is_a_mistake_and_the_right_one_is_named(wrong, labe
         known(wrong), photos(16), labels=labels(16) if labeled else None
     )
     assert diagnosis.verdict == "mistake"
-    assert f"'{RIGHT}, RGB'" in diagnosis.summary
-    assert wrong in diagnosis.variants[0].name and diagnosis.summary.endswith(
+    assert f"'{RIGHT}, RGB'" in diagnosis.reason
+    assert wrong in diagnosis.variants[0].name and diagnosis.reason.endswith(
         diagnosis.variants[0].name
     )
     # A network that is given nothing that it knows says one half to both classes.
@@ -106,13 +106,13 @@ def test_wrong_normalization_is_a_mistake_and_the_right_one_is_named(wrong, labe
     assert best.gain == pytest.approx(math.log(2), abs=1e-3)
     if labeled:
         assert (best.accuracy, diagnosis.variants[0].accuracy) == (1.0, 0.5)
-        assert "100% of 16 photos" in diagnosis.summary and "50%" in diagnosis.summary
+        assert "100% of 16 photos" in diagnosis.reason and "50%" in diagnosis.reason
 
 
 def test_bgr_is_a_mistake_that_labels_show():
     diagnosis = check_preprocessing(known(RIGHT, bgr=True), photos(16), labels=labels(16))
     assert diagnosis.verdict == "mistake"
-    assert f"{RIGHT}), BGR" in diagnosis.summary
+    assert f"{RIGHT}), BGR" in diagnosis.reason
     assert diagnosis.variants[0].accuracy == 0 and diagnosis.variants[1].accuracy == 1
     # Without labels the other class is as sure: nothing to say.
     assert check_preprocessing(known(RIGHT, bgr=True), photos(16)).verdict == "fine"
@@ -123,7 +123,7 @@ def test_bgr_with_another_normalization_besides():
         known("0..255, nothing subtracted", bgr=True), photos(16), labels=labels(16)
     )
     assert diagnosis.verdict == "mistake"
-    assert f"'{RIGHT}, BGR'" in diagnosis.summary
+    assert f"'{RIGHT}, BGR'" in diagnosis.reason
 
 
 def test_bgr_keeps_each_colors_own_mean_and_deviation():
@@ -145,7 +145,7 @@ def test_bgr_keeps_each_colors_own_mean_and_deviation():
         wrap(Blue(), size=SIZE, mean=mean, std=std), photos(16), labels=labels(16)
     )
     assert diagnosis.verdict == "mistake"
-    assert "ImageNet's mean and deviation), BGR" in diagnosis.summary
+    assert "ImageNet's mean and deviation), BGR" in diagnosis.reason
     assert diagnosis.variants[1].accuracy == 1
     assert diagnosis.variants[1].score == pytest.approx(0, abs=1e-3)
 
@@ -242,8 +242,8 @@ def test_too_few_photos_cannot_tell():
     for count in (1, enough - 1):
         diagnosis = check_preprocessing(model, photos(count), labels=labels(count))
         assert diagnosis.verdict == "cannot tell"
-        assert f"too few photos to judge the preprocessing: {count};" in diagnosis.summary
-        assert f"at least {enough}" in diagnosis.summary
+        assert f"too few photos to judge the preprocessing: {count};" in diagnosis.reason
+        assert f"at least {enough}" in diagnosis.reason
     assert check_preprocessing(model, photos(enough), labels=labels(enough)).verdict == "fine"
     wrong = known("0..1, nothing subtracted")
     assert check_preprocessing(wrong, photos(4), labels=labels(4)).verdict == "cannot tell"
@@ -362,7 +362,7 @@ def test_default_network_reads_real_photos_right(real):
     diagnosis = check_preprocessing(
         model, [IMAGENET_PHOTOS / row["filename"] for row in rows], labels=truth
     )
-    assert diagnosis.verdict == "fine", diagnosis.summary
+    assert diagnosis.verdict == "fine", diagnosis.reason
     assert diagnosis.photos == COUNT
     assert diagnosis.variants[0].accuracy > 0.7
     assert any("squashed" in variant.name for variant in diagnosis.variants)
@@ -374,9 +374,9 @@ def test_mistakes_with_real_photos_are_found_and_the_right_reading_named(real, m
     model, images, truth, _ = real
     count = {"ImageNet's": COUNT, "BGR": 24, "0..255": 14}[mistake]
     diagnosis = check_preprocessing(MISTAKES[mistake](model), images[:count], labels=truth[:count])
-    assert diagnosis.verdict == "mistake", diagnosis.summary
+    assert diagnosis.verdict == "mistake", diagnosis.reason
     right = f"{RIGHT}), BGR" if mistake == "BGR" else f"'{RIGHT}, RGB'"
-    assert right in diagnosis.summary
+    assert right in diagnosis.reason
 
 
 @pytest.mark.slow
@@ -384,4 +384,4 @@ def test_mistake_with_real_photos_shows_without_labels(real):
     model, images, _, _ = real
     diagnosis = check_preprocessing(MISTAKES["0..255"](model), images[:9])
     assert diagnosis.verdict == "mistake"
-    assert f"'{RIGHT}, RGB'" in diagnosis.summary
+    assert f"'{RIGHT}, RGB'" in diagnosis.reason

@@ -177,4 +177,4 @@ def test_the_preprocessing_of_an_untrained_network_is_not_judged():
     for labels in (None, [(number,) for number in range(10)]):
         diagnosis = convlens.check_preprocessing(model, images, labels=labels)
         assert diagnosis.verdict == "cannot tell"
-        assert "the weights look untrained" in diagnosis.summary
+        assert "the weights look untrained" in diagnosis.reason

@@ -15,6 +15,7 @@ from convlens.drawing import render_figure
 from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.models.output_head import describe_prediction_rule
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.guard import unwrap_network
 from convlens.tracing.node_names import NodeName
@@ -22,6 +23,7 @@ from convlens.tracing.recording import FunctionCall, ModuleRun, Operation
 from convlens.tracing.selection import check_layer
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
+from convlens.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,34 @@ class Anatomy(NetworkResult):
     final_activation: str = ""
     prediction_rule: str = ""
     not_counted: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """Sizes and costs in words."""
+        shape = " × ".join(map(str, self.image))
+        least = "at least " if self.not_counted else ""
+        words = (
+            f"{self.model} on {shape}: {counted(len(self.layers), 'layer')}, {self.parameters:,} "
+            f"parameters, {least}{self.multiply_adds:,} multiply-adds"
+        )
+        return words + (f"; final convolutional layer {self.final_post}" if self.final_post else "")
+
+    def table(self) -> Table:
+        """The convolutions and the fully connected layers, in the order of execution."""
+        return Table.of(
+            ["layer", "kind", "output", "parameters", "multiply-adds", "field"],
+            [
+                [
+                    layer.name,
+                    layer.kind,
+                    " × ".join(map(str, layer.output[1:])),
+                    f"{layer.parameters:,}",
+                    f"{layer.multiply_adds:,}",
+                    " × ".join(map(str, layer.field_size)) if layer.field_size else "",
+                ]
+                for layer in self.layers
+                if layer.by_formula is not None
+            ],
+        )
 
     def drawing(self) -> NetworkDrawing:
         """The network as boxes and lines; see `NetworkDrawing`."""

@@ -3,10 +3,10 @@
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch, Polygon, Rectangle
 
 from convlens.analyses.anatomy.network_drawing import Box, Kind, NetworkDrawing
+from convlens.drawing import ResultFigure
 from convlens.text import plot_text
 
 _COLORS: dict[Kind, str] = {
@@ -28,7 +28,7 @@ _POINTS = 72.0  # in an inch
 _TITLE = 26.0  # points above the drawing for the title and the legend
 
 
-def plot_network(drawing: NetworkDrawing, title: str) -> Figure:
+def plot_network(drawing: NetworkDrawing, title: str) -> ResultFigure:
     """Draw a network: boxes scaled by resolution and channels, branches as branches.
 
     Args:
@@ -39,7 +39,7 @@ def plot_network(drawing: NetworkDrawing, title: str) -> Figure:
         A figure in which a unit of the drawing is a point.
     """
     height = drawing.height + _TITLE
-    figure = Figure(figsize=(drawing.width / _POINTS, height / _POINTS))
+    figure = ResultFigure(figsize=(drawing.width / _POINTS, height / _POINTS), layout="none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, drawing.width)
     axes.set_ylim(drawing.height, -_TITLE)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.attacks.criterion import (
@@ -25,14 +26,23 @@ from convlens.analyses.attacks.diagnostics import (
     is_in_training_mode,
 )
 from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilons
+from convlens.analyses.attacks.figures import (
+    answers,
+    as_photos,
+    attack_figure,
+    draw_signs,
+    of_255,
+    select_epsilons,
+)
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import enable_gradients
-from convlens.data.images import to_pixels
-from convlens.models.labels import class_name
+from convlens.models.labels import class_names
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import SIGMOID, SOFTMAX, predicted_classes
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.tracer import trace as trace_network
+from convlens.wording import counted
 
 
 def fgsm_step(images: Tensor, signs: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:
@@ -81,6 +91,9 @@ class Fgsm(NetworkResult):
             None if nothing was scored.
         diagnostics: reasons not to trust these numbers.
         output_head: "softmax" or "sigmoid", by which the logits are read.
+        prediction_names: the names of `predictions`.
+        adversarial_names: for each epsilon the names of `adversarial_predictions`; empty if x' was
+            not scored.
     """
 
     images: Tensor
@@ -100,6 +113,8 @@ class Fgsm(NetworkResult):
     largest_changes: Tensor | None
     diagnostics: tuple[Diagnostic, ...]
     output_head: str = SOFTMAX
+    prediction_names: tuple[str, ...] = ()
+    adversarial_names: tuple[tuple[str, ...], ...] = ()
 
     @property
     def formula(self) -> str:
@@ -159,15 +174,76 @@ class Fgsm(NetworkResult):
         predictions = self.adversarial_predictions
         return None if predictions is None else predictions == self.classes
 
+    def summary(self) -> str:
+        """How many predictions change at the smallest and at the largest epsilon, in words."""
+        images, flipped = counted(len(self.images), "image"), self.flipped
+        if flipped is None or not len(flipped):
+            return f"signs of the gradient of {images}; no adversarial image was scored"
+        parts = [
+            f"of {int(flipped[end].sum())} of {images} at {of_255(self.fractions[end])}"
+            for end in sorted({0, len(self.epsilons) - 1})
+        ]
+        words = f"FGSM changes the prediction {' and '.join(parts)}"
+        if self.noise_flipped is not None:
+            by_noise = int(self.noise_flipped[-1].sum())
+            words += f"; random signs of the largest size that of {by_noise}"
+        return words
+
+    def table(self) -> Table | None:
+        """For each epsilon how many predictions change, by FGSM and by random signs."""
+        if self.flipped is None or self.largest_changes is None:
+            return None
+        noise = self.noise_flipped
+        return Table.of(
+            ["epsilon", "predictions changed", "by random signs", "largest change"],
+            [
+                [
+                    of_255(fraction),
+                    f"{int(self.flipped[number].sum())} of {len(self.images)}",
+                    "" if noise is None else f"{int(noise[number].sum())} of {len(self.images)}",
+                    f"{float(self.largest_changes[number].max()):.4g}",
+                ]
+                for number, fraction in enumerate(self.fractions)
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """A row for each image: the original, the signs, and the adversarial images with answers.
+
+        At most six images and four epsilons are drawn.
+        """
+        adversarial = []
+        for number in select_epsilons(len(self.epsilons)):
+            titles = [f"epsilon {of_255(self.fractions[number])}"] * len(self.images)
+            if self.adversarial_logits is not None:
+                names = self.adversarial_names[number] if self.adversarial_names else ()
+                scores = answers(self.adversarial_logits[number], names, self.output_head)
+                titles = ["\n".join(pair) for pair in zip(titles, scores, strict=True)]
+            adversarial.append((as_photos(self.adversarial(number), self.bounds), titles))
+        has_colors = self.signs.shape[1] in (1, 3)
+        signs = draw_signs(self.signs if has_colors else self.signs[:, :1])
+        return attack_figure(
+            as_photos(self.images, self.bounds),
+            answers(self.logits, self.prediction_names, self.output_head),
+            (signs, "sign of the gradient" + " of channel 0" * (not has_colors)),
+            adversarial,
+            f"FGSM {self._aim()}, {self.loss}",
+        )
+
+    def _aim(self) -> str:
+        """Which class the attack moves away from or towards, in words."""
+        classes = set(self.names)
+        direction = "towards" if "target" in self.class_origins else "away from"
+        return f"{direction} {self.names[0] if len(classes) == 1 else 'the class of each image'}"
+
     def pictures(self) -> dict[str, Tensor]:
         """Each adversarial image, and the signs (mid-gray pixels do not move)."""
         pictures = {}
         for number, fraction in enumerate(self.fractions):
-            for image, pixels in enumerate(to_pixels(self.adversarial(number), self.bounds)):
+            for image, pixels in enumerate(as_photos(self.adversarial(number), self.bounds)):
                 pictures[f"{image}-epsilon-{fraction * 255:.3g}of255"] = pixels.expand(-1, -1, 3)
-        for image, signs in enumerate(self.signs):
-            gray = (signs.float() * 127 + 128).to(torch.uint8).permute(1, 2, 0)
-            pictures[f"{image}-signs"] = gray.expand(-1, -1, 3)
+        for image, signs in enumerate(draw_signs(self.signs)):
+            pictures[f"{image}-signs"] = signs.expand(-1, -1, 3)
         return pictures
 
 
@@ -260,20 +336,26 @@ def fgsm(
         logits_again = compute_logits_again(model, trace, images)
     pixels = images[0].numel()
     zero_gradients = ((pixels - signs.abs().sum(dim=(1, 2, 3))) / pixels).cpu()
+    adversarial_logits = torch.stack(scores).cpu() if score else None
+    predictions = predicted_classes(logits, trace.output_head)
+    adversarial_names = tuple(
+        class_names(model.labels, predicted_classes(epsilon_logits, trace.output_head).tolist())
+        for epsilon_logits in scores
+    )
     return Fgsm(
         images=images.cpu(),
         signs=signs.to(torch.int8).cpu(),
         epsilons=tuple(sizes),
         fractions=tuple(size / model.span for size in sizes),
         classes=gradient.classes.cpu(),
-        names=tuple(class_name(model.labels, index) for index in gradient.classes.tolist()),
+        names=class_names(model.labels, gradient.classes.tolist()),
         class_origins=gradient.origins,
         loss=loss,
         losses=gradient.losses.float().cpu(),
         zero_gradients=zero_gradients,
         bounds=model.bounds,
         logits=logits.float().cpu(),
-        adversarial_logits=torch.stack(scores).cpu() if score else None,
+        adversarial_logits=adversarial_logits,
         noise_logits=noise_logits,
         largest_changes=torch.stack(largest).cpu() if score else None,
         diagnostics=find_diagnostics(
@@ -287,4 +369,6 @@ def fgsm(
             loss=loss,
         ),
         output_head=trace.output_head,
+        prediction_names=class_names(model.labels, predictions.tolist()),
+        adversarial_names=adversarial_names,
     )

@@ -9,18 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm_step
+from convlens.analyses.attacks.figures import attack_figure, draw_change
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.data.images import encode_png, to_pixels, to_tensor
 from convlens.errors import ConvlensError
-from convlens.models.labels import class_name
+from convlens.models.labels import class_names
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import predict_with_probability
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.tracer import trace as trace_network
+from convlens.wording import counted, percent
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
 _BATCH_SIZE = 16
@@ -47,6 +51,7 @@ class Flip(NetworkResult):
         change: int16 `(N, H, W, C)`, the difference of `pixels` from the unchanged 8-bit image.
         largest_changes: for each image the largest change as measured on the files, in gray
             levels.
+        original_names: the names of `original_predictions`.
     """
 
     levels: tuple[int, ...]
@@ -60,11 +65,69 @@ class Flip(NetworkResult):
     pixels: Tensor
     change: Tensor
     largest_changes: tuple[int, ...]
+    original_names: tuple[str, ...] = ()
 
     @property
     def noise_flipped(self) -> Tensor:
         """Bool `(L, N)`: random signs of the same size change the prediction."""
         return self.noise_predictions != self.original_predictions
+
+    def summary(self) -> str:
+        """At which level the first predictions change, in words."""
+        levels = [level for level in self.flip_levels if level is not None]
+        count = counted(len(self.flip_levels), "image")
+        if not levels:
+            return f"FGSM changes the prediction of none of {count} up to {self.levels[-1]}/255"
+        return (
+            f"FGSM changes the prediction of {len(levels)} of {count}, of the first at "
+            f"{min(levels)}/255; levels up to {self.levels[-1]}/255 were tried"
+        )
+
+    def table(self) -> Table:
+        """For each image the smallest level that changes the prediction."""
+        return Table.of(
+            ["image", "prediction", "changes at", "to", "random signs change it, too"],
+            [
+                [
+                    str(image),
+                    self._original_name(image),
+                    f"{level}/255" if level is not None else f"not by {self.levels[-1]}/255",
+                    self.names[image] if level is not None else "",
+                    "yes" if self.noise_flipped[self._row(image), image] else "no",
+                ]
+                for image, level in enumerate(self.flip_levels)
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """A row for each image: the original, the change, and the PNG at the flip level.
+
+        At most six images are drawn.
+        """
+        titles = []
+        for image, level in enumerate(self.flip_levels):
+            row = self._row(image)
+            words = f"at {self.levels[row]}/255" + " (unchanged)" * (level is None)
+            titles.append(
+                f"{words}\n{self.names[image]}, {percent(float(self.confidences[row, image]))}"
+            )
+        return attack_figure(
+            (self.pixels.short() - self.change).to(torch.uint8),
+            [self._original_name(image) for image in range(len(self.pixels))],
+            draw_change(self.change.permute(0, 3, 1, 2)),
+            [(self.pixels, titles)],
+            "the smallest tested FGSM change that flips the answer",
+        )
+
+    def _row(self, image: int) -> int:
+        """The row of `predictions` that belongs to the PNG of an image."""
+        level = self.flip_levels[image]
+        return len(self.levels) - 1 if level is None else self.levels.index(level)
+
+    def _original_name(self, image: int) -> str:
+        if self.original_names:
+            return self.original_names[image]
+        return f"class {int(self.original_predictions[image])}"
 
     def pictures(self) -> dict[str, Tensor]:
         """The PNGs at the flip level."""
@@ -140,12 +203,13 @@ def find_flip(model: Model, attack: Fgsm, *, levels: Sequence[int] = LEVELS, see
         confidences=confidences,
         flip_levels=tuple(flip_levels),
         reverted=tuple(_is_reverted(row) for row in flipped),
-        names=tuple(
-            class_name(model.labels, int(predictions[row][image])) for image, row in enumerate(rows)
+        names=class_names(
+            model.labels, [int(predictions[row][image]) for image, row in enumerate(rows)]
         ),
         pixels=pixels,
         change=change,
         largest_changes=tuple(change.abs().flatten(1).amax(dim=1).tolist()),
+        original_names=class_names(model.labels, original_predictions[0].tolist()),
     )
 
 

@@ -16,19 +16,23 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm_step
+from convlens.analyses.attacks.figures import MOST_IMAGES, of_255
 from convlens.analyses.gradcam.gradcam import GradCam, gradcam
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import enable_gradients, stream_nodes
+from convlens.drawing import Panel, ResultFigure, Scale, picture_figure
 from convlens.errors import ConvlensError
-from convlens.models.labels import class_name
+from convlens.models.labels import class_names
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import predicted_classes
 from convlens.passes.random_numbers import random_signs
-from convlens.results import Result
+from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult, keep_warnings
+from convlens.text import plot_text
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
@@ -104,6 +108,80 @@ class InternalChanges(NetworkResult):
             )
         ]
         return sorted(rows, key=lambda row: row[2] - row[3], reverse=True)[:count]
+
+    def summary(self) -> str:
+        """The layer and the channel that change most, in words."""
+        at = f"FGSM at {of_255(self.fraction)}"
+        if not self.layers:
+            return f"{at}: no layer was compared"
+        layer = max(self.layers, key=lambda entry: entry.change)
+        words = (
+            f"{at} changes {layer.layer} most, by {layer.change:.2f} of its activations (random "
+            f"signs {layer.noise_change:.2f})"
+        )
+        channels = self.most_changed(1)
+        if channels:
+            name, channel, change, noise_change = channels[0]
+            words += f", and of all channels {name}:{channel}, by {change:.2f} ({noise_change:.2f})"
+        return words
+
+    def table(self) -> Table:
+        """The channels that change most beyond what random signs do."""
+        return Table.of(
+            ["channel", "change", "by random signs"],
+            [
+                [f"{layer}:{channel}", f"{change:.2f}", f"{noise_change:.2f}"]
+                for layer, channel, change, noise_change in self.most_changed()
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """For each image Grad-CAM before and after the attack; else the change of every layer.
+
+        At most six images are drawn, each with the map of its prediction, on one scale.
+        """
+        if self.before is None or self.after is None:
+            return self._plot_layers()
+        scale = max(self.before.scale, self.after.scale)
+        count = min(len(self.predictions), MOST_IMAGES)
+        before, after = (cam.overlays(scale) for cam in (self.before, self.after))
+        photos, adversarial = self.before.photos(), self.after.photos()
+        rows = [
+            [
+                Panel(photos[image], f"original\n{self.predictions[image]}"),
+                Panel(before[image][0], f"map of\n{self.predictions[image]}"),
+                Panel(
+                    adversarial[image],
+                    f"epsilon {of_255(self.fraction)}\n{self.adversarial_predictions[image]}",
+                ),
+                Panel(after[image][1], f"map of\n{self.adversarial_predictions[image]}"),
+            ]
+            for image in range(count)
+        ]
+        some = f"; {count} of {len(self.predictions)} images" * (count < len(self.predictions))
+        return picture_figure(
+            rows,
+            title=f"{self.model}: Grad-CAM at {self.before.channel_layer} before and after "
+            f"FGSM{some}",
+            scale=Scale("overlay", -scale, scale, "logit"),
+        )
+
+    def _plot_layers(self) -> Figure:
+        """The change of every layer, by the attack and by random signs."""
+        figure = ResultFigure(figsize=(5.6, 3.2))
+        axes = figure.subplots()
+        numbers = range(len(self.layers))
+        axes.plot(numbers, [layer.change for layer in self.layers], "o-", ms=3, label="FGSM")
+        axes.plot(
+            numbers, [layer.noise_change for layer in self.layers], "s--", ms=3,
+            label="random signs",
+        )  # fmt: skip
+        axes.set_xlabel("layer, in the order of execution")
+        axes.set_ylabel("relative change of activations")
+        axes.set_title(plot_text(f"{self.model}, epsilon {of_255(self.fraction)}"), fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        return figure
 
     def pictures(self) -> dict[str, Tensor]:
         """Grad-CAM of each prediction on its image, before and after, on one scale."""
@@ -187,8 +265,7 @@ def internal_changes(
         for batch in (images, adversarial)
     ]
     names, adversarial_names = (
-        tuple(class_name(model.labels, index) for index in classes.tolist())
-        for classes in predictions
+        class_names(model.labels, classes.tolist()) for classes in predictions
     )
     before, after = None, None
     if trace.final_layer is not None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.attacks.criterion import (
@@ -20,16 +21,24 @@ from convlens.analyses.attacks.criterion import (
     to_attackable,
 )
 from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilon
+from convlens.analyses.attacks.figures import (
+    answers,
+    as_photos,
+    attack_figure,
+    draw_change,
+    of_255,
+)
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import enable_gradients
-from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
-from convlens.models.labels import class_name
+from convlens.models.labels import class_names
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import SOFTMAX, predicted_classes
 from convlens.passes.random_numbers import random_uniform
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.tracer import trace as trace_network
+from convlens.wording import counted
 
 STEPS = 10
 _PATH_LENGTH = 2.5  # in epsilons, of all steps together: to any corner and back (Madry's factor)
@@ -114,6 +123,8 @@ class Pgd(NetworkResult):
         adversarial_logits: float32 `(N, classes)` of x'.
         largest_changes: float32 `(N,)`, max |x' - x| as measured, in the units of the image.
         output_head: "softmax" or "sigmoid", by which the logits are read.
+        prediction_names: the names of the predictions for x.
+        adversarial_names: the names of the predictions for x'.
     """
 
     images: Tensor
@@ -131,6 +142,8 @@ class Pgd(NetworkResult):
     adversarial_logits: Tensor
     largest_changes: Tensor
     output_head: str = SOFTMAX
+    prediction_names: tuple[str, ...] = ()
+    adversarial_names: tuple[str, ...] = ()
 
     @property
     def flipped(self) -> Tensor:
@@ -139,11 +152,54 @@ class Pgd(NetworkResult):
             self.logits, self.output_head
         )
 
+    def summary(self) -> str:
+        """How many predictions change, in words."""
+        return (
+            f"PGD of {counted(self.steps, 'step')} within {of_255(self.fraction)} changes the "
+            f"prediction of {int(self.flipped.sum())} of {counted(len(self.images), 'image')}"
+        )
+
+    def table(self) -> Table:
+        """The prediction for each image before and after."""
+        before, after = self._answers()
+        return Table.of(
+            ["image", "prediction", "after PGD", "largest change"],
+            [
+                [str(image), before[image], after[image], f"{float(change):.4g}"]
+                for image, change in enumerate(self.largest_changes)
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """A row for each image: the original, the change, and the adversarial image with answers.
+
+        At most six images are drawn.
+        """
+        photos = as_photos(self.images, self.bounds)
+        adversarial = as_photos(self.adversarial, self.bounds)
+        change = adversarial.float() - photos.float()
+        before, after = self._answers()
+        titles = [f"epsilon {of_255(self.fraction)}\n{answer}" for answer in after]
+        return attack_figure(
+            photos,
+            before,
+            draw_change(change.permute(0, 3, 1, 2)),
+            [(adversarial, titles)],
+            f"PGD, {counted(self.steps, 'step')}, {self.loss}",
+        )
+
+    def _answers(self) -> tuple[list[str], list[str]]:
+        """The answers for x and for x', with their probabilities."""
+        return (
+            answers(self.logits, self.prediction_names, self.output_head),
+            answers(self.adversarial_logits, self.adversarial_names, self.output_head),
+        )
+
     def pictures(self) -> dict[str, Tensor]:
         """The adversarial images."""
         return {
             f"{image}-pgd": pixels.expand(-1, -1, 3)
-            for image, pixels in enumerate(to_pixels(self.adversarial, self.bounds))
+            for image, pixels in enumerate(as_photos(self.adversarial, self.bounds))
         }
 
 
@@ -223,6 +279,11 @@ def pgd(
     for _ in range(steps):
         signs = loss_gradient(model, trace, adversarial, criterion).signs
         adversarial = pgd_step(images, adversarial, signs, largest_change, step_size, model.bounds)
+    adversarial_logits = compute_logits(model, trace, adversarial)
+    predictions, adversarial_predictions = (
+        predicted_classes(values, trace.output_head).tolist()
+        for values in (logits, adversarial_logits)
+    )
     return Pgd(
         images=images.cpu(),
         adversarial=adversarial.cpu(),
@@ -231,12 +292,14 @@ def pgd(
         steps=steps,
         step_size=step_size,
         classes=chosen_classes.cpu(),
-        names=tuple(class_name(model.labels, index) for index in chosen_classes.tolist()),
+        names=class_names(model.labels, chosen_classes.tolist()),
         class_origins=origins,
         loss=loss,
         bounds=model.bounds,
         logits=logits.cpu(),
-        adversarial_logits=compute_logits(model, trace, adversarial).cpu(),
+        adversarial_logits=adversarial_logits.cpu(),
         largest_changes=(adversarial - images).abs().amax(dim=(1, 2, 3)).cpu(),
         output_head=trace.output_head,
+        prediction_names=class_names(model.labels, predictions),
+        adversarial_names=class_names(model.labels, adversarial_predictions),
     )

@@ -10,7 +10,6 @@ Memory does not grow with the images of the photos, only with their numbers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,18 @@ from torch import Tensor
 
 from convlens.analyses.attacks.criterion import AttackCriterion
 from convlens.analyses.attacks.dataset_pass import robustness
-from convlens.analyses.attacks.diagnostics import Diagnostic
 from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilons
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm
 from convlens.analyses.attacks.flip import Flip, find_flip
 from convlens.analyses.attacks.internal_changes import InternalChanges
 from convlens.analyses.attacks.internal_changes import internal_changes as find_internal_changes
 from convlens.analyses.attacks.pgd import STEPS
-from convlens.analyses.attacks.robustness import Robustness
+from convlens.analyses.attacks.photo_result import (
+    ChannelChange,
+    PhotoAttack,
+    PhotoAttacks,
+    PhotoFlip,
+)
 from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset
 from convlens.data.datasets.pictures import as_photos
 from convlens.data.photo_names import unique_folder_names
@@ -33,131 +36,13 @@ from convlens.data.photos import PhotoLike
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError, PhotoError
 from convlens.files import NUMBERS, atomic_folder
-from convlens.models.labels import PhotoLabels, class_name
+from convlens.models.labels import PhotoLabels, class_names
 from convlens.models.model import Model, check_model
 from convlens.passes.options import PassOptions
-from convlens.results import Result
-from convlens.results.network_result import NetworkResult, keep_warnings
+from convlens.results.network_result import keep_warnings
 from convlens.text import json_text
 
 _CURVE, _FLIP, _INTERNAL_CHANGES = "curve", "flip", "internal-changes"
-
-
-@dataclass(frozen=True, eq=False)
-class PhotoFlip(Result):
-    """The numbers of a photo's `Flip`.
-
-    Attributes:
-        level: the smallest of the gray levels that changes the prediction; None if none does.
-        highest_level: the highest gray level that was tried.
-        prediction: the name of the prediction at `level` (at `highest_level` if there is none).
-        reverted: a higher level gives the original prediction again.
-        noise_flipped: random signs of the same size change the prediction, too.
-        largest_change: the largest change as measured on the file, in gray levels.
-    """
-
-    level: int | None
-    highest_level: int
-    prediction: str
-    reverted: bool
-    noise_flipped: bool
-    largest_change: int
-
-
-@dataclass(frozen=True, eq=False)
-class ChannelChange(Result):
-    """How much the largest epsilon changes one channel.
-
-    Attributes:
-        layer: the name of the layer.
-        channel: the number of the channel.
-        change: the change, as `internal_changes` defines it.
-        noise_change: the change under random signs of the same size.
-    """
-
-    layer: str
-    channel: int
-    change: float
-    noise_change: float
-
-
-@dataclass(frozen=True, eq=False)
-class PhotoAttack(Result):
-    """The numbers of the attacks on one photo.
-
-    Attributes:
-        photo: the name of its folder in the output.
-        class_name: the name of the class t that is moved away from, or towards a target.
-        class_origin: where t comes from: "prediction", "label", "given" or "target".
-        prediction: the name of the prediction for the unchanged photo.
-        epsilons: the largest change of a pixel, in the units of the image.
-        fractions: the same, as fractions of the span of the bounds.
-        adversarial_predictions: for each epsilon the name of the prediction under FGSM.
-        flipped: for each epsilon whether that is another prediction.
-        noise_predictions: for each epsilon the name of the prediction under random signs.
-        noise_flipped: for each epsilon whether that is another prediction.
-        largest_changes: for each epsilon the largest change as measured, in the units of the image.
-        flip: the smallest change that flips the prediction; None towards a target.
-        changed_channels: the channels that the largest epsilon changes most; empty unless asked
-            for.
-        diagnostics: reasons not to trust these numbers.
-    """
-
-    photo: str
-    class_name: str
-    class_origin: str
-    prediction: str
-    epsilons: tuple[float, ...]
-    fractions: tuple[float, ...]
-    adversarial_predictions: tuple[str, ...]
-    flipped: tuple[bool, ...]
-    noise_predictions: tuple[str, ...]
-    noise_flipped: tuple[bool, ...]
-    largest_changes: tuple[float, ...]
-    flip: PhotoFlip | None
-    changed_channels: tuple[ChannelChange, ...]
-    diagnostics: tuple[Diagnostic, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class PhotoAttacks(NetworkResult):
-    """Attacks on photos whose images lie in a folder.
-
-    Attributes:
-        folder: where the images lie.
-        attacks: the numbers of each photo with a folder, in the order of the photos.
-        curve: accuracy against epsilon over all photos; None for one photo, and where the class t
-            is given, because another class says nothing about accuracy.
-        skipped: the photos that could not be read, with the reason.
-        formula: the formula of the adversarial images.
-    """
-
-    folder: str
-    attacks: tuple[PhotoAttack, ...]
-    curve: Robustness | None
-    skipped: tuple[str, ...]
-    formula: str
-
-    def __getitem__(self, photo: str) -> Fgsm:
-        """The adversarial images of a photo, read from the folder."""
-        return Fgsm.load(Path(self.folder) / photo)
-
-    @property
-    def numbers(self) -> Path:
-        """The file with the numbers of all results."""
-        return Path(self.folder) / NUMBERS
-
-    @property
-    def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Reasons not to trust the numbers: the curve's, or else one per name of the photos'."""
-        if self.curve is not None:
-            return self.curve.diagnostics
-        by_name = {
-            diagnostic.name: diagnostic
-            for attack in self.attacks
-            for diagnostic in attack.diagnostics
-        }
-        return tuple(by_name.values())
 
 
 @keep_warnings
@@ -341,9 +226,8 @@ def _summarize(
     model: Model, name: str, attack: Fgsm, flip: Flip | None, changes: InternalChanges | None
 ) -> PhotoAttack:
     """The numbers of a photo's results, without its images."""
-    predictions, flipped = attack.adversarial_predictions, attack.flipped
+    flipped = attack.flipped
     noise_predictions, noise_flipped = attack.noise_predictions, attack.noise_flipped
-    assert predictions is not None
     assert flipped is not None
     assert noise_predictions is not None
     assert noise_flipped is not None
@@ -352,12 +236,12 @@ def _summarize(
         photo=name,
         class_name=attack.names[0],
         class_origin=attack.class_origins[0],
-        prediction=class_name(model.labels, int(attack.predictions[0])),
+        prediction=attack.prediction_names[0],
         epsilons=attack.epsilons,
         fractions=attack.fractions,
-        adversarial_predictions=_class_names(model, predictions),
+        adversarial_predictions=tuple(names[0] for names in attack.adversarial_names),
         flipped=tuple(flipped[:, 0].tolist()),
-        noise_predictions=_class_names(model, noise_predictions),
+        noise_predictions=class_names(model.labels, noise_predictions[:, 0].tolist()),
         noise_flipped=tuple(noise_flipped[:, 0].tolist()),
         largest_changes=tuple(attack.largest_changes[:, 0].tolist()),
         flip=_summarize_flip(flip) if flip is not None else None,
@@ -379,7 +263,3 @@ def _summarize_flip(flip: Flip) -> PhotoFlip:
         noise_flipped=bool(flip.noise_flipped[row, 0]),
         largest_change=flip.largest_changes[0],
     )
-
-
-def _class_names(model: Model, predictions: Tensor) -> tuple[str, ...]:
-    return tuple(class_name(model.labels, index) for index in predictions[:, 0].tolist())

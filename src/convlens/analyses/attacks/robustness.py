@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.attacks.diagnostics import Diagnostic
-from convlens.drawing import render_figure
-from convlens.results import Result
+from convlens.analyses.attacks.figures import of_255
+from convlens.drawing import ResultFigure, render_figure
+from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
-from convlens.wording import counted
+from convlens.text import plot_text
+from convlens.wording import counted, interval, percent
 
 FGSM, NOISE, PGD = "FGSM", "random signs", "PGD"
 _COLORS = {NOISE: "#5f5f59", FGSM: "#8d4700", PGD: "#1d1d1b"}
@@ -94,9 +96,40 @@ class Robustness(NetworkResult):
                 return curve
         raise KeyError(name)
 
+    def summary(self) -> str:
+        """The shares at epsilon 0 and under the first and the last epsilon, in words."""
+        what = "correct" if self.reference == "label" else "unchanged"
+        ends = sorted({0, min(1, len(self.epsilons) - 1), len(self.epsilons) - 1})
+        parts = [
+            f"{percent(curve.accuracies[end])} at {of_255(self.fractions[end])} ({curve.name})"
+            for curve in self.curves[:1]
+            for end in ends
+        ]
+        return (
+            f"{self.model} on {counted(self.images, 'image')}: {what} predictions "
+            f"{', '.join(parts)}"
+        )
+
+    def table(self) -> Table:
+        """The share of each curve at every epsilon, with its 95 % interval."""
+        return Table.of(
+            ["epsilon", *(curve.name for curve in self.curves)],
+            [
+                [
+                    of_255(fraction),
+                    *(
+                        f"{percent(curve.accuracies[number])} "
+                        f"({interval(curve.low[number], curve.high[number])})"
+                        for curve in self.curves
+                    ),
+                ]
+                for number, fraction in enumerate(self.fractions)
+            ],
+        )
+
     def figure(self) -> Figure:
         """The curves against epsilon, with their intervals."""
-        figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+        figure = ResultFigure(figsize=(5.6, 3.6))
         axes = figure.subplots()
         levels = [fraction * 255 for fraction in self.fractions]
         width = max(levels) or 1.0
@@ -116,7 +149,12 @@ class Robustness(NetworkResult):
         axes.set_ylabel(
             "correct predictions" if self.reference == "label" else "unchanged predictions"
         )
-        axes.set_title(f"{counted(self.images, 'image')}, 95 % intervals", fontsize=9)
+        axes.set_title(
+            plot_text(
+                f"{self.model}: {counted(self.images, 'image')}, {self.loss}, 95 % intervals"
+            ),
+            fontsize=9,
+        )
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)  # on none of the curves
         return figure

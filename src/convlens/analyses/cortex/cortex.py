@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,9 +19,18 @@ from convlens.analyses.gabor.bank import GaborBank, gabor_bank
 from convlens.data.images import to_pixels, to_tensor
 from convlens.data.photos import PhotoLike, read_photo
 from convlens.data.preprocessing import Preprocessing
-from convlens.drawing import add_color_bar, add_title, color_bar, make_sheet, sequential_colors
+from convlens.drawing import (
+    Panel,
+    Scale,
+    add_color_bar,
+    add_title,
+    color_bar,
+    make_sheet,
+    picture_figure,
+    sequential_colors,
+)
 from convlens.errors import ConvlensError
-from convlens.results import Result
+from convlens.results import Result, Table
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to gray
 
@@ -50,6 +60,47 @@ class Cortex(Result):
     def scale(self) -> float:
         """Greatest response of any cell; all cells are drawn from 0 to it."""
         return float(self.complex.max())
+
+    def summary(self) -> str:
+        """The cells and the orientation with the most response, in words."""
+        energy = self.complex.flatten(1).mean(dim=1)
+        best = self.orientations[int(energy.argmax())]
+        height, width = self.image.shape[1:]
+        return (
+            f"simple and complex cells of {len(self.orientations)} orientations on a photo of "
+            f"{height} × {width}; {best:.3g}° has the greatest mean response"
+        )
+
+    def table(self) -> Table:
+        """The mean and the greatest response of the complex cells of each orientation."""
+        return Table.of(
+            ["orientation", "mean response", "greatest"],
+            [
+                [f"{degrees:.3g}°", f"{float(cells.mean()):.3g}", f"{float(cells.max()):.3g}"]
+                for degrees, cells in zip(self.orientations, self.complex, strict=True)
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """The photo and the filters, and for each orientation the simple and the complex cells."""
+        photo = to_pixels(self.image, (0.0, 1.0)).expand(-1, -1, 3)
+        phases = self.simple.unbind(1)
+
+        def draw_row(responses: Tensor) -> list[Panel]:
+            return [Panel(sequential_colors(cells, 0.0, self.scale)) for cells in responses]
+
+        heads = [f"{degrees:.3g}°" for degrees in self.orientations]
+        filters = [
+            Panel(pixels, head) for pixels, head in zip(self.bank.tiles(), heads, strict=False)
+        ]
+        rows = [[Panel(photo)], filters, draw_row(phases[0]), draw_row(phases[1])]
+        rows += [draw_row(self.complex), draw_row(self.pooled)]
+        return picture_figure(
+            rows,
+            title="primary visual cortex: responses by orientation of the bars",
+            sides=["photo", "filters, odd", "simple, 0°", "simple, 90°", "complex", "pooled"],
+            scale=Scale("sequential", 0.0, self.scale, "response"),
+        )
 
     def pictures(self) -> dict[str, Tensor]:
         """The photo, the filters and the cells, with a column for each orientation."""

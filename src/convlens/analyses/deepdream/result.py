@@ -2,10 +2,16 @@
 
 from dataclasses import dataclass
 
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.data.images import to_pixels
+from convlens.drawing import Panel, picture_figure
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult
+from convlens.wording import counted
+
+_LARGEST = 3.3  # inches of a picture in a figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +90,33 @@ class Dream(NetworkResult):
             ratio = float(last) / self.photo_objective
             return f"{objective} is {ratio:.3g} times that of the photo after {work}"
         return f"{objective} went from {self.photo_objective:.3g} to {last:.3g} after {work}"
+
+    def table(self) -> Table:
+        """The objective before and after the steps of each octave."""
+        return Table.of(
+            ["octave", "before", "after", "ratio"],
+            [
+                [
+                    f"{height} × {width}",
+                    f"{float(values[0]):.3g}",
+                    f"{float(values[-1]):.3g}",
+                    f"{float(values[-1] / values[0]):.3g}",
+                ]
+                for (height, width), values in zip(self.sizes, self.objective, strict=True)
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """The photo beside the dream."""
+        pictures = self.pictures()
+        octaves, steps = len(self.sizes), self.objective.shape[1] - 1
+        channel = "" if self.channel is None else f":{self.channel}"
+        words = f"dream, {counted(octaves, 'octave')} of {counted(steps, 'step')}"
+        return picture_figure(
+            [[Panel(pictures["photo"], "photo"), Panel(pictures["dream"], words)]],
+            title=f"DeepDream at {self.layer}{channel} ({self.side})",
+            largest=_LARGEST,
+        )
 
     def pictures(self) -> dict[str, Tensor]:
         """The photo and the dream, as uint8 `(H, W, 3)`."""

@@ -6,10 +6,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from convlens.drawing import make_sheet, sequential_colors
-from convlens.results import Result
+from convlens.drawing import ResultFigure, make_sheet, sequential_colors
+from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 _TILES = 12  # layers in the picture, at most
 _TILE = 112  # side of a tile in pixels, at least
@@ -109,6 +109,21 @@ class EffectiveField(NetworkResult):
             f"({counted(self.photos, 'photo')})"
         )
 
+    def table(self) -> Table:
+        """The theoretical and the effective area of each layer."""
+        return Table.of(
+            ["layer", "theoretical field", "effective area", "share"],
+            [
+                [
+                    entry.layer,
+                    " × ".join(map(str, entry.size)),
+                    f"{entry.effective_area:,}",
+                    percent(entry.ratio) if entry.effective_area else "",
+                ]
+                for entry in self.layers
+            ],
+        )
+
     def pictures(self) -> dict[str, Tensor]:
         """The gradient of some layers inside their theoretical fields, evenly spread over all."""
         count = min(len(self.layers), _TILES)
@@ -126,14 +141,19 @@ class EffectiveField(NetworkResult):
         }
 
     def figure(self) -> Figure:
-        """Effective area against theoretical area for all layers, as a matplotlib figure."""
-        figure = Figure(figsize=(5, 3.6), layout="constrained")
+        """Effective area against theoretical area for all layers."""
+        figure = ResultFigure(figsize=(5.6, 3.6))
         axes = figure.subplots()
         ratios = [entry.ratio for entry in self.layers]
         axes.plot(range(len(ratios)), ratios, marker="o", markersize=3, linewidth=1)
         axes.set_ylim(0, 1)
+        axes.set_title(
+            f"effective receptive field ({self.side}), mean of {counted(self.photos, 'photo')}",
+            fontsize=9,
+        )
+        axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel("layer, in the order of execution")
-        axes.set_ylabel(f"share of the theoretical area\nthat holds {self.share:.0%}")
+        axes.set_ylabel(f"share of the theoretical area\nthat holds {percent(self.share)}")
         return figure
 
 

@@ -5,27 +5,34 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import pool
 from convlens.capture import capture_nodes
 from convlens.data.images import to_pixels
 from convlens.drawing import (
+    Panel,
+    Scale,
     add_color_bar,
     add_title,
     color_bar,
     diverging_colors,
+    grid_figure,
     make_sheet,
     sequential_colors,
 )
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.selection import Side, check_channel, find_channel_sources
 from convlens.tracing.tracer import trace
-from convlens.wording import enumerated
+from convlens.wording import counted, enumerated
 
 _SHOWN = 64  # maps in a picture
+_MOST_DRAWN, _COLUMNS = 23, 6  # maps and columns of a figure
+_MOST_LISTED = 5  # channels in a table
 _LARGEST_SIDE = 112  # pixels that a map is enlarged to
 _BAR_LENGTH = 160  # pixels
 
@@ -117,6 +124,40 @@ class FeatureMaps(NetworkResult):
         if self.signed:
             return diverging_colors(maps, self.scale)
         return sequential_colors(maps, 0.0, self.scale)
+
+    def summary(self) -> str:
+        """Number, size and range of the maps, in words."""
+        count, height, width = self.maps.shape
+        return (
+            f"{counted(count, 'map')} of {height} × {width} at {self.node_name} ({self.side}), "
+            f"{float(self.maps.min()):.3g} to {float(self.maps.max()):.3g}"
+        )
+
+    def table(self) -> Table:
+        """The channels whose maps vary most over the image."""
+        rows = []
+        for channel in self.most_varying(_MOST_LISTED):
+            values = self.maps[channel]
+            numbers = (values.mean(), values.min(), values.max())
+            rows.append([str(channel), *(f"{float(number):.3g}" for number in numbers)])
+        return Table.of(["channel", "mean", "least", "greatest"], rows, total=len(self.maps))
+
+    def figure(self) -> Figure:
+        """The image and the maps that vary most over it, on one scale; at most 23 maps."""
+        pixels = to_pixels(self.image, self.bounds).expand(-1, -1, 3)
+        shown = self.most_varying(_MOST_DRAWN)
+        maps = [Panel(self.colors(self.maps[channel]), f"channel {channel}") for channel in shown]
+        count, height, width = self.maps.shape
+        title = f"{self.layer} ({self.side}): maps of {height} × {width}"
+        if len(shown) < count:
+            title += f"; the {len(shown)} of {count} that vary most over the image"
+        scale = Scale(
+            "diverging" if self.signed else "sequential",
+            -self.scale if self.signed else 0.0,
+            self.scale,
+            "activation" if self.post else "value",
+        )
+        return grid_figure([Panel(pixels, "image"), *maps], _COLUMNS, title=title, scale=scale)
 
     def pictures(self) -> dict[str, Tensor]:
         """The photo, a sheet of the maps, and a sheet of the pooled maps, all on one scale."""

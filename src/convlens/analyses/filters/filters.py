@@ -1,22 +1,28 @@
 """The filters of a convolution: its weights, drawn as pictures."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.filters.convolved_weights import convolved_weights
 from convlens.drawing import (
+    Panel,
+    Scale,
     add_color_bar,
     add_title,
     color_bar,
     diverging_colors,
     enlarge,
+    grid_figure,
     make_sheet,
     stack_vertically,
 )
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.recording import Operation
 from convlens.tracing.selection import check_channel, explain_missing_maps
@@ -26,6 +32,9 @@ from convlens.wording import counted
 
 _SILENT_NORM = 1e-4  # norm of a silent filter, as a share of the greatest norm, at most
 _TILE = 44  # pixels, about: small filters are enlarged to this side
+_MOST_DRAWN = 64  # filters in a figure
+_COLUMNS = 12  # of a figure
+_LARGEST = 1.2  # inches of a filter in a figure
 _BAR = 120  # length of the color bar in pixels
 
 
@@ -87,6 +96,56 @@ class Filters(NetworkResult):
         """Whether the filters are drawn in color: first convolutions with three channels are."""
         return self.first and self.weights.shape[1] == 3
 
+    @property
+    def colors(self) -> Literal["gray", "diverging"]:
+        """The color map of the weights."""
+        return "gray" if self.colored else "diverging"
+
+    def summary(self) -> str:
+        """Number and size of the filters, in words."""
+        _, inputs, height, width = self.weights.shape
+        words = (
+            f"{counted(len(self.weights), 'filter')} of {self.layer}, {height} × {width} × "
+            f"{inputs}, with weights up to ±{self.scale:.2g}"
+        )
+        return words + (f"; {len(self.silent)} of them silent" if self.silent else "")
+
+    def table(self) -> Table:
+        """The filters with the greatest norms."""
+        norms = self.norms
+        return Table.of(
+            ["channel", "norm", "greatest weight"],
+            [
+                [
+                    str(self.channels[index]),
+                    f"{float(norms[index]):.3g}",
+                    f"{float(self.weights[index].abs().max()):.3g}",
+                ]
+                for index in norms.argsort(descending=True, stable=True).tolist()
+            ],
+            most=5,
+        )
+
+    def figure(self) -> Figure:
+        """The filters with their channels and the bar of their scale.
+
+        At most 64 are drawn, evenly spread.
+        """
+        tiles, count = self.tiles(), min(len(self.weights), _MOST_DRAWN)
+        shown = [number * len(tiles) // count for number in range(count)]
+        panels = [Panel(tiles[index], str(self.channels[index])) for index in shown]
+        _, inputs, height, width = self.weights.shape
+        title = f"{self.layer}: filters of {height} × {width} × {inputs} by channel"
+        if not self.colored and inputs > 1:
+            title += ", of each the strongest input channel"
+        if count < len(tiles):
+            title += f"; {count} of {len(tiles)} filters"
+        scale = Scale(self.colors, -self.scale, self.scale, "weight")
+        return grid_figure(
+            panels, max(1, min(_COLUMNS, count)), title=title,
+            scale=None if self.own_scale else scale, largest=_LARGEST,
+        )  # fmt: skip
+
     def tiles(self) -> list[Tensor]:
         """Each filter as uint8 `(Mh, Mw, 3)`, one pixel for each weight, on its scale.
 
@@ -141,7 +200,7 @@ class Filters(NetworkResult):
 
     def add_weight_bar(self, picture: Tensor) -> Tensor:
         """Add the color bar of the weights on the right of a picture of these filters."""
-        colors = color_bar(_BAR, colors="gray" if self.colored else "diverging", upright=True)
+        colors = color_bar(_BAR, colors=self.colors, upright=True)
         ends = ("−", "0", "+")
         unit = "weight, up to the value below each filter"
         if not self.own_scale:

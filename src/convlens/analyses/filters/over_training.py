@@ -4,18 +4,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.analyses.filters.filters import Filters, filters
-from convlens.drawing import add_title, enlarge, make_grid, make_sheet
+from convlens.drawing import (
+    Panel,
+    Scale,
+    add_title,
+    enlarge,
+    make_grid,
+    make_sheet,
+    picture_figure,
+)
 from convlens.errors import ConvlensError
 from convlens.models.loading.checkpoints import load_checkpoints
 from convlens.models.model import Model
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.wording import counted
 
 _TILE = 44  # pixels, about: small filters are enlarged to this side
+_MOST_DRAWN = 12  # filters in a figure
+_LARGEST = 0.6  # inches of a filter in a figure
 _ROWS = 16  # filters in a block; the next block stands beside it
 
 
@@ -43,6 +55,50 @@ class FiltersOverTraining(NetworkResult):
     def scale(self) -> float:
         """Greatest absolute weight at any of the steps, on which all filters are drawn."""
         return self.filters[0].scale
+
+    def summary(self) -> str:
+        """What was compared, in words."""
+        return (
+            f"{counted(len(self.channels), 'filter')} of {self.layer} after "
+            f"{', '.join(f'{step:,}' for step in self.steps)} training steps"
+        )
+
+    def table(self) -> Table:
+        """The mean norm of the filters at each step."""
+        return Table.of(
+            ["training steps", "mean norm", "greatest weight"],
+            [
+                [
+                    f"{step:,}",
+                    f"{float(entry.norms.mean()):.3g}",
+                    f"{float(entry.weights.abs().max()):.3g}",
+                ]
+                for step, entry in zip(self.steps, self.filters, strict=True)
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """A row for each filter and a column for each step; at most twelve filters are drawn."""
+        columns = [entry.tiles() for entry in self.filters]
+        count, total = min(len(self.channels), _MOST_DRAWN), len(self.channels)
+        shown = [number * total // count for number in range(count)]
+        rows = [
+            [
+                Panel(tiles[index], f"{step:,}" if index == shown[0] else "")
+                for step, tiles in zip(self.steps, columns, strict=True)
+            ]
+            for index in shown
+        ]
+        title = f"{self.layer}: filters after so many training steps"
+        if count < total:
+            title += f"; {count} of {total} filters"
+        return picture_figure(
+            rows,
+            title=title,
+            sides=[str(self.channels[index]) for index in shown],
+            scale=Scale(self.filters[0].colors, -self.scale, self.scale, "weight"),
+            largest=_LARGEST,
+        )
 
     def pictures(self) -> dict[str, Tensor]:
         """A row for each filter and a column for each step, in blocks of 16 rows side by side."""

@@ -5,19 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.gabor.function import gabor, wave_direction
 from convlens.drawing import (
+    Panel,
+    Scale,
     add_color_bar,
     add_title,
     color_bar,
     diverging_colors,
     enlarge,
     make_sheet,
+    picture_figure,
 )
 from convlens.errors import ConvlensError
 from convlens.results import Result
+from convlens.wording import counted
 
 _TILE = 44  # pixels, about: small filters are enlarged to this side
 _BAR = 90  # length of the color bar in pixels
@@ -40,11 +45,45 @@ class GaborBank(Result):
     frequencies: tuple[float, ...]
     phases: tuple[float, ...]
 
+    def summary(self) -> str:
+        """What the filters are, in words."""
+        size = self.filters.shape[-1]
+        orientations, frequencies = set(self.orientations), set(self.frequencies)
+        return (
+            f"{len(self.filters)} Gabor filters of {size} × {size}: "
+            f"{counted(len(orientations), 'orientation')}, frequencies of "
+            f"{', '.join(f'{frequency:.3g}' for frequency in sorted(frequencies))} cycles per pixel"
+        )
+
+    def tiles(self) -> list[Tensor]:
+        """Each filter as uint8 `(M, M, 3)` on one scale."""
+        scale = float(self.filters.abs().max())
+        return [diverging_colors(weights, scale) for weights in self.filters]
+
+    def figure(self) -> Figure:
+        """A row for each frequency and phase, a column for each orientation."""
+        scale = float(self.filters.abs().max())
+        columns = len(dict.fromkeys(self.orientations))
+        panels = [
+            Panel(pixels, f"{degrees:.3g}°")
+            for pixels, degrees in zip(self.tiles(), self.orientations, strict=True)
+        ]
+        starts = range(0, len(panels), columns)
+        return picture_figure(
+            [panels[start : start + columns] for start in starts],
+            title="Gabor functions by orientation of the bars",
+            sides=[
+                f"{self.frequencies[start]:.3g} cycles per pixel, phase {self.phases[start]:g}°"
+                for start in starts
+            ],
+            scale=Scale("diverging", -scale, scale, "weight"),
+        )
+
     def pictures(self) -> dict[str, Tensor]:
         """A sheet with a row for each frequency and phase and a column for each orientation."""
         scale = float(self.filters.abs().max())
         factor = max(1, _TILE // self.filters.shape[-1])
-        tiles = [enlarge(diverging_colors(weights, scale), factor) for weights in self.filters]
+        tiles = [enlarge(tile, factor) for tile in self.tiles()]
         columns = len(dict.fromkeys(self.orientations))
         rows = zip(self.frequencies[::columns], self.phases[::columns], strict=True)
         drawn = make_sheet(

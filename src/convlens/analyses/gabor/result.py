@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.filters.filters import Filters
@@ -9,17 +10,23 @@ from convlens.analyses.gabor.noise_test import FALSE_DISCOVERY_RATE
 from convlens.analyses.gabor.verdicts import GABOR, MOST_UNIFORM, UNDECIDED, VERDICTS
 from convlens.data.images import to_pixels
 from convlens.drawing import (
+    Panel,
+    Scale,
     add_title,
     diverging_colors,
     enlarge,
+    grid_figure,
     make_grid,
     make_sheet,
     plot_orientations,
 )
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
 
 _LINES = (150, 150, 150)  # color between the tiles of a triple
+_MOST_FITS = 24  # in a figure
+_FIT_COLUMNS = 4  # of a figure
 _GAP = 18  # pixels between triples
 _TILE = 44  # pixels, about: small filters are enlarged to this side
 
@@ -149,17 +156,57 @@ class GaborFit(NetworkResult):
         """
         if not len(self.fitted):
             return []
-        order = sorted(
-            range(len(self.verdicts)),
-            key=lambda number: (VERDICTS.index(self.verdicts[number]), -float(self.r2[number])),
-        )
         triples = []
         factor = max(1, _TILE // max(self.fitted.shape[2:]))
-        for number in order:
+        for number in self._by_verdict():
             weights, fit = self.filters.weights[number], self.fitted[number]
             tiles = [enlarge(self._tile(part), factor) for part in (weights, fit, weights - fit)]
             triples.append((number, make_grid(tiles, 3, background=_LINES)))
         return triples
+
+    def table(self) -> Table:
+        """The best fits with what they measure."""
+        if not len(self.fitted):
+            return Table.of(["channel", "verdict"], [])
+        return Table.of(
+            ["channel", "verdict", "R²", "p", "orientation", "cycles per pixel"],
+            [
+                [
+                    str(self.filters.channels[number]),
+                    self.verdicts[number],
+                    f"{float(self.r2[number]):.2f}",
+                    f"{float(self.p[number]):.2g}",
+                    f"{float(self.orientation[number]):.0f}°",
+                    self.format_value("frequency", number, ".2f"),
+                ]
+                for number in self._by_verdict()
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """The best fits, each as filter, Gabor function and residual.
+
+        At most 24 are drawn. If nothing was fitted, the filters are.
+        """
+        triples = self.triples()
+        if not triples:
+            return self.filters.figure()
+        panels = [
+            Panel(
+                picture,
+                f"channel {self.filters.channels[number]}, R² {float(self.r2[number]):.2f}\n"
+                f"{self.verdicts[number]}",
+            )
+            for number, picture in triples[:_MOST_FITS]
+        ]
+        some = f"; {len(panels)} of {len(triples)} filters" * (len(panels) < len(triples))
+        scale = self.filters.scale
+        return grid_figure(
+            panels,
+            _FIT_COLUMNS,
+            title=f"{self.filters.layer}: filter, nearest Gabor function and residual{some}",
+            scale=Scale(self.filters.colors, -scale, scale, "weight"),
+        )
 
     def pictures(self) -> dict[str, Tensor]:
         """Fits with residuals, filters beside Gabor functions, orientations and frequencies.
@@ -223,6 +270,13 @@ class GaborFit(NetworkResult):
             "y0": 0.0,
         }
         return f"{'≤' if value < lower_bound[name] else '≥'}{value:{format_spec}}"
+
+    def _by_verdict(self) -> list[int]:
+        """Numbers of the filters by verdict, the best fits of each first."""
+        return sorted(
+            range(len(self.verdicts)),
+            key=lambda number: (VERDICTS.index(self.verdicts[number]), -float(self.r2[number])),
+        )
 
     def _draw_side_by_side(self) -> Tensor:
         """All filters on the left, their Gabor functions at the same positions on the right."""

@@ -17,8 +17,9 @@ from convlens.analyses.gradcam.boxes import ObjectBox, boxes_on_image
 from convlens.analyses.gradcam.deletion_insertion import deletion_insertion
 from convlens.analyses.gradcam.gradcam import explain
 from convlens.analyses.gradcam.layers import select_node_group, select_node_groups
+from convlens.analyses.gradcam.layers_result import GradCamLayers
 from convlens.analyses.gradcam.options import GradCamOptions
-from convlens.analyses.gradcam.result import GradCam, GradCamLayers
+from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.gradcam.table import curves_folder, load_maps
 from convlens.capture import enable_gradients
 from convlens.data.datasets.photo_dataset import PhotoDataset

@@ -3,13 +3,21 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
+from convlens.analyses.gradcam.layers_result import GradCamLayers
 from convlens.analyses.gradcam.pointing_game import PointingTotals
 from convlens.analyses.gradcam.randomization import Randomization
-from convlens.analyses.gradcam.result import GradCam, GradCamLayers
+from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.gradcam.table import SCORES, load_maps
+from convlens.drawing import Scale, picture_figure
+from convlens.errors import ConvlensError
 from convlens.files import NUMBERS
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.text import printable
+
+_MOST_PHOTOS = 6  # in a figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +61,38 @@ class GradCams(NetworkResult):
     def numbers_path(self) -> Path:
         """The JSON file with the numbers of all photos."""
         return Path(self.folder) / NUMBERS
+
+    def table(self) -> Table:
+        """The layers with the scale of their maps."""
+        return Table.of(
+            ["layer", "scale"],
+            [
+                [layer, f"±{scale:.3g} logit"]
+                for layer, scale in zip(self.layers, self.scales, strict=True)
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """The maps of the first photos at the first layer, read from the folder, on one scale.
+
+        At most six photos are drawn.
+
+        Raises:
+            ConvlensError: no photo was read.
+        """
+        if not self.photos:
+            raise ConvlensError("no photo was read, so there are no maps to draw")
+        rows = []
+        for photo in self.photos[:_MOST_PHOTOS]:
+            maps = self[photo]
+            cam = maps if isinstance(maps, GradCam) else maps.gradcams[0]
+            rows.append(cam.panels(0, photo, self.scales[0]))
+        some = f"; {len(rows)} of {len(self.photos)} photos" * (len(rows) < len(self.photos))
+        return picture_figure(
+            rows,
+            title=f"Grad-CAM at {self.layers[0]}{some}",
+            scale=Scale("overlay", -self.scales[0], self.scales[0], "logit"),
+        )
 
     def summary(self) -> str:
         """What the maps have in common, in words; one sentence per line."""

@@ -17,16 +17,21 @@ from torch import Tensor
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.gradcam.targets import NO_CLASS
 from convlens.analyses.predictions.predictions import compute_logits
-from convlens.drawing import place_map, render_figure
+from convlens.drawing import ResultFigure, place_map, render_figure
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import probabilities
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
+from convlens.text import plot_text
 from convlens.tracing.tracer import trace
+from convlens.wording import counted
 
 ORDERS = ("map", "random", "center")
 MARGIN = 0.01  # of probability: areas that agree to two digits do not beat one another
 _BATCH_SIZE = 16
+_CURVES = ("deletion", "insertion")
+_MOST_IMAGES = 4  # in a figure
 _LINE_STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#b2182b", "linewidth": 2},
     {"color": "0.45", "linestyle": "--"},
@@ -76,10 +81,41 @@ class DeletionInsertion(NetworkResult):
         """Bool `(N,)`: the map's area is larger than that of both other orders, by `MARGIN`."""
         return beats_controls(self.insertion_areas)
 
+    def summary(self) -> str:
+        """For how many images the map beats both controls, in words."""
+        count = counted(len(self.classes), "map")
+        return (
+            f"{int(self.deletion_beats.sum())} of {count} mark cells whose removal lowers the "
+            f"probability more than that of random or central cells (deletion); "
+            f"{int(self.insertion_beats.sum())} mark cells that raise it more (insertion)"
+        )
+
+    def table(self) -> Table:
+        """The areas under the curves."""
+        return Table.of(
+            ["image", "class", *(f"{name}, {order}" for name in _CURVES for order in ORDERS)],
+            [
+                [
+                    str(image),
+                    name,
+                    *(
+                        f"{area:.2f}"
+                        for areas in (self.deletion_areas, self.insertion_areas)
+                        for area in areas[image].tolist()
+                    ),
+                ]
+                for image, name in enumerate(self.names)
+            ],
+        )
+
     def figure(self) -> Figure:
-        """Plot both curves of each image, in the map's order and in both control orders."""
-        figure = Figure(figsize=(7, 2.9 * len(self.classes)), layout="constrained")
-        all_axes = figure.subplots(len(self.classes), 2, squeeze=False, sharey=True)
+        """Plot both curves of each image, in the map's order and in both control orders.
+
+        At most four images are drawn.
+        """
+        count = min(len(self.classes), _MOST_IMAGES)
+        figure = ResultFigure(figsize=(7, 2.4 * count))
+        all_axes = figure.subplots(count, 2, squeeze=False, sharey=True)
         panels = (
             ("deletion", self.deletion, self.deletion_areas, "covered"),
             ("insertion", self.insertion, self.insertion_areas, "uncovered"),
@@ -89,10 +125,13 @@ class DeletionInsertion(NetworkResult):
                 for index, (order, style) in enumerate(zip(ORDERS, _LINE_STYLES, strict=True)):
                     label = f"{order} {areas[image, index]:.2f}"
                     axes.plot(self.covered, curves[image, index], label=label, **style)
-                axes.set(xlabel=f"share of cells {action}", ylim=(-0.03, 1.03), title=name)
+                axes.set(xlabel=f"share of cells {action}", ylim=(-0.03, 1.03))
+                axes.set_title(name, fontsize="medium")
                 axes.spines[["top", "right"]].set_visible(False)
                 axes.legend(title="area", frameon=False, fontsize="small", title_fontsize="small")
-            row[0].set_ylabel(f"probability of\n{self.names[image]}")
+            row[0].set_ylabel(plot_text(f"probability of\n{self.names[image]}"))
+        if count < len(self.classes):
+            figure.suptitle(f"{count} of {len(self.classes)} images", fontsize=9)
         return figure
 
     def pictures(self) -> dict[str, Tensor]:

@@ -20,12 +20,13 @@ from convlens.analyses.gradcam.layers import (
     select_node_group,
     select_node_groups,
 )
+from convlens.analyses.gradcam.layers_result import GradCamLayers
 from convlens.analyses.gradcam.options import (
     GradCamKeywords,
     GradCamOptions,
     spell_out_options,
 )
-from convlens.analyses.gradcam.result import GradCam, GradCamLayers
+from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.gradcam.targets import ExplanationTarget, resolve_target
 from convlens.capture import capture_nodes, compute_gradients, enable_gradients
 from convlens.errors import ConvlensError

@@ -1,15 +1,12 @@
-"""Pictures of Grad-CAM maps: overlays with the bar of their scale, strips of layers, figures.
+"""Pictures of Grad-CAM maps: overlays with the bar of their scale, strips of layers.
 
-Everything here takes tensors and returns tensors or matplotlib figures; `GradCam` and
+Everything here takes tensors and returns tensors; `GradCam` and
 `GradCamLayers` call it.
 """
 
 from collections.abc import Sequence
 
 import torch
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.drawing import (
@@ -18,9 +15,7 @@ from convlens.drawing import (
     draw_boxes,
     enlarge,
     overlay,
-    overlay_colors,
 )
-from convlens.text import plot_text
 
 UNIT = "logit"
 _SHORT_SIDE = 160  # pixels that a saved picture has at least, so that numbers fit beside it
@@ -76,39 +71,6 @@ def join_strip(tiles: Sequence[Tensor]) -> Tensor:
         below = tile.new_full((height - len(tile), *tile.shape[1:]), 255)
         parts += [torch.cat([tile, below]), tile.new_full((height, _GAP, 3), 255)]
     return torch.cat(parts[:-1], dim=1)
-
-
-def overlay_figure(overlays: Tensor, titles: Sequence[Sequence[str]], scale: float) -> Figure:
-    """Plot a row of overlays for each image, with one color bar.
-
-    Args:
-        overlays: uint8 `(N, K, H, W, 3)`.
-        titles: the title of each overlay, by image.
-        scale: value with the strongest color, in logits.
-    """
-    image_count, class_count = overlays.shape[:2]
-    figure = Figure(figsize=(3 * class_count + 1, 3.3 * image_count), layout="constrained")
-    all_axes = figure.subplots(image_count, class_count, squeeze=False)
-    for image, row in enumerate(all_axes):
-        for rank, axes in enumerate(row):
-            axes.imshow(overlays[image, rank].numpy(), interpolation="nearest")
-            axes.set_title(plot_text(titles[image][rank]))
-            axes.set_axis_off()
-    if scale > 0:
-        colors = ListedColormap((overlay_colors(255).float() / 255).tolist())
-        mappable = ScalarMappable(Normalize(-scale, scale), colors)
-        figure.colorbar(mappable, ax=all_axes, label=UNIT, shrink=0.8)
-    return figure
-
-
-def strip_figure(strips: Sequence[Tensor], tile_count: int) -> Figure:
-    """Plot strips of `tile_count` pictures, one beneath the other."""
-    figure = Figure(figsize=(2.6 * tile_count, 2.6 * len(strips)), layout="constrained")
-    rows = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
-    for axes, strip in zip(rows, strips, strict=True):
-        axes.imshow(strip.numpy())
-        axes.set_axis_off()
-    return figure
 
 
 def _factor(pixels: Tensor) -> int:

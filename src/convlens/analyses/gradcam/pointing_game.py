@@ -11,13 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.analyses.gradcam.result import GradCam
+from convlens.drawing import Bars, bar_figure
 from convlens.errors import ConvlensError
 from convlens.results import Result
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +61,28 @@ class PointingTotals(Result):
         return (
             f"the greatest value lies in the object's box in {self.hits} of "
             f"{counted(self.maps, 'map')} (the middle of the image in {self.center_hits}); "
-            f"{_percent(self.energy / self.maps)} of what supports the class lies in the boxes, "
-            f"which cover {_percent(self.box_area / self.maps)} of the image"
+            f"{percent(self.energy / self.maps)} of what supports the class lies in the boxes, "
+            f"which cover {percent(self.box_area / self.maps)} of the image"
         )
+
+    def figure(self) -> Figure:
+        """Hits and energy in boxes, each beside the value of a map without information.
+
+        Raises:
+            ConvlensError: no map has a box.
+        """
+        if not self.maps:
+            raise ConvlensError(self.summary())
+        hits, control = self.hits / self.maps, self.center_hits / self.maps
+        energy, area = self.energy / self.maps, self.box_area / self.maps
+        panels = [
+            Bars("greatest value lies in a box", ["maps", "middle of the image"], [hits, control],
+                 [percent(hits), percent(control)]),
+            Bars("share in the boxes", ["what supports the class", "area"], [energy, area],
+                 [percent(energy), percent(area)]),
+        ]  # fmt: skip
+        title = f"pointing game, {counted(self.maps, 'map')}"
+        return bar_figure(panels, title=title, limits=(0, 1.15))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +120,10 @@ class PointingGame(Result):
     def summary(self) -> str:
         """The totals in words."""
         return self.totals().summary()
+
+    def figure(self) -> Figure:
+        """The totals; see `PointingTotals.figure`."""
+        return self.totals().figure()
 
 
 def pointing_game(
@@ -191,7 +216,3 @@ def _contain(boxes: Sequence[ObjectBox], y: float, x: float, margin: float) -> b
         box.top - margin <= y < box.bottom + margin and box.left - margin <= x < box.right + margin
         for box in boxes
     )
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.0f} %"

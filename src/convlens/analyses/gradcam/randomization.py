@@ -29,9 +29,10 @@ from convlens.analyses.gradcam.layers import select_node_group
 from convlens.analyses.gradcam.options import GradCamKeywords, GradCamOptions, spell_out_options
 from convlens.analyses.predictions.predictions import check_one_vector
 from convlens.capture import enable_gradients
-from convlens.drawing import render_figure
+from convlens.drawing import ResultFigure, render_figure
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model, check_model
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.clone import clone_network
@@ -39,7 +40,7 @@ from convlens.runtime.guard import unwrap_network
 from convlens.text import plot_text
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
-from convlens.wording import counted
+from convlens.wording import counted, enumerated
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +122,21 @@ class Randomization(NetworkResult):
             )
         return words
 
+    def table(self) -> Table:
+        """The mean correlation at each stage."""
+        return Table.of(
+            ["random down to", "rank correlation", "magnitude"],
+            [
+                [stage, _format_signed(mean), f"{magnitude:.2f}"]
+                for stage, mean, magnitude in zip(
+                    self.stages, self.means, self.mean_magnitudes, strict=True
+                )
+            ],
+        )
+
     def figure(self) -> Figure:
         """Plot the correlation after each stage, for every map and their mean."""
-        figure = Figure(figsize=(1.8 + 0.55 * len(self.stages), 3.6), layout="constrained")
+        figure = ResultFigure(figsize=(max(4.2, 1.8 + 0.55 * len(self.stages)), 3.6))
         axes = figure.subplots()
         positions = range(len(self.stages) + 1)
         curves = torch.cat(
@@ -150,6 +163,7 @@ class Randomization(NetworkResult):
             fontsize="small",
         )
         axes.set(ylim=(-1.05, 1.05), ylabel="rank correlation", xlabel="random down to")
+        axes.set_title(plot_text(f"Grad-CAM at {enumerated(self.nodes, 1)}"), fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="small")
         return figure

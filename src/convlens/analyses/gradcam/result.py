@@ -1,7 +1,8 @@
-"""The results of Grad-CAM: signed maps with their weights and numbers."""
+"""The result of Grad-CAM: signed maps with their weights and numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -10,11 +11,12 @@ from torch import Tensor
 from convlens.analyses.gradcam import pictures as draw
 from convlens.analyses.gradcam.pictures import Outline
 from convlens.data.images import to_pixels
-from convlens.drawing import add_caption, place_map
-from convlens.errors import ConvlensError
-from convlens.results import Result
+from convlens.drawing import Panel, Scale, picture_figure, place_map
+from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
-from convlens.wording import counted
+from convlens.wording import counted, percent
+
+MOST_ROWS = 8  # of a figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,7 @@ class GradCam(NetworkResult):
             cells=cells.numel(),
         )
 
-    def summary(self, image: int, rank: int) -> str:
+    def summarize_map(self, image: int, rank: int) -> str:
         """How much of one map supports the class, in words.
 
         Args:
@@ -240,29 +242,86 @@ class GradCam(NetworkResult):
         scale = self.scale if scale is None else scale
         overlays = self.overlays(scale, cells=cells)
         return {
-            f"{image}-{rank + 1}-{name}": self._finish(
+            f"{image}-{rank + 1}-{name}": self.finish_overlay(
                 overlays[image, rank], image, rank, scale, outlines[image] if outlines else ()
             )
             for image, names in enumerate(self.names)
             for rank, name in enumerate(names)
         }
 
+    def summary(self) -> str:
+        """What supports the first class of the first image, in words."""
+        height, width = self.maps.shape[-2:]
+        place = f"{self.channel_layer} ({self.side}, {height} × {width} cells)"
+        count = counted(len(self.maps), "image")
+        first = "; on the first one " if len(self.maps) > 1 else "; "
+        return f"Grad-CAM of {count} at {place}{first}{self.summarize_map(0, 0)}"
+
+    def table(self) -> Table:
+        """The numbers of every map."""
+        rows = []
+        for image, names in enumerate(self.names):
+            for rank, name in enumerate(names):
+                numbers = self.statistics(image, rank)
+                probability = float(self.probabilities[image, rank])
+                rows.append([
+                    str(image),
+                    name,
+                    f"{self.scores[image, rank]:+.2f}",
+                    "" if isnan(probability) else percent(probability),
+                    f"{numbers.minimum:.3g} to {numbers.maximum:.3g}",
+                    f"{numbers.positive_cells} of {numbers.cells}",
+                ])  # fmt: skip
+        heads = ["image", "class", "logit", "probability", "values of the map", "cells above zero"]
+        return Table.of(heads, rows)
+
     def figure(self, *, scale: float | None = None, cells: bool = False) -> Figure:
-        """A row of overlays for each image, with one color bar for all.
+        """A row for each image: the photo, and the overlay of each class, with one color bar.
+
+        At most eight images are drawn.
 
         Args:
             scale: value with the strongest color, in logits; default: `scale`, common to all maps.
             cells: draw cells with hard edges instead of values between them.
         """
+        count = len(self.maps)
         scale = self.scale if scale is None else scale
-        titles = []
-        for image, names in enumerate(self.names):
-            row = [f"{name}, {self.scores[image, rank]:+.2f}" for rank, name in enumerate(names)]
-            titles.append([
-                title if self._supports(image, rank) else f"{title}\nnothing supports it"
-                for rank, title in enumerate(row)
-            ])  # fmt: skip
-        return draw.overlay_figure(self.overlays(scale, cells=cells), titles, scale)
+        rows = [
+            self.panels(image, f"image {image}" if count > 1 else "image", scale, cells=cells)
+            for image in range(min(count, MOST_ROWS))
+        ]
+        height, width = self.maps.shape[-2:]
+        title = f"Grad-CAM at {self.channel_layer} ({self.side}, {height} × {width} cells)"
+        if len(rows) < count:
+            title += f"; {len(rows)} of {count} images"
+        return picture_figure(rows, title=title, scale=Scale("overlay", -scale, scale, draw.UNIT))
+
+    def panels(self, image: int, name: str, scale: float, *, cells: bool = False) -> list[Panel]:
+        """The photo and the overlay of each class as panels of a figure.
+
+        Args:
+            image: number of the image, from 0.
+            name: title of the photo.
+            scale: value with the strongest color, in logits.
+            cells: draw cells with hard edges instead of values between them.
+        """
+        cam = self.select_image(image)
+        overlays = cam.overlays(scale, cells=cells)[0]
+        maps = [Panel(pixels, cam.describe_map(0, rank)) for rank, pixels in enumerate(overlays)]
+        return [Panel(cam.photos()[0], name), *maps]
+
+    def describe_map(self, image: int, rank: int) -> str:
+        """The class of a map with its logit and its probability, in lines.
+
+        Args:
+            image: number of the image, from 0.
+            rank: which of its classes, from 0.
+        """
+        probability = float(self.probabilities[image, rank])
+        words = f"{self.names[image][rank]}\n{draw.UNIT} {self.scores[image, rank]:+.2f}"
+        if not isnan(probability):
+            words += f", {percent(probability)}"
+        return words if self._supports(image, rank) else f"{words}\nnothing supports it"
 
     def save(self, folder: str | Path, *, pictures: Mapping[str, Tensor] | None = None) -> None:
         """Write the result to a folder, as `Result.save` does.
@@ -281,110 +340,20 @@ class GradCam(NetworkResult):
         """Whether any cell of a map is above zero."""
         return bool((self.maps[image, rank] > 0).any())
 
-    def _finish(
+    def finish_overlay(
         self, pixels: Tensor, image: int, rank: int, scale: float, outlines: Sequence[Outline]
     ) -> Tensor:
-        """One overlay with outlines and bar, and with words where nothing supports the class."""
-        note = "" if self._supports(image, rank) else self.summary(image, rank)
-        return draw.finish_overlay(pixels, scale, outlines, note)
-
-
-@dataclass(frozen=True, eq=False)
-class GradCamLayers(NetworkResult):
-    """Grad-CAM at several layers, from coarse to fine.
-
-    Attributes:
-        layers: names of the layers as the caller gave them.
-        gradcams: the maps of the same images and classes at each layer, the one with the fewest
-            cells first.
-    """
-
-    layers: tuple[str, ...]
-    gradcams: tuple[GradCam, ...]
-
-    def __getitem__(self, layer: str) -> GradCam:
-        """The maps at a layer.
+        """One overlay with outlines and bar, and with words where nothing supports the class.
 
         Args:
-            layer: its name as the caller gave it, the name of a node, or the layer that addresses
-                the channels.
-
-        Raises:
-            ConvlensError: there are no maps at that layer.
-        """
-        for name, cam in zip(self.layers, self.gradcams, strict=True):
-            if layer in (name, *cam.nodes, cam.channel_layer):
-                return cam
-        raise ConvlensError(f"no maps at {layer!r}; there are: {', '.join(self.layers)}")
-
-    @property
-    def scales(self) -> tuple[float, ...]:
-        """The common scale of each layer's pictures."""
-        return tuple(cam.scale for cam in self.gradcams)
-
-    def select_image(self, image: int, top: int | None = None) -> "GradCamLayers":
-        """The maps of one image.
-
-        Args:
+            pixels: uint8 `(H, W, 3)`, the overlay.
             image: number of the image, from 0.
-            top: number of its first classes to keep; default: all.
+            rank: which of its classes, from 0.
+            scale: value with the strongest color, in logits.
+            outlines: boxes that are drawn on it: left, top, right and bottom in pixels.
+
+        Returns:
+            uint8 `(H', W', 3)`.
         """
-        return replace(self, gradcams=tuple(cam.select_image(image, top) for cam in self.gradcams))
-
-    def pictures(
-        self,
-        *,
-        scales: Sequence[float] | None = None,
-        cells: bool = False,
-        outlines: Sequence[Sequence[Outline]] | None = None,
-    ) -> dict[str, Tensor]:
-        """For each image and class the photo and a strip of maps, from coarse to fine.
-
-        Each layer has its own scale, common to all images and classes: α_k is a mean over the
-        units, so that maps with more cells have smaller values.
-
-        Args:
-            scales: for each layer the value with the strongest color, in logits; default: `scales`.
-            cells: draw cells with hard edges instead of values between them.
-            outlines: boxes that are drawn on each image: left, top, right and bottom in pixels.
-        """
-        scales = self.scales if scales is None else scales
-        coarsest = self.gradcams[0]
-        photos = coarsest.photos()
-        overlays = [
-            cam.overlays(scale, cells=cells)
-            for cam, scale in zip(self.gradcams, scales, strict=True)
-        ]
-        strips: dict[str, Tensor] = {}
-        for image, names in enumerate(coarsest.names):
-            photo = draw.enlarge_photo(photos[image])
-            for rank, name in enumerate(names):
-                tiles = [add_caption(photo, f"{name}, {coarsest.scores[image, rank]:+.2f}")]
-                for layer, cam, scale, pixels in zip(
-                    self.layers, self.gradcams, scales, overlays, strict=True
-                ):
-                    tile = cam._finish(
-                        pixels[image, rank], image, rank, scale, outlines[image] if outlines else ()
-                    )
-                    rows, columns = cam.maps.shape[-2:]
-                    tiles.append(add_caption(tile, f"{layer}: {rows} × {columns}"))
-                strips[f"{image}-{rank + 1}-{name}"] = draw.join_strip(tiles)
-        return strips
-
-    def figure(self) -> Figure:
-        """The strips, one beneath the other."""
-        strips = self.pictures()
-        return draw.strip_figure(tuple(strips.values()), len(self.gradcams) + 1)
-
-    def save(self, folder: str | Path, *, pictures: Mapping[str, Tensor] | None = None) -> None:
-        """Write the result to a folder, as `Result.save` does.
-
-        Args:
-            folder: where to write.
-            pictures: the pictures to write; default: those of `pictures()`.
-        """
-        self._write(folder, self.pictures() if pictures is None else pictures)
-
-    def write_pictures(self, folder: str | Path, pictures: Mapping[str, Tensor]) -> None:
-        """Replace the pictures in the folder of a saved result."""
-        self._draw(Path(folder), pictures)
+        note = "" if self._supports(image, rank) else self.summarize_map(image, rank)
+        return draw.finish_overlay(pixels, scale, outlines, note)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.analyses.gradcam.deletion_insertion import DeletionInsertion
+from convlens.analyses.gradcam.layers_result import GradCamLayers
 from convlens.analyses.gradcam.pointing_game import PointingGame, PointingTotals, pointing_game
-from convlens.analyses.gradcam.result import GradCam, GradCamLayers
+from convlens.analyses.gradcam.result import GradCam
 from convlens.files import NUMBERS
 from convlens.results import Result
 from convlens.text import csv_text, json_text, printable, read_csv_text

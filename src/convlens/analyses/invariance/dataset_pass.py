@@ -14,7 +14,7 @@ from convlens.analyses.patches.top_k import NO_IMAGE
 from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.capture import enable_gradients
 from convlens.errors import ConvlensError
-from convlens.models.labels import PhotoLabels, class_name
+from convlens.models.labels import PhotoLabels, class_names
 from convlens.models.model import Model, check_model
 from convlens.passes.engines import open_engine
 from convlens.passes.fingerprints import fingerprint
@@ -200,6 +200,6 @@ def _summarize(
         scale=scale,
         light=light,
         preferred=preferred,
-        names=tuple(class_name(model.labels, index) for index in preferred.tolist()),
+        names=class_names(model.labels, preferred.tolist()),
         selectivity=areas,
     )

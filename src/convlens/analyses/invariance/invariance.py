@@ -12,9 +12,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from convlens.drawing import render_figure
+from convlens.drawing import ResultFigure, render_figure
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.text import plot_text
+from convlens.wording import counted, percent
 
 KINDS = ("place", "scale", "light")
 
@@ -102,12 +104,38 @@ class Invariance(NetworkResult):
         order: list[int] = score.nan_to_num(-1).argsort(descending=True, stable=True).tolist()
         return order
 
+    def summary(self) -> str:
+        """The most invariant channel and what remains of its activation, in words."""
+        shown = counted(len(self.channels), "channel")
+        if not len(self.channels):
+            return f"{shown} of {self.layer}"
+        best = self.rank_channels()[0]
+        shares = ", ".join(
+            f"{percent(float(self.remaining(kind)[best]))} for {kind}" for kind in KINDS
+        )
+        return (
+            f"{shown} of {self.layer} on {counted(self.images, 'image')}; of "
+            f"{self.layer}:{int(self.channels[best])}, the most invariant, remain {shares}"
+        )
+
+    def table(self) -> Table:
+        """What remains of the activation of each channel, the most invariant first."""
+        score = self.grandmother_score
+        rows = []
+        for row in self.rank_channels():
+            shares = [percent(float(self.remaining(kind)[row])) for kind in KINDS]
+            by_class = [self.names[row], f"{float(score[row]):.2f}"] if self.names else []
+            rows.append([str(int(self.channels[row])), *shares, *by_class])
+        by_class = ["preferred class", "grandmother score"] if self.names else []
+        return Table.of(["channel", *KINDS, *by_class], rows)
+
     def figure(self) -> Figure:
         """Three panels with a curve for each channel, at most twelve.
 
         With one channel, a line shows what remains with any other photo.
         """
-        figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+        figure = ResultFigure(figsize=(9.6, 3.2))
+        figure.suptitle(plot_text(f"{self.model}, {self.layer}"), fontsize=9)
         panels = figure.subplots(1, 3, sharey=True)
         rows = self.rank_channels()[:_SHOWN]
         axes = (

@@ -1,16 +1,19 @@
 """The result of `maximize`: images that maximize objectives, and what they reach."""
 
 from dataclasses import dataclass
+from math import isnan
 
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.data.images import to_pixels
-from convlens.drawing import add_title, enlarge, make_sheet
-from convlens.results import Result
+from convlens.drawing import Panel, add_title, enlarge, grid_figure, make_sheet
+from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
 _SIDE = 160  # pixels, about: small images are enlarged to this side in pictures
+_MOST_DRAWN, _FIGURE_COLUMNS = 24, 6  # images and columns of a figure
 _COLUMNS = 8  # objectives side by side in the picture, at most
 
 
@@ -100,6 +103,20 @@ class ObjectiveMaximum(Result):
                 words += f" (other objectives {self.other_agreement:.2f})"
         return words
 
+    def describe(self, image: int) -> str:
+        """What one image reaches, in a few words.
+
+        Args:
+            image: number of the image, from 0.
+        """
+        if not self.had_gradient[image]:
+            return "no gradient"
+        if self.layer:
+            return f"reaches {float(self.reached[image]):.3g}"
+        probability = float(self.probability[image])
+        words = f"logit {float(self.reached[image]):.1f}"
+        return words if isnan(probability) else f"{words}, {percent(probability)}"
+
 
 @dataclass(frozen=True, eq=False)
 class MaximizedImages(NetworkResult):
@@ -126,6 +143,42 @@ class MaximizedImages(NetworkResult):
     bounds: tuple[float, float]
     stopped: str
     interrupted: bool
+
+    def summary(self) -> str:
+        """The first objective and what its image reaches, in words."""
+        count = counted(len(self.maxima), "objective")
+        first = self.maxima[0]
+        words = f"{self.model}, {count}, {counted(self.steps, 'step')}; {first.objective}: "
+        return words + first.summary() + (f"; {self.stopped}" if self.stopped else "")
+
+    def table(self) -> Table:
+        """What the first image of each objective reaches."""
+        return Table.of(
+            ["objective", "node", "reached", "greatest in the data set"],
+            [
+                [
+                    maximum.objective,
+                    maximum.node_name,
+                    f"{float(maximum.reached[0]):.3g}",
+                    f"{maximum.dataset_best:.3g}" if maximum.dataset_photos else "",
+                ]
+                for maximum in self.maxima
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """The images with their objectives and what they reach; at most 24 are drawn."""
+        panels = [
+            Panel(tile, f"{maximum.objective}\n{maximum.describe(seed)}")
+            for maximum, row in zip(self.maxima, self.tiles(), strict=True)
+            for seed, tile in enumerate(row)
+        ]
+        some = f"; {_MOST_DRAWN} of {len(panels)}" * (len(panels) > _MOST_DRAWN)
+        return grid_figure(
+            panels[:_MOST_DRAWN],
+            _FIGURE_COLUMNS,
+            title=f"{self.model}: images that maximize, {counted(self.steps, 'step')}{some}",
+        )
 
     def count_above_dataset(self) -> int:
         """Number of objectives whose first image reaches at least the best photo's activation."""

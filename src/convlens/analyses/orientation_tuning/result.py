@@ -4,19 +4,25 @@ import math
 from dataclasses import dataclass
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.drawing import (
+    Panel,
     add_color_bar,
     add_title,
     color_bar,
     enlarge,
+    grid_figure,
     make_sheet,
     sequential_colors,
 )
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult
+from convlens.wording import counted
 
 _SHOWN = 64  # channels in the picture, at most
+_MOST_DRAWN, _COLUMNS = 24, 8  # channels and columns of a figure
 _CELL = 6  # pixels of the side of one response in the picture
 _GAP = 12  # pixels between tiles
 _BAR = 120  # length of the color bar in pixels
@@ -151,6 +157,55 @@ class OrientationTuning(NetworkResult):
         simple = int((self.modulation > 1).sum())
         silent = int(self.silent.sum())
         return simple, len(self.responses) - silent - simple, silent
+
+    def summary(self) -> str:
+        """Numbers of simple, complex and silent channels, in words."""
+        simple, complex_cells, silent = self.counts()
+        return (
+            f"{counted(len(self.responses), 'channel')} of {self.layer} ({self.side}): {simple} "
+            f"respond like simple cells, {complex_cells} like complex cells, {silent} to no grating"
+        )
+
+    def table(self) -> Table:
+        """The channels with the sharpest tuning."""
+        order = self.selectivity.nan_to_num(-1).argsort(descending=True, stable=True).tolist()
+        return Table.of(
+            ["channel", "orientation", "cycles per pixel", "F1/F0", "selectivity"],
+            [
+                [
+                    str(channel),
+                    f"{float(self.preferred_orientation[channel]):.0f}°",
+                    f"{float(self.preferred_frequency[channel]):.2g}",
+                    f"{float(self.modulation[channel]):.2f}",
+                    f"{float(self.selectivity[channel]):.2f}",
+                ]
+                for channel in order
+                if not self.silent[channel]
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """The responses of the channels with the sharpest tuning, each on its own scale.
+
+        In each tile a row is an orientation and a column a frequency. At most 24 are drawn.
+        """
+        order = self.selectivity.nan_to_num(-1).argsort(descending=True, stable=True).tolist()
+        panels = []
+        for channel in order[:_MOST_DRAWN]:
+            strength = self.strength[channel]
+            words = "silent"
+            if not self.silent[channel]:
+                degrees, ratio = self.preferred_orientation[channel], self.modulation[channel]
+                words = f"{float(degrees):.0f}°, F1/F0 {float(ratio):.2g}"
+            colors = sequential_colors(strength, 0.0, max(float(strength.max()), 0.0))
+            panels.append(Panel(enlarge(colors, _CELL), f"channel {channel}\n{words}"))
+        some = f"; {len(panels)} of {len(order)}" * (len(panels) < len(order))
+        low, high = float(self.frequencies[0]), float(self.frequencies[-1])
+        return grid_figure(
+            panels, _COLUMNS,
+            title=f"{self.layer}: responses to gratings; rows 0 to 180°, columns {low:.2g} to "
+            f"{high:.2g} cycles per pixel{some}",
+        )  # fmt: skip
 
     def pictures(self) -> dict[str, Tensor]:
         """A tile for each channel: a row for each orientation, a column for each frequency.

@@ -1,19 +1,23 @@
 """The results of `patches`: the strongest patches of each channel, by layer."""
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.patches import activation_statistics
 from convlens.analyses.patches.crop_check import CropCheck
 from convlens.analyses.patches.pictures import patch_row, side_by_side
-from convlens.drawing import add_title, make_grid
+from convlens.drawing import Panel, add_title, make_grid, picture_figure
 from convlens.errors import ConvlensError, suggest
-from convlens.results import Result
+from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
-from convlens.wording import counted
+from convlens.wording import counted, percent
 
+_MOST_ROWS, _MOST_PATCHES = 8, 9  # channels, and patches of each, in a figure
+_LARGEST = 0.9  # inches of a patch in a figure
 _COLUMNS = 2  # of channels in a picture
 _SHARES = torch.tensor([0.5, 0.9, 0.99], dtype=torch.float32)
 
@@ -152,6 +156,54 @@ class LayerPatches(Result):
         )
         return float(counts[:below].sum() / counts.sum().clamp(min=1))
 
+    def summary(self) -> str:
+        """How many channels fire, what a unit sees, and the evidence, in words."""
+        words = f"{counted(self.channels, 'channel')} of {self.layer}"
+        if self.post:
+            words += f", {len(self.dead)} of which never fire"
+        if self.field_size is not None:
+            words += f"; a unit sees {self.field_size[0]} × {self.field_size[1]} pixels"
+        check = self.crop_check.summary()
+        return f"{words}; {check}" if check else words
+
+    def table(self) -> Table:
+        """The channels shown with their strongest activation."""
+        return Table.of(
+            ["channel", "strongest", "photo", "fires on"],
+            [
+                [
+                    str(entry.channel),
+                    f"{entry.values[0]:.3g}" if entry.values else "",
+                    PurePath(entry.photos[0]).name if entry.photos else "",
+                    percent(entry.fired),
+                ]
+                for entry in self.shown
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """A row of patches for each channel shown, at most eight.
+
+        Raises:
+            ConvlensError: no channel is shown.
+        """
+        shown = [entry for entry in self.shown if len(entry.tiles)][:_MOST_ROWS]
+        return picture_figure(
+            list(map(self.panels, shown)),
+            title=f"{self.layer}: the strongest patches, with the activation at {self.node_name}",
+            sides=[f"{self.layer}:{entry.channel}" for entry in shown],
+            largest=_LARGEST,
+        )
+
+    def panels(self, channel: ChannelPatches) -> list[Panel]:
+        """The patches of one channel as panels of a figure, the strongest first.
+
+        Args:
+            channel: one of `shown`.
+        """
+        pairs = zip(channel.tiles, channel.values, strict=False)
+        return [Panel(tile, f"{value:.3g}") for tile, value in pairs][:_MOST_PATCHES]
+
     def sheet(self) -> Tensor:
         """A picture of the channels shown: for each a row of patches, then those of the octaves.
 
@@ -219,6 +271,50 @@ class Patches(NetworkResult):
                 return layer_patches
         layers = [layer_patches.layer for layer_patches in self.layers]
         raise ConvlensError(f"no patches of layer {layer!r}{suggest(layer, layers)}")
+
+    def summary(self) -> str:
+        """How much was read, and how many channels never fire, in words."""
+        channels = sum(layer.channels for layer in self.layers)
+        dead = sum(len(layer.dead) for layer in self.layers)
+        return (
+            f"{self.model} on {counted(self.images_read, 'photo')}: "
+            f"{counted(channels, 'channel')} of {counted(len(self.layers), 'layer')}, {dead} of "
+            f"which never fire"
+        )
+
+    def table(self) -> Table:
+        """The layers with what their units see, and the evidence of their patches."""
+        return Table.of(
+            ["layer", "channels", "never fire", "field", "crops run again"],
+            [
+                [
+                    layer.layer,
+                    str(layer.channels),
+                    str(len(layer.dead)) if layer.post else "",
+                    " × ".join(map(str, layer.field_size)) if layer.field_size else "",
+                    layer.crop_check.short_summary(),
+                ]
+                for layer in self.layers
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """A row of patches for the channels shown, at most eight, spread over the layers.
+
+        Raises:
+            ConvlensError: no channel is shown.
+        """
+        every_row = [
+            (layer, entry) for layer in self.layers for entry in layer.shown if len(entry.tiles)
+        ]
+        count = min(len(every_row), _MOST_ROWS)
+        shown = [every_row[number * len(every_row) // count] for number in range(count)]
+        return picture_figure(
+            [layer.panels(entry) for layer, entry in shown],
+            title=f"{self.model}: the strongest patches, with their activations",
+            sides=[f"{layer.layer}:{entry.channel}" for layer, entry in shown],
+            largest=_LARGEST,
+        )
 
     def pictures(self) -> dict[str, Tensor]:
         """A sheet for each layer of which channels are shown, by the layer's name."""

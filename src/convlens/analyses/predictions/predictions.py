@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.capture import capture_nodes
+from convlens.drawing import Bars, bar_figure
 from convlens.errors import ConvlensError
-from convlens.models.labels import class_name
+from convlens.models.labels import class_names
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import (
     SOFTMAX,
@@ -15,9 +17,13 @@ from convlens.models.output_head import (
     probabilities,
     top_predictions,
 )
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
+from convlens.wording import counted, enumerated, percent
+
+_MOST_IMAGES = 8  # in a figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +52,40 @@ class Predictions(NetworkResult):
     def confidences(self) -> Tensor:
         """The probabilities of `classes`, float32 `(N, top)`."""
         return prediction_probabilities(self.logits, self.classes, self.output_head)
+
+    def summary(self) -> str:
+        """The first classes with their probabilities, in words."""
+        answers = [
+            f"{names[0]} ({percent(confidence)})"
+            for names, confidence in zip(self.names, self.confidences[:, 0].tolist(), strict=True)
+        ]
+        return f"{counted(len(answers), 'image')}: {enumerated(answers, 3)}"
+
+    def table(self) -> Table:
+        """For each image the class with the highest probability, and the second."""
+        rows = []
+        for image, (names, shares) in enumerate(
+            zip(self.names, self.confidences.tolist(), strict=True)
+        ):
+            cells = [f"{name}, {percent(share)}" for name, share in zip(names, shares, strict=True)]
+            rows.append([str(image), cells[0], cells[1] if len(cells) > 1 else ""])
+        return Table.of(["image", "prediction", "second"], rows)
+
+    def figure(self) -> Figure:
+        """A bar for each class that is named, for the first eight images."""
+        shown = [
+            Bars(
+                title=f"image {image}: {names[0]}",
+                names=names,
+                values=shares,
+                labels=[percent(share) for share in shares],
+            )
+            for image, (names, shares) in enumerate(
+                zip(self.names[:_MOST_IMAGES], self.confidences.tolist(), strict=False)
+            )
+        ]
+        some = f"; {len(shown)} of {len(self.names)} images" * (len(shown) < len(self.names))
+        return bar_figure(shown, title=f"probabilities{some}", limits=(0, 1.15))
 
 
 @keep_warnings
@@ -80,9 +120,7 @@ def predict(model: Model, images: ImagesLike, *, top: int = 5) -> Predictions:
     trace = trace_network(model, images)
     logits = compute_logits(model, trace, images)
     classes = top_predictions(logits, trace.output_head, top)
-    names = tuple(
-        tuple(class_name(model.labels, index) for index in row) for row in classes.tolist()
-    )
+    names = tuple(class_names(model.labels, row) for row in classes.tolist())
     return Predictions(logits.cpu(), classes.cpu(), names, trace.output_head)
 
 

@@ -106,12 +106,12 @@ def check_preprocessing(
     weights = check_weights(model)
     if weights.untrained:
         verdict = "cannot tell"
-        summary = f"{weights.summary()}; no preprocessing is right for such a network"
+        reason = f"{weights.summary()}; no preprocessing is right for such a network"
     else:
-        verdict, summary = conclude(scored, len(readable), labeled=right is not None)
+        verdict, reason = conclude(scored, len(readable), labeled=right is not None)
     return Diagnosis(
         verdict=verdict,
-        summary=summary,
+        reason=reason,
         variants=tuple(scored),
         photos=len(readable),
         labeled=right is not None,

@@ -2,8 +2,15 @@
 
 from dataclasses import dataclass
 
-from convlens.results import Result
+from matplotlib.figure import Figure
+
+from convlens.drawing import Bars, bar_figure
+from convlens.errors import ConvlensError
+from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
+from convlens.wording import counted, percent
+
+_MOST_BARS = 10  # alternatives in a figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +45,7 @@ class Diagnosis(NetworkResult):
 
     Attributes:
         verdict: "fine", "mistake" or "cannot tell".
-        summary: the finding in words.
+        reason: why, in words.
         variants: the configured variant first, then the alternatives by descending score.
         photos: the number of photos that were examined.
         labeled: whether labels were used.
@@ -46,8 +53,46 @@ class Diagnosis(NetworkResult):
     """
 
     verdict: str
-    summary: str
+    reason: str
     variants: tuple[VariantScore, ...]
     photos: int
     labeled: bool
     skipped: tuple[str, ...]
+
+    def summary(self) -> str:
+        """The verdict and its reason, in words."""
+        return f"{self.verdict}: {self.reason}"
+
+    def table(self) -> Table:
+        """The score of each variant, the configured one first."""
+        return Table.of(
+            ["preprocessing", "score in nats", "gain", "p", "accuracy"],
+            [
+                [
+                    variant.name,
+                    f"{variant.score:.3f}",
+                    f"{variant.gain:+.3f}",
+                    f"{variant.p_value:.2g}",
+                    "" if variant.accuracy is None else percent(variant.accuracy),
+                ]
+                for variant in self.variants
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """The gain of each variant over the configured one, the best ones first.
+
+        Raises:
+            ConvlensError: no variant was tried.
+        """
+        if not self.variants:
+            raise ConvlensError(self.summary())
+        shown = self.variants[: _MOST_BARS + 1]
+        bars = Bars(
+            title=f"{counted(self.photos, 'photo')}: {self.verdict}",
+            names=[variant.name for variant in shown],
+            values=[variant.gain for variant in shown],
+            labels=["configured", *(f"{variant.gain:+.2f}" for variant in shown[1:])],
+        )
+        what = "log-probability of the right class" if self.labeled else "confidence"
+        return bar_figure([bars], title=f"gain in {what}, nats per photo")

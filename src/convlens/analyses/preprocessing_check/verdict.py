@@ -33,7 +33,7 @@ def compare_variants(names: Sequence[str], scores: Sequence[PhotoScores]) -> lis
 
 
 def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) -> tuple[str, str]:
-    """The verdict and its summary.
+    """The verdict and its reason.
 
     Args:
         variants: from `compare_variants`.

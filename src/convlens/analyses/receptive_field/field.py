@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.patches.pictures import FRAME, draw_field
 from convlens.analyses.patches.windows import FieldBox, field_box, pixels_inside
 from convlens.data.images import to_pixels
+from convlens.drawing import Panel, picture_figure
 from convlens.models.model import ImagesLike, Model
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.selection import Side, check_position, find_channel_sources
 from convlens.tracing.tracer import trace
@@ -55,7 +58,7 @@ class ReceptiveField(NetworkResult):
         height, width = self.image.shape[1:]
         outside = max(-top, bottom - height + 1, -left, right - width + 1, 0)
         words = (
-            f"{self.layer} at {self.position[0]},{self.position[1]} of {self.map_size[0]} x "
+            f"{self.layer} at {self.position[0]},{self.position[1]} of {self.map_size[0]} × "
             f"{self.map_size[1]} sees rows {top} to {bottom} and columns {left} to {right}"
         )
         if outside:
@@ -63,6 +66,29 @@ class ReceptiveField(NetworkResult):
         if self.sees_whole_image:
             words += "; it also depends on the whole image, through a global operation"
         return words
+
+    def table(self) -> Table:
+        """Position, size and spacing of the field."""
+        top, bottom, left, right = self.box
+
+        def pair(values: tuple[int | None, int | None]) -> str:
+            return " × ".join("varies" if value is None else str(value) for value in values)
+
+        return Table.of(
+            ["rows", "columns", "size", "pixels between neighbors"],
+            [[f"{top} to {bottom}", f"{left} to {right}", pair(self.size), pair(self.stride)]],
+        )
+
+    def figure(self) -> Figure:
+        """The photo with the field, and what the unit sees."""
+        pictures = self.pictures()
+        top, bottom, left, right = self.box
+        unit = f"{self.layer} at {self.position[0]},{self.position[1]}"
+        size = f"{bottom - top + 1} × {right - left + 1} pixels"
+        return picture_figure(
+            [[Panel(pictures["field"], "image"), Panel(pictures["inside"], size)]],
+            title=f"receptive field of {unit}",
+        )
 
     def pictures(self) -> dict[str, Tensor]:
         """The photo, pale outside the field, and the part inside."""

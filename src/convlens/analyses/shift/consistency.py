@@ -47,6 +47,13 @@ class Consistency(Result):
     agreement_if_correct: Proportion | None
     accuracy: Proportion | None
 
+    def summary(self) -> str:
+        """The share of images whose two views agree, in words."""
+        return (
+            f"two shifted views ({self.protocol}, up to {self.largest_offset} pixels) get the same "
+            f"prediction for {self.agreement.summary()}"
+        )
+
 
 @dataclass(frozen=True)
 class ConsistencyReducer:

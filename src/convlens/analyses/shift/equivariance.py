@@ -6,9 +6,10 @@ for shifts by whole strides only, and padding breaks it at the borders.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.shift.map_comparison import compare_maps
@@ -18,10 +19,12 @@ from convlens.analyses.shift.shifted_layers import (
     find_shifted_layers,
     parse_shifts,
 )
+from convlens.drawing import ResultFigure
 from convlens.models.model import ImagesLike, Model, check_model
-from convlens.results import Result
+from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.precision import full_precision
+from convlens.text import plot_text
 from convlens.tracing.left_out import find_left_out
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
@@ -29,6 +32,7 @@ from convlens.wording import counted
 
 LOST = 0.01  # of a map's own variation; a smaller error is not called a loss of equivariance
 
+_MARKERS = "os^v"
 _BATCH_SIZE = 4  # images, beside their shifted ones; large batches run no faster
 
 
@@ -106,8 +110,7 @@ class Equivariance(NetworkResult):
 
     def summary(self, shift: int = 0) -> str:
         """Where equivariance is lost under one of the shifts, in words."""
-        rows, columns = self.shifts[shift]
-        pixels = f"{rows}-pixel" if rows == columns else f"{rows},{columns}-pixel"
+        pixels = f"{_pixels(self.shifts[shift])}-pixel"
         number = self.lost[shift]
         if number is None:
             return (
@@ -121,6 +124,49 @@ class Equivariance(NetworkResult):
             f"({layer.reason(self.shifts[shift])}) differs from the shifted original output by "
             f"{100 * (layer.error(shift) or 0):.0f} % of its variation (RMS)"
         )
+
+    def table(self) -> Table:
+        """The error of each layer under each shift, in percent of its variation."""
+        return Table.of(
+            ["layer", "operation", *(f"shift {_pixels(shift)}" for shift in self.shifts)],
+            [
+                [
+                    layer.layer,
+                    layer.operation,
+                    *(
+                        "" if error is None else f"{100 * error:.0f} %"
+                        for error in map(layer.error, range(len(self.shifts)))
+                    ),
+                ]
+                for layer in self.layers
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """The error of every layer, in the order of execution, with a curve for each shift."""
+        figure = ResultFigure(figsize=(5.6, 3.2))
+        axes = figure.subplots()
+        for number, shift in enumerate(self.shifts):
+            errors = [layer.error(number) for layer in self.layers]
+            axes.plot(
+                range(len(errors)), [nan if error is None else error for error in errors],
+                marker=_MARKERS[number % len(_MARKERS)], markersize=3, linewidth=1,
+                label=f"shift by {_pixels(shift)} px",
+            )  # fmt: skip
+        axes.set_xlabel("layer, in the order of execution")
+        axes.set_ylabel("error, of the map's variation")
+        axes.set_ylim(bottom=0)
+        axes.set_title(
+            plot_text(f"{self.model}, {counted(self.images, 'image')}: equivariance"), fontsize=9
+        )
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="small")
+        return figure
+
+
+def _pixels(shift: Offset) -> str:
+    rows, columns = shift
+    return str(rows) if rows == columns else f"{rows},{columns}"
 
 
 @keep_warnings

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.analyses.shift.consistency import PROTOCOLS
 from convlens.analyses.shift.views import crop, find_margin, pad_squashed
 from convlens.drawing import (
+    ResultFigure,
     add_color_bar,
     add_title,
     color_bar,
@@ -21,7 +23,9 @@ from convlens.models.labels import class_name
 from convlens.models.model import Model
 from convlens.models.output_head import predicted_classes, prediction_probabilities
 from convlens.results import Result
+from convlens.text import plot_text
 from convlens.tracing.tracer import trace as trace_network
+from convlens.wording import percent
 
 _BATCH_SIZE = 16
 _BAR = 120  # pixels
@@ -55,6 +59,32 @@ class OffsetMap(Result):
     lowest: float
     highest: float
     predicted_share: float
+
+    def summary(self) -> str:
+        """The range of the probability, in words."""
+        return (
+            f"probability of {self.name} over all offsets ({self.protocol}): {self.lowest:.3g} to "
+            f"{self.highest:.3g}; predicted at {percent(self.predicted_share)} of the offsets"
+        )
+
+    def figure(self) -> Figure:
+        """The probability at every offset, with axes in pixels."""
+        figure = ResultFigure(figsize=(4.4, 3.6))
+        axes = figure.subplots()
+        step_y, step_x = (
+            (values[-1] - values[0]) / max(1, len(values) - 1) / 2 or 0.5
+            for values in (self.rows, self.columns)
+        )
+        edges = (
+            self.columns[0] - step_x, self.columns[-1] + step_x,
+            self.rows[-1] + step_y, self.rows[0] - step_y,
+        )  # fmt: skip
+        image = axes.imshow(self.probabilities.numpy(), vmin=0, vmax=1, extent=edges)
+        axes.set_xlabel(f"offset in pixels ({self.protocol})")
+        axes.set_ylabel("offset in pixels")
+        axes.set_title(plot_text(f"{self.name} at every offset"), fontsize=9)
+        figure.colorbar(image, label="probability")
+        return figure
 
     def pictures(self) -> dict[str, Tensor]:
         """A cell for each offset, dark at probability 0 and light at 1, beside its color bar."""

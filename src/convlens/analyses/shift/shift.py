@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.shift.consistency import PROTOCOLS, Consistency, ConsistencyReducer
@@ -18,10 +19,12 @@ from convlens.analyses.shift.map_comparison import compare_maps
 from convlens.analyses.shift.offset_map import OffsetMap
 from convlens.analyses.shift.shifted_layers import Offset, ShiftedLayer, find_shifted_layers
 from convlens.analyses.shift.views import crop_center, pad_squashed
+from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model
 from convlens.passes.proportion import Proportion
 from convlens.passes.reducer import State
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.tracing.tracer import trace as trace_network
 
@@ -54,6 +57,41 @@ class Shift(NetworkResult):
     consistency: tuple[Consistency, ...]
     offsets: OffsetMap | None
     seed: int
+
+    def summary(self) -> str:
+        """How often shifted views agree, and where equivariance is lost, in words."""
+        words = [protocol.summary() for protocol in self.consistency]
+        if self.equivariance is not None:
+            words.append(self.equivariance.summary())
+        return f"{self.model}: {'; '.join(words)}" if words else f"{self.model}: nothing measured"
+
+    def table(self) -> Table:
+        """The share of images whose two views agree, in both protocols."""
+        return Table.of(
+            ["protocol", "same prediction", "of those predicted correctly"],
+            [
+                [
+                    protocol.protocol,
+                    protocol.agreement.summary(),
+                    ""
+                    if protocol.agreement_if_correct is None
+                    else protocol.agreement_if_correct.summary(),
+                ]
+                for protocol in self.consistency
+            ],
+        )
+
+    def figure(self) -> Figure:
+        """The equivariance of the layers; without it the map over all offsets.
+
+        Raises:
+            ConvlensError: both were left out.
+        """
+        if self.equivariance is not None:
+            return self.equivariance.figure()
+        if self.offsets is not None:
+            return self.offsets.figure()
+        raise ConvlensError("equivariance and offsets were left out, so there is nothing to draw")
 
     def pictures(self) -> dict[str, Tensor]:
         """The map over all offsets."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from convlens.analyses.weights_check.initializations import SMALLEST, match_initialization
 from convlens.models.model import Model, check_model
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.guard import unwrap_network
 from convlens.wording import counted, enumerated
@@ -44,6 +45,17 @@ class WeightsCheck(NetworkResult):
     changed: tuple[str, ...]
     initializations: tuple[str, ...]
     normalizations: tuple[str, ...]
+
+    def table(self) -> Table:
+        """How many weight tensors and normalization layers look as before any training."""
+        return Table.of(
+            ["compared", "number"],
+            [
+                ["weight tensors that look drawn from an initialization", str(len(self.initial))],
+                ["weight tensors that do not", str(len(self.changed))],
+                ["normalizations with learned values", str(len(self.normalizations))],
+            ],
+        )
 
     def summary(self) -> str:
         """The result in words."""

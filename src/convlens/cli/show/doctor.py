@@ -26,4 +26,4 @@ def show_diagnosis(diagnosis: "Diagnosis", *, json: bool) -> None:
             f"{variant.p_value:.2g}",
         )
     terminal.show(table)
-    terminal.show(f"{diagnosis.verdict}: {diagnosis.summary}")
+    terminal.show(f"{diagnosis.verdict}: {diagnosis.reason}")

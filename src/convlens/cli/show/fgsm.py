@@ -7,7 +7,7 @@ from convlens.cli import terminal
 from convlens.wording import counted
 
 if TYPE_CHECKING:
-    from convlens.analyses.attacks.photo_attacks import PhotoAttacks
+    from convlens.analyses.attacks.photo_result import PhotoAttacks
     from convlens.analyses.attacks.robustness import Robustness
 
 

@@ -6,13 +6,13 @@ from typing import Any
 from convlens.analyses.effective_field.effective_field import effective_field
 from convlens.analyses.effective_field.result import EffectiveField, LayerEffectiveField
 from convlens.data.sampling import spread
-from convlens.html.numbers import percent
 from convlens.html.pictures import PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Reproduction
 from convlens.page.section import Section
 from convlens.tracing.selection import find_channel_sources
+from convlens.wording import percent
 
 PHOTOS = 4  # photos that the gradient is averaged over, at most
 _BACKWARD = 2  # a backward pass costs about two forward passes as far as the layer

@@ -39,7 +39,7 @@ class PreprocessingSection(Section[Diagnosis]):
 
     def findings(self, inputs: Inputs, result: Diagnosis) -> Iterator[Finding]:
         """The verdict."""
-        sentence = f"{capitalized(result.summary)}."
+        sentence = f"{capitalized(result.reason)}."
         yield Finding(_MARKS[result.verdict], sentence, "preprocessing", rank=2)
 
     def tiles(self, inputs: Inputs, result: Diagnosis) -> Iterator[Tile]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from convlens.html.charts import LineChart, Series, line_chart
-from convlens.html.numbers import percent
 from convlens.html.pictures import PictureBudget
 from convlens.models.loading.specs import DESCRIPTION, find_run_folder
 from convlens.page.budget import Budget
@@ -16,7 +15,7 @@ from convlens.page.section import Section
 from convlens.passes.proportion import Proportion, wilson_interval
 from convlens.results import Result
 from convlens.training.result import Checkpoint, Training, read_training
-from convlens.wording import counted, enumerated
+from convlens.wording import counted, enumerated, percent
 
 _MOST_POINTS = 20  # epochs whose points are marked in the charts
 _DEFAULT_MOMENTUM = 0.9  # which no command changes
