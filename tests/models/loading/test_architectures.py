@@ -81,5 +81,13 @@ def test_names_without_a_library():
     assert "nearest: resnet50" in message("resnet5O")
 
 
+def test_a_folder_that_is_no_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("squeezenet1_1", "photos"):
+        (tmp_path / name).mkdir()
+    assert load("squeezenet1_1@random").spec == "torchvision:squeezenet1_1@random"
+    assert "photos holds no convlens checkpoint" in message("photos")
+
+
 def test_a_factory_without_its_form(nets):
     assert load(f"{nets}:model").spec == f"python:{nets}:model"

@@ -14,6 +14,7 @@ def here(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "run" / "step-5").mkdir()
+    (tmp_path / "resnet18").mkdir()
     (tmp_path / "run" / "step-5" / WEIGHTS).touch()
     return tmp_path
 
@@ -36,6 +37,7 @@ def here(tmp_path, monkeypatch):
         ("python:package.nets:make", "python", "package.nets:make", None),
         ("run", "run", "run", None),
         ("run@last", "run", "run@last", None),
+        ("resnet18", "name", "resnet18", None),  # although there is such a folder
     ],
 )
 def test_forms(text, form, rest, architecture, here):

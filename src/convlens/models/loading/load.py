@@ -16,7 +16,7 @@ from convlens.models.loading.classifier import count_outputs
 from convlens.models.loading.embedded import embedded_model
 from convlens.models.loading.fitting import load_weights
 from convlens.models.loading.python_factory import factory_model
-from convlens.models.loading.run_folder import run_model
+from convlens.models.loading.run_folder import read_run_folder, run_model
 from convlens.models.loading.specs import FORMS, Spec, find_run_folder, parse_spec
 from convlens.models.loading.timm_models import timm_model, timm_names
 from convlens.models.loading.torchvision_models import (
@@ -172,6 +172,8 @@ def _find_library(name: str) -> Spec:
     for library, names in libraries:
         if re.split("[.@]", name)[0] in names():
             return Spec(library, name)
+    if (run := find_run_folder(name)) is not None:
+        read_run_folder(run[0])  # raises, as the folder is not that of a training
     raise ConvlensError(_unknown(name))
 
 

@@ -67,7 +67,9 @@ def parse_spec(text: str) -> Spec:
         return _parse_factory(rest)
     if form == "file":
         return _parse_file(rest)
-    if find_run_folder(text) is not None:
+    run = find_run_folder(text)
+    # A folder may have the name of a network, for example one with its results.
+    if run is not None and (os.sep in text or (run[0] / DESCRIPTION).is_file()):
         return Spec("run", text)
     return _parse_short(text)
 
