@@ -14,10 +14,11 @@ def test_missing_settings_are_findings(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "black.png")
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
+    bare = convlens.wrap(network, size=8)
+    complete = convlens.wrap(network, size=8, mean=0.5, labels=["cat", "dog"])
     found = []
-    for settings in ({}, {"mean": 0.5, "labels": ["cat", "dog"]}):
-        model = convlens.wrap(network, size=8, **settings)
-        out = tmp_path / f"page-{len(settings)}"
+    for number, model in enumerate((bare, complete)):
+        out = tmp_path / f"page-{number}"
         report = convlens.report(model, [tmp_path / "black.png"], out=out)
         looks = [finding for finding in report.findings if finding.mark == "look"]
         found.append([finding.sentence.partition(" set:")[0] for finding in looks])
