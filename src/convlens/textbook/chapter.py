@@ -113,7 +113,7 @@ def chapter(
             report(notion.title, number, len(NOTIONS))
             start = time.monotonic()
             result = notion.compute(materials)
-            drawn = result.figure()
+            drawn = notion.draw(result)
             _write(drawn, folder / "figures" / f"{notion.name}.svg")
             command = f"convlens {materials.words(notion.command)}"
             python = f"import convlens\n{materials.python(notion.python)}"

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.models.loading.load import load
@@ -75,11 +77,11 @@ class Notion:
         formula: the formula in TeX as matplotlib reads it; empty for none.
         text: what the figure shows, one paragraph each.
         command: words after `convlens` that make the figure; `{cat}`, `{camera}`, `{flower}` and
-            `{photos}`
-            stand for paths.
+            `{photos}` stand for paths.
         python: the Python lines that compute the result, after `import convlens`; the last one
             gives `result`.
         compute: the same call.
+        draw: the figure of the result; default: `Result.figure`.
     """
 
     name: str
@@ -90,3 +92,4 @@ class Notion:
     command: str
     python: str
     compute: Callable[[Materials], Result]
+    draw: Callable[[Any], Figure] = lambda result: result.figure()

@@ -22,6 +22,7 @@ from convlens.drawing import (
     make_sheet,
     sequential_colors,
 )
+from convlens.drawing.boards import MUTED, Board
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model
 from convlens.results import Table
@@ -35,6 +36,7 @@ _MOST_DRAWN, _COLUMNS = 23, 6  # maps and columns of a figure
 _MOST_LISTED = 5  # channels in a table
 _LARGEST_SIDE = 112  # pixels that a map is enlarged to
 _BAR_LENGTH = 160  # pixels
+_SQUARE, _STEP = 5.0, 6.0  # of the figure of pooled maps: side of a map, and to the next, in cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +168,43 @@ class FeatureMaps(NetworkResult):
         if self.pooled is not None:
             pictures["pooled"] = self._sheet(self.pooled, f"{self.pooling} of {self.node_name}")
         return pictures
+
+    def pooled_figure(self, count: int = 4) -> Figure:
+        """The image, the maps that vary most over it, and below them the same maps after pooling.
+
+        Args:
+            count: number of maps; default 4.
+
+        Raises:
+            ConvlensError: the maps were not pooled.
+        """
+        if self.pooled is None:
+            raise ConvlensError(
+                f"the maps of {self.layer} are not pooled; give pooling='max' or 'average'"
+            )
+        channels = self.most_varying(count)
+        board = Board((len(channels) + 1) * _STEP + 0.6, 2 * _STEP + 0.9)
+        photo = to_pixels(self.image, self.bounds).expand(-1, -1, 3).contiguous()
+        board.words(0.4, 0.6, "image", ha="left", color=MUTED, size=8)
+        board.picture(photo, 0.4, 1.0, _SQUARE, _SQUARE)
+        for row, (maps, name) in enumerate(((self.maps, "maps"), (self.pooled, self.pooling))):
+            y = 1.0 + row * _STEP
+            height, width = maps.shape[1:]
+            for column, channel in enumerate(channels, 1):
+                x = 0.4 + column * _STEP
+                label = f"channel {channel}" if row == 0 else f"{name}: {height} × {width}"
+                board.words(x, y - 0.4, label, ha="left", color=MUTED, size=8)
+                board.picture(
+                    self.colors(maps[self.channels.index(channel)]), x, y, _SQUARE, _SQUARE
+                )
+        height, width = self.maps.shape[1:]
+        board.words(
+            0.4, 1.0 + _STEP + _SQUARE / 2,
+            f"above: maps of\n{height} × {width} at\n{self.layer}\n\nbelow: after pooling,\n"
+            f"{self.pooling}; one scale,\nup to {self.scale:.3g}",
+            ha="left", size=8, linespacing=1.4,
+        )  # fmt: skip
+        return board.figure
 
     def _sheet(self, maps: Tensor, source: str) -> Tensor:
         """Maps as tiles of one size, with hard edges and the bar of their scale."""
