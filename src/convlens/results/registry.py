@@ -90,6 +90,7 @@ CONVLENS_CLASSES = {
     "LayerCounts": "convlens.page.sections.simple_complex",
     "SimpleComplex": "convlens.page.sections.simple_complex",
     "Proportion": "convlens.passes.proportion",
+    "NetworkResult": "convlens.results.network_result",
     "Chapter": "convlens.textbook.chapter",
     "ChapterFigure": "convlens.textbook.chapter",
     "Training": "convlens.training.result",
