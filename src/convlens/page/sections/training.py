@@ -15,7 +15,7 @@ from convlens.page.section import Section
 from convlens.passes.proportion import Proportion, wilson_interval
 from convlens.results import Result
 from convlens.training.result import Checkpoint, Training, read_training
-from convlens.wording import counted, enumerated, percent
+from convlens.wording import counted, enumerated, interval
 
 _MOST_POINTS = 20  # epochs whose points are marked in the charts
 _DEFAULT_MOMENTUM = 0.9  # which no command changes
@@ -76,12 +76,11 @@ class TrainingSection(Section[TrainingResult]):
         overall, held_out = result.accuracy, result.training.held_out
         yield Finding(
             "fine",
-            f"The training ended with {percent(overall.share)} of "
-            f"{counted(overall.total, 'validation image')} predicted correctly "
-            f"({percent(overall.low)} to {percent(overall.high)}; {held_out}).",
-            "training",
-            rank=6,
-        )
+            f"The {result.checkpoint} checkpoint of the training predicts {overall.count:,} of "
+            f"{counted(overall.total, 'validation image')} correctly "
+            f"({interval(overall.low, overall.high)}; {held_out}).",
+            "training", rank=6,
+        )  # fmt: skip
         weak = _find_weak_classes(result)
         if weak:
             names = [
@@ -91,11 +90,10 @@ class TrainingSection(Section[TrainingResult]):
             verb = "is" if len(weak) == 1 else "are"
             yield Finding(
                 "look",
-                f"{enumerated(names)} {verb} predicted worse than the other classes together "
-                f"({percent(overall.share)} of all validation images are right).",
-                "training",
-                rank=4,
-            )
+                f"{enumerated(names)} {verb} predicted worse than the other classes together: "
+                f"{overall.count:,} of {overall.total:,} validation images are right in all.",
+                "training", rank=4,
+            )  # fmt: skip
 
     def reproduction(self, inputs: Inputs, result: TrainingResult) -> Reproduction:
         """The same training, into another folder."""
