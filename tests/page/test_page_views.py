@@ -255,12 +255,12 @@ def test_a_dream_of_the_first_photo(demo, text, data):
     assert (octaves, max(dream.image.shape)) == (3, 320) and 1 <= steps <= 10
     shown = next(photo for photo in demo.photos if photo.shown)
     again = convlens.dream(
-        convlens.load(), shown.path, layer=dream.layer, octaves=3, steps=steps, size=320
+        convlens.load(), shown.path, layer=dream.layer, octaves=3, steps=steps, image_size=320
     )
     assert torch.allclose(again.image, dream.image, atol=0.02)
     assert float(dream.rise[-1]) > 1
     assert data["sections"]["dream"]["objective"][2][-1] == float(dream.objective[2, -1])
-    command = f"--layer {dream.layer} --octaves 3 --steps {steps} --size 320"
+    command = f"--layer {dream.layer} --octaves 3 --steps {steps} --image-size 320"
     assert command in text
     assert f"3 octaves of {steps} step" in " ".join(Page(text).words)
 

@@ -1,16 +1,21 @@
 """The page about a network that convlens trained: its photos, its curves and its classes."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 import convlens
 from convlens import open_data
+from convlens.errors import ConvlensError
+from convlens.models.loading import demo_photos
 from convlens.page import sections
 from convlens.page.report import report
 from convlens.page.sections.training import TrainingResult, TrainingSection
 from convlens.passes.proportion import Proportion
+from support.copied_lines import run_command
 from support.pages import Page
 
 pytest_plugins = ("support.pages", "support.trained_runs")
@@ -62,6 +67,16 @@ def test_the_reproduction_trains_the_same_network(page_report, trained, tmp_path
     assert command.endswith("--seed 0 --out convlens-training")
 
 
+def test_the_command_needs_no_photos_and_no_demo(trained, tmp_path, monkeypatch, capsys):
+    def missing():
+        raise ConvlensError("the demo photos are not installed")
+
+    monkeypatch.setattr(demo_photos, "demo_photos", missing)
+    monkeypatch.setattr(sections, "SECTIONS", ("training",))
+    command = f"convlens report --model {trained[0]} --out {tmp_path / 'page'}"
+    assert run_command(command, monkeypatch, capsys)["num_photos"] == 20
+
+
 def test_other_networks_have_no_training(page_report, tmp_path):
     data = json.loads(page_report.data.read_text("utf-8"))
     assert "training" in data["sections"]
@@ -81,15 +96,14 @@ def test_a_class_is_weak_only_by_more_than_chance(page_report, trained, counts, 
     shares = tuple(Proportion.from_counts(count, 50) for count in counts)
     order = tuple(sorted(range(3), key=lambda index: counts[index]))
     labels = ("a", "b", "c")
-    from dataclasses import replace
-
     result = TrainingResult(
         replace(training, labels=labels), "best", Proportion.from_counts(sum(counts), 150), shares,
         order,
     )  # fmt: skip
+    inputs: Any = None  # which it does not read
     found = [
         finding.sentence
-        for finding in TrainingSection().findings(None, result)  # type: ignore[arg-type]
+        for finding in TrainingSection().findings(inputs, result)
         if finding.mark == "look"
     ]
     assert [sentence[0] for sentence in found] == weak

@@ -181,8 +181,11 @@ def _maximized(sections: dict[str, Any], part: str) -> Any:
 
 def _without_patches(images: MaximizedImages) -> MaximizedImages:
     """Images without the comparison with patches, which the copied lines do not make."""
-    missing = {"dataset_best": float("nan"), "percentile": float("nan"), "dataset_photos": 0}
-    maxima = [replace(maximum, **missing) for maximum in images.maxima]
+    nan = float("nan")
+    maxima = [
+        replace(maximum, dataset_best=nan, percentile=nan, dataset_photos=0)
+        for maximum in images.maxima
+    ]
     return replace(images, maxima=tuple(maxima))
 
 

@@ -9,7 +9,7 @@ import convlens
 from convlens import open_data, read_training
 from convlens.errors import ConvlensError
 from convlens.models.loading.run_folder import CURVES
-from convlens.training.example_photos import read_example_photos
+from convlens.models.loading.run_photos import find_run_photos, read_run_labels
 from support.trained_runs import RECIPE
 
 pytest_plugins = "support.trained_runs"
@@ -72,7 +72,7 @@ def test_the_weakest_class_comes_first(trained):
 
 def test_photos_of_the_run_are_validation_images_with_their_classes(trained, archive):
     out, _, _ = trained
-    paths, classes = read_example_photos(out, ("0", "1"))
+    paths, classes = find_run_photos(out), read_run_labels(out, ("0", "1"))
     data = open_data(archive)
     assert len(paths) == len(data.validation) == 20
     model = convlens.load(out)

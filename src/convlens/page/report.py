@@ -23,6 +23,7 @@ from convlens.files import REPORT, atomic_folder
 from convlens.models.label_tables import write_labels
 from convlens.models.labels import class_name, find_class_pair
 from convlens.models.loading.demo_photos import demo_photos
+from convlens.models.loading.run_photos import find_run_photos, read_run_labels
 from convlens.models.loading.specs import find_run_folder
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import describe_prediction_rule
@@ -40,7 +41,6 @@ from convlens.results.network_result import collect_warnings
 from convlens.text import json_text, printable
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
-from convlens.training.example_photos import read_example_photos
 from convlens.wording import counted
 
 Classes = str | int | Sequence[str | int]
@@ -176,10 +176,9 @@ def _resolve_photos(
                 )
         return [Path(photo) for photo in paths], own_labels
     run = find_run_folder(model.spec or "")
-    if run is not None:
-        run_photos, run_labels = read_example_photos(run[0], model.labels)
-        if run_photos:
-            return run_photos, run_labels if labels is None else own_labels
+    if run is not None and (run_photos := find_run_photos(run[0])):
+        run_labels = read_run_labels(run[0], model.labels) if labels is None else own_labels
+        return run_photos, run_labels
     if model.spec != "default" or model.labels is None:
         raise ConvlensError(
             f"the demo photos are for the embedded network; give photos for {model.name}"

@@ -1,4 +1,4 @@
-"""Photos in the run folder: some validation images with their labels, for a page about the run."""
+"""Writes some validation images with their labels as photos into the run folder."""
 
 import re
 from collections.abc import Iterator
@@ -8,11 +8,10 @@ from pathlib import Path
 from convlens.data.images import encode_png
 from convlens.errors import ConvlensError
 from convlens.files import atomic_file
-from convlens.models.label_tables import read_labels, write_labels
+from convlens.models.label_tables import write_labels
+from convlens.models.loading.run_photos import LABELS, PHOTOS
 from convlens.training.data import Dataset
 
-FOLDER = "photos"
-_LABELS = "labels.csv"
 _MOST = 64
 _LONGEST_NAME = 40  # characters of a class in the name of a file
 
@@ -27,7 +26,7 @@ def write_example_photos(run: Path, data: Dataset) -> None:
         run: the run folder.
         data: the data of the training.
     """
-    folder = run / FOLDER
+    folder = run / PHOTOS
     rows = []
     try:
         folder.mkdir(exist_ok=True)
@@ -39,30 +38,7 @@ def write_example_photos(run: Path, data: Dataset) -> None:
             rows.append((name, (index,)))
     except OSError as error:
         raise ConvlensError(f"cannot write {folder} ({error.strerror or error})") from error
-    write_labels(folder / _LABELS, rows, data.labels, len(data.labels))
-
-
-def read_example_photos(
-    run: Path, labels: tuple[str, ...] | None
-) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
-    """The photos that `write_example_photos` wrote, and their labels.
-
-    Args:
-        run: the run folder.
-        labels: names of the classes by index.
-
-    Returns:
-        Paths of the photos, and the class of each by its file's name; nothing from a folder without
-        photos.
-
-    Raises:
-        ConvlensError: a damaged table of labels.
-    """
-    table = run / FOLDER / _LABELS
-    if not table.is_file():
-        return [], {}
-    classes = read_labels(table, labels, len(labels or ()))
-    return [run / FOLDER / name for name in classes], classes
+    write_labels(folder / LABELS, rows, data.labels, len(data.labels))
 
 
 def _choose_images(data: Dataset) -> list[int]:

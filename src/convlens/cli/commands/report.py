@@ -29,10 +29,14 @@ def report(
     from convlens.cli.labels import LabelSource
     from convlens.files import REPORT, check_replaceable_folder
     from convlens.models.loading.demo_photos import demo_photos
+    from convlens.models.loading.run_photos import find_run_photos
+    from convlens.models.loading.specs import find_run_folder
 
     paths = find_paths(photos, out=out) if photos else None
     check_replaceable_folder(out, marker=REPORT)
-    shown = paths if paths is not None else [photo.path for photo in demo_photos()]
+    run = find_run_folder(arguments.model) if paths is None else None
+    run_photos = find_run_photos(run[0]) if run is not None else []
+    shown = paths or run_photos or [photo.path for photo in demo_photos()]
     source = LabelSource.find(labels, shown, no_labels=no_labels)
     loaded = load_model(arguments)  # before the imports that need torch
     from convlens.cli.show.report import show_report
