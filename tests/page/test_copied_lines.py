@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import convlens
-from convlens.page import maximized_images
+from convlens.page import maximized_images, sections
 from convlens.page.report import report
 from convlens.page.result import Report
 from convlens.page.sections import dream, gabor
@@ -104,6 +104,25 @@ def test_copies_compute_the_numbers_of_the_page_again(small_page, kind, monkeypa
     assert copies
     for copy in copies:
         check(copy, small_page, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    "options", [{"layer": "1", "classes": ["ant", "bee - 3"]}, {"boxes": "boxes.csv"}]
+)
+def test_options_of_the_page_are_copied(small_page, options, tmp_path, monkeypatch, capsys):
+    folder = Path(small_page.folder).absolute().parent
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.py", "a.png", "b.png"):
+        Path(name).write_bytes((folder / name).read_bytes())
+    Path("boxes.csv").write_text("file,class,left,top,right,bottom\na.png,bee,2,3,20,30\n")
+    monkeypatch.setattr(sections, "SECTIONS", ("photos", "randomization"))
+    model = convlens.load("python:mine.py:model")
+    page = report(model, ["a.png", "b.png"], out="page", **options)
+    assert not page.failures
+    copies = find_copies(page)
+    assert {copy.name.partition("-")[0] for copy in copies} == {"gradcam", "flip", "randomization"}
+    for copy in copies:
+        check(copy, page, monkeypatch, capsys)
 
 
 def test_two_copies_write_to_two_folders(small_page):
