@@ -29,7 +29,7 @@ CORTEX = (
         formula=r"$\mathrm{complex} = \sqrt{\mathrm{odd}^2 + \mathrm{even}^2}$",
         text=(
             "A simple cell responds to a bar or an edge of its orientation at one place: its "
-            "response is that of a Gabor filter, cut off at 0. One row for each of four phases.",
+            "response is that of a Gabor filter, cut off at 0. Two of the four phases are drawn.",
             "A complex cell responds in a whole neighborhood: it adds the squares of an odd and an "
             "even filter, and does not change when the wave moves under it. Simple cells resemble "
             "the units of a convolution, complex cells those after pooling.",
