@@ -170,7 +170,8 @@ class TestFolder:
         outer().save(tmp_path / "result")
         names = {path.name for path in (tmp_path / "result").iterdir()}
         pictures = {"a_red_one.png", "a_red_one_2.png", "gray.png"}
-        assert names == {"result.json", "tensors.safetensors"} | pictures
+        for_people = {"index.html", "contact-sheet.png", "numbers.json"}
+        assert names == {"result.json", "tensors.safetensors"} | pictures | for_people
         with Image.open(tmp_path / "result" / "gray.png") as picture:
             assert np.array_equal(np.asarray(picture), np.full((4, 6), 7))
         tensors = load_file(tmp_path / "result" / "tensors.safetensors")

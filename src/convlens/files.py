@@ -31,9 +31,9 @@ _RESULT_SUFFIXES = {".csv", ".html", ".json", ".png", ".safetensors", ".svg"}  #
 # The file that marks a folder of results, with keys at its beginning.
 _MARKERS = {
     RESULT: ("format", "result"),
-    NUMBERS: ("photos",),
-    REPORT: ("folder", "model"),
-    "chapter.json": ("format", "folder"),
+    NUMBERS: ("convlens", "schema"),
+    REPORT: ("convlens", "schema"),
+    "chapter.json": ("convlens", "schema"),
     "manifest.json": ("format", "identity"),  # of the saved state of a pass
 }
 _MARKER_CHARACTERS = 1000

@@ -25,6 +25,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {plural(noun, count)}"
 
 
+def of_image(image: int, count: int, words: str) -> str:
+    """Words about one of several images begin with its number; about the only one they do not.
+
+    Example:
+        >>> of_image(2, 3, "signs"), of_image(0, 1, "signs")
+        ('image 2, signs', 'signs')
+    """
+    return f"image {image}, {words}" if count > 1 else words
+
+
 def enumerated(names: Sequence[str], most: int = 5) -> str:
     """The first names, and how many there are besides.
 

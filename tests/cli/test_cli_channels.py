@@ -35,7 +35,7 @@ class TestPatches:
         assert [channel["channel"] for channel in shown] == [3, 5]
         assert "labels" not in data
         for entry in shown:
-            assert entry["activations"] == saved.values[entry["channel"], :1].tolist()
+            assert entry["values"] == saved.values[entry["channel"], :1].tolist()
             assert entry["photos"] == ["a.png"]
             assert entry["positions_fired"] == int(saved.positions_fired[entry["channel"]])
         assert "6 channels, 0 to 5; given 6" in one_line(
@@ -92,7 +92,7 @@ class TestMaximize:
         assert "rank" in out
         maximization: Any = Result.load("convlens-maximize")
         assert [maximum.images.shape[0] for maximum in maximization.maxima] == [2] * 5
-        assert len(list(Path("convlens-maximize").glob("*.png"))) == 11
+        assert len(list(Path("convlens-maximize").glob("*_seed_*.png"))) == 10
 
     def test_numbers_and_a_photo_to_begin_with(self, here, convlens):
         status, out, _ = convlens(
@@ -127,7 +127,7 @@ class TestDream:
         assert (status, err) == (0, "")
         assert "0: the last convolution whose units see no more than an image of 32 x 32" in out
         assert "½‖a‖² of the pre-activations at 0 is" in out
-        with Image.open(here / "d" / "dream.png") as picture:
+        with Image.open(here / "d" / "a-dream_of_0.png") as picture:
             assert picture.size == (40, 50)
         words = (*self.WORDS, "--channel", "0:3", "--image-size", 25, "--json", "--out", "e")
         _, out, _ = convlens(*words)
@@ -168,5 +168,5 @@ class TestDream:
         status, out, _ = convlens(*self.WORDS, "--out", "d")
         assert status == 130
         assert "interrupted in octave 1 of 2, step 2 of 2" in out
-        with Image.open(here / "d" / "dream.png") as picture:
+        with Image.open(here / "d" / "a-dream_of_0.png") as picture:
             assert picture.size == (40, 50)

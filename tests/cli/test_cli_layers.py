@@ -53,7 +53,7 @@ class TestFilters:
         status, out, _ = convlens("filters", "--model", MINE, "--out", "f", "--quiet")
         assert status == 0
         assert "6 filters of 3x3x3, stride 1; one scale for all" in out
-        assert (here / "f" / "filters.png").is_file()
+        assert (here / "f" / "filters_of_0.png").is_file()
 
     def test_one_channel(self, here, convlens):
         _, out, _ = convlens(
@@ -67,7 +67,7 @@ class TestFilters:
         assert "6 undecided, as 3 x 3 weights are too few to judge" in out
         _, out, _ = convlens(*words, "g", "--own-scale")
         assert "each on its own scale" in out and "cannot be compared" in out
-        plain, own = ((here / name / "filters.png").read_bytes() for name in ("f", "g"))
+        plain, own = ((here / name / "filters_of_0.png").read_bytes() for name in ("f", "g"))
         assert plain != own
         error = one_line(convlens(*words, "h", "--fit", "--own-scale"))
         assert "--fit and --own-scale do not go together" in error
@@ -89,7 +89,7 @@ def test_fits(here, convlens):
     status, out, _ = convlens("filters", "--fit", "--model", "python:large.py:stem", "--out", "f")
     assert status == 0
     assert "4 filters of " in out and "4 other" in out
-    assert (here / "f" / "fits.png").exists()
+    assert (here / "f" / "fits_of_0.png").exists()
     status, out, _ = convlens("filters", "--fit", "--model", MINE, "--out", "g")
     assert "too few to judge" in out
 
@@ -99,12 +99,12 @@ def test_maps_and_cortex(here, convlens):
     status, out, _ = convlens(*maps, "max", "--out", "m")
     assert status == 0
     assert "0 (1): 6 maps of 32 x 32; all on one scale" in out
-    assert (here / "m" / "pooled.png").exists()
+    assert (here / "m" / "a-pooled_of_0.png").exists()
     assert "'mx' is not one of" in one_line(convlens(*maps, "mx"))
     status, out, _ = convlens("cortex", "a.png", "--size", 48, "--orientations", 4, "--out", "c")
     assert status == 0
     assert "45°" in out
-    assert (here / "c" / "complex.png").exists()
+    assert (here / "c" / "a-complex.png").exists()
     assert "give 2 to 48" in one_line(convlens("cortex", "a.png", "--size", 48, "--wavelength", 60))
 
 
@@ -114,7 +114,7 @@ def test_field(here, convlens):
     )
     assert status == 0
     assert "rows -1 to 1 and columns 3 to 5" in out
-    assert (here / "f" / "field.png").exists()
+    assert (here / "f" / "a-field_of_0.png").exists()
     assert "is not Y,X" in one_line(
         convlens("field", "a.png", "--model", MINE, "--layer", "0", "--at", "3")
     )
@@ -124,5 +124,5 @@ def test_tuning(here, convlens):
     status, out, _ = convlens("tuning", "--model", MINE, "--orientations", 4, "--out", "t")
     assert status == 0
     assert "512 gratings of 16 x 16 pixels" in out
-    assert (here / "t" / "tuning.png").exists()
+    assert (here / "t" / "tuning_of_0.png").exists()
     assert "no convolution" in one_line(convlens("tuning", "--model", "python:mine.py:dense"))

@@ -117,7 +117,7 @@ def test_photos_beside_the_results_of_earlier_runs(here, convlens):
         assert status == 0
         rows.append([line.split()[0] for line in out.splitlines() if ".png" in line])
     assert rows == [["a.png", "b.png"]] * 3
-    assert "left out: 2 files in folders of results of convlens" in err
+    assert "left out: 3 files in folders of results of convlens" in err
     status, out, _ = convlens("gradcam", ".", "convlens-gradcam/a.png/*.png", *MODEL, "--out", "o")
     assert status == 2  # a pattern is not a name
     picture = next((here / "convlens-gradcam" / "a.png").glob("*.png"))

@@ -82,6 +82,8 @@ def test_commands_give_what_they_give_for_files(run, here, files, command):
     (here / "list.txt").write_text("\n".join(f"photos/{path.name}" for path in files))
     listed, _ = run(command, "list.txt", "--out", "c", *options)
     numbers = [plainly(json.loads(text)) for text in (expected, result, listed)]
+    for document in numbers:
+        assert document.pop("convlens")["command"].startswith(f"convlens {command} ")
     assert numbers[0] == numbers[1] == numbers[2]
     names = {sorted_files(here / out) for out in "abc"}
     assert len(names) == 1

@@ -103,8 +103,8 @@ class TestResults:
         folder = tmp_path / "sub" / "results"
         start = {
             "result.json": '{\n "format": 2,\n "result": {',
-            "numbers.json": '{"photos": {\n',
-            "report.json": '{\n "folder": "x",\n "model": {',
+            "numbers.json": '{\n "convlens": {\n  "schema": 1,',
+            "report.json": '{\n "convlens": {\n  "schema": 1,',
             "manifest.json": '{\n "format": 2,\n "identity": {',
         }[request.param]
         save(folder / "strip.png", folder / "a.png" / "overlay.png")

@@ -47,7 +47,15 @@ class TestRun:
         out, result, _ = trained
         expected = {"step-0000000", "step-0000010", "step-0000040", f"step-{result.best_step:07d}"}
         names = {path.name for path in out.iterdir()}
-        assert names - {".lock"} == {*expected, DESCRIPTION, "log.csv", "curves.png", "photos"}
+        assert names - {".lock"} == {
+            *expected,
+            DESCRIPTION,
+            "log.csv",
+            "curves.png",
+            "photos",
+            "index.html",
+            "contact-sheet.png",
+        }
         holding = {path.parent.name for path in out.rglob("optimizer.safetensors")}
         assert holding == {"step-0000040"}
 

@@ -38,6 +38,7 @@ from convlens.page.reproduction import LABELS, Reproducer
 from convlens.page.result import Report, SkippedPhoto, Subject
 from convlens.page.sections import load_sections
 from convlens.results.network_result import collect_warnings
+from convlens.results.numbers import numbers_of
 from convlens.text import json_text, printable
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -154,7 +155,8 @@ def report(
         (folder / "index.html").write_text(page, encoding="utf-8")
         if labels_path is not None:
             _write_labels(folder / LABELS, inputs)
-        (folder / REPORT).write_text(json_text(finished.to_json()), encoding="utf-8")
+        text = json_text(numbers_of(finished, command=command))
+        (folder / REPORT).write_text(text, encoding="utf-8")
     return finished
 
 

@@ -98,7 +98,12 @@ class ReportPhoto(Result):
 
 @dataclass(frozen=True, eq=False)
 class SkippedPhoto(Result):
-    """A photo that could not be read, and why."""
+    """A photo that could not be read, and why.
+
+    Attributes:
+        path: path of the file, as it was given.
+        reason: why it cannot be read.
+    """
 
     path: str
     reason: str

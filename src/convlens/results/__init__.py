@@ -4,6 +4,10 @@ result.py       Result, the base class: equality, pictures, saving, loading, dis
 registry.py     the list of convlens's own result classes, and the classes of users
 storage.py      a result as JSON and tensors in a folder, and back
 validation.py   checks of the fields of a saved result
+folder.py       what people read in the folder of a result: pictures, contact sheet, index, numbers
+index.py        index.html of a folder
+contact_sheet.py  all pictures of a folder, reduced, in one picture
+numbers.py      numbers.json and the output of --json
 description.py  a result in words, and as plain data for JSON
 table.py        a small table of a result's numbers
 display.py      a result in a notebook

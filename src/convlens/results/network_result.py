@@ -57,6 +57,11 @@ def collect_warnings() -> Iterator[list[str]]:
             outer.extend(sentence for sentence in collected if sentence not in outer)
 
 
+def warnings_so_far() -> tuple[str, ...]:
+    """The warnings given so far in the innermost `collect_warnings` around the call."""
+    return tuple(_collected.get() or ())
+
+
 def keep_warnings(
     function: Callable[Parameters, Returned],
 ) -> Callable[Parameters, Returned]:

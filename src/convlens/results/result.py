@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -12,7 +12,7 @@ from convlens.drawing import Panel, grid_figure
 from convlens.errors import ConvlensError
 from convlens.results.description import LISTED, result_in_lines, to_plain_data
 from convlens.results.registry import register_class
-from convlens.results.storage import fields_of, read_result, write_pictures, write_result
+from convlens.results.storage import fields_of, read_result, write_result
 from convlens.results.table import Table
 
 _COLUMNS = 4  # pictures side by side in a figure
@@ -40,6 +40,12 @@ class Result:
         >>> Mean.load(folder) == mean
         True
     """
+
+    # The heading of `index.html`. Default: the words of the name of the class.
+    folder_title: ClassVar[str] = ""
+    # Fields of `numbers_json` that differ from those of the class: type and description, or None
+    # for a field that it leaves out. The JSON Schema has them, too.
+    numbers_fields: ClassVar[Mapping[str, tuple[Any, str] | None]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -75,22 +81,43 @@ class Result:
         some = f"{len(panels)} of {len(pictures)} pictures" * (len(panels) < len(pictures))
         return grid_figure(panels, min(_COLUMNS, len(panels)), title=some)
 
-    def save(self, folder: str | Path) -> None:
-        """Write the result to a folder: tensors as safetensors, the rest as JSON, pictures as PNG.
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        pictures: Mapping[str, Tensor] | None = None,
+        photo: str | Path = "",
+        command: str | None = None,
+    ) -> None:
+        """Write the result to a folder: data for `load`, and what people read.
 
+        `tensors.safetensors` and `result.json` hold the data, PNG files the pictures,
+        `contact-sheet.png` all pictures, `numbers.json` the numbers, and `index.html` shows them.
         The folder is written whole or not at all. A result that is in it is replaced; any other
         folder that is not empty is refused.
 
         Args:
             folder: path of the folder.
+            pictures: the pictures to write, by name. Default: those of `pictures()`.
+            photo: name or path of the photo that the result is of. Names of pictures begin with
+                its name, and `index.html` states it. Default: none.
+            command: the command line that makes the result, which `index.html` and `numbers.json`
+                state. Default: none.
 
         Raises:
             ConvlensError: if the folder cannot be written, or holds other files.
         """
-        self._write(folder, self.pictures())
+        from convlens.results.folder import write_for_people  # jinja2 is loaded only where needed
+
+        drawn = self.pictures() if pictures is None else pictures
+
+        def write(temporary: Path) -> None:
+            write_for_people(temporary, self, drawn, photo=Path(photo).name, command=command)
+
+        write_result(self, folder, write)
 
     def save_data(self, folder: str | Path) -> None:
-        """Write the result to a folder as `save` does, without pictures.
+        """Write the data of the result to a folder as `save` does, without what people read.
 
         Args:
             folder: path of the folder.
@@ -98,15 +125,7 @@ class Result:
         Raises:
             ConvlensError: as `save`.
         """
-        self._write(folder, {})
-
-    def _write(self, folder: str | Path, pictures: Mapping[str, Tensor]) -> None:
-        """Write the folder of `save` with these pictures."""
-        write_result(self, folder, pictures)
-
-    def _draw(self, folder: Path, pictures: Mapping[str, Tensor]) -> None:
-        """Write pictures as PNG files, in place of those that are in the folder."""
-        write_pictures(folder, pictures)
+        write_result(self, folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -138,6 +157,14 @@ class Result:
                 any. Numbers that JSON lacks become the texts "nan", "inf" and "-inf".
         """
         return {name: to_plain_data(value, listed) for name, value in fields_of(self).items()}
+
+    def numbers_json(self) -> dict[str, Any]:
+        """The fields in `numbers.json` and after `--json`.
+
+        The base class gives those of `to_json`, without those that `numbers_fields` leaves out.
+        """
+        left_out = {name for name, field in self.numbers_fields.items() if field is None}
+        return {name: value for name, value in self.to_json().items() if name not in left_out}
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

@@ -2,14 +2,14 @@
 
 FOLDER/result.json           format number, class and all fields but tensors
 FOLDER/tensors.safetensors   the tensors, named by the dotted path of their field
-FOLDER/*.png                 the pictures, for people; they are not read again
+
+What else is in the folder is for people, and is not read again; see folder.py.
 """
 
 import dataclasses
 import json
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from convlens.data.images import encode_png
 from convlens.errors import ConvlensError, describe_error
 from convlens.files import RESULT, atomic_folder, write_tensors
 from convlens.results.registry import find_class, is_convlens_class
 from convlens.results.validation import check_fields
-from convlens.text import file_name, json_text
+from convlens.text import json_text
 
 _TENSORS = "tensors.safetensors"
 _FORMAT = 2  # of the folder; raised when an older version cannot read it, or this one no older ones
 
 
-def write_result(result: Any, folder: str | Path, pictures: Mapping[str, Tensor]) -> None:
-    """Write a result and its pictures to a folder, whole or not at all.
+def write_result(
+    result: Any, folder: str | Path, write_more: Callable[[Path], None] | None = None
+) -> None:
+    """Write a result to a folder, whole or not at all.
+
+    Args:
+        result: the `Result`.
+        folder: path of the folder.
+        write_more: writes further files to the folder that it is called with. Default: none.
 
     Raises:
         ConvlensError: if the folder cannot be written, or holds other files.
@@ -40,16 +46,9 @@ def write_result(result: Any, folder: str | Path, pictures: Mapping[str, Tensor]
     data = {"format": _FORMAT, "result": _encode(result, "", tensors)}
     with atomic_folder(folder, marker=RESULT) as temporary:
         write_tensors(temporary / _TENSORS, tensors)
-        write_pictures(temporary, pictures)
         (temporary / RESULT).write_text(json_text(data), encoding="utf-8")
-
-
-def write_pictures(folder: Path, pictures: Mapping[str, Tensor]) -> None:
-    """Write pictures as PNG files, in place of those that are in the folder."""
-    for old in folder.glob("*.png"):
-        old.unlink()
-    for name, pixels in pictures.items():
-        _free_path(folder, name).write_bytes(encode_png(pixels))
+        if write_more is not None:
+            write_more(temporary)
 
 
 def read_result(folder: Path) -> Any:
@@ -148,11 +147,3 @@ def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
         case dict():
             raise ValueError("it holds an object of an unknown kind")
     return value
-
-
-def _free_path(folder: Path, name: str) -> Path:
-    base_name = file_name(re.sub(r"[^\w.,=-]+", "_", name).strip("._") or "picture")
-    path, number = folder / f"{base_name}.png", 2
-    while path.exists():
-        path, number = folder / f"{base_name}_{number}.png", number + 1
-    return path

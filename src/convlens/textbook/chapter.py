@@ -16,6 +16,7 @@ from convlens.drawing.figure_files import write_figure
 from convlens.files import atomic_folder
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.results import Result
+from convlens.results.numbers import numbers_of
 from convlens.runtime.callbacks import or_ignore
 from convlens.text import json_text
 from convlens.textbook.notion import Materials
@@ -23,7 +24,6 @@ from convlens.textbook.notions import NOTIONS, SECTIONS
 from convlens.textbook.render import ComputedFigure, render
 
 MARKER = "chapter.json"
-_FORMAT = 1  # of chapter.json
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +132,8 @@ def chapter(
         report("page", len(NOTIONS), len(NOTIONS))
         finished = Chapter(folder=str(out), figures=tuple(figures))
         (folder / "index.html").write_text(render(computed, SECTIONS), encoding="utf-8")
-        data = {"format": _FORMAT, **finished.to_json()}
-        (folder / MARKER).write_text(json_text(data), encoding="utf-8")
+        text = json_text(numbers_of(finished))
+        (folder / MARKER).write_text(text, encoding="utf-8")
     return finished
 
 

@@ -41,6 +41,7 @@ from convlens.training.processes import (
 )
 from convlens.training.recipe import Recipe, default_recipe
 from convlens.training.result import Training, summarize_training
+from convlens.training.run_index import write_run_index
 from convlens.wording import counted
 
 ProgressCallback = Callable[[str, int, int], None]
@@ -253,6 +254,7 @@ def _train(
     if fabric.global_rank == 0:
         write_figure(training.figure(), folder / CURVES)
         write_example_photos(folder, data)
+        write_run_index(folder, training)
     return training
 
 

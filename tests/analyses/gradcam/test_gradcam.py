@@ -254,7 +254,7 @@ def test_saved_result_is_equal_after_loading(pooled, tmp_path):
     for name in ("maps", "alpha", "classes", "scores", "centers_y", "images"):
         assert torch.equal(getattr(again, name), getattr(cam, name))
     assert (again.names, again.nodes, again.bounds) == (cam.names, cam.nodes, cam.bounds)
-    assert len(list((tmp_path / "cam").glob("*.png"))) == 4
+    assert len(list((tmp_path / "cam").glob("image_*.png"))) == 4
     assert gradcam(pooled, images(seed=1), top=2) != cam
 
 

@@ -23,6 +23,7 @@ from convlens.analyses.gradcam.result import GradCam
 from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.passes.options import PassOptions
 from convlens.results import Result
+from convlens.results.folder import picture_files
 from convlens.runtime.guard import preserve_network
 from support.fork_server import run_program
 from support.labeled_model import model
@@ -92,10 +93,12 @@ def test_maps_are_those_of_gradcam_one_by_one(tmp_path, paths):
     name = min(result.photos, key=lambda name: result[name].scale)
     assert result[name].scale < highest
     drawn = result[name].pictures(scale=highest)  # type: ignore[call-arg]
-    files = sorted((tmp_path / "out" / name).glob("*.png"))
+    files = {path.name for path in (tmp_path / "out" / name).glob("*.png")}
     assert len(files) == 2
-    for file, expected in zip(files, drawn.values(), strict=True):
-        assert np.array_equal(np.array(Image.open(file)), expected.numpy())
+    assert files == set(picture_files(list(drawn), photo=name))
+    for file, expected in zip(picture_files(list(drawn), photo=name), drawn.values(), strict=True):
+        picture = Image.open(tmp_path / "out" / name / file)
+        assert np.array_equal(np.array(picture), expected.numpy())
 
 
 def test_highest_classes_of_each_photo(tmp_path, paths):
@@ -123,7 +126,7 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
         tmp_path / "parts.unfinished",
         [0],
         GradCam.save_data,
-        GradCam.write_pictures,
+        batch_work.write_pictures,
     )
     resumable = PassOptions(batch_size=2, resume_folder=resume_folder, save_interval=0.0)
 
@@ -137,13 +140,13 @@ def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped
         return step
 
     if stopped_at == "pictures":
-        monkeypatch.setattr(GradCam, "write_pictures", tripping(draw))
+        monkeypatch.setattr(batch_work, "write_pictures", tripping(draw))
     else:
         monkeypatch.setattr(GradCam, "save_data", tripping(real))
     with pytest.raises(KeyboardInterrupt):
         gradcams(network, paths, out=tmp_path / "parts", pass_options=resumable, **options)
     assert not (tmp_path / "parts").exists()
-    monkeypatch.setattr(GradCam, "write_pictures", draw)
+    monkeypatch.setattr(batch_work, "write_pictures", draw)
     count[0] = 0
     if (resume_folder / "photos").is_dir():
         # A half-written folder, as a run leaves it that is killed while it writes.

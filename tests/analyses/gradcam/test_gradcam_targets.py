@@ -283,7 +283,7 @@ def test_layers_by_themselves_are_one_of_each_resolution(tmp_path):
     assert [cam.nodes for cam in post.gradcams] == [("4",), ("1",)]
     result.save(tmp_path / "strip")
     assert GradCamLayers.load(tmp_path / "strip") == result
-    assert len(list((tmp_path / "strip").glob("*.png"))) == 2
+    assert len(list((tmp_path / "strip").glob("image_*.png"))) == 2
 
 
 # channels

@@ -8,6 +8,7 @@ is 0: such pixels do not change. Towards a target class the sign is reversed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from matplotlib.figure import Figure
@@ -42,7 +43,7 @@ from convlens.models.output_head import SIGMOID, SOFTMAX, predicted_classes
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.tracer import trace as trace_network
-from convlens.wording import counted
+from convlens.wording import counted, of_image
 
 
 def fgsm_step(images: Tensor, signs: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:
@@ -95,6 +96,8 @@ class Fgsm(NetworkResult):
         adversarial_names: for each epsilon the names of `adversarial_predictions`; empty if x' was
             not scored.
     """
+
+    folder_title: ClassVar[str] = "FGSM"
 
     images: Tensor
     signs: Tensor
@@ -237,13 +240,19 @@ class Fgsm(NetworkResult):
         return f"{direction} {self.names[0] if len(classes) == 1 else 'the class of each image'}"
 
     def pictures(self) -> dict[str, Tensor]:
-        """Each adversarial image, and the signs (mid-gray pixels do not move)."""
-        pictures = {}
+        """Each image, its adversarial images, and the signs (mid-gray pixels do not move)."""
+        pictures, count = {}, len(self.images)
+        for image, pixels in enumerate(as_photos(self.images, self.bounds)):
+            words = f"original, {self.prediction_names[image]}" * bool(self.prediction_names)
+            pictures[of_image(image, count, words or "original")] = pixels.expand(-1, -1, 3)
         for number, fraction in enumerate(self.fractions):
+            names = self.adversarial_names[number] if self.adversarial_names else ()
             for image, pixels in enumerate(as_photos(self.adversarial(number), self.bounds)):
-                pictures[f"{image}-epsilon-{fraction * 255:.3g}of255"] = pixels.expand(-1, -1, 3)
+                words = f"epsilon {fraction * 255:.3g} of 255"
+                words += f", {names[image]}" if names else ""
+                pictures[of_image(image, count, words)] = pixels.expand(-1, -1, 3)
         for image, signs in enumerate(draw_signs(self.signs)):
-            pictures[f"{image}-signs"] = signs.expand(-1, -1, 3)
+            pictures[of_image(image, count, "signs")] = signs.expand(-1, -1, 3)
         return pictures
 
 

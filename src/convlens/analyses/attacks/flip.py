@@ -24,7 +24,7 @@ from convlens.models.output_head import predict_with_probability
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.tracer import trace as trace_network
-from convlens.wording import counted, percent
+from convlens.wording import counted, of_image, percent
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
 _BATCH_SIZE = 16
@@ -131,7 +131,17 @@ class Flip(NetworkResult):
 
     def pictures(self) -> dict[str, Tensor]:
         """The PNGs at the flip level."""
-        return {f"{image}-flip": pixels for image, pixels in enumerate(self.pixels)}
+        count = len(self.names)
+        return {
+            of_image(image, count, f"{self._describe_level(image)}, {name}"): pixels
+            for image, (name, pixels) in enumerate(zip(self.names, self.pixels, strict=True))
+        }
+
+    def _describe_level(self, image: int) -> str:
+        level = self.flip_levels[image]
+        if level is None:
+            return f"no flip up to {self.levels[-1]} of 255"
+        return f"flip at {level} of 255"
 
 
 @keep_warnings

@@ -36,6 +36,7 @@ from convlens.text import plot_text
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
+from convlens.wording import of_image
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,8 +191,10 @@ class InternalChanges(NetworkResult):
         scale = max(self.before.scale, self.after.scale)
         pictures = {}
         for image in range(len(self.predictions)):
-            pictures[f"{image}-before"] = self.before.overlays(scale)[image][0]
-            pictures[f"{image}-after"] = self.after.overlays(scale)[image][1]
+            for when, cam, rank in (("before", self.before, 0), ("after", self.after, 1)):
+                words = f"{when}, {cam.names[image][rank]} at {cam.channel_layer}"
+                name = of_image(image, len(self.predictions), words)
+                pictures[name] = cam.overlays(scale)[image][rank]
         return pictures
 
 

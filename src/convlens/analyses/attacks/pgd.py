@@ -9,6 +9,7 @@ image is misleading seems robust under FGSM but is not. PGD is the control for t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ from convlens.passes.random_numbers import random_uniform
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.tracer import trace as trace_network
-from convlens.wording import counted
+from convlens.wording import counted, of_image
 
 STEPS = 10
 _PATH_LENGTH = 2.5  # in epsilons, of all steps together: to any corner and back (Madry's factor)
@@ -127,6 +128,8 @@ class Pgd(NetworkResult):
         adversarial_names: the names of the predictions for x'.
     """
 
+    folder_title: ClassVar[str] = "PGD"
+
     images: Tensor
     adversarial: Tensor
     epsilon: float
@@ -197,8 +200,10 @@ class Pgd(NetworkResult):
 
     def pictures(self) -> dict[str, Tensor]:
         """The adversarial images."""
+        names = self.adversarial_names
+        words = f"PGD {self.fraction * 255:.3g} of 255"
         return {
-            f"{image}-pgd": pixels.expand(-1, -1, 3)
+            of_image(image, len(names), f"{words}, {names[image]}"): pixels.expand(-1, -1, 3)
             for image, pixels in enumerate(as_photos(self.adversarial, self.bounds))
         }
 

@@ -5,6 +5,7 @@
     OUT/PHOTO/internal-changes/  the channels that change most, if asked for
     OUT/curve/                   accuracy against epsilon over all photos
     OUT/numbers.json             the numbers of all of these
+    OUT/index.html               the pictures of all photos; OUT/contact-sheet.png one of each
 
 Memory does not grow with the images of the photos, only with their numbers.
 """
@@ -39,8 +40,13 @@ from convlens.files import NUMBERS, atomic_folder
 from convlens.models.labels import PhotoLabels, class_names
 from convlens.models.model import Model, check_model
 from convlens.passes.options import PassOptions
-from convlens.results.network_result import keep_warnings
+from convlens.results import Result
+from convlens.results.folder import find_pictures, write_overview
+from convlens.results.index import CONTACT_SHEET, INDEX, IndexGroup, IndexPicture
+from convlens.results.network_result import keep_warnings, warnings_so_far
+from convlens.results.numbers import numbers_of
 from convlens.text import json_text
+from convlens.wording import counted
 
 _CURVE, _FLIP, _INTERNAL_CHANGES = "curve", "flip", "internal-changes"
 
@@ -61,6 +67,7 @@ def attack_photos(
     internal_changes: bool = False,
     seed: int = 0,
     strict: bool = False,
+    command: str | None = None,
     pass_options: PassOptions = PassOptions(),
 ) -> PhotoAttacks:
     """Attack photos by FGSM, find the smallest change that flips each, and draw the curve.
@@ -90,6 +97,8 @@ def attack_photos(
         seed: seed of everything that is drawn; default 0.
         strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
             out.
+        command: the command line that does this, which `index.html` and `numbers.json` state.
+            Default: none.
         pass_options: how the pass of the curve runs; see `PassOptions`. Progress is also reported
             of the stage `photos`. Default: `PassOptions()`.
 
@@ -126,8 +135,11 @@ def attack_photos(
         )
     with_curve = len(dataset) > 1 and classes is None and target is None
     attacked_numbers = spread(range(len(dataset)), max(show, 0) if with_curve else len(dataset))
-    numbers: dict[str, Any] = {"photos": {}, "skipped": {}}
-    attacks, formula, curve = [], "", None
+    skipped: list[str] = []
+    attacks: list[PhotoAttack] = []
+    numbers: dict[str, Any] = {}
+    groups: list[IndexGroup] = []
+    formula, curve = "", None
     with atomic_folder(out, marker=NUMBERS) as written:
         if with_curve:
             curve = robustness(
@@ -142,7 +154,9 @@ def attack_photos(
                 pass_options=pass_options,
             )
             curve.save(written / _CURVE)
-        images = _prepare_each(model, dataset, attacked_numbers, numbers["skipped"], strict=strict)
+            pictures = find_pictures(written, _CURVE, tuple(curve.pictures()))
+            groups.append(IndexGroup("all photos", pictures, folder=_CURVE))
+        images = _prepare_each(model, dataset, attacked_numbers, skipped, strict=strict)
         for number, name, image in images:
             right = ((labels and labels[number]) or (None,))[0]
             use_label = right is not None and classes is None and target is None
@@ -158,68 +172,94 @@ def attack_photos(
             )
             flip = find_flip(model, attack, seed=seed) if target is None else None
             changes = find_internal_changes(model, attack, seed=seed) if internal_changes else None
-            numbers["photos"][name] = _save(written / name, attack, flip, changes)
+            results = {"": attack, _FLIP: flip, _INTERNAL_CHANGES: changes}
+            saved = {part: result for part, result in results.items() if result is not None}
+            pictures = _save(written, name, saved)
+            groups.append(IndexGroup(name, pictures, folder=name))
+            numbers[name] = {
+                **attack.to_json(),
+                **{part.replace("-", "_"): saved[part].to_json() for part in saved if part},
+            }
             attacks.append(_summarize(model, name, attack, flip, changes))
             formula = attack.formula
             pass_options.progress("photos", len(attacks), len(attacked_numbers))
-        if curve is not None:
-            numbers["curve"] = curve.to_json()
-        (written / NUMBERS).write_text(json_text(numbers), encoding="utf-8")
-    reasons = [*numbers["skipped"].values(), *(curve.skipped if curve is not None else ())]
-    return PhotoAttacks(
-        folder=str(out),
-        attacks=tuple(attacks),
-        curve=curve,
-        skipped=tuple(dict.fromkeys(reasons)),
-        formula=formula,
-    )
+        reasons = [*skipped, *(curve.skipped if curve is not None else ())]
+        result = PhotoAttacks(
+            folder=str(out),
+            attacks=tuple(attacks),
+            curve=curve,
+            skipped=tuple(dict.fromkeys(reasons)),
+            formula=formula,
+            warnings=warnings_so_far(),
+        )
+        text = json_text(numbers_of(result, command=command) | {"photos": numbers})
+        (written / NUMBERS).write_text(text, encoding="utf-8")
+        _write_overview(written, result, groups, len(dataset), command)
+    return result
 
 
 def _prepare_each(
     model: Model,
     dataset: PhotoDataset,
     numbers: Sequence[int],
-    skipped: dict[str, str],
+    skipped: list[str],
     *,
     strict: bool,
 ) -> Iterator[tuple[int, str, Tensor]]:
     """Yield number, folder name and image `(1, C, H, W)` of some photos, decoded one at a time.
 
-    Photos that cannot be read are left out; their paths and the reasons are added to `skipped`.
+    Photos that cannot be read are left out, and the reasons are added to `skipped`.
 
     Raises:
         PhotoError: if none can be read or, with `strict`, one cannot.
     """
     readable = 0
-    names = unique_folder_names([dataset.name(number) for number in numbers])
+    names = unique_folder_names(
+        [dataset.name(number) for number in numbers], taken=(NUMBERS, INDEX, CONTACT_SHEET, _CURVE)
+    )
     for number, name in zip(numbers, names, strict=True):
         try:
             image = model.prepare(dataset[number])
         except PhotoError as error:
             if strict:
                 raise
-            skipped[dataset.name(number)] = str(error)
+            skipped.append(str(error))
             continue
         readable += 1
         yield number, name, image
     if numbers and not readable:
-        reason = next(iter(skipped.values()), "")
-        raise PhotoError(f"none of {len(numbers)} photos can be read; the first: {reason}")
+        raise PhotoError(f"none of {len(numbers)} photos can be read; the first: {skipped[0]}")
 
 
-def _save(
-    folder: Path, attack: Fgsm, flip: Flip | None, changes: InternalChanges | None
-) -> Mapping[str, Any]:
-    """Write the results of a photo; return their numbers."""
-    attack.save(folder)
-    numbers = attack.to_json()
-    if flip is not None:
-        flip.save(folder / _FLIP)
-        numbers["flip"] = flip.to_json()
-    if changes is not None:
-        changes.save(folder / _INTERNAL_CHANGES)
-        numbers["internal_changes"] = changes.to_json()
-    return numbers
+def _save(root: Path, name: str, results: Mapping[str, Result]) -> tuple[IndexPicture, ...]:
+    """Write the results of a photo to its folder, by the names of their own folders in it.
+
+    Returns:
+        The pictures, for the index in `root`.
+    """
+    pictures: list[IndexPicture] = []
+    for part, result in results.items():
+        drawn = result.pictures()
+        result.save(root / name / part, pictures=drawn, photo=name)
+        pictures += find_pictures(root, f"{name}/{part}", tuple(drawn), photo=name)
+    return tuple(pictures)
+
+
+def _write_overview(
+    folder: Path,
+    result: PhotoAttacks,
+    groups: Sequence[IndexGroup],
+    num_photos: int,
+    command: str | None,
+) -> None:
+    shown = result.attacks
+    left_out = ""
+    if len(shown) < num_photos:
+        left_out = f"Pictures of {len(shown)} of {counted(num_photos, 'photo')}, evenly spread."
+    python = ""
+    if shown:
+        python = f"attack = convlens.Result.load({shown[0].photo!r})"
+    write_overview(folder, result, groups, left_out=left_out, command=command, python=python)
 
 
 def _summarize(

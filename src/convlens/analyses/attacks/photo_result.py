@@ -1,7 +1,9 @@
 """The results of `attack_photos`: the numbers of each photo, and the curve over all of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 from matplotlib.figure import Figure
 
@@ -104,6 +106,16 @@ class PhotoAttacks(NetworkResult):
         formula: the formula of the adversarial images.
     """
 
+    folder_title: ClassVar[str] = "FGSM"
+    numbers_fields: ClassVar[Mapping[str, tuple[Any, str] | None]] = {
+        "folder": None,  # the numbers lie in it, wherever it is moved
+        "photos": (
+            dict[str, Fgsm],
+            "The attack on each photo, by the name of its folder; with `flip`, a Flip, and "
+            "`internal_changes`, an InternalChanges, if these were computed.",
+        ),
+    }
+
     folder: str
     attacks: tuple[PhotoAttack, ...]
     curve: Robustness | None
@@ -148,8 +160,8 @@ class PhotoAttacks(NetworkResult):
         return self[self.attacks[0].photo].figure()
 
     @property
-    def numbers(self) -> Path:
-        """The file with the numbers of all results."""
+    def numbers_path(self) -> Path:
+        """The JSON file with the numbers of all results."""
         return Path(self.folder) / NUMBERS
 
     @property

@@ -5,6 +5,7 @@ what FGSM misses.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -71,6 +72,8 @@ class Robustness(NetworkResult):
             image (to 2^-32 of the span).
         diagnostics: reasons not to trust the curves.
     """
+
+    folder_title: ClassVar[str] = "Accuracy against epsilon"
 
     model: str
     images: int

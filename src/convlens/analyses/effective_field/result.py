@@ -1,6 +1,7 @@
 """The result of the effective receptive field: gradients, areas, and their pictures."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from matplotlib.figure import Figure
@@ -85,6 +86,8 @@ class EffectiveField(NetworkResult):
         image_size: height and width of the images in pixels.
         left_out: the convolutions without a field, with the reason, where all were asked for.
     """
+
+    folder_title: ClassVar[str] = "Effective receptive fields"
 
     layers: tuple[LayerEffectiveField, ...]
     side: str

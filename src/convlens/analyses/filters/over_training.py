@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -41,6 +42,8 @@ class FiltersOverTraining(NetworkResult):
         filters: the filters after each of them, all on one scale, the greatest absolute weight of
             all.
     """
+
+    folder_title: ClassVar[str] = "Filters over training"
 
     layer: str
     steps: tuple[int, ...]

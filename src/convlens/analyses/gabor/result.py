@@ -1,6 +1,7 @@
 """The result of `fit_gabor`: Gabor fits of a layer's filters, their p-values and verdicts."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -59,6 +60,8 @@ class GaborFit(NetworkResult):
         verdicts: for each filter "Gabor-like", "blob or gradient", "other" or "undecided".
         reason: why nothing was fitted; empty if something was.
     """
+
+    folder_title: ClassVar[str] = "Gabor functions fitted to filters"
 
     filters: Filters
     fitted: Tensor
@@ -207,6 +210,11 @@ class GaborFit(NetworkResult):
             title=f"{self.filters.layer}: filter, nearest Gabor function and residual{some}",
             scale=Scale(self.filters.colors, -scale, scale, "weight"),
         )
+
+    @property
+    def layer(self) -> str:
+        """The layer of the filters."""
+        return self.filters.layer
 
     def pictures(self) -> dict[str, Tensor]:
         """Fits with residuals, filters beside Gabor functions, orientations and frequencies.

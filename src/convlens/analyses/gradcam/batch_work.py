@@ -26,6 +26,7 @@ from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.passes.reducer import State
+from convlens.results.folder import write_pictures
 from convlens.tracing.selection import NodeGroup
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -188,7 +189,7 @@ class DrawingWork:
                 pictures = result.pictures(
                     scale=self.scales[0], cells=self.cells, outlines=outlines
                 )
-            result.write_pictures(folder, pictures)
+            write_pictures(folder, pictures, photo=self.maps.names[number])
 
     def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """The empty state, because drawing keeps nothing."""

@@ -21,6 +21,7 @@ from convlens.analyses.gradcam.batch_work import DrawingWork, MapSettings, MapWo
 from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.analyses.gradcam.dataset_result import GradCams
 from convlens.analyses.gradcam.options import GradCamKeywords, GradCamOptions, spell_out_options
+from convlens.analyses.gradcam.overview import finish_folder
 from convlens.analyses.gradcam.randomization import Randomization, check_counts, randomization
 from convlens.analyses.gradcam.table import SCORES, write_tables
 from convlens.analyses.predictions.predictions import check_one_vector
@@ -40,7 +41,9 @@ from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
 from convlens.passes.saved_state import MANIFEST, claim_saved_state
 from convlens.passes.source import NumberSource, PhotoSource
-from convlens.results.network_result import keep_warnings
+from convlens.results.index import CONTACT_SHEET, INDEX
+from convlens.results.network_result import keep_warnings, warnings_so_far
+from convlens.results.numbers import numbers_header
 
 _BATCH_SIZE = 16  # fixed, since a convolution's last bits may depend on it
 _RANDOMIZATION = "randomization"
@@ -63,6 +66,7 @@ def gradcams(
     cells: bool = False,
     seed: int = 0,
     strict: bool = False,
+    command: str | None = None,
     pass_options: PassOptions = PassOptions(),
     **options: Unpack[GradCamKeywords],
 ) -> GradCams:
@@ -91,6 +95,8 @@ def gradcams(
         cells: draw cells with hard edges instead of values between them; default: False.
         seed: seed of the curves' random orders and of the random parameters; default 0.
         strict: raise an error for a photo that cannot be read; default: leave it out.
+        command: the command line that does this, which `index.html` and `numbers.json` state.
+            Default: none.
         pass_options: how the pass runs; see `PassOptions`. The stages are `Grad-CAM`, `pictures`,
             `table` and `randomization`. A resume folder cannot be given with a target function.
             Default batch size: 16.
@@ -158,25 +164,29 @@ def gradcams(
             pass_options=replace(pass_options, batch_size=batch_size, resume_folder=None),
         )  # fmt: skip
         totals = write_tables(
-            folder, [(work.names[number], number) for number in read], skipped,
+            folder, [(work.names[number], number) for number in read],
             boxes=work.boxes if boxes else None, has_curves=deletion_insertion,
+            header=numbers_header(GradCams, command),
             progress=lambda done, total: pass_options.progress("table", done, total),
         )  # fmt: skip
         check = None
         if randomize > 0:
             check = _randomize(work, read[:randomize], stages, draws, pass_options)
             check.save(folder / _RANDOMIZATION)
-    return GradCams(
-        folder=str(out),
-        photos=tuple(work.names[number] for number in read),
-        skipped=skipped,
-        layers=tuple(group.name for group in work.node_groups),
-        reasons=tuple(group.reason for group in work.node_groups),
-        scales=scales,
-        pointing=totals if boxes is not None else None,
-        randomization=check,
-        prediction_rule=_prediction_rule(work),
-    )
+        result = GradCams(
+            folder=str(out),
+            photos=tuple(work.names[number] for number in read),
+            skipped=skipped,
+            layers=tuple(group.name for group in work.node_groups),
+            reasons=tuple(group.reason for group in work.node_groups),
+            scales=scales,
+            pointing=totals if boxes is not None else None,
+            randomization=check,
+            prediction_rule=_prediction_rule(work),
+            warnings=warnings_so_far(),
+        )
+        finish_folder(folder, result, command=command)
+    return result
 
 
 def _check_combination(
@@ -247,7 +257,9 @@ def _prediction_rule(work: MapWork) -> str:
 def _folder_names(dataset: PhotoDataset) -> tuple[str, ...]:
     """A folder name for each photo: its file's name, made unique where two are equal."""
     names = [dataset.name(number) for number in range(len(dataset))]
-    return tuple(unique_folder_names(names, taken=(NUMBERS, SCORES, _RANDOMIZATION)))
+    return tuple(
+        unique_folder_names(names, taken=(NUMBERS, SCORES, INDEX, CONTACT_SHEET, _RANDOMIZATION))
+    )
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """The result of Grad-CAM over a data set: a folder of maps, and what all of them share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 from matplotlib.figure import Figure
 
@@ -37,6 +39,15 @@ class GradCams(NetworkResult):
         randomization: the randomization check, or None.
         prediction_rule: how predictions are read, in words, where that is not by a softmax.
     """
+
+    folder_title: ClassVar[str] = "Grad-CAM"
+    numbers_fields: ClassVar[Mapping[str, tuple[Any, str] | None]] = {
+        "folder": None,  # the numbers lie in it, wherever it is moved
+        "photos": (
+            dict[str, GradCam | GradCamLayers],
+            "The maps of each photo, by the name of its folder.",
+        ),
+    }
 
     folder: str
     photos: tuple[str, ...]

@@ -1,8 +1,8 @@
 """The result of Grad-CAM at several layers, from coarse to fine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import ClassVar
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -26,6 +26,8 @@ class GradCamLayers(NetworkResult):
         gradcams: the maps of the same images and classes at each layer, the one with the fewest
             cells first.
     """
+
+    folder_title: ClassVar[str] = "Grad-CAM at several layers"
 
     layers: tuple[str, ...]
     gradcams: tuple[GradCam, ...]
@@ -66,7 +68,7 @@ class GradCamLayers(NetworkResult):
         cells: bool = False,
         outlines: Sequence[Sequence[Outline]] | None = None,
     ) -> dict[str, Tensor]:
-        """For each image and class the photo and a strip of maps, from coarse to fine.
+        """For each image and class the photo and a strip of maps, by the names of `picture_names`.
 
         Each layer has its own scale, common to all images and classes: α_k is a mean over the
         units, so that maps with more cells have smaller values.
@@ -83,7 +85,7 @@ class GradCamLayers(NetworkResult):
             cam.overlays(scale, cells=cells)
             for cam, scale in zip(self.gradcams, scales, strict=True)
         ]
-        strips: dict[str, Tensor] = {}
+        strips = []
         for image, names in enumerate(coarsest.names):
             photo = draw.enlarge_photo(photos[image])
             for rank, name in enumerate(names):
@@ -96,8 +98,12 @@ class GradCamLayers(NetworkResult):
                     )
                     rows, columns = cam.maps.shape[-2:]
                     tiles.append(add_caption(tile, f"{layer}: {rows} × {columns}"))
-                strips[f"{image}-{rank + 1}-{name}"] = draw.join_strip(tiles)
-        return strips
+                strips.append(draw.join_strip(tiles))
+        return dict(zip(self.picture_names(), strips, strict=True))
+
+    def picture_names(self) -> list[str]:
+        """The names of the pictures: the class, after the image where there are several."""
+        return self.gradcams[0].picture_names(counted(len(self.layers), "layer"))
 
     def summary(self) -> str:
         """The layers with the sizes of their maps, in words."""
@@ -141,16 +147,3 @@ class GradCamLayers(NetworkResult):
             rows.append(row)
         some = f"; {len(rows)} of {len(maps)} maps" * (len(rows) < len(maps))
         return picture_figure(rows, title=f"Grad-CAM at several layers{some}")
-
-    def save(self, folder: str | Path, *, pictures: Mapping[str, Tensor] | None = None) -> None:
-        """Write the result to a folder, as `Result.save` does.
-
-        Args:
-            folder: where to write.
-            pictures: the pictures to write; default: those of `pictures()`.
-        """
-        self._write(folder, self.pictures() if pictures is None else pictures)
-
-    def write_pictures(self, folder: str | Path, pictures: Mapping[str, Tensor]) -> None:
-        """Replace the pictures in the folder of a saved result."""
-        self._draw(Path(folder), pictures)

@@ -1,9 +1,9 @@
 """The result of Grad-CAM: signed maps with their weights and numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan
-from pathlib import Path
+from typing import ClassVar
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -14,7 +14,7 @@ from convlens.data.images import to_pixels
 from convlens.drawing import Panel, Scale, picture_figure, place_map
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
-from convlens.wording import counted, percent
+from convlens.wording import counted, of_image, percent
 
 MOST_ROWS = 8  # of a figure
 
@@ -86,6 +86,8 @@ class GradCam(NetworkResult):
         images: float32 `(N, C, H, W)`, the images as given.
         bounds: least and greatest pixel value of the images.
     """
+
+    folder_title: ClassVar[str] = "Grad-CAM"
 
     maps: Tensor
     alpha: Tensor
@@ -230,7 +232,7 @@ class GradCam(NetworkResult):
         cells: bool = False,
         outlines: Sequence[Sequence[Outline]] | None = None,
     ) -> dict[str, Tensor]:
-        """The overlays with the bar of their scale, by number of the image and name of the class.
+        """The overlays with the bar of their scale, by the names of `picture_names`.
 
         Small images are enlarged a whole number of times, with hard edges.
 
@@ -241,13 +243,27 @@ class GradCam(NetworkResult):
         """
         scale = self.scale if scale is None else scale
         overlays = self.overlays(scale, cells=cells)
-        return {
-            f"{image}-{rank + 1}-{name}": self.finish_overlay(
+        drawn = [
+            self.finish_overlay(
                 overlays[image, rank], image, rank, scale, outlines[image] if outlines else ()
             )
             for image, names in enumerate(self.names)
-            for rank, name in enumerate(names)
-        }
+            for rank in range(len(names))
+        ]
+        return dict(zip(self.picture_names(), drawn, strict=True))
+
+    def picture_names(self, layer: str | None = None) -> list[str]:
+        """The names of the pictures: class and layer, after the image where there are several.
+
+        Args:
+            layer: what is named as the layer. Default: `channel_layer`.
+        """
+        count, place = len(self.names), layer or self.channel_layer
+        return [
+            of_image(image, count, f"{_tell_apart(names, rank)} at {place}")
+            for image, names in enumerate(self.names)
+            for rank in range(len(names))
+        ]
 
     def summary(self) -> str:
         """What supports the first class of the first image, in words."""
@@ -323,19 +339,6 @@ class GradCam(NetworkResult):
             words += f", {percent(probability)}"
         return words if self._supports(image, rank) else f"{words}\nnothing supports it"
 
-    def save(self, folder: str | Path, *, pictures: Mapping[str, Tensor] | None = None) -> None:
-        """Write the result to a folder, as `Result.save` does.
-
-        Args:
-            folder: where to write.
-            pictures: the pictures to write; default: those of `pictures()`.
-        """
-        self._write(folder, self.pictures() if pictures is None else pictures)
-
-    def write_pictures(self, folder: str | Path, pictures: Mapping[str, Tensor]) -> None:
-        """Replace the pictures in the folder of a saved result."""
-        self._draw(Path(folder), pictures)
-
     def _supports(self, image: int, rank: int) -> bool:
         """Whether any cell of a map is above zero."""
         return bool((self.maps[image, rank] > 0).any())
@@ -357,3 +360,8 @@ class GradCam(NetworkResult):
         """
         note = "" if self._supports(image, rank) else self.summarize_map(image, rank)
         return draw.finish_overlay(pixels, scale, outlines, note)
+
+
+def _tell_apart(names: Sequence[str], rank: int) -> str:
+    """One of several names, with its rank if it occurs twice."""
+    return names[rank] if names.count(names[rank]) == 1 else f"{names[rank]} {rank + 1}"

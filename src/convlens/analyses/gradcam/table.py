@@ -23,20 +23,22 @@ _TEXT_COLUMNS = ("photo", "class", "layer")
 def write_tables(
     folder: Path,
     photos: Sequence[tuple[str, int]],
-    skipped: Mapping[str, str],
     *,
     boxes: Callable[[int], tuple[ObjectBox, ...]] | None,
     has_curves: bool,
+    header: Mapping[str, Any],
     progress: Callable[[int, int], None],
 ) -> PointingTotals:
     """Write both tables from the saved maps, one photo at a time.
 
+    numbers.json has no closing brace: `finish_folder` writes the numbers of all photos together.
+
     Args:
         folder: the folder that holds a folder of maps for each photo, and gets the tables.
         photos: the name of each photo's folder, and the photo's number.
-        skipped: the reason for each photo that could not be read, by its path.
         boxes: finds the objects on the image of a photo by its number; None without boxes.
         has_curves: whether deletion and insertion curves lie beside the maps.
+        header: what begins numbers.json, as `numbers_header` gives it.
         progress: called with the number of photos that are done and of all photos.
 
     Returns:
@@ -48,7 +50,7 @@ def write_tables(
         (folder / NUMBERS).open("w", encoding="utf-8") as numbers,
     ):
         writer: csv.DictWriter[str] | None = None
-        numbers.write('{"photos": {')
+        numbers.write(f'{{"convlens": {json_text(header).rstrip()},\n"photos": {{')
         for done, (name, number) in enumerate(photos):
             progress(done, len(photos))
             result = load_maps(folder / name)
@@ -69,7 +71,7 @@ def write_tables(
                         writer.writeheader()
                     writer.writerow(row)
             _write_numbers(numbers, name, result, first=done == 0)
-        numbers.write(f'\n}},\n"skipped": {json_text(dict(skipped))}}}\n')
+        numbers.write("\n}")
     progress(len(photos), len(photos))
     return PointingTotals.sum_of(totals)
 

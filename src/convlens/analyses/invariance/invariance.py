@@ -6,7 +6,9 @@ shifted, scaled, and brightened or darkened; and the channel's greatest activati
 is compared with that on the unchanged image.
 """
 
+import sys
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -165,6 +167,10 @@ class Invariance(NetworkResult):
         panels[0].set_ylabel("activation that remains")
         panels[-1].legend(frameon=False, fontsize=7)
         return figure
+
+    def numbers_json(self) -> dict[str, Any]:
+        """The fields with all values of all tensors: about ten numbers for each channel."""
+        return self.to_json(listed=sys.maxsize)
 
     def pictures(self) -> dict[str, Tensor]:
         """The curves."""

@@ -218,7 +218,7 @@ class MaximizedImages(NetworkResult):
             f"{self.model}: images that maximize, {counted(self.steps, 'step')}",
         )  # fmt: skip
         single = {
-            f"{maximum.objective} {self.seed + number}": tile
+            f"{maximum.objective}, seed {self.seed + number}": tile
             for maximum, row in zip(self.maxima, rows, strict=True)
             for number, tile in enumerate(row)
         }

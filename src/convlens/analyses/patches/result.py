@@ -1,7 +1,10 @@
 """The results of `patches`: the strongest patches of each channel, by layer."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any, ClassVar
 
 import torch
 from matplotlib.figure import Figure
@@ -12,6 +15,7 @@ from convlens.analyses.patches.crop_check import CropCheck
 from convlens.analyses.patches.pictures import patch_row, side_by_side
 from convlens.drawing import Panel, add_title, make_grid, picture_figure
 from convlens.errors import ConvlensError, suggest
+from convlens.models.labels import class_name
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted, percent
@@ -251,6 +255,9 @@ class Patches(NetworkResult):
         left_out: the convolutions without patches, with the reason, where all were asked for.
     """
 
+    # Those that matter stand beside each channel.
+    numbers_fields: ClassVar[Mapping[str, None]] = {"photos": None, "labels": None}
+
     model: str
     size: tuple[int, int]
     photos: tuple[str, ...]
@@ -315,6 +322,21 @@ class Patches(NetworkResult):
             sides=[f"{layer.layer}:{entry.channel}" for layer, entry in shown],
             largest=_LARGEST,
         )
+
+    def numbers_json(self) -> dict[str, Any]:
+        """The fields, with the numbers of each channel that has pictures beside its patches."""
+        numbers = super().numbers_json()
+        for plain, layer in zip(numbers["layers"], self.layers, strict=True):
+            for entry, shown in zip(plain["shown"], layer.shown, strict=True):
+                entry["images_fired"] = int(layer.images_fired[shown.channel])
+                entry["positions_fired"] = int(layer.positions_fired[shown.channel])
+                entry["boxes"] = shown.boxes.tolist()
+                if len(layer.selectivity):
+                    area = float(layer.selectivity[shown.channel])
+                    preferred = int(layer.preferred_class[shown.channel])
+                    entry["class"] = class_name(self.labels, preferred)
+                    entry["selectivity"] = None if math.isnan(area) else area
+        return numbers
 
     def pictures(self) -> dict[str, Tensor]:
         """A sheet for each layer of which channels are shown, by the layer's name."""

@@ -106,7 +106,7 @@ class OffsetMap(Result):
             "circular": "the image rolled around its edges",
         }
         return {
-            f"offsets-{self.protocol}": add_title(
+            f"offsets, {self.protocol}, {self.name}": add_title(
                 drawn, f"{self.name} at every offset: {descriptions[self.protocol]}",
                 f"probability {self.lowest:.3g} to {self.highest:.3g}; predicted at "
                 f"{self.predicted_share:.0%} of the offsets",

@@ -34,6 +34,7 @@ def convolution(
 ) -> None:
     """Convolve a small image with a small filter, and write out every sum."""
     from convlens.analyses.worked_examples.convolution import convolution_arithmetic
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import output_folder
     from convlens.cli.matrices import parse_matrix, parse_padding
     from convlens.cli.show.worked_examples import show_convolution
@@ -43,5 +44,5 @@ def convolution(
             parse_matrix(image), parse_matrix(filter), bias=bias, padding=parse_padding(padding),
             stride=stride, seed=seed if random else None,
         )  # fmt: skip
-        result.save(out)
+        result.save(out, command=command_line())
     show_convolution(result, out, json=json)

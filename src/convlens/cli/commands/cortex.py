@@ -34,6 +34,7 @@ def cortex(
     quiet: o.Quiet = False,  # accepted as by all commands; this one has no progress to show
 ) -> None:
     """Show how simple and complex cells of the visual cortex respond to a photo."""
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import output_folder
     from convlens.cli.parsing import parse_size
 
@@ -44,5 +45,5 @@ def cortex(
         result = cortex(
             photo, orientations=orientations, wavelength=wavelength, size=parse_size(size)
         )
-        result.save(out)
+        result.save(out, photo=photo, command=command_line())
     show_cortex(result, out, json=json)

@@ -29,10 +29,11 @@ def detector(
 ) -> None:
     """Show what one unit of a convolution computes, and which patch fits its kernel best."""
     from convlens.analyses.feature_maps.feature_detector import feature_detector
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import load_model, output_folder
     from convlens.cli.show.worked_examples import show_worked_example
 
     with output_folder(out):
         result = feature_detector(load_model(arguments), photo, channel)
-        result.save(out)
+        result.save(out, photo=photo, command=command_line())
     show_worked_example(result, out, json=arguments.json)

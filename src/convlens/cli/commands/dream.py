@@ -55,6 +55,7 @@ def dream(
 ) -> None:
     """DeepDream: change a photo so that a layer responds more strongly to it."""
     from convlens.cli import terminal
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import load_model, output_folder
 
     with output_folder(out):
@@ -82,7 +83,7 @@ def dream(
                 seed=arguments.seed,
                 progress=lambda done, total: progress("dreaming", done, total),
             )
-        result.save(out)
+        result.save(out, photo=photo, command=command_line())
     show_dream(result, out, json=arguments.json)
     if result.interrupted:
         raise typer.Exit(130)  # the exit status of a program that an interrupt ended

@@ -44,6 +44,7 @@ def effective_field(
     In Python: convlens.effective_field.
     """
     from convlens.cli import terminal
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import find_paths, load_model, output_folder
     from convlens.data.photos import read_photos
 
@@ -66,5 +67,5 @@ def effective_field(
                 share=share,
                 progress=progress,
             )
-        result.save(out)
+        result.save(out, command=command_line())
     show_effective_field(result, skipped, out, json=arguments.json)

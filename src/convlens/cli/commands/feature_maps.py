@@ -34,6 +34,7 @@ def feature_maps(
     overwrite: o.Overwrite = False,
 ) -> None:
     """Show the feature maps of a layer on a photo."""
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import load_model, output_folder
 
     with output_folder(out):
@@ -56,5 +57,5 @@ def feature_maps(
             pooling=pooling.value if pooling is not None else None,
             window=window,
         )
-        result.save(out)
+        result.save(out, photo=photo, command=command_line())
     show_feature_maps(result, out, json=arguments.json)

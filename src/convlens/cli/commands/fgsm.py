@@ -58,6 +58,7 @@ def fgsm(
     )
     from convlens.analyses.attacks.epsilon import parse_epsilons
     from convlens.analyses.attacks.photo_attacks import attack_photos
+    from convlens.cli.folders import command_line
     from convlens.cli.show.fgsm import show_attacks
 
     epsilons = [text.strip() for text in epsilon.split(",")]
@@ -77,6 +78,7 @@ def fgsm(
             internal_changes=internal_changes,
             seed=arguments.seed,
             strict=arguments.strict,
+            command=command_line(),
             pass_options=pass_options,
         )
     show_attacks(attacks, arguments.out, json=arguments.json)

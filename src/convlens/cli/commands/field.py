@@ -32,6 +32,7 @@ def field(
     overwrite: o.Overwrite = False,
 ) -> None:
     """Draw the receptive field of a unit on a photo."""
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import load_model, output_folder
     from convlens.cli.parsing import parse_position
 
@@ -42,5 +43,5 @@ def field(
         loaded = load_model(arguments)
         position = parse_position(at) if at is not None else None
         result = receptive_field(loaded, photo, layer=layer, side=side.value, at=position)
-        result.save(out)
+        result.save(out, photo=photo, command=command_line())
     show_receptive_field(result, out, json=arguments.json)

@@ -40,6 +40,7 @@ def filters(
 ) -> None:
     """Show the filters of the first convolution, or of another."""
     from convlens.cli import terminal
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import load_model, output_folder
 
     _check_options(
@@ -52,7 +53,7 @@ def filters(
             from convlens.analyses.filters.over_training import filters_over_training
 
             history = filters_over_training(arguments.model, layer=layer, device=arguments.device)
-            history.save(out)
+            history.save(out, command=command_line())
             show.show_filters_over_training(history, out, json=arguments.json)
             return
         loaded = load_model(arguments)
@@ -75,10 +76,10 @@ def filters(
                         seed=arguments.seed,
                     )
             if fit:
-                gabor_fit.save(out)
+                gabor_fit.save(out, command=command_line())
                 show.show_gabor_fit(gabor_fit, out, json=arguments.json)
             else:
-                by_kind.save(out)
+                by_kind.save(out, command=command_line())
                 show.show_filters(by_kind, out, json=arguments.json)
             return
         from convlens.analyses.filters.filters import filters
@@ -86,7 +87,7 @@ def filters(
 
         layer, channel_index = parse_channel_beside_layer(channel, layer)
         result = filters(loaded, layer=layer, channel=channel_index, own_scale=own_scale)
-        result.save(out)
+        result.save(out, command=command_line())
         show.show_filters(result, out, json=arguments.json)
 
 

@@ -39,6 +39,7 @@ def gabor(
 ) -> None:
     """Draw Gabor functions over orientation, frequency and phase."""
     from convlens.analyses.gabor.bank import gabor_bank
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import output_folder
     from convlens.cli.show.worked_examples import show_gabor_bank
     from convlens.errors import ConvlensError
@@ -51,5 +52,5 @@ def gabor(
             orientations=orientations, frequencies=[1 / pixels for pixels in wavelengths],
             phases=phase or (0.0, 90.0), sigma=sigma,
         )  # fmt: skip
-        result.save(out)
+        result.save(out, command=command_line())
     show_gabor_bank(result, out, json=json)

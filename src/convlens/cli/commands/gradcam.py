@@ -76,6 +76,7 @@ def gradcam(
     inputs = PassInputs.load(arguments, marker=NUMBERS)  # before the imports that need torch
     from convlens.analyses.gradcam.boxes import read_boxes
     from convlens.analyses.gradcam.dataset_pass import gradcams
+    from convlens.cli.folders import command_line
     from convlens.cli.show.gradcam import show_gradcams
 
     object_boxes = read_boxes(boxes, inputs.model) if boxes is not None else None
@@ -101,6 +102,7 @@ def gradcam(
             cells=cells,
             seed=arguments.seed,
             strict=arguments.strict,
+            command=command_line(),
             pass_options=pass_options,
         )
     show_gradcams(result, arguments.out, json=arguments.json, channels=channels)

@@ -28,6 +28,7 @@ def image(
 ) -> None:
     """Show a photo as the tensor that a network receives, and the mean that is subtracted."""
     from convlens.analyses.image_tensor.image_tensor import image_tensor
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import load_model, output_folder
     from convlens.cli.parsing import parse_position
     from convlens.cli.show.worked_examples import show_worked_example
@@ -35,5 +36,5 @@ def image(
     with output_folder(out):
         position = parse_position(at) if at is not None else None
         result = image_tensor(load_model(arguments), photo, at=position)
-        result.save(out)
+        result.save(out, photo=photo, command=command_line())
     show_worked_example(result, out, json=arguments.json)

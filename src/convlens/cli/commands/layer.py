@@ -25,6 +25,7 @@ def layer(
 ) -> None:
     """Draw the channels of a convolutional layer, and count its parameters."""
     from convlens.analyses.worked_examples.layer import layer_arithmetic
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import output_folder
     from convlens.cli.matrices import parse_padding
     from convlens.cli.show.worked_examples import show_layer
@@ -34,5 +35,5 @@ def layer(
             channels_in, channels_out, kernel=kernel, size=size, padding=parse_padding(padding),
             stride=stride, bias=bias,
         )  # fmt: skip
-        result.save(out)
+        result.save(out, command=command_line())
     show_layer(result, out, json=json)

@@ -27,6 +27,7 @@ def learn_filters(
     """Learn filters from photos without labels, and compare them with Gabor functions."""
     from convlens.analyses.gabor.fit import fit_gabor
     from convlens.cli import terminal
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import find_paths, output_folder
     from convlens.cli.show.filters import show_gabor_fit
     from convlens.training.filter_learning import learn_filters
@@ -40,5 +41,5 @@ def learn_filters(
             )  # fmt: skip
         with terminal.waiting("fitting Gabor functions to filters and to noise", quiet=quiet):
             result = fit_gabor(model, null_size=null_size, seed=seed)
-        result.save(out)
+        result.save(out, command=command_line())
     show_gabor_fit(result, out, json=json)

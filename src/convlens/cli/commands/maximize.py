@@ -91,6 +91,7 @@ def maximize(
 ) -> None:
     """Make images that maximize channels, units or classes, by gradient ascent."""
     from convlens.cli import terminal
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import load_model, output_folder
     from convlens.cli.parsing import parse_size
     from convlens.errors import ConvlensError
@@ -129,7 +130,7 @@ def maximize(
                 patches=patches,
                 progress=lambda done, total: progress("steps", done, total),
             )
-        result.save(out)
+        result.save(out, command=command_line())
     show_maximized_images(result, out, json=arguments.json)
     if result.interrupted:
         raise typer.Exit(130)  # the exit status of a program that an interrupt ended

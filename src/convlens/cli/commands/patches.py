@@ -41,6 +41,7 @@ def patches(
     # before the imports that need torch
     inputs = PassInputs.load(arguments, labels=labels, no_labels=no_labels)
     from convlens.analyses.patches.dataset_pass import patches as find_patches
+    from convlens.cli.folders import command_line
     from convlens.cli.show.patches import show_patches
     from convlens.tracing.selection import find_channels
     from convlens.tracing.tracer import trace
@@ -61,5 +62,5 @@ def patches(
             strict=arguments.strict,
             pass_options=pass_options,
         )
-        result.save(arguments.out)
+        result.save(arguments.out, command=command_line())
     show_patches(result, arguments.out, json=arguments.json)

@@ -41,6 +41,7 @@ def pooling(
 ) -> None:
     """Pool a small map by maxima and means, before and after the map is shifted."""
     from convlens.analyses.worked_examples.pooling import pooling_arithmetic
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import output_folder
     from convlens.cli.matrices import parse_matrix
     from convlens.cli.parsing import parse_shift
@@ -52,5 +53,5 @@ def pooling(
             parse_matrix(values), window=window, stride=stride, shifts=shifts,
             seed=seed if random else None,
         )  # fmt: skip
-        result.save(out)
+        result.save(out, command=command_line())
     show_worked_example(result, out, json=json)

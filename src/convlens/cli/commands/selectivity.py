@@ -44,6 +44,7 @@ def selectivity(
             "no labels; give --labels FILE, or photos in folders that are named after classes"
         )
     from convlens.analyses.invariance.dataset_pass import invariance
+    from convlens.cli.folders import command_line
     from convlens.cli.show.selectivity import show_channels
 
     with inputs.prepare_pass() as pass_options:
@@ -56,5 +57,5 @@ def selectivity(
             strict=arguments.strict,
             pass_options=pass_options,
         )
-        measured.save(arguments.out)
+        measured.save(arguments.out, command=command_line())
     show_channels(measured, arguments.out, json=arguments.json, most=show)

@@ -56,6 +56,7 @@ def shift(
     inputs = PassInputs.load(arguments, labels=labels, no_labels=no_labels)
     from convlens.analyses.invariance.dataset_pass import invariance
     from convlens.analyses.shift.dataset_pass import shift as measure_shift
+    from convlens.cli.folders import command_line
     from convlens.cli.show.selectivity import show_channels
     from convlens.cli.show.shift import show_shift
     from convlens.tracing.selection import find_channels
@@ -76,7 +77,7 @@ def shift(
                 strict=arguments.strict,
                 pass_options=pass_options,
             )
-            remaining.save(arguments.out)
+            remaining.save(arguments.out, command=command_line())
             show_channels(remaining, arguments.out, json=arguments.json)
             return
         measured = measure_shift(
@@ -89,5 +90,5 @@ def shift(
             strict=arguments.strict,
             pass_options=pass_options,
         )
-        measured.save(arguments.out)
+        measured.save(arguments.out, command=command_line())
     show_shift(measured, arguments.out, json=arguments.json)

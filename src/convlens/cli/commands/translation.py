@@ -28,6 +28,7 @@ def translation(
 ) -> None:
     """Compare the feature map of a shifted photo with the shifted feature map."""
     from convlens.analyses.shift.translation import translation
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import output_folder
     from convlens.cli.matrices import parse_matrix
     from convlens.cli.parsing import parse_shift
@@ -37,5 +38,5 @@ def translation(
         result = translation(
             photo, shift=parse_shift(shift), filter=parse_matrix(filter), stride=stride, size=size
         )
-        result.save(out)
+        result.save(out, photo=photo, command=command_line())
     show_worked_example(result, out, json=json)

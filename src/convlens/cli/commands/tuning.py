@@ -27,6 +27,7 @@ def tuning(
 ) -> None:
     """Measure orientation tuning with gratings, and tell simple from complex channels."""
     from convlens.cli import terminal
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import load_model, output_folder
 
     with output_folder(out):
@@ -44,5 +45,5 @@ def tuning(
                 phases=phases,
                 progress=lambda done, total: progress("gratings", done, total),
             )
-        result.save(out)
+        result.save(out, command=command_line())
     show_tuning(result, out, json=arguments.json)

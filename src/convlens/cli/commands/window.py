@@ -25,6 +25,7 @@ def window(
 ) -> None:
     """Draw where the windows of a filter lie, with the size of the output."""
     from convlens.analyses.worked_examples.window_grid import window_grid
+    from convlens.cli.folders import command_line
     from convlens.cli.inputs import output_folder
     from convlens.cli.matrices import parse_padding
     from convlens.cli.show.worked_examples import show_window_grid
@@ -33,5 +34,5 @@ def window(
         result = window_grid(
             size, kernel, padding=parse_padding(padding), stride=stride, dilation=dilation
         )
-        result.save(out)
+        result.save(out, command=command_line())
     show_window_grid(result, out, json=json)

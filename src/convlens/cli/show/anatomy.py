@@ -1,9 +1,11 @@
 """Prints the result of the anatomy command."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers
 from convlens.wording import counted
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 def show_anatomy(result: "Anatomy", layers: "Sequence[Layer]", *, json: bool) -> None:
     """Print a row for each of the layers, then the totals of the network."""
     if json:
-        terminal.print_json({**result.to_json(), "layers": [layer.to_json() for layer in layers]})
+        print_numbers(replace(result, layers=tuple(layers)))
         return
     table = terminal.table(
         "layer", "kind", ">output", ">kernel", ">stride", ">padding", ">parameters",

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers
 from convlens.wording import counted
 
 if TYPE_CHECKING:
@@ -12,6 +13,6 @@ if TYPE_CHECKING:
 def show_chapter(result: "Chapter", *, json: bool) -> None:
     """Print the number of figures, and the path of the page."""
     if json:
-        terminal.print_json(result.to_json())
+        print_numbers(result)
         return
     terminal.show(counted(len(result.figures), "figure"), str(result.page.resolve()))

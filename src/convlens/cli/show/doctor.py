@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers
 
 if TYPE_CHECKING:
     from convlens.analyses.preprocessing_check.result import Diagnosis
@@ -13,7 +14,7 @@ def show_diagnosis(diagnosis: "Diagnosis", *, json: bool) -> None:
     for reason in diagnosis.skipped:
         terminal.note(f"left out: {reason}")
     if json:
-        terminal.print_json(diagnosis.to_json())
+        print_numbers(diagnosis)
         return
     table = terminal.table("preprocessing", ">right", ">score (nats)", ">gain", ">p")
     for variant in diagnosis.variants:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers, show_index
 
 if TYPE_CHECKING:
     from convlens.analyses.deepdream.result import Dream
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 def show_dream(result: "Dream", out: Path, *, json: bool) -> None:
     """Print a row for each octave, the rise of the objective, and the path of the picture."""
     if json:
-        terminal.print_json(result.to_json())
+        print_numbers(result)
         return
     table = terminal.table(">octave", ">size", ">before", ">after", ">times")
     for number, (size, objective) in enumerate(
@@ -31,4 +32,4 @@ def show_dream(result: "Dream", out: Path, *, json: bool) -> None:
     for left_out in result.left_out:
         terminal.show(f"left out: {left_out}")
     terminal.show(result.summary())
-    terminal.show(str((out / "dream.png").resolve()))
+    show_index(out)

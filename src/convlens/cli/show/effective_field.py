@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers, show_index
 from convlens.wording import counted
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def show_effective_field(
     for photo in skipped:
         terminal.note(f"skipped: {photo.reason}")
     if json:
-        terminal.print_json(result.to_json())
+        print_numbers(result)
         return
     table = terminal.table("layer", ">field", ">pixels", f">hold {result.share:.0%}", ">share")
     for layer in result.layers:
@@ -39,4 +40,4 @@ def show_effective_field(
         f"{result.share:.0%}: pixels of the smallest area with that share of the gradient, and its "
         f"share of the field; {counted(result.photos, 'photo')}"
     )
-    terminal.show(str((out / "fields.png").resolve()))
+    show_index(out)

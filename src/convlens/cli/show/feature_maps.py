@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers, show_index
 from convlens.wording import counted
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 def show_feature_maps(result: "FeatureMaps", out: Path, *, json: bool) -> None:
     """Print what the pictures show, and the folder that holds them."""
     if json:
-        terminal.print_json(result.to_json())
+        print_numbers(result)
         return
     count, height, width = result.maps.shape
     shown = f", {len(result.shown)} of them drawn" if len(result.shown) < count else ""
@@ -22,4 +23,4 @@ def show_feature_maps(result: "FeatureMaps", out: Path, *, json: bool) -> None:
         f"{result.layer} ({result.node_name}): {counted(count, 'map')} of {height} x {width}"
         f"{shown}; all on one scale, up to {result.scale:.3g}{pooled}"
     )
-    terminal.show(str(out.resolve()))
+    show_index(out)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import show_index
 from convlens.wording import counted
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def show_attacks(attacks: "PhotoAttacks", out: Path, *, json: bool) -> None:
     for reason in attacks.skipped:
         terminal.note(f"left out: {reason}")
     if json:
-        terminal.print_json(attacks.numbers.read_text(encoding="utf-8"))
+        terminal.print_json(attacks.numbers_path.read_text(encoding="utf-8"))
         return
     _show_epsilons(attacks)
     _show_channels(attacks)
@@ -28,7 +29,7 @@ def show_attacks(attacks: "PhotoAttacks", out: Path, *, json: bool) -> None:
     for diagnostic in attacks.diagnostics:
         remedy = diagnostic.remedy[0].upper() + diagnostic.remedy[1:]
         terminal.show(f"warning, {diagnostic.name}: {diagnostic.message}. {remedy}.")
-    terminal.show(str(out.resolve()))
+    show_index(out)
 
 
 def _show_epsilons(attacks: "PhotoAttacks") -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers, show_index
 
 if TYPE_CHECKING:
     from convlens.analyses.receptive_field.field import ReceptiveField
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 def show_receptive_field(result: "ReceptiveField", out: Path, *, json: bool) -> None:
     """Print the field in words, and the path of the picture."""
     if json:
-        terminal.print_json(result.to_json())
+        print_numbers(result)
         return
     terminal.show(result.summary())
-    terminal.show(str((out / "field.png").resolve()))
+    show_index(out)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers, show_index
 from convlens.wording import counted
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def show_filters(result: "Filters", out: Path, *, json: bool) -> None:
     """Print the size and scale of the filters, their kinds, and the path of the picture."""
     if json:
-        terminal.print_json(result.to_json())
+        print_numbers(result)
         return
     count, channels, height, width = result.weights.shape
     terminal.show(
@@ -28,7 +29,7 @@ def show_filters(result: "Filters", out: Path, *, json: bool) -> None:
         )
         reason = f", as {result.kinds_reason}" if result.kinds_reason else ""
         terminal.show(f"sorted by kind: {kinds}{reason}")
-    terminal.show(str((out / "filters.png").resolve()))
+    show_index(out)
 
 
 def _describe_scale(result: "Filters") -> str:
@@ -44,20 +45,20 @@ def _describe_scale(result: "Filters") -> str:
 def show_filters_over_training(result: "FiltersOverTraining", out: Path, *, json: bool) -> None:
     """Print the training steps and the scale, and the path of the picture."""
     if json:
-        terminal.print_json(result.to_json())
+        print_numbers(result)
         return
     steps = ", ".join(f"{step:,}" for step in result.steps)
     terminal.show(
         f"{result.layer}: {counted(len(result.channels), 'filter')} after {steps} steps, a "
         f"column each; one scale for all, ±{result.scale:.3g}"
     )
-    terminal.show(str((out / "over_training.png").resolve()))
+    show_index(out)
 
 
 def show_gabor_fit(result: "GaborFit", out: Path, *, json: bool) -> None:
     """Print a row for each filter, the number of each verdict, and the path of the picture."""
     if json:
-        terminal.print_json(result.to_json())
+        print_numbers(result)
         return
     if len(result.fitted):
         table = terminal.table(
@@ -83,5 +84,4 @@ def show_gabor_fit(result: "GaborFit", out: Path, *, json: bool) -> None:
     terminal.show(result.summary())
     if not result.reason:
         terminal.show(result.summarize_r2())
-    name = "fits.png" if len(result.fitted) else "filters.png"
-    terminal.show(str((out / name).resolve()))
+    show_index(out)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import show_index
 from convlens.wording import counted
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def show_gradcams(result: "GradCams", out: Path, *, json: bool, channels: int = 
     if channels:
         _print_channels(result, channels)
     terminal.show(*result.summary().split("\n"))
-    terminal.show(str(out.resolve()))
+    show_index(out)
 
 
 def _print_table(result: "GradCams") -> None:

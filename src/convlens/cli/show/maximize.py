@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers, show_index
 
 if TYPE_CHECKING:
     from convlens.analyses.maximize.result import MaximizedImages
@@ -14,7 +15,7 @@ def show_maximized_images(result: "MaximizedImages", out: Path, *, json: bool) -
     if result.stopped:
         terminal.note(f"{result.stopped}; the images up to then are kept")
     if json:
-        terminal.print_json(result.to_json())
+        print_numbers(result)
         return
     table = terminal.table("objective", "reported at", ">pixels", "")
     for maximum in result.maxima:
@@ -23,4 +24,4 @@ def show_maximized_images(result: "MaximizedImages", out: Path, *, json: bool) -
             maximum.objective, maximum.node_name, terminal.pair((height, width)), maximum.summary()
         )
     terminal.show(table)
-    terminal.show(str((out / "maximized.png").resolve()))
+    show_index(out)

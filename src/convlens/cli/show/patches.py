@@ -1,15 +1,15 @@
 """Prints the result of the patches command: a row for each layer."""
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers, show_index
 from convlens.models.labels import class_name
 from convlens.wording import counted
 
 if TYPE_CHECKING:
-    from convlens.analyses.patches.result import LayerPatches, Patches
+    from convlens.analyses.patches.result import Patches
 
 
 def show_patches(result: "Patches", out: Path, *, json: bool) -> None:
@@ -17,7 +17,7 @@ def show_patches(result: "Patches", out: Path, *, json: bool) -> None:
     for reason in result.skipped:
         terminal.note(f"left out: {reason}")
     if json:
-        terminal.print_json(_numbers(result))
+        print_numbers(result)
         return
     has_labels = any(len(layer.selectivity) for layer in result.layers)
     table = terminal.table(
@@ -49,34 +49,4 @@ def show_patches(result: "Patches", out: Path, *, json: bool) -> None:
         f"image besides; crops run again: crops of the receptive field have the same activation "
         f"alone"
     )
-    terminal.show(str(out.resolve()))
-
-
-def _numbers(result: "Patches") -> dict[str, Any]:
-    """The result as plain data, with the patches of the channels that are shown."""
-    data = result.to_json()
-    del data["photos"], data["labels"]  # those that matter stand beside each channel
-    for plain, layer in zip(data["layers"], result.layers, strict=True):
-        plain["shown"] = [
-            {
-                "channel": shown.channel,
-                "activations": list(shown.values),
-                "photos": list(shown.photos),
-                "boxes": shown.boxes.tolist(),
-                "images_fired": int(layer.images_fired[shown.channel]),
-                "positions_fired": int(layer.positions_fired[shown.channel]),
-                **_selectivity(result, layer, shown.channel),
-            }
-            for shown in layer.shown
-        ]
-    return data
-
-
-def _selectivity(result: "Patches", layer: "LayerPatches", channel: int) -> dict[str, Any]:
-    if not len(layer.selectivity):
-        return {}
-    area = float(layer.selectivity[channel])
-    return {
-        "class": class_name(result.labels, int(layer.preferred_class[channel])),
-        "selectivity": None if math.isnan(area) else area,
-    }
+    show_index(out)

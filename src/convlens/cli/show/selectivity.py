@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers, show_index
 from convlens.wording import counted
 
 if TYPE_CHECKING:
     from convlens.analyses.invariance.invariance import Invariance
-
-_ALL = 10**9  # values of a tensor that are listed: about ten numbers for each channel
 
 
 def show_channels(measured: "Invariance", out: Path, *, json: bool, most: int = 20) -> None:
@@ -17,7 +16,7 @@ def show_channels(measured: "Invariance", out: Path, *, json: bool, most: int = 
     for reason in measured.skipped:
         terminal.note(f"left out: {reason}")
     if json:
-        terminal.print_json(measured.to_json(listed=_ALL))
+        print_numbers(measured)
         return
     labeled = bool(len(measured.selectivity))
     table = terminal.table(
@@ -46,4 +45,4 @@ def show_channels(measured: "Invariance", out: Path, *, json: bool, most: int = 
             "Grandmother: the least of the four, with selectivity as 2 AUC - 1."
         )
     terminal.show(explanation)
-    terminal.show(str(out.resolve()))
+    show_index(out)

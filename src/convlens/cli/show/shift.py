@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers, show_index
 from convlens.wording import counted
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def show_shift(measured: "Shift", out: Path, *, json: bool) -> None:
     for reason in measured.skipped:
         terminal.note(f"left out: {reason}")
     if json:
-        terminal.print_json(measured.to_json())
+        print_numbers(measured)
         return
     if measured.equivariance is not None:
         _show_layers(measured.equivariance)
@@ -29,7 +30,7 @@ def show_shift(measured: "Shift", out: Path, *, json: bool) -> None:
             f"{offsets.highest:.3f} over {offsets.probabilities.numel()} offsets "
             f"({offsets.protocol}), predicted at {offsets.predicted_share:.0%}"
         )
-    terminal.show(str(out.resolve()))
+    show_index(out)
 
 
 def _show_layers(equivariance: "Equivariance") -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers
 from convlens.models.loading.run_folder import CURVES
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def show_training(trained: "Training", out: Path, *, json: bool) -> None:
     if _is_helper_process():
         return
     if json:
-        terminal.print_json(trained.to_json())
+        print_numbers(trained)
         return
     correct = trained.correct()
     terminal.show(

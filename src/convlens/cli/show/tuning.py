@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.folders import print_numbers, show_index
 
 if TYPE_CHECKING:
     from convlens.analyses.orientation_tuning.result import OrientationTuning
@@ -14,7 +15,7 @@ def show_tuning(result: "OrientationTuning", out: Path, *, json: bool) -> None:
     """Print a row for each channel, the number of each kind, and the path of the picture."""
     simple, complex_, silent = result.counts()
     if json:
-        terminal.print_json(result.to_json())
+        print_numbers(result)
         return
     table = terminal.table(
         ">channel", ">orientation", ">± at half", ">cycles/pixel", ">octaves", ">selectivity",
@@ -40,7 +41,7 @@ def show_tuning(result: "OrientationTuning", out: Path, *, json: bool) -> None:
         f"silent; {result.responses[0].numel()} gratings of {result.size[0]} x {result.size[1]} "
         f"pixels, the unit in the middle sees {terminal.pair(result.field)}"
     )
-    terminal.show(str((out / "tuning.png").resolve()))
+    show_index(out)
 
 
 def _format_unless_nan(value: float, format_spec: str, unit: str = "") -> str:

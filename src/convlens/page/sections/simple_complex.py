@@ -38,7 +38,11 @@ class LayerCounts(Result):
 
 @dataclass(frozen=True, eq=False)
 class SimpleComplex(Result):
-    """The counts of a few layers, from the first one on."""
+    """The counts of a few layers, from the first one on.
+
+    Attributes:
+        layers: the counts of each layer, in the order of execution.
+    """
 
     layers: tuple[LayerCounts, ...]
 

@@ -1,0 +1,50 @@
+"""The index of a folder in a browser: its pictures load from the folder, and it fits a phone."""
+
+import os
+import shutil
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from convlens.results import Result
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures(Result):
+    """Two pictures, one of them wider than a phone."""
+
+    layer: str
+
+    def pictures(self):
+        return {
+            "50% #2 <b>": torch.full((60, 40, 3), 90, dtype=torch.uint8),
+            "wide": torch.zeros(100, 900, dtype=torch.uint8),
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1440])
+def test_pictures_load_and_fit(tmp_path, width):
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("no chromium; apt-get install chromium")
+        pytest.skip("no chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    Pictures("layer4").save(tmp_path / "results", photo="a cat.png", command="x" * 500)
+    messages: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 844})
+        page.on("console", lambda message: messages.append(message.text))
+        page.goto((tmp_path / "results" / "index.html").as_uri(), wait_until="networkidle")
+        loaded = page.evaluate(
+            "[...document.querySelectorAll('main img')].map(i => i.naturalWidth)"
+        )
+        assert loaded == [40, 900]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        browser.close()
+    assert messages == []
