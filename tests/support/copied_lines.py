@@ -57,6 +57,7 @@ def find_copies(report: Report) -> list[Copy]:
 def run_command(command: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> dict[str, Any]:
     """Run a command in this process; returns what it prints with `--json`."""
     monkeypatch.setattr(sys, "argv", [*shlex.split(command), "--json", "--quiet"])
+    capsys.readouterr()  # what lines printed before
     with pytest.raises(SystemExit) as stop:
         main()
     printed = capsys.readouterr()
