@@ -97,7 +97,8 @@ class PictureBudget:
     def thumbnail(self, pixels: Tensor, side: int) -> Picture | None:
         """A small picture whose long side takes `side` CSS pixels, reduced for two of a screen's.
 
-        Images that are smaller than `side` are enlarged a whole number of times with hard edges.
+        Images that are smaller than `side` are enlarged with hard edges, by the whole number that
+        comes nearest to it.
 
         Args:
             pixels: uint8 `(H, W, 3)` or `(H, W)`.
@@ -106,7 +107,7 @@ class PictureBudget:
         height, width = pixels.shape[:2]
         longest = max(height, width)
         if longest <= side:
-            return self.pixelated(pixels, side // longest)
+            return self.pixelated(pixels, round(side / longest))
         scale = min(1.0, 2 * side / longest)
         size = round(width * scale), round(height * scale)
         reduced = Image.fromarray(pixels.numpy()).resize(size, Image.Resampling.LANCZOS)

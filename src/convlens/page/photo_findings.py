@@ -51,7 +51,8 @@ def _find_predictions(inputs: Inputs) -> Iterator[Finding]:
     wrong = [photos[number] for number in answers.wrong]
     named = enumerated(
         [f"{photo.name} ({photo.names[0]}, not {' or '.join(photo.expected_names)})"
-         for photo in wrong]
+         for photo in wrong],
+        most=3,
     )  # fmt: skip
     sentence = f"Classified as expected: {_photos(answers.right)}"
     sentence += f"; wrong: {named}." if wrong else "."

@@ -20,7 +20,9 @@ def make_photo_tiles(inputs: Inputs, result: PhotoCards) -> Iterator[Tile]:
         inputs: inputs of the report.
         result: the cards of the photos that are shown in full.
     """
-    if inputs.predictions_failure is None and not inputs.subject.per_pixel:
+    if inputs.subject.per_pixel:
+        yield _segmentation(inputs)
+    elif inputs.predictions_failure is None:
         yield _answers(inputs)
     yield from _robustness(inputs, result)
     yield from _explanation(result)
@@ -60,6 +62,16 @@ def make_photo_thumbnail(inputs: Inputs, result: PhotoCards, address: str) -> Th
             return None
         return Thumbnail(card.flips.pixels[0], f"{name} read as {card.flip.name}")
     return Thumbnail(to_pixels(card.image, inputs.model.bounds)[0], name)
+
+
+def _segmentation(inputs: Inputs) -> Tile:
+    classes, *sides = inputs.subject.output
+    return Tile(
+        "Answers", "look", "a class per pixel",
+        f"One of {classes:,} classes for each of {' × '.join(map(str, sides))} positions. "
+        f"There is no prediction for the whole photo.",
+        "photos", rank=0, examples=photo_addresses(inputs.shown[:1], "map"),
+    )  # fmt: skip
 
 
 def _answers(inputs: Inputs) -> Tile:

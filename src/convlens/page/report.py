@@ -124,6 +124,8 @@ def report(
             views = view_sections(sections, inputs)
             first_screen = view_first_screen(sections, inputs, findings, tiles)
         left_out = [sentence for view in views.values() for sentence in view.left_out]
+        if first_screen.missing:
+            left_out.append(f"{first_screen.missing} pictures do not fit on the first screen")
         left_out += _unmatched_entries(paths, table, options)
         finished = Report(
             folder=str(out),

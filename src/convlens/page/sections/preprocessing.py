@@ -51,7 +51,7 @@ class PreprocessingSection(Section[Diagnosis]):
         sentence = {
             "fine": f"None of {len(others)} other readings is clearly better on {photos}.",
             "mistake": f"Clearly better on {photos}: {best.name}.",
-            "cannot tell": f"{photos} do not tell which of {len(others) + 1} readings is right.",
+            "cannot tell": f"{photos} cannot decide between {len(others) + 1} readings.",
         }[result.verdict]
         middle = inputs.shown[len(inputs.shown) // 2 :][:1]
         yield Tile(
