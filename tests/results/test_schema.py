@@ -7,7 +7,6 @@ from pathlib import Path
 import jsonschema
 import pytest
 import torch
-from tests.support.command_line import MINE, convlens, here
 
 from convlens.analyses.attacks.photo_result import PhotoFlip
 from convlens.cli import commands  # noqa: F401 # adds them to the app
@@ -16,8 +15,9 @@ from convlens.results.description import to_plain_data
 from convlens.results.numbers import numbers_of
 from convlens.results.registry import CONVLENS_CLASSES
 from convlens.results.schema import describe_fields, json_schema
+from support.command_line import MINE
 
-__all__ = ["convlens", "here"]
+pytest_plugins = "support.command_line"
 
 
 @pytest.fixture(scope="module")

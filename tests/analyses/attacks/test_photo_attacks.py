@@ -65,7 +65,7 @@ def test_results_are_those_of_the_single_calls(model, paths, tmp_path):
     assert [
         (changed_channel.layer, changed_channel.channel) for changed_channel in row.changed_channels
     ] == [channel[:2] for channel in changes.most_changed()]
-    numbers = json.loads(attacks.numbers.read_text())
+    numbers = json.loads(attacks.numbers_path.read_text())
     assert numbers["photos"]["2.png"]["flip"] == json.loads(json.dumps(flip.to_json()))
     assert attacks.diagnostics == attacks.curve.diagnostics
 
