@@ -58,9 +58,11 @@ def test_commands_are_quoted_and_name_the_photo(text, demo):
         for button in Page(text).all("button")
         if (button.get("data-text") or "").startswith("convlens ")
     ]
-    expected = ["convlens", "gradcam", path, "--class", "tiger cat", "--class", "Egyptian cat"]
-    assert expected in commands
-    assert ["convlens", "fgsm", path, "--epsilon", "1/255"] in commands
+    for expected in (
+        ["convlens", "gradcam", path, "--class", "tiger cat", "--class", "Egyptian cat"],
+        ["convlens", "fgsm", path, "--epsilon", "1/255"],
+    ):
+        assert any(command[: len(expected)] == expected for command in commands)
     # "missile" is also a synonym of another class; as a whole label it names this one
     rocket = next(command for command in commands if command[2].endswith("rocket.jpg"))
     assert "missile" in rocket

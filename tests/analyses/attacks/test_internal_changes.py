@@ -67,8 +67,9 @@ def test_grad_cam_before_and_after():
     assert changes.after == gradcam(model, attack.adversarial(0), classes=both)
     assert changes.adversarial_predictions == tuple(f"class {k}" for k in then.tolist())
     assert set(changes.pictures()) == {
-        f"{k}-{when}" for k in range(3) for when in ("before", "after")
-    }
+        f"image {image}, {when}, class {int(both[image, rank])} at 2"
+        for image in range(3) for rank, when in enumerate(("before", "after"))
+    }  # fmt: skip
 
 
 def test_nothing_changes_at_epsilon_zero(tmp_path):

@@ -93,6 +93,7 @@ def test_nothing_lies_outside_the_theoretical_field():
         assert 0 < layer.ratio <= 1
 
 
+@pytest.mark.filterwarnings("ignore:.*limits its outputs by tanh")
 def test_gradient_is_the_mean_over_photos_by_finite_differences():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Softplus(), nn.Conv2d(3, 2, 3), nn.Tanh())
@@ -112,6 +113,7 @@ def test_gradient_is_the_mean_over_photos_by_finite_differences():
     torch.testing.assert_close(layer.gradient.double(), expected, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore:.*limits its outputs by tanh")
 def test_sides_differ_where_the_non_linearity_saturates():
     torch.manual_seed(0)
     model = wrap(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh()), size=8)
