@@ -89,7 +89,7 @@ def test_fits(here, convlens):
     status, out, _ = convlens("filters", "--fit", "--model", "python:large.py:stem", "--out", "f")
     assert status == 0
     assert "4 filters of " in out and "4 other" in out
-    assert (here / "f" / "fits_of_0.png").exists()
+    assert (here / "f" / "fits_of_conv2d.png").exists()
     status, out, _ = convlens("filters", "--fit", "--model", MINE, "--out", "g")
     assert "too few to judge" in out
 

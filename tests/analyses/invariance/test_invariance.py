@@ -139,7 +139,7 @@ def test_saved_and_drawn(tmp_path):
     measured = invariance(wrap(network(), size=SIZE), images(), layer="0", channels=[2])
     measured.save(tmp_path / "out")
     assert Result.load(tmp_path / "out") == measured
-    assert (tmp_path / "out" / "invariance.png").is_file()
+    assert (tmp_path / "out" / "invariance_of_0.png").is_file()
 
 
 @pytest.mark.parametrize(

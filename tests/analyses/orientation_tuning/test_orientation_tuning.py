@@ -154,6 +154,7 @@ def test_all_rectifiers_will_do(rectifier):
     assert result.responses.min() >= 0
 
 
+@pytest.mark.filterwarnings("ignore:.*limits its outputs by tanh")
 def test_what_is_not_rectified_is_refused():
     for activation in (nn.Hardtanh(-1, 3), nn.LeakyReLU(), nn.Tanh(), nn.SiLU()):
         model = wrap(nn.Sequential(nn.Conv2d(3, 2, 5), activation), size=32)

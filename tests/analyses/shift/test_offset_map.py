@@ -24,11 +24,12 @@ def test_picture_over_all_offsets_names_the_class():
     measured = OffsetMap(
         "crop", 0, "cat 1", (0, 1, 2), (0, 1, 2, 3, 4), cells, cells.long(), 0, 1, 1
     )
-    drawn = measured.pictures()["offsets-crop"]
+    drawn = measured.pictures()["offsets, crop, cat 1"]
     assert holds(drawn, enlarge(sequential_colors(cells, 0, 1), 264 // 5))
     assert holds(drawn, color_bar(120, colors="sequential", upright=True))
     for other in (replace(measured, name="cat 2"), replace(measured, columns=(0, 1, 2, 3, 9))):
-        changed = (other.pictures()["offsets-crop"] != drawn).any(dim=2)
+        picture = other.pictures()[f"offsets, crop, {other.name}"]
+        changed = (picture != drawn).any(dim=2)
         assert 0 < int(changed.sum()) < 300
 
 

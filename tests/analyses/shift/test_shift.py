@@ -229,7 +229,7 @@ def test_saved_result_is_equal(tmp_path):
     measured = shift(fickle(), photos(tmp_path, 3))
     measured.save(tmp_path / "out")
     assert Result.load(tmp_path / "out") == measured
-    assert (tmp_path / "out" / "offsets-crop.png").is_file()
+    assert (tmp_path / "out" / "offsets_crop_class_1.png").is_file()
     json.dumps(measured.to_json(), allow_nan=False)
 
 
