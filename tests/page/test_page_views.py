@@ -173,7 +173,7 @@ def test_gabor_fits_stand_beside_the_filters(tmp_path, photos):
     }  # fmt: skip
     assert {(float(x), float(y)) for x, y in dots} == right
     assert "filters --fit" not in text  # a network of one's own has Python lines only
-    assert "convlens.fit_gabor(model, seed=0)" in text
+    assert "convlens.fit_gabor(model, null_size=1000, seed=0)" in text
 
 
 def test_simple_and_complex_channels_are_told(demo, text):
