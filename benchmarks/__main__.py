@@ -38,8 +38,9 @@ def main(arguments: list[str]) -> int:
             print(f"there is no benchmark {name!r}{nearest}", file=sys.stderr)
             return 2
     if options.list:
+        width = max(map(len, NAMES)) + 2
         for name in NAMES:
-            print(f"{name:<12}{summarize(name)}")
+            print(f"{name:<{width}}{summarize(name)}")
         return 0
     for name in dict.fromkeys(options.names or NAMES):
         import_module(f"benchmarks.{name}").run()
