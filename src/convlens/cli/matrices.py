@@ -37,7 +37,7 @@ def parse_matrix(text: str | None) -> "Tensor | None":
         )
     import torch
 
-    return torch.tensor(numbers)
+    return torch.tensor(numbers, dtype=torch.float32)
 
 
 def parse_padding(text: str) -> int | str:

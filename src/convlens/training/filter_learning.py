@@ -117,7 +117,8 @@ def _whiten(image: Tensor) -> Tensor:
     beyond it are taken out.
     """
     height, width = image.shape
-    down, right = torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)[None]
+    down = torch.fft.fftfreq(height, dtype=torch.float32)[:, None]
+    right = torch.fft.fftfreq(width, dtype=torch.float32)[None]
     frequency = (down**2 + right**2).sqrt()
     gain = frequency * torch.exp(-((frequency / _CUTOFF) ** 4))
     return torch.fft.ifft2(torch.fft.fft2(image) * gain).real
@@ -132,16 +133,20 @@ def _train(
 ) -> tuple[Tensor, Tensor]:
     """The weights `(filters, D)` and biases of the encoder after training."""
     size = patches.shape[1]
-    encoder = (torch.randn(filters, size, generator=generator) * _FIRST_STD).requires_grad_()
-    decoder = (torch.randn(filters, size, generator=generator) * _FIRST_STD).requires_grad_()
-    biases = torch.zeros(filters, requires_grad=True)
+    encoder, decoder = (
+        (torch.randn(filters, size, generator=generator, dtype=torch.float32) * _FIRST_STD)
+        .requires_grad_()
+        for _ in range(2)
+    )  # fmt: skip
+    biases = torch.zeros(filters, dtype=torch.float32, requires_grad=True)
     optimizer = torch.optim.Adam([encoder, decoder, biases], lr=_LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
     with torch.inference_mode(mode=False), torch.enable_grad():
         for step in range(steps):
             numbers = torch.randint(len(patches), (_BATCH,), generator=generator)
             clean = patches[numbers]
-            noisy = clean + _NOISE * torch.randn(clean.shape, generator=generator)
+            noise = torch.randn(clean.shape, generator=generator, dtype=torch.float32)
+            noisy = clean + _NOISE * noise
             activations = F.relu(F.linear(noisy, encoder, biases))
             # Of norm 1, as otherwise small activations and large weights would avoid the penalty.
             restored = activations @ F.normalize(decoder, dim=1)

@@ -176,7 +176,7 @@ def translation(
         >>> convlens.translation(Image.radial_gradient("L"), shift=(0, 15), stride=2).error > 0
         True
     """
-    kernel = torch.tensor(_EDGE) if filter is None else filter.float()
+    kernel = torch.tensor(_EDGE, dtype=torch.float32) if filter is None else filter.float()
     if kernel.ndim != 2 or size < 1:
         raise ConvlensError(
             f"a filter of shape {tuple(kernel.shape)} over views of {size} pixels; give rows and "

@@ -219,7 +219,7 @@ def convolution_arithmetic(
         )
     else:
         random_image = torch.arange(1, 10).view(3, 3)
-        random_filter = torch.tensor([[1, 0], [0, -1]])
+        random_filter = torch.tensor([[1, 0], [0, -1]], dtype=torch.int64)
     image = (random_image if image is None else image).float()
     kernel = (random_filter if filter is None else filter).float()
     for name, values in (("image", image), ("filter", kernel)):

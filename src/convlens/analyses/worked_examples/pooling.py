@@ -177,7 +177,7 @@ def pooling_arithmetic(
         (15, 0, 4)
     """
     if values is None:
-        values = torch.tensor(_EXAMPLE)
+        values = torch.tensor(_EXAMPLE, dtype=torch.float32)
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
             values = torch.randint(0, _GREATEST + 1, (_RANDOM, _RANDOM), generator=generator)

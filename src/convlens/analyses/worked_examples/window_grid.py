@@ -150,7 +150,8 @@ class WindowGrid(Result):
         inside = range(before, before + self.size)
         faint = torch.tensor(
             [[row not in inside or column not in inside for column in range(drawn)]
-             for row in range(drawn)]
+             for row in range(drawn)],
+            dtype=torch.bool,
         )  # fmt: skip
         board.words(
             x, y - 0.55,
@@ -158,7 +159,7 @@ class WindowGrid(Result):
             ha="left", color=MUTED,
         )  # fmt: skip
         board.grid(
-            torch.zeros(drawn, drawn), x, y, faint=faint, numbers=False,
+            torch.zeros(drawn, drawn, dtype=torch.float32), x, y, faint=faint, numbers=False,
             fills=[[fill(row, column) for column in range(drawn)] for row in range(drawn)],
         )  # fmt: skip
         for row, column in faint.nonzero().tolist():
@@ -184,7 +185,9 @@ class WindowGrid(Result):
             fills[0][1] = SECOND_FILL
         name = f"output {self.output} × {self.output}"
         board.words(x, y - 0.55, name, ha="left", color=MUTED)
-        board.grid(torch.zeros(output, output), x, y, fills=fills, numbers=False)
+        board.grid(
+            torch.zeros(output, output, dtype=torch.float32), x, y, fills=fills, numbers=False
+        )
         for row in range(output):
             for column in range(output):
                 color = {(0, 0): ACCENT, (0, 1): SECOND}.get((row, column), INK)
