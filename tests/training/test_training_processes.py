@@ -25,7 +25,7 @@ from convlens.training import loop, run
 
 signal_name, kill_at = os.environ["SIGNAL"], int(os.environ["KILL_AT"])
 weights_file = os.environ["WEIGHTS_FILE"]
-step, finished, steps = loop.training_step, run.summarize_training, 0
+step, describe, steps = loop.training_step, run.describe_run, 0
 
 def stopping(*arguments):
     global steps
@@ -34,11 +34,12 @@ def stopping(*arguments):
         os.kill(os.getpid(), getattr(signal, signal_name))
     return step(*arguments)
 
-def keeping(folder, data, recipe, network, state):
-    save_file({name: t.contiguous() for name, t in network.state_dict().items()}, weights_file)
-    return finished(folder, data, recipe, network, state)
+def keeping(data, recipe, model, *state):
+    weights = model.network.state_dict()
+    save_file({name: t.contiguous() for name, t in weights.items()}, weights_file)
+    return describe(data, recipe, model, *state)
 
-loop.training_step, run.summarize_training = stopping, keeping
+loop.training_step, run.describe_run = stopping, keeping
 main()
 """
 

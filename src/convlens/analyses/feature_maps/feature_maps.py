@@ -138,8 +138,8 @@ class FeatureMaps(NetworkResult):
     def table(self) -> Table:
         """The channels whose maps vary most over the image."""
         rows = []
-        for channel in self.most_varying(_MOST_LISTED):
-            values = self.maps[channel]
+        channels = self.most_varying(_MOST_LISTED)
+        for channel, values in zip(channels, self.select(channels).maps, strict=True):
             numbers = (values.mean(), values.min(), values.max())
             rows.append([str(channel), *(f"{float(number):.3g}" for number in numbers)])
         return Table.of(["channel", "mean", "least", "greatest"], rows, total=len(self.maps))
@@ -148,7 +148,10 @@ class FeatureMaps(NetworkResult):
         """The image and the maps that vary most over it, on one scale; at most 23 maps."""
         pixels = to_pixels(self.image, self.bounds).expand(-1, -1, 3)
         shown = self.most_varying(_MOST_DRAWN)
-        maps = [Panel(self.colors(self.maps[channel]), f"channel {channel}") for channel in shown]
+        maps = [
+            Panel(self.colors(values), f"channel {channel}")
+            for channel, values in zip(shown, self.select(shown).maps, strict=True)
+        ]
         count, height, width = self.maps.shape
         title = f"{self.layer} ({self.side}): maps of {height} × {width}"
         if len(shown) < count:
