@@ -7,14 +7,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from convlens import ConvlensError, gradcam, trace, wrap
-from convlens.tracing.selection import (
+from convlens.tracing.channel_names import (
     ChannelName,
-    Side,
-    find_channel_sources,
-    find_channels,
     match_channel,
     parse_channel,
     parse_channel_beside_layer,
+)
+from convlens.tracing.selection import (
+    Side,
+    find_channel_sources,
+    find_channels,
     select_final_layer,
     select_layer,
 )

@@ -14,8 +14,9 @@ from torch import Tensor
 from convlens.capture import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
+from convlens.tracing.channel_names import check_channel
 from convlens.tracing.left_out import find_left_out
-from convlens.tracing.selection import Side, check_channel, find_channel_sources, select_layer
+from convlens.tracing.selection import Side, find_channel_sources, select_layer
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 

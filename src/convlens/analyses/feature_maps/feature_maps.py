@@ -27,7 +27,8 @@ from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
-from convlens.tracing.selection import Side, check_channel, find_channel_sources
+from convlens.tracing.channel_names import check_channel
+from convlens.tracing.selection import Side, find_channel_sources
 from convlens.tracing.tracer import trace
 from convlens.wording import counted, enumerated
 

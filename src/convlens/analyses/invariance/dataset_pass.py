@@ -22,12 +22,8 @@ from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass, run_reducer
 from convlens.passes.source import PhotosOrImages, open_source
 from convlens.results.network_result import keep_warnings
-from convlens.tracing.selection import (
-    ChannelSource,
-    Side,
-    check_channel,
-    find_channel_sources,
-)
+from convlens.tracing.channel_names import check_channel
+from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.tracer import trace as trace_network
 
 

@@ -21,13 +21,8 @@ from convlens.errors import ConvlensError
 from convlens.models.label_tables import name_class
 from convlens.models.labels import find_class_pair
 from convlens.models.model import Model
-from convlens.tracing.selection import (
-    ChannelName,
-    Side,
-    check_channel,
-    find_channel_sources,
-    match_channel,
-)
+from convlens.tracing.channel_names import ChannelName, check_channel, match_channel
+from convlens.tracing.selection import Side, find_channel_sources
 from convlens.tracing.trace import Trace
 
 ClassScore = Literal["logit", "probability"]

@@ -22,8 +22,9 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.passes.reducer import State
 from convlens.passes.source import Source
+from convlens.tracing.channel_names import check_channel
 from convlens.tracing.receptive_field.fields import Field
-from convlens.tracing.selection import ChannelSource, check_channel
+from convlens.tracing.selection import ChannelSource
 from convlens.tracing.trace import Trace
 
 ChannelSelection = int | Mapping[str, int | Sequence[int]]

@@ -13,7 +13,8 @@ from convlens.drawing import Panel, picture_figure
 from convlens.models.model import ImagesLike, Model
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
-from convlens.tracing.selection import Side, check_position, find_channel_sources
+from convlens.tracing.channel_names import check_position
+from convlens.tracing.selection import Side, find_channel_sources
 from convlens.tracing.tracer import trace
 
 _OUTSIDE_CONTRAST = 0.35  # share of the photo's contrast outside the field

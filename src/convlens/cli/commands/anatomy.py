@@ -38,7 +38,11 @@ def anatomy(
     from convlens.cli.show.anatomy import show_anatomy
     from convlens.drawing.figure_files import check_figure_file, write_figure
     from convlens.errors import ConvlensError
-    from convlens.tracing.selection import check_channel, check_layer, parse_channel_beside_layer
+    from convlens.tracing.channel_names import (
+        check_channel,
+        check_layer,
+        parse_channel_beside_layer,
+    )
 
     if draw is not None:
         check_figure_file(draw)

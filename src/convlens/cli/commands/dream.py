@@ -61,7 +61,7 @@ def dream(
     with output_folder(out):
         from convlens.analyses.deepdream.deepdream import dream  # imports torch
         from convlens.cli.show.dream import show_dream
-        from convlens.tracing.selection import parse_channel_beside_layer
+        from convlens.tracing.channel_names import parse_channel_beside_layer
 
         layer, channel_index = parse_channel_beside_layer(channel, layer)
         loaded = load_model(arguments)

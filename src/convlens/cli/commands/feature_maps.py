@@ -41,7 +41,7 @@ def feature_maps(
         # imports torch
         from convlens.analyses.feature_maps.feature_maps import feature_maps as compute_maps
         from convlens.cli.show.feature_maps import show_feature_maps
-        from convlens.tracing.selection import parse_channel_beside_layer
+        from convlens.tracing.channel_names import parse_channel_beside_layer
 
         channels = []
         for text in channel or ():

@@ -83,7 +83,7 @@ def filters(
                 show.show_filters(by_kind, out, json=arguments.json)
             return
         from convlens.analyses.filters.filters import filters
-        from convlens.tracing.selection import parse_channel_beside_layer
+        from convlens.tracing.channel_names import parse_channel_beside_layer
 
         layer, channel_index = parse_channel_beside_layer(channel, layer)
         result = filters(loaded, layer=layer, channel=channel_index, own_scale=own_scale)
