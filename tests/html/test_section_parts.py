@@ -1,15 +1,12 @@
 """Parts of a section: explanations beside figures, tables that can be sorted, folds."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from convlens.html.templates import STYLES, environment, modules, stylesheet
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytest_plugins = "support.browser"
 
 DOCUMENT = """{% extends "base.html.jinja" %}
 {% from "macros.html.jinja" import data_table, explained, more %}
@@ -53,20 +50,6 @@ def test_a_table_states_its_number_of_rows_and_folds_long_ones():
     assert "show all" not in short and '<input type="search"' not in short
     assert '<span class="number-of-rows">9 layers</span>' in long
     assert "show all 9 layers" in long and '<input type="search"' in long
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("no chromium; apt-get install chromium")
-        pytest.skip("no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 def open_document(browser: Any, folder: Any, address: str = "", **options: Any) -> Any:

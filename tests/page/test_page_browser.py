@@ -1,8 +1,6 @@
 """The page in a browser: its looks, its keys and buttons, and without scripts."""
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,23 +8,7 @@ import pytest
 
 from support.pages import COMMAND
 
-pytest_plugins = "support.pages"
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("no chromium; apt-get install chromium")
-        pytest.skip("no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
+pytest_plugins = ("support.browser", "support.pages")
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The index of a folder in a browser: its pictures load from the folder, and it fits a phone."""
 
-import os
-import shutil
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +7,7 @@ import torch
 
 from convlens.results import Result
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytest_plugins = "support.browser"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,24 +25,14 @@ class Pictures(Result):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1440])
-def test_pictures_load_and_fit(tmp_path, width):
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("no chromium; apt-get install chromium")
-        pytest.skip("no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
+def test_pictures_load_and_fit(browser, tmp_path, width):
     Pictures("layer4").save(tmp_path / "results", photo="a cat.png", command="x" * 500)
     messages: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 844})
-        page.on("console", lambda message: messages.append(message.text))
-        page.goto((tmp_path / "results" / "index.html").as_uri(), wait_until="networkidle")
-        loaded = page.evaluate(
-            "[...document.querySelectorAll('main img')].map(i => i.naturalWidth)"
-        )
-        assert loaded == [40, 900]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        browser.close()
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    page.on("console", lambda message: messages.append(message.text))
+    page.goto((tmp_path / "results" / "index.html").as_uri(), wait_until="networkidle")
+    loaded = page.evaluate("[...document.querySelectorAll('main img')].map(i => i.naturalWidth)")
+    assert loaded == [40, 900]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
     assert messages == []

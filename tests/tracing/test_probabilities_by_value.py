@@ -129,7 +129,7 @@ def test_logits_behind_other_operations_give_no_warning(name):
     assert torch.equal(convlens.predict(model, images()).logits, model(images()).detach())
 
 
-def test_an_ordinary_network_is_not_run_on_made_images(monkeypatch):
+def test_an_ordinary_network_is_not_run_on_generated_images(monkeypatch):
     def fail(*arguments):
         raise AssertionError
 

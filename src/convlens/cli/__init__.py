@@ -113,18 +113,18 @@ def _abandon(stream: Any) -> None:
 def _describe_usage_error(error: Any) -> str:
     """What is wrong with the words of a command, and which help to read."""
     words = error.format_message().rstrip(".").replace("Value error, ", "")
-    given = _find_given(getattr(getattr(error, "param", None), "opts", ()))
-    if given is not None and given not in words:
-        words = f"{words}, not {given!r}"
+    value = _find_option_value(getattr(getattr(error, "param", None), "opts", ()))
+    if value is not None and value not in words:
+        words = f"{words}, not {value!r}"
     context = getattr(error, "ctx", None)
     return f"{words}; see {context.command_path} --help" if context is not None else words
 
 
-def _find_given(options: Sequence[str]) -> str | None:
+def _find_option_value(options: Sequence[str]) -> str | None:
     """The value that the command line gives for an option, by one of the option's names."""
-    words, given = sys.argv[1:], None
+    words, last_value = sys.argv[1:], None
     for number, word in enumerate(words):  # the last one counts
         name, has_value, value = word.partition("=")
         if name in options:
-            given = value if has_value else next(iter(words[number + 1 :]), None)
-    return given
+            last_value = value if has_value else next(iter(words[number + 1 :]), None)
+    return last_value

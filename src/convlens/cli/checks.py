@@ -4,6 +4,7 @@ A mistyped word therefore ends a command within a fifth of a second.
 """
 
 from pathlib import Path
+from typing import NoReturn
 
 from convlens.cli.parsing import parse_pixels, parse_position, parse_size
 from convlens.errors import ConvlensError
@@ -51,20 +52,14 @@ def check_photo(name: str | None) -> str | None:
 def check_file(path: Path | None) -> Path | None:
     """Refuse a file that does not exist."""
     if path is not None and not path.is_file():
-        from convlens.files import suggest_sibling
-
-        what = "is a folder" if path.is_dir() else f"does not exist{suggest_sibling(path)}"
-        raise ConvlensError(f"{path} {what}; give the name of a file")
+        _refuse(path, "file", "folder")
     return path
 
 
 def check_folder(path: Path | None) -> Path | None:
     """Refuse a folder that does not exist."""
     if path is not None and not path.is_dir():
-        from convlens.files import suggest_sibling
-
-        what = "is a file" if path.is_file() else f"does not exist{suggest_sibling(path)}"
-        raise ConvlensError(f"{path} {what}; give the name of a folder")
+        _refuse(path, "folder", "file")
     return path
 
 
@@ -83,3 +78,12 @@ def check_class_names(path: Path | None) -> Path | None:
 
         read_class_names(path.expanduser())
     return path
+
+
+def _refuse(path: Path, wanted: str, other: str) -> NoReturn:
+    """Say that a path is the other kind, or does not exist."""
+    from convlens.files import suggest_sibling
+
+    is_other = path.is_file() or path.is_dir()
+    what = f"is a {other}" if is_other else f"does not exist{suggest_sibling(path)}"
+    raise ConvlensError(f"{path} {what}; give the name of a {wanted}")

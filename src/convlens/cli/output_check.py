@@ -18,12 +18,12 @@ def check_out(context: typer.Context, out: Path) -> Path:
     Raises:
         ConvlensError: the folder holds earlier results.
     """
-    given = context.params
-    replaces = "overwrite" in given and not given["overwrite"] and not given.get("resume")
-    if replaces and (found := find_results(out)) is not None:
+    options = context.params
+    replaces = "overwrite" in options and not options["overwrite"] and not options.get("resume")
+    if replaces and (earlier := find_results(out)) is not None:
         raise ConvlensError(
-            f"{out} holds earlier results ({found}); give --overwrite to replace them, or another "
-            f"folder, such as --out {_free_folder(out)}"
+            f"{out} holds earlier results ({earlier}); give --overwrite to replace them, or "
+            f"another folder, such as --out {_free_folder(out)}"
         )
     return out
 

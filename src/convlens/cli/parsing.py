@@ -23,10 +23,10 @@ def parse_position(text: str) -> tuple[int, int]:
     Raises:
         ConvlensError: for any other text.
     """
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 2 or not all(map(_is_number, parts)):
+    pair = _parse_pair(text)
+    if pair is None or "-" in text:
         raise ConvlensError(f"position {text!r} is not Y,X, for example 3,5")
-    return int(parts[0]), int(parts[1])
+    return pair
 
 
 def parse_shift(text: str) -> tuple[int, int]:
@@ -35,10 +35,10 @@ def parse_shift(text: str) -> tuple[int, int]:
     Raises:
         ConvlensError: for any other text.
     """
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 2 or not all(_is_number(part.removeprefix("-")) for part in parts):
+    pair = _parse_pair(text)
+    if pair is None:
         raise ConvlensError(f"shift {text!r} is not Y,X, for example 0,-1")
-    return int(parts[0]), int(parts[1])
+    return pair
 
 
 def parse_pixels(text: str) -> list[int]:
@@ -53,6 +53,14 @@ def parse_pixels(text: str) -> list[int]:
             f"{text!r} is not a list of numbers of pixels; write them with commas, for example 1,32"
         )
     return [int(part) for part in parts]
+
+
+def _parse_pair(text: str) -> tuple[int, int] | None:
+    """Two whole numbers with a comma between them; None for any other text."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(_is_number(part.removeprefix("-")) for part in parts):
+        return None
+    return int(parts[0]), int(parts[1])
 
 
 def _is_number(text: str) -> bool:

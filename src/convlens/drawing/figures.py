@@ -260,16 +260,16 @@ def _break_name(name: str, room: int) -> list[str]:
 
 def _shorten(line: str, room: int) -> str:
     """A line of at most `room` pixels; the middle of a longer one is left out."""
-    kept = len(line)
-    while kept > 2 and text_width(short := _without_middle(line, kept)) > room:
-        kept -= 1
-    return line if kept == len(line) else short
+    length = len(line)
+    while length > 2 and text_width(short := _without_middle(line, length)) > room:
+        length -= 1
+    return line if length == len(line) else short
 
 
-def _without_middle(line: str, kept: int) -> str:
-    if kept == len(line):
+def _without_middle(line: str, length: int) -> str:
+    if length == len(line):
         return line
-    return f"{line[: -(-kept // 2)]}…{line[len(line) - kept // 2 :]}"
+    return f"{line[: -(-length // 2)]}…{line[len(line) - length // 2 :]}"
 
 
 def _line(size: float) -> float:

@@ -142,10 +142,10 @@ class Reproducer:
             classes: indices, or differences of two as text (`4 - 1`).
         """
         words = []
-        for given in classes:
+        for class_or_difference in classes:
             names = [
                 name_class(self._model.labels, int(index), self._num_classes)
-                for index in str(given).split(" - ")
+                for index in str(class_or_difference).split(" - ")
             ]
             words += ["--class", " - ".join(names)]
         return words

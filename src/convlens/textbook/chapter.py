@@ -128,7 +128,7 @@ def chapter(
                     seconds=time.monotonic() - start,
                 )
             )
-            computed.append(ComputedFigure(notion, drawn, command, python, _summary(result)))
+            computed.append(ComputedFigure(notion, drawn, command, python, result.summary()))
         report("page", len(NOTIONS), len(NOTIONS))
         finished = Chapter(folder=str(out), figures=tuple(figures))
         (folder / "index.html").write_text(render(computed, SECTIONS), encoding="utf-8")
@@ -140,12 +140,3 @@ def chapter(
 def _write(figure: Figure, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     write_figure(figure, path)
-
-
-def _summary(result: Result) -> str:
-    """The sentence of a result, if it has one."""
-    summary = getattr(result, "summary", None)
-    try:
-        return str(summary()) if summary is not None else ""
-    except TypeError:  # that of a Grad-CAM is of one image and class
-        return ""

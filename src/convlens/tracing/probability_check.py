@@ -1,8 +1,8 @@
 """Outputs that are probabilities, whatever operations compute them.
 
-Where neither a softmax nor a range shows it (`final_activation.py`), the network runs on two made
-images: outputs of at least 0 that add up to 1 over the classes are probabilities, as those of a
-sparsemax or of an average with learned weights.
+Where neither a softmax nor a range shows it (`final_activation.py`), the network runs on the image
+and on a dark ramp: outputs of at least 0 that add up to 1 over the classes are probabilities, as
+those of a sparsemax or of an average with learned weights.
 """
 
 from collections.abc import Container

@@ -101,7 +101,7 @@ def _find_or_make_trace(
 def _check(
     model: Model, model_trace: Trace, image: Tensor, key: TraceKey, state: Hashable
 ) -> Trace:
-    """The trace with what runs on made images tell about it."""
+    """The trace with what runs on generated images tell about it."""
     recording, structure = model_trace.recording, model_trace.structure
     if recording.stopped or recording.no_scores:
         return model_trace

@@ -1,4 +1,4 @@
-"""Runs of a network on made images, for what its operations alone do not tell."""
+"""Runs of a network on generated images, for what its operations alone do not tell."""
 
 import torch
 from torch import Tensor
