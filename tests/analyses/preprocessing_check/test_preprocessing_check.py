@@ -382,6 +382,12 @@ def test_mistakes_with_real_photos_are_found_and_the_right_reading_named(real, m
 @pytest.mark.slow
 def test_mistake_with_real_photos_shows_without_labels(real):
     model, images, _, _ = real
-    diagnosis = check_preprocessing(MISTAKES["0..255"](model), images[:9])
+    wrong = MISTAKES["0..255"](model)
+    diagnosis = check_preprocessing(wrong, images[:14])
     assert diagnosis.verdict == "mistake"
     assert f"'{RIGHT}, RGB'" in diagnosis.reason
+
+    # 9 variants and 9 photos: the smallest possible p is 9 / 2**9 = 0.018, above the limit of 0.01.
+    diagnosis = check_preprocessing(wrong, images[:9])
+    assert diagnosis.verdict == "cannot tell"
+    assert diagnosis.reason.endswith("give at least 10")

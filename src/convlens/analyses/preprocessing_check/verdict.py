@@ -76,6 +76,16 @@ def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) ->
             f"too few photos to judge the preprocessing: {photos}; give at least "
             f"{_enough_photos(len(others), significance)}"
         )
+    # Without labels a variant may gain much and yet not be significant at the stricter limit.
+    doubtful = [
+        variant for variant in others if variant.gain >= least and variant.p_value < _SIGNIFICANCE
+    ]
+    if doubtful:
+        return "cannot tell", (
+            f"with {doubtful[0].name!r} predictions are {doubtful[0].gain:.2f} nats more confident "
+            f"on {counted(photos, 'photo')}, which may be chance (p = {doubtful[0].p_value:.2f}); "
+            f"give labels or more photos"
+        )
     basis = "labels" if labeled else "the network's own confidence"
     return "fine", (
         f"the preprocessing looks right: none of {len(others)} other variants does clearly "
