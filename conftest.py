@@ -1,11 +1,13 @@
-"""Settings of every test: one thread per process, and a folder of its own for each doctest."""
+"""Settings of every test: one thread, no disk cache, and a folder of its own for each doctest."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from convlens.runtime.threads import limit_spinning
 
+os.environ["CONVLENS_CACHE"] = "off"  # tests neither read nor fill the user's disk cache
 limit_spinning()  # before torch is imported: other test processes use the same cores
 
 import torch  # noqa: E402

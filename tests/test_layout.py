@@ -32,6 +32,7 @@ ROWS = (
     ("data",),
     ("drawing",),
     ("runtime",),
+    ("cache",),
     ("files", "wording", "arithmetic", "__init__"),
     ("claims",),
     ("errors",),

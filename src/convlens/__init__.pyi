@@ -52,6 +52,9 @@ from .analyses.worked_examples.convolution import convolution_arithmetic as conv
 from .analyses.worked_examples.layer import layer_arithmetic as layer_arithmetic
 from .analyses.worked_examples.pooling import pooling_arithmetic as pooling_arithmetic
 from .analyses.worked_examples.window_grid import window_grid as window_grid
+from .cache.contents import cache_contents as cache_contents
+from .cache.contents import clear_cache as clear_cache
+from .cache.folder import disk_cache as disk_cache
 from .data.datasets.parquet import ParquetPhotos as ParquetPhotos
 from .errors import ConvlensError as ConvlensError
 from .errors import ConvlensWarning as ConvlensWarning

@@ -7,11 +7,13 @@ def plural(noun: str, count: int) -> str:
     """A noun in the plural for all counts but one.
 
     Example:
-        >>> plural("photo", 1), plural("photo", 0), plural("class", 2)
-        ('photo', 'photos', 'classes')
+        >>> plural("photo", 1), plural("photo", 0), plural("class", 2), plural("entry", 2)
+        ('photo', 'photos', 'classes', 'entries')
     """
     if count == 1:
         return noun
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
     return f"{noun}es" if noun.endswith("s") else f"{noun}s"
 
 

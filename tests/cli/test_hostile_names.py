@@ -87,7 +87,8 @@ COMMANDS: dict[str, list[Any]] = {
     "learn-filters": [*FEW, "--kernel", 3, "--filters", 2, "--steps", 2,
                       "--null-size", 100],
 }  # fmt: skip
-NO_NAMES = {"chapter", "convolution", "gabor", "layer", "pooling", "window"}  # of photos or layers
+# Commands to which no photo and no layer is given.
+NO_NAMES = {"cache", "chapter", "convolution", "gabor", "layer", "pooling", "window"}
 WITHOUT_OUTPUT = ("doctor", "anatomy", "models")
 SLOW = ("report", "gradcam", "patches", "selectivity", "models")  # run once, not with --json too
 

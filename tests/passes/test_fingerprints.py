@@ -12,7 +12,8 @@ from torch import nn
 
 from convlens import ConvlensError, PassOptions, load, patches, wrap
 from convlens.analyses.gradcam.boxes import ObjectBox
-from convlens.passes.fingerprints import fingerprint, fingerprint_model, to_plain
+from convlens.runtime.fingerprints import fingerprint, to_plain
+from convlens.tracing.model_fingerprint import fingerprint_model
 from convlens.tracing.recording import NodeRef
 
 
@@ -138,7 +139,7 @@ def test_the_same_model_has_the_same_fingerprint_in_another_process(tmp_path):
     spec = f"python:{tmp_path / 'mine.py'}:network"
     code = (
         "import sys, convlens\n"
-        "from convlens.passes.fingerprints import fingerprint_model\n"
+        "from convlens.tracing.model_fingerprint import fingerprint_model\n"
         f"print(fingerprint_model(convlens.load({spec!r}, size=8)))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

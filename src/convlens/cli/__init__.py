@@ -37,6 +37,7 @@ def _run_command() -> int:
     """Run the command that `sys.argv` names, and return the exit status."""
     import typer
 
+    from convlens.cache.folder import disk_cache
     from convlens.cli import commands  # noqa: F401 # adds them to the app
     from convlens.cli.app import app
     from convlens.errors import ConvlensError, ConvlensWarning
@@ -50,7 +51,8 @@ def _run_command() -> int:
         cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException"
     )
     try:
-        return app(prog_name="convlens", standalone_mode=False) or 0
+        with disk_cache():
+            return app(prog_name="convlens", standalone_mode=False) or 0
     except usage_error as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()  # type: ignore[attr-defined] # prints the help

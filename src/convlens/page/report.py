@@ -15,6 +15,7 @@ import torch
 from convlens import __version__
 from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
 from convlens.analyses.gradcam.boxes import read_boxes
+from convlens.cache.folder import disk_cache
 from convlens.data.datasets.pictures import list_photos
 from convlens.data.photo_names import describe_unmatched, find_keys
 from convlens.data.sampling import spread
@@ -47,6 +48,7 @@ from convlens.wording import counted
 Classes = str | int | Sequence[str | int]
 
 
+@disk_cache()
 def report(
     model: Model,
     photos: Sequence[str | Path] | None = None,

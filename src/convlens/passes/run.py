@@ -19,12 +19,12 @@ from convlens.errors import ConvlensError, PhotoError
 from convlens.models.model import Model
 from convlens.passes import saved_state
 from convlens.passes.engines import find_engine
-from convlens.passes.fingerprints import fingerprint_model
 from convlens.passes.job import BatchWork, Job
 from convlens.passes.options import PassOptions
 from convlens.passes.reducer import Reducer, State
 from convlens.passes.source import Source
 from convlens.runtime.interrupts import catch_interrupts
+from convlens.tracing.model_fingerprint import fingerprint_model
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 

@@ -23,8 +23,8 @@ from safetensors.torch import load_file
 from convlens.claims import claim_path
 from convlens.errors import ConvlensError, describe_error
 from convlens.files import atomic_file, write_tensors
-from convlens.passes.fingerprints import to_plain
 from convlens.passes.reducer import State
+from convlens.runtime.fingerprints import to_plain
 
 MANIFEST = "manifest.json"
 _IMAGES = "images.txt"

@@ -68,6 +68,14 @@ def remember_memory_format(
         known[channels, size, real] = (_modules_of(network), memory_format)
 
 
+def find_remembered_format(
+    network: nn.Module, channels: int, size: Size
+) -> torch.memory_format | None:
+    """The format that is recorded for a network and images of a size, if one is."""
+    modules, memory_format = _choices.get(network, {}).get((channels, size, True), (None, None))
+    return memory_format if modules == _modules_of(network) else None
+
+
 def _modules_of(network: nn.Module) -> list[ref[nn.Module]]:
     return [ref(module) for module in network.modules()]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from convlens.cache.folder import disk_cache
 from convlens.drawing.figure_files import write_figure
 from convlens.files import atomic_folder
 from convlens.models.loading.demo_photos import demo_photos
@@ -71,6 +72,7 @@ class Chapter(Result):
         return next(figure for figure in self.figures if figure.name == name)
 
 
+@disk_cache()
 def chapter(
     *,
     out: str | Path = "convlens-chapter",

@@ -27,7 +27,7 @@ def find_capture_point(
             else:
                 call = producer.call
                 is_first = node_name.path == call.path and node_name.call in (None, call.number)
-                is_first = is_first and not any(consumer.call is call for consumer in consumers)
+                is_first = is_first and not any(consumer.call == call for consumer in consumers)
             if is_first:
                 return node_name
     for node_name in node_names:

@@ -16,9 +16,14 @@ import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from convlens.tracing.hooks import ModuleCall
 from convlens.tracing.receptive_field.rules import FAKE_QUANTIZATIONS, find_rule, pointwise
-from convlens.tracing.recording import ModuleRun, NodeRef, Operation, Recording
+from convlens.tracing.recording import (
+    ModuleRun,
+    NodeRef,
+    Operation,
+    RecordedCall,
+    Recording,
+)
 
 IDENTITIES = frozenset({
     "clone", "alias", "detach", "native_dropout", "dropout", "_to_copy", "lift_fresh", "contiguous",
@@ -209,7 +214,7 @@ class Nonlinearities:
         nonlinearity: Nonlinearity,
         *,
         until: int | None = None,
-        calls: Container[ModuleCall | None] = (),
+        calls: Container[RecordedCall | None] = (),
     ) -> Nonlinearity | None:
         """The non-linearity with what is done to its input before, if nothing else reads that.
 

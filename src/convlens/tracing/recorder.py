@@ -21,7 +21,14 @@ from convlens.runtime.clone import clone_network
 from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
 from convlens.tracing.known_values import pair_tensors
 from convlens.tracing.node_names import NodeName
-from convlens.tracing.recording import FunctionCall, ModuleRun, NodeRef, Operation, Recording
+from convlens.tracing.recording import (
+    FunctionCall,
+    ModuleRun,
+    NodeRef,
+    Operation,
+    RecordedCall,
+    Recording,
+)
 from convlens.tracing.tensor_nodes import TensorNodes
 
 SelectOutput = Callable[[Any, Callable[[Tensor, Tensor], bool]], Tensor]
@@ -109,6 +116,7 @@ class _EventRecorder(Listener):
         self._events: list[ModuleCall | FunctionCall] = []
         self._input_node: dict[ModuleCall, int | None] = {}
         self._output_nodes: dict[ModuleCall, tuple[int, ...]] = {}
+        self._recorded: dict[ModuleCall, RecordedCall] = {}
         self._num_assigned = 0  # operations that belong to an event already
 
     def module_begins(
@@ -129,7 +137,7 @@ class _EventRecorder(Listener):
         operations = tuple(self._tensor_nodes.operations[self._num_assigned :])
         output_nodes = self._nodes_in(output)
         node_name = NodeName(call.path, call.number, operation=name, number=number)
-        self._events.append(FunctionCall(call, node_name, operations, output_nodes))
+        self._events.append(FunctionCall(self.recorded(call), node_name, operations, output_nodes))
         self._num_assigned = len(self._tensor_nodes.operations)
         return output
 
@@ -137,13 +145,14 @@ class _EventRecorder(Listener):
         """All events of the run."""
         for event in self._events:
             if isinstance(event, ModuleCall):
-                yield ModuleRun(event, self._input_node[event], self._output_nodes.get(event, ()))
+                outputs = self._output_nodes.get(event, ())
+                yield ModuleRun(self.recorded(event), self._input_node[event], outputs)
             else:
                 yield event
 
     def runs(self) -> dict[str, int]:
         """Number of runs of each module, by its path."""
-        return Counter(call.path for call in self._calls())
+        return dict(Counter(call.path for call in self._calls()))
 
     def node_names(self) -> dict[int, tuple[NodeName, ...]]:
         """The names of each node, the most specific first.
@@ -177,6 +186,14 @@ class _EventRecorder(Listener):
             node: tuple(node_name for _, node_name in sorted(names, key=lambda pair: pair[0]))
             for node, names in ranked.items()
         }
+
+    def recorded(self, call: ModuleCall) -> RecordedCall:
+        """What is kept of a call."""
+        if call not in self._recorded:
+            is_leaf = next(call.module.children(), None) is None
+            kind = type(call.module).__name__
+            self._recorded[call] = RecordedCall(call.path, call.number, kind, is_leaf)
+        return self._recorded[call]
 
     def _nodes_in(self, output: Any) -> tuple[int, ...]:
         return tuple(self._tensor_nodes.read(tensor) for tensor in tensors_in(output))
@@ -224,7 +241,7 @@ class _OperationRecorder(TorchDispatchMode):
                 arguments=arguments,
                 inputs=tuple(inputs),
                 outputs=self._add_outputs(returned, written),
-                call=self._events.stack[-1] if self._events.stack else None,
+                call=self._events.recorded(self._events.stack[-1]) if self._events.stack else None,
             )
         )
         return output

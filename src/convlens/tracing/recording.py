@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from convlens.tracing.hooks import ModuleCall
 from convlens.tracing.node_names import NodeName
 
 
@@ -18,6 +17,24 @@ class NodeRef:
     """A node among the arguments of an operation, in place of its tensor."""
 
     node: int
+
+
+@dataclass(frozen=True)
+class RecordedCall:
+    """A call of a module, without the module itself.
+
+    Attributes:
+        path: dotted name of the module; "" is the network itself.
+        number: number of this call among those of the module, from 1; 0 for code outside any
+            module, such as a hook on the network.
+        kind: name of the module's class.
+        is_leaf: whether the module has no submodules.
+    """
+
+    path: str
+    number: int
+    kind: str
+    is_leaf: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +56,7 @@ class Operation:
     arguments: dict[str, Any]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    call: ModuleCall | None
+    call: RecordedCall | None
 
     @property
     def qualified_name(self) -> str:
@@ -62,7 +79,7 @@ class ModuleRun:
         output_nodes: indices of the tensors that it returned.
     """
 
-    call: ModuleCall
+    call: RecordedCall
     input_node: int | None
     output_nodes: tuple[int, ...]
 
@@ -78,7 +95,7 @@ class FunctionCall:
         output_nodes: indices of the tensors that it returned.
     """
 
-    call: ModuleCall
+    call: RecordedCall
     node_name: NodeName
     operations: tuple[Operation, ...]
     output_nodes: tuple[int, ...]

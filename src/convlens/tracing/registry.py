@@ -163,6 +163,11 @@ def registry_version() -> int:
     return _changes[0]
 
 
+def has_registrations() -> bool:
+    """Whether any rule is registered now."""
+    return bool(_registered)
+
+
 def _registrations_for(operation: Operation) -> list[RegisteredOperation]:
     """The registrations for an operation, the latest first."""
     return [

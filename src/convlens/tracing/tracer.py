@@ -10,6 +10,7 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.results.network_result import warn
 from convlens.tracing.batch_dependence import depends_on_batch
+from convlens.tracing.disk_traces import DiskTraces
 from convlens.tracing.probability_check import returns_probabilities
 from convlens.tracing.recording import Recording
 from convlens.tracing.runs import make_trace
@@ -80,10 +81,19 @@ def _find_or_make_trace(
     height, width = tuple(images.shape[-2:]) if images is not None else size or model.size
     key = TraceKey(model.channels, (height, width), partly)
     state = network_state(model)
-    for known_key in dict.fromkeys((replace(key, partly=False), key)):
+    whole_key = replace(key, partly=False)
+    keys = dict.fromkeys((whole_key, key))
+    for known_key in keys:
         cached = _cache.find(model, known_key, state)
         if cached is not None:
             return cached
+    on_disk = DiskTraces.of(model)
+    if on_disk is not None:
+        for known_key in keys:
+            stored = on_disk.find(known_key)
+            if stored is not None:
+                _cache.add(model, known_key, state, stored)
+                return stored
     with torch.inference_mode(mode=False):
         image = _one_image(model, images, (height, width))
         model_trace, pair = make_trace(
@@ -91,8 +101,10 @@ def _find_or_make_trace(
         )
         model_trace = _check(model, model_trace, image, key, state)
     if model_trace.recording.faked:
-        whole = not model_trace.recording.stopped
-        _cache.add(model, replace(key, partly=False) if whole else key, state, model_trace)
+        known_key = key if model_trace.recording.stopped else whole_key
+        _cache.add(model, known_key, state, model_trace)
+        if on_disk is not None:
+            on_disk.add(known_key, model_trace)
     elif pair is not None:
         _pairs.add(model, key, state, pair)
     return model_trace

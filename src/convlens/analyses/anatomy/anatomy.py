@@ -209,10 +209,10 @@ def _parts(model_trace: Trace) -> Iterator[_Part]:
     has some. Calls that only rearrange memory are left out.
     """
     for event in model_trace.recording.events:
-        leaf = next(event.call.module.children(), None) is None
+        leaf = event.call.is_leaf
         if isinstance(event, ModuleRun) and leaf and event.output_nodes:
-            operations = [op for op in model_trace.recording.operations if op.call is event.call]
-            kind = type(event.call.module).__name__
+            operations = [op for op in model_trace.recording.operations if op.call == event.call]
+            kind = event.call.kind
             node_name = NodeName(event.call.path, event.call.number).brief(
                 model_trace.recording.runs
             )

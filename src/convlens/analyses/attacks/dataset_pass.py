@@ -22,11 +22,11 @@ from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import lowest_prediction
-from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
 from convlens.passes.source import PhotosOrImages, open_source, read_first_images
 from convlens.results.network_result import keep_warnings
+from convlens.runtime.fingerprints import fingerprint
 from convlens.tracing.tracer import trace as trace_network
 
 _DIAGNOSED_IMAGES = 4  # enough to see what is wrong with a network

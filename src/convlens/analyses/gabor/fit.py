@@ -1,15 +1,25 @@
 """Gabor fits of a layer's filters: the nearest Gabor functions, tested against fits to noise."""
 
 import torch
+from torch import Tensor
 
 from convlens.analyses.filters.filters import Filters, filters
-from convlens.analyses.gabor.least_squares import SMALLEST_SIDE, fit_gabor_parameters
+from convlens.analyses.gabor.least_squares import (
+    SMALLEST_SIDE,
+    GaborParameters,
+    fit_gabor_parameters,
+)
 from convlens.analyses.gabor.noise_test import find_discoveries, null_distribution, p_values
 from convlens.analyses.gabor.result import GaborFit
 from convlens.analyses.gabor.verdicts import UNDECIDED, classify_filters
+from convlens.cache.entries import read_entry, write_entry
+from convlens.cache.environment import describe_environment
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.results.network_result import keep_warnings
+from convlens.runtime.fingerprints import to_plain
+
+_KIND = "gabor"  # of the entries of the disk cache
 
 
 @keep_warnings
@@ -49,8 +59,7 @@ def fit_gabor(
     height, width = weights.shape[2:]
     if min(height, width) < SMALLEST_SIDE:
         return _undecided(layer_filters, f"{height} x {width} weights are too few to judge")
-    fit = fit_gabor_parameters(weights)
-    null_r2, smoothness = null_distribution(weights, null_size, seed)
+    fit, null_r2, smoothness = _fit_weights(weights, null_size, seed)
     p = p_values(fit.r2, null_r2)
     verdicts, uniform_response = classify_filters(fit, find_discoveries(p), layer_filters.silent)
     return GaborFit(
@@ -112,6 +121,40 @@ def filters_by_kind(
     """
     fit = fit_gabor(model, layer=layer, null_size=null_size, seed=seed)
     return fit.sort_filters(own_scale=own_scale)
+
+
+def _fit_weights(
+    weights: Tensor, null_size: int, seed: int
+) -> tuple[GaborParameters, Tensor, float]:
+    """The fits to filters, and those to noise, or both from the disk cache.
+
+    Args:
+        weights: `(F, C, M, M)`.
+        null_size: number of noise filters N.
+        seed: seed of the noise.
+
+    Returns:
+        The fits, the N values of R² of fits to noise, and the smoothness of filters and noise.
+    """
+    key = {
+        "weights": [to_plain(weights), weights.stride()],
+        "null_size": null_size,
+        "seed": seed,
+        "environment": describe_environment(),
+    }
+    entry = read_entry(_KIND, key)
+    if entry is not None:
+        tensors = dict(entry.tensors)
+        null_r2 = tensors.pop("null_r2")
+        at_bound = tuple(tuple(names) for names in entry.data["at_bound"])
+        fit = GaborParameters(at_bound=at_bound, **tensors)
+        return fit, null_r2, entry.data["smoothness"]
+    fit = fit_gabor_parameters(weights)
+    null_r2, smoothness = null_distribution(weights, null_size, seed)
+    tensors = {name: value for name, value in vars(fit).items() if isinstance(value, Tensor)}
+    data = {"at_bound": fit.at_bound, "smoothness": smoothness}
+    write_entry(_KIND, key, data, tensors | {"null_r2": null_r2})
+    return fit, null_r2, smoothness
 
 
 def _undecided(layer_filters: Filters, reason: str) -> GaborFit:

@@ -36,7 +36,6 @@ from convlens.models.labels import class_name
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import describe_prediction_rule
 from convlens.passes.engines import open_engine
-from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
 from convlens.passes.saved_state import MANIFEST, claim_saved_state
@@ -44,6 +43,7 @@ from convlens.passes.source import NumberSource, PhotoSource
 from convlens.results.index import CONTACT_SHEET, INDEX
 from convlens.results.network_result import keep_warnings, warnings_so_far
 from convlens.results.numbers import numbers_header
+from convlens.runtime.fingerprints import fingerprint
 
 _BATCH_SIZE = 16  # fixed, since a convolution's last bits may depend on it
 _RANDOMIZATION = "randomization"

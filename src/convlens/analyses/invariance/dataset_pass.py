@@ -17,11 +17,11 @@ from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels, class_names
 from convlens.models.model import Model, check_model
 from convlens.passes.engines import open_engine
-from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass, run_reducer
 from convlens.passes.source import PhotosOrImages, open_source
 from convlens.results.network_result import keep_warnings
+from convlens.runtime.fingerprints import fingerprint
 from convlens.tracing.channel_names import check_channel
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.tracer import trace as trace_network

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convlens.analyses.maximize.ascent import AscentOptions, AscentResult, AscentTask, ascend
+from convlens.analyses.maximize.ascent import AscentOptions, AscentResult, AscentTask
 from convlens.analyses.maximize.crop_plan import CropPlan, plan_crop
 from convlens.analyses.maximize.evaluation import evaluate_images
 from convlens.analyses.maximize.objectives import ClassScore, Direction, parse_objective
 from convlens.analyses.maximize.parameterization import Parameterization, ParameterizationKind
 from convlens.analyses.maximize.result import MaximizedImages
+from convlens.analyses.maximize.stored_ascent import ascend_once
 from convlens.analyses.maximize.transforms import Transforms
 from convlens.analyses.patches.result import Patches
 from convlens.capture import enable_gradients
@@ -170,7 +171,7 @@ def maximize(
                 report(len(results) * steps + count * step, total)
                 return interrupted()
 
-            outcomes, reason = ascend(
+            outcomes, reason = ascend_once(
                 model,
                 batch_tasks,
                 Parameterization(

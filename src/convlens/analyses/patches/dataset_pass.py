@@ -18,11 +18,11 @@ from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
 from convlens.passes.engines import open_engine
-from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_reducer
 from convlens.passes.source import PhotosOrImages, check_photos, open_source
 from convlens.results.network_result import keep_warnings
+from convlens.runtime.fingerprints import fingerprint
 from convlens.tracing.left_out import find_left_out
 from convlens.tracing.selection import Side, find_channel_sources
 from convlens.tracing.tracer import trace

@@ -12,7 +12,6 @@ from convlens.capture import enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
-from convlens.passes.fingerprints import fingerprint
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
 from convlens.passes.source import (
@@ -23,6 +22,7 @@ from convlens.passes.source import (
     read_first_images,
 )
 from convlens.results.network_result import keep_warnings
+from convlens.runtime.fingerprints import fingerprint
 from convlens.tracing.tracer import trace as trace_network
 
 _OFFSETS = 16  # steps of the map over all offsets, along each axis

@@ -11,7 +11,7 @@ COMMANDS = (
     "report", "doctor", "gradcam", "fgsm", "shift", "filters", "feature_maps", "patches",
     "selectivity", "maximize", "dream", "tuning", "cortex", "anatomy", "field", "effective_field",
     "models", "train", "chapter", "image", "detector", "convolution", "translation", "window",
-    "layer", "pooling", "gabor", "learn_filters",
+    "layer", "pooling", "gabor", "learn_filters", "cache",
 )  # fmt: skip
 
 for _name in COMMANDS:

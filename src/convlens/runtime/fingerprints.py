@@ -1,4 +1,4 @@
-"""Fingerprints: hashes by which a resumed pass sees whether anything that matters has changed.
+"""Fingerprints: hashes by which a resumed pass, or the disk cache, sees that anything has changed.
 
 They hash plain values (numbers, text, lists, dictionaries), never the `repr` of a class. So they
 do not change when a class is renamed, and they do change when a value does.
@@ -14,11 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-
-from convlens.models.model import Model
-from convlens.runtime.guard import unwrap_network
-from convlens.tracing.tracer import trace
+from torch import Tensor, nn
 
 _DIGITS = 16
 
@@ -77,33 +73,18 @@ def fingerprint(value: Any) -> dict[str, str]:
     return {"sha256": hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}
 
 
-def fingerprint_model(model: Model) -> str:
-    """A hash of the network's weights, of the operations it executes, and of its preprocessing."""
+def fingerprint_weights(network: nn.Module) -> str:
+    """A hash of all parameters and buffers, also of buffers that the author does not save.
+
+    The strides of a tensor count, too: PyTorch chooses algorithms by them, which differ in the last
+    bits.
+    """
     digest = hashlib.sha256()
-    network = unwrap_network(model.network)
-    # All buffers, also those that the author of the network does not save.
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        shape, stride = tuple(tensor.shape), tensor.stride()
+        digest.update(f"{name} {tensor.dtype} {shape} {stride}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    operations = [
-        [str(operation.function), _plain_arguments(operation.arguments)]
-        for operation in trace(model, partly=True).recording.operations
-    ]
-    fed = (model.preprocessing, model.mean, model.std, model.bounds, model.center, model.channels)
-    digest.update(json.dumps([operations, to_plain(fed)], sort_keys=True).encode())
     return digest.hexdigest()[:_DIGITS]
-
-
-def _plain_arguments(arguments: Any) -> Any:
-    """The arguments of an operation; of what is no plain value only the type counts."""
-    if isinstance(arguments, Mapping):
-        return {str(key): _plain_arguments(item) for key, item in arguments.items()}
-    if isinstance(arguments, list | tuple):
-        return [_plain_arguments(item) for item in arguments]
-    try:
-        return to_plain(arguments)
-    except TypeError:
-        return f"{type(arguments).__module__}.{type(arguments).__qualname__}"
 
 
 def _describe_array(tensor: Tensor) -> dict[str, Any]:
