@@ -4,6 +4,9 @@ BIN := .venv/bin
 JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores : 8)))
 PYTEST := $(BIN)/pytest --numprocesses $(JOBS)
 
+# Workers and the commands that tests start share compiled modules instead of compiling them again.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo lint check test test-all bench
 
 # A page about the embedded default network, by the command that a user would type.

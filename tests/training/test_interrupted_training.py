@@ -98,6 +98,7 @@ def test_killed_in_the_middle_of_a_save(archive, tmp_path, moment, count):
     assert names == {path.name for path in whole.iterdir()} - {".lock"}
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(archive, tmp_path):
     """Every step saves; the process is killed again and again, from outside."""
     parts = tmp_path / "parts"

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -41,6 +42,7 @@ class Module:
     sha256: str
 
 
+@cache  # an environment keeps the templates that it has compiled
 def environment(package: str) -> Environment:
     """The template environment of a package whose templates may extend and import those here.
 

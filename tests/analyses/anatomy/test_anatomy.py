@@ -153,7 +153,7 @@ def test_multiply_adds_agree_with_closed_forms_and_with_torch(examined):
 def test_chapter_figures():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = anatomy(wrap(torchvision.models.vgg16(weights=None)))
+        result = anatomy(wrap(torchvision.models.vgg16(weights=None, init_weights=False)))
     assert result.parameters == 138_357_544
     assert result.multiply_adds == 15_470_264_320
     convolutions = [layer for layer in result.layers if layer.kernel == (3, 3)]

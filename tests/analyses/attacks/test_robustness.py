@@ -215,6 +215,7 @@ def test_saved_curve_is_equal_and_has_a_picture(tmp_path):
 # 3 against 7 on MNIST, as in the literature
 
 
+@pytest.mark.slow
 def test_three_against_seven_on_mnist():
     """Logistic regression: about 1.6 % of errors, and 99 % at epsilon 0.25 (Goodfellow 2014)."""
     if not (SHARED / "data" / "mnist").is_dir():

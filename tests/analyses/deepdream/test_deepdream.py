@@ -213,6 +213,7 @@ class TestLayers:
         assert post.photo_objective == pytest.approx(float(value), rel=1e-6)
         assert dream(wrapped, photo(), layer="3", octaves=1, steps=1).side == "output"
 
+    @pytest.mark.slow
     def test_the_last_that_sees_no_more_than_an_image_is_chosen(self):
         result = dream(load(), photo(64, 64), octaves=1, steps=1)
         assert result.layer == "blocks.4.1.conv_pw"  # 211 of 224 pixels; the next sees 275
@@ -244,10 +245,13 @@ class TestLayers:
 NETWORKS = [
     pytest.param("default", "blocks.2.0.conv_dw", (189, 243), 96, marks=pytest.mark.slow),
     pytest.param("default", "blocks.3.0.conv_pw", (224, 224), 150, marks=pytest.mark.slow),
-    ("torchvision:squeezenet1_0@random", "features.5.expand3x3", (301, 260), 150),
+    pytest.param(
+        "torchvision:squeezenet1_0@random", "features.5.expand3x3", (301, 260), 150,
+        marks=pytest.mark.slow,
+    ),
     ("torchvision:resnet18@random", "layer2.1.conv2", (233, 210), 150),
     ("torchvision:googlenet@random", "inception3a.branch2.1.conv", (230, 280), 150),
-]
+]  # fmt: skip
 
 
 class TestTiles:
@@ -426,6 +430,7 @@ class TestPhotos:
             result.summary()
         )
 
+    @pytest.mark.slow
     def test_the_default_network_sees_more_in_the_sky(self):
         if not SKY.exists():
             pytest.skip("no shared photos beside the checkout")

@@ -353,6 +353,7 @@ class TestFitGabor:
         with pytest.raises(ConvlensError, match="no convolution"):
             fit_gabor(wrap(nn.Flatten(), size=8))
 
+    @pytest.mark.slow
     @pytest.mark.skipif(not WEIGHTS.is_file(), reason="no weights in ../shared/weights")
     def test_trained_filters_are_mostly_gabor_functions(self):
         result = fit_gabor(load(f"file:{WEIGHTS}@torchvision:squeezenet1_0"), null_size=1000)

@@ -18,6 +18,15 @@ from support.parquet_tables import COUNT, KINDS, model, write
 pytest_plugins = "support.parquet_tables"
 pytestmark = pytest.mark.usefixtures("empty_caches")
 
+# The kinds differ only in how a photo is read, so that two are enough for a whole analysis.
+two_kinds = pytest.mark.parametrize(
+    "tables",
+    [
+        kind if kind in ("binary", "paths") else pytest.param(kind, marks=pytest.mark.slow)
+        for kind in KINDS
+    ],
+    indirect=True,
+)
 LABELS = [(number % 3,) if number % 7 else None for number in range(COUNT)]
 
 
@@ -47,6 +56,7 @@ def same(actual, expected):
         assert actual == expected or Path(str(actual)).name == Path(str(expected)).name
 
 
+@two_kinds
 def test_patches_with_labels(files, tables):
     options: dict[str, Any] = {
         "labels": LABELS,
@@ -62,6 +72,7 @@ def test_patches_with_labels(files, tables):
     equal(result, expected)
 
 
+@two_kinds
 def test_robustness_shift_and_invariance(files, tables):
     dataset = ParquetPhotos(tables)
     options: dict[str, Any] = {"labels": LABELS, "pass_options": PassOptions(batch_size=5)}
@@ -77,6 +88,7 @@ def test_robustness_shift_and_invariance(files, tables):
         assert len(result.skipped) == 1 and "05.png" in result.skipped[0]
 
 
+@two_kinds
 def test_gradcams_with_boxes(files, tables, tmp_path):
     boxes = {
         f"{number:02d}.png": (ObjectBox((number % 4,), 3.0, 5.0, 20.0 + number, 30.0),)

@@ -26,7 +26,12 @@ class TestCrops:
             ("torchvision:googlenet@random", 96, ["conv3.conv", "inception3a.branch3.1.conv"]),
             ("torchvision:densenet121@random", 96, ["features.denseblock1.denselayer3.conv2"]),
             ("torchvision:squeezenet1_0@random", 97, ["features.0", "features.4.expand3x3"]),
-            ("timm:tf_efficientnet_lite0@random", 96, ["blocks.1.0.conv_dw", "blocks.2.0.conv_dw"]),
+            pytest.param(
+                "timm:tf_efficientnet_lite0@random",
+                96,
+                ["blocks.1.0.conv_dw", "blocks.2.0.conv_dw"],
+                marks=pytest.mark.slow,
+            ),
             ("timm:tf_efficientnet_lite0@random", 75, ["blocks.1.1.conv_dw"]),
             ("torchvision:convnext_tiny@random", 96, ["features.1.0.block.0"]),
         ],

@@ -20,6 +20,7 @@ def test_photos_are_squashed_and_not_normalized_twice(detector):
     assert detector.network.transform.image_mean == [0.5] * 3
 
 
+@pytest.mark.slow
 def test_layers_of_the_backbone_are_seen_and_boxes_are_named(detector):
     weights = convlens.filters(detector).weights
     assert torch.equal(weights, detector.network.backbone.features[0][0][0].weight)
