@@ -14,6 +14,7 @@ from .analyses.attacks.photo_attacks import attack_photos as attack_photos
 from .analyses.cortex.cortex import cortex as cortex
 from .analyses.deepdream.deepdream import dream as dream
 from .analyses.effective_field.effective_field import effective_field as effective_field
+from .analyses.error_analysis.dataset_pass import error_analysis as error_analysis
 from .analyses.feature_maps.convolution import convolve as convolve
 from .analyses.feature_maps.feature_detector import feature_detector as feature_detector
 from .analyses.feature_maps.feature_maps import feature_maps as feature_maps

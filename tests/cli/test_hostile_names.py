@@ -63,6 +63,7 @@ LAYER_OPTION = ("--layer", LAYER)
 COMMANDS: dict[str, list[Any]] = {
     "report": [*FEW, *MODEL, "--labels", "labels.csv", "--boxes", "boxes.csv"],
     "doctor": ["photos", *MODEL, "--labels", "labels.csv"],
+    "errors": ["photos", *MODEL, "--labels", "labels.csv"],
     "gradcam": [*FEW, *MODEL, "--boxes", "boxes.csv", "--deletion-insertion",
                 "--randomize", "--channels", 2],
     "fgsm": [*FEW, *MODEL, "--labels", "labels.csv", "--epsilon", "8/255", "--pgd", 1,

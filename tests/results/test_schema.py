@@ -85,6 +85,7 @@ COMMANDS = {
     "gradcam": ("gradcam", "a.png", "b.png"),
     "fgsm": ("fgsm", "a.png", "b.png", "--pgd", "1", "--epsilon", "8/255"),
     "selectivity": ("selectivity", "more", "--labels", "labels.csv"),
+    "errors": ("errors", "more", "--labels", "labels.csv"),
     "anatomy": ("anatomy",),
     "doctor": ("doctor", "a.png", "b.png"),
 }

@@ -44,6 +44,7 @@ CALLS = {
     "shift": lambda model: convlens.shift(model, images(), shifts=[1], every=2),
     "pgd": lambda model: convlens.pgd(model, images(), steps=2),
     "robustness": lambda model: convlens.robustness(model, images(), ["8/255"], steps=2),
+    "error_analysis": lambda model: convlens.error_analysis(model, images(), [(0,), (1,)]),
     "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
     "receptive_field": lambda model: convlens.receptive_field(model, images(1), layer="7"),
     "fit_gabor": convlens.fit_gabor,

@@ -21,6 +21,7 @@ from convlens.cli.inputs import (
 from convlens.cli.labels import Labels, LabelSource
 from convlens.data.datasets.parquet import ParquetPhotos
 from convlens.data.datasets.photo_dataset import as_dataset, find_dataset_keys
+from convlens.errors import ConvlensError
 from convlens.files import RESULT
 
 if TYPE_CHECKING:
@@ -84,6 +85,18 @@ class PassInputs:
         )
         model = load_model(replace(arguments, device=device))
         return cls(arguments, dataset, model, engine, label_source.read(model), marker)
+
+    def require_labels(self) -> Labels:
+        """The right classes of each photo.
+
+        Raises:
+            ConvlensError: no labels are given.
+        """
+        if self.labels is None:
+            raise ConvlensError(
+                "no labels; give --labels FILE, or photos in folders that are named after classes"
+            )
+        return self.labels
 
     def note_unmatched(self, option: str, table: Mapping[str, object] | None) -> None:
         """Name the entries of a table that fit no photo on standard error.

@@ -190,6 +190,16 @@ Labels = Annotated[
         help="Labels of the photos: a CSV file with the columns file and class.",
     ),
 ]
+LabelsOrFolders = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="CSV",
+        callback=checks.check_file,
+        help="The right classes: a file with the columns file and class. Default: the names of the "
+        "photos' folders.",
+    ),
+]
 NoLabels = Annotated[
     bool,
     typer.Option(

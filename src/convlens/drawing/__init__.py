@@ -11,14 +11,16 @@ from convlens.drawing.captions import (
 )
 from convlens.drawing.colormaps import color_bar, diverging_colors, sequential_colors
 from convlens.drawing.figures import Panel, ResultFigure, Scale, grid_figure, picture_figure
-from convlens.drawing.grids import enlarge, make_grid
+from convlens.drawing.grids import enlarge, fit_tile, make_grid
 from convlens.drawing.overlays import overlay, place_map
 from convlens.drawing.plots import outer_radius, plot_orientations
+from convlens.drawing.reliability import ReliabilityBins, reliability_figure
 from convlens.drawing.sheets import add_title, make_sheet, stack_vertically
 
 __all__ = [
     "Bars",
     "Panel",
+    "ReliabilityBins",
     "ResultFigure",
     "Scale",
     "add_caption",
@@ -30,6 +32,7 @@ __all__ = [
     "diverging_colors",
     "draw_boxes",
     "enlarge",
+    "fit_tile",
     "grid_figure",
     "make_grid",
     "make_sheet",
@@ -39,6 +42,7 @@ __all__ = [
     "picture_figure",
     "place_map",
     "plot_orientations",
+    "reliability_figure",
     "render_figure",
     "sequential_colors",
     "stack_vertically",

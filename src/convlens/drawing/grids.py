@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from convlens.errors import ConvlensError
@@ -26,6 +28,22 @@ def enlarge(pixels: Tensor, times: int) -> Tensor:
     if times < 1:
         raise ConvlensError(f"enlarged {times} times; give a whole number of at least 1")
     return pixels.repeat_interleave(times, dim=0).repeat_interleave(times, dim=1)
+
+
+def fit_tile(pixels: Tensor, least: int, most: int) -> Tensor:
+    """A picture in color whose longer side has at most `most` pixels; small ones are enlarged.
+
+    Args:
+        pixels: uint8 `(H, W, 3)` or `(H, W)`.
+        least: pixels up to which the longer side is enlarged, by a whole factor.
+        most: pixels of the longer side, at most.
+
+    Returns:
+        uint8 `(H', W', 3)`.
+    """
+    picture = Image.fromarray(pixels.numpy()).convert("RGB")
+    picture.thumbnail((most, most))
+    return enlarge(torch.from_numpy(np.array(picture)), max(1, least // max(picture.size)))
 
 
 def make_grid(

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
 from convlens.data.sampling import spread
-from convlens.drawing import add_title, enlarge, make_sheet
+from convlens.drawing import add_title, fit_tile, make_sheet
 from convlens.wording import counted
 
 _SMALL = 100  # pixels up to which the longer side of a picture is enlarged
@@ -31,7 +28,7 @@ def contact_sheet(title: str, pictures: Sequence[tuple[Tensor, str]]) -> Tensor:
     shown = spread(pictures, MOST)
     columns = min(_WIDE, max(1, round((1.6 * len(shown)) ** 0.5)))
     sheet = make_sheet(
-        [_reduce(pixels) for pixels, _ in shown],
+        [fit_tile(pixels, _SMALL, _SIDE) for pixels, _ in shown],
         columns,
         captions=[caption for _, caption in shown],
         gap=12,
@@ -39,11 +36,3 @@ def contact_sheet(title: str, pictures: Sequence[tuple[Tensor, str]]) -> Tensor:
     )
     some = "" if len(shown) == len(pictures) else f"{len(shown)} of "
     return add_title(sheet, title, f"{some}{counted(len(pictures), 'picture')}")
-
-
-def _reduce(pixels: Tensor) -> Tensor:
-    """A picture in color whose longer side has at most 200 pixels; small ones are enlarged."""
-    picture = Image.fromarray(pixels.numpy()).convert("RGB")
-    picture.thumbnail((_SIDE, _SIDE))
-    times = max(1, _SMALL // max(picture.size))
-    return enlarge(torch.from_numpy(np.array(picture)), times)

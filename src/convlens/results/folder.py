@@ -1,5 +1,6 @@
 """What people read in the folder of a result: pictures, contact sheet, numbers and index."""
 
+import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,8 @@ from convlens.files import NUMBERS
 from convlens.results.contact_sheet import MOST, contact_sheet
 from convlens.results.index import CONTACT_SHEET, IndexGroup, IndexPicture, write_index
 from convlens.results.numbers import numbers_of, summary_lines
-from convlens.text import file_name, json_text
+from convlens.results.table import Table
+from convlens.text import csv_text, file_name, json_text
 
 
 def write_for_people(
@@ -27,7 +29,7 @@ def write_for_people(
     photo: str = "",
     command: str | None = None,
 ) -> None:
-    """Write pictures, `contact-sheet.png`, `numbers.json` and `index.html`.
+    """Write pictures, `contact-sheet.png`, `numbers.json`, CSV files and `index.html`.
 
     Args:
         temporary: the folder to write to.
@@ -38,6 +40,8 @@ def write_for_people(
     """
     numbers = numbers_of(result, command=command)
     (temporary / NUMBERS).write_text(json_text(numbers), encoding="utf-8")
+    for name, table in result.csv_tables().items():
+        _write_csv(temporary / name, table)
     layer = getattr(result, "layer", None)
     captioned = {_caption(name, layer): pixels for name, pixels in pictures.items()}
     write_pictures(temporary, captioned, photo=photo)
@@ -170,6 +174,13 @@ def picture_files(pictures: Sequence[str], *, photo: str = "") -> list[str]:
             name, number = file_name(f"{base}_{number}.png"), number + 1
         names.append(name)
     return names
+
+
+def _write_csv(path: Path, table: Table) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(table.heads)
+        writer.writerows([csv_text(cell) for cell in row] for row in table.rows)
 
 
 def _part(text: str) -> str:

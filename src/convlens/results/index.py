@@ -12,8 +12,10 @@ INDEX = "index.html"
 CONTACT_SHEET = "contact-sheet.png"
 _SMALL = 160  # pixels up to which the longer side of a picture is enlarged
 _PURPOSES = {
+    "classes.csv": "a row for each class",
     "contact-sheet.png": "all pictures on one sheet",
     "convlens.json": "the settings of the training, and the names of the checkpoints",
+    "errors.csv": "a row for each wrong prediction",
     "log.csv": "loss and accuracy by epoch",
     "numbers.json": "the numbers, by a documented schema",
     "result.json": "all fields but the tensors; convlens.Result.load reads it",

@@ -65,6 +65,13 @@ class Result:
         """The most important numbers as a small table. The base class has none."""
         return None
 
+    def csv_tables(self) -> dict[str, Table]:
+        """Tables that `save` also writes as CSV files, by the name of the file.
+
+        The base class has none.
+        """
+        return {}
+
     def figure(self) -> Figure:
         """The result as a matplotlib figure, which notebooks display.
 
@@ -93,6 +100,7 @@ class Result:
 
         `tensors.safetensors` and `result.json` hold the data, PNG files the pictures,
         `contact-sheet.png` all pictures, `numbers.json` the numbers, and `index.html` shows them.
+        Some results add tables as CSV files.
         The folder is written whole or not at all. A result that is in it is replaced; any other
         folder that is not empty is refused.
 

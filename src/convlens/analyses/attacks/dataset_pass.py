@@ -16,12 +16,12 @@ from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilons
 from convlens.analyses.attacks.pgd import STEPS
 from convlens.analyses.attacks.robustness import Robustness
 from convlens.analyses.attacks.robustness_reducer import RobustnessReducer
+from convlens.analyses.predictions.photo_labels import check_photo_labels
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
-from convlens.models.output_head import lowest_prediction
 from convlens.passes.options import PassOptions
 from convlens.passes.run import run_pass
 from convlens.passes.source import PhotosOrImages, open_source, read_first_images
@@ -113,14 +113,7 @@ def robustness(
 
 
 def _check_labels(model: Model, labels: PhotoLabels, photos: int) -> None:
-    if len(labels) != photos:
-        raise ConvlensError(f"{len(labels)} labels for {photos} photos; give one entry per photo")
-    trace = trace_network(model)
-    classes, lowest = trace.num_outputs, lowest_prediction(trace.num_outputs, trace.output_head)
-    if any(not lowest <= index < classes for indices in labels for index in indices or ()):
-        raise ConvlensError(
-            f"a label outside {lowest} to {classes - 1}; give class indices in this range"
-        )
+    check_photo_labels(model, labels, photos)
     if not any(labels):
         raise ConvlensError("none of the photos has a label; give labels for some, or none at all")
 

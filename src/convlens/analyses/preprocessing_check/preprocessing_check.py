@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from convlens.analyses.predictions.photo_labels import check_photo_labels
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.analyses.preprocessing_check.result import Diagnosis
 from convlens.analyses.preprocessing_check.scores import (
@@ -29,9 +30,6 @@ from convlens.data.datasets.pictures import list_photos
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import ImagesLike, Model, check_model
-from convlens.models.output_head import (
-    lowest_prediction,
-)
 from convlens.results.network_result import keep_warnings
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
@@ -87,7 +85,8 @@ def check_preprocessing(
     check_model(model)
     photos = model.to_images(photos) if isinstance(photos, Tensor) else list_photos(photos)
     variants = list_variants(model, with_resizes=not isinstance(photos, Tensor))
-    _check_labels(model, labels, len(photos))
+    if labels is not None:
+        check_photo_labels(model, labels, len(photos))
     examined = [i for i in range(len(photos)) if labels is None or labels[i]]
     images, readable, skipped = prepare_variants(model, photos, examined, variants, strict=strict)
     if not readable:
@@ -117,22 +116,6 @@ def check_preprocessing(
         labeled=right is not None,
         skipped=tuple(skipped),
     )
-
-
-def _check_labels(model: Model, labels: PhotoLabels | None, photos: int) -> None:
-    if labels is None:
-        return
-    if len(labels) != photos:
-        raise ConvlensError(f"{len(labels)} labels for {photos} photos; give one each, or None")
-    trace = trace_network(model)
-    classes, lowest = trace.num_outputs, lowest_prediction(trace.num_outputs, trace.output_head)
-    wrong = [
-        index for indices in labels for index in indices or () if not lowest <= index < classes
-    ]
-    if wrong:
-        raise ConvlensError(
-            f"class {wrong[0]} of {classes}; give an index of {lowest} to {classes - 1}"
-        )
 
 
 def _score_photos(

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
 from convlens.cli.arguments import PassArguments, with_arguments
@@ -15,16 +14,7 @@ from convlens.cli.arguments import PassArguments, with_arguments
 @with_arguments(PassArguments, out=Path("convlens-selectivity"))
 def selectivity(
     arguments: PassArguments,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            "--labels",
-            metavar="CSV",
-            callback=checks.check_file,
-            help="The right classes: a file with the columns file and class. Default: the names "
-            "of the photos' folders.",
-        ),
-    ] = None,
+    labels: o.LabelsOrFolders = None,
     layer: o.Layer = None,
     side: o.LayerSide = o.Side.post,
     show: Annotated[int, typer.Option(min=1, help="Number of channels in the table.")] = 20,
@@ -35,14 +25,10 @@ def selectivity(
     last convolution with maps, and is read at its side post. In Python: convlens.invariance.
     """
     from convlens.cli.dataset_pass import PassInputs
-    from convlens.errors import ConvlensError
 
     # before the imports that need torch
     inputs = PassInputs.load(arguments, labels=labels, no_labels=False)
-    if inputs.labels is None:
-        raise ConvlensError(
-            "no labels; give --labels FILE, or photos in folders that are named after classes"
-        )
+    right_classes = inputs.require_labels()
     from convlens.analyses.invariance.dataset_pass import invariance
     from convlens.cli.folders import command_line
     from convlens.cli.show.selectivity import show_channels
@@ -53,7 +39,7 @@ def selectivity(
             inputs.dataset,
             layer=layer,
             side=side.value,
-            labels=inputs.labels,
+            labels=right_classes,
             strict=arguments.strict,
             pass_options=pass_options,
         )

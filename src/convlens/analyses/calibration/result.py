@@ -1,0 +1,183 @@
+"""Calibration: whether predictions are right as often as the network's confidence says."""
+
+from dataclasses import dataclass
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from convlens.analyses.calibration.calibration_error import bin_totals, calibration_error
+from convlens.analyses.calibration.histogram import equal_count, equal_width
+from convlens.analyses.calibration.temperature import fit_temperature
+from convlens.drawing import ReliabilityBins, reliability_figure, render_figure
+from convlens.passes.proportion import wilson_interval
+from convlens.passes.reducer import State
+from convlens.results import Result, Table
+from convlens.wording import counted, percent
+
+_DPI = 110  # of the picture of the diagrams
+
+
+@dataclass(frozen=True, eq=False)
+class ReliabilityDiagram(Result):
+    """Accuracy against confidence, in bins of confidence.
+
+    Attributes:
+        bins_of: "equal width" or "equal count".
+        counts: int64 `(B,)`, photos in each bin, the least confident ones first.
+        right: int64 `(B,)`, photos in each bin that are predicted correctly.
+        mean_confidence: float64 `(B,)`, mean confidence in each bin; NaN without photos.
+        error: the expected calibration error: the difference between accuracy and confidence,
+            averaged over photos.
+        low: lower end of its 95 % interval.
+        high: upper end of the interval.
+        chance: what a perfectly calibrated network with these confidences exceeds in 5 % of
+            samples of this size.
+    """
+
+    bins_of: str
+    counts: Tensor
+    right: Tensor
+    mean_confidence: Tensor
+    error: float
+    low: float
+    high: float
+    chance: float
+
+    @property
+    def accuracy(self) -> Tensor:
+        """The share of each bin's photos that are predicted correctly, float64 `(B,)`."""
+        return self.right.double() / self.counts
+
+    def summary(self) -> str:
+        """The error with its interval, beside what chance gives."""
+        return (
+            f"expected calibration error {_points(self.error)} ({self.bins_of}, 95 % interval "
+            f"{_points(self.low)} to {_points(self.high)}; a calibrated network stays below "
+            f"{_points(self.chance)} in 95 % of such samples)"
+        )
+
+    def table(self) -> Table:
+        """Each bin that holds photos."""
+        rows = [
+            [str(count), f"{confidence:.3f}", f"{accuracy:.3f}"]
+            for count, confidence, accuracy in zip(
+                self.counts.tolist(), self.mean_confidence.tolist(), self.accuracy.tolist(),
+                strict=True,
+            )
+            if count
+        ]  # fmt: skip
+        return Table.of(["photos", "confidence", "accuracy"], rows, most=len(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration(Result):
+    """Whether predictions are right as often as the network's confidence says.
+
+    Attributes:
+        images: number of photos with a label.
+        equal_width: accuracy against confidence in bins that divide 0 to 1 evenly.
+        equal_count: the same in bins that divide the photos evenly.
+        temperature: the number by which the logits have to be divided so that the cross-entropy of
+            the right classes is least, above 1 where the network is overconfident. None where none
+            from 1/16 to 16 does this, or the outputs are no logits of one softmax.
+        loss: mean cross-entropy of the right classes in nats; None as above.
+        scaled_loss: the same at this temperature; None as above.
+    """
+
+    images: int
+    equal_width: ReliabilityDiagram
+    equal_count: ReliabilityDiagram
+    temperature: float | None
+    loss: float | None
+    scaled_loss: float | None
+
+    @property
+    def mean_gap(self) -> float:
+        """Mean confidence minus accuracy: above 0 where the network is overconfident."""
+        diagram = self.equal_width
+        confidence = (diagram.mean_confidence * diagram.counts).nansum()
+        return float(confidence - diagram.right.sum()) / max(1, self.images)
+
+    def summary(self) -> str:
+        """The errors of both kinds of bins, and the temperature, in words."""
+        words = [self.equal_width.summary(), self.equal_count.summary()]
+        if self.temperature is not None:
+            words.append(
+                f"temperature {self.temperature:.2f} gives a cross-entropy of "
+                f"{self.scaled_loss:.3f} instead of {self.loss:.3f} nats"
+            )
+        return "\n".join(words)
+
+    def table(self) -> Table:
+        """The calibration error of both kinds of bins."""
+        rows = [
+            [each.bins_of, *map(_points, (each.error, each.low, each.high, each.chance))]
+            for each in (self.equal_width, self.equal_count)
+        ]
+        return Table.of(["bins", "error", "low", "high", "by chance"], rows)
+
+    def figure(self) -> Figure:
+        """The reliability diagrams with bins of equal width and of equal count."""
+        return reliability_figure(
+            [_drawn(self.equal_width), _drawn(self.equal_count)],
+            title=f"{counted(self.images, 'photo')}: accuracy against confidence",
+        )
+
+    def pictures(self) -> dict[str, Tensor]:
+        """The reliability diagrams."""
+        return {"reliability diagrams": render_figure(self.figure(), _DPI)}
+
+
+def summarize_calibration(
+    histogram: State, bins: int, losses: Tensor | None, *, seed: int = 0
+) -> Calibration:
+    """Make the result from what a pass has counted.
+
+    Args:
+        histogram: see `convlens.analyses.calibration.histogram`.
+        bins: number of bins of each diagram.
+        losses: sums of the cross-entropy at each temperature; None for outputs without one.
+        seed: seed of the resamples; default 0.
+    """
+    images = int(histogram["counts"].sum())
+    fitted = fit_temperature(losses, images) if losses is not None else None
+    return Calibration(
+        images=images,
+        equal_width=_diagram("equal width", histogram, equal_width(histogram, bins), bins, seed),
+        equal_count=_diagram("equal count", histogram, equal_count(histogram, bins), bins, seed),
+        temperature=None if fitted is None else fitted.temperature,
+        loss=None if fitted is None else fitted.loss,
+        scaled_loss=None if fitted is None else fitted.scaled_loss,
+    )
+
+
+def _diagram(
+    bins_of: str, histogram: State, bin_of: Tensor, bins: int, seed: int
+) -> ReliabilityDiagram:
+    counts, right, sums = bin_totals(histogram, bin_of, bins)
+    measured = calibration_error(histogram, bin_of, bins, seed=seed)
+    return ReliabilityDiagram(
+        bins_of, counts.long(), right.long(), torch.where(counts > 0, sums / counts, torch.nan),
+        *measured,
+    )  # fmt: skip
+
+
+def _drawn(diagram: ReliabilityDiagram) -> ReliabilityBins:
+    holds = diagram.counts > 0
+    counts, right = (values[holds].tolist() for values in (diagram.counts, diagram.right))
+    intervals = [wilson_interval(hits, count) for hits, count in zip(right, counts, strict=True)]
+    return ReliabilityBins(
+        title=f"bins of {diagram.bins_of}: error {_points(diagram.error)} "
+        f"({_points(diagram.low)} to {_points(diagram.high)})",
+        confidence=diagram.mean_confidence[holds].tolist(),
+        accuracy=diagram.accuracy[holds].tolist(),
+        low=[low for low, _ in intervals],
+        high=[high for _, high in intervals],
+        counts=counts,
+    )
+
+
+def _points(share: float) -> str:
+    """A share of 0 to 1 in percent, with one digit."""
+    return percent(share) if share == 0 else f"{100 * share:.1f} %"

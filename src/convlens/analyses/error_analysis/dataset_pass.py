@@ -1,0 +1,231 @@
+"""`error_analysis`: accuracy, confusions, calibration and errors of labeled photos, in one pass."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from convlens.analyses.calibration.result import summarize_calibration
+from convlens.analyses.error_analysis.kept_photos import filled_entries
+from convlens.analyses.error_analysis.reducer import (
+    ERROR_TABLES,
+    ErrorReducer,
+    class_confidences,
+    part_of,
+)
+from convlens.analyses.error_analysis.result import (
+    ConfusedPair,
+    ErrorAnalysis,
+    WrongPrediction,
+    empty_pixels,
+)
+from convlens.analyses.error_analysis.right_classes import class_of, count_columns, pad_labels
+from convlens.analyses.predictions.photo_labels import check_photo_labels
+from convlens.analyses.predictions.predictions import check_one_vector
+from convlens.data.images import to_pixels
+from convlens.errors import ConvlensError
+from convlens.models.labels import PhotoLabels, class_name
+from convlens.models.model import Model, check_model
+from convlens.models.output_head import SOFTMAX, is_binary
+from convlens.passes.options import PassOptions
+from convlens.passes.proportion import Proportion
+from convlens.passes.run import run_reducer
+from convlens.passes.source import PhotosOrImages, Source, open_source
+from convlens.results.network_result import keep_warnings
+from convlens.runtime.fingerprints import fingerprint
+from convlens.tracing.tracer import trace as trace_network
+
+_BINS = 15  # as in Guo et al. 2017
+_TOP5_CLASSES = 5  # with no more, every right class is among the first five
+_PAIRS, _PHOTOS_OF_PAIR = 10, 6
+_MIN_PHOTOS = 5  # of a class, before its mean probability tells that a label may be wrong
+_LIKELY = 0.5  # the least probability of a prediction that questions a label
+
+
+@keep_warnings
+def error_analysis(
+    model: Model,
+    photos: PhotosOrImages,
+    labels: PhotoLabels,
+    *,
+    bins: int = _BINS,
+    show: int = 16,
+    seed: int = 0,
+    strict: bool = False,
+    pass_options: PassOptions = PassOptions(),
+) -> ErrorAnalysis:
+    """Measure how often, where and how surely a network is wrong on labeled photos.
+
+    One forward pass over the data gives the accuracy of all photos and of each class, the pairs of
+    classes that are confused, the calibration, and the errors. Memory does not grow with the number
+    of photos, apart from their names and labels.
+
+    Args:
+        model: the model; left untouched.
+        photos: files, a data set of them, or images `(N, C, H, W)` inside the bounds.
+        labels: for each photo the indices of the classes that are right, or None to leave the
+            photo out. A prediction of any of them is correct; the first one is the photo's class.
+            For a network with one output 0, or -1 for "not class 0".
+        bins: number of bins of the reliability diagrams; default 15.
+        show: number of errors with a picture, the surest first; default 16.
+        seed: seed of the resamples behind the intervals, and of the random errors that are kept
+            where there are more than 4,096; default 0.
+        strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
+            out.
+        pass_options: how the pass runs; see `PassOptions`. Its stage is `photos`. Default:
+            `PassOptions()`.
+
+    Returns:
+        Accuracy with 95 % intervals, confusions, calibration and errors.
+
+    Raises:
+        ConvlensError: if the labels do not fit or there are none, bins or show cannot be used, the
+            network gives no vector of class scores, no photo can be read, or the resume folder is
+            of another pass.
+
+    References:
+        Calibration: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. Labels that
+        may be wrong: Northcutt et al., Confident Learning, JAIR 2021.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4))
+        >>> model = convlens.wrap(network, size=8)
+        >>> result = convlens.error_analysis(model, torch.rand(20, 3, 8, 8), [(0,), (1,)] * 10)
+        >>> result.images, len(result.wrong) == result.errors == int(result.confusion.sum())
+        (20, True)
+    """
+    check_model(model)
+    if bins < 2 or show < 0:
+        raise ConvlensError(f"{bins} bins and show {show}; give at least 2 bins and show 0")
+    source = open_source(model, photos, strict=strict)
+    check_photo_labels(model, labels, len(source))
+    if not any(labels):
+        raise ConvlensError("none of the photos has a label; give the right classes of some")
+    trace = trace_network(model)
+    check_one_vector(model, trace, "an error analysis")
+    reducer = ErrorReducer(
+        model, trace.logits, count_columns(trace.num_outputs, trace.output_head),
+        trace.output_head, pad_labels(labels), bins, seed,
+    )  # fmt: skip
+    finished = run_reducer(
+        model, trace, reducer, source, pass_options=pass_options,
+        settings={
+            "what": "errors", "bins": bins, "seed": seed, "labels": fingerprint(labels),
+        },
+    )  # fmt: skip
+    state = finished.state
+    if not int(state["photos"]):
+        raise ConvlensError("none of the photos that can be read has a label; give more labels")
+    binary = is_binary(trace.num_outputs, trace.output_head)
+    names = tuple(
+        class_name(model.labels, class_of(column, binary=binary))
+        for column in range(reducer.columns)
+    )
+    wrong = _collect_errors(state, source, names, binary=binary)
+    pairs = _collect_pairs(state, wrong, names, binary=binary)
+    suspicious = [error for error in wrong if error.label_suspicious]
+    numbers = [error.number for error in (*wrong[:show], *suspicious[:show])]
+    if show:
+        numbers += [number for pair in pairs for number in pair.numbers]
+    pictured = tuple(sorted(set(numbers)))
+    has_top5 = reducer.columns > _TOP5_CLASSES
+    total = int(state["photos"])
+    return ErrorAnalysis(
+        model=model.name,
+        images=total,
+        unlabeled=int(state["unlabeled"]),
+        skipped=tuple(finished.skipped.values()),
+        accuracy=Proportion.from_counts(int(state["class_right"].sum()), total),
+        top5=Proportion.from_counts(int(state["class_top5"].sum()), total) if has_top5 else None,
+        classes=tuple(class_of(column, binary=binary) for column in range(reducer.columns)),
+        class_names=names,
+        class_counts=state["class_photos"],
+        class_right=state["class_right"],
+        class_top5=state["class_top5"],
+        confusion=state["pairs"].int() if reducer.counts_pairs else None,
+        pairs=tuple(pairs),
+        calibration=summarize_calibration(
+            part_of(state, "histogram"), bins,
+            state["losses"] if binary or trace.output_head == SOFTMAX else None, seed=seed,
+        ),
+        wrong=tuple(wrong),
+        shown=min(show, len(wrong)),
+        pictured=pictured,
+        pixels=read_pixels(model, source, pictured),
+        seed=seed,
+    )  # fmt: skip
+
+
+def read_pixels(model: Model, source: Source, numbers: Sequence[int]) -> Tensor:
+    """The images of some photos as the network sees them, uint8 `(P, H, W, 3)`."""
+    batches = source.batches([(number, number + 1) for number in numbers])
+    images = [batch.images for batch in batches if batch.images is not None]
+    if not images:
+        return empty_pixels()
+    pixels = to_pixels(torch.cat(images), model.bounds)
+    return pixels.expand(-1, -1, -1, 3).contiguous() if pixels.shape[-1] == 1 else pixels[..., :3]
+
+
+def _collect_errors(
+    state: Mapping[str, Tensor], source: Source, names: Sequence[str], *, binary: bool
+) -> list[WrongPrediction]:
+    """The errors that are kept, the surest first."""
+    typical = class_confidences(state).where(state["class_photos"] >= _MIN_PHOTOS, torch.inf)
+    errors: dict[int, WrongPrediction] = {}
+    for table in ERROR_TABLES:
+        entries = filled_entries(part_of(state, table))
+        columns = {name: column.tolist() for name, column in entries.items()}
+        for row, number in enumerate(columns["photo"]):
+            if number in errors:
+                continue
+            label, prediction = columns["label"][row], columns["prediction"][row]
+            confidence = columns["confidence"][row]
+            errors[number] = WrongPrediction(
+                number=number,
+                photo=source.name(number),
+                label=class_of(label, binary=binary),
+                label_name=names[label],
+                prediction=class_of(prediction, binary=binary),
+                prediction_name=names[prediction],
+                confidence=confidence,
+                label_probability=columns["label_probability"][row],
+                label_rank=columns["label_rank"][row],
+                label_suspicious=confidence >= max(_LIKELY, float(typical[prediction])),
+            )
+    return sorted(errors.values(), key=lambda error: (-error.confidence, error.number))
+
+
+def _collect_pairs(
+    state: Mapping[str, Tensor],
+    wrong: Iterable[WrongPrediction],
+    names: Sequence[str],
+    *,
+    binary: bool,
+) -> list[ConfusedPair]:
+    """The most frequent pairs of label and prediction; of more classes than are counted none."""
+    if "pairs" not in state:
+        return []
+    counts = state["pairs"].flatten()
+    # Of equally frequent pairs those come first whose class has fewer photos.
+    photos = state["class_photos"].repeat_interleave(len(names))
+    cells = counts.nonzero().flatten().tolist()
+    cells.sort(key=lambda cell: (-int(counts[cell]), int(photos[cell]), cell))
+    numbers: dict[tuple[int, int], list[int]] = {}
+    for error in wrong:
+        numbers.setdefault((error.label, error.prediction), []).append(error.number)
+    pairs = []
+    for cell in cells[:_PAIRS]:
+        label, prediction = divmod(cell, len(names))
+        pair = class_of(label, binary=binary), class_of(prediction, binary=binary)
+        pairs.append(
+            ConfusedPair(
+                label=pair[0],
+                label_name=names[label],
+                prediction=pair[1],
+                prediction_name=names[prediction],
+                share=Proportion.from_counts(int(counts[cell]), int(photos[cell])),
+                numbers=tuple(numbers.get(pair, [])[:_PHOTOS_OF_PAIR]),
+            )
+        )
+    return pairs
