@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from convlens.models.folder_labels import folder_labels
 from convlens.models.label_tables import name_class
+from convlens.models.loading.load_options import load_options
 from convlens.models.model import Model
 from convlens.page.result import ReportPhoto, Reproduction
 
@@ -33,7 +34,7 @@ class Reproducer:
         self._model = model
         self._num_classes = num_classes
         self._labels = labels
-        self._options, arguments = _load_options(model, seed)
+        self._options, arguments = load_options(model, seed)
         if model.spec is None:
             self._load = "# model: your own network, in convlens.wrap(...)"
         else:
@@ -159,26 +160,3 @@ def folder_name(name: str) -> str:
         'patches-blocks-0-1'
     """
     return re.sub(r"[^\w.-]+", "-", name)
-
-
-def _load_options(model: Model, seed: int) -> tuple[list[str], list[str]]:
-    """What loads the same model: words of the command line, and arguments of `load`."""
-    words: list[str] = []
-    arguments: list[str] = []
-    if model.spec not in (None, "default"):
-        words += ["--model", str(model.spec)]
-        arguments.append(repr(model.spec))
-    if model.spec != "default" or model.size != (224, 224):
-        height, width = model.size
-        words += ["--size", f"{height}" if height == width else f"{height}x{width}"]
-        arguments.append(f"size={height if height == width else model.size}")
-    if model.class_names is not None:
-        words += ["--class-names", model.class_names]
-        arguments.append(f"class_names={model.class_names!r}")
-    if model.device.type != "cpu":
-        words += ["--device", str(model.device)]
-        arguments.append(f"device={str(model.device)!r}")
-    if seed:
-        words += ["--seed", str(seed)]
-        arguments.append(f"seed={seed}")
-    return words, arguments

@@ -11,6 +11,7 @@ const copy = async (button) => {
   }
   setTimeout(() => { caption.textContent = label; }, 1200);
 };
-for (const button of document.querySelectorAll("button.copy")) {
-  button.addEventListener("click", () => copy(button));
-}
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest("button.copy");
+  if (button) copy(button);
+});

@@ -1,0 +1,66 @@
+"""The explore command: a live explorer of a network, in a browser."""
+
+import contextlib
+from typing import Annotated
+
+import typer
+
+from convlens.cli import options as o
+from convlens.cli.app import START, app
+from convlens.cli.arguments import ModelArguments, with_arguments
+
+
+@app.command(rich_help_panel=START)
+@with_arguments(ModelArguments)
+def explore(
+    arguments: ModelArguments,
+    photos: o.MaybePhotos = None,
+    labels: o.Labels = None,
+    no_labels: o.NoLabels = False,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, help="First port to try; the next free one is taken. 0: any port."
+        ),
+    ] = 8642,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the browser.")
+    ] = True,
+) -> None:
+    """Explore a network and photos live in the browser."""
+    from convlens.cli.inputs import find_paths, load_model
+    from convlens.cli.labels import LabelSource
+    from convlens.cli.show.explore import show_explorer
+    from convlens.models.loading.demo_photos import demo_photos
+    from convlens.models.loading.run_photos import find_run_photos
+    from convlens.models.loading.specs import find_run_folder
+    from convlens.runtime.extras import check_installed
+
+    check_installed("the explorer", ("starlette", "uvicorn"), "explore")
+    paths = find_paths(photos) if photos else None
+    shown = paths
+    if labels is not None and shown is None:
+        run = find_run_folder(arguments.model)
+        run_photos = find_run_photos(run[0]) if run is not None else []
+        shown = run_photos or [photo.path for photo in demo_photos()]
+    source = LabelSource.find(labels, shown or [], no_labels=no_labels)
+    model = load_model(arguments)  # before the imports that need torch
+    from convlens.explorer.explore import explore as start_explorer
+
+    explorer = start_explorer(
+        model,
+        paths,
+        labels={} if no_labels else source.read_table(model),
+        port=port,
+        seed=arguments.seed,
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        show_explorer(
+            explorer.url,
+            port=explorer.port,
+            json=arguments.json,
+            quiet=arguments.quiet,
+            browser=browser,
+        )
+        explorer.wait()
+    explorer.stop()

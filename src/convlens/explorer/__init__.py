@@ -1,0 +1,12 @@
+"""The explorer: a network, its photos, layers, channels and classes live in a browser.
+
+- `explore` is the public function; `server` finds a port and runs uvicorn in a thread.
+- `safety` refuses requests that do not come from the user's own browser.
+- `worker` computes one thing at a time in one thread, and stops what nobody waits for.
+- `session` holds what a server shows: the model, the photos and the worker.
+- `photo_store` keeps photos under a hash of their content.
+- `fields` writes the receptive fields of all layers as JSON.
+- `reproduction` writes the command and the Python line of each picture.
+- `app` lists the addresses, and `pages/` has one file and one template for each page.
+- `modules/` holds the ES modules and `explorer.css` the rules that only the explorer needs.
+"""

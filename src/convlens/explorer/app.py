@@ -1,0 +1,57 @@
+"""The addresses of the explorer, and the application that answers them."""
+
+import gc
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from convlens.explorer.assets import serve_asset
+from convlens.explorer.pages.photo import fields, file, photo
+from convlens.explorer.pages.search import search
+from convlens.explorer.pages.start import start, upload
+from convlens.explorer.rendering import make_templates, page, show_failure
+from convlens.explorer.session import Session
+
+_ROUTES = [
+    Route("/", page(start)),
+    Route("/photos", upload, methods=["POST"]),
+    Route("/photo/{key}", page(photo)),
+    Route("/photo/{key}/file", page(file)),
+    Route("/fields.json", page(fields)),
+    Route("/search.json", page(search)),
+    Route("/assets/{name}", serve_asset),
+]
+
+
+def make_app(session: Session) -> Starlette:
+    """The application for one session.
+
+    Args:
+        session: the model, the photos and the worker.
+    """
+    app = Starlette(
+        routes=_ROUTES,
+        exception_handlers={HTTPException: _show_http_error, Exception: _show_error},
+    )
+    app.state.session = session
+    app.state.templates = make_templates()
+    return app
+
+
+async def _show_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = "There is no page at this address; the search finds layers, channels and classes."
+    return show_failure(request, detail, error.status_code)
+
+
+async def _show_error(request: Request, error: Exception) -> Response:
+    """A page for a fault of convlens itself; uvicorn prints the traceback."""
+    gc.collect()  # a computation that ran out of memory leaves large tensors in its frames
+    reason = f"convlens failed here ({type(error).__name__}); the terminal shows where."
+    return show_failure(request, reason, HTTPStatus.INTERNAL_SERVER_ERROR)

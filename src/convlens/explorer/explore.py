@@ -1,0 +1,137 @@
+"""The function `explore`: a live explorer of a network, in a browser."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convlens.errors import ConvlensError
+from convlens.models.label_tables import match_labels
+from convlens.models.loading.demo_photos import demo_photos
+from convlens.models.loading.run_photos import find_run_photos, read_run_labels
+from convlens.models.loading.specs import find_run_folder
+from convlens.models.model import Model, check_model
+from convlens.runtime.extras import check_installed
+
+if TYPE_CHECKING:
+    from convlens.explorer.server import Server
+
+PORT = 8642  # the first that is tried
+
+
+class Explorer:
+    """A running explorer.
+
+    Attributes:
+        url: the address to open in a browser of this machine. It holds a token; whoever has it can
+            use the explorer.
+    """
+
+    def __init__(self, server: "Server", title: str) -> None:
+        self._server = server
+        self._title = title
+        self.url = server.url
+
+    @property
+    def port(self) -> int:
+        """Port of the server, on the loopback interface."""
+        return self._server.port
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still answers."""
+        return self._server.is_running
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._server.stop()
+
+    def wait(self) -> None:
+        """Return when the server has stopped."""
+        self._server.wait()
+
+    def __repr__(self) -> str:
+        return f"<Explorer of {self._title} at {self.url}>"
+
+    def _repr_html_(self) -> str:
+        from markupsafe import Markup
+
+        return Markup('<p>Explorer of {}: <a href="{}" target="_blank">{}</a></p>').format(
+            self._title, self.url, self.url
+        )
+
+
+def explore(
+    model: Model,
+    photos: Sequence[str | Path] | None = None,
+    *,
+    labels: Mapping[str, Sequence[int]] | None = None,
+    port: int = PORT,
+    seed: int = 0,
+) -> Explorer:
+    """Start an explorer of a network in the background and return its address.
+
+    The explorer shows photos with their receptive fields, Grad-CAM and feature maps, and the
+    layers, channels and classes of the network. It answers on this machine only, and only to a
+    browser that opened the address with the token.
+
+    Args:
+        model: the model; left untouched.
+        photos: files. Default: validation images of a training for the network of a run folder,
+            and the demonstration photos for others.
+        labels: indices of the right classes by the photo's path or the end of it, such as its
+            file's name. Default: those of the training, and of the demonstration photos for the
+            embedded network; none for photos that are given.
+        port: the first port that is tried; the next free one is taken, and 0 takes any. Default:
+            8642.
+        seed: seed of everything that is random. Default: 0.
+
+    Returns:
+        The running explorer, with its `url` and the method `stop`.
+
+    Raises:
+        ConvlensError: starlette or uvicorn is not installed, no file that can be read, or no free
+            port.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+        >>> explorer = convlens.explore(convlens.wrap(network, size=8), photos=[], port=0)
+        >>> explorer.url.startswith("http://127.0.0.1:"), explorer.is_running
+        (True, True)
+        >>> explorer.stop()
+    """
+    check_model(model)
+    check_installed("the explorer", ("starlette", "uvicorn"), "explore")
+    from convlens.explorer.photo_store import PhotoStore
+    from convlens.explorer.server import Server
+    from convlens.explorer.session import Session
+
+    paths, table = _resolve_photos(model, photos, labels)
+    store = PhotoStore(paths, match_labels(paths, table))
+    if paths and not len(store):
+        raise ConvlensError(f"none of {len(paths)} photos can be read; {store.skipped[0]}")
+    return Explorer(Server(Session(model, store, seed), port), model.name)
+
+
+def _resolve_photos(
+    model: Model,
+    photos: Sequence[str | Path] | None,
+    labels: Mapping[str, Sequence[int]] | None,
+) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
+    """The paths of the photos, and the right classes by the end of a path."""
+    table = {name: tuple(classes) for name, classes in (labels or {}).items()}
+    if photos is not None:
+        return [Path(photo) for photo in photos], table
+    run = find_run_folder(model.spec or "")
+    if run is not None and (run_photos := find_run_photos(run[0])):
+        return run_photos, read_run_labels(run[0], model.labels) if labels is None else table
+    try:
+        demo = demo_photos()
+    except ConvlensError:  # the extra `demo` is not installed; photos can be sent by the browser
+        return [], table
+    if labels is None and model.spec == "default" and model.labels is not None:
+        table = {
+            photo.path.name: tuple(model.labels.index(label) for label in photo.classes)
+            for photo in demo
+        }
+    return [photo.path for photo in demo], table

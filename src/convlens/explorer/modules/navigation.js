@@ -1,0 +1,66 @@
+// Navigation: links and forms replace `main` instead of the whole document, so that the position of
+// the page and what other modules know is kept. The newest click ends the older one, whose
+// computation the server then stops. Other modules listen to the event "shown", and ask for another
+// page with the event "visit".
+let latest = null;
+const status = document.getElementById("status");
+
+const replaceMain = (text, address) => {
+  const page = new DOMParser().parseFromString(text, "text/html");
+  const focused = document.activeElement?.id;
+  const samePath = new URL(address, location.href).pathname === shownPath;
+  document.title = page.title;
+  const scrolled = document.querySelector(".scrolling")?.scrollTop ?? 0;
+  document.getElementById("main").replaceWith(page.getElementById("main"));
+  if (samePath) {
+    const list = document.querySelector(".scrolling");
+    if (list) list.scrollTop = scrolled;
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  } else {
+    scrollTo(0, 0);
+    document.getElementById("main").focus({ preventScroll: true });
+  }
+  shownPath = new URL(address, location.href).pathname;
+};
+
+let shownPath = location.pathname;
+const visit = async (address, { push = true } = {}) => {
+  latest?.abort();
+  const own = latest = new AbortController();
+  const main = document.getElementById("main");
+  main.setAttribute("aria-busy", "true");
+  const slow = setTimeout(() => { status.textContent = "computing …"; }, 250);
+  try {
+    const answer = await fetch(address, { signal: own.signal });
+    const text = await answer.text();
+    if (own !== latest) return;
+    if (push) history.pushState(null, "", answer.url);
+    replaceMain(text, answer.url);
+    status.textContent = "";
+    document.dispatchEvent(new Event("shown"));
+  } catch (error) {
+    if (own !== latest || error.name === "AbortError") return;
+    main.removeAttribute("aria-busy");
+    status.textContent = "The server does not answer; start convlens explore again.";
+  } finally {
+    clearTimeout(slow);
+  }
+};
+
+const leadsHere = (link) => link && link.origin === location.origin && !link.target
+  && !link.hasAttribute("download") && !link.getAttribute("href").startsWith("#");
+document.addEventListener("click", (event) => {
+  if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  const link = event.target.closest("a[href]");
+  if (!leadsHere(link)) return;
+  event.preventDefault();
+  visit(link.href);
+});
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "get" || !form.getAttribute("action")) return;
+  event.preventDefault();
+  visit(`${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}`);
+});
+document.addEventListener("visit", ({ detail }) => visit(detail));
+addEventListener("popstate", () => visit(location.href, { push: false }));

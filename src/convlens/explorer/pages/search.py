@@ -1,0 +1,32 @@
+"""What the search finds: layers, classes and photos with their addresses, as JSON."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from convlens.explorer.addresses import class_address, layer_address, photo_address
+from convlens.explorer.rendering import session_of
+from convlens.text import printable
+
+
+async def search(request: Request) -> Response:
+    """All names that the search finds, by kind."""
+    session = session_of(request)
+    network = await session.network()
+    labels = session.model.labels
+    layers = [[printable(row.name), layer_address(row.name)] for row in network.with_maps]
+    classes = [
+        [printable(labels[index]) if labels and index < len(labels) else f"class {index}",
+         class_address(index)]
+        for index in range(network.num_classes)
+    ]  # fmt: skip
+    photos = [[printable(photo.name), photo_address(photo.key)] for photo in session.photos]
+    return JSONResponse(
+        {
+            "layers": layers,
+            "classes": classes,
+            "photos": photos,
+            "channels": [
+                row.source.channels for row in network.with_maps if row.source is not None
+            ],
+        }
+    )

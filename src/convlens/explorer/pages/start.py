@@ -1,0 +1,104 @@
+"""The start page: photos with their predictions, and the network."""
+
+import asyncio
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from convlens.data.images import to_pixels
+from convlens.errors import PhotoError
+from convlens.explorer.addresses import photo_address
+from convlens.explorer.photo_store import LARGEST_FILE, StoredPhoto, receive_photo
+from convlens.explorer.rendering import attempt, render, session_of
+from convlens.explorer.session import Session
+from convlens.html.pictures import Picture, PictureBudget
+
+_PHOTOS = 24  # on one page
+_SIDE = 160  # CSS pixels of a photo
+_BYTES = 4_000_000  # of the pictures of a page
+
+
+@dataclass(frozen=True)
+class PhotoTile:
+    """A photo on the start page.
+
+    Attributes:
+        photo: the photo.
+        picture: the photo as the network sees it; None where it could not be read.
+        answer: the first prediction; empty for a network without class scores.
+        probability: its probability.
+        right: whether it is right; None where the right class is not known.
+        reason: why a part of it is missing; empty if none is.
+    """
+
+    photo: StoredPhoto
+    picture: Picture | None
+    answer: str = ""
+    probability: float | None = None
+    right: bool | None = None
+    reason: str = ""
+
+
+async def start(request: Request) -> Response:
+    """The photos of one page with their predictions."""
+    session = session_of(request)
+    network = await session.network()
+    photos = list(session.photos)
+    pages = max(1, -(-len(photos) // _PHOTOS))
+    text = request.query_params.get("page", "1")
+    number = min(max(int(text) if text.isdecimal() else 1, 1), pages)
+    budget = PictureBudget(_BYTES)
+    shown = photos[(number - 1) * _PHOTOS : number * _PHOTOS]
+    tiles = [await _make_tile(session, photo, budget) for photo in shown]
+    return render(
+        request, "pages/start.html.jinja", network=network, tiles=tiles, number=number,
+        pages=pages, count=len(photos), skipped=session.photos.skipped,
+        largest=LARGEST_FILE // 2**20,
+    )  # fmt: skip
+
+
+async def _make_tile(session: Session, photo: StoredPhoto, budget: PictureBudget) -> PhotoTile:
+    image, reason = await attempt(session.image(photo))
+    if image is None:
+        return PhotoTile(photo, None, reason=reason)
+    pixels = to_pixels(image.cpu(), session.model.bounds)[0].expand(-1, -1, 3)
+    picture = budget.thumbnail(pixels.contiguous(), _SIDE)
+    predictions, reason = await attempt(session.predictions(photo))
+    if predictions is None:
+        return PhotoTile(photo, picture, reason=reason)
+    first = int(predictions.classes[0, 0])
+    return PhotoTile(
+        photo, picture, predictions.names[0][0], float(predictions.confidences[0, 0]),
+        first in photo.classes if photo.classes else None,
+    )  # fmt: skip
+
+
+async def upload(request: Request) -> Response:
+    """Keep a photo that is the body of a request, and answer with its address."""
+    session = session_of(request)
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > LARGEST_FILE:
+        return _refuse_large()
+    data = bytearray()
+    try:
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > LARGEST_FILE:
+                return _refuse_large()
+    except ClientDisconnect:
+        return Response(status_code=HTTPStatus.BAD_REQUEST)
+    try:
+        photo = await asyncio.to_thread(receive_photo, bytes(data))
+    except PhotoError as error:
+        return JSONResponse({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
+    photo = session.photos.add(photo)
+    return JSONResponse({"address": photo_address(photo.key)}, HTTPStatus.CREATED)
+
+
+def _refuse_large() -> Response:
+    return JSONResponse(
+        {"error": f"the photo has more than {LARGEST_FILE // 2**20} MiB; save it smaller"},
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    )

@@ -1,0 +1,116 @@
+"""Renders pages, and answers requests whose analysis fails or whose browser has gone on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from jinja2 import Environment
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from convlens.errors import ConvlensError
+from convlens.explorer import addresses
+from convlens.explorer.assets import ASSETS
+from convlens.explorer.session import Session
+from convlens.explorer.worker import StoppedError
+from convlens.html.scales import overlaid, signed, unsigned
+from convlens.html.templates import environment
+
+Handler = Callable[[Request], Awaitable[Response]]
+Shown = TypeVar("Shown")
+
+_GONE = 499  # nobody reads the answer
+
+
+def make_templates() -> Environment:
+    """The templates of the explorer, with its addresses as functions."""
+    templates = environment("convlens.explorer")
+    templates.globals.update(
+        photo_address=addresses.photo_address,
+        layer_address=addresses.layer_address,
+        channel_address=addresses.channel_address,
+        class_address=addresses.class_address,
+        stylesheet=ASSETS.stylesheet_address,
+        scripts=ASSETS.script_addresses,
+        scales={"overlay": overlaid(), "signed": signed(), "unsigned": unsigned()},
+    )
+    return templates
+
+
+def session_of(request: Request) -> Session:
+    """The session of the server."""
+    session: Session = request.app.state.session
+    return session
+
+
+def render(
+    request: Request, template: str, status: int = HTTPStatus.OK, /, **values: Any
+) -> Response:
+    """A page from a template."""
+    session = session_of(request)
+    templates: Environment = request.app.state.templates
+    text = templates.get_template(template).render(
+        model=session.model, session=session, path=request.url.path, **values
+    )
+    return HTMLResponse(text, status)
+
+
+def find_photo(session: Session, key: str) -> Any:
+    """The photo with a hash; a page that says so where there is none."""
+    try:
+        return session.photos.find(key)
+    except ConvlensError as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from None
+
+
+async def attempt(shown: Awaitable[Shown]) -> tuple[Shown | None, str]:
+    """What a part of a page shows, or the reason why an analysis does not apply.
+
+    Returns:
+        The result and an empty text, or None and the reason.
+    """
+    try:
+        return await shown, ""
+    except ConvlensError as error:
+        return None, str(error)
+
+
+def page(handler: Handler) -> Handler:
+    """Make a handler stop when its browser goes away, and show errors as pages."""
+
+    @wraps(handler)
+    async def answer(request: Request) -> Response:
+        work = asyncio.ensure_future(handler(request))
+        gone = asyncio.ensure_future(_wait_until_gone(request))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                return Response(status_code=_GONE)
+            return work.result()
+        except ConvlensError as error:
+            return show_failure(request, str(error), HTTPStatus.BAD_REQUEST)
+        except HTTPException as error:
+            return show_failure(request, error.detail, error.status_code)
+        except StoppedError:
+            return Response(status_code=_GONE)
+        finally:
+            work.cancel()
+            gone.cancel()
+
+    return answer
+
+
+def show_failure(request: Request, reason: str, status: int) -> Response:
+    """A page that states why there is no other one."""
+    return render(request, "pages/failure.html.jinja", status, reason=reason, code=int(status))
+
+
+async def _wait_until_gone(request: Request) -> None:
+    """Return when the browser has closed the connection."""
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            return

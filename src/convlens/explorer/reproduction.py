@@ -1,0 +1,53 @@
+"""The command and the Python lines that compute what a page of the explorer shows."""
+
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from convlens.models.loading.load_options import load_options
+from convlens.models.model import Model
+
+
+class Reproduction(NamedTuple):
+    """How to compute something again.
+
+    Attributes:
+        command: the command line; None for a network that was wrapped in Python, and where no
+            command computes it.
+        python: lines of Python. Their last line is the call.
+    """
+
+    command: str | None
+    python: str
+
+
+class Reproducer:
+    """Writes reproductions for one model.
+
+    Args:
+        model: the model.
+        seed: seed of the explorer.
+    """
+
+    def __init__(self, model: Model, seed: int) -> None:
+        self._has_spec = model.spec is not None
+        self._words, arguments = load_options(model, seed)
+        self._load = (
+            f"model = convlens.load({', '.join(arguments)})"
+            if self._has_spec
+            else "# model: your own network, in convlens.wrap(...)"
+        )
+
+    def __call__(self, words: Sequence[str], call: str) -> Reproduction:
+        """A reproduction.
+
+        Args:
+            words: words of the command line after `convlens`, without the options that load the
+                model; none where no command computes it.
+            call: the Python expression, with `model` for the model.
+        """
+        has_command = self._has_spec and bool(words)
+        return Reproduction(
+            shlex.join(["convlens", *words, *self._words]) if has_command else None,
+            f"import convlens\n{self._load}\nresult = {call}",
+        )

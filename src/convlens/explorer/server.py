@@ -1,0 +1,98 @@
+"""Server: uvicorn in a thread, on the next free port of the loopback interface."""
+
+import socket
+import threading
+import time
+
+import uvicorn
+
+from convlens.errors import ConvlensError
+from convlens.explorer.app import make_app
+from convlens.explorer.safety import TOKEN, Gate
+from convlens.explorer.session import Session
+
+HOST = "127.0.0.1"
+_PORTS = 100  # that are tried, one after the other
+_START = 30.0  # seconds until a server that has not started is given up
+_STOP = 10.0  # seconds until a server that has not stopped is left alone
+
+
+class Server:
+    """A running server.
+
+    Args:
+        session: what it shows.
+        port: the first port that is tried; the next free one is taken. 0 takes any free port.
+
+    Attributes:
+        port: its port.
+        url: the address to open, with the token.
+
+    Raises:
+        ConvlensError: no port is free.
+    """
+
+    def __init__(self, session: Session, port: int) -> None:
+        self._session = session
+        listener = _bind(port)
+        self.port: int = listener.getsockname()[1]
+        gate = Gate(make_app(session), self.port)
+        self.url = f"http://{HOST}:{self.port}/?{TOKEN}={gate.token}"
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(
+                gate,
+                log_level="error",
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._thread = threading.Thread(
+            target=self._uvicorn.run, args=([listener],), name="convlens-server", daemon=True
+        )
+        self._thread.start()
+        self._await_start()
+
+    def _await_start(self) -> None:
+        end = time.monotonic() + _START
+        while not self._uvicorn.started:
+            if not self._thread.is_alive() or time.monotonic() > end:
+                raise ConvlensError("the server of the explorer did not start; try another port")
+            time.sleep(0.01)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still answers."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Stop answering; what is being computed is told to stop."""
+        self._uvicorn.should_exit = True
+        self._session.worker.close()
+        self._thread.join(_STOP)
+
+    def wait(self) -> None:
+        """Return when the server has stopped; an interrupt of the main thread passes through."""
+        while self._thread.is_alive():
+            self._thread.join(0.5)
+
+
+def _bind(first: int) -> socket.socket:
+    """A listening socket on the first free port from `first` on.
+
+    Raises:
+        ConvlensError: none is free.
+    """
+    last = min(first + _PORTS, 65535) if first else 0
+    for port in range(first, last + 1):
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+            listener.listen(128)
+        except OSError:
+            listener.close()
+            continue
+        return listener
+    raise ConvlensError(f"no port from {first} to {last} is free; give another one")

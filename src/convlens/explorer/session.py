@@ -1,0 +1,192 @@
+"""Session: what one server shows, and the library calls that compute it.
+
+Each method makes one public call in the worker's thread. Its name and arguments are also what the
+inspector shows as the command and the Python line.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from torch import Tensor
+
+from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
+from convlens.analyses.feature_maps.feature_maps import FeatureMaps, feature_maps
+from convlens.analyses.gradcam.gradcam import gradcam
+from convlens.analyses.gradcam.result import GradCam
+from convlens.analyses.predictions.predictions import Predictions, predict
+from convlens.analyses.receptive_field.field import ReceptiveField, receptive_field
+from convlens.explorer.network import SIDE, LayerRow, Skip, list_layers, make_row
+from convlens.explorer.photo_store import PhotoStore, StoredPhoto
+from convlens.explorer.reproduction import Reproducer, Reproduction
+from convlens.explorer.worker import Job, Worker
+from convlens.models.labels import class_name
+from convlens.models.model import Model
+from convlens.tracing.selection import Side
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
+
+Computed = TypeVar("Computed")
+
+_TOP = 5  # predictions of a photo
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What is known of a network before any photo.
+
+    Attributes:
+        trace: its trace.
+        anatomy: its layers.
+        rows: the layers that the explorer lists.
+        skips: connections that pass over rows.
+        num_classes: number of classes; 0 for a network without class scores.
+    """
+
+    trace: Trace
+    anatomy: Anatomy
+    rows: list[LayerRow]
+    skips: list[Skip]
+    num_classes: int
+
+    @cached_property
+    def with_maps(self) -> list[LayerRow]:
+        """The rows whose layers have maps."""
+        return [row for row in self.rows if row.source is not None]
+
+    @property
+    def final_row(self) -> LayerRow | None:
+        """The row of the final convolutional layer; None for a network that has none."""
+        final = self.trace.final_layer
+        if final is None:
+            return None
+        for row in self.with_maps:
+            if row.source is not None and row.source.node == final.post:
+                return row
+        return make_row(self.trace, self.trace.name(final.post))
+
+    def find_row(self, name: str) -> LayerRow:
+        """The row of a layer or a node with a map, also of one that the explorer does not list.
+
+        Raises:
+            ConvlensError: there is none of that name, with the nearest names; or it has no map.
+        """
+        for row in self.with_maps:
+            if row.name == name:
+                return row
+        return make_row(self.trace, name)
+
+
+class Session:
+    """A model, photos, and the worker that computes what the pages show.
+
+    Args:
+        model: the model.
+        photos: the photos.
+        seed: seed of everything that is random.
+    """
+
+    def __init__(self, model: Model, photos: PhotoStore, seed: int = 0) -> None:
+        self.model = model
+        self.photos = photos
+        self.seed = seed
+        self.worker = Worker()
+        self.reproduction = Reproducer(model, seed)
+
+    async def network(self) -> Network:
+        """The layers of the network."""
+        return await self._compute(("network",), lambda _: _describe_network(self.model))
+
+    async def image(self, photo: StoredPhoto) -> Tensor:
+        """A photo as the network sees it, float32 `(1, C, H, W)`."""
+        return await self._compute(("image", photo.key), lambda _: self._prepare(photo))
+
+    async def predictions(self, photo: StoredPhoto) -> Predictions:
+        """The classes that the network predicts for a photo."""
+        image = await self.image(photo)
+        return await self._compute(
+            ("predict", photo.key), lambda _: predict(self.model, image, top=_TOP)
+        )
+
+    async def gradcam(
+        self, photo: StoredPhoto, target: int, layer: str | None, side: Side
+    ) -> tuple[GradCam, Reproduction]:
+        """The Grad-CAM map of a class on a photo.
+
+        Args:
+            photo: the photo.
+            target: index of the class.
+            layer: name of the layer; None for the final convolutional layer.
+            side: side of the layer.
+        """
+        image = await self.image(photo)
+        cam = await self._compute(
+            ("gradcam", photo.key, target, layer, side),
+            lambda _: gradcam(self.model, image, classes=[target], layer=layer, side=side),
+        )
+        words = ["gradcam", photo.file_name, "--class", str(target)]
+        arguments = f"{photo.file_name!r}, classes=[{target}]"
+        if layer is not None:
+            words += ["--layer", layer]
+            arguments += f", layer={layer!r}"
+        if side != "pre":
+            words += ["--side", side]
+            arguments += f", side={side!r}"
+        return cam, self.reproduction(words, f"convlens.gradcam(model, {arguments})")
+
+    async def field(
+        self, photo: StoredPhoto, layer: str, at: tuple[int, int]
+    ) -> tuple[ReceptiveField, Reproduction]:
+        """The receptive field of a unit on a photo.
+
+        Args:
+            photo: the photo.
+            layer: name of the layer.
+            at: row and column of the unit.
+        """
+        image = await self.image(photo)
+        field = await self._compute(
+            ("field", photo.key, layer, at),
+            lambda _: receptive_field(self.model, image, layer=layer, side=SIDE, at=at),
+        )
+        return field, self.reproduction(
+            ["field", photo.file_name, "--layer", layer, "--at", f"{at[0]},{at[1]}"],
+            f"convlens.receptive_field(model, {photo.file_name!r}, layer={layer!r}, at={at})",
+        )
+
+    async def feature_maps(
+        self, photo: StoredPhoto, layer: str
+    ) -> tuple[FeatureMaps, Reproduction]:
+        """The maps of all channels of a layer on a photo.
+
+        Args:
+            photo: the photo.
+            layer: name of the layer.
+        """
+        image = await self.image(photo)
+        maps = await self._compute(
+            ("maps", photo.key, layer),
+            lambda _: feature_maps(self.model, image, layer=layer, side=SIDE),
+        )
+        return maps, self.reproduction(
+            ["maps", photo.file_name, "--layer", layer],
+            f"convlens.feature_maps(model, {photo.file_name!r}, layer={layer!r})",
+        )
+
+    def class_name(self, index: int) -> str:
+        """The name of a class, by its first synonym."""
+        return class_name(self.model.labels, index)
+
+    async def _compute(self, key: Hashable, work: Callable[[Job], Computed]) -> Computed:
+        return await self.worker.compute(key, work)
+
+    def _prepare(self, photo: StoredPhoto) -> Tensor:
+        return self.model.prepare(photo.source)
+
+
+def _describe_network(model: Model) -> Network:
+    model_trace, layers = trace(model), anatomy(model)
+    rows, skips = list_layers(model_trace, layers)
+    classes = model_trace.num_outputs if layers.logits else 0
+    return Network(model_trace, layers, rows, skips, classes)

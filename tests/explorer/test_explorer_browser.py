@@ -1,0 +1,144 @@
+"""The explorer in a browser: pointer, clicks, keys, history, search, uploads, and no other host."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+import convlens
+from support.explorers import save_photos, small_model
+
+pytest_plugins = ("support.browser", "support.explorers")
+pytestmark = pytest.mark.slow
+
+DRAWN = """() => {
+  const canvas = document.querySelector("#photo-frame canvas");
+  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  return data.some((value) => value > 0);
+}"""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    explorer = convlens.explore(small_model(), save_photos(tmp_path_factory.mktemp("p")), port=0)
+    yield explorer
+    explorer.stop()
+
+
+@pytest.fixture
+def visit(browser, running) -> Iterator[Any]:
+    """Opens the explorer; nothing may be said on the console or be asked of another host."""
+    contexts, messages, asked = [], [], []
+
+    def open_page(width: int = 1440, **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.requested = []
+        page.on("request", lambda request: page.requested.append(request.url))
+        page.on("request", lambda request: asked.append(request.url))
+        page.on(
+            "console", lambda said: messages.append(said.text) if said.type == "error" else None
+        )
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.goto(running.url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    home = f"http://127.0.0.1:{running.port}/"
+    assert [url for url in asked if not url.startswith((home, "data:"))] == []
+    refused = "status of 422"  # of the file that is no photo
+    assert [message for message in messages if refused not in message] == []
+
+
+def open_photo(page):
+    page.locator(".photo-tiles a").first.click()
+    page.wait_for_selector("#photo-frame")
+    page.wait_for_load_state("networkidle")
+
+
+def test_the_pointer_draws_fields_and_asks_for_nothing(visit):
+    page = visit()
+    open_photo(page)
+    page.requested.clear()
+    assert not page.evaluate(DRAWN)
+    page.hover("#photo-frame", position={"x": 40, "y": 30})
+    page.wait_for_function(DRAWN)
+    line = page.locator(".pointed").inner_text()
+    layer, row, column = re.match(r"(\S+) at (\d+),(\d+) sees", line).groups()
+    model = small_model()
+    image, at = torch.zeros(1, 3, 16, 16), (int(row), int(column))
+    box = convlens.receptive_field(model, image, layer=layer, at=at).box
+    assert f"rows {box[0]} to {box[1]}, columns {box[2]} to {box[3]}" in line
+    assert page.requested == []
+
+
+def test_a_click_pins_a_unit_and_the_address_brings_it_back(visit):
+    page = visit()
+    open_photo(page)
+    page.locator("#photo-frame").click(position={"x": 100, "y": 60})
+    page.wait_for_selector("text=unpin")
+    pinned = page.url
+    summary = page.locator(".inspector figcaption").inner_text()
+    page.click("#overlay-gradcam")
+    page.wait_for_selector(".with-bar .bar")
+    page.go_back()
+    page.wait_for_selector("#overlay-fields[aria-current]")
+    assert page.url == pinned
+    other = page.context.new_page()
+    other.goto(pinned)
+    assert other.locator(".inspector figcaption").inner_text() == summary
+
+
+def test_a_unit_is_pinned_by_keyboard_alone(visit):
+    page = visit()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.locator(".photo-tiles a").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#photo-frame")
+    page.focus("#photo-frame")
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    page.wait_for_function(DRAWN)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=unpin")
+    assert "at=" in page.url
+
+
+def test_the_search_leads_to_a_class_and_a_photo(visit):
+    page = visit()
+    page.fill("#search", "cat.png")
+    page.wait_for_selector("#found li")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#photo-frame")
+    assert page.locator("h1").inner_text() == "cat.png"
+
+
+def test_a_photo_that_is_chosen_gets_a_page_and_another_file_a_sentence(visit, tmp_path):
+    page = visit()
+    (path, _) = save_photos(tmp_path)
+    path.write_bytes(path.read_bytes() + b"other content")
+    page.set_input_files("#upload", path)
+    page.wait_for_selector("#photo-frame")
+    page.goto(page.url.partition("photo")[0])
+    (tmp_path / "text.png").write_text("no photo")
+    page.set_input_files("#upload", tmp_path / "text.png")
+    page.wait_for_selector(".drop .failure:not([hidden])")
+    assert "not an image" in page.locator(".drop .failure").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1000, 1440])
+def test_pages_fit_the_window(visit, width, scheme):
+    page = visit(width, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    open_photo(page)
+    page.click("#overlay-gradcam")
+    page.wait_for_selector(".with-bar .bar")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,90 @@
+"""Small explorers for tests: a network, two photos, and a client that is let in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from starlette.testclient import TestClient
+from torch import nn
+
+from convlens import Model, wrap
+from convlens.explorer.app import make_app
+from convlens.explorer.photo_store import PhotoStore
+from convlens.explorer.safety import Gate
+from convlens.explorer.session import Session
+
+PORT = 8642
+HOME = f"http://127.0.0.1:{PORT}"
+MARKUP = "<script>alert(1)</script>"
+
+
+class Residual(nn.Module):
+    """A sum in the code of the module, whose node has a slash in its name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(6, 6, 3, padding=1)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return torch.relu(maps + self.conv(maps))
+
+
+def small_network(*, channels: int = 3, classes: int = 4) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(channels, 6, 3, stride=2, padding=1), nn.ReLU(), Residual(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, classes),
+    ).eval()  # fmt: skip
+
+
+def small_model() -> Model:
+    labels = ["tabby, tabby cat", f"dog {MARKUP}", "=1+1", "tree"]
+    return wrap(small_network(), size=16, labels=labels, name=f"net {MARKUP}")
+
+
+def save_photos(folder: Path) -> list[Path]:
+    paths = []
+    for number, name in enumerate(("cat.png", "<b>x&y.png")):
+        torch.manual_seed(number)
+        pixels = torch.randint(0, 256, (20, 24, 3), dtype=torch.uint8).numpy()
+        paths.append(folder / name)
+        Image.fromarray(pixels).save(paths[-1])
+    return paths
+
+
+@dataclass
+class Running:
+    """An explorer without a server, and a client that has the cookie."""
+
+    session: Session
+    gate: Gate
+    client: TestClient
+    paths: list[Path]
+
+    @property
+    def keys(self) -> list[str]:
+        return [photo.key for photo in self.session.photos]
+
+    def get(self, address: str, **options: object) -> str:
+        """The text of a page, which must exist."""
+        answer = self.client.get(address, **options)  # type: ignore[arg-type]
+        assert answer.status_code == 200, answer.text
+        return str(answer.text)
+
+
+def run(model: Model, paths: list[Path]) -> Running:
+    session = Session(model, PhotoStore(paths, [(0,)] + [None] * (len(paths) - 1)))
+    gate = Gate(make_app(session), PORT)
+    client = TestClient(gate, base_url=HOME, follow_redirects=False)
+    assert client.get(f"/?token={gate.token}").status_code == 303
+    return Running(session, gate, client, paths)
+
+
+@pytest.fixture(scope="module")
+def explorer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = run(small_model(), save_photos(tmp_path_factory.mktemp("photos")))
+    yield running
+    running.session.worker.close()
