@@ -46,7 +46,7 @@ PASSES: dict[str, Pass] = {
         model, paths, out=out
     ),
     "fgsm, four epsilons and random signs": lambda model, paths, out: convlens.robustness(
-        model, paths, steps=0
+        model, paths, pgd_steps=0
     ),
     "shift": lambda model, paths, out: convlens.shift(model, paths, every=0),
 }

@@ -27,6 +27,8 @@ RESULT = "result.json"  # marks the folder of a saved result
 NUMBERS = "numbers.json"  # marks a folder with the numbers of many photos
 REPORT = "report.json"  # marks the folder of a report
 
+FIGURE_SUFFIXES = (".svg", ".pdf", ".png")  # of files that figures are drawn to
+
 _RESULT_SUFFIXES = {".csv", ".html", ".json", ".png", ".safetensors", ".svg"}  # files that we write
 # The file that marks a folder of results, with keys at its beginning.
 _MARKERS = {
@@ -295,3 +297,16 @@ def _swap(new: Path, claim: Claim) -> None:
 def _unwritable(path: str | Path, error: OSError) -> ConvlensError:
     reason = os.strerror(error.errno) if error.errno else str(error)
     return ConvlensError(f"cannot write {path}: {reason}; choose another place or make room there")
+
+
+def check_figure_file(path: str | Path) -> None:
+    """Check the suffix of a file to which a figure is to be written.
+
+    Raises:
+        ConvlensError: it is none of `FIGURE_SUFFIXES`.
+    """
+    if Path(path).suffix.lower() not in FIGURE_SUFFIXES:
+        raise ConvlensError(
+            f"cannot draw to {path}: its format is unknown; give a name that ends in "
+            f"{', '.join(FIGURE_SUFFIXES[:-1])} or {FIGURE_SUFFIXES[-1]}"
+        )

@@ -34,7 +34,7 @@ pytest_plugins = "support.command_line"
         (
             "gabor --orientations 3 --wavelength 6 --wavelength 4 --phase 45 --sigma 2",
             lambda: library.gabor_bank(
-                orientations=3, frequencies=(1 / 6, 1 / 4), phases=(45.0,), sigma=2.0
+                orientations=3, wavelengths=(6, 4), phases=(45.0,), sigma=2.0
             ),
         ),
         (
@@ -81,7 +81,7 @@ def test_mistakes(here, convlens):
     assert "rows of 2, 1 numbers" in one_line(convlens("convolution", "--image", "1 2; 3"))
     assert "padding 'smae'" in one_line(convlens("window", "--padding", "smae"))
     assert "shift '3'" in one_line(convlens("pooling", "--shift", "3"))
-    assert "at least 2" in one_line(convlens("gabor", "--wavelength", "1"))
+    assert "or equal to 2" in one_line(convlens("gabor", "--wavelength", "1"))
     Image.new("RGB", (8, 8)).save("black.png")
     assert "less than half" in one_line(convlens("translation", "black.png", "--shift", "0,60"))
     assert not list(here.glob("convlens-*"))

@@ -13,7 +13,7 @@ pytest_plugins = "support.command_line"
 class TestFgsm:
     def test_epsilons(self, here, convlens):
         status, out, _ = convlens(
-            "fgsm", "a.png", "--model", MINE, "--epsilon", "2/255, 0.5", "--out", "f", "--json",
+            "fgsm", "a.png", "--model", MINE, "--epsilons", "2/255, 0.5", "--out", "f", "--json",
             "--quiet",
         )  # fmt: skip
         assert status == 0
@@ -48,8 +48,8 @@ class TestFgsm:
         assert "names none of the photos: it has c.png, and" in error
 
     def test_curve_over_several_photos(self, here, convlens):
-        words = ("fgsm", "a.png", "b.png", "--model", MINE, "--epsilon", "4/255,8/255")
-        status, out, _ = convlens(*words, "--out", "f", "--show", 1, "--pgd", 2)
+        words = ("fgsm", "a.png", "b.png", "--model", MINE, "--epsilons", "4/255,8/255")
+        status, out, _ = convlens(*words, "--out", "f", "--show", 1, "--pgd-steps", 2)
         assert status == 0
         assert "2 photos, with 95 % intervals; PGD: 2 steps" in out
         assert "pictures of 1 photo, evenly" in out
@@ -86,7 +86,7 @@ class TestFgsm:
 
     @pytest.mark.parametrize("epsilon", ["much", "8", "-1/255", "1/0", ""])
     def test_bad_epsilon(self, here, convlens, epsilon):
-        words = ("fgsm", "a.png", "--model", MINE, f"--epsilon={epsilon}", "--quiet")
+        words = ("fgsm", "a.png", "--model", MINE, f"--epsilons={epsilon}", "--quiet")
         assert "8/255" in one_line(convlens(*words))
 
 
@@ -99,7 +99,7 @@ class TestShift:
         assert "2 photos, two views of each" in out
         assert len(list((here / "s").glob("offsets_crop_*.png"))) == 1
         assert not (here / "s.unfinished").exists()
-        _, out, _ = convlens(*words, "--pixels", "2", "--json", "--quiet", "--overwrite")
+        _, out, _ = convlens(*words, "--shifts", "2", "--json", "--quiet", "--overwrite")
         assert json.loads(out)["equivariance"]["shifts"] == [[2, 2]]
 
     def test_channel(self, here, convlens):
@@ -123,7 +123,7 @@ class TestShift:
 
     @pytest.mark.parametrize(
         ("words", "message"),
-        [(("--pixels", "x"), "write them with commas"), (("--pixels", "40"), "a shift of 40"),
+        [(("--shifts", "x"), "write them with commas"), (("--shifts", "40"), "a shift of 40"),
          (("--channel", "0"), "LAYER:K"), (("--resume",), "nothing to resume")],
     )  # fmt: skip
     def test_bad_input(self, here, convlens, words, message):

@@ -25,8 +25,8 @@ REPORTED = "labels from the names of folders (Bee, dog) for 4 of 4 photos; --no-
 
 def curve(convlens, *words):
     status, out, err = convlens(
-        "fgsm", "photos", "--model", MINE, "--quiet", "--pgd", 0, "--epsilon", "1/255", "--json",
-        "--out", "attacks", *words,
+        "fgsm", "photos", "--model", MINE, "--quiet", "--pgd-steps", 0, "--epsilons", "1/255",
+        "--json", "--out", "attacks", *words,
     )  # fmt: skip
     assert status == 0
     return json.loads(out)["curve"]["reference"], err

@@ -64,7 +64,7 @@ def commands(here):
     return {
         "patches": (*labels, "--show", 2),
         "gradcam": ("--boxes", "boxes.csv"),
-        "fgsm": (*labels, "--epsilon", "4/255", "--pgd", 0, "--show", 3),
+        "fgsm": (*labels, "--epsilons", "4/255", "--pgd-steps", 0, "--show", 3),
         "shift": labels,
         "selectivity": labels,
     }

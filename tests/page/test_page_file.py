@@ -60,7 +60,7 @@ def test_commands_are_quoted_and_name_the_photo(text, demo):
     ]
     for expected in (
         ["convlens", "gradcam", path, "--class", "tiger cat", "--class", "Egyptian cat"],
-        ["convlens", "fgsm", path, "--epsilon", "1/255"],
+        ["convlens", "fgsm", path, "--epsilons", "1/255"],
     ):
         assert any(command[: len(expected)] == expected for command in commands)
     # "missile" is also a synonym of another class; as a whole label it names this one

@@ -102,7 +102,7 @@ def test_robustness_and_shift_are_what_the_views_give_in_one_call(demo, text):
     epsilons = ["1/255", "2/255", "4/255", "8/255"]
     attacked, shifted = demo.sections["robustness"], demo.sections["shift"]
     assert attacked.photos == shifted.photos == tuple(range(8))
-    assert convlens.robustness(model, paths, epsilons, labels=labels, steps=5) == attacked.curve
+    assert convlens.robustness(model, paths, epsilons, labels=labels, pgd_steps=5) == attacked.curve
     moved = convlens.shift(model, paths, labels=labels, every=4)
     assert moved.consistency == shifted.shift.consistency
     assert moved.offsets == shifted.shift.offsets

@@ -83,7 +83,7 @@ COMMANDS = {
     "shift": ("shift", "a.png", "b.png", "--every", "0"),
     "effective-field": ("effective-field", "a.png"),
     "gradcam": ("gradcam", "a.png", "b.png"),
-    "fgsm": ("fgsm", "a.png", "b.png", "--pgd", "1", "--epsilon", "8/255"),
+    "fgsm": ("fgsm", "a.png", "b.png", "--pgd-steps", "1", "--epsilons", "8/255"),
     "selectivity": ("selectivity", "more", "--labels", "labels.csv"),
     "errors": ("errors", "more", "--labels", "labels.csv"),
     "anatomy": ("anatomy",),

@@ -43,7 +43,7 @@ CALLS = {
     "equivariance": lambda model: convlens.equivariance(model, images(), shifts=[1]),
     "shift": lambda model: convlens.shift(model, images(), shifts=[1], every=2),
     "pgd": lambda model: convlens.pgd(model, images(), steps=2),
-    "robustness": lambda model: convlens.robustness(model, images(), ["8/255"], steps=2),
+    "robustness": lambda model: convlens.robustness(model, images(), ["8/255"], pgd_steps=2),
     "error_analysis": lambda model: convlens.error_analysis(model, images(), [(0,), (1,)]),
     "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
     "receptive_field": lambda model: convlens.receptive_field(model, images(1), layer="7"),
@@ -100,7 +100,7 @@ WRITING = {
     "report": lambda model, folder: convlens.report(model, files(folder), out=folder / "page"),
     "gradcams": lambda model, folder: convlens.gradcams(model, files(folder), out=folder / "cams"),
     "attack_photos": lambda model, folder: convlens.attack_photos(
-        model, files(folder), ["8/255"], out=folder / "fgsm", steps=2, internal_changes=True
+        model, files(folder), ["8/255"], out=folder / "fgsm", pgd_steps=2, internal_changes=True
     ),
 }
 

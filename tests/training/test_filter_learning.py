@@ -47,6 +47,19 @@ def test_the_model_takes_gray_images_and_reports_progress():
     assert len(convlens.fit_gabor(model, null_size=100).verdicts) == 6
 
 
+def test_a_damaged_photo_is_left_out_and_named(tmp_path):
+    bars().save(tmp_path / "bars.png")
+    (tmp_path / "text.png").write_text("no photo")
+    photos = [tmp_path / "bars.png", tmp_path / "text.png"]
+    with pytest.warns(convlens.ConvlensWarning, match=r"left out: .*text\.png is not an image"):
+        model = convlens.learn_filters(photos, filters=2, kernel=SIDE, steps=1)
+    assert model.network[0].weight.shape[0] == 2
+    with pytest.raises(convlens.PhotoError, match=r"text\.png"):
+        convlens.learn_filters(photos, filters=2, kernel=SIDE, steps=1, strict=True)
+    with pytest.raises(convlens.PhotoError, match="none of 1 photos"):
+        convlens.learn_filters(photos[1:], filters=2, kernel=SIDE, steps=1)
+
+
 def test_refusals():
     with pytest.raises(convlens.ConvlensError, match="no photos"):
         convlens.learn_filters([])

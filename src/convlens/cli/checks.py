@@ -6,8 +6,11 @@ A mistyped word therefore ends a command within a fifth of a second.
 from pathlib import Path
 from typing import NoReturn
 
-from convlens.cli.parsing import parse_pixels, parse_position, parse_size
+from convlens.cli.matrices import parse_padding, parse_rows
+from convlens.cli.parsing import parse_pixels, parse_position, parse_shift, parse_size
 from convlens.errors import ConvlensError
+
+_DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "mtia")
 
 
 def check_size(text: str | None) -> str | None:
@@ -29,6 +32,48 @@ def check_pixels(text: str | None) -> str | None:
     if text is not None:
         parse_pixels(text)
     return text
+
+
+def check_shift(text: str) -> str:
+    """Refuse what is no shift `Y,X`."""
+    parse_shift(text)
+    return text
+
+
+def check_shifts(texts: list[str] | None) -> list[str] | None:
+    """Refuse a list with text that is no shift `Y,X`."""
+    for text in texts or ():
+        parse_shift(text)
+    return texts
+
+
+def check_matrix(text: str | None) -> str | None:
+    """Refuse what are no rows of numbers, such as `1 0; 0 -1`."""
+    if text is not None:
+        parse_rows(text)
+    return text
+
+
+def check_padding(text: str) -> str:
+    """Refuse what is no padding: a number of pixels, valid or same."""
+    parse_padding(text)
+    return text
+
+
+def check_device(name: str | None) -> str | None:
+    """Refuse what is no name of a device; whether this machine has it is known to torch."""
+    kind, colon, index = (name or "cpu").partition(":")
+    if kind not in _DEVICES or bool(colon) != index.isdecimal():
+        raise ConvlensError(f"there is no device {name!r}; give cpu, cuda, cuda:1 or mps")
+    return name
+
+
+def check_network(name: str) -> str:
+    """Refuse what is no name of a network that `convlens.build` builds."""
+    from convlens.models.networks.names import check_network_name
+
+    check_network_name(name)
+    return name
 
 
 def check_epsilons(text: str) -> str:

@@ -1,18 +1,21 @@
-"""Small matrices of numbers as words of a command line."""
+"""Small matrices of numbers, and paddings, as words of a command line."""
 
 from typing import TYPE_CHECKING
 
-from convlens.errors import ConvlensError
+from convlens.errors import ConvlensError, suggest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+_PADDINGS = ("valid", "same")
+
+
 def parse_matrix(text: str | None) -> "Tensor | None":
-    """Numbers in rows: rows end in semicolons, numbers in blanks or commas; None for no text.
+    """A matrix of the rows that `parse_rows` reads; None for no text.
 
     Raises:
-        ConvlensError: what is no number, or rows of different lengths.
+        ConvlensError: as `parse_rows`.
 
     Example:
         >>> parse_matrix("1 2; 3 4")
@@ -21,6 +24,17 @@ def parse_matrix(text: str | None) -> "Tensor | None":
     """
     if text is None:
         return None
+    import torch
+
+    return torch.tensor(parse_rows(text), dtype=torch.float32)
+
+
+def parse_rows(text: str) -> list[list[float]]:
+    """Numbers in rows: rows end in semicolons, numbers in blanks or commas.
+
+    Raises:
+        ConvlensError: what is no number, or rows of different lengths.
+    """
     rows = [row.replace(",", " ").split() for row in text.strip().rstrip(";").split(";")]
     try:
         numbers = [[float(word.replace("−", "-")) for word in row] for row in rows]
@@ -35,11 +49,19 @@ def parse_matrix(text: str | None) -> "Tensor | None":
             f"{text!r} has rows of {lengths} numbers; give the same number in each row, for "
             f"example '1 0; 0 -1'"
         )
-    import torch
-
-    return torch.tensor(numbers, dtype=torch.float32)
+    return numbers
 
 
 def parse_padding(text: str) -> int | str:
-    """Padding as a number of pixels, or the name of one."""
-    return int(text) if text.isdecimal() else text
+    """Padding as a number of pixels, or the name of one.
+
+    Raises:
+        ConvlensError: for any other text.
+    """
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    if text not in _PADDINGS:
+        raise ConvlensError(
+            f"padding {text!r}{suggest(text, _PADDINGS)}; give a number of pixels, valid or same"
+        )
+    return text

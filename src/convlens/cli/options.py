@@ -54,6 +54,29 @@ class NetworkPooling(StrEnum):
     blur = "blur"
 
 
+class TrainingDevice(StrEnum):
+    """The kind of device that a network is trained on."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Strategy(StrEnum):
+    """How several devices share a training."""
+
+    auto = "auto"
+    ddp = "ddp"
+
+
+class LogFormat(StrEnum):
+    """The form of the history of a training."""
+
+    csv = "csv"
+    tensorboard = "tensorboard"
+
+
 class Center(StrEnum):
     """The mean that is subtracted from an image: of all images, or its own."""
 
@@ -223,6 +246,7 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
+        callback=checks.check_device,
         help="Device: cpu, cuda, cuda:1 or mps. Default: cpu.",
     ),
 ]
@@ -285,11 +309,13 @@ Overwrite = Annotated[
         "--overwrite", is_eager=True, help="Replace the earlier results that --out holds."
     ),
 ]
-Kernel = Annotated[int, typer.Option(help="Length of the filter's sides.")]
-Stride = Annotated[int, typer.Option(help="Steps of the filter.")]
+Kernel = Annotated[int, typer.Option(min=1, help="Length of the filter's sides.")]
+Stride = Annotated[int, typer.Option(min=1, help="Steps of the filter.")]
 Padding = Annotated[
     str,
     typer.Option(
-        metavar="P", help="Zeros on each side: a number of pixels, valid for none, or same."
+        metavar="P",
+        callback=checks.check_padding,
+        help="Zeros on each side: a number of pixels, valid for none, or same.",
     ),
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from convlens.errors import ConvlensError
-from convlens.files import find_results
+from convlens.files import check_figure_file, find_results
 
 
 def check_out(context: typer.Context, out: Path) -> Path:
@@ -29,11 +29,13 @@ def check_out(context: typer.Context, out: Path) -> Path:
 
 
 def check_draw(context: typer.Context, path: Path | None) -> Path | None:
-    """Refuse a file that exists, unless `--overwrite` is given.
+    """Refuse a file of an unknown format, and one that exists unless `--overwrite` is given.
 
     Raises:
-        ConvlensError: the file exists.
+        ConvlensError: the format is unknown, or the file exists.
     """
+    if path is not None:
+        check_figure_file(path)
     if path is not None and path.is_file() and not context.params["overwrite"]:
         raise ConvlensError(f"{path} exists; give --overwrite to replace it, or another name")
     return path

@@ -37,6 +37,7 @@ _STRIP_PIXELS = 2**20  # converted at once, so that no second copy of a large ph
 PIXELS = PixelBudget(2**27)
 
 Decoded = TypeVar("Decoded")
+Source = TypeVar("Source")
 
 
 @dataclass(frozen=True)
@@ -178,15 +179,15 @@ def read_stored_size(source: str | Path | EncodedPhoto) -> tuple[int, int, int]:
 
 
 def read_photos(
-    paths: Sequence[str | Path],
+    sources: Sequence[Source],
     *,
     strict: bool = False,
-    read: Callable[[str | Path], Decoded] = read_photo,  # type: ignore[assignment]
+    read: Callable[[Source], Decoded] = read_photo,  # type: ignore[assignment]
 ) -> tuple[list[Decoded], list[SkippedPhoto]]:
     """Decode several photos and skip those that cannot be read.
 
     Args:
-        paths: files, for example from `find_photos`.
+        sources: files, for example from `find_photos`, or what else `read` takes.
         strict: raise for the first photo that cannot be read instead of skipping it.
         read: reads one photo; what it returns is kept for all photos. Default: `read_photo`.
 
@@ -197,13 +198,14 @@ def read_photos(
         PhotoError: with `strict`, a photo that cannot be read; otherwise, if none can be read.
     """
     photos, skipped = [], []
-    for path in paths:
+    for source in sources:
         try:
-            photos.append(read(path))
+            photos.append(read(source))
         except PhotoError as error:
             if strict:
                 raise
-            skipped.append(SkippedPhoto(Path(path), str(error)))
+            name = source.name if isinstance(source, EncodedPhoto) else source
+            skipped.append(SkippedPhoto(Path(str(name)), str(error)))
     if not photos:
         reason = f"; the first: {skipped[0].reason}" if skipped else ""
         raise PhotoError(f"none of {len(skipped)} photos can be read{reason}")

@@ -5,24 +5,9 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from convlens.errors import ConvlensError
-from convlens.files import atomic_file
+from convlens.files import atomic_file, check_figure_file
 
-FIGURE_SUFFIXES = (".svg", ".pdf", ".png")
 _DPI = {".png": 160}  # of the pictures inside vector formats: 300
-
-
-def check_figure_file(path: str | Path) -> None:
-    """Check the suffix of a file to which a figure is to be written.
-
-    Raises:
-        ConvlensError: it is none of `FIGURE_SUFFIXES`.
-    """
-    if Path(path).suffix.lower() not in FIGURE_SUFFIXES:
-        raise ConvlensError(
-            f"cannot draw to {path}: its format is unknown; give a name that ends in "
-            f"{', '.join(FIGURE_SUFFIXES[:-1])} or {FIGURE_SUFFIXES[-1]}"
-        )
 
 
 def write_figure(figure: Figure, path: str | Path) -> None:

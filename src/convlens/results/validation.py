@@ -16,9 +16,9 @@ _COUNTS = frozenset({
     "area", "best_step", "cells", "center_hits", "checked", "correct", "count", "dataset_photos",
     "dense_weights", "effective_area", "groups", "hits", "image", "images", "images_fired",
     "jitter", "kernel", "largest_offset", "map_size", "maps", "multiply_adds", "num_photos",
-    "output", "parameters", "passes", "phases", "photos", "positions_fired", "positive_cells",
-    "images_read", "size", "sizes", "steps", "stride", "tiles", "top", "total", "unlabeled",
-    "validated", "whole",
+    "output", "parameters", "passes", "pgd_steps", "phases", "photos", "positions_fired",
+    "positive_cells", "images_read", "size", "sizes", "steps", "stride", "tiles", "top", "total",
+    "unlabeled", "validated", "whole",
 })  # fmt: skip
 _SHARES = frozenset({
     "accuracies", "accuracy", "best_accuracy", "confidence", "confidences", "fired", "high",

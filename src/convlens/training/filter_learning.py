@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convlens.data.photos import PhotoLike, read_photo
+from convlens.data.photos import PhotoLike, read_photo, read_photos
 from convlens.errors import ConvlensError
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model
 from convlens.models.wrap import wrap
+from convlens.results.network_result import warn
 from convlens.runtime.callbacks import or_ignore
 
 _PATCHES = 48_000  # of all photos together
@@ -33,6 +34,7 @@ def learn_filters(
     kernel: int = 11,
     steps: int = 4000,
     seed: int = 0,
+    strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Model:
     """Train a convolution on photos, so that its filters can be compared with Gabor functions.
@@ -49,13 +51,15 @@ def learn_filters(
         kernel: height and width of the filters in pixels; default 11.
         steps: number of training steps; default 4000, less than a minute on two cores.
         seed: seed of patches, noise and first weights; default 0.
+        strict: raise for a photo that cannot be read; default: leave it out, with a
+            `ConvlensWarning` that names it.
         progress: called with the number of steps done and their total; default: not called.
 
     Returns:
         A model of one convolution and a ReLU, for gray images.
 
     Raises:
-        PhotoError: a photo cannot be read.
+        PhotoError: none of the photos can be read or, with `strict`, one cannot.
         ConvlensError: no photos, one that is smaller than the filters, or a number below 1.
 
     References:
@@ -78,7 +82,7 @@ def learn_filters(
     if not sources:
         raise ConvlensError("no photos; give at least one")
     generator = torch.Generator().manual_seed(seed)
-    patches = _cut_patches(sources, kernel, generator)
+    patches = _cut_patches(sources, kernel, generator, strict=strict)
     weights, biases = _train(patches, filters, steps, generator, or_ignore(progress))
     convolution = nn.Conv2d(1, filters, kernel)
     with torch.no_grad():
@@ -88,11 +92,13 @@ def learn_filters(
     return wrap(network, size=max(_SIZE, kernel), channels=1, name="denoising autoencoder")
 
 
-def _cut_patches(photos: Sequence[PhotoLike], side: int, generator: torch.Generator) -> Tensor:
+def _cut_patches(
+    photos: Sequence[PhotoLike], side: int, generator: torch.Generator, *, strict: bool
+) -> Tensor:
     """Patches `(N, side * side)` at random places of whitened photos, similar in contrast."""
     count = max(1, _PATCHES // len(photos))
-    parts = []
-    for photo in photos:
+
+    def cut(photo: PhotoLike) -> Tensor:
         pixels = np.asarray(read_photo(photo).picture.convert("L"), np.float32)
         if min(pixels.shape) < side:
             raise ConvlensError(
@@ -103,7 +109,11 @@ def _cut_patches(photos: Sequence[PhotoLike], side: int, generator: torch.Genera
         windows = (image / image.std().clamp(min=1e-6)).unfold(0, side, 1).unfold(1, side, 1)
         rows = torch.randint(windows.shape[0], (count,), generator=generator)
         columns = torch.randint(windows.shape[1], (count,), generator=generator)
-        parts.append(windows[rows, columns].flatten(1))
+        return windows[rows, columns].flatten(1)
+
+    parts, skipped = read_photos(photos, strict=strict, read=cut)
+    for photo in skipped:
+        warn(f"left out: {photo.reason}")
     patches = torch.cat(parts)
     patches = patches - patches.mean(dim=1, keepdim=True)
     patches = patches / patches.std().clamp(min=1e-6)

@@ -5,7 +5,7 @@ from typing import Any
 
 from convlens.errors import ConvlensError, suggest
 from convlens.models.model import CENTERS
-from convlens.models.networks.build import NETWORKS
+from convlens.models.networks.names import check_network_name
 from convlens.models.networks.pooling import POOLINGS
 from convlens.training.data import Dataset
 
@@ -72,8 +72,8 @@ class Recipe:
                 raise ConvlensError(
                     f"{field_name.replace('_', ' ')} {share:g}; give at least 0 and less than 1"
                 )
+        check_network_name(self.network)
         for field_name, value, known in (
-            ("network", self.network, NETWORKS),
             ("pooling", self.pooling, POOLINGS),
             ("center", self.center, CENTERS),
         ):

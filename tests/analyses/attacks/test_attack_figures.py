@@ -3,27 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import convlens
 from convlens.analyses.attacks.figures import draw_change, select_epsilons
-
-
-class Bright(nn.Module):
-    """Class 1 if the image is brighter than mid-gray, else class 0."""
-
-    def forward(self, x):
-        excess = 40 * (x.mean(dim=(1, 2, 3)) - 0.5)
-        return torch.stack([-excess, excess], dim=1)
+from support.brightness import Brightness, gray
 
 
 @pytest.fixture(scope="module")
 def model():
-    return convlens.wrap(Bright(), size=8, labels=["dark", "bright"])
-
-
-def gray(level, count=1):
-    return torch.full((count, 3, 8, 8), level / 255)
+    return convlens.wrap(Brightness(), size=8, labels=["dark", "bright"])
 
 
 def drawn(axes):

@@ -110,13 +110,13 @@ def test_curve_of_one_output_counts_signs_of_the_logit():
     logits = network.logits(batch)
     least = (logits.abs() / network.linear.weight.detach().abs().sum())[:, 0]
     size = float(least.median()) * 1.01
-    result = robustness(model(network), batch, [size], steps=10)
+    result = robustness(model(network), batch, [size], pgd_steps=10)
     stand = int((least > size).sum())
     assert result["FGSM"].correct == (6, stand)
     assert result["PGD"].correct == (6, stand)
     right = [(NEGATIVE,), (0,), (NEGATIVE,), None, (0,), (0, NEGATIVE)]
     predicted = [0 if logit > 0 else NEGATIVE for logit in logits[:, 0].tolist()]
-    labeled = robustness(model(network), batch, [size], labels=right, steps=0)
+    labeled = robustness(model(network), batch, [size], labels=right, pgd_steps=0)
     assert labeled.images == 5
     assert labeled["FGSM"].correct[0] == sum(
         answer in classes for answer, classes in zip(predicted, right, strict=True) if classes

@@ -50,7 +50,7 @@ def test_pgd_breaks_more_than_fgsm_and_says_so():
             return torch.stack([margin, torch.zeros_like(margin)], 1)
 
     batch = torch.full((6, 3, 4, 4), 0.5)
-    result = robustness(wrap(Bowl(), size=4), batch, [0.02, 0.05], steps=20)
+    result = robustness(wrap(Bowl(), size=4), batch, [0.02, 0.05], pgd_steps=20)
     assert result[PGD].correct[2] == 0
     assert all(a >= b for a, b in zip(result[FGSM].correct, result[PGD].correct, strict=True))
 
@@ -63,7 +63,8 @@ def names(network, batch=None, **options):
     batch = images() if batch is None else batch
     single = {diagnostic.name for diagnostic in fgsm(model, batch, ["1/255"]).diagnostics}
     other = {
-        diagnostic.name for diagnostic in robustness(model, batch, ["1/255"], steps=0).diagnostics
+        diagnostic.name
+        for diagnostic in robustness(model, batch, ["1/255"], pgd_steps=0).diagnostics
     }
     assert single == other
     return single

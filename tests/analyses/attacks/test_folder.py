@@ -36,7 +36,7 @@ def photos(tmp_path):
 
 def test_index_shows_every_picture(model, photos, tmp_path):
     attack_photos(
-        model, photos, ["8/255"], out=tmp_path / "out", steps=1, show=3, command="fgsm x",
+        model, photos, ["8/255"], out=tmp_path / "out", pgd_steps=1, show=3, command="fgsm x",
         internal_changes=True,
     )  # fmt: skip
     text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ def test_index_shows_every_picture(model, photos, tmp_path):
 
 
 def test_numbers_are_those_of_the_saved_attacks(model, photos, tmp_path):
-    result = attack_photos(model, photos[:2], ["8/255"], out=tmp_path / "out", steps=1)
+    result = attack_photos(model, photos[:2], ["8/255"], out=tmp_path / "out", pgd_steps=1)
     numbers = json.loads((tmp_path / "out" / "numbers.json").read_text(encoding="utf-8"))
     assert numbers["summary"] == [result.summary()]
     assert numbers["curve"]["images"] == 2

@@ -45,10 +45,10 @@ def test_results_are_those_of_the_single_calls(model, paths, tmp_path):
     labels = [(1,), None, (2, 3)]
     epsilons = ["4/255", "16/255"]
     attacks = attack_photos(
-        model, paths, epsilons, out=tmp_path / "out", labels=labels, steps=2, seed=3,
+        model, paths, epsilons, out=tmp_path / "out", labels=labels, pgd_steps=2, seed=3,
         internal_changes=True,
     )  # fmt: skip
-    assert attacks.curve == robustness(model, paths, epsilons, labels=labels, steps=2, seed=3)
+    assert attacks.curve == robustness(model, paths, epsilons, labels=labels, pgd_steps=2, seed=3)
     assert [attack.photo for attack in attacks.attacks] == ["0.png", "1.png", "2.png"]
     assert [attack.class_origin for attack in attacks.attacks] == ["label", "prediction", "label"]
     image = model.prepare(paths[2])
@@ -79,13 +79,13 @@ def test_towards_a_class_there_is_no_curve_and_no_flip(model, paths, tmp_path):
 
 
 def test_no_photo_is_shown(model, paths, tmp_path):
-    attacks = attack_photos(model, paths, ["8/255"], out=tmp_path / "out", steps=0, show=0)
+    attacks = attack_photos(model, paths, ["8/255"], out=tmp_path / "out", pgd_steps=0, show=0)
     assert attacks.attacks == () and attacks.curve is not None and attacks.curve.images == 3
 
 
 def test_a_damaged_photo_is_skipped_once(model, paths, tmp_path):
     paths[1].write_bytes(b"no picture")
-    attacks = attack_photos(model, paths, ["8/255"], out=tmp_path / "out", steps=0)
+    attacks = attack_photos(model, paths, ["8/255"], out=tmp_path / "out", pgd_steps=0)
     assert len(attacks.skipped) == 1 and "1.png" in attacks.skipped[0]
     assert [attack.photo for attack in attacks.attacks] == ["0.png", "2.png"]
 

@@ -69,7 +69,7 @@ def test_curve_counts_what_torchattacks_flips():
         wrap(network, size=SIZE),
         batch,
         [k / 255 for k in levels],
-        steps=0,
+        pgd_steps=0,
         pass_options=PassOptions(batch_size=5),
     )
     correct = [12]
@@ -109,7 +109,7 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
     network = small(10)
     model = wrap(network, size=SIZE)
     batch = images(9)
-    whole = robustness(model, batch, ["4/255"], steps=2, pass_options=PassOptions(batch_size=2))
+    whole = robustness(model, batch, ["4/255"], pgd_steps=2, pass_options=PassOptions(batch_size=2))
     runs = []
 
     def stop(stage, done, total):
@@ -123,7 +123,7 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
             model,
             batch,
             ["4/255"],
-            steps=2,
+            pgd_steps=2,
             pass_options=PassOptions(
                 batch_size=2, resume_folder=folder, save_interval=-1, progress=stop
             ),
@@ -137,7 +137,7 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
         model,
         batch,
         ["4/255"],
-        steps=2,
+        pgd_steps=2,
         pass_options=PassOptions(batch_size=2, resume_folder=folder, progress=progress),
     )
     assert seen[0] == 2  # what was saved before the batch at which it was stopped
@@ -147,7 +147,7 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
             model,
             batch,
             ["8/255"],
-            steps=2,
+            pgd_steps=2,
             pass_options=PassOptions(batch_size=2, resume_folder=folder),
         )
 
@@ -158,7 +158,7 @@ def test_pgd_leaves_an_image_alone_as_soon_as_its_answer_is_wrong():
     labels = [[int(margin > 0)] for margin in margins]
     passes = []
     network.register_full_backward_hook(lambda module, into, out: passes.append(len(out[0])))
-    robustness(wrap(network, size=4), batch, [0.4, 0.5], labels=labels, steps=8)
+    robustness(wrap(network, size=4), batch, [0.4, 0.5], labels=labels, pgd_steps=8)
     # One gradient for FGSM; at 0.4 all fall within few steps, and at 0.5 nothing is left to do.
     assert passes[0] == 20 and sum(passes[1:]) < 20 * 4
 
@@ -186,7 +186,7 @@ def test_photos_without_a_label_and_damaged_ones_are_told(tmp_path):
     answers = model(model.prepare([paths[0]])).argmax(1).tolist()
     # Of several right classes any will do.
     labels = [[4, 3, *answers], None, [1], [2], ()]
-    result = robustness(model, paths, ["1/255"], labels=labels, steps=1)
+    result = robustness(model, paths, ["1/255"], labels=labels, pgd_steps=1)
     assert (result.images, result.unlabeled, len(result.skipped)) == (2, 2, 1)
     assert "2.png" in result.skipped[0]
     assert result[FGSM].correct[0] >= 1 and result.reference == "label"
@@ -197,7 +197,7 @@ def test_photos_without_a_label_and_damaged_ones_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"epsilons": [0]}, "no epsilon above 0"), ({"loss": "x"}, "loss 'x'"),
-     ({"steps": -1}, "steps"), ({"labels": [[1]]}, "1 labels for 4"),
+     ({"pgd_steps": -1}, "steps"), ({"labels": [[1]]}, "1 labels for 4"),
      ({"labels": [[9], [0], [1], [1]]}, "outside 0 to 4"), ({"labels": [None] * 4}, "has a label")],
 )  # fmt: skip
 def test_curve_refuses(options, message):
@@ -206,7 +206,7 @@ def test_curve_refuses(options, message):
 
 
 def test_saved_curve_is_equal_and_has_a_picture(tmp_path):
-    result = robustness(wrap(small(), size=SIZE), images(), ["4/255"], steps=1)
+    result = robustness(wrap(small(), size=SIZE), images(), ["4/255"], pgd_steps=1)
     result.save(tmp_path / "curve")
     assert Result.load(tmp_path / "curve") == result
     assert (tmp_path / "curve" / "curve.png").is_file()
@@ -246,7 +246,7 @@ def test_three_against_seven_on_mnist():
     images = inputs.float().view(-1, 1, 28, 28)
     labels = [[int(label)] for label in right]
     result = robustness(
-        model, images, [0.25], labels=labels, steps=0, pass_options=PassOptions(batch_size=512)
+        model, images, [0.25], labels=labels, pgd_steps=0, pass_options=PassOptions(batch_size=512)
     )
     errors = [1 - accuracy for accuracy in result[FGSM].accuracies]
     assert errors[0] < 0.03 and errors[1] > 0.97

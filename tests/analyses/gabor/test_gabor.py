@@ -72,13 +72,13 @@ class TestFunction:
 
 class TestBank:
     def test_filters_are_balanced_and_of_norm_one(self):
-        bank = gabor_bank(orientations=6, frequencies=(0.1, 0.25), phases=(0, 45, 90))
+        bank = gabor_bank(orientations=6, wavelengths=(10, 4), phases=(0, 45, 90))
         assert bank.filters.shape[0] == 6 * 2 * 3
         assert bank.filters.sum((1, 2)).abs().max() < 1e-5
         assert torch.allclose(bank.filters.flatten(1).norm(dim=1), torch.ones(36))
 
     def test_each_answers_most_to_its_own_orientation_and_frequency(self):
-        bank = gabor_bank(orientations=6, frequencies=(0.08, 0.2))
+        bank = gabor_bank(orientations=6, wavelengths=(12.5, 5))
         for degrees in bank.orientations[:6]:
             for frequency in (0.08, 0.2):
                 wave = grating(degrees, 1 / frequency, size=96)[None]
@@ -89,7 +89,7 @@ class TestBank:
 
     def test_bandwidth_is_what_was_asked_for(self):
         """Half height of the tuning curve, an octave apart."""
-        bank = gabor_bank(orientations=1, frequencies=(0.125,), phases=(90,), bandwidth=1.0)
+        bank = gabor_bank(orientations=1, wavelengths=(8,), phases=(90,), bandwidth=1.0)
         side = 512
         spectrum = torch.fft.rfft2(
             F.pad(
@@ -101,14 +101,14 @@ class TestBank:
         assert math.log2(float(above[-1] / above[0])) == pytest.approx(1.0, abs=0.05)
 
     def test_what_is_wrong(self):
-        for options in ({"orientations": 0}, {"frequencies": ()}, {"bandwidth": 0.0}):
+        for options in ({"orientations": 0}, {"wavelengths": ()}, {"bandwidth": 0.0}):
             with pytest.raises(ConvlensError, match="at least one of each"):
                 gabor_bank(**options)
-        with pytest.raises(ConvlensError, match=r"frequency of 0\.6"):
-            gabor_bank(frequencies=(0.6,))
+        with pytest.raises(ConvlensError, match=r"wavelength of 1\.9"):
+            gabor_bank(wavelengths=(1.9,))
 
     def test_picture(self):
-        bank = gabor_bank(orientations=5, frequencies=(0.25,))
+        bank = gabor_bank(orientations=5, wavelengths=(4,))
         times = max(1, 44 // bank.filters.shape[-1])
         picture = bank.pictures()["bank"]
         for gabor_filter in bank.filters:

@@ -42,8 +42,8 @@ def simple_cells(bank, inplace=True):
 @pytest.fixture(scope="module")
 def bank():
     """Odd filters of six orientations at two frequencies, then the even ones."""
-    odd = gabor_bank(orientations=6, frequencies=(0.08838835, 0.1767767), phases=(0,))
-    even = gabor_bank(orientations=6, frequencies=(0.08838835, 0.1767767), phases=(90,))
+    odd = gabor_bank(orientations=6, wavelengths=(1 / 0.08838835, 1 / 0.1767767), phases=(0,))
+    even = gabor_bank(orientations=6, wavelengths=(1 / 0.08838835, 1 / 0.1767767), phases=(90,))
     return odd, even
 
 
@@ -92,7 +92,7 @@ def test_responses_are_the_units_own(bank):
 
 def test_bandwidth_of_the_filter_is_that_of_the_curve():
     """An octave at half height, the bank's own; in frequency steps of a quarter octave."""
-    even = gabor_bank(orientations=1, frequencies=(0.125,), phases=(90,), bandwidth=1.0)
+    even = gabor_bank(orientations=1, wavelengths=(8,), phases=(90,), bandwidth=1.0)
     model = wrap(simple_cells(even.filters), size=128, channels=1)
     steps = [0.125 * 2 ** (n / 4) for n in range(-6, 7)]
     result = orientation_tuning(model, orientations=18, frequencies=steps)

@@ -20,7 +20,9 @@ FUNCTIONS: dict[str, Callable[[Case], object]] = {
     "fit_gabor": lambda case: convlens.fit_gabor(case.model),
     "equivariance": lambda case: convlens.equivariance(case.model, case.images[:2], shifts=[1]),
     "shift": lambda case: convlens.shift(case.model, case.images[:2], shifts=[1], every=2),
-    "robustness": lambda case: convlens.robustness(case.model, case.images[:2], ["8/255"], steps=2),
+    "robustness": lambda case: convlens.robustness(
+        case.model, case.images[:2], ["8/255"], pgd_steps=2
+    ),
     "dream": lambda case: convlens.dream(case.model, case.images[:1], octaves=1, steps=1),
     "orientation_tuning": lambda case: convlens.orientation_tuning(
         case.model, layer=case.program.blocks[0].layer, orientations=2, phases=4

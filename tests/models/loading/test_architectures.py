@@ -4,9 +4,12 @@ import argparse
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
+from convlens.models.loading.architectures import find_architecture
 from convlens.models.loading.load import load
+from convlens.models.loading.weight_files import read_weight_file
 from support.loadable import message, same
 
 pytest_plugins = "support.loadable"
@@ -31,6 +34,18 @@ def test_the_tensors_name_the_network(tmp_path, squeezenet):
     assert same(model.network.state_dict(), squeezenet)
     assert model.mean == (0.485, 0.456, 0.406) and model.labels[282] == "tiger cat"
     assert "torchvision:squeezenet1_1, recognized by the weights" in model.origin
+
+
+@pytest.mark.parametrize("classes", [1000, 7])
+def test_a_network_that_is_a_part_of_another_one(classes, tmp_path):
+    # All tensors of ResNet-18 are in the weights of ResNet-34, in the same shapes.
+    with torch.device("meta"):
+        network = torchvision.models.resnet34(num_classes=classes)
+    state = {
+        key: torch.zeros(()).expand(value.shape) for key, value in network.state_dict().items()
+    }
+    path = save(tmp_path / "model.pth", state)
+    assert find_architecture(read_weight_file(path)) == "torchvision:resnet34"
 
 
 def test_a_checkpoint_of_lightning_with_another_number_of_classes(tmp_path, squeezenet):

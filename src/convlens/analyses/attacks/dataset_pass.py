@@ -41,15 +41,15 @@ def robustness(
     *,
     labels: PhotoLabels | None = None,
     loss: str = "cross-entropy",
-    steps: int = STEPS,
+    pgd_steps: int = STEPS,
     seed: int = 0,
     strict: bool = False,
     pass_options: PassOptions = PassOptions(),
 ) -> Robustness:
     """Measure accuracy against epsilon under FGSM, random signs and PGD, with 95 % intervals.
 
-    Each image takes one gradient and two forward passes per epsilon. PGD takes up to `steps` passes
-    forward and back per image and epsilon, and none where the prediction is already wrong.
+    Each image takes one gradient and two forward passes per epsilon. PGD takes up to `pgd_steps`
+    passes forward and back per image and epsilon, and none where the prediction is already wrong.
 
     Args:
         model: the model to attack; left untouched.
@@ -63,7 +63,7 @@ def robustness(
             predictions are taken as right, and the curves begin at 100 %.
         loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t). Default:
             "cross-entropy".
-        steps: the number of steps of PGD; 0 leaves PGD out. Default: 10.
+        pgd_steps: the number of steps of PGD; 0 leaves PGD out. Default: 10.
         seed: seed of the random signs and of PGD's random starts, drawn for each image by its
             number; default 0.
         strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
@@ -85,7 +85,7 @@ def robustness(
         >>> import torch, convlens
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4))
         >>> model = convlens.wrap(network, size=8)
-        >>> curves = convlens.robustness(model, torch.rand(5, 3, 8, 8), ["8/255"], steps=2)
+        >>> curves = convlens.robustness(model, torch.rand(5, 3, 8, 8), ["8/255"], pgd_steps=2)
         >>> [curve.name for curve in curves.curves], curves["FGSM"].correct[0]
         (['FGSM', 'random signs', 'PGD'], 5)
     """
@@ -94,16 +94,16 @@ def robustness(
     if not sizes:
         raise ConvlensError("no epsilon above 0; give at least one, such as 8/255")
     check_loss(loss)
-    if steps < 0:
-        raise ConvlensError(f"{steps} steps; give at least 1, or 0 to leave PGD out")
+    if pgd_steps < 0:
+        raise ConvlensError(f"{pgd_steps} steps of PGD; give at least 1, or 0 to leave PGD out")
     source = open_source(model, photos, strict=strict)
     if labels is not None:
         _check_labels(model, labels, len(source))
-    reducer = RobustnessReducer(model, sizes, labels, loss, steps, seed)
+    reducer = RobustnessReducer(model, sizes, labels, loss, pgd_steps, seed)
     done = run_pass(
         model, reducer, source, stage="curve", pass_options=pass_options,
         settings={
-            "what": "robustness", "epsilons": list(sizes), "loss": loss, "steps": steps,
+            "what": "robustness", "epsilons": list(sizes), "loss": loss, "pgd_steps": pgd_steps,
             "seed": seed, "labels": fingerprint(labels),
         },
     )  # fmt: skip

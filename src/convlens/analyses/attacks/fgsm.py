@@ -31,6 +31,7 @@ from convlens.analyses.attacks.figures import (
     answers,
     as_photos,
     attack_figure,
+    describe_change,
     draw_signs,
     of_255,
     select_epsilons,
@@ -182,6 +183,8 @@ class Fgsm(NetworkResult):
         images, flipped = counted(len(self.images), "image"), self.flipped
         if flipped is None or not len(flipped):
             return f"signs of the gradient of {images}; no adversarial image was scored"
+        if len(self.images) == 1:
+            return self._summarize_image(flipped[:, 0].tolist())
         parts = [
             f"of {int(flipped[end].sum())} of {images} at {of_255(self.fractions[end])}"
             for end in sorted({0, len(self.epsilons) - 1})
@@ -191,6 +194,23 @@ class Fgsm(NetworkResult):
             by_noise = int(self.noise_flipped[-1].sum())
             words += f"; random signs of the largest size that of {by_noise}"
         return words
+
+    def _summarize_image(self, flipped: list[bool]) -> str:
+        """The smallest epsilon that changes the prediction of the only image, in words."""
+        changed = any(flipped)
+        number = flipped.index(True) if changed else len(flipped) - 1
+        before, after = self.prediction_names, self.adversarial_names
+        words = describe_change(
+            f"FGSM {'at' if changed or number == 0 else 'up to'} {of_255(self.fractions[number])}",
+            before[0] if before else "",
+            after[number][0] if after else "",
+            changed=changed,
+        )
+        if self.noise_flipped is None:
+            return words
+        if bool(self.noise_flipped[number, 0]):
+            return f"{words}; random signs of this size change it{', too' * changed}"
+        return f"{words}; random signs of this size do not{'' if changed else ' change it either'}"
 
     def table(self) -> Table | None:
         """For each epsilon how many predictions change, by FGSM and by random signs."""

@@ -87,6 +87,25 @@ def of_255(fraction: float) -> str:
     return f"{fraction * 255:.3g}/255"
 
 
+def describe_change(attack: str, before: str, after: str, *, changed: bool) -> str:
+    """Whether an attack changes the prediction of one image, in words.
+
+    Args:
+        attack: the attack and its size.
+        before: name of the prediction for the image; empty if it is not known.
+        after: the same for the adversarial image.
+        changed: whether the prediction changes.
+
+    Example:
+        >>> describe_change("FGSM at 2/255", "tabby", "lynx", changed=True)
+        'FGSM at 2/255 changes the prediction from tabby to lynx'
+    """
+    if not changed:
+        return f"{attack} does not change the prediction{f' {before}' * bool(before)}"
+    names = f" from {before} to {after}" if before and after else ""
+    return f"{attack} changes the prediction{names}"
+
+
 def select_epsilons(count: int) -> list[int]:
     """Positions of at most four of several epsilons, evenly spread, the last among them."""
     shown = min(count, MOST_EPSILONS)

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm_step
-from convlens.analyses.attacks.figures import attack_figure, draw_change
+from convlens.analyses.attacks.figures import attack_figure, describe_change, draw_change
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.data.images import encode_png, to_pixels, to_tensor
 from convlens.errors import ConvlensError
@@ -76,6 +76,12 @@ class Flip(NetworkResult):
         """At which level the first predictions change, in words."""
         levels = [level for level in self.flip_levels if level is not None]
         count = counted(len(self.flip_levels), "image")
+        if len(self.flip_levels) == 1:
+            words = describe_change(
+                f"FGSM {'at' if levels else 'up to'} {(levels or self.levels)[-1]}/255",
+                self._original_name(0), self.names[0], changed=bool(levels),
+            )  # fmt: skip
+            return f"{words}{', the smallest level tested that does' * bool(levels)}"
         if not levels:
             return f"FGSM changes the prediction of none of {count} up to {self.levels[-1]}/255"
         return (

@@ -26,6 +26,7 @@ from convlens.analyses.attacks.figures import (
     answers,
     as_photos,
     attack_figure,
+    describe_change,
     draw_change,
     of_255,
 )
@@ -157,9 +158,13 @@ class Pgd(NetworkResult):
 
     def summary(self) -> str:
         """How many predictions change, in words."""
+        attack = f"PGD of {counted(self.steps, 'step')} within {of_255(self.fraction)}"
+        if len(self.images) == 1:
+            before, after = (*self.prediction_names, ""), (*self.adversarial_names, "")
+            return describe_change(attack, before[0], after[0], changed=bool(self.flipped[0]))
         return (
-            f"PGD of {counted(self.steps, 'step')} within {of_255(self.fraction)} changes the "
-            f"prediction of {int(self.flipped.sum())} of {counted(len(self.images), 'image')}"
+            f"{attack} changes the prediction of {int(self.flipped.sum())} of "
+            f"{counted(len(self.images), 'image')}"
         )
 
     def table(self) -> Table:

@@ -62,7 +62,7 @@ def attack_photos(
     labels: PhotoLabels | None = None,
     target: str | int | None = None,
     loss: str = "cross-entropy",
-    steps: int = STEPS,
+    pgd_steps: int = STEPS,
     show: int = 16,
     internal_changes: bool = False,
     seed: int = 0,
@@ -89,7 +89,7 @@ def attack_photos(
         target: instead, the class to move towards, by name or index; default: none.
         loss: E: "cross-entropy", or "margin" (the highest other logit minus that of t). Default:
             "cross-entropy".
-        steps: the number of steps of PGD in the curve; 0 leaves PGD out. Default: 10.
+        pgd_steps: the number of steps of PGD in the curve; 0 leaves PGD out. Default: 10.
         show: how many photos get a folder of their own, evenly spread, where there is a curve.
             Without a curve every photo gets one. Default: 16.
         internal_changes: also find the channels that the largest epsilon changes most, with
@@ -148,7 +148,7 @@ def attack_photos(
                 sizes,
                 labels=labels,
                 loss=loss,
-                steps=steps,
+                pgd_steps=pgd_steps,
                 seed=seed,
                 strict=strict,
                 pass_options=pass_options,

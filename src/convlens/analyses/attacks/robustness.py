@@ -65,7 +65,7 @@ class Robustness(NetworkResult):
             changes.
         fgsm_only: for each epsilon the number of predictions that hold under PGD and that FGSM
             changes; with enough steps almost none.
-        steps: the number of steps of PGD; 0 if it was left out.
+        pgd_steps: the number of steps of PGD; 0 if it was left out.
         seed: seed of the random signs and of PGD's random starts.
         zero_gradients: the share of all pixels whose gradient is exactly 0.
         largest_changes: for each epsilon max |x' - x| of FGSM as measured, in the units of the
@@ -86,7 +86,7 @@ class Robustness(NetworkResult):
     curves: tuple[Curve, ...]
     pgd_only: tuple[int, ...]
     fgsm_only: tuple[int, ...]
-    steps: int
+    pgd_steps: int
     seed: int
     zero_gradients: float
     largest_changes: tuple[float, ...]

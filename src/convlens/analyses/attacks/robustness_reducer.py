@@ -38,7 +38,7 @@ class RobustnessReducer:
         labels: for each image of the data set the classes that are right, or None if they are not
             known; None: the network's own predictions are taken as right.
         loss: E, "cross-entropy" or "margin".
-        steps: the number of steps of PGD; 0 leaves PGD out.
+        pgd_steps: the number of steps of PGD; 0 leaves PGD out.
         seed: seed of the random signs; PGD's random starts use the next one.
     """
 
@@ -46,7 +46,7 @@ class RobustnessReducer:
     epsilons: tuple[float, ...]
     labels: PhotoLabels | None
     loss: str
-    steps: int
+    pgd_steps: int
     seed: int
 
     def initial_state(self) -> State:
@@ -110,7 +110,7 @@ class RobustnessReducer:
                 compute_logits(self.model, trace, noisy)
             )
             state["noise"][number] += int(noise_correct.sum())
-            if self.steps:
+            if self.pgd_steps:
                 pgd_correct = self._attack_by_pgd(
                     images, ids, correct_classes, pgd_correct, epsilon
                 )
@@ -133,12 +133,12 @@ class RobustnessReducer:
         rows = correct.nonzero().flatten()
         if len(rows) == 0:
             return correct
-        step_size = pgd_step_size(epsilon, self.steps) if epsilon else 0.0
+        step_size = pgd_step_size(epsilon, self.pgd_steps) if epsilon else 0.0
         originals = images[rows]
         noise = random_uniform(originals, ids[rows.cpu()], self.seed + 1)
         adversarial = pgd_start(originals, noise, epsilon, self.model.bounds)
         trace = trace_network(self.model, images)
-        for _ in range(self.steps):
+        for _ in range(self.pgd_steps):
             criterion = AttackCriterion(classes=correct_classes.attacked[rows], loss=self.loss)
             gradient = loss_gradient(self.model, trace, adversarial, criterion)
             remaining = correct_classes.contain_predictions(gradient.logits, rows)
@@ -174,7 +174,7 @@ class RobustnessReducer:
             diagnostics: the diagnostics of the first images.
         """
         images = int(state["images"])
-        names = {FGSM: "fgsm", NOISE: "noise"} | ({PGD: "pgd"} if self.steps else {})
+        names = {FGSM: "fgsm", NOISE: "noise"} | ({PGD: "pgd"} if self.pgd_steps else {})
         curves = tuple(
             _curve(name, [int(state["correct"]), *state[key].tolist()], images)
             for name, key in names.items()
@@ -191,7 +191,7 @@ class RobustnessReducer:
             curves=curves,
             pgd_only=tuple(state["pgd_only"].tolist()),
             fgsm_only=tuple(state["fgsm_only"].tolist()),
-            steps=self.steps,
+            pgd_steps=self.pgd_steps,
             seed=self.seed,
             zero_gradients=int(state["zero_gradients"]) / max(1, int(state["pixels"])),
             largest_changes=tuple(

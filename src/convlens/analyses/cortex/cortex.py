@@ -192,7 +192,7 @@ def cortex(
         if len(unit) == 1
         else (unit * torch.tensor(_LUMA, dtype=torch.float32).view(3, 1, 1)).sum(0)[None]
     )
-    bank = gabor_bank(orientations=orientations, frequencies=(1 / wavelength,))
+    bank = gabor_bank(orientations=orientations, wavelengths=(wavelength,))
     # The photo is continued beyond its border: an edge to zeros would excite cells.
     reach = bank.filters.shape[-1] // 2
     padded = F.pad(gray[None], (reach,) * 4, mode="replicate")

@@ -103,23 +103,23 @@ class GaborBank(Result):
 def gabor_bank(
     *,
     orientations: int = 8,
-    frequencies: Sequence[float] = (0.125,),
+    wavelengths: Sequence[float] = (8.0,),
     phases: Sequence[float] = (0.0, 90.0),
     bandwidth: float = 1.0,
     aspect: float = 0.5,
     sigma: float | None = None,
 ) -> GaborBank:
-    """Sample a bank of Gabor filters: for each frequency and phase all orientations.
+    """Sample a bank of Gabor filters: for each wavelength and phase all orientations.
 
     The envelope follows from the bandwidth b in octaves: its standard deviation along the wave is
-    σ = √(ln 2 / 2) (2ᵇ + 1) / ((2ᵇ - 1) π f) at a frequency f, and across it σ / aspect (Petkov &
+    σ = √(ln 2 / 2) (2ᵇ + 1) λ / ((2ᵇ - 1) π) at a wavelength λ, and across it σ / aspect (Petkov &
     Kruizinga, 1997). The envelope, scaled, is subtracted from each filter so that its weights sum
     to 0 and uniform brightness gives no response.
 
     Args:
         orientations: number of orientations, evenly spaced over 180 degrees from horizontal on;
             default 8.
-        frequencies: frequencies in cycles per pixel, above 0 and at most 0.5; default: 0.125.
+        wavelengths: wavelengths in pixels, at least 2; default: 8.
         phases: phases in degrees; 0 and 90 form a quadrature pair. Default: 0 and 90.
         bandwidth: bandwidth in octaves at half height; 1 to 1.5 in the visual cortex. Default: 1.
         aspect: width of the envelope along the wave divided by that across it; default 0.5.
@@ -134,25 +134,24 @@ def gabor_bank(
 
     Example:
         >>> import convlens
-        >>> bank = convlens.gabor_bank(orientations=4, frequencies=(0.25,))
+        >>> bank = convlens.gabor_bank(orientations=4, wavelengths=(4,))
         >>> bank.filters.shape
         torch.Size([8, 29, 29])
         >>> bank.orientations[:4]
         (0.0, 45.0, 90.0, 135.0)
     """
     widths = (bandwidth, aspect, 1.0 if sigma is None else sigma)
-    if orientations < 1 or not frequencies or not phases or min(widths) <= 0:
+    if orientations < 1 or not wavelengths or not phases or min(widths) <= 0:
         raise ConvlensError(
-            f"{orientations} orientations, {len(frequencies)} frequencies, {len(phases)} phases, "
+            f"{orientations} orientations, {len(wavelengths)} wavelengths, {len(phases)} phases, "
             f"bandwidth {bandwidth:g}, aspect {aspect:g}"
             + ("" if sigma is None else f", sigma {sigma:g}")
             + "; give at least one of each, above 0"
         )
-    for frequency in frequencies:
-        if not 0 < frequency <= 0.5:
-            raise ConvlensError(
-                f"a frequency of {frequency:g} cycles per pixel; give more than 0 and at most 0.5"
-            )
+    for wavelength in wavelengths:
+        if not 2 <= wavelength < math.inf:
+            raise ConvlensError(f"a wavelength of {wavelength:g} pixels; give at least 2")
+    frequencies = [1 / wavelength for wavelength in wavelengths]
     spread = math.sqrt(math.log(2) / 2) * (2**bandwidth + 1) / ((2**bandwidth - 1) * math.pi)
     widest = (sigma or spread / min(frequencies)) * max(1.0, 1 / aspect)
     half = math.ceil(_REACH * widest)

@@ -36,7 +36,7 @@ def anatomy(
     from convlens.analyses.anatomy.anatomy import anatomy
     from convlens.cli.inputs import load_model
     from convlens.cli.show.anatomy import show_anatomy
-    from convlens.drawing.figure_files import check_figure_file, write_figure
+    from convlens.drawing.figure_files import write_figure
     from convlens.errors import ConvlensError
     from convlens.tracing.channel_names import (
         check_channel,
@@ -44,8 +44,6 @@ def anatomy(
         parse_channel_beside_layer,
     )
 
-    if draw is not None:
-        check_figure_file(draw)
     loaded = load_model(arguments)
     result = anatomy(loaded)
     if channel is not None:

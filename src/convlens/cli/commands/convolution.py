@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import CHAPTER, app
 
@@ -14,11 +15,14 @@ def convolution(
     image: Annotated[
         str | None,
         typer.Option(
-            metavar="NUMBERS", help="Rows of numbers, such as '1 2 3; 4 5 6'. Default: 1 to 9."
+            metavar="NUMBERS",
+            callback=checks.check_matrix,
+            help="Rows of numbers, such as '1 2 3; 4 5 6'. Default: 1 to 9.",
         ),
     ] = None,
     filter: Annotated[
-        str | None, typer.Option(metavar="NUMBERS", help="Default: '1 0; 0 -1'.")
+        str | None,
+        typer.Option(metavar="NUMBERS", callback=checks.check_matrix, help="Default: '1 0; 0 -1'."),
     ] = None,
     random: Annotated[
         bool, typer.Option("--random", help="Draw what is not given at random, by --seed.")

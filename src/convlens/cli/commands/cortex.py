@@ -17,7 +17,7 @@ def cortex(
         int, typer.Option(min=1, help="Number of orientations over 180 degrees.")
     ] = 8,
     wavelength: Annotated[
-        float, typer.Option(help="Wavelength of the Gabor filters, in pixels.")
+        float, typer.Option(min=2, help="Wavelength of the Gabor filters, in pixels.")
     ] = 8.0,
     size: Annotated[
         str,

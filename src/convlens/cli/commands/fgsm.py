@@ -15,7 +15,7 @@ from convlens.cli.arguments import PassArguments, with_arguments
 @with_arguments(PassArguments, out=Path("convlens-fgsm"))
 def fgsm(
     arguments: PassArguments,
-    epsilon: Annotated[
+    epsilons: Annotated[
         str,
         typer.Option(
             callback=checks.check_epsilons,
@@ -31,8 +31,8 @@ def fgsm(
     ] = o.Loss.cross_entropy,
     labels: o.Labels = None,
     no_labels: o.NoLabels = False,
-    pgd: Annotated[
-        int, typer.Option("--pgd", min=0, help="Steps of PGD in the curve; 0 leaves PGD out.")
+    pgd_steps: Annotated[
+        int, typer.Option(min=0, help="Steps of PGD in the curve; 0 leaves PGD out.")
     ] = 10,
     show: Annotated[
         int, typer.Option(min=0, help="Number of photos with pictures of their own.")
@@ -61,19 +61,19 @@ def fgsm(
     from convlens.cli.folders import command_line
     from convlens.cli.show.fgsm import show_attacks
 
-    epsilons = [text.strip() for text in epsilon.split(",")]
-    parse_epsilons(epsilons, inputs.model.bounds)  # fail before any work is done
+    sizes = [text.strip() for text in epsilons.split(",")]
+    parse_epsilons(sizes, inputs.model.bounds)  # fail before any work is done
     with inputs.prepare_pass() as pass_options:
         attacks = attack_photos(
             inputs.model,
             inputs.dataset,
-            epsilons,
+            sizes,
             out=arguments.out,
             classes=classes,
             labels=inputs.labels,
             target=target,
             loss=loss.value,
-            steps=pgd,
+            pgd_steps=pgd_steps,
             show=show,
             internal_changes=internal_changes,
             seed=arguments.seed,

@@ -27,7 +27,7 @@ def filters(
         typer.Option("--fit", help="Fit Gabor functions, and compare with fits to noise."),
     ] = False,
     null_size: Annotated[
-        int, typer.Option("--null-size", help="Filters of noise that the fits are compared with.")
+        int, typer.Option(min=100, help="Filters of noise that the fits are compared with.")
     ] = 5000,
     sort: Annotated[
         bool,

@@ -11,11 +11,14 @@ from convlens.cli.app import CHAPTER, app
 
 @app.command(rich_help_panel=CHAPTER)
 def gabor(
-    orientations: Annotated[int, typer.Option(help="Number of orientations over 180 degrees.")] = 8,
+    orientations: Annotated[
+        int, typer.Option(min=1, help="Number of orientations over 180 degrees.")
+    ] = 8,
     wavelength: Annotated[
         list[float] | None,
         typer.Option(
-            help="Wavelength of the waves, in pixels; can be given several times. Default: 8."
+            min=2,
+            help="Wavelength of the waves, in pixels; can be given several times. Default: 8.",
         ),
     ] = None,
     phase: Annotated[
@@ -42,14 +45,10 @@ def gabor(
     from convlens.cli.folders import command_line
     from convlens.cli.inputs import output_folder
     from convlens.cli.show.worked_examples import show_gabor_bank
-    from convlens.errors import ConvlensError
 
-    wavelengths = wavelength or [8.0]
-    if min(wavelengths) < 2:
-        raise ConvlensError(f"a wavelength of {min(wavelengths):g} pixels; give at least 2")
     with output_folder(out):
         result = gabor_bank(
-            orientations=orientations, frequencies=[1 / pixels for pixels in wavelengths],
+            orientations=orientations, wavelengths=wavelength or (8.0,),
             phases=phase or (0.0, 90.0), sigma=sigma,
         )  # fmt: skip
         result.save(out, command=command_line())

@@ -55,8 +55,12 @@ def gradcam(
             "--randomize", help="Compare the maps with those of the network with random weights."
         ),
     ] = False,
-    stages: Annotated[int, typer.Option(help="Greatest number of stages of --randomize.")] = 10,
-    draws: Annotated[int, typer.Option(help="Draws of the random weights of --randomize.")] = 3,
+    stages: Annotated[
+        int, typer.Option(min=1, help="Greatest number of stages of --randomize.")
+    ] = 10,
+    draws: Annotated[
+        int, typer.Option(min=1, help="Draws of the random weights of --randomize.")
+    ] = 3,
     boxes: o.Boxes = None,
     channels: Annotated[
         int,

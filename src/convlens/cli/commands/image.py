@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import CHAPTER, app
 from convlens.cli.arguments import ModelArguments, with_arguments
@@ -19,6 +20,7 @@ def image(
         str | None,
         typer.Option(
             metavar="Y,X",
+            callback=checks.check_position,
             help="Row and column of the first pixel whose numbers are written. Default: where the "
             "contrast is greatest.",
         ),

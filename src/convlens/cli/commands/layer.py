@@ -11,10 +11,10 @@ from convlens.cli.app import CHAPTER, app
 
 @app.command(rich_help_panel=CHAPTER)
 def layer(
-    channels_in: Annotated[int, typer.Option(help="Number of channels of the input.")] = 3,
-    channels_out: Annotated[int, typer.Option(help="Number of filters.")] = 64,
+    channels_in: Annotated[int, typer.Option(min=1, help="Number of channels of the input.")] = 3,
+    channels_out: Annotated[int, typer.Option(min=1, help="Number of filters.")] = 64,
     kernel: o.Kernel = 3,
-    size: Annotated[int, typer.Option(help="Length of the input's sides in pixels.")] = 224,
+    size: Annotated[int, typer.Option(min=1, help="Length of the input's sides in pixels.")] = 224,
     padding: o.Padding = "same",
     stride: o.Stride = 1,
     bias: Annotated[bool, typer.Option(help="Whether each filter has a bias.")] = True,

@@ -26,7 +26,7 @@ def patches(
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Number of patches of each channel.")] = 9,
-    per_photo: Annotated[
+    per_image: Annotated[
         int, typer.Option(min=1, help="Greatest number of patches of one photo.")
     ] = 1,
     show: Annotated[
@@ -55,7 +55,7 @@ def patches(
             layers=layers or None,
             side=side.value,
             top=top,
-            per_image=per_photo,
+            per_image=per_image,
             show=channels or show,
             labels=inputs.labels,
             seed=arguments.seed,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import CHAPTER, app
 
@@ -14,21 +15,26 @@ def pooling(
     values: Annotated[
         str | None,
         typer.Option(
-            "--map", metavar="NUMBERS", help="Rows of numbers, such as '1 2; 3 4'. Default: 4 x 4."
+            "--map",
+            metavar="NUMBERS",
+            callback=checks.check_matrix,
+            help="Rows of numbers, such as '1 2; 3 4'. Default: 4 x 4.",
         ),
     ] = None,
     random: Annotated[
         bool, typer.Option("--random", help="Draw the map at random, by --seed.")
     ] = False,
-    window: Annotated[int, typer.Option(help="Side of the pooling windows, in cells.")] = 2,
+    window: Annotated[int, typer.Option(min=1, help="Side of the pooling windows, in cells.")] = 2,
     stride: Annotated[
-        int | None, typer.Option(help="Steps from window to window. Default: the window's side.")
+        int | None,
+        typer.Option(min=1, help="Steps from window to window. Default: the window's side."),
     ] = None,
     shift: Annotated[
         list[str] | None,
         typer.Option(
             "--shift",
             metavar="Y,X",
+            callback=checks.check_shifts,
             help="Rows downward and columns to the right by which the map is shifted; can be given "
             "several times. Default: 0,1 and 0,-1.",
         ),

@@ -15,7 +15,7 @@ from convlens.cli.arguments import PassArguments, with_arguments
 @with_arguments(PassArguments, out=Path("convlens-shift"))
 def shift(
     arguments: PassArguments,
-    pixels: Annotated[
+    shifts: Annotated[
         str | None,
         typer.Option(
             callback=checks.check_pixels,
@@ -84,7 +84,7 @@ def shift(
             inputs.model,
             inputs.dataset,
             labels=inputs.labels,
-            shifts=parse_pixels(pixels) if pixels is not None else None,
+            shifts=parse_pixels(shifts) if shifts is not None else None,
             every=every,
             seed=arguments.seed,
             strict=arguments.strict,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import NETWORKS, app
 
@@ -20,7 +21,11 @@ def train(
     ] = "digits",
     out: o.Out = Path("convlens-run"),
     network: Annotated[
-        str, typer.Option(help="allconv, lenet5, alexnet, vgg16, vgg11, vgg13, vgg19 (also _bn).")
+        str,
+        typer.Option(
+            callback=checks.check_network,
+            help="allconv, lenet5, alexnet, vgg16, vgg11, vgg13, vgg19 (also _bn).",
+        ),
     ] = "allconv",
     pooling: Annotated[
         o.NetworkPooling, typer.Option(help="Pooling layers of the network.")
@@ -56,15 +61,20 @@ def train(
         int, typer.Option(min=0, help="Checkpoints to keep, for filters --over-training.")
     ] = 0,
     device: Annotated[
-        str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, mps.")
-    ] = "auto",
+        o.TrainingDevice,
+        typer.Option(help="Device to train on; auto: an accelerator if there is one."),
+    ] = o.TrainingDevice.auto,
     devices: Annotated[int, typer.Option(min=1, help="Devices on each machine.")] = 1,
     num_nodes: Annotated[int, typer.Option(min=1, help="Machines that run this command.")] = 1,
-    strategy: Annotated[str, typer.Option(help="For several devices: auto or ddp.")] = "auto",
+    strategy: Annotated[
+        o.Strategy, typer.Option(help="How several devices share the work.")
+    ] = o.Strategy.auto,
     precision: Annotated[
         str, typer.Option(help="32-true, bf16-mixed, 16-mixed, bf16-true.")
     ] = "32-true",
-    log: Annotated[str, typer.Option(help="csv, or tensorboard for both.")] = "csv",
+    log: Annotated[
+        o.LogFormat, typer.Option(help="The history as a table, or tensorboard for both.")
+    ] = o.LogFormat.csv,
     save_every: Annotated[
         float, typer.Option(help="Seconds between checkpoints within an epoch.")
     ] = 60.0,
@@ -87,12 +97,12 @@ def train(
             validation=validation,
             strict=strict,
             seed=seed,
-            device=device,
+            device=device.value,
             devices=devices,
             num_nodes=num_nodes,
-            strategy=strategy,
+            strategy=strategy.value,
             precision=precision,
-            log=log,
+            log=log.value,
             save_every=save_every,
             progress=progress,
             on_message=terminal.printer(quiet=quiet),

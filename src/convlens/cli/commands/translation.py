@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import CHAPTER, app
 
@@ -13,14 +14,25 @@ from convlens.cli.app import CHAPTER, app
 def translation(
     photo: o.Photo,
     shift: Annotated[
-        str, typer.Option(metavar="Y,X", help="Rows downward and columns to the right.")
+        str,
+        typer.Option(
+            metavar="Y,X",
+            callback=checks.check_shift,
+            help="Rows downward and columns to the right.",
+        ),
     ] = "0,16",
     filter: Annotated[
         str | None,
-        typer.Option(metavar="NUMBERS", help="Default: '-1 0 1; -2 0 2; -1 0 1' (Sobel)."),
+        typer.Option(
+            metavar="NUMBERS",
+            callback=checks.check_matrix,
+            help="Default: '-1 0 1; -2 0 2; -1 0 1' (Sobel).",
+        ),
     ] = None,
     stride: o.Stride = 1,
-    size: Annotated[int, typer.Option(help="Sides of the two views of the photo, in pixels.")] = 96,
+    size: Annotated[
+        int, typer.Option(min=1, help="Sides of the two views of the photo, in pixels.")
+    ] = 96,
     out: o.Out = Path("convlens-translation"),
     overwrite: o.Overwrite = False,
     json: o.Json = False,

@@ -11,12 +11,12 @@ from convlens.cli.app import CHAPTER, app
 
 @app.command(rich_help_panel=CHAPTER)
 def window(
-    size: Annotated[int, typer.Option(help="Length of the image's sides in pixels.")] = 6,
+    size: Annotated[int, typer.Option(min=1, help="Length of the image's sides in pixels.")] = 6,
     kernel: o.Kernel = 3,
     padding: o.Padding = "valid",
     stride: o.Stride = 1,
     dilation: Annotated[
-        int, typer.Option(help="Distance between neighboring taps of the filter.")
+        int, typer.Option(min=1, help="Distance between neighboring taps of the filter.")
     ] = 1,
     out: o.Out = Path("convlens-window"),
     overwrite: o.Overwrite = False,

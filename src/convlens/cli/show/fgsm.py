@@ -118,7 +118,9 @@ def _show_curve(curve: "Robustness", *, shown: int) -> None:
         if curve.reference == "label"
         else "the same as for the unchanged photo, because there are no labels"
     )
-    pgd = f"{counted(curve.steps, 'step')} from a random start" if curve.steps else "left out"
+    pgd = (
+        f"{counted(curve.pgd_steps, 'step')} from a random start" if curve.pgd_steps else "left out"
+    )
     lines = [
         f"predictions that are {what}: {counted(curve.images, 'photo')}, with 95 % intervals; "
         f"PGD: {pgd}"

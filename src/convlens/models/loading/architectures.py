@@ -19,6 +19,7 @@ from convlens.models.loading.fitting import AUXILIARY
 from convlens.models.loading.state_dicts import candidates, find_state_dicts
 from convlens.models.loading.timm_models import timm_architecture, timm_names
 from convlens.models.loading.torchvision_models import (
+    count_torchvision_parameters,
     find_torchvision_file,
     torchvision_architecture,
     torchvision_names,
@@ -30,6 +31,7 @@ _ENTRIES = (
     "arch", "architecture", "model_name", "model", "backbone", "network", "net", "encoder", "name",
 )  # fmt: skip
 _MOST_GUESSES = 16  # by name
+_LARGEST_CLASSIFIER = 4097 * 1000  # parameters that a file with fewer classes lacks at most
 # What a file may lack: classifiers that only a training needs, and batch normalization's counter.
 _AUXILIARY = tuple(f"{name}." for name in AUXILIARY)
 _COUNTER = "num_batches_tracked"
@@ -57,11 +59,7 @@ def find_architecture(file: WeightFile) -> str:
     for spec in named:
         if _fits(spec, state_dicts):
             return spec
-    fitting = [
-        spec
-        for spec in map("torchvision:{}".format, torchvision_names())
-        if spec not in named and _fits(spec, state_dicts)
-    ]
+    fitting = _fitting_by_tensors(state_dicts, named)
     if len(fitting) == 1:
         return fitting[0]
     example = f"{file.path}@{(fitting or named or ['torchvision:resnet50'])[0]}"
@@ -74,6 +72,36 @@ def find_architecture(file: WeightFile) -> str:
         f"{example}, {file.path}@timm:NAME, or for a network of your own "
         f"{file.path}@python:FILE.py:FUNCTION"
     )
+
+
+def _fitting_by_tensors(
+    state_dicts: Sequence[tuple[str, Mapping[str, Any]]], tried: Sequence[str]
+) -> list[str]:
+    """The networks of torchvision that fit, of those with the number of weights nearest to a file.
+
+    A smaller network may fit, too: all tensors of ResNet-18 are in the weights of ResNet-34.
+
+    Args:
+        state_dicts: from `find_state_dicts`.
+        tried: specs that do not fit.
+    """
+    sizes = [
+        sum(value.numel() for value in mapping.values() if isinstance(value, Tensor))
+        for _, mapping in state_dicts
+    ]
+    if not sizes:
+        return []
+    counts = {name: count_torchvision_parameters(name) for name in torchvision_names()}
+    fitting: list[str] = []
+    for name in sorted(counts, key=lambda name: min(abs(counts[name] - size) for size in sizes)):
+        spec = f"torchvision:{name}"
+        if fitting and counts[name] != counts[fitting[0].partition(":")[2]]:
+            continue
+        if spec in tried or counts[name] > max(sizes) + _LARGEST_CLASSIFIER:
+            continue
+        if _fits(spec, state_dicts):
+            fitting.append(spec)
+    return fitting
 
 
 def _named_inside(file: WeightFile) -> Iterator[str]:
@@ -122,16 +150,27 @@ def _fits(spec: str, state_dicts: Sequence[tuple[str, Mapping[str, Any]]]) -> bo
     )
 
 
+# What draws or fills the parameters of a layer: without memory they hold nothing.
+_FILLING = (
+    torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_,
+)  # fmt: skip
+
+
 class _ParametersWithoutMemory(TorchFunctionMode):
     """Puts what `torch.empty` makes on the meta device: the parameters of layers.
 
     Inside `torch.device("meta")` a network could not compute the widths of its layers by tensors.
+    What initializes the parameters is left out, as it would take half of the time.
     """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = dict(kwargs or {})
+        tensor = args[0] if args else kwargs.get("tensor")
+        fills = func in _FILLING or getattr(func, "__module__", None) == nn.init.__name__
+        if fills and isinstance(tensor, Tensor) and tensor.is_meta:
+            return tensor
         if func is torch.empty:
             kwargs["device"] = "meta"
         return func(*args, **kwargs)

@@ -59,6 +59,19 @@ def torchvision_names() -> tuple[str, ...]:
     return (*models.list_models(module=models), *segmentation)
 
 
+def count_torchvision_parameters(name: str) -> int:
+    """Number of parameters of a network with its default weights; 0 if there are no weights.
+
+    Those of auxiliary classifiers are counted only for segmentation.
+
+    Example:
+        >>> count_torchvision_parameters("resnet18")
+        11689512
+    """
+    entry = _torchvision_weights(name, RANDOM)
+    return entry.meta["num_params"] if entry is not None else 0
+
+
 def torchvision_architecture(name: str) -> nn.Module:
     """A network of torchvision with random weights, on torch's default device."""
     from torchvision import models

@@ -6,18 +6,19 @@ from functools import partial
 from torch import nn
 
 from convlens.data.preprocessing import check_image_size
-from convlens.errors import ConvlensError, suggest
+from convlens.errors import ConvlensError
 from convlens.models.networks.alexnet import alexnet
 from convlens.models.networks.allconv import allconv
 from convlens.models.networks.convnet import ConvNet
 from convlens.models.networks.lenet import lenet5
-from convlens.models.networks.vgg import STAGES, vgg
+from convlens.models.networks.names import VGG_NAMES, check_network_name
+from convlens.models.networks.vgg import vgg
 
 NETWORKS: dict[str, Callable[..., ConvNet]] = {
     "allconv": allconv,
     "lenet5": lenet5,
     "alexnet": alexnet,
-    **{f"{name}{bn}": partial(vgg, f"{name}{bn}") for name in STAGES for bn in ("", "_bn")},
+    **{f"{name}{bn}": partial(vgg, f"{name}{bn}") for name in VGG_NAMES for bn in ("", "_bn")},
 }
 
 
@@ -58,10 +59,7 @@ def build(
         >>> network(torch.zeros(2, 1, 28, 28)).shape
         torch.Size([2, 10])
     """
-    if name not in NETWORKS:
-        raise ConvlensError(
-            f"no network {name!r}{suggest(name, NETWORKS)}; there are {', '.join(NETWORKS)}"
-        )
+    check_network_name(name)
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width, channels, classes) < 1:
         raise ConvlensError(

@@ -273,7 +273,7 @@ def _reproduce_flip(inputs: Inputs, card: PhotoCard) -> Reproduction:
     path, epsilon = inputs.photos[card.photo].path, f"{card.flip.level}/255"
     return inputs.reproducer.reproduction(
         f"flip-photo-{card.photo + 1}",
-        ["fgsm", path, "--epsilon", epsilon],
+        ["fgsm", path, "--epsilons", epsilon],
         f"convlens.find_flip(model, attack, seed={inputs.options.seed})",
         preparation=f"attack = convlens.fgsm(model, model.prepare({path!r}), [{epsilon!r}])",
     )

@@ -112,7 +112,7 @@ class RobustnessSection(Section[RobustnessResult]):
             inputs.paths(numbers),
             [f"{level}/255" for level in EPSILONS],
             labels=inputs.labels(numbers),
-            steps=PGD_STEPS,
+            pgd_steps=PGD_STEPS,
             seed=inputs.options.seed,
             pass_options=PassOptions(
                 progress=lambda _, done, total: inputs.stages.report("robustness", done, total)
@@ -138,8 +138,12 @@ class RobustnessSection(Section[RobustnessResult]):
             "fgsm",
             "robustness",
             [inputs.photos[number] for number in result.photos],
-            words=["--epsilon", ",".join(epsilons), "--pgd", str(curve.steps)],
-            arguments=[f"{epsilons}", f"steps={curve.steps}", f"seed={inputs.options.seed}"],
+            words=["--epsilons", ",".join(epsilons), "--pgd-steps", str(curve.pgd_steps)],
+            arguments=[
+                f"{epsilons}",
+                f"pgd_steps={curve.pgd_steps}",
+                f"seed={inputs.options.seed}",
+            ],
             labeled=curve.reference == "label",
         )
 
@@ -212,7 +216,7 @@ def _reproduce(inputs: Inputs, slides: AttackSlides) -> Reproduction:
     seed = inputs.options.seed
     attack = f"convlens.fgsm(model, model.prepare({path!r}), {epsilons}, seed={seed})"
     name = f"fgsm-photo-{slides.photo + 1}"
-    words = ["fgsm", path, "--epsilon", ",".join(epsilons)]
+    words = ["fgsm", path, "--epsilons", ",".join(epsilons)]
     if slides.internal_changes is None:
         return inputs.reproducer.reproduction(name, words, attack)
     return inputs.reproducer.reproduction(

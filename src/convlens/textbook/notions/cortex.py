@@ -19,8 +19,8 @@ CORTEX = (
             "fields of simple cells look like these functions.",
         ),
         command="gabor --wavelength 16 --wavelength 10 --wavelength 6 --sigma 4",
-        python="result = convlens.gabor_bank(frequencies=(1 / 16, 1 / 10, 1 / 6), sigma=4)",
-        compute=lambda materials: gabor_bank(frequencies=(1 / 16, 1 / 10, 1 / 6), sigma=4.0),
+        python="result = convlens.gabor_bank(wavelengths=(16, 10, 6), sigma=4)",
+        compute=lambda materials: gabor_bank(wavelengths=(16, 10, 6), sigma=4.0),
     ),
     Notion(
         name="cortex",

@@ -101,7 +101,7 @@ TRAINED = (
             "Every pixel moves by at most ε in the direction that raises the error (fast gradient "
             "sign method). The change is too small to be seen, and yet the answer changes.",
         ),
-        command="fgsm {flower} --epsilon 1/255,2/255,4/255",
+        command="fgsm {flower} --epsilons 1/255,2/255,4/255",
         python="model = convlens.load()\n"
         'result = convlens.fgsm(model, model.prepare({flower}), ["1/255", "2/255", "4/255"])',
         compute=lambda materials: fgsm(materials.model, materials.flower, list(_EPSILONS)),
