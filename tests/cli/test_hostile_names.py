@@ -56,6 +56,13 @@ class Network(nn.Module):
 
 def hostile():
     return convlens.wrap(Network().eval(), size=16, labels=CLASSES, name="net" + LAYER)
+
+
+def changed():
+    network = Network().eval()
+    network.fc.weight.data *= -1
+    network._modules[LAYER].weight.data[1, 0, 0, 0] += 1
+    return convlens.wrap(network, size=16, labels=CLASSES, name="net" + LAYER)
 """
 
 MODEL = ("--model", "python:hostile.py:hostile")
@@ -69,6 +76,8 @@ COMMANDS: dict[str, list[Any]] = {
     "fgsm": [*FEW, *MODEL, "--labels", "labels.csv", "--epsilons", "8/255", "--pgd-steps", 1,
              "--internal-changes"],
     "shift": ["photos", *MODEL, "--labels", "labels.csv", "--shifts", 1, "--every", 0],
+    "diff": ["python:hostile.py:hostile", "python:hostile.py:changed", "photos", "--labels",
+             "labels.csv"],
     "patches": ["photos", *MODEL, "--labels", "labels.csv", "--show", 2],
     "selectivity": ["photos", *MODEL, *LAYER_OPTION, "--labels", "labels.csv"],
     "maximize": [*MODEL, "--channel", f"{LAYER}:1", "--class", CLASSES[0], "--steps", 2],

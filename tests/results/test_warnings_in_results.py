@@ -82,8 +82,8 @@ def test_empty_warnings_are_not_shown():
 
 # These read weights, or photos alone.
 WITHOUT_OUTPUTS = {
-    "check_weights", "filters", "filters_over_training", "filters_by_kind", "fit_gabor",
-    "image_tensor", "trace", "folder_labels", "missing_settings",
+    "check_weights", "compare_weights", "filters", "filters_over_training", "filters_by_kind",
+    "fit_gabor", "image_tensor", "trace", "folder_labels", "missing_settings",
 }  # fmt: skip
 
 

@@ -1,5 +1,8 @@
 """One call of every public function that takes a model, on a few small images or photos."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import torch
 from PIL import Image
@@ -23,6 +26,13 @@ def images(count=2):
 
 def flipped(model):
     return convlens.find_flip(model, convlens.fgsm(model, images(), score=False), levels=(1, 8))
+
+
+def changed(model):
+    network = copy.deepcopy(model.network)
+    with torch.no_grad():
+        next(network.parameters()).add_(0.1)
+    return replace(model, network=network)
 
 
 CALLS = {
@@ -62,6 +72,10 @@ CALLS = {
     "missing_settings": convlens.missing_settings,
     "folder_labels": lambda model: convlens.folder_labels(["cat/1.jpg"], model),
     "effective_field": lambda model: convlens.effective_field(model, images()),
+    "diff": lambda model: convlens.diff(model, changed(model), images()),
+    "compare_answers": lambda model: convlens.compare_answers(model, changed(model), images()),
+    "compare_layers": lambda model: convlens.compare_layers(model, changed(model), images()),
+    "compare_weights": lambda model: convlens.compare_weights(changed(model), model),
     "deletion_insertion": lambda model: convlens.deletion_insertion(
         model, convlens.gradcam(model, images()), steps=2
     ),
@@ -69,6 +83,7 @@ CALLS = {
 # These do not run the network, or run it on fake tensors.
 LOOKING = {
     "check_weights",
+    "compare_weights",
     "filters",
     "filters_over_training",
     "filters_by_kind",

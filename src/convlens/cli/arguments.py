@@ -9,14 +9,13 @@ from typing import Any, get_type_hints
 from convlens.cli import options as o
 
 # These come first in --help; the other options of a group follow those of the command itself.
-_FIRST = ("photos", "out", "overwrite", "model", "class_names")
+_FIRST = ("first", "second", "photos", "out", "overwrite", "model", "class_names")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelArguments:
-    """The options of every command that loads a model."""
+class CommonArguments:
+    """The options of every command that runs a network."""
 
-    model: o.ModelSpec = "default"
     class_names: o.ClassNames = None
     size: o.Size = None
     device: o.Device = None
@@ -26,8 +25,15 @@ class ModelArguments:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PassArguments(ModelArguments):
-    """The options of every command that runs a pass over photos."""
+class ModelArguments(CommonArguments):
+    """The options of every command that loads a model."""
+
+    model: o.ModelSpec = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetArguments(CommonArguments):
+    """The options of every pass over photos but the model."""
 
     photos: o.PhotosOrTables
     out: o.Out
@@ -40,8 +46,31 @@ class PassArguments(ModelArguments):
     strict: o.Strict = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class PassArguments(DatasetArguments, ModelArguments):
+    """The options of every command that runs a pass of one model over photos."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairArguments(DatasetArguments):
+    """The options of a command that runs two models over photos."""
+
+    first: o.FirstModel
+    second: o.SecondModel
+
+    def of_first(self) -> PassArguments:
+        """The options of a pass of the first model."""
+        shared = {field.name: getattr(self, field.name) for field in fields(DatasetArguments)}
+        return PassArguments(model=self.first, **shared)
+
+    def of_second(self) -> ModelArguments:
+        """The options by which the second model is loaded."""
+        shared = {field.name: getattr(self, field.name) for field in fields(CommonArguments)}
+        return ModelArguments(model=self.second, **shared)
+
+
 def with_arguments(
-    group: type[ModelArguments], **defaults: Any
+    group: type[CommonArguments], **defaults: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of a group; its first parameter takes all of them.
 

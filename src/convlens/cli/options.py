@@ -126,14 +126,34 @@ MaybePhotos = Annotated[
         "demonstration photos; validation images for a network that convlens trained."
     ),
 ]
+_SPEC_FORMS = (
+    "default; NAME, torchvision:NAME[@WEIGHTS] or timm:NAME, with @random for random weights; a "
+    "weight file, or FILE@ARCHITECTURE; FILE.py:FUNCTION; or the folder of a training."
+)
 ModelSpec = Annotated[
     str,
     typer.Option(
         "--model",
         metavar="SPEC",
-        help="Network: default; NAME, torchvision:NAME[@WEIGHTS] or timm:NAME, with @random for "
-        "random weights; a weight file, or FILE@ARCHITECTURE; FILE.py:FUNCTION; or the folder of a "
-        "training.",
+        help=f"Network: {_SPEC_FORMS}",
+        callback=checks.check_model,
+        autocompletion=_complete_model,
+    ),
+]
+FirstModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="FIRST",
+        help=f"The first network, such as the one before a change: {_SPEC_FORMS}",
+        callback=checks.check_model,
+        autocompletion=_complete_model,
+    ),
+]
+SecondModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="SECOND",
+        help="The second network, in the same way.",
         callback=checks.check_model,
         autocompletion=_complete_model,
     ),

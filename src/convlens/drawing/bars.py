@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convlens.drawing.figures import INK, ResultFigure
-from convlens.text import plot_text
+from convlens.drawing.figures import INK, ResultFigure, without_middle
+from convlens.text import plot_text, printable
 
 _BAR = 0.19  # inches for each bar
 _WIDTHS = {1: 5.6, 2: 7.0}  # inches of a figure with so many columns
 _COLUMNS = 2
 _TEXT = 7.0  # points
+_LONGEST = 48  # characters of a name
 _ACCENT, _OTHER = "#8d4700", "#c9b49c"
 
 
@@ -58,7 +59,8 @@ def bar_figure(
         colors = [_ACCENT, *[_OTHER] * (len(panel.names) - 1)]
         bars = axes.barh(places, panel.values, color=colors, height=0.7)
         axes.bar_label(bars, list(map(plot_text, panel.labels)), padding=2, fontsize=_TEXT)
-        axes.set_yticks(places, list(map(plot_text, panel.names)), fontsize=_TEXT)
+        names = [plot_text(without_middle(printable(name), _LONGEST)) for name in panel.names]
+        axes.set_yticks(places, names, fontsize=_TEXT)
         axes.invert_yaxis()
         axes.set_xticks([])
         axes.margins(x=0.2)

@@ -261,13 +261,14 @@ def _break_name(name: str, room: int) -> list[str]:
 def _shorten(line: str, room: int) -> str:
     """A line of at most `room` pixels; the middle of a longer one is left out."""
     length = len(line)
-    while length > 2 and text_width(short := _without_middle(line, length)) > room:
+    while length > 2 and text_width(short := without_middle(line, length)) > room:
         length -= 1
     return line if length == len(line) else short
 
 
-def _without_middle(line: str, length: int) -> str:
-    if length == len(line):
+def without_middle(line: str, length: int) -> str:
+    """A line of at most `length` characters; the middle of a longer one is left out."""
+    if length >= len(line):
         return line
     return f"{line[: -(-length // 2)]}…{line[len(line) - length // 2 :]}"
 

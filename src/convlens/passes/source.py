@@ -258,3 +258,20 @@ def read_first_images(source: Source, count: int) -> Tensor:
     if not images:
         raise PhotoError(f"none of {len(source)} photos can be read")
     return torch.cat(images)
+
+
+def read_images(source: Source, numbers: Sequence[int]) -> dict[int, Tensor]:
+    """Images `(C, H, W)` by their number, in this order; for images that were read before.
+
+    Raises:
+        ConvlensError: if one of them cannot be read any more.
+    """
+    images: dict[int, Tensor] = {}
+    for batch in source.batches([(number, number + 1) for number in numbers]):
+        if batch.images is None:
+            raise ConvlensError(
+                f"{next(iter(batch.skipped.values()))}; the pass could read it before, so do "
+                f"not change the photos during a run"
+            )
+        images[batch.start] = batch.images[0]
+    return images

@@ -18,10 +18,9 @@ from convlens.analyses.patches.pictures import draw_field, draw_framed_image
 from convlens.analyses.patches.result import ChannelPatches, LayerPatches
 from convlens.analyses.patches.top_k import NO_IMAGE
 from convlens.analyses.patches.windows import field_box
-from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.passes.reducer import State
-from convlens.passes.source import Source
+from convlens.passes.source import Source, read_images
 from convlens.tracing.channel_names import check_channel
 from convlens.tracing.receptive_field.fields import Field
 from convlens.tracing.selection import ChannelSource
@@ -95,7 +94,7 @@ def build_layer_patches(
         needed |= {
             int(table["band_images"][channel, band]) for channel, band in bands if channel in part
         }
-        images = _read_images(photos, sorted(needed))
+        images = read_images(photos, sorted(needed))
         for channel in part:
             own_bands = [band for other, band in bands if other == channel]
             shown.append(
@@ -180,19 +179,6 @@ def _sample_entries(table: State, seed: int) -> list[tuple[int, int, int]]:
     filled = (image_numbers(table["images"]) >= 0).nonzero().tolist()
     drawn = random.Random(seed).sample(filled, min(_SAMPLED_UNITS, len(filled)))
     return [(channel, rank, int(table["images"][channel, rank])) for channel, rank in drawn]
-
-
-def _read_images(photos: Source, numbers: Sequence[int]) -> dict[int, Tensor]:
-    """Images `(C, H, W)` by their number, in this order."""
-    images: dict[int, Tensor] = {}
-    for batch in photos.batches([(number, number + 1) for number in numbers]):
-        if batch.images is None:
-            raise ConvlensError(
-                f"{next(iter(batch.skipped.values()))}; the pass could read it before, so do "
-                f"not change the photos during a run"
-            )
-        images[batch.start] = batch.images[0]
-    return images
 
 
 def _unit_activation(

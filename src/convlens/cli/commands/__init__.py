@@ -8,11 +8,11 @@ from importlib import import_module
 
 # In the order in which --help lists them.
 COMMANDS = (
-    "report", "explore", "doctor", "errors", "gradcam", "fgsm", "shift", "filters", "feature_maps",
-    "patches",
-    "selectivity", "maximize", "dream", "tuning", "cortex", "anatomy", "field", "effective_field",
-    "models", "train", "chapter", "image", "detector", "convolution", "translation", "window",
-    "layer", "pooling", "gabor", "learn_filters", "cache",
+    "report", "explore", "doctor", "errors", "gradcam", "fgsm", "shift", "diff", "filters",
+    "feature_maps", "patches", "selectivity", "maximize", "dream", "tuning", "cortex",
+    "anatomy", "field", "effective_field", "models", "train", "chapter", "image", "detector",
+    "convolution", "translation", "window", "layer", "pooling", "gabor", "learn_filters",
+    "cache",
 )  # fmt: skip
 
 for _name in COMMANDS:

@@ -1,0 +1,114 @@
+"""`diff`: everything that differs between two networks, on the same photos."""
+
+from torch import Tensor
+
+from convlens.analyses.comparison.answers import compare_answers
+from convlens.analyses.comparison.layer_comparison import compare_layers
+from convlens.analyses.comparison.layer_differences import LayerDifferences
+from convlens.analyses.comparison.result import Diff
+from convlens.analyses.comparison.weights import compare_weights
+from convlens.models.labels import PhotoLabels
+from convlens.models.model import Model, check_model
+from convlens.passes.options import PassOptions
+from convlens.passes.source import PhotosOrImages, check_photos, open_source, read_first_images
+from convlens.results.network_result import keep_warnings
+
+_LAYER_IMAGES = 2  # that the layers are compared on
+
+
+@keep_warnings
+def diff(
+    first: Model,
+    second: Model,
+    photos: PhotosOrImages,
+    *,
+    labels: PhotoLabels | None = None,
+    strict: bool = False,
+    pass_options: PassOptions = PassOptions(),
+) -> Diff:
+    """Compare two networks: weights, layers and answers.
+
+    The networks may be two checkpoints of one architecture, two architectures, or one network in
+    two formats or precisions. Each photo takes one forward pass of each network; layers are
+    compared on two photos.
+
+    Args:
+        first: the first model, such as the one before a change; left untouched.
+        second: the second model; left untouched.
+        photos: files, a data set of them, or images `(N, C, H, W)` inside the bounds of the first
+            model, which the second one is given rescaled to its own bounds.
+        labels: for each photo the indices of the right classes by the first network, or None;
+            default: no labels, so that changed answers are neither lost nor gained.
+        strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
+            out.
+        pass_options: how the pass over the photos runs; see `PassOptions`. Its stage is `answers`.
+            Default: `PassOptions()`.
+
+    Returns:
+        What differs. Equal networks come out equal in every bit.
+
+    Raises:
+        ConvlensError: the networks have no class in common, or do not give one vector of class
+            scores; labels that do not fit; no photo can be read.
+
+    References:
+        McNemar, Psychometrika 1947; Newcombe, Statistics in Medicine 1998, method 10.
+
+    Example:
+        >>> import copy, torch, convlens
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...     torch.nn.Flatten(), torch.nn.Linear(4, 2),
+        ... )
+        >>> changed = copy.deepcopy(network)
+        >>> changed[0].weight.data[3, 1, 2, 0] += 1
+        >>> models = [convlens.wrap(each, size=8) for each in (network, changed)]
+        >>> result = convlens.diff(*models, torch.rand(10, 3, 8, 8))
+        >>> result.weights.changes[0].name, result.layers.first_exceeding.name
+        ('0.weight', '0')
+        >>> convlens.diff(models[0], models[0], torch.rand(10, 3, 8, 8)).identical
+        True
+    """
+    check_model(first)
+    check_model(second)
+    photos = check_photos(first, photos)
+    weights = compare_weights(first, second)
+    answers = compare_answers(
+        first, second, photos, labels=labels, strict=strict, pass_options=pass_options
+    )
+    return Diff(
+        first=first.name,
+        second=second.name,
+        input_differences=_compare_inputs(first, second),
+        weights=weights,
+        layers=_compare_layers(first, second, photos),
+        answers=answers,
+    )
+
+
+def _compare_inputs(first: Model, second: Model) -> tuple[str, ...]:
+    """How the preprocessing and the normalization of two models differ, in words."""
+    pairs = (
+        ("", first.preprocessing.summary(), second.preprocessing.summary()),
+        ("channels ", first.channels, second.channels),
+        ("mean ", _numbers(first.mean), _numbers(second.mean)),
+        ("standard deviation ", _numbers(first.std), _numbers(second.std)),
+        ("bounds ", _numbers(first.bounds), _numbers(second.bounds)),
+        ("mean of ", first.center, second.center),
+    )
+    return tuple(f"{name}{own}, then {other}" for name, own, other in pairs if own != other)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    """Numbers in words; the same number for all channels once."""
+    several = values if len(set(values)) > 1 else values[:1]
+    return ", ".join(f"{value:.4g}" for value in several)
+
+
+def _compare_layers(first: Model, second: Model, photos: PhotosOrImages) -> LayerDifferences:
+    """The differences of the layers on the first photos that can be read."""
+    images = read_first_images(open_source(first, photos), _LAYER_IMAGES)
+    if isinstance(photos, Tensor):
+        return compare_layers(first, second, images)
+    second_images = read_first_images(open_source(second, photos), _LAYER_IMAGES)
+    return compare_layers(first, second, images, second_images=second_images)

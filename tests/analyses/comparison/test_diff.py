@@ -1,0 +1,92 @@
+"""`diff` and its command: injected faults are named, and equal networks are equal in every bit."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import convlens
+from convlens.results.storage import read_result
+from support.compared_networks import (
+    LABELS,
+    Normalization,
+    changed,
+    images,
+    model,
+    network,
+    round_to_int8,
+)
+
+pytest_plugins = "support.command_line"
+
+
+def exchange_inputs(module):
+    module[0].weight.copy_(module[0].weight.flip(1))
+
+
+def corrupt_a_filter(module):
+    module[4].weight[7] = torch.randn(8, 3, 3, generator=torch.Generator().manual_seed(9))
+
+
+def round_all(module):
+    for layer in (module[0], module[4], module[8]):
+        layer.weight.copy_(round_to_int8(layer.weight))
+
+
+def shift_outputs(module):
+    module[8].weight.copy_(module[8].weight.roll(1, 0))
+    module[8].bias.copy_(module[8].bias.roll(1, 0))
+
+
+@pytest.mark.parametrize(
+    ("second", "says"),
+    [
+        (lambda: model(changed(exchange_inputs)),
+         "0.weight: the same inputs of each filter in reverse order: 2, 1, 0"),
+        (lambda: model(labels=[LABELS[-1], *LABELS[:-1]]), "the labels are shifted by 1"),
+        (lambda: model(changed(shift_outputs)), "8.weight: the same filters, shifted by 1"),
+        (lambda: model(changed(corrupt_a_filter)), "4.weight: 1 of 12 filters differs: 7"),
+        (lambda: model(nn.Sequential(Normalization(), *network())),
+         "receives images that are normalized twice"),
+        (lambda: model(changed(round_all)), "rounded to 8 bits"),
+        (lambda: model(mean=(0.3,)), "the preprocessing differs: mean 0.5, 0.4, 0.3, then 0.3"),
+    ],
+)  # fmt: skip
+def test_an_injected_fault_is_named(second, says):
+    result = convlens.diff(model(), second(), images(10))
+    assert says in result.summary()
+    assert not result.identical
+
+
+def test_equal_networks_come_out_equal_in_every_bit(tmp_path):
+    result = convlens.diff(model(), model(network()), images(10), labels=[[2]] * 10)
+    assert result.identical
+    assert "are equal in every bit: 10 tensors of weights, 9 nodes" in result.summary()
+    result.save(tmp_path / "diff")
+    assert read_result(tmp_path / "diff") == result
+
+
+NETWORKS = """
+
+def shifted():
+    other = tiny()
+    for parameter in other.network[4].parameters():
+        parameter.data.copy_(parameter.data.roll(1, 0))
+    return other
+"""
+
+
+def test_the_command(here, convlens):
+    (here / "mine.py").write_text((here / "mine.py").read_text() + NETWORKS)
+    words = ["diff", "mine.py:tiny", "mine.py:shifted", "a.png", "b.png"]
+    status, out, err = convlens(*words)
+    assert status == 0, err
+    assert "2 of 2 answers differ" in out
+    assert "4.weight: the same filters, shifted by 1" in out
+    assert (here / "convlens-diff" / "index.html").is_file()
+    status, out, _ = convlens(*words, "--overwrite", "--json")
+    numbers = json.loads(out)
+    assert (status, numbers["convlens"]["class"], numbers["answers"]["images"]) == (0, "Diff", 2)
+    status, out, err = convlens("diff", "mine.py:tiny", "nofile.pt", "a.png")
+    assert (status, out, err.count("\n")) == (2, "", 1)
