@@ -8,13 +8,14 @@ import pytest
 import torch
 
 import convlens
+from convlens.data.images import to_pixels
 from support.explorers import save_photos, small_model
 
 pytest_plugins = ("support.browser", "support.explorers")
 pytestmark = pytest.mark.slow
 
 DRAWN = """() => {
-  const canvas = document.querySelector("#photo-frame canvas");
+  const canvas = document.querySelector("#photo-frame canvas.fields");
   const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
   return data.some((value) => value > 0);
 }"""
@@ -22,7 +23,9 @@ DRAWN = """() => {
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    explorer = convlens.explore(small_model(), save_photos(tmp_path_factory.mktemp("p")), port=0)
+    photos = save_photos(tmp_path_factory.mktemp("p"))
+    explorer = convlens.explore(small_model(), photos, port=0)
+    explorer.photos = photos
     yield explorer
     explorer.stop()
 
@@ -108,6 +111,62 @@ def test_a_unit_is_pinned_by_keyboard_alone(visit):
     page.keyboard.press("Enter")
     page.wait_for_selector("text=unpin")
     assert "at=" in page.url
+
+
+COMPOSED = """() => {
+  const canvas = document.querySelector("canvas.composed");
+  return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
+}"""
+
+
+def test_the_epsilon_slider_shows_the_image_of_the_library_and_asks_for_nothing(visit, running):
+    page = visit()
+    open_photo(page)
+    page.click("#overlay-epsilon")
+    page.wait_for_selector("#epsilon")
+    page.wait_for_function("document.querySelector('output').textContent !== ''")
+    page.requested.clear()
+    page.focus("#epsilon")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")  # 0, 1, 2, 3, 4, 6
+    model, path = small_model(), running.photos[0]
+    attack = convlens.fgsm(model, path, "6/255")
+    composed = torch.tensor(page.evaluate(COMPOSED)).view(16, 16, 4)[..., :3]
+    assert torch.equal(composed, to_pixels(attack.adversarial(0), model.bounds)[0].long())
+    assert page.locator("output").inner_text().startswith("6/255: ")
+    assert page.url.endswith("overlay=epsilon&level=6")
+    assert page.requested == []
+
+
+def test_a_dragged_photo_is_shifted(visit):
+    page = visit()
+    open_photo(page)
+    page.click("#overlay-shift")
+    page.wait_for_selector("#shift")
+    box = page.locator("#photo-frame img").bounding_box()
+    scale = box["width"] / 16
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 100 + 3 * scale, box["y"] + 100 - 2 * scale, steps=4)
+    page.mouse.up()
+    page.wait_for_url("**/photo/*?overlay=shift&shift=-2%2C3")
+    assert page.locator("#shift input[name=right]").input_value() == "3"
+
+
+def test_a_map_position_is_chosen_by_keys(visit):
+    page = visit()
+    page.goto(f"{page.url}kernel/0/2?at=3,5")
+    page.focus("#positions")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=0:2@4,5")
+
+
+def test_a_maximized_image_arrives(visit):
+    page = visit()
+    page.goto(f"{page.url}channel/0/2")
+    page.wait_for_selector("[data-stream] img")
+    assert "reaches" in page.locator("[data-stream] figcaption").inner_text()
 
 
 def test_the_search_leads_to_a_class_and_a_photo(visit):

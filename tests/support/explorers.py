@@ -76,7 +76,9 @@ class Running:
 
 
 def run(model: Model, paths: list[Path]) -> Running:
-    session = Session(model, PhotoStore(paths, [(0,)] + [None] * (len(paths) - 1)))
+    session = Session(
+        model, PhotoStore(paths, [(0,), *[None] * (len(paths) - 1)] if paths else None)
+    )
     gate = Gate(make_app(session), PORT)
     client = TestClient(gate, base_url=HOME, follow_redirects=False)
     assert client.get(f"/?token={gate.token}").status_code == 303

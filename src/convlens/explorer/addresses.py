@@ -34,6 +34,16 @@ def channel_address(layer: str, channel: int, **state: Any) -> str:
     return _with_query(f"/channel/{quote(layer, safe='')}/{channel}", state)
 
 
+def kernel_address(layer: str, channel: int, **state: Any) -> str:
+    """The page of what a unit of a convolution computes.
+
+    Example:
+        >>> kernel_address("conv1", 17, at="3,5")
+        '/kernel/conv1/17?at=3%2C5'
+    """
+    return _with_query(f"/kernel/{quote(layer, safe='')}/{channel}", state)
+
+
 def class_address(index: int, **state: Any) -> str:
     """The page of a class.
 

@@ -10,6 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from convlens.explorer.assets import serve_asset
+from convlens.explorer.pages.channel import channel, image
+from convlens.explorer.pages.classes import class_image, class_page
+from convlens.explorer.pages.kernel import kernel
+from convlens.explorer.pages.layer import layer
 from convlens.explorer.pages.photo import fields, file, photo
 from convlens.explorer.pages.search import search
 from convlens.explorer.pages.start import start, upload
@@ -21,6 +25,12 @@ _ROUTES = [
     Route("/photos", upload, methods=["POST"]),
     Route("/photo/{key}", page(photo)),
     Route("/photo/{key}/file", page(file)),
+    Route("/layer/{name:path}", page(layer)),
+    Route("/channel/{name:path}/{channel:int}/image", page(image)),
+    Route("/channel/{name:path}/{channel:int}", page(channel)),
+    Route("/kernel/{name:path}/{channel:int}", page(kernel)),
+    Route("/class/{index}/image", page(class_image)),
+    Route("/class/{index}", page(class_page)),
     Route("/fields.json", page(fields)),
     Route("/search.json", page(search)),
     Route("/assets/{name}", serve_asset),

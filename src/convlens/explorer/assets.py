@@ -10,7 +10,16 @@ from starlette.responses import PlainTextResponse, Response
 from convlens.html.templates import stylesheet
 
 SHARED_MODULES = ("scripted", "copy")  # of the report, which work on pages that change
-OWN_MODULES = ("navigation", "search", "photo_upload", "receptive_fields")
+OWN_MODULES = (
+    "navigation",
+    "search",
+    "photo_upload",
+    "receptive_fields",
+    "streams",
+    "positions",
+    "epsilon",
+    "shift",
+)
 _FOREVER = "private, max-age=31536000, immutable"
 
 

@@ -89,6 +89,16 @@ class PhotoStore:
     def __len__(self) -> int:
         return len(self._files) + len(self._sent)
 
+    @property
+    def paths(self) -> list[Path]:
+        """The files, without those that browsers sent."""
+        return [photo.path for photo in self._files.values() if photo.path is not None]
+
+    def find_path(self, path: str) -> StoredPhoto | None:
+        """The photo of a file, by its path; None for another file."""
+        by_path = (photo for photo in self._files.values() if str(photo.path) == path)
+        return next(by_path, None)
+
     def find(self, key: str) -> StoredPhoto:
         """The photo with a hash.
 

@@ -32,6 +32,7 @@ def make_templates() -> Environment:
         photo_address=addresses.photo_address,
         layer_address=addresses.layer_address,
         channel_address=addresses.channel_address,
+        kernel_address=addresses.kernel_address,
         class_address=addresses.class_address,
         stylesheet=ASSETS.stylesheet_address,
         scripts=ASSETS.script_addresses,

@@ -3,9 +3,11 @@
 import socket
 import threading
 import time
+from contextlib import ExitStack
 
 import uvicorn
 
+from convlens.cache.folder import disk_cache
 from convlens.errors import ConvlensError
 from convlens.explorer.app import make_app
 from convlens.explorer.safety import TOKEN, Gate
@@ -34,6 +36,7 @@ class Server:
 
     def __init__(self, session: Session, port: int) -> None:
         self._session = session
+        self._context = ExitStack()
         listener = _bind(port)
         self.port: int = listener.getsockname()[1]
         gate = Gate(make_app(session), self.port)
@@ -51,6 +54,7 @@ class Server:
         self._thread = threading.Thread(
             target=self._uvicorn.run, args=([listener],), name="convlens-server", daemon=True
         )
+        self._context.enter_context(disk_cache())
         self._thread.start()
         self._await_start()
 
@@ -70,6 +74,7 @@ class Server:
         """Stop answering; what is being computed is told to stop."""
         self._uvicorn.should_exit = True
         self._session.worker.close()
+        self._context.close()
         self._thread.join(_STOP)
 
     def wait(self) -> None:

@@ -4,7 +4,7 @@ Each method makes one public call in the worker's thread. Its name and arguments
 inspector shows as the command and the Python line.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -12,23 +12,34 @@ from typing import TypeVar
 from torch import Tensor
 
 from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
+from convlens.analyses.attacks.fgsm import Fgsm, fgsm
+from convlens.analyses.feature_maps.detector_result import FeatureDetector
+from convlens.analyses.feature_maps.feature_detector import feature_detector
 from convlens.analyses.feature_maps.feature_maps import FeatureMaps, feature_maps
 from convlens.analyses.gradcam.gradcam import gradcam
 from convlens.analyses.gradcam.result import GradCam
+from convlens.analyses.maximize.maximize import maximize
+from convlens.analyses.maximize.result import MaximizedImages, ObjectiveMaximum
+from convlens.analyses.patches.dataset_pass import patches
+from convlens.analyses.patches.result import LayerPatches
 from convlens.analyses.predictions.predictions import Predictions, predict
 from convlens.analyses.receptive_field.field import ReceptiveField, receptive_field
+from convlens.errors import ConvlensError
 from convlens.explorer.network import SIDE, LayerRow, Skip, list_layers, make_row
 from convlens.explorer.photo_store import PhotoStore, StoredPhoto
 from convlens.explorer.reproduction import Reproducer, Reproduction
 from convlens.explorer.worker import Job, Worker
 from convlens.models.labels import class_name
 from convlens.models.model import Model
+from convlens.passes.options import PassOptions
 from convlens.tracing.selection import Side
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 
 Computed = TypeVar("Computed")
 
+MOST_SEARCHED = 64  # photos among which the patches of channels are searched
+LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)  # gray levels of FGSM
 _TOP = 5  # predictions of a photo
 
 
@@ -54,6 +65,10 @@ class Network:
     def with_maps(self) -> list[LayerRow]:
         """The rows whose layers have maps."""
         return [row for row in self.rows if row.source is not None]
+
+    def is_convolution(self, name: str) -> bool:
+        """Whether a layer is a convolution, whose arithmetic has a page."""
+        return any(convolution.layer == name for convolution in self.trace.convolutions)
 
     @property
     def final_row(self) -> LayerRow | None:
@@ -172,6 +187,117 @@ class Session:
         return maps, self.reproduction(
             ["maps", photo.file_name, "--layer", layer],
             f"convlens.feature_maps(model, {photo.file_name!r}, layer={layer!r})",
+        )
+
+    async def patches(
+        self, layer: str, channels: Sequence[int] = (), top: int = 9
+    ) -> tuple[LayerPatches, Reproduction]:
+        """The strongest patches of channels of a layer, among the photos that are files.
+
+        Args:
+            layer: name of the layer.
+            channels: channels whose patches are cut out.
+            top: number of patches of each channel.
+
+        Raises:
+            ConvlensError: no photo is a file.
+        """
+        paths = self.photos.paths[:MOST_SEARCHED]
+        if not paths:
+            raise ConvlensError("no photo is a file; start convlens explore with some PHOTOS")
+        shown = tuple(channels)
+        result = await self._compute(
+            ("patches", layer, shown, top),
+            lambda job: patches(
+                self.model,
+                paths,
+                layers=[layer],
+                side=SIDE,
+                top=top,
+                show={layer: list(shown)} if shown else 0,
+                seed=self.seed,
+                pass_options=PassOptions(progress=lambda *_: job.check()),
+            ),
+        )
+        names = [str(path) for path in paths]
+        words = ["patches", *names]
+        for channel in shown:
+            words += ["--channel", f"{layer}:{channel}"]
+        words += [] if shown else ["--layer", layer, "--show", "0"]
+        if top != 9:
+            words += ["--top", str(top)]
+        show = f"{{{layer!r}: {list(shown)}}}" if shown else "0"
+        arguments = f"layers=[{layer!r}], top={top}, show={show}"
+        return result[layer], self.reproduction(
+            words, f"convlens.patches(model, {names}, {arguments})"
+        )
+
+    def maximized_key(self, objective: str) -> Hashable:
+        """What tells the computation of `maximized` apart, for its progress."""
+        return ("maximize", objective)
+
+    async def maximized(self, objective: str) -> tuple[ObjectiveMaximum, Reproduction]:
+        """The image that maximizes a channel `LAYER:K`, or a class by its index."""
+
+        def work(job: Job) -> MaximizedImages:
+            def report(done: int, total: int) -> None:
+                job.check()
+                job.progress = (done, total)
+
+            return maximize(self.model, [objective], side=SIDE, seed=self.seed, progress=report)
+
+        result = await self._compute(self.maximized_key(objective), work)
+        option = "--class" if objective.isdecimal() else "--channel"
+        seed = f", seed={self.seed}" if self.seed else ""
+        return result.maxima[0], self.reproduction(
+            ["maximize", option, objective], f"convlens.maximize(model, [{objective!r}]{seed})"
+        )
+
+    async def attack(self, photo: StoredPhoto) -> tuple[Fgsm, Reproduction]:
+        """FGSM against the prediction for a photo, at the gray levels of `LEVELS`."""
+        image = await self.image(photo)
+        epsilons = [f"{level}/255" for level in LEVELS]
+        attack = await self._compute(
+            ("fgsm", photo.key), lambda _: fgsm(self.model, image, epsilons)
+        )
+        return attack, self.reproduction(
+            ["fgsm", photo.file_name, "--epsilon", ",".join(epsilons)],
+            f"convlens.fgsm(model, {photo.file_name!r}, {epsilons})",
+        )
+
+    async def shifted(
+        self, photo: StoredPhoto, offset: tuple[int, int]
+    ) -> tuple[Tensor, Predictions, Reproduction]:
+        """A photo shifted around its edges, and the predictions for it.
+
+        Args:
+            photo: the photo.
+            offset: rows downward and columns to the right.
+        """
+        shifted = (await self.image(photo)).roll(offset, dims=(2, 3))
+        predictions = await self._compute(
+            ("shifted", photo.key, offset), lambda _: predict(self.model, shifted, top=_TOP)
+        )
+        image = f"model.prepare({photo.file_name!r}).roll({offset}, dims=(2, 3))"
+        return shifted, predictions, self.reproduction([], f"convlens.predict(model, {image})")
+
+    async def detector(
+        self, photo: StoredPhoto, channel: str
+    ) -> tuple[FeatureDetector, Reproduction]:
+        """Patch, kernel, products and sum of one unit of a convolution on a photo.
+
+        Args:
+            photo: the photo.
+            channel: `LAYER:K`, or `LAYER:K@Y,X`.
+        """
+        image = await self.image(photo)
+        unit = await self._compute(
+            ("detector", photo.key, channel),
+            lambda _: feature_detector(self.model, image, channel),
+        )
+        return unit, self.reproduction(
+            ["detector", photo.file_name, "--channel", channel],
+            f"convlens.feature_detector(model, {photo.file_name!r}, {channel!r})",
         )
 
     def class_name(self, index: int) -> str:

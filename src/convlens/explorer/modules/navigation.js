@@ -29,6 +29,7 @@ const visit = async (address, { push = true } = {}) => {
   const own = latest = new AbortController();
   const main = document.getElementById("main");
   main.setAttribute("aria-busy", "true");
+  document.dispatchEvent(new Event("leaving"));
   const slow = setTimeout(() => { status.textContent = "computing …"; }, 250);
   try {
     const answer = await fetch(address, { signal: own.signal });

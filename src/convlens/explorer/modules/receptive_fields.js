@@ -35,7 +35,7 @@ const boxOf = (layer, row, column) => [layer.y.low[row], layer.y.high[row], laye
 const draw = (all) => {
   waiting = false;
   if (!frame?.isConnected) return;
-  const canvas = frame.querySelector("canvas");
+  const canvas = frame.querySelector("canvas.fields");
   const [height, width] = all.size;
   const { clientWidth, clientHeight } = frame.querySelector("img") ?? frame;
   const density = devicePixelRatio || 1;
@@ -122,7 +122,11 @@ const attach = () => {
   pointer = null;
   frame.addEventListener("pointermove", (event) => { pointer = pixelOf(event); redraw(); });
   frame.addEventListener("pointerleave", () => { pointer = null; redraw(); });
-  frame.addEventListener("click", (event) => { pointer = pixelOf(event); pin(); });
+  frame.addEventListener("click", (event) => {
+    if (event.defaultPrevented) return; // the photo was dragged
+    pointer = pixelOf(event);
+    pin();
+  });
   frame.addEventListener("keydown", (event) => {
     const { height, width } = frame.dataset;
     if (KEYS[event.key]) {

@@ -11,6 +11,11 @@ from torch import Tensor
 from convlens.analyses.predictions.predictions import Predictions
 from convlens.data.images import to_pixels
 from convlens.explorer.network import LayerRow, fields_json
+from convlens.explorer.pages.attack_panels import (
+    ShiftPanel,
+    make_attack_panel,
+    make_shift_panel,
+)
 from convlens.explorer.pages.photo_panels import (
     GradCamPanel,
     MapPanel,
@@ -19,7 +24,14 @@ from convlens.explorer.pages.photo_panels import (
     make_map_panel,
     make_unit_panel,
 )
-from convlens.explorer.pages.photo_state import FIELDS, GRADCAM, MAP, OVERLAYS, PhotoState
+from convlens.explorer.pages.photo_state import (
+    EPSILON,
+    GRADCAM,
+    MAP,
+    OVERLAYS,
+    SHIFT,
+    PhotoState,
+)
 from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.rendering import attempt, find_photo, render, session_of
 from convlens.explorer.session import Network, Session
@@ -74,6 +86,13 @@ async def photo(request: Request) -> Response:
         gradcam, reason = await attempt(make_gradcam_panel(session, stored, state, target, budget))
     if state.overlay == MAP and layer is not None:
         map_panel, reason = await attempt(make_map_panel(session, stored, state, layer, budget))
+    attack, shifted = None, None
+    if state.overlay == EPSILON:
+        attack, reason = await attempt(
+            make_attack_panel(session, stored, int(state.level or 0), budget)
+        )
+    if state.overlay == SHIFT:
+        shifted, reason = await attempt(make_shift_panel(session, stored, state.offset, budget))
     no_unit = ""
     if state.position is not None and layer is not None:
         unit, no_unit = await attempt(
@@ -82,12 +101,12 @@ async def photo(request: Request) -> Response:
     image, unreadable = await attempt(session.image(stored))
     if image is None:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, unreadable)
-    stage = _make_stage(session, image, gradcam, map_panel, budget, reason)
+    stage = _make_stage(session, image, gradcam, map_panel, shifted, budget, reason)
     return render(
         request, "pages/photo.html.jinja", network=network, photo=stored, state=state,
         overlays=OVERLAYS, predictions=predictions, no_answer=no_answer, target=target,
-        layer=layer, stage=stage, gradcam=gradcam, map_panel=map_panel, unit=unit, no_unit=no_unit,
-        image_size=tuple(image.shape[-2:]), fields_overlay=FIELDS,
+        layer=layer, stage=stage, gradcam=gradcam, map_panel=map_panel, attack=attack,
+        shifted=shifted, unit=unit, no_unit=no_unit, image_size=tuple(image.shape[-2:]),
         answers=_list_answers(predictions, stored),
     )  # fmt: skip
 
@@ -150,6 +169,7 @@ def _make_stage(
     image: Tensor,
     gradcam: GradCamPanel | None,
     map_panel: MapPanel | None,
+    shifted: ShiftPanel | None,
     budget: PictureBudget,
     reason: str,
 ) -> Stage:
@@ -158,6 +178,8 @@ def _make_stage(
         return Stage(gradcam.picture, gradcam.caption)
     if map_panel is not None:
         return Stage(map_panel.picture, map_panel.caption)
+    if shifted is not None and shifted.offset != (0, 0):
+        return Stage(shifted.picture, "The shifted photo; what leaves at one edge enters opposite.")
     pixels = to_pixels(image.cpu(), session.model.bounds)[0].expand(-1, -1, 3).contiguous()
     picture = draw_stage(pixels, budget)
     return Stage(picture, "The photo as the network sees it.", reason)

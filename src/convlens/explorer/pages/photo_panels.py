@@ -94,6 +94,7 @@ class UnitPanel:
         seen: what it sees.
         activations: the channels with the greatest activations there.
         channels: number of channels of the layer.
+        is_convolution: whether the layer is a convolution, whose arithmetic has a page.
         reproduction: what computes the field again.
         values: what computes the activations again.
     """
@@ -105,6 +106,7 @@ class UnitPanel:
     seen: Picture | None
     activations: list[UnitActivation]
     channels: int
+    is_convolution: bool
     reproduction: Reproduction
     values: Reproduction
 
@@ -236,6 +238,7 @@ async def make_unit_panel(
             for channel in order
         ],
         channels=len(maps),
+        is_convolution=(await session.network()).is_convolution(layer),
         reproduction=reproduction,
         values=values,
     )

@@ -10,8 +10,15 @@ from convlens.errors import ConvlensError, suggest
 from convlens.explorer.addresses import photo_address
 from convlens.tracing.selection import Side, check_side
 
-FIELDS, GRADCAM, MAP = "fields", "gradcam", "map"
-OVERLAYS = {FIELDS: "Receptive fields", GRADCAM: "Grad-CAM", MAP: "Feature map"}
+FIELDS, GRADCAM, MAP, EPSILON, SHIFT = "fields", "gradcam", "map", "epsilon", "shift"
+OVERLAYS = {
+    FIELDS: "Receptive fields",
+    GRADCAM: "Grad-CAM",
+    MAP: "Feature map",
+    EPSILON: "Epsilon",
+    SHIFT: "Shift",
+}
+_OFFSET = re.compile(r"(-?\d{1,5}),(-?\d{1,5})")
 _POSITION = re.compile(r"(\d{1,9}),(\d{1,9})")
 
 
@@ -27,6 +34,8 @@ class PhotoState:
         side: side of the layer that Grad-CAM explains.
         at: row and column of the pinned unit, as `Y,X`; empty for none.
         channel: number of the channel whose map is shown; empty for the strongest one.
+        level: gray levels of FGSM that are shown; empty for none.
+        shift: rows downward and columns to the right, as `Y,X`; empty for no shift.
     """
 
     key: str
@@ -36,6 +45,8 @@ class PhotoState:
     side: Side = "pre"
     at: str = ""
     channel: str = ""
+    level: str = ""
+    shift: str = ""
 
     @classmethod
     def read(cls, key: str, query: QueryParams) -> "PhotoState":
@@ -48,10 +59,15 @@ class PhotoState:
         if overlay not in OVERLAYS:
             raise ConvlensError(f"there is no overlay {overlay!r}{suggest(overlay, OVERLAYS)}")
         at, channel = query.get("at", ""), query.get("channel", "")
-        if at and not _POSITION.fullmatch(at):
-            raise ConvlensError(f"unit {at!r} is not Y,X, for example at=3,5")
-        if channel and not channel.isdecimal():
-            raise ConvlensError(f"channel {channel!r} is no number; give K, for example 17")
+        parse_position(at)
+        level, shift = query.get("level", ""), query.get("shift", "")
+        if not shift and query.get("down", "") + query.get("right", ""):  # of the form
+            shift = f"{query.get('down') or 0},{query.get('right') or 0}"
+        for name, number in (("channel", channel), ("level", level)):
+            if number and not number.isdecimal():
+                raise ConvlensError(f"{name} {number!r} is no number; give K, for example 17")
+        if shift and not _OFFSET.fullmatch(shift):
+            raise ConvlensError(f"shift {shift!r} is not Y,X in pixels, for example shift=0,-3")
         return cls(
             key=key,
             overlay=overlay,
@@ -60,13 +76,20 @@ class PhotoState:
             side=check_side(query.get("side", "pre")),
             at=at,
             channel=channel,
+            level=level,
+            shift=shift,
         )
 
     @property
     def position(self) -> tuple[int, int] | None:
         """Row and column of the pinned unit."""
-        match = _POSITION.fullmatch(self.at)
-        return (int(match[1]), int(match[2])) if match else None
+        return parse_position(self.at)
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """Rows downward and columns to the right by which the photo is shifted."""
+        match = _OFFSET.fullmatch(self.shift)
+        return (int(match[1]), int(match[2])) if match else (0, 0)
 
     def address(self, **changes: Any) -> str:
         """The address of this state with some parts changed; defaults are left out of it."""
@@ -82,3 +105,17 @@ class PhotoState:
             if value != defaults[name]
         }
         return photo_address(self.key, **given)
+
+
+def parse_position(text: str) -> tuple[int, int] | None:
+    """Row and column of a unit from `Y,X`; None for empty text.
+
+    Raises:
+        ConvlensError: text of another form.
+    """
+    if not text:
+        return None
+    match = _POSITION.fullmatch(text)
+    if match is None:
+        raise ConvlensError(f"unit {text!r} is not Y,X, for example at=3,5")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,43 @@
+// Streams: `[data-stream]` shows what the server computes while the page is open: its progress, and
+// at the end the result. Leaving the page, or the button, stops the computation.
+const sources = new Set();
+const stop = (source) => {
+  source.close();
+  sources.delete(source);
+};
+const open = (box) => {
+  const source = new EventSource(box.dataset.stream);
+  const bar = box.querySelector("progress");
+  sources.add(source);
+  source.addEventListener("progress", ({ data }) => {
+    const { done, total } = JSON.parse(data);
+    if (total) { bar.max = total; bar.value = done; }
+  });
+  source.addEventListener("result", ({ data }) => {
+    stop(source);
+    box.innerHTML = JSON.parse(data).html;
+  });
+  source.addEventListener("failure", ({ data }) => {
+    stop(source);
+    box.textContent = JSON.parse(data).reason;
+  });
+  source.addEventListener("error", () => {
+    stop(source); // the server has stopped; it is not asked again
+    box.textContent = "The server does not answer; start convlens explore again.";
+  });
+  box.querySelector("button.stop").addEventListener("click", () => {
+    stop(source);
+    box.textContent = "Stopped.";
+  });
+};
+const start = () => {
+  for (const source of [...sources]) stop(source);
+  for (const box of document.querySelectorAll("[data-stream]")) open(box);
+};
+document.addEventListener("shown", start);
+document.addEventListener("leaving", () => { for (const source of [...sources]) stop(source); });
+start();
+// Choices of a form that are shown at once.
+document.addEventListener("change", ({ target }) => {
+  if (target.matches("select[data-submit]")) target.form.requestSubmit();
+});

@@ -1,0 +1,71 @@
+"""The channel page: patches, statistics, the map on a photo, and the maximized image."""
+
+import torch
+from starlette.requests import Request
+from starlette.responses import Response
+
+from convlens.analyses.patches.result import LayerPatches
+from convlens.explorer.pages.choice_of_photo import choose_photo
+from convlens.explorer.pages.events import stream_maximized
+from convlens.explorer.pages.patch_tiles import list_bands, list_patches
+from convlens.explorer.rendering import attempt, render, session_of
+from convlens.explorer.session import MOST_SEARCHED
+from convlens.html.pictures import PictureBudget
+from convlens.tracing.channel_names import check_channel
+
+_BYTES = 6_000_000  # of the pictures of a page
+_MAP = 192  # CSS pixels of the map
+_SHARES = (0.5, 0.9, 0.99)  # of the photos, for the quantiles
+
+
+async def channel(request: Request) -> Response:
+    """Everything that is known of a channel."""
+    session = session_of(request)
+    network = await session.network()
+    row = network.find_row(request.path_params["name"])
+    number = request.path_params["channel"]
+    assert row.source is not None  # as find_row refuses others
+    check_channel(row.name, number, row.source.channels)
+    photo = choose_photo(session, request.query_params.get("photo", ""))
+    budget = PictureBudget(_BYTES)
+    found, no_patches = await attempt(session.patches(row.name, [number]))
+    layer, patches_again = found if found is not None else (None, None)
+    entry = layer.shown[0] if layer is not None else None
+    maps, maps_again, no_map = None, None, "there is no photo yet; drop one on the start page"
+    if photo is not None:
+        computed, no_map = await attempt(session.feature_maps(photo, row.name))
+        maps, maps_again = computed if computed is not None else (None, None)
+    own = maps.select([number]) if maps is not None else None
+    return render(
+        request, "pages/channel.html.jinja", network=network, row=row, channel=number, photo=photo,
+        channels=row.source.channels, photos=list(session.photos)[:MOST_SEARCHED],
+        layer=layer, entry=entry, no_patches=no_patches, patches_again=patches_again,
+        tiles=list_patches(session, layer, entry, row.name, budget) if layer and entry else [],
+        bands=list_bands(entry, budget) if entry is not None else [],
+        quantiles=_list_quantiles(layer, number) if layer is not None else [],
+        map=own, no_map=no_map, maps_again=maps_again,
+        map_picture=budget.thumbnail(own.colors(own.maps[0]), _MAP) if own is not None else None,
+        is_convolution=network.is_convolution(row.name),
+    )  # fmt: skip
+
+
+async def image(request: Request) -> Response:
+    """The maximized image of a channel, as events."""
+    session = session_of(request)
+    row = (await session.network()).find_row(request.path_params["name"])
+    assert row.source is not None
+    check_channel(row.name, request.path_params["channel"], row.source.channels)
+    return stream_maximized(request, f"{row.name}:{request.path_params['channel']}")
+
+
+def _list_quantiles(layer: LayerPatches, channel: int) -> list[tuple[float, float]]:
+    """Shares of the photos, and the activations that they stay below.
+
+    A share is listed where at least one photo lies above it.
+    """
+    photos = int(layer.histogram[channel].sum())
+    shares = [share for share in _SHARES if (1 - share) * photos >= 1]
+    if not shares:
+        return []
+    values = layer.quantiles(torch.tensor(shares, dtype=torch.float32))[channel].tolist()
+    return list(zip(shares, values, strict=True))

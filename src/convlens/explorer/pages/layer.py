@@ -1,0 +1,119 @@
+"""The layer page: all channels of a layer as a grid, on one photo or by their strongest patch."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from convlens.analyses.patches.result import LayerPatches
+from convlens.errors import ConvlensError, suggest
+from convlens.explorer.addresses import layer_address
+from convlens.explorer.pages.choice_of_photo import choose_photo
+from convlens.explorer.pages.patch_tiles import shows_response
+from convlens.explorer.rendering import attempt, render, session_of
+from convlens.explorer.session import MOST_SEARCHED
+from convlens.html.pictures import Picture, PictureBudget
+
+_CHANNELS = 64  # on one page
+_SIDE = 96  # CSS pixels of a tile
+_BYTES = 6_000_000  # of the pictures of a page
+MAPS, PATCHES = "maps", "patches"
+VIEWS = {MAPS: "Maps on the photo", PATCHES: "Strongest patches"}
+NUMBER, ACTIVATION, FIRED = "number", "activation", "fired"
+ORDERS = {NUMBER: "number", ACTIVATION: "activation on this photo", FIRED: "share of photos"}
+
+
+@dataclass(frozen=True)
+class ChannelTile:
+    """A channel of the grid.
+
+    Attributes:
+        channel: its number.
+        picture: its map, or its strongest patch; None where it has none.
+        activation: its greatest activation on the photo; None without a photo.
+        fired: share of the photos in which it is above 0; None where that is not known.
+        dead: whether it never fires although a non-linearity returns it.
+    """
+
+    channel: int
+    picture: Picture | None
+    activation: float | None
+    fired: float | None
+    dead: bool
+
+
+async def layer(request: Request) -> Response:
+    """The channels of a layer in the order that the address names."""
+    session, query = session_of(request), request.query_params
+    network = await session.network()
+    row = network.find_row(request.path_params["name"])
+    assert row.source is not None  # as find_row refuses others
+    view, order = query.get("view", MAPS), query.get("order", NUMBER)
+    for text, known in ((view, VIEWS), (order, ORDERS)):
+        if text not in known:
+            raise ConvlensError(f"there is no {text!r} here{suggest(text, known)}")
+    photo = choose_photo(session, query.get("photo", ""))
+    maps, reproduction, no_maps = None, None, "there is no photo yet; drop one on the start page"
+    if photo is not None:
+        computed, no_maps = await attempt(session.feature_maps(photo, row.name))
+        maps, reproduction = computed if computed is not None else (None, None)
+    statistics, no_statistics = await attempt(session.patches(row.name, top=1))
+    activations = maps.maps.amax((1, 2)).tolist() if maps is not None else None
+    fired = _share_fired(statistics[0]) if statistics is not None else None
+    channels = list(range(row.source.channels))
+    values = {NUMBER: None, ACTIVATION: activations, FIRED: fired}[order]
+    if values is not None:
+        channels.sort(key=lambda channel: (-values[channel], channel))
+    pages = max(1, -(-len(channels) // _CHANNELS))
+    text = query.get("page", "1")
+    number = min(max(int(text) if text.isdecimal() else 1, 1), pages)
+    shown = channels[(number - 1) * _CHANNELS : number * _CHANNELS]
+    budget = PictureBudget(_BYTES)
+    pictures: dict[int, Picture | None] = {}
+    reason = no_maps if view == MAPS else no_statistics
+    if view == MAPS and maps is not None:
+        colors = maps.colors(maps.maps[shown])
+        pictures = {
+            channel: budget.thumbnail(pixels, _SIDE)
+            for channel, pixels in zip(shown, colors, strict=True)
+        }
+    elif view == PATCHES and statistics is not None:
+        found, reason = await attempt(session.patches(row.name, shown, top=1))
+        if found is not None:
+            reproduction = found[1]
+            pictures = {
+                entry.channel: budget.thumbnail(entry.tiles[0], _SIDE)
+                for entry in found[0].shown
+                if shows_response(found[0], entry, 0)
+            }
+    dead = set(statistics[0].dead) if statistics is not None else set()
+    tiles = [
+        ChannelTile(
+            channel,
+            pictures.get(channel),
+            activations[channel] if activations is not None else None,
+            fired[channel] if fired is not None else None,
+            channel in dead,
+        )
+        for channel in shown
+    ]
+    state = {
+        "photo": photo.key if photo is not None else None,
+        "view": view if view != MAPS else None,
+        "order": order if order != NUMBER else None,
+    }
+    return render(
+        request, "pages/layer.html.jinja", network=network, row=row, photo=photo, tiles=tiles,
+        maps=maps, view=view, order=order, views=VIEWS, orders=ORDERS, number=number, pages=pages,
+        reason=reason, reproduction=reproduction, photos=list(session.photos)[:MOST_SEARCHED],
+        statistics=statistics[0] if statistics is not None else None, no_statistics=no_statistics,
+        searched=min(len(session.photos.paths), MOST_SEARCHED),
+        address=lambda **changes: layer_address(row.name, **(state | changes)),
+    )  # fmt: skip
+
+
+def _share_fired(statistics: LayerPatches) -> list[float]:
+    """For each channel the share of the photos in which it is above 0 somewhere."""
+    photos = statistics.histogram.sum(1).clamp(min=1)
+    shares: list[float] = (statistics.images_fired / photos).tolist()
+    return shares
