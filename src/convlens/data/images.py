@@ -82,16 +82,17 @@ def to_pixels(images: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> Tenso
     return levels.to(torch.uint8).movedim(-3, -1).contiguous()
 
 
-def encode_png(pixels: Pixels) -> bytes:
+def encode_png(pixels: Pixels, *, compression: int = 6) -> bytes:
     """Encode pixels as the bytes of a PNG file.
 
     Args:
         pixels: uint8 `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`.
+        compression: 0 to 9, from the fastest to the smallest; always lossless. Default: 6.
 
     Raises:
         ConvlensError: pixels of another shape or type.
     """
-    return _encode(pixels, (1, 3, 4), format="PNG")
+    return _encode(pixels, (1, 3, 4), format="PNG", compress_level=compression)
 
 
 def encode_jpeg(pixels: Pixels, quality: int = 85) -> bytes:

@@ -6,11 +6,12 @@ computed from one image. Networks may move that dimension (`(T, N, C)` in recurr
 others into it, or squeeze it away when there is one image.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from convlens.tracing.interval import image_dim
 from convlens.tracing.receptive_field.fields import image_intervals
-from convlens.tracing.recording import Recording
+from convlens.tracing.recording import Operation, Recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,46 @@ def compare_with_pair(single: Recording, pair: Recording) -> Batch | None:
                 return None
             dims[node] = of_pair.dims[other]
     return Batch(dims, single.shapes, pair_shapes)
+
+
+def batch_at_other_size(single: Recording, known: Recording, batch: Batch) -> Batch | None:
+    """The batch of a recording of one image, by that of one image of another size.
+
+    Operations that are wired in the same way keep the images in the same dimension, whatever the
+    size of the images.
+
+    Args:
+        single: a recording of one image; it may end earlier than the known one.
+        known: the recording of one image of another size.
+        batch: the batch of the known recording.
+
+    Returns:
+        None if the operations differ, a node has another number of dimensions, or the known batch
+        lacks the dimension of a node.
+    """
+    if not (single.faked and known.faked and single.images == known.images == 1):
+        return None
+    if batch.pair_shapes.keys() - batch.dims.keys():
+        return None
+    operations = known.operations[: len(single.operations)]
+    if [*map(_wiring, single.operations)] != [*map(_wiring, operations)]:
+        return None
+    pairs = list(zip(single.shapes, known.shapes, strict=False))
+    if any(len(shape) != len(known_shape) for shape, known_shape in pairs):
+        return None
+    dims = {node: dim for node, dim in batch.dims.items() if node < len(pairs)}
+    if any(pairs[node][0][dim] != 1 or pairs[node][1][dim] != 1 for node, dim in dims.items()):
+        return None
+    pair_shapes = {
+        node: (*single.shapes[node][:dim], 2, *single.shapes[node][dim + 1 :])
+        for node, dim in dims.items()
+    }
+    return Batch(dims, single.shapes, pair_shapes)
+
+
+def _wiring(operation: Operation) -> tuple[Hashable, ...]:
+    """What an operation is, which nodes it reads and returns, and where it was executed."""
+    return (operation.qualified_name, operation.inputs, operation.outputs, operation.call)
 
 
 def same_names(single: Recording, pair: Recording) -> bool:

@@ -2,7 +2,8 @@
 
 A copy of the network runs on one image, on fake tensors where it can, else on a real one; a network
 that raises an error on images of some size can be recorded in part. A second run on two images
-tells the dimension of the images in each node, and whether the network runs in channels-last.
+tells the dimension of the images in each node, and whether the network runs in channels-last. For
+images of another size it is left out where the network executes the same operations.
 
 The operations that a trace keeps are those on images in the contiguous memory format, whatever the
 format of the caller's images: `reshape` copies in one format and not in the other, and a trace must
@@ -23,7 +24,13 @@ from convlens.models.outputs import select_output
 from convlens.runtime.clone import silence_fake_tensor_log
 from convlens.runtime.guard import preserve_network, unwrap_network
 from convlens.runtime.memory_format import remember_memory_format, to_memory_format
-from convlens.tracing.batch import batch_of_pair, batch_of_single, compare_with_pair, same_names
+from convlens.tracing.batch import (
+    batch_at_other_size,
+    batch_of_pair,
+    batch_of_single,
+    compare_with_pair,
+    same_names,
+)
 from convlens.tracing.input_size import explain_failure
 from convlens.tracing.recorder import SelectOutput, record
 from convlens.tracing.recording import Recording
@@ -33,7 +40,12 @@ _CONTIGUOUS, _CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 
 
 def make_trace(
-    model: Model, image: Tensor, *, partly: bool | str, known_pair: Recording | None
+    model: Model,
+    image: Tensor,
+    *,
+    partly: bool | str,
+    known_pair: Recording | None,
+    known_trace: Trace | None,
 ) -> tuple[Trace, Recording | None]:
     """Record a network and find the dimension of the images in its nodes.
 
@@ -42,6 +54,8 @@ def make_trace(
         image: `(1, C, H, W)` before normalization.
         partly: as for `trace`.
         known_pair: an earlier recording of two images of this size.
+        known_trace: an earlier trace of the network, for images of another size. Where the network
+            executes the same operations, no second run is needed.
 
     Returns:
         The trace, and the recording of two images, which is None if the network does not run on
@@ -64,6 +78,10 @@ def make_trace(
                 raise
             return Trace(model.name, pair, batch_of_pair(pair)), pair
         pair = known_pair
+        if pair is None and known_trace is not None:
+            batch = batch_at_other_size(single, known_trace.recording, known_trace.batch)
+            if batch is not None:
+                return Trace(model.name, single, batch), None
         # A network that reads its data may have taken another branch.
         if pair is None or not same_names(single, pair):
             try:

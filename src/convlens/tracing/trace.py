@@ -90,6 +90,11 @@ class Trace:
         return inputs
 
     @property
+    def takes_batches(self) -> bool:
+        """Whether any images can run together without changing one another's results."""
+        return self.recording.faked and bool(self.batch.pair_shapes) and not self.depends_on_batch
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Why results of this network have to be read with care, one sentence each."""
         if self.recording.stopped:

@@ -97,7 +97,11 @@ def _find_or_make_trace(
     with torch.inference_mode(mode=False):
         image = _one_image(model, images, (height, width))
         model_trace, pair = make_trace(
-            model, image, partly=partly, known_pair=_pairs.find(model, key, state)
+            model,
+            image,
+            partly=partly,
+            known_pair=_pairs.find(model, key, state),
+            known_trace=_cache.find(model, replace(whole_key, size=model.size), state),
         )
         model_trace = _check(model, model_trace, image, key, state)
     if model_trace.recording.faked:

@@ -43,8 +43,11 @@ from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import SIGMOID, SOFTMAX, predicted_classes
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
+from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted, of_image
+
+_BATCH_SIZE = 16  # images that are scored at once, unless more were given
 
 
 def fgsm_step(images: Tensor, signs: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:
@@ -344,24 +347,17 @@ def fgsm(
     criterion = AttackCriterion(classes, labels, target, loss)
     gradient = loss_gradient(model, trace, images, criterion)
     signs, logits = gradient.signs, gradient.logits
-    scores, largest = [], []
+    scores: list[Tensor] = []
+    largest: list[Tensor] = []
     if score:
-        for size in sizes:  # one at a time, so that the same memory is used again
-            adversarial = fgsm_step(images, signs, size, model.bounds)
-            scores.append(compute_logits(model, trace, adversarial))
-            largest.append(adversarial.sub_(images).abs_().amax(dim=(1, 2, 3)))
+        scores, largest = _score_steps(model, trace, images, signs, sizes)
     noise_logits, logits_again = None, None
     if score and control:
         generator = torch.Generator().manual_seed(seed)
         # Only where the gradient is not 0: the same pixels move, by the same amount.
         random_signs = torch.randint(0, 2, images.shape, generator=generator) * 2 - 1
         noise_signs = random_signs.to(signs) * signs.abs()
-        noise_logits = torch.stack(
-            [
-                compute_logits(model, trace, fgsm_step(images, noise_signs, size, model.bounds))
-                for size in sizes
-            ]
-        ).cpu()
+        noise_logits = torch.stack(_score_steps(model, trace, images, noise_signs, sizes)[0]).cpu()
         logits_again = compute_logits_again(model, trace, images)
     pixels = images[0].numel()
     zero_gradients = ((pixels - signs.abs().sum(dim=(1, 2, 3))) / pixels).cpu()
@@ -401,3 +397,23 @@ def fgsm(
         prediction_names=class_names(model.labels, predictions.tolist()),
         adversarial_names=adversarial_names,
     )
+
+
+def _score_steps(
+    model: Model, trace: Trace, images: Tensor, signs: Tensor, sizes: Sequence[float]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The logits after steps of several sizes, and the largest changes, `(N,)` for each size.
+
+    Several sizes run as one batch where there are few images.
+    """
+    logits: list[Tensor] = []
+    largest: list[Tensor] = []
+    at_once = max(1, _BATCH_SIZE // len(images)) if trace.takes_batches else 1
+    for first in range(0, len(sizes), at_once):
+        steps = [
+            fgsm_step(images, signs, size, model.bounds) for size in sizes[first : first + at_once]
+        ]
+        batch = torch.cat(steps) if len(steps) > 1 else steps[0]
+        logits += compute_logits(model, trace, batch).split(len(images))
+        largest += [step.sub_(images).abs_().amax(dim=(1, 2, 3)) for step in steps]
+    return logits, largest

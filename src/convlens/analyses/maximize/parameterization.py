@@ -101,8 +101,8 @@ class Parameterization:
         spectrum = torch.view_as_complex((parameters * scale).contiguous())
         planes = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
         if self.channels == 3:
-            mixed = planes.movedim(1, 3) @ planes.new_tensor(_COLOR_AXES).T
-            return mixed.movedim(3, 1)  # channels last in memory: convolutions are fast there
+            planes = torch.einsum("dc,nchw->ndhw", planes.new_tensor(_COLOR_AXES), planes)
+        # Convolutions are fast on channels-last memory.
         return planes.contiguous(memory_format=torch.channels_last)
 
     def _frequency_scale(self) -> Tensor:

@@ -65,6 +65,11 @@ class Transforms:
         Args:
             images: `(N, C, H, W)`.
             matrices: `(N, 2, 3)`, from `sample`.
+
+        Returns:
+            `(N, C, H, W)`, channels last in memory.
         """
         grid = F.affine_grid(matrices.to(images), list(images.shape), align_corners=False)
-        return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+        resampled = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+        # `grid_sample` returns contiguous images, on which convolutions take twice as long.
+        return resampled.contiguous(memory_format=torch.channels_last)

@@ -31,7 +31,7 @@ from convlens.tracing.trace import Trace
 
 TOLERANCE = 1e-5  # of the layer's root mean square: differences up to here are rounding
 
-_BATCH_SIZE = 32  # windows
+_BATCH_SIZE = 32  # crops
 _SCALE_IMAGES = 8  # images from which the layer's root mean square is computed
 
 
@@ -52,6 +52,17 @@ class UnitActivation:
     row: int
     column: int
     value: float
+
+
+@dataclass(frozen=True)
+class _FieldCrop:
+    """The receptive field of a position in an image, and the window that is run for it."""
+
+    image: int
+    row: int
+    column: int
+    box: FieldBox
+    window: Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,21 +175,25 @@ def check_crops(
     normalized = model.normalize(images)
     raw = replace(model, mean=(0.0,), std=(1.0,), center="data", bounds=(-1e30, 1e30))
     least = smallest_side(raw, image_trace, node)
-    groups: dict[tuple[int, int], list[tuple[UnitActivation, FieldBox, Window]]]
-    groups = defaultdict(list)
+    # Channels at the same position of an image share a crop, which runs once for all of them.
+    groups: dict[tuple[int, int], dict[_FieldCrop, list[UnitActivation]]]
+    groups = defaultdict(lambda: defaultdict(list))
     for unit in units:
         box = field_box(field, unit.row, unit.column)
         if not _sees_whole_image(box, size):
             window = find_window(field, box, size, least)
-            groups[window[2:]].append((unit, box, window))
+            crop = _FieldCrop(unit.image, unit.row, unit.column, box, window)
+            groups[window[2:]][crop].append(unit)
     largest, checked = 0.0, 0
     for group in groups.values():
-        for start in range(0, len(group), _BATCH_SIZE):
-            part = group[start : start + _BATCH_SIZE]
-            recomputed = _recompute_activations(raw, image_trace, node, normalized, part)
-            values = torch.tensor([unit.value for unit, _, _ in part], dtype=torch.float32)
-            largest = max(largest, float((recomputed - values).abs().max()))
-            checked += len(part)
+        crops = list(group)
+        for start in range(0, len(crops), _BATCH_SIZE):
+            part = crops[start : start + _BATCH_SIZE]
+            columns = _recompute_activations(raw, image_trace, node, normalized, part)
+            for crop, activations in zip(part, columns, strict=True):
+                for unit in group[crop]:
+                    largest = max(largest, abs(float(activations[unit.channel]) - unit.value))
+                    checked += 1
     if not checked:
         return CropCheck(
             checked=0, largest_difference=None, whole=len(units), sees_whole_image=False
@@ -216,52 +231,54 @@ def _recompute_activations(
     image_trace: Trace,
     node: int,
     normalized: Tensor,
-    part: Sequence[tuple[UnitActivation, FieldBox, Window]],
+    crops: Sequence[_FieldCrop],
 ) -> Tensor:
-    """Compute the activations of units, each on its window with zeros outside its receptive field.
+    """Compute the activations at some positions, with zeros outside their receptive fields.
 
     Args:
         raw: the model without normalization.
         image_trace: its trace on whole images.
         node: the node of the units.
         normalized: the normalized images.
-        part: units with their fields and windows; all windows have one size.
+        crops: the positions; all windows have one size.
+
+    Returns:
+        The activations of all channels at each position, `(crops, C)`.
     """
-    size = part[0][2][2:]
+    size = crops[0].window[2:]
     name = image_trace.name(node)
     window_trace = trace_window(raw, size)
-    positions = _find_positions(image_trace, window_trace, window_trace.find_node(name), part)
+    positions = _find_positions(image_trace, window_trace, window_trace.find_node(name), crops)
     if positions is None:
         whole = (0, 0, *image_trace.image_size)
-        on_image = [(unit, box, whole) for unit, box, _ in part]
+        on_image = [replace(crop, window=whole) for crop in crops]
         return _recompute_activations(raw, image_trace, node, normalized, on_image)
     windows = []
-    for unit, (top, bottom, left, right), (y, x, height, width) in part:
-        window = torch.zeros_like(normalized[unit.image, :, :height, :width])
+    for crop in crops:
+        (top, bottom, left, right), (y, x, height, width) = crop.box, crop.window
+        window = torch.zeros_like(normalized[crop.image, :, :height, :width])
         rows = pixels_inside(top, bottom, y, y + height - 1)
         columns = pixels_inside(left, right, x, x + width - 1)
         window[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = (
-            normalized[unit.image, :, rows, columns]
+            normalized[crop.image, :, rows, columns]
         )
         windows.append(window)
     images = torch.stack(windows).contiguous(memory_format=torch.channels_last)
     maps = _compute_maps(raw, window_trace, window_trace.find_node(name), images)
-    unit_indices = torch.tensor([
-        (unit.channel, *position) for (unit, _, _), position in zip(part, positions, strict=True)
-    ], dtype=torch.int64)  # fmt: skip
-    return maps[torch.arange(len(part)), *unit_indices.T].float().cpu()
+    rows_of_units, columns_of_units = torch.tensor(positions, dtype=torch.int64).unbind(dim=1)
+    return maps[torch.arange(len(crops)), :, rows_of_units, columns_of_units].float().cpu()
 
 
 def _find_positions(
     image_trace: Trace,
     window_trace: Trace,
     node: int,
-    part: Sequence[tuple[UnitActivation, FieldBox, Window]],
+    crops: Sequence[_FieldCrop],
 ) -> list[tuple[int, int]] | None:
-    """Row and column of each unit in its window; None where one of them is not unique."""
+    """Row and column of each position in its window; None where one of them is not unique."""
     if window_trace.image_size == image_trace.image_size:
-        return [(unit.row, unit.column) for unit, _, _ in part]
-    positions = [position_in_window(window_trace, node, box, window) for _, box, window in part]
+        return [(crop.row, crop.column) for crop in crops]
+    positions = [position_in_window(window_trace, node, crop.box, crop.window) for crop in crops]
     unique = [position for position in positions if position is not None]
     return unique if len(unique) == len(positions) else None
 

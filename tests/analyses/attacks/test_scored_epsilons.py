@@ -1,0 +1,64 @@
+"""The epsilons of few images are scored in one batch, with the same numbers as one by one."""
+
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import convlens
+from convlens.analyses.attacks import fgsm
+
+
+class Network(nn.Module):
+    """A small network of one kind.
+
+    `batch` normalizes by the images of its batch, and `single` takes one image at a time.
+    """
+
+    def __init__(self, kind):
+        super().__init__()
+        torch.manual_seed(0)
+        self.convolution, self.scores = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+        self.kind = kind
+
+    def forward(self, images):
+        maps = self.convolution(images)
+        if self.kind == "batch":
+            maps = F.batch_norm(maps, None, None, training=True)
+        if self.kind == "single":
+            if len(images) > 1:
+                raise ValueError("one image at a time")
+            return self.scores(maps[0].relu().mean((1, 2)))[None]
+        return self.scores(maps.relu().mean((2, 3)))
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::convlens.errors.ConvlensWarning")
+EPSILONS = [f"{level}/255" for level in (1, 2, 4, 8, 16)]
+
+
+@pytest.mark.parametrize("kind", ["usual", "single", "batch"])
+def test_each_epsilon_has_the_logits_that_it_has_alone(kind):
+    model = convlens.wrap(Network(kind).eval(), size=8)
+    images = torch.rand(1, 3, 8, 8)
+    together = convlens.fgsm(model, images, EPSILONS)
+    for number, epsilon in enumerate(EPSILONS):
+        alone = convlens.fgsm(model, images, [epsilon])
+        for name in ("adversarial_logits", "noise_logits"):
+            torch.testing.assert_close(
+                getattr(together, name)[number], getattr(alone, name)[0], rtol=1e-5, atol=1e-6
+            )
+        assert torch.equal(together.largest_changes[number], alone.largest_changes[0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "batches"),
+    [("usual", 1, [5]), ("usual", 8, [16, 16, 8]), ("usual", 20, [20] * 5),
+     ("single", 1, [1] * 5), ("batch", 1, [1] * 5)],
+)  # fmt: skip
+def test_epsilons_share_a_batch_where_images_do_not_change_one_another(kind, count, batches):
+    model = convlens.wrap(Network(kind).eval(), size=8)
+    with patch.object(fgsm, "compute_logits", side_effect=fgsm.compute_logits) as compute:
+        convlens.fgsm(model, torch.rand(count, 3, 8, 8), EPSILONS)
+    assert [len(call.args[2]) for call in compute.call_args_list] == 2 * batches
