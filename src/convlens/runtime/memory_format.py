@@ -76,6 +76,16 @@ def find_remembered_format(
     return memory_format if modules == _modules_of(network) else None
 
 
+def copy_memory_formats(network: nn.Module, clone: nn.Module) -> None:
+    """Choose for a clone what was chosen for its network, whose operations it runs."""
+    modules, modules_of_clone = _modules_of(network), _modules_of(clone)
+    _choices[clone] = {
+        key: (modules_of_clone, memory_format)
+        for key, (known_modules, memory_format) in _choices.get(network, {}).items()
+        if known_modules == modules
+    }
+
+
 def _modules_of(network: nn.Module) -> list[ref[nn.Module]]:
     return [ref(module) for module in network.modules()]
 

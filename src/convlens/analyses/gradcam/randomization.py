@@ -37,6 +37,7 @@ from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.clone import clone_network
 from convlens.runtime.guard import unwrap_network
+from convlens.runtime.memory_format import copy_memory_formats
 from convlens.text import plot_text
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -240,14 +241,16 @@ def randomization(
     same_classes = replace(
         settings, classes=torch.stack([true_cam.classes, true_cam.subtracted], dim=2)
     )
-    stage_paths = randomization_stages(model_trace, unwrap_network(model.network), stages)
+    network = unwrap_network(model.network)
+    stage_paths = randomization_stages(model_trace, network, stages)
     if not stage_paths:
         raise ConvlensError(f"{model.name} has no parameters, so there is nothing to randomize")
     generator = torch.Generator(device=model.device).manual_seed(seed)
     correlations: list[Tensor] = []
     report = or_ignore(progress)
     for _ in range(draws):
-        copy = replace(model, network=clone_network(unwrap_network(model.network)))
+        copy = replace(model, network=clone_network(network))
+        copy_memory_formats(network, copy.network)
         for paths in stage_paths:
             report(len(correlations), draws * len(stage_paths))
             for path in paths:

@@ -45,7 +45,7 @@ class Gratings:
             indices: int64 `(N,)`, of the gratings in the order `(O, S, P)`.
 
         Returns:
-            Images `(N, C, H, W)`.
+            Images `(N, C, H, W)`, channels last in memory.
         """
         orientation = torch.deg2rad(
             self.orientations[indices // (len(self.frequencies) * self.phases)]
@@ -59,7 +59,8 @@ class Gratings:
         wave = torch.cos(2 * math.pi * frequency[:, None, None] * across - phase[:, None, None])
         low, high = model.bounds
         gray = (low + high) / 2 + wave * (high - low) * self.contrast / 2
-        return gray[:, None].expand(-1, model.channels, -1, -1).contiguous().to(model.device)
+        images = gray[:, None].expand(-1, model.channels, -1, -1)
+        return images.contiguous(memory_format=torch.channels_last).to(model.device)
 
 
 def choose_frequencies(frequencies: Sequence[float] | None, extent: int) -> Tensor:
