@@ -1,0 +1,67 @@
+"""Accuracies, and what anti-aliased pooling adds, as the benchmarks measured them last."""
+
+import json
+import statistics
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.reproductions.reproduction import MISSING, Outcome, Reproduction, judge
+from benchmarks.tables import RESULTS
+
+_ZHANG = "Zhang, Making Convolutional Networks Shift-Invariant Again, 2019"
+# Data set, accuracy of a plain convolutional network that is published with it.
+_ACCURACIES = (
+    ("mnist", 0.9905, "LeCun et al., Gradient-Based Learning, 1998: LeNet-5"),
+    ("fashion-mnist", 0.935, "table of Fashion-MNIST: VGG-16 with 26 million parameters"),
+)
+
+
+def reproductions() -> list[Reproduction]:
+    """The figures, in the order of the table."""
+    accuracies = [
+        Reproduction(
+            f"accuracy on {name}", f"{accuracy:.2%}", source,
+            partial(_read, "accuracy", partial(_compare_accuracy, name, accuracy)),
+        )
+        for name, accuracy, source in _ACCURACIES
+    ]  # fmt: skip
+    blur = Reproduction(
+        "consistency of shifted crops, max against blur pooling",
+        "blur 2.1 to 5.1 points higher (ImageNet)",
+        _ZHANG, partial(_read, "shift", _compare_pooling, "antialiasing"),
+    )  # fmt: skip
+    return [*accuracies, blur]
+
+
+def _read(
+    benchmark: str, compare: Callable[[dict[str, Any]], Outcome], name: str | None = None
+) -> Outcome:
+    """The outcome by a benchmark's last results."""
+    path: Path = RESULTS / f"{name or benchmark}.json"
+    if not path.exists():
+        return Outcome(f'measure it: make bench ONLY="{benchmark}"', MISSING)
+    return compare(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _compare_accuracy(name: str, published: float, results: dict[str, Any]) -> Outcome:
+    runs = results["runs"].get(name)
+    if runs is None:
+        return Outcome(f"the benchmark had no {name}", MISSING)
+    shares = [accuracy for _, accuracy, _ in runs]
+    text = f"{statistics.mean(shares):.2%} ({min(shares):.2%} to {max(shares):.2%})"
+    return judge(text, min(shares) >= published)
+
+
+def _compare_pooling(results: dict[str, Any]) -> Outcome:
+    texts, higher = [], True
+    for name in ("digits", "fashion-mnist"):
+        if name in results:
+            runs = results[name]["runs"]
+            plain, blurred = (
+                statistics.mean(run["crop"] for run in runs[pooling]) for pooling in ("max", "blur")
+            )
+            texts.append(f"{name} {plain:.1%} and {blurred:.1%}")
+            higher = higher and blurred > plain
+    return judge("; ".join(texts), higher)
