@@ -2,12 +2,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Processes that run the tests. Each holds a network or two in memory, so not one for every core.
 JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores : 8)))
+SITE := docs/_build/html
 PYTEST := $(BIN)/pytest --numprocesses $(JOBS)
 
 # Workers and the commands that tests start share compiled modules instead of compiling them again.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo lint check test test-all bench
+.PHONY: demo lint check test test-all bench docs reproduce
 
 # A page about the embedded default network, by the command that a user would type.
 demo: .venv/.demo
@@ -27,13 +28,23 @@ check: lint
 test: lint
 	$(PYTEST) -m "not slow"
 
-# The long tests too: fuzzing, statistics, killed workers, the default page in a browser.
-test-all: lint
+# The long tests too: fuzzing, statistics, killed workers, the default page in a browser. The scripts
+# of the gallery run when the site is built.
+test-all: lint docs
 	$(PYTEST)
 
 # All benchmarks, or some of them: make bench ONLY="gradcam fgsm"
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(ONLY)
+
+# Published figures beside ours, or some of them: make reproduce ONLY="receptive Grad-CAM"
+reproduce: .venv/.test
+	$(BIN)/python -m benchmarks.reproductions $(ONLY)
+
+# The documentation site. Scripts of its gallery that have not changed do not run again.
+docs: .venv/.docs
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs $(SITE)
+	@echo "$(abspath $(SITE))/index.html"
 
 .venv/.%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

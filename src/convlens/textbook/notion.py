@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -81,7 +80,7 @@ class Notion:
         python: the Python lines that compute the result, after `import convlens`; the last one
             gives `result`.
         compute: the same call.
-        draw: the figure of the result; default: `Result.figure`.
+        figure: name of the result's method that draws it; default: `figure`.
     """
 
     name: str
@@ -92,4 +91,9 @@ class Notion:
     command: str
     python: str
     compute: Callable[[Materials], Result]
-    draw: Callable[[Any], Figure] = lambda result: result.figure()
+    figure: str = "figure"
+
+    def draw(self, result: Result) -> Figure:
+        """The figure of the result."""
+        drawn: Figure = getattr(result, self.figure)()
+        return drawn

@@ -92,7 +92,7 @@ class Fgsm(NetworkResult):
             were not scored.
         noise_logits: float32 `(E, N, classes)` of images with random signs of the same size, the
             control; None without a control.
-        largest_changes: float32 `(E, N)`, max |x' - x| as measured, in the units of the image;
+        largest_changes: float32 `(E, N)`, max `|x' - x|` as measured, in the units of the image;
             None if nothing was scored.
         diagnostics: reasons not to trust these numbers.
         output_head: "softmax" or "sigmoid", by which the logits are read.

@@ -123,7 +123,7 @@ class Pgd(NetworkResult):
         bounds: the least and the greatest value of a pixel.
         logits: float32 `(N, classes)` of the images.
         adversarial_logits: float32 `(N, classes)` of x'.
-        largest_changes: float32 `(N,)`, max |x' - x| as measured, in the units of the image.
+        largest_changes: float32 `(N,)`, max `|x' - x|` as measured, in the units of the image.
         output_head: "softmax" or "sigmoid", by which the logits are read.
         prediction_names: the names of the predictions for x.
         adversarial_names: the names of the predictions for x'.

@@ -68,7 +68,7 @@ class Robustness(NetworkResult):
         pgd_steps: the number of steps of PGD; 0 if it was left out.
         seed: seed of the random signs and of PGD's random starts.
         zero_gradients: the share of all pixels whose gradient is exactly 0.
-        largest_changes: for each epsilon max |x' - x| of FGSM as measured, in the units of the
+        largest_changes: for each epsilon max `|x' - x|` of FGSM as measured, in the units of the
             image (to 2^-32 of the span).
         diagnostics: reasons not to trust the curves.
     """

@@ -105,7 +105,7 @@ class OrientationTuning(NetworkResult):
 
     @property
     def selectivity(self) -> Tensor:
-        """`(C,)`, |Σ R e^{2iθ}| / Σ R over orientations at the preferred frequency, 0 to 1."""
+        """`(C,)`, `|Σ R e^{2iθ}| / Σ R` over orientations at the preferred frequency, 0 to 1."""
         curves = self.orientation_curves
         phasors = torch.polar(
             torch.ones(len(self.orientations), dtype=torch.float32),

@@ -42,7 +42,7 @@ NETWORKS = (
         compute=lambda materials: feature_maps(
             materials.model, materials.cat, layer="conv_stem", pooling="max"
         ),
-        draw=lambda result: result.pooled_figure(),
+        figure="pooled_figure",
     ),
     Notion(
         name="vgg16",

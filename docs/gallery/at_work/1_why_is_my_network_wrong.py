@@ -1,0 +1,46 @@
+"""Why is my network wrong?
+========================
+
+A network is trained for one epoch on small digits, so that it still makes errors. The questions are
+which classes it confuses, how sure it is when it is wrong, and what in an image speaks for the
+wrong class.
+"""
+
+import tempfile
+
+import convlens
+
+folder = tempfile.mkdtemp()
+data = convlens.open_data("digits", seed=0)
+convlens.train(data, out=folder, epochs=1, device="cpu")
+model = convlens.load(folder)
+
+# %%
+# The validation images took no part in the training. A label is the indices of the classes that are
+# right, here one for each image.
+
+images = model.prepare(data.validation.pixels.numpy())
+labels = [(index,) for index in data.validation.classes.tolist()]
+errors = convlens.error_analysis(model, images, labels, show=8)
+print(errors.summary())
+figure = errors.figure()
+
+# %%
+# ``errors.pairs`` counts the confusions, and ``errors.wrong`` lists the errors, the surest first.
+
+for pair in errors.pairs[:5]:
+    print(pair.summary())
+
+# %%
+# Which parts of the image support the wrong class more than the right one? Grad-CAM of the
+# difference of the two logits answers it: red cells speak for the wrong class, blue cells for the
+# right one.
+
+worst = errors.wrong[0]
+cam = convlens.gradcam(
+    model,
+    images[worst.number : worst.number + 1],
+    classes=f"{worst.prediction_name} - {worst.label_name}",
+)
+print(worst.summary())
+figure = cam.figure()
