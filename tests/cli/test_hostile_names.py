@@ -70,7 +70,8 @@ LAYER_OPTION = ("--layer", LAYER)
 COMMANDS: dict[str, list[Any]] = {
     "report": [*FEW, *MODEL, "--labels", "labels.csv", "--boxes", "boxes.csv"],
     "doctor": ["photos", *MODEL, "--labels", "labels.csv"],
-    "errors": ["photos", *MODEL, "--labels", "labels.csv"],
+    "errors": ["photos", *MODEL, "--labels", "labels.csv", "--boxes", "boxes.csv",
+               "--examine", 2],
     "gradcam": [*FEW, *MODEL, "--boxes", "boxes.csv", "--deletion-insertion",
                 "--randomize", "--channels", 2],
     "fgsm": [*FEW, *MODEL, "--labels", "labels.csv", "--epsilons", "8/255", "--pgd-steps", 1,

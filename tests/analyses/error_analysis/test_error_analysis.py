@@ -42,7 +42,7 @@ def labels(wrapped, batch, wrong=3):
 def analyzed():
     wrapped, batch = model(), images()
     right = labels(wrapped, batch)
-    return wrapped, batch, right, convlens.error_analysis(wrapped, batch, right)
+    return wrapped, batch, right, convlens.error_analysis(wrapped, batch, right, examine=0)
 
 
 def test_counts_equal_those_of_scikit_learn(analyzed):
@@ -88,7 +88,7 @@ def test_errors_are_listed_the_surest_first(analyzed):
 def test_the_result_does_not_depend_on_the_batches(analyzed, batch_size):
     wrapped, batch, right, result = analyzed
     options = PassOptions(batch_size=batch_size)
-    assert convlens.error_analysis(wrapped, batch, right, pass_options=options) == result
+    assert convlens.error_analysis(wrapped, batch, right, examine=0, pass_options=options) == result
 
 
 def test_the_kept_errors_do_not_depend_on_order_and_grouping():
@@ -138,7 +138,7 @@ def test_a_network_with_one_output():
     predicted = convlens.predict(wrapped, batch, top=1)
     right = [(int(row),) for row in predicted.classes[:, 0]]
     right[5] = (-1 - right[5][0],)
-    result = convlens.error_analysis(wrapped, batch, right)
+    result = convlens.error_analysis(wrapped, batch, right, examine=0)
     assert result.classes == (0, -1)
     assert result.class_names == ("class 0", "not class 0")
     assert result.accuracy.count == COUNT - 1
@@ -171,7 +171,7 @@ def test_labels_that_may_be_wrong():
     batch[:, 0, 0, 1] = torch.linspace(0, 1, 40)
     right: list[tuple[int, ...]] = [(number % 2,) for number in range(40)]
     right[2], right[38] = (2,), (2,)  # the first is unsure, the other one sure
-    result = convlens.error_analysis(convlens.wrap(Sure(), size=SIZE), batch, right)
+    result = convlens.error_analysis(convlens.wrap(Sure(), size=SIZE), batch, right, examine=0)
     assert [error.number for error in result.wrong] == [38, 2]
     assert [error.number for error in result.suspicious] == [38]
 
@@ -205,9 +205,15 @@ def test_a_resumed_pass_ends_with_the_same_result(analyzed, tmp_path):
     options = {"batch_size": 10, "resume_folder": tmp_path / "state", "save_interval": 0.0}
     with pytest.raises(Stop):
         convlens.error_analysis(
-            wrapped, batch, right, pass_options=PassOptions(progress=stop, **options)
+            wrapped,
+            batch,
+            right,
+            examine=0,
+            pass_options=PassOptions(progress=stop, **options),
         )
-    resumed = convlens.error_analysis(wrapped, batch, right, pass_options=PassOptions(**options))
+    resumed = convlens.error_analysis(
+        wrapped, batch, right, examine=0, pass_options=PassOptions(**options)
+    )
     assert resumed == result
 
 
@@ -217,7 +223,7 @@ def test_a_resumed_pass_ends_with_the_same_result(analyzed, tmp_path):
         ({"labels": [(0,)]}, "1 labels for 60 photos; give one entry per photo"),
         ({"labels": [(9,)] * COUNT}, "a label outside 0 to 7"),
         ({"labels": [None] * COUNT}, "none of the photos has a label; give the right classes"),
-        ({"bins": 1}, "1 bins and show 16; give at least 2 bins"),
+        ({"bins": 1}, "1 bins, show 16, examine 32; give at least 2 bins"),
         ({"model": convlens.wrap(nn.Conv2d(3, 4, 3), size=SIZE)}, "needs one vector"),
     ],
 )

@@ -77,7 +77,7 @@ def test_robustness_shift_invariance_and_errors(files, tables):
     dataset = ParquetPhotos(tables)
     options: dict[str, Any] = {"labels": LABELS, "pass_options": PassOptions(batch_size=5)}
     cases: list[Any] = [
-        (convlens.robustness, {"epsilons": ["4/255"], "steps": 2}),
+        (convlens.robustness, {"epsilons": ["4/255"], "pgd_steps": 2}),
         (convlens.shift, {"every": 0, "shifts": [1]}),
         (convlens.invariance, {"layer": "3", "top": 2}),
         (convlens.error_analysis, {"show": 3}),

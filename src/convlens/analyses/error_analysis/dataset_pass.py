@@ -6,9 +6,12 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.calibration.result import summarize_calibration
+from convlens.analyses.error_analysis.explain_errors import ExaminedErrors, explain_errors
 from convlens.analyses.error_analysis.kept_photos import filled_entries
+from convlens.analyses.error_analysis.photo_selection import read_pixels, select_photos
 from convlens.analyses.error_analysis.reducer import (
     ERROR_TABLES,
+    RIGHT_TABLE,
     ErrorReducer,
     class_confidences,
     part_of,
@@ -17,12 +20,11 @@ from convlens.analyses.error_analysis.result import (
     ConfusedPair,
     ErrorAnalysis,
     WrongPrediction,
-    empty_pixels,
 )
 from convlens.analyses.error_analysis.right_classes import class_of, count_columns, pad_labels
+from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.analyses.predictions.photo_labels import check_photo_labels
 from convlens.analyses.predictions.predictions import check_one_vector
-from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels, class_name
 from convlens.models.model import Model, check_model
@@ -30,7 +32,7 @@ from convlens.models.output_head import SOFTMAX, is_binary
 from convlens.passes.options import PassOptions
 from convlens.passes.proportion import Proportion
 from convlens.passes.run import run_reducer
-from convlens.passes.source import PhotosOrImages, Source, open_source
+from convlens.passes.source import PhotosOrImages, Source, check_photos, open_source
 from convlens.results.network_result import keep_warnings
 from convlens.runtime.fingerprints import fingerprint
 from convlens.tracing.tracer import trace as trace_network
@@ -50,6 +52,8 @@ def error_analysis(
     *,
     bins: int = _BINS,
     show: int = 16,
+    examine: int = 32,
+    boxes: Mapping[str, tuple[ObjectBox, ...]] | None = None,
     seed: int = 0,
     strict: bool = False,
     pass_options: PassOptions = PassOptions(),
@@ -58,7 +62,9 @@ def error_analysis(
 
     One forward pass over the data gives the accuracy of all photos and of each class, the pairs of
     classes that are confused, the calibration, and the errors. Memory does not grow with the number
-    of photos, apart from their names and labels.
+    of photos, apart from their names and labels. Each error that is examined takes about 35 forward
+    passes, and as many photos that are predicted correctly 25 for comparison; up to 100 photos of
+    each of their classes take one.
 
     Args:
         model: the model; left untouched.
@@ -68,12 +74,16 @@ def error_analysis(
             For a network with one output 0, or -1 for "not class 0".
         bins: number of bins of the reliability diagrams; default 15.
         show: number of errors with a picture, the surest first; default 16.
+        examine: number of errors, drawn at random, over which causes are counted; they and those
+            with a picture are examined one by one. 0 leaves this out. Default 32.
+        boxes: objects on the photos, as `read_boxes` gives them; evidence outside of them counts as
+            background. Default: none.
         seed: seed of the resamples behind the intervals, and of the random errors that are kept
             where there are more than 4,096; default 0.
         strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
             out.
-        pass_options: how the pass runs; see `PassOptions`. Its stage is `photos`. Default:
-            `PassOptions()`.
+        pass_options: how the pass runs; see `PassOptions`. The stages are `photos`, `errors` and
+            `neighbors`. Default: `PassOptions()`.
 
     Returns:
         Accuracy with 95 % intervals, confusions, calibration and errors.
@@ -96,8 +106,11 @@ def error_analysis(
         (20, True)
     """
     check_model(model)
-    if bins < 2 or show < 0:
-        raise ConvlensError(f"{bins} bins and show {show}; give at least 2 bins and show 0")
+    if bins < 2 or min(show, examine) < 0:
+        raise ConvlensError(
+            f"{bins} bins, show {show}, examine {examine}; give at least 2 bins, 0 errors or more"
+        )
+    photos = check_photos(model, photos)
     source = open_source(model, photos, strict=strict)
     check_photo_labels(model, labels, len(source))
     if not any(labels):
@@ -124,10 +137,22 @@ def error_analysis(
     )
     wrong = _collect_errors(state, source, names, binary=binary)
     pairs = _collect_pairs(state, wrong, names, binary=binary)
+    causes = None
+    if examine and wrong:
+        causes = explain_errors(
+            model, photos, labels, _choose_examined(state, wrong, show, examine),
+            confusion=state.get("pairs"), skipped=finished.skipped, boxes=boxes, seed=seed,
+            pass_options=pass_options,
+        )  # fmt: skip
     suspicious = [error for error in wrong if error.label_suspicious]
     numbers = [error.number for error in (*wrong[:show], *suspicious[:show])]
     if show:
         numbers += [number for pair in pairs for number in pair.numbers]
+        numbers += [
+            number
+            for evidence in (causes.evidence[:show] if causes is not None else ())
+            for number in (evidence.number, *evidence.similar_right, *evidence.similar_wrong)
+        ]
     pictured = tuple(sorted(set(numbers)))
     has_top5 = reducer.columns > _TOP5_CLASSES
     total = int(state["photos"])
@@ -152,19 +177,22 @@ def error_analysis(
         wrong=tuple(wrong),
         shown=min(show, len(wrong)),
         pictured=pictured,
-        pixels=read_pixels(model, source, pictured),
+        causes=causes,
+        pixels=read_pixels(model, select_photos(model, photos, pictured)),
         seed=seed,
     )  # fmt: skip
 
 
-def read_pixels(model: Model, source: Source, numbers: Sequence[int]) -> Tensor:
-    """The images of some photos as the network sees them, uint8 `(P, H, W, 3)`."""
-    batches = source.batches([(number, number + 1) for number in numbers])
-    images = [batch.images for batch in batches if batch.images is not None]
-    if not images:
-        return empty_pixels()
-    pixels = to_pixels(torch.cat(images), model.bounds)
-    return pixels.expand(-1, -1, -1, 3).contiguous() if pixels.shape[-1] == 1 else pixels[..., :3]
+def _choose_examined(
+    state: Mapping[str, Tensor], wrong: Sequence[WrongPrediction], show: int, examine: int
+) -> ExaminedErrors:
+    """The surest errors and a random sample of all, with as many random right predictions."""
+    sample = filled_entries(part_of(state, "sample"))["photo"][:examine].tolist()
+    chosen = {error.number for error in wrong[:show]} | set(sample)
+    errors = [error for error in wrong if error.number in chosen]
+    drawn = set(sample)
+    right = filled_entries(part_of(state, RIGHT_TABLE))["photo"][: len(sample)].tolist()
+    return ExaminedErrors(errors, [error.number in drawn for error in errors], right)
 
 
 def _collect_errors(

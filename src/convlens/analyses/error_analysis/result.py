@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.calibration.result import Calibration
-from convlens.analyses.error_analysis.sheets import error_sheet, pair_sheet
+from convlens.analyses.error_analysis.evidence import ErrorCauses, ErrorEvidence
+from convlens.analyses.error_analysis.sheets import (
+    EvidenceRow,
+    error_sheet,
+    evidence_sheet,
+    pair_sheet,
+)
 from convlens.passes.proportion import Proportion
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
@@ -106,6 +111,7 @@ class ErrorAnalysis(NetworkResult):
         wrong: the errors that are kept, the surest first: all, or of more than 4,096 a random
             sample and the surest 256.
         shown: number of errors with a picture, the first of `wrong`.
+        causes: why some of them are wrong, with the evidence; None if none was examined.
         pictured: numbers of the photos in `pixels`.
         pixels: uint8 `(P, H, W, 3)`, images of some photos.
         seed: seed of the random sample and of the intervals.
@@ -133,6 +139,7 @@ class ErrorAnalysis(NetworkResult):
     calibration: Calibration
     wrong: tuple[WrongPrediction, ...]
     shown: int
+    causes: ErrorCauses | None
     pictured: tuple[int, ...]
     pixels: Tensor
     seed: int
@@ -161,6 +168,8 @@ class ErrorAnalysis(NetworkResult):
         lines = [first]
         if self.pairs:
             lines.append(f"most frequent confusion: {self.pairs[0].summary()}")
+        if self.causes is not None:
+            lines.append(self.causes.summary())
         return "\n".join([*lines, self.calibration.summary()])
 
     def table(self) -> Table:
@@ -208,7 +217,7 @@ class ErrorAnalysis(NetworkResult):
         pictures = self.calibration.pictures()
         if sheet := self._pair_sheet():
             pictures["most frequent confusions"] = sheet[0]
-        if sheet := self._error_sheet(self.wrong[: self.shown]):
+        if sheet := self._evidence_sheet() or self._error_sheet(self.wrong[: self.shown]):
             pictures["surest errors"] = sheet[0]
         if sheet := self._error_sheet(self.suspicious[: self.shown]):
             pictures["labels that may be wrong"] = sheet[0]
@@ -232,6 +241,32 @@ class ErrorAnalysis(NetworkResult):
                              f"{pair.prediction_name}", tiles))  # fmt: skip
         return [pair_sheet(rows)] if rows else []
 
+    def evidence_of(self, number: int) -> ErrorEvidence | None:
+        """The evidence about the error of a photo; None where it was not examined."""
+        every = self.causes.evidence if self.causes is not None else ()
+        return next((evidence for evidence in every if evidence.number == number), None)
+
+    def _evidence_sheet(self) -> list[Tensor]:
+        if self.causes is None:
+            return []
+        rows = []
+        for error in self.wrong[: self.shown]:
+            evidence, photo = self.evidence_of(error.number), self.pixels_of(error.number)
+            if evidence is None or photo is None:
+                continue
+            row = self.causes.evidence.index(evidence)
+            rows.append(
+                EvidenceRow(
+                    f"{error.label_name}\npredicted ({percent(error.confidence)})\n"
+                    f"{error.prediction_name}",
+                    photo,
+                    self.causes.overlay(row, photo),
+                    [self.pixels_of(number) for number in evidence.similar_right],
+                    [self.pixels_of(number) for number in evidence.similar_wrong],
+                )
+            )
+        return [evidence_sheet(rows)] if rows else []
+
     def _error_sheet(self, errors: Sequence[WrongPrediction]) -> list[Tensor]:
         tiles = [
             (pixels, f"{error.label_name}, predicted as {error.prediction_name} "
@@ -244,8 +279,3 @@ class ErrorAnalysis(NetworkResult):
 
 def _whole_table(heads: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
     return Table(tuple(heads), tuple(rows), len(rows))
-
-
-def empty_pixels() -> Tensor:
-    """The images of no photos, uint8 `(0, 1, 1, 3)`."""
-    return torch.zeros(0, 1, 1, 3, dtype=torch.uint8)

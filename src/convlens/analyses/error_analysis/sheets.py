@@ -1,6 +1,7 @@
 """Pictures of an error analysis: photos of confused classes, and of single errors."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -8,6 +9,47 @@ from convlens.drawing import fit_tile, make_sheet
 
 _LEAST, _MOST = 64, 112  # pixels of the longer side of a photo
 _COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class EvidenceRow:
+    """The pictures of one error.
+
+    Attributes:
+        side: text on the left.
+        photo: uint8 `(H, W, 3)`.
+        overlay: Grad-CAM of the right minus the predicted class over it; None without.
+        right: similar photos of the right class.
+        wrong: similar photos of the predicted class.
+    """
+
+    side: str
+    photo: Tensor
+    overlay: Tensor | None
+    right: Sequence[Tensor | None]
+    wrong: Sequence[Tensor | None]
+
+
+def evidence_sheet(rows: Sequence[EvidenceRow]) -> Tensor:
+    """A row for each error: photo, map, and similar photos of the right and the predicted class.
+
+    Returns:
+        uint8 `(H', W', 3)`.
+    """
+    similar = zip(*((row.right, row.wrong) for row in rows), strict=True)
+    columns = [max(1, *map(len, photos)) for photos in similar]
+    tiles: list[Tensor | None] = []
+    for row in rows:
+        pictures = [row.photo, row.overlay]
+        for photos, count in zip((row.right, row.wrong), columns, strict=True):
+            pictures += [*photos, *[None] * (count - len(photos))]
+        tiles += [None if each is None else fit_tile(each, _LEAST, _MOST) for each in pictures]
+    heads = ["photo", "right − predicted"]
+    for words, count in zip(
+        ("similar, of the label", "similar, as predicted"), columns, strict=True
+    ):
+        heads += [words, *[""] * (count - 1)]
+    return make_sheet(tiles, len(heads), heads=heads, sides=[row.side for row in rows], least=_MOST)
 
 
 def pair_sheet(rows: Sequence[tuple[str, Sequence[Tensor]]]) -> Tensor:

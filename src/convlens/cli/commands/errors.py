@@ -21,8 +21,17 @@ def errors(
     show: Annotated[
         int, typer.Option(min=0, help="Number of errors with a picture, the surest first.")
     ] = 16,
+    examine: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Number of errors, drawn at random, over which causes are counted, with about 35 "
+            "forward passes for each; 0 leaves causes out.",
+        ),
+    ] = 32,
+    boxes: o.Boxes = None,
 ) -> None:
-    """Find out where the network is wrong: accuracy, confusions, calibration, surest errors.
+    """Find out where and why the network is wrong: confusions, calibration, causes of errors.
 
     In Python: convlens.error_analysis.
     """
@@ -32,9 +41,12 @@ def errors(
     inputs = PassInputs.load(arguments, labels=labels, no_labels=False)
     right_classes = inputs.require_labels()
     from convlens.analyses.error_analysis.dataset_pass import error_analysis
+    from convlens.analyses.gradcam.boxes import read_boxes
     from convlens.cli.folders import command_line
     from convlens.cli.show.errors import show_errors
 
+    table = read_boxes(boxes, inputs.model) if boxes is not None else None
+    inputs.note_unmatched("--boxes", table)
     with inputs.prepare_pass() as pass_options:
         result = error_analysis(
             inputs.model,
@@ -42,6 +54,8 @@ def errors(
             right_classes,
             bins=bins,
             show=show,
+            examine=examine,
+            boxes=table,
             seed=arguments.seed,
             strict=arguments.strict,
             pass_options=pass_options,

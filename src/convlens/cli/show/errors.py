@@ -27,6 +27,7 @@ def show_errors(result: "ErrorAnalysis", out: Path, *, json: bool) -> None:
     suspicious = result.suspicious
     title = f"surest of {counted(len(suspicious), 'label')} that may be wrong"
     _show_wrong(title, suspicious[: result.shown])
+    _show_causes(result)
     for line in result.summary().split("\n"):
         terminal.show(line)
     if result.unlabeled:
@@ -59,6 +60,28 @@ def _show_pairs(result: "ErrorAnalysis") -> None:
         )  # fmt: skip
     if table.row_count:
         terminal.show(table, "")
+
+
+def _show_causes(result: "ErrorAnalysis") -> None:
+    causes = result.causes
+    if causes is None:
+        return
+    table = terminal.table("cause", ">explains", ">applies to", ">right predictions, too")
+    for cause in causes.causes:
+        control = cause.control
+        table.add_row(
+            cause.name, f"{cause.explained.count}", f"{cause.applies.count}",
+            f"{control.count} of {control.total}" if control is not None and control.total else "",
+        )  # fmt: skip
+    terminal.show(f"causes of {counted(causes.examined, 'error')} drawn at random", table)
+    for cause in causes.causes:
+        if cause.explained.count:
+            terminal.show(f"{cause.name}: {cause.measured}")
+        elif not cause.supported and cause.applies.count:
+            terminal.show(
+                f"{cause.name}: explains none, as it applies to right predictions hardly less often"
+            )
+    terminal.show("")
 
 
 def _show_wrong(title: str, errors: "tuple[WrongPrediction, ...]") -> None:

@@ -1,0 +1,120 @@
+"""Grad-CAM of the right minus the predicted class, and the channels behind the wrong one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convlens.analyses.error_analysis.right_classes import column_of
+from convlens.analyses.gradcam.boxes import ObjectBox, boxes_on_image
+from convlens.analyses.gradcam.gradcam import gradcam
+from convlens.analyses.gradcam.result import ChannelShare, GradCam
+from convlens.data.datasets.photo_dataset import PhotoDataset
+from convlens.errors import ConvlensError
+from convlens.models.model import Model
+
+_BATCH_SIZE = 16
+_CHANNELS = 5
+
+
+@dataclass(frozen=True)
+class ErrorMaps:
+    """Maps of several errors.
+
+    Attributes:
+        maps: float32 `(E, h, w)`, right minus predicted class, in units of the logit.
+        channels: for each error the channels that contribute most to the evidence for the
+            predicted class.
+        outside: for each error the share of this evidence that lies outside the boxes of objects,
+            and the share of the image that does; None without boxes on the photo.
+        centers_y: float64 `(h,)`, the image row at the center of each cell's receptive field.
+        centers_x: float64 `(w,)`, the image column at the center of each cell's receptive field.
+        layer: the layer of the maps; empty where the network has none with maps.
+        failure: why there are no maps; empty where there are.
+    """
+
+    maps: Tensor
+    channels: Sequence[tuple[ChannelShare, ...]]
+    outside: Sequence[tuple[float, float] | None]
+    centers_y: Tensor
+    centers_x: Tensor
+    layer: str
+    failure: str = ""
+
+
+def map_errors(
+    model: Model,
+    images: Tensor,
+    photos: PhotoDataset | Tensor,
+    pairs: Sequence[tuple[int, int]],
+    boxes: Mapping[str, tuple[ObjectBox, ...]] | None,
+) -> ErrorMaps:
+    """Compute the maps of errors. Those of a network without maps are empty.
+
+    Args:
+        model: the model; left untouched.
+        images: `(E, C, H, W)`.
+        photos: the photos of these images, by which their boxes are found.
+        pairs: right and predicted class of each image.
+        boxes: objects on the photos; None without.
+    """
+    try:
+        cams = [
+            _explain(model, images[start : start + _BATCH_SIZE], pairs[start : start + _BATCH_SIZE])
+            for start in range(0, len(images), _BATCH_SIZE)
+        ]
+    except ConvlensError as error:
+        empty = torch.zeros(0, dtype=torch.float64)
+        return ErrorMaps(
+            torch.zeros(len(images), 0, 0, dtype=torch.float32), [()] * len(images),
+            [None] * len(images), empty, empty, "", str(error),
+        )  # fmt: skip
+    channels, outside = [], []
+    for row in range(len(images)):
+        cam, at = cams[row // _BATCH_SIZE], row % _BATCH_SIZE
+        channels.append(cam.channel_shares(at, 1, _CHANNELS))
+        outside.append(_share_outside(model, cam, at, photos, row, boxes))
+    return ErrorMaps(
+        torch.cat([cam.maps[:, 0] for cam in cams]), channels, outside,
+        cams[0].centers_y, cams[0].centers_x, cams[0].channel_layer,
+    )  # fmt: skip
+
+
+def _explain(model: Model, images: Tensor, pairs: Sequence[tuple[int, int]]) -> GradCam:
+    """Two maps of each image: right minus predicted class, and predicted minus right class."""
+    columns = torch.tensor(pairs, dtype=torch.int64, device=images.device)
+
+    def differences(outputs: Tensor) -> Tensor:
+        scores = outputs.flatten(1)
+        if scores.shape[1] == 1:  # the other logit of a binary network is 0
+            scores = torch.cat([scores, torch.zeros_like(scores)], dim=1)
+        right, wrong = scores.gather(1, column_of(columns)).unbind(dim=1)
+        return torch.stack([right - wrong, wrong - right], dim=1)
+
+    return gradcam(model, images, target=differences)
+
+
+def _share_outside(
+    model: Model,
+    cam: GradCam,
+    row: int,
+    photos: PhotoDataset | Tensor,
+    number: int,
+    boxes: Mapping[str, tuple[ObjectBox, ...]] | None,
+) -> tuple[float, float] | None:
+    """Shares of the evidence for the wrong class, and of the image, outside of a photo's boxes."""
+    if boxes is None or isinstance(photos, Tensor):
+        return None
+    objects = boxes_on_image(model, photos[number], boxes)
+    if not objects:
+        return None
+    evidence = cam.select_image(row).on_image()[0, 1].clamp(min=0).double()
+    inside = torch.zeros(evidence.shape, dtype=torch.bool)
+    for box in objects:
+        left, top, right, bottom = (round(edge) for edge in box.edges)
+        inside[top:bottom, left:right] = True
+    total = float(evidence.sum())
+    if total <= 0:
+        return None
+    return float(evidence[~inside].sum()) / total, float((~inside).double().mean())

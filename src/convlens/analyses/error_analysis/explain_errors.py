@@ -1,0 +1,152 @@
+"""Examines errors one by one: what makes them right, what they resemble, and what causes them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convlens.analyses.error_analysis.causes import causes_of, count_causes, do_overlap
+from convlens.analyses.error_analysis.changed_predictions import change_predictions
+from convlens.analyses.error_analysis.error_maps import ErrorMaps, map_errors
+from convlens.analyses.error_analysis.evidence import ErrorCauses, ErrorEvidence
+from convlens.analyses.error_analysis.photo_selection import read_images, select_photos
+from convlens.analyses.error_analysis.result import WrongPrediction
+from convlens.analyses.error_analysis.right_classes import column_of
+from convlens.analyses.error_analysis.similar_photos import SimilarPhotos, find_similar_photos
+from convlens.analyses.gradcam.boxes import ObjectBox
+from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
+from convlens.analyses.preprocessing_check.result import Diagnosis
+from convlens.data.sampling import spread
+from convlens.models.labels import PhotoLabels
+from convlens.models.model import Model
+from convlens.passes.options import PassOptions
+from convlens.passes.source import PhotosOrImages
+
+_CHECKED_PHOTOS = 32  # for the preprocessing
+
+
+@dataclass(frozen=True)
+class ExaminedErrors:
+    """The errors to examine, and photos that are predicted correctly for comparison.
+
+    Attributes:
+        errors: the errors, the surest first.
+        drawn: for each whether it is one of the random sample.
+        right_numbers: numbers of random photos that are predicted correctly.
+    """
+
+    errors: Sequence[WrongPrediction]
+    drawn: Sequence[bool]
+    right_numbers: Sequence[int]
+
+
+def explain_errors(
+    model: Model,
+    photos: PhotosOrImages,
+    labels: PhotoLabels,
+    examined: ExaminedErrors,
+    *,
+    confusion: Tensor | None,
+    skipped: Mapping[int, str],
+    boxes: Mapping[str, tuple[ObjectBox, ...]] | None,
+    seed: int,
+    pass_options: PassOptions,
+) -> ErrorCauses:
+    """Collect the evidence about some errors, and count their causes.
+
+    Args:
+        model: the model; left untouched.
+        photos: all photos.
+        labels: the right classes of each.
+        examined: the errors to examine, at least one.
+        confusion: errors by label and prediction; None where pairs are not counted.
+        skipped: the photos that cannot be read, by number.
+        boxes: objects on the photos; None without.
+        seed: seed of everything that is random.
+        pass_options: how the search for similar photos runs, and where progress is reported; its
+            stages are `errors` and `neighbors`.
+    """
+    errors = examined.errors
+    pass_options.progress("errors", 0, len(errors))
+    numbers = [error.number for error in errors]
+    right = [list(labels[number] or ()) for number in numbers]
+    selected = select_photos(model, photos, numbers)
+    diagnosis = _check_preprocessing(model, photos, labels, skipped)
+    changed = change_predictions(model, selected, right, of_errors=True, seed=seed)
+    control = change_predictions(
+        model, select_photos(model, photos, examined.right_numbers),
+        [list(labels[number] or ()) for number in examined.right_numbers],
+        of_errors=False, seed=seed,
+    )  # fmt: skip
+    pairs = [(error.label, error.prediction) for error in errors]
+    images = read_images(model, selected)
+    maps = map_errors(model, images, selected, pairs, boxes)
+    similar = find_similar_photos(
+        model, photos, labels, images, numbers, pairs, skipped, pass_options
+    )
+    better = diagnosis.variants[1].name if diagnosis.verdict == "mistake" else None
+    columns = column_of(torch.tensor(pairs, dtype=torch.int64)).tolist()
+    evidence = tuple(
+        _collect(row, error, examined.drawn[row], maps, similar, causes_of(
+            row, changed, better_preprocessing=better,
+            label_looks_wrong=error.label_suspicious and similar.favor_prediction(row),
+            overlaps=do_overlap(confusion, *columns[row]),
+            outside=maps.outside[row],
+        ), tuple(name for views in changed.views.values() for name in views[row]),
+        changed.preprocessings[row], changed.levels[row])
+        for row, error in enumerate(errors)
+    )  # fmt: skip
+    pass_options.progress("errors", len(errors), len(errors))
+    counted = [each.causes for each in evidence if each.drawn]
+    return ErrorCauses(
+        examined=len(counted),
+        causes=count_causes(counted, control, has_boxes=boxes is not None),
+        evidence=evidence,
+        maps=maps.maps,
+        centers_y=maps.centers_y,
+        centers_x=maps.centers_x,
+        layer=maps.layer,
+        maps_failure=maps.failure,
+        diagnosis=diagnosis,
+        searched=similar.searched,
+    )
+
+
+def _collect(
+    row: int,
+    error: WrongPrediction,
+    drawn: bool,
+    maps: ErrorMaps,
+    similar: SimilarPhotos,
+    causes: tuple[str, ...],
+    right_views: tuple[str, ...],
+    right_preprocessings: tuple[str, ...],
+    flip_level: int | None,
+) -> ErrorEvidence:
+    outside = maps.outside[row]
+    return ErrorEvidence(
+        number=error.number,
+        drawn=drawn,
+        causes=causes,
+        right_views=right_views,
+        right_preprocessings=right_preprocessings,
+        flip_level=flip_level,
+        evidence_outside=None if outside is None else outside[0],
+        channels=maps.channels[row],
+        similar_right=similar.right[row],
+        similar_wrong=similar.wrong[row],
+        right_similarities=similar.right_similarities[row],
+        wrong_similarities=similar.wrong_similarities[row],
+    )
+
+
+def _check_preprocessing(
+    model: Model, photos: PhotosOrImages, labels: PhotoLabels, skipped: Mapping[int, str]
+) -> Diagnosis:
+    """The check of the preprocessing on labeled photos that are spread over the data set."""
+    labeled = [number for number, own in enumerate(labels) if own and number not in skipped]
+    numbers = spread(labeled, _CHECKED_PHOTOS)
+    return check_preprocessing(
+        model, select_photos(model, photos, numbers), labels=[labels[n] for n in numbers]
+    )
