@@ -22,10 +22,13 @@ DRAWN = """() => {
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    photos = save_photos(tmp_path_factory.mktemp("p"))
+def photos(tmp_path_factory):
+    return save_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def running(photos):
     explorer = convlens.explore(small_model(), photos, port=0)
-    explorer.photos = photos
     yield explorer
     explorer.stop()
 
@@ -119,7 +122,7 @@ COMPOSED = """() => {
 }"""
 
 
-def test_the_epsilon_slider_shows_the_image_of_the_library_and_asks_for_nothing(visit, running):
+def test_the_epsilon_slider_shows_the_image_of_the_library_and_asks_for_nothing(visit, photos):
     page = visit()
     open_photo(page)
     page.click("#overlay-epsilon")
@@ -129,7 +132,7 @@ def test_the_epsilon_slider_shows_the_image_of_the_library_and_asks_for_nothing(
     page.focus("#epsilon")
     for _ in range(5):
         page.keyboard.press("ArrowRight")  # 0, 1, 2, 3, 4, 6
-    model, path = small_model(), running.photos[0]
+    model, path = small_model(), photos[0]
     attack = convlens.fgsm(model, path, "6/255")
     composed = torch.tensor(page.evaluate(COMPOSED)).view(16, 16, 4)[..., :3]
     assert torch.equal(composed, to_pixels(attack.adversarial(0), model.bounds)[0].long())

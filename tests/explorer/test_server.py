@@ -85,8 +85,8 @@ def make():
 def test_the_command_prints_the_address_and_ends_with_an_interrupt(tmp_path):
     (path, _) = save_photos(tmp_path)
     (tmp_path / "net.py").write_text(NETWORK)
-    words = [sys.executable, "-m", "convlens", "explore", path, "--model", "python:net.py:make",
-             "--no-browser", "--port", "0"]  # fmt: skip
+    options = ["--model", "python:net.py:make", "--no-browser", "--port", "0"]
+    words = [sys.executable, "-m", "convlens", "explore", str(path), *options]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, cwd=tmp_path, stdout=pipe, stderr=pipe) as process:
         try:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from convlens.explorer.assets import serve_asset
 from convlens.explorer.pages.channel import channel, image
 from convlens.explorer.pages.classes import class_image, class_page
+from convlens.explorer.pages.convolution import convolution
 from convlens.explorer.pages.kernel import kernel
 from convlens.explorer.pages.layer import layer
 from convlens.explorer.pages.photo import fields, file, photo
@@ -31,6 +32,7 @@ _ROUTES = [
     Route("/kernel/{name:path}/{channel:int}", page(kernel)),
     Route("/class/{index}/image", page(class_image)),
     Route("/class/{index}", page(class_page)),
+    Route("/convolution", page(convolution)),
     Route("/fields.json", page(fields)),
     Route("/search.json", page(search)),
     Route("/assets/{name}", serve_asset),

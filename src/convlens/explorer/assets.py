@@ -19,6 +19,7 @@ OWN_MODULES = (
     "positions",
     "epsilon",
     "shift",
+    "convolution",
 )
 _FOREVER = "private, max-age=31536000, immutable"
 

@@ -26,7 +26,9 @@ const attach = async () => {
     }
     context.putImageData(composed, 0, 0);
     for (const other of rows) other.classList.toggle("chosen", other === row);
-    const [epsilon, answer, probability] = [...row.cells].map((cell) => cell.textContent.trim());
+    const epsilon = row.cells[0].textContent.trim();
+    const answer = row.querySelector(".name").textContent;
+    const probability = row.cells[2].textContent.trim();
     document.querySelector("output[for=epsilon]").textContent = `${epsilon}: ${answer}, ${probability}`;
     slider.setAttribute("aria-valuetext", `${epsilon}: ${answer}`);
   };
