@@ -53,12 +53,12 @@ def test_each_epsilon_has_the_logits_that_it_has_alone(kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "count", "batches"),
-    [("usual", 1, [5]), ("usual", 8, [16, 16, 8]), ("usual", 20, [20] * 5),
-     ("single", 1, [1] * 5), ("batch", 1, [1] * 5)],
+    ("kind", "count", "size", "batches"),
+    [("usual", 1, 8, [5]), ("usual", 8, 8, [16, 16, 8]), ("usual", 20, 8, [20] * 5),
+     ("usual", 1, 24, [1] * 5), ("single", 1, 8, [1] * 5), ("batch", 1, 8, [1] * 5)],
 )  # fmt: skip
-def test_epsilons_share_a_batch_where_images_do_not_change_one_another(kind, count, batches):
+def test_epsilons_share_a_batch_where_images_do_not_change_one_another(kind, count, size, batches):
     model = convlens.wrap(Network(kind).eval(), size=8)
     with patch.object(fgsm, "compute_logits", side_effect=fgsm.compute_logits) as compute:
-        convlens.fgsm(model, torch.rand(count, 3, 8, 8), EPSILONS)
+        convlens.fgsm(model, torch.rand(count, 3, size, size), EPSILONS)
     assert [len(call.args[2]) for call in compute.call_args_list] == 2 * batches

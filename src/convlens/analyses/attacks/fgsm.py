@@ -47,7 +47,7 @@ from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted, of_image
 
-_BATCH_SIZE = 16  # images that are scored at once, unless more were given
+_BATCH_SIZE = 16  # images of the model's size that are scored at once, unless more were given
 
 
 def fgsm_step(images: Tensor, signs: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:
@@ -404,11 +404,13 @@ def _score_steps(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The logits after steps of several sizes, and the largest changes, `(N,)` for each size.
 
-    Several sizes run as one batch where there are few images.
+    Several sizes run as one batch where there are few images that are not larger than usual.
     """
     logits: list[Tensor] = []
     largest: list[Tensor] = []
-    at_once = max(1, _BATCH_SIZE // len(images)) if trace.takes_batches else 1
+    usual = model.size[0] * model.size[1]
+    pixels = images.shape[0] * images.shape[2] * images.shape[3]
+    at_once = max(1, _BATCH_SIZE * usual // pixels) if trace.takes_batches else 1
     for first in range(0, len(sizes), at_once):
         steps = [
             fgsm_step(images, signs, size, model.bounds) for size in sizes[first : first + at_once]
