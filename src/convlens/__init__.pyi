@@ -12,6 +12,8 @@ from .analyses.attacks.internal_changes import internal_changes as internal_chan
 from .analyses.attacks.pgd import pgd as pgd
 from .analyses.attacks.photo_attacks import attack_photos as attack_photos
 from .analyses.comparison.answers import compare_answers as compare_answers
+from .analyses.comparison.channel_matching import match_channels as match_channels
+from .analyses.comparison.cka import cka as cka
 from .analyses.comparison.diff import diff as diff
 from .analyses.comparison.layer_comparison import compare_layers as compare_layers
 from .analyses.comparison.weights import compare_weights as compare_weights

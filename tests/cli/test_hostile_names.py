@@ -78,7 +78,7 @@ COMMANDS: dict[str, list[Any]] = {
              "--internal-changes"],
     "shift": ["photos", *MODEL, "--labels", "labels.csv", "--shifts", 1, "--every", 0],
     "diff": ["python:hostile.py:hostile", "python:hostile.py:changed", "photos", "--labels",
-             "labels.csv"],
+             "labels.csv", "--part", "gradcam", "--part", "channels", "--part", "filters"],
     "patches": ["photos", *MODEL, "--labels", "labels.csv", "--show", 2],
     "selectivity": ["photos", *MODEL, *LAYER_OPTION, "--labels", "labels.csv"],
     "maximize": [*MODEL, "--channel", f"{LAYER}:1", "--class", CLASSES[0], "--steps", 2],

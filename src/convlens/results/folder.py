@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -19,6 +19,7 @@ from convlens.results.index import CONTACT_SHEET, IndexGroup, IndexPicture, writ
 from convlens.results.numbers import numbers_of, summary_lines
 from convlens.results.table import Table
 from convlens.text import csv_text, file_name, json_text
+from convlens.wording import capitalized
 
 
 def write_for_people(
@@ -47,9 +48,20 @@ def write_for_people(
     write_pictures(temporary, captioned, photo=photo)
     shown = find_pictures(temporary, "", list(captioned), photo=photo)
     _write_sheet_and_index(
-        temporary, result, [IndexGroup("", shown)], shown, photo=photo, command=command,
+        temporary, result, _group(result, pictures, shown), shown, photo=photo, command=command,
         python='result = convlens.Result.load(".")',
     )  # fmt: skip
+
+
+def _group(result: Any, names: Iterable[str], shown: Sequence[IndexPicture]) -> list[IndexGroup]:
+    """All pictures together; each by itself where the class says how to read it."""
+    if not result.how_to_read:
+        return [IndexGroup("", tuple(shown))]
+    return [
+        IndexGroup(capitalized(name), (replace(picture, caption=""),), text=text)
+        for name, picture in zip(names, shown, strict=True)
+        for text in [result.how_to_read.get(name, "")]
+    ]
 
 
 def write_overview(

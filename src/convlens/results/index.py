@@ -60,11 +60,13 @@ class IndexGroup:
         pictures: the pictures.
         folder: path of the folder with the data, relative to that of the index; empty for the
             folder of the index itself.
+        text: how the pictures are to be read; empty for none.
     """
 
     title: str
     pictures: tuple[IndexPicture, ...]
     folder: str = ""
+    text: str = ""
 
     @property
     def address(self) -> str:

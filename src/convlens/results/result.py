@@ -43,6 +43,8 @@ class Result:
 
     # The heading of `index.html`. Default: the words of the name of the class.
     folder_title: ClassVar[str] = ""
+    # For names of pictures, how to read them; `index.html` then shows each picture by itself.
+    how_to_read: ClassVar[Mapping[str, str]] = {}
     # Fields of `numbers_json` that differ from those of the class: type and description, or None
     # for a field that it leaves out. The JSON Schema has them, too.
     numbers_fields: ClassVar[Mapping[str, tuple[Any, str] | None]] = {}

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 import convlens
+from convlens import ConvlensError
 from convlens.results.storage import read_result
 from support.compared_networks import (
     LABELS,
+    SIZE,
     Normalization,
     changed,
     images,
@@ -54,7 +56,7 @@ def shift_outputs(module):
     ],
 )  # fmt: skip
 def test_an_injected_fault_is_named(second, says):
-    result = convlens.diff(model(), second(), images(10))
+    result = convlens.diff(model(), second(), images(10), parts=())
     assert says in result.summary()
     assert not result.identical
 
@@ -65,6 +67,34 @@ def test_equal_networks_come_out_equal_in_every_bit(tmp_path):
     assert "are equal in every bit: 10 tensors of weights, 9 nodes" in result.summary()
     result.save(tmp_path / "diff")
     assert read_result(tmp_path / "diff") == result
+
+
+def test_every_part_is_computed_and_states_its_cost(tmp_path):
+    costs = []
+    result = convlens.diff(
+        model(), model(changed(shift_outputs)), images(10), labels=[[1]] * 10, notify=costs.append
+    )
+    assert result.left_out == ()
+    assert [cost.partition(":")[0].partition(" ")[0] for cost in costs] == [
+        "CKA", "matching", "robustness", "shift",
+    ]  # fmt: skip
+    assert [curves.reference for curves in result.robustness] == ["label", "label"]
+    assert len(result.explained) == len(result.gradcams[0].names) == 4
+    for pair, names in zip(result.explained, result.gradcams[1].names, strict=True):
+        assert names == (pair.second,)
+    result.save(tmp_path / "diff")
+    assert read_result(tmp_path / "diff") == result
+    files = {path.stem for path in (tmp_path / "diff").glob("*.png")}
+    assert {"answers", "CKA", "Grad-CAM", "filters", "robustness", "shift", "weights"} <= files
+
+
+def test_a_part_that_a_network_does_not_allow_is_left_out_with_the_reason():
+    dense = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 5))
+    result = convlens.diff(model(), model(dense), images(4), parts=["cka", "gradcam"])
+    assert [words.partition(":")[0] for words in result.left_out] == ["cka", "gradcam"]
+    assert "left out: cka:" in result.summary()
+    with pytest.raises(ConvlensError, match="no part 'cca'; nearest: cka; give cka, channels"):
+        convlens.diff(model(), model(), images(2), parts=["cca"])
 
 
 NETWORKS = """
@@ -79,9 +109,10 @@ def shifted():
 
 def test_the_command(here, convlens):
     (here / "mine.py").write_text((here / "mine.py").read_text() + NETWORKS)
-    words = ["diff", "mine.py:tiny", "mine.py:shifted", "a.png", "b.png"]
+    words = ["diff", "mine.py:tiny", "mine.py:shifted", "a.png", "b.png", "--part", "cka"]
     status, out, err = convlens(*words)
     assert status == 0, err
+    assert "CKA of 1 by 1 layers: 2 forward passes of each network" in err
     assert "2 of 2 answers differ" in out
     assert "4.weight: the same filters, shifted by 1" in out
     assert (here / "convlens-diff" / "index.html").is_file()

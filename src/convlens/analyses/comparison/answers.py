@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import torch
 from matplotlib.figure import Figure
@@ -134,7 +135,7 @@ class AnswerChanges(NetworkResult):
             ["photo", "kind", "label", "first network", "second network"],
             [
                 [
-                    pair.photo,
+                    PurePath(pair.photo).name,
                     pair.kind,
                     ", ".join(pair.labels),
                     f"{pair.first}, {percent(pair.first_probability)}",

@@ -241,7 +241,7 @@ class _Comparison:
         self, run: _Run, pairs: Sequence[NodePair], number: int, image: int
     ) -> list[Tensor]:
         nodes = [(pair.first, pair.second)[number] for pair in pairs]
-        found = dict(run.values(dict.fromkeys(nodes), image))
+        found = dict(run.values(list(dict.fromkeys(nodes)), image))
         return [found[node] for node in nodes]
 
     def _groups(self, pairs: Sequence[NodePair]) -> Iterator[list[int]]:

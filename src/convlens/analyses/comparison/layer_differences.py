@@ -103,6 +103,7 @@ class LayerDifferences(NetworkResult):
         if not self.layers:
             return f"no layers were compared: {self.reason}"
         what = "node" if self.every_node else "layer"
+        where = " of the images and the logits" if self.reason else ""
         unequal = next((layer for layer in self.layers if not layer.equal), None)
         if unequal is None:
             return (
@@ -111,7 +112,8 @@ class LayerDifferences(NetworkResult):
             )
         if self.no_rounding:
             return (
-                f"the first {what} that is not equal in every bit is {printable(unequal.name)}, "
+                f"the first {what}{where} that is not equal in every bit is "
+                f"{printable(unequal.name)}, "
                 f"which differs by {unequal.difference:.2g} of its values (RMS); rounding errors "
                 f"could not be measured, {self.no_rounding}"
             )
@@ -129,7 +131,7 @@ class LayerDifferences(NetworkResult):
             else ""
         )
         return (
-            f"the first {what} that differs by more than rounding errors is "
+            f"the first {what}{where} that differs by more than rounding errors is "
             f"{printable(layer.name)},{channels}: by {layer.difference:.2g} of its values (RMS) in "
             f"channel {layer.channel}, where rounding explains up to {layer.rounding:.1g}"
         )
@@ -180,6 +182,7 @@ class LayerDifferences(NetworkResult):
                 ha="left" if place < len(self.layers) / 2 else "right",
             )  # fmt: skip
         axes.set_yscale("log")
+        axes.set_xlim(-1, len(self.layers))
         axes.set_xlabel("node, in the order of execution")
         axes.set_ylabel("relative to the node (RMS)")
         axes.set_title(plot_text(printable(f"{self.first} and {self.second}")), fontsize=9, pad=16)
@@ -188,8 +191,8 @@ class LayerDifferences(NetworkResult):
         return figure
 
     def pictures(self) -> dict[str, Tensor]:
-        """The figure, unless every node is equal."""
-        if not self.layers or self.identical:
+        """The figure, unless every node is equal, or only images and logits are compared."""
+        if not self.layers or self.identical or self.reason:
             return {}
         return {"difference by layer": render_figure(self.figure(), dpi=160)}
 

@@ -103,7 +103,7 @@ def _pair_convolutions(first: Trace, second: Trace) -> tuple[list[NodePair], str
     ]
     pairs = [
         NodePair(own.node_name, own.node, other.node)
-        for block in SequenceMatcher(None, *shapes, autojunk=False).get_matching_blocks()
+        for block in SequenceMatcher(a=shapes[0], b=shapes[1], autojunk=False).get_matching_blocks()
         for own, other in zip(
             sources[0][block.a : block.a + block.size],
             sources[1][block.b : block.b + block.size],

@@ -1,15 +1,24 @@
 """The result of `diff`: everything that was compared between two networks."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from convlens.analyses.comparison.answers import AnswerChanges
+from convlens.analyses.attacks.robustness import Robustness
+from convlens.analyses.comparison import pair_pictures
+from convlens.analyses.comparison.answers import AnswerChanges, AnswerPair
+from convlens.analyses.comparison.channel_matching import ChannelMatching
+from convlens.analyses.comparison.cka import Cka
+from convlens.analyses.comparison.explanations import HOW_TO_READ
 from convlens.analyses.comparison.layer_differences import LayerDifferences
 from convlens.analyses.comparison.weights import WeightChanges
-from convlens.results import Result, Table
+from convlens.analyses.filters.filters import Filters
+from convlens.analyses.gradcam.result import GradCam
+from convlens.analyses.shift.shift import Shift
+from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.text import printable
 
@@ -25,9 +34,18 @@ class Diff(NetworkResult):
         weights: the weights that differ.
         layers: the first layer that differs by more than rounding errors, on a few photos.
         answers: the answers that differ, on all photos.
+        cka: the similarity of their layers; None if it was left out.
+        channels: the channels of the last convolutions, matched one to one; None if left out.
+        filters: the filters of the first convolution of both networks; empty if left out.
+        explained: the answers that Grad-CAM explains.
+        gradcams: Grad-CAM of each network's own answer for these photos; empty if left out.
+        robustness: accuracy against epsilon of both networks; empty if left out.
+        shift: equivariance and consistency of both networks; empty if left out.
+        left_out: the parts that were asked for and could not be computed, with the reason.
     """
 
     folder_title: ClassVar[str] = "Difference of two networks"
+    how_to_read: ClassVar[Mapping[str, str]] = HOW_TO_READ
 
     first: str
     second: str
@@ -35,11 +53,14 @@ class Diff(NetworkResult):
     weights: WeightChanges
     layers: LayerDifferences
     answers: AnswerChanges
-
-    @property
-    def parts(self) -> dict[str, Result]:
-        """What was compared, by name, in the order in which it is shown."""
-        return {"answers": self.answers, "weights": self.weights, "layers": self.layers}
+    cka: Cka | None = None
+    channels: ChannelMatching | None = None
+    filters: tuple[Filters, ...] = ()
+    explained: tuple[AnswerPair, ...] = ()
+    gradcams: tuple[GradCam, ...] = ()
+    robustness: tuple[Robustness, ...] = ()
+    shift: tuple[Shift, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def identical(self) -> bool:
@@ -53,14 +74,25 @@ class Diff(NetworkResult):
 
     def summary(self) -> str:
         """What every part found, a line each."""
+        return "\n".join(self._sentences())
+
+    def _sentences(self) -> Iterator[str]:
         if self.identical:
-            return (
+            yield (
                 f"{printable(self.first)} and {printable(self.second)} are equal in every bit: "
                 f"{self.weights.compared:,} tensors of weights, {len(self.layers.layers):,} nodes "
                 f"and the logits of {self.answers.images:,} photos"
             )
-        inputs = [f"the preprocessing differs: {words}" for words in self.input_differences]
-        return "\n".join([*inputs, *(part.summary() for part in self.parts.values())])
+            return
+        yield f"first network: {printable(self.first)}; second network: {printable(self.second)}"
+        yield from (f"the preprocessing differs: {words}" for words in self.input_differences)
+        for part in (self.answers, self.weights, self.layers, self.cka, self.channels):
+            if part is not None:
+                yield part.summary()
+        for pair in (self.robustness, self.shift):
+            for which, own in zip(("first", "second"), pair, strict=False):
+                yield f"{which} network, {printable(own.summary())}"
+        yield from (f"left out: {words}" for words in self.left_out)
 
     def table(self) -> Table | None:
         """The photos whose answers differ, those with the surest answers first."""
@@ -71,10 +103,18 @@ class Diff(NetworkResult):
         return self.answers.figure()
 
     def pictures(self) -> dict[str, Tensor]:
-        """The pictures of every part, by the name of the part and of the picture."""
-        return {
-            name if len(own) == 1 else f"{part}: {name}": picture
-            for part, result in self.parts.items()
-            for own in [result.pictures()]
-            for name, picture in own.items()
-        }
+        """The pictures of every part, by name."""
+        pictures = self.answers.pictures()
+        if self.gradcams:
+            pictures["Grad-CAM"] = pair_pictures.draw_gradcams(self.gradcams, self.explained)
+        for part in (self.layers, self.weights, self.cka, self.channels):
+            if part is not None:
+                pictures |= part.pictures()
+        if self.filters:
+            names = printable(self.first), printable(self.second)
+            pictures["filters"] = pair_pictures.draw_filters(self.filters, names)
+        if self.robustness:
+            pictures["robustness"] = pair_pictures.draw_robustness(self.robustness)
+        if self.shift and (drawn := pair_pictures.draw_shift(self.shift)) is not None:
+            pictures["shift"] = drawn
+        return pictures

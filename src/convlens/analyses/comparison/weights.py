@@ -273,6 +273,6 @@ def _by_order(first: Tensors, second: Tensors) -> dict[str, str]:
     shapes = [[tuple(tensor.shape) for tensor in tensors.values()] for tensors in (first, second)]
     return {
         names[0][block.a + step]: names[1][block.b + step]
-        for block in SequenceMatcher(None, *shapes, autojunk=False).get_matching_blocks()
+        for block in SequenceMatcher(a=shapes[0], b=shapes[1], autojunk=False).get_matching_blocks()
         for step in range(block.size)
     }

@@ -1,6 +1,6 @@
 """Tables of what differs between two networks."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
@@ -33,7 +33,7 @@ def _show_answers(answers: "AnswerChanges") -> None:
     table = terminal.table("photo", "kind", "label", "first network", "second network")
     for pair in changed[:_MOST_ROWS]:
         table.add_row(
-            pair.photo,
+            PurePath(pair.photo).name,
             pair.kind,
             ", ".join(pair.labels),
             f"{pair.first}, {percent(pair.first_probability)}",
