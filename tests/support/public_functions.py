@@ -98,7 +98,7 @@ ELSEWHERE = {
     "ConvlensError", "ConvlensWarning", "Direction", "GradCamOptions", "Model", "ParquetPhotos",
     "PassOptions", "PhotoError", "RayEngine", "Result", "TraceError", "boxes_on_image", "build",
     "cache_contents", "chapter", "clear_cache", "convolution_arithmetic", "convolve", "cortex",
-    "disk_cache", "gabor", "gabor_bank",
+    "disk_cache", "explore", "gabor", "gabor_bank",
     "layer_arithmetic", "learn_filters", "list_models", "load", "load_checkpoints", "open_data",
     "pointing_game", "pooling_arithmetic", "read_boxes", "read_training", "register_operation",
     "train", "translation", "window_grid", "wrap",
