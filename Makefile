@@ -41,7 +41,8 @@ bench: .venv/.bench
 reproduce: .venv/.test
 	$(BIN)/python -m benchmarks.reproductions $(ONLY)
 
-# The documentation site. Scripts of its gallery that have not changed do not run again.
+# The documentation site. Scripts of its gallery that have not changed do not run again, even if the
+# code has; without docs/chapter and docs/at_work all of them run.
 docs: .venv/.docs
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs $(SITE)
 	@echo "$(abspath $(SITE))/index.html"

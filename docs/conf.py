@@ -32,7 +32,6 @@ exclude_patterns = ["_build", "gallery/**", "**/sg_execution_times.rst"]
 templates_path = ["_templates"]
 smartquotes_action = "D"  # dashes between an argument and its description
 default_role = "py:obj"  # docstrings write names in single backticks
-suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
 
 # API reference
 autosummary_generate = True
@@ -47,7 +46,6 @@ napoleon_use_rtype = False
 
 # Markdown
 myst_heading_anchors = 3
-myst_enable_extensions: list[str] = []
 
 # Gallery
 sphinx_gallery_conf = {

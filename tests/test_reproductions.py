@@ -54,11 +54,11 @@ def test_figures_of_benchmarks_are_read(tmp_path: Path, monkeypatch: pytest.Monk
     mnist, fashion, pooling = training.reproductions()
     assert mnist.run() == Outcome('measure it: make bench ONLY="accuracy"', "missing")
     (tmp_path / "accuracy.json").write_text('{"runs": {"mnist": [["seed 0", 0.995, 9.0]]}}')
-    assert mnist.run() == Outcome("99.50% (99.50% to 99.50%)", "agrees")
+    assert mnist.run() == Outcome("99.50 % (99.50 % to 99.50 %)", "agrees")
     assert fashion.run().verdict == "missing"
     runs = '{"max": [{"crop": 0.8}, {"crop": 0.9}], "blur": [{"crop": 0.7}]}'
     (tmp_path / "antialiasing.json").write_text(f'{{"digits": {{"runs": {runs}}}}}')
-    assert pooling.run() == Outcome("digits 85.0% and 70.0%", "DIFFERS")
+    assert pooling.run() == Outcome("digits 85.0 % and 70.0 %", "DIFFERS")
 
 
 def test_an_unknown_word_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

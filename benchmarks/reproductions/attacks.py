@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import convlens
-from benchmarks.reproductions.reproduction import SHARED, Outcome, Reproduction, judge
+from benchmarks.reproductions.reproduction import SHARED, Outcome, Reproduction, judge, percent
 
 _MNIST = SHARED / "data" / "mnist"
 _CERTIFIED = SHARED / "weights" / "mnist_certified.safetensors"
@@ -44,19 +44,20 @@ def _load(part: str) -> tuple[Tensor, Tensor]:
 
 def _fit_linear(images: Tensor, classes: Tensor, outputs: int) -> nn.Module:
     """A linear classifier, fitted by L-BFGS with a little weight decay."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), outputs))
-    nn.init.zeros_(network[1].weight)
-    nn.init.zeros_(network[1].bias)
+    layer = nn.Linear(images[0].numel(), outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    network = nn.Sequential(nn.Flatten(), layer)
     optimizer = torch.optim.LBFGS(network.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
         value = nn.functional.cross_entropy(network(images), classes)
-        value = value + 1e-5 * network[1].weight.square().sum()
+        value = value + 1e-5 * layer.weight.square().sum()
         value.backward()
         return value
 
-    optimizer.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)
     return network
 
 
@@ -84,12 +85,14 @@ def _attack_pair() -> Outcome:
         of_pair = (classes == 3) | (classes == 7)
         parts.append((images[of_pair], (classes[of_pair] == 7).long()))
     clean, attacked = _errors(_fit_linear(*parts[0], 2), *parts[1], 0.25)["FGSM"]
-    return judge(f"{clean:.1%}, attacked {attacked:.1%}", clean < 0.03 and attacked > 0.97)
+    return judge(
+        f"{percent(clean)}, attacked {percent(attacked)}", clean < 0.03 and attacked > 0.97
+    )
 
 
 def _attack_digits() -> Outcome:
     clean, attacked = _errors(_fit_linear(*_load("train"), 10), *_load("validation"), 0.25)["FGSM"]
-    return judge(f"{clean:.1%}, attacked {attacked:.1%}", attacked > 0.99)
+    return judge(f"{percent(clean)}, attacked {percent(attacked)}", attacked > 0.99)
 
 
 def _attack_certified() -> Outcome:
@@ -102,6 +105,6 @@ def _attack_certified() -> Outcome:
     errors = _errors(network, *_load("validation"), 0.1, pgd_steps=40)
     (clean, fgsm), (_, pgd) = errors["FGSM"], errors["PGD"]
     return judge(
-        f"FGSM {fgsm:.2%}, PGD {pgd:.2%} (without attack {clean:.2%})",
+        f"FGSM {percent(fgsm, 2)}, PGD {percent(pgd, 2)} (without attack {percent(clean, 2)})",
         abs(fgsm - 0.039) < 0.002 and abs(pgd - 0.041) < 0.002 and pgd <= 0.058,
     )

@@ -1,7 +1,7 @@
 """The share of Gabor-like filters in a first layer, beside that of noise."""
 
 import convlens
-from benchmarks.reproductions.reproduction import OTHER, SHARED, Outcome, Reproduction
+from benchmarks.reproductions.reproduction import OTHER, SHARED, Outcome, Reproduction, percent
 
 _WEIGHTS = SHARED / "weights" / "squeezenet1_0.safetensors"
 
@@ -20,4 +20,4 @@ def reproductions() -> list[Reproduction]:
 def _fit() -> Outcome:
     fit = convlens.fit_gabor(convlens.load(f"{_WEIGHTS}@torchvision:squeezenet1_0@random"))
     share = fit.count("Gabor-like") / len(fit.verdicts)
-    return Outcome(f"{share:.0%} of SqueezeNet 1.0, false discovery rate 5 %", OTHER)
+    return Outcome(f"{percent(share, 0)} of SqueezeNet 1.0, false discovery rate 5 %", OTHER)

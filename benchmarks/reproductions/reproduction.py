@@ -52,3 +52,8 @@ class Reproduction:
 def judge(ours: str, agrees: bool) -> Outcome:
     """The outcome of a figure that is comparable."""
     return Outcome(ours, AGREES if agrees else DIFFERS)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as percent, with digits after the point."""
+    return f"{100 * share:.{digits}f} %"

@@ -43,7 +43,7 @@ def _compare_field(name: str, layer: str, size: int) -> Outcome:
 
 def _published_cost(name: str) -> float:
     """Billions of multiply-adds at the size of the weights."""
-    weights = torchvision.models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    weights = torchvision.models.get_model_weights(name).DEFAULT
     return float(weights.meta["_ops"])
 
 

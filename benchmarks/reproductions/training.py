@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reproductions.reproduction import MISSING, Outcome, Reproduction, judge
+from benchmarks.reproductions.reproduction import MISSING, Outcome, Reproduction, judge, percent
 from benchmarks.tables import RESULTS
 
 _ZHANG = "Zhang, Making Convolutional Networks Shift-Invariant Again, 2019"
@@ -22,7 +22,7 @@ def reproductions() -> list[Reproduction]:
     """The figures, in the order of the table."""
     accuracies = [
         Reproduction(
-            f"accuracy on {name}", f"{accuracy:.2%}", source,
+            f"accuracy on {name}", percent(accuracy, 2), source,
             partial(_read, "accuracy", partial(_compare_accuracy, name, accuracy)),
         )
         for name, accuracy, source in _ACCURACIES
@@ -50,8 +50,10 @@ def _compare_accuracy(name: str, published: float, results: dict[str, Any]) -> O
     if runs is None:
         return Outcome(f"the benchmark had no {name}", MISSING)
     shares = [accuracy for _, accuracy, _ in runs]
-    text = f"{statistics.mean(shares):.2%} ({min(shares):.2%} to {max(shares):.2%})"
-    return judge(text, min(shares) >= published)
+    mean, low, high = (
+        percent(share, 2) for share in (statistics.mean(shares), min(shares), max(shares))
+    )
+    return judge(f"{mean} ({low} to {high})", min(shares) >= published)
 
 
 def _compare_pooling(results: dict[str, Any]) -> Outcome:
@@ -62,6 +64,6 @@ def _compare_pooling(results: dict[str, Any]) -> Outcome:
             plain, blurred = (
                 statistics.mean(run["crop"] for run in runs[pooling]) for pooling in ("max", "blur")
             )
-            texts.append(f"{name} {plain:.1%} and {blurred:.1%}")
+            texts.append(f"{name} {percent(plain)} and {percent(blurred)}")
             higher = higher and blurred > plain
     return judge("; ".join(texts), higher)

@@ -1,9 +1,8 @@
 """Why is my network wrong?
 ========================
 
-A network is trained for one epoch on small digits, so that it still makes errors. The questions are
-which classes it confuses, how sure it is when it is wrong, and what in an image speaks for the
-wrong class.
+A network is trained for two epochs on small digits, so that it still makes errors. Which classes
+does it confuse, how sure is it when it is wrong, and what in an image speaks for the wrong class?
 """
 
 import tempfile
@@ -12,7 +11,7 @@ import convlens
 
 folder = tempfile.mkdtemp()
 data = convlens.open_data("digits", seed=0)
-convlens.train(data, out=folder, epochs=1, device="cpu")
+convlens.train(data, out=folder, epochs=2, device="cpu")
 model = convlens.load(folder)
 
 # %%
@@ -34,13 +33,14 @@ for pair in errors.pairs[:5]:
 # %%
 # Which parts of the image support the wrong class more than the right one? Grad-CAM of the
 # difference of the two logits answers it: red cells speak for the wrong class, blue cells for the
-# right one.
+# right one. The final layer has 2 × 2 cells for so small an image, so an earlier one is read.
 
 worst = errors.wrong[0]
 cam = convlens.gradcam(
     model,
     images[worst.number : worst.number + 1],
     classes=f"{worst.prediction_name} - {worst.label_name}",
+    layer="features.8",
 )
 print(worst.summary())
 figure = cam.figure()

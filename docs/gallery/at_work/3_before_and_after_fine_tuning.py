@@ -12,7 +12,7 @@ import convlens
 
 folder = tempfile.mkdtemp()
 data = convlens.open_data("digits", seed=0)
-convlens.train(data, out=folder, epochs=2, checkpoints=2, device="cpu")
+convlens.train(data, out=folder, epochs=2, checkpoints=3, device="cpu")
 (_, before), (_, after) = convlens.load_checkpoints(folder)[-2:]
 
 # %%
@@ -27,8 +27,8 @@ print(diff.summary())
 figure = diff.figure()
 
 # %%
-# The table counts what was gained and lost, and names the first layer whose difference is more than
-# rounding.
+# Images whose answer was lost or gained: the right class, and both answers with their
+# probabilities.
 
 for row in diff.table().rows:
     print(*row, sep="  ")
