@@ -10,9 +10,8 @@ from convlens.errors import suggest
 from convlens.runtime.threads import limit_spinning
 
 NAMES = (
-    "gradcam", "fgsm", "shift", "patches", "maximize", "dream", "gabor", "page", "throughput",
-    "resume", "engine", "scale", "false_alarms",
-    "accuracy",
+    "startup", "gradcam", "fgsm", "shift", "patches", "maximize", "dream", "gabor", "page",
+    "throughput", "resume", "engine", "scale", "false_alarms", "accuracy",
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """`python -m convlens` runs the command line."""
 
-from convlens.cli import main
+from convlens.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -8,7 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
-from convlens.drawing import Panel, ResultFigure, Scale, grid_figure, picture_figure
+from convlens.drawing import Panel, Scale, grid_figure, picture_figure
+from convlens.drawing.result_figure import ResultFigure
 from convlens.errors import ConvlensError
 
 GRAY = torch.full((30, 60, 3), 128, dtype=torch.uint8)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 import convlens
-from convlens.drawing import ResultFigure
+from convlens.drawing.result_figure import ResultFigure
 from convlens.results import display
 from support.public_functions import CALLS, SIZE, WRITING, call
 

@@ -20,6 +20,7 @@ from convlens.data.photo_names import describe_unmatched
 from convlens.data.photos import read_photos, read_stored_size
 from convlens.errors import ConvlensError, PhotoError
 from convlens.files import RESULT, check_replaceable_folder, claim_folder
+from convlens.runtime.garbage import collect_as_usual
 
 if TYPE_CHECKING:
     from convlens.models.model import Model
@@ -43,6 +44,7 @@ def load_model(arguments: ModelArguments) -> "Model":
             device=arguments.device,
             seed=arguments.seed,
         )
+    collect_as_usual()
     if model.spec != arguments.model or arguments.model.startswith("file:"):
         # what was found out about the model, and what was done to make the weights fit
         note(f"{model.spec}: {model.origin}")

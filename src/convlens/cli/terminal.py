@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.text import Text
 
 from convlens.cli.tables import TextTable
+from convlens.runtime.garbage import collect_as_usual
 from convlens.text import json_text, printable
 
 
@@ -91,6 +92,7 @@ def progress(*, quiet: bool) -> Iterator[ProgressFunction]:
 
     A terminal shows bars. A file or a pipe gets a line now and then.
     """
+    collect_as_usual()  # long work begins
     if quiet or not _err.is_terminal:
         yield _ignore_progress if quiet else _ProgressLines()
         return

@@ -10,7 +10,7 @@ from convlens.drawing.captions import (
     render_figure,
 )
 from convlens.drawing.colormaps import color_bar, diverging_colors, sequential_colors
-from convlens.drawing.figures import Panel, ResultFigure, Scale, grid_figure, picture_figure
+from convlens.drawing.figures import Panel, Scale, grid_figure, new_figure, picture_figure
 from convlens.drawing.grids import enlarge, fit_tile, make_grid
 from convlens.drawing.overlays import overlay, place_map
 from convlens.drawing.plots import outer_radius, plot_orientations
@@ -21,7 +21,6 @@ __all__ = [
     "Bars",
     "Panel",
     "ReliabilityBins",
-    "ResultFigure",
     "Scale",
     "add_caption",
     "add_color_bar",
@@ -36,6 +35,7 @@ __all__ = [
     "grid_figure",
     "make_grid",
     "make_sheet",
+    "new_figure",
     "outer_radius",
     "overlay",
     "overlay_colors",

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from convlens.drawing.figures import INK, ResultFigure, without_middle
+from convlens.drawing.figures import INK, new_figure, without_middle
 from convlens.text import plot_text, printable
+
+if TYPE_CHECKING:
+    from convlens.drawing.result_figure import ResultFigure
 
 _BAR = 0.19  # inches for each bar
 _WIDTHS = {1: 5.6, 2: 7.0}  # inches of a figure with so many columns
@@ -33,7 +37,7 @@ class Bars:
 
 def bar_figure(
     panels: Sequence[Bars], *, title: str = "", limits: tuple[float, float] | None = None
-) -> ResultFigure:
+) -> "ResultFigure":
     """Draw panels of horizontal bars, two side by side; the first bar of each is highlighted.
 
     Args:
@@ -50,7 +54,7 @@ def bar_figure(
     rows = -(-len(panels) // columns)
     most = max(len(panel.names) for panel in panels)
     height = rows * (_BAR * most + 0.35) + 0.3 * bool(title)
-    figure = ResultFigure(figsize=(_WIDTHS[columns], height))
+    figure = new_figure(figsize=(_WIDTHS[columns], height))
     all_axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in all_axes[len(panels) :]:
         axes.set_axis_off()

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor
 
-from convlens.drawing.figures import ResultFigure
+from convlens.drawing.figures import new_figure
 from convlens.text import plot_text
 
 # The colors of text and lines. `html.figures` replaces these by those of the document.
@@ -42,7 +41,7 @@ class Board:
     def __init__(
         self, width: float, height: float, *, cell: float = 0.34, font: float = 9.0
     ) -> None:
-        self.figure = ResultFigure(figsize=(width * cell, height * cell), layout="none")
+        self.figure = new_figure(figsize=(width * cell, height * cell), layout="none")
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set_xlim(0, width)
         self.axes.set_ylim(height, 0)
@@ -115,6 +114,8 @@ class Board:
         z: int = 3,
     ) -> None:
         """Draw a rectangle: its left upper corner, size, fill, and color and width of its line."""
+        from matplotlib.patches import Rectangle
+
         style = (0, (1, 1.5)) if dotted else "-"
         self.axes.add_patch(
             Rectangle(
@@ -161,6 +162,8 @@ class Board:
         self, start: tuple[float, float], end: tuple[float, float], color: str = MUTED
     ) -> None:
         """Draw an arrow between two positions `(x, y)`."""
+        from matplotlib.patches import FancyArrowPatch
+
         self.axes.add_patch(
             FancyArrowPatch(
                 start, end, arrowstyle="->", mutation_scale=9, color=color, linewidth=1, zorder=3

@@ -1,16 +1,18 @@
 """Captions of pictures: color bars with numbers, text below, outlines of boxes."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from convlens.drawing.lettering import LINE, PAPER, SIZE, Word, draw_text, text_width, wrap_text
 from convlens.drawing.overlays import overlay
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _BAR_WIDTH = 12  # pixels
 _GAP = 8  # between picture, bar and numbers
@@ -120,7 +122,7 @@ def draw_boxes(picture: Tensor, boxes: Sequence[Sides]) -> Tensor:
     return torch.from_numpy(np.array(image))
 
 
-def render_figure(figure: Figure, dpi: int | None = None) -> Tensor:
+def render_figure(figure: "Figure", dpi: int | None = None) -> Tensor:
     """Render a matplotlib figure.
 
     Args:
@@ -130,6 +132,8 @@ def render_figure(figure: Figure, dpi: int | None = None) -> Tensor:
     Returns:
         uint8 `(H, W, 3)`.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     if dpi is not None:
         figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)

@@ -1,16 +1,19 @@
 """Matplotlib figures as files: vector formats for papers, PNG for everything else."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
-from matplotlib.figure import Figure
 
 from convlens.files import atomic_file, check_figure_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _DPI = {".png": 160}  # of the pictures inside vector formats: 300
 
 
-def write_figure(figure: Figure, path: str | Path) -> None:
+def write_figure(figure: "Figure", path: str | Path) -> None:
     """Write a figure to a file, whole or not at all. Equal figures give equal SVG files.
 
     Args:

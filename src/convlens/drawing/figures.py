@@ -1,15 +1,11 @@
 """Matplotlib figures of results, for notebooks and papers: pictures in rows, with titles."""
 
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import matplotlib
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, ListedColormap, Normalize
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.drawing.captions import overlay_colors
@@ -18,9 +14,10 @@ from convlens.drawing.lettering import SIZE, text_width, wrap_text
 from convlens.errors import ConvlensError
 from convlens.text import plot_text
 
+if TYPE_CHECKING:
+    from convlens.drawing.result_figure import ResultFigure
+
 INK, FAINT = "#1d1d1b", "#b9b9b2"  # of text and of frames
-NOTEBOOK_DPI = 144  # pixels for each inch in notebooks, three for each two CSS pixels
-CSS_DPI = 96  # CSS pixels for each inch
 
 _WIDTH = 7.0  # inches, the width of the text on a page of two columns
 _LEAST_WIDTH = 3.2  # inches, so that a title fits above one small picture
@@ -33,44 +30,8 @@ _LIFT = 0.03  # inches between a panel and the text above it
 _BAR, _BAR_LENGTH, _BAR_ROOM = 0.11, 1.7, 0.8  # inches: thickness, length at most, with its numbers
 _SIDE_ROOM = 1.1  # inches, at most, for the text on the left of a row
 _POINTS = 72.0  # in an inch
-_VECTOR_DPI = 300  # of the pictures inside an SVG or PDF file
 _PARTS = re.compile(r"(?<=[./_:])")  # where a name may be broken
 _Sides = tuple[float, float, float, float]
-_VECTOR = ("svg", "pdf", "eps", "ps")
-
-
-class ResultFigure(Figure):
-    """A matplotlib figure that notebooks display, and whose text stays text in vector files.
-
-    A `Figure` that was not made with pyplot is not displayed by a notebook unless pyplot was
-    imported. This one has the method by which Jupyter displays it.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{"layout": "constrained", **options})
-
-    def savefig(self, fname: Any, **options: Any) -> None:
-        """Write the figure to a file, as `Figure.savefig` does.
-
-        Text in SVG and PDF files is text that can be selected and edited, and pictures inside them
-        have 300 pixels for each inch.
-
-        Args:
-            fname: path or file.
-            **options: options of `Figure.savefig`.
-        """
-        suffix = str(options.get("format") or fname).rpartition(".")[2].lower()
-        if suffix in _VECTOR:
-            options.setdefault("dpi", _VECTOR_DPI)
-        with matplotlib.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42, "ps.fonttype": 42}):
-            super().savefig(fname, **options)
-
-    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """The figure as Jupyter displays it, with its size in CSS pixels."""
-        file = io.BytesIO()
-        self.savefig(file, format="png", dpi=NOTEBOOK_DPI)
-        width, height = (round(float(side) * CSS_DPI) for side in self.get_size_inches())
-        return file.getvalue(), {"width": width, "height": height}
 
 
 @dataclass(frozen=True)
@@ -104,6 +65,18 @@ class Scale:
     label: str
 
 
+def new_figure(figsize: tuple[float, float], **options: Any) -> "ResultFigure":
+    """An empty figure, in whose constrained layout axes do not overlap.
+
+    Args:
+        figsize: width and height in inches.
+        **options: further options of matplotlib's `Figure`.
+    """
+    from convlens.drawing.result_figure import ResultFigure  # imports matplotlib's figures
+
+    return ResultFigure(figsize=figsize, **options)
+
+
 def picture_figure(
     rows: Sequence[Sequence[Panel]],
     *,
@@ -111,7 +84,7 @@ def picture_figure(
     sides: Sequence[str] = (),
     scale: Scale | None = None,
     largest: float = _LARGEST_PANEL,
-) -> ResultFigure:
+) -> "ResultFigure":
     """Arrange pictures in rows, with titles above them and one color bar on the right.
 
     The panels of a row have one height and keep their proportions. The figure is at most 7 inches
@@ -153,7 +126,7 @@ def picture_figure(
     height = top + sum(above) + sum(heights) + (len(rows) - 1) * _GAP + _MARGIN
     if scale is not None:
         height = max(height, top + max(above[0], _GAP) + 0.9 + _MARGIN)
-    figure = ResultFigure(figsize=(width, height), layout="none")
+    figure = new_figure(figsize=(width, height), layout="none")
     page = _Page(figure, width, height)
     page.write(_MARGIN, _MARGIN, "\n".join(heading), _TITLE_TEXT)
     y = top
@@ -176,7 +149,7 @@ def picture_figure(
 def grid_figure(
     panels: Sequence[Panel], columns: int, *, title: str = "", scale: Scale | None = None,
     largest: float = _LARGEST_PANEL,
-) -> ResultFigure:  # fmt: skip
+) -> "ResultFigure":  # fmt: skip
     """Arrange pictures in rows of `columns`, from the top left; see `picture_figure`."""
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     return picture_figure(rows, title=title, scale=scale, largest=largest)
@@ -185,7 +158,7 @@ def grid_figure(
 class _Page:
     """Places text, pictures and a color bar on a figure, in inches from its upper left corner."""
 
-    def __init__(self, figure: ResultFigure, width: float, height: float) -> None:
+    def __init__(self, figure: "ResultFigure", width: float, height: float) -> None:
         self.figure, self.width, self.height = figure, width, height
 
     def write(self, x: float, y: float, text: str, size: float, align: str = "top") -> None:
@@ -209,6 +182,8 @@ class _Page:
             spine.set(color=FAINT, linewidth=0.5)
 
     def add_bar(self, scale: Scale, x: float, y: float, length: float) -> None:
+        from matplotlib.cm import ScalarMappable
+
         mappable = ScalarMappable(Normalize(scale.low, scale.high), _colormap(scale.colors))
         bar = self.figure.colorbar(
             mappable, cax=self.figure.add_axes(self._box(x, y, _BAR, length)), label=scale.label

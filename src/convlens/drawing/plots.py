@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.drawing.captions import render_figure
@@ -39,6 +38,8 @@ def plot_orientations(
         uint8 `(H, W, 3)`.
     """
     limits = limits or [False] * len(radii)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6, 3.7), dpi=_DPI)
     axes = figure.add_axes((0.07, 0.0, 0.86, 1.0), projection="polar")
     axes.set_thetalim(0, math.pi)  # type: ignore[attr-defined]

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from convlens.drawing.figures import FAINT, INK, ResultFigure
+from convlens.drawing.figures import FAINT, INK, new_figure
 from convlens.text import plot_text
+
+if TYPE_CHECKING:
+    from convlens.drawing.result_figure import ResultFigure
 
 _WIDTH, _PANEL, _COUNTS = 7.0, 2.9, 0.7  # inches: of the figure, heights of the parts of a panel
 _TEXT = 7.0  # points
@@ -32,7 +36,7 @@ class ReliabilityBins:
     counts: Sequence[int]
 
 
-def reliability_figure(diagrams: Sequence[ReliabilityBins], *, title: str = "") -> ResultFigure:
+def reliability_figure(diagrams: Sequence[ReliabilityBins], *, title: str = "") -> "ResultFigure":
     """Draw reliability diagrams side by side, with the number of photos of each bin below.
 
     Args:
@@ -44,7 +48,7 @@ def reliability_figure(diagrams: Sequence[ReliabilityBins], *, title: str = "") 
         >>> len(reliability_figure([bins]).axes)
         2
     """
-    figure = ResultFigure(figsize=(_WIDTH, _PANEL + _COUNTS + 0.3 * bool(title)))
+    figure = new_figure(figsize=(_WIDTH, _PANEL + _COUNTS + 0.3 * bool(title)))
     axes = figure.subplots(
         2, len(diagrams), squeeze=False, sharex=True, sharey="row",
         height_ratios=[_PANEL, _COUNTS],

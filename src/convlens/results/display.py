@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from convlens.drawing import render_figure
-from convlens.drawing.figures import CSS_DPI, NOTEBOOK_DPI
+from convlens.drawing.result_figure import CSS_DPI, NOTEBOOK_DPI
 from convlens.errors import ConvlensError
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.html.templates import environment

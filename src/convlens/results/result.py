@@ -3,9 +3,8 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.drawing import Panel, grid_figure
@@ -14,6 +13,9 @@ from convlens.results.description import LISTED, result_in_lines, to_plain_data
 from convlens.results.registry import register_class
 from convlens.results.storage import fields_of, read_result, write_result
 from convlens.results.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLUMNS = 4  # pictures side by side in a figure
 _MOST_PICTURES = 12  # in a figure
@@ -74,7 +76,7 @@ class Result:
         """
         return {}
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The result as a matplotlib figure, which notebooks display.
 
         Text in a file that `figure.savefig("NAME.pdf")` or `.svg` writes is vector text. The base

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from convlens.drawing import ResultFigure, render_figure
+from convlens.drawing import new_figure, render_figure
 from convlens.errors import ConvlensError
 from convlens.models.loading.run_folder import read_run_folder
 from convlens.models.loading.specs import DESCRIPTION
@@ -19,6 +17,10 @@ from convlens.passes.proportion import Proportion
 from convlens.results import Result, Table
 from convlens.text import plot_text
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Checkpoint = Literal["best", "last"]
 
@@ -131,11 +133,11 @@ class Training(Result):
             [[self.labels[index], accuracies[index].summary()] for index in self.weakest_classes()],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """Loss and accuracy by epoch, and the accuracy of each class (the weakest 24)."""
         weakest = self.weakest_classes("best")[:_MOST_CLASSES]
         height = max(3.2, 1.2 + 0.2 * len(weakest))
-        figure = ResultFigure(figsize=(10, height))
+        figure = new_figure(figsize=(10, height))
         loss, accuracy, classes = figure.subplots(1, 3)
         figure.suptitle(plot_text(f"{self.data}: {self.summary()}"),
                         fontsize=10)  # fmt: skip
@@ -156,7 +158,7 @@ class Training(Result):
     def _column(self, name: str) -> list[float]:
         return [row[name] for row in self.history]
 
-    def _plot_loss(self, axes: Axes) -> None:
+    def _plot_loss(self, axes: "Axes") -> None:
         epochs = self._column("epoch")
         axes.plot(epochs, self._column("loss"), color=_TRAIN_COLOR, linestyle="--",
                   label="training", **_marker(epochs))  # fmt: skip
@@ -166,7 +168,7 @@ class Training(Result):
         axes.set_title("loss", fontsize=10)
         axes.legend(frameon=False, fontsize="small")
 
-    def _plot_accuracy(self, axes: Axes) -> None:
+    def _plot_accuracy(self, axes: "Axes") -> None:
         epochs = self._column("epoch")
         shares = self.correct_by_epoch()
         axes.plot(epochs, [share.share for share in shares], color=_VALIDATION_COLOR,
@@ -179,7 +181,7 @@ class Training(Result):
         axes.set(xlabel="epoch", ylim=(0, 1.02))
         axes.set_title("validation accuracy, 95 % interval", fontsize=10)
 
-    def _plot_classes(self, axes: Axes, weakest: Sequence[int]) -> None:
+    def _plot_classes(self, axes: "Axes", weakest: Sequence[int]) -> None:
         accuracies = self.class_accuracies("best")
         rows = range(len(weakest))
         axes.hlines(

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens import arithmetic
 from convlens.analyses.anatomy.layer import Layer, Pair
 from convlens.analyses.anatomy.network_drawing import NetworkDrawing, draw_network
-from convlens.analyses.anatomy.network_figure import plot_network
 from convlens.analyses.anatomy.window_settings import find_window_settings, pair
 from convlens.drawing import render_figure
 from convlens.models.labels import class_name
@@ -24,6 +23,9 @@ from convlens.tracing.recording import FunctionCall, ModuleRun, Operation
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,7 @@ class Anatomy(NetworkResult):
         """The network as boxes and lines; see `NetworkDrawing`."""
         return draw_network(self.image, self.layers)
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The network drawn as a matplotlib figure, with a box for each layer that computes.
 
         The height of a box grows with the square root of the rows of its output, the width with
@@ -108,6 +110,8 @@ class Anatomy(NetworkResult):
             f"{self.model} on {channels}×{height}×{width}: {self.parameters:,} parameters, "
             f"{'at least ' if self.not_counted else ''}{self.multiply_adds:,} multiply-adds"
         )
+        from convlens.analyses.anatomy.network_figure import plot_network  # imports matplotlib
+
         return plot_network(self.drawing(), title)
 
     def pictures(self) -> dict[str, Tensor]:

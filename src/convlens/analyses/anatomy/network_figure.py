@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Patch, Polygon, Rectangle
 
 from convlens.analyses.anatomy.network_drawing import Box, Kind, NetworkDrawing
-from convlens.drawing import ResultFigure
+from convlens.drawing import new_figure
+from convlens.drawing.result_figure import ResultFigure
 from convlens.text import plot_text
 
 _COLORS: dict[Kind, str] = {
@@ -39,7 +40,7 @@ def plot_network(drawing: NetworkDrawing, title: str) -> ResultFigure:
         A figure in which a unit of the drawing is a point.
     """
     height = drawing.height + _TITLE
-    figure = ResultFigure(figsize=(drawing.width / _POINTS, height / _POINTS), layout="none")
+    figure = new_figure(figsize=(drawing.width / _POINTS, height / _POINTS), layout="none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, drawing.width)
     axes.set_ylim(drawing.height, -_TITLE)

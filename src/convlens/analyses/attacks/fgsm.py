@@ -8,10 +8,9 @@ is 0: such pixels do not change. Towards a target class the sign is reversed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.attacks.criterion import (
@@ -46,6 +45,9 @@ from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted, of_image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _BATCH_SIZE = 16  # images of the model's size that are scored at once, unless more were given
 
@@ -233,7 +235,7 @@ class Fgsm(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """A row for each image: the original, the signs, and the adversarial images with answers.
 
         At most six images and four epsilons are drawn.

@@ -1,14 +1,18 @@
 """Figures of attacked images: the original, the change, and the adversarial images with answers."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from convlens.data.images import to_pixels
-from convlens.drawing import Panel, ResultFigure, picture_figure
+from convlens.drawing import Panel, picture_figure
 from convlens.models.output_head import predict_with_probability
 from convlens.wording import percent
+
+if TYPE_CHECKING:
+    from convlens.drawing.result_figure import ResultFigure
 
 MOST_IMAGES = 6  # in a figure
 MOST_EPSILONS = 4  # in a figure
@@ -20,7 +24,7 @@ def attack_figure(
     change: tuple[Tensor, str],
     adversarial: Sequence[tuple[Tensor, Sequence[str]]],
     title: str,
-) -> ResultFigure:
+) -> "ResultFigure":
     """A row for each image: the original, the change, and the adversarial images.
 
     At most six images are drawn.

@@ -7,9 +7,9 @@ that the reported change survives being saved.
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
@@ -25,6 +25,9 @@ from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted, of_image, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
 _BATCH_SIZE = 16
@@ -105,7 +108,7 @@ class Flip(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """A row for each image: the original, the change, and the PNG at the flip level.
 
         At most six images are drawn.

@@ -14,9 +14,9 @@ layer has no such part: there unrelated maps give 1.41 and maps of opposite sign
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm_step
@@ -24,7 +24,7 @@ from convlens.analyses.attacks.figures import MOST_IMAGES, of_255
 from convlens.analyses.gradcam.gradcam import GradCam, gradcam
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import enable_gradients, stream_nodes
-from convlens.drawing import Panel, ResultFigure, Scale, picture_figure
+from convlens.drawing import Panel, Scale, new_figure, picture_figure
 from convlens.errors import ConvlensError
 from convlens.models.labels import class_names
 from convlens.models.model import Model, check_model
@@ -37,6 +37,9 @@ from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import of_image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +139,7 @@ class InternalChanges(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """For each image Grad-CAM before and after the attack; else the change of every layer.
 
         At most six images are drawn, each with the map of its prediction, on one scale.
@@ -167,9 +170,9 @@ class InternalChanges(NetworkResult):
             scale=Scale("overlay", -scale, scale, "logit"),
         )
 
-    def _plot_layers(self) -> Figure:
+    def _plot_layers(self) -> "Figure":
         """The change of every layer, by the attack and by random signs."""
-        figure = ResultFigure(figsize=(5.6, 3.2))
+        figure = new_figure(figsize=(5.6, 3.2))
         axes = figure.subplots()
         numbers = range(len(self.layers))
         axes.plot(numbers, [layer.change for layer in self.layers], "o-", ms=3, label="FGSM")

@@ -9,10 +9,9 @@ image is misleading seems robust under FGSM but is not. PGD is the control for t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.attacks.criterion import (
@@ -41,6 +40,9 @@ from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted, of_image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STEPS = 10
 _PATH_LENGTH = 2.5  # in epsilons, of all steps together: to any corner and back (Madry's factor)
@@ -178,7 +180,7 @@ class Pgd(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """A row for each image: the original, the change, and the adversarial image with answers.
 
         At most six images are drawn.

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from convlens.analyses.attacks.diagnostics import Diagnostic
 from convlens.analyses.attacks.fgsm import Fgsm
@@ -15,6 +13,9 @@ from convlens.files import NUMBERS
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +152,7 @@ class PhotoAttacks(NetworkResult):
             ],
         )  # fmt: skip
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The curve; without one the images of the first photo, read from the folder."""
         if self.curve is not None:
             return self.curve.figure()

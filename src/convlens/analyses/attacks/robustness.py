@@ -5,18 +5,20 @@ what FGSM misses.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.attacks.diagnostics import Diagnostic
 from convlens.analyses.attacks.figures import of_255
-from convlens.drawing import ResultFigure, render_figure
+from convlens.drawing import new_figure, render_figure
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
 from convlens.text import plot_text
 from convlens.wording import counted, interval, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FGSM, NOISE, PGD = "FGSM", "random signs", "PGD"
 _COLORS = {NOISE: "#5f5f59", FGSM: "#8d4700", PGD: "#1d1d1b"}
@@ -130,9 +132,9 @@ class Robustness(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The curves against epsilon, with their intervals."""
-        figure = ResultFigure(figsize=(5.6, 3.6))
+        figure = new_figure(figsize=(5.6, 3.6))
         axes = figure.subplots()
         levels = [fraction * 255 for fraction in self.fractions]
         width = max(levels) or 1.0

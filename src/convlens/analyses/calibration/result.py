@@ -1,9 +1,9 @@
 """Calibration: whether predictions are right as often as the network's confidence says."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.calibration.calibration_error import bin_totals, calibration_error
@@ -14,6 +14,9 @@ from convlens.passes.proportion import wilson_interval
 from convlens.passes.reducer import State
 from convlens.results import Result, Table
 from convlens.wording import counted, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _DPI = 110  # of the picture of the diagrams
 
@@ -117,7 +120,7 @@ class Calibration(Result):
         ]
         return Table.of(["bins", "error", "low", "high", "by chance"], rows)
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The reliability diagrams with bins of equal width and of equal count."""
         return reliability_figure(
             [_drawn(self.equal_width), _drawn(self.equal_count)],

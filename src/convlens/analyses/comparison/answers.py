@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.comparison.answer_work import (
@@ -32,6 +32,9 @@ from convlens.runtime.fingerprints import fingerprint
 from convlens.tracing.model_fingerprint import fingerprint_model
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SHOWN = 24  # photos that are named of each kind
 
@@ -146,7 +149,7 @@ class AnswerChanges(NetworkResult):
             total=max(len(changed), self.same.total - self.same.count),
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The number of photos by which network is right, or by whether the answers differ."""
         total = self.same.total
         if self.right is not None:

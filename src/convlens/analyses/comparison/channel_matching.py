@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.comparison.photo_sample import (
@@ -18,7 +17,7 @@ from convlens.analyses.comparison.sampled_features import sample_features, unrel
 from convlens.analyses.patches.dataset_pass import patches as find_patches
 from convlens.analyses.patches.pictures import patch_row, side_by_side
 from convlens.analyses.patches.result import ChannelPatches
-from convlens.drawing import ResultFigure, add_title, render_figure, stack_vertically
+from convlens.drawing import add_title, new_figure, render_figure, stack_vertically
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.passes.source import PhotosOrImages
@@ -29,6 +28,9 @@ from convlens.text import printable
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _DRAWS = 5  # orders of unrelated photos
 _PATCHES = 5  # of each channel
@@ -126,9 +128,9 @@ class ChannelMatching(NetworkResult):
             total=len(self.partners),
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The number of channels by the correlation with their counterpart."""
-        figure = ResultFigure(figsize=(5.6, 2.8))
+        figure = new_figure(figsize=(5.6, 2.8))
         axes = figure.subplots()
         known = self.correlations[~self.correlations.isnan()]
         axes.hist(known.numpy(), bins=_BINS, range=(-1, 1), color="#8d4700")

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.comparison.centered_kernel_alignment import cka_matrix, gram_matrix
 from convlens.analyses.comparison.photo_sample import count_photos, describe_cost, sample_photos
 from convlens.analyses.comparison.sampled_features import sample_features, unrelated_orders
-from convlens.drawing import ResultFigure, render_figure
+from convlens.drawing import new_figure, render_figure
 from convlens.drawing.figures import INK, without_middle
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
@@ -24,6 +23,9 @@ from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Notify = Callable[[str], None]
 
@@ -99,10 +101,10 @@ class Cka(NetworkResult):
             most=20,
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The matrix; cells that do not exceed what other photos give are marked by a cross."""
         rows, columns = self.values.shape
-        figure = ResultFigure(figsize=(min(7.0, 3.2 + 0.3 * columns), 2.0 + 0.22 * rows))
+        figure = new_figure(figsize=(min(7.0, 3.2 + 0.3 * columns), 2.0 + 0.22 * rows))
         axes = figure.subplots()
         shown = axes.imshow(self.values.numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto")
         within = (self.values <= self.null_high).nonzero().tolist()

@@ -1,18 +1,20 @@
 """The result of comparing two networks layer by layer, and its figure."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from convlens.drawing import ResultFigure, render_figure
+from convlens.drawing import new_figure, render_figure
 from convlens.drawing.figures import without_middle
 from convlens.errors import ConvlensError
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
 from convlens.text import plot_text, printable
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MARGIN = 1.001  # the sums of squares are rounded, too
 
@@ -153,7 +155,7 @@ class LayerDifferences(NetworkResult):
             total=len(self.layers),
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The difference and the rounding errors from node to node, on a logarithmic axis.
 
         Raises:
@@ -161,7 +163,7 @@ class LayerDifferences(NetworkResult):
         """
         if not self.layers:
             raise ConvlensError(f"no layers were compared: {self.reason}")
-        figure = ResultFigure(figsize=(7.0, 3.2))
+        figure = new_figure(figsize=(7.0, 3.2))
         axes = figure.subplots()
         numbers = range(len(self.layers))
         axes.plot(

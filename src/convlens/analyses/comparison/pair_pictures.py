@@ -12,10 +12,10 @@ from convlens.analyses.filters.filters import Filters
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.shift.shift import Shift
 from convlens.drawing import (
-    ResultFigure,
     add_title,
     enlarge,
     make_sheet,
+    new_figure,
     render_figure,
     stack_vertically,
 )
@@ -81,7 +81,7 @@ def _fit(picture: Tensor) -> Tensor:
 def draw_robustness(pair: Sequence[Robustness]) -> Tensor:
     """Accuracy against epsilon of both networks, a plot for each attack."""
     names = [curve.name for curve in pair[0].curves]
-    figure = ResultFigure(figsize=(2.4 * len(names) + 0.4, 2.8))
+    figure = new_figure(figsize=(2.4 * len(names) + 0.4, 2.8))
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for own, color, which in zip(pair, _COLORS, ("first", "second"), strict=True):
             curve = own[name]
@@ -108,7 +108,7 @@ def draw_robustness(pair: Sequence[Robustness]) -> Tensor:
 
 def draw_shift(pair: Sequence[Shift]) -> Tensor | None:
     """The equivariance of the layers of both networks; None where it was not measured."""
-    figure = ResultFigure(figsize=(7.0, 3.0))
+    figure = new_figure(figsize=(7.0, 3.0))
     axes = figure.subplots()
     for own, color, which in zip(pair, _COLORS, ("first", "second"), strict=True):
         if own.equivariance is None:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.attacks.robustness import Robustness
@@ -21,6 +20,9 @@ from convlens.analyses.shift.shift import Shift
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.text import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,7 @@ class Diff(NetworkResult):
         """The photos whose answers differ, those with the surest answers first."""
         return self.answers.table()
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The right answers that were lost and gained."""
         return self.answers.figure()
 

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from math import isfinite
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from convlens.analyses.comparison.tensor_changes import explain_change
@@ -18,6 +17,9 @@ from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.guard import unwrap_network
 from convlens.text import printable
 from convlens.wording import counted, enumerated
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Tensors = dict[str, Tensor]
 
@@ -140,7 +142,7 @@ class WeightChanges(NetworkResult):
             most=20,
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The changes of the first sixteen tensors that differ, relative to their norms.
 
         Raises:

@@ -8,9 +8,9 @@ shifts under it. Pooling over a neighborhood extends this to larger shifts (Adel
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,6 +31,9 @@ from convlens.drawing import (
 )
 from convlens.errors import ConvlensError
 from convlens.results import Result, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to gray
 
@@ -81,7 +84,7 @@ class Cortex(Result):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The photo and the filters, and for each orientation the simple and the complex cells."""
         photo = to_pixels(self.image, (0.0, 1.0)).expand(-1, -1, 3)
         phases = self.simple.unbind(1)

@@ -1,8 +1,8 @@
 """The result of `dream`: the photo, the dream, and the objective at every step."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.data.images import to_pixels
@@ -10,6 +10,9 @@ from convlens.drawing import Panel, picture_figure
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LARGEST = 3.3  # inches of a picture in a figure
 
@@ -106,7 +109,7 @@ class Dream(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The photo beside the dream."""
         pictures = self.pictures()
         octaves, steps = len(self.sizes), self.objective.shape[1] - 1

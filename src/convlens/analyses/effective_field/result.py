@@ -1,16 +1,18 @@
 """The result of the effective receptive field: gradients, areas, and their pictures."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from convlens.drawing import ResultFigure, make_sheet, sequential_colors
+from convlens.drawing import make_sheet, new_figure, sequential_colors
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TILES = 12  # layers in the picture, at most
 _TILE = 112  # side of a tile in pixels, at least
@@ -143,9 +145,9 @@ class EffectiveField(NetworkResult):
             "fields": make_sheet([entry.tile() for entry in shown], 6, captions=captions, least=110)
         }
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """Effective area against theoretical area for all layers."""
-        figure = ResultFigure(figsize=(5.6, 3.6))
+        figure = new_figure(figsize=(5.6, 3.6))
         axes = figure.subplots()
         ratios = [entry.ratio for entry in self.layers]
         axes.plot(range(len(ratios)), ratios, marker="o", markersize=3, linewidth=1)

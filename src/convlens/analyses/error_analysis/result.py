@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.calibration.result import Calibration
@@ -20,6 +19,9 @@ from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
 from convlens.text import printable
 from convlens.wording import percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PAIRS = 10  # in a table
 
@@ -223,7 +225,7 @@ class ErrorAnalysis(NetworkResult):
             pictures["labels that may be wrong"] = sheet[0]
         return pictures
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The reliability diagrams."""
         return self.calibration.figure()
 

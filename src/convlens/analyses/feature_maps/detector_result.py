@@ -1,8 +1,8 @@
 """The result of `feature_detector`: the numbers of one unit, and their figure."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.patches.windows import FieldBox
@@ -11,6 +11,9 @@ from convlens.drawing import diverging_colors, enlarge, render_figure, sequentia
 from convlens.drawing.boards import ACCENT, MUTED, Board, format_number
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOST_INPUTS = 3  # input channels that are drawn
 _COLORS = ("red", "green", "blue")
@@ -147,7 +150,7 @@ class FeatureDetector(NetworkResult):
             lines.append(f"after {self.post_name}: {format_number(self.post)}")
         return lines
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The unit on the photo, its patch times its kernel, and the patch that fits best.
 
         The three input channels whose products weigh most are drawn, in order.
@@ -159,7 +162,7 @@ class FeatureDetector(NetworkResult):
         return {"feature_detector": render_figure(self.figure(), dpi=150)}
 
 
-def _draw(detector: FeatureDetector) -> Figure:
+def _draw(detector: FeatureDetector) -> "Figure":
     """Draw what `FeatureDetector.figure` describes."""
     inputs = detector.strongest_inputs
     match_y = _TOP + len(inputs) * _ROW

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import pool
@@ -31,6 +31,9 @@ from convlens.tracing.channel_names import check_channel
 from convlens.tracing.selection import Side, find_channel_sources
 from convlens.tracing.tracer import trace
 from convlens.wording import counted, enumerated
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SHOWN = 64  # maps in a picture
 _MOST_DRAWN, _COLUMNS = 23, 6  # maps and columns of a figure
@@ -145,7 +148,7 @@ class FeatureMaps(NetworkResult):
             rows.append([str(channel), *(f"{float(number):.3g}" for number in numbers)])
         return Table.of(["channel", "mean", "least", "greatest"], rows, total=len(self.maps))
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The image and the maps that vary most over it, on one scale; at most 23 maps."""
         pixels = to_pixels(self.image, self.bounds).expand(-1, -1, 3)
         shown = self.most_varying(_MOST_DRAWN)
@@ -173,7 +176,7 @@ class FeatureMaps(NetworkResult):
             pictures["pooled"] = self._sheet(self.pooled, f"{self.pooling} of {self.node_name}")
         return pictures
 
-    def pooled_figure(self, count: int = 4) -> Figure:
+    def pooled_figure(self, count: int = 4) -> "Figure":
         """The image, the maps that vary most over it, and below them the same maps after pooling.
 
         Args:

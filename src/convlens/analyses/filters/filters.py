@@ -1,10 +1,9 @@
 """The filters of a convolution: its weights, drawn as pictures."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.filters.convolved_weights import convolved_weights
@@ -30,6 +29,9 @@ from convlens.tracing.selection import explain_missing_maps
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SILENT_NORM = 1e-4  # norm of a silent filter, as a share of the greatest norm, at most
 _TILE = 44  # pixels, about: small filters are enlarged to this side
@@ -127,7 +129,7 @@ class Filters(NetworkResult):
             most=5,
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The filters with their channels and the bar of their scale.
 
         At most 64 are drawn, evenly spread.

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,6 +24,9 @@ from convlens.models.model import Model
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TILE = 44  # pixels, about: small filters are enlarged to this side
 _MOST_DRAWN = 12  # filters in a figure
@@ -80,7 +82,7 @@ class FiltersOverTraining(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """A row for each filter and a column for each step; at most twelve filters are drawn."""
         columns = [entry.tiles() for entry in self.filters]
         count, total = min(len(self.channels), _MOST_DRAWN), len(self.channels)

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.gabor.function import gabor, wave_direction
@@ -23,6 +23,9 @@ from convlens.drawing import (
 from convlens.errors import ConvlensError
 from convlens.results import Result
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TILE = 44  # pixels, about: small filters are enlarged to this side
 _BAR = 90  # length of the color bar in pixels
@@ -60,7 +63,7 @@ class GaborBank(Result):
         scale = float(self.filters.abs().max())
         return [diverging_colors(weights, scale) for weights in self.filters]
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """A row for each frequency and phase, a column for each orientation."""
         scale = float(self.filters.abs().max())
         columns = len(dict.fromkeys(self.orientations))

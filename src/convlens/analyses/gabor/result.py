@@ -1,9 +1,8 @@
 """The result of `fit_gabor`: Gabor fits of a layer's filters, their p-values and verdicts."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.filters.filters import Filters
@@ -24,6 +23,9 @@ from convlens.drawing import (
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LINES = (150, 150, 150)  # color between the tiles of a triple
 _MOST_FITS = 24  # in a figure
@@ -186,7 +188,7 @@ class GaborFit(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The best fits, each as filter, Gabor function and residual.
 
         At most 24 are drawn. If nothing was fitted, the filters are.

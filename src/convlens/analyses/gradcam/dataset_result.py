@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from convlens.analyses.gradcam.layers_result import GradCamLayers
 from convlens.analyses.gradcam.pointing_game import PointingTotals
@@ -18,6 +16,9 @@ from convlens.files import NUMBERS
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.text import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOST_PHOTOS = 6  # in a figure
 
@@ -83,7 +84,7 @@ class GradCams(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The maps of the first photos at the first layer, read from the folder, on one scale.
 
         At most six photos are drawn.

@@ -8,16 +8,15 @@ the image outward. A map that does not beat both of these orders has shown nothi
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.gradcam.targets import NO_CLASS
 from convlens.analyses.predictions.predictions import compute_logits
-from convlens.drawing import ResultFigure, place_map, render_figure
+from convlens.drawing import new_figure, place_map, render_figure
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import probabilities
@@ -26,6 +25,9 @@ from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.text import plot_text
 from convlens.tracing.tracer import trace
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ORDERS = ("map", "random", "center")
 MARGIN = 0.01  # of probability: areas that agree to two digits do not beat one another
@@ -108,13 +110,13 @@ class DeletionInsertion(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """Plot both curves of each image, in the map's order and in both control orders.
 
         At most four images are drawn.
         """
         count = min(len(self.classes), _MOST_IMAGES)
-        figure = ResultFigure(figsize=(7, 2.4 * count))
+        figure = new_figure(figsize=(7, 2.4 * count))
         all_axes = figure.subplots(count, 2, squeeze=False, sharey=True)
         panels = (
             ("deletion", self.deletion, self.deletion_areas, "covered"),

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.gradcam import pictures as draw
@@ -15,6 +14,9 @@ from convlens.errors import ConvlensError
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted, enumerated
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +126,7 @@ class GradCamLayers(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """A row for each image and class: the photo, and the overlay of each layer on its scale.
 
         At most eight rows are drawn.

@@ -9,9 +9,9 @@ that the boxes cover.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.gradcam.boxes import ObjectBox
@@ -20,6 +20,9 @@ from convlens.drawing import Bars, bar_figure
 from convlens.errors import ConvlensError
 from convlens.results import Result
 from convlens.wording import counted, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,7 @@ class PointingTotals(Result):
             f"which cover {percent(self.box_area / self.maps)} of the image"
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """Hits and energy in boxes, each beside the value of a map without information.
 
         Raises:
@@ -121,7 +124,7 @@ class PointingGame(Result):
         """The totals in words."""
         return self.totals().summary()
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The totals; see `PointingTotals.figure`."""
         return self.totals().figure()
 

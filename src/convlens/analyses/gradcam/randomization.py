@@ -18,10 +18,9 @@ for that reason alone.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from convlens.analyses.gradcam.gradcam import explain
@@ -29,7 +28,7 @@ from convlens.analyses.gradcam.layers import select_node_group
 from convlens.analyses.gradcam.options import GradCamKeywords, GradCamOptions, spell_out_options
 from convlens.analyses.predictions.predictions import check_one_vector
 from convlens.capture import enable_gradients
-from convlens.drawing import ResultFigure, render_figure
+from convlens.drawing import new_figure, render_figure
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results import Table
@@ -42,6 +41,9 @@ from convlens.text import plot_text
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 from convlens.wording import counted, enumerated
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +137,9 @@ class Randomization(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """Plot the correlation after each stage, for every map and their mean."""
-        figure = ResultFigure(figsize=(max(4.2, 1.8 + 0.55 * len(self.stages)), 3.6))
+        figure = new_figure(figsize=(max(4.2, 1.8 + 0.55 * len(self.stages)), 3.6))
         axes = figure.subplots()
         positions = range(len(self.stages) + 1)
         curves = torch.cat(

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.gradcam import pictures as draw
@@ -15,6 +14,9 @@ from convlens.drawing import Panel, Scale, picture_figure, place_map
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted, of_image, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_ROWS = 8  # of a figure
 
@@ -291,7 +293,7 @@ class GradCam(NetworkResult):
         heads = ["image", "class", "logit", "probability", "values of the map", "cells above zero"]
         return Table.of(heads, rows)
 
-    def figure(self, *, scale: float | None = None, cells: bool = False) -> Figure:
+    def figure(self, *, scale: float | None = None, cells: bool = False) -> "Figure":
         """A row for each image: the photo, and the overlay of each class, with one color bar.
 
         At most eight images are drawn.

@@ -1,9 +1,9 @@
 """A photo as the tensor of numbers that a network receives, before and after normalization."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.data.images import to_pixels
@@ -12,6 +12,9 @@ from convlens.drawing.boards import ACCENT, MUTED, Board, format_number
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model
 from convlens.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SHOWN = 5  # rows and columns of numbers that are written out
 _MOST_CHANNELS = 3  # that are drawn
@@ -56,7 +59,7 @@ class ImageTensor(Result):
             f"and the rest is divided by {std}"
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """Photo and channels, numbers of a part of each channel, and the same after the mean."""
         channels = min(len(self.image), _MOST_CHANNELS)
         top, left = self.corner

@@ -8,17 +8,19 @@ is compared with that on the unchanged image.
 
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from convlens.drawing import ResultFigure, render_figure
+from convlens.drawing import new_figure, render_figure
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.text import plot_text
 from convlens.wording import counted, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = ("place", "scale", "light")
 
@@ -131,12 +133,12 @@ class Invariance(NetworkResult):
         by_class = ["preferred class", "grandmother score"] if self.names else []
         return Table.of(["channel", *KINDS, *by_class], rows)
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """Three panels with a curve for each channel, at most twelve.
 
         With one channel, a line shows what remains with any other photo.
         """
-        figure = ResultFigure(figsize=(9.6, 3.2))
+        figure = new_figure(figsize=(9.6, 3.2))
         figure.suptitle(plot_text(f"{self.model}, {self.layer}"), fontsize=9)
         panels = figure.subplots(1, 3, sharey=True)
         rows = self.rank_channels()[:_SHOWN]

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 from math import isnan
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.data.images import to_pixels
@@ -11,6 +11,9 @@ from convlens.drawing import Panel, add_title, enlarge, grid_figure, make_sheet
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SIDE = 160  # pixels, about: small images are enlarged to this side in pictures
 _MOST_DRAWN, _FIGURE_COLUMNS = 24, 6  # images and columns of a figure
@@ -166,7 +169,7 @@ class MaximizedImages(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The images with their objectives and what they reach; at most 24 are drawn."""
         panels = [
             Panel(tile, f"{maximum.objective}\n{maximum.describe(seed)}")

@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.drawing import (
@@ -20,6 +20,9 @@ from convlens.drawing import (
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SHOWN = 64  # channels in the picture, at most
 _MOST_DRAWN, _COLUMNS = 24, 8  # channels and columns of a figure
@@ -184,7 +187,7 @@ class OrientationTuning(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The responses of the channels with the sharpest tuning, each on its own scale.
 
         In each tile a row is an orientation and a column a frequency. At most 24 are drawn.

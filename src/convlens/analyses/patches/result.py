@@ -4,10 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.patches import activation_statistics
@@ -19,6 +18,9 @@ from convlens.models.labels import class_name
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOST_ROWS, _MOST_PATCHES = 8, 9  # channels, and patches of each, in a figure
 _LARGEST = 0.9  # inches of a patch in a figure
@@ -185,7 +187,7 @@ class LayerPatches(Result):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """A row of patches for each channel shown, at most eight.
 
         Raises:
@@ -305,7 +307,7 @@ class Patches(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """A row of patches for the channels shown, at most eight, spread over the layers.
 
         Raises:

@@ -1,9 +1,9 @@
 """Predictions: the classes that a network predicts for images, with their probabilities."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.capture import capture_nodes
@@ -22,6 +22,9 @@ from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted, enumerated, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOST_IMAGES = 8  # in a figure
 
@@ -71,7 +74,7 @@ class Predictions(NetworkResult):
             rows.append([str(image), cells[0], cells[1] if len(cells) > 1 else ""])
         return Table.of(["image", "prediction", "second"], rows)
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """A bar for each class that is named, for the first eight images."""
         shown = [
             Bars(

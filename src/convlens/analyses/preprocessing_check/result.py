@@ -1,14 +1,16 @@
 """The result of the check of the preprocessing."""
 
 from dataclasses import dataclass
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from convlens.drawing import Bars, bar_figure
 from convlens.errors import ConvlensError
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult
 from convlens.wording import counted, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOST_BARS = 10  # alternatives in a figure
 
@@ -79,7 +81,7 @@ class Diagnosis(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The gain of each variant over the configured one, the best ones first.
 
         Raises:

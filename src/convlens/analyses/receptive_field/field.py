@@ -1,9 +1,9 @@
 """The theoretical receptive field of a unit, drawn on a photo."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.patches.pictures import FRAME, draw_field
@@ -16,6 +16,9 @@ from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.tracing.channel_names import check_position
 from convlens.tracing.selection import Side, find_channel_sources
 from convlens.tracing.tracer import trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _OUTSIDE_CONTRAST = 0.35  # share of the photo's contrast outside the field
 
@@ -80,7 +83,7 @@ class ReceptiveField(NetworkResult):
             [[f"{top} to {bottom}", f"{left} to {right}", pair(self.size), pair(self.stride)]],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The photo with the field, and what the unit sees."""
         pictures = self.pictures()
         top, bottom, left, right = self.box

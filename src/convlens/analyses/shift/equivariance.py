@@ -7,9 +7,9 @@ for shifts by whole strides only, and padding breaks it at the borders.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.shift.map_comparison import compare_maps
@@ -19,7 +19,7 @@ from convlens.analyses.shift.shifted_layers import (
     find_shifted_layers,
     parse_shifts,
 )
-from convlens.drawing import ResultFigure
+from convlens.drawing import new_figure
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult, keep_warnings
@@ -29,6 +29,9 @@ from convlens.tracing.left_out import find_left_out
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LOST = 0.01  # of a map's own variation; a smaller error is not called a loss of equivariance
 
@@ -142,9 +145,9 @@ class Equivariance(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The error of every layer, in the order of execution, with a curve for each shift."""
-        figure = ResultFigure(figsize=(5.6, 3.2))
+        figure = new_figure(figsize=(5.6, 3.2))
         axes = figure.subplots()
         for number, shift in enumerate(self.shifts):
             errors = [layer.error(number) for layer in self.layers]

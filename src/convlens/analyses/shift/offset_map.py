@@ -1,21 +1,21 @@
 """The probability of one class at every offset of one photo, as a map."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.analyses.shift.consistency import PROTOCOLS
 from convlens.analyses.shift.views import crop, find_margin, pad_squashed
 from convlens.drawing import (
-    ResultFigure,
     add_color_bar,
     add_title,
     color_bar,
     enlarge,
     make_sheet,
+    new_figure,
     sequential_colors,
 )
 from convlens.errors import ConvlensError
@@ -26,6 +26,9 @@ from convlens.results import Result
 from convlens.text import plot_text
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _BATCH_SIZE = 16
 _BAR = 120  # pixels
@@ -67,9 +70,9 @@ class OffsetMap(Result):
             f"{self.highest:.3g}; predicted at {percent(self.predicted_share)} of the offsets"
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The probability at every offset, with axes in pixels."""
-        figure = ResultFigure(figsize=(4.4, 3.6))
+        figure = new_figure(figsize=(4.4, 3.6))
         axes = figure.subplots()
         step_y, step_x = (
             (values[-1] - values[0]) / max(1, len(values) - 1) / 2 or 0.5

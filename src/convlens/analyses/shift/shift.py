@@ -6,10 +6,9 @@ every offset (Bishop & Bishop, sections 10.2.2 and 10.2.5).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.shift.consistency import PROTOCOLS, Consistency, ConsistencyReducer
@@ -27,6 +26,9 @@ from convlens.passes.reducer import State
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult
 from convlens.tracing.tracer import trace as trace_network
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _BATCH_SIZE = 4  # images, beside their shifted ones
 
@@ -81,7 +83,7 @@ class Shift(NetworkResult):
             ],
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The equivariance of the layers; without it the map over all offsets.
 
         Raises:

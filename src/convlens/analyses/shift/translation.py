@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import convolve
@@ -16,6 +16,9 @@ from convlens.drawing.boards import ACCENT, MUTED, Board
 from convlens.errors import ConvlensError
 from convlens.results import Result
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Sobel's filter: greatest where brightness rises from left to right.
 _EDGE = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
@@ -80,7 +83,7 @@ class Translation(Result):
             f"{self.stride}: the map of the shifted image {words}"
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """Image, map and shifted map; below them shifted image, its map, and the difference.
 
         All maps have one scale. Where the difference is not known, it is gray.

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import kolmogorov, ndtr
 from torch import Tensor
 
 SMALLEST = 64  # weights that a test needs; of fewer, many values fit any distribution
@@ -18,7 +17,7 @@ _SIGNIFICANCE = 1e-4  # of the test against each distribution
 _COMPARED = 50_000  # weights of a tensor that are compared, evenly spread
 _ROUNDING = 1e-3  # relative, for weights in half precision
 _CUT = 2.0  # deviations at which truncated normal distributions end
-_TAIL = float(ndtr(-_CUT))
+_TAIL = 0.5 * math.erfc(_CUT / math.sqrt(2))  # share of a normal distribution below the cut
 _CUT_DEVIATION = 0.87962566103423978  # of a normal distribution of deviation 1 that is cut there
 
 # Second and fourth moment for a width of 1.
@@ -100,14 +99,22 @@ def _fits(initialization: Initialization, sample: np.ndarray, largest: float, co
         # The greatest of n draws falls short of the bound by about a part in n.
         if not 1 - 10 / count - _ROUNDING <= largest / width <= 1 + _ROUNDING:
             return False
-        probabilities = (scaled + 1) / 2
-    elif initialization.kind == "normal":
-        probabilities = ndtr(scaled)
-    else:
-        if largest > _CUT * width * (1 + _ROUNDING):
-            return False
-        probabilities = (ndtr(scaled) - _TAIL) / (1 - 2 * _TAIL)
-    return _has_moment(scaled, initialization.kind) and _is_uniform(probabilities)
+    elif initialization.kind == "truncated" and largest > _CUT * width * (1 + _ROUNDING):
+        return False
+    # The moment is checked first, because trained weights rarely get further.
+    return _has_moment(scaled, initialization.kind) and _is_uniform(
+        _probabilities(scaled, initialization.kind)
+    )
+
+
+def _probabilities(scaled: np.ndarray, kind: str) -> np.ndarray:
+    """The distribution function at weights, for a width of 1."""
+    if kind == "uniform":
+        return (scaled + 1) / 2
+    from scipy.special import ndtr  # here, as trained weights do without it
+
+    below = ndtr(scaled)
+    return below if kind == "normal" else (below - _TAIL) / (1 - 2 * _TAIL)
 
 
 def _has_moment(scaled: np.ndarray, kind: str) -> bool:
@@ -119,6 +126,8 @@ def _has_moment(scaled: np.ndarray, kind: str) -> bool:
 
 def _is_uniform(probabilities: np.ndarray) -> bool:
     """Whether sorted probabilities are uniform by a Kolmogorov-Smirnov test."""
+    from scipy.special import kolmogorov
+
     count = len(probabilities)
     steps = np.arange(count + 1) / count
     above, below = (steps[1:] - probabilities).max(), (probabilities - steps[:-1]).max()

@@ -1,10 +1,10 @@
 """A small image convolved with a small filter, with every sum written out."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import convolve, resolve_padding
@@ -12,6 +12,9 @@ from convlens.drawing import render_figure
 from convlens.drawing.boards import ACCENT, ACCENT_FILL, MUTED, Board, format_number
 from convlens.errors import ConvlensError
 from convlens.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LARGEST_SIDE = 12  # of an image or a filter that is written out
 _MOST_SUMS = 16  # that are written out
@@ -89,7 +92,7 @@ class ConvolutionArithmetic(Result):
             f"is {y} × {x}"
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """Image, filter and feature map, and beneath them the sum of each position.
 
         Up to 16 sums are written out.

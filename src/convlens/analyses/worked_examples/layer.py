@@ -1,8 +1,8 @@
 """The channels of a convolutional layer, and the number of its parameters."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import resolve_padding
@@ -17,6 +17,9 @@ from convlens.drawing.boards import MUTED, Board
 from convlens.errors import ConvlensError
 from convlens.results import Result
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOST_SLICES = 4  # channels that are drawn of the input and of each filter
 _MOST_FILTERS = 3  # that are drawn one below the other
@@ -86,7 +89,7 @@ class LayerArithmetic(Result):
             f"{self.output} × {self.channels_out}"
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The input maps, the filters with a slice for each of them, and the output maps.
 
         Each filter and the map that it gives have one color. At most four channels of a stack and

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import pool
@@ -21,6 +21,9 @@ from convlens.drawing.boards import (
 from convlens.errors import ConvlensError
 from convlens.results import Result
 from convlens.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LARGEST_SIDE = 12  # of a map that is written out
 _GREATEST = 9  # number of a random map
@@ -74,7 +77,7 @@ class PoolingArithmetic(Result):
             )
         return "; ".join(sentences).replace("maximums", "maxima")
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The map and its pooled maps, and beneath them those of each shifted copy.
 
         Numbers that a shift changes are blue.

@@ -1,9 +1,9 @@
 """Where the windows of a filter lie in an image, for a padding, a stride and a dilation."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import resolve_padding
@@ -20,6 +20,9 @@ from convlens.drawing.boards import (
     Board,
 )
 from convlens.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOST_CELLS = 16  # of a side that is drawn; larger images are cut off
 _MOST_OUTPUTS = 8  # of a side of the output, then
@@ -94,7 +97,7 @@ class WindowGrid(Result):
             + f": output {self.output} × {self.output}"
         )
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The image with its padding, a dot for each window, and the output.
 
         The first window is brown and the next one blue, as are their cells of the output. Gray
