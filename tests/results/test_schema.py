@@ -50,10 +50,8 @@ def test_docs_name_the_class_of_every_command():
     cells = re.findall(r"^\| (`.*?) \|", rows, re.M)
     names = {name for cell in cells for name in re.findall(r"`([\w-]+)", cell)}
     registered = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert {name.replace("_", "-") for name in registered} - {
-        "models",
-        "cache",
-    } <= names  # no results
+    without_numbers = {"cache", "explore", "models"}
+    assert {name.replace("_", "-") for name in registered} - without_numbers <= names
     classes = set(re.findall(r"`([A-Z]\w+)`", rows))
     assert classes <= CONVLENS_CLASSES.keys()
 

@@ -1,7 +1,7 @@
 """Refuses networks that cannot be analyzed, each with its reason."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from convlens.errors import ConvlensError
@@ -10,6 +10,9 @@ _QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch
 
 # They compute with floats, in networks that are prepared for quantization.
 _FLOATING = ("FloatFunctional", "FXFloatFunctional")
+
+_INITIALIZED = (nn.Parameter, Tensor)  # types of tensors that have values
+_supported: set[type] = set()  # classes of modules that were found to be supported
 
 
 def check_supported(network: nn.Module) -> None:
@@ -39,14 +42,17 @@ def check_initialized(network: nn.Module) -> None:
 
 
 def _check_module(name: str, module: nn.Module) -> None:
+    kind = type(module)
+    if kind in _supported:
+        return
     if isinstance(module, torch.jit.ScriptModule):
         raise ConvlensError(
             f"{name} is compiled by TorchScript and has no layers that can be traced; "
             f"give the module that it was compiled from"
         )
-    kind = type(module)
     if kind.__module__.startswith(_QUANTIZED) and kind.__name__ not in _FLOATING:
         _refuse_quantized(name, "layer")
+    _supported.add(kind)
 
 
 def _check_tensors(name: str, module: nn.Module) -> None:
@@ -54,7 +60,7 @@ def _check_tensors(name: str, module: nn.Module) -> None:
         for leaf, tensor in tensors.items():
             if tensor is None:
                 continue
-            if is_lazy(tensor):
+            if type(tensor) not in _INITIALIZED and is_lazy(tensor):
                 _refuse_lazy(_join(name, leaf))
             if tensor.is_meta:
                 raise ConvlensError(

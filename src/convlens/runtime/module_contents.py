@@ -3,7 +3,7 @@
 import random
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -52,33 +52,35 @@ class ModuleContents:
             seen.add(id(container))
             if not isinstance(container, tuple):
                 contents.containers.append(container)
-            for value, kind in _mutable_items(container):
-                if kind in ("container", "tuple"):
-                    if value:
-                        pending.append((value, depth))
-                    else:
-                        contents.empty.append(value)
-                elif kind == "module":
-                    pending.append((vars(value), 0))
-                elif kind == "object":
-                    if depth < _OBJECT_DEPTH:
-                        pending.append((vars(value), depth + 1))
-                elif id(value) not in seen:
-                    seen.add(id(value))
-                    getattr(contents, kind).append(value)
+            values = container.values() if isinstance(container, dict) else container
+            if len(values) > _LARGE and all(map(_is_constant, set(map(type, values)))):
+                continue
+            pending += contents._add(values, depth, seen)
         return contents
 
-
-def _mutable_items(container: Any) -> Iterator[tuple[Any, str]]:
-    """The items of a container that may change, each with its kind."""
-    values = container.values() if isinstance(container, dict) else container
-    if len(container) > _LARGE and all(map(_is_constant, set(map(type, values)))):
-        return
-    for value in values:
-        kind = _kinds.get(type(value)) or _find_kind(type(value))
-        if kind == "constant" or (kind == "tuple" and all(map(_is_constant, map(type, value)))):
-            continue
-        yield value, kind
+    def _add(self, values: Iterable[Any], depth: int, seen: set[int]) -> Iterator[tuple[Any, int]]:
+        """Add values to those of their kind; yields the containers to follow, with their depths."""
+        # This loop is the larger part of the guard's time: a module has twenty attributes.
+        for value in values:
+            kind = _kinds.get(type(value)) or _find_kind(type(value))
+            if kind == "constant":
+                continue
+            if kind == "container":
+                if value:
+                    yield value, depth
+                else:
+                    self.empty.append(value)
+            elif kind == "tuple":
+                if not all(map(_is_constant, map(type, value))):
+                    yield value, depth
+            elif kind == "module":
+                yield vars(value), 0
+            elif kind == "object":
+                if depth < _OBJECT_DEPTH:
+                    yield vars(value), depth + 1
+            elif id(value) not in seen:
+                seen.add(id(value))
+                getattr(self, kind).append(value)
 
 
 # The kind of each class: an attribute of ModuleContents for what is listed there; "container",

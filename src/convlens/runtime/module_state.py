@@ -5,12 +5,13 @@ computes), and write into the tensors, lists, dictionaries and sets that they ho
 """
 
 import random
+from collections.abc import Iterable
 from operator import is_
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from convlens.runtime.module_contents import ModuleContents
 
@@ -28,7 +29,14 @@ class ModuleState:
     def __init__(self, contents: ModuleContents) -> None:
         self._containers = [(container, _copy(container)) for container in contents.containers]
         self._empty = contents.empty
-        self._tensors = [(tensor, tensor.detach().clone()) for tensor in contents.tensors]
+        small = [tensor for tensor in contents.tensors if _is_small(tensor)]
+        self._small = [_SmallTensors(tensors) for tensors in _by_type(small)]
+        others = {id(tensor) for tensor in small}
+        self._tensors = [
+            (tensor, tensor.detach().clone())
+            for tensor in contents.tensors
+            if id(tensor) not in others
+        ]
         self._arrays = [(array, array.copy()) for array in contents.arrays]
         self._generators = [
             (generator, _random_state(generator)) for generator in contents.generators
@@ -46,7 +54,17 @@ class ModuleState:
             for container in self._empty:
                 container.clear()
         for container, copy in self._containers:
-            _restore_container(container, copy)
+            # Most are dictionaries that have not changed, and hundreds of calls would add up.
+            is_unchanged = (
+                type(container) is dict
+                and len(container) == len(copy)
+                and all(map(is_, container, copy))
+                and all(map(is_, container.values(), copy.values()))
+            )
+            if not is_unchanged:
+                _restore_container(container, copy)
+        for tensors in self._small:
+            tensors.restore()
         for tensor, value in self._tensors:
             _restore_tensor(tensor, value)
         for array, value in self._arrays:
@@ -57,12 +75,69 @@ class ModuleState:
         for generator, state in self._generators:
             _set_random_state(generator, state)
         for parameter, data, requires_grad, gradient in self._parameters:
-            if parameter.layout is torch.strided and not parameter.is_set_to(data):
-                parameter.data = data
-            if parameter.requires_grad != requires_grad:
-                parameter.requires_grad_(requires_grad)
-            if parameter.grad is not gradient:
-                parameter.grad = gradient
+            _restore_parameter(parameter, data, gradient, requires_grad=requires_grad)
+
+
+class _SmallTensors:
+    """Small tensors of one type, saved and compared as one tensor.
+
+    A network has hundreds of them, such as the statistics of batch normalization. One comparison
+    replaces as many calls of torch, and on a GPU as many waits for it.
+    """
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._tensors = tensors
+        self._shapes = [tensor.shape for tensor in tensors]
+        self._values = _join(tensors)
+
+    def restore(self) -> None:
+        """Write the saved values into the tensors that have changed."""
+        unchanged = all(map(_has_shape, self._tensors, self._shapes))
+        if unchanged and torch.equal(_join(self._tensors), self._values):
+            return
+        parts = self._values.split([shape.numel() for shape in self._shapes])
+        for tensor, shape, part in zip(self._tensors, self._shapes, parts, strict=True):
+            _restore_tensor(tensor, part.view(shape))
+
+
+_SMALL = 16_384  # elements
+
+
+def _is_small(tensor: Tensor) -> bool:
+    return (
+        type(tensor) is Tensor
+        and tensor.numel() <= _SMALL
+        and tensor.layout is torch.strided
+        and not (tensor.is_meta or tensor.is_quantized)
+    )
+
+
+def _by_type(tensors: list[Tensor]) -> Iterable[list[Tensor]]:
+    groups: dict[Any, list[Tensor]] = {}
+    for tensor in tensors:
+        groups.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+    return groups.values()
+
+
+def _join(tensors: list[Tensor]) -> Tensor:
+    """The elements of tensors one after the other, in memory of their own."""
+    with torch.no_grad():
+        return torch.cat([tensor if tensor.ndim == 1 else tensor.reshape(-1) for tensor in tensors])
+
+
+def _has_shape(tensor: Tensor, shape: torch.Size) -> bool:
+    return tensor.shape == shape
+
+
+def _restore_parameter(
+    parameter: nn.Parameter, data: Tensor, gradient: Tensor | None, *, requires_grad: bool
+) -> None:
+    if parameter.layout is torch.strided and not parameter.is_set_to(data):
+        parameter.data = data
+    if parameter.requires_grad != requires_grad:
+        parameter.requires_grad_(requires_grad)
+    if parameter.grad is not gradient:
+        parameter.grad = gradient
 
 
 def _copy(container: Any) -> Any:

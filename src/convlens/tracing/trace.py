@@ -157,6 +157,21 @@ class Trace:
         A node that cannot be captured counts as one without a map. The dimensions are (2, 3) for
         `(N, C, h, w)`, (1, 2) for `(N, h, w, C)`, (3, 2) for `(N, C, w, h)`.
         """
+        if node not in self._map_dims:
+            self._map_dims[node] = self._find_spatial_dims(node)
+        return self._map_dims[node]
+
+    @cached_property
+    def _map_dims(self) -> dict[int, MapDims | None]:
+        """What `spatial_dims` has found so far; analyses ask for the same nodes at each call."""
+        return {}
+
+    @cached_property
+    def _fields(self) -> dict[int, Field | None]:
+        """What `field` has found so far."""
+        return {}
+
+    def _find_spatial_dims(self, node: int) -> MapDims | None:
         is_known = node in self._pixel_intervals[0] and node in self.batch.dims
         if not is_known or len(self.shape(node)) != 4:
             return None
@@ -187,11 +202,16 @@ class Trace:
 
     def field(self, node: int) -> Field | None:
         """Receptive field of each position of a spatial node, else None."""
-        dims = self.spatial_dims(node)
-        if dims is None:
-            return None
-        intervals = self._images_first(node, self._pixel_intervals[0][node])
-        return field_of(intervals, self.shape(node), dims)
+        if node not in self._fields:
+            dims = self.spatial_dims(node)
+            self._fields[node] = (
+                None
+                if dims is None
+                else field_of(
+                    self._images_first(node, self._pixel_intervals[0][node]), self.shape(node), dims
+                )
+            )
+        return self._fields[node]
 
     def pixel_range(self, node: int) -> tuple[tuple[int, int], tuple[int, int], bool] | None:
         """The pixels that any element of a node can see; None if it does not depend on the image.

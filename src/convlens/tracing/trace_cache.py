@@ -17,6 +17,7 @@ Kept = TypeVar("Kept")
 _PRIMITIVES = (
     bool, int, float, str, bytes, type(None), torch.dtype, torch.device, BuiltinFunctionType,
 )  # fmt: skip
+_PRIMITIVE_TYPES = frozenset(_PRIMITIVES)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 # The attributes that every module has: its mode, and the dictionaries of its tensors and hooks.
 _COMMON_ATTRIBUTES = frozenset(vars(nn.Module()))
@@ -75,18 +76,20 @@ def network_state(model: Model) -> Hashable:
 
 
 def _module_state(module: nn.Module) -> Hashable:
-    tensors = tuple(
+    attributes = vars(module)
+    tensors = [
         (name, tensor.shape, tensor.dtype, tensor.device)
-        for name, tensor in (*module._parameters.items(), *module._buffers.items())
+        for kind in ("_parameters", "_buffers")
+        for name, tensor in attributes[kind].items()
         if tensor is not None
-    )
-    hooks = tuple(tuple(getattr(module, name)) for name in _HOOKS)  # their numbers are unique
-    attributes = tuple(
-        (name, value if type(value) in _PRIMITIVES else _frozen(value))
-        for name, value in vars(module).items()
+    ]
+    hooks = [tuple(attributes[name]) for name in _HOOKS]  # their numbers are unique
+    others = [
+        (name, value if type(value) in _PRIMITIVE_TYPES else _frozen(value))
+        for name, value in attributes.items()
         if name not in _COMMON_ATTRIBUTES
-    )
-    return tensors, hooks, attributes
+    ]
+    return tuple(tensors), tuple(hooks), tuple(others)
 
 
 def _frozen(value: Any) -> Hashable:

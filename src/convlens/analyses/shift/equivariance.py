@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from math import isnan, nan
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from convlens.analyses.shift.map_comparison import compare_maps
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 LOST = 0.01  # of a map's own variation; a smaller error is not called a loss of equivariance
 
 _MARKERS = "os^v"
-_BATCH_SIZE = 4  # images, beside their shifted ones; large batches run no faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,9 +216,7 @@ def equivariance(
     trace = trace_network(model, images)
     layers = find_shifted_layers(trace)
     offsets = parse_shifts(trace, layers, shifts)
-    errors = torch.cat(
-        [compare_maps(model, trace, layers, part, offsets) for part in images.split(_BATCH_SIZE)]
-    )
+    errors = compare_maps(model, trace, layers, images, offsets)
     medians = errors.nanmedian(dim=0).values
     return summarize_errors(model, trace, layers, offsets, medians, len(images))
 

@@ -15,8 +15,10 @@ from torch import Tensor
 from convlens.analyses.shift.shifted_layers import Offset, ShiftedLayer
 from convlens.capture import stream_nodes
 from convlens.models.model import Model
+from convlens.runtime.guard import preserve_network
 from convlens.tracing.trace import Trace
 
+_BATCH_SIZE = 4  # images, beside their shifted ones; large batches run no faster
 _CHANNELS = 64  # of a layer that are compared, the first ones, as channels have no order
 _ROWS = 40  # of a map; of more, every second or third is compared
 
@@ -64,15 +66,19 @@ def compare_maps(
         float32 `(N, 2, S, L)`, of the inner positions and of the whole map; NaN where nothing can
         be compared.
     """
-    shifted = [torch.roll(images, offset, dims=(2, 3)) for offset in offsets]
-    batch = torch.cat([images, *shifted]).contiguous(memory_format=torch.channels_last)
     errors = torch.full((len(images), 2, len(offsets), len(layers)), torch.nan, dtype=torch.float32)
     overlaps = {
         layer.node: (number, [_overlap(trace, layer, offset) for offset in offsets])
         for number, layer in enumerate(layers)
     }
-    add_errors = partial(_add_errors, trace, len(images), overlaps, errors)
-    stream_nodes(model, trace, batch, overlaps.keys(), add_errors)
+    with preserve_network(model.network):
+        for part, part_errors in zip(
+            images.split(_BATCH_SIZE), errors.split(_BATCH_SIZE), strict=True
+        ):
+            shifted = [torch.roll(part, offset, dims=(2, 3)) for offset in offsets]
+            batch = torch.cat([part, *shifted]).contiguous(memory_format=torch.channels_last)
+            add_errors = partial(_add_errors, trace, len(part), overlaps, part_errors)
+            stream_nodes(model, trace, batch, overlaps.keys(), add_errors)
     return errors
 
 

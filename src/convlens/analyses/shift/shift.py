@@ -30,8 +30,6 @@ from convlens.tracing.tracer import trace as trace_network
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_BATCH_SIZE = 4  # images, beside their shifted ones
-
 
 @dataclass(frozen=True, eq=False)
 class Shift(NetworkResult):
@@ -154,9 +152,8 @@ class ShiftReducer:
         wide = pad_squashed(self.model, wide.to(self.model.device))
         images = crop_center(wide, self.consistency.size)
         trace = trace_network(self.model, images)
-        for part in images.split(_BATCH_SIZE):
-            for errors in compare_maps(self.model, trace, self.layers, part, self.shifts):
-                add_errors(state["errors"], errors)
+        for errors in compare_maps(self.model, trace, self.layers, images, self.shifts):
+            add_errors(state["errors"], errors)
 
     def result(
         self,
