@@ -44,6 +44,8 @@ from .analyses.invariance.dataset_pass import invariance as invariance
 from .analyses.maximize.maximize import maximize as maximize
 from .analyses.maximize.objectives import Direction as Direction
 from .analyses.missing_settings.missing_settings import missing_settings as missing_settings
+from .analyses.model_check.model_check import check as check
+from .analyses.model_check.thresholds import CheckThresholds as CheckThresholds
 from .analyses.orientation_tuning.orientation_tuning import orientation_tuning as orientation_tuning
 from .analyses.patches.dataset_pass import patches as patches
 from .analyses.predictions.predictions import predict as predict

@@ -17,7 +17,7 @@ from support.public_functions import CALLS, SIZE, WRITING, call
 
 OTHERS = {"trace", "filters_by_kind", "report", "folder_labels", "missing_settings"}
 NAMES = sorted((CALLS.keys() | WRITING.keys()) - OTHERS)
-WITHOUT_FIGURE = {"check_weights"}  # it holds names only
+WITHOUT_FIGURE = {"check", "check_weights"}  # they hold names and sentences only
 SOURCE = re.compile(r'src="data:image/(png|jpeg);base64,([^"]+)"')
 
 

@@ -67,6 +67,7 @@ CALLS = {
     "feature_detector": lambda model: convlens.feature_detector(model, images(1)),
     "image_tensor": lambda model: convlens.image_tensor(model, images(1)),
     "maximize": lambda model: convlens.maximize(model, ["7:1", "7:2@3,3", "1"], steps=2),
+    "check": lambda model: convlens.check(model, photos(), [(0,), (1,)] * 3),
     "check_preprocessing": lambda model: convlens.check_preprocessing(model, photos()),
     "check_weights": convlens.check_weights,
     "missing_settings": convlens.missing_settings,
@@ -95,13 +96,13 @@ LOOKING = {
 }
 # Not functions of a model.
 ELSEWHERE = {
-    "ConvlensError", "ConvlensWarning", "Direction", "GradCamOptions", "Model", "ParquetPhotos",
-    "PassOptions", "PhotoError", "RayEngine", "Result", "TraceError", "boxes_on_image", "build",
-    "cache_contents", "chapter", "clear_cache", "convolution_arithmetic", "convolve", "cortex",
-    "disk_cache", "explore", "gabor", "gabor_bank",
-    "layer_arithmetic", "learn_filters", "list_models", "load", "load_checkpoints", "open_data",
-    "pointing_game", "pooling_arithmetic", "read_boxes", "read_training", "register_operation",
-    "train", "translation", "window_grid", "wrap",
+    "CheckThresholds", "ConvlensError", "ConvlensWarning", "Direction", "GradCamOptions", "Model",
+    "ParquetPhotos", "PassOptions", "PhotoError", "RayEngine", "Result", "TraceError",
+    "boxes_on_image", "build", "cache_contents", "chapter", "clear_cache", "convolution_arithmetic",
+    "convolve", "cortex", "disk_cache", "explore", "gabor", "gabor_bank", "layer_arithmetic",
+    "learn_filters", "list_models", "load", "load_checkpoints", "open_data", "pointing_game",
+    "pooling_arithmetic", "read_boxes", "read_training", "register_operation", "train",
+    "translation", "window_grid", "wrap",
 }  # fmt: skip
 
 

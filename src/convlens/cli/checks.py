@@ -116,6 +116,20 @@ def check_model(spec: str) -> str:
     return spec
 
 
+def check_optional_model(spec: str | None) -> str | None:
+    """Refuse a model whose file does not exist, if one is given."""
+    return None if spec is None else check_model(spec)
+
+
+def check_thresholds(path: Path | None) -> Path | None:
+    """Refuse a file that holds no limits of `check`."""
+    if path is not None:
+        from convlens.analyses.model_check.thresholds import read_thresholds
+
+        read_thresholds(path)
+    return path
+
+
 def check_class_names(path: Path | None) -> Path | None:
     """Refuse a file without class names."""
     if path is not None:

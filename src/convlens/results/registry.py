@@ -67,6 +67,8 @@ CONVLENS_CLASSES = {
     "Invariance": "convlens.analyses.invariance.invariance",
     "MaximizedImages": "convlens.analyses.maximize.result",
     "ObjectiveMaximum": "convlens.analyses.maximize.result",
+    "CheckFinding": "convlens.analyses.model_check.result",
+    "ModelCheck": "convlens.analyses.model_check.result",
     "OrientationTuning": "convlens.analyses.orientation_tuning.result",
     "CropCheck": "convlens.analyses.patches.crop_check",
     "ChannelPatches": "convlens.analyses.patches.result",

@@ -148,6 +148,17 @@ def test_a_change_that_affects_right_predictions_as_often_explains_nothing():
     assert "no final convolutional layer" in result.causes.maps_failure
 
 
+def test_without_right_predictions_nothing_that_needs_them_is_explained():
+    batch, right = colored(12)
+    wrong = [((classes[0] + 1) % 3,) for classes in right]
+    result = convlens.error_analysis(convlens.wrap(Colors(), size=SIZE), batch, wrong)
+    assert result.accuracy.count == 0
+    assert sum(explained(result).values()) == 12
+    for cause in result.causes.causes:
+        if cause.control is not None:
+            assert cause.explained.count == 0
+
+
 def test_overlapping_classes():
     confusion = torch.zeros(6, 6, dtype=torch.int32)
     confusion[0, 1], confusion[1, 0], confusion[0, 2] = 6, 4, 1

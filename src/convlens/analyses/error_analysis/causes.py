@@ -1,6 +1,6 @@
 """The rules by which evidence about an error names causes, and how many errors each explains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -100,25 +100,32 @@ def causes_of(
 
 
 def count_causes(
-    causes: Sequence[tuple[str, ...]], control: ChangedPredictions, *, has_boxes: bool
+    causes: Sequence[tuple[str, ...]],
+    kinds: Iterable[str],
+    control: ChangedPredictions,
+    *,
+    has_boxes: bool,
 ) -> tuple[ErrorCause, ...]:
     """How many errors each cause explains, and to how many right predictions its change applies.
 
+    Without any right prediction, a cause that has a control explains none.
+
     Args:
         causes: the causes of each error.
+        kinds: the kinds of views that were tried.
         control: the same changes of photos that are predicted correctly.
         has_boxes: whether there are boxes; without them the cause `BACKGROUND` is left out.
     """
     photos = range(len(control.levels))
+    tried = {cause: kind for cause, kind in _FRAMING.items() if kind in set(kinds)}
     controls: dict[str, list[bool]] = {
         cause: [control.wrong_in_most(kind, photo) for photo in photos]
-        for cause, kind in _FRAMING.items()
-        if kind in control.views
+        for cause, kind in tried.items()
     }
     controls[UNSTABLE] = [control.levels[photo] == 1 for photo in photos]
-    left_out = {cause for cause, kind in _FRAMING.items() if kind not in control.views}
+    left_out = _FRAMING.keys() - tried.keys()
     if not has_boxes:
-        left_out.add(BACKGROUND)
+        left_out = left_out | {BACKGROUND}
     names = [name for name in MEASURED if name not in left_out]
     applies = {
         name: Proportion.from_counts(sum(name in own for own in causes), len(causes))

@@ -10,7 +10,11 @@ from convlens.analyses.error_analysis.causes import causes_of, count_causes, do_
 from convlens.analyses.error_analysis.changed_predictions import change_predictions
 from convlens.analyses.error_analysis.error_maps import ErrorMaps, map_errors
 from convlens.analyses.error_analysis.evidence import ErrorCauses, ErrorEvidence
-from convlens.analyses.error_analysis.photo_selection import read_images, select_photos
+from convlens.analyses.error_analysis.photo_selection import (
+    list_selected,
+    read_images,
+    select_photos,
+)
 from convlens.analyses.error_analysis.result import WrongPrediction
 from convlens.analyses.error_analysis.right_classes import column_of
 from convlens.analyses.error_analysis.similar_photos import SimilarPhotos, find_similar_photos
@@ -101,7 +105,7 @@ def explain_errors(
     counted = [each.causes for each in evidence if each.drawn]
     return ErrorCauses(
         examined=len(counted),
-        causes=count_causes(counted, control, has_boxes=boxes is not None),
+        causes=count_causes(counted, changed.views, control, has_boxes=boxes is not None),
         evidence=evidence,
         maps=maps.maps,
         centers_y=maps.centers_y,
@@ -148,5 +152,7 @@ def _check_preprocessing(
     labeled = [number for number, own in enumerate(labels) if own and number not in skipped]
     numbers = spread(labeled, _CHECKED_PHOTOS)
     return check_preprocessing(
-        model, select_photos(model, photos, numbers), labels=[labels[n] for n in numbers]
+        model,
+        list_selected(select_photos(model, photos, numbers)),
+        labels=[labels[number] for number in numbers],
     )

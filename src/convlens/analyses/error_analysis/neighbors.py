@@ -84,8 +84,10 @@ def find_neighbors(
         count: number of neighbors k.
         pass_options: how the pass runs.
     """
-    numbers = (torch.tensor(each, dtype=torch.int64) for each in (query_ids, classes, labels))
-    reducer = _NeighborReducer(node, queries, *numbers, count)
+    ids, wanted, of_photos = (
+        torch.tensor(each, dtype=torch.int64) for each in (query_ids, classes, labels)
+    )
+    reducer = _NeighborReducer(node, queries, ids, wanted, of_photos, count)
     table = run_reducer(
         model, trace, reducer, source, stage="neighbors",
         pass_options=pass_options.without_resuming(),

@@ -1,6 +1,7 @@
 """Some of the photos of a pass: read again, also with another preprocessing."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset
 from convlens.data.datasets.subset import PhotoSubset
 from convlens.data.images import to_pixels
+from convlens.data.photos import EncodedPhoto
 from convlens.errors import PhotoError
 from convlens.models.model import Model
 from convlens.passes.source import PhotosOrImages, check_photos, open_source
@@ -21,6 +23,13 @@ def select_photos(
     if isinstance(photos, Tensor):
         return photos[list(numbers)]
     return PhotoSubset(as_dataset(photos), tuple(numbers))
+
+
+def list_selected(photos: PhotoDataset | Tensor) -> list[Path | EncodedPhoto] | Tensor:
+    """The photos of a data set as a list, none of them opened; images as they are."""
+    if isinstance(photos, Tensor):
+        return photos
+    return [photos[number] for number in range(len(photos))]
 
 
 def read_images(model: Model, photos: PhotoDataset | Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from importlib import import_module
 
 # In the order in which --help lists them.
 COMMANDS = (
-    "report", "explore", "doctor", "errors", "gradcam", "fgsm", "shift", "diff", "filters",
-    "feature_maps", "patches", "selectivity", "maximize", "dream", "tuning", "cortex",
+    "report", "explore", "doctor", "check", "errors", "gradcam", "fgsm", "shift", "diff",
+    "filters", "feature_maps", "patches", "selectivity", "maximize", "dream", "tuning", "cortex",
     "anatomy", "field", "effective_field", "models", "train", "chapter", "image", "detector",
     "convolution", "translation", "window", "layer", "pooling", "gabor", "learn_filters",
     "cache",
