@@ -30,6 +30,14 @@ def test_start_page_shows_predictions_of_all_photos(explorer):
         assert html.escape(predictions.names[0][0]) in text
 
 
+def test_start_page_says_what_the_model_lacks(explorer):
+    text = html.unescape(explorer.get("/"))
+    sentences = convlens.missing_settings(explorer.session.model)
+    assert len(sentences) >= 1
+    for sentence in sentences:
+        assert sentence[1:] in text
+
+
 def test_names_are_escaped(explorer):
     photo = next(photo for photo in explorer.session.photos if photo.name == "<b>x&y.png")
     for address in ("/", f"/photo/{photo.key}", f"/photo/{photo.key}?overlay=gradcam&class=1"):

@@ -20,6 +20,7 @@ from convlens.analyses.gradcam.gradcam import gradcam
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.maximize.maximize import maximize
 from convlens.analyses.maximize.result import MaximizedImages, ObjectiveMaximum
+from convlens.analyses.missing_settings.missing_settings import missing_settings
 from convlens.analyses.patches.dataset_pass import patches
 from convlens.analyses.patches.result import LayerPatches
 from convlens.analyses.predictions.predictions import Predictions, predict
@@ -53,6 +54,8 @@ class Network:
         rows: the layers that the explorer lists.
         skips: connections that pass over rows.
         num_classes: number of classes; 0 for a network without class scores.
+        findings: what the model was not given, such as trained weights or a normalization, and
+            why its results have to be read with care; one sentence each.
     """
 
     trace: Trace
@@ -60,6 +63,7 @@ class Network:
     rows: list[LayerRow]
     skips: list[Skip]
     num_classes: int
+    findings: tuple[str, ...]
 
     @cached_property
     def with_maps(self) -> list[LayerRow]:
@@ -315,4 +319,5 @@ def _describe_network(model: Model) -> Network:
     model_trace, layers = trace(model), anatomy(model)
     rows, skips = list_layers(model_trace, layers)
     classes = model_trace.num_outputs if layers.logits else 0
-    return Network(model_trace, layers, rows, skips, classes)
+    findings = (*missing_settings(model), *model_trace.warnings)
+    return Network(model_trace, layers, rows, skips, classes, findings)
