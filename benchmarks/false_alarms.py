@@ -38,7 +38,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 LIMIT = 0.05  # share of draws with a finding that is not true
 DRAWS = 400
 SIZES = (8, 12, 20, 32)  # photos of a draw
-PHOTOS = 48
+PHOTOS = 40
 EXPLAINED = 16  # photos whose maps are compared
 SHOWN = 4  # of them on a page
 SEEDS = 3  # of one network with random weights
@@ -131,7 +131,8 @@ def _list_subjects() -> Iterator[Subject]:
             trained[name] = partial(_torchvision, name, trained=True)
     for name, make in trained.items():
         yield Subject(name, HEALTHY, make)
-        for mistake in _MISTAKES:
+        # What is missed is counted on one network, so that all takes ten minutes on two cores.
+        for mistake in _MISTAKES if make is convlens.load else ():
             yield Subject(f"{name}, {mistake}", FED_WRONGLY, partial(_fed_wrongly, make, mistake))
         yield Subject(f"{name}, weights shuffled", KNOWS_NOTHING, partial(_shuffled, make))
     for name in _UNTRAINED:
@@ -225,7 +226,12 @@ def _count_preprocessing(
 
 
 def _count_gradcam(subject: Subject, model: Model, paths: list[Path]) -> Count:
-    """How often the maps of a few photos are said to hardly depend on the weights."""
+    """How often the maps of a few photos are said to hardly depend on the weights.
+
+    The page says nothing about them where the weights look untrained.
+    """
+    if convlens.check_weights(model).untrained:
+        return Count("maps hardly depend on weights", subject.name, True, 0, DRAWS)
     images = model.prepare(paths[:: max(1, len(paths) // EXPLAINED)][:EXPLAINED])
     check = convlens.randomization(model, images, stages=1, draws=2)
     rng = random.Random(0)

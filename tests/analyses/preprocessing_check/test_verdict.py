@@ -1,8 +1,13 @@
 """The verdict on the preprocessing, from the scores of its variants."""
 
+import math
+from dataclasses import replace
+
 import pytest
+import torch
 
 from convlens.analyses.preprocessing_check.result import VariantScore
+from convlens.analyses.preprocessing_check.scores import score_by_labels
 from convlens.analyses.preprocessing_check.verdict import conclude
 
 CONFIGURED = VariantScore(name="as configured", score=-1.0, accuracy=None, gain=0.0, p_value=1.0)
@@ -39,3 +44,29 @@ def test_doubtful_variant_is_named_with_its_gain_and_p_value():
         "with 'another' predictions are 0.60 nats more confident on 20 photos, which may be "
         "chance (p = 0.03); give labels or more photos"
     )
+
+
+@pytest.mark.parametrize(
+    ("over_guessing", "accuracy", "verdict"),
+    [(2.0, 0.5, "mistake"), (0.0, 0.5, "cannot tell"), (-3.0, 0.1, "cannot tell"),
+     (0.5, 0.0, "cannot tell")],
+)  # fmt: skip
+def test_with_labels_a_network_has_to_do_better_than_by_guessing(over_guessing, accuracy, verdict):
+    other = replace(
+        variant(0.009, distinctness=None), accuracy=accuracy, over_guessing=over_guessing
+    )
+    configured = replace(CONFIGURED, accuracy=0.0, over_guessing=over_guessing - 0.6)
+    concluded, reason = conclude([configured, other], 20, labeled=True)
+    assert concluded == verdict
+    assert ("than by guessing" in reason) == (verdict == "cannot tell")
+
+
+@pytest.mark.parametrize(
+    ("output_head", "equal"),
+    [("softmax", -math.log(4)), ("probabilities", -math.log(4)), ("sigmoid", -math.log(2))],
+)
+def test_the_score_of_guessing(output_head, equal):
+    logits = torch.rand(3, 4, dtype=torch.float64)
+    scores = score_by_labels(logits, [[0], [1], [3]], output_head)
+    assert scores.guessed == pytest.approx(equal)
+    assert score_by_labels(logits, [[0, 1]] * 3, "softmax").guessed == pytest.approx(math.log(0.5))

@@ -50,8 +50,9 @@ def check_preprocessing(
 ) -> Diagnosis:
     """Compare the configured preprocessing of photos with the usual mistakes.
 
-    A variant is clearly better if it gains at least 0.1 nats per photo and the gain is significant
-    at 5 % after correction for the number of alternatives. Without labels, it has to gain at least
+    A variant is clearly better if it gains at least 0.1 nats per photo, the gain is significant at
+    5 % after correction for the number of alternatives, and the right classes are then at least 0.1
+    nats more probable than by guessing. Without labels, it has to gain at least
     0.3 nats, significant at 1 %, and its predictions have to tell the photos apart, with a
     distinctness of at least 0.3. The verdict on a network whose weights look untrained
     (`check_weights`) is "cannot tell".

@@ -31,6 +31,8 @@ class VariantScore(Result):
             number of alternatives (Bonferroni); 1 for the configured variant.
         distinctness: without labels, how much more alike the predictions are for a photo and its
             mirror image than for two photos, at most 1; None with labels.
+        over_guessing: with labels, the score minus that of equal probabilities for all classes;
+            None without labels.
     """
 
     name: str
@@ -39,6 +41,7 @@ class VariantScore(Result):
     gain: float
     p_value: float
     distinctness: float | None = None
+    over_guessing: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from convlens.analyses.preprocessing_check.distinctness import distinctness
 from convlens.models.labels import NEGATIVE
-from convlens.models.output_head import SIGMOID, log_probabilities, predicted_classes
+from convlens.models.output_head import PROBABILITIES, SIGMOID, log_probabilities, predicted_classes
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,13 @@ class PhotoScores:
     Attributes:
         nats: float64 `(N,)`, the score of each photo.
         correct: bool `(N,)`, whether the prediction is right; None without labels.
+        guessed: the mean score of equal probabilities for all classes; None without labels.
         distinctness: None with labels.
     """
 
     nats: Tensor
     correct: Tensor | None = None
+    guessed: float | None = None
     distinctness: float | None = None
 
 
@@ -46,7 +48,13 @@ def score_by_labels(
     correct = [
         prediction in classes for prediction, classes in zip(predictions, right, strict=True)
     ]
-    return PhotoScores(scores, torch.tensor(correct, dtype=torch.bool))
+    equal = torch.zeros_like(logits[0])  # logits of equal probabilities
+    if output_head == PROBABILITIES:
+        equal = torch.full_like(equal, 1 / max(len(equal), 2))
+    guessed = [float(_log_probability(equal, classes, output_head)) for classes in right]
+    return PhotoScores(
+        scores, torch.tensor(correct, dtype=torch.bool), guessed=sum(guessed) / len(guessed)
+    )
 
 
 def score_by_confidence(logits: Tensor, mirrored: Tensor, output_head: str) -> PhotoScores:

@@ -46,9 +46,7 @@ def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) ->
     better = [
         variant for variant in others if variant.gain >= least and variant.p_value < significance
     ]
-    # With labels, no further evidence is needed.
-    distinct = [variant for variant in better if (variant.distinctness or 0.0) >= _DISTINCT]
-    supported = better if labeled else distinct
+    supported = [variant for variant in better if _knows_something(variant, labeled=labeled)]
     if supported:
         best = supported[0]
         if labeled:
@@ -64,6 +62,12 @@ def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) ->
         return "mistake", (
             f"the preprocessing looks wrong: with {best.name!r} {improvement}; now "
             f"{configured.name}"
+        )
+    if better and labeled:
+        return "cannot tell", (
+            f"with {better[0].name!r} the right classes are {better[0].gain:.2f} nats more "
+            f"probable on {counted(photos, 'photo')}, but hardly more than by guessing: the "
+            f"network does not know these classes"
         )
     if better:
         return "cannot tell", (
@@ -93,6 +97,17 @@ def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) ->
     )
 
 
+def _knows_something(variant: VariantScore, *, labeled: bool) -> bool:
+    """Whether a network knows enough with a variant for its gain to mean anything.
+
+    A sure network that knows nothing gains much by being less sure. With labels, it has to do
+    better than by guessing; without, it has to tell the photos apart.
+    """
+    if not labeled:
+        return (variant.distinctness or 0.0) >= _DISTINCT
+    return (variant.over_guessing or 0.0) >= _SMALLEST_GAIN and bool(variant.accuracy)
+
+
 def _score_variant(
     name: str, scores: PhotoScores, configured: Tensor, alternatives: int
 ) -> VariantScore:
@@ -104,13 +119,15 @@ def _score_variant(
 
         test = wilcoxon(gains.numpy(), alternative="greater", method="auto")
         p_value = min(1.0, float(test.pvalue) * alternatives)
+    score = float(scores.nats.mean())
     return VariantScore(
         name=name,
-        score=float(scores.nats.mean()),
+        score=score,
         accuracy=float(scores.correct.double().mean()) if scores.correct is not None else None,
         gain=float(gains.mean()),
         p_value=p_value,
         distinctness=scores.distinctness,
+        over_guessing=score - scores.guessed if scores.guessed is not None else None,
     )
 
 
