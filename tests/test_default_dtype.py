@@ -19,17 +19,17 @@ RANDOM = {"rand", "randn", "normal", "linspace", "logspace"}  # a later conversi
 CONVERSIONS = {"bool", "double", "float", "int", "long", "to"}
 
 
-def network():
+def make_network():
     torch.manual_seed(0)
     layers: dict[str, nn.Module] = {
         "0": nn.Conv2d(3, 4, 3), "1": nn.ReLU(), "2": nn.MaxPool2d(2), "7": nn.Conv2d(4, 6, 3),
         "8": nn.BatchNorm2d(6), "9": nn.ReLU(), "10": nn.AdaptiveAvgPool2d(1),
         "11": nn.Flatten(), "12": nn.Linear(6, 5),
     }  # fmt: skip
-    made = nn.Sequential()
+    network = nn.Sequential()
     for name, layer in layers.items():
-        made.add_module(name, layer)
-    return made.eval()
+        network.add_module(name, layer)
+    return network.eval()
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def restored_dtype():
 def test_results_do_not_depend_on_the_default_type(name, tmp_path, monkeypatch, restored_dtype):
     fixed = public_functions.images(6)
     monkeypatch.setattr(public_functions, "images", lambda count=2: fixed[:count].clone())
-    expected = call(name, convlens.wrap(network(), size=SIZE), tmp_path)
-    other = convlens.wrap(network(), size=SIZE)  # whose trace is not known yet
+    expected = call(name, convlens.wrap(make_network(), size=SIZE), tmp_path)
+    other = convlens.wrap(make_network(), size=SIZE)  # whose trace is not known yet
     torch.set_default_dtype(torch.float64)
     result = call(name, other, tmp_path)
     if name == "trace":
@@ -55,7 +55,7 @@ def test_results_do_not_depend_on_the_default_type(name, tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize("name", WRITING)
 def test_what_writes_runs_with_another_default_type(name, tmp_path, restored_dtype):
-    model = convlens.wrap(network(), size=SIZE)
+    model = convlens.wrap(make_network(), size=SIZE)
     torch.set_default_dtype(torch.float64)
     call(name, model, tmp_path)
     assert list(tmp_path.rglob("*.json"))
@@ -63,7 +63,7 @@ def test_what_writes_runs_with_another_default_type(name, tmp_path, restored_dty
 
 def test_a_network_of_the_default_type(restored_dtype):
     torch.set_default_dtype(torch.float64)
-    model = convlens.wrap(network(), size=SIZE)
+    model = convlens.wrap(make_network(), size=SIZE)
     images = public_functions.images()
     assert convlens.gradcam(model, images).maps.isfinite().all()
     assert convlens.patches(model, images, top=2, show=2).layers

@@ -1,5 +1,6 @@
 """The first screen: tiles, the strip of photos, findings worst first, and the navigation."""
 
+import importlib
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -43,6 +44,8 @@ def test_tiles_state_numbers_with_intervals(tiny_page):
         bool(card.evidence.deletion_beats[0] and card.evidence.insertion_beats[0]) for card in cards
     )
     assert tiles["Explanation"].number == f"{both} of 3 hold"
+    (checked,) = [finding for finding in tiny_page.findings if "(deletion)" in finding.sentence]
+    assert checked.sentence.startswith(f"{both} of 3 maps hold")  # the same number
     overview = text.split('class="overview"')[1].split("</section>")[0]
     assert overview.count('<li class="tile') == len(tiny_page.tiles)
     for tile in overview.split('<li class="tile')[1:]:
@@ -89,21 +92,24 @@ def test_navigation_counts_the_findings_of_each_section(tiny_page):
 
 
 def test_broken_findings_come_first_and_know_their_section():
-    def finding(mark: Any, rank: int) -> Finding:
+    def make_finding(mark: Any, rank: int) -> Finding:
         return Finding(mark, f"{mark} {rank}.", "part", rank=rank)
 
-    given = [finding("fine", 0), finding("look", 5), finding("look", 2), finding("broken", 9)]
-    section = SimpleNamespace(name="part", findings=lambda inputs, result: given)
+    findings = [
+        make_finding("fine", 0), make_finding("look", 5), make_finding("look", 2),
+        make_finding("broken", 9),
+    ]  # fmt: skip
+    section = SimpleNamespace(name="part", findings=lambda inputs, result: findings)
     inputs = SimpleNamespace(
         results={"part": object()},
         predictions_failure=None,
         stages=SimpleNamespace(failures={}),
     )
     collected = collect_findings(cast(Any, [section]), cast(Any, inputs), [], 1, [])
-    assert [(one.mark, one.rank) for one in collected] == [
+    assert [(finding.mark, finding.rank) for finding in collected] == [
         ("broken", 9), ("look", 2), ("look", 5), ("fine", 0),
     ]  # fmt: skip
-    assert {one.section for one in collected} == {"part"}
+    assert {finding.section for finding in collected} == {"part"}
 
 
 @pytest.mark.parametrize(
@@ -126,8 +132,33 @@ def test_thumbnails_are_reduced_and_budgets_take_all_or_none():
     small = budget.thumbnail(pixels[:16, :16], 50)
     assert small is not None and (small.width, small.hard) == (48, True)
     left = budget.left
-    one = budget.all_or_none(lambda: budget.photo(pixels))
-    assert one is not None and budget.left < left
+    single = budget.all_or_none(lambda: budget.photo(pixels))
+    assert single is not None and budget.left < left
     left = budget.left
     many = budget.all_or_none(lambda: [budget.photo(pixels, exact=True) for _ in range(9)])
     assert many is None and (budget.left, budget.missing) == (left, 0)
+
+
+def test_findings_on_shift_filters_and_attacks_have_thumbnails(tmp_path, photos, monkeypatch):
+    monkeypatch.setattr(sections, "SECTIONS", ("photos", "robustness", "shift", "filters"))
+    result = report(tiny(), photos, out=tmp_path / "page")
+    inputs: Any = SimpleNamespace(model=tiny(), photos=result.photos)
+    for name in ("robustness", "shift", "filters"):
+        section = importlib.import_module(f"convlens.page.sections.{name}").SECTION
+        thumbnail = section.thumbnail(inputs, result.sections[name], name)
+        assert thumbnail.pixels.dtype == torch.uint8 and thumbnail.pixels.shape[-1] == 3
+        assert section.thumbnail(inputs, result.sections[name], "photos") is None
+    robustness: Any = result.sections["robustness"]
+    attacked = importlib.import_module("convlens.page.sections.robustness").SECTION.thumbnail(
+        inputs, robustness, "robustness"
+    )
+    changed = [
+        level
+        for slides in robustness.slides
+        for level, name in zip(slides.epsilons, slides.names, strict=True)
+        if name != slides.names[0]
+    ]
+    assert f"at {min(changed, default=8)}/255" in attacked.caption
+    text = result.page.read_text("utf-8").split('<section id="findings"')[1].split("</section>")[0]
+    rows = [row for row in text.split("<li id=")[1:] if 'href="#shift"' in row]
+    assert rows and all("<img" in row for row in rows)

@@ -16,11 +16,11 @@ def test_missing_settings_are_findings(tmp_path, monkeypatch):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
     bare = convlens.wrap(network, size=8)
     complete = convlens.wrap(network, size=8, mean=0.5, labels=["cat", "dog"])
-    found = []
+    sentences = []
     for number, model in enumerate((bare, complete)):
         out = tmp_path / f"page-{number}"
         report = convlens.report(model, [tmp_path / "black.png"], out=out)
         looks = [finding for finding in report.findings if finding.mark == "look"]
-        found.append([finding.sentence.partition(" set:")[0] for finding in looks])
-    assert {"No normalization is", "No class names are"} <= set(found[0])
-    assert not any(sentence.startswith("No ") for sentence in found[1])
+        sentences.append([finding.sentence.partition(" set:")[0] for finding in looks])
+    assert {"No normalization is", "No class names are"} <= set(sentences[0])
+    assert not any(sentence.startswith("No ") for sentence in sentences[1])

@@ -96,7 +96,9 @@ OVERFLOWING = """(width) => [...document.querySelectorAll("body *")]
   .map((e) => e.outerHTML.slice(0, 80))"""
 
 
-@pytest.mark.parametrize(("width", "most"), [(390, 21_000), (1440, 10_000)])
+@pytest.mark.parametrize(
+    ("width", "most"), [(390, 21_000), (900, 11_500), (1100, 11_500), (1440, 10_000)]
+)
 def test_the_page_is_not_too_high(visit, width, most):
     page = visit(width)
     assert page.evaluate("document.documentElement.scrollHeight") <= most

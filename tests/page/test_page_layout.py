@@ -35,8 +35,8 @@ def text(tmp_path_factory) -> str:
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sections, "SECTIONS", (*EXPLAINED, "preprocessing"))
-        made = report(convlens.wrap(network, size=20), paths, out=folder / "page")
-    return made.page.read_text("utf-8")
+        written = report(convlens.wrap(network, size=20), paths, out=folder / "page")
+    return written.page.read_text("utf-8")
 
 
 def section(text: str, name: str) -> str:
@@ -78,6 +78,6 @@ def test_channels_at_the_limit_of_their_nonlinearity_say_so(tmp_path, photos, mo
         layer, nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
     )
     monkeypatch.setattr(sections, "SECTIONS", ("channels",))
-    made = report(convlens.wrap(network, size=32), photos, out=tmp_path / "page")
-    words = re.sub("<[^>]*>", "", section(made.page.read_text("utf-8"), "channels"))
+    written = report(convlens.wrap(network, size=32), photos, out=tmp_path / "page")
+    words = re.sub("<[^>]*>", "", section(written.page.read_text("utf-8"), "channels"))
     assert "strongest 6 (ReLU6’s limit) · fires on all photos" in words

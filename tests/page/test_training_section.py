@@ -101,9 +101,9 @@ def test_a_class_is_weak_only_by_more_than_chance(page_report, trained, counts, 
         order,
     )  # fmt: skip
     inputs: Any = None  # which it does not read
-    found = [
+    sentences = [
         finding.sentence
         for finding in TrainingSection().findings(inputs, result)
         if finding.mark == "look"
     ]
-    assert [sentence[0] for sentence in found] == weak
+    assert [sentence[0] for sentence in sentences] == weak

@@ -106,11 +106,13 @@ def _find_evidence(result: PhotoCards) -> Iterator[Finding]:
     checks = count_map_checks(result)
     if checks is None:
         return
+    both, total = checks.both, checks.both.total
+    verb, marked = ("holds", "it marks") if both.count == 1 else ("hold", "they mark")
     sentence = (
-        f"For {_photos(checks.deletion)} the map marks pixels that the prediction depends on: "
-        f"covering them lowers the probability more than covering random or central ones "
-        f"(deletion). For {checks.insertion.count} of {checks.insertion.total} "
-        f"({_interval(checks.insertion)}), uncovering them raises it more (insertion)."
+        f"{both.count} of {counted(total, 'map')} {verb} ({_interval(both)}): covering the pixels "
+        f"that {marked} lowers the probability more than covering random or central ones "
+        f"(deletion), and uncovering them raises it more (insertion). {checks.deletion.count} of "
+        f"{total} pass deletion, {checks.insertion.count} insertion."
     )
     yield Finding(
         checks.mark, sentence, "photos", rank=5, examples=photo_addresses(checks.failing, "map")

@@ -94,8 +94,8 @@ def test_a_sound_network_gives_no_cautions():
 
 def test_each_trouble_has_its_name():
     with pytest.warns(ConvlensWarning, match="read as probabilities"):
-        found = names(nn.Sequential(small(), Probabilities()))
-    assert found == {"outputs that are no logits"}
+        diagnosed = names(nn.Sequential(small(), Probabilities()))
+    assert diagnosed == {"outputs that are no logits"}
     assert names(nn.Sequential(Noise(), small())) == {"randomness in the network"}
     assert names(nn.Sequential(NumpyNoise(), small())) == {"randomness in the network"}
     assert names(nn.Sequential(nn.Dropout(), small()).train()) == {"training mode"}

@@ -6,32 +6,22 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import nn
 
-from convlens import attack_photos, wrap
+from convlens import attack_photos
 from convlens.analyses.attacks.fgsm import Fgsm
-
-SIZE = 12
+from support.photo_folders import labeled_model, save_noise
 
 
 @pytest.fixture
 def model():
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
-    )
-    return wrap(network, size=SIZE, labels=("cat", "dog", "bee"))
+    return labeled_model(("cat", "dog", "bee"))
 
 
 @pytest.fixture
 def photos(tmp_path):
     # The folder of the curve has the name of the second photo.
-    paths = [tmp_path / name for name in ("one.png", "curve", "index.html", "four.png")]
-    for path in paths:
-        Image.effect_noise((SIZE, SIZE), 90).convert("RGB").save(path, format="PNG")
-    return paths
+    return save_noise(tmp_path, ["one.png", "curve", "index.html", "four.png"])
 
 
 def test_index_shows_every_picture(model, photos, tmp_path):

@@ -5,31 +5,20 @@ import re
 from urllib.parse import unquote
 
 import pytest
-import torch
-from PIL import Image
-from torch import nn
 
-from convlens import gradcams, wrap
+from convlens import gradcams
 from convlens.analyses.gradcam import overview
-
-SIZE = 12
+from support.photo_folders import labeled_model, save_noise
 
 
 @pytest.fixture
 def model():
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
-    )
-    return wrap(network, size=SIZE, labels=("a cat", "dog/b", "a cat"))
+    return labeled_model(("a cat", "dog/b", "a cat"))
 
 
 @pytest.fixture
 def photos(tmp_path):
-    paths = [tmp_path / f"{name}.png" for name in ("one", "50% #2", "three")]
-    for path in paths:
-        Image.effect_noise((SIZE, SIZE), 90).convert("RGB").save(path)
-    return paths
+    return save_noise(tmp_path, ["one.png", "50% #2.png", "three.png"])
 
 
 def read(folder):

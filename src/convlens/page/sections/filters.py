@@ -1,21 +1,24 @@
 """The section on filters: the weights of the first convolution."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from convlens.analyses.filters.filters import Filters, filters
 from convlens.data.sampling import spread
+from convlens.drawing import make_grid
 from convlens.html import scales
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Reproduction
-from convlens.page.section import Section
+from convlens.page.section import Section, Thumbnail
 from convlens.results import Result
 from convlens.wording import counted, enumerated
 
 _TILE = 48  # CSS pixels of a filter, at most
+_FEW = 16  # filters of the thumbnail
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,15 @@ class FiltersSection(Section[FiltersResult]):
                 f"greatest): {names}.",
                 "filters", rank=8,
             )  # fmt: skip
+
+    def thumbnail(self, inputs: Inputs, result: FiltersResult, address: str) -> Thumbnail | None:
+        """Filters, evenly spread."""
+        if address != self.name:
+            return None
+        tiles = spread(result.filters.tiles(), _FEW)
+        side = math.isqrt(len(tiles))
+        grid = make_grid(tiles[: side * side], columns=side)
+        return Thumbnail(grid, f"filters of {result.filters.layer}")
 
     def left_out(self, inputs: Inputs, result: FiltersResult) -> Iterator[str]:
         """Filters beyond the budget."""

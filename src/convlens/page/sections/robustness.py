@@ -19,7 +19,7 @@ from convlens.models.output_head import predict_with_probability
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Mark, Reproduction
-from convlens.page.section import Section
+from convlens.page.section import Section, Thumbnail
 from convlens.passes.options import PassOptions
 from convlens.results import Result
 from convlens.wording import capitalized
@@ -128,6 +128,26 @@ class RobustnessSection(Section[RobustnessResult]):
                 continue  # a finding about the predictions says it
             mark: Mark = "broken" if diagnostic.name == MASKED_GRADIENTS else "look"
             yield Finding(mark, f"{capitalized(diagnostic.message)}.", "robustness", rank=5)
+
+    def thumbnail(self, inputs: Inputs, result: RobustnessResult, address: str) -> Thumbnail | None:
+        """A photo that FGSM changes, at the smallest epsilon that changes its prediction."""
+        if address != self.name or not result.slides:
+            return None
+        attacked = [
+            (level, slides, index)
+            for slides in result.slides
+            for index, level in enumerate(slides.epsilons)
+            if slides.names[index] != slides.names[0]
+        ]
+        level, slides, index = min(
+            attacked or [(slides.epsilons[-1], slides, -1) for slides in result.slides],
+            key=lambda entry: entry[0],
+        )
+        index %= len(slides.epsilons)
+        return Thumbnail(
+            to_pixels(slides.attack.adversarial(index), inputs.model.bounds)[0],
+            f"{inputs.photos[slides.photo].name} at {level}/255, read as {slides.names[index]}",
+        )
 
     def reproduction(self, inputs: Inputs, result: RobustnessResult) -> Reproduction:
         """The curve."""

@@ -16,7 +16,7 @@ from convlens.models.model import Model
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Mark, Reproduction
-from convlens.page.section import Section
+from convlens.page.section import Section, Thumbnail
 from convlens.passes.options import PassOptions
 from convlens.results import Result
 from convlens.wording import capitalized, counted
@@ -87,6 +87,14 @@ class ShiftSection(Section[ShiftResult]):
         equivariant = layers is not None and layers.lost[0] is None
         mark: Mark = "broken" if not consistent else "fine" if equivariant else "look"
         yield Finding(mark, " ".join(sentences), "shift", rank=4)
+
+    def thumbnail(self, inputs: Inputs, result: ShiftResult, address: str) -> Thumbnail | None:
+        """The map of offsets of the first photo."""
+        if address != self.name or result.shift.offsets is None:
+            return None
+        cells = sequential_colors(result.shift.offsets.probabilities, 0, 1)
+        name = inputs.photos[result.photos[0]].name
+        return Thumbnail(cells, f"probability of the prediction for shifts of {name}")
 
     def reproduction(self, inputs: Inputs, result: ShiftResult) -> Reproduction:
         """All measurements."""
