@@ -19,6 +19,7 @@ from convlens.errors import ConvlensError, first_line
 from convlens.models.model import Model
 from convlens.models.outputs import select_output
 from convlens.runtime.guard import preserve_network
+from convlens.tracing.gradient_stops import explain_missing_gradient
 from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
 from convlens.tracing.node_names import NodeName
 from convlens.tracing.trace import Trace
@@ -124,8 +125,13 @@ def compute_gradients(
 
 
 @contextmanager
-def convert_gradient_errors() -> Iterator[None]:
-    """Turn what a network raises in a backward pass into a ConvlensError with that cause."""
+def convert_gradient_errors(trace: Trace | None = None) -> Iterator[None]:
+    """Turn what a network raises in a backward pass into a ConvlensError with that cause.
+
+    Args:
+        trace: of the network, if the gradient is taken to the image: the operations that have none
+            are named. Default: the error's own words.
+    """
     try:
         yield
     except CheckpointError as error:
@@ -136,8 +142,11 @@ def convert_gradient_errors() -> Iterator[None]:
     except (ConvlensError, MemoryError):
         raise
     except Exception as error:
+        reason = ""
+        if trace is not None and "does not require grad" in str(error):
+            reason = explain_missing_gradient(trace, [0])
         raise ConvlensError(
-            f"no gradient can be taken through the network: {first_line(error)}"
+            f"no gradient can be taken through the network: {reason or first_line(error)}"
         ) from error
 
 

@@ -16,6 +16,7 @@ from convlens.models.output_head import (
     predicted_classes,
     top_predictions,
 )
+from support.output_readings import assert_logits, assert_no_logits, assert_probabilities
 from support.public_functions import CALLS, SIZE, images
 
 
@@ -138,13 +139,9 @@ def test_what_only_looks_like_a_softmax_or_sigmoid_is_not_undone(name):
 @pytest.mark.parametrize("name", AVERAGES)
 def test_other_probabilities_are_read_as_they_are_and_every_analysis_says_so(name):
     model = model_of(AVERAGES[name])
+    assert_probabilities(model)
     with torch.no_grad():
         outputs = model(images())
-    with pytest.warns(ConvlensWarning, match="read as probabilities"):
-        predictions = convlens.predict(model, images())
-    assert predictions.output_head == PROBABILITIES
-    assert torch.equal(predictions.probabilities, outputs)
-    assert torch.equal(predictions.confidences, outputs.sort(dim=1, descending=True).values)
     with pytest.warns(ConvlensWarning, match="read as probabilities"):
         cams = convlens.gradcam(model, images())
     torch.testing.assert_close(cams.probabilities[:, 0], outputs.amax(1))
@@ -154,16 +151,12 @@ def test_other_probabilities_are_read_as_they_are_and_every_analysis_says_so(nam
 
 @pytest.mark.parametrize("name", UNCLEAR)
 def test_what_is_neither_is_read_as_logits_with_a_warning(name):
-    model = model_of(UNCLEAR[name])
-    with pytest.warns(ConvlensWarning, match="no logits"):
-        predictions = convlens.predict(model, images())
-    assert torch.equal(predictions.logits, model(images()).detach())
+    assert_no_logits(model_of(UNCLEAR[name]))
 
 
 @pytest.mark.parametrize("name", LOGITS)
 def test_logits_are_read_without_a_warning(name):
-    model = model_of(LOGITS[name])
-    assert torch.equal(convlens.predict(model, images()).logits, model(images()).detach())
+    assert_logits(model_of(LOGITS[name]))
 
 
 def test_a_softmax_over_the_images_is_no_final_activation():

@@ -11,6 +11,7 @@ import convlens
 from convlens import ConvlensWarning
 from convlens.models.output_head import PROBABILITIES
 from convlens.tracing import probability_check
+from support.output_readings import assert_logits, assert_no_logits, assert_probabilities
 from support.public_functions import SIZE, images
 
 
@@ -91,6 +92,11 @@ NO_LOGITS = {
     "log of one minus p": lambda a, b: torch.log1p(-a.softmax(1)),
     "log-odds": lambda a, b: torch.logit(a.softmax(1)),
     "root": lambda a, b: -a.softmax(1).sqrt(),
+    "softplus": lambda a, b: F.softplus(a),
+    "evidence": lambda a, b: F.softplus(a) + 1,
+    "written softplus": lambda a, b: torch.log(1 + a.exp()),
+    "softplus as logaddexp": lambda a, b: torch.logaddexp(a, torch.zeros_like(a)),
+    "exponential": lambda a, b: a.exp(),
 }
 LOGITS = {
     "gated": lambda a, b: a * b.sigmoid(),
@@ -99,6 +105,9 @@ LOGITS = {
     "normalized and scaled": lambda a, b: 10 * F.normalize(a),
     "layer norm": lambda a, b: F.layer_norm(a, (4,)),
     "ReLU": lambda a, b: F.relu(a),
+    "distance": lambda a, b: (a - b).abs(),
+    "clamp": lambda a, b: a.clamp(min=0),
+    "mean of ReLUs": lambda a, b: torch.stack([F.relu(a), F.relu(b)]).mean(0),
     "minus a distance": lambda a, b: -((a - b) ** 2),
     "logsumexp of two": lambda a, b: torch.stack([a, b]).logsumexp(0),
 }
@@ -106,27 +115,17 @@ LOGITS = {
 
 @pytest.mark.parametrize("name", [*BY_RANGE, *BY_VALUE])
 def test_probabilities_are_read_as_they_are_with_a_warning(name):
-    model = model_of((BY_RANGE | BY_VALUE)[name])
-    with torch.no_grad():
-        outputs = model(images())
-    with pytest.warns(ConvlensWarning, match="read as probabilities"):
-        predictions = convlens.predict(model, images())
-    assert predictions.output_head == PROBABILITIES
-    assert torch.equal(predictions.probabilities, outputs)
+    assert_probabilities(model_of((BY_RANGE | BY_VALUE)[name]))
 
 
 @pytest.mark.parametrize("name", NO_LOGITS)
 def test_other_limited_outputs_are_called_no_logits(name):
-    model = model_of(NO_LOGITS[name])
-    with pytest.warns(ConvlensWarning, match="no logits"):
-        predictions = convlens.predict(model, images())
-    assert torch.equal(predictions.logits, model(images()).detach())
+    assert_no_logits(model_of(NO_LOGITS[name]))
 
 
 @pytest.mark.parametrize("name", LOGITS)
 def test_logits_behind_other_operations_give_no_warning(name):
-    model = model_of(LOGITS[name])
-    assert torch.equal(convlens.predict(model, images()).logits, model(images()).detach())
+    assert_logits(model_of(LOGITS[name]))
 
 
 def test_an_ordinary_network_is_not_run_on_generated_images(monkeypatch):

@@ -10,7 +10,11 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from convlens.models.output_head import PROBABILITIES, SIGMOID, SOFTMAX
-from convlens.tracing.last_operations import WEIGHTED, describe_last_operations
+from convlens.tracing.last_operations import (
+    WEIGHTED,
+    describe_last_operations,
+    last_operations,
+)
 from convlens.tracing.nonlinearities import IDENTITIES
 from convlens.tracing.recording import NodeRef, Operation, Recording
 from convlens.tracing.value_ranges import RESHAPING, ValueRanges
@@ -21,6 +25,10 @@ _ACTIVATIONS = {
     "log_sigmoid_forward": SIGMOID,
 }  # fmt: skip
 _LOGARITHMIC = ("_log_softmax", "log_sigmoid_forward")
+_SOFT = frozenset({"softplus", "exp", "exp2", "logaddexp"})
+_RECTIFIERS = frozenset({
+    "relu", "relu6", "threshold", "hardtanh", "clamp", "clamp_min", "maximum",
+})  # fmt: skip
 _NEUTRAL_NUMBER = {"mul": 1, "div": 1, "pow": 1, "add": 0, "sub": 0}
 AS_PROBABILITIES = (
     "they are read as probabilities, not as logits, and gradients, which are those of "
@@ -126,6 +134,10 @@ def _describe_values(
     output = recording.output
     values = ValueRanges(recording, producers, on_image).of(output)
     activations = _find_activations(recording, producers, on_image)
+    last = {
+        operation.name
+        for operation in last_operations(recording, producers, on_image, until=_is_weighted)
+    }
     steps = describe_last_operations(recording, producers, on_image, until=_is_activation)
     if activations:
         steps = f"the network computes its outputs from the results of a {activations} by {steps}"
@@ -133,7 +145,7 @@ def _describe_values(
         steps = f"the network limits its outputs by {steps}"
     if values.within(0, 1):
         return FinalActivation(output, PROBABILITIES, f"{steps}: {AS_PROBABILITIES}")
-    if activations or values.within(-1, 1):
+    if activations or values.within(-1, 1) or (values.low >= 0 and _is_soft(last)):
         return FinalActivation(
             output,
             "",
@@ -141,6 +153,18 @@ def _describe_values(
             f"the network",
         )
     return FinalActivation(output)
+
+
+def _is_weighted(operation: Operation, shapes: tuple[tuple[int, ...], ...]) -> bool:
+    return operation.name in WEIGHTED
+
+
+def _is_soft(names: set[str]) -> bool:
+    """Whether values are positive by a softplus or an exponential, which gives no logits.
+
+    Logits may be cut off at 0, as before the last pooling of SqueezeNet, or be distances.
+    """
+    return not names.isdisjoint(_SOFT) and names.isdisjoint(_RECTIFIERS)
 
 
 def without_logits(reading: FinalActivation, output: int) -> FinalActivation:

@@ -40,13 +40,22 @@ def _explain(trace: Trace, node: int) -> str:
         return "a single position, no map"
     if node not in trace.batch.dims:
         return f"no dimension of {shape} holds one image at each position"
-    unknown = dict.fromkeys(trace.unknown[before] for before in _sources(trace, node))
-    if unknown:
-        return (
-            f"rows and columns are lost at an operation without a rule ({', '.join(unknown)}); "
-            f"convlens.register_operation adds one"
-        )
+    lost = explain_lost_positions(trace, node)
+    if lost:
+        return f"{lost}; convlens.register_operation adds one"
     return "no rows and columns that follow those of the image"
+
+
+def explain_lost_positions(trace: Trace, node: int) -> str:
+    """The operations without a rule after which a node has no rows and columns, in words.
+
+    Returns:
+        The reason; empty if there is no such operation.
+    """
+    unknown = dict.fromkeys(trace.unknown[before] for before in _sources(trace, node))
+    if not unknown:
+        return ""
+    return f"rows and columns are lost at an operation without a rule ({', '.join(unknown)})"
 
 
 def _sources(trace: Trace, node: int) -> Iterable[int]:

@@ -64,6 +64,7 @@ from convlens.errors import ConvlensError, suggest
 from convlens.tracing.channel_names import check_channel, parse_channel
 from convlens.tracing.convolutions import count_convolved_dims
 from convlens.tracing.dimensions import MapDims, channels_first
+from convlens.tracing.left_out import explain_lost_positions
 from convlens.tracing.recording import Operation
 from convlens.tracing.sides import Sides, find_sides
 from convlens.tracing.trace import Trace
@@ -154,7 +155,10 @@ def select_layer(trace: Trace, layer: str, side: Side) -> NodeGroup:
     for node in group.nodes:
         if trace.spatial_dims(node) is None:
             trace.image_dim(node)  # raises where the images are what is missing
+            lost = explain_lost_positions(trace, node)
             reason = "not maps; choose a layer before the spatial positions are lost"
+            if lost:
+                reason = f"not maps: {lost}; choose a layer before it"
             if trace.capture_point(node) is None:
                 reason = "inside an operation that shows only its result; choose another layer"
             raise ConvlensError(
@@ -292,14 +296,21 @@ def side_of_node(trace: Trace, node: int) -> Side:
 
 
 def explain_missing_maps(trace: Trace) -> str:
-    """Why a network has no maps, if all its convolutions run over one or three dimensions.
+    """Why a network has no maps, as far as its convolutions tell.
+
+    They run over one or three dimensions, or after an operation at which positions are lost.
 
     Returns:
         The reason in words; empty for another reason.
     """
     lengths = count_convolved_dims(trace.recording)
     if not lengths or 2 in lengths:
-        return ""
+        mapless = (
+            convolution.node
+            for convolution in trace.convolutions
+            if trace.spatial_dims(convolution.node) is None
+        )
+        return next(filter(None, (explain_lost_positions(trace, node) for node in mapless)), "")
     dims = " and ".join(map(str, sorted(lengths)))
     return (
         f"its convolutions run over {dims} dimension{'' if lengths == {1} else 's'}, and maps have "

@@ -177,6 +177,11 @@ class ValueRanges:
         is_share = self._first(operation).within(0, 1)
         return ValueRange(0.0, 1.0) if is_share else ValueRange()
 
+    def soft_maximum(self, operation: Operation) -> ValueRange:
+        """The range of log(eˣ + eʸ), which is above both; a softplus where y is 0."""
+        first, second = self._both(operation)
+        return ValueRange(max(first.low, second.low), math.inf)
+
     def pad(self, operation: Operation) -> ValueRange:
         """The range of a tensor with a number around it."""
         value = operation.arguments.get("value") or 0
@@ -252,6 +257,7 @@ _COMPUTED: dict[str, Callable[[ValueRanges, Operation], ValueRange]] = {
     "prod": ValueRanges.product,
     "cumprod": ValueRanges.product,
     "pow": ValueRanges.power,
+    "logaddexp": ValueRanges.soft_maximum,
     "constant_pad_nd": ValueRanges.pad,
     **dict.fromkeys(_LIMITS, ValueRanges.limit),
     "neg": lambda ranges, operation: -ranges.of(operation.inputs[0]),

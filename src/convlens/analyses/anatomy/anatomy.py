@@ -20,6 +20,7 @@ from convlens.runtime.guard import unwrap_network
 from convlens.tracing.channel_names import check_layer
 from convlens.tracing.node_names import NodeName
 from convlens.tracing.recording import FunctionCall, ModuleRun, Operation
+from convlens.tracing.selection import explain_missing_maps
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 from convlens.wording import counted
@@ -189,7 +190,9 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         final_pre=tuple(model_trace.name(node) for node in final.pre) if final else (),
         final_reason=final.reason
         if final
-        else no_scores or "no node with a map lies on every path",
+        else no_scores
+        or explain_missing_maps(model_trace)
+        or "no node with a map lies on every path",
         logits="" if no_scores else model_trace.name(model_trace.logits),
         valid_for=model_trace.valid_for,
         final_activation=model_trace.final_activation,

@@ -192,7 +192,7 @@ def loss_gradient(
         classes, origins = criterion.choose_classes(model, logits.detach(), trace.output_head)
         losses = attack_loss(logits, classes, criterion.loss, trace.output_head)
         # The sum, not the mean: an image's gradient must not depend on the size of the batch.
-        with convert_gradient_errors():
+        with convert_gradient_errors(trace):
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
     # aminmax needs no copy of the gradient, and passes NaN on.
     if not all(value.isfinite() for value in torch.aminmax(gradient)):

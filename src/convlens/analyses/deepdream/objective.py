@@ -16,7 +16,12 @@ from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.tracing.channel_names import check_channel
 from convlens.tracing.left_out import find_left_out
-from convlens.tracing.selection import Side, find_channel_sources, select_layer
+from convlens.tracing.selection import (
+    Side,
+    explain_missing_maps,
+    find_channel_sources,
+    select_layer,
+)
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
 
@@ -119,7 +124,11 @@ def _default_layer(model: Model, model_trace: Trace) -> tuple[str, str]:
         if convolution.post and not field.sees_whole_image and all(fits):
             near.append(convolution.layer)
     if not with_maps:
-        raise ConvlensError(f"{model.name} runs no convolution that gives maps; name a layer")
+        reason = explain_missing_maps(model_trace)
+        raise ConvlensError(
+            f"{model.name} runs no convolution that gives maps"
+            + (f": {reason}" if reason else "; name a layer")
+        )
     if not near:
         return with_maps[0], "the first convolution; units of all others see more than the image"
     height, width = model_trace.image_size

@@ -126,7 +126,7 @@ class TilePlan:
             if gradient is not None:
                 error_signal = torch.zeros_like(maps)
                 tile.crop_units(error_signal).copy_(unit_error_signal)
-                with convert_gradient_errors():
+                with convert_gradient_errors(model_trace):
                     (pixel_gradient,) = torch.autograd.grad(maps, pixels, error_signal)
                 tile.crop_pixels(gradient).add_(pixel_gradient.to(gradient))
             after_tile()

@@ -131,7 +131,7 @@ def _absolute_gradients(
     images = images.detach().clone().requires_grad_()
     sums = []
     # Guarded to the end: a network may compute parts of itself again in the backward pass.
-    with preserve_network(model.network), convert_gradient_errors():
+    with preserve_network(model.network), convert_gradient_errors(batch_trace):
         tensors = capture_nodes(model, batch_trace, images, [source.node for source in sources])
         for source in sources:
             maps = source.channels_first(tensors[source.node])

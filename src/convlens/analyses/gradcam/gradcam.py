@@ -33,6 +33,7 @@ from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results.network_result import keep_warnings
 from convlens.runtime.guard import preserve_network
+from convlens.tracing.gradient_stops import explain_missing_gradient
 from convlens.tracing.selection import NodeGroup
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -210,6 +211,13 @@ def _weight_maps(
         alphas.append(compute_alpha(model_trace.channels_first(node, gradients_by_node[node])))
         features.append(model_trace.channels_first(node, activations[node].detach()))
     alpha, feature_maps = torch.cat(alphas, dim=2), torch.cat(features, dim=1)
+    if not bool(alpha.any()):
+        reason = explain_missing_gradient(model_trace, node_group.nodes)
+        if reason:
+            raise ConvlensError(
+                f"no gradient reaches {node_group.name} of {model.name}: {reason}; choose a layer "
+                f"after it"
+            )
     weighted = torch.einsum("knc,nchw->nkhw", alpha, feature_maps)
     if not bool(weighted.isfinite().all()):
         raise ConvlensError(

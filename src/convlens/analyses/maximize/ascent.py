@@ -129,7 +129,7 @@ def ascend(
         activations = capture_nodes(model, crop_plan.trace, transformed, [node])[node]
         values = objective(crop_plan.trace.channels_first(node, activations))
         loss = _penalty(images, parameterization, options) - values.sum()
-        with convert_gradient_errors():
+        with convert_gradient_errors(crop_plan.trace):
             (gradient,) = torch.autograd.grad(loss, [parameters])
         if not bool(values.isfinite().all() and gradient.isfinite().all()):
             node_name = tasks[0].objective.optimized_node_name

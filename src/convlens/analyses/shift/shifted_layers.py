@@ -7,6 +7,7 @@ from numbers import Integral
 from convlens.errors import ConvlensError
 from convlens.tracing.node_names import NodeName
 from convlens.tracing.recording import Operation
+from convlens.tracing.selection import explain_missing_maps
 from convlens.tracing.trace import Trace
 
 Offset = tuple[int, int]
@@ -75,7 +76,11 @@ def find_shifted_layers(trace: Trace) -> tuple[ShiftedLayer, ...]:
             )
         )
     if not layers:
-        raise ConvlensError(f"{trace.model_name} runs no convolution or pooling that gives maps")
+        reason = explain_missing_maps(trace)
+        raise ConvlensError(
+            f"{trace.model_name} runs no convolution or pooling that gives maps"
+            + (f": {reason}" if reason else "")
+        )
     return tuple(layers)
 
 

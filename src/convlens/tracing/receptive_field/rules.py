@@ -310,6 +310,7 @@ _RULES: dict[str, FieldRule] = {
     "addmm": _matrix_product("mat1", "mat2"),
     "baddbmm": _matrix_product("batch1", "batch2"),
     "linear": _linear,
+    "bucketize": _identity,  # each element is looked up by itself
     **dict.fromkeys(
         (
             "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
