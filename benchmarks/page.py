@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -117,7 +118,7 @@ def _recorded_passes(passes: Counter[Pass]) -> Iterator[None]:
         yield
 
 
-def _measure_page(photos: list[Path] | None, out: Path) -> dict:
+def _measure_page(photos: list[Path] | None, out: Path) -> dict[str, Any]:
     """Wall and CPU seconds of a page, and wall seconds of its stages."""
     model = convlens.load()
     wall, cpu = time.perf_counter(), time.process_time()
