@@ -50,9 +50,10 @@ def test_labels_mark_right_and_wrong_answers(tmp_path):
     labels = {"cat.png": [right], "<b>x&y.png": [3 - right]}
     explorer = convlens.explore(model, paths, labels=labels, port=0)
     try:
-        marks = re.findall(r'class="mark (\w+)"', open_with_cookie(explorer.url)[1])
+        tiles = open_with_cookie(explorer.url)[1].partition('class="photo-tiles"')[2]
     finally:
         explorer.stop()
+    marks = re.findall(r'class="mark (\w+)"', tiles)
     assert marks[0] == "right"
     assert len(marks) == 2
 
