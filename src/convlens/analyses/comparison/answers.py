@@ -36,7 +36,8 @@ from convlens.wording import counted, percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SHOWN = 24  # photos that are named of each kind
+_SHOWN = 24  # photos that are named of each kind of change
+_SAME = 4  # photos with the same answer that are named
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,8 @@ class AnswerChanges(NetworkResult):
         probability_changes: int64 `(40,)`, the number of photos by the change of the probability
             of the first network's answer, in equal bins from -1 to 1.
         pairs: the photos in which both networks are surest of their answers, at most 24 of each
-            kind: those that were lost first, then gained, changed, and the same.
+            kind of change: those that were lost first, then gained and changed; and 4 with the same
+            answer.
     """
 
     first: str
@@ -280,7 +282,7 @@ def _answer_again(
     """The answers for the photos of a kind that the pass has kept."""
     row = KINDS.index(kind)
     kept = state["values"][row] > -torch.inf
-    numbers = state["images"][row][kept].tolist()
+    numbers = state["images"][row][kept].tolist()[: _SAME if kind == "same" else None]
     if not numbers:
         return []
     images = torch.stack(list(read_images(source, numbers).values()))

@@ -10,6 +10,7 @@ from convlens.tracing.recording import NodeRef
 from convlens.tracing.trace import Trace
 
 _RESIDUAL = 1e-3  # RMS of what a line leaves, relative to the values, at most
+_BORDER = 8  # the share of a side that is left out at each end is 1 / _BORDER
 _SAME = 1e-3  # relative distance of two factors or offsets that count as equal
 
 
@@ -68,7 +69,11 @@ def _first_input(model: Model, trace: Trace, image: Tensor) -> Tensor | None:
         values = capture_nodes(model, trace, image, [argument.node])[argument.node]
     except ConvlensError:  # computed inside an operation that shows only its result
         return None
-    return values[0].detach().flatten(1).double().cpu() if values.ndim == 4 else None
+    if values.ndim != 4:
+        return None
+    # Without the border, where the network may have padded the image with zeros.
+    rows, columns = (slice(side // _BORDER, side - side // _BORDER) for side in values.shape[2:])
+    return values[0, :, rows, columns].detach().flatten(1).double().cpu()
 
 
 def _fit(before: Tensor, channel: Tensor, number: int) -> tuple[int, float, float] | None:

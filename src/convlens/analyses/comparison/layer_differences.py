@@ -93,6 +93,8 @@ class LayerDifferences(NetworkResult):
     def summary(self) -> str:
         """The first layer that differs, in words."""
         lines = [self._summarize_layers()]
+        if self.converted:
+            lines.append(f"for this comparison, {self.converted}")
         if self.input_change:
             lines.append(
                 f"the first convolution of the second network receives {self.input_change}"

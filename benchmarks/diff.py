@@ -1,0 +1,65 @@
+"""Answers and the first difference of two networks beside bare forward passes of one of them."""
+
+import copy
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+import convlens
+from benchmarks import networks
+from benchmarks.floors import Floor, bare_forward_pass, measure_floor
+from benchmarks.tables import METHOD, Entry, Row, compare, print_remarks, print_table, write_rows
+from benchmarks.timing import Work
+
+IMAGES = 256  # answers are for a data set; the layers are compared on two of its photos
+TITLE = f"Comparison of two networks on {IMAGES} images, in units of bare forward passes of one"
+TARGET = 2.3
+HOW = (
+    "convlens: answers of both networks, with the changed ones classified again; with layers: "
+    "weights, and every node of both networks on two images, in single and in double precision",
+)
+
+
+def run() -> None:
+    """Measure, print and write the results."""
+    rows: list[Row] = []
+    remarks = list(HOW)
+    for name in networks.NAMES:
+        images = networks.images()
+        images = images.repeat(-(-IMAGES // len(images)), 1, 1, 1)[:IMAGES]
+        floor = measure_floor("forward", bare_forward_pass, networks.build(name), images)
+        remarks.append(f"{name}, {floor.describe()}")
+        network_rows = compare(
+            name,
+            floor.name,
+            floor.work,
+            [
+                Entry("answers", "convlens", partial(_compare_answers, floor), TARGET),
+                Entry("answers and layers", "convlens", partial(_compare_all, floor), TARGET),
+            ],
+        )
+        print_table(f"{TITLE}: {name}", network_rows)
+        rows += network_rows
+    print_remarks((METHOD, *remarks))
+    write_rows("diff", rows, remarks)
+
+
+def _models(floor: Floor) -> tuple[convlens.Model, convlens.Model]:
+    """A network, and a copy of which one weight is another."""
+    first = convlens.wrap(floor.network)
+    network = copy.deepcopy(floor.network)
+    with torch.no_grad():
+        weights = [weight for weight in network.parameters() if weight.ndim == 4]
+        weights[len(weights) // 2].flatten()[0] += 1
+    return first, replace(first, network=network)
+
+
+def _compare_answers(floor: Floor) -> Work:
+    first, second = _models(floor)
+    return lambda: convlens.compare_answers(first, second, floor.images)
+
+
+def _compare_all(floor: Floor) -> Work:
+    first, second = _models(floor)
+    return lambda: convlens.diff(first, second, floor.images, parts=())
