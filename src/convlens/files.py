@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 RESULT = "result.json"  # marks the folder of a saved result
 NUMBERS = "numbers.json"  # marks a folder with the numbers of many photos
 REPORT = "report.json"  # marks the folder of a report
+CHAPTER = "chapter.json"  # marks the folder of the chapter's figures
 
 FIGURE_SUFFIXES = (".svg", ".pdf", ".png")  # of files that figures are drawn to
 
@@ -35,7 +36,7 @@ _MARKERS = {
     RESULT: ("format", "result"),
     NUMBERS: ("convlens", "schema"),
     REPORT: ("convlens", "schema"),
-    "chapter.json": ("convlens", "schema"),
+    CHAPTER: ("convlens", "schema"),
     "manifest.json": ("format", "identity"),  # of the saved state of a pass
 }
 _MARKER_CHARACTERS = 1000

@@ -93,6 +93,9 @@ CASES = {
     "gabor --wavelength 1": "greater than or equal to 2, not '1'",
     "learn-filters ct.png": "ct.png does not exist; nearest: cat.png",
     "learn-filters --null-size 5": "greater than or equal to 100, not '5'",
+    "chapter --out cat.png": "cannot write cat.png: it is a file",
+    "patches cat.png --channel conv1": "channel 'conv1' is not LAYER:K",
+    "shift cat.png --channel conv1:x": "channel 'conv1:x' is not LAYER:K",
     "report ct.png": "ct.png does not exist; nearest: cat.png",
 }
 

@@ -13,10 +13,10 @@ COMMANDS = Path(convlens.cli.commands.__file__).parent
 # Options that stand for several values are written once for each, so they have the singular.
 PLURALS = {
     "layers": "layer", "channels": "channel", "shifts": "shift", "phases": "phase",
-    "wavelengths": "wavelength",
+    "wavelengths": "wavelength", "parts": "part",
 }  # fmt: skip
 # Options that decide whether a parameter of another name gets a value.
-SWITCHES = {"labels": "no_labels", "on_message": "quiet"}
+SWITCHES = {"labels": "no_labels", "on_message": "quiet", "notify": "quiet"}
 # Names that Python or the function of the command cannot have.
 SPELLED_DIFFERENTLY = {"classes": "class", "values": "map"}
 
@@ -28,8 +28,9 @@ def find_renamed(path):
             continue
         options = {argument.arg for argument in function.args.args} - {"arguments"}
         for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
-            if ast.unparse(call.func).rpartition(".")[2].startswith("show_"):
-                continue  # prints what the command computed
+            called = ast.unparse(call.func).rpartition(".")[2]
+            if called.startswith("show_") or called == "replace":
+                continue  # prints what the command computed; names a second model
             for keyword in call.keywords:
                 names = {
                     node.id if isinstance(node, ast.Name) else node.attr

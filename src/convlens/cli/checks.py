@@ -76,6 +76,15 @@ def check_network(name: str) -> str:
     return name
 
 
+def check_channels(texts: list[str] | None) -> list[str] | None:
+    """Refuse a list with text that is no channel `LAYER:K`, whatever the layers are."""
+    from convlens.tracing.channel_names import parse_channel
+
+    for text in texts or ():
+        parse_channel(text)
+    return texts
+
+
 def check_epsilons(text: str) -> str:
     """Refuse a list with text that is no epsilon, whatever the bounds of the model are."""
     from convlens.analyses.attacks.epsilon import check_epsilon

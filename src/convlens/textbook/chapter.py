@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from convlens.cache.folder import disk_cache
 from convlens.drawing.figure_files import write_figure
-from convlens.files import atomic_folder
+from convlens.files import CHAPTER, atomic_folder
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.results import Result
 from convlens.results.numbers import numbers_of
@@ -23,8 +23,6 @@ from convlens.text import json_text
 from convlens.textbook.notion import Materials
 from convlens.textbook.notions import NOTIONS, SECTIONS
 from convlens.textbook.render import ComputedFigure, render
-
-MARKER = "chapter.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +106,7 @@ def chapter(
     photos = {photo.path.stem: photo.path for photo in demo_photos()}
     materials = Materials(photos)
     report = or_ignore(progress)
-    with atomic_folder(out, marker=MARKER) as folder:
+    with atomic_folder(out, marker=CHAPTER) as folder:
         figures = []
         computed = []
         for number, notion in enumerate(NOTIONS):
@@ -135,7 +133,7 @@ def chapter(
         finished = Chapter(folder=str(out), figures=tuple(figures))
         (folder / "index.html").write_text(render(computed, SECTIONS), encoding="utf-8")
         text = json_text(numbers_of(finished))
-        (folder / MARKER).write_text(text, encoding="utf-8")
+        (folder / CHAPTER).write_text(text, encoding="utf-8")
     return finished
 
 

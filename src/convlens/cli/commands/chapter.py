@@ -15,6 +15,9 @@ def chapter(
 ) -> None:
     """Make every figure of the chapter, on one page, each with its command and Python lines."""
     from convlens.cli import terminal
+    from convlens.files import CHAPTER, check_replaceable_folder
+
+    check_replaceable_folder(out, marker=CHAPTER)  # before the imports that need torch
     from convlens.cli.show.chapter import show_chapter
     from convlens.textbook.chapter import chapter
 

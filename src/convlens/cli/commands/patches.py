@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import CHANNELS, app
 from convlens.cli.arguments import PassArguments, with_arguments
@@ -22,7 +23,10 @@ def patches(
     channel: Annotated[
         list[str] | None,
         typer.Option(
-            "--channel", metavar="LAYER:K", help="Show these channels only; several times."
+            "--channel",
+            metavar="LAYER:K",
+            callback=checks.check_channels,
+            help="Show these channels only; several times.",
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Number of patches of each channel.")] = 9,

@@ -36,6 +36,7 @@ def shift(
         typer.Option(
             "--channel",
             metavar="LAYER:K",
+            callback=checks.check_channels,
             help="Instead, measure how much of this channel's activation remains after shifts, "
             "and changes of scale and of brightness.",
         ),
