@@ -102,10 +102,10 @@ class AttackCriterion:
             return self._labels_or_predictions(predictions, classes, lowest)
         if self.target is not None:
             indices = _class_indices(model, self.target, count, classes, lowest)
-            return indices.to(predictions), ("target",) * count
+            return _as_own(indices, predictions), ("target",) * count
         if self.classes is not None:
             indices = _class_indices(model, self.classes, count, classes, lowest)
-            return indices.to(predictions), ("given",) * count
+            return _as_own(indices, predictions), ("given",) * count
         return predictions, ("prediction",) * count
 
     def _labels_or_predictions(
@@ -125,6 +125,11 @@ class AttackCriterion:
         unknown = torch.tensor([label is None for label in labels]).to(predictions.device)
         right = torch.tensor([label or 0 for label in labels]).to(predictions)
         return torch.where(unknown, predictions, right), origins
+
+
+def _as_own(indices: Tensor, predictions: Tensor) -> Tensor:
+    """A copy, because autograd cannot save a tensor that the caller made in inference mode."""
+    return indices.to(predictions, copy=True)
 
 
 def check_loss(loss: str) -> None:
