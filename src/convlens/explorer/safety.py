@@ -16,10 +16,10 @@ can also read the answers. Five rules refuse that:
 import ipaddress
 import secrets
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -116,14 +116,8 @@ class Gate:
 
     def _read_cookie(self, headers: Headers) -> str:
         """The secret in a request's cookie, or an empty text."""
-        cookies: SimpleCookie = SimpleCookie()
-        for line in headers.getlist("cookie"):
-            try:
-                cookies.load(line)
-            except CookieError:
-                continue
-        morsel = cookies.get(self._cookie)
-        return morsel.value if morsel is not None else ""
+        lines = map(cookie_parser, headers.getlist("cookie"))
+        return next((line[self._cookie] for line in lines if self._cookie in line), "")
 
 
 def is_local_origin(origin: str) -> bool:

@@ -238,6 +238,9 @@ class Session:
 
     def maximized_key(self, objective: str) -> Hashable:
         """What tells the computation of `maximized` apart, for its progress."""
+        return (self._maximized_name(objective), self._state())
+
+    def _maximized_name(self, objective: str) -> Hashable:
         return ("maximize", objective)
 
     async def maximized(self, objective: str) -> tuple[ObjectiveMaximum, Reproduction]:
@@ -250,8 +253,8 @@ class Session:
 
             return maximize(self.model, [objective], side=SIDE, seed=self.seed, progress=report)
 
-        result = await self._compute(self.maximized_key(objective), work)
-        option = "--class" if objective.isdecimal() else "--channel"
+        result = await self._compute(self._maximized_name(objective), work)
+        option = "--class" if objective.removeprefix("+").isdecimal() else "--channel"
         seed = f", seed={self.seed}" if self.seed else ""
         return result.maxima[0], self.reproduction(
             ["maximize", option, objective], f"convlens.maximize(model, [{objective!r}]{seed})"
@@ -262,7 +265,7 @@ class Session:
         image = await self.image(photo)
         epsilons = [f"{level}/255" for level in LEVELS]
         attack = await self._compute(
-            ("fgsm", photo.key), lambda _: fgsm(self.model, image, epsilons)
+            ("fgsm", photo.key), lambda _: fgsm(self.model, image, epsilons, seed=self.seed)
         )
         return attack, self.reproduction(
             ["fgsm", photo.file_name, "--epsilon", ",".join(epsilons)],
@@ -309,7 +312,15 @@ class Session:
         return class_name(self.model.labels, index)
 
     async def _compute(self, key: Hashable, work: Callable[[Job], Computed]) -> Computed:
-        return await self.worker.compute(key, work)
+        return await self.worker.compute((key, self._state()), work)
+
+    def _state(self) -> Hashable:
+        """What changes when a tensor of the network is replaced or written to."""
+        network = self.model.network
+        return tuple(
+            (id(tensor), 0 if tensor.is_inference() else tensor._version)
+            for tensor in (*network.parameters(), *network.buffers())
+        )
 
     def _prepare(self, photo: StoredPhoto) -> Tensor:
         return self.model.prepare(photo.source)

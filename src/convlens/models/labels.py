@@ -59,6 +59,18 @@ def find_class(labels: Sequence[str] | None, name: str | int, num_classes: int) 
     return int(name)
 
 
+def read_class_index(labels: Sequence[str] | None, text: str, num_classes: int) -> int:
+    """The index of a class by text in which a number is always an index; see `find_class`."""
+    is_index = text.isdecimal() and len(text) < 10
+    return find_class(labels, int(text) if is_index else text[:200], num_classes)
+
+
+def write_class(labels: Sequence[str] | None, index: int, num_classes: int) -> str:
+    """The text of an index that `find_class` reads as this index, also where names are numbers."""
+    named = matching_classes(labels or (), str(index))
+    return str(index) if named in ([], [index]) else f"+{index}"
+
+
 def find_class_pair(
     labels: Sequence[str] | None, name: str | int, num_classes: int
 ) -> tuple[int, int | None]:

@@ -63,7 +63,7 @@ def _key(
     start: Tensor | None,
 ) -> dict[str, Any] | None:
     """Everything on which the images depend; None where the cache is not used for this model."""
-    known = describe_known_model(model) if active_folder() is not None else None
+    known = describe_known_model(model) if start is None and active_folder() is not None else None
     if known is None:
         return None
     crop_plans = [task.crop_plan for task in tasks]
@@ -80,5 +80,4 @@ def _key(
         ],
         "parameterization": to_plain(parameterization),
         "options": to_plain(options),
-        "start": to_plain(start),
     }

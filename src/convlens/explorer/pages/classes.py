@@ -12,7 +12,7 @@ from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.rendering import attempt, render, session_of
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
-from convlens.models.labels import find_class
+from convlens.models.labels import read_class_index, write_class
 
 _PHOTOS = 24  # whose predictions the page compares
 _SHOWN = 12  # of these
@@ -48,7 +48,9 @@ async def class_page(request: Request) -> Response:
     network = await session.network()
     if not network.num_classes:
         raise ConvlensError(f"{session.model.name} returns no class scores")
-    index = find_class(session.model.labels, request.path_params["index"], network.num_classes)
+    index = read_class_index(
+        session.model.labels, request.path_params["index"], network.num_classes
+    )
     budget = PictureBudget(_BYTES)
     photos, reason = [], ""
     for photo in list(session.photos)[:_PHOTOS]:
@@ -74,8 +76,10 @@ async def class_image(request: Request) -> Response:
     """The maximized image of a class, as events."""
     session = session_of(request)
     network = await session.network()
-    index = find_class(session.model.labels, request.path_params["index"], network.num_classes)
-    return stream_maximized(request, str(index))
+    index = read_class_index(
+        session.model.labels, request.path_params["index"], network.num_classes
+    )
+    return stream_maximized(request, write_class(session.model.labels, index, network.num_classes))
 
 
 async def _compare(

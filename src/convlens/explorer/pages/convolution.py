@@ -54,6 +54,6 @@ def _read_matrix(query: QueryParams, name: str) -> list[list[str]]:
 
 def _read_whole(query: QueryParams, name: str, least: int, most: int, default: int) -> int:
     text = query.get(name, str(default))
-    if not text.isdecimal() or not least <= int(text) <= most:
+    if not text.isdecimal() or len(text) > 9 or not least <= int(text) <= most:
         raise ConvlensError(f"{name} {text!r}; give a whole number of {least} to {most}")
     return int(text)

@@ -66,7 +66,7 @@ async def layer(request: Request) -> Response:
         channels.sort(key=lambda channel: (-values[channel], channel))
     pages = max(1, -(-len(channels) // _CHANNELS))
     text = query.get("page", "1")
-    number = min(max(int(text) if text.isdecimal() else 1, 1), pages)
+    number = min(max(int(text) if text.isdecimal() and len(text) < 10 else 1, 1), pages)
     shown = channels[(number - 1) * _CHANNELS : number * _CHANNELS]
     budget = PictureBudget(_BYTES)
     pictures: dict[int, Picture | None] = {}

@@ -1,6 +1,6 @@
 """The photo page: a photo with one overlay, the list of layers, and the inspector."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
@@ -36,7 +36,7 @@ from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.rendering import attempt, find_photo, render, session_of
 from convlens.explorer.session import Network, Session
 from convlens.html.pictures import Picture, PictureBudget
-from convlens.models.labels import find_class
+from convlens.models.labels import find_class, read_class_index
 
 _BYTES = 8_000_000  # of the pictures of the page
 
@@ -77,6 +77,10 @@ async def photo(request: Request) -> Response:
     stored = find_photo(session, request.path_params["key"])
     state = PhotoState.read(stored.key, request.query_params)
     network = await session.network()
+    name = request.query_params.get("class_name", "")  # of the form
+    if name and network.num_classes:
+        index = find_class(session.model.labels, name[:200], network.num_classes)
+        state = replace(state, target=str(index))
     predictions, no_answer = await attempt(session.predictions(stored))
     target = _find_target(session, network, state, predictions)
     layer = _find_layer(network, state)
@@ -122,7 +126,7 @@ def _find_target(
     if not network.num_classes:
         return None
     if state.target:
-        return find_class(session.model.labels, state.target, network.num_classes)
+        return read_class_index(session.model.labels, state.target, network.num_classes)
     # A network with one output predicts class 0 or not; the logit of class 0 is explained.
     return max(int(predictions.classes[0, 0]), 0) if predictions is not None else 0
 

@@ -64,8 +64,8 @@ class PhotoState:
         if not shift and query.get("down", "") + query.get("right", ""):  # of the form
             shift = f"{query.get('down') or 0},{query.get('right') or 0}"
         for name, number in (("channel", channel), ("level", level)):
-            if number and not number.isdecimal():
-                raise ConvlensError(f"{name} {number!r} is no number; give K, for example 17")
+            if number and (not number.isdecimal() or len(number) > 9):
+                raise ConvlensError(f"{name} {number[:40]!r} is no number; give K, for example 17")
         if shift and not _OFFSET.fullmatch(shift):
             raise ConvlensError(f"shift {shift!r} is not Y,X in pixels, for example shift=0,-3")
         return cls(

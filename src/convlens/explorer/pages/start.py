@@ -48,7 +48,7 @@ async def start(request: Request) -> Response:
     photos = list(session.photos)
     pages = max(1, -(-len(photos) // _PHOTOS))
     text = request.query_params.get("page", "1")
-    number = min(max(int(text) if text.isdecimal() else 1, 1), pages)
+    number = min(max(int(text) if text.isdecimal() and len(text) < 10 else 1, 1), pages)
     budget = PictureBudget(_BYTES)
     shown = photos[(number - 1) * _PHOTOS : number * _PHOTOS]
     tiles = [await _make_tile(session, photo, budget) for photo in shown]

@@ -1,0 +1,41 @@
+"""Numbers in addresses, foreign cookies, and weights that change under a running explorer."""
+
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+import convlens
+from convlens.models.labels import find_class, read_class_index, write_class
+from support.explorers import HOME, PORT, run, save_photos, small_network
+
+pytest_plugins = ("support.explorers",)
+
+
+def test_numbers_in_addresses_are_indices():
+    labels = ["0", "1", "10", "2"] + ["a"] * 7
+    assert [read_class_index(labels, str(index), 11) for index in range(11)] == list(range(11))
+    assert [find_class(labels, write_class(labels, index, 11), 11) for index in range(11)] == list(
+        range(11)
+    )
+
+
+def test_results_follow_the_weights(tmp_path):
+    network = small_network()
+    explorer = run(convlens.wrap(network, size=16), save_photos(tmp_path)[:1])
+    before = explorer.get("/")
+    with torch.no_grad():
+        network[5].bias[2] += 100
+    assert explorer.get("/") != before
+    explorer.session.worker.close()
+
+
+def test_a_foreign_cookie_locks_nobody_out(explorer):
+    secret = explorer.client.cookies[f"convlens-{PORT}"]
+    stranger = TestClient(explorer.gate, base_url=HOME)
+    cookie = f'prefs={{"a":"b"}}; convlens-{PORT}={secret}'
+    assert stranger.get("/", headers={"cookie": cookie}).status_code == 200
+
+
+@pytest.mark.parametrize("address", ["/?page=", "/convolution?stride=", "/layer/0?page="])
+def test_numbers_of_thousands_of_digits(explorer, address):
+    assert explorer.client.get(address + "9" * 5000).status_code in (200, 400)
