@@ -67,7 +67,7 @@ def compare_layers(
         ...     torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
         ... )
         >>> changed = copy.deepcopy(network)
-        >>> changed[2].weight.data[1, 0, 0, 0] += 1
+        >>> changed[2].bias.data[1] += 1
         >>> models = [convlens.wrap(each, size=8) for each in (network, changed)]
         >>> layers = convlens.compare_layers(*models, torch.rand(2, 3, 8, 8))
         >>> layers.first_exceeding.name, layers.first_exceeding.channel

@@ -42,6 +42,7 @@ class _Actor:
         processing: pending calls of `process_batches`.
         handover: pending call of `hand_over`, or None.
         held: number of images that it has processed and not sent, by the start of their batch.
+        sent_early: starts of batches whose state arrived before the answer that they are processed.
         processed: number of images that it has processed altogether.
         next_handover: number of processed images after which it sends its state next.
     """
@@ -51,6 +52,7 @@ class _Actor:
     processing: list[Any] = field(default_factory=list)
     handover: Any = None
     held: dict[int, int] = field(default_factory=dict)
+    sent_early: set[int] = field(default_factory=set)
     processed: int = 0
     next_handover: float = 0.0
 
@@ -166,15 +168,24 @@ class ActorPool:
             return self._receive_state(actor, *answer)
         else:
             actor.processing.remove(call)
-            for start, (stop, skipped) in answer.items():
-                actor.held[start] = stop - start
-                actor.processed += stop - start
-                self._check_skipped(skipped)
-            if actor.handover is None and actor.processed >= actor.next_handover:
-                intervals = actor.processed // self._handover_interval
-                actor.next_handover = (intervals + 1) * self._handover_interval
-                actor.handover = actor.handle.hand_over.remote()
+            self._count_processed(actor, answer)
         return None
+
+    def _count_processed(
+        self, actor: _Actor, batches: dict[int, tuple[int, dict[int, str]]]
+    ) -> None:
+        """Count batches that an actor has processed, and ask for its state after enough of them."""
+        for start, (stop, skipped) in batches.items():
+            if start in actor.sent_early:
+                actor.sent_early.remove(start)
+            else:
+                actor.held[start] = stop - start
+            actor.processed += stop - start
+            self._check_skipped(skipped)
+        if actor.handover is None and actor.processed >= actor.next_handover:
+            intervals = actor.processed // self._handover_interval
+            actor.next_handover = (intervals + 1) * self._handover_interval
+            actor.handover = actor.handle.hand_over.remote()
 
     def _receive_state(
         self,
@@ -184,8 +195,10 @@ class ActorPool:
         arrays: dict[str, Any],
     ) -> ActorResult:
         self.deaths = 0
+        # Answers may arrive in another order than an actor gave them.
         for start in spans:
-            actor.held.pop(start, None)
+            if actor.held.pop(start, None) is None:
+                actor.sent_early.add(start)
         size = sum(array.nbytes for array in arrays.values())
         return ActorResult(spans, skipped, to_state(arrays), size)
 
