@@ -39,3 +39,9 @@ def test_a_foreign_cookie_locks_nobody_out(explorer):
 @pytest.mark.parametrize("address", ["/?page=", "/convolution?stride=", "/layer/0?page="])
 def test_numbers_of_thousands_of_digits(explorer, address):
     assert explorer.client.get(address + "9" * 5000).status_code in (200, 400)
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_ports_out_of_range_are_refused(port):
+    with pytest.raises(convlens.ConvlensError, match="give a port of 0 to 65535"):
+        convlens.explore(convlens.wrap(small_network(), size=16), [], port=port)

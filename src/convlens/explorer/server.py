@@ -56,7 +56,11 @@ class Server:
         )
         self._context.enter_context(disk_cache())
         self._thread.start()
-        self._await_start()
+        try:
+            self._await_start()
+        except BaseException:
+            self._context.close()
+            raise
 
     def _await_start(self) -> None:
         end = time.monotonic() + _START
@@ -89,6 +93,8 @@ def _bind(first: int) -> socket.socket:
     Raises:
         ConvlensError: none is free.
     """
+    if not 0 <= first <= 65535:
+        raise ConvlensError(f"port {first!r}; give a port of 0 to 65535")
     last = min(first + _PORTS, 65535) if first else 0
     for port in range(first, last + 1):
         listener = socket.socket()

@@ -5,8 +5,7 @@
 let latest = null;
 const status = document.getElementById("status");
 
-const replaceMain = (text, address) => {
-  const page = new DOMParser().parseFromString(text, "text/html");
+const replaceMain = (page, address) => {
   const focused = document.activeElement?.id;
   const samePath = new URL(address, location.href).pathname === shownPath;
   document.title = page.title;
@@ -35,8 +34,14 @@ const visit = async (address, { push = true } = {}) => {
     const answer = await fetch(address, { signal: own.signal });
     const text = await answer.text();
     if (own !== latest) return;
+    const page = new DOMParser().parseFromString(text, "text/html");
+    if (!page.getElementById("main")) {  // a refusal is plain text
+      main.removeAttribute("aria-busy");
+      status.textContent = text.slice(0, 400);
+      return;
+    }
     if (push) history.pushState(null, "", answer.url);
-    replaceMain(text, answer.url);
+    replaceMain(page, answer.url);
     status.textContent = "";
     document.dispatchEvent(new Event("shown"));
   } catch (error) {
