@@ -1,6 +1,7 @@
 """The actors of a pass, with a stand-in for Ray that chooses the order of the answers."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,8 @@ class Call:
 class Handle:
     """An actor that holds the batches of the blocks that it was given."""
 
-    def __init__(self):
-        self.spans = {}
+    def __init__(self) -> None:
+        self.spans: dict[int, int] = {}
         self.open = SimpleNamespace(remote=lambda *_: Call(library_versions()))
         self.process_batches = SimpleNamespace(remote=self._process)
         self.hand_over = SimpleNamespace(remote=self._hand_over)
@@ -60,7 +61,7 @@ class LastFirst:
 
 def test_a_state_that_arrives_before_the_answers_of_its_batches_is_asked_for_once():
     ray = LastFirst()
-    plan = SimpleNamespace(actors=1, cpus=1, gpus=0, threads=1, count_that_fit=lambda _: 1)
+    plan: Any = SimpleNamespace(actors=1, cpus=1, gpus=0, threads=1, count_that_fit=lambda _: 1)
     pool = ActorPool(
         ray, None, plan, "cpu",
         handover_interval=1, check_skipped=lambda _: None, should_stop=lambda: False,

@@ -91,7 +91,7 @@ class TestTheSameResult:
         parquet.write_table(rows, tmp_path / "photos.parquet", row_group_size=7)
         dataset = convlens.ParquetPhotos(tmp_path / "photos.parquet")
         labels = [(number % 4,) for number in range(len(paths))]
-        options: dict[str, Any] = {"labels": labels, "steps": 3}
+        options: dict[str, Any] = {"labels": labels, "pgd_steps": 3}
         alone = robustness(model(), paths, **options, pass_options=PassOptions(batch_size=4))
         spread = robustness(
             model(),
@@ -107,7 +107,7 @@ class TestTheSameResult:
 
     def test_fgsm(self, cluster, paths):
         labels = [(number % 4,) for number in range(len(paths))]
-        options: dict[str, Any] = {"labels": labels, "steps": 3}
+        options: dict[str, Any] = {"labels": labels, "pgd_steps": 3}
         alone = robustness(model(), paths, **options, pass_options=PassOptions(batch_size=4))
         spread = robustness(
             model(),

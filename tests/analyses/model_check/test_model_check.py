@@ -144,13 +144,20 @@ def test_limits():
     batch, right = images()
     right[:6] = [((classes[0] + 1) % 3,) for classes in right[:6]]  # 42 of 48 are right
     result = convlens.check(
-        model(), batch, right, thresholds=CheckThresholds(accuracy=0.9, calibration_error=0.05)
+        model(), batch, right, thresholds=CheckThresholds(accuracy=0.9, calibration_error=0.02)
     )
     assert result["accuracy"].status == "broken"
     assert result["accuracy"].value == pytest.approx(42 / 48)
     assert "photos would decide" in result["accuracy"].sentence
     assert result["calibration"].status == "broken"  # it is sure of its errors
     assert result["calibration"].value == pytest.approx(6 / 48, abs=0.01)
+
+    # 48 photos do not show that the error is above 5 %, although its estimate is.
+    result = convlens.check(
+        model(), batch, right, thresholds=CheckThresholds(calibration_error=0.05)
+    )
+    assert result["calibration"].status == "cannot tell"
+    assert "48 photos are too few to tell" in result["calibration"].sentence
 
 
 def test_agreement_with_another_format():

@@ -1,6 +1,7 @@
 """The result of comparing two networks layer by layer, and its figure."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
@@ -45,7 +46,9 @@ class LayerDifference(Result):
 
     @property
     def exceeds(self) -> bool:
-        """Whether the difference is greater than rounding errors explain."""
+        """Whether the difference is greater than rounding errors explain; NaN and inf are."""
+        if not isfinite(self.difference):
+            return not self.equal
         return self.difference > self.rounding * _MARGIN
 
 

@@ -68,6 +68,8 @@ def _precision(before: Tensor, after: Tensor) -> str | None:
 
 
 def _order_of_filters(before: Tensor, after: Tensor) -> str | None:
+    if not before.ndim:
+        return None
     order = _find_order(before, after, 0)
     return None if order is None else _describe_order(order, "filters" if before.ndim > 1 else "")
 

@@ -254,6 +254,8 @@ def _by_name(first: Tensors, second: Tensors) -> dict[str, str]:
 
 
 def _by_prefix(first: Tensors, second: Tensors) -> dict[str, str]:
+    if not (first and second):
+        return {}
     shorter, longer = sorted((first, second), key=lambda names: sum(map(len, names)) / len(names))
     prefixes = {
         name[: len(name) - len(end)] for end in list(shorter)[:1] for name in longer

@@ -28,7 +28,7 @@ from convlens.analyses.predictions.predictions import check_one_vector
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels, class_name
 from convlens.models.model import Model, check_model
-from convlens.models.output_head import SOFTMAX, is_binary
+from convlens.models.output_head import PROBABILITIES, SOFTMAX, is_binary
 from convlens.passes.options import PassOptions
 from convlens.passes.proportion import Proportion
 from convlens.passes.run import run_reducer
@@ -172,7 +172,7 @@ def error_analysis(
         pairs=tuple(pairs),
         calibration=summarize_calibration(
             part_of(state, "histogram"), bins,
-            state["losses"] if binary or trace.output_head == SOFTMAX else None, seed=seed,
+            state["losses"] if _has_losses(trace.output_head, binary=binary) else None, seed=seed,
         ),
         wrong=tuple(wrong),
         shown=min(show, len(wrong)),
@@ -193,6 +193,11 @@ def _choose_examined(
     drawn = set(sample)
     right = filled_entries(part_of(state, RIGHT_TABLE))["photo"][: len(sample)].tolist()
     return ExaminedErrors(errors, [error.number in drawn for error in errors], right)
+
+
+def _has_losses(output_head: str, *, binary: bool) -> bool:
+    """Whether there are logits of classes that exclude each other, which a temperature divides."""
+    return output_head == SOFTMAX or (binary and output_head != PROBABILITIES)
 
 
 def _collect_errors(

@@ -98,8 +98,11 @@ class ErrorReducer:
         right = mark_right(padded, self.columns)
         first = column_of(padded[:, 0])  # the label of photos that may be called several things
         correct = right.gather(1, predictions[:, None])[:, 0]
-        best_right = scores.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
-        rank = (scores > best_right).sum(dim=1)
+        best_right, best = scores.masked_fill(~right, -torch.inf).max(dim=1, keepdim=True)
+        # Of equal scores the first one counts as greater, as in the prediction.
+        indices = torch.arange(scores.shape[1])
+        before = (scores > best_right) | ((scores == best_right) & (indices < best))
+        rank = before.sum(dim=1)
         confidences = shares.gather(1, predictions[:, None])[:, 0]
         state["photos"] += len(ids)
         for name, values in (
