@@ -22,9 +22,9 @@ HOW = (
 
 def run() -> None:
     """Measure, print and write the results."""
-    images = networks.images()
-    images = images.repeat(-(-IMAGES // len(images)), 1, 1, 1)[:IMAGES]
-    floor = measure_floor("forward", bare_forward_pass, networks.build(NETWORK), images)
+    floor = measure_floor(
+        "forward", bare_forward_pass, networks.build(NETWORK), networks.images(IMAGES)
+    )
     rows = compare(
         NETWORK,
         floor.name,

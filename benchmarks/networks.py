@@ -30,7 +30,8 @@ def build(name: str) -> nn.Module:
     return network.eval()
 
 
-def images() -> Tensor:
-    """Noise `(8, 3, 224, 224)` from 0 to 1."""
+def images(count: int = BATCH_SIZE) -> Tensor:
+    """Noise `(count, 3, 224, 224)` from 0 to 1, of which the first eight images repeat."""
     generator = torch.Generator().manual_seed(1)
-    return torch.rand(BATCH_SIZE, 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
+    batch = torch.rand(BATCH_SIZE, 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
+    return batch if count == BATCH_SIZE else batch.repeat(-(-count // BATCH_SIZE), 1, 1, 1)[:count]

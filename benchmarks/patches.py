@@ -59,7 +59,7 @@ def run() -> None:
     rows: list[Row] = []
     remarks = list(HOW)
     for name in NAMES:
-        images = networks.images().repeat(BATCH_SIZE // networks.BATCH_SIZE, 1, 1, 1)
+        images = networks.images(BATCH_SIZE)
         floor = measure_floor("bare forward pass", bare_forward_pass, networks.build(name), images)
         remarks.append(f"{name}, {floor.describe()}")
         entries = [

@@ -47,7 +47,7 @@ def test_fifty_clients_at_once_get_the_answers_of_the_library(tmp_path, capfd):
 
 
 def test_results_in_memory_have_a_limit():
-    worker = Worker(kept=3)
+    worker = Worker(max_results=3)
 
     async def ask():
         for number in range(20):

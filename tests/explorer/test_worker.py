@@ -10,7 +10,7 @@ from convlens.explorer.worker import StoppedError, Worker
 
 @pytest.fixture
 def worker():
-    running = Worker(kept=2)
+    running = Worker(max_results=2)
     yield running
     running.close()
 

@@ -95,8 +95,8 @@ class Gate:
         ) not in ("same-origin", "none"):
             return _refuse("Only the pages of this server may change something.")
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        given = [value for name, value in query if name == TOKEN]
-        if given and _equal(given[0], self.token):
+        tokens = [value for name, value in query if name == TOKEN]
+        if tokens and _equal(tokens[0], self.token):
             return self._exchange(scope, query)
         if not _equal(self._read_cookie(headers), self._secret):
             return _refuse(
@@ -152,9 +152,9 @@ def _is_local_host(host: str) -> bool:
         return False
 
 
-def _equal(given: str, secret: str) -> bool:
+def _equal(text: str, secret: str) -> bool:
     """Compare a secret in a time that does not tell how much of it is right."""
-    return secrets.compare_digest(given.encode(), secret.encode())
+    return secrets.compare_digest(text.encode(), secret.encode())
 
 
 def _refuse(reason: str) -> Response:

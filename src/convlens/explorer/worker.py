@@ -47,11 +47,11 @@ class Worker:
     All methods but `close` are called in the thread of one event loop.
 
     Args:
-        kept: number of results to keep in memory; the least recently used one is dropped.
+        max_results: number of results to keep in memory; the least recently used one is dropped.
     """
 
-    def __init__(self, kept: int = 128) -> None:
-        self._kept = kept
+    def __init__(self, max_results: int = 128) -> None:
+        self._max_results = max_results
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="convlens-explorer")
         self._jobs: dict[Hashable, Job] = {}
         self._results: OrderedDict[Hashable, Any] = OrderedDict()
@@ -107,7 +107,7 @@ class Worker:
     def _keep(self, key: Hashable, result: Any) -> None:
         self._results[key] = result
         self._results.move_to_end(key)
-        while len(self._results) > self._kept:
+        while len(self._results) > self._max_results:
             self._results.popitem(last=False)
 
 
