@@ -5,7 +5,7 @@
 - `worker` computes one thing at a time in one thread, and stops what nobody waits for.
 - `session` holds what a server shows: the model, the photos and the worker.
 - `photo_store` keeps photos under a hash of their content.
-- `fields` writes the receptive fields of all layers as JSON.
+- `network` lists the layers with maps, and writes their receptive fields as JSON.
 - `reproduction` writes the command and the Python line of each picture.
 - `app` lists the addresses, and `pages/` has one file and one template for each page.
 - `modules/` holds the ES modules and `explorer.css` the rules that only the explorer needs.
