@@ -49,7 +49,9 @@ from convlens.wording import counted, of_image
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_BATCH_SIZE = 16  # images of the model's size that are scored at once, unless more were given
+# Images of the model's size that are scored at once, unless more were given. In larger batches each
+# image takes longer where the C library returns the memory of large tensors to the system.
+_BATCH_SIZE = 8
 
 
 def fgsm_step(images: Tensor, signs: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:
