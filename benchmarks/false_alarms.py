@@ -72,20 +72,20 @@ class Count:
         check: the check in words.
         subject: the network in words.
         wrong: whether the finding is not true of it.
-        found: the number of draws with the finding.
+        findings: the number of draws with the finding.
         draws: the number of draws.
     """
 
     check: str
     subject: str
     wrong: bool
-    found: int
+    findings: int
     draws: int
 
     @property
     def share(self) -> float:
         """The share of draws with the finding."""
-        return self.found / max(self.draws, 1)
+        return self.findings / max(self.draws, 1)
 
 
 def run() -> None:
@@ -101,7 +101,7 @@ def run() -> None:
         if subject.state != FED_WRONGLY:
             new.append(_count_gradcam(subject, model, paths))
         for count in new:
-            print(f"{count.subject}, {count.check}: {count.found} of {count.draws}", flush=True)
+            print(f"{count.subject}, {count.check}: {count.findings} of {count.draws}", flush=True)
         counts += new
     _print_counts(counts)
     print_remarks(
@@ -210,7 +210,7 @@ def _count_preprocessing(
     names = [variant.name for variant in variants]
     rng = random.Random(0)
     for labeled in (False, True)[: 1 if labels is None else 2]:
-        found = 0
+        findings = 0
         for draw in range(DRAWS):
             chosen = sorted(rng.sample(numbers, min(SIZES[draw % len(SIZES)], len(numbers))))
             scores = [
@@ -220,9 +220,9 @@ def _count_preprocessing(
                 for own, mirrored in logits
             ]
             verdict, _ = conclude(compare_variants(names, scores), len(chosen), labeled=labeled)
-            found += verdict == "mistake" and not untrained
+            findings += verdict == "mistake" and not untrained
         check = f"preprocessing wrong, {'with' if labeled else 'without'} labels"
-        yield Count(check, subject.name, subject.state != FED_WRONGLY, found, DRAWS)
+        yield Count(check, subject.name, subject.state != FED_WRONGLY, findings, DRAWS)
 
 
 def _count_gradcam(subject: Subject, model: Model, paths: list[Path]) -> Count:
@@ -235,11 +235,11 @@ def _count_gradcam(subject: Subject, model: Model, paths: list[Path]) -> Count:
     images = model.prepare(paths[:: max(1, len(paths) // EXPLAINED)][:EXPLAINED])
     check = convlens.randomization(model, images, stages=1, draws=2)
     rng = random.Random(0)
-    found = 0
+    findings = 0
     for _ in range(DRAWS):
         chosen = rng.sample(range(len(images)), min(SHOWN, len(images)))
-        found += not _of_photos(check, chosen).maps_change
-    return Count("maps hardly depend on weights", subject.name, True, found, DRAWS)
+        findings += not _of_photos(check, chosen).maps_change
+    return Count("maps hardly depend on weights", subject.name, True, findings, DRAWS)
 
 
 def _of_photos(check: Randomization, numbers: list[int]) -> Randomization:
@@ -254,6 +254,6 @@ def _print_counts(counts: list[Count]) -> None:
         verdict = ("[bold]ABOVE[/bold]" if count.share > LIMIT else "met") if count.wrong else ""
         table.add_row(
             count.check, count.subject, "no" if count.wrong else "yes",
-            f"{count.found} of {count.draws}", f"{count.share:.1%}", verdict,
+            f"{count.findings} of {count.draws}", f"{count.share:.1%}", verdict,
         )  # fmt: skip
     Console(width=140).print(table)

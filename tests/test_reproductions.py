@@ -9,23 +9,25 @@ from benchmarks.reproductions.reproduction import Outcome, Reproduction, judge
 
 MODULES = (structure, saliency, filters, attacks)
 ROWS = [row for module in MODULES for row in module.reproductions()]
-CHEAP = [row for row in ROWS if "worked by hand" in row.what]
+CHEAP = [row for row in ROWS if "worked by hand" in row.quantity]
 
 
 def check_row(row: Reproduction) -> None:
     outcome = row.run()
     if outcome.verdict == "missing":
         pytest.skip(outcome.ours)
-    assert outcome.verdict in ("agrees", "not comparable"), f"{row.what}: {outcome.ours}"
+    assert outcome.verdict in ("agrees", "not comparable"), f"{row.quantity}: {outcome.ours}"
 
 
-@pytest.mark.parametrize("row", CHEAP, ids=lambda row: row.what)
+@pytest.mark.parametrize("row", CHEAP, ids=lambda row: row.quantity)
 def test_cheap_figures_agree(row: Reproduction) -> None:
     check_row(row)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", [row for row in ROWS if row not in CHEAP], ids=lambda row: row.what)
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row not in CHEAP], ids=lambda row: row.quantity
+)
 def test_published_figures_agree(row: Reproduction) -> None:
     check_row(row)
 

@@ -23,17 +23,19 @@ def main(words: list[str]) -> int:
 
     modules = (structure, saliency, filters, attacks, training)
     rows = [row for module in modules for row in module.reproductions()]
-    rows = [row for row in rows if not words or any(word in row.what for word in words)]
+    rows = [row for row in rows if not words or any(word in row.quantity for word in words)]
     if not rows:
         print(f"no row contains {' or '.join(words)}", file=sys.stderr)
         return 2
-    table = Table("what", "published", "ours", "verdict", "source", "s")
+    table = Table("quantity", "published", "ours", "verdict", "source", "s")
     for row in rows:
         start = time.monotonic()
         outcome = row.run()
         seconds = f"{time.monotonic() - start:.0f}"
-        table.add_row(row.what, row.published, outcome.ours, outcome.verdict, row.source, seconds)
-        print(f"{outcome.verdict}: {row.what}: {outcome.ours}", file=sys.stderr, flush=True)
+        table.add_row(
+            row.quantity, row.published, outcome.ours, outcome.verdict, row.source, seconds
+        )
+        print(f"{outcome.verdict}: {row.quantity}: {outcome.ours}", file=sys.stderr, flush=True)
     Console(width=None if Console().is_terminal else 180).print(table)
     return 0
 

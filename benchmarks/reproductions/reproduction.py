@@ -28,14 +28,14 @@ class Reproduction:
     """A published figure.
 
     Attributes:
-        what: what is measured.
+        quantity: what is measured.
         published: the published figure in words.
         source: where it is published.
         compute: measures it again.
         needs: files and folders without which it cannot be measured.
     """
 
-    what: str
+    quantity: str
     published: str
     source: str
     compute: Callable[[], Outcome]

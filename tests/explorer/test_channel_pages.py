@@ -105,24 +105,6 @@ def test_a_maximized_image_comes_as_events(explorer, address, objective):
     assert again[-1] == events[-1]
 
 
-@pytest.mark.parametrize(
-    ("address", "says"),
-    [
-        ("/layer/nothing", "has no layer"),
-        ("/layer/5", "not maps"),
-        ("/layer/0?view=x", "there is no"),
-        ("/channel/0/99", "has 6 channels"),
-        ("/channel/0/99/image", "has 6 channels"),
-        ("/class/99", "class 99 of 4"),
-        ("/class/nothing/image", "nothing"),
-    ],
-)
-def test_what_is_not_there_is_said(explorer, address, says):
-    answer = explorer.client.get(address)
-    assert answer.status_code == 400
-    assert says in html.unescape(answer.text)
-
-
 @pytest.mark.parametrize("page", ["/layer/0", "/layer/0?view=patches", "/channel/0/0", "/class/0"])
 def test_pages_work_without_photos(page):
     running = run(convlens.wrap(small_network(), size=16), [])

@@ -3,7 +3,6 @@
 import html
 import re
 
-import pytest
 import torch
 import torch.nn.functional as F
 
@@ -30,18 +29,3 @@ def test_the_sum_is_that_of_the_network(explorer):
     unit = convlens.feature_detector(model, path, "0:2@3,5")
     assert unit.summary() in html.unescape(text)
     assert "convlens.feature_detector(model" in html.unescape(text)
-
-
-@pytest.mark.parametrize(
-    ("address", "says"),
-    [
-        ("/kernel/2%2Fadd/0", "is no convolution"),
-        ("/kernel/0/9", "has 6 channels"),
-        ("/kernel/0/0?at=99,0", "has 8 x 8 positions"),
-        ("/kernel/0/0?at=x", "is not Y,X"),
-    ],
-)
-def test_what_is_no_unit_of_a_convolution_is_said(explorer, address, says):
-    answer = explorer.client.get(address)
-    assert answer.status_code == 400
-    assert says in html.unescape(answer.text)

@@ -3,7 +3,6 @@
 import socket
 
 import pytest
-import torch
 from huggingface_hub import constants
 
 from convlens.errors import ConvlensError
@@ -84,7 +83,3 @@ def message(*arguments, **options):
     text = str(caught.value)
     assert "\n" not in text and "`weights_only`" not in text
     return text
-
-
-def same(first, second):
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)

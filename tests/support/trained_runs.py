@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from convlens import train
@@ -33,12 +32,6 @@ def archive(tmp_path_factory):
 def weights(run, which="last"):
     named = json.loads((Path(run) / DESCRIPTION).read_text())["checkpoints"]
     return load_file(Path(run) / named[which] / "weights.safetensors")
-
-
-def same(first, second):
-    return first.keys() == second.keys() and all(
-        torch.equal(first[key], second[key]) for key in first
-    )
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ import pytest
 from convlens import ConvlensError, train
 from convlens.models.loading.specs import DESCRIPTION
 from support.fork_server import run_program, start_program
-from support.trained_runs import RECIPE, same, weights
+from support.tensors import same_tensors
+from support.trained_runs import RECIPE, weights
 
 pytest_plugins = "support.trained_runs"
 
@@ -34,7 +35,7 @@ def test_interrupted_and_gone_on_with(archive, tmp_path, network):
     messages = []
     train(archive, out=tmp_path / "parts", on_message=messages.append, **options)
     assert "goes on after step 8 of 10" in messages
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert same_tensors(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     first, second = (
         json.loads((tmp_path / name / DESCRIPTION).read_text()) for name in ("whole", "parts")
     )
@@ -93,7 +94,7 @@ def test_killed_in_the_middle_of_a_save(archive, tmp_path, moment, count):
     assert status == -signal.SIGKILL, err
     train(archive, out=whole, **RECIPE)
     train(archive, out=parts, **RECIPE)
-    assert same(weights(whole), weights(parts))
+    assert same_tensors(weights(whole), weights(parts))
     names = {path.name for path in parts.iterdir()} - {".lock"}
     assert names == {path.name for path in whole.iterdir()} - {".lock"}
 
@@ -117,4 +118,4 @@ def test_killed_at_random_moments(archive, tmp_path):
     assert kills
     train(archive, out=parts, **RECIPE)
     train(archive, out=tmp_path / "whole", **RECIPE)
-    assert same(weights(tmp_path / "whole"), weights(parts))
+    assert same_tensors(weights(tmp_path / "whole"), weights(parts))

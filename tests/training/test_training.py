@@ -10,7 +10,8 @@ import convlens
 from convlens import build, open_data, train
 from convlens.models.loading.specs import DESCRIPTION
 from support.fork_server import run_program
-from support.trained_runs import RECIPE, same, weights
+from support.tensors import same_tensors
+from support.trained_runs import RECIPE, weights
 
 pytest_plugins = "support.trained_runs"
 
@@ -69,7 +70,7 @@ class TestRun:
         before = weights(out)
         again = train(archive, out=out, checkpoints=3, **(RECIPE | {"epochs": 8}))
         assert again == result
-        assert same(before, weights(out))
+        assert same_tensors(before, weights(out))
 
     def test_the_result_is_saved_and_loaded(self, trained, tmp_path):
         _, result, _ = trained
@@ -81,8 +82,8 @@ def test_seed_decides_everything(archive, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         torch.manual_seed(random.randrange(1000))
         train(archive, out=tmp_path / name, seed=seed, **RECIPE)
-    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
-    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+    assert same_tensors(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same_tensors(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -90,7 +91,7 @@ def test_the_callers_gradient_mode_does_not_matter(archive, tmp_path, mode):
     train(archive, out=tmp_path / "plain", **RECIPE)
     with mode():
         train(archive, out=tmp_path / "run", **RECIPE)
-    assert same(weights(tmp_path / "plain"), weights(tmp_path / "run"))
+    assert same_tensors(weights(tmp_path / "plain"), weights(tmp_path / "run"))
 
 
 def test_random_state_is_left_alone(archive, tmp_path):

@@ -1,18 +1,16 @@
 """Training as two processes that stand for two machines, against one machine with two devices."""
 
-import json
 import os
 import socket
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from convlens import ConvlensError, open_data, train
-from convlens.models.loading.specs import DESCRIPTION
 from support.fork_server import run_program, start_program
+from support.tensors import same_tensors
+from support.trained_runs import weights
 
 # A signal is sent to the process before a step, and its own weights are saved at the end.
 PROGRAM = """
@@ -106,25 +104,14 @@ def two_machines(archive, outs, tmp_path, *, signal_name="", kill_at=0, more=(()
     return [(process.returncode, *texts) for process, texts in zip(started, outputs, strict=True)]
 
 
-def weights(run):
-    named = json.loads((Path(run) / DESCRIPTION).read_text())["checkpoints"]
-    return load_file(Path(run) / named["last"] / "weights.safetensors")
-
-
-def same(first, second):
-    return first.keys() == second.keys() and all(
-        torch.equal(first[key], second[key]) for key in first
-    )
-
-
 @pytest.mark.slow
 def test_two_machines_are_two_devices(archive, one_machine, tmp_path):
     """Equal in every bit; the second has the same weights, writes nothing and prints no result."""
     outs = tmp_path / "run", tmp_path / "nowhere"
     first, second = two_machines(archive, outs, tmp_path)
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
-    assert same(weights(outs[0]), one_machine)
-    assert same(load_file(tmp_path / "own-0"), load_file(tmp_path / "own-1"))
+    assert same_tensors(weights(outs[0]), one_machine)
+    assert same_tensors(load_file(tmp_path / "own-0"), load_file(tmp_path / "own-1"))
     assert not outs[1].exists()
     assert "of 20 validation images predicted correctly" in first[1]
     assert second[1] == ""
@@ -146,7 +133,7 @@ def test_stopped_on_one_machine_and_gone_on_with(archive, one_machine, tmp_path)
     first, second = two_machines(archive, outs, tmp_path)
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert "goes on after step 5 of 8" in first[2]
-    assert same(weights(outs[0]), one_machine)
+    assert same_tensors(weights(outs[0]), one_machine)
 
 
 @pytest.mark.slow

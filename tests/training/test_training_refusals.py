@@ -10,7 +10,8 @@ import convlens
 from convlens import ConvlensError, build, train
 from convlens.models.loading.specs import DESCRIPTION
 from convlens.training.batch_size import check_batch_fits
-from support.trained_runs import RECIPE, same, weights
+from support.tensors import same_tensors
+from support.trained_runs import RECIPE, weights
 
 pytest_plugins = "support.trained_runs"
 
@@ -24,7 +25,7 @@ class TestRefusals:
             train(archive, out=out, **(RECIPE | {"epochs": 3}))
         with pytest.raises(ConvlensError, match="with other images or labels"):
             train("digits", out=out, **(RECIPE | {"network": "allconv"}))
-        assert same(before, weights(out))
+        assert same_tensors(before, weights(out))
 
     def test_other_files(self, archive, tmp_path):
         (tmp_path / "holiday.jpg").touch()

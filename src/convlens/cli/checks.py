@@ -154,10 +154,10 @@ def check_class_names(path: Path | None) -> Path | None:
     return path
 
 
-def _refuse(path: Path, wanted: str, other: str) -> NoReturn:
-    """Say that a path is the other kind, or does not exist."""
+def _refuse(path: Path, expected_kind: str, other_kind: str) -> NoReturn:
+    """Raise ConvlensError: a path is of the other kind (a file, a folder), or does not exist."""
     from convlens.files import suggest_sibling
 
     is_other = path.is_file() or path.is_dir()
-    what = f"is a {other}" if is_other else f"does not exist{suggest_sibling(path)}"
-    raise ConvlensError(f"{path} {what}; give the name of a {wanted}")
+    problem = f"is a {other_kind}" if is_other else f"does not exist{suggest_sibling(path)}"
+    raise ConvlensError(f"{path} {problem}; give the name of a {expected_kind}")

@@ -70,8 +70,8 @@ def choose_engine(
 
         kind = device.partition(":")[0] if device is not None else None
         # The machines of the workers may have GPUs although this one has none.
-        here = device if kind != "cuda" or torch.cuda.is_available() else None
-        return RayEngine(address=address, actors=actors, device=kind), here
+        local_device = device if kind != "cuda" or torch.cuda.is_available() else None
+        return RayEngine(address=address, actors=actors, device=kind), local_device
     from convlens.passes.local import LocalEngine
 
     return LocalEngine(), device
@@ -96,8 +96,8 @@ def running_engine(engine: "Engine", *, quiet: bool) -> Iterator[None]:
 
     with ExitStack() as stack:
         if isinstance(engine, RayEngine):
-            where = f"connecting to {engine.address}" if engine.address else "starting Ray"
-            with terminal.waiting(where, quiet=quiet):
+            activity = f"connecting to {engine.address}" if engine.address else "starting Ray"
+            with terminal.waiting(activity, quiet=quiet):
                 stack.enter_context(engine.open())
         yield
 

@@ -137,11 +137,11 @@ class _ProgressLines:
 
 
 @contextmanager
-def waiting(what: str, *, quiet: bool) -> Iterator[None]:
+def waiting(activity: str, *, quiet: bool) -> Iterator[None]:
     """Show a spinner on standard error while something of unknown length runs."""
     if quiet or not _err.is_terminal:
         # A file gets a line only if the user would otherwise wonder what goes on.
-        timer = threading.Timer(_SECONDS_BETWEEN_LINES, note, (what,))
+        timer = threading.Timer(_SECONDS_BETWEEN_LINES, note, (activity,))
         timer.daemon = True
         if not quiet:
             timer.start()
@@ -150,7 +150,7 @@ def waiting(what: str, *, quiet: bool) -> Iterator[None]:
         finally:
             timer.cancel()
         return
-    with _err.status(Text(printable(what))):
+    with _err.status(Text(printable(activity))):
         yield
 
 

@@ -227,30 +227,32 @@ def _compare(
     identity: Mapping[str, Any],
     image_fingerprints: Sequence[str],
 ) -> None:
-    for name, now in to_plain(identity).items():
+    for name, value in to_plain(identity).items():
         if name not in manifest["identity"]:
             raise ConvlensError(
                 f"{folder} belongs to another kind of pass; remove it, or give another folder"
             )
-        before = manifest["identity"][name]
-        if json.loads(json.dumps(now)) != before:
-            hashed = isinstance(now, dict) and "sha256" in now  # a hash tells a reader nothing
-            values = "" if hashed else f" ({before}, now {now})"
+        saved = manifest["identity"][name]
+        if json.loads(json.dumps(value)) != saved:
+            hashed = isinstance(value, dict) and "sha256" in value  # a hash tells a reader nothing
+            values = "" if hashed else f" ({saved}, now {value})"
             raise ConvlensError(
                 f"{folder} belongs to a pass with different {name}{values}; give the same to "
                 f"continue it, or remove the folder"
             )
     if manifest["images"] == _hash_lines(image_fingerprints):
         return
-    before = (folder / _IMAGES).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-    if len(before) != len(image_fingerprints):
-        what = f"{len(before):,} images then, {len(image_fingerprints):,} now"
+    saved_lines = (
+        (folder / _IMAGES).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+    )
+    if len(saved_lines) != len(image_fingerprints):
+        change = f"{len(saved_lines):,} images then, {len(image_fingerprints):,} now"
     else:
-        pairs = zip(before, image_fingerprints, strict=True)
+        pairs = zip(saved_lines, image_fingerprints, strict=True)
         first = next((old for old, new in pairs if old != new), _IMAGES)
-        what = f"{first.rpartition(' ')[0].rpartition(' ')[0] or first} is another file now"
+        change = f"{first.rpartition(' ')[0].rpartition(' ')[0] or first} is another file now"
     raise ConvlensError(
-        f"the data set has changed since {folder} was written ({what}); remove it and start again"
+        f"the data set has changed since {folder} was written ({change}); remove it and start again"
     )
 
 

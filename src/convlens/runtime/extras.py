@@ -5,11 +5,11 @@ from importlib.util import find_spec
 from convlens.errors import ConvlensError
 
 
-def check_installed(what: str, packages: tuple[str, ...], extra: str) -> None:
+def check_installed(feature: str, packages: tuple[str, ...], extra: str) -> None:
     """Check that the packages of an extra are installed.
 
     Args:
-        what: what needs them, for the message.
+        feature: what needs them, for the message.
         packages: names of the packages.
         extra: name of the extra that installs them.
 
@@ -22,5 +22,5 @@ def check_installed(what: str, packages: tuple[str, ...], extra: str) -> None:
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise ConvlensError(
-            f'{what} needs {" and ".join(missing)}; pip install "convlens[{extra}]"'
+            f'{feature} needs {" and ".join(missing)}; pip install "convlens[{extra}]"'
         )

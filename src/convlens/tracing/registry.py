@@ -128,9 +128,9 @@ def register_operation(
         raise ConvlensError(
             f"no rule for {name}; give at least one of receptive_field, multiply_adds and layout"
         )
-    for rule, what in ((receptive_field, "receptive_field"), (multiply_adds, "multiply_adds")):
+    for rule, argument in ((receptive_field, "receptive_field"), (multiply_adds, "multiply_adds")):
         if rule is not None and not callable(rule):
-            raise ConvlensError(f"{what} of {name} is {rule!r}; give a function")
+            raise ConvlensError(f"{argument} of {name} is {rule!r}; give a function")
     if layout not in (None, (2, 3), (1, 2)):
         raise ConvlensError(f"layout of {name} is {layout!r}; give (2, 3) or (1, 2)")
     plain = name.rstrip("_") if not name.endswith("::_") else name

@@ -13,7 +13,7 @@ from convlens.models.model import Model
 from convlens.runtime.guard import unwrap_network
 from convlens.tracing.registry import registry_version
 
-Kept = TypeVar("Kept")
+Entry = TypeVar("Entry")
 _PRIMITIVES = (
     bool, int, float, str, bytes, type(None), torch.dtype, torch.device, BuiltinFunctionType,
 )  # fmt: skip
@@ -38,23 +38,23 @@ class TraceKey:
     partly: bool | str
 
 
-class TraceCache(Generic[Kept]):
+class TraceCache(Generic[Entry]):
     """Traces, or recordings, by network and key; a network that has changed since has none."""
 
     def __init__(self) -> None:
-        self._entries: WeakKeyDictionary[nn.Module, dict[TraceKey, tuple[Hashable, Kept]]] = (
+        self._entries: WeakKeyDictionary[nn.Module, dict[TraceKey, tuple[Hashable, Entry]]] = (
             WeakKeyDictionary()
         )
 
-    def find(self, model: Model, key: TraceKey, state: Hashable) -> Kept | None:
-        """What was kept with a key in the given state of the network, if there is something."""
+    def find(self, model: Model, key: TraceKey, state: Hashable) -> Entry | None:
+        """The entry of a key if the network was in the same state when it was added; else None."""
         known = self._entries.get(unwrap_network(model.network), {})
-        saved_state, kept = known.get(key, (None, None))
-        return kept if saved_state == state else None
+        saved_state, entry = known.get(key, (None, None))
+        return entry if saved_state == state else None
 
-    def add(self, model: Model, key: TraceKey, state: Hashable, kept: Kept) -> None:
-        """Keep something until the state of the network is another one."""
-        self._entries.setdefault(unwrap_network(model.network), {})[key] = (state, kept)
+    def add(self, model: Model, key: TraceKey, state: Hashable, entry: Entry) -> None:
+        """Keep an entry until the state of the network is another one."""
+        self._entries.setdefault(unwrap_network(model.network), {})[key] = (state, entry)
 
 
 def network_state(model: Model) -> Hashable:

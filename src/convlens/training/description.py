@@ -113,12 +113,12 @@ def check_same_training(run: Run, description: dict[str, Any]) -> None:
             f"{run.folder} holds a training on {saved['data']} with other images or labels than "
             f"{current['data']} has now; give another --out"
         )
-    for name, now in current["recipe"].items():
-        before = saved["recipe"].get(name)
-        if now != before:
+    for name, value in current["recipe"].items():
+        saved_value = saved["recipe"].get(name)
+        if value != saved_value:
             raise ConvlensError(
-                f"{run.folder} holds a training with {name.replace('_', ' ')} {before}, now "
-                f"{now}; give the same to go on with it, or another --out"
+                f"{run.folder} holds a training with {name.replace('_', ' ')} {saved_value}, now "
+                f"{value}; give the same to go on with it, or another --out"
             )
 
 

@@ -279,9 +279,9 @@ def _epoch_order(seed: int, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=generator)
 
 
-def _derive_seed(*what: object) -> int:
+def _derive_seed(*purpose: object) -> int:
     """An independent seed for each use of random numbers."""
-    digest = hashlib.sha256(repr(what).encode()).digest()
+    digest = hashlib.sha256(repr(purpose).encode()).digest()
     return int.from_bytes(digest[:8], "little") % 2**63
 
 

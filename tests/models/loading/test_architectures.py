@@ -10,7 +10,8 @@ from torch import nn
 from convlens.models.loading.architectures import find_architecture
 from convlens.models.loading.load import load
 from convlens.models.loading.weight_files import read_weight_file
-from support.loadable import message, same
+from support.loadable import message
+from support.tensors import same_tensors
 
 pytest_plugins = "support.loadable"
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -31,7 +32,7 @@ def test_the_tensors_name_the_network(tmp_path, squeezenet):
     path = save(tmp_path / "model.pth", squeezenet)
     model = load(path)
     assert model.spec == f"file:{path}@torchvision:squeezenet1_1"
-    assert same(model.network.state_dict(), squeezenet)
+    assert same_tensors(model.network.state_dict(), squeezenet)
     assert model.mean == (0.485, 0.456, 0.406) and model.labels[282] == "tiger cat"
     assert "torchvision:squeezenet1_1, recognized by the weights" in model.origin
 

@@ -12,7 +12,8 @@ from torch import nn
 from convlens.models.loading import demo_photos
 from convlens.models.loading.load import load
 from support.folders import SHARED
-from support.loadable import message, same
+from support.loadable import message
+from support.tensors import same_tensors
 
 pytest_plugins = "support.loadable"
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -35,7 +36,7 @@ def save(content, path):
 def test_file_with_another_form_as_architecture(name, tmp_path, nets, state):
     path = save(state, tmp_path / name)
     model = load(f"file:{path}@python:{nets}:model")
-    assert same(model.network.state_dict(), state)
+    assert same_tensors(model.network.state_dict(), state)
     assert model.labels == ("cat", "dog") and model.mean == (0.25,) and model.size == (32, 32)
     assert model.name == f"Net from {name}" and str(path) in model.origin
 
@@ -45,14 +46,16 @@ def test_file_needs_no_weights_of_its_architecture(tmp_path):
     path = save(drawn.network.state_dict(), tmp_path / "w.safetensors")
     for architecture in ("torchvision:squeezenet1_1", "torchvision:squeezenet1_1@random"):
         model = load(f"file:{path}@{architecture}")
-        assert same(model.network.state_dict(), drawn.network.state_dict())
+        assert same_tensors(model.network.state_dict(), drawn.network.state_dict())
         assert model.labels[282] == "tiger cat"
 
 
 def test_file_into_the_default_network_without_the_demo_package(tmp_path, default, monkeypatch):
     path = save(default.network.state_dict(), tmp_path / "w.safetensors")
     monkeypatch.setattr(demo_photos, "find_spec", lambda name: None)
-    assert same(load(f"file:{path}@default").network.state_dict(), default.network.state_dict())
+    assert same_tensors(
+        load(f"file:{path}@default").network.state_dict(), default.network.state_dict()
+    )
 
 
 @pytest.mark.parametrize("nesting", ["state_dict", "model", "model_state_dict", "model_ema"])
@@ -60,13 +63,13 @@ def test_file_into_the_default_network_without_the_demo_package(tmp_path, defaul
 def test_file_unwraps_what_training_scripts_save(nesting, prefix, tmp_path, nets, state):
     inner = {prefix + key: tensor for key, tensor in state.items()}
     path = save({"epoch": 3, nesting: inner, "optimizer": {}}, tmp_path / "w.pt")
-    assert same(load(f"file:{path}@python:{nets}:network").network.state_dict(), state)
+    assert same_tensors(load(f"file:{path}@python:{nets}:network").network.state_dict(), state)
 
 
 def test_file_from_before_batch_norm_counted(tmp_path, nets, state):
     old = {key: tensor for key, tensor in state.items() if "num_batches" not in key}
     path = save(dict(old), tmp_path / "w.safetensors")
-    assert same(load(f"file:{path}@python:{nets}:network").network.state_dict(), state)
+    assert same_tensors(load(f"file:{path}@python:{nets}:network").network.state_dict(), state)
 
 
 def test_file_of_another_architecture(tmp_path, nets, state):

@@ -7,7 +7,8 @@ import timm
 import torch
 
 from convlens.models.loading.load import list_models, load
-from support.loadable import message, same
+from support.loadable import message
+from support.tensors import same_tensors
 
 pytest_plugins = "support.loadable"
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -79,7 +80,7 @@ def test_factory_from_a_file(nets):
     assert load(f"python:{nets}:model").labels == ("cat", "dog")
     assert load(f"python:{nets}:instance").name == "Net"
     again = load(f"python:{nets}:network", seed=5).network.state_dict()
-    assert same(model.network.state_dict(), again)
+    assert same_tensors(model.network.state_dict(), again)
 
 
 def test_factory_from_the_current_folder(nets, monkeypatch):

@@ -15,7 +15,8 @@ from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.loading.load import load
 from convlens.models.loading.timm_models import timm_model
 from convlens.models.loading.torchvision_models import torchvision_model
-from support.loadable import message, same
+from support.loadable import message
+from support.tensors import same_tensors
 
 pytest_plugins = "support.loadable"
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -112,8 +113,8 @@ def test_random_weights_follow_the_seed_and_nothing_else(spec):
     first = load(spec, seed=1)
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(3)
-    assert same(first.network.state_dict(), load(spec, seed=1).network.state_dict())
-    assert not same(first.network.state_dict(), load(spec, seed=2).network.state_dict())
+    assert same_tensors(first.network.state_dict(), load(spec, seed=1).network.state_dict())
+    assert not same_tensors(first.network.state_dict(), load(spec, seed=2).network.state_dict())
     assert first.labels is None and first.spec == spec and not first.network.training
 
 
@@ -136,7 +137,7 @@ def test_torchvision_weights_from_its_cache(tmp_path):
     cache.mkdir(parents=True)
     torch.save(state, cache / "squeezenet1_1-b8a52dc0.pth")
     model = load("torchvision:squeezenet1_1")
-    assert same(model.network.state_dict(), state)
+    assert same_tensors(model.network.state_dict(), state)
     assert model.labels[282] == "tiger cat" and "IMAGENET1K_V1" in model.origin
 
 
@@ -150,7 +151,7 @@ def test_timm_weights_from_its_cache(tmp_path, monkeypatch):
     (repository / "snapshots/abc").mkdir(parents=True)
     save_file(state, repository / "snapshots/abc/model.safetensors")
     model = load("timm:resnet10t")
-    assert same(model.network.state_dict(), state)
+    assert same_tensors(model.network.state_dict(), state)
     assert model.labels[282] == "tiger cat" and name in model.origin
 
 

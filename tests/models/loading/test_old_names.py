@@ -15,15 +15,11 @@ from torchvision.models import DenseNet, GoogLeNet, SqueezeNet
 from convlens.errors import ConvlensError
 from convlens.models.loading.fitting import load_weights
 from convlens.models.loading.weight_files import WeightFile
+from support.tensors import same_tensors
 
 
 def file(state):
     return WeightFile(Path("w.pt"), {"state_dict": state}, {})
-
-
-def same(first: nn.Module, second: nn.Module):
-    values = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(*pair) for pair in values)
 
 
 @pytest.mark.parametrize("network_class", [DenseNet, TimmDenseNet])
@@ -34,9 +30,11 @@ def test_old_names_of_dense_layers(network_class):
         re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): tensor
         for key, tensor in trained.state_dict().items()
     }
-    assert old.keys() != network.state_dict().keys() and not same(network, trained)
+    assert old.keys() != network.state_dict().keys() and not same_tensors(
+        network.state_dict(), trained.state_dict()
+    )
     assert "translated by the filter" in load_weights(network, file(old)).summary()
-    assert same(network, trained)
+    assert same_tensors(network.state_dict(), trained.state_dict())
     with pytest.raises(ConvlensError, match="does not fit"):
         load_weights(nn.Sequential(nn.Conv2d(3, 4, 3)), file(old))
 
@@ -50,7 +48,9 @@ def test_a_checkpoint_filter_of_timm_that_takes_the_network():
         name = re.sub(r"stages\.(\d)\.downsample", r"downsample_layers.\1", name)
         name = name.replace("conv_dw", "dwconv").replace("mlp.fc", "pwconv")
         old[name.replace("head.norm", "norm").replace("head.fc.", "head.")] = tensor
-    assert load_weights(network, file(old)).renamed and same(network, trained)
+    assert load_weights(network, file(old)).renamed and same_tensors(
+        network.state_dict(), trained.state_dict()
+    )
 
 
 def test_position_embeddings_that_timm_resamples():

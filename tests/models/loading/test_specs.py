@@ -20,7 +20,7 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "form", "rest", "architecture"),
+    ("text", "form", "reference", "architecture"),
     [
         ("default", "default", "", None),
         ("resnet50", "name", "resnet50", None),
@@ -40,8 +40,8 @@ def here(tmp_path, monkeypatch):
         ("resnet18", "name", "resnet18", None),  # although there is such a folder
     ],
 )
-def test_forms(text, form, rest, architecture, here):
-    assert parse_spec(text) == Spec(form, rest, architecture)
+def test_forms(text, form, reference, architecture, here):
+    assert parse_spec(text) == Spec(form, reference, architecture)
 
 
 def test_a_checkpoint_in_the_folder_of_a_training(here):

@@ -103,7 +103,7 @@ class Robustness(NetworkResult):
 
     def summary(self) -> str:
         """The shares at epsilon 0 and under the first and the last epsilon, in words."""
-        what = "correct" if self.reference == "label" else "unchanged"
+        outcome = "correct" if self.reference == "label" else "unchanged"
         ends = sorted({0, min(1, len(self.epsilons) - 1), len(self.epsilons) - 1})
         parts = [
             f"{percent(curve.accuracies[end])} at {of_255(self.fractions[end])} ({curve.name})"
@@ -111,7 +111,7 @@ class Robustness(NetworkResult):
             for end in ends
         ]
         return (
-            f"{self.model} on {counted(self.images, 'image')}: {what} predictions "
+            f"{self.model} on {counted(self.images, 'image')}: {outcome} predictions "
             f"{', '.join(parts)}"
         )
 

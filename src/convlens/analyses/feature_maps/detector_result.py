@@ -139,8 +139,8 @@ class FeatureDetector(NetworkResult):
         lines: list[str] = []
         shown = self.strongest_inputs
         if others := len(self.patch) - len(shown):
-            rest = self.sum - float(self.products[shown].double().sum())
-            lines.append(f"{counted(others, 'other channel')}: {format_number(rest)}")
+            sum_of_others = self.sum - float(self.products[shown].double().sum())
+            lines.append(f"{counted(others, 'other channel')}: {format_number(sum_of_others)}")
         lines.append(f"sum w·x = {format_number(self.sum)}")
         sign = "−" if self.bias < 0 else "+"
         lines.append(f"{sign} bias {format_number(abs(self.bias))} = {format_number(self.output)}")

@@ -99,5 +99,5 @@ class Diagnosis(NetworkResult):
             values=[variant.gain for variant in shown],
             labels=["configured", *(f"{variant.gain:+.2f}" for variant in shown[1:])],
         )
-        what = "log-probability of the right class" if self.labeled else "confidence"
-        return bar_figure([bars], title=f"gain in {what}, nats per photo")
+        quantity = "log-probability of the right class" if self.labeled else "confidence"
+        return bar_figure([bars], title=f"gain in {quantity}, nats per photo")

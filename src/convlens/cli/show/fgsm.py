@@ -113,7 +113,7 @@ def _show_curve(curve: "Robustness", *, shown: int) -> None:
         )
     terminal.show("")
     terminal.show(table)
-    what = (
+    criterion = (
         "correct by the labels"
         if curve.reference == "label"
         else "the same as for the unchanged photo, because there are no labels"
@@ -122,7 +122,7 @@ def _show_curve(curve: "Robustness", *, shown: int) -> None:
         f"{counted(curve.pgd_steps, 'step')} from a random start" if curve.pgd_steps else "left out"
     )
     lines = [
-        f"predictions that are {what}: {counted(curve.images, 'photo')}, with 95 % intervals; "
+        f"predictions that are {criterion}: {counted(curve.images, 'photo')}, with 95 % intervals; "
         f"PGD: {pgd}"
     ]
     if curve.unlabeled:

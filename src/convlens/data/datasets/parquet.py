@@ -282,15 +282,15 @@ class ParquetPhotos:
                 columns=[".".join(column) for column in self._columns.column_paths],
                 use_threads=False,
             )
-            rest = None
+            pending = None
             for batch in batches:  # Arrow may give fewer rows than it was asked for
                 table = pa.Table.from_batches([batch])
-                rest = table if rest is None else pa.concat_tables([rest, table])
-                while rest.num_rows >= chunk_rows:
-                    yield rest.slice(0, chunk_rows)
-                    rest = rest.slice(chunk_rows)
-            if rest is not None and rest.num_rows:
-                yield rest
+                pending = table if pending is None else pa.concat_tables([pending, table])
+                while pending.num_rows >= chunk_rows:
+                    yield pending.slice(0, chunk_rows)
+                    pending = pending.slice(chunk_rows)
+            if pending is not None and pending.num_rows:
+                yield pending
 
     @contextmanager
     def _open(self, file: int) -> Iterator[Any]:

@@ -148,19 +148,19 @@ def _build(
         size: height and width of the images that a trained network will be given, in pixels.
     """
     if spec.form == "name":
-        spec = _find_library(spec.rest)
-    full = f"{spec.form}:{spec.rest}"
+        spec = _find_library(spec.reference)
+    full = f"{spec.form}:{spec.reference}"
     if spec.form == "python":
-        return factory_model(spec.rest), full
+        return factory_model(spec.reference), full
     if spec.form == "file":
         return _file_model(spec)
     with float32_networks():
         if spec.form == "torchvision":
-            return torchvision_model(spec.rest, weights=weights), full
+            return torchvision_model(spec.reference, weights=weights), full
         if spec.form == "timm":
-            return timm_model(spec.rest, weights=weights), full
-        if (run := find_run_folder(spec.rest)) is not None:
-            return run_model(*run, size=size), spec.rest
+            return timm_model(spec.reference, weights=weights), full
+        if (run := find_run_folder(spec.reference)) is not None:
+            return run_model(*run, size=size), spec.reference
         return embedded_model(weights=weights), "default"
 
 
@@ -178,7 +178,7 @@ def _find_library(name: str) -> Spec:
 
 
 def _file_model(spec: Spec) -> tuple[Model, str]:
-    path = Path(spec.rest)
+    path = Path(spec.reference)
     file = read_weight_file(path)
     architecture = spec.architecture or find_architecture(file)
     model, architecture = _build(parse_spec(architecture), weights=False)

@@ -34,12 +34,13 @@ class Spec:
     Attributes:
         form: `default`, `torchvision`, `timm`, `python`, `file` or `run`; `name` for a name without
             a library.
-        rest: what follows the form; for a file its path, for a run `RUN` or `RUN@CHECKPOINT`.
+        reference: what the form refers to: a network's name, `MODULE:FACTORY`, a path, or for a run
+            `RUN` or `RUN@CHECKPOINT`.
         architecture: of a file, the spec of its network; None if it is not named.
     """
 
     form: str
-    rest: str
+    reference: str
     architecture: str | None = None
 
 
@@ -54,19 +55,19 @@ def parse_spec(text: str) -> Spec:
 
     Example:
         >>> parse_spec("torchvision:resnet18@random")
-        Spec(form='torchvision', rest='resnet18@random', architecture=None)
+        Spec(form='torchvision', reference='resnet18@random', architecture=None)
         >>> parse_spec("resnet18")
-        Spec(form='name', rest='resnet18', architecture=None)
+        Spec(form='name', reference='resnet18', architecture=None)
     """
     if text == "default":
         return Spec("default", "")
-    form, _, rest = text.partition(":")
+    form, _, reference = text.partition(":")
     if form in _LIBRARIES:
-        return Spec(form, rest)
+        return Spec(form, reference)
     if form == "python":
-        return _parse_factory(rest)
+        return _parse_factory(reference)
     if form == "file":
-        return _parse_file(rest)
+        return _parse_file(reference)
     run = find_run_folder(text)
     # A folder may have the name of a network, for example one with its results.
     if run is not None and (os.sep in text or (run[0] / DESCRIPTION).is_file()):

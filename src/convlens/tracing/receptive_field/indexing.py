@@ -76,9 +76,11 @@ def _look_up(view: FieldView, refs: Sequence[NodeRef | None]) -> list[PixelInter
     dim, ref = on_image[0]
     interval = view.interval_of(ref.node)
     assert interval is not None
-    rest = len(view.shape("self")) - dim - 1
+    dims_after = len(view.shape("self")) - dim - 1
     return [
-        map_bounds(interval, lambda bound: bound.reshape(*[1] * dim, *bound.shape, *[1] * rest))
+        map_bounds(
+            interval, lambda bound: bound.reshape(*[1] * dim, *bound.shape, *[1] * dims_after)
+        )
     ]
 
 

@@ -127,9 +127,9 @@ def _combine_groups(
         return interval
 
     def combine(tensor: Tensor, reduce: Callable[..., Tensor]) -> Tensor:
-        rest = tensor.shape[2:]
-        tensor = tensor.expand(-1, channels, *rest)
-        grouped = reduce(tensor.reshape(-1, groups, channels // groups, *rest), dim=2)
+        positions = tensor.shape[2:]
+        tensor = tensor.expand(-1, channels, *positions)
+        grouped = reduce(tensor.reshape(-1, groups, channels // groups, *positions), dim=2)
         return grouped.repeat_interleave(out_channels // groups if groups > 1 else 1, dim=1)
 
     return replace(
