@@ -29,3 +29,9 @@ def code_blocks(page: Path, language: str) -> list[tuple[str, str]]:
         code = "\n".join(line[3:] for line in match[2].rstrip().splitlines()) + "\n"
         blocks.append((caption[1] if caption else "", code))
     return blocks
+
+
+def fenced_blocks(page: Path, language: str = "") -> list[str]:
+    """Code of the fenced blocks of a language in a Markdown file; by default those without one."""
+    pattern = rf"^```{language}\n(.*?)^```$"
+    return re.findall(pattern, page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
