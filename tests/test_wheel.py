@@ -4,10 +4,14 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
+from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from support.folders import TESTS
 
@@ -26,6 +30,12 @@ def run(*words: str | Path, cwd: Path) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def read_requirement(text: str) -> tuple[str, str]:
+    """Name, in its only form, and versions of a requirement."""
+    requirement = Requirement(text)
+    return canonicalize_name(requirement.name), str(requirement.specifier)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +71,19 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         assert files <= set(archive.namelist())
         assert len(files) > 300
+
+
+def test_the_wheel_asks_for_the_declared_dependencies(wheel: Path) -> None:
+    # The test below takes them from the environment of the tests, whatever the wheel asks for.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = BytesParser().parsebytes(archive.read(name))
+    required = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert set(map(read_requirement, required)) == set(
+        map(read_requirement, project["dependencies"])
+    )
+    assert set(metadata.get_all("Provides-Extra")) == set(project["optional-dependencies"])
 
 
 def test_the_page_is_made_in_an_empty_environment(environment: Path) -> None:
