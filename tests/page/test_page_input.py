@@ -16,6 +16,12 @@ from support.pages import Page, tiny
 pytest_plugins = "support.pages"
 
 
+@pytest.fixture
+def few_sections(monkeypatch):
+    """A page with one section, for tests of what does not depend on the sections."""
+    monkeypatch.setattr("convlens.page.sections.SECTIONS", ("network",))
+
+
 # bad input
 
 
@@ -31,6 +37,7 @@ def test_damaged_photos_are_named_and_left_out(tmp_path, photos):
     assert skipped[0]["reason"] in words
 
 
+@pytest.mark.usefixtures("few_sections")
 def test_labels_and_boxes_that_fit_no_photo_are_named(tmp_path, photos):
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("file,class,left,top,right,bottom\none.png,0,0,0,4,4\nno\x1b.png,0,0,0,4,4\n")
@@ -47,6 +54,7 @@ def test_labels_and_boxes_that_fit_no_photo_are_named(tmp_path, photos):
     assert all(sentence in words for sentence in sentences)
 
 
+@pytest.mark.usefixtures("few_sections")
 def test_a_name_that_no_page_can_hold(tmp_path, photos):
     odd = photos[1].with_name(os.fsdecode(b"odd\xff.png"))
     try:
@@ -69,6 +77,7 @@ def test_strict_stops_and_writes_nothing(tmp_path, photos):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
 
 
+@pytest.mark.usefixtures("few_sections")
 def test_other_folders_are_refused_and_reports_replaced(tmp_path, photos):
     with pytest.raises(ConvlensError, match="holds other files"):
         report(tiny(), photos, out=photos[0].parent)
@@ -86,6 +95,7 @@ def test_other_folders_are_refused_and_reports_replaced(tmp_path, photos):
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("few_sections")
 def test_a_failure_half_way_leaves_the_old_page(tmp_path, photos, monkeypatch):
     old = report(tiny(), photos[:1], out=tmp_path / "page").page.read_text("utf-8")
     monkeypatch.setattr("convlens.page.report.render", lambda *_: 1 / 0)
@@ -130,7 +140,7 @@ def test_a_grey_network_gives_a_page(tmp_path, photos):
 
 
 def test_layer_classes_and_labels_are_used(tmp_path, photos):
-    seen: list[tuple[str, int, int]] = []
+    calls: list[tuple[str, int, int]] = []
     page_report: Any = report(
         tiny(),
         photos,
@@ -138,17 +148,17 @@ def test_layer_classes_and_labels_are_used(tmp_path, photos):
         labels={"one.png": (0, 1, 2, 3, 4), "two.png": ()},
         layer="0",
         classes=[4, 1, 0],
-        progress=lambda *step: seen.append(step),
+        progress=lambda *step: calls.append(step),
     )
     assert page_report.sections["photos"].cards[0].gradcam.classes.tolist() == [[4, 1, 0]]
     assert page_report.sections["photos"].cards[0].gradcam.nodes == ("0",)
     assert [photo.right for photo in page_report.photos] == [True, None, None]
     assert page_report.sections["preprocessing"].photos == 1
-    assert ("photos", 3, 3) in seen and ("predictions", 1, 3) in seen
-    stage, done, total = seen[-1]
+    assert ("photos", 3, 3) in calls and ("predictions", 1, 3) in calls
+    stage, done, total = calls[-1]
     assert stage == "preprocessing" and done == total
     stages = {"dream", "channels, crops", "maximized images", "shift, offsets"}
-    assert stages <= {call[0] for call in seen}
+    assert stages <= {call[0] for call in calls}
 
 
 def test_a_network_without_convolutions_gives_a_page(tmp_path, photos):
@@ -225,6 +235,7 @@ def test_one_output_is_the_class_or_not(tmp_path, photos, end):
     assert marks == ([] if isinstance(end, nn.Sigmoid) else ["look"])
 
 
+@pytest.mark.usefixtures("few_sections")
 def test_photos_of_one_name_are_told_apart(tmp_path, photos):
     paths = [tmp_path / folder / "same.png" for folder in ("a", "b")]
     for path, photo in zip(paths, photos, strict=False):

@@ -77,11 +77,11 @@ def test_contiguous_whatever_is_given_but_only_where_it_must_be(view, channels):
     for arranged in (inputs, inputs.contiguous(memory_format=torch.channels_last)):
         for batch in (arranged, arranged[:1], arranged[:, :, :-4, :-4]):
             height = batch.shape[2]
-            got = fed.normalize(batch)
-            assert torch.equal(got, batch)
+            normalized = fed.normalize(batch)
+            assert torch.equal(normalized, batch)
             if height == SIZE:
-                assert got.stride() == (chw if view else batch.stride())
-            assert not view or got.is_contiguous()
+                assert normalized.stride() == (chw if view else batch.stride())
+            assert not view or normalized.is_contiguous()
 
 
 def test_laid_out_takes_gradients():

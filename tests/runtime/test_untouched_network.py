@@ -25,6 +25,18 @@ def test_every_function_leaves_the_network_untouched(name, tmp_path):
     assert_untouched(network, before)
 
 
+@pytest.fixture(scope="module")
+def traced_networks():
+    """Networks that have been traced and run, by the place of the layer that will fail.
+
+    Every call leaves them untouched, or the test of that call fails, so that tests can share them.
+    """
+    networks = {place: used_network(small_network()) for place in (0, 6, 12)}
+    for network in networks.values():
+        CALLS["predict"](wrap(network, size=SIZE))
+    return networks
+
+
 # Runs of a FailingLayer until it raises: the first is that of the trace, on a copy.
 # A trace fails alike at every place, so that one is enough in most runs.
 @pytest.mark.parametrize(
@@ -38,10 +50,8 @@ def test_every_function_leaves_the_network_untouched(name, tmp_path):
     "name",
     [name for name in NAMES if name not in ("filters", "filters_over_training", "receptive_field")],
 )
-def test_nothing_is_left_where_a_module_raises(name, place, runs, tmp_path):
-    network = used_network(small_network())
-    if runs == 2:
-        convlens.trace(wrap(network, size=SIZE))
+def test_nothing_is_left_where_a_module_raises(name, place, runs, traced_networks, tmp_path):
+    network = traced_networks[place] if runs == 2 else used_network(small_network())
     network[place].at = runs
     model = wrap(network, size=SIZE)
     before = state(network)
@@ -57,9 +67,10 @@ def test_functions_do_raise_there():
         network = used_network(small_network())
         model = wrap(network, size=SIZE)
         convlens.trace(model)
-        network[place].at = 1
+        before = state(network)
         for name in ("predict", "gradcam", "fgsm"):
             network[place].at = 1
             with pytest.raises(ConvlensError, match=r"Sequential.* images of .*tripped") as caught:
                 CALLS[name](model)
             assert isinstance(caught.value.__cause__, RuntimeError)
+            assert_untouched(network, before)
