@@ -6,7 +6,7 @@ each other: each has its own start, its own transforms and its own step sizes.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -144,18 +144,11 @@ def maximize(
         objective = parse_objective(model, base, text, class_score, side=side)
         crop_plan = plan_crop(model, base, objective, size)
         tasks += [AscentTask(number, objective, crop_plan, seed + draw) for draw in range(seeds)]
-    groups: dict[tuple[str, tuple[int, int]], list[int]] = defaultdict(list)
-    for index, task in enumerate(tasks):
-        groups[task.objective.optimized_node_name, task.crop_plan.size].append(index)
     results: dict[int, AscentResult] = {}
     report = or_ignore(progress)
     stopped, total = "", len(tasks) * steps
     with preserve_network(model.network), catch_interrupts() as interrupted:
-        for batch in (
-            group[first : first + batch_size]
-            for group in groups.values()
-            for first in range(0, len(group), batch_size)
-        ):
+        for batch in _batches(tasks, batch_size):
             if interrupted():
                 break
             batch_tasks = [tasks[index] for index in batch]
@@ -206,6 +199,16 @@ def maximize(
         stopped=stopped,
         interrupted=was_interrupted,
     )
+
+
+def _batches(tasks: Sequence[AscentTask], batch_size: int) -> Iterator[list[int]]:
+    """Indices of tasks that are optimized at once: those of one node with crops of one size."""
+    groups: dict[tuple[str, tuple[int, int]], list[int]] = defaultdict(list)
+    for index, task in enumerate(tasks):
+        groups[task.objective.optimized_node_name, task.crop_plan.size].append(index)
+    for group in groups.values():
+        for first in range(0, len(group), batch_size):
+            yield group[first : first + batch_size]
 
 
 def _default_transforms(task: AscentTask) -> Transforms:
