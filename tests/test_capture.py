@@ -14,8 +14,8 @@ from support.cut_networks import SIZE, Cut, Net, images, prepared
 def observed(network, *names, size=SIZE):
     model, model_trace = prepared(network, size)
     values = [model_trace.find_node(name) for name in names]
-    seen = capture_nodes(model, model_trace, images(size=size), values)
-    return [seen[value] for value in values]
+    captured = capture_nodes(model, model_trace, images(size=size), values)
+    return [captured[value] for value in values]
 
 
 class Raising(nn.Module):
@@ -73,10 +73,10 @@ def test_in_place_relu_afterwards_does_not_change_what_was_captured(relu):
         [value, model_trace.logits],
         [post, value, model_trace.logits],
     ):
-        seen = capture_nodes(model, model_trace, images(), asked)
-        assert torch.equal(seen[value], expected)
-        if post in seen:
-            assert torch.equal(seen[post], expected.relu())
+        captured = capture_nodes(model, model_trace, images(), asked)
+        assert torch.equal(captured[value], expected)
+        if post in captured:
+            assert torch.equal(captured[post], expected.relu())
     assert expected.min() < 0
 
 

@@ -27,14 +27,14 @@ def test_batched_directions_equal_the_loop(build):
     network = getattr(torchvision.models, build)(weights=None, num_classes=5).eval()
     model, model_trace = prepared(network, 64)
     start = model_trace.final_layer.pre[0]
-    seen = capture_nodes(
+    captured = capture_nodes(
         model, model_trace, images(size=64), [model_trace.logits], gradient_nodes=[start]
     )
-    logits = seen[model_trace.logits]
+    logits = captured[model_trace.logits]
     directions = every_class(logits)
-    (together,) = compute_gradients(logits, [seen[start]], directions)
+    (together,) = compute_gradients(logits, [captured[start]], directions)
     for index, direction in enumerate(directions):
-        (alone,) = torch.autograd.grad(logits, seen[start], direction, retain_graph=True)
+        (alone,) = torch.autograd.grad(logits, captured[start], direction, retain_graph=True)
         torch.testing.assert_close(together[index], alone, rtol=1e-5, atol=1e-8)
 
 

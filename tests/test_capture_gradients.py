@@ -9,10 +9,10 @@ from support.cut_networks import Cut, Head, Net, close, images, prepared, slopes
 from support.traced_networks import conv
 
 
-def by_hand(value, rest):
-    """Gradient of the weighted logits `rest(value)`, where the network was cut."""
+def by_hand(value, upper):
+    """Gradient of the weighted logits `upper(value)`, where the network was cut."""
     leaf = value.detach().clone().requires_grad_()
-    logits = rest(leaf)
+    logits = upper(leaf)
     return torch.autograd.grad(logits, leaf, weights(logits))[0]
 
 
@@ -196,17 +196,17 @@ def test_gradient_at_both_halves_of_a_split():
 
     network = Net(function)
     (left, other), (x, y) = slopes(network, "/chunk", "/chunk.1")
-    rest = lambda x, y: network.head(torch.cat([x.tanh(), y * 2], 1))  # noqa: E731
-    close(left[0], by_hand(x, lambda x: rest(x, y.detach())))
-    close(other[0], by_hand(y, lambda y: rest(x.detach(), y)))
+    upper = lambda x, y: network.head(torch.cat([x.tanh(), y * 2], 1))  # noqa: E731
+    close(left[0], by_hand(x, lambda x: upper(x, y.detach())))
+    close(other[0], by_hand(y, lambda y: upper(x.detach(), y)))
 
 
 def test_several_starts_one_downstream_of_another():
     network = Net(lambda net, x: net.third(net.second(x).relu()) + x, second=conv(4, 4),
                   third=conv(4, 4))  # fmt: skip
     (first, second, third), (a, b, c) = slopes(network, "first", "second", "third")
-    rest = lambda x: network.head(network.third(network.second(x).relu()) + x)  # noqa: E731
-    close(first[0], by_hand(a, rest))
+    upper = lambda x: network.head(network.third(network.second(x).relu()) + x)  # noqa: E731
+    close(first[0], by_hand(a, upper))
     close(second[0], by_hand(b, lambda b: network.head(network.third(b.relu()) + a.detach())))
     close(third[0], by_hand(c, lambda c: network.head(c + a.detach())))
 
@@ -228,19 +228,19 @@ def test_no_graph_below_the_start_and_parameters_take_no_part():
     network = Net(lambda net, x: net.second(x.relu()), second=conv(4, 4))
     model, model_trace = prepared(network)
     below, start, above = (model_trace.find_node(name) for name in ("image", "first", "second"))
-    seen = capture_nodes(
+    captured = capture_nodes(
         model, model_trace, images(), [below, above, model_trace.logits], gradient_nodes=[start]
     )
-    assert seen[below].grad_fn is None and not seen[below].requires_grad
-    assert seen[start].is_leaf and seen[start].requires_grad
-    assert seen[above].grad_fn is not None
-    leaves, todo = set(), [seen[model_trace.logits].grad_fn]
+    assert captured[below].grad_fn is None and not captured[below].requires_grad
+    assert captured[start].is_leaf and captured[start].requires_grad
+    assert captured[above].grad_fn is not None
+    leaves, todo = set(), [captured[model_trace.logits].grad_fn]
     while todo:
         node = todo.pop()
         if hasattr(node, "variable"):
             leaves.add(node.variable)
         todo += [parent for parent, _ in node.next_functions if parent is not None]
-    assert leaves == {seen[start]}
+    assert leaves == {captured[start]}
     plain = capture_nodes(model, model_trace, images(), [above])
     assert not plain[above].requires_grad
 

@@ -69,23 +69,23 @@ PASSES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", PASSES)
-def test_opened_once_for_all_passes(paths, what):
-    count, view = PASSES[what]
+@pytest.mark.parametrize("name", PASSES)
+def test_opened_once_for_all_passes(paths, name):
+    count, view = PASSES[name]
     engine = Counting()
     view(paths, pass_options=PassOptions(engine=engine))
     assert engine.log == ["open", *["run"] * count, "closed"]
 
 
-@pytest.mark.parametrize("what", PASSES)
-def test_closed_after_an_error(paths, what):
+@pytest.mark.parametrize("name", PASSES)
+def test_closed_after_an_error(paths, name):
     class Broken(Counting):
         def run(self, job):
             raise ConvlensError("no more machines")
 
     engine = Broken()
     with pytest.raises(ConvlensError, match="no more machines"):
-        PASSES[what][1](paths, pass_options=PassOptions(engine=engine))
+        PASSES[name][1](paths, pass_options=PassOptions(engine=engine))
     assert engine.log == ["open", "closed"]
 
 

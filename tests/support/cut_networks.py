@@ -42,12 +42,14 @@ def slopes(network, *names, directions=None):
     """Gradients of weighted logits, `(K, N, ...)` for each name, and the values there."""
     model, model_trace = prepared(network)
     starts = [model_trace.find_node(name) for name in names]
-    seen = capture_nodes(model, model_trace, images(), [model_trace.logits], gradient_nodes=starts)
-    logits = seen[model_trace.logits]
+    captured = capture_nodes(
+        model, model_trace, images(), [model_trace.logits], gradient_nodes=starts
+    )
+    logits = captured[model_trace.logits]
     if directions is None:
         directions = weights(logits)[None]
-    return compute_gradients(logits, [seen[value] for value in starts], directions), [
-        seen[value] for value in starts
+    return compute_gradients(logits, [captured[value] for value in starts], directions), [
+        captured[value] for value in starts
     ]
 
 

@@ -86,9 +86,9 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 def state(network):
     """All that is promised to stay: what is the same object, and what has the same value."""
-    same, equal = {}, {}
+    identical, equal = {}, {}
     for path, module in network.named_modules():
-        same[path, "module"] = module
+        identical[path, "module"] = module
         equal[path, "training"] = module.training
         equal[path, "children"] = list(module._modules)
         for kind in HOOKS:
@@ -96,9 +96,9 @@ def state(network):
         for kind in (module._parameters, module._buffers):
             equal[path, id(kind)] = list(kind)
             for name, tensor in kind.items():
-                same[path, name] = tensor
+                identical[path, name] = tensor
                 if tensor is not None:
-                    same[path, name, "grad"] = tensor.grad
+                    identical[path, name, "grad"] = tensor.grad
                     equal[path, name, "requires_grad"] = tensor.requires_grad
                     equal[path, name, "layout"] = tensor.stride(), tensor.dtype, tensor.data_ptr()
                     equal[path, name, "value"] = tensor.detach().clone()
@@ -111,19 +111,23 @@ def state(network):
          for part in np.random.get_state()],
     )  # fmt: skip
     equal["grad mode"] = torch.is_grad_enabled()
-    return same, equal
+    return identical, equal
 
 
 def assert_untouched(network, before):
-    same, equal = state(network)
-    assert same.keys() == before[0].keys() and equal.keys() == before[1].keys()
-    for key, was in before[0].items():
-        assert same[key] is was, key
-    for key, was in before[1].items():
-        now = equal[key]
-        if isinstance(was, torch.Tensor):
-            assert torch.equal(now, was), key
+    identical, equal = state(network)
+    assert identical.keys() == before[0].keys() and equal.keys() == before[1].keys()
+    for key, earlier in before[0].items():
+        assert identical[key] is earlier, key
+    for key, earlier in before[1].items():
+        value = equal[key]
+        if isinstance(earlier, torch.Tensor):
+            assert torch.equal(value, earlier), key
         elif key == "random":
-            assert now[0] == was[0] and torch.equal(now[1], was[1]) and now[2] == was[2]
+            assert (
+                value[0] == earlier[0]
+                and torch.equal(value[1], earlier[1])
+                and value[2] == earlier[2]
+            )
         else:
-            assert now == was, key
+            assert value == earlier, key

@@ -26,8 +26,10 @@ class Detector(nn.Module):
         for image_boxes, image_scores in zip(boxes, scores, strict=True):
             chosen = image_scores > 0.5
             corners = image_boxes[:, chosen].t().abs().cumsum(1)
-            kept = torchvision.ops.nms(corners, image_scores[chosen], 0.5)
-            detections.append({"boxes": corners[kept], "scores": image_scores[chosen][kept]})
+            boxes_kept = torchvision.ops.nms(corners, image_scores[chosen], 0.5)
+            detections.append(
+                {"boxes": corners[boxes_kept], "scores": image_scores[chosen][boxes_kept]}
+            )
         return detections
 
 

@@ -70,7 +70,7 @@ class TestIdx:
 
     def test_what_is_wrong(self, tmp_path):
         images, labels = (
-            tmp_path / f"train-{what}-ubyte" for what in ("images-idx3", "labels-idx1")
+            tmp_path / f"train-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")
         )
         write_idx(images, gray(20))
         with pytest.raises(ConvlensError, match="but not the labels"):

@@ -1,6 +1,7 @@
-"""Checks of the words of a command line that need no torch, called by typer for each option.
+"""Checks of the values of options that need no torch, called by typer for each option.
 
-A mistyped word therefore ends a command within a fifth of a second.
+Each returns the value or raises ConvlensError, so that a mistyped word ends a command within a
+fifth of a second.
 """
 
 import os
@@ -15,54 +16,54 @@ _DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "mtia")
 
 
 def check_size(text: str | None) -> str | None:
-    """Refuse what is no size, such as `224` or `224x320`."""
+    """Check that a text is a size, such as `224` or `224x320`."""
     if text is not None:
         parse_size(text)
     return text
 
 
 def check_position(text: str | None) -> str | None:
-    """Refuse what is no position `Y,X`."""
+    """Check that a text is a position `Y,X`."""
     if text is not None:
         parse_position(text)
     return text
 
 
 def check_pixels(text: str | None) -> str | None:
-    """Refuse what is no list of numbers of pixels, such as `1,32`."""
+    """Check that a text is a list of numbers of pixels, such as `1,32`."""
     if text is not None:
         parse_pixels(text)
     return text
 
 
 def check_shift(text: str) -> str:
-    """Refuse what is no shift `Y,X`."""
+    """Check that a text is a shift `Y,X`."""
     parse_shift(text)
     return text
 
 
 def check_shifts(texts: list[str] | None) -> list[str] | None:
-    """Refuse a list with text that is no shift `Y,X`."""
+    """Check that all texts are shifts `Y,X`."""
     for text in texts or ():
         parse_shift(text)
     return texts
 
 
 def check_matrix(text: str | None) -> str | None:
-    """Refuse what are no rows of numbers, such as `1 0; 0 -1`."""
+    """Check that a text has rows of numbers, such as `1 0; 0 -1`."""
     if text is not None:
         parse_rows(text)
     return text
 
 
 def check_padding(text: str) -> str:
-    """Refuse what is no padding: a number of pixels, valid or same."""
+    """Check that a text is a padding: a number of pixels, valid or same."""
     parse_padding(text)
     return text
 
 
 def check_device(name: str | None) -> str | None:
-    """Refuse what is no name of a device; whether this machine has it is known to torch."""
+    """Check that a text names a kind of device; only torch knows whether this machine has it."""
     kind, colon, index = (name or "cpu").partition(":")
     if kind not in _DEVICES or bool(colon) != index.isdecimal():
         raise ConvlensError(f"there is no device {name!r}; give cpu, cuda, cuda:1 or mps")
@@ -70,9 +71,9 @@ def check_device(name: str | None) -> str | None:
 
 
 def check_network(name: str) -> str:
-    """Refuse what is no name of a network that `convlens.build` builds.
+    """Check that a text names a network that `convlens.build` builds.
 
-    On one of several machines the training refuses it, which ends the others as well.
+    On one of several machines the training itself refuses a wrong name, so that the others end too.
     """
     if "NODE_RANK" in os.environ:
         return name
@@ -83,7 +84,7 @@ def check_network(name: str) -> str:
 
 
 def check_channels(texts: list[str] | None) -> list[str] | None:
-    """Refuse a list with text that is no channel `LAYER:K`, whatever the layers are."""
+    """Check that all texts are channels `LAYER:K`; whether the layers exist is not checked."""
     from convlens.tracing.channel_names import parse_channel
 
     for text in texts or ():
@@ -92,7 +93,7 @@ def check_channels(texts: list[str] | None) -> list[str] | None:
 
 
 def check_epsilons(text: str) -> str:
-    """Refuse a list with text that is no epsilon, whatever the bounds of the model are."""
+    """Check that a text lists epsilons, separated by commas, that some model accepts."""
     from convlens.analyses.attacks.epsilon import check_epsilon
 
     for epsilon in text.split(","):
@@ -101,7 +102,7 @@ def check_epsilons(text: str) -> str:
 
 
 def check_photo(name: str | None) -> str | None:
-    """Refuse a name of a file that is no photo; only the header of the file is decoded."""
+    """Check that a file is a photo; only its header is decoded."""
     if name is not None:
         from convlens.data.photos import read_stored_size
 
@@ -110,21 +111,21 @@ def check_photo(name: str | None) -> str | None:
 
 
 def check_file(path: Path | None) -> Path | None:
-    """Refuse a file that does not exist."""
+    """Check that a file exists."""
     if path is not None and not path.is_file():
         _refuse(path, "file", "folder")
     return path
 
 
 def check_folder(path: Path | None) -> Path | None:
-    """Refuse a folder that does not exist."""
+    """Check that a folder exists."""
     if path is not None and not path.is_dir():
         _refuse(path, "folder", "file")
     return path
 
 
 def check_model(spec: str) -> str:
-    """Refuse a model whose file does not exist."""
+    """Check that the file of a model exists."""
     from convlens.models.loading.specs import parse_spec
 
     parse_spec(spec)
@@ -132,12 +133,12 @@ def check_model(spec: str) -> str:
 
 
 def check_optional_model(spec: str | None) -> str | None:
-    """Refuse a model whose file does not exist, if one is given."""
+    """Check that the file of a model exists, if a model is given."""
     return None if spec is None else check_model(spec)
 
 
 def check_thresholds(path: Path | None) -> Path | None:
-    """Refuse a file that holds no limits of `check`."""
+    """Check that a file holds limits of `check`."""
     if path is not None:
         from convlens.analyses.model_check.thresholds import read_thresholds
 
@@ -146,7 +147,7 @@ def check_thresholds(path: Path | None) -> Path | None:
 
 
 def check_class_names(path: Path | None) -> Path | None:
-    """Refuse a file without class names."""
+    """Check that a file holds class names."""
     if path is not None:
         from convlens.models.loading.class_names import read_class_names
 

@@ -31,7 +31,7 @@ def describe_operations(recording: Recording) -> list[Any]:
 
 
 def _plain_arguments(arguments: Any) -> Any:
-    """The arguments of an operation; of what is no plain value only the type counts."""
+    """The arguments of an operation; of an argument that is not plain data only the type counts."""
     if isinstance(arguments, Mapping):
         return {str(key): _plain_arguments(item) for key, item in arguments.items()}
     if isinstance(arguments, list | tuple):

@@ -128,10 +128,10 @@ def train(
     """
     _check_options(recipe_options, log, save_every)
     fabric = make_fabric(device, devices, num_nodes, strategy, precision)
-    report, tell = or_ignore(progress), or_ignore(on_message)
-    launch(fabric, num_nodes, tell)
+    report, notify = or_ignore(progress), or_ignore(on_message)
+    launch(fabric, num_nodes, notify)
     if fabric.global_rank > 0:
-        report, tell = or_ignore(None), or_ignore(None)
+        report, notify = or_ignore(None), or_ignore(None)
 
     def load_data() -> tuple[Dataset, Recipe]:
         dataset = (
@@ -163,7 +163,7 @@ def train(
         }
         check_same_options(fabric, options, per_machine=devices)
         for sentence in _describe_start(dataset, recipe):
-            tell(sentence)
+            notify(sentence)
         with lock_on_first_process(fabric, folder) as previous:
             return _train(
                 fabric,
@@ -174,7 +174,7 @@ def train(
                 log,
                 save_every,
                 report,
-                tell,
+                notify,
                 devices,
             )
 

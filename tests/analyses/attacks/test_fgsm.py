@@ -262,8 +262,8 @@ def test_zero_gradients_are_counted_and_not_moved():
             self.inner = small()
 
         def forward(self, x):
-            seen = torch.cat([x[..., : SIZE // 2], torch.zeros_like(x[..., SIZE // 2 :])], 3)
-            return self.inner(seen * (x[:, :1, :1, :1] < 1))
+            left_half = torch.cat([x[..., : SIZE // 2], torch.zeros_like(x[..., SIZE // 2 :])], 3)
+            return self.inner(left_half * (x[:, :1, :1, :1] < 1))
 
     three = images(3)
     three[2, 0, 0, 0] = 1
@@ -304,13 +304,15 @@ def test_network_that_ends_in_a_softmax_uses_its_logits(end):
 def test_noise_moves_the_same_pixels_by_the_same_amount_and_is_seeded():
     network = small()
     model = wrap(network, size=SIZE)
-    seen = []
-    network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].clone()))
+    inputs_seen = []
+    network.register_forward_hook(
+        lambda module, inputs, output: inputs_seen.append(inputs[0].clone())
+    )
     trace(model)
-    seen.clear()
+    inputs_seen.clear()
     batch = images() * 0.8 + 0.1
     fgsm(model, batch, ["4/255"], seed=3)
-    original, attacked, noise, again = seen
+    original, attacked, noise, again = inputs_seen
     assert torch.equal(again, original)  # to see whether the answer is the same twice
     assert torch.equal(original, batch)
     torch.testing.assert_close((noise - batch).abs(), (attacked - batch).abs(), rtol=0, atol=2e-7)

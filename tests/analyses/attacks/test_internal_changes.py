@@ -60,12 +60,12 @@ def test_grad_cam_before_and_after():
     model = wrap(net, size=SIZE)
     attack = fgsm(model, images(), ["64/255"])
     changes = internal_changes(model, attack)
-    first, then = (logits.argmax(1) for logits in (attack.logits, attack.adversarial_logits[0]))
-    both = torch.stack([first, then], 1)
-    assert (first != then).any()
+    first, second = (logits.argmax(1) for logits in (attack.logits, attack.adversarial_logits[0]))
+    both = torch.stack([first, second], 1)
+    assert (first != second).any()
     assert changes.before == gradcam(model, images(), classes=both)
     assert changes.after == gradcam(model, attack.adversarial(0), classes=both)
-    assert changes.adversarial_predictions == tuple(f"class {k}" for k in then.tolist())
+    assert changes.adversarial_predictions == tuple(f"class {k}" for k in second.tolist())
     assert set(changes.pictures()) == {
         f"image {image}, {when}, class {int(both[image, rank])} at 2"
         for image in range(3) for rank, when in enumerate(("before", "after"))

@@ -128,10 +128,10 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
                 batch_size=2, resume_folder=folder, save_interval=-1, progress=stop
             ),
         )
-    seen = []
+    batches_done = []
 
     def progress(stage, done, total):
-        seen.append(done)
+        batches_done.append(done)
 
     again = robustness(
         model,
@@ -140,7 +140,7 @@ def test_a_pass_that_was_stopped_goes_on(tmp_path):
         pgd_steps=2,
         pass_options=PassOptions(batch_size=2, resume_folder=folder, progress=progress),
     )
-    assert seen[0] == 2  # what was saved before the batch at which it was stopped
+    assert batches_done[0] == 2  # what was saved before the batch at which it was stopped
     assert again == whole
     with pytest.raises(ConvlensError, match="different epsilons"):
         robustness(

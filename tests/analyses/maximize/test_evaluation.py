@@ -121,11 +121,11 @@ class TestEnds:
 
     def test_an_interrupt_keeps_what_there_is(self):
         model = wrap(small(), size=24)
-        seen = []
+        calls = []
 
         def progress(done, total):
-            seen.append((done, total))
-            if len(seen) == 7:
+            calls.append((done, total))
+            if len(calls) == 7:
                 os.kill(os.getpid(), signal.SIGINT)
 
         before = signal.getsignal(signal.SIGINT)
@@ -135,4 +135,4 @@ class TestEnds:
         assert [maximum.objective for maximum in result.maxima] == ["4:1"]
         assert result.maxima[0].curve.shape == (1, 7)
         assert signal.getsignal(signal.SIGINT) is before
-        assert seen[-1] == (7, 40)
+        assert calls[-1] == (7, 40)

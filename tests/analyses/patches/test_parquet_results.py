@@ -30,15 +30,15 @@ two_kinds = pytest.mark.parametrize(
 LABELS = [(number % 3,) if number % 7 else None for number in range(COUNT)]
 
 
-def equal(actual, expected):
+def assert_equal(actual, expected):
     """Assert that two results are equal in all bits, apart from the names of the photos."""
     assert type(actual) is type(expected)
-    here, there = actual.__dict__, expected.__dict__
-    for name in here.keys() - {"photos", "skipped", "folder"}:
-        same(here[name], there[name])
+    actual_fields, expected_fields = actual.__dict__, expected.__dict__
+    for name in actual_fields.keys() - {"photos", "skipped", "folder"}:
+        assert_same(actual_fields[name], expected_fields[name])
 
 
-def same(actual, expected):
+def assert_same(actual, expected):
     if isinstance(actual, torch.Tensor):
         assert (
             torch.equal(actual.nan_to_num(-7), expected.nan_to_num(-7))
@@ -47,9 +47,9 @@ def same(actual, expected):
     elif isinstance(actual, (tuple, list)):
         assert len(actual) == len(expected)
         for a, b in zip(actual, expected, strict=True):
-            same(a, b)
+            assert_same(a, b)
     elif hasattr(actual, "__dict__"):
-        equal(actual, expected)
+        assert_equal(actual, expected)
     elif isinstance(actual, float):
         assert actual == expected or (math.isnan(actual) and math.isnan(expected))
     else:
@@ -69,7 +69,7 @@ def test_patches_with_labels(files, tables):
     assert result.layers[0].selectivity.numel() and result.images_read == COUNT - 1
     assert [Path(name).name for name in result.photos] == [path.name for path in files]
     assert len(result.skipped) == 1 and "05.png is truncated" in result.skipped[0]
-    equal(result, expected)
+    assert_equal(result, expected)
 
 
 @two_kinds
@@ -82,10 +82,10 @@ def test_robustness_shift_invariance_and_errors(files, tables):
         (convlens.invariance, {"layer": "3", "top": 2}),
         (convlens.error_analysis, {"show": 3}),
     ]
-    for analysis, more in cases:
-        expected = analysis(model(), files, **more, **options)
-        result = analysis(model(), dataset, **more, **options)
-        equal(result, expected)
+    for analysis, analysis_options in cases:
+        expected = analysis(model(), files, **analysis_options, **options)
+        result = analysis(model(), dataset, **analysis_options, **options)
+        assert_equal(result, expected)
         assert len(result.skipped) == 1 and "05.png" in result.skipped[0]
 
 
@@ -109,9 +109,11 @@ def test_gradcams_with_boxes(files, tables, tmp_path):
     for name in names:
         if (tmp_path / "a" / name).is_file() and name.name != "numbers.json":
             assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    here, there = (json.loads((tmp_path / x / "numbers.json").read_text()) for x in "ab")
-    assert here["photos"] == there["photos"]
-    assert [Path(path).name for path in there["skipped"]] == ["05.png"]
+    expected_numbers, numbers = (
+        json.loads((tmp_path / x / "numbers.json").read_text()) for x in "ab"
+    )
+    assert expected_numbers["photos"] == numbers["photos"]
+    assert [Path(path).name for path in numbers["skipped"]] == ["05.png"]
 
 
 # resumed passes
@@ -139,11 +141,11 @@ def test_resume_refuses_what_has_changed(files, tmp_path, kind):
         run(12)
     assert (resume_folder / "manifest.json").is_file()
     if kind in ("paths", "pointing"):
-        whole = files[3].read_bytes()
+        content = files[3].read_bytes()
         Image.new("RGB", (40, 40)).save(files[3])
         with pytest.raises(ConvlensError, match=r"has changed .*03.png is another file now"):
             run()
-        files[3].write_bytes(whole)
+        files[3].write_bytes(content)
     write(path, KINDS[kind](files[:-1]))
     with pytest.raises(ConvlensError, match=r"data set has changed .*23 images then, 22 now"):
         run()

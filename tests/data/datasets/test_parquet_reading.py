@@ -93,16 +93,16 @@ def test_it_is_small_when_it_is_sent(files, tables, tmp_path, monkeypatch):
     assert len(sent) < 3000 < sum(map(len, expected))
     monkeypatch.setattr(parquet, "_photo_cache", LRUCache(64 << 20))
     monkeypatch.chdir("/")
-    got = pickle.loads(sent)
-    assert [data(got[number]) for number in range(COUNT)] == expected
-    assert got.fingerprints() == dataset.fingerprints()
+    received = pickle.loads(sent)
+    assert [data(received[number]) for number in range(COUNT)] == expected
+    assert received.fingerprints() == dataset.fingerprints()
 
 
 def test_relative_files_are_found_from_elsewhere(files, tables, monkeypatch):
     monkeypatch.chdir(tables.parent)
     dataset = ParquetPhotos("tables")
     fingerprints = dataset.fingerprints()
-    got = pickle.loads(pickle.dumps(dataset))
+    received = pickle.loads(pickle.dumps(dataset))
     monkeypatch.chdir("/")
-    assert data(got[7]) == files[7].read_bytes()
-    assert got.fingerprints() == fingerprints
+    assert data(received[7]) == files[7].read_bytes()
+    assert received.fingerprints() == fingerprints

@@ -26,8 +26,8 @@ def check(case: Case) -> None:
             )
     classes = case.values[case.program.logits].reshape(len(case.images), -1).shape[1]
     target = case.program.seed % classes
-    for what, options, name in attempts:
-        with case.refusing(f"gradcam {what}"):
+    for place, options, name in attempts:
+        with case.refusing(f"gradcam {place}"):
             cam = convlens.gradcam(case.model, images, classes=[target], **options)
             names = (
                 [name]
@@ -44,7 +44,7 @@ def check(case: Case) -> None:
                 ((cam.maps[:, 0] - right).abs() <= 1e-3 * right.abs() + rounding).all()
             ):
                 raise Mismatch(
-                    f"Grad-CAM, {what} ({names}, nodes {cam.nodes}): "
+                    f"Grad-CAM, {place} ({names}, nodes {cam.nodes}): "
                     f"{tuple(cam.maps[:, 0].shape)} {cam.maps[0, 0].flatten()[:4]}, right "
                     f"{tuple(right.shape)} {right[0].flatten()[:4]}; "
                     f"{'; '.join(map(case.program.line_of, names))}; {case.program.head}"

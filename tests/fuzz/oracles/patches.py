@@ -29,23 +29,23 @@ def check(case: Case) -> None:
                 case.model, case.images, layers=[layer], side=side, top=_TOP, show=1
             )
             dims = case.trace.spatial_dims(case.trace.find_node(layer))
-            what = f"{layer} {side} ({case.program.line_of(name)})"
-            _compare(result[layer], case.values[name].movedim(dims, (2, 3)), what)
+            place = f"{layer} {side} ({case.program.line_of(name)})"
+            _compare(result[layer], case.values[name].movedim(dims, (2, 3)), place)
             # A crop has other first rows than the image, so that the check has to tell them apart.
             check_of_crops = result[layer].crop_check
             if check_of_crops.holds is False and "absolute positions" not in case.program.marks:
                 raise Mismatch(
-                    f"patches of {what}: the crops have other activations: {check_of_crops}"
+                    f"patches of {place}: the crops have other activations: {check_of_crops}"
                 )
     with case.refusing("patches"):
         convlens.patches(case.model, case.images, top=2, show=1)
 
 
-def _compare(layer_patches: LayerPatches, maps: Tensor, what: str) -> None:
+def _compare(layer_patches: LayerPatches, maps: Tensor, place: str) -> None:
     """Compare values, images and positions with the greatest activation of each image."""
     if layer_patches.channels != maps.shape[1]:
         raise Mismatch(
-            f"patches of {what}: {layer_patches.channels} channels, right {maps.shape[1]}"
+            f"patches of {place}: {layer_patches.channels} channels, right {maps.shape[1]}"
         )
     count = min(_TOP, len(maps))
     for channel in range(maps.shape[1]):
@@ -53,7 +53,7 @@ def _compare(layer_patches: LayerPatches, maps: Tensor, what: str) -> None:
         values = layer_patches.values[channel, :count]
         tolerance = 1e-5 * float(maps.abs().max() + 1e-3)
         if not torch.allclose(values, torch.tensor(strongest), rtol=1e-4, atol=tolerance):
-            raise Mismatch(f"patches of {what}:{channel}: {values.tolist()}, right {strongest}")
+            raise Mismatch(f"patches of {place}:{channel}: {values.tolist()}, right {strongest}")
         places = zip(
             layer_patches.images[channel],
             layer_patches.rows[channel],
@@ -61,9 +61,9 @@ def _compare(layer_patches: LayerPatches, maps: Tensor, what: str) -> None:
             strict=True,
         )
         for value, (image, row, column) in zip(values, list(places)[:count], strict=True):
-            there = float(maps[image, channel, row, column])
-            if abs(there - float(value)) > 1e-4 * abs(there) + tolerance:
+            value_there = float(maps[image, channel, row, column])
+            if abs(value_there - float(value)) > 1e-4 * abs(value_there) + tolerance:
                 raise Mismatch(
-                    f"patches of {what}:{channel}: {float(value)} at image {int(image)}, "
-                    f"{int(row)},{int(column)}, where {there} is"
+                    f"patches of {place}:{channel}: {float(value)} at image {int(image)}, "
+                    f"{int(row)},{int(column)}, where {value_there} is"
                 )

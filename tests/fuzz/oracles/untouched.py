@@ -12,7 +12,7 @@ from fuzz.case import Case, Mismatch
 
 def snapshot(case: Case) -> dict[str, Any]:
     """Everything that has to stay as it is."""
-    seen: dict[str, Any] = {
+    state: dict[str, Any] = {
         "images": case.images.clone(),
         "random state of torch": torch.get_rng_state(),
         "random state of numpy": np.random.get_state()[1],
@@ -24,15 +24,15 @@ def snapshot(case: Case) -> dict[str, Any]:
                 for key, tensor in value.items():
                     if tensor is None:
                         continue
-                    seen[f"{path}.{key}"] = tensor.detach().clone()
-                    seen[f"{path}.{key} object"] = id(tensor)
-                    seen[f"{path}.{key} requires_grad"] = tensor.requires_grad
-                    seen[f"{path}.{key} grad"] = tensor.grad
+                    state[f"{path}.{key}"] = tensor.detach().clone()
+                    state[f"{path}.{key} object"] = id(tensor)
+                    state[f"{path}.{key} requires_grad"] = tensor.requires_grad
+                    state[f"{path}.{key} grad"] = tensor.grad
             elif isinstance(value, dict):
-                seen[f"{path}.{name}"] = list(value.items()) if name != "_modules" else list(value)
+                state[f"{path}.{name}"] = list(value.items()) if name != "_modules" else list(value)
             elif not isinstance(value, (nn.Module, Tensor)):
-                seen[f"{path}.{name}"] = repr(value)
-    return seen
+                state[f"{path}.{name}"] = repr(value)
+    return state
 
 
 def compare(case: Case, before: dict[str, Any]) -> None:

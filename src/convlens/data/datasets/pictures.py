@@ -30,7 +30,7 @@ def list_photos(photos: PhotoLike | Iterable[PhotoLike]) -> list[Any]:
         return list(photos) if photos.ndim > 3 else [photos]
     if isinstance(photos, (str, os.PathLike, Image.Image, Photo, EncodedPhoto)):
         return [photos]
-    # What is neither is refused where it is read.
+    # A value of any other type is refused where it is read.
     return list(photos) if isinstance(photos, (Iterable, PhotoDataset)) else [photos]
 
 
