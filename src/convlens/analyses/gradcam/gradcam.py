@@ -162,12 +162,55 @@ def explain(
     Returns:
         The maps, in the order of the node groups.
     """
-    nodes = list(dict.fromkeys(node for group in node_groups for node in group.nodes))
+    with preserve_network(model.network):  # entered once for both passes
+        activations = run_forward(model, model_trace, images, node_groups)
+        return explain_forward(model, model_trace, images, node_groups, activations, options)
+
+
+def run_forward(
+    model: Model, model_trace: Trace, images: Tensor, node_groups: Sequence[NodeGroup]
+) -> dict[int, Tensor]:
+    """Run a network from the image to the logits. Gradients have to be recorded.
+
+    Args:
+        model: as for `explain`, and so are the others.
+        model_trace: the trace.
+        images: float32 `(N, C, H, W)`.
+        node_groups: the node groups.
+
+    Returns:
+        The activations at the nodes of the groups, and the logits with their graph, by node.
+    """
+    return capture_nodes(
+        model, model_trace, images.detach(), [model_trace.logits],
+        gradient_nodes=_list_nodes(node_groups),
+    )  # fmt: skip
+
+
+def explain_forward(
+    model: Model,
+    model_trace: Trace,
+    images: Tensor,
+    node_groups: Sequence[NodeGroup],
+    activations: dict[int, Tensor],
+    options: GradCamOptions,
+) -> list[GradCam]:
+    """Compute the maps from a forward pass, whose graph is kept for further calls.
+
+    Args:
+        model: as for `explain`, and so are the others.
+        model_trace: the trace.
+        images: float32 `(N, C, H, W)`.
+        node_groups: the node groups.
+        activations: from `run_forward`.
+        options: what is explained.
+
+    Returns:
+        The maps, in the order of the node groups.
+    """
+    nodes = _list_nodes(node_groups)
     # The guard covers the backward pass, in which a network may compute parts of itself again.
     with preserve_network(model.network):
-        activations = capture_nodes(
-            model, model_trace, images.detach(), [model_trace.logits], gradient_nodes=nodes
-        )
         output = activations[model_trace.logits]
         if options.target is not None:
             output = model_trace.in_network_order(model_trace.logits, output)
@@ -182,6 +225,11 @@ def explain(
         _weight_maps(model, model_trace, images, group, target, activations, gradients_by_node)
         for group in node_groups
     ]
+
+
+def _list_nodes(node_groups: Sequence[NodeGroup]) -> list[int]:
+    """The nodes of all groups, each once."""
+    return list(dict.fromkeys(node for group in node_groups for node in group.nodes))
 
 
 def compute_alpha(channel_gradients: Tensor) -> Tensor:
