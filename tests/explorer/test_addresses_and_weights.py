@@ -41,6 +41,12 @@ def test_numbers_of_thousands_of_digits(explorer, address):
     assert explorer.client.get(address + "9" * 5000).status_code in (200, 400)
 
 
+@pytest.mark.parametrize("address", ["/channel/0/{}", "/channel/0/{}/image", "/kernel/0/{}"])
+def test_channels_of_thousands_of_digits_have_no_page(explorer, address):
+    answer = explorer.client.get(address.format("9" * 5000))
+    assert (answer.status_code, "no page at this address" in answer.text) == (404, True)
+
+
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_ports_out_of_range_are_refused(port):
     with pytest.raises(convlens.ConvlensError, match="give a port of 0 to 65535"):

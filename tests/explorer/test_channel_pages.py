@@ -38,6 +38,17 @@ def test_layer_page_sorts_by_activation_and_by_share_of_photos(explorer):
         assert channels == expected
 
 
+def test_photos_that_cannot_be_decoded_are_not_counted(tmp_path):
+    paths = save_photos(tmp_path)
+    content = paths[1].read_bytes()
+    paths[1].write_bytes(content[: len(content) // 2])
+    running = run(convlens.wrap(small_network(), size=16), paths)
+    text = " ".join(running.get("/layer/0").split())
+    assert "on 1 photo." in text
+    assert "the share of 1 photo on which it fires" in text
+    running.session.worker.close()
+
+
 def dead_model():
     """The second channel of layer 0 never fires."""
     network = small_network()

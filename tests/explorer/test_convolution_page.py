@@ -3,6 +3,7 @@
 import re
 import shlex
 
+import httpx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -22,9 +23,17 @@ def test_the_page_has_the_state_of_its_address(explorer):
     assert "5·1 + 6·0 + 8·0 + 9·(−1) = −4" in explorer.get("/convolution")
 
 
+@pytest.mark.parametrize("number", ["1e-7", "-0.3333333333333333", "1E+21", ".5", "5.", "12345678"])
+def test_numbers_as_the_browser_writes_them_are_read(explorer, number):
+    query = httpx.QueryParams({"image": f"{number},2", "kernel": number, "bias": number})
+    text = explorer.get(f"/convolution?{query}")
+    assert text.count(f'value="{number}"') == 3
+
+
 @pytest.mark.parametrize(
     "query",
-    ["image=1,2;3", "image=a", "image=" + ",".join("1" * 13), "kernel=", "padding=9", "stride=0",
+    ["bias=1e400", "bias=0x10", "bias=nan", "bias=inf", "bias=1_0", "bias=²", "bias=" + "1" * 26,
+     "image=1,2;3", "image=a", "image=" + ",".join("1" * 13), "kernel=", "padding=9", "stride=0",
      "bias=<b>", "image=1e400", "image=" + "1;" * 5000],
 )  # fmt: skip
 def test_what_is_no_convolution_is_said(explorer, query):
@@ -98,5 +107,12 @@ def test_the_lower_right_of_the_example_is_minus_4_and_numbers_can_be_edited(pag
     *lines, last = page.locator("#python").get_attribute("data-text").split("\n")
     exec("\n".join(lines), namespace)
     assert eval(last, namespace)[0, 0].tolist() == [[-4, -4], [-4, -2]]
+    page.locator(".entries input").nth(8).fill("1e-7")
+    page.locator(".entries input").nth(9).fill("0.3333333")
+    values = result_of(page)
+    page.reload()
+    assert page.locator(".failure:visible").count() == 0
+    assert torch.equal(result_of(page), values)
+    assert "0.0000001·0" in page.locator(".sum").inner_text() or "1e−7" in page.content()
     page.locator(".entries input").nth(8).fill("x")
     assert "is no number" in page.locator("[role=alert]").inner_text()

@@ -79,15 +79,15 @@ def test_a_closed_connection_stops_the_ascent(connect, monkeypatch):
 
 
 def test_a_page_that_nobody_waits_for_leaves_the_queue(connect, monkeypatch):
-    running, go_on, attacked = threading.Event(), threading.Event(), []
+    running, go_on, explained = threading.Event(), threading.Event(), []
 
-    def slow(model, image, classes, **_):
-        attacked.append(classes[0])
+    def slow(explainer, classes):
+        explained.append(classes[0])
         running.set()
         go_on.wait(ENOUGH)
         raise session_module.ConvlensError("no map")
 
-    monkeypatch.setattr(session_module, "gradcam", slow)
+    monkeypatch.setattr(session_module.RepeatedGradCam, "__call__", slow)
     home = connect()
     address = home.get("/").read().decode().partition('href="/photo/')[2].partition('"')[0]
     clients = [connect() for _ in range(3)]
@@ -101,4 +101,4 @@ def test_a_page_that_nobody_waits_for_leaves_the_queue(connect, monkeypatch):
     go_on.set()
     for number in (0, 2):
         assert b"no map" in clients[number].connection.getresponse().read()
-    assert attacked == [0, 2]
+    assert explained == [0, 2]

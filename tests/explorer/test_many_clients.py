@@ -1,16 +1,12 @@
-"""Many clients at once get right answers; what is kept in memory has a limit."""
+"""Many clients at once get right answers."""
 
-import asyncio
 import re
 import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from http.cookiejar import CookieJar
 
-import torch
-
 import convlens
-from convlens.explorer.worker import Worker
 from support.explorers import save_photos, small_model
 
 CLIENTS = 50
@@ -44,15 +40,3 @@ def test_fifty_clients_at_once_get_the_answers_of_the_library(tmp_path, capfd):
     assert [right for _, right in answers] == [True] * CLIENTS
     assert len({float(cam.scores[0, 0]) for cam in cams.values()}) == 4
     assert "Traceback" not in capfd.readouterr().err
-
-
-def test_results_in_memory_have_a_limit():
-    worker = Worker(max_results=3)
-
-    async def ask():
-        for number in range(20):
-            await worker.compute(number, lambda _: torch.zeros(1))
-
-    asyncio.run(ask())
-    assert [worker.is_kept(number) for number in range(20)] == [False] * 17 + [True] * 3
-    worker.close()

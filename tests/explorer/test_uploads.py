@@ -19,15 +19,15 @@ def png(color="red", size=(9, 7)):
     return file.getvalue()
 
 
-def huge_header():
-    """A PNG file that says that it has 60,000 × 60,000 pixels."""
+def png_header(side=60_000):
+    """A PNG file that says that it has side × side pixels, and has none."""
 
     def chunk(kind, data):
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
@@ -54,7 +54,7 @@ def test_the_content_of_a_file_that_is_known_leads_to_its_page(explorer):
 @pytest.mark.parametrize(
     ("data", "says"),
     [(b"", "empty"), (b"no photo", "not an image"), (png()[:50], "damaged"),
-     (b"GIF89a" + bytes(20), "photo"), (huge_header(), "pixels")],
+     (b"GIF89a" + bytes(20), "photo"), (png_header(), "pixels")],
 )  # fmt: skip
 def test_what_is_no_photo_is_refused(explorer, data, says):
     before = len(explorer.session.photos)
@@ -80,6 +80,11 @@ def test_the_limit_of_pixels(monkeypatch):
     with pytest.raises(photo_store.PhotoError, match="9 × 7 pixels, more than 62"):
         receive_photo(png())
     assert LARGEST_PHOTO == 50_000_000
+
+
+def test_pixels_are_counted_before_any_are_decoded():
+    with pytest.raises(photo_store.PhotoError, match="8,000 × 8,000 pixels, more than 50,000,000"):
+        receive_photo(png_header(8_000))
 
 
 def test_the_oldest_sent_photos_make_room(monkeypatch):

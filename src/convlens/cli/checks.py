@@ -104,9 +104,9 @@ def check_epsilons(text: str) -> str:
 def check_photo(name: str | None) -> str | None:
     """Check that a file is a photo; only its header is decoded."""
     if name is not None:
-        from convlens.data.photos import read_stored_size
+        from convlens.data.photos import read_header_size
 
-        read_stored_size(name)
+        read_header_size(name)
     return name
 
 

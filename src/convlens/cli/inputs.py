@@ -17,7 +17,7 @@ from convlens.data.datasets.parquet import ParquetPhotos
 from convlens.data.photo_files import find_photos
 from convlens.data.photo_formats import PARQUET_SUFFIX
 from convlens.data.photo_names import describe_unmatched
-from convlens.data.photos import read_photos, read_stored_size
+from convlens.data.photos import read_header_size, read_photos
 from convlens.errors import ConvlensError, PhotoError
 from convlens.files import RESULT, check_replaceable_folder, claim_folder
 from convlens.runtime.garbage import collect_as_usual
@@ -130,12 +130,12 @@ def _check_any_photo(paths: Sequence[Path]) -> None:
     """
     for path in paths:
         try:
-            read_stored_size(path)
+            read_header_size(path)
         except PhotoError:
             continue
         return
     if paths:
-        read_photos(paths, read=read_stored_size)  # raises
+        read_photos(paths, read=read_header_size)  # raises
 
 
 def find_dataset(

@@ -160,11 +160,28 @@ def _open_picture(file: BinaryIO) -> Image.Image:
     return picture
 
 
+def read_header_size(source: str | Path | EncodedPhoto) -> tuple[int, int]:
+    """Read the size of a photo file as it is stored; only its header is decoded.
+
+    Args:
+        source: a path or an encoded photo.
+
+    Returns:
+        Width and height in pixels.
+
+    Raises:
+        PhotoError: the file cannot be opened as an image.
+    """
+    with _open(source) as file:
+        return Image.open(file, formats=photo_formats()).size
+
+
 def read_stored_size(source: str | Path | EncodedPhoto) -> tuple[int, int, int]:
     """Read the size of a photo file as it is stored, and its EXIF orientation.
 
     Args:
-        source: a path or an encoded photo; only its header is decoded.
+        source: a path or an encoded photo. Of a PNG file without an orientation ahead of the pixels
+            all pixels are decoded, because the orientation may stand behind them.
 
     Returns:
         Width and height in pixels before the orientation is applied, and the orientation, 1 to 8.

@@ -4,6 +4,7 @@ import gc
 from http import HTTPStatus
 
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,15 +22,30 @@ from convlens.explorer.pages.start import start, upload
 from convlens.explorer.rendering import make_templates, page, show_failure
 from convlens.explorer.session import Session
 
+
+class _IndexConvertor(Convertor[int]):
+    """The number of a channel; longer digits are no number of one, and no page."""
+
+    regex = "[0-9]{1,9}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("index", _IndexConvertor())
+
 _ROUTES = [
     Route("/", page(start)),
     Route("/photos", upload, methods=["POST"]),
     Route("/photo/{key}", page(photo)),
     Route("/photo/{key}/file", page(file)),
     Route("/layer/{name:path}", page(layer)),
-    Route("/channel/{name:path}/{channel:int}/image", page(image)),
-    Route("/channel/{name:path}/{channel:int}", page(channel)),
-    Route("/kernel/{name:path}/{channel:int}", page(kernel)),
+    Route("/channel/{name:path}/{channel:index}/image", page(image)),
+    Route("/channel/{name:path}/{channel:index}", page(channel)),
+    Route("/kernel/{name:path}/{channel:index}", page(kernel)),
     Route("/class/{index}/image", page(class_image)),
     Route("/class/{index}", page(class_page)),
     Route("/convolution", page(convolution)),

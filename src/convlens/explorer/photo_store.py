@@ -3,11 +3,12 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from convlens.data.photo_names import shortest_unique_paths
-from convlens.data.photos import EncodedPhoto, PhotoLike, read_photo, read_stored_size
+from convlens.data.photos import EncodedPhoto, read_header_size, read_photo
 from convlens.errors import ConvlensError, PhotoError
 from convlens.text import printable
 
@@ -36,21 +37,45 @@ class StoredPhoto:
     classes: tuple[int, ...] | None = None
 
     @property
-    def source(self) -> PhotoLike:
-        """What `Model.prepare` takes."""
-        return EncodedPhoto(self.data, self.name) if self.path is None else self.path
-
-    @property
     def file_name(self) -> str:
         """The name of its file in commands: the path, or the name under which it is saved."""
         return str(self.path) if self.path is not None else f"photo-{self.key}"
+
+    def read(self) -> EncodedPhoto:
+        """The content that `key` names.
+
+        Raises:
+            PhotoError: the file cannot be read, or holds something else now.
+        """
+        if self.path is None:
+            return EncodedPhoto(self.data, self.name)
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        if _hash(data) != self.key:
+            raise PhotoError(
+                f"{printable(self.path)} has changed since its page was made; open it again from "
+                f"the start page"
+            )
+        return EncodedPhoto(data, self.name)
+
+
+@dataclass(eq=False)
+class _File:
+    """A photo that is a file, and what tells that the file was written to."""
+
+    photo: StoredPhoto
+    path: Path
+    stamp: tuple[int, int, int] | None
 
 
 class PhotoStore:
     """The photos that an explorer was given, and those that browsers sent.
 
-    Photos of equal content are one photo. Of the sent ones the oldest are dropped when all together
-    take more than 256 MiB.
+    Photos of equal content are one photo. A file that was written to is listed under the hash of
+    its new content. Of the sent photos the oldest are dropped when all together take more than
+    256 MiB.
 
     Args:
         paths: files.
@@ -64,40 +89,47 @@ class PhotoStore:
     def __init__(
         self, paths: Sequence[Path], classes: Sequence[Sequence[int] | None] | None = None
     ) -> None:
-        self._files: dict[str, StoredPhoto] = {}
+        self._files: list[_File] = []
+        self._by_key: dict[str, _File] = {}
+        self._by_path: dict[str, _File] = {}
         self._sent: OrderedDict[str, StoredPhoto] = OrderedDict()
         self.skipped: list[str] = []
         labels = classes if classes is not None else [None] * len(paths)
         for path, name, right in zip(paths, shortest_unique_paths(paths), labels, strict=True):
             try:
-                with path.open("rb") as file:
-                    key = hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
-                read_stored_size(path)
+                read_header_size(path)  # refuses what is no file, such as a pipe, before it is read
+                stamp, key = _stamp(path), _hash_file(path)
             except PhotoError as error:
                 self.skipped.append(str(error))
             except OSError as error:
-                self.skipped.append(f"{printable(path)} cannot be read ({error.strerror})")
+                self.skipped.append(str(_unreadable(path, error)))
             else:
                 known = tuple(right) if right is not None else None
-                self._files.setdefault(key, StoredPhoto(key, name, path, b"", known))
+                if key not in self._by_key:
+                    file = _File(StoredPhoto(key, name, path, b"", known), path, stamp)
+                    self._files.append(file)
+                    self._by_key[key] = self._by_path[str(path)] = file
 
     def __iter__(self) -> Iterator[StoredPhoto]:
         """All photos; those that browsers sent come first, the latest of them ahead."""
         yield from reversed(list(self._sent.values()))
-        yield from self._files.values()
+        yield from self._list_files()
 
     def __len__(self) -> int:
         return len(self._files) + len(self._sent)
 
-    @property
-    def paths(self) -> list[Path]:
-        """The files, without those that browsers sent."""
-        return [photo.path for photo in self._files.values() if photo.path is not None]
+    def files(self, most: int) -> list[StoredPhoto]:
+        """The first photos that are files, without those that browsers sent.
+
+        Args:
+            most: number of photos, at most.
+        """
+        return list(islice(self._list_files(), most))
 
     def find_path(self, path: str) -> StoredPhoto | None:
         """The photo of a file, by its path; None for another file."""
-        by_path = (photo for photo in self._files.values() if str(photo.path) == path)
-        return next(by_path, None)
+        file = self._by_path.get(path)
+        return self._refresh(file) if file is not None else None
 
     def find(self, key: str) -> StoredPhoto:
         """The photo with a hash.
@@ -105,11 +137,14 @@ class PhotoStore:
         Raises:
             ConvlensError: there is none.
         """
-        photo = self._files.get(key) or self._sent.get(key)
+        file = self._by_key.get(key)
+        photo = self._refresh(file) if file is not None else None
+        if photo is None or photo.key != key:
+            photo = self._sent.get(key)
         if photo is None:
             raise ConvlensError(
-                "there is no photo at this address; it was sent to an earlier server or made room "
-                "for others. Drop it on the start page again"
+                "there is no photo at this address; its file has changed, or it was sent to an "
+                "earlier server or made room for others. Open it again from the start page"
             )
         return photo
 
@@ -119,13 +154,36 @@ class PhotoStore:
         Returns:
             The photo, or that of equal content which is known already.
         """
-        if photo.key in self._files:
-            return self._files[photo.key]
+        file = self._by_key.get(photo.key)
+        if file is not None and self._refresh(file).key == photo.key:
+            return file.photo
         self._sent[photo.key] = photo
         self._sent.move_to_end(photo.key)
         while sum(len(sent.data) for sent in self._sent.values()) > _LARGEST_STORE:
             self._sent.popitem(last=False)
         return photo
+
+    def _list_files(self) -> Iterator[StoredPhoto]:
+        for file in self._files:
+            photo = self._refresh(file)
+            if self._by_key.get(photo.key) is file:  # else another file has the same content now
+                yield photo
+
+    def _refresh(self, file: _File) -> StoredPhoto:
+        """The photo of a file, under its new hash where the file was written to."""
+        try:
+            stamp = _stamp(file.path)
+            if stamp == file.stamp:
+                return file.photo
+            key = _hash_file(file.path)
+        except OSError:  # it is gone; reading it says so
+            return file.photo
+        file.stamp = stamp
+        if self._by_key.get(file.photo.key) is file:
+            del self._by_key[file.photo.key]
+        file.photo = replace(file.photo, key=key)
+        self._by_key.setdefault(key, file)
+        return file.photo
 
 
 def receive_photo(data: bytes) -> StoredPhoto:
@@ -140,9 +198,9 @@ def receive_photo(data: bytes) -> StoredPhoto:
         raise PhotoError(
             f"the photo has {len(data):,} bytes, more than {LARGEST_FILE:,}; save it smaller"
         )
-    key = hashlib.sha256(data).hexdigest()[:_DIGITS]
+    key = _hash(data)
     encoded = EncodedPhoto(data, f"photo {key[:6]}")
-    width, height, _ = read_stored_size(encoded)
+    width, height = read_header_size(encoded)
     if width * height > LARGEST_PHOTO:
         raise PhotoError(
             f"the photo has {width:,} × {height:,} pixels, more than {LARGEST_PHOTO:,}; save it "
@@ -150,3 +208,22 @@ def receive_photo(data: bytes) -> StoredPhoto:
         )
     read_photo(encoded)
     return StoredPhoto(key, encoded.name, None, data)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:_DIGITS]
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is written to or replaced."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _unreadable(path: Path, error: OSError) -> PhotoError:
+    return PhotoError(f"{printable(path)} cannot be read ({error.strerror})")

@@ -96,7 +96,8 @@ def page(handler: Handler) -> Handler:
         except HTTPException as error:
             return show_failure(request, error.detail, error.status_code)
         except StoppedError:
-            return Response(status_code=_GONE)
+            reason = "The explorer has been stopped; start it again."
+            return show_failure(request, reason, HTTPStatus.SERVICE_UNAVAILABLE)
         finally:
             work.cancel()
             gone.cancel()

@@ -16,7 +16,7 @@ from convlens.analyses.attacks.fgsm import Fgsm, fgsm
 from convlens.analyses.feature_maps.detector_result import FeatureDetector
 from convlens.analyses.feature_maps.feature_detector import feature_detector
 from convlens.analyses.feature_maps.feature_maps import FeatureMaps, feature_maps
-from convlens.analyses.gradcam.gradcam import gradcam
+from convlens.analyses.gradcam.repeated import RepeatedGradCam
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.maximize.maximize import maximize
 from convlens.analyses.maximize.result import MaximizedImages, ObjectiveMaximum
@@ -30,7 +30,7 @@ from convlens.explorer.network import SIDE, LayerRow, Skip, list_layers, make_ro
 from convlens.explorer.photo_store import PhotoStore, StoredPhoto
 from convlens.explorer.reproduction import Reproducer, Reproduction
 from convlens.explorer.worker import Job, Worker
-from convlens.models.labels import class_name
+from convlens.models.labels import class_name, write_class
 from convlens.models.model import Model
 from convlens.passes.options import PassOptions
 from convlens.tracing.selection import Side
@@ -112,6 +112,7 @@ class Session:
         self.seed = seed
         self.worker = Worker()
         self.reproduction = Reproducer(model, seed)
+        self._latest_explainer: tuple[Hashable, RepeatedGradCam] | None = None
 
     async def network(self) -> Network:
         """The layers of the network."""
@@ -142,9 +143,11 @@ class Session:
         image = await self.image(photo)
         cam = await self._compute(
             ("gradcam", photo.key, target, layer, side),
-            lambda _: gradcam(self.model, image, classes=[target], layer=layer, side=side),
+            lambda _: self._explainer(photo, image, layer, side)([target]),
         )
-        words = ["gradcam", photo.file_name, "--class", str(target)]
+        classes = (await self.network()).num_classes
+        name = write_class(self.model.labels, target, classes)
+        words = ["gradcam", photo.file_name, "--class", name]
         arguments = f"{photo.file_name!r}, classes=[{target}]"
         if layer is not None:
             words += ["--layer", layer]
@@ -206,12 +209,13 @@ class Session:
         Raises:
             ConvlensError: no photo is a file.
         """
-        paths = self.photos.paths[:MOST_SEARCHED]
-        if not paths:
+        photos = self.photos.files(MOST_SEARCHED)
+        if not photos:
             raise ConvlensError("no photo is a file; start convlens explore with some PHOTOS")
+        paths = [photo.file_name for photo in photos]
         shown = tuple(channels)
         result = await self._compute(
-            ("patches", layer, shown, top),
+            ("patches", layer, shown, top, tuple(photo.key for photo in photos)),
             lambda job: patches(
                 self.model,
                 paths,
@@ -223,17 +227,16 @@ class Session:
                 pass_options=PassOptions(progress=lambda *_: job.check()),
             ),
         )
-        names = [str(path) for path in paths]
-        words = ["patches", *names]
+        words = ["patches", *paths]
         for channel in shown:
             words += ["--channel", f"{layer}:{channel}"]
         words += [] if shown else ["--layer", layer, "--show", "0"]
         if top != 9:
             words += ["--top", str(top)]
         show = f"{{{layer!r}: {list(shown)}}}" if shown else "0"
-        arguments = f"layers=[{layer!r}], top={top}, show={show}"
+        arguments = f"layers=[{layer!r}], top={top}, show={show}{self._seed_argument}"
         return result[layer], self.reproduction(
-            words, f"convlens.patches(model, {names}, {arguments})"
+            words, f"convlens.patches(model, {paths}, {arguments})"
         )
 
     def maximized_key(self, objective: str) -> Hashable:
@@ -255,9 +258,9 @@ class Session:
 
         result = await self._compute(self._maximized_name(objective), work)
         option = "--class" if objective.removeprefix("+").isdecimal() else "--channel"
-        seed = f", seed={self.seed}" if self.seed else ""
         return result.maxima[0], self.reproduction(
-            ["maximize", option, objective], f"convlens.maximize(model, [{objective!r}]{seed})"
+            ["maximize", option, objective],
+            f"convlens.maximize(model, [{objective!r}]{self._seed_argument})",
         )
 
     async def attack(self, photo: StoredPhoto) -> tuple[Fgsm, Reproduction]:
@@ -269,7 +272,7 @@ class Session:
         )
         return attack, self.reproduction(
             ["fgsm", photo.file_name, "--epsilon", ",".join(epsilons)],
-            f"convlens.fgsm(model, {photo.file_name!r}, {epsilons})",
+            f"convlens.fgsm(model, {photo.file_name!r}, {epsilons}{self._seed_argument})",
         )
 
     async def shifted(
@@ -307,9 +310,28 @@ class Session:
             f"convlens.feature_detector(model, {photo.file_name!r}, {channel!r})",
         )
 
+    def _explainer(
+        self, photo: StoredPhoto, image: Tensor, layer: str | None, side: Side
+    ) -> RepeatedGradCam:
+        """Computes what `gradcam` returns for classes; the latest forward pass is kept.
+
+        Called in the worker's thread.
+        """
+        key = (photo.key, layer, side, self._state())
+        if self._latest_explainer is None or self._latest_explainer[0] != key:
+            self._latest_explainer = None  # its memory is free before the next pass runs
+            explainer = RepeatedGradCam(self.model, image, layer=layer, side=side)
+            self._latest_explainer = key, explainer
+        return self._latest_explainer[1]
+
     def class_name(self, index: int) -> str:
         """The name of a class, by its first synonym."""
         return class_name(self.model.labels, index)
+
+    @property
+    def _seed_argument(self) -> str:
+        """The seed as the last argument of a call in Python; empty for the default."""
+        return f", seed={self.seed}" if self.seed else ""
 
     async def _compute(self, key: Hashable, work: Callable[[Job], Computed]) -> Computed:
         return await self.worker.compute((key, self._state()), work)
@@ -323,7 +345,7 @@ class Session:
         )
 
     def _prepare(self, photo: StoredPhoto) -> Tensor:
-        return self.model.prepare(photo.source)
+        return self.model.prepare(photo.read())
 
 
 def _describe_network(model: Model) -> Network:

@@ -10,14 +10,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, cast
+
+from torch import Tensor
 
 Computed = TypeVar("Computed")
 
 
 class StoppedError(Exception):
-    """Raised inside a computation that nobody waits for any more."""
+    """Nobody waits for a computation any more, or the worker is closed."""
 
 
 @dataclass(eq=False)
@@ -48,13 +50,19 @@ class Worker:
 
     Args:
         max_results: number of results to keep in memory; the least recently used one is dropped.
+            Default: 1,024.
+        max_bytes: bytes of the tensors of all results to keep; the latest one is kept in any case.
+            Default: 256 MiB.
     """
 
-    def __init__(self, max_results: int = 128) -> None:
+    def __init__(self, max_results: int = 1024, max_bytes: int = 256 * 2**20) -> None:
         self._max_results = max_results
+        self._max_bytes = max_bytes
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="convlens-explorer")
         self._jobs: dict[Hashable, Job] = {}
-        self._results: OrderedDict[Hashable, Any] = OrderedDict()
+        self._results: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._bytes = 0
+        self._is_closed = False
 
     async def compute(self, key: Hashable, work: Callable[[Job], Computed]) -> Computed:
         """The result of a computation, which runs unless its result is kept.
@@ -65,10 +73,15 @@ class Worker:
         Args:
             key: what tells computations apart.
             work: computes the result in the worker's thread. It is given its job.
+
+        Raises:
+            StoppedError: the worker is closed.
         """
         if key in self._results:
             self._results.move_to_end(key)
-            return cast(Computed, self._results[key])
+            return cast(Computed, self._results[key][0])
+        if self._is_closed:
+            raise StoppedError
         job = self._jobs.get(key)
         if job is None:
             job = self._jobs[key] = Job()
@@ -80,6 +93,10 @@ class Worker:
         try:
             # A request that goes away must not cancel what another one waits for.
             result = await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            if self._is_closed and job.future.cancelled():  # it waited in the queue
+                raise StoppedError from None
+            raise
         finally:
             job.waiters -= 1
             if not job.waiters:
@@ -90,25 +107,52 @@ class Worker:
         self._keep(key, result)
         return cast(Computed, result)
 
-    def is_kept(self, key: Hashable) -> bool:
-        """Whether a result is in memory."""
-        return key in self._results
-
     def find_job(self, key: Hashable) -> Job | None:
         """The computation that runs, or waits, under a key."""
         return self._jobs.get(key)
 
     def close(self) -> None:
         """Stop: what waits is dropped, and what runs is told to stop."""
+        self._is_closed = True
         for job in list(self._jobs.values()):
             job.stopped.set()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _keep(self, key: Hashable, result: Any) -> None:
-        self._results[key] = result
-        self._results.move_to_end(key)
-        while len(self._results) > self._max_results:
-            self._results.popitem(last=False)
+        if key in self._results:  # another request that waited for it was faster
+            return
+        self._results[key] = result, count_bytes(result)
+        self._bytes += self._results[key][1]
+        while len(self._results) > self._max_results or (
+            self._bytes > self._max_bytes and len(self._results) > 1
+        ):
+            _, (_, size) = self._results.popitem(last=False)
+            self._bytes -= size
+
+
+def count_bytes(result: Any) -> int:
+    """Bytes of the tensors of a result: of itself, of its fields, and of what these contain.
+
+    A tensor counts with all memory that it keeps alive, and once in each result that shares it.
+    """
+    storages: dict[int, int] = {}
+    _add_storages(result, storages)
+    return sum(storages.values())
+
+
+def _add_storages(value: Any, storages: dict[int, int]) -> None:
+    if isinstance(value, Tensor):
+        storage = value.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+    elif is_dataclass(value):
+        for entry in fields(value):
+            _add_storages(getattr(value, entry.name), storages)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            _add_storages(item, storages)
+    elif isinstance(value, dict):
+        for item in value.values():
+            _add_storages(item, storages)
 
 
 def _run(job: Job, work: Callable[[Job], Computed]) -> Computed:

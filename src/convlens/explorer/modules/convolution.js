@@ -14,11 +14,14 @@ export const convolve = (image, kernel, settings) => {
       const [y, x] = [row * stride + i * dilation - padding, column * stride + j * dilation - padding];
       return { y, x, value: at(y, x), weight };
     }));
-    return { value: terms.reduce((sum, { value, weight }) => sum + value * weight, bias), terms };
+    const sum = terms.reduce((total, { value, weight }) => total + value * weight, bias);
+    const largest = Math.max(Math.abs(bias), ...terms.map(({ value, weight }) => Math.abs(value * weight)));
+    // 0.1 + 0.2 − 0.3 leaves a rounding error of 6e-17.
+    return { value: Math.abs(sum) < largest * 1e-14 ? 0 : sum, terms };
   }));
 };
 
-const write = (number) => String(Math.round(number * 1e6) / 1e6).replace("-", "−");
+const write = (number) => String(Number(number.toPrecision(7))).replace("-", "−");
 const factor = (number) => (number < 0 ? `(${write(number)})` : write(number));
 const element = (name, text = "", className = "") => {
   const made = document.createElement(name);

@@ -1,5 +1,6 @@
 """The convolution page: the chapter's arithmetic on editable numbers, without a network."""
 
+import math
 import re
 
 from starlette.datastructures import QueryParams
@@ -12,7 +13,9 @@ from convlens.explorer.rendering import render
 
 _LARGEST = {"image": 12, "kernel": 7}  # sides
 _DEFAULTS = {"image": "1,2,3;4,5,6;7,8,9", "kernel": "1,0;0,-1"}
-_NUMBER = re.compile(r"-?\d{1,6}(\.\d{1,6})?")
+# As JavaScript and Python write numbers: 3, -0.5, 0.3333333333333333, 1e-7.
+_NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+_DIGITS = 25  # of a number, at most
 # Name, least and greatest value, and default of each whole number.
 _SETTINGS = (("padding", 0, 4, 0), ("stride", 1, 4, 1), ("dilation", 1, 4, 1))
 
@@ -26,8 +29,8 @@ async def convolution(request: Request) -> Response:
         for name, least, most, default in _SETTINGS
     ]
     bias = query.get("bias", "0")
-    if not _NUMBER.fullmatch(bias):
-        raise ConvlensError(f"bias {bias!r} is no number; give one, such as bias=0.5")
+    if not _is_number(bias):
+        raise ConvlensError(f"bias {bias[:40]!r} is no number; give one, such as bias=0.5")
     return render(
         request, "pages/convolution.html.jinja", matrices=matrices, settings=settings, bias=bias,
         largest=_LARGEST, example=convolution_arithmetic().equation(1, 1).replace("\n", " "),
@@ -43,13 +46,17 @@ def _read_matrix(query: QueryParams, name: str) -> list[list[str]]:
     text, most = query.get(name, _DEFAULTS[name]), _LARGEST[name]
     rows = [[number.strip() for number in row.split(",")] for row in text.split(";")]
     numbers = [number for row in rows for number in row]
-    if not all(map(_NUMBER.fullmatch, numbers)) or len({len(row) for row in rows}) > 1:
+    if not all(map(_is_number, numbers)) or len({len(row) for row in rows}) > 1:
         raise ConvlensError(
             f"{name} {text[:40]!r} is no matrix; write rows of equal length, such as 1,2;3,4"
         )
     if max(len(rows), len(rows[0])) > most:
         raise ConvlensError(f"the {name} has more than {most} rows or columns; give a smaller one")
     return rows
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= _DIGITS and bool(_NUMBER.fullmatch(text)) and math.isfinite(float(text))
 
 
 def _read_whole(query: QueryParams, name: str, least: int, most: int, default: int) -> int:

@@ -107,7 +107,7 @@ async def layer(request: Request) -> Response:
         maps=maps, view=view, order=order, views=VIEWS, orders=ORDERS, number=number, pages=pages,
         reason=reason, reproduction=reproduction, photos=list(session.photos)[:MOST_SEARCHED],
         statistics=statistics[0] if statistics is not None else None, no_statistics=no_statistics,
-        searched=min(len(session.photos.paths), MOST_SEARCHED),
+        searched=int(statistics[0].histogram[0].sum()) if statistics is not None else 0,
         address=lambda **changes: layer_address(row.name, **(state | changes)),
     )  # fmt: skip
 

@@ -36,7 +36,7 @@ from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.rendering import attempt, find_photo, render, session_of
 from convlens.explorer.session import Network, Session
 from convlens.html.pictures import Picture, PictureBudget
-from convlens.models.labels import find_class, read_class_index
+from convlens.models.labels import find_class, read_class_index, write_class
 
 _BYTES = 8_000_000  # of the pictures of the page
 
@@ -112,6 +112,7 @@ async def photo(request: Request) -> Response:
         layer=layer, stage=stage, gradcam=gradcam, map_panel=map_panel, attack=attack,
         shifted=shifted, unit=unit, no_unit=no_unit, image_size=tuple(image.shape[-2:]),
         answers=_list_answers(predictions, stored),
+        target_text=_write_target(session, network, target) if state.target else "",
     )  # fmt: skip
 
 
@@ -129,6 +130,13 @@ def _find_target(
         return read_class_index(session.model.labels, state.target, network.num_classes)
     # A network with one output predicts class 0 or not; the logit of class 0 is explained.
     return max(int(predictions.classes[0, 0]), 0) if predictions is not None else 0
+
+
+def _write_target(session: Session, network: Network, target: int | None) -> str:
+    """What the form, which takes names before indices, reads as the class."""
+    if target is None:
+        return ""
+    return write_class(session.model.labels, target, network.num_classes)
 
 
 def _find_layer(network: Network, state: PhotoState) -> LayerRow | None:

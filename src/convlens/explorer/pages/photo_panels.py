@@ -90,7 +90,6 @@ class UnitPanel:
         layer: name of the layer.
         position: row and column.
         summary: its receptive field in words.
-        box: first and last row, first and last column of the field.
         seen: what it sees.
         activations: the channels with the greatest activations there.
         channels: number of channels of the layer.
@@ -102,7 +101,6 @@ class UnitPanel:
     layer: str
     position: tuple[int, int]
     summary: str
-    box: tuple[int, int, int, int]
     seen: Picture | None
     activations: list[UnitActivation]
     channels: int
@@ -231,7 +229,6 @@ async def make_unit_panel(
         layer=layer,
         position=position,
         summary=field.summary(),
-        box=field.box,
         seen=budget.thumbnail(inside, _SEEN) if inside.numel() else None,
         activations=[
             UnitActivation(channel, float(column[channel]), float(lower[channel]))

@@ -1,0 +1,88 @@
+"""The copied commands and Python lines: seeds, classes whose names are numbers, and objectives."""
+
+import html
+import re
+import shlex
+
+import pytest
+
+import convlens
+from convlens.explorer.photo_store import PhotoStore
+from convlens.explorer.session import Session
+from convlens.models.labels import find_class
+from support.explorers import run, save_photos, small_model, small_network
+
+pytest_plugins = ("support.explorers",)
+
+LABELS = ["1", "2", "3", "0"]  # every index is the name of another class
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    network = convlens.wrap(small_network(), size=16, labels=LABELS)
+    running = run(network, save_photos(tmp_path_factory.mktemp("photos")))
+    running.session.reproduction._has_spec = True  # as of a network that convlens loaded
+    yield running
+    running.session.worker.close()
+
+
+def copied(text):
+    return [html.unescape(command) for command in re.findall(r'data-text="([^"]*)"', text)]
+
+
+def test_the_class_of_a_copied_gradcam_is_the_one_on_the_page(digits):
+    for target in range(4):
+        text = digits.get(f"/photo/{digits.keys[0]}?overlay=gradcam&class={target}")
+        command, python = copied(text)[:2]
+        words = shlex.split(command)
+        assert words[:2] == ["convlens", "gradcam"]
+        assert find_class(LABELS, words[words.index("--class") + 1], 4) == target
+        assert f"classes=[{target}])" in python
+
+
+def test_the_form_of_the_class_shows_what_it_reads_as_this_class(digits):
+    for target in range(4):
+        text = digits.get(f"/photo/{digits.keys[0]}?overlay=gradcam&class={target}")
+        (value,) = re.findall(r'name="class_name" value="([^"]*)"', text)
+        assert find_class(LABELS, value, 4) == target
+
+
+@pytest.mark.parametrize(("name", "target"), [("tree", 3), ("TABBY CAT", 0), ("2", 2)])
+def test_a_class_is_chosen_by_name_in_the_form(explorer, name, target):
+    path = explorer.session.photos.find(explorer.keys[0]).path
+    cam = convlens.gradcam(explorer.session.model, path, classes=[target])
+    text = explorer.get(f"/photo/{explorer.keys[0]}?overlay=gradcam&class_name={name}")
+    assert f"logit {cam.scores[0, 0]:+.2f}" in text
+    assert f'aria-current="true" title="{cam.names[0][0]}: Grad-CAM"' in html.unescape(text)
+
+
+def test_a_name_that_no_class_has_is_refused_with_the_nearest(explorer):
+    answer = explorer.client.get(f"/photo/{explorer.keys[0]}?overlay=gradcam&class_name=tre")
+    assert (answer.status_code, "nearest: tree" in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_python_lines_have_the_seed(tmp_path, seed):
+    running = run(small_model(), save_photos(tmp_path))
+    session = Session(small_model(), PhotoStore(running.paths), seed=seed)
+    running.client.app._app.state.session = session
+    given = f", seed={seed})" if seed else ")"
+    for address in ("/channel/0/2", f"/photo/{running.keys[0]}?overlay=epsilon"):
+        texts = [text for text in copied(running.get(address)) if "import" in text]
+        calls = [text for text in texts if "patches(" in text or "fgsm(" in text]
+        assert len(calls) == 1
+        assert calls[0].endswith(given)
+        assert ("seed" in calls[0]) == bool(seed)
+    session.worker.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "option", "objective"),
+    [("/channel/0/2/image", "--channel", "0:2"), ("/class/3/image", "--class", "+3")],
+)
+def test_a_maximized_image_has_its_command(digits, address, option, objective):
+    text = digits.client.get(address).text.rpartition("event: result\ndata: ")[2]
+    command, python = copied(text.encode().decode("unicode_escape"))
+    words = shlex.split(command)
+    assert words[:4] == ["convlens", "maximize", option, objective]
+    assert f"convlens.maximize(model, ['{objective}'])" in python
