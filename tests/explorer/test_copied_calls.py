@@ -5,8 +5,11 @@ import re
 import shlex
 
 import pytest
+import typer
 
 import convlens
+import convlens.cli.commands
+from convlens.cli.app import app
 from convlens.explorer.photo_store import PhotoStore
 from convlens.explorer.session import Session
 from convlens.models.labels import find_class
@@ -14,6 +17,7 @@ from support.explorers import run, save_photos, small_model, small_network
 
 pytest_plugins = ("support.explorers",)
 
+COMMANDS = typer.main.get_command(app).commands
 LABELS = ["1", "2", "3", "0"]  # every index is the name of another class
 
 
@@ -86,3 +90,28 @@ def test_a_maximized_image_has_its_command(digits, address, option, objective):
     words = shlex.split(command)
     assert words[:4] == ["convlens", "maximize", option, objective]
     assert f"convlens.maximize(model, ['{objective}'])" in python
+
+
+def test_every_copied_command_is_one_that_convlens_takes(tmp_path):
+    """The words are parsed as the command line does it; nothing is computed."""
+    running = run(small_model(), save_photos(tmp_path))
+    session = Session(small_model(), PhotoStore(running.paths), seed=7)
+    session.reproduction._has_spec = True
+    running.client.app._app.state.session = session
+    key = running.keys[0]
+    addresses = [
+        "/layer/0", "/layer/0?view=patches", "/channel/0/2", "/class/3", "/kernel/0/2?at=1,2",
+        "/channel/0/2/image", "/class/3/image", f"/photo/{key}?layer=2%2Fadd&at=1,2",
+        f"/photo/{key}?overlay=gradcam&layer=2%2Fadd&side=post", f"/photo/{key}?overlay=map",
+        f"/photo/{key}?overlay=epsilon", f"/photo/{key}?overlay=shift",
+    ]  # fmt: skip
+    parsed = set()
+    for address in addresses:
+        text = running.get(address).replace("\\n", "\n").replace('\\"', '"')
+        for command in (text for text in copied(text) if text.startswith("convlens ")):
+            _, name, *words = shlex.split(command)
+            with COMMANDS[name].make_context(name, words) as context:
+                assert context.params["seed"] == 7
+            parsed.add(name)
+    assert parsed == {"maps", "patches", "gradcam", "detector", "maximize", "field", "fgsm"}
+    session.worker.close()

@@ -271,7 +271,7 @@ class Session:
             ("fgsm", photo.key), lambda _: fgsm(self.model, image, epsilons, seed=self.seed)
         )
         return attack, self.reproduction(
-            ["fgsm", photo.file_name, "--epsilon", ",".join(epsilons)],
+            ["fgsm", photo.file_name, "--epsilons", ",".join(epsilons)],
             f"convlens.fgsm(model, {photo.file_name!r}, {epsilons}{self._seed_argument})",
         )
 
