@@ -22,6 +22,7 @@ from convlens.html.templates import environment
 Handler = Callable[[Request], Awaitable[Response]]
 Shown = TypeVar("Shown")
 
+FAST = 1  # compression of PNG files, which travel no further than this machine
 _GONE = 499  # nobody reads the answer
 
 

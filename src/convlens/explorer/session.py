@@ -338,10 +338,12 @@ class Session:
 
     def _state(self) -> Hashable:
         """What changes when a tensor of the network is replaced or written to."""
-        network = self.model.network
         return tuple(
             (id(tensor), 0 if tensor.is_inference() else tensor._version)
-            for tensor in (*network.parameters(), *network.buffers())
+            for module in self.model.network.modules()
+            for tensors in (module._parameters, module._buffers)
+            for tensor in tensors.values()
+            if tensor is not None
         )
 
     def _prepare(self, photo: StoredPhoto) -> Tensor:

@@ -45,6 +45,7 @@ class PictureBudget:
 
     Args:
         limit: bytes of all pictures together in the document.
+        compression: of PNG files, 0 to 9, from the fastest to the smallest. Default: 6.
 
     Attributes:
         limit: bytes of all pictures together.
@@ -52,7 +53,8 @@ class PictureBudget:
         missing: number of pictures that did not fit.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, compression: int = 6) -> None:
+        self._compression = compression
         self.limit = limit
         self.left = limit
         self.missing = 0
@@ -73,19 +75,19 @@ class PictureBudget:
         hard = longest <= _ENLARGED
         scale = max(1, side // longest) if hard else min(1.0, side / longest)
         png = exact or hard
-        source = png_source(pixels) if png else _source("jpeg", encode_jpeg(pixels))
+        source = self._png(pixels) if png else _source("jpeg", encode_jpeg(pixels))
         return self._pay(Picture(source, round(width * scale), round(height * scale), hard))
 
     def pixelated(self, pixels: Tensor, times: int = 1) -> Picture | None:
         """An exact picture, each pixel a square of `times` CSS pixels."""
         height, width = pixels.shape[:2]
-        return self._pay(Picture(png_source(pixels), width * times, height * times, hard=True))
+        return self._pay(Picture(self._png(pixels), width * times, height * times, hard=True))
 
     def scaled(self, pixels: Tensor, scale: float, *, hard: bool) -> Picture | None:
         """An exact picture, `scale` CSS pixels for each of its pixels."""
         height, width = pixels.shape[:2]
         size = round(width * scale), round(height * scale)
-        return self._pay(Picture(png_source(pixels), *size, hard=hard))
+        return self._pay(Picture(self._png(pixels), *size, hard=hard))
 
     def smooth(self, pixels: Tensor, side: int | None = None) -> Picture | None:
         """A smoothed picture whose long side takes `side` CSS pixels; default: its own pixels."""
@@ -130,6 +132,9 @@ class PictureBudget:
         if tiles.ndim != 4 or not len(tiles):
             return None
         return self.smooth(row_of(list(tiles)))
+
+    def _png(self, pixels: Tensor) -> str:
+        return _source("png", encode_png(pixels, compression=self._compression))
 
     def _pay(self, picture: Picture) -> Picture | None:
         if len(picture.source) > self.left:

@@ -8,7 +8,7 @@ from convlens.analyses.patches.result import LayerPatches
 from convlens.explorer.pages.choice_of_photo import choose_photo
 from convlens.explorer.pages.events import stream_maximized
 from convlens.explorer.pages.patch_tiles import list_bands, list_patches
-from convlens.explorer.rendering import attempt, render, session_of
+from convlens.explorer.rendering import FAST, attempt, render, session_of
 from convlens.explorer.session import MOST_SEARCHED
 from convlens.html.pictures import PictureBudget
 from convlens.tracing.channel_names import check_channel
@@ -27,7 +27,7 @@ async def channel(request: Request) -> Response:
     assert row.source is not None  # as find_row refuses others
     check_channel(row.name, number, row.source.channels)
     photo = choose_photo(session, request.query_params.get("photo", ""))
-    budget = PictureBudget(_BYTES)
+    budget = PictureBudget(_BYTES, compression=FAST)
     found, no_patches = await attempt(session.patches(row.name, [number]))
     layer, patches_again = found if found is not None else (None, None)
     entry = layer.shown[0] if layer is not None else None

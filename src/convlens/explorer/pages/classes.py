@@ -9,7 +9,7 @@ from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.explorer.pages.events import stream_maximized
 from convlens.explorer.photo_store import StoredPhoto
-from convlens.explorer.rendering import attempt, render, session_of
+from convlens.explorer.rendering import FAST, attempt, render, session_of
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.models.labels import read_class_index, write_class
@@ -51,7 +51,7 @@ async def class_page(request: Request) -> Response:
     index = read_class_index(
         session.model.labels, request.path_params["index"], network.num_classes
     )
-    budget = PictureBudget(_BYTES)
+    budget = PictureBudget(_BYTES, compression=FAST)
     photos, reason = [], ""
     for photo in list(session.photos)[:_PHOTOS]:
         shown, failure = await attempt(_compare(session, photo, index, budget))

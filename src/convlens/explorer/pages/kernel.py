@@ -12,7 +12,7 @@ from convlens.errors import ConvlensError
 from convlens.explorer.addresses import kernel_address
 from convlens.explorer.pages.choice_of_photo import choose_photo
 from convlens.explorer.pages.photo_state import parse_position
-from convlens.explorer.rendering import render, session_of
+from convlens.explorer.rendering import FAST, render, session_of
 from convlens.explorer.session import MOST_SEARCHED
 from convlens.html.pictures import PictureBudget
 
@@ -67,7 +67,7 @@ async def kernel(request: Request) -> Response:
     at = parse_position(query.get("at", ""))
     unit_name = f"{name}:{channel}" + (f"@{at[0]},{at[1]}" if at is not None else "")
     unit, reproduction = await session.detector(photo, unit_name)
-    budget = PictureBudget(_BYTES)
+    budget = PictureBudget(_BYTES, compression=FAST)
     scale = max(float(unit.feature_map.abs().max()), 1e-30)
     inputs = _list_inputs(unit)
     return render(

@@ -10,7 +10,7 @@ from convlens.errors import ConvlensError, suggest
 from convlens.explorer.addresses import layer_address
 from convlens.explorer.pages.choice_of_photo import choose_photo
 from convlens.explorer.pages.patch_tiles import shows_response
-from convlens.explorer.rendering import attempt, render, session_of
+from convlens.explorer.rendering import FAST, attempt, render, session_of
 from convlens.explorer.session import MOST_SEARCHED
 from convlens.html.pictures import Picture, PictureBudget
 
@@ -68,7 +68,7 @@ async def layer(request: Request) -> Response:
     text = query.get("page", "1")
     number = min(max(int(text) if text.isdecimal() and len(text) < 10 else 1, 1), pages)
     shown = channels[(number - 1) * _CHANNELS : number * _CHANNELS]
-    budget = PictureBudget(_BYTES)
+    budget = PictureBudget(_BYTES, compression=FAST)
     pictures: dict[int, Picture | None] = {}
     reason = no_maps if view == MAPS else no_statistics
     if view == MAPS and maps is not None:

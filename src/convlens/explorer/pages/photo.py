@@ -33,7 +33,7 @@ from convlens.explorer.pages.photo_state import (
     PhotoState,
 )
 from convlens.explorer.photo_store import StoredPhoto
-from convlens.explorer.rendering import attempt, find_photo, render, session_of
+from convlens.explorer.rendering import FAST, attempt, find_photo, render, session_of
 from convlens.explorer.session import Network, Session
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.models.labels import find_class, read_class_index, write_class
@@ -84,7 +84,7 @@ async def photo(request: Request) -> Response:
     predictions, no_answer = await attempt(session.predictions(stored))
     target = _find_target(session, network, state, predictions)
     layer = _find_layer(network, state)
-    budget = PictureBudget(_BYTES)
+    budget = PictureBudget(_BYTES, compression=FAST)
     gradcam, unit, map_panel, reason = None, None, None, ""
     if state.overlay == GRADCAM:
         gradcam, reason = await attempt(make_gradcam_panel(session, stored, state, target, budget))

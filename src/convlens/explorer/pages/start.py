@@ -11,7 +11,7 @@ from convlens.data.images import to_pixels
 from convlens.errors import PhotoError
 from convlens.explorer.addresses import photo_address
 from convlens.explorer.photo_store import LARGEST_FILE, StoredPhoto, receive_photo
-from convlens.explorer.rendering import attempt, render, session_of
+from convlens.explorer.rendering import FAST, attempt, render, session_of
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
 
@@ -49,7 +49,7 @@ async def start(request: Request) -> Response:
     pages = max(1, -(-len(photos) // _PHOTOS))
     text = request.query_params.get("page", "1")
     number = min(max(int(text) if text.isdecimal() and len(text) < 10 else 1, 1), pages)
-    budget = PictureBudget(_BYTES)
+    budget = PictureBudget(_BYTES, compression=FAST)
     shown = photos[(number - 1) * _PHOTOS : number * _PHOTOS]
     tiles = [await _make_tile(session, photo, budget) for photo in shown]
     return render(
