@@ -9,10 +9,9 @@ import torch
 from PIL import Image
 
 import convlens
-from convlens.page import maximized_images, sections
+from convlens.page import sections
 from convlens.page.report import report
 from convlens.page.result import Report
-from convlens.page.sections import dream, gabor
 from convlens.results import Result
 from convlens.results.numbers import numbers_of
 from support.copied_lines import (
@@ -24,6 +23,7 @@ from support.copied_lines import (
     run_lines,
     same_numbers,
 )
+from support.pages import reduce_work
 
 pytest_plugins = "support.pages"
 
@@ -62,10 +62,7 @@ def small_page(tmp_path_factory) -> Iterator[Report]:
     labels = {"a.png": (0,), "c.png": (1, 3)}
     model = convlens.load("python:mine.py:model")
     with pytest.MonkeyPatch.context() as patch:
-        # Less work; what is copied has these numbers, too.
-        patch.setattr(gabor, "NOISE", 100)
-        patch.setattr(dream, "SIDE", 48)
-        patch.setattr(maximized_images, "STEPS", (4, 4))
+        reduce_work(patch)  # what is copied has these numbers, too
         yield report(model, ["a.png", "b.png", "c.png"], out="page", labels=labels, seed=3)
     os.chdir(before)
     torch.set_num_threads(threads)

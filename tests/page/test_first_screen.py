@@ -9,26 +9,31 @@ from urllib.parse import unquote
 import pytest
 import torch
 
+import convlens
 from convlens.html.pictures import PictureBudget
 from convlens.page import sections
 from convlens.page.findings import collect_findings
 from convlens.page.photo_statistics import count_answers
 from convlens.page.report import report
 from convlens.page.result import Finding, ReportPhoto
-from support.pages import Page, tiny
+from support.pages import Page, reduce_work, save_noise, tiny
 
 pytest_plugins = "support.pages"
 
 
-@pytest.fixture
-def tiny_page(tmp_path, photos, monkeypatch) -> Any:
+@pytest.fixture(scope="module")
+def tiny_page(tmp_path_factory) -> Any:
     """A page with few sections about three photos, of which one is labeled wrongly."""
-    monkeypatch.setattr(sections, "SECTIONS", ("photos", "channels"))
-    predicted = report(tiny(), photos, out=tmp_path / "unlabeled").photos
-    first = [int(cast(Any, photo.predictions).classes[0, 0]) for photo in predicted]
-    labels = {path.name: (index,) for path, index in zip(photos, first, strict=True)}
+    folder = tmp_path_factory.mktemp("first-screen")
+    paths = save_noise(folder / "photos")
+    predictions = convlens.predict(tiny(), tiny().prepare(paths))
+    first = predictions.classes[:, 0].tolist()
+    labels = {path.name: (index,) for path, index in zip(paths, first, strict=True)}
     labels["two.png"] = ((first[1] + 1) % 5,)
-    return report(tiny(), photos, out=tmp_path / "page", labels=labels)
+    with pytest.MonkeyPatch.context() as patch:
+        reduce_work(patch)
+        patch.setattr(sections, "SECTIONS", ("photos", "channels"))
+        return report(tiny(), paths, out=folder / "page", labels=labels)
 
 
 def test_tiles_state_numbers_with_intervals(tiny_page):

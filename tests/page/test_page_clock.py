@@ -10,6 +10,7 @@ from convlens.page.report import report
 from support.pages import Page, tiny
 
 pytest_plugins = "support.pages"
+pytestmark = pytest.mark.usefixtures("less_work")
 
 FASTER = 1000
 

@@ -4,6 +4,8 @@ import shutil
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from convlens.data.sampling import spread
 from convlens.html.templates import MODULES
 from convlens.page import budget
@@ -12,6 +14,7 @@ from convlens.page.sections.photos import SECTION as PHOTOS
 from support.pages import Page, tiny
 
 pytest_plugins = "support.pages"
+pytestmark = pytest.mark.usefixtures("less_work")
 
 
 def test_page_is_small_and_asks_for_nothing(demo, text):

@@ -1,6 +1,5 @@
-"""The page's numbers: those of report.json, of the views, and of a second run."""
+"""The page's numbers: those of report.json and of the views; `test_page_clock.py` has two runs."""
 
-import json
 import re
 from typing import Any
 
@@ -12,6 +11,7 @@ from convlens.page.result import Report
 from support.pages import Page, tiny
 
 pytest_plugins = "support.pages"
+pytestmark = pytest.mark.usefixtures("less_work")
 
 
 def look_up(data: Any, place: str) -> Any:
@@ -117,14 +117,6 @@ def test_robustness_and_shift_are_what_the_views_give_in_one_call(demo, text):
             "sections.shift.shift.equivariance.layers.0.inner_errors.0",
             "sections.shift.shift.consistency.1.agreement.low",
             "sections.robustness.slides.2.probabilities.4"} <= places  # fmt: skip
-
-
-def test_two_runs_give_the_same_numbers(tmp_path, photos):
-    runs = []
-    for _ in range(2):
-        text = report(tiny(), photos, out=tmp_path / "page", seed=3).data.read_text("utf-8")
-        runs.append({k: v for k, v in json.loads(text).items() if k not in ("created", "seconds")})
-    assert runs[0] == runs[1]
 
 
 def test_the_seed_draws_the_noise(tmp_path, photos, monkeypatch):

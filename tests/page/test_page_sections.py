@@ -15,6 +15,7 @@ from convlens.page.section import Section
 from support.pages import Page, tiny
 
 pytest_plugins = "support.pages"
+pytestmark = pytest.mark.usefixtures("less_work")
 
 
 def test_each_section_has_its_template_and_name():

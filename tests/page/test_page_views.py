@@ -18,6 +18,7 @@ from convlens.page.report import report
 from support.pages import Page, tiny
 
 pytest_plugins = "support.pages"
+pytestmark = pytest.mark.usefixtures("less_work")
 
 
 def test_slides_are_adversarial_to_the_pixel(demo, text):

@@ -119,11 +119,9 @@ def test_wrong_numbers_do_not_follow_the_schema(validator):
     validator.validate(numbers)
     wrong = ({"level": "high"}, {"reverted": 1}, {"highest_level": 1.5}, {"summary": "text"})
     for changes in wrong:
-        with pytest.raises(jsonschema.ValidationError):
-            validator.validate(numbers | changes)
+        assert not validator.is_valid(numbers | changes), changes
     del numbers["level"]
-    with pytest.raises(jsonschema.ValidationError):
-        validator.validate(numbers)
+    assert not validator.is_valid(numbers)
 
 
 def test_small_tensors_are_values_and_large_ones_are_described(schema):

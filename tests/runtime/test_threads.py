@@ -61,7 +61,13 @@ def settings_of(code: str, *words: str, **variables: str) -> str:
     return ended.stderr
 
 
-@pytest.mark.parametrize("code", [COMMAND_LINE, BENCHMARKS], ids=["command line", "benchmarks"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(COMMAND_LINE, id="command line"),
+        pytest.param(BENCHMARKS, id="benchmarks", marks=pytest.mark.slow),
+    ],
+)
 def test_threads_sleep_soon(code: str) -> None:
     assert "GOMP_SPINCOUNT = '10000'" in settings_of(code)
 
@@ -77,7 +83,9 @@ def test_threads_of_a_worker_sleep_soon(tmp_path: Path) -> None:
     ("name", "value", "shown"),
     [
         ("GOMP_SPINCOUNT", "77", "GOMP_SPINCOUNT = '77'"),
-        ("OMP_WAIT_POLICY", "ACTIVE", "OMP_WAIT_POLICY = 'ACTIVE'"),
+        pytest.param(
+            "OMP_WAIT_POLICY", "ACTIVE", "OMP_WAIT_POLICY = 'ACTIVE'", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_a_user_has_set_stays(name: str, value: str, shown: str) -> None:

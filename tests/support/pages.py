@@ -12,8 +12,10 @@ from PIL import Image
 from torch import nn
 
 import convlens
+from convlens.page import maximized_images
 from convlens.page.report import report
 from convlens.page.result import Report
+from convlens.page.sections import dream, gabor
 
 COMMAND = "convlens report --out page"
 
@@ -38,9 +40,27 @@ def data(demo) -> dict[str, Any]:
     return json.loads(demo.data.read_text(encoding="utf-8"))
 
 
+def reduce_work(patch: pytest.MonkeyPatch) -> None:
+    """Let reports take fewer steps and less noise. They show the same, and copies say how many."""
+    patch.setattr(gabor, "NOISE", 100)
+    patch.setattr(dream, "SIDE", 48)
+    patch.setattr(dream, "STEPS", 2)
+    patch.setattr(maximized_images, "STEPS", (4, 4))
+
+
+@pytest.fixture
+def less_work(monkeypatch) -> None:
+    """For tests that make reports of their own, whatever the number of steps."""
+    reduce_work(monkeypatch)
+
+
 @pytest.fixture
 def photos(tmp_path) -> list[Path]:
-    folder = tmp_path / "photos"
+    return save_noise(tmp_path / "photos")
+
+
+def save_noise(folder: Path) -> list[Path]:
+    """Three photos of noise in a new folder."""
     folder.mkdir()
     generator = torch.Generator().manual_seed(0)
     paths = [folder / f"{name}.png" for name in ("one", "two", "three")]

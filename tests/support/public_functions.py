@@ -4,10 +4,12 @@ import copy
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 import convlens
+from support.pages import reduce_work
 
 SIZE = 24
 
@@ -114,11 +116,17 @@ def files(folder):
     return paths
 
 
+def small_report(model, folder):
+    with pytest.MonkeyPatch.context() as patch:
+        reduce_work(patch)
+        return convlens.report(model, files(folder), out=folder / "page")
+
+
 WRITING = {
-    "report": lambda model, folder: convlens.report(model, files(folder), out=folder / "page"),
+    "report": small_report,
     "gradcams": lambda model, folder: convlens.gradcams(model, files(folder), out=folder / "cams"),
     "attack_photos": lambda model, folder: convlens.attack_photos(
-        model, files(folder), ["8/255"], out=folder / "fgsm", pgd_steps=2, internal_changes=True
+        model, files(folder)[:2], ["8/255"], out=folder / "fgsm", pgd_steps=2, internal_changes=True
     ),
 }
 

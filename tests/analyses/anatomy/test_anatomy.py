@@ -17,8 +17,10 @@ from convlens import anatomy, wrap
 def network_of(name):
     if name == "tf_efficientnet_lite0":
         return timm.create_model(name, pretrained=False)
-    more = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
-    return getattr(torchvision.models, name)(weights=None, **more)
+    options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
+    with torch.device("meta"):  # weights are not drawn: no number here depends on them
+        network = getattr(torchvision.models, name)(weights=None, **options)
+    return network.to_empty(device="cpu")
 
 
 SIZES = {
@@ -153,7 +155,7 @@ def test_multiply_adds_agree_with_closed_forms_and_with_torch(examined):
 def test_chapter_figures():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = anatomy(wrap(torchvision.models.vgg16(weights=None, init_weights=False)))
+        result = anatomy(wrap(network_of("vgg16")))
     assert result.parameters == 138_357_544
     assert result.multiply_adds == 15_470_264_320
     convolutions = [layer for layer in result.layers if layer.kernel == (3, 3)]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from convlens import ConvlensError, fgsm, find_flip, trace, wrap
 from convlens.analyses.attacks.fgsm import Fgsm
+from support.attacked_networks import small
 
 SIZE = 32
 
@@ -18,14 +19,6 @@ SIZE = 32
 def images(count=2, size=SIZE, bounds=(0.0, 1.0), seed=0):
     drawn = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
     return drawn * (bounds[1] - bounds[0]) + bounds[0]
-
-
-def small(classes=5):
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3, stride=2), nn.Tanh(), nn.Conv2d(6, 6, 3), nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, classes),
-    ).eval()  # fmt: skip
 
 
 def ulp(bound):

@@ -237,6 +237,7 @@ def test_saved_result_is_equal(tmp_path):
     ("batch", "options", "message"),
     [(images(2, 16), {}, r"smaller than \(32, 32\)"),
      (images(), {"labels": [[1]]}, "1 labels for 3"),
+     (images(), {"labels": [[1], None, [99]]}, r"a label outside 0 to .* \(99\)"),
      (images(), {"every": -1}, "every"), (images() * 2, {}, "outside the model's bounds")],
 )  # fmt: skip
 def test_bad_input(batch, options, message):

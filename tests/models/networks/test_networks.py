@@ -76,7 +76,7 @@ def test_vgg16_is_the_figures():
     st.integers(12, 90),
     st.integers(12, 90),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_sizes_are_those_that_really_come_out(name, kind, height, width):
     """The formula along the stack, against what torch makes of it; and the least size."""
     with torch.device("meta"):

@@ -30,12 +30,13 @@ from convlens.analyses.attacks.photo_result import (
     PhotoAttacks,
     PhotoFlip,
 )
+from convlens.analyses.predictions.photo_labels import check_label_count
 from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset
 from convlens.data.datasets.pictures import as_photos
 from convlens.data.photo_names import unique_folder_names
 from convlens.data.photos import PhotoLike
 from convlens.data.sampling import spread
-from convlens.errors import ConvlensError, PhotoError
+from convlens.errors import PhotoError
 from convlens.files import NUMBERS, atomic_folder
 from convlens.models.labels import PhotoLabels, class_names
 from convlens.models.model import Model, check_model
@@ -129,10 +130,7 @@ def attack_photos(
     sizes = [epsilons] if isinstance(epsilons, (str, int, float)) else list(epsilons)
     parse_epsilons(sizes, model.bounds)  # fail before any work is done
     AttackCriterion(classes, None, target, loss)
-    if labels is not None and len(labels) != len(dataset):
-        raise ConvlensError(
-            f"{len(labels)} labels for {len(dataset)} photos; give one entry per photo"
-        )
+    check_label_count(labels, len(dataset))
     with_curve = len(dataset) > 1 and classes is None and target is None
     attacked_numbers = spread(range(len(dataset)), max(show, 0) if with_curve else len(dataset))
     skipped: list[str] = []

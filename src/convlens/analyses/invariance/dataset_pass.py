@@ -12,8 +12,8 @@ from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import compute_selectivity
 from convlens.analyses.patches.top_k import NO_IMAGE
 from convlens.analyses.patches.top_patches import TopPatchesReducer
+from convlens.analyses.predictions.photo_labels import check_label_count
 from convlens.capture import enable_gradients
-from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels, class_names
 from convlens.models.model import Model, check_model
 from convlens.passes.engines import open_engine
@@ -87,10 +87,7 @@ def invariance(
     """
     check_model(model)
     source = open_source(model, photos, strict=strict)
-    if labels is not None and len(labels) != len(source):
-        raise ConvlensError(
-            f"{len(labels)} labels for {len(source)} photos; give one entry per photo"
-        )
+    check_label_count(labels, len(source))
     trace = trace_network(model)
     if layer is None:
         layer = find_channel_sources(trace, None, side)[-1].layer

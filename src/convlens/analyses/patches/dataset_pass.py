@@ -14,7 +14,7 @@ from convlens.analyses.patches.result import Patches
 from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import ChannelSelectivity, compute_selectivity
 from convlens.analyses.patches.top_patches import TopPatchesReducer
-from convlens.errors import ConvlensError
+from convlens.analyses.predictions.photo_labels import check_label_count
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
 from convlens.passes.engines import open_engine
@@ -95,10 +95,7 @@ def patches(
     dataset = check_photos(model, photos)
     if isinstance(layers, str):
         layers = [layers]
-    if labels is not None and len(labels) != len(dataset):
-        raise ConvlensError(
-            f"{len(labels)} labels for {len(dataset)} photos; give one entry per photo"
-        )
+    check_label_count(labels, len(dataset))
     if isinstance(dataset, Sequence):
         paths = dataset
         order = sorted(range(len(dataset)), key=lambda number: str(paths[number]))

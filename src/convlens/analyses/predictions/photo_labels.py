@@ -7,6 +7,20 @@ from convlens.models.output_head import lowest_prediction
 from convlens.tracing.tracer import trace as trace_network
 
 
+def check_label_count(labels: PhotoLabels | None, photos: int) -> None:
+    """Raise ConvlensError for labels of another number than the photos; no labels are fine.
+
+    Args:
+        labels: for each photo the indices of its right classes, or None; None for no labels.
+        photos: number of photos.
+
+    Example:
+        >>> check_label_count([(0,), None], 2)
+    """
+    if labels is not None and len(labels) != photos:
+        raise ConvlensError(f"{len(labels)} labels for {photos} photos; give one entry per photo")
+
+
 def check_photo_labels(model: Model, labels: PhotoLabels, photos: int) -> None:
     """Raise ConvlensError for labels of another number than the photos, or out of range.
 
@@ -15,8 +29,7 @@ def check_photo_labels(model: Model, labels: PhotoLabels, photos: int) -> None:
         labels: for each photo the indices of its right classes, or None.
         photos: number of photos.
     """
-    if len(labels) != photos:
-        raise ConvlensError(f"{len(labels)} labels for {photos} photos; give one entry per photo")
+    check_label_count(labels, photos)
     trace = trace_network(model)
     classes, lowest = trace.num_outputs, lowest_prediction(trace.num_outputs, trace.output_head)
     wrong = [index for row in labels for index in row or () if not lowest <= index < classes]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from convlens.analyses.predictions.photo_labels import check_photo_labels
 from convlens.analyses.shift.offset_map import OffsetMap, map_offsets
 from convlens.analyses.shift.shift import Shift, ShiftReducer
 from convlens.analyses.shift.shifted_layers import Offset, find_shifted_layers, parse_shifts
@@ -97,10 +98,8 @@ def shift(
         )
     wide_model = with_margin(model)
     source = open_source(wide_model, photos, strict=strict)
-    if labels is not None and len(labels) != len(source):
-        raise ConvlensError(
-            f"{len(labels)} labels for {len(source)} photos; give one entry per photo"
-        )
+    if labels is not None:
+        check_photo_labels(model, labels, len(source))
     if every is not None and every < 0:
         raise ConvlensError(f"every {every}; give at least 1, or 0 to leave the map out")
     offsets: tuple[Offset, ...] = ()
