@@ -32,8 +32,8 @@ class Residual(nn.Module):
         return torch.relu(maps + self.conv(maps))
 
 
-def small_network(*, channels: int = 3, classes: int = 4) -> nn.Module:
-    torch.manual_seed(0)
+def small_network(*, channels: int = 3, classes: int = 4, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
     return nn.Sequential(
         nn.Conv2d(channels, 6, 3, stride=2, padding=1), nn.ReLU(), Residual(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, classes),
@@ -43,6 +43,12 @@ def small_network(*, channels: int = 3, classes: int = 4) -> nn.Module:
 def small_model() -> Model:
     labels = ["tabby, tabby cat", f"dog {MARKUP}", "=1+1", "tree"]
     return wrap(small_network(), size=16, labels=labels, name=f"net {MARKUP}")
+
+
+def other_model() -> Model:
+    """Other weights, and the same classes in another order."""
+    labels = ["tree", "=1+1", f"dog {MARKUP}", "tabby, tabby cat"]
+    return wrap(small_network(seed=1), size=16, labels=labels, name="other net")
 
 
 def save_photos(folder: Path) -> list[Path]:
@@ -75,11 +81,12 @@ class Running:
         return str(answer.text)
 
 
-def run(model: Model, paths: list[Path]) -> Running:
-    session = Session(
-        model, PhotoStore(paths, [(0,), *[None] * (len(paths) - 1)] if paths else None)
-    )
-    gate = Gate(make_app(session), PORT)
+def run(model: Model, paths: list[Path], other: Model | None = None) -> Running:
+    """An explorer of a model, and of another one under the name `other`."""
+    store = PhotoStore(paths, [(0,), *[None] * (len(paths) - 1)] if paths else None)
+    session = Session(model, store)
+    compared = [Session(other, store, name="other", first=session)] if other is not None else []
+    gate = Gate(make_app(session, compared), PORT)
     client = TestClient(gate, base_url=HOME, follow_redirects=False)
     assert client.get(f"/?token={gate.token}").status_code == 303
     return Running(session, gate, client, paths)

@@ -1,59 +1,57 @@
-"""The addresses of pages. Names of layers are percent-encoded, also their slashes."""
+"""Addresses: those of the pages of one model. Names of layers are percent-encoded, also slashes."""
 
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 
-def photo_address(key: str, **state: Any) -> str:
-    """The page of a photo, in a state whose empty values are left out.
+@dataclass(frozen=True)
+class Addresses:
+    """The addresses of the pages of one model, each in a state whose empty values are left out.
+
+    Attributes:
+        home: the path under which they lie; empty for the model that the explorer was started for.
 
     Example:
-        >>> photo_address("0a1b", layer="layer4.2/add", unit=None)
+        >>> addresses = Addresses()
+        >>> addresses.photo("0a1b", layer="layer4.2/add", at=None)
         '/photo/0a1b?layer=layer4.2%2Fadd'
+        >>> addresses.layer("layer4.2/relu#2"), addresses.channel("conv1", 17)
+        ('/layer/layer4.2%2Frelu%232', '/channel/conv1/17')
+        >>> Addresses("/with/resnet50").kernel("conv1", 17, at="3,5")
+        '/with/resnet50/kernel/conv1/17?at=3%2C5'
     """
-    return _with_query(f"/photo/{key}", state)
 
+    home: str = ""
 
-def layer_address(layer: str, **state: Any) -> str:
-    """The page of a layer.
+    def start(self, **state: Any) -> str:
+        """The start page."""
+        return self._write("/", state)
 
-    Example:
-        >>> layer_address("layer4.2/relu#2", photo="0a1b")
-        '/layer/layer4.2%2Frelu%232?photo=0a1b'
-    """
-    return _with_query(f"/layer/{quote(layer, safe='')}", state)
+    def photo(self, key: str, **state: Any) -> str:
+        """The page of a photo."""
+        return self._write(f"/photo/{key}", state)
 
+    def photo_file(self, key: str) -> str:
+        """The file of a photo that a browser sent."""
+        return self._write(f"/photo/{key}/file", {})
 
-def channel_address(layer: str, channel: int, **state: Any) -> str:
-    """The page of a channel.
+    def layer(self, layer: str, **state: Any) -> str:
+        """The page of a layer."""
+        return self._write(f"/layer/{quote(layer, safe='')}", state)
 
-    Example:
-        >>> channel_address("conv1", 17)
-        '/channel/conv1/17'
-    """
-    return _with_query(f"/channel/{quote(layer, safe='')}/{channel}", state)
+    def channel(self, layer: str, channel: int, **state: Any) -> str:
+        """The page of a channel."""
+        return self._write(f"/channel/{quote(layer, safe='')}/{channel}", state)
 
+    def kernel(self, layer: str, channel: int, **state: Any) -> str:
+        """The page of what a unit of a convolution computes."""
+        return self._write(f"/kernel/{quote(layer, safe='')}/{channel}", state)
 
-def kernel_address(layer: str, channel: int, **state: Any) -> str:
-    """The page of what a unit of a convolution computes.
+    def class_page(self, index: int, **state: Any) -> str:
+        """The page of a class."""
+        return self._write(f"/class/{index}", state)
 
-    Example:
-        >>> kernel_address("conv1", 17, at="3,5")
-        '/kernel/conv1/17?at=3%2C5'
-    """
-    return _with_query(f"/kernel/{quote(layer, safe='')}/{channel}", state)
-
-
-def class_address(index: int, **state: Any) -> str:
-    """The page of a class.
-
-    Example:
-        >>> class_address(281)
-        '/class/281'
-    """
-    return _with_query(f"/class/{index}", state)
-
-
-def _with_query(path: str, state: dict[str, Any]) -> str:
-    given = {name: str(value) for name, value in state.items() if value not in (None, "")}
-    return f"{path}?{urlencode(given)}" if given else path
+    def _write(self, path: str, state: dict[str, Any]) -> str:
+        values = {name: str(value) for name, value in state.items() if value not in (None, "")}
+        return f"{self.home}{path}?{urlencode(values)}" if values else f"{self.home}{path}"

@@ -1,6 +1,7 @@
 """The addresses of the explorer, and the application that answers them."""
 
 import gc
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -8,11 +9,12 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from convlens.explorer.assets import serve_asset
 from convlens.explorer.pages.channel import channel, image
 from convlens.explorer.pages.classes import class_image, class_page
+from convlens.explorer.pages.comparison import answers, comparable
 from convlens.explorer.pages.convolution import convolution
 from convlens.explorer.pages.kernel import kernel
 from convlens.explorer.pages.layer import layer
@@ -38,34 +40,40 @@ class _IndexConvertor(Convertor[int]):
 register_url_convertor("index", _IndexConvertor())
 
 _ROUTES = [
-    Route("/", page(start)),
+    Route("/", page(comparable(start))),
     Route("/photos", upload, methods=["POST"]),
-    Route("/photo/{key}", page(photo)),
+    Route("/photo/{key}", page(comparable(photo))),
     Route("/photo/{key}/file", page(file)),
-    Route("/layer/{name:path}", page(layer)),
+    Route("/layer/{name:path}", page(comparable(layer))),
     Route("/channel/{name:path}/{channel:index}/image", page(image)),
-    Route("/channel/{name:path}/{channel:index}", page(channel)),
-    Route("/kernel/{name:path}/{channel:index}", page(kernel)),
+    Route("/channel/{name:path}/{channel:index}", page(comparable(channel))),
+    Route("/kernel/{name:path}/{channel:index}", page(comparable(kernel))),
     Route("/class/{index}/image", page(class_image)),
-    Route("/class/{index}", page(class_page)),
-    Route("/convolution", page(convolution)),
+    Route("/class/{index}", page(comparable(class_page))),
+    Route("/convolution", page(comparable(convolution))),
     Route("/fields.json", page(fields)),
     Route("/search.json", page(search)),
     Route("/assets/{name}", serve_asset),
 ]
 
 
-def make_app(session: Session) -> Starlette:
-    """The application for one session.
+def make_app(session: Session, compared: Sequence[Session] = ()) -> Starlette:
+    """The application.
 
     Args:
         session: the model, the photos and the worker.
+        compared: those of the models that pages can be shown beside; each has a name. Default:
+            none.
     """
+    routes = [
+        *_ROUTES, Mount("/with/{compared}", routes=_ROUTES), Route("/answers/{name}", page(answers))
+    ]  # fmt: skip
     app = Starlette(
-        routes=_ROUTES,
+        routes=routes,
         exception_handlers={HTTPException: _show_http_error, Exception: _show_error},
     )
     app.state.session = session
+    app.state.compared = compared
     app.state.templates = make_templates()
     return app
 

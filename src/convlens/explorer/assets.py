@@ -1,6 +1,7 @@
 """The stylesheet and the ES modules of the explorer, under addresses that name their content."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -21,6 +22,7 @@ OWN_MODULES = (
     "shift",
     "convolution",
 )
+_COMPARISON_MODULES = ("comparison",)
 _FOREVER = "private, max-age=31536000, immutable"
 
 
@@ -42,25 +44,29 @@ class Assets:
 
     Attributes:
         stylesheet_address: address of the stylesheet.
-        script_addresses: addresses of the ES modules, in the order in which they run.
+        script_addresses: addresses of the ES modules of a page, in the order in which they run.
+        comparison_scripts: addresses of those of the page that shows two models.
     """
 
     def __init__(self) -> None:
         self._assets: dict[str, Asset] = {}
         style = f"{stylesheet()}\n{_read('convlens.explorer', 'explorer.css')}"
         self.stylesheet_address = self._add("explorer", "css", style, "text/css")
-        self.script_addresses = [
-            self._add(name, "js", _read(package, f"modules/{name}.js"), "text/javascript")
-            for package, names in (
-                ("convlens.html", SHARED_MODULES),
-                ("convlens.explorer", OWN_MODULES),
-            )
-            for name in names
-        ]
+        shared = self._add_modules("convlens.html", SHARED_MODULES)
+        self.script_addresses = shared + self._add_modules("convlens.explorer", OWN_MODULES)
+        self.comparison_scripts = shared + self._add_modules(
+            "convlens.explorer", _COMPARISON_MODULES
+        )
 
     def find(self, name: str) -> Asset | None:
         """The file of a name, or None."""
         return self._assets.get(name)
+
+    def _add_modules(self, package: str, names: Sequence[str]) -> list[str]:
+        return [
+            self._add(name, "js", _read(package, f"modules/{name}.js"), "text/javascript")
+            for name in names
+        ]
 
     def _add(self, stem: str, suffix: str, text: str, media_type: str) -> str:
         name = f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.{suffix}"

@@ -1,6 +1,8 @@
 """The function `explore`: a live explorer of a network, in a browser."""
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +67,7 @@ def explore(
     photos: Sequence[str | Path] | None = None,
     *,
     labels: Mapping[str, Sequence[int]] | None = None,
+    compare_with: Model | Sequence[Model] = (),
     port: int = PORT,
     seed: int = 0,
 ) -> Explorer:
@@ -81,6 +84,8 @@ def explore(
         labels: indices of the right classes by the photo's path or the end of it, such as its
             file's name. Default: those of the training, and of the demonstration photos for the
             embedded network; none for photos that are given.
+        compare_with: further models, such as another checkpoint. Any page can be shown beside the
+            same page of one of them. Default: none.
         port: the first port that is tried; the next free one is taken, and 0 takes any. Default:
             8642.
         seed: seed of everything that is random. Default: 0.
@@ -100,7 +105,9 @@ def explore(
         (True, True)
         >>> explorer.stop()
     """
-    check_model(model)
+    others = [compare_with] if isinstance(compare_with, Model) else list(compare_with)
+    for each in (model, *others):
+        check_model(each)
     check_installed("the explorer", ("starlette", "uvicorn"), "explore")
     from convlens.explorer.photo_store import PhotoStore
     from convlens.explorer.server import Server
@@ -110,7 +117,29 @@ def explore(
     store = PhotoStore(paths, match_labels(paths, table))
     if paths and not len(store):
         raise ConvlensError(f"none of {len(paths)} photos can be read; {store.skipped[0]}")
-    return Explorer(Server(Session(model, store, seed), port), model.name)
+    session = Session(model, store, seed)
+    names = _name_models(model, others)
+    compared = [
+        Session(other, store, seed, name=name, title=title, first=session)
+        for other, (name, title) in zip(others, names, strict=True)
+    ]
+    return Explorer(Server(session, port, compared), model.name)
+
+
+def _name_models(model: Model, others: Sequence[Model]) -> list[tuple[str, str]]:
+    """For each compared model its name in addresses, and its name for people; all differ."""
+    names: list[tuple[str, str]] = []
+    taken = {model.name}
+    for other in others:
+        candidates = [other.name, *([other.spec] if other.spec else [])]
+        numbered = (f"{other.name} ({number})" for number in count(2))
+        title = next(text for text in chain(candidates, numbered) if text not in taken)
+        taken.add(title)
+        word = re.sub(r"[^A-Za-z0-9.]+", "-", title).strip("-.") or "model"
+        used = {name for name, _ in names}
+        words = chain([word], (f"{word}-{number}" for number in count(2)))
+        names.append((next(text for text in words if text not in used), title))
+    return names
 
 
 def _resolve_photos(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from jinja2 import Environment
 from starlette.exceptions import HTTPException
@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from convlens.errors import ConvlensError
-from convlens.explorer import addresses
 from convlens.explorer.assets import ASSETS
 from convlens.explorer.session import Session
 from convlens.explorer.worker import StoppedError
@@ -27,14 +26,9 @@ _GONE = 499  # nobody reads the answer
 
 
 def make_templates() -> Environment:
-    """The templates of the explorer, with its addresses as functions."""
+    """The templates of the explorer."""
     templates = environment("convlens.explorer")
     templates.globals.update(
-        photo_address=addresses.photo_address,
-        layer_address=addresses.layer_address,
-        channel_address=addresses.channel_address,
-        kernel_address=addresses.kernel_address,
-        class_address=addresses.class_address,
         stylesheet=ASSETS.stylesheet_address,
         scripts=ASSETS.script_addresses,
         scales={"overlay": overlaid(), "signed": signed(), "unsigned": unsigned()},
@@ -43,20 +37,33 @@ def make_templates() -> Environment:
 
 
 def session_of(request: Request) -> Session:
-    """The session of the server."""
+    """The session of the model that an address names.
+
+    Raises:
+        HTTPException: the explorer does not have it.
+    """
+    name = request.path_params.get("compared")
     session: Session = request.app.state.session
-    return session
+    if name is None:
+        return session
+    for other in request.app.state.compared:
+        if other.name == name:
+            return cast(Session, other)
+    raise HTTPException(HTTPStatus.NOT_FOUND, "the explorer has no model of this name")
 
 
 def render(
     request: Request, template: str, status: int = HTTPStatus.OK, /, **values: Any
 ) -> Response:
     """A page from a template."""
-    session = session_of(request)
+    name = request.path_params.get("compared")
+    sessions = [request.app.state.session, *request.app.state.compared]
+    session = next((each for each in sessions if each.name == name), sessions[0])
     templates: Environment = request.app.state.templates
     text = templates.get_template(template).render(
-        model=session.model, session=session, path=request.url.path, **values
-    )
+        model=session.model, title=session.title, to=session.addresses,
+        compared=request.app.state.compared if session is sessions[0] else (), **values,
+    )  # fmt: skip
     return HTMLResponse(text, status)
 
 

@@ -32,11 +32,7 @@ class Reproducer:
     def __init__(self, model: Model, seed: int) -> None:
         self._has_spec = model.spec is not None
         self._words, arguments = load_options(model, seed)
-        self._load = (
-            f"model = convlens.load({', '.join(arguments)})"
-            if self._has_spec
-            else "# model: your own network, in convlens.wrap(...)"
-        )
+        self._arguments = ", ".join(arguments)
 
     def __call__(self, words: Sequence[str], call: str) -> Reproduction:
         """A reproduction.
@@ -49,5 +45,15 @@ class Reproducer:
         has_command = self._has_spec and bool(words)
         return Reproduction(
             shlex.join(["convlens", *words, *self._words]) if has_command else None,
-            f"import convlens\n{self._load}\nresult = {call}",
+            f"import convlens\n{self.load_line()}\nresult = {call}",
         )
+
+    def load_line(self, variable: str = "model") -> str:
+        """The line of Python that makes the model.
+
+        Args:
+            variable: name of the model in the code; default: "model".
+        """
+        if self._has_spec:
+            return f"{variable} = convlens.load({self._arguments})"
+        return f"# {variable}: your own network, in convlens.wrap(...)"

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import uvicorn
@@ -25,6 +26,7 @@ class Server:
     Args:
         session: what it shows.
         port: the first port that is tried; the next free one is taken. 0 takes any free port.
+        compared: what it shows of the models that pages can be shown beside. Default: nothing.
 
     Attributes:
         port: its port.
@@ -34,12 +36,12 @@ class Server:
         ConvlensError: no port is free.
     """
 
-    def __init__(self, session: Session, port: int) -> None:
+    def __init__(self, session: Session, port: int, compared: Sequence[Session] = ()) -> None:
         self._session = session
         self._context = ExitStack()
         listener = _bind(port)
         self.port: int = listener.getsockname()[1]
-        gate = Gate(make_app(session), self.port)
+        gate = Gate(make_app(session, compared), self.port)
         self.url = f"http://{HOST}:{self.port}/?{TOKEN}={gate.token}"
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(

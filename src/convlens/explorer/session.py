@@ -13,6 +13,8 @@ from torch import Tensor
 
 from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm
+from convlens.analyses.comparison.answers import AnswerChanges, compare_answers
+from convlens.analyses.comparison.class_pairing import ClassPairing, pair_classes
 from convlens.analyses.feature_maps.detector_result import FeatureDetector
 from convlens.analyses.feature_maps.feature_detector import feature_detector
 from convlens.analyses.feature_maps.feature_maps import FeatureMaps, feature_maps
@@ -26,6 +28,7 @@ from convlens.analyses.patches.result import LayerPatches
 from convlens.analyses.predictions.predictions import Predictions, predict
 from convlens.analyses.receptive_field.field import ReceptiveField, receptive_field
 from convlens.errors import ConvlensError
+from convlens.explorer.addresses import Addresses
 from convlens.explorer.network import SIDE, LayerRow, Skip, list_layers, make_row
 from convlens.explorer.photo_store import PhotoStore, StoredPhoto
 from convlens.explorer.reproduction import Reproducer, Reproduction
@@ -104,13 +107,31 @@ class Session:
         model: the model.
         photos: the photos.
         seed: seed of everything that is random.
+        name: name of a model that is compared, in the addresses of its pages; empty for the model
+            that the explorer was started for.
+        title: name of the model for people; default: that of the model.
+        first: for a model that is compared, the session of the model that the explorer was started
+            for. They share a worker. Default: none.
     """
 
-    def __init__(self, model: Model, photos: PhotoStore, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: Model,
+        photos: PhotoStore,
+        seed: int = 0,
+        *,
+        name: str = "",
+        title: str = "",
+        first: "Session | None" = None,
+    ) -> None:
         self.model = model
         self.photos = photos
         self.seed = seed
-        self.worker = Worker()
+        self.name = name
+        self.title = title or model.name
+        self.addresses = Addresses(f"/with/{name}" if name else "")
+        self.first = first
+        self.worker = first.worker if first is not None else Worker()
         self.reproduction = Reproducer(model, seed)
         self._latest_explainer: tuple[Hashable, RepeatedGradCam] | None = None
 
@@ -128,6 +149,29 @@ class Session:
         return await self._compute(
             ("predict", photo.key), lambda _: predict(self.model, image, top=_TOP)
         )
+
+    async def class_pairing(self) -> ClassPairing:
+        """Which class of the first model each class of this one is.
+
+        Raises:
+            ConvlensError: they have no class in common.
+        """
+        first = self.first or self
+        counts = [(await session.network()).num_classes for session in (first, self)]
+        return await self._compute(
+            ("classes",), lambda _: pair_classes(first.model, self.model, *counts)
+        )
+
+    async def right_classes(self, photo: StoredPhoto) -> tuple[int, ...] | None:
+        """Indices of the right classes of a photo by this model; None where they are not known."""
+        if self.first is None or photo.classes is None:
+            return photo.classes
+        try:
+            to_first = (await self.class_pairing()).to_first
+        except ConvlensError:
+            return None
+        own = tuple(index for index, first in enumerate(to_first) if first in photo.classes)
+        return own or None
 
     async def gradcam(
         self, photo: StoredPhoto, target: int, layer: str | None, side: Side
@@ -241,7 +285,7 @@ class Session:
 
     def maximized_key(self, objective: str) -> Hashable:
         """What tells the computation of `maximized` apart, for its progress."""
-        return (self._maximized_name(objective), self._state())
+        return (self.name, self._maximized_name(objective), self._state())
 
     def _maximized_name(self, objective: str) -> Hashable:
         return ("maximize", objective)
@@ -310,6 +354,35 @@ class Session:
             f"convlens.feature_detector(model, {photo.file_name!r}, {channel!r})",
         )
 
+    async def compare_answers(self, other: "Session") -> tuple[AnswerChanges, Reproduction]:
+        """The answers of this and another model for the photos that are files.
+
+        Args:
+            other: the session of the other model.
+
+        Raises:
+            ConvlensError: no photo is a file, or the models have no class in common.
+        """
+        photos = self.photos.files(MOST_SEARCHED)
+        if not photos:
+            raise ConvlensError("no photo is a file; start convlens explore with some PHOTOS")
+        paths, labels = [photo.file_name for photo in photos], [photo.classes for photo in photos]
+        known = labels if any(labels) else None
+        changes = await self._compute(
+            ("answers", other.name, other._state(), tuple(photo.key for photo in photos)),
+            lambda job: compare_answers(
+                self.model, other.model, paths, labels=known,
+                pass_options=PassOptions(progress=lambda *_: job.check()),
+            ),
+        )  # fmt: skip
+        argument = f", labels={known}" if known is not None else ""
+        lines = [
+            "import convlens", self.reproduction.load_line("first"),
+            other.reproduction.load_line("second"),
+            f"result = convlens.compare_answers(first, second, {paths}{argument})",
+        ]  # fmt: skip
+        return changes, Reproduction(None, "\n".join(lines))
+
     def _explainer(
         self, photo: StoredPhoto, image: Tensor, layer: str | None, side: Side
     ) -> RepeatedGradCam:
@@ -334,7 +407,7 @@ class Session:
         return f", seed={self.seed}" if self.seed else ""
 
     async def _compute(self, key: Hashable, work: Callable[[Job], Computed]) -> Computed:
-        return await self.worker.compute((key, self._state()), work)
+        return await self.worker.compute((self.name, key, self._state()), work)
 
     def _state(self) -> Hashable:
         """What changes when a tensor of the network is replaced or written to."""

@@ -1,6 +1,7 @@
 """The explore command: a live explorer of a network, in a browser."""
 
 import contextlib
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -17,6 +18,14 @@ def explore(
     photos: o.MaybePhotos = None,
     labels: o.Labels = None,
     no_labels: o.NoLabels = False,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="SPEC",
+            help="A second model or checkpoint, beside which pages can be shown; several times.",
+        ),
+    ] = None,
     port: Annotated[
         int,
         typer.Option(
@@ -45,12 +54,14 @@ def explore(
         shown = run_photos or [photo.path for photo in demo_photos()]
     source = LabelSource.find(labels, shown or [], no_labels=no_labels)
     model = load_model(arguments)  # before the imports that need torch
+    others = [load_model(replace(arguments, model=spec)) for spec in with_ or ()]
     from convlens.explorer.explore import explore as start_explorer
 
     explorer = start_explorer(
         model,
         paths,
         labels={} if no_labels else source.read_table(model),
+        compare_with=others,
         port=port,
         seed=arguments.seed,
     )

@@ -114,7 +114,7 @@ const attach = () => {
     const text = (matrix) => matrix.map((row) => row.join(",")).join(";");
     const query = new URLSearchParams({ image: text(image), kernel: text(kernel) });
     for (const [name, value] of Object.entries(numbers)) query.set(name, value);
-    history.replaceState(null, "", `/convolution?${query}`);
+    history.replaceState(null, "", `${location.pathname}?${query}`);
     const words = `--image '${text(image)}' --filter '${text(kernel)}' --bias ${numbers.bias} --padding ${numbers.padding} --stride ${numbers.stride}`;
     const command = document.getElementById("command");
     command.hidden = numbers.dilation !== 1; // which the command does not have

@@ -2,6 +2,9 @@
 // the page and what other modules know is kept. The newest click ends the older one, whose
 // computation the server then stops. Other modules listen to the event "shown", and ask for another
 // page with the event "visit".
+// "visit": its detail is an address, or an address with `replace` for one that takes the place of
+// the present one in the history.
+if (self !== top) document.documentElement.classList.add("framed");
 let latest = null;
 const status = document.getElementById("status");
 
@@ -23,7 +26,7 @@ const replaceMain = (page, address) => {
 };
 
 let shownPath = location.pathname;
-const visit = async (address, { push = true } = {}) => {
+const visit = async (address, { push = true, replace = false } = {}) => {
   latest?.abort();
   const own = latest = new AbortController();
   const main = document.getElementById("main");
@@ -40,7 +43,8 @@ const visit = async (address, { push = true } = {}) => {
       status.textContent = text.slice(0, 400);
       return;
     }
-    if (push) history.pushState(null, "", answer.url);
+    if (replace) history.replaceState(null, "", answer.url);
+    else if (push) history.pushState(null, "", answer.url);
     replaceMain(page, answer.url);
     status.textContent = "";
     document.dispatchEvent(new Event("shown"));
@@ -58,6 +62,12 @@ const leadsHere = (link) => link && link.origin === location.origin && !link.tar
 document.addEventListener("click", (event) => {
   if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   const link = event.target.closest("a[href]");
+  if (link?.dataset.beside) {  // leads to the page that is shown now, beside that of another model
+    const url = new URL(location);
+    url.searchParams.set("with", link.dataset.beside);
+    link.href = url;
+    return;
+  }
   if (!leadsHere(link)) return;
   event.preventDefault();
   visit(link.href);
@@ -68,5 +78,5 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   visit(`${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}`);
 });
-document.addEventListener("visit", ({ detail }) => visit(detail));
+document.addEventListener("visit", ({ detail }) => (detail.address ? visit(detail.address, detail) : visit(detail)));
 addEventListener("popstate", () => visit(location.href, { push: false }));

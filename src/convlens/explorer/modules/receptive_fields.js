@@ -107,6 +107,18 @@ const pixelOf = (event) => {
   const { height: rows, width: columns } = frame.dataset;
   return [clamp((event.clientY - top) / height * rows, rows), clamp((event.clientX - left) / width * columns, columns)];
 };
+// Another page that shows the same photo beside this one follows the pointer.
+const point = (pixel) => {
+  pointer = pixel;
+  redraw();
+  const { height, width } = frame.dataset;
+  document.dispatchEvent(new CustomEvent("pointed", { detail: pixel && [(pixel[0] + 0.5) / height, (pixel[1] + 0.5) / width] }));
+};
+document.addEventListener("point", ({ detail }) => {
+  if (!frame?.isConnected) return;
+  pointer = detail && [Math.floor(detail[0] * frame.dataset.height), Math.floor(detail[1] * frame.dataset.width)];
+  redraw();
+});
 const pin = async () => {
   const all = await load(frame.dataset.fields);
   const layer = all.layers.find(({ name }) => name === frame.dataset.layer);
@@ -120,8 +132,8 @@ const attach = () => {
   if (!frame) return;
   pinned = frame.dataset.at ? frame.dataset.at.split(",").map(Number) : null;
   pointer = null;
-  frame.addEventListener("pointermove", (event) => { pointer = pixelOf(event); redraw(); });
-  frame.addEventListener("pointerleave", () => { pointer = null; redraw(); });
+  frame.addEventListener("pointermove", (event) => point(pixelOf(event)));
+  frame.addEventListener("pointerleave", () => point(null));
   frame.addEventListener("click", (event) => {
     if (event.defaultPrevented) return; // the photo was dragged
     pointer = pixelOf(event);
@@ -134,13 +146,12 @@ const attach = () => {
       const step = event.shiftKey ? 1 : Math.max(1, Math.round(height / 32));
       const [row, column] = pointer ?? [Math.floor(height / 2), Math.floor(width / 2)];
       const [down, across] = pointer ? KEYS[event.key] : [0, 0];
-      pointer = [
+      point([
         Math.min(Math.max(row + down * step, 0), height - 1),
         Math.min(Math.max(column + across * step, 0), width - 1),
-      ];
-      redraw();
+      ]);
     } else if (event.key === "Enter") pin();
-    else if (event.key === "Escape") { pointer = null; redraw(); }
+    else if (event.key === "Escape") point(null);
   });
   redraw();
 };

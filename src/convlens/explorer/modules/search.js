@@ -7,7 +7,7 @@ let names = null;
 let active = -1;
 
 const load = async () => {
-  names ??= fetch("/search.json").then((answer) => answer.json());
+  names ??= fetch(`${document.documentElement.dataset.home}/search.json`).then((answer) => answer.json());
   return names;
 };
 const entriesOf = (all, text) => {
@@ -18,7 +18,7 @@ const entriesOf = (all, text) => {
   if (channel) {
     all.layers.forEach(([name, address], index) => {
       if (name.includes(channel[1]) && Number(channel[2]) < all.channels[index]) {
-        found.push(["channel", `${name}:${channel[2]}`, address.replace("/layer/", "/channel/") + `/${Number(channel[2])}`]);
+        found.push(["channel", `${name}:${channel[2]}`, address.replace(/^(.*?)\/layer\/([^/]*)$/, "$1/channel/$2") + `/${Number(channel[2])}`]);
       }
     });
   }

@@ -86,7 +86,7 @@ async def _compare(
     session: Session, photo: StoredPhoto, index: int, budget: PictureBudget
 ) -> PhotoOfClass:
     predictions = await session.predictions(photo)
-    image = await session.image(photo)
+    image, right = await session.image(photo), await session.right_classes(photo)
     pixels = to_pixels(image.cpu(), session.model.bounds)[0].expand(-1, -1, 3).contiguous()
     return PhotoOfClass(
         photo=photo,
@@ -94,7 +94,7 @@ async def _compare(
         probability=float(predictions.probabilities[0, index]),
         answer=predictions.names[0][0],
         answered=int(predictions.classes[0, 0]) == index,
-        labeled=index in photo.classes if photo.classes else None,
+        labeled=index in right if right else None,
     )
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 from convlens.analyses.feature_maps.detector_result import FeatureDetector
 from convlens.drawing import diverging_colors
 from convlens.errors import ConvlensError
-from convlens.explorer.addresses import kernel_address
 from convlens.explorer.pages.choice_of_photo import choose_photo
 from convlens.explorer.pages.photo_state import parse_position
 from convlens.explorer.rendering import FAST, render, session_of
@@ -77,7 +76,7 @@ async def kernel(request: Request) -> Response:
         rest=unit.sum - sum(shown.sum for shown in inputs),
         map_picture=budget.thumbnail(diverging_colors(unit.feature_map, scale), _MAP),
         rows=unit.feature_map.shape[0], columns=unit.feature_map.shape[1],
-        address=kernel_address(name, channel, photo=photo.key, at="Y_X"),
+        address=session.addresses.kernel(name, channel, photo=photo.key, at="Y_X"),
     )  # fmt: skip
 
 

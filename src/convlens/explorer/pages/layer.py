@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from convlens.analyses.patches.result import LayerPatches
 from convlens.errors import ConvlensError, suggest
-from convlens.explorer.addresses import layer_address
 from convlens.explorer.pages.choice_of_photo import choose_photo
 from convlens.explorer.pages.patch_tiles import shows_response
 from convlens.explorer.rendering import FAST, attempt, render, session_of
@@ -108,7 +107,7 @@ async def layer(request: Request) -> Response:
         reason=reason, reproduction=reproduction, photos=list(session.photos)[:MOST_SEARCHED],
         statistics=statistics[0] if statistics is not None else None, no_statistics=no_statistics,
         searched=int(statistics[0].histogram[0].sum()) if statistics is not None else 0,
-        address=lambda **changes: layer_address(row.name, **(state | changes)),
+        address=lambda **changes: session.addresses.layer(row.name, **(state | changes)),
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from convlens.analyses.patches.result import ChannelPatches, LayerPatches
-from convlens.explorer.addresses import photo_address
 from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
 
@@ -40,7 +39,7 @@ def list_patches(
         stored = session.photos.find_path(photo)
         row, column = int(layer.rows[entry.channel, rank]), int(layer.columns[entry.channel, rank])
         address = (
-            photo_address(stored.key, layer=name, at=f"{row},{column}")
+            session.addresses.photo(stored.key, layer=name, at=f"{row},{column}")
             if stored is not None
             else ""
         )

@@ -1,5 +1,6 @@
 """The photo page: a photo with one overlay, the list of layers, and the inspector."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
@@ -32,7 +33,6 @@ from convlens.explorer.pages.photo_state import (
     SHIFT,
     PhotoState,
 )
-from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.rendering import FAST, attempt, find_photo, render, session_of
 from convlens.explorer.session import Network, Session
 from convlens.html.pictures import Picture, PictureBudget
@@ -75,7 +75,7 @@ async def photo(request: Request) -> Response:
     """A photo in the state that the address names."""
     session = session_of(request)
     stored = find_photo(session, request.path_params["key"])
-    state = PhotoState.read(stored.key, request.query_params)
+    state = PhotoState.read(stored.key, request.query_params, session.addresses)
     network = await session.network()
     name = request.query_params.get("class_name", "")  # of the form
     if name and network.num_classes:
@@ -111,7 +111,7 @@ async def photo(request: Request) -> Response:
         overlays=OVERLAYS, predictions=predictions, no_answer=no_answer, target=target,
         layer=layer, stage=stage, gradcam=gradcam, map_panel=map_panel, attack=attack,
         shifted=shifted, unit=unit, no_unit=no_unit, image_size=tuple(image.shape[-2:]),
-        answers=_list_answers(predictions, stored),
+        answers=_list_answers(predictions, await session.right_classes(stored) or ()),
         target_text=_write_target(session, network, target) if state.target else "",
     )  # fmt: skip
 
@@ -162,13 +162,13 @@ def _find_layer(network: Network, state: PhotoState) -> LayerRow | None:
 
 
 def _list_answers(
-    predictions: Predictions | None, photo: StoredPhoto
+    predictions: Predictions | None, right: Sequence[int]
 ) -> list[tuple[int, str, float, bool]]:
     """Index, name and probability of the first classes, and whether each is right."""
     if predictions is None:
         return []
     return [
-        (index, name, share, index in (photo.classes or ()))
+        (index, name, share, index in right)
         for index, name, share in zip(
             predictions.classes[0].tolist(), predictions.names[0],
             predictions.confidences[0].tolist(), strict=True,

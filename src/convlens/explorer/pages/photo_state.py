@@ -7,7 +7,7 @@ from typing import Any
 from starlette.datastructures import QueryParams
 
 from convlens.errors import ConvlensError, suggest
-from convlens.explorer.addresses import photo_address
+from convlens.explorer.addresses import Addresses
 from convlens.tracing.selection import Side, check_side
 
 FIELDS, GRADCAM, MAP, EPSILON, SHIFT = "fields", "gradcam", "map", "epsilon", "shift"
@@ -28,6 +28,7 @@ class PhotoState:
 
     Attributes:
         key: hash of the photo.
+        addresses: the addresses of the model's pages.
         overlay: one of `OVERLAYS`.
         target: the class as the address names it, by index or name; empty for the prediction.
         layer: name of the layer; empty for the final convolutional layer.
@@ -39,6 +40,7 @@ class PhotoState:
     """
 
     key: str
+    addresses: Addresses
     overlay: str = FIELDS
     target: str = ""
     layer: str = ""
@@ -49,7 +51,7 @@ class PhotoState:
     shift: str = ""
 
     @classmethod
-    def read(cls, key: str, query: QueryParams) -> "PhotoState":
+    def read(cls, key: str, query: QueryParams, addresses: Addresses) -> "PhotoState":
         """The state that an address names.
 
         Raises:
@@ -70,6 +72,7 @@ class PhotoState:
             raise ConvlensError(f"shift {shift!r} is not Y,X in pixels, for example shift=0,-3")
         return cls(
             key=key,
+            addresses=addresses,
             overlay=overlay,
             target=query.get("class", ""),
             layer=query.get("layer", ""),
@@ -96,7 +99,7 @@ class PhotoState:
         values = {
             field.name: changes.get(field.name, getattr(self, field.name))
             for field in fields(self)
-            if field.name != "key"
+            if field.name not in ("key", "addresses")
         }
         defaults = {field.name: field.default for field in fields(self)}
         given = {
@@ -104,7 +107,7 @@ class PhotoState:
             for name, value in values.items()
             if value != defaults[name]
         }
-        return photo_address(self.key, **given)
+        return self.addresses.photo(self.key, **given)
 
 
 def parse_position(text: str) -> tuple[int, int] | None:

@@ -3,7 +3,6 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from convlens.explorer.addresses import class_address, layer_address, photo_address
 from convlens.explorer.rendering import session_of
 from convlens.text import printable
 
@@ -12,14 +11,14 @@ async def search(request: Request) -> Response:
     """All names that the search finds, by kind."""
     session = session_of(request)
     network = await session.network()
-    labels = session.model.labels
-    layers = [[printable(row.name), layer_address(row.name)] for row in network.with_maps]
+    labels, to = session.model.labels, session.addresses
+    layers = [[printable(row.name), to.layer(row.name)] for row in network.with_maps]
     classes = [
         [printable(labels[index]) if labels and index < len(labels) else f"class {index}",
-         class_address(index)]
+         to.class_page(index)]
         for index in range(network.num_classes)
     ]  # fmt: skip
-    photos = [[printable(photo.name), photo_address(photo.key)] for photo in session.photos]
+    photos = [[printable(photo.name), to.photo(photo.key)] for photo in session.photos]
     return JSONResponse(
         {
             "layers": layers,

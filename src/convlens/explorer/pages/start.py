@@ -9,7 +9,6 @@ from starlette.responses import JSONResponse, Response
 
 from convlens.data.images import to_pixels
 from convlens.errors import PhotoError
-from convlens.explorer.addresses import photo_address
 from convlens.explorer.photo_store import LARGEST_FILE, StoredPhoto, receive_photo
 from convlens.explorer.rendering import FAST, attempt, render, session_of
 from convlens.explorer.session import Session
@@ -68,10 +67,10 @@ async def _make_tile(session: Session, photo: StoredPhoto, budget: PictureBudget
     predictions, reason = await attempt(session.predictions(photo))
     if predictions is None:
         return PhotoTile(photo, picture, reason=reason)
-    first = int(predictions.classes[0, 0])
+    first, right = int(predictions.classes[0, 0]), await session.right_classes(photo)
     return PhotoTile(
         photo, picture, predictions.names[0][0], float(predictions.confidences[0, 0]),
-        first in photo.classes if photo.classes else None,
+        first in right if right else None,
     )  # fmt: skip
 
 
@@ -94,7 +93,7 @@ async def upload(request: Request) -> Response:
     except PhotoError as error:
         return JSONResponse({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
     photo = session.photos.add(photo)
-    return JSONResponse({"address": photo_address(photo.key)}, HTTPStatus.CREATED)
+    return JSONResponse({"address": session.addresses.photo(photo.key)}, HTTPStatus.CREATED)
 
 
 def _refuse_large() -> Response:
