@@ -1,0 +1,163 @@
+"""`cut_patches`: the patches of further channels, from the tables of a finished pass."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from convlens.analyses.patches.layer_patches import LayerTable, build_layer_patches
+from convlens.analyses.patches.result import LayerPatches, Patches
+from convlens.analyses.patches.top_k import NO_IMAGE
+from convlens.errors import ConvlensError
+from convlens.models.model import Model, check_model
+from convlens.passes.reducer import State
+from convlens.passes.source import PhotosOrImages, Source, check_photos, open_source
+from convlens.results.network_result import keep_warnings
+from convlens.tracing.selection import ChannelSource, find_channel_sources
+from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
+
+
+@keep_warnings
+def cut_patches(
+    model: Model,
+    patches: Patches | str | Path,
+    channels: Mapping[str, Sequence[int]],
+    *,
+    photos: PhotosOrImages | None = None,
+    seed: int = 0,
+) -> Patches:
+    """Cut out the patches of further channels after a pass, without a further pass.
+
+    A pass finds the strongest patches of all channels, and draws those of the channels that
+    `patches` was asked to show. This reads the photos of other channels again and draws theirs.
+
+    Args:
+        model: the model of the pass; left untouched.
+        patches: what `patches` returned, or the folder in which it was saved.
+        channels: numbers of channels, from 0, by the name of their layer.
+        photos: the data set of the pass, unless it was a list of files. Default: the files that the
+            pass read, under the same paths.
+        seed: seed of the sample of further units that are checked; default 0.
+
+    Returns:
+        The same patches, in which the layers that are named show these channels.
+
+    Raises:
+        ConvlensError: a layer without patches, a channel that it lacks, another model than that of
+            the pass, or other photos.
+        PhotoError: a photo that cannot be read any more.
+
+    References:
+        See `patches`.
+
+    Example:
+        >>> import torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+        >>> model, images = convlens.wrap(network, size=8), torch.rand(5, 3, 8, 8)
+        >>> found = convlens.patches(model, images, show=0)
+        >>> len(found["0"].shown)
+        0
+        >>> [entry.channel for entry in
+        ...     convlens.cut_patches(model, found, {"0": [3, 1]}, photos=images)["0"].shown]
+        [3, 1]
+    """
+    check_model(model)
+    if not isinstance(patches, Patches):
+        patches = Patches.load(patches)
+    source = _open_photos(model, patches, photos)
+    model_trace = trace(model, photos if isinstance(photos, Tensor) else None)
+    check_patches_model(model, model_trace, patches)
+    cut: dict[str, LayerPatches] = {}
+    for name, numbers in channels.items():
+        layer = patches[name]
+        earlier = [entry.channel for entry in cut[layer.layer].shown] if layer.layer in cut else []
+        channel_source = _find_source(model_trace, layer)
+        cut[layer.layer] = build_layer_patches(
+            model, model_trace, source, patches.photos,
+            LayerTable(
+                channel_source, _as_table(layer), layer.preferred_class, layer.selectivity
+            ),
+            show={layer.layer: list(dict.fromkeys([*earlier, *numbers]))}, seed=seed,
+        )  # fmt: skip
+    layers = tuple(cut.get(layer.layer, layer) for layer in patches.layers)
+    return replace(patches, layers=layers)
+
+
+def check_patches_model(model: Model, model_trace: Trace, patches: Patches) -> None:
+    """Refuse patches of another model, as far as it can be told without its weights.
+
+    Raises:
+        ConvlensError: another name or size of the images, or a layer that the model lacks.
+    """
+    made_for = f"{patches.model} at {patches.size[0]} x {patches.size[1]}"
+    size = model_trace.image_size
+    if (patches.model, patches.size) != (model.name, size):
+        raise ConvlensError(
+            f"the patches are of {made_for} pixels, and the model is {model.name} at {size[0]} x "
+            f"{size[1]}; give the model of the pass"
+        )
+    for layer in patches.layers:
+        _find_source(model_trace, layer)
+
+
+def _open_photos(model: Model, patches: Patches, photos: PhotosOrImages | None) -> Source:
+    """The images of the pass.
+
+    Raises:
+        ConvlensError: other photos than those of the pass.
+    """
+    if photos is None:
+        return open_source(model, [Path(name) for name in patches.photos], strict=True)
+    dataset = check_photos(model, photos)
+    if isinstance(dataset, Sequence):
+        dataset = sorted(dataset, key=str)  # as the pass does
+    source = open_source(model, dataset, strict=True)
+    names = tuple(source.name(number) for number in range(len(source)))
+    if names != patches.photos:
+        raise ConvlensError(
+            f"the patches are of {len(patches.photos):,} photos, and {len(names):,} others are "
+            f"given; give those of the pass"
+        )
+    return source
+
+
+def _find_source(model_trace: Trace, layer: LayerPatches) -> ChannelSource:
+    """The node at which the channels of a layer of the pass were read.
+
+    Raises:
+        ConvlensError: the model has no such node.
+    """
+    for side in ("post", "pre", "output"):
+        try:
+            (source,) = find_channel_sources(model_trace, [layer.layer], side)
+        except ConvlensError:
+            continue
+        if source.node_name == layer.node_name and source.channels == layer.channels:
+            return source
+    raise ConvlensError(
+        f"the patches are of a layer {layer.layer!r} of {layer.channels} channels that "
+        f"{model_trace.model_name} does not have; give the model of the pass"
+    )
+
+
+def _as_table(layer: LayerPatches) -> State:
+    """The columns of a layer's result as `TopPatchesReducer.table` gives them."""
+    width = layer.map_size[1]
+
+    def numbers(images: Tensor) -> Tensor:
+        return torch.where(images < 0, NO_IMAGE, images)
+
+    return {
+        "values": layer.values,
+        "images": numbers(layer.images),
+        "positions": layer.rows * width + layer.columns,
+        "images_fired": layer.images_fired,
+        "positions_fired": layer.positions_fired,
+        "histogram": layer.histogram,
+        "band_values": layer.band_values,
+        "band_images": numbers(layer.band_images),
+        "band_positions": layer.band_rows * width + layer.band_columns,
+    }
