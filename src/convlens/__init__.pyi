@@ -47,6 +47,7 @@ from .analyses.missing_settings.missing_settings import missing_settings as miss
 from .analyses.model_check.model_check import check as check
 from .analyses.model_check.thresholds import CheckThresholds as CheckThresholds
 from .analyses.orientation_tuning.orientation_tuning import orientation_tuning as orientation_tuning
+from .analyses.patches.cut import cut_patches as cut_patches
 from .analyses.patches.dataset_pass import patches as patches
 from .analyses.predictions.predictions import predict as predict
 from .analyses.preprocessing_check.preprocessing_check import (

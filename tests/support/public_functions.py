@@ -58,6 +58,9 @@ CALLS = {
     "robustness": lambda model: convlens.robustness(model, images(), ["8/255"], pgd_steps=2),
     "error_analysis": lambda model: convlens.error_analysis(model, images(), [(0,), (1,)]),
     "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
+    "cut_patches": lambda model: convlens.cut_patches(
+        model, convlens.patches(model, images(), top=2, show=0), {"7": [1]}, photos=images()
+    ),
     "receptive_field": lambda model: convlens.receptive_field(model, images(1), layer="7"),
     "fit_gabor": convlens.fit_gabor,
     "filters_by_kind": convlens.filters_by_kind,

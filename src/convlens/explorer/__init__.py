@@ -3,7 +3,8 @@
 - `explore` is the public function; `server` finds a port and runs uvicorn in a thread.
 - `safety` refuses requests that do not come from the user's own browser.
 - `worker` computes one thing at a time in one thread, and stops what nobody waits for.
-- `session` holds what a server shows: the model, the photos and the worker.
+- `session` holds what a server shows of a model: the model, the photos and the worker.
+- `patch_search` finds the patches of channels, and `comparison` compares two models.
 - `photo_store` keeps photos under a hash of their content.
 - `network` lists the layers with maps, and writes their receptive fields as JSON.
 - `reproduction` writes the command and the Python line of each picture.

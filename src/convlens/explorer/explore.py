@@ -6,6 +6,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convlens.analyses.patches.cut import check_patches_model
+from convlens.analyses.patches.result import Patches
 from convlens.errors import ConvlensError
 from convlens.models.label_tables import match_labels
 from convlens.models.loading.demo_photos import demo_photos
@@ -13,11 +15,13 @@ from convlens.models.loading.run_photos import find_run_photos, read_run_labels
 from convlens.models.loading.specs import find_run_folder
 from convlens.models.model import Model, check_model
 from convlens.runtime.extras import check_installed
+from convlens.tracing.tracer import trace
 
 if TYPE_CHECKING:
     from convlens.explorer.server import Server
 
 PORT = 8642  # the first that is tried
+_MOST_INDEXED = 1000  # photos of an index that are listed
 
 
 class Explorer:
@@ -67,6 +71,7 @@ def explore(
     photos: Sequence[str | Path] | None = None,
     *,
     labels: Mapping[str, Sequence[int]] | None = None,
+    index: Patches | str | Path | None = None,
     compare_with: Model | Sequence[Model] = (),
     port: int = PORT,
     seed: int = 0,
@@ -84,6 +89,10 @@ def explore(
         labels: indices of the right classes by the photo's path or the end of it, such as its
             file's name. Default: those of the training, and of the demonstration photos for the
             embedded network; none for photos that are given.
+        index: what `convlens.patches` returned for a data set of files, or the folder in which it
+            was saved; `show=0` is enough. The pages of layers and channels then show the patches of
+            this data set, and its photos are shown if none are given, at most the first 1,000.
+            Default: patches are searched among the first 64 photos.
         compare_with: further models, such as another checkpoint. Any page can be shown beside the
             same page of one of them. Default: none.
         port: the first port that is tried; the next free one is taken, and 0 takes any. Default:
@@ -94,8 +103,8 @@ def explore(
         The running explorer, with its `url` and the method `stop`.
 
     Raises:
-        ConvlensError: starlette or uvicorn is not installed, no file that can be read, or no free
-            port.
+        ConvlensError: starlette or uvicorn is not installed, no file that can be read, an index of
+            another model, or no free port.
 
     Example:
         >>> import torch, convlens
@@ -113,11 +122,16 @@ def explore(
     from convlens.explorer.server import Server
     from convlens.explorer.session import Session
 
+    index_name = "patches" if isinstance(index, Patches) else repr(str(index))
+    if index is not None:
+        index = index if isinstance(index, Patches) else Patches.load(index)
+        check_patches_model(model, trace(model), index)
+        photos = index.photos[:_MOST_INDEXED] if photos is None else photos
     paths, table = _resolve_photos(model, photos, labels)
     store = PhotoStore(paths, match_labels(paths, table))
     if paths and not len(store):
         raise ConvlensError(f"none of {len(paths)} photos can be read; {store.skipped[0]}")
-    session = Session(model, store, seed)
+    session = Session(model, store, seed, index=index, index_name=index_name)
     names = _name_models(model, others)
     compared = [
         Session(other, store, seed, name=name, title=title, first=session)

@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
-from convlens.analyses.anatomy.anatomy import Anatomy
+from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
 from convlens.analyses.anatomy.network_drawing import NetworkDrawing
+from convlens.analyses.missing_settings.missing_settings import missing_settings
 from convlens.errors import ConvlensError
+from convlens.models.model import Model
 from convlens.tracing.receptive_field.fields import Field
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace
+from convlens.tracing.tracer import trace
 
 SIDE: Side = "post"  # of the layers, where the explorer does not say otherwise
 
@@ -52,6 +56,68 @@ class Skip:
     start: int
     end: int
     lane: int
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What is known of a network before any photo.
+
+    Attributes:
+        trace: its trace.
+        anatomy: its layers.
+        rows: the layers that the explorer lists.
+        skips: connections that pass over rows.
+        num_classes: number of classes; 0 for a network without class scores.
+        findings: what the model was not given, such as trained weights or a normalization, and
+            why its results have to be read with care; one sentence each.
+    """
+
+    trace: Trace
+    anatomy: Anatomy
+    rows: list[LayerRow]
+    skips: list[Skip]
+    num_classes: int
+    findings: tuple[str, ...]
+
+    @cached_property
+    def with_maps(self) -> list[LayerRow]:
+        """The rows whose layers have maps."""
+        return [row for row in self.rows if row.source is not None]
+
+    def is_convolution(self, name: str) -> bool:
+        """Whether a layer is a convolution, whose arithmetic has a page."""
+        return any(convolution.layer == name for convolution in self.trace.convolutions)
+
+    @property
+    def final_row(self) -> LayerRow | None:
+        """The row of the final convolutional layer; None for a network that has none."""
+        final = self.trace.final_layer
+        if final is None:
+            return None
+        for row in self.with_maps:
+            if row.source is not None and row.source.node == final.post:
+                return row
+        return make_row(self.trace, self.trace.name(final.post))
+
+    def find_row(self, name: str) -> LayerRow:
+        """The row of a layer or a node with a map, also of one that the explorer does not list.
+
+        Raises:
+            ConvlensError: there is none of that name, with the nearest names; or it has no map.
+        """
+        for row in self.with_maps:
+            if row.name == name:
+                return row
+        return make_row(self.trace, name)
+
+
+def describe_network(model: Model) -> Network:
+    """List the layers of a network, and what the model was not given."""
+    model_trace, layers = trace(model), anatomy(model)
+    rows, skips = list_layers(model_trace, layers)
+    classes = model_trace.num_outputs if layers.logits else 0
+    findings = (*missing_settings(model), *model_trace.warnings)
+    return Network(model_trace, layers, rows, skips, classes, findings)
 
 
 def list_layers(trace: Trace, anatomy: Anatomy) -> tuple[list[LayerRow], list[Skip]]:

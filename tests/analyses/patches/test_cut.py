@@ -55,6 +55,17 @@ def test_images_are_given_again(model):
         convlens.cut_patches(model, index, {"0": [2]}, photos=images[:2])
 
 
+def test_the_first_patches_of_each_channel(model, photos):
+    index = convlens.patches(model, photos, show=0)
+    (whole,) = convlens.cut_patches(model, index, {"0": [2]})["0"].shown
+    cut = convlens.cut_patches(model, index, {"0": [2]}, top=2)["0"]
+    assert cut.values.shape == (4, 2)
+    assert torch.equal(cut.shown[0].tiles, whole.tiles[:2])
+    assert cut.shown[0].values == whole.values[:2]
+    with pytest.raises(convlens.ConvlensError, match="top is 0"):
+        convlens.cut_patches(model, index, {"0": [2]}, top=0)
+
+
 def test_other_weights_are_seen_by_the_crops(model, photos):
     index = convlens.patches(model, photos, show=0)
     other = convlens.wrap(network(seed=1), size=10, name="net")

@@ -26,6 +26,7 @@ def cut_patches(
     patches: Patches | str | Path,
     channels: Mapping[str, Sequence[int]],
     *,
+    top: int | None = None,
     photos: PhotosOrImages | None = None,
     seed: int = 0,
 ) -> Patches:
@@ -38,6 +39,8 @@ def cut_patches(
         model: the model of the pass; left untouched.
         patches: what `patches` returned, or the folder in which it was saved.
         channels: numbers of channels, from 0, by the name of their layer.
+        top: number of patches of each channel, at least 1; the tables of the layers that are named
+            keep so many. Default: as many as the pass has found.
         photos: the data set of the pass, unless it was a list of files. Default: the files that the
             pass read, under the same paths.
         seed: seed of the sample of further units that are checked; default 0.
@@ -46,8 +49,8 @@ def cut_patches(
         The same patches, in which the layers that are named show these channels.
 
     Raises:
-        ConvlensError: a layer without patches, a channel that it lacks, another model than that of
-            the pass, or other photos.
+        ConvlensError: a `top` below 1, a layer without patches, a channel that it lacks, another
+            model than that of the pass, or other photos.
         PhotoError: a photo that cannot be read any more.
 
     References:
@@ -65,6 +68,8 @@ def cut_patches(
         [3, 1]
     """
     check_model(model)
+    if top is not None and top < 1:
+        raise ConvlensError(f"top is {top}; give at least 1")
     if not isinstance(patches, Patches):
         patches = Patches.load(patches)
     source = _open_photos(model, patches, photos)
@@ -78,7 +83,7 @@ def cut_patches(
         cut[layer.layer] = build_layer_patches(
             model, model_trace, source, patches.photos,
             LayerTable(
-                channel_source, _as_table(layer), layer.preferred_class, layer.selectivity
+                channel_source, _as_table(layer, top), layer.preferred_class, layer.selectivity
             ),
             show={layer.layer: list(dict.fromkeys([*earlier, *numbers]))}, seed=seed,
         )  # fmt: skip
@@ -143,17 +148,22 @@ def _find_source(model_trace: Trace, layer: LayerPatches) -> ChannelSource:
     )
 
 
-def _as_table(layer: LayerPatches) -> State:
-    """The columns of a layer's result as `TopPatchesReducer.table` gives them."""
+def _as_table(layer: LayerPatches, top: int | None) -> State:
+    """The columns of a layer's result as `TopPatchesReducer.table` gives them.
+
+    Args:
+        layer: the result.
+        top: number of patches of each channel; None for all.
+    """
     width = layer.map_size[1]
 
     def numbers(images: Tensor) -> Tensor:
         return torch.where(images < 0, NO_IMAGE, images)
 
     return {
-        "values": layer.values,
-        "images": numbers(layer.images),
-        "positions": layer.rows * width + layer.columns,
+        "values": layer.values[:, :top],
+        "images": numbers(layer.images)[:, :top],
+        "positions": (layer.rows * width + layer.columns)[:, :top],
         "images_fired": layer.images_fired,
         "positions_fired": layer.positions_fired,
         "histogram": layer.histogram,

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from convlens.cli import options as o
 from convlens.cli.app import START, app
 from convlens.cli.arguments import ModelArguments, with_arguments
+from convlens.errors import ConvlensError
 
 
 @app.command(rich_help_panel=START)
@@ -18,6 +20,14 @@ def explore(
     photos: o.MaybePhotos = None,
     labels: o.Labels = None,
     no_labels: o.NoLabels = False,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Patches of all PHOTOS: the folder that convlens patches wrote, or one that is "
+            "made first.",
+        ),
+    ] = None,
     with_: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,6 +49,7 @@ def explore(
     """Explore a network and photos live in the browser."""
     from convlens.cli.inputs import find_paths, load_model
     from convlens.cli.labels import LabelSource
+    from convlens.cli.patches_index import check_index, make_index
     from convlens.cli.show.explore import show_explorer
     from convlens.models.loading.demo_photos import demo_photos
     from convlens.models.loading.run_photos import find_run_photos
@@ -48,7 +59,11 @@ def explore(
     check_installed("the explorer", ("starlette", "uvicorn"), "explore")
     paths = find_paths(photos) if photos else None
     shown = paths
-    if labels is not None and shown is None:
+    if index is not None:
+        check_index(index, paths)
+        if labels is not None and paths is None:
+            raise ConvlensError("--labels goes with PHOTOS; give those of the index, too")
+    elif labels is not None and shown is None:
         run = find_run_folder(arguments.model)
         run_photos = find_run_photos(run[0]) if run is not None else []
         shown = run_photos or [photo.path for photo in demo_photos()]
@@ -57,10 +72,14 @@ def explore(
     others = [load_model(replace(arguments, model=spec)) for spec in with_ or ()]
     from convlens.explorer.explore import explore as start_explorer
 
+    table = {} if no_labels else source.read_table(model)
+    if index is not None and paths is not None:
+        make_index(index, model, paths, table, seed=arguments.seed, quiet=arguments.quiet)
     explorer = start_explorer(
         model,
         paths,
-        labels={} if no_labels else source.read_table(model),
+        labels=table,
+        index=index,
         compare_with=others,
         port=port,
         seed=arguments.seed,

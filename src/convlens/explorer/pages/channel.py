@@ -8,9 +8,11 @@ from convlens.analyses.patches.result import LayerPatches
 from convlens.explorer.pages.choice_of_photo import choose_photo
 from convlens.explorer.pages.events import stream_maximized
 from convlens.explorer.pages.patch_tiles import list_bands, list_patches
+from convlens.explorer.patch_search import search_patches
 from convlens.explorer.rendering import FAST, attempt, render, session_of
-from convlens.explorer.session import MOST_SEARCHED
+from convlens.explorer.session import MOST_SEARCHED, Session
 from convlens.html.pictures import PictureBudget
+from convlens.models.labels import class_name
 from convlens.tracing.channel_names import check_channel
 
 _BYTES = 6_000_000  # of the pictures of a page
@@ -28,7 +30,7 @@ async def channel(request: Request) -> Response:
     check_channel(row.name, number, row.source.channels)
     photo = choose_photo(session, request.query_params.get("photo", ""))
     budget = PictureBudget(_BYTES, compression=FAST)
-    found, no_patches = await attempt(session.patches(row.name, [number]))
+    found, no_patches = await attempt(search_patches(session, row.name, [number]))
     layer, patches_again = found if found is not None else (None, None)
     entry = layer.shown[0] if layer is not None else None
     maps, maps_again, no_map = None, None, "there is no photo yet; drop one on the start page"
@@ -41,6 +43,7 @@ async def channel(request: Request) -> Response:
         channels=row.source.channels, photos=list(session.photos)[:MOST_SEARCHED],
         layer=layer, entry=entry, no_patches=no_patches, patches_again=patches_again,
         tiles=list_patches(session, layer, entry, row.name, budget) if layer and entry else [],
+        selectivity=_describe_selectivity(session, layer, number) if layer is not None else "",
         bands=list_bands(entry, budget) if entry is not None else [],
         quantiles=_list_quantiles(layer, number) if layer is not None else [],
         map=own, no_map=no_map, maps_again=maps_again,
@@ -56,6 +59,19 @@ async def image(request: Request) -> Response:
     assert row.source is not None
     check_channel(row.name, request.path_params["channel"], row.source.channels)
     return stream_maximized(request, f"{row.name}:{request.path_params['channel']}")
+
+
+def _describe_selectivity(session: Session, layer: LayerPatches, channel: int) -> str:
+    """For which class the channel is most selective; empty without labels."""
+    if not len(layer.selectivity) or layer.selectivity[channel].isnan():
+        return ""
+    name = class_name(session.model.labels, int(layer.preferred_class[channel]))
+    return (
+        f"Most selective for {name}: its greatest activation tells these photos from the others "
+        f"with an area under the ROC curve of {float(layer.selectivity[channel]):.2f} (0.5 is "
+        f"chance). The class was chosen on these photos, so that the area is too large where there "
+        f"are few."
+    )
 
 
 def _list_quantiles(layer: LayerPatches, channel: int) -> list[tuple[float, float]]:

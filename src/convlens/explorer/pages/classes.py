@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
+from convlens.explorer.comparison import find_right_classes
 from convlens.explorer.pages.events import stream_maximized
 from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.rendering import FAST, attempt, render, session_of
@@ -86,7 +87,7 @@ async def _compare(
     session: Session, photo: StoredPhoto, index: int, budget: PictureBudget
 ) -> PhotoOfClass:
     predictions = await session.predictions(photo)
-    image, right = await session.image(photo), await session.right_classes(photo)
+    image, right = await session.image(photo), await find_right_classes(session, photo)
     pixels = to_pixels(image.cpu(), session.model.bounds)[0].expand(-1, -1, 3).contiguous()
     return PhotoOfClass(
         photo=photo,

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from convlens.errors import ConvlensError, suggest
 from convlens.explorer.assets import ASSETS
+from convlens.explorer.comparison import compare_answers, find_class_pairing
 from convlens.explorer.rendering import Handler, attempt, render, session_of
 from convlens.explorer.session import Session
 
@@ -38,7 +39,7 @@ async def answers(request: Request) -> Response:
         other = _find(request.app.state.compared, request.path_params["name"])
     except ConvlensError as error:
         raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from None
-    compared, reason = await attempt(session.compare_answers(other))
+    compared, reason = await attempt(compare_answers(session, other))
     changes, reproduction = compared if compared is not None else (None, None)
     html = request.app.state.templates.get_template("answers.html.jinja").render(
         changes=changes, reproduction=reproduction, reason=reason
@@ -58,7 +59,7 @@ def _find(compared: Sequence[Session], name: str) -> Session:
 async def _show_both(request: Request, other: Session) -> Response:
     path = request.scope["raw_path"].decode("ascii").partition("?")[0]
     query = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != WITH])
-    pairing, no_classes = await attempt(other.class_pairing())
+    pairing, no_classes = await attempt(find_class_pairing(other))
     return render(
         request, "pages/comparison.html.jinja", other=other, no_classes=no_classes,
         address=f"{path}?{query}" if query else path,

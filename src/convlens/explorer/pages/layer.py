@@ -9,17 +9,24 @@ from convlens.analyses.patches.result import LayerPatches
 from convlens.errors import ConvlensError, suggest
 from convlens.explorer.pages.choice_of_photo import choose_photo
 from convlens.explorer.pages.patch_tiles import shows_response
+from convlens.explorer.patch_search import search_patches
 from convlens.explorer.rendering import FAST, attempt, render, session_of
 from convlens.explorer.session import MOST_SEARCHED
 from convlens.html.pictures import Picture, PictureBudget
+from convlens.models.labels import class_name
 
 _CHANNELS = 64  # on one page
 _SIDE = 96  # CSS pixels of a tile
 _BYTES = 6_000_000  # of the pictures of a page
 MAPS, PATCHES = "maps", "patches"
 VIEWS = {MAPS: "Maps on the photo", PATCHES: "Strongest patches"}
-NUMBER, ACTIVATION, FIRED = "number", "activation", "fired"
-ORDERS = {NUMBER: "number", ACTIVATION: "activation on this photo", FIRED: "share of photos"}
+NUMBER, ACTIVATION, FIRED, SELECTIVITY = "number", "activation", "fired", "selectivity"
+ORDERS = {
+    NUMBER: "number",
+    ACTIVATION: "activation on this photo",
+    FIRED: "share of photos",
+    SELECTIVITY: "selectivity for a class",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class ChannelTile:
         activation: its greatest activation on the photo; None without a photo.
         fired: share of the photos in which it is above 0; None where that is not known.
         dead: whether it never fires although a non-linearity returns it.
+        preferred: the class that it is most selective for; empty where no labels are known.
     """
 
     channel: int
@@ -39,6 +47,7 @@ class ChannelTile:
     activation: float | None
     fired: float | None
     dead: bool
+    preferred: str = ""
 
 
 async def layer(request: Request) -> Response:
@@ -56,11 +65,12 @@ async def layer(request: Request) -> Response:
     if photo is not None:
         computed, no_maps = await attempt(session.feature_maps(photo, row.name))
         maps, reproduction = computed if computed is not None else (None, None)
-    statistics, no_statistics = await attempt(session.patches(row.name, top=1))
+    statistics, no_statistics = await attempt(search_patches(session, row.name, top=1))
     activations = maps.maps.amax((1, 2)).tolist() if maps is not None else None
     fired = _share_fired(statistics[0]) if statistics is not None else None
+    areas = _list_areas(statistics[0]) if statistics is not None else None
     channels = list(range(row.source.channels))
-    values = {NUMBER: None, ACTIVATION: activations, FIRED: fired}[order]
+    values = {NUMBER: None, ACTIVATION: activations, FIRED: fired, SELECTIVITY: areas}[order]
     if values is not None:
         channels.sort(key=lambda channel: (-values[channel], channel))
     pages = max(1, -(-len(channels) // _CHANNELS))
@@ -77,7 +87,7 @@ async def layer(request: Request) -> Response:
             for channel, pixels in zip(shown, colors, strict=True)
         }
     elif view == PATCHES and statistics is not None:
-        found, reason = await attempt(session.patches(row.name, shown, top=1))
+        found, reason = await attempt(search_patches(session, row.name, shown, top=1))
         if found is not None:
             reproduction = found[1]
             pictures = {
@@ -93,6 +103,9 @@ async def layer(request: Request) -> Response:
             activations[channel] if activations is not None else None,
             fired[channel] if fired is not None else None,
             channel in dead,
+            class_name(session.model.labels, int(statistics[0].preferred_class[channel]))
+            if statistics is not None and areas is not None
+            else "",
         )
         for channel in shown
     ]
@@ -101,14 +114,23 @@ async def layer(request: Request) -> Response:
         "view": view if view != MAPS else None,
         "order": order if order != NUMBER else None,
     }
+    orders = {name: text for name, text in ORDERS.items() if name != SELECTIVITY or areas}
     return render(
         request, "pages/layer.html.jinja", network=network, row=row, photo=photo, tiles=tiles,
-        maps=maps, view=view, order=order, views=VIEWS, orders=ORDERS, number=number, pages=pages,
+        maps=maps, view=view, order=order, views=VIEWS, orders=orders, number=number, pages=pages,
         reason=reason, reproduction=reproduction, photos=list(session.photos)[:MOST_SEARCHED],
         statistics=statistics[0] if statistics is not None else None, no_statistics=no_statistics,
         searched=int(statistics[0].histogram[0].sum()) if statistics is not None else 0,
         address=lambda **changes: session.addresses.layer(row.name, **(state | changes)),
     )  # fmt: skip
+
+
+def _list_areas(statistics: LayerPatches) -> list[float] | None:
+    """For each channel the area under the ROC curve for its class; None without labels."""
+    if not len(statistics.selectivity):
+        return None
+    areas: list[float] = statistics.selectivity.nan_to_num(0).tolist()
+    return areas
 
 
 def _share_fired(statistics: LayerPatches) -> list[float]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from convlens.analyses.predictions.predictions import Predictions
 from convlens.data.images import to_pixels
-from convlens.explorer.network import LayerRow, fields_json
+from convlens.explorer.comparison import find_right_classes
+from convlens.explorer.network import LayerRow, Network, fields_json
 from convlens.explorer.pages.attack_panels import (
     ShiftPanel,
     make_attack_panel,
@@ -34,7 +35,7 @@ from convlens.explorer.pages.photo_state import (
     PhotoState,
 )
 from convlens.explorer.rendering import FAST, attempt, find_photo, render, session_of
-from convlens.explorer.session import Network, Session
+from convlens.explorer.session import Session
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.models.labels import find_class, read_class_index, write_class
 
@@ -111,7 +112,7 @@ async def photo(request: Request) -> Response:
         overlays=OVERLAYS, predictions=predictions, no_answer=no_answer, target=target,
         layer=layer, stage=stage, gradcam=gradcam, map_panel=map_panel, attack=attack,
         shifted=shifted, unit=unit, no_unit=no_unit, image_size=tuple(image.shape[-2:]),
-        answers=_list_answers(predictions, await session.right_classes(stored) or ()),
+        answers=_list_answers(predictions, await find_right_classes(session, stored) or ()),
         target_text=_write_target(session, network, target) if state.target else "",
     )  # fmt: skip
 

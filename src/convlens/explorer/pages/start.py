@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from convlens.data.images import to_pixels
 from convlens.errors import PhotoError
+from convlens.explorer.comparison import find_right_classes
 from convlens.explorer.photo_store import LARGEST_FILE, StoredPhoto, receive_photo
 from convlens.explorer.rendering import FAST, attempt, render, session_of
 from convlens.explorer.session import Session
@@ -67,7 +68,7 @@ async def _make_tile(session: Session, photo: StoredPhoto, budget: PictureBudget
     predictions, reason = await attempt(session.predictions(photo))
     if predictions is None:
         return PhotoTile(photo, picture, reason=reason)
-    first, right = int(predictions.classes[0, 0]), await session.right_classes(photo)
+    first, right = int(predictions.classes[0, 0]), await find_right_classes(session, photo)
     return PhotoTile(
         photo, picture, predictions.names[0][0], float(predictions.confidences[0, 0]),
         first in right if right else None,
