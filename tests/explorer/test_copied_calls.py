@@ -101,7 +101,7 @@ def test_every_copied_command_is_one_that_convlens_takes(tmp_path):
     key = running.keys[0]
     addresses = [
         "/layer/0", "/layer/0?view=patches", "/channel/0/2", "/class/3", "/kernel/0/2?at=1,2",
-        "/channel/0/2/image", "/class/3/image", f"/photo/{key}?layer=2%2Fadd&at=1,2",
+        "/channel/0/2/image", "/class/3/image", "/channel/0/2/tuning", f"/photo/{key}?layer=2%2Fadd&at=1,2",
         f"/photo/{key}?overlay=gradcam&layer=2%2Fadd&side=post", f"/photo/{key}?overlay=map",
         f"/photo/{key}?overlay=epsilon", f"/photo/{key}?overlay=shift",
     ]  # fmt: skip
@@ -113,5 +113,14 @@ def test_every_copied_command_is_one_that_convlens_takes(tmp_path):
             with COMMANDS[name].make_context(name, words) as context:
                 assert context.params["seed"] == 7
             parsed.add(name)
-    assert parsed == {"maps", "patches", "gradcam", "detector", "maximize", "field", "fgsm"}
+    assert parsed == {
+        "maps",
+        "patches",
+        "gradcam",
+        "detector",
+        "maximize",
+        "field",
+        "fgsm",
+        "tuning",
+    }
     session.worker.close()

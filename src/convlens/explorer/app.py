@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from convlens.explorer.assets import serve_asset
-from convlens.explorer.pages.channel import channel, image
+from convlens.explorer.pages.channel import channel, image, tuning
 from convlens.explorer.pages.classes import class_image, class_page
 from convlens.explorer.pages.comparison import answers, comparable
 from convlens.explorer.pages.convolution import convolution
@@ -46,6 +46,7 @@ _ROUTES = [
     Route("/photo/{key}/file", page(file)),
     Route("/layer/{name:path}", page(comparable(layer))),
     Route("/channel/{name:path}/{channel:index}/image", page(image)),
+    Route("/channel/{name:path}/{channel:index}/tuning", page(tuning)),
     Route("/channel/{name:path}/{channel:index}", page(comparable(channel))),
     Route("/kernel/{name:path}/{channel:index}", page(comparable(kernel))),
     Route("/class/{index}/image", page(class_image)),

@@ -13,10 +13,13 @@ from convlens.analyses.attacks.fgsm import Fgsm, fgsm
 from convlens.analyses.feature_maps.detector_result import FeatureDetector
 from convlens.analyses.feature_maps.feature_detector import feature_detector
 from convlens.analyses.feature_maps.feature_maps import FeatureMaps, feature_maps
+from convlens.analyses.gradcam.gradcam import gradcam
 from convlens.analyses.gradcam.repeated import RepeatedGradCam
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.maximize.maximize import maximize
 from convlens.analyses.maximize.result import MaximizedImages, ObjectiveMaximum
+from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning
+from convlens.analyses.orientation_tuning.result import OrientationTuning
 from convlens.analyses.patches.result import Patches
 from convlens.analyses.predictions.predictions import Predictions, predict
 from convlens.analyses.receptive_field.field import ReceptiveField, receptive_field
@@ -121,6 +124,30 @@ class Session:
             arguments += f", side={side!r}"
         return cam, self.reproduction(words, f"convlens.gradcam(model, {arguments})")
 
+    async def class_weights(self, photo: StoredPhoto, layer: str) -> tuple[GradCam, Reproduction]:
+        """Grad-CAM of the predicted classes of a photo at a layer, with a weight of each channel.
+
+        Args:
+            photo: the photo.
+            layer: name of the layer.
+        """
+        image = await self.image(photo)
+        predictions = await self.predictions(photo)
+        classes = [index for index in predictions.classes[0].tolist() if index >= 0] or [0]
+        cam = await self.compute(
+            ("weights", photo.key, layer),
+            lambda _: gradcam(self.model, image, classes=classes, layer=layer, side=SIDE),
+        )
+        words = ["gradcam", photo.file_name, "--layer", layer, "--side", SIDE]
+        count = (await self.network()).num_classes
+        for index in classes:
+            words += ["--class", write_class(self.model.labels, index, count)]
+        return cam, self.reproduction(
+            words,
+            f"convlens.gradcam(model, {photo.file_name!r}, classes={classes}, layer={layer!r}, "
+            f"side={SIDE!r})",
+        )
+
     async def field(
         self, photo: StoredPhoto, layer: str, at: tuple[int, int]
     ) -> tuple[ReceptiveField, Reproduction]:
@@ -182,6 +209,25 @@ class Session:
         return result.maxima[0], self.reproduction(
             ["maximize", option, objective],
             f"convlens.maximize(model, [{objective!r}]{self.seed_argument})",
+        )
+
+    def tuning_key(self, layer: str) -> Hashable:
+        """What tells the computation of `tuning` apart, for its progress."""
+        return (self.name, ("tuning", layer), self.state())
+
+    async def tuning(self, layer: str) -> tuple[OrientationTuning, Reproduction]:
+        """The responses of all channels of a layer to drifting gratings."""
+
+        def work(job: Job) -> OrientationTuning:
+            def report(done: int, total: int) -> None:
+                job.check()
+                job.progress = (done, total)
+
+            return orientation_tuning(self.model, layer=layer, side=SIDE, progress=report)
+
+        tuning = await self.compute(("tuning", layer), work)
+        return tuning, self.reproduction(
+            ["tuning", "--layer", layer], f"convlens.orientation_tuning(model, layer={layer!r})"
         )
 
     async def attack(self, photo: StoredPhoto) -> tuple[Fgsm, Reproduction]:

@@ -32,7 +32,16 @@ const open = (box) => {
 };
 const start = () => {
   for (const source of [...sources]) stop(source);
-  for (const box of document.querySelectorAll("[data-stream]")) open(box);
+  for (const box of document.querySelectorAll("[data-stream]")) {
+    if ("waits" in box.dataset) box.querySelector("button.start").addEventListener("click", () => begin(box));
+    else open(box);
+  }
+};
+// What is computed on demand begins at a click.
+const begin = (box) => {
+  box.querySelector("button.start").remove();
+  for (const part of box.querySelectorAll("progress, button.stop")) part.hidden = false;
+  open(box);
 };
 document.addEventListener("shown", start);
 document.addEventListener("leaving", () => { for (const source of [...sources]) stop(source); });

@@ -1,23 +1,25 @@
 """The channel page: patches, statistics, the map on a photo, and the maximized image."""
 
-import torch
 from starlette.requests import Request
 from starlette.responses import Response
 
-from convlens.analyses.patches.result import LayerPatches
+from convlens.explorer.pages.channel_panels import (
+    describe_selectivity,
+    list_bars,
+    list_class_weights,
+    list_quantiles,
+)
 from convlens.explorer.pages.choice_of_photo import choose_photo
-from convlens.explorer.pages.events import stream_maximized
+from convlens.explorer.pages.events import stream_maximized, stream_tuning
 from convlens.explorer.pages.patch_tiles import list_bands, list_patches
 from convlens.explorer.patch_search import search_patches
 from convlens.explorer.rendering import FAST, attempt, render, session_of
-from convlens.explorer.session import MOST_SEARCHED, Session
+from convlens.explorer.session import MOST_SEARCHED
 from convlens.html.pictures import PictureBudget
-from convlens.models.labels import class_name
 from convlens.tracing.channel_names import check_channel
 
 _BYTES = 6_000_000  # of the pictures of a page
 _MAP = 192  # CSS pixels of the map
-_SHARES = (0.5, 0.9, 0.99)  # of the photos, for the quantiles
 
 
 async def channel(request: Request) -> Response:
@@ -37,17 +39,23 @@ async def channel(request: Request) -> Response:
     if photo is not None:
         computed, no_map = await attempt(session.feature_maps(photo, row.name))
         maps, maps_again = computed if computed is not None else (None, None)
+    weights, weights_again, no_weights = [], None, no_map
+    if photo is not None:
+        weighed, no_weights = await attempt(list_class_weights(session, photo, row, number))
+        weights, weights_again = weighed if weighed is not None else ([], None)
     own = maps.select([number]) if maps is not None else None
     return render(
         request, "pages/channel.html.jinja", network=network, row=row, channel=number, photo=photo,
         channels=row.source.channels, photos=list(session.photos)[:MOST_SEARCHED],
         layer=layer, entry=entry, no_patches=no_patches, patches_again=patches_again,
         tiles=list_patches(session, layer, entry, row.name, budget) if layer and entry else [],
-        selectivity=_describe_selectivity(session, layer, number) if layer is not None else "",
+        selectivity=describe_selectivity(session, layer, number) if layer is not None else "",
+        bars=list_bars(layer, number) if layer is not None else [],
         bands=list_bands(entry, budget) if entry is not None else [],
-        quantiles=_list_quantiles(layer, number) if layer is not None else [],
+        quantiles=list_quantiles(layer, number) if layer is not None else [],
         map=own, no_map=no_map, maps_again=maps_again,
         map_picture=budget.thumbnail(own.colors(own.maps[0]), _MAP) if own is not None else None,
+        weights=weights, weights_again=weights_again, no_weights=no_weights,
         is_convolution=network.is_convolution(row.name),
     )  # fmt: skip
 
@@ -61,27 +69,10 @@ async def image(request: Request) -> Response:
     return stream_maximized(request, f"{row.name}:{request.path_params['channel']}")
 
 
-def _describe_selectivity(session: Session, layer: LayerPatches, channel: int) -> str:
-    """For which class the channel is most selective; empty without labels."""
-    if not len(layer.selectivity) or layer.selectivity[channel].isnan():
-        return ""
-    name = class_name(session.model.labels, int(layer.preferred_class[channel]))
-    return (
-        f"Most selective for {name}: its greatest activation tells these photos from the others "
-        f"with an area under the ROC curve of {float(layer.selectivity[channel]):.2f} (0.5 is "
-        f"chance). The class was chosen on these photos, so that the area is too large where there "
-        f"are few."
-    )
-
-
-def _list_quantiles(layer: LayerPatches, channel: int) -> list[tuple[float, float]]:
-    """Shares of the photos, and the activations that they stay below.
-
-    A share is listed where at least one photo lies above it.
-    """
-    photos = int(layer.histogram[channel].sum())
-    shares = [share for share in _SHARES if (1 - share) * photos >= 1]
-    if not shares:
-        return []
-    values = layer.quantiles(torch.tensor(shares, dtype=torch.float32))[channel].tolist()
-    return list(zip(shares, values, strict=True))
+async def tuning(request: Request) -> Response:
+    """The responses of a channel to drifting gratings, as events."""
+    session = session_of(request)
+    row = (await session.network()).find_row(request.path_params["name"])
+    assert row.source is not None
+    check_channel(row.name, request.path_params["channel"], row.source.channels)
+    return stream_tuning(request, row.name, request.path_params["channel"])

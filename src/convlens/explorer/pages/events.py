@@ -1,18 +1,21 @@
-"""Maximized images as server-sent events: progress, and at the end the image as HTML."""
+"""Long computations as server-sent events: progress, and at the end the result as HTML."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
+from convlens.explorer.pages.channel_panels import draw_tuning
 from convlens.explorer.rendering import session_of
 from convlens.explorer.worker import StoppedError
 from convlens.html.pictures import PictureBudget
+
+Computed = TypeVar("Computed")
 
 _INTERVAL = 0.2  # seconds between two events of progress
 _SIDE = 224  # CSS pixels of the image
@@ -21,36 +24,77 @@ _BYTES = 1_000_000
 
 def stream_maximized(request: Request, objective: str) -> Response:
     """Events of the ascent of one objective; it stops when the browser closes the connection."""
+    session = session_of(request)
+
+    def show(computed: Any) -> str:
+        maximum, reproduction = computed
+        pixels = to_pixels(maximum.images[:1], session.model.bounds)[0].expand(-1, -1, 3)
+        return _fill(
+            request, "maximized.html.jinja",
+            picture=PictureBudget(_BYTES).thumbnail(pixels.contiguous(), _SIDE),
+            maximum=maximum, reproduction=reproduction,
+        )  # fmt: skip
+
+    return _stream(request, session.maximized_key(objective), session.maximized(objective), show)
+
+
+def stream_tuning(request: Request, layer: str, channel: int) -> Response:
+    """Events of the gratings shown to a layer; they stop when the browser closes the connection."""
+    session = session_of(request)
+
+    def show(computed: Any) -> str:
+        tuning, reproduction = computed
+        return _fill(
+            request, "tuning.html.jinja", tuning=draw_tuning(tuning, channel),
+            reproduction=reproduction,
+        )  # fmt: skip
+
+    return _stream(request, session.tuning_key(layer), session.tuning(layer), show)
+
+
+def _stream(
+    request: Request, key: Hashable, work: Awaitable[Computed], show: Callable[[Computed], str]
+) -> Response:
+    """Events of a computation.
+
+    Args:
+        request: the request.
+        key: what tells the computation apart in the worker.
+        work: waits for it.
+        show: makes HTML of its result.
+    """
     return StreamingResponse(
-        _events(request, objective), media_type="text/event-stream",
+        _events(request, key, work, show), media_type="text/event-stream",
         headers={"X-Accel-Buffering": "no"},
     )  # fmt: skip
 
 
-async def _events(request: Request, objective: str) -> AsyncIterator[str]:
-    session = session_of(request)
-    task = asyncio.ensure_future(session.maximized(objective))
+async def _events(
+    request: Request, key: Hashable, work: Awaitable[Computed], show: Callable[[Computed], str]
+) -> AsyncIterator[str]:
+    worker = session_of(request).worker
+    task = asyncio.ensure_future(work)
     try:
         while not task.done():
             await asyncio.wait({task}, timeout=_INTERVAL)
-            job = session.worker.find_job(session.maximized_key(objective))
+            job = worker.find_job(key)
             done, total = job.progress or (0, 0) if job is not None else (0, 0)
             yield _event("progress", {"done": done, "total": total})
         try:
-            maximum, reproduction = task.result()
+            result = task.result()
         except ConvlensError as error:
             yield _event("failure", {"reason": str(error)})
             return
         except StoppedError:
             return
-        pixels = to_pixels(maximum.images[:1], session.model.bounds)[0].expand(-1, -1, 3)
-        html = request.app.state.templates.get_template("maximized.html.jinja").render(
-            picture=PictureBudget(_BYTES).thumbnail(pixels.contiguous(), _SIDE),
-            maximum=maximum, reproduction=reproduction,
-        )  # fmt: skip
-        yield _event("result", {"html": html})
+        yield _event("result", {"html": show(result)})
     finally:
         task.cancel()
+
+
+def _fill(request: Request, template: str, **values: Any) -> str:
+    """A part of a page from a template."""
+    return str(request.app.state.templates.get_template(template).render(**values))
 
 
 def _event(kind: str, data: dict[str, Any]) -> str:
