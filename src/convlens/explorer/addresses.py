@@ -36,6 +36,10 @@ class Addresses:
         """The file of a photo that a browser sent."""
         return self._write(f"/photo/{key}/file", {})
 
+    def photo_dream(self, key: str, **state: Any) -> str:
+        """The dream of a photo, as events."""
+        return self._write(f"/photo/{key}/dream", state)
+
     def layer(self, layer: str, **state: Any) -> str:
         """The page of a layer."""
         return self._write(f"/layer/{quote(layer, safe='')}", state)

@@ -18,7 +18,7 @@ from convlens.explorer.pages.comparison import answers, comparable
 from convlens.explorer.pages.convolution import convolution
 from convlens.explorer.pages.kernel import kernel
 from convlens.explorer.pages.layer import layer
-from convlens.explorer.pages.photo import fields, file, photo
+from convlens.explorer.pages.photo import dream, fields, file, photo
 from convlens.explorer.pages.search import search
 from convlens.explorer.pages.start import start, upload
 from convlens.explorer.rendering import make_templates, page, show_failure
@@ -44,6 +44,7 @@ _ROUTES = [
     Route("/photos", upload, methods=["POST"]),
     Route("/photo/{key}", page(comparable(photo))),
     Route("/photo/{key}/file", page(file)),
+    Route("/photo/{key}/dream", page(dream)),
     Route("/layer/{name:path}", page(comparable(layer))),
     Route("/channel/{name:path}/{channel:index}/image", page(image)),
     Route("/channel/{name:path}/{channel:index}/tuning", page(tuning)),

@@ -10,6 +10,8 @@ from typing import TypeVar
 from torch import Tensor
 
 from convlens.analyses.attacks.fgsm import Fgsm, fgsm
+from convlens.analyses.deepdream.deepdream import dream
+from convlens.analyses.deepdream.result import Dream
 from convlens.analyses.feature_maps.detector_result import FeatureDetector
 from convlens.analyses.feature_maps.feature_detector import feature_detector
 from convlens.analyses.feature_maps.feature_maps import FeatureMaps, feature_maps
@@ -17,12 +19,13 @@ from convlens.analyses.gradcam.gradcam import gradcam
 from convlens.analyses.gradcam.repeated import RepeatedGradCam
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.maximize.maximize import maximize
-from convlens.analyses.maximize.result import MaximizedImages, ObjectiveMaximum
+from convlens.analyses.maximize.result import ObjectiveMaximum
 from convlens.analyses.orientation_tuning.orientation_tuning import orientation_tuning
 from convlens.analyses.orientation_tuning.result import OrientationTuning
 from convlens.analyses.patches.result import Patches
 from convlens.analyses.predictions.predictions import Predictions, predict
 from convlens.analyses.receptive_field.field import ReceptiveField, receptive_field
+from convlens.data.photos import read_header_size
 from convlens.explorer.addresses import Addresses
 from convlens.explorer.network import SIDE, Network, describe_network
 from convlens.explorer.photo_store import PhotoStore, StoredPhoto
@@ -196,15 +199,12 @@ class Session:
 
     async def maximized(self, objective: str) -> tuple[ObjectiveMaximum, Reproduction]:
         """The image that maximizes a channel `LAYER:K`, or a class by its index."""
-
-        def work(job: Job) -> MaximizedImages:
-            def report(done: int, total: int) -> None:
-                job.check()
-                job.progress = (done, total)
-
-            return maximize(self.model, [objective], side=SIDE, seed=self.seed, progress=report)
-
-        result = await self.compute(self._maximized_name(objective), work)
+        result = await self.compute(
+            self._maximized_name(objective),
+            lambda job: maximize(
+                self.model, [objective], side=SIDE, seed=self.seed, progress=job.report
+            ),
+        )
         option = "--class" if objective.removeprefix("+").isdecimal() else "--channel"
         return result.maxima[0], self.reproduction(
             ["maximize", option, objective],
@@ -217,18 +217,42 @@ class Session:
 
     async def tuning(self, layer: str) -> tuple[OrientationTuning, Reproduction]:
         """The responses of all channels of a layer to drifting gratings."""
-
-        def work(job: Job) -> OrientationTuning:
-            def report(done: int, total: int) -> None:
-                job.check()
-                job.progress = (done, total)
-
-            return orientation_tuning(self.model, layer=layer, side=SIDE, progress=report)
-
-        tuning = await self.compute(("tuning", layer), work)
+        tuning = await self.compute(
+            ("tuning", layer),
+            lambda job: orientation_tuning(self.model, layer=layer, side=SIDE, progress=job.report),
+        )
         return tuning, self.reproduction(
             ["tuning", "--layer", layer], f"convlens.orientation_tuning(model, layer={layer!r})"
         )
+
+    def dream_key(self, photo: StoredPhoto, layer: str | None) -> Hashable:
+        """What tells the computation of `dream` apart, for its progress."""
+        return (self.name, ("dream", photo.key, layer), self.state())
+
+    async def dream(self, photo: StoredPhoto, layer: str | None) -> tuple[Dream, Reproduction]:
+        """A photo that is changed so that a layer responds more strongly to it.
+
+        Its longer side is at most twice that of the model's images.
+
+        Args:
+            photo: the photo.
+            layer: name of the layer; None for the default of `dream`.
+        """
+        encoded = photo.read()
+        side = min(max(read_header_size(encoded)), 2 * max(self.model.size))
+        computed = await self.compute(
+            ("dream", photo.key, layer),
+            lambda job: dream(
+                self.model, encoded, layer=layer, image_size=side, seed=self.seed,
+                progress=job.report,
+            ),
+        )  # fmt: skip
+        words = ["dream", photo.file_name, "--image-size", str(side)]
+        arguments = f"{photo.file_name!r}, image_size={side}{self.seed_argument}"
+        if layer is not None:
+            words += ["--layer", layer]
+            arguments += f", layer={layer!r}"
+        return computed, self.reproduction(words, f"convlens.dream(model, {arguments})")
 
     async def attack(self, photo: StoredPhoto) -> tuple[Fgsm, Reproduction]:
         """FGSM against the prediction for a photo, at the gray levels of `LEVELS`."""

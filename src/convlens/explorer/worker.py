@@ -42,6 +42,11 @@ class Job:
         if self.stopped.is_set():
             raise StoppedError
 
+    def report(self, done: int, total: int) -> None:
+        """Keep how much is done, for those who wait; raise StoppedError if nobody does."""
+        self.check()
+        self.progress = (done, total)
+
 
 class Worker:
     """Computes one thing at a time, and keeps the latest results.

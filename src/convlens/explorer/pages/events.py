@@ -11,14 +11,17 @@ from starlette.responses import Response, StreamingResponse
 from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.explorer.pages.channel_panels import draw_tuning
-from convlens.explorer.rendering import session_of
+from convlens.explorer.photo_store import StoredPhoto
+from convlens.explorer.rendering import FAST, session_of
 from convlens.explorer.worker import StoppedError
 from convlens.html.pictures import PictureBudget
 
 Computed = TypeVar("Computed")
 
 _INTERVAL = 0.2  # seconds between two events of progress
-_SIDE = 224  # CSS pixels of the image
+_SIDE = 224  # CSS pixels of a maximized image
+_DREAM = 512  # CSS pixels of a dream, at most
+_DREAM_BYTES = 8_000_000
 _BYTES = 1_000_000
 
 
@@ -50,6 +53,23 @@ def stream_tuning(request: Request, layer: str, channel: int) -> Response:
         )  # fmt: skip
 
     return _stream(request, session.tuning_key(layer), session.tuning(layer), show)
+
+
+def stream_dream(request: Request, photo: StoredPhoto, layer: str | None) -> Response:
+    """Events of a dream; it stops when the browser closes the connection."""
+    session = session_of(request)
+
+    def show(computed: Any) -> str:
+        dream, reproduction = computed
+        pixels = to_pixels(dream.image[None], dream.bounds)[0].expand(-1, -1, 3).contiguous()
+        picture = PictureBudget(_DREAM_BYTES, compression=FAST).photo(
+            pixels, exact=True, side=_DREAM
+        )
+        return _fill(
+            request, "dream.html.jinja", picture=picture, dream=dream, reproduction=reproduction
+        )
+
+    return _stream(request, session.dream_key(photo, layer), session.dream(photo, layer), show)
 
 
 def _stream(

@@ -18,6 +18,7 @@ from convlens.explorer.pages.attack_panels import (
     make_attack_panel,
     make_shift_panel,
 )
+from convlens.explorer.pages.events import stream_dream
 from convlens.explorer.pages.photo_panels import (
     GradCamPanel,
     MapPanel,
@@ -70,6 +71,16 @@ async def file(request: Request) -> Response:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"this photo is a file already, {stored.name}")
     headers = {"Content-Disposition": f'attachment; filename="{stored.file_name}"'}
     return Response(stored.data, media_type="application/octet-stream", headers=headers)
+
+
+async def dream(request: Request) -> Response:
+    """The dream of a photo, as events."""
+    session = session_of(request)
+    stored = find_photo(session, request.path_params["key"])
+    layer = request.query_params.get("layer") or None
+    if layer is not None:
+        (await session.network()).find_row(layer)
+    return stream_dream(request, stored, layer)
 
 
 async def photo(request: Request) -> Response:

@@ -10,13 +10,15 @@ from convlens.errors import ConvlensError, suggest
 from convlens.explorer.addresses import Addresses
 from convlens.tracing.selection import Side, check_side
 
-FIELDS, GRADCAM, MAP, EPSILON, SHIFT = "fields", "gradcam", "map", "epsilon", "shift"
+FIELDS, GRADCAM, MAP, EPSILON = "fields", "gradcam", "map", "epsilon"
+SHIFT, DREAM = "shift", "dream"
 OVERLAYS = {
     FIELDS: "Receptive fields",
     GRADCAM: "Grad-CAM",
     MAP: "Feature map",
     EPSILON: "Epsilon",
     SHIFT: "Shift",
+    DREAM: "Dream",
 }
 _OFFSET = re.compile(r"(-?\d{1,5}),(-?\d{1,5})")
 _POSITION = re.compile(r"(\d{1,9}),(\d{1,9})")
