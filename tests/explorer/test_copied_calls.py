@@ -3,6 +3,7 @@
 import html
 import re
 import shlex
+from typing import Any
 
 import pytest
 import typer
@@ -10,14 +11,12 @@ import typer
 import convlens
 import convlens.cli.commands
 from convlens.cli.app import app
-from convlens.explorer.photo_store import PhotoStore
-from convlens.explorer.session import Session
 from convlens.models.labels import find_class
 from support.explorers import run, save_photos, small_model, small_network
 
 pytest_plugins = ("support.explorers",)
 
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS: Any = typer.main.get_command(app)
 LABELS = ["1", "2", "3", "0"]  # every index is the name of another class
 
 
@@ -67,9 +66,7 @@ def test_a_name_that_no_class_has_is_refused_with_the_nearest(explorer):
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_python_lines_have_the_seed(tmp_path, seed):
-    running = run(small_model(), save_photos(tmp_path))
-    session = Session(small_model(), PhotoStore(running.paths), seed=seed)
-    running.client.app._app.state.session = session
+    running = run(small_model(), save_photos(tmp_path), seed=seed)
     given = f", seed={seed})" if seed else ")"
     for address in ("/channel/0/2", f"/photo/{running.keys[0]}?overlay=epsilon"):
         texts = [text for text in copied(running.get(address)) if "import" in text]
@@ -77,7 +74,7 @@ def test_python_lines_have_the_seed(tmp_path, seed):
         assert len(calls) == 1
         assert calls[0].endswith(given)
         assert ("seed" in calls[0]) == bool(seed)
-    session.worker.close()
+    running.session.worker.close()
 
 
 @pytest.mark.parametrize(
@@ -94,14 +91,12 @@ def test_a_maximized_image_has_its_command(digits, address, option, objective):
 
 def test_every_copied_command_is_one_that_convlens_takes(tmp_path):
     """The words are parsed as the command line does it; nothing is computed."""
-    running = run(small_model(), save_photos(tmp_path))
-    session = Session(small_model(), PhotoStore(running.paths), seed=7)
-    session.reproduction._has_spec = True
-    running.client.app._app.state.session = session
+    running = run(small_model(), save_photos(tmp_path), labeled=False, seed=7)
+    running.session.reproduction._has_spec = True
     key = running.keys[0]
     addresses = [
         "/layer/0", "/layer/0?view=patches", "/channel/0/2", "/class/3", "/kernel/0/2?at=1,2",
-        "/channel/0/2/image", "/class/3/image", "/channel/0/2/tuning",
+        "/channel/0/2/image", "/class/3/image", "/channel/0/2/tuning", "/preprocessing",
         f"/photo/{key}?layer=2%2Fadd&at=1,2", f"/photo/{key}?overlay=map",
         f"/photo/{key}?overlay=gradcam&layer=2%2Fadd&side=post", f"/photo/{key}/dream?layer=0",
         f"/photo/{key}?overlay=epsilon", f"/photo/{key}?overlay=shift",
@@ -111,10 +106,11 @@ def test_every_copied_command_is_one_that_convlens_takes(tmp_path):
         text = running.get(address).replace("\\n", "\n").replace('\\"', '"')
         for command in (text for text in copied(text) if text.startswith("convlens ")):
             _, name, *words = shlex.split(command)
-            with COMMANDS[name].make_context(name, words) as context:
+            with COMMANDS.commands[name].make_context(name, words) as context:
                 assert context.params["seed"] == 7
             parsed.add(name)
     assert parsed == {
+        "doctor",
         "dream",
         "maps",
         "patches",
@@ -125,4 +121,4 @@ def test_every_copied_command_is_one_that_convlens_takes(tmp_path):
         "fgsm",
         "tuning",
     }
-    session.worker.close()
+    running.session.worker.close()

@@ -11,8 +11,6 @@ import convlens
 import convlens.explorer.explore as explore_module
 from convlens import ConvlensError
 from convlens.analyses.patches.result import Patches
-from convlens.explorer.photo_store import PhotoStore
-from convlens.explorer.session import Session
 from support.command_line import MINE, one_line
 from support.explorers import run, save_photos, small_model, small_network
 
@@ -32,13 +30,10 @@ def paths(tmp_path_factory):
 def indexed(paths):
     """An explorer that shows one photo, with an index of two."""
     model = small_model()
-    index = convlens.patches(model, paths, show=0, labels=[(0,), (1,)])
-    running = run(model, paths[:1])
-    store = PhotoStore(paths[:1])
-    session = Session(model, store, seed=3, index=index, index_name="'index'")
-    running.client.app._app.state.session = session
+    index = convlens.patches(model, paths, show=0)
+    running = run(model, paths[:1], seed=3, index=index, index_name="'index'")
     yield running, index
-    session.worker.close()
+    running.session.worker.close()
 
 
 def test_a_channel_has_the_patches_of_all_photos_of_the_index(indexed, paths):
@@ -86,8 +81,7 @@ def test_channels_in_the_order_of_their_selectivity(tmp_path):
     labels = [(number % 2,) for number in range(14)]
     index = convlens.patches(model, paths, show=0, labels=labels)
     explorer = convlens.explore(model, index=index, port=0)
-    running = run(model, paths)
-    running.client.app._app.state.session = Session(model, PhotoStore(paths), index=index)
+    running = run(model, paths, index=index)
     layer = index["0"]
     order = sorted(range(6), key=lambda channel: (-float(layer.selectivity[channel]), channel))
     assert order != sorted(order)
@@ -108,13 +102,16 @@ def test_an_index_of_another_model_is_refused(paths):
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [(["--index", "none"], "none holds no saved result"), (["a.png", "--index", "."], "a.png"),
-     (["--index", "made", "--labels", "l.csv"], "--labels goes with PHOTOS")],
+    [
+        (["--index", "none"], "none holds no saved result"),
+        (["a.png", "--index", "."], "holds other files"),
+        (["--index", "made", "--labels", "l.csv"], "--labels goes with PHOTOS"),
+    ],
 )  # fmt: skip
 def test_what_is_no_index_is_refused(here, convlens, words, says):
     (here / "made").mkdir()
     (here / "made" / "result.json").write_text("{}")
-    (here / "l.csv").write_text("a.png,1\n")
+    (here / "l.csv").write_text("file,class\na.png,1\n")
     assert says in one_line(convlens("explore", *words, "--model", MINE))
 
 
@@ -126,8 +123,11 @@ def test_the_command_makes_an_index_once(here, convlens, monkeypatch):
         raise ConvlensError("not started")
 
     monkeypatch.setattr(explore_module, "explore", start)
+    (here / "l.csv").write_text("file,class\na.png,1\n")  # too few labels for selectivity
     for _ in range(2):
-        answer = convlens("explore", "a.png", "b.png", "--index", "index", "--model", MINE)
+        answer = convlens(
+            "explore", "a.png", "b.png", "--index", "index", "--labels", "l.csv", "--model", MINE
+        )
         assert "not started" in answer[2]
     assert given[0] == given[1]
     assert given[0].photos == ("a.png", "b.png")

@@ -7,6 +7,7 @@ import urllib.parse
 
 import pytest
 
+from convlens.errors import ConvlensError
 from convlens.explorer import session as session_module
 from convlens.explorer.photo_store import PhotoStore
 from convlens.explorer.server import Server
@@ -85,7 +86,7 @@ def test_a_page_that_nobody_waits_for_leaves_the_queue(connect, monkeypatch):
         explained.append(classes[0])
         running.set()
         go_on.wait(ENOUGH)
-        raise session_module.ConvlensError("no map")
+        raise ConvlensError("no map")
 
     monkeypatch.setattr(session_module.RepeatedGradCam, "__call__", slow)
     home = connect()

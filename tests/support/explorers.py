@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,10 +82,20 @@ class Running:
         return str(answer.text)
 
 
-def run(model: Model, paths: list[Path], other: Model | None = None) -> Running:
-    """An explorer of a model, and of another one under the name `other`."""
-    store = PhotoStore(paths, [(0,), *[None] * (len(paths) - 1)] if paths else None)
-    session = Session(model, store)
+def run(
+    model: Model,
+    paths: list[Path],
+    other: Model | None = None,
+    *,
+    labeled: bool = True,
+    **options: Any,
+) -> Running:
+    """An explorer of a model, and of another one under the name `other`; one photo is labeled.
+
+    `options` are those of the session of the model.
+    """
+    store = PhotoStore(paths, [(0,), *[None] * (len(paths) - 1)] if paths and labeled else None)
+    session = Session(model, store, **options)
     compared = [Session(other, store, name="other", first=session)] if other is not None else []
     gate = Gate(make_app(session, compared), PORT)
     client = TestClient(gate, base_url=HOME, follow_redirects=False)

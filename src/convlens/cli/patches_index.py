@@ -47,7 +47,7 @@ def make_index(
 ) -> None:
     """Find the patches of all photos, unless the folder holds a result.
 
-    A pass that was stopped goes on.
+    A pass that was stopped goes on. Labels count where two classes have enough photos.
 
     Args:
         folder: the folder.
@@ -60,10 +60,13 @@ def make_index(
     if (folder / RESULT).exists():
         return
     from convlens.analyses.patches.dataset_pass import patches
+    from convlens.analyses.patches.selectivity import frequent_classes
     from convlens.models.label_tables import match_labels
     from convlens.passes.options import PassOptions
 
-    labels = match_labels(list(photos), dict(table)) if table else None
+    labels = match_labels(photos, {name: tuple(classes) for name, classes in (table or {}).items()})
+    if len(frequent_classes(labels)) < 2:  # too few for selectivity
+        labels = None
     resume = _is_unfinished(folder)
     with (
         resumable_folder(folder, resume=resume) as resume_folder,

@@ -28,6 +28,10 @@ class Addresses:
         """The start page."""
         return self._write("/", state)
 
+    def preprocessing(self) -> str:
+        """The check of the preprocessing, as events."""
+        return self._write("/preprocessing", {})
+
     def photo(self, key: str, **state: Any) -> str:
         """The page of a photo."""
         return self._write(f"/photo/{key}", state)

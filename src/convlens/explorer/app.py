@@ -20,7 +20,7 @@ from convlens.explorer.pages.kernel import kernel
 from convlens.explorer.pages.layer import layer
 from convlens.explorer.pages.photo import dream, fields, file, photo
 from convlens.explorer.pages.search import search
-from convlens.explorer.pages.start import start, upload
+from convlens.explorer.pages.start import preprocessing, start, upload
 from convlens.explorer.rendering import make_templates, page, show_failure
 from convlens.explorer.session import Session
 
@@ -41,6 +41,7 @@ register_url_convertor("index", _IndexConvertor())
 
 _ROUTES = [
     Route("/", page(comparable(start))),
+    Route("/preprocessing", page(preprocessing)),
     Route("/photos", upload, methods=["POST"]),
     Route("/photo/{key}", page(comparable(photo))),
     Route("/photo/{key}/file", page(file)),

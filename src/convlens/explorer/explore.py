@@ -132,7 +132,7 @@ def explore(
     if paths and not len(store):
         raise ConvlensError(f"none of {len(paths)} photos can be read; {store.skipped[0]}")
     session = Session(model, store, seed, index=index, index_name=index_name)
-    names = _name_models(model, others)
+    names = name_models(model, others)
     compared = [
         Session(other, store, seed, name=name, title=title, first=session)
         for other, (name, title) in zip(others, names, strict=True)
@@ -140,7 +140,7 @@ def explore(
     return Explorer(Server(session, port, compared), model.name)
 
 
-def _name_models(model: Model, others: Sequence[Model]) -> list[tuple[str, str]]:
+def name_models(model: Model, others: Sequence[Model]) -> list[tuple[str, str]]:
     """For each compared model its name in addresses, and its name for people; all differ."""
     names: list[tuple[str, str]] = []
     taken = {model.name}

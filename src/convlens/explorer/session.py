@@ -80,7 +80,7 @@ class Session:
         self.index = index
         self.index_name = index_name
         self.first = first
-        self.worker = first.worker if first is not None else Worker()
+        self.worker: Worker = first.worker if first is not None else Worker()
         self.reproduction = Reproducer(model, seed)
         self._latest_explainer: tuple[Hashable, RepeatedGradCam] | None = None
 

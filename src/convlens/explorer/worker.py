@@ -8,7 +8,7 @@ What nobody waits for is taken out of the queue, or told to stop where it alread
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, cast
@@ -141,23 +141,26 @@ def count_bytes(result: Any) -> int:
     A tensor counts with all memory that it keeps alive, and once in each result that shares it.
     """
     storages: dict[int, int] = {}
-    _add_storages(result, storages)
+    _add_storages(result, storages, set())
     return sum(storages.values())
 
 
-def _add_storages(value: Any, storages: dict[int, int]) -> None:
+def _add_storages(value: Any, storages: dict[int, int], seen: set[int]) -> None:
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    parts: Iterable[Any] = ()
     if isinstance(value, Tensor):
         storage = value.untyped_storage()
         storages[storage.data_ptr()] = storage.nbytes()
-    elif is_dataclass(value):
-        for entry in fields(value):
-            _add_storages(getattr(value, entry.name), storages)
+    elif is_dataclass(value) and not isinstance(value, type):
+        parts = [getattr(value, entry.name) for entry in fields(value)]
     elif isinstance(value, (tuple, list)):
-        for item in value:
-            _add_storages(item, storages)
+        parts = value
     elif isinstance(value, dict):
-        for item in value.values():
-            _add_storages(item, storages)
+        parts = value.values()
+    for part in parts:
+        _add_storages(part, storages, seen)
 
 
 def _run(job: Job, work: Callable[[Job], Computed]) -> Computed:

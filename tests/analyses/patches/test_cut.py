@@ -24,9 +24,9 @@ def model():
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     folder, paths = tmp_path_factory.mktemp("photos"), []
-    for number in range(7):
+    for number in range(11):
         torch.manual_seed(number)
-        paths.append(folder / f"{(number * 3) % 7}.png")  # not in the order of their names
+        paths.append(folder / f"{(number * 3) % 11:02}.png")  # not in the order of their names
         pixels = torch.randint(0, 256, (12, 12, 3), dtype=torch.uint8).numpy()
         Image.fromarray(pixels).save(paths[-1])
     return paths
@@ -34,7 +34,7 @@ def photos(tmp_path_factory):
 
 @pytest.mark.parametrize("side", ["post", "pre"])
 def test_files_are_read_again_from_the_paths_of_the_pass(model, photos, side, tmp_path):
-    labels = [(number % 2,) for number in range(7)]
+    labels = [(number % 2,) for number in range(11)]
     options = {"labels": labels, "side": side, "top": 3}
     index = convlens.patches(model, photos, show=0, **options)
     index.save(tmp_path / "index")

@@ -11,6 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from convlens.data.images import to_pixels
 from convlens.errors import ConvlensError
 from convlens.explorer.pages.channel_panels import draw_tuning
+from convlens.explorer.photo_findings import diagnose_preprocessing, diagnosis_key
 from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.rendering import FAST, session_of
 from convlens.explorer.worker import StoppedError
@@ -70,6 +71,19 @@ def stream_dream(request: Request, photo: StoredPhoto, layer: str | None) -> Res
         )
 
     return _stream(request, session.dream_key(photo, layer), session.dream(photo, layer), show)
+
+
+def stream_diagnosis(request: Request) -> Response:
+    """Events of the check of the preprocessing."""
+    session = session_of(request)
+
+    def show(computed: Any) -> str:
+        diagnosis, reproduction = computed
+        return _fill(
+            request, "diagnosis.html.jinja", diagnosis=diagnosis, reproduction=reproduction
+        )
+
+    return _stream(request, diagnosis_key(session), diagnose_preprocessing(session), show)
 
 
 def _stream(

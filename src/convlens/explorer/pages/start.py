@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from convlens.data.images import to_pixels
 from convlens.errors import PhotoError
 from convlens.explorer.comparison import find_right_classes
+from convlens.explorer.pages.events import stream_diagnosis
 from convlens.explorer.photo_store import LARGEST_FILE, StoredPhoto, receive_photo
 from convlens.explorer.rendering import FAST, attempt, render, session_of
 from convlens.explorer.session import Session
@@ -55,8 +56,14 @@ async def start(request: Request) -> Response:
     return render(
         request, "pages/start.html.jinja", network=network, tiles=tiles, number=number,
         pages=pages, count=len(photos), skipped=session.photos.skipped,
+        checked=number == 1 and bool(network.num_classes) and bool(session.photos.files(1)),
         largest=LARGEST_FILE // 2**20,
     )  # fmt: skip
+
+
+async def preprocessing(request: Request) -> Response:
+    """The check of the preprocessing, as events."""
+    return stream_diagnosis(request)
 
 
 async def _make_tile(session: Session, photo: StoredPhoto, budget: PictureBudget) -> PhotoTile:
