@@ -73,6 +73,13 @@ CASES = {
     "tuning --orientations 1": "greater than or equal to 2, not '1'",
     "field cat.png --layer conv1 --at middle": "position 'middle' is not Y,X",
     "doctor cat.png --labels label.csv": "label.csv does not exist; nearest: labels.csv",
+    "errors cat.png": "no labels; give --labels FILE",
+    "errors cat.png --class-names classes.txt": "no labels; give --labels FILE",
+    "selectivity cat.png": "no labels; give --labels FILE",
+    "selectivity cat.png --model torchvision:resnet18@random": "no labels; give --labels FILE",
+    "train digitz": "no data 'digitz'; nearest: digits; give",
+    "train mak.py": "no data 'mak.py'; nearest: make.py; give",
+    "train flat": "flat holds no folders; make one for each class",
     "train digits --epochs 0": "greater than or equal to 1, not '0'",
     "train digits --pooling mx": "'mx' is not one of 'max', 'average', 'blur'",
     "train digits --network lenet": "no network 'lenet'; nearest: lenet5",
@@ -110,6 +117,9 @@ def answers(tmp_path_factory):
     (folder / "labels.csv").write_text("file,class\ncat.png,tabby\n")
     (folder / "others.csv").write_text("file,class\ndog.png,tabby\n")
     (folder / "columns.csv").write_text("photo_id,answer\ncat.png,tabby\n")
+    (folder / "classes.txt").write_text("tabby\nbeagle\n")
+    (folder / "flat").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "flat" / "cat.png")
     files = sorted(folder.iterdir())
     commands = json.dumps([command.split() for command in CASES])
     done = subprocess.run(

@@ -83,6 +83,15 @@ def check_network(name: str) -> str:
     return name
 
 
+def check_data(spec: str) -> str:
+    """Refuse training data that does not exist, except on one of several machines (see above)."""
+    if "NODE_RANK" not in os.environ:
+        from convlens.data import training_data
+
+        training_data.check_data(spec)
+    return spec
+
+
 def check_channels(texts: list[str] | None) -> list[str] | None:
     """Check that all texts are channels `LAYER:K`; whether the layers exist is not checked."""
     from convlens.tracing.channel_names import parse_channel

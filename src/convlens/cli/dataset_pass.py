@@ -18,7 +18,7 @@ from convlens.cli.inputs import (
     resumable_folder,
     running_engine,
 )
-from convlens.cli.labels import Labels, LabelSource
+from convlens.cli.labels import NO_LABELS, Labels, LabelSource
 from convlens.data.datasets.parquet import ParquetPhotos
 from convlens.data.datasets.photo_dataset import as_dataset, find_dataset_keys
 from convlens.errors import ConvlensError
@@ -57,6 +57,7 @@ class PassInputs:
         *,
         labels: Path | None = None,
         no_labels: bool = True,
+        labels_needed: bool = False,
         marker: str = RESULT,
     ) -> "PassInputs":
         """Find the photos, check the output folder, choose the engine and load the model.
@@ -67,16 +68,20 @@ class PassInputs:
             arguments: the options of the command.
             labels: CSV file with the right classes of the photos. Default: none.
             no_labels: whether the names of folders are no labels either. Default: they are not.
+            labels_needed: whether the command ends in an error without labels, if possible before
+                the model is loaded. Default: it does not.
             marker: name of a file by which an earlier result in the output folder is known.
 
         Raises:
             ConvlensError: as `find_dataset`, `check_resumable_folder`, `LabelSource.find`,
-                `choose_engine`, `load` and `LabelSource.read`.
+                `LabelSource.require`, `choose_engine`, `load` and `LabelSource.read`.
         """
         check_engine_options(arguments.engine, address=arguments.address, actors=arguments.actors)
         dataset = find_dataset(arguments.photos, column=arguments.column, out=arguments.out)
         check_resumable_folder(arguments.out, resume=arguments.resume, marker=marker)
         label_source = LabelSource.find(labels, dataset, no_labels=no_labels)
+        if labels_needed:
+            label_source.require(arguments.model, arguments.class_names)
         engine, device = choose_engine(
             arguments.engine,
             address=arguments.address,
@@ -93,9 +98,7 @@ class PassInputs:
             ConvlensError: no labels are given.
         """
         if self.labels is None:
-            raise ConvlensError(
-                "no labels; give --labels FILE, or photos in folders that are named after classes"
-            )
+            raise ConvlensError(NO_LABELS)
         return self.labels
 
     def note_unmatched(self, option: str, table: Mapping[str, object] | None) -> None:

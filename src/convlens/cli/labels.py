@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Labels = list[tuple[int, ...] | None]
 
+NO_LABELS = "no labels; give --labels FILE, or photos in folders that are named after classes"
+
 
 @dataclass(frozen=True)
 class LabelSource:
@@ -68,6 +70,27 @@ class LabelSource:
             )
         note_unmatched("--labels", table, keys)
         return cls(photos, path, keys, use_folders=False)
+
+    def require(self, spec: str, class_names: Path | None) -> None:
+        """Raise if there can be no labels, as far as this is known before a model is loaded.
+
+        Args:
+            spec: the text that names the model.
+            class_names: file of `--class-names`, or None.
+
+        Raises:
+            ConvlensError: there is no file, and no folder is named after a class of the model.
+        """
+        from convlens.models.folder_labels import may_have_folder_labels
+        from convlens.models.loading.labels_of_spec import labels_of_spec
+
+        if self.path is not None:
+            return
+        if isinstance(self.photos, PhotoDataset):
+            raise ConvlensError(NO_LABELS)
+        names = labels_of_spec(spec, class_names)
+        if names is not None and not may_have_folder_labels(self.photos, names):
+            raise ConvlensError(NO_LABELS)
 
     def read(self, model: "Model") -> Labels | None:
         """The right classes of each photo, None for photos without a label; None without labels.

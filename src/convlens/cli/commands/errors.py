@@ -38,7 +38,7 @@ def errors(
     from convlens.cli.dataset_pass import PassInputs
 
     # before the imports that need torch
-    inputs = PassInputs.load(arguments, labels=labels, no_labels=False)
+    inputs = PassInputs.load(arguments, labels=labels, no_labels=False, labels_needed=True)
     right_classes = inputs.require_labels()
     from convlens.analyses.error_analysis.dataset_pass import error_analysis
     from convlens.analyses.gradcam.boxes import read_boxes

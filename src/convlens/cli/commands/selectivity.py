@@ -27,7 +27,7 @@ def selectivity(
     from convlens.cli.dataset_pass import PassInputs
 
     # before the imports that need torch
-    inputs = PassInputs.load(arguments, labels=labels, no_labels=False)
+    inputs = PassInputs.load(arguments, labels=labels, no_labels=False, labels_needed=True)
     right_classes = inputs.require_labels()
     from convlens.analyses.invariance.dataset_pass import invariance
     from convlens.cli.folders import command_line

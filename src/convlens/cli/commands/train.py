@@ -15,8 +15,9 @@ def train(
     data: Annotated[
         str,
         typer.Argument(
+            callback=checks.check_data,
             help="A folder with one folder of photos for each class, a folder with IDX files, an "
-            ".npz file, torchvision:NAME, or digits."
+            ".npz file, torchvision:NAME, or digits.",
         ),
     ] = "digits",
     out: o.Out = Path("convlens-run"),

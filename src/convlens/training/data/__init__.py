@@ -7,6 +7,7 @@ import torch
 
 from convlens.data.photos import SkippedPhoto
 from convlens.data.preprocessing import Preprocessing
+from convlens.data.training_data import DataForm, find_data_form
 from convlens.errors import ConvlensError
 from convlens.runtime.callbacks import or_ignore
 from convlens.training.data.class_folders import read_class_folders
@@ -74,26 +75,22 @@ def open_data(
     skipped: list[SkippedPhoto] = []
     labels: tuple[str, ...] | None = None
     preprocessing: Preprocessing | None = None
-    if name == "digits":
+    form = find_data_form(spec)
+    if form is DataForm.DIGITS:
         images, labels = read_digits()
         splits = {"train": images}
-    elif name.startswith("torchvision:"):
+    elif form is DataForm.TORCHVISION:
         splits, labels, preprocessing = read_torchvision(
             name.partition(":")[2], size, or_ignore(progress)
         )
-    elif path.is_dir():
+    elif form is DataForm.FOLDER:
         splits = read_idx_folder(path)
         if not splits:
             splits, labels, preprocessing, skipped = read_class_folders(
                 path, size, or_ignore(progress), strict=strict
             )
-    elif path.suffix == ".npz" and path.is_file():
-        splits = read_npz(path)
     else:
-        raise ConvlensError(
-            f"no data {name!r}: give digits, torchvision:NAME, a folder with one folder for each "
-            f"class, a folder with IDX files, or an .npz file"
-        )
+        splits = read_npz(path)
     if preprocessing is None:
         preprocessing = _array_preprocessing(splits, size, name)
     labels = labels or _read_class_names(path if path.is_dir() else path.parent, splits)

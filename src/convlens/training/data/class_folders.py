@@ -13,6 +13,7 @@ from convlens.data.photo_decoder import PhotoDecoder
 from convlens.data.photo_files import find_photos
 from convlens.data.photos import SkippedPhoto
 from convlens.data.preprocessing import Preprocessing
+from convlens.data.training_data import no_class_folders
 from convlens.errors import ConvlensError, PhotoError
 from convlens.files import holds_results
 from convlens.models.loading.specs import DESCRIPTION
@@ -104,9 +105,7 @@ def _split_folders(folder: Path) -> dict[str, Path]:
         train = None
     if train is None:
         if not inside:
-            raise ConvlensError(
-                f"{folder} holds no folders; make one for each class and put its photos there"
-            )
+            raise no_class_folders(folder)
         return {"train": folder}
     test = next((inside[name] for name in _TEST if name in inside), None)
     splits = {"train": train} if test is None else {"train": train, "test": test}
