@@ -73,6 +73,17 @@ CASES = {
     "tuning --orientations 1": "greater than or equal to 2, not '1'",
     "field cat.png --layer conv1 --at middle": "position 'middle' is not Y,X",
     "doctor cat.png --labels label.csv": "label.csv does not exist; nearest: labels.csv",
+    "gradcam cat.png --class tabbycat": "unknown class 'tabbycat'; nearest: tabby cat",
+    "gradcam cat.png --class 1000": "class 1000 of 1000; give an index of 0 to 999",
+    "fgsm cat.png --class taby": "unknown class 'taby'; nearest: tabby",
+    "fgsm cat.png --target goun": "unknown class 'goun'; nearest: gown",
+    "fgsm cat.png --labels wrong.csv": "wrong.csv, line 2: unknown class 'tabbby'; nearest: tabby",
+    "report cat.png --class taby": "unknown class 'taby'; nearest: tabby",
+    "report cat.png --labels wrong.csv": "wrong.csv, line 2: unknown class 'tabbby'",
+    "check cat.png --labels wrong.csv": "wrong.csv, line 2: unknown class 'tabbby'",
+    "doctor cat.png --labels labels.csv --class-names classes2.txt": "unknown class 'tabby'",
+    "maximize --class -taby": "unknown class 'taby'; nearest: tabby",
+    "gabor --sigma 0": "0 is not above 0",
     "errors cat.png": "no labels; give --labels FILE",
     "errors cat.png --class-names classes.txt": "no labels; give --labels FILE",
     "selectivity cat.png": "no labels; give --labels FILE",
@@ -118,6 +129,8 @@ def answers(tmp_path_factory):
     (folder / "others.csv").write_text("file,class\ndog.png,tabby\n")
     (folder / "columns.csv").write_text("photo_id,answer\ncat.png,tabby\n")
     (folder / "classes.txt").write_text("tabby\nbeagle\n")
+    (folder / "classes2.txt").write_text("cow\nsheep\n")
+    (folder / "wrong.csv").write_text("file,class\ncat.png,tabbby\n")
     (folder / "flat").mkdir()
     Image.new("RGB", (8, 8)).save(folder / "flat" / "cat.png")
     files = sorted(folder.iterdir())

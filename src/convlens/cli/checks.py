@@ -62,6 +62,13 @@ def check_padding(text: str) -> str:
     return text
 
 
+def check_positive(number: float | None) -> float | None:
+    """Refuse a number that is not above 0."""
+    if number is not None and not number > 0:
+        raise ConvlensError(f"{number:g} is not above 0; give a number that is")
+    return number
+
+
 def check_device(name: str | None) -> str | None:
     """Check that a text names a kind of device; only torch knows whether this machine has it."""
     kind, colon, index = (name or "cpu").partition(":")

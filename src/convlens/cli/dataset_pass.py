@@ -79,9 +79,9 @@ class PassInputs:
         check_engine_options(arguments.engine, address=arguments.address, actors=arguments.actors)
         dataset = find_dataset(arguments.photos, column=arguments.column, out=arguments.out)
         check_resumable_folder(arguments.out, resume=arguments.resume, marker=marker)
-        label_source = LabelSource.find(labels, dataset, no_labels=no_labels)
+        label_source = LabelSource.find(labels, dataset, arguments, no_labels=no_labels)
         if labels_needed:
-            label_source.require(arguments.model, arguments.class_names)
+            label_source.require()
         engine, device = choose_engine(
             arguments.engine,
             address=arguments.address,

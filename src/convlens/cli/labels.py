@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
+from convlens.cli.arguments import ModelArguments
 from convlens.cli.inputs import note_unmatched
 from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset, find_dataset_keys
 from convlens.errors import ConvlensError
 from convlens.models.label_tables import read_labeled_photos, read_labels
+from convlens.models.loading.labels_of_spec import labels_of_spec
 from convlens.wording import counted, enumerated
 
 if TYPE_CHECKING:
@@ -29,32 +31,42 @@ class LabelSource:
         path: CSV file of `--labels`, or None.
         keys: the entry of that file that names each photo, None where it has none.
         use_folders: whether the names of folders may be labels.
+        class_names: the class names of the model; None if only loading it tells them.
     """
 
     photos: Sequence[Path] | PhotoDataset
     path: Path | None
     keys: Sequence[str | None]
     use_folders: bool
+    class_names: Sequence[str] | None
 
     @classmethod
     def find(
-        cls, path: Path | None, photos: Sequence[Path] | PhotoDataset, *, no_labels: bool = False
+        cls,
+        path: Path | None,
+        photos: Sequence[Path] | PhotoDataset,
+        model: ModelArguments,
+        *,
+        no_labels: bool = False,
     ) -> "LabelSource":
-        """Check that a CSV file names photos, before a model is loaded.
+        """Check that a CSV file names photos, and classes if possible, before a model is loaded.
 
         Entries that fit no photo are named on standard error.
 
         Args:
             path: CSV file of `--labels`, or None.
             photos: the photos.
+            model: the options that name the model.
             no_labels: whether `--no-labels` is given.
 
         Raises:
             ConvlensError: a file that cannot be read, an entry that fits two photos, no entry that
-                fits any photo, or a file together with `--no-labels`.
+                fits any photo, a class that the model does not have where this is known, or a file
+                together with `--no-labels`.
         """
+        class_names = labels_of_spec(model.model, model.class_names)
         if path is None:
-            return cls(photos, None, (), use_folders=not no_labels)
+            return cls(photos, None, (), use_folders=not no_labels, class_names=class_names)
         if no_labels:
             raise ConvlensError("--labels and --no-labels do not go together; give one of them")
         table = read_labeled_photos(path)
@@ -68,27 +80,24 @@ class LabelSource:
                 else f"--labels names none of the photos: it has {first}, and the first photo is "
                 f"{dataset.name(0)}; write the ends of their paths, at least the names of the files"
             )
+        if class_names:
+            read_labels(path, class_names, len(class_names))
         note_unmatched("--labels", table, keys)
-        return cls(photos, path, keys, use_folders=False)
+        return cls(photos, path, keys, use_folders=False, class_names=class_names)
 
-    def require(self, spec: str, class_names: Path | None) -> None:
-        """Raise if there can be no labels, as far as this is known before a model is loaded.
-
-        Args:
-            spec: the text that names the model.
-            class_names: file of `--class-names`, or None.
+    def require(self) -> None:
+        """Check that there can be labels, as far as this is known before a model is loaded.
 
         Raises:
             ConvlensError: there is no file, and no folder is named after a class of the model.
         """
         from convlens.models.folder_labels import may_have_folder_labels
-        from convlens.models.loading.labels_of_spec import labels_of_spec
 
         if self.path is not None:
             return
         if isinstance(self.photos, PhotoDataset):
             raise ConvlensError(NO_LABELS)
-        names = labels_of_spec(spec, class_names)
+        names = self.class_names
         if names is not None and not may_have_folder_labels(self.photos, names):
             raise ConvlensError(NO_LABELS)
 

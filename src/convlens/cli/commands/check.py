@@ -98,7 +98,7 @@ def check(
     limits = read_thresholds(thresholds) if thresholds is not None else {}
     limits |= {name: limit for name, limit in given.items() if limit is not None}
     paths = find_paths(photos)
-    source = LabelSource.find(labels, paths, no_labels=no_labels)
+    source = LabelSource.find(labels, paths, arguments, no_labels=no_labels)
     loaded = load_model(arguments)  # before the imports that need torch
     other = load_model(replace(arguments, model=against)) if against is not None else None
     from convlens.analyses.model_check.model_check import check as check_network

@@ -23,7 +23,7 @@ def doctor(
     from convlens.cli.labels import LabelSource
 
     paths = find_paths(photos)
-    source = LabelSource.find(labels, paths, no_labels=no_labels)
+    source = LabelSource.find(labels, paths, arguments, no_labels=no_labels)
     loaded = load_model(arguments)  # before the imports that need torch
     from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
     from convlens.cli.show.doctor import show_diagnosis

@@ -67,7 +67,7 @@ def explore(
         run = find_run_folder(arguments.model)
         run_photos = find_run_photos(run[0]) if run is not None else []
         shown = run_photos or [photo.path for photo in demo_photos()]
-    source = LabelSource.find(labels, shown or [], no_labels=no_labels)
+    source = LabelSource.find(labels, shown or [], arguments, no_labels=no_labels)
     model = load_model(arguments)  # before the imports that need torch
     others = [load_model(replace(arguments, model=spec)) for spec in with_ or ()]
     from convlens.explorer.explore import explore as start_explorer

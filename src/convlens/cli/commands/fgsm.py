@@ -50,9 +50,11 @@ def fgsm(
     For each photo it also finds the smallest change in gray levels that flips the prediction. In
     Python: convlens.attack_photos.
     """
+    from convlens.cli.class_words import check_class_words
     from convlens.cli.dataset_pass import PassInputs
     from convlens.files import NUMBERS
 
+    check_class_words(arguments, (classes, target))
     inputs = PassInputs.load(  # before the imports that need torch
         arguments, labels=labels, no_labels=no_labels, marker=NUMBERS
     )

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import CHAPTER, app
 
@@ -31,8 +32,9 @@ def gabor(
     sigma: Annotated[
         float | None,
         typer.Option(
+            callback=checks.check_positive,
             help="Standard deviation of all envelopes along the wave, in pixels. Default: each "
-            "filter has a bandwidth of one octave."
+            "filter has a bandwidth of one octave.",
         ),
     ] = None,
     out: o.Out = Path("convlens-gabor"),

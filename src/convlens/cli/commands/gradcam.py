@@ -73,10 +73,12 @@ def gradcam(
     ] = False,
 ) -> None:
     """Show which parts of photos support a class: Grad-CAM maps, and a table of all."""
+    from convlens.cli.class_words import check_class_words
     from convlens.cli.dataset_pass import PassInputs
     from convlens.cli.parsing import parse_position
     from convlens.files import NUMBERS
 
+    check_class_words(arguments, classes or ())
     inputs = PassInputs.load(arguments, marker=NUMBERS)  # before the imports that need torch
     from convlens.analyses.gradcam.boxes import read_boxes
     from convlens.analyses.gradcam.dataset_pass import gradcams

@@ -91,6 +91,7 @@ def maximize(
 ) -> None:
     """Make images that maximize channels, units or classes, by gradient ascent."""
     from convlens.cli import terminal
+    from convlens.cli.class_words import check_class_words
     from convlens.cli.folders import command_line
     from convlens.cli.inputs import load_model, output_folder
     from convlens.cli.parsing import parse_size
@@ -108,6 +109,7 @@ def maximize(
                 raise ConvlensError(
                     f"{option} {text} names no layer; give {form}, or --class {text} for a class"
                 )
+    check_class_words(arguments, [text.removeprefix("-") for text in classes or ()])
     with output_folder(out):
         from convlens.analyses.maximize.maximize import maximize  # imports torch
         from convlens.cli.show.maximize import show_maximized_images

@@ -25,6 +25,7 @@ def report(
 ) -> None:
     """Make one self-contained page about a network and photos."""
     from convlens.cli import terminal
+    from convlens.cli.class_words import check_class_words
     from convlens.cli.inputs import find_paths, load_model
     from convlens.cli.labels import LabelSource
     from convlens.files import REPORT, check_replaceable_folder
@@ -32,12 +33,13 @@ def report(
     from convlens.models.loading.run_photos import find_run_photos
     from convlens.models.loading.specs import find_run_folder
 
+    check_class_words(arguments, classes or ())
     paths = find_paths(photos, out=out) if photos else None
     check_replaceable_folder(out, marker=REPORT)
     run = find_run_folder(arguments.model) if paths is None else None
     run_photos = find_run_photos(run[0]) if run is not None else []
     shown = paths or run_photos or [photo.path for photo in demo_photos()]
-    source = LabelSource.find(labels, shown, no_labels=no_labels)
+    source = LabelSource.find(labels, shown, arguments, no_labels=no_labels)
     loaded = load_model(arguments)  # before the imports that need torch
     from convlens.cli.show.report import show_report
     from convlens.page.report import report as write_report

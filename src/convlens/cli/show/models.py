@@ -1,8 +1,11 @@
 """Prints the result of the models command."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from convlens.cli import terminal
+from convlens.errors import suggest
+from convlens.wording import counted
 
 
 def show_models(names_by_form: Mapping[str, Sequence[str]], containing: str, *, json: bool) -> None:
@@ -19,4 +22,15 @@ def show_models(names_by_form: Mapping[str, Sequence[str]], containing: str, *, 
             terminal.show(name)
     count = sum(map(len, specs.values()))
     which = f" with {containing!r} in their names" if containing else ""
-    terminal.note(f"{count} networks{which}; also file:PATH@ARCHITECTURE and python:MODULE:FACTORY")
+    nearest = suggest(containing, _all_names()) if not count else ""
+    terminal.note(
+        f"{counted(count, 'network')}{which}{nearest}; also file:PATH@ARCHITECTURE and "
+        f"python:MODULE:FACTORY"
+    )
+
+
+def _all_names() -> Iterator[str]:
+    """The names of all networks."""
+    from convlens.models.loading.load import list_models  # imports torch
+
+    return chain.from_iterable(list_models().values())
