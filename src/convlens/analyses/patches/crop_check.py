@@ -28,6 +28,7 @@ from convlens.models.model import Model
 from convlens.results import Result
 from convlens.runtime.precision import full_precision
 from convlens.tracing.trace import Trace
+from convlens.wording import counted
 
 TOLERANCE = 1e-5  # of the layer's root mean square: differences up to here are rounding
 
@@ -112,7 +113,10 @@ class CropCheck(Result):
             )
             parts.append(f"{self.checked} crops run again alone give {verdict} ({within})")
         if self.whole:
-            parts.append(f"{self.whole} see the whole image, so that there is nothing to check")
+            see = "sees" if self.whole == 1 else "see"
+            parts.append(
+                f"{counted(self.whole, 'unit')} {see} the whole image, of which there is no crop"
+            )
         return "; ".join(parts)
 
 

@@ -98,7 +98,7 @@ def build_layer_patches(
         for channel in part:
             own_bands = [band for other, band in bands if other == channel]
             shown.append(
-                _draw_channel(model, field, table, channel, own_bands, width, images, names)
+                _draw_channel(model, field, layer, channel, own_bands, width, images, names)
             )
         if images:
             positions = {number: position for position, number in enumerate(images)}
@@ -191,20 +191,23 @@ def _unit_activation(
 def _draw_channel(
     model: Model,
     field: Field,
-    table: State,
+    layer: LayerTable,
     channel: int,
     bands: Sequence[int],
     width: int,
     images: Mapping[int, Tensor],
     names: Sequence[str],
 ) -> ChannelPatches:
+    table = layer.table
+
     def draw(image: int, position: int) -> Tensor:
         return draw_field(images[image], field_box(field, *divmod(position, width)), model.bounds)
 
     entries = [
         (image, int(table["positions"][channel, rank]))
         for rank, image in enumerate(image_numbers(table["images"][channel]).tolist())
-        if image >= 0
+        # Behind a ReLU all positions of a map without activation are equal: none is a patch.
+        if image >= 0 and (not layer.source.post or table["values"][channel, rank] > 0)
     ]
     band_entries = [
         (int(table["band_images"][channel, band]), int(table["band_positions"][channel, band]))

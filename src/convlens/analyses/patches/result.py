@@ -35,7 +35,8 @@ class ChannelPatches(Result):
     Attributes:
         channel: the channel's number, from 0.
         tiles: uint8 `(k, T, T, 3)`, the receptive field of each patch, enlarged or shrunk to the
-            tile, the strongest first; stripes are padding.
+            tile, the strongest first; stripes are padding. Photos in which a channel behind a
+            non-linearity does not fire are left out.
         bands: uint8 `(b, T, T, 3)`, a random image from each octave of activation below the
             strongest.
         band_values: the activation of each of these images.
@@ -45,7 +46,7 @@ class ChannelPatches(Result):
         photos: name of the image of each patch.
         fired: share of all images in which the channel is above 0 somewhere.
         whole: uint8 `(T, T, 3)`, the image of the strongest patch with its field framed; empty
-            for a channel without patches.
+            for a channel without patches, which fires in no photo.
     """
 
     channel: int
@@ -166,7 +167,7 @@ class LayerPatches(Result):
         """How many channels fire, what a unit sees, and the evidence, in words."""
         words = f"{counted(self.channels, 'channel')} of {self.layer}"
         if self.post:
-            words += f", {len(self.dead)} of which never fire"
+            words += _dead_words(len(self.dead))
         if self.field_size is not None:
             words += f"; a unit sees {self.field_size[0]} × {self.field_size[1]} pixels"
         check = self.crop_check.summary()
@@ -216,7 +217,7 @@ class LayerPatches(Result):
         Returns:
             uint8 `(H, W, 3)`.
         """
-        most = max(len(channel.tiles) for channel in self.shown)
+        most = max(1, *(len(channel.tiles) for channel in self.shown))
         bands = max(len(channel.bands) for channel in self.shown)
         blocks = []
         for channel in self.shown:
@@ -238,7 +239,7 @@ class LayerPatches(Result):
             f"{self.layer}: what activates {len(blocks)} of {counted(self.channels, 'channel')} "
             f"most",
             f"{field}beneath each the activation at {self.node_name}; striped: padding; "
-            f"empty: no further photo",
+            f"empty: no further photo in which it fires",
         )
 
 
@@ -285,11 +286,12 @@ class Patches(NetworkResult):
         """How much was read, and how many channels never fire, in words."""
         channels = sum(layer.channels for layer in self.layers)
         dead = sum(len(layer.dead) for layer in self.layers)
-        return (
+        words = (
             f"{self.model} on {counted(self.images_read, 'photo')}: "
-            f"{counted(channels, 'channel')} of {counted(len(self.layers), 'layer')}, {dead} of "
-            f"which never fire"
+            f"{counted(channels, 'channel')} of {counted(len(self.layers), 'layer')}"
         )
+        known = dead or all(layer.post for layer in self.layers)  # elsewhere 0 is no threshold
+        return words + (_dead_words(dead) if known else "")
 
     def table(self) -> Table:
         """The layers with what their units see, and the evidence of their patches."""
@@ -347,3 +349,10 @@ class Patches(NetworkResult):
             for layer_patches in self.layers
             if layer_patches.shown
         }
+
+
+def _dead_words(dead: int) -> str:
+    """How many channels never fire, as the end of a sentence."""
+    if not dead:
+        return ", each of which fires on some photo"
+    return f", {dead} of which never {'fires' if dead == 1 else 'fire'}"

@@ -45,11 +45,12 @@ class Channels(Result):
 
     @property
     def addresses(self) -> list[str]:
-        """The shown channels as LAYER:K, which are their addresses on the page too."""
+        """The channels with patches as LAYER:K, which are their addresses on the page too."""
         return [
             f"{layer.layer}:{shown.channel}"
             for layer in self.patches.layers
             for shown in layer.shown
+            if shown.photos
         ]
 
 
@@ -208,7 +209,8 @@ def _telling_channels(inputs: Inputs, result: Channels) -> tuple[str, ...]:
     layers = [layer for layer in result.patches.layers if layer.shown]
     local = [layer for layer in layers if layer.field_size and max(layer.field_size) <= half]
     for layer in (local or layers)[-1:]:
-        return tuple(f"{layer.layer}:{shown.channel}" for shown in layer.shown[:4])
+        shown = [channel for channel in layer.shown if channel.photos]
+        return tuple(f"{layer.layer}:{channel.channel}" for channel in shown[:4])
     return ()
 
 
@@ -233,6 +235,7 @@ def _view_layer(
             image=pictures.smooth(images[index][0], _IMAGE_SIDE) if images else None,
         )
         for index, shown in enumerate(layer.shown)
+        if shown.photos
     ]
     return _LayerView(
         patches=layer,
