@@ -125,7 +125,7 @@ class TestDream:
     def test_pictures_and_numbers(self, here, convlens):
         status, out, err = convlens(*self.WORDS, "--out", "d")
         assert (status, err) == (0, "")
-        assert "0: the last convolution whose units see no more than an image of 32 x 32" in out
+        assert "0: the last convolution whose units see no more than an image of 32 × 32" in out
         assert "½‖a‖² of the pre-activations at 0 is" in out
         with Image.open(here / "d" / "a-dream_of_0.png") as picture:
             assert picture.size == (40, 50)

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 460.0, 250.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 10.0, 36.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 12.0, 10.0, 36.0
 _MARGIN = 14.0  # between the frame and the first and last point
 _BESIDE = 5.0  # between the intervals of two series at one x
 _MOST_TICKS = 11  # of the horizontal axis
-_SHARES = ((0.0, "0%"), (0.5, "50%"), (1.0, "100%"))
+_SHARES = ((0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %"))
 
 
 @dataclass(frozen=True)

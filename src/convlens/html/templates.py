@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from convlens.text import printable
 from convlens.wording import counted, plural
@@ -57,8 +57,13 @@ def environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"counted": counted, "plural": plural}
+    templates.filters |= {"breakable": _breakable, "counted": counted, "plural": plural}
     return templates
+
+
+def _breakable(name: str) -> Markup:
+    """The name of a layer with a place to break the line behind each dot."""
+    return escape(_make_printable(name)).replace(".", Markup(".<wbr>"))
 
 
 def _make_printable(value: Any) -> Any:

@@ -76,7 +76,7 @@ def _find_confidence(inputs: Inputs) -> Finding:
 
 
 def _find_flips(inputs: Inputs, result: PhotoCards) -> Iterator[Finding]:
-    flips = count_flips(result)
+    flips = count_flips(result, inputs.photos)
     if flips is None:
         reason = inputs.stages.failures.get("photos/flips")
         if reason not in (None, inputs.predictions_failure):

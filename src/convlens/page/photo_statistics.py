@@ -35,7 +35,8 @@ class Flips:
             highest tested; in gray levels.
         flipped: share of the photos whose prediction FGSM changes at this level.
         noise: share of the photos whose prediction random signs of this size change.
-        examples: numbers of the photos whose prediction changes, the smallest change first.
+        examples: numbers of the photos whose prediction changes: those that become wrong before
+            those with another right class, the smallest change first.
     """
 
     level: int
@@ -85,7 +86,7 @@ def count_answers(photos: Sequence[ReportPhoto]) -> Answers | None:
     return Answers(Proportion.from_counts(len(labeled) - len(wrong), len(labeled)), wrong)
 
 
-def count_flips(result: PhotoCards) -> Flips | None:
+def count_flips(result: PhotoCards, photos: Sequence[ReportPhoto]) -> Flips | None:
     """How many predictions FGSM changes; None where no photo was attacked."""
     attacked = [(card, card.flips) for card in result.cards if card.flips is not None]
     if not attacked:
@@ -100,7 +101,7 @@ def count_flips(result: PhotoCards) -> Flips | None:
              for at in range(len(levels))]  # fmt: skip
     halves = (at for at, cards in enumerate(flipped) if 2 * len(cards) >= count)
     at = next(halves, len(levels) - 1)
-    examples = sorted(flipped[at], key=_flip_order)
+    examples = sorted(flipped[at], key=lambda card: _flip_order(card, photos[card.photo]))
     return Flips(
         level=levels[at],
         flipped=Proportion.from_counts(len(flipped[at]), count),
@@ -126,7 +127,9 @@ def count_map_checks(result: PhotoCards) -> MapChecks | None:
     )
 
 
-def _flip_order(card: PhotoCard) -> tuple[int, float]:
-    """The smallest change first, and of equal ones the surest wrong prediction."""
+def _flip_order(card: PhotoCard, photo: ReportPhoto) -> tuple[bool, int, float]:
+    """Wrong predictions first, then the smallest change, and of equal ones the surest."""
     flip = card.flip
-    return (flip.level, -flip.confidence) if flip is not None else (256, 0.0)
+    if flip is None:
+        return True, 256, 0.0
+    return flip.name in photo.expected_names, flip.level, -flip.confidence

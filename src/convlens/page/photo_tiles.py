@@ -101,7 +101,7 @@ def _answers(inputs: Inputs) -> Tile:
 
 
 def _robustness(inputs: Inputs, result: PhotoCards) -> Iterator[Tile]:
-    flips = count_flips(result)
+    flips = count_flips(result, inputs.photos)
     if flips is None:
         return
     size = counted(flips.level, "gray level")

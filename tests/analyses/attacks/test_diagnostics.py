@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from convlens import ConvlensError, ConvlensWarning, fgsm, robustness, wrap
+from convlens.analyses.attacks.diagnostics import diagnose_pgd
 from convlens.analyses.attacks.robustness import FGSM, PGD
 from support.attacked_networks import SIZE, Linear, easy, images, small
 
@@ -53,6 +54,18 @@ def test_pgd_breaks_more_than_fgsm_and_says_so():
     result = robustness(wrap(Bowl(), size=4), batch, [0.02, 0.05], pgd_steps=20)
     assert result[PGD].correct[2] == 0
     assert all(a >= b for a, b in zip(result[FGSM].correct, result[PGD].correct, strict=True))
+
+
+def test_with_labels_pgd_makes_right_predictions_wrong():
+    words = [
+        diagnose_pgd(1, standing, "1/255", labeled=labeled, fgsm_like_noise=False).message
+        for standing, labeled in ((2, True), (1, True), (2, False))
+    ]
+    assert words[0].startswith(
+        "PGD makes 1 of 2 predictions wrong that stay right under FGSM at 1/255, so FGSM alone"
+    )
+    assert "1 of 1 prediction wrong that stays right under" in words[1]
+    assert words[2].startswith("PGD changes 1 of 2 predictions that FGSM at 1/255 does not change,")
 
 
 # diagnostics

@@ -191,7 +191,7 @@ class TestLayers:
     def test_the_last_that_sees_no_more_than_an_image_is_chosen(self):
         result = dream(load(), photo(64, 64), octaves=1, steps=1)
         assert result.layer == "blocks.4.1.conv_pw"  # 211 of 224 pixels; the next sees 275
-        assert "see no more than an image of 224 x 224" in result.reason
+        assert "see no more than an image of 224 × 224" in result.reason
 
     def test_what_comes_after_the_layer_need_not_fit(self, monkeypatch):
         """The fully connected stage takes images of 32 x 32 alone."""

@@ -21,7 +21,7 @@ def test_each_map_stands_above_its_pooled_map():
     assert [f"channel {number}" for number in result.most_varying(3)] == [
         text for text in texts if text.startswith("channel ")
     ]
-    assert texts.count("max of 2 x 2: 4 × 4") == 3
+    assert texts.count("max of 2 × 2: 4 × 4") == 3
 
 
 def test_maps_that_are_not_pooled_are_refused():

@@ -130,19 +130,25 @@ def diagnose_zero_gradients(mostly_zero: int, images: int, loss: str) -> Diagnos
     )
 
 
-def diagnose_pgd(broken: int, standing: int, epsilon: str, *, fgsm_like_noise: bool) -> Diagnostic:
+def diagnose_pgd(
+    broken: int, standing: int, epsilon: str, *, labeled: bool, fgsm_like_noise: bool
+) -> Diagnostic:
     """The diagnostic for predictions that hold under FGSM and change under PGD of the same size.
 
     Args:
         broken: the number of predictions that hold under FGSM and that PGD changes.
         standing: the number of predictions that hold under FGSM.
         epsilon: epsilon of both attacks, in words.
+        labeled: a prediction holds if it is right, and not only if it is unchanged.
         fgsm_like_noise: FGSM changes no more predictions than random signs do, so its gradients
             carry no information.
     """
+    of = f"{broken} of {counted(standing, 'prediction')}"
     message = (
-        f"PGD changes {broken} of {counted(standing, 'prediction')} that FGSM at {epsilon} does "
-        f"not change"
+        f"PGD makes {of} wrong that {'stays' if standing == 1 else 'stay'} right under FGSM at "
+        f"{epsilon}"
+        if labeled
+        else f"PGD changes {of} that FGSM at {epsilon} does not change"
     )
     if fgsm_like_noise:
         return Diagnostic(

@@ -216,7 +216,13 @@ class RobustnessReducer:
             standing = int(state["fgsm"][worst])
             fgsm_like_noise = standing >= int(state["noise"][worst])
             diagnostics.append(
-                diagnose_pgd(pgd_only[worst], standing, epsilon, fgsm_like_noise=fgsm_like_noise)
+                diagnose_pgd(
+                    pgd_only[worst],
+                    standing,
+                    epsilon,
+                    labeled=self.labels is not None,
+                    fgsm_like_noise=fgsm_like_noise,
+                )
             )
         return diagnostics
 

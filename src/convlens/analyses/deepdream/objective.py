@@ -133,7 +133,7 @@ def _default_layer(model: Model, model_trace: Trace) -> tuple[str, str]:
         return with_maps[0], "the first convolution; units of all others see more than the image"
     height, width = model_trace.image_size
     return near[-1], (
-        f"the last convolution whose units see no more than an image of {height} x {width}"
+        f"the last convolution whose units see no more than an image of {height} × {width}"
     )
 
 

@@ -302,7 +302,7 @@ def feature_maps(
         post=source.post,
         maps=maps,
         pooled=pool(maps, pooling, window) if pooling else None,
-        pooling=f"{pooling} of {window} x {window}" if pooling else "",
+        pooling=f"{pooling} of {window} × {window}" if pooling else "",
         channels=tuple(range(len(maps))),
         image=image[0].detach().cpu(),
         bounds=model.bounds,

@@ -7,7 +7,7 @@ from typing import Any
 
 from convlens.analyses.filters.filters import Filters, filters
 from convlens.data.sampling import spread
-from convlens.drawing import make_grid
+from convlens.drawing import enlarge, make_grid
 from convlens.html import scales
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
@@ -77,6 +77,7 @@ class FiltersSection(Section[FiltersResult]):
         if address != self.name:
             return None
         tiles = spread(result.filters.tiles(), _FEW)
+        tiles = [enlarge(tile, max(1, _TILE // max(tile.shape[:2]))) for tile in tiles]
         side = math.isqrt(len(tiles))
         grid = make_grid(tiles[: side * side], columns=side)
         return Thumbnail(grid, f"filters of {result.filters.layer}")

@@ -12,8 +12,9 @@ SIZES = (
         title="Valid: without padding the map is smaller than the image",
         formula=r"$J - M + 1$",
         text=(
-            "The filter must lie inside the image. With M = 3 it can start at J − M + 1 = 4 of "
-            "the 6 rows. Each dot is the middle of one window, and gives one cell of the output.",
+            "The filter of M × M weights must lie inside the image of J × J pixels. With M = 3 it "
+            "can start at J − M + 1 = 4 of the 6 rows. Each dot is the middle of one window, and "
+            "gives one cell of the output.",
         ),
         command="window --size 6 --kernel 3",
         python="result = convlens.window_grid(6, 3)",
@@ -25,8 +26,8 @@ SIZES = (
         title="Same: with padding the map is as large as the image",
         formula=r"$J + 2P - M + 1 = J \quad\mathrm{for}\quad P = (M - 1)\,/\,2$",
         text=(
-            "Zeros are put around the image (dotted cells), so that a window can be centered on "
-            "each of its pixels. For an odd M, (M − 1)/2 of them are needed on each side.",
+            "P zeros are put on each side of the image (the cells with a 0), so that a window can "
+            "be centered on each of its pixels. For an odd M, P = (M − 1)/2 are needed.",
         ),
         command="window --size 6 --kernel 3 --padding same",
         python='result = convlens.window_grid(6, 3, padding="same")',
@@ -38,8 +39,9 @@ SIZES = (
         title="Stride 2: every second window",
         formula=r"$\left\lfloor \frac{J + 2P - M}{S} \right\rfloor + 1$",
         text=(
-            "The filter moves by two pixels at a time. The output is about half as long in each "
-            "direction, and has about a quarter of the positions.",
+            "What does stride S = 2 change? The filter moves by two pixels at a time, so every "
+            "second window is left out. The output is about half as long in each direction, and "
+            "has about a quarter of the positions. The number of weights stays the same.",
             "The first window (brown) and the next one (blue) still overlap by one column, because "
             "the filter is wider than the stride.",
         ),
@@ -80,8 +82,11 @@ SIZES = (
         title="Many channels",
         formula=r"$(M^2 C + 1)\,C_{\mathrm{out}}$",
         text=(
-            "A filter has one slice of M × M weights for each channel of the input. The products "
-            "of all slices and one bias are added to one number, so each filter gives one map.",
+            "A filter has one slice of M × M weights for each of the C channels of the input. The "
+            "products of all slices and one bias are added to one number, so each filter gives "
+            "one map.",
+            "How many parameters has the layer? M²C weights and one bias for each of the C_out "
+            "filters: here (9 · 3 + 1) · 2 = 56.",
             "The count does not contain the size of the image: the same weights serve every "
             "position. A fully connected layer between the same maps would need a weight for each "
             "pair of an input and an output.",
