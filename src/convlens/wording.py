@@ -1,5 +1,6 @@
 """Counts, shares, lists and capitals in the sentences of results, reports and messages."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -25,6 +26,17 @@ def counted(count: int, noun: str) -> str:
         ('1 photo', '0 photos', '2,000 photos')
     """
     return f"{count:,} {plural(noun, count)}"
+
+
+def with_article(words: str) -> str:
+    """Words that begin with a number, behind the article that its sound asks for.
+
+    Example:
+        >>> with_article("8-pixel"), with_article("1-pixel"), with_article("18-pixel")
+        ('an 8-pixel', 'a 1-pixel', 'an 18-pixel')
+    """
+    article = "an" if re.match(r"8|1[18](?!\d)", words) else "a"
+    return f"{article} {words}"
 
 
 def of_image(image: int, count: int, words: str) -> str:

@@ -17,6 +17,7 @@ from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.passes.reducer import State
 from convlens.tracing.selection import ChannelSource
+from convlens.wording import counted
 
 # Least number of photos of a class. With fewer, one photo that happens to activate a channel would
 # look like selectivity.
@@ -45,9 +46,10 @@ class ClassMeanActivations:
         self._channel_sources = {source.node: source for source in channel_sources}
         self.classes = frequent_classes(labels)
         if len(self.classes) < 2:
+            have = "has" if len(self.classes) == 1 else "have"
             raise ConvlensError(
-                f"{len(self.classes)} classes have at least {MIN_PHOTOS} labeled photos each; "
-                f"selectivity needs two, so give more photos or leave the labels out"
+                f"{counted(len(self.classes), 'class')} {have} at least {MIN_PHOTOS} labeled "
+                f"photos; selectivity needs two, so give more photos or leave the labels out"
             )
         self._members = ClassMembership(labels, self.classes)
 

@@ -27,7 +27,7 @@ from convlens.text import plot_text
 from convlens.tracing.left_out import find_left_out
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
-from convlens.wording import counted
+from convlens.wording import counted, with_article
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,17 +111,17 @@ class Equivariance(NetworkResult):
 
     def summary(self, shift: int = 0) -> str:
         """Where equivariance is lost under one of the shifts, in words."""
-        pixels = f"{_pixels(self.shifts[shift])}-pixel"
+        pixels = with_article(f"{_pixels(self.shifts[shift])}-pixel")
         number = self.lost[shift]
         if number is None:
             return (
-                f"after a {pixels} shift, the output of every layer "
+                f"after {pixels} shift, the output of every layer "
                 f"({counted(len(self.layers), 'layer')}) equals the shifted original output to "
                 f"within 1 % of its variation (RMS)"
             )
         layer = self.layers[number]
         return (
-            f"after a {pixels} shift, the output of {layer.layer} "
+            f"after {pixels} shift, the output of {layer.layer} "
             f"({layer.reason(self.shifts[shift])}) differs from the shifted original output by "
             f"{100 * (layer.error(shift) or 0):.0f} % of its variation (RMS)"
         )

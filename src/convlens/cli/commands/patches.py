@@ -45,11 +45,18 @@ def patches(
     # before the imports that need torch
     inputs = PassInputs.load(arguments, labels=labels, no_labels=no_labels)
     from convlens.analyses.patches.dataset_pass import patches as find_patches
+    from convlens.analyses.patches.selectivity import MIN_PHOTOS, frequent_classes
+    from convlens.cli import terminal
     from convlens.cli.folders import command_line
     from convlens.cli.show.patches import show_patches
     from convlens.tracing.selection import find_channels
     from convlens.tracing.tracer import trace
 
+    right_classes = inputs.labels
+    # The names of folders are no reason to refuse photos; labels that are asked for are.
+    if labels is None and right_classes and len(frequent_classes(right_classes)) < 2:
+        terminal.note(f"no selectivity: it needs two classes with {MIN_PHOTOS} photos each")
+        right_classes = None
     channels = find_channels(trace(inputs.model), channel, side.value) if channel else {}
     layers = [*(layer or []), *(name for name in channels if name not in (layer or []))]
     with inputs.prepare_pass() as pass_options:
@@ -61,7 +68,7 @@ def patches(
             top=top,
             per_image=per_image,
             show=channels or show,
-            labels=inputs.labels,
+            labels=right_classes,
             seed=arguments.seed,
             strict=arguments.strict,
             pass_options=pass_options,
