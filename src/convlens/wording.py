@@ -80,6 +80,16 @@ def interval(low: float, high: float) -> str:
     return f"{low * 100:.0f}–{high * 100:.0f}\N{NO-BREAK SPACE}%"
 
 
+def begin_sentence(text: str) -> str:
+    """A sentence with a capital first letter, unless it begins with the name of a layer.
+
+    Example:
+        >>> begin_sentence("two views differ"), begin_sentence("conv1 at 3,4")
+        ('Two views differ', 'conv1 at 3,4')
+    """
+    return capitalized(text) if text.partition(" ")[0].isalpha() else text
+
+
 def capitalized(sentence: str) -> str:
     """A sentence with a capital first letter; the rest stays as it is."""
     return sentence[:1].upper() + sentence[1:]

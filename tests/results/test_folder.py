@@ -81,7 +81,7 @@ def test_every_address_of_the_index_is_a_file(folder):
 def test_index_states_photo_summary_captions_and_command(folder):
     links = Links((folder / "index.html").read_text(encoding="utf-8"))
     for words in (
-        "Two maps · chelsea.png", "read at layer4", "of two maps", "tiger cat of layer4",
+        "Two maps · chelsea.png", "Read at layer4", "Of two maps", "tiger cat of layer4",
         "50% #2 <b> of layer4", "convlens maps 'a b.png'", "convlens.Result.load(",
     ):  # fmt: skip
         assert words in links.text

@@ -11,7 +11,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from convlens.text import printable
-from convlens.wording import counted, plural
+from convlens.wording import begin_sentence, counted, plural
 
 _PACKAGE = "convlens.html"
 # Each works alone, so that a document includes those that it needs.
@@ -57,7 +57,9 @@ def environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"breakable": _breakable, "counted": counted, "plural": plural}
+    templates.filters |= {
+        "breakable": _breakable, "counted": counted, "plural": plural, "sentence": begin_sentence,
+    }  # fmt: skip
     return templates
 
 

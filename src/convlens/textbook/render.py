@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from convlens.html.figures import formula_svg, inline_svg
 from convlens.html.templates import environment, modules, stylesheet
 from convlens.textbook.notion import Notion
-from convlens.wording import capitalized
+from convlens.wording import begin_sentence
 
 _CSS_DPI = 96  # CSS pixels for each inch
 
@@ -66,7 +66,7 @@ def render(figures: Sequence[ComputedFigure], titles: Mapping[str, str]) -> str:
                 else Markup(),
                 command=computed.command,
                 python=computed.python,
-                summary=_begin_sentence(computed.summary.split("\n")[0]),
+                summary=begin_sentence(computed.summary.split("\n")[0]),
             )
         )
     return (
@@ -74,8 +74,3 @@ def render(figures: Sequence[ComputedFigure], titles: Mapping[str, str]) -> str:
         .get_template("chapter.html.jinja")
         .render(sections=sections, titles=titles, style=stylesheet(), modules=modules())
     )
-
-
-def _begin_sentence(text: str) -> str:
-    """A sentence with a capital first letter, unless it begins with the name of a layer."""
-    return capitalized(text) if text.partition(" ")[0].isalpha() else text

@@ -9,7 +9,7 @@ left it.
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ _TEMPORARY = re.compile(r"\.convlens-[0-9a-f]{8}(\.\w+)?")
 def lock_run_folder(folder: Path) -> Iterator[Run | None]:
     """Create a run folder if necessary and lock it for this process.
 
-    The operating system releases the lock when the process ends, also when it is killed.
+    The operating system releases the lock when the process ends, also when it is killed. A new
+    folder to which nothing was written is removed at the end.
 
     Args:
         folder: the run folder.
@@ -48,6 +49,7 @@ def lock_run_folder(folder: Path) -> Iterator[Run | None]:
         ConvlensError: another process trains in this folder, it holds other files, or it cannot
             be written.
     """
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / _LOCK)
@@ -61,6 +63,10 @@ def lock_run_folder(folder: Path) -> Iterator[Run | None]:
     try:
         yield _existing_run(folder)
     finally:
+        if is_new and [path.name for path in folder.iterdir()] == [_LOCK]:
+            with suppress(OSError):  # some systems remove no file that is open
+                (folder / _LOCK).unlink()
+                folder.rmdir()
         lock.release()
 
 
