@@ -212,7 +212,7 @@ class TestFitGabor:
         bell = torch.exp(-(axis[:, None] ** 2 + axis**2) / 4)
         colors = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
         noise = torch.randn(12, 3, 7, 7, generator=torch.Generator().manual_seed(1))
-        result = fit_gabor(network(colors[:, :, None, None] * bell + 0.02 * noise), null_size=1000)
+        result = fit_gabor(network(colors[:, :, None, None] * bell + 0.02 * noise), null_size=300)
         assert result.count(BLOB) >= 11
 
     @pytest.mark.slow
