@@ -8,13 +8,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from convlens.arithmetic import (
-    chain_receptive_field,
     count_dense_weights,
     count_multiply_adds,
     count_parameters,
     output_size,
     same_padding,
-    valid_padding,
 )
 from convlens.errors import ConvlensError
 
@@ -75,9 +73,8 @@ def test_same_padding_is_where_pytorch_has_it(size, kernel, dilation):
 
 
 def test_padding_of_the_chapter():
-    assert valid_padding() == (0, 0)
     assert same_padding(10, 5) == (2, 2)
-    assert output_size(10, 4, 1, valid_padding()) == 7
+    assert output_size(10, 4) == 7  # valid: no padding
 
 
 @pytest.mark.parametrize("values", [(9, 0), (9, 3, 0), (9, 3, 1, -1), (9, 3, 1, 0, 0), (-1, 1)])
@@ -113,24 +110,6 @@ def test_groups_that_do_not_divide():
 def test_dense_weights():
     layer = nn.Linear(3 * 4 * 5, 2 * 2)
     assert count_dense_weights((3, 4, 5), (2, 2)) == layer.weight.numel()
-
-
-@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3)), max_size=4))
-@settings(max_examples=40, deadline=None)
-def test_receptive_field_is_the_support_of_a_gradient(layers):
-    size, stride = chain_receptive_field(layers)
-    length = size + stride  # two output units at least
-    image = torch.zeros(1, 1, length, dtype=torch.float64, requires_grad=True)
-    value = image
-    for kernel, step, dilation in layers:
-        weight = torch.ones(1, 1, kernel, dtype=torch.float64)
-        value = F.conv1d(value, weight, stride=step, dilation=dilation)
-    seen = []
-    for unit in (0, 1):
-        (gradient,) = torch.autograd.grad(value[0, 0, unit], image, retain_graph=True)
-        touched = gradient[0, 0].nonzero()
-        seen.append((touched.min().item(), touched.max().item()))
-    assert seen == [(0, size - 1), (stride, stride + size - 1)]
 
 
 def test_figure_of_the_chapter():

@@ -5,7 +5,7 @@ those of the chapter: image J × K with C channels, filter M × M, padding P, st
 channels.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import prod
 
 from convlens.errors import ConvlensError
@@ -61,16 +61,6 @@ def output_size(
         return room // stride + 1
     rounded_up = -(-room // stride) + 1
     return rounded_up - ((rounded_up - 1) * stride >= size + before)
-
-
-def valid_padding() -> tuple[int, int]:
-    """Padding (before, after) of a valid convolution: none, as the filter stays inside the image.
-
-    Example:
-        >>> valid_padding()
-        (0, 0)
-    """
-    return 0, 0
 
 
 def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
@@ -171,30 +161,6 @@ def count_dense_weights(in_shape: Sequence[int], out_shape: Sequence[int]) -> in
         3687936
     """
     return prod(in_shape) * prod(out_shape)
-
-
-def chain_receptive_field(layers: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
-    """Receptive field of one output unit of a chain of layers, along one axis.
-
-    size = 1 + Σ_l d_l (M_l - 1) Π_{k<l} S_k and stride = Π_l S_l (Araujo et al., Computing
-    Receptive Fields of Convolutional Neural Networks, 2019). It holds for a plain chain of
-    convolutions and poolings; branches, adaptive pooling and upsampling need `convlens.trace`.
-
-    Args:
-        layers: (kernel M, stride S, dilation d) of each layer, from the image on.
-
-    Returns:
-        Size of the field and stride between the fields of neighboring units, in input pixels.
-
-    Example:
-        >>> chain_receptive_field([(3, 1, 1), (2, 2, 1), (3, 1, 1)])
-        (8, 2)
-    """
-    size, step = 1, 1
-    for kernel, stride, dilation in layers:
-        size += dilation * (kernel - 1) * step
-        step *= stride
-    return size, step
 
 
 def _extent(kernel: int, dilation: int) -> int:

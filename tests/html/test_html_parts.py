@@ -12,7 +12,7 @@ from PIL import Image
 from convlens.html import scales
 from convlens.html.charts import Series, line_chart, polyline
 from convlens.html.numbers import FORMATS, number_writer, short
-from convlens.html.pictures import PictureBudget, png_source, row_of
+from convlens.html.pictures import PictureBudget, row_of
 from convlens.html.templates import MODULES, environment, modules, stylesheet
 from convlens.wording import capitalized, counted, enumerated, percent
 
@@ -62,7 +62,9 @@ def decoded(source: str) -> Image.Image:
 
 def test_pictures_stop_at_their_budget_of_bytes():
     pixels = torch.zeros(4, 4, 3, dtype=torch.uint8)
-    size = len(png_source(pixels))
+    alone = PictureBudget(10**6).pixelated(pixels)
+    assert alone is not None
+    size = len(alone.source)
     pictures = PictureBudget(2 * size + 1)
     assert pictures.pixelated(pixels) and pictures.pixelated(pixels)
     assert pictures.left == 1 and pictures.missing == 0

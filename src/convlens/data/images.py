@@ -1,7 +1,6 @@
 """Images: conversion between tensors and 8-bit pixels, PNG and JPEG files."""
 
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from PIL import Image
 from torch import Tensor
 
 from convlens.errors import ConvlensError
-from convlens.files import atomic_file
 
 Pixels = Tensor | NDArray[np.uint8]
 
@@ -106,21 +104,6 @@ def encode_jpeg(pixels: Pixels, quality: int = 85) -> bytes:
         ConvlensError: pixels of another shape or type.
     """
     return _encode(pixels, (1, 3), format="JPEG", quality=quality, optimize=True)
-
-
-def write_png(path: str | Path, pixels: Pixels) -> None:
-    """Write pixels to a PNG file atomically.
-
-    Args:
-        path: name of the file.
-        pixels: uint8, of the shapes that `encode_png` takes.
-
-    Raises:
-        ConvlensError: pixels of another shape or type, or a file that cannot be written.
-    """
-    data = encode_png(pixels)
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def _encode(pixels: Pixels, channels: tuple[int, ...], **options: Any) -> bytes:

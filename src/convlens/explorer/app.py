@@ -26,7 +26,7 @@ from convlens.explorer.session import Session
 
 
 class _IndexConvertor(Convertor[int]):
-    """The number of a channel; longer digits are no number of one, and no page."""
+    """The number of a channel in an address; longer text than any such number has no page."""
 
     regex = "[0-9]{1,9}"
 

@@ -149,10 +149,5 @@ def row_of(tiles: Sequence[Tensor]) -> Tensor:
     return make_grid(list(tiles), len(tiles), background=_BETWEEN)
 
 
-def png_source(pixels: Tensor) -> str:
-    """Pixels as the `data:` address of a PNG file."""
-    return _source("png", encode_png(pixels))
-
-
 def _source(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
