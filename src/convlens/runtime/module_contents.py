@@ -2,6 +2,7 @@
 
 import random
 import sys
+from argparse import Namespace
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -105,7 +106,7 @@ def _find_kind(cls: type) -> str:
         cls, (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
     ):
         kind = "generators"
-    elif issubclass(cls, SimpleNamespace) or _has_plain_attributes(cls):
+    elif is_plain_object(cls):
         kind = "object"
     else:
         kind = "constant"
@@ -117,8 +118,13 @@ def _is_constant(cls: type) -> bool:
     return (_kinds.get(cls) or _find_kind(cls)) == "constant"
 
 
-def _has_plain_attributes(cls: type) -> bool:
-    """Whether objects of a user's class keep their attributes in a dictionary."""
+def is_plain_object(cls: type) -> bool:
+    """Whether objects of a class are namespaces, or of a user's class, with attributes to follow.
+
+    They keep their attributes in a dictionary.
+    """
+    if issubclass(cls, (SimpleNamespace, Namespace)):
+        return True
     return (
         cls.__module__.partition(".")[0] not in _LIBRARIES
         and not issubclass(cls, type)

@@ -63,7 +63,7 @@ def copy_value(tensor: Tensor) -> Tensor | None:
 
     Of fake tensors, only those that the network's code made from numbers have values.
     """
-    if tensor.is_complex() or tensor.is_quantized:
+    if tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
         return None
     if tensor.is_floating_point() and tensor.numel() != 1:
         return None
