@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from convlens.data.csv_tables import open_csv
 from convlens.data.photo_names import find_keys, table_key
 from convlens.errors import ConvlensError
 from convlens.files import atomic_file
@@ -162,23 +163,17 @@ def name_class(labels: Sequence[str] | None, index: int, num_classes: int) -> st
 
 def _read_rows(path: str | Path) -> Iterator[tuple[int, str, str, dict[str, str | None]]]:
     """Line number, key of the photo, text of the class and all cells of each row of a file."""
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            file_column, class_column = _find_columns(path, rows.fieldnames or ())
-            for row in rows:
-                photo, cell = ((row[name] or "").strip() for name in (file_column, class_column))
-                if not photo or not cell:
-                    raise ConvlensError(
-                        f"{path}, line {rows.line_num}: a file or its class is missing; fill it "
-                        f"in or remove the line"
-                    )
-                key = table_key(read_csv_text(photo), Path(path).parent)
-                yield rows.line_num, key, cell, row
-    except OSError as error:
-        raise ConvlensError(f"cannot read {path} ({error.strerror}); give a CSV file") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConvlensError(f"{path} is not CSV in UTF-8 ({error}); save it as such") from error
+    with open_csv(path) as rows:
+        file_column, class_column = _find_columns(path, rows.fieldnames or ())
+        for row in rows:
+            photo, cell = ((row[name] or "").strip() for name in (file_column, class_column))
+            if not photo or not cell:
+                raise ConvlensError(
+                    f"{path}, line {rows.line_num}: a file or its class is missing; fill it "
+                    f"in or remove the line"
+                )
+            key = table_key(read_csv_text(photo), Path(path).parent)
+            yield rows.line_num, key, cell, row
 
 
 def _find_columns(path: str | Path, header: Sequence[str]) -> tuple[str, str]:

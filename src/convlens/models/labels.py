@@ -1,6 +1,7 @@
 """Class names: the index of a class by its name, and its name by the index."""
 
 import numbers
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -13,6 +14,7 @@ NEGATIVE = -1  # index of the negative class of a network with one output, a bin
 # For each photo the indices of its right classes, or None if they are not known.
 PhotoLabels = Sequence[Sequence[int] | None]
 
+_INDEX = re.compile(r"\s*[+-]?\d{1,9}\s*")  # int() also takes 1_0, and refuses thousands of digits
 _MINUS = " - "  # between two classes whose difference is meant
 
 
@@ -209,14 +211,12 @@ def _key(name: str) -> str:
 
 def _parse_index(labels: Sequence[str] | None, name: str, num_classes: int) -> int:
     digits = name.strip().removeprefix("class ") if labels is None else name
-    try:
+    if _INDEX.fullmatch(digits):
         return int(digits)
-    except ValueError:
-        if labels is None:
-            raise ConvlensError(
-                f"class {name!r}: the network has no labels; "
-                f"give an index of 0 to {num_classes - 1}"
-            ) from None
-        names = (synonym.strip() for label in labels for synonym in label.split(","))
-        hint = suggest(name, names) or f"; give a name or an index of 0 to {num_classes - 1}"
-        raise ConvlensError(f"unknown class {name!r}{hint}") from None
+    if labels is None:
+        raise ConvlensError(
+            f"class {name!r}: the network has no labels; give an index of 0 to {num_classes - 1}"
+        )
+    names = (synonym.strip() for label in labels for synonym in label.split(","))
+    hint = suggest(name, names) or f"; give a name or an index of 0 to {num_classes - 1}"
+    raise ConvlensError(f"unknown class {name!r}{hint}")

@@ -6,15 +6,15 @@ Where EXIF turns a photo, its boxes turn with it; the model's resize and crop ac
 the photo.
 """
 
-import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from convlens.data.csv_tables import open_csv
 from convlens.data.photo_names import find_key, table_key
 from convlens.data.photos import EncodedPhoto, read_stored_size
 from convlens.errors import ConvlensError
@@ -84,27 +84,22 @@ def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[ObjectBox, ...
     """
     class_count = trace(model).num_outputs
     table: dict[str, list[ObjectBox]] = {}
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            names = {(name or "").strip().casefold(): name for name in rows.fieldnames or ()}
-            missing = [column for column in COLUMNS if column not in names]
-            if missing:
-                raise ConvlensError(
-                    f"{path} has no column {missing[0]}; start the file with a line such as "
-                    f"{','.join(COLUMNS)}"
-                )
-            for row in rows:
-                try:
-                    cells = [(row[names[column]] or "").strip() for column in COLUMNS]
-                    name, box = _parse_row(cells, model, class_count)
-                except ConvlensError as error:
-                    raise ConvlensError(f"{path}, line {rows.line_num}: {error}") from None
-                table.setdefault(table_key(name, Path(path).parent), []).append(box)
-    except OSError as error:
-        raise ConvlensError(f"cannot read {path} ({error.strerror}); give a CSV file") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConvlensError(f"{path} is not CSV in UTF-8 ({error}); save it as such") from error
+    with open_csv(path) as rows:
+        names = {name.strip().casefold(): name for name in rows.fieldnames or ()}
+        missing = [column for column in COLUMNS if column not in names]
+        if missing:
+            raise ConvlensError(
+                f"{path} has no column {missing[0]}; start the file with a line such as "
+                f"{','.join(COLUMNS)}"
+            )
+        for row in rows:
+            try:
+                cells = [(row[names[column]] or "").strip() for column in COLUMNS]
+                name, box = _parse_row(cells, model, class_count)
+            except ConvlensError as error:
+                raise ConvlensError(f"{path}, line {rows.line_num}: {error}") from None
+            table.setdefault(table_key(name, Path(path).parent), []).append(box)
+    _check_unit(path, table)
     return {name: tuple(boxes) for name, boxes in table.items()}
 
 
@@ -156,6 +151,15 @@ def boxes_on_image(
     return tuple(
         ObjectBox(box.classes, *row) for box, row in zip(boxes, on_image.tolist(), strict=True)
     )
+
+
+def _check_unit(path: str | Path, table: Mapping[str, Sequence[ObjectBox]]) -> None:
+    """Refuse boxes that are measured in shares of the photo, as several data sets have them."""
+    edges = [edge for boxes in table.values() for box in boxes for edge in box.edges]
+    if edges and max(edges) <= 1 and min(edges) >= 0:
+        raise ConvlensError(
+            f"{path}: all edges are between 0 and 1, as shares of width and height are; give pixels"
+        )
 
 
 def _parse_row(cells: list[str], model: Model, class_count: int) -> tuple[str, ObjectBox]:
