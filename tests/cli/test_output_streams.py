@@ -1,5 +1,6 @@
 """The command line as a process: full and closed output, folders in use, sizes beyond memory."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from convlens.cli import escape_what_cannot_be_shown
 from convlens.files import claim_folder
 
 pytest_plugins = "support.command_line"
@@ -132,3 +134,50 @@ def test_the_claim_ends_with_the_command(here, convlens):
     with claim_folder(here / "out", marker="result.json"):
         assert convlens(*words)[0] == 0  # of this thread
     assert sorted(path.name for path in here.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_encoding_that_lacks_characters(here, encoding):
+    names = here / "names.txt"
+    names.write_text("ant\nbée\n猫\n[dog]\n", encoding="utf-8")
+    words = ("gradcam", "a.png", *MODEL, "--class-names", names, "--class", "猫", "--out", "out")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    process = start(*words, stdout=subprocess.PIPE, env=environment)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert r"\u732b" in out
+
+
+def test_characters_that_an_output_lacks(here, monkeypatch):
+    with (here / "out.txt").open("w", encoding="latin-1") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        escape_what_cannot_be_shown()
+        print('{"é": "猫 🐈"}')
+    text = (here / "out.txt").read_text(encoding="latin-1")
+    assert text == '{"é": "\\u732b \\ud83d\\udc08"}\n'
+    assert json.loads(text) == {"é": "猫 🐈"}
+
+
+@pytest.mark.slow
+def test_file_names_that_the_environment_cannot_write(here):
+    names = here / "names.txt"
+    names.write_text("ant\nbée\n猫\n[dog]\n", encoding="utf-8")
+    words = ("gradcam", "a.png", *MODEL, "--class-names", "names.txt", "--top", "4", "--out", "out")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ends_in_one_line(start(*words, stdout=subprocess.DEVNULL, env=environment), "set PYTHONUTF8=1")
+
+
+def test_an_option_in_place_of_a_folder(here, convlens):
+    status, out, err = convlens("gradcam", "a.png", *MODEL, "--out", "--overwrite")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "--out --overwrite names no folder" in err and not (here / "--overwrite").exists()
+
+
+def test_a_working_folder_that_is_gone(here, convlens):
+    (here / "gone").mkdir()
+    os.chdir(here / "gone")
+    (here / "gone").rmdir()
+    status, out, err = convlens("--version")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "the working folder does not exist any more" in err

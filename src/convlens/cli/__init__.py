@@ -1,12 +1,15 @@
 """The command line: `convlens COMMAND`. Nothing heavy is imported before a command runs."""
 
 import atexit
+import codecs
 import contextlib
+import io
 import os
 import sys
 import threading
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from convlens.cli.remarks import take_remarks
@@ -22,6 +25,12 @@ def main() -> None:
     if sys.stdout is None:  # before a file takes its descriptor
         _print_error("standard output is closed; send it to a file or to /dev/null")
         raise SystemExit(2)
+    escape_what_cannot_be_shown()
+    try:
+        Path.cwd()  # without a working folder, libraries end the process in their own words
+    except FileNotFoundError:
+        _print_error("the working folder does not exist any more; change to another one")
+        raise SystemExit(2) from None
     try:
         take_remarks()  # of an earlier command of this process
         status = _run_command()
@@ -33,7 +42,29 @@ def main() -> None:
         where = f"{error.filename}" if error.filename is not None else "standard output"
         _print_error(f"cannot read or write {where} ({error.strerror or error})")
         status = 2
+    except UnicodeEncodeError as error:  # such as a file name in the C locale
+        _print_error(
+            f"{error.object[error.start : error.end]!a} cannot be written in {error.encoding}, the "
+            f"encoding of this environment; set PYTHONUTF8=1"
+        )
+        status = 2
     raise SystemExit(status)
+
+
+def escape_what_cannot_be_shown() -> None:
+    r"""Write characters that the encoding of an output lacks as \uXXXX, as JSON does."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
+            codecs.register_error("convlens.json", _json_escapes)
+            stream.reconfigure(errors="convlens.json")
+
+
+def _json_escapes(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    import json
+
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def run() -> None:

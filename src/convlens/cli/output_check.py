@@ -16,8 +16,11 @@ def check_out(context: typer.Context, out: Path) -> Path:
     """Refuse a folder that holds earlier results, unless `--overwrite` or `--resume` is given.
 
     Raises:
-        ConvlensError: the folder holds earlier results.
+        ConvlensError: the folder holds earlier results, or its name is that of an option, whose
+            value is missing then.
     """
+    if str(out).startswith("--"):
+        raise ConvlensError(f"--out {out} names no folder; give one, or ./{out} for that name")
     options = context.params
     replaces = "overwrite" in options and not options["overwrite"] and not options.get("resume")
     if replaces and (earlier := find_results(out)) is not None:
