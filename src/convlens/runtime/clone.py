@@ -4,22 +4,27 @@ import copy
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import CellType, FunctionType
 from typing import Any
 
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from convlens.errors import ConvlensError, first_line
 from convlens.runtime.module_contents import ModuleContents
+from convlens.runtime.rebinding import rebind
 from convlens.runtime.shared_context import SharedContext
 
 
 def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.Module:
     """A deep copy of a network without a copy of its weights.
 
-    Buffers and other tensors that modules hold are copied, since running a network may
-    change them. Hooks that are plain functions get copies of their closures and of the containers
-    that they use, so that running the clone does not add to what the author's hooks collect.
+    Buffers and other tensors that modules hold are copied, since running a network may change them.
+    What cannot be copied, such as locks and open files, is shared. Hooks that are plain functions
+    get copies of their closures and of the containers that they use, so that running the clone does
+    not add to what the author's hooks collect. Functions that are attributes of modules, such as
+    another `forward`, refer to the clone's parts.
 
     Args:
         network: left untouched.
@@ -28,6 +33,9 @@ def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.
 
     Returns:
         The clone, in evaluation mode, with parameters that do not require gradients.
+
+    Raises:
+        ConvlensError: the network cannot be copied.
     """
     memo: dict[int, Any] = {}
     for parameter in network.parameters():
@@ -36,14 +44,50 @@ def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.
     for tensor in ModuleContents.of(network).tensors:
         copied = mode.from_tensor(tensor.detach()) if mode else tensor.detach().clone()
         memo.setdefault(id(tensor), copied)
-    clone = copy.deepcopy(network, memo)
+    clone = _copy_modules(network, memo)
     for module in clone.modules():
         module.training = False
+        attributes = vars(module)
+        attributes.update(
+            {
+                name: rebind(value, memo)
+                for name, value in attributes.items()
+                if isinstance(value, FunctionType | partial)
+            }
+        )
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for key, hook in hooks.items():
                 if isinstance(hook, FunctionType):
                     hooks[key] = _clone_hook(hook, memo)
     return clone
+
+
+def _copy_modules(network: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """A deep copy of a network; it shares what cannot be copied, such as locks and open files.
+
+    Raises:
+        ConvlensError: something else cannot be copied.
+    """
+    tensors = dict(memo)
+    try:
+        return copy.deepcopy(network, memo)
+    except Exception:  # the objects decide what they raise
+        memo.clear()
+        memo.update(tensors)
+    for container in ModuleContents.of(network).containers:
+        for value in list(container.values() if isinstance(container, dict) else container):
+            if not isinstance(value, (nn.Module, dict, list, set, tuple)):
+                try:
+                    copy.deepcopy(value, dict(memo))
+                except Exception:
+                    memo[id(value)] = value
+    try:
+        return copy.deepcopy(network, memo)
+    except Exception as error:
+        raise ConvlensError(
+            f"{type(network).__name__} cannot be copied, which every analysis needs to do: "
+            f"{first_line(error)}"
+        ) from error
 
 
 def _clone_hook(hook: FunctionType, memo: dict[int, Any]) -> FunctionType:

@@ -22,6 +22,8 @@ from convlens.runtime.shared_context import SharedContext
 def preserve_network(network: nn.Module) -> Iterator[nn.Module]:
     """Run a block with a network in evaluation mode with frozen parameters, and restore it.
 
+    Backward hooks, by which other libraries replace gradients, do not run in the block.
+
     Restored, also after an exception: the mode of each submodule; `requires_grad` and `.grad` of
     each parameter; all attributes of the modules, among them hooks, and what the tensors,
     dictionaries, lists and sets in them hold; and the random state of Python, numpy and torch (CPU
@@ -61,6 +63,9 @@ def preserve_network(network: nn.Module) -> Iterator[nn.Module]:
                     if module.training:
                         # Setting the attribute is slow, and networks have hundreds of modules.
                         module.training = False
+                    for hooks in (module._backward_hooks, module._backward_pre_hooks):
+                        if hooks:
+                            hooks.clear()  # they replace gradients by others
                 for parameter in contents.parameters:
                     if parameter.requires_grad and not parameter.is_inference():
                         parameter.requires_grad_(False)
