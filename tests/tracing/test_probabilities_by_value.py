@@ -88,7 +88,7 @@ BY_VALUE = {
 }
 NO_LOGITS = {
     "tanh": lambda a, b: torch.tanh(a),
-    "percent": lambda a, b: 100 * a.softmax(1),
+    "per mille": lambda a, b: 1000 * a.softmax(1),
     "log of one minus p": lambda a, b: torch.log1p(-a.softmax(1)),
     "log-odds": lambda a, b: torch.logit(a.softmax(1)),
     "root": lambda a, b: -a.softmax(1).sqrt(),

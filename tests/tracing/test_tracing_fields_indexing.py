@@ -119,6 +119,7 @@ def network_with(piece, after=None):
     return nn.Sequential(conv(3, 4, 3, padding=1), piece, *([after] if after else [])).eval()
 
 
+@pytest.mark.filterwarnings("ignore:.* draws random numbers")
 @pytest.mark.parametrize("name", LOCAL)
 def test_local_operations_have_their_field_and_are_blind_outside_it(name):
     piece, size, stride, offset = LOCAL[name]

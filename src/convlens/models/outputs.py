@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from convlens.errors import ConvlensError
 
@@ -54,17 +55,17 @@ def select_output(
     if isinstance(output, Mapping):
         tensors = [value for value in output.values() if isinstance(value, Tensor)]
         if len(tensors) == 1:
-            return tensors[0]
+            return _check_nesting(output, tensors[0])
         raise NoClassScoresError(
             f"the network returns a mapping with {', '.join(map(str, output))}; "
-            f"one of them has to be called logits or out"
+            f"one of them has to be a tensor called logits or out"
         )
     if isinstance(output, (tuple, list)):
         if index is not None:
             return _item(output, index)
         tensors = _candidates(output, num_labels, is_computed_from)
         if len(tensors) == 1:
-            return tensors[0]
+            return _check_nesting(output, tensors[0])
         if tensors:
             shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
             raise ConvlensError(
@@ -113,9 +114,7 @@ def _candidates(
     tensors = _those_or_all(
         tensors, lambda tensor: (tensor.shape[1] if tensor.ndim > 1 else 1) == num_labels
     )
-    tensors = _those_or_all(
-        tensors, lambda tensor: tensor.ndim > 1 and tensor.shape[2:].numel() == 1
-    )
+    tensors = _those_or_all(tensors, _is_vector)
     # One number for each image and a map: the answer of a binary network and its features, or a
     # map of classes and something about it.
     if any(tensor.ndim == 1 for tensor in tensors):
@@ -130,6 +129,30 @@ def _candidates(
             )
         ),
     )
+
+
+def _check_nesting(output: Any, selected: Tensor) -> Tensor:
+    """The tensor that was selected at the first level of an output.
+
+    Raises:
+        ConvlensError: it is a map, and a tuple or mapping inside the output holds a vector for each
+            image, which may be the class scores.
+    """
+    if not _is_vector(selected):
+        inner = [item for item in tree_leaves(output) if isinstance(item, Tensor)]
+        vectors = [item for item in inner if item.is_floating_point() and _is_vector(item)]
+        if vectors:
+            raise ConvlensError(
+                f"the network returns a {type(output).__name__} with maps and, inside another one, "
+                f"a vector {tuple(vectors[0].shape)} that may be the class scores; wrap a module "
+                f"that returns these alone, or take a map as the output: wrap(..., output=0)"
+            )
+    return selected
+
+
+def _is_vector(tensor: Tensor) -> bool:
+    """Whether a tensor holds one vector for each image, possibly as a map of one position."""
+    return tensor.ndim > 1 and tensor.shape[2:].numel() == 1
 
 
 def _those_or_all(tensors: list[Tensor], meets: Callable[[Tensor], bool]) -> list[Tensor]:

@@ -1,8 +1,8 @@
 """What a network's last operations say about its outputs: logits, or probabilities.
 
 Where a softmax or sigmoid is followed only by operations that can be undone exactly, its input is
-the logits. An average of several softmaxes has no such input; its values are probabilities, which
-are read as they are.
+the logits; the network may return percentages, or negative logarithms. An average of several
+softmaxes has no such input; its values are probabilities, which are read as they are.
 """
 
 import math
@@ -25,6 +25,8 @@ _ACTIVATIONS = {
     "log_sigmoid_forward": SIGMOID,
 }  # fmt: skip
 _LOGARITHMIC = ("_log_softmax", "log_sigmoid_forward")
+_LOGARITHMS = ("log", "log2", "log10")
+_SCALING = ("mul", "div", "neg")
 _SOFT = frozenset({"softplus", "exp", "exp2", "logaddexp"})
 _RECTIFIERS = frozenset({
     "relu", "relu6", "threshold", "hardtanh", "clamp", "clamp_min", "maximum",
@@ -66,7 +68,8 @@ def find_final_activation(
     while (producer := producers.get(node)) and (
         passes_through(producer, recording.shapes) or _may_be_undone(producer)
     ):
-        followers.append(producer)
+        if not passes_through(producer, recording.shapes):
+            followers.append(producer)
         node = producer.inputs[0]
     written = match_written_activation(node, producers, recording.shapes)
     if written is not None and _are_undone(followers[::-1], logarithmic=written.logarithmic):
@@ -104,27 +107,55 @@ def _is_activation(operation: Operation, shapes: tuple[tuple[int, ...], ...]) ->
 
 
 def _may_be_undone(operation: Operation) -> bool:
-    names = ("log", "exp", "clamp", "clamp_min", "clamp_max", "add")
+    names = ("exp", "clamp", "clamp_min", "clamp_max", "add", *_LOGARITHMS, *_SCALING)
     return operation.name in names and len(operation.inputs) == 1
 
 
 def _are_undone(operations: list[Operation], *, logarithmic: bool) -> bool:
-    """Whether probabilities, or their logarithms, stay such and the same through operations."""
+    """Whether probabilities, or their logarithms, stay such and the same through operations.
+
+    At the end they may be multiplied by a number: percentages, bits, or the negative logarithms
+    that a loss takes.
+    """
+    scaled = False
     for operation in operations:
-        if operation.name in ("log", "exp"):
-            if logarithmic == (operation.name == "log"):
-                return False
+        if operation.name in _SCALING:
+            undone = _keeps_ratios(operation, logarithmic=logarithmic)
+            scaled = True
+        elif operation.name in _LOGARITHMS or operation.name == "exp":
+            undone = not scaled and logarithmic == (operation.name == "exp")
             logarithmic = not logarithmic
-        elif operation.name.startswith("clamp"):
-            low, high = (operation.arguments.get(name) for name in ("min", "max"))
-            least, greatest = (math.log(_SMALL), 0) if logarithmic else (_SMALL, 1 - _SMALL)
-            if isinstance(low, NodeRef) or isinstance(high, NodeRef):
-                return False
-            if (low is not None and low > least) or (high is not None and high < greatest):
-                return False
-        elif operation.name == "add" and not 0 <= operation.arguments["other"] <= _SMALL:
+            scaled = operation.name in ("log2", "log10")
+        else:
+            undone = not scaled and _limits_nothing(operation, logarithmic=logarithmic)
+        if not undone:
             return False
     return True
+
+
+def _limits_nothing(operation: Operation, *, logarithmic: bool) -> bool:
+    """Whether a clamp or a sum with a number changes no probability in float32."""
+    if operation.name == "add":
+        return 0 <= operation.arguments["other"] <= _SMALL
+    low, high = (operation.arguments.get(name) for name in ("min", "max"))
+    least, greatest = (math.log(_SMALL), 0) if logarithmic else (_SMALL, 1 - _SMALL)
+    if isinstance(low, NodeRef) or isinstance(high, NodeRef):
+        return False
+    return (low is None or low <= least) and (high is None or high >= greatest)
+
+
+def _keeps_ratios(operation: Operation, *, logarithmic: bool) -> bool:
+    """Whether a multiplication leaves no doubt about the probabilities.
+
+    Of probabilities it makes percentages; times another number they are something else.
+    """
+    if operation.name == "neg":
+        return logarithmic
+    number = operation.arguments.get("other")
+    if not isinstance(number, (int, float)) or not math.isfinite(number) or number == 0:
+        return False
+    factor = number if operation.name == "mul" else 1 / number
+    return logarithmic or math.isclose(factor, 100)
 
 
 def _describe_values(

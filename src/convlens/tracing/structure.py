@@ -92,15 +92,28 @@ class Structure:
         return find_final_activation(self.recording, self.producers, self.on_image)
 
     def before_squeeze(self, node: int) -> int:
-        """The node `(N, 1)` from which a node `(N,)` was squeezed; the node itself without one."""
-        column, shapes = node, self.recording.shapes
+        """The node `(N, classes)` that became this one only by another shape; else the node itself.
+
+        A network may squeeze `(N, 1)` to `(N,)`, and apply its softmax to `(N, 1, classes)`.
+        """
+        shapes = self.recording.shapes
+        returned = shapes[self.recording.output]
+        column = node
+
+        def is_found() -> bool:
+            if len(shapes[node]) < 2:
+                return len(shapes[column]) >= 2
+            return shapes[column] == returned
+
+        if len(shapes[node]) == 2 or (len(shapes[node]) > 2 and len(returned) != 2):
+            return node
         while (
-            len(shapes[column]) < 2
+            not is_found()
             and (producer := self.producers.get(column))
             and passes_through(producer, shapes)
         ):
             column = producer.inputs[0]
-        return column if len(shapes[column]) >= 2 else node
+        return column if is_found() else node
 
     def nodes_on_every_path(self, end: int) -> list[int]:
         """The nodes on every path from the image to `end`, in the order of execution.

@@ -146,7 +146,12 @@ def check_logits(model: Model, logits: Tensor) -> Tensor:
     """
     if logits.ndim > 2 and logits.shape[2:].numel() == 1:
         logits = logits.flatten(1)  # maps with one position
-    if logits.ndim != 2 or not logits.is_floating_point():
+    if not logits.is_floating_point():
+        kind = str(logits.dtype).removeprefix("torch.")
+        raise ConvlensError(
+            f"{model.name} returns numbers of type {kind}; class scores have to be real numbers"
+        )
+    if logits.ndim != 2:
         raise ConvlensError(
             f"{model.name} gives {tuple(logits.shape[1:])} for each image, but "
             f"this analysis needs one vector of class scores"
