@@ -20,7 +20,7 @@ from convlens.models.model import Model
 from convlens.models.outputs import select_output
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.gradient_stops import explain_missing_gradient
-from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
+from convlens.tracing.hooks import SETITEM, Listener, ModuleCall, attach_listener, tensors_in
 from convlens.tracing.node_names import NodeName
 from convlens.tracing.trace import Trace
 
@@ -143,8 +143,9 @@ def convert_gradient_errors(trace: Trace | None = None) -> Iterator[None]:
         raise
     except Exception as error:
         reason = ""
-        if trace is not None and "does not require grad" in str(error):
-            reason = explain_missing_gradient(trace, [0])
+        if "does not require grad" in str(error):
+            reason = explain_missing_gradient(trace, [0]) if trace is not None else ""
+            reason = reason or "it computes without recording how (torch.no_grad, detach)"
         raise ConvlensError(
             f"no gradient can be taken through the network: {reason or first_line(error)}"
         ) from error
@@ -229,8 +230,14 @@ class _Capture(Listener):
             pass
         self._check_complete(model)
 
-    def capture(self, node: int, tensor: Tensor) -> Tensor:
-        """Keep the tensor of a node; return the tensor that the network continues with."""
+    def capture(self, node: int, tensor: Tensor, *, in_place: bool = False) -> Tensor:
+        """Keep the tensor of a node; return the tensor that the network continues with.
+
+        Args:
+            node: index of the node.
+            tensor: the network's own tensor.
+            in_place: whether the network continues with that tensor, whatever is returned.
+        """
         is_last = len(self.activations) + 1 == len(self.requested)
         continuation = tensor
         activation = self._images_first(node, tensor)
@@ -243,6 +250,16 @@ class _Capture(Listener):
             self.activations[node] = tensor.new_empty(0)
         elif node not in self.gradient_nodes:
             self.activations[node] = activation if is_last else activation.clone()
+        elif not torch.is_grad_enabled():
+            raise ConvlensError(
+                f"no gradient starts at {self.trace.name(node)} of {self.trace.model_name}: the "
+                f"network computes it without recording how (torch.no_grad, or the code of an "
+                f"autograd.Function); choose a layer before or after it"
+            )
+        elif tensor.requires_grad and in_place:
+            # Written back, so that the gradient goes through what is kept.
+            self.activations[node] = activation.clone()
+            tensor.copy_(self._as_network_has_it(node, self.activations[node], tensor))
         elif tensor.requires_grad:
             # It was computed from another gradient node, so it is in the graph already.
             self.activations[node] = activation
@@ -254,6 +271,11 @@ class _Capture(Listener):
             if _is_writable(self.trace, node, tensor):
                 # Write in place: a module or a hook that holds this tensor then uses the leaf too.
                 tensor.copy_(self._as_network_has_it(node, leaf, tensor.clone()))
+            elif in_place:
+                raise ConvlensError(
+                    f"{self.trace.name(node)} of {self.trace.model_name} is a part of another "
+                    f"tensor, at which no gradient can start; choose the layer before or after it"
+                )
             else:
                 continuation = self._as_network_has_it(node, leaf, tensor).clone()
         if self.requested <= self.activations.keys():
@@ -299,7 +321,8 @@ class _Capture(Listener):
             node_name = NodeName(call.path, call.number, operation=name, number=number, part=part)
             node = self._node_of_operation.get(node_name)
             if node is not None:
-                output = _replace_tensor(output, tensor, self.capture(node, tensor))
+                captured = self.capture(node, tensor, in_place=name == SETITEM)
+                output = _replace_tensor(output, tensor, captured)
         return output
 
     def _attach(self, network: nn.Module, hooks: ExitStack) -> None:
@@ -308,8 +331,8 @@ class _Capture(Listener):
             node_name = self.trace.capture_point(node)
             if node_name is None:
                 raise ConvlensError(
-                    f"{self.trace.name(node)} is computed inside a compiled operation and cannot "
-                    f"be captured; choose the layer before or after it"
+                    f"{self.trace.name(node)} is inside an operation, or written into a part of a "
+                    f"tensor, where no run can be stopped; choose a layer before or after it"
                 )
             if node_name.operation is None:
                 hook = _ModuleHook(self, node, node_name)

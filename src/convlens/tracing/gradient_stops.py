@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from convlens.tracing.trace import Trace
 
 _WITHOUT_GRADIENT = frozenset({
-    "argmax", "argmin", "argsort", "bincount", "bucketize", "ceil", "eq", "floor", "ge", "gt",
-    "heaviside", "histc", "le", "logical_and", "logical_not", "logical_or", "lt", "ne", "nonzero",
-    "one_hot", "round", "searchsorted", "sgn", "sign", "trunc", "unique",
+    "argmax", "argmin", "argsort", "bincount", "bucketize", "ceil", "detach", "eq", "floor", "ge",
+    "gt", "heaviside", "histc", "le", "logical_and", "logical_not", "logical_or", "lt", "ne",
+    "nonzero", "one_hot", "round", "searchsorted", "sgn", "sign", "trunc", "unique",
 })  # fmt: skip
 
 

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+SETITEM = "setitem"  # the function of `x[...] = y`, which returns nothing
+
 
 @dataclass(eq=False)
 class ModuleCall:
@@ -52,7 +54,8 @@ class Listener:
             call: the innermost module call.
             name: plain name of the function, as `function_name` returns it.
             number: number of this call among those of the function in this module call, from 1.
-            output: what the function returned.
+            output: what the function returned; for `SETITEM` the tensor that was written, which
+                the network's code keeps, so that it can be written again but not replaced.
 
         Returns:
             The output, or a replacement of it.
@@ -162,12 +165,14 @@ class _FunctionMode(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        output = func(*args, **(kwargs or {}))
-        if not isinstance(output, (Tensor, tuple, list)) or isinstance(output, torch.Size):
-            return output
-        if not tensors_in(output):
-            return output
-        call = self._stack[-1]
+        returned = func(*args, **(kwargs or {}))
         name = function_name(func)
+        output = args[0] if name == SETITEM else returned
+        if not isinstance(output, (Tensor, tuple, list)) or isinstance(output, torch.Size):
+            return returned
+        if not tensors_in(output):
+            return returned
+        call = self._stack[-1]
         call.functions[name] += 1
-        return self._listener.function_ends(call, name, call.functions[name], output)
+        replacement = self._listener.function_ends(call, name, call.functions[name], output)
+        return returned if name == SETITEM else replacement

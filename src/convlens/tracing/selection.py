@@ -298,7 +298,8 @@ def side_of_node(trace: Trace, node: int) -> Side:
 def explain_missing_maps(trace: Trace) -> str:
     """Why a network has no maps, as far as its convolutions tell.
 
-    They run over one or three dimensions, or after an operation at which positions are lost.
+    They run over one or three dimensions, after an operation at which positions are lost, or where
+    the images are mixed.
 
     Returns:
         The reason in words; empty for another reason.
@@ -310,12 +311,19 @@ def explain_missing_maps(trace: Trace) -> str:
             for convolution in trace.convolutions
             if trace.spatial_dims(convolution.node) is None
         )
-        return next(filter(None, (explain_lost_positions(trace, node) for node in mapless)), "")
+        return next(filter(None, (_explain_missing_map(trace, node) for node in mapless)), "")
     dims = " and ".join(map(str, sorted(lengths)))
     return (
         f"its convolutions run over {dims} dimension{'' if lengths == {1} else 's'}, and maps have "
         f"two, rows and columns, as torch.nn.Conv2d gives them"
     )
+
+
+def _explain_missing_map(trace: Trace, node: int) -> str:
+    """Why a node is no map, as far as positions and images tell; empty for another reason."""
+    if node in trace.batch.dims:
+        return explain_lost_positions(trace, node)
+    return f"{trace.name(node)} {trace.describe_mixed_images(node)}"
 
 
 def check_side(side: str) -> Side:

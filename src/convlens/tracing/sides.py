@@ -23,7 +23,9 @@ _NORMALIZATION = frozenset({
 })  # fmt: skip
 _ARITHMETIC = frozenset({"add", "sub", "mul", "div"})
 _VIEWS = frozenset({"view", "_unsafe_view"})
-_REARRANGING = frozenset({"permute", "transpose", "clone", "native_dropout", "contiguous", "alias"})
+_REARRANGING = frozenset({
+    "permute", "transpose", "clone", "native_dropout", "contiguous", "alias", "_to_copy",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def _through_views(view: Operation, structure: Structure, on_image: Container[in
     """
     shapes = structure.recording.shapes
     node = view.outputs[0]
+    if shapes[node] == shapes[view.inputs[0]]:
+        return node
     while True:
         for consumer in structure.consumers.get(node, ()):
             if consumer.name in _VIEWS and shapes[consumer.outputs[0]] == shapes[view.inputs[0]]:

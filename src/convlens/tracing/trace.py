@@ -23,6 +23,7 @@ from convlens.tracing.final_activation import (
 from convlens.tracing.interval import map_bounds
 from convlens.tracing.multiply_adds import count_multiply_adds, find_uncounted
 from convlens.tracing.node_names import IMAGE, NodeName
+from convlens.tracing.random_operations import find_random_operations
 from convlens.tracing.receptive_field.fields import Field, field_of, pixel_intervals
 from convlens.tracing.recording import Operation, Recording
 from convlens.tracing.registry import registered_layout
@@ -114,6 +115,11 @@ class Trace:
                 f"(batch normalization without running statistics does this); give photos one by "
                 f"one, or compare results of the same batches only"
             )
+        if random := find_random_operations(self.recording):
+            sentences.append(
+                f"{self.model_name}: the network draws random numbers in evaluation mode "
+                f"({', '.join(random)}): results differ with the random state and between batches"
+            )
         return tuple(sentences)
 
     @property
@@ -139,12 +145,27 @@ class Trace:
         """
         if node in self.batch.dims:
             return self.batch.dims[node]
-        shape, pair_shape = self.batch.shapes[node], self.batch.pair_shapes.get(node)
-        comparison = f" and {pair_shape} for two" if pair_shape else ""
+        if not self.node_names(node):
+            raise ConvlensError(
+                f"{self.name(node)} of {self.model_name} is inside an operation, or written into a "
+                f"part of a tensor, where no run can be stopped; choose a layer before or after it"
+            )
         raise ConvlensError(
-            f"{self.name(node)} of {self.model_name} has shape {shape} for one image{comparison}: "
-            f"no dimension holds one image at each position; choose a layer before the images are "
-            f"mixed or after they are separated"
+            f"{self.name(node)} of {self.model_name} {self.describe_mixed_images(node)}; choose a "
+            f"layer before the images are mixed or after they are separated"
+        )
+
+    def describe_mixed_images(self, node: int) -> str:
+        """That no dimension of a node holds one image at each position, with its shapes."""
+        shape, pair_shape = self.batch.shapes[node], self.batch.pair_shapes.get(node)
+        comparison = ""
+        if pair_shape is not None:
+            comparison = f" and {pair_shape} for two"
+        elif self.batch.pair_shapes:
+            comparison = ", and the network runs other code for two"
+        return (
+            f"has shape {shape} for one image{comparison}: no dimension holds one image at each "
+            f"position"
         )
 
     def in_network_order(self, node: int, tensor: Tensor) -> Tensor:
