@@ -39,8 +39,8 @@ class Anatomy(NetworkResult):
         layers: layers in the order of execution.
         parameters: number of parameters of the network.
         unused: names of parameters that this run never read (heads used in training only).
-        multiply_adds: number of multiply-adds for one image; at least so many if there are layers
-            that are not counted.
+        multiply_adds: number of multiply-adds for one image, also those by which the network
+            computes weights; at least so many if there are layers that are not counted.
         final_post: name of the final convolutional layer, or None for a network without maps.
         final_pre: names of the nodes on its pre side.
         final_reason: why it is that layer.
@@ -185,7 +185,7 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
         layers=tuple(layers),
         parameters=sum(parameter.numel() for parameter in named.values()),
         unused=tuple(unread),
-        multiply_adds=sum(layer.multiply_adds for layer in layers),
+        multiply_adds=sum(map(model_trace.multiply_adds, model_trace.recording.operations)),
         final_post=model_trace.name(final.post) if final else None,
         final_pre=tuple(model_trace.name(node) for node in final.pre) if final else (),
         final_reason=final.reason
