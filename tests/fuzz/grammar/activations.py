@@ -27,7 +27,11 @@ WRITTEN = (
     "F.relu({x}) - 0.25 * F.relu(-{x})",
     "({x} + {x}.abs()) / 2",
     "{x} * torch.sigmoid(self.{beta} * {x})",
+    "{x} * ({x} > 0)",
+    "{x}.masked_fill({x} < 0, 0.0)",
+    "F.relu({x}.double()).to({x}.dtype)",
 )
+ASSIGNED = ("{x}[{x} < 0] = 0", "{x}[{x} > 1] = 1", "{x}[{x}.abs() < 0.1] = 0")
 IN_PLACE = ("nn.ReLU(inplace=True)", "F.relu_({x})", "nn.SiLU(inplace=True)", "{x}.relu_()")
 
 
@@ -35,6 +39,10 @@ def activate(program: Program, x: str) -> str:
     """Add a random non-linearity."""
     draw = program.random
     form = draw.choices(("module", "function", "written", "in place"), (5, 3, 4, 1))[0]
+    if form == "in place" and draw.random() < 0.4:
+        copy = program.assign("act", f"{x}.clone()")
+        program.execute((copy,), draw.choice(ASSIGNED).format(x=copy))
+        return copy
     if form == "module":
         return program.apply("act", draw.choice(MODULES), x)
     if form == "function":

@@ -10,6 +10,7 @@ FINAL = {
     "softmax": (
         "{x}.softmax(1)", "F.softmax({x}, dim=-1)", "{x}.softmax(1).clamp(1e-12, 1)",
         "{x}.exp() / {x}.exp().sum(1, keepdim=True)", "{x}.softmax(1) * 1.0",
+        "{x}.unsqueeze(1).softmax(-1).squeeze(1)",
     ),
     "log softmax": (
         "F.log_softmax({x}, 1)", "torch.log({x}.softmax(1))",
@@ -19,6 +20,8 @@ FINAL = {
         "{x}.sigmoid()", "1 / (1 + torch.exp(-{x}))", "{x}.sigmoid().clamp(1e-6, 1 - 1e-6)",
     ),
     "log sigmoid": ("F.logsigmoid({x})", "{x}.sigmoid().log()"),
+    "percent": ("{x}.softmax(1) * 100", "{x}.softmax(1) / 0.01"),
+    "negative log": ("-F.log_softmax({x}, 1)", "{x}.softmax(1).log() * -1"),
 }  # fmt: skip
 
 
@@ -82,9 +85,9 @@ def write_head(program: Program, x: str) -> None:
     else:
         logits = _classify(program, reduce_map(program, x), classes)
     program.logits = logits
-    kinds = ("logits", "softmax", "log softmax", "sigmoid", "log sigmoid", "ensemble")
-    head = draw.choices(kinds, (8, 2, 2, 1.5, 0.5, 0.5))[0]
-    if classes == 1 and head in ("softmax", "log softmax", "ensemble"):
+    kinds = (*FINAL, "ensemble")
+    head = draw.choices(kinds, (8, 2, 2, 1.5, 0.5, 0.3, 0.3, 0.5))[0]
+    if classes == 1 and "sigmoid" not in head:
         head = "logits"
     if "squeezed batch" in program.marks:
         head = "logits"

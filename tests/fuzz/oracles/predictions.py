@@ -41,4 +41,8 @@ def probabilities(case: Case) -> Tensor:
         return output.sigmoid() if output.shape[1] == 1 else output.softmax(1)
     if case.program.head in ("log softmax", "log sigmoid"):
         return output.exp()
+    if case.program.head == "negative log":
+        return (-output).exp()
+    if case.program.head == "percent":
+        return output / 100
     return output
