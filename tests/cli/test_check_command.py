@@ -69,3 +69,36 @@ def test_exit_status_2(colors, convlens):
         status, out, err = convlens(*words)
         assert status == 2, (words, out, err)
         assert says in one_line((status, out, err))
+
+
+def test_a_folder_is_written_only_where_one_is_named(colors, convlens):
+    before = {"__pycache__", *(path.name for path in colors.iterdir())}
+    assert convlens(*WORDS, "--quiet")[0] == 0
+    assert {path.name for path in colors.iterdir()} <= before
+    status, out, _ = convlens(*WORDS, "--out", "out")
+    assert status == 0
+    assert "out/index.html" in out
+    findings = json.loads((colors / "out" / "numbers.json").read_text())["findings"]
+    assert {finding["name"] for finding in findings} >= {"preprocessing", "label order"}
+    assert "give --overwrite" in one_line(convlens(*WORDS, "--out", "out"))
+    assert convlens(*WORDS, "--out", "out", "--overwrite")[0] == 0
+    assert "name it by --out" in one_line(convlens(*WORDS, "--resume"))
+
+
+def test_parquet_files_give_the_same_findings(colors, convlens):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    paths = sorted(colors.glob("photos/*/*.png"))
+    table = pyarrow.table({
+        "image": [{"bytes": path.read_bytes(), "path": path.name} for path in paths],
+    })  # fmt: skip
+    parquet.write_table(table, colors / "photos.parquet")
+    rows = [f"{path.name},{path.parent.name}" for path in paths]
+    (colors / "labels.csv").write_text("\n".join(["file,class", *rows]))
+    outputs = [
+        convlens("check", source, *WORDS[2:], "--labels", "labels.csv", "--json")
+        for source in ("photos", "photos.parquet")
+    ]
+    assert [status for status, _, _ in outputs] == [0, 0], outputs
+    assert json.loads(outputs[0][1])["findings"] == json.loads(outputs[1][1])["findings"]

@@ -102,7 +102,7 @@ COMMANDS: dict[str, list[Any]] = {
 # Commands to which no photo and no layer is given.
 NO_NAMES = {"cache", "chapter", "convolution", "gabor", "layer", "pooling", "window"}
 SERVERS = {"explore"}  # names on its pages: tests/explorer
-WITHOUT_OUTPUT = ("check", "doctor", "anatomy", "models")
+WITHOUT_OUTPUT = ("doctor", "anatomy", "models")
 SLOW = ("report", "gradcam", "patches", "selectivity", "models")  # run once, not with --json too
 
 
@@ -178,7 +178,7 @@ def test_names_are_shown_as_text(hostile, convlens, name):
     check_printable(out)
     check_printable(err)
     if name not in SLOW:
-        again = [] if name in ("check", "doctor", "train") else ["--overwrite"]
+        again = [] if name in ("doctor", "train") else ["--overwrite"]
         json_status, out, _ = convlens(*words, "--json", *again)
         assert json_status == status
         assert json.loads(out) is not None

@@ -23,6 +23,11 @@ class CommonArguments:
     json: o.Json = False
     quiet: o.Quiet = False
 
+    def of_model(self, spec: str) -> "ModelArguments":
+        """The options by which another model is loaded."""
+        shared = {field.name: getattr(self, field.name) for field in fields(CommonArguments)}
+        return ModelArguments(model=spec, **shared)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelArguments(CommonArguments):
@@ -32,11 +37,10 @@ class ModelArguments(CommonArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetArguments(CommonArguments):
-    """The options of every pass over photos but the model."""
+class PhotosArguments(CommonArguments):
+    """The options of every pass over photos but the model and the folder of the result."""
 
     photos: o.PhotosOrTables
-    out: o.Out
     overwrite: o.Overwrite = False
     column: o.Column = None
     engine: o.EngineName = o.Engine.local
@@ -44,6 +48,20 @@ class DatasetArguments(CommonArguments):
     actors: o.Actors = None
     resume: o.Resume = False
     strict: o.Strict = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetArguments(PhotosArguments):
+    """The options of every pass over photos but the model."""
+
+    out: o.Out
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckArguments(PhotosArguments, ModelArguments):
+    """The options of a pass that writes a folder only if one is named."""
+
+    out: o.OptionalOut = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +83,7 @@ class PairArguments(DatasetArguments):
 
     def of_second(self) -> ModelArguments:
         """The options by which the second model is loaded."""
-        shared = {field.name: getattr(self, field.name) for field in fields(CommonArguments)}
-        return ModelArguments(model=self.second, **shared)
+        return self.of_model(self.second)
 
 
 def with_arguments(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
-from convlens.cli.arguments import PassArguments
+from convlens.cli.arguments import CheckArguments, PassArguments
 from convlens.cli.inputs import (
     check_engine_options,
     check_resumable_folder,
@@ -43,7 +43,7 @@ class PassInputs:
         marker: name of a file by which an earlier result in the output folder is known.
     """
 
-    arguments: PassArguments
+    arguments: PassArguments | CheckArguments
     dataset: list[Path] | ParquetPhotos
     model: "Model"
     engine: "Engine"
@@ -53,7 +53,7 @@ class PassInputs:
     @classmethod
     def load(
         cls,
-        arguments: PassArguments,
+        arguments: PassArguments | CheckArguments,
         *,
         labels: Path | None = None,
         no_labels: bool = True,

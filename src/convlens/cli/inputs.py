@@ -139,7 +139,7 @@ def _check_any_photo(paths: Sequence[Path]) -> None:
 
 
 def find_dataset(
-    arguments: Sequence[str], *, column: str | None, out: Path
+    arguments: Sequence[str], *, column: str | None, out: Path | None
 ) -> list[Path] | ParquetPhotos:
     """The photos that a command line names: files, or the rows of Parquet files.
 
@@ -178,22 +178,29 @@ def output_folder(out: Path, *, marker: str = RESULT) -> Iterator[None]:
         yield
 
 
-def check_resumable_folder(out: Path, *, resume: bool, marker: str = RESULT) -> None:
+def check_resumable_folder(out: Path | None, *, resume: bool, marker: str = RESULT) -> None:
     """Check, before any work is done, that `resumable_folder` will accept a folder.
 
     Raises:
         ConvlensError: as `resumable_folder`, except for a folder that another process writes to.
     """
+    if out is None:
+        if resume:
+            raise ConvlensError("--resume continues a run into a folder; name it by --out")
+        return
     check_replaceable_folder(out, marker=marker)
     _check_resume_folder(out, real_path(out), resume=resume)
 
 
 @contextmanager
-def resumable_folder(out: Path, *, resume: bool, marker: str = RESULT) -> Iterator[Path]:
+def resumable_folder(
+    out: Path | None, *, resume: bool, marker: str = RESULT
+) -> Iterator[Path | None]:
     """The resume folder of a pass, beside `out`; removed when the pass has finished.
 
     Args:
-        out: folder of the result; claimed as by `output_folder`.
+        out: folder of the result; claimed as by `output_folder`. None: nothing is written, so that
+            there is no resume folder either.
         resume: whether to continue the pass that the folder belongs to.
         marker: name of a file by which an earlier result in `out` is known.
 
@@ -201,6 +208,9 @@ def resumable_folder(out: Path, *, resume: bool, marker: str = RESULT) -> Iterat
         ConvlensError: as `output_folder`; if the resume folder exists and `resume` is false, or
             the other way round.
     """
+    if out is None:
+        yield None
+        return
     with claim_folder(out, marker=marker) as claim:
         folder = _check_resume_folder(out, claim.path, resume=resume)
         yield folder

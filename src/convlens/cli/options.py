@@ -322,6 +322,15 @@ Out = Annotated[
         help="Folder that the results are written to.",
     ),
 ]
+OptionalOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        callback=check_out,
+        help="Also write the results to this folder. Default: they are only printed.",
+    ),
+]
 # Every command with --out has it; the check of --out reads its value.
 Overwrite = Annotated[
     bool,

@@ -12,7 +12,7 @@ from convlens.errors import ConvlensError
 from convlens.files import check_figure_file, find_results
 
 
-def check_out(context: typer.Context, out: Path) -> Path:
+def check_out(context: typer.Context, out: Path | None) -> Path | None:
     """Refuse a folder that holds earlier results, unless `--overwrite` or `--resume` is given.
 
     Raises:
@@ -23,7 +23,7 @@ def check_out(context: typer.Context, out: Path) -> Path:
         raise ConvlensError(f"--out {out} names no folder; give one, or ./{out} for that name")
     options = context.params
     replaces = "overwrite" in options and not options["overwrite"] and not options.get("resume")
-    if replaces and (earlier := find_results(out)) is not None:
+    if out is not None and replaces and (earlier := find_results(out)) is not None:
         raise ConvlensError(
             f"{out} holds earlier results ({earlier}); give --overwrite to replace them, or "
             f"another folder, such as --out {_free_folder(out)}"

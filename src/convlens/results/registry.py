@@ -25,6 +25,7 @@ CONVLENS_CLASSES = {
     "PhotoFlip": "convlens.analyses.attacks.photo_result",
     "Curve": "convlens.analyses.attacks.robustness",
     "Robustness": "convlens.analyses.attacks.robustness",
+    "CalibrationError": "convlens.analyses.calibration.calibration_error",
     "Calibration": "convlens.analyses.calibration.result",
     "ReliabilityDiagram": "convlens.analyses.calibration.result",
     "AnswerChanges": "convlens.analyses.comparison.answers",

@@ -44,8 +44,8 @@ def test_error_equals_torchmetrics(bins):
         logits.softmax(1), labels, logits.shape[1], n_bins=bins, norm="l1"
     )
     measured = summarize(logits, labels, bins).equal_width
-    assert measured.error == pytest.approx(float(expected), abs=1e-6)
-    assert measured.low <= measured.error <= measured.high
+    assert measured.error.estimate == pytest.approx(float(expected), abs=1e-6)
+    assert measured.error.low <= measured.error.estimate <= measured.error.high
 
 
 @pytest.mark.parametrize(("kind", "strategy"), [("equal_width", "uniform"),
@@ -107,12 +107,12 @@ def test_an_overconfident_network_exceeds_chance_and_a_calibrated_one_seldom_doe
         histogram = histogram_of(logits, labels, 10)
         bins = fine_histogram.equal_width(histogram, 10)
         measured = calibration_error(histogram, bins, 10, seed=seed)
-        above.append(measured.error > measured.chance)
+        above.append(measured.estimate > measured.chance)
     assert sum(above) <= 6  # 5 % of 40 are 2
     sharp = summarize(*predictions(sharpness=3.0))
     for diagram in (sharp.equal_width, sharp.equal_count):
-        assert diagram.error > diagram.chance
-        assert diagram.low > 0
+        assert diagram.error.estimate > diagram.error.chance
+        assert diagram.error.low > 0
     assert sharp.mean_gap > 0.05
     assert sharp.temperature == pytest.approx(3.0, rel=0.15)
 
@@ -136,10 +136,10 @@ def test_the_interval_holds_the_true_error():
 def test_no_photos_and_certain_predictions():
     bins = fine_histogram.empty_histogram(10)
     nothing = calibration_error(bins, fine_histogram.equal_width(bins, 10), 10)
-    assert math.isnan(nothing.error)
+    assert math.isnan(nothing.estimate)
     logits = torch.tensor([[1000.0, 0.0]], dtype=torch.float64).repeat(8, 1)
     certain = summarize(logits, torch.zeros(8, dtype=torch.int64))
-    assert certain.equal_width.error == 0
+    assert certain.equal_width.error.estimate == 0
     assert certain.equal_count.counts.sum() == 8
     assert "0 %" in certain.summary()
     assert certain.figure().axes

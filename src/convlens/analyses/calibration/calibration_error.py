@@ -1,6 +1,6 @@
 """Expected calibration error, with an interval and with what chance alone would give."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,27 +8,42 @@ from torch import Tensor
 
 from convlens.analyses.calibration.histogram import sums_of_confidences
 from convlens.passes.reducer import State
+from convlens.results import Result
+from convlens.wording import percent
 
 _DRAWS = 1000
 _ENDS = (2.5, 97.5)  # percentiles: the ends of 95 %
 _ONE_SIDED = 95.0
 
 
-class CalibrationError(NamedTuple):
-    """An expected calibration error.
+@dataclass(frozen=True, eq=False)
+class CalibrationError(Result):
+    """An expected calibration error: |accuracy - confidence|, averaged over photos.
 
     Attributes:
-        error: the error, 0 to 1.
+        estimate: the error, 0 to 1.
         low: lower end of its 95 % interval.
         high: upper end of the interval.
         chance: what a perfectly calibrated network with these confidences exceeds in 5 % of
             samples of this size.
     """
 
-    error: float
+    estimate: float
     low: float
     high: float
     chance: float
+
+    def summary(self) -> str:
+        """The error with its interval, beside what chance gives."""
+        return (
+            f"{points(self.estimate)} (95 % interval {points(self.low)} to {points(self.high)}; a "
+            f"calibrated network stays below {points(self.chance)} in 95 % of such samples)"
+        )
+
+
+def points(share: float) -> str:
+    """A share of 0 to 1 in percent, with one digit."""
+    return percent(share) if share == 0 else f"{100 * share:.1f} %"
 
 
 def bin_totals(histogram: State, bin_of: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,7 +80,7 @@ def calibration_error(
         >>> confidences = torch.full((100,), 0.75, dtype=torch.float64)
         >>> h.add_confidences(fine, 10, confidences, torch.arange(100) < 75)
         >>> measured = calibration_error(fine, h.equal_width(fine, 10), 10)
-        >>> round(measured.error, 6), measured.low, measured.chance > 0.05
+        >>> round(measured.estimate, 6), measured.low, measured.chance > 0.05
         (0.0, 0.0, True)
     """
     generator = np.random.default_rng(seed)
@@ -90,7 +105,7 @@ def calibration_error(
     by_chance = errors(generator.binomial(counts, means, size=(_DRAWS, len(used))) - counts * means)
     chance = float(np.percentile(by_chance, _ONE_SIDED))
     return CalibrationError(
-        error=error,
+        estimate=error,
         low=max(0.0, min(error, 2 * error - float(high))) if error > chance else 0.0,
         high=max(error, min(1.0, 2 * error - float(low))),
         chance=chance,

@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from convlens.analyses.calibration.calibration_error import bin_totals, calibration_error
+from convlens.analyses.calibration.calibration_error import (
+    CalibrationError,
+    bin_totals,
+    calibration_error,
+    points,
+)
 from convlens.analyses.calibration.histogram import equal_count, equal_width
 from convlens.analyses.calibration.temperature import fit_temperature
 from convlens.drawing import ReliabilityBins, reliability_figure, render_figure
 from convlens.passes.proportion import wilson_interval
 from convlens.passes.reducer import State
 from convlens.results import Result, Table
-from convlens.wording import counted, percent
+from convlens.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,22 +35,14 @@ class ReliabilityDiagram(Result):
         counts: int64 `(B,)`, photos in each bin, the least confident ones first.
         right: int64 `(B,)`, photos in each bin that are predicted correctly.
         mean_confidence: float64 `(B,)`, mean confidence in each bin; NaN without photos.
-        error: the expected calibration error: the difference between accuracy and confidence,
-            averaged over photos.
-        low: lower end of its 95 % interval.
-        high: upper end of the interval.
-        chance: what a perfectly calibrated network with these confidences exceeds in 5 % of
-            samples of this size.
+        error: the expected calibration error, with its interval.
     """
 
     bins_of: str
     counts: Tensor
     right: Tensor
     mean_confidence: Tensor
-    error: float
-    low: float
-    high: float
-    chance: float
+    error: CalibrationError
 
     @property
     def accuracy(self) -> Tensor:
@@ -54,11 +51,7 @@ class ReliabilityDiagram(Result):
 
     def summary(self) -> str:
         """The error with its interval, beside what chance gives."""
-        return (
-            f"expected calibration error {_points(self.error)} ({self.bins_of}, 95 % interval "
-            f"{_points(self.low)} to {_points(self.high)}; a calibrated network stays below "
-            f"{_points(self.chance)} in 95 % of such samples)"
-        )
+        return f"expected calibration error in bins of {self.bins_of}: {self.error.summary()}"
 
     def table(self) -> Table:
         """Each bin that holds photos."""
@@ -115,8 +108,9 @@ class Calibration(Result):
     def table(self) -> Table:
         """The calibration error of both kinds of bins."""
         rows = [
-            [each.bins_of, *map(_points, (each.error, each.low, each.high, each.chance))]
-            for each in (self.equal_width, self.equal_count)
+            [diagram.bins_of, *map(points, (error.estimate, error.low, error.high, error.chance))]
+            for diagram in (self.equal_width, self.equal_count)
+            for error in (diagram.error,)
         ]
         return Table.of(["bins", "error", "low", "high", "by chance"], rows)
 
@@ -159,10 +153,9 @@ def _diagram(
     bins_of: str, histogram: State, bin_of: Tensor, bins: int, seed: int
 ) -> ReliabilityDiagram:
     counts, right, sums = bin_totals(histogram, bin_of, bins)
-    measured = calibration_error(histogram, bin_of, bins, seed=seed)
     return ReliabilityDiagram(
         bins_of, counts.long(), right.long(), torch.where(counts > 0, sums / counts, torch.nan),
-        *measured,
+        calibration_error(histogram, bin_of, bins, seed=seed),
     )  # fmt: skip
 
 
@@ -171,16 +164,11 @@ def _drawn(diagram: ReliabilityDiagram) -> ReliabilityBins:
     counts, right = (values[holds].tolist() for values in (diagram.counts, diagram.right))
     intervals = [wilson_interval(hits, count) for hits, count in zip(right, counts, strict=True)]
     return ReliabilityBins(
-        title=f"bins of {diagram.bins_of}: error {_points(diagram.error)} "
-        f"({_points(diagram.low)} to {_points(diagram.high)})",
+        title=f"bins of {diagram.bins_of}: error {points(diagram.error.estimate)} "
+        f"({points(diagram.error.low)} to {points(diagram.error.high)})",
         confidence=diagram.mean_confidence[holds].tolist(),
         accuracy=diagram.accuracy[holds].tolist(),
         low=[low for low, _ in intervals],
         high=[high for _, high in intervals],
         counts=counts,
     )
-
-
-def _points(share: float) -> str:
-    """A share of 0 to 1 in percent, with one digit."""
-    return percent(share) if share == 0 else f"{100 * share:.1f} %"

@@ -1,19 +1,37 @@
 """Whether the labels of photos number the classes in another order than the network does.
 
 Publicly reported mistakes are tried: a background class that shifts all indices by one, classes in
-alphabetical order, indices that were sorted as text, and the reverse order.
+alphabetical order, indices that were sorted as text, and the reverse order, each for the labels and
+for the network. Classes that are exchanged with each other are found from the predictions.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from convlens.analyses.model_check.result import BROKEN, CANNOT_TELL, FINE, CheckFinding
+from convlens.models.labels import class_name
+from convlens.wording import counted, enumerated
 
 LABEL_ORDER = "label order"  # name of the finding
 _SIGNIFICANCE = 0.01  # of McNemar's exact test, divided by the number of orders
 _LEAST_GAIN = 0.1  # of the accuracy
+
+
+@dataclass(frozen=True)
+class _Order:
+    """Another order of the classes.
+
+    Attributes:
+        words: the order in words, which follow "with".
+        classes: int64 `(K,)`, for each label the class of the network that its photos would show.
+    """
+
+    words: str
+    classes: Tensor
 
 
 def check_label_order(counts: Tensor, names: Sequence[str] | None) -> CheckFinding:
@@ -23,66 +41,142 @@ def check_label_order(counts: Tensor, names: Sequence[str] | None) -> CheckFindi
         counts: int64 `(K, K)`, photos by label (rows) and prediction (columns).
         names: names of the classes by index, or None.
     """
-    from scipy.stats import binomtest  # takes a second to import
-
-    total, size = int(counts.sum()), len(counts)
-    own = counts.diag()
-    orders = list(_orders(size, names))
-    best: tuple[float, str, float] | None = None
-    for words, order in orders:
-        # `order[label]` is the class of the network that a photo with this label shows.
-        shifted = counts[torch.arange(size), order]
-        moved = order != torch.arange(size)
-        gained, lost = int(shifted[moved].sum()), int(own[moved].sum())
-        p_value = (
-            float(binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue) * len(orders)
-            if gained + lost
-            else 1.0
-        )
-        gain = (gained - lost) / max(1, total)
-        if p_value < _SIGNIFICANCE and gain >= _LEAST_GAIN and (best is None or gain > best[0]):
-            best = gain, words, (int(own.sum()) + gained - lost) / total
-    accuracy = int(own.sum()) / max(1, total)
-    if best is not None:
+    total, right = int(counts.sum()), int(counts.diag().sum())
+    orders = _list_orders(len(counts), names)
+    tests = len(orders) + 1  # with the exchange of classes
+    words, gain = "", 0
+    for order in orders:
+        own_gain = _gain(counts, order.classes, tests)
+        if own_gain > gain and own_gain >= _LEAST_GAIN * total:
+            words, gain = order.words, own_gain
+    exchange = _find_exchange(counts, names, tests)
+    if exchange is not None and (own_gain := _gain(counts, exchange.classes, tests)) > gain:
+        words, gain = exchange.words, own_gain
+    accuracy = right / max(1, total)
+    if words:
+        corrected = (right + gain) / total
         return CheckFinding(
             LABEL_ORDER, BROKEN,
-            f"with {best[1]}, {best[2]:.0%} of {total:,} photos are right instead of "
+            f"with {words}, {corrected:.0%} of {total:,} photos are right instead of "
             f"{accuracy:.0%}",
-            accuracy, best[2],
+            accuracy, corrected,
         )  # fmt: skip
-    needed = _photos_needed(len(orders))
+    needed = _photos_needed(tests)
     if total < needed:
         return CheckFinding(
             LABEL_ORDER, CANNOT_TELL, f"{total} photos do not decide; give at least {needed}"
         )
     return CheckFinding(
-        LABEL_ORDER, FINE, f"none of {len(orders)} other orders of the classes does better"
+        LABEL_ORDER, FINE,
+        f"none of {counted(len(orders), 'other order')} of the classes does better, and none are "
+        f"exchanged",
+    )  # fmt: skip
+
+
+def _gain(counts: Tensor, order: Tensor, tests: int) -> int:
+    """How many more photos are right in another order; 0 if this may be by chance.
+
+    Args:
+        counts: as `check_label_order`.
+        order: for each label the class that its photos would show.
+        tests: number of orders that are tried.
+    """
+    from scipy.stats import binomtest  # takes a second to import
+
+    labels = torch.arange(len(counts))
+    moved = order != labels
+    gained = int(counts[labels, order][moved].sum())
+    lost = int(counts.diag()[moved].sum())
+    if gained <= lost:
+        return 0
+    p_value = float(binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue)
+    return gained - lost if p_value * tests < _SIGNIFICANCE else 0
+
+
+def _list_orders(size: int, names: Sequence[str] | None) -> list[_Order]:
+    """The orders that mistakes give, each once and none as the labels are."""
+    orders: list[_Order] = []
+    for order in _reported_orders(size, names):
+        known = [torch.arange(size), *(own.classes for own in orders)]
+        if not any(torch.equal(order.classes, own) for own in known):
+            orders.append(order)
+    return orders
+
+
+def _reported_orders(size: int, names: Sequence[str] | None) -> Iterator[_Order]:
+    labels = torch.arange(size)
+    if size == 2:
+        yield _Order("the two classes exchanged", labels.flip(0))
+    yield _Order("labels that are one too high (a background class)", (labels - 1) % size)
+    yield _Order("labels that are one too low (a background class)", (labels + 1) % size)
+    yield _Order("labels in the reverse order", labels.flip(0))
+    as_text = torch.tensor(sorted(range(size), key=str), dtype=torch.int64)
+    yield _Order("labels sorted as text (0, 1, 10, …)", as_text)
+    yield _Order("classes that the network sorts as text (0, 1, 10, …)", as_text.argsort())
+    if names is None or len(names) != size:
+        return
+    for capitals_first, words in ((False, ""), (True, ", capital letters first")):
+        order = sorted(
+            range(size), key=lambda k: names[k] if capitals_first else names[k].casefold()
+        )
+        by_name = torch.tensor(order, dtype=torch.int64)
+        yield _Order(f"labels in the alphabetical order of the classes{words}", by_name)
+        yield _Order(f"classes that the network sorts by their names{words}", by_name.argsort())
+
+
+def _find_exchange(counts: Tensor, names: Sequence[str] | None, tests: int) -> _Order | None:
+    """Classes that are exchanged: most photos of each are predicted as the next one in a circle.
+
+    A random half of the photos proposes the exchange and the other half tests it, so that the best
+    of many possible orders is not found by chance.
+    """
+    half = np.random.default_rng(0).binomial(counts.numpy(), 0.5)
+    proposing = torch.from_numpy(half)
+    order = torch.arange(len(counts))
+    most, predicted = proposing.max(dim=1)
+    moved = (2 * most > proposing.sum(dim=1)) & (predicted != order)
+    order[moved] = predicted[moved]
+    circles = _closed_circles(order.tolist())
+    if not circles:
+        return None
+    exchanged = torch.arange(len(counts))
+    for label in (label for circle in circles for label in circle):
+        exchanged[label] = order[label]
+    rows = exchanged != torch.arange(len(counts))
+    testing = (counts - proposing)[rows]
+    gain = _gain(counts - proposing, exchanged, tests)
+    if 2 * gain <= int(testing.sum()):
+        return None
+    called = [[class_name(names, label) for label in circle] for circle in circles]
+    pairs = [f"{circle[0]} and {circle[1]}" for circle in called if len(circle) == 2]
+    if len(pairs) == len(circles):
+        return _Order(f"{enumerated(pairs, 3)} exchanged", exchanged)
+    moves = [
+        f"{name} is {circle[(place + 1) % len(circle)]}"
+        for circle in called
+        for place, name in enumerate(circle)
+    ]
+    return _Order(
+        f"{counted(len(moves), 'label')} in another order ({enumerated(moves, 3)})", exchanged
     )
 
 
-def _orders(size: int, names: Sequence[str] | None) -> Iterator[tuple[str, Tensor]]:
-    """Other orders: in words, and for each label the class that its photos would show."""
-    rows = torch.arange(size)
-    yield "labels that are one too high (a background class)", (rows - 1) % size
-    yield "labels that are one too low (a background class)", (rows + 1) % size
-    yield "labels in the reverse order", rows.flip(0)
-    if size > 10:
-        yield (
-            "labels sorted as text (0, 1, 10, …)",
-            torch.tensor(sorted(range(size), key=str), dtype=torch.int64),
-        )
-    if names is not None and len(names) == size:
-        by_name = sorted(range(size), key=lambda index: names[index].casefold())
-        if by_name != list(range(size)):
-            yield (
-                "labels in the alphabetical order of the classes",
-                torch.tensor(by_name, dtype=torch.int64),
-            )
+def _closed_circles(order: Sequence[int]) -> list[list[int]]:
+    """The circles of a map of labels, of at least two, each from its smallest label on."""
+    circles = []
+    for start in range(len(order)):
+        circle, label = [start], order[start]
+        while label > start and label not in circle:
+            circle.append(label)
+            label = order[label]
+        if label == start and len(circle) > 1:
+            circles.append(circle)
+    return circles
 
 
-def _photos_needed(orders: int) -> int:
+def _photos_needed(tests: int) -> int:
     """The photos for which even a gain without a loss becomes significant."""
     count = 1
-    while 0.5**count * orders >= _SIGNIFICANCE:
+    while 0.5**count * tests >= _SIGNIFICANCE:
         count += 1
     return count

@@ -1,6 +1,7 @@
 """`check`: whether a network is fed correctly, is intact, and keeps limits; for CI."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from convlens.analyses.error_analysis.photo_selection import (
     read_images,
     select_photos,
 )
+from convlens.analyses.error_analysis.reducer import LARGEST_CONFUSION
 from convlens.analyses.error_analysis.result import ErrorAnalysis
 from convlens.analyses.model_check.label_order import LABEL_ORDER, check_label_order
 from convlens.analyses.model_check.network_findings import (
@@ -31,6 +33,7 @@ from convlens.analyses.model_check.thresholds import CheckThresholds
 from convlens.analyses.patches.dataset_pass import patches
 from convlens.analyses.predictions.photo_labels import check_photo_labels
 from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
+from convlens.analyses.preprocessing_check.result import Diagnosis
 from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError, PhotoError
@@ -41,6 +44,7 @@ from convlens.passes.source import PhotosOrImages, check_photos, open_source
 from convlens.results.network_result import keep_warnings
 
 _EXAMINED = 64  # photos for the preprocessing, the channels and the agreement, at most
+_CLOSE = 0.1  # difference of two accuracies, on all photos and on those that are examined
 _BLACK = 0.05  # greatest value of a nearly black image, as a share of the span
 
 Progress = Callable[[str, int, int], None]
@@ -105,26 +109,69 @@ def check(
     findings = [check_finite_weights(model)]
     if findings[0].status == BROKEN:
         return ModelCheck(model.name, 0, (), tuple(findings))
-    errors = None
-    of_labels: list[CheckFinding] = []
-    trusted = labels
+    errors = order = None
     if labels is not None:
         errors = error_analysis(
             model, photos, labels, examine=0, show=0, strict=strict, pass_options=pass_options
         )
-        of_labels = list(_check_errors(model, errors, thresholds))
-        # Labels in another order say nothing about the preprocessing.
-        if any(each.name == LABEL_ORDER and each.status == BROKEN for each in of_labels):
-            trusted = None
+        order = _check_order(model, errors)
     numbers, skipped = _find_readable(model, photos, labels, strict=strict)
-    findings += _check_sample(model, photos, trusted, numbers, thresholds, against, pass_options)
-    findings += of_labels
+    sample = _Sample(
+        select_photos(model, photos, numbers),
+        None if labels is None else [labels[number] for number in numbers],
+    )
+    diagnosis = sample.diagnose(model, pass_options)
+    if order is not None and order.status == BROKEN:
+        if _explains(diagnosis, order):
+            words = f"{order.sentence}; as many are with another preprocessing, so correct it first"
+            order = replace(order, status=CANNOT_TELL, sentence=words)
+        else:  # such labels say nothing about the preprocessing
+            diagnosis = replace(sample, labels=None).diagnose(model, pass_options)
+    findings += [
+        check_trained_weights(model),
+        _check_brightness(read_images(model, sample.photos), model),
+        check_configured_preprocessing(model, diagnosis),
+        _check_channels(model, sample.photos, thresholds, pass_options),
+    ]
+    if against is not None:
+        findings.append(check_agreement(model, against, sample.photos, thresholds.agreement))
+    if errors is not None and order is not None:
+        findings += [order, *check_predictions(errors, thresholds)]
     return ModelCheck(
         model=model.name,
         images=len(numbers) if errors is None else errors.images,
         skipped=skipped if errors is None else errors.skipped,
         findings=tuple(findings),
     )
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Some of the photos, with their labels.
+
+    Attributes:
+        photos: the photos, or images.
+        labels: the right classes of each; None without labels, or if these are not to be trusted.
+    """
+
+    photos: PhotoDataset | Tensor
+    labels: PhotoLabels | None
+
+    def diagnose(self, model: Model, pass_options: PassOptions) -> Diagnosis:
+        """Check the preprocessing on these photos."""
+        return check_preprocessing(
+            model, list_selected(self.photos), labels=self.labels,
+            progress=lambda done, total: pass_options.progress("preprocessing", done, total),
+        )  # fmt: skip
+
+
+def _explains(diagnosis: Diagnosis, order: CheckFinding) -> bool:
+    """Whether another preprocessing makes about as many photos right as another order of labels.
+
+    Where color decides between classes, reversed channels look like exchanged labels.
+    """
+    accuracy = diagnosis.variants[1].accuracy if diagnosis.verdict == "mistake" else None
+    return accuracy is not None and order.limit is not None and accuracy > order.limit - _CLOSE
 
 
 def _find_readable(
@@ -145,30 +192,6 @@ def _find_readable(
         raise PhotoError(f"none of {len(source)} photos can be read; the first: "
                          f"{next(iter(skipped.values()))}")  # fmt: skip
     return numbers, tuple(skipped.values())
-
-
-def _check_sample(
-    model: Model,
-    photos: PhotosOrImages,
-    labels: PhotoLabels | None,
-    numbers: Sequence[int],
-    thresholds: CheckThresholds,
-    against: Model | None,
-    pass_options: PassOptions,
-) -> Iterator[CheckFinding]:
-    """The findings about the network and its input, on some photos."""
-    sample = select_photos(model, photos, numbers)
-    yield check_trained_weights(model)
-    yield _check_brightness(read_images(model, sample), model)
-    right = None if labels is None else [labels[number] for number in numbers]
-    diagnosis = check_preprocessing(
-        model, list_selected(sample), labels=right,
-        progress=lambda done, total: pass_options.progress("preprocessing", done, total),
-    )  # fmt: skip
-    yield check_configured_preprocessing(model, diagnosis)
-    yield _check_channels(model, sample, thresholds, pass_options)
-    if against is not None:
-        yield check_agreement(model, against, sample, thresholds.agreement)
 
 
 def _check_channels(
@@ -198,11 +221,12 @@ def _check_brightness(images: Tensor, model: Model) -> CheckFinding:
     return CheckFinding("brightness", FINE, words, dark / len(images), 0.5)
 
 
-def _check_errors(
-    model: Model, errors: ErrorAnalysis, thresholds: CheckThresholds
-) -> Iterator[CheckFinding]:
-    """The findings that need labels."""
-    if errors.confusion is not None:
-        counts = errors.confusion.long() + torch.diag(errors.class_right)
-        yield check_label_order(counts, model.labels)
-    yield from check_predictions(errors, thresholds)
+def _check_order(model: Model, errors: ErrorAnalysis) -> CheckFinding:
+    """The finding about the order of the labels."""
+    if errors.confusion is None:
+        return CheckFinding(
+            LABEL_ORDER, CANNOT_TELL,
+            f"pairs of {len(errors.classes):,} classes are not counted, at most "
+            f"{LARGEST_CONFUSION:,} are",
+        )  # fmt: skip
+    return check_label_order(errors.confusion.long() + torch.diag(errors.class_right), model.labels)

@@ -34,12 +34,12 @@ def check_trained_weights(model: Model) -> CheckFinding:
     return CheckFinding("trained weights", status, weights.summary())
 
 
-def check_dead_channels(patches: Patches, limit: float) -> CheckFinding:
+def check_dead_channels(patches: Patches, limit: float | None) -> CheckFinding:
     """Whether any layer has more dead channels than the limit allows.
 
     Args:
         patches: the channels of all convolutions on the photos.
-        limit: greatest share of a layer's channels that may be dead.
+        limit: greatest share of a layer's channels that may be dead; None for no limit.
     """
     layers = [layer for layer in patches.layers if layer.post and layer.channels]
     if not layers:
@@ -60,5 +60,5 @@ def check_dead_channels(patches: Patches, limit: float) -> CheckFinding:
         f"{dead} of {total:,} channels are above 0 at no position of "
         f"{counted(patches.images_read, 'photo')}; most in {worst} ({shares[worst]:.0%})"
     )
-    status = BROKEN if shares[worst] > limit else FINE
+    status = BROKEN if limit is not None and shares[worst] > limit else FINE
     return CheckFinding("dead channels", status, words, shares[worst], limit)

@@ -2,15 +2,16 @@
 
 from math import ceil
 
-import torch
+from torch import Tensor
 
+from convlens.analyses.comparison.answer_work import rescale
 from convlens.analyses.error_analysis.result import ErrorAnalysis
-from convlens.analyses.model_check.result import BROKEN, FINE, CheckFinding, Status
+from convlens.analyses.model_check.result import BROKEN, CANNOT_TELL, FINE, CheckFinding, Status
 from convlens.analyses.model_check.thresholds import CheckThresholds
 from convlens.analyses.predictions.predictions import predict
 from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.errors import ConvlensError
-from convlens.models.model import Model
+from convlens.models.model import ImagesLike, Model
 from convlens.passes.proportion import Proportion
 from convlens.wording import counted
 
@@ -36,23 +37,30 @@ def check_predictions(errors: ErrorAnalysis, limits: CheckThresholds) -> list[Ch
 
 
 def check_agreement(
-    model: Model, other: Model, photos: PhotoDataset | torch.Tensor, limit: float
+    model: Model, other: Model, photos: PhotoDataset | Tensor, limit: float | None
 ) -> CheckFinding:
     """Whether another format of the network predicts the same for photos.
+
+    It is broken where the interval of the share lies below the limit: among few photos, a single
+    one on which both classes are as probable says nothing.
 
     Args:
         model: the model.
         other: the other one; each prepares the photos in its own way.
-        photos: photos, or images.
-        limit: least share of photos for which both predict the same.
+        photos: photos; or images inside the bounds of `model`, which the other one is given
+            rescaled to its own bounds.
+        limit: least share of photos for which both predict the same; None for no limit.
     """
     equal, total, largest = 0, len(photos), 0.0
     for start in range(0, total, _BATCH_SIZE):
         numbers = range(start, min(start + _BATCH_SIZE, total))
-        part = photos[start : numbers.stop] if isinstance(photos, torch.Tensor) else [
-            photos[number] for number in numbers
-        ]  # fmt: skip
-        first, second = (predict(each, part, top=1) for each in (model, other))
+        if isinstance(photos, Tensor):
+            images = photos[start : numbers.stop]
+            parts: tuple[ImagesLike, ImagesLike] = (images, rescale(images, model, other))
+        else:
+            part = [photos[number] for number in numbers]
+            parts = (part, part)
+        first, second = predict(model, parts[0], top=1), predict(other, parts[1], top=1)
         if first.logits.shape != second.logits.shape:
             raise ConvlensError(
                 f"{model.name} has {first.logits.shape[1]} outputs and {other.name} has "
@@ -66,9 +74,12 @@ def check_agreement(
         f"{other.name} predicts the same for {share.summary()} of the photos; probabilities differ "
         f"by at most {largest:.2g}"
     )
-    return CheckFinding(
-        "agreement", FINE if share.share >= limit else BROKEN, words, share.share, limit
-    )
+    if limit is None or share.share >= limit:
+        return CheckFinding("agreement", FINE, words, share.share, limit)
+    if share.high < limit:
+        return CheckFinding("agreement", BROKEN, words, share.share, limit)
+    words += f"; {_photos_that_decide(share, limit)}"
+    return CheckFinding("agreement", CANNOT_TELL, words, share.share, limit)
 
 
 def _compare(name: str, share: Proportion, limit: float) -> CheckFinding:
@@ -76,11 +87,16 @@ def _compare(name: str, share: Proportion, limit: float) -> CheckFinding:
     status: Status = FINE if share.share >= limit else BROKEN
     words = f"{share.summary()}, at least {limit:.1%} is required"
     if share.low < limit < share.high:
-        distance = max(abs(share.share - limit), 1e-3)
-        needed = ceil(_Z**2 * limit * (1 - limit) / distance**2)
-        photos = counted(max(needed, share.total), "photo")
-        words += f"; the limit lies inside the interval, about {photos} would decide"
+        words += f"; {_photos_that_decide(share, limit)}"
     return CheckFinding(name, status, words, share.share, limit)
+
+
+def _photos_that_decide(share: Proportion, limit: float) -> str:
+    """How many photos would decide whether a share is below a limit, in words."""
+    distance = max(abs(share.share - limit), 1e-3)
+    needed = ceil(_Z**2 * limit * (1 - limit) / distance**2)
+    photos = counted(max(needed, share.total), "photo")
+    return f"the limit lies inside the interval, about {photos} would decide"
 
 
 def _check_classes(errors: ErrorAnalysis, limit: float) -> CheckFinding:
@@ -88,7 +104,7 @@ def _check_classes(errors: ErrorAnalysis, limit: float) -> CheckFinding:
     rows = [row for row, count in enumerate(counts) if count >= _LEAST_OF_CLASS]
     if not rows:
         return CheckFinding(
-            "accuracy of each class", "cannot tell",
+            "accuracy of each class", CANNOT_TELL,
             f"no class has {_LEAST_OF_CLASS} photos; give at least so many of each", None, limit,
         )  # fmt: skip
     worst = min(rows, key=lambda row: right[row] / counts[row])
@@ -109,9 +125,10 @@ def _check_calibration(errors: ErrorAnalysis, limit: float) -> CheckFinding:
     The estimate itself is too large where bins hold few photos.
     """
     diagram = errors.calibration.equal_width
-    status: Status = BROKEN if diagram.low > limit else FINE
+    error = diagram.error
+    status: Status = BROKEN if error.low > limit else FINE
     words = f"{diagram.summary()}; at most {limit:.1%} is allowed"
-    if diagram.low <= limit < diagram.error:
-        status = "cannot tell"
+    if error.low <= limit < error.estimate:
+        status = CANNOT_TELL
         words += f"; {counted(errors.images, 'photo')} are too few to tell, give more"
-    return CheckFinding("calibration", status, words, diagram.error, limit)
+    return CheckFinding("calibration", status, words, error.estimate, limit)

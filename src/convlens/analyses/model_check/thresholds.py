@@ -11,6 +11,8 @@ from convlens.errors import ConvlensError, suggest
 class CheckThresholds:
     """The limits beyond which a finding of `check` is broken; each is a share of 0 to 1.
 
+    None is no limit.
+
     Attributes:
         accuracy: least share of photos that are predicted correctly; default: no limit.
         top5: least share of photos whose right class is among the first five; default: no limit.
@@ -34,8 +36,8 @@ class CheckThresholds:
     top5: float | None = None
     class_accuracy: float | None = None
     calibration_error: float | None = None
-    dead_channels: float = 0.5
-    agreement: float = 0.99
+    dead_channels: float | None = 0.5
+    agreement: float | None = 0.99
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -8,14 +8,13 @@ import typer
 from convlens.cli import checks
 from convlens.cli import options as o
 from convlens.cli.app import START, app
-from convlens.cli.arguments import ModelArguments, with_arguments
+from convlens.cli.arguments import CheckArguments, with_arguments
 
 
 @app.command(rich_help_panel=START)
-@with_arguments(ModelArguments)
+@with_arguments(CheckArguments)
 def check(
-    arguments: ModelArguments,
-    photos: o.Photos,
+    arguments: CheckArguments,
     labels: o.Labels = None,
     no_labels: o.NoLabels = False,
     accuracy: Annotated[
@@ -77,45 +76,41 @@ def check(
         Path | None,
         typer.Option(metavar="FILE", help="Also write the findings as JUnit XML."),
     ] = None,
-    strict: o.Strict = False,
 ) -> None:
     """Check a network for CI; exit status 0: fine, 1: something is broken, 2: could not run.
 
     In Python: convlens.check.
     """
-    from dataclasses import replace
-
     from convlens.analyses.model_check.thresholds import CheckThresholds, read_thresholds
-    from convlens.cli import terminal
-    from convlens.cli.inputs import find_paths, load_model
-    from convlens.cli.labels import LabelSource
+    from convlens.cli.dataset_pass import PassInputs
+    from convlens.cli.inputs import load_model
 
-    given = {
+    options = {
         "accuracy": accuracy, "top5": top5, "class_accuracy": class_accuracy,
         "calibration_error": calibration_error, "dead_channels": dead_channels,
         "agreement": agreement,
     }  # fmt: skip
     limits = read_thresholds(thresholds) if thresholds is not None else {}
-    limits |= {name: limit for name, limit in given.items() if limit is not None}
-    paths = find_paths(photos)
-    source = LabelSource.find(labels, paths, arguments, no_labels=no_labels)
-    loaded = load_model(arguments)  # before the imports that need torch
-    other = load_model(replace(arguments, model=against)) if against is not None else None
+    limits |= {name: limit for name, limit in options.items() if limit is not None}
+    # before the imports that need torch
+    inputs = PassInputs.load(arguments, labels=labels, no_labels=no_labels)
+    other = load_model(arguments.of_model(against)) if against is not None else None
     from convlens.analyses.model_check.model_check import check as check_network
+    from convlens.cli.folders import command_line
     from convlens.cli.show.check import show_check
-    from convlens.passes.options import PassOptions
 
-    right_classes = source.read(loaded)
-    with terminal.progress(quiet=arguments.quiet) as progress:
+    with inputs.prepare_pass() as pass_options:
         result = check_network(
-            loaded,
-            paths,
-            right_classes,
+            inputs.model,
+            inputs.dataset,
+            inputs.labels,
             thresholds=CheckThresholds(**limits),
             against=other,
-            strict=strict,
-            pass_options=PassOptions(progress=progress),
+            strict=arguments.strict,
+            pass_options=pass_options,
         )
-    show_check(result, junit, json=arguments.json)
+        if arguments.out is not None:
+            result.save(arguments.out, command=command_line())
+    show_check(result, arguments.out, junit, json=arguments.json)
     if result.broken:
         raise typer.Exit(1)
