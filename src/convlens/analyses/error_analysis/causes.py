@@ -1,6 +1,6 @@
 """The rules by which evidence about an error names causes, and how many errors each explains."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -33,11 +33,16 @@ MEASURED = {
     OVERLAP: "the two classes are confused with each other, both ways, more often than errors of "
     "other classes are with them (binomial test, p < 0.01)",
     UNSTABLE: "FGSM towards the right class by one gray level makes the prediction right",
-    UNEXPLAINED: "none of these applies",
+    UNEXPLAINED: "none of these applies, or none is shown to apply to errors more often than to "
+    "right predictions",
 }
 _FRAMING = {OFF_CENTER: SHIFT, SMALL: NEARER, CROPPED: WHOLE}
+_WITHOUT_CONTROL = {PREPROCESSING, LABEL, OVERLAP, UNEXPLAINED}  # they need an error
 _LEAST_CONFUSIONS = 3
 _SIGNIFICANCE, _OVERLAP_SIGNIFICANCE = 0.05, 0.01
+
+# Shares of the evidence and of the image outside the boxes of a photo; None without boxes.
+OutsideShares = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,14 @@ class ChangedPredictions:
         preprocessings: for each photo the names of the preprocessings with which it is right.
         levels: for each photo the least change by FGSM, in gray levels, after which the prediction
             is right (of an error) or wrong (of a right prediction); None if none is.
+        attack_failure: why FGSM could not be tried; empty where it was.
     """
 
     views: Mapping[str, Sequence[tuple[str, ...]]]
     view_counts: Mapping[str, int]
     preprocessings: Sequence[tuple[str, ...]]
     levels: Sequence[int | None]
+    attack_failure: str = ""
 
     def right_in_most(self, kind: str, photo: int) -> bool:
         """Whether a photo is predicted correctly in more than half of the views of a kind."""
@@ -75,7 +82,7 @@ def causes_of(
     better_preprocessing: str | None,
     label_looks_wrong: bool,
     overlaps: bool,
-    outside: tuple[float, float] | None,
+    outside: OutsideShares,
 ) -> tuple[str, ...]:
     """The causes that apply to an error, in the order of `MEASURED`.
 
@@ -92,7 +99,7 @@ def causes_of(
         PREPROCESSING: better_preprocessing in changed.preprocessings[photo],
         LABEL: label_looks_wrong,
         **{cause: changed.right_in_most(kind, photo) for cause, kind in _FRAMING.items()},
-        BACKGROUND: outside is not None and outside[0] > outside[1],
+        BACKGROUND: lies_outside(outside),
         OVERLAP: overlaps,
         UNSTABLE: changed.levels[photo] == 1,
     }
@@ -101,41 +108,48 @@ def causes_of(
 
 def count_causes(
     causes: Sequence[tuple[str, ...]],
-    kinds: Iterable[str],
+    changed: ChangedPredictions,
     control: ChangedPredictions,
     *,
-    has_boxes: bool,
+    outside: Sequence[OutsideShares],
+    control_outside: Sequence[OutsideShares],
 ) -> tuple[ErrorCause, ...]:
     """How many errors each cause explains, and to how many right predictions its change applies.
 
-    Without any right prediction, a cause that has a control explains none.
+    A cause is left out where its change could not be tried: views that the preprocessing does not
+    have, boxes that no error has, FGSM on a network without gradients.
 
     Args:
         causes: the causes of each error.
-        kinds: the kinds of views that were tried.
+        changed: what makes errors right.
         control: the same changes of photos that are predicted correctly.
-        has_boxes: whether there are boxes; without them the cause `BACKGROUND` is left out.
+        outside: for each error its evidence outside the boxes, see `causes_of`.
+        control_outside: the same of the photos that are predicted correctly.
     """
-    photos = range(len(control.levels))
-    tried = {cause: kind for cause, kind in _FRAMING.items() if kind in set(kinds)}
     controls: dict[str, list[bool]] = {
-        cause: [control.wrong_in_most(kind, photo) for photo in photos]
-        for cause, kind in tried.items()
+        cause: [control.wrong_in_most(kind, photo) for photo in range(len(control.levels))]
+        for cause, kind in _FRAMING.items()
+        if kind in changed.views
     }
-    controls[UNSTABLE] = [control.levels[photo] == 1 for photo in photos]
-    left_out = _FRAMING.keys() - tried.keys()
-    if not has_boxes:
-        left_out = left_out | {BACKGROUND}
-    names = [name for name in MEASURED if name not in left_out]
+    if not changed.attack_failure:
+        controls[UNSTABLE] = [] if control.attack_failure else [n == 1 for n in control.levels]
+    boxed = sum(shares is not None for shares in outside)
+    if boxed:
+        controls[BACKGROUND] = [lies_outside(each) for each in control_outside if each is not None]
+    names = [name for name in MEASURED if name in controls or name in _WITHOUT_CONTROL]
     applies = {
-        name: Proportion.from_counts(sum(name in own for own in causes), len(causes))
+        name: Proportion.from_counts(
+            sum(name in own for own in causes), boxed if name == BACKGROUND else len(causes)
+        )
         for name in names
     }
     control_shares = {
         name: Proportion.from_counts(sum(held), len(held)) for name, held in controls.items()
     }
     supported = {
-        name: name not in control_shares or _is_more_frequent(applies[name], control_shares[name])
+        name: _is_more_frequent(applies[name], control_shares[name])
+        if name in control_shares
+        else True
         for name in names
     }
     first = [next((name for name in own if supported[name]), UNEXPLAINED) for own in causes]
@@ -152,14 +166,30 @@ def count_causes(
     )
 
 
-def _is_more_frequent(errors: Proportion, right: Proportion) -> bool:
-    """Whether something applies to a greater share of the errors than of right predictions."""
+def lies_outside(shares: OutsideShares) -> bool:
+    """Whether more of the evidence than of the image lies outside the boxes."""
+    return shares is not None and shares[0] > shares[1]
+
+
+def _is_more_frequent(errors: Proportion, right: Proportion) -> bool | None:
+    """Whether something applies to a greater share of the errors than of right predictions.
+
+    None if these are too few to tell: it applies to a smaller share of the right predictions, but
+    the difference would not be significant even if it applied to none of them.
+    """
+    if not errors.count or (right.total and right.share >= errors.share):
+        return False
+    if _p_value(errors, right.count, right.total) < _SIGNIFICANCE:
+        return True
+    return False if _p_value(errors, 0, right.total) < _SIGNIFICANCE else None
+
+
+def _p_value(errors: Proportion, count: int, total: int) -> float:
+    """Fisher's exact test, one-sided, of the errors against `count` in `total`."""
     from scipy.stats import fisher_exact  # takes a second to import
 
-    table = [
-        [errors.count, errors.total - errors.count], [right.count, right.total - right.count],
-    ]  # fmt: skip
-    return float(fisher_exact(table, alternative="greater").pvalue) < _SIGNIFICANCE
+    table = [[errors.count, errors.total - errors.count], [count, total - count]]
+    return float(fisher_exact(table, alternative="greater").pvalue)
 
 
 def do_overlap(confusion: Tensor | None, label: int, prediction: int) -> bool:

@@ -9,10 +9,11 @@ from convlens.analyses.attacks.fgsm import fgsm
 from convlens.analyses.attacks.flip import find_flip
 from convlens.analyses.error_analysis.causes import ChangedPredictions
 from convlens.analyses.error_analysis.photo_selection import read_images
-from convlens.analyses.error_analysis.views import make_views
+from convlens.analyses.error_analysis.views import make_views, with_resize
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.analyses.preprocessing_check.variants import list_variants
 from convlens.data.datasets.photo_dataset import PhotoDataset
+from convlens.errors import ConvlensError
 from convlens.models.model import Model
 from convlens.models.output_head import predicted_classes
 from convlens.tracing.tracer import trace as trace_network
@@ -29,7 +30,9 @@ def change_predictions(
     of_errors: bool,
     seed: int,
 ) -> ChangedPredictions:
-    """Predict some photos again after each change, with 25 to 35 forward passes of each photo.
+    """Predict some photos again after each change, with 25 to 40 forward passes of each photo.
+
+    A network that FGSM cannot attack has no levels; the reason is in `attack_failure`.
 
     Args:
         model: the model; left untouched.
@@ -49,13 +52,19 @@ def change_predictions(
         counts[view.kind] = counts.get(view.kind, 0) + 1
         _add_name(names, view.name, are_right(model, view.images, right))
     preprocessings: list[tuple[str, ...]] = [()] * len(images)
-    for variant in list_variants(model, with_resizes=False)[1:] if of_errors else ():
-        changed = images.flip(1) if variant.reverse_channels else images
+    variants = list_variants(model, with_resizes=not isinstance(photos, Tensor))
+    for variant in variants[1:] if of_errors else ():
+        changed = images
+        if variant.resize != model.preprocessing.resize:
+            changed = read_images(with_resize(model, variant.resize), photos)
+        if variant.reverse_channels:
+            changed = changed.flip(1)
         _add_name(preprocessings, variant.name, are_right(variant.model, changed, right))
-    return ChangedPredictions(
-        views, counts, preprocessings,
-        _find_levels(model, images, right, of_errors=of_errors, seed=seed),
-    )  # fmt: skip
+    try:
+        levels = _find_levels(model, images, right, of_errors=of_errors, seed=seed)
+    except ConvlensError as error:  # such as a network without gradients
+        return ChangedPredictions(views, counts, preprocessings, [None] * len(images), str(error))
+    return ChangedPredictions(views, counts, preprocessings, levels)
 
 
 def are_right(model: Model, images: Tensor, right: Sequence[Sequence[int]]) -> list[bool]:

@@ -62,9 +62,9 @@ def error_analysis(
 
     One forward pass over the data gives the accuracy of all photos and of each class, the pairs of
     classes that are confused, the calibration, and the errors. Memory does not grow with the number
-    of photos, apart from their names and labels. Each error that is examined takes about 35 forward
+    of photos, apart from their names and labels. Each error that is examined takes about 40 forward
     passes, and as many photos that are predicted correctly 25 for comparison; up to 100 photos of
-    each of their classes take one.
+    each of their classes, and up to 200 of all, take one.
 
     Args:
         model: the model; left untouched.
@@ -82,8 +82,8 @@ def error_analysis(
             where there are more than 4,096; default 0.
         strict: raise for a photo that cannot be read instead of leaving it out; default: leave it
             out.
-        pass_options: how the pass runs; see `PassOptions`. The stages are `photos`, `errors` and
-            `neighbors`. Default: `PassOptions()`.
+        pass_options: how the pass runs; see `PassOptions`. The stages are `photos`, `errors`,
+            `neighbors` and `patches`. Default: `PassOptions()`.
 
     Returns:
         Accuracy with 95 % intervals, confusions, calibration and errors.

@@ -6,13 +6,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.error_analysis.right_classes import column_of
+from convlens.analyses.error_analysis.photo_selection import read_images
+from convlens.analyses.error_analysis.right_classes import (
+    class_of,
+    column_of,
+    mark_right,
+    pad_labels,
+    to_columns,
+)
 from convlens.analyses.gradcam.boxes import ObjectBox, boxes_on_image
 from convlens.analyses.gradcam.gradcam import gradcam
 from convlens.analyses.gradcam.result import ChannelShare, GradCam
+from convlens.analyses.predictions.predictions import compute_logits
 from convlens.data.datasets.photo_dataset import PhotoDataset
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
+from convlens.models.output_head import is_binary, predicted_classes
+from convlens.tracing.tracer import trace as trace_network
 
 _BATCH_SIZE = 16
 _CHANNELS = 5
@@ -79,6 +89,45 @@ def map_errors(
         torch.cat([cam.maps[:, 0] for cam in cams]), channels, outside,
         cams[0].centers_y, cams[0].centers_x, cams[0].channel_layer,
     )  # fmt: skip
+
+
+def measure_background(
+    model: Model,
+    photos: PhotoDataset | Tensor,
+    right: Sequence[Sequence[int]],
+    boxes: Mapping[str, tuple[ObjectBox, ...]] | None,
+) -> list[tuple[float, float] | None]:
+    """Evidence outside the boxes behind right predictions, against the next class.
+
+    The evidence is that for the predicted class minus the most probable one that is not right, as
+    for an error it is that for the predicted minus the right class.
+
+    Args:
+        model: the model; left untouched.
+        photos: photos that are predicted correctly; none is allowed.
+        right: the right classes of each.
+        boxes: objects on the photos; None without.
+
+    Returns:
+        For each photo what `ErrorMaps.outside` holds.
+    """
+    if boxes is None or isinstance(photos, Tensor) or not len(photos):
+        return [None] * len(photos)
+    images = read_images(model, photos)
+    trace = trace_network(model, images)
+    binary = is_binary(trace.num_outputs, trace.output_head)
+    pairs = []
+    for start in range(0, len(images), _BATCH_SIZE):
+        logits = compute_logits(model, trace, images[start : start + _BATCH_SIZE]).cpu()
+        scores, _ = to_columns(logits, trace.output_head)
+        is_right = mark_right(pad_labels(right[start : start + _BATCH_SIZE]), scores.shape[1])
+        predictions = column_of(predicted_classes(logits, trace.output_head)).tolist()
+        runners_up = scores.masked_fill(is_right, -torch.inf).argmax(dim=1).tolist()
+        pairs += [
+            (class_of(runner_up, binary=binary), class_of(prediction, binary=binary))
+            for runner_up, prediction in zip(runners_up, predictions, strict=True)
+        ]
+    return list(map_errors(model, images, photos, pairs, boxes).outside)
 
 
 def _explain(model: Model, images: Tensor, pairs: Sequence[tuple[int, int]]) -> GradCam:

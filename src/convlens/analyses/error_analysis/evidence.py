@@ -1,10 +1,12 @@
 """The evidence about single errors, and the causes that it points to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from convlens.analyses.gradcam.result import ChannelShare
+from convlens.analyses.patches.result import ChannelPatches, LayerPatches
 from convlens.analyses.preprocessing_check.result import Diagnosis
 from convlens.drawing import overlay, place_map
 from convlens.passes.proportion import Proportion
@@ -51,7 +53,11 @@ class ErrorEvidence(Result):
 
     def summary(self) -> str:
         """The causes, and what makes the prediction right, in words."""
-        words = [", ".join(self.causes)]
+        return self.describe(self.causes)
+
+    def describe(self, causes: Sequence[str]) -> str:
+        """Some of the causes, and what makes the prediction right, in words."""
+        words = [", ".join(causes)]
         if self.right_views:
             words.append(f"right when {self.right_views[0]}")
         if self.flip_level is not None:
@@ -66,11 +72,13 @@ class ErrorCause(Result):
     Attributes:
         name: the cause.
         explained: errors of which it is the first supported cause.
-        applies: errors to which it applies.
+        applies: errors to which it applies; for the background of those with boxes.
         control: right predictions to which the same measurement applies: they get wrong by the
-            change that makes errors right. None where the measurement needs an error.
+            change that makes errors right, or their evidence against the most probable wrong class
+            lies outside the boxes. None where the measurement needs an error.
         supported: whether it applies to errors more often than to right predictions (Fisher's exact
-            test, p < 0.05). Otherwise it explains none. True without a control.
+            test, p < 0.05); None if these are too few to tell. A cause that is not supported
+            explains none. True without a control.
         measured: how it was measured, in a sentence without full stop.
     """
 
@@ -78,12 +86,30 @@ class ErrorCause(Result):
     explained: Proportion
     applies: Proportion
     control: Proportion | None
-    supported: bool
+    supported: bool | None
     measured: str
 
     def summary(self) -> str:
         """The cause and the share of errors that it explains, in words."""
         return f"{self.name}: {self.explained.summary()}"
+
+    def explanation(self) -> str:
+        """How it was measured, or why it explains no error to which it applies, in a sentence.
+
+        Empty for a cause that applies to no error.
+        """
+        if self.explained.count:
+            return f"{self.name}: {self.measured}"
+        if not self.applies.count or self.control is None or self.supported:
+            return ""
+        if self.supported is None:
+            return (
+                f"{self.name}: explains none, as {self.applies.count} of "
+                f"{counted(self.applies.total, 'error')} and {self.control.count} of "
+                f"{counted(self.control.total, 'right prediction')} do not tell whether it applies "
+                f"to errors more often"
+            )
+        return f"{self.name}: explains none, as it applies to right predictions hardly less often"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +126,11 @@ class ErrorCauses(Result):
         centers_x: float64 `(w,)`, the image column at the center of each cell's receptive field.
         layer: the layer of the maps and channels; empty where there are none.
         maps_failure: why there are no maps; empty where there are.
+        attack_failure: why FGSM could not be tried; empty where it was.
         diagnosis: the check of the preprocessing.
         searched: number of photos among which similar ones were searched.
+        patches: the strongest patches of the channel that contributes most to each wrong
+            prediction, among at most 200 photos, evenly spread; None where there is none.
     """
 
     examined: int
@@ -112,8 +141,23 @@ class ErrorCauses(Result):
     centers_x: Tensor
     layer: str
     maps_failure: str
+    attack_failure: str
     diagnosis: Diagnosis
     searched: int
+    patches: LayerPatches | None
+
+    def patches_of(self, evidence: ErrorEvidence) -> ChannelPatches | None:
+        """The patches of the channel that contributes most to a wrong prediction; None without."""
+        if self.patches is None or not evidence.channels:
+            return None
+        channel = evidence.channels[0].channel
+        return next((own for own in self.patches.shown if own.channel == channel), None)
+
+    def describe(self, evidence: ErrorEvidence) -> str:
+        """The supported causes of an error, and what makes its prediction right, in words."""
+        supported = {cause.name for cause in self.causes if cause.supported}
+        causes = [name for name in evidence.causes if name in supported]
+        return evidence.describe(causes or [UNEXPLAINED])
 
     def overlay(self, row: int, photo: Tensor) -> Tensor | None:
         """The map of an error over its photo, uint8 `(H, W, 3)`; None without a map.
@@ -140,6 +184,15 @@ class ErrorCauses(Result):
             if cause.explained.count
         ]
         return f"causes of {counted(self.examined, 'error')}: {', '.join(words)}"
+
+    def explanations(self) -> list[str]:
+        """How causes were measured, why others explain none, and what could not be tried."""
+        words = [cause.explanation() for cause in self.causes]
+        if self.attack_failure:
+            words.append(f"FGSM was not tried: {self.attack_failure}")
+        if self.maps_failure:
+            words.append(f"no Grad-CAM: {self.maps_failure}")
+        return [sentence for sentence in words if sentence]
 
     def table(self) -> Table:
         """The causes with the errors that they explain and the control."""

@@ -8,13 +8,18 @@ from torch import Tensor
 
 from convlens.analyses.error_analysis.causes import causes_of, count_causes, do_overlap
 from convlens.analyses.error_analysis.changed_predictions import change_predictions
-from convlens.analyses.error_analysis.error_maps import ErrorMaps, map_errors
+from convlens.analyses.error_analysis.error_maps import (
+    ErrorMaps,
+    map_errors,
+    measure_background,
+)
 from convlens.analyses.error_analysis.evidence import ErrorCauses, ErrorEvidence
 from convlens.analyses.error_analysis.photo_selection import (
     list_selected,
     read_images,
     select_photos,
 )
+from convlens.analyses.error_analysis.responsible_channels import find_channel_patches
 from convlens.analyses.error_analysis.result import WrongPrediction
 from convlens.analyses.error_analysis.right_classes import column_of
 from convlens.analyses.error_analysis.similar_photos import SimilarPhotos, find_similar_photos
@@ -69,7 +74,7 @@ def explain_errors(
         boxes: objects on the photos; None without.
         seed: seed of everything that is random.
         pass_options: how the search for similar photos runs, and where progress is reported; its
-            stages are `errors` and `neighbors`.
+            stages are `errors`, `neighbors` and `patches`.
     """
     errors = examined.errors
     pass_options.progress("errors", 0, len(errors))
@@ -78,11 +83,9 @@ def explain_errors(
     selected = select_photos(model, photos, numbers)
     diagnosis = _check_preprocessing(model, photos, labels, skipped)
     changed = change_predictions(model, selected, right, of_errors=True, seed=seed)
-    control = change_predictions(
-        model, select_photos(model, photos, examined.right_numbers),
-        [list(labels[number] or ()) for number in examined.right_numbers],
-        of_errors=False, seed=seed,
-    )  # fmt: skip
+    controls = select_photos(model, photos, examined.right_numbers)
+    right_of_controls = [list(labels[number] or ()) for number in examined.right_numbers]
+    control = change_predictions(model, controls, right_of_controls, of_errors=False, seed=seed)
     pairs = [(error.label, error.prediction) for error in errors]
     images = read_images(model, selected)
     maps = map_errors(model, images, selected, pairs, boxes)
@@ -102,19 +105,27 @@ def explain_errors(
         for row, error in enumerate(errors)
     )  # fmt: skip
     pass_options.progress("errors", len(errors), len(errors))
-    counted = [each.causes for each in evidence if each.drawn]
+    drawn = [row for row, is_drawn in enumerate(examined.drawn) if is_drawn]
     return ErrorCauses(
-        examined=len(counted),
-        causes=count_causes(counted, changed.views, control, has_boxes=boxes is not None),
+        examined=len(drawn),
+        causes=count_causes(
+            [evidence[row].causes for row in drawn], changed, control,
+            outside=[maps.outside[row] for row in drawn],
+            control_outside=measure_background(model, controls, right_of_controls, boxes),
+        ),
         evidence=evidence,
         maps=maps.maps,
         centers_y=maps.centers_y,
         centers_x=maps.centers_x,
         layer=maps.layer,
         maps_failure=maps.failure,
+        attack_failure=changed.attack_failure,
         diagnosis=diagnosis,
         searched=similar.searched,
-    )
+        patches=find_channel_patches(
+            model, photos, skipped, maps, seed=seed, pass_options=pass_options
+        ),
+    )  # fmt: skip
 
 
 def _collect(

@@ -257,14 +257,17 @@ class ErrorAnalysis(NetworkResult):
             if evidence is None or photo is None:
                 continue
             row = self.causes.evidence.index(evidence)
+            patches = self.causes.patches_of(evidence)
+            channel = "" if patches is None else f"\nchannel {patches.channel}"
             rows.append(
                 EvidenceRow(
                     f"{error.label_name}\npredicted ({percent(error.confidence)})\n"
-                    f"{error.prediction_name}",
+                    f"{error.prediction_name}{channel}",
                     photo,
                     self.causes.overlay(row, photo),
                     [self.pixels_of(number) for number in evidence.similar_right],
                     [self.pixels_of(number) for number in evidence.similar_wrong],
+                    None if patches is None else patches.tiles,
                 )
             )
         return [evidence_sheet(rows)] if rows else []

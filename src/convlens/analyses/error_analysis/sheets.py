@@ -21,6 +21,8 @@ class EvidenceRow:
         overlay: Grad-CAM of the right minus the predicted class over it; None without.
         right: similar photos of the right class.
         wrong: similar photos of the predicted class.
+        patches: the strongest patches of the channel behind the prediction, uint8 `(k, T, T, 3)`;
+            None without.
     """
 
     side: str
@@ -28,27 +30,31 @@ class EvidenceRow:
     overlay: Tensor | None
     right: Sequence[Tensor | None]
     wrong: Sequence[Tensor | None]
+    patches: Tensor | None
 
 
 def evidence_sheet(rows: Sequence[EvidenceRow]) -> Tensor:
-    """A row for each error: photo, map, and similar photos of the right and the predicted class.
+    """A row for each error: photo, map, similar photos of both classes, and patches of a channel.
 
     Returns:
         uint8 `(H', W', 3)`.
     """
-    similar = zip(*((row.right, row.wrong) for row in rows), strict=True)
-    columns = [max(1, *map(len, photos)) for photos in similar]
+    groups = [(row.right, row.wrong, () if row.patches is None else row.patches) for row in rows]
+    columns = [max(map(len, pictures)) for pictures in zip(*groups, strict=True)]
+    columns = [max(1, columns[0]), max(1, columns[1]), columns[2]]
     tiles: list[Tensor | None] = []
-    for row in rows:
+    for row, group in zip(rows, groups, strict=True):
         pictures = [row.photo, row.overlay]
-        for photos, count in zip((row.right, row.wrong), columns, strict=True):
+        for photos, count in zip(group, columns, strict=True):
             pictures += [*photos, *[None] * (count - len(photos))]
         tiles += [None if each is None else fit_tile(each, _LEAST, _MOST) for each in pictures]
     heads = ["photo", "right − predicted"]
     for words, count in zip(
-        ("similar, of the label", "similar, as predicted"), columns, strict=True
+        ("similar, of the label", "similar, as predicted", "patches of the channel"),
+        columns,
+        strict=True,
     ):
-        heads += [words, *[""] * (count - 1)]
+        heads += [words, *[""] * (count - 1)][:count]
     return make_sheet(tiles, len(heads), heads=heads, sides=[row.side for row in rows], least=_MOST)
 
 

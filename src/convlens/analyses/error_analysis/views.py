@@ -52,8 +52,13 @@ def make_views(model: Model, photos: PhotoDataset | Tensor, images: Tensor) -> I
     resize = model.preprocessing.resize
     if not isinstance(photos, Tensor) and resize is not None and resize > max(model.size):
         for name, side in (("squashed to size", None), ("resized to the crop", max(model.size))):
-            yield View(WHOLE, name, read_images(_resized(model, side), photos))
+            yield View(WHOLE, name, read_images(with_resize(model, side), photos))
     yield View(MIRROR, "mirrored", images.flip(3))
+
+
+def with_resize(model: Model, resize: int | None) -> Model:
+    """The model with another short side of photos before the crop; None: squashed to the size."""
+    return replace(model, preprocessing=replace(model.preprocessing, resize=resize))
 
 
 def _shifted(model: Model, photos: PhotoDataset | Tensor, images: Tensor) -> Iterator[View]:
@@ -76,13 +81,9 @@ def _magnify(model: Model, photos: PhotoDataset | Tensor, images: Tensor, zoom: 
     """The center of the photos, from the file where the preprocessing keeps the aspect ratio."""
     resize = model.preprocessing.resize
     if not isinstance(photos, Tensor) and resize is not None:
-        return read_images(_resized(model, round(zoom * resize)), photos)
+        return read_images(with_resize(model, round(zoom * resize)), photos)
     height, width = images.shape[2:]
     high, wide = max(1, round(height / zoom)), max(1, round(width / zoom))
     center = crop(images, (height - high) // 2, (width - wide) // 2, (high, wide))
     enlarged = F.interpolate(center, size=(height, width), mode="bilinear", align_corners=False)
     return enlarged.contiguous(memory_format=torch.channels_last)
-
-
-def _resized(model: Model, resize: int | None) -> Model:
-    return replace(model, preprocessing=replace(model.preprocessing, resize=resize))

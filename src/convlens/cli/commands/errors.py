@@ -25,7 +25,7 @@ def errors(
         int,
         typer.Option(
             min=0,
-            help="Number of errors, drawn at random, over which causes are counted, with about 35 "
+            help="Number of errors, drawn at random, over which causes are counted, with about 40 "
             "forward passes for each; 0 leaves causes out.",
         ),
     ] = 32,

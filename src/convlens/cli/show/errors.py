@@ -74,13 +74,8 @@ def _show_causes(result: "ErrorAnalysis") -> None:
             f"{control.count} of {control.total}" if control is not None and control.total else "",
         )  # fmt: skip
     terminal.show(f"causes of {counted(causes.examined, 'error')} drawn at random", table)
-    for cause in causes.causes:
-        if cause.explained.count:
-            terminal.show(f"{cause.name}: {cause.measured}")
-        elif not cause.supported and cause.applies.count:
-            terminal.show(
-                f"{cause.name}: explains none, as it applies to right predictions hardly less often"
-            )
+    for sentence in causes.explanations():
+        terminal.show(sentence)
     terminal.show("")
 
 
