@@ -53,7 +53,7 @@ def with_value(weight, place, value):
         (round_to_int8(WEIGHT), "rounded", "rounded to 8 bits, 255 levels of the tensor"),
         (torch.stack([*map(round_to_int8, WEIGHT)]), "rounded", "255 levels of each filter"),
         (WEIGHT + noise(12, 4, 3, 3, seed=4) / 10, "values", "correlation 0.99"),
-        (with_value(WEIGHT, (0, 0, 0, 0), torch.nan), "values", "1 of 432 are not finite"),
+        (with_value(WEIGHT, (0, 0, 0, 0), torch.nan), "values", "1 of 432 values are not finite"),
     ],
 )  # fmt: skip
 def test_a_change_is_explained(after, kind, words):

@@ -1,8 +1,8 @@
 """`compare_answers`: which answers differ between two networks, in one pass over photos."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,10 +16,11 @@ from convlens.analyses.comparison.answer_work import (
 )
 from convlens.analyses.comparison.class_pairing import pair_classes
 from convlens.analyses.comparison.paired_difference import PairedDifference
+from convlens.analyses.predictions.photo_labels import check_photo_labels
 from convlens.analyses.predictions.predictions import check_one_vector
 from convlens.data.datasets.photo_dataset import as_dataset
+from convlens.data.photo_names import shortest_unique_paths
 from convlens.drawing import Bars, bar_figure, render_figure
-from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels, class_name, class_names
 from convlens.models.model import Model, check_model
 from convlens.passes.options import PassOptions
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 24  # photos that are named of each kind of change
 _SAME = 4  # photos with the same answer that are named
+_IN_TABLE = 12  # photos
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +117,19 @@ class AnswerChanges(NetworkResult):
         """The photos of a kind, those with the surest answers first."""
         return tuple(pair for pair in self.pairs if pair.kind == kind)
 
+    def select_changed(self, most: int) -> tuple[AnswerPair, ...]:
+        """The surest changed answers, of each kind alike as far as there are so many.
+
+        Args:
+            most: number of photos at most.
+
+        Returns:
+            Those that were lost first, then gained and changed.
+        """
+        turns = zip_longest(*(self.of_kind(kind) for kind in KINDS if kind != "same"))
+        selected = [pair for turn in turns for pair in turn if pair is not None][:most]
+        return tuple(sorted(selected, key=lambda pair: KINDS.index(pair.kind)))
+
     def summary(self) -> str:
         """How many answers differ, and how many right ones were lost and gained."""
         if self.identical:
@@ -134,20 +149,21 @@ class AnswerChanges(NetworkResult):
         return "\n".join(lines)
 
     def table(self) -> Table:
-        """The photos whose answers differ, those with the surest answers first."""
-        changed = [pair for pair in self.pairs if pair.kind != "same"]
+        """Photos whose answers differ, of each kind those with the surest answers first."""
+        changed = self.select_changed(_IN_TABLE)
         return Table.of(
             ["photo", "kind", "label", "first network", "second network"],
             [
                 [
-                    PurePath(pair.photo).name,
+                    name,
                     pair.kind,
                     ", ".join(pair.labels),
                     f"{pair.first}, {percent(pair.first_probability)}",
                     f"{pair.second}, {percent(pair.second_probability)}",
                 ]
-                for pair in changed
+                for name, pair in zip(unique_names(changed), changed, strict=True)
             ],
+            most=_IN_TABLE,
             total=max(len(changed), self.same.total - self.same.count),
         )
 
@@ -172,6 +188,11 @@ class AnswerChanges(NetworkResult):
     def pictures(self) -> dict[str, Tensor]:
         """The figure."""
         return {"answers": render_figure(self.figure(), dpi=160)}
+
+
+def unique_names(pairs: Sequence[AnswerPair]) -> list[str]:
+    """The shortest names of photos by which they are told apart."""
+    return shortest_unique_paths([pair.photo for pair in pairs])
 
 
 @keep_warnings
@@ -228,10 +249,8 @@ def compare_answers(
     check_model(second)
     photos = check_photos(first, photos)
     source = open_source(first, photos, strict=strict)
-    if labels is not None and len(labels) != len(source):
-        raise ConvlensError(
-            f"{len(labels)} labels for {len(source)} photos; give one entry per photo"
-        )
+    if labels is not None:
+        check_photo_labels(first, labels, len(source))
     traces = trace_network(first), trace_network(second)
     for model, trace in zip((first, second), traces, strict=True):
         check_one_vector(model, trace, "diff")

@@ -56,7 +56,7 @@ def pair_classes(first: Model, second: Model, num_first: int, num_second: int) -
         return ClassPairing(tuple(range(num_second)))
     if first.labels == second.labels:
         return ClassPairing(tuple(range(num_second)))
-    to_first = tuple(_find_class(first.labels, label) for label in second.labels)
+    to_first = _pair_names(first.labels, second.labels)
     known = [index for index in to_first if index != NO_CLASS]
     if not known:
         raise ConvlensError(
@@ -67,18 +67,38 @@ def pair_classes(first: Model, second: Model, num_first: int, num_second: int) -
     return ClassPairing(to_first, _describe(first.labels, second.labels, to_first))
 
 
-def _find_class(labels: Sequence[str], label: str) -> int:
-    matches = matching_classes(labels, label) or matching_classes(
+def _pair_names(first: Sequence[str], second: Sequence[str]) -> tuple[int, ...]:
+    """For each class of the second network the class of the first that has its name.
+
+    Classes of one name, such as the two cranes of ImageNet, are paired in their order where both
+    networks have as many of them; otherwise they are ambiguous and have no counterpart.
+    """
+    namesakes: dict[tuple[int, ...], list[int]] = {}
+    for index, label in enumerate(second):
+        namesakes.setdefault(tuple(_find_classes(first, label)), []).append(index)
+    to_first = [NO_CLASS] * len(second)
+    for matches, own in namesakes.items():
+        if len(matches) == 1 or len(matches) == len(own):
+            for place, index in enumerate(own):
+                to_first[index] = matches[place if len(matches) > 1 else 0]
+    return tuple(to_first)
+
+
+def _find_classes(labels: Sequence[str], label: str) -> list[int]:
+    return matching_classes(labels, label) or matching_classes(
         labels, label.split(",", maxsplit=1)[0]
     )
-    return matches[0] if len(matches) == 1 else NO_CLASS
 
 
 def _describe(first: Sequence[str], second: Sequence[str], to_first: Sequence[int]) -> str:
     """How two lists of class names differ; empty if each class has the same index in both."""
     if list(to_first) == list(range(len(first))):
         return ""  # synonyms
-    missing = [class_name(second, index) for index, own in enumerate(to_first) if own == NO_CLASS]
+    unpaired = [index for index, own in enumerate(to_first) if own == NO_CLASS]
+    ambiguous = [index for index in unpaired if _find_classes(first, second[index])]
+    only_second = [index for index in unpaired if index not in ambiguous]
+    named_twice = {own for index in ambiguous for own in _find_classes(first, second[index])}
+    only_first = set(range(len(first))) - set(to_first) - named_twice
     distances = {own - index for index, own in enumerate(to_first) if own != NO_CLASS}
     turned = {(own - index) % len(first) for index, own in enumerate(to_first) if own != NO_CLASS}
     parts = []
@@ -92,9 +112,20 @@ def _describe(first: Sequence[str], second: Sequence[str], to_first: Sequence[in
     else:
         moved = sum(own not in (index, NO_CLASS) for index, own in enumerate(to_first))
         parts.append(f"{counted(moved, 'label')} of {len(second):,} have another index")
-    if missing:
-        parts.append(
-            f"{counted(len(missing), 'class')} of the second network "
-            f"{'is' if len(missing) == 1 else 'are'} not in the first: {enumerated(missing, 3)}"
+    parts += [
+        _name_some(labels, indices, words)
+        for labels, indices, words in (
+            (second, only_second, "of the second network {} not in the first"),
+            (first, sorted(only_first), "of the first network {} not in the second"),
+            (second, ambiguous, "of the second network {} ambiguous by name in the first"),
         )
+        if indices
+    ]
     return "; ".join(parts)
+
+
+def _name_some(labels: Sequence[str], indices: Sequence[int], words: str) -> str:
+    """How many classes there are, which ones, and what is so of them."""
+    verb = "is" if len(indices) == 1 else "are"
+    names = enumerated([class_name(labels, index) for index in indices], 3)
+    return f"{counted(len(indices), 'class')} {words.format(verb)}: {names}"

@@ -8,8 +8,9 @@ HOW_TO_READ = {
         "together, such as frames of one video, make its p-value too small."
     ),
     "Grad-CAM": (
-        "For the photos whose answers changed and of which both networks are surest: what each "
-        "network's own answer rests on. Red cells support the answer, blue cells argue against it. "
+        "For photos whose answers changed, of each kind those of which both networks are surest: "
+        "what each network's own answer rests on. Red cells support the answer, blue cells argue "
+        "against it. "
         "Each map has its own scale, so strengths cannot be compared between maps. If no answer "
         "changed, these are photos on which both give the same answer."
     ),

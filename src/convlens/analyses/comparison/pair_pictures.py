@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.attacks.robustness import Robustness
-from convlens.analyses.comparison.answers import AnswerPair
+from convlens.analyses.comparison.answers import AnswerPair, unique_names
 from convlens.analyses.filters.filters import Filters
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.shift.shift import Shift
@@ -56,13 +56,13 @@ def draw_filters(pair: Sequence[Filters], names: tuple[str, str]) -> Tensor:
 def draw_gradcams(pair: Sequence[GradCam], pairs: Sequence[AnswerPair]) -> Tensor:
     """Each photo with the map of each network for its own answer, on a scale of its own."""
     tiles, captions = [], []
-    for number, answers in enumerate(pairs):
+    for number, (name, answers) in enumerate(zip(unique_names(pairs), pairs, strict=True)):
         photo = _fit(pair[0].photos()[number])
         maps = [_fit(cam.select_image(number).overlays()[0][0]) for cam in pair]
         tiles += [photo, *maps]
         label = f"label: {', '.join(answers.labels)}" if answers.labels else answers.kind
         captions += [
-            f"{answers.photo.rpartition('/')[2]}\n{label}",
+            f"{name}\n{label}",
             f"{answers.first}, {percent(answers.first_probability)}",
             f"{answers.second}, {percent(answers.second_probability)}",
         ]

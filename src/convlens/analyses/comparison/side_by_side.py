@@ -1,6 +1,7 @@
 """Filters, Grad-CAM, robustness and shift of two networks on the same photos."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from convlens.analyses.gradcam.gradcam import gradcam
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.shift.dataset_pass import shift
 from convlens.analyses.shift.shift import Shift
-from convlens.models.labels import PhotoLabels
+from convlens.models.labels import NEGATIVE, PhotoLabels, class_name
 from convlens.models.model import Model
 from convlens.passes.source import PhotosOrImages
 
@@ -23,7 +24,6 @@ EPSILONS = ("1/255", "4/255")
 STEPS = 5  # of PGD
 
 _PHOTOS = 4  # with Grad-CAM
-_KINDS = ("lost", "gained", "changed", "same")  # of answers, those first that are explained first
 
 
 def filters_of_both(first: Model, second: Model) -> tuple[Filters, Filters]:
@@ -32,9 +32,9 @@ def filters_of_both(first: Model, second: Model) -> tuple[Filters, Filters]:
 
 
 def explained_pairs(answers: AnswerChanges) -> tuple[AnswerPair, ...]:
-    """The photos that Grad-CAM explains: lost answers first, then gained and changed ones."""
-    pairs = [pair for kind in _KINDS for pair in answers.of_kind(kind)]
-    return tuple(pairs[:_PHOTOS])
+    """The photos that Grad-CAM explains: with changed answers of each kind, else with the same."""
+    changed = answers.select_changed(_PHOTOS)
+    return (*changed, *answers.of_kind("same"))[:_PHOTOS]
 
 
 def gradcam_of_both(
@@ -42,15 +42,31 @@ def gradcam_of_both(
 ) -> tuple[GradCam, GradCam]:
     """Grad-CAM of each network's own answer for some photos."""
     sample = read_sample(first, second, photos, [pair.number for pair in pairs])
-    classes = [
-        torch.tensor([[max(0, own)] for own in answered], dtype=torch.int64)
-        for answered in (
-            [pair.first_class for pair in pairs], [pair.second_class for pair in pairs],
-        )
-    ]  # fmt: skip
     return (
-        gradcam(first, sample.first, classes=classes[0]),
-        gradcam(second, sample.second, classes=classes[1]),
+        _explain_answers(
+            first, sample.first, [pair.first_class for pair in pairs],
+            [pair.first_probability for pair in pairs],
+        ),
+        _explain_answers(
+            second, sample.second, [pair.second_class for pair in pairs],
+            [pair.second_probability for pair in pairs],
+        ),
+    )  # fmt: skip
+
+
+def _explain_answers(
+    model: Model, images: Tensor, answers: Sequence[int], probabilities: Sequence[float]
+) -> GradCam:
+    """Grad-CAM of an answer for each image; "not class 0" rests on what lowers the output."""
+    column = torch.tensor(answers, dtype=torch.int64)[:, None]
+    if NEGATIVE not in answers:
+        return gradcam(model, images, classes=column)
+    sign = torch.where(column == NEGATIVE, -1.0, 1.0)
+    cam = gradcam(model, images, target=lambda output: output.flatten(1) * sign.to(output))
+    return replace(
+        cam,
+        names=tuple((class_name(model.labels, answer),) for answer in answers),
+        probabilities=torch.tensor(probabilities, dtype=torch.float32)[:, None],
     )
 
 

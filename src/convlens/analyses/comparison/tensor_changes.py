@@ -21,6 +21,7 @@ _FEW_FILTERS = 0.25  # share of the filters that may differ, for the others to c
 _LEVELS = 127  # largest level of an 8-bit integer
 _ON_LEVEL = 1e-3  # distance from a whole level, in levels, that float arithmetic leaves
 _SAME_FACTOR = 1e-5  # relative deviation that float arithmetic leaves of a factor
+_UNEXPLAINED_CHANGE = 0.01  # of the largest change, that a factor may leave
 
 
 def explain_change(before: Tensor, after: Tensor) -> tuple[str, str]:
@@ -30,13 +31,14 @@ def explain_change(before: Tensor, after: Tensor) -> tuple[str, str]:
         before: the tensor of the first network.
         after: the tensor of the second network, of the same shape.
     """
+    before, after = before.detach().cpu(), after.detach().cpu()
     if before.dtype == after.dtype and same_values(before, after):
         return "equal", "equal in every bit"
     if before.dtype != after.dtype and (words := _precision(before, after)):
         return "precision", words
-    before, after = before.detach().cpu().double(), after.detach().cpu().double()
-    if not bool(after.isfinite().all()) and bool(before.isfinite().all()):
-        return "values", f"{int((~after.isfinite()).sum()):,} of {after.numel():,} are not finite"
+    before, after = before.double(), after.double()
+    if not bool(after.isfinite().all() and before.isfinite().all()):
+        return "values", _describe_broken(before, after)
     explanations: Sequence[tuple[str, Callable[[Tensor, Tensor], str | None]]] = (
         ("order of filters", _order_of_filters),
         ("order of inputs", _order_of_inputs),
@@ -144,24 +146,30 @@ def _filters(before: Tensor, after: Tensor) -> str | None:
 def _scaled(before: Tensor, after: Tensor) -> str | None:
     factor = _factor(before, after)
     if factor is not None:
-        return f"all values are {factor:.4g} times the former ones"
+        return f"all values are {factor:.6g} times the former ones"
     if before.ndim < 2:
         return None
     factors = [_factor(own, other) for own, other in zip(before, after, strict=True)]
     known = [factor for factor in factors if factor is not None]
     if len(known) < len(factors):
         return None
-    return f"each filter has a factor of its own, {min(known):.4g} to {max(known):.4g}"
+    return f"each filter has a factor of its own, {min(known):.6g} to {max(known):.6g}"
 
 
 def _factor(before: Tensor, after: Tensor) -> float | None:
-    """The factor by which all values are multiplied; None if there is none."""
+    """The factor by which all values are multiplied; None if there is none.
+
+    It has to explain the values, and also their change: after a small change of any kind the values
+    are nearly 1 times the former ones.
+    """
     square = float(before.square().sum())
     if before.numel() < 3 or square == 0:
         return None
     factor = float((before * after).sum()) / square
-    rest = (after - factor * before).abs().max()
-    return factor if factor != 0 and rest <= _SAME_FACTOR * after.abs().max() else None
+    residual = (after - factor * before).abs().max()
+    explains_values = residual <= _SAME_FACTOR * after.abs().max()
+    explains_change = residual <= _UNEXPLAINED_CHANGE * (after - before).abs().max()
+    return factor if factor != 0 and explains_values and explains_change else None
 
 
 def _rounded(before: Tensor, after: Tensor) -> str | None:
@@ -188,6 +196,16 @@ def _values(before: Tensor, after: Tensor) -> str:
         return f"the largest change is {float((after - before).abs().max()):.3g}"
     pair = torch.stack([before.flatten(), after.flatten()])
     correlation = float(pair.corrcoef()[0, 1])
+    differing, total = int((before != after).sum()), before.numel()
+    which = "all values" if differing == total else f"{differing:,} of {total:,} values"
     return (
-        f"all values differ, by {change / norm:.2g} of their norm (correlation {correlation:.2f})"
+        f"{which} differ, by {change / norm:.2g} of the tensor's norm (correlation "
+        f"{correlation:.4g})"
     )
+
+
+def _describe_broken(before: Tensor, after: Tensor) -> str:
+    """How many values are not finite, where a tensor holds such values."""
+    counts = [int((~tensor.isfinite()).sum()) for tensor in (before, after)]
+    words = f"{counts[1]:,} of {after.numel():,} values are not finite"
+    return f"{words}, of the first network {counts[0]:,}" if counts[0] else words

@@ -1,17 +1,14 @@
 """Tables of what differs between two networks."""
 
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convlens.cli import terminal
 from convlens.cli.folders import print_numbers, show_index
-from convlens.wording import percent
 
 if TYPE_CHECKING:
     from convlens.analyses.comparison.answers import AnswerChanges
     from convlens.analyses.comparison.result import Diff
-
-_MOST_ROWS = 12  # of a table
 
 
 def show_diff(diff: "Diff", out: Path, *, json: bool) -> None:
@@ -27,20 +24,13 @@ def show_diff(diff: "Diff", out: Path, *, json: bool) -> None:
 
 
 def _show_answers(answers: "AnswerChanges") -> None:
-    changed = [pair for pair in answers.pairs if pair.kind != "same"]
-    if not changed:
+    changed = answers.table()
+    if not changed.rows:
         return
-    table = terminal.table("photo", "kind", "label", "first network", "second network")
-    for pair in changed[:_MOST_ROWS]:
-        table.add_row(
-            PurePath(pair.photo).name,
-            pair.kind,
-            ", ".join(pair.labels),
-            f"{pair.first}, {percent(pair.first_probability)}",
-            f"{pair.second}, {percent(pair.second_probability)}",
-        )
+    table = terminal.table(*changed.heads)
+    for row in changed.rows:
+        table.add_row(*row)
     terminal.show(table)
-    total = answers.same.total - answers.same.count
-    if total > table.row_count:
-        terminal.show(f"{table.row_count} of {total:,} changed answers, the surest ones first")
+    if changed.total > table.row_count:
+        terminal.show(f"{table.row_count} of {changed.total:,} changed answers, the surest ones")
     terminal.show("")
