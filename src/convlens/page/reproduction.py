@@ -12,7 +12,7 @@ from convlens.page.result import ReportPhoto, Reproduction
 
 LABELS = "labels.csv"
 _WITHOUT_OUT = frozenset({"anatomy", "doctor"})  # commands that write no folder
-_WITH_LABELS = frozenset({"doctor", "fgsm", "patches", "shift"})  # that may have labels
+_WITH_LABELS = frozenset({"doctor", "errors", "fgsm", "patches", "shift"})  # that may have labels
 
 
 class Reproducer:

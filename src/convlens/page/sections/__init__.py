@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SECTIONS = (
     "photos",
+    "errors",
     "weights",
     "randomization",
     "robustness",

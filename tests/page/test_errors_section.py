@@ -1,0 +1,92 @@
+"""The section on errors: where it is shown, and that its numbers are those of the analysis."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import convlens
+from convlens.page import sections
+from convlens.page.report import report
+from support.copied_lines import load_saved, run_command, run_lines
+from support.pages import Page
+
+pytest_plugins = "support.pages"
+
+
+NETWORK = """
+import torch
+from torch import nn
+import convlens
+
+
+def colors():
+    stem, head = nn.Conv2d(3, 3, 1, bias=False), nn.Linear(3, 3, bias=False)
+    stem.weight.data.copy_(20 * torch.eye(3)[:, :, None, None])
+    head.weight.data.copy_(torch.eye(3))
+    network = nn.Sequential(stem, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    return convlens.wrap(network, size=16, labels=["red", "green", "blue"])
+"""
+
+
+@pytest.fixture
+def colored(tmp_path, monkeypatch):
+    """A page on 18 photos of which three have wrong labels, and the photos with their labels."""
+    monkeypatch.setattr(sections, "SECTIONS", ("photos", "errors"))
+    monkeypatch.chdir(tmp_path)
+    Path("colors.py").write_text(NETWORK)
+    paths, labels = [], {}
+    for number in range(18):
+        color = tuple(200 if number % 3 == channel else 60 + 5 * number for channel in range(3))
+        paths.append(Path(f"{number:02d}.png"))
+        Image.new("RGB", (16, 16), color).save(paths[-1])
+        labels[paths[-1].name] = ((number % 3 + (number < 3)) % 3,)
+    return paths, labels
+
+
+def write_page(colored, labels):
+    model = convlens.load("python:colors.py:colors")
+    return report(model, colored[0], labels=labels, out="page")
+
+
+def test_the_page_shows_the_analysis(colored, monkeypatch, capsys):
+    written = write_page(colored, colored[1])
+    assert not written.failures
+    result = written.sections["errors"]
+    assert (result.accuracy.count, result.accuracy.total, result.shown) == (15, 18, 3)
+    page = Page(written.page.read_text("utf-8"))
+    numbers = {place: value for place, value, _ in page.numbers}
+    assert float(numbers["sections.errors.accuracy.count"]) == 15
+    words = " ".join(" ".join(page.words).split())
+    for error in result.wrong:
+        assert f"{error.label_name} , predicted as {error.prediction_name}" in words
+    assert "Channels behind the prediction" in words
+    # Both copies compute the same again.
+    copies = written.reproductions["errors"]
+    assert run_lines(copies.python) == result
+    run_command(copies.command, monkeypatch, capsys)
+    assert load_saved("errors") == result
+    data = json.loads(written.data.read_text("utf-8"))
+    assert data["sections"]["errors"]["causes"]["examined"] == result.causes.examined == 3
+
+
+def test_labels_that_may_be_wrong_are_a_finding(colored):
+    written = write_page(colored, colored[1])
+    sentences = [each.sentence for each in written.findings if each.section == "errors"]
+    assert len(written.sections["errors"].suspicious) == 3
+    assert any("3 labels may be wrong" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize("labels", ["none", "few", "right"])
+def test_there_is_no_section_without_labels_or_errors(colored, labels):
+    _, table = colored
+    chosen = {
+        "none": None,
+        "few": dict(list(table.items())[:10]),
+        "right": {name: (int(name[:2]) % 3,) for name in table},
+    }[labels]
+    written = write_page(colored, chosen)
+    assert "errors" not in written.sections
+    assert not written.failures
+    assert "errors" not in Page(written.page.read_text("utf-8")).ids
