@@ -11,8 +11,8 @@ from convlens.runtime.threads import limit_spinning
 
 NAMES = (
     "startup", "gradcam", "fgsm", "shift", "patches", "maximize", "dream", "gabor", "page",
-    "explore", "throughput", "resume", "engine", "scale", "errors", "diff", "false_alarms",
-    "accuracy",
+    "explore", "throughput", "resume", "engine", "scale", "errors", "diff", "check",
+    "false_alarms", "accuracy",
 )  # fmt: skip
 
 
