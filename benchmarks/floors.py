@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.timing import Pair, Work, measure
+from convlens.passes.run import DEFAULT_BATCH_SIZE
 
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -52,6 +53,19 @@ def bare_forward_pass(network: nn.Module, images: Tensor) -> Work:
     def work() -> Tensor:
         with torch.inference_mode():
             return network(images)
+
+    return work
+
+
+def forward_in_batches(network: nn.Module, images: Tensor) -> Work:
+    """Forward passes in batches of the size that a pass over a data set has.
+
+    One batch of hundreds of images takes longer, because its activations need fresh memory.
+    """
+
+    def work() -> list[Tensor]:
+        with torch.inference_mode():
+            return [network(part) for part in images.split(DEFAULT_BATCH_SIZE)]
 
     return work
 
