@@ -18,7 +18,7 @@ _COUNTS = frozenset({
     "jitter", "kernel", "largest_offset", "map_size", "maps", "multiply_adds", "num_photos",
     "output", "parameters", "passes", "pgd_steps", "phases", "photos", "positions_fired",
     "positive_cells", "images_read", "size", "sizes", "steps", "stride", "tiles", "top", "total",
-    "unlabeled", "validated", "whole",
+    "unlabeled", "validated", "global_units",
 })  # fmt: skip
 _SHARES = frozenset({
     "accuracies", "accuracy", "best_accuracy", "confidence", "confidences", "fired", "high",

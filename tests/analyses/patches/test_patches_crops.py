@@ -58,7 +58,7 @@ class TestCrops:
                 for n, where in enumerate(at)
             ]
             crop_check = check_crops(model, model_trace, channel_source.node, batch, units)
-            assert crop_check.checked + crop_check.whole == len(units)
+            assert crop_check.checked + crop_check.global_units == len(units)
             assert crop_check.checked > len(units) // 2
             assert crop_check.holds, crop_check
 
@@ -114,7 +114,7 @@ class TestCrops:
         (layer,) = result.layers
         assert layer.sees_whole_image
         assert layer.crop_check == CropCheck(
-            checked=0, largest_difference=None, whole=0, sees_whole_image=True
+            checked=0, largest_difference=None, global_units=0, sees_whole_image=True
         )
         assert "not checked" in layer.crop_check.summary()
 

@@ -29,7 +29,7 @@ def test_photos_without_activation_have_no_patch(model):
     assert [len(entry.tiles) for entry in layer.shown] == [4, 2, 0]
     assert some.photos == (every.photos[0], every.photos[1]) and some.fired == 0.5
     assert some.values == pytest.approx((0.4, 0.2))
-    assert len(some.boxes) == 2 and none.photos == () and none.whole.numel() == 0
+    assert len(some.boxes) == 2 and none.photos == () and none.framed_image.numel() == 0
     assert (layer.images >= 0).sum(dim=1).tolist() == [4, 4, 4]  # the table keeps all photos
     assert layer.sheet().ndim == 3 and len(layer.figure().axes) >= 6
 

@@ -74,14 +74,14 @@ class CropCheck(Result):
         checked: number of units whose activation was computed again.
         largest_difference: greatest difference of activation, in root mean squares of the layer;
             None where nothing was checked.
-        whole: number of units that see the whole image, for which there is nothing to check.
+        global_units: number of units that see the whole image, which have no crop to check.
         sees_whole_image: whether the layer also depends on the whole image by a global operation,
             so that only its local field can be shown.
     """
 
     checked: int
     largest_difference: float | None
-    whole: int
+    global_units: int
     sees_whole_image: bool
 
     @property
@@ -93,11 +93,16 @@ class CropCheck(Result):
         """The result in a few words, for tables."""
         if self.sees_whole_image:
             return "local field only"
-        same = "" if self.largest_difference is None else f"{self.checked} the same"
+        phrases = []
         if self.holds is False:
-            same = f"{self.checked} run again, one DIFFERS by {self.largest_difference:.1g} RMS"
-        whole = f"{self.whole} see the whole image" if self.whole else ""
-        return ", ".join(filter(None, [same, whole]))
+            phrases.append(
+                f"{self.checked} run again, one DIFFERS by {self.largest_difference:.1g} RMS"
+            )
+        elif self.holds:
+            phrases.append(f"{self.checked} the same")
+        if self.global_units:
+            phrases.append(f"{self.global_units} see the whole image")
+        return ", ".join(phrases)
 
     def summary(self) -> str:
         """The result in words."""
@@ -112,11 +117,10 @@ class CropCheck(Result):
                 else "in every bit"
             )
             parts.append(f"{self.checked} crops run again alone give {verdict} ({within})")
-        if self.whole:
-            see = "sees" if self.whole == 1 else "see"
-            parts.append(
-                f"{counted(self.whole, 'unit')} {see} the whole image, of which there is no crop"
-            )
+        if self.global_units:
+            units = counted(self.global_units, "unit")
+            see = "sees" if self.global_units == 1 else "see"
+            parts.append(f"{units} {see} the whole image, of which there is no crop")
         return "; ".join(parts)
 
 
@@ -173,7 +177,7 @@ def check_crops(
     if field is None:
         raise ConvlensError(f"{image_trace.name(node)} gives no maps; name a layer with maps")
     if field.sees_whole_image:
-        return CropCheck(checked=0, largest_difference=None, whole=0, sees_whole_image=True)
+        return CropCheck(checked=0, largest_difference=None, global_units=0, sees_whole_image=True)
     size = image_trace.image_size
     # In normalized images the average is zero, also where each image's own mean is subtracted.
     normalized = model.normalize(images)
@@ -200,13 +204,13 @@ def check_crops(
                     checked += 1
     if not checked:
         return CropCheck(
-            checked=0, largest_difference=None, whole=len(units), sees_whole_image=False
+            checked=0, largest_difference=None, global_units=len(units), sees_whole_image=False
         )
     scale = _root_mean_square(raw, image_trace, node, normalized[:_SCALE_IMAGES])
     return CropCheck(
         checked=checked,
         largest_difference=largest / scale if scale else largest,
-        whole=len(units) - checked,
+        global_units=len(units) - checked,
         sees_whole_image=False,
     )
 
@@ -219,7 +223,7 @@ def merge_crop_checks(checks: Sequence[CropCheck]) -> CropCheck:
     return CropCheck(
         checked=sum(check.checked for check in checks),
         largest_difference=max(differences, default=None),
-        whole=sum(check.whole for check in checks),
+        global_units=sum(check.global_units for check in checks),
         sees_whole_image=any(check.sees_whole_image for check in checks),
     )
 

@@ -215,9 +215,9 @@ def _draw_channel(
     ]
     boxes = [field_box(field, *divmod(position, width)) for _, position in entries]
     empty = torch.zeros(0, dtype=torch.uint8)
-    whole = empty
+    framed_image = empty
     if entries:
-        whole = draw_framed_image(images[entries[0][0]], boxes[0], model.bounds)
+        framed_image = draw_framed_image(images[entries[0][0]], boxes[0], model.bounds)
     return ChannelPatches(
         channel=channel,
         tiles=torch.stack([draw(*entry) for entry in entries]) if entries else empty,
@@ -227,5 +227,5 @@ def _draw_channel(
         values=tuple(table["values"][channel, : len(entries)].tolist()),
         photos=tuple(names[image] for image, _ in entries),
         fired=int(table["images_fired"][channel]) / max(1, int(table["histogram"][channel].sum())),
-        whole=whole,
+        framed_image=framed_image,
     )

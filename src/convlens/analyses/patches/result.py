@@ -45,8 +45,8 @@ class ChannelPatches(Result):
         values: the activation of each patch.
         photos: name of the image of each patch.
         fired: share of all images in which the channel is above 0 somewhere.
-        whole: uint8 `(T, T, 3)`, the image of the strongest patch with its field framed; empty
-            for a channel without patches, which fires in no photo.
+        framed_image: uint8 `(T, T, 3)`, the image of the strongest patch with its field framed;
+            empty for a channel without patches, which fires in no photo.
     """
 
     channel: int
@@ -57,7 +57,7 @@ class ChannelPatches(Result):
     values: tuple[float, ...]
     photos: tuple[str, ...]
     fired: float
-    whole: Tensor
+    framed_image: Tensor
 
 
 @dataclass(frozen=True, eq=False)

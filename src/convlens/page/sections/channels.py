@@ -228,7 +228,7 @@ def _view_layer(
             fires_always=shown.fired == 1,
             at=f"patches.layers.{number}.shown.{index}",
             image_at=f"maximized.{number}.maxima.{index}",
-            whole=pictures.strip(shown.whole[None]),
+            whole=pictures.strip(shown.framed_image[None]),
             top=pictures.strip(shown.tiles) if local else None,
             bands=pictures.strip(shown.bands) if local else None,
             photos=tuple(photo.rpartition("/")[2] for photo in shown.photos),
