@@ -2,6 +2,7 @@
 
 import re
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,8 +39,8 @@ def test_every_channel_that_fires_is_said_plainly(tmp_path, photos, monkeypatch)
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
     )
-    nn.init.ones_(network[0].weight)
-    nn.init.ones_(network[0].bias)
+    for values in network[0].parameters():
+        nn.init.ones_(values)
     model = convlens.wrap(network, size=32, name="bright", mean=(0,), std=(1,))
     _, text = page_of("channels", tmp_path, photos, monkeypatch, model)
     assert "Each fires on at least one photo." in text
@@ -58,7 +59,7 @@ def test_names_of_layers_break_behind_dots():
 
 
 def test_examples_of_flips_are_predictions_that_become_wrong():
-    def card(photo, name, confidence):
+    def card(photo: int, name: str, confidence: float) -> SimpleNamespace:
         flips = SimpleNamespace(
             levels=(1,), predictions=torch.tensor([[photo + 1]]),
             original_predictions=torch.tensor([0]), noise_flipped=torch.tensor([[False]]),
@@ -67,11 +68,13 @@ def test_examples_of_flips_are_predictions_that_become_wrong():
         return SimpleNamespace(photo=photo, flips=flips, flip=flip)
 
     cards = [card(0, "tiger cat", 0.9), card(1, "harmonica", 0.6), card(2, "bell cote", 0.7)]
-    photos = [
+    result: Any = SimpleNamespace(cards=cards)
+    photos: list[Any] = [
         SimpleNamespace(expected_names=names)
         for names in (("tabby", "tiger cat"), ("tripod",), ("palace",))
     ]
-    flips = count_flips(SimpleNamespace(cards=cards), photos)
-    assert flips.examples == [2, 1, 0]
-    unlabeled = [SimpleNamespace(expected_names=())] * 3
-    assert count_flips(SimpleNamespace(cards=cards), unlabeled).examples == [0, 2, 1]
+    flips = count_flips(result, photos)
+    assert flips is not None and flips.examples == [2, 1, 0]
+    unlabeled: list[Any] = [SimpleNamespace(expected_names=())] * 3
+    flips_without_labels = count_flips(result, unlabeled)
+    assert flips_without_labels is not None and flips_without_labels.examples == [0, 2, 1]
