@@ -67,18 +67,18 @@ def list_initializations(shape: tuple[int, ...]) -> Iterator[Initialization]:
     if len(shape) > 2:
         fans["positions"] = positions  # depthwise convolutions of timm
     for name, fan in fans.items():
-        yield Initialization(f"PyTorch's default, by {name}", "uniform", fan**-0.5)
+        yield Initialization(f"PyTorch's default by {name}", "uniform", fan**-0.5)
     both = fans["inputs"] + fans["outputs"]
-    yield Initialization("Xavier, uniform", "uniform", math.sqrt(6 / both))
-    yield Initialization("Xavier, normal", "normal", math.sqrt(2 / both))
+    yield Initialization("Xavier uniform", "uniform", math.sqrt(6 / both))
+    yield Initialization("Xavier normal", "normal", math.sqrt(2 / both))
     for name, fan in fans.items():
         for gain in (1.0, 2.0):
             deviation = math.sqrt(gain / fan)
-            yield Initialization(f"Kaiming, uniform, by {name}", "uniform", 3**0.5 * deviation)
-            yield Initialization(f"Kaiming, normal, by {name}", "normal", deviation)
+            yield Initialization(f"Kaiming uniform by {name}", "uniform", 3**0.5 * deviation)
+            yield Initialization(f"Kaiming normal by {name}", "normal", deviation)
             # Widened, so that the variance after the cut is what it was before.
             widened = deviation / _CUT_DEVIATION
-            yield Initialization(f"Kaiming, truncated, by {name}", "truncated", widened)
+            yield Initialization(f"Kaiming truncated by {name}", "truncated", widened)
     for width in (0.001, 0.01, 0.02, 0.05, 0.1):
         yield Initialization(f"normal, deviation {width}", "normal", width)
         yield Initialization(f"truncated normal, deviation {width}", "truncated", width)

@@ -63,7 +63,7 @@ class WeightsCheck(NetworkResult):
         if self.untrained:
             return (
                 f"the weights look untrained: {len(self.initial)} of {compared} look drawn from a "
-                f"usual initialization ({enumerated(self.initializations[:2])}), and no "
+                f"usual initialization ({' or '.join(self.initializations[:2])}), and no "
                 f"normalization layer has changed"
             )
         if self.normalizations:
