@@ -164,10 +164,11 @@ class Invariance(NetworkResult):
                 panel.set_xscale("log", base=2)
                 panel.set_xticks(x, [f"{value:g}" for value in x], minor=False)
             panel.set_xlabel(label)
-            panel.set_ylim(0, max(1.1, 1.05 * panel.get_ylim()[1]))
             panel.spines[["top", "right"]].set_visible(False)
+        panels[0].set_ylim(0, max(1.1, panels[0].get_ylim()[1]))  # of all panels
         panels[0].set_ylabel("activation that remains")
-        panels[-1].legend(frameon=False, fontsize=7)
+        handles, names = panels[-1].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside right upper", frameon=False, fontsize=7)
         return figure
 
     def numbers_json(self) -> dict[str, Any]:
