@@ -71,6 +71,7 @@ from .errors import ConvlensWarning as ConvlensWarning
 from .errors import PhotoError as PhotoError
 from .errors import TraceError as TraceError
 from .explorer.explore import explore as explore
+from .explorer.explore import export_explorer as export_explorer
 from .models.folder_labels import folder_labels as folder_labels
 from .models.loading.checkpoints import load_checkpoints as load_checkpoints
 from .models.loading.load import list_models as list_models

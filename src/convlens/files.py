@@ -27,16 +27,19 @@ RESULT = "result.json"  # marks the folder of a saved result
 NUMBERS = "numbers.json"  # marks a folder with the numbers of many photos
 REPORT = "report.json"  # marks the folder of a report
 CHAPTER = "chapter.json"  # marks the folder of the chapter's figures
+EXPLORER = "explorer.json"  # marks the folder of an exported explorer
 
 FIGURE_SUFFIXES = (".svg", ".pdf", ".png")  # of files that figures are drawn to
 
-_RESULT_SUFFIXES = {".csv", ".html", ".json", ".png", ".safetensors", ".svg"}  # files that we write
+# Of the files that we write.
+_RESULT_SUFFIXES = {".css", ".csv", ".html", ".js", ".json", ".png", ".safetensors", ".svg"}
 # The file that marks a folder of results, with keys at its beginning.
 _MARKERS = {
     RESULT: ("format", "result"),
     NUMBERS: ("convlens", "schema"),
     REPORT: ("convlens", "schema"),
     CHAPTER: ("convlens", "schema"),
+    EXPLORER: ("convlens", "schema"),
     "manifest.json": ("format", "identity"),  # of the saved state of a pass
 }
 _MARKER_CHARACTERS = 1000

@@ -31,6 +31,19 @@ def check_out(context: typer.Context, out: Path | None) -> Path | None:
     return out
 
 
+def check_export(context: typer.Context, folder: Path | None) -> Path | None:
+    """Refuse a folder that holds earlier results, unless `--overwrite` is given.
+
+    Raises:
+        ConvlensError: the folder holds earlier results.
+    """
+    if folder is not None and not context.params["overwrite"] and find_results(folder) is not None:
+        raise ConvlensError(
+            f"{folder} holds earlier results; give --overwrite to replace them, or another folder"
+        )
+    return folder
+
+
 def check_draw(context: typer.Context, path: Path | None) -> Path | None:
     """Refuse a file of an unknown format, and one that exists unless `--overwrite` is given.
 

@@ -64,9 +64,8 @@ def make_index(
     from convlens.models.label_tables import match_labels
     from convlens.passes.options import PassOptions
 
-    labels = match_labels(photos, {name: tuple(classes) for name, classes in (table or {}).items()})
-    if len(frequent_classes(labels)) < 2:  # too few for selectivity
-        labels = None
+    known = match_labels(photos, {name: tuple(classes) for name, classes in (table or {}).items()})
+    labels = known if len(frequent_classes(known)) > 1 else None  # too few for selectivity
     resume = _is_unfinished(folder)
     with (
         resumable_folder(folder, resume=resume) as resume_folder,

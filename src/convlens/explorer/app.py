@@ -60,13 +60,17 @@ _ROUTES = [
 ]
 
 
-def make_app(session: Session, compared: Sequence[Session] = ()) -> Starlette:
+def make_app(
+    session: Session, compared: Sequence[Session] = (), *, static: bool = False
+) -> Starlette:
     """The application.
 
     Args:
         session: the model, the photos and the worker.
         compared: those of the models that pages can be shown beside; each has a name. Default:
             none.
+        static: leave out what only a server can answer, for pages that become files. Default: keep
+            it.
     """
     routes = [
         *_ROUTES, Mount("/with/{compared}", routes=_ROUTES), Route("/answers/{name}", page(answers))
@@ -77,6 +81,7 @@ def make_app(session: Session, compared: Sequence[Session] = ()) -> Starlette:
     )
     app.state.session = session
     app.state.compared = compared
+    app.state.static = static
     app.state.templates = make_templates()
     return app
 

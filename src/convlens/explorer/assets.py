@@ -58,6 +58,11 @@ class Assets:
             "convlens.explorer", _COMPARISON_MODULES
         )
 
+    @property
+    def addresses(self) -> list[str]:
+        """The addresses of all files."""
+        return [f"/assets/{name}" for name in self._assets]
+
     def find(self, name: str) -> Asset | None:
         """The file of a name, or None."""
         return self._assets.get(name)

@@ -1,7 +1,7 @@
-"""The function `explore`: a live explorer of a network, in a browser."""
+"""The functions `explore` and `export_explorer`: a network live in a browser, and as files."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from convlens.tracing.tracer import trace
 
 if TYPE_CHECKING:
     from convlens.explorer.server import Server
+    from convlens.explorer.session import Session
 
 PORT = 8642  # the first that is tried
 _MOST_INDEXED = 1000  # photos of an index that are listed
@@ -118,8 +119,81 @@ def explore(
     for each in (model, *others):
         check_model(each)
     check_installed("the explorer", ("starlette", "uvicorn"), "explore")
-    from convlens.explorer.photo_store import PhotoStore
     from convlens.explorer.server import Server
+    from convlens.explorer.session import Session
+
+    session = _make_session(model, photos, labels, index, seed)
+    names = name_models(model, others)
+    compared = [
+        Session(other, session.photos, seed, name=name, title=title, first=session)
+        for other, (name, title) in zip(others, names, strict=True)
+    ]
+    return Explorer(Server(session, port, compared), model.name)
+
+
+def export_explorer(
+    model: Model,
+    out: str | Path,
+    photos: Sequence[str | Path] | None = None,
+    *,
+    labels: Mapping[str, Sequence[int]] | None = None,
+    index: Patches | str | Path | None = None,
+    channels: int = 16,
+    seed: int = 0,
+    notify: Callable[[str], None] | None = None,
+) -> Path:
+    """Write the pages of an explorer as files that any web server can host.
+
+    The pages have the addresses of the live explorer. Receptive fields under the pointer, the
+    epsilon slider, the convolution page and the search work without a server behind them. Left out
+    is what is computed on demand: pinned units, shifts, dreams, maximized images and tuning.
+
+    Args:
+        model: the model; left untouched.
+        out: the folder; an earlier export there is replaced.
+        photos: as for `explore`; the first 24 are exported.
+        labels: as for `explore`.
+        index: as for `explore`.
+        channels: number of channels of each layer that get a page: those whose greatest activation
+            differs most between the photos. Default: 16.
+        seed: as for `explore`. Default: 0.
+        notify: told before the pages are made how many there are, and how large and how long they
+            will be. Default: nobody is told.
+
+    Returns:
+        The page to open, `index.html` in the folder. A browser reads it through a web server, for
+        example `python -m http.server`, and not as a file.
+
+    Raises:
+        ConvlensError: as `explore`; a number of channels below 0; or a folder with other files.
+
+    Example:
+        >>> import tempfile, torch, convlens
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = convlens.export_explorer(convlens.wrap(network, size=8), folder, photos=[])
+        ...     page.name, (page.parent / "layer" / "0" / "index.html").exists()
+        ('index.html', True)
+    """
+    check_model(model)
+    check_installed("the explorer", ("starlette", "uvicorn"), "explore")
+    if channels < 0:
+        raise ConvlensError(f"{channels} channels; give 0 or more")
+    from convlens.explorer.export import export_session
+
+    session = _make_session(model, photos, labels, index, seed)
+    return export_session(session, out, channels=channels, notify=notify or (lambda _: None))
+
+
+def _make_session(
+    model: Model,
+    photos: Sequence[str | Path] | None,
+    labels: Mapping[str, Sequence[int]] | None,
+    index: Patches | str | Path | None,
+    seed: int,
+) -> "Session":
+    """What an explorer of a model shows; the arguments are those of `explore`."""
+    from convlens.explorer.photo_store import PhotoStore
     from convlens.explorer.session import Session
 
     index_name = "patches" if isinstance(index, Patches) else repr(str(index))
@@ -131,13 +205,7 @@ def explore(
     store = PhotoStore(paths, match_labels(paths, table))
     if paths and not len(store):
         raise ConvlensError(f"none of {len(paths)} photos can be read; {store.skipped[0]}")
-    session = Session(model, store, seed, index=index, index_name=index_name)
-    names = name_models(model, others)
-    compared = [
-        Session(other, store, seed, name=name, title=title, first=session)
-        for other, (name, title) in zip(others, names, strict=True)
-    ]
-    return Explorer(Server(session, port, compared), model.name)
+    return Session(model, store, seed, index=index, index_name=index_name)
 
 
 def name_models(model: Model, others: Sequence[Model]) -> list[tuple[str, str]]:

@@ -62,7 +62,8 @@ def render(
     templates: Environment = request.app.state.templates
     text = templates.get_template(template).render(
         model=session.model, title=session.title, to=session.addresses,
-        other_models=request.app.state.compared if session is sessions[0] else (), **values,
+        other_models=request.app.state.compared if session is sessions[0] else (),
+        static=request.app.state.static, **values,
     )  # fmt: skip
     return HTMLResponse(text, status)
 

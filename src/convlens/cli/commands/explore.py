@@ -10,6 +10,7 @@ import typer
 from convlens.cli import options as o
 from convlens.cli.app import START, app
 from convlens.cli.arguments import ModelArguments, with_arguments
+from convlens.cli.output_check import check_export
 from convlens.errors import ConvlensError
 
 
@@ -36,6 +37,18 @@ def explore(
             help="A second model or checkpoint, beside which pages can be shown; several times.",
         ),
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            callback=check_export,
+            help="Write the pages as files that any web server can host, and start none.",
+        ),
+    ] = None,
+    export_channels: Annotated[
+        int, typer.Option(min=0, help="Channels of each layer with exported pages of their own.")
+    ] = 16,
+    overwrite: o.Overwrite = False,
     port: Annotated[
         int,
         typer.Option(
@@ -47,16 +60,19 @@ def explore(
     ] = True,
 ) -> None:
     """Explore a network and photos live in the browser."""
+    from convlens.cli import terminal
     from convlens.cli.inputs import find_paths, load_model
     from convlens.cli.labels import LabelSource
     from convlens.cli.patches_index import check_index, make_index
-    from convlens.cli.show.explore import show_explorer
+    from convlens.cli.show.explore import show_explorer, show_export
     from convlens.models.loading.demo_photos import demo_photos
     from convlens.models.loading.run_photos import find_run_photos
     from convlens.models.loading.specs import find_run_folder
     from convlens.runtime.extras import check_installed
 
     check_installed("the explorer", ("starlette", "uvicorn"), "explore")
+    if export is not None and with_:
+        raise ConvlensError("--export and --with do not go together; export each model by itself")
     paths = find_paths(photos) if photos else None
     shown = paths
     if index is not None:
@@ -75,6 +91,21 @@ def explore(
     table = {} if no_labels else source.read_table(model)
     if index is not None and paths is not None:
         make_index(index, model, paths, table, seed=arguments.seed, quiet=arguments.quiet)
+    if export is not None:
+        from convlens.explorer.explore import export_explorer
+
+        page = export_explorer(
+            model,
+            export,
+            paths,
+            labels=table,
+            index=index,
+            channels=export_channels,
+            seed=arguments.seed,
+            notify=terminal.printer(quiet=arguments.quiet),
+        )
+        show_export(page, json=arguments.json)
+        return
     explorer = start_explorer(
         model,
         paths,

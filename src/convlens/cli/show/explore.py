@@ -1,7 +1,8 @@
-"""Prints the address of an explorer, and opens it in the browser."""
+"""Prints the address of an explorer, or the page of an export."""
 
 import sys
 import webbrowser
+from pathlib import Path
 
 from convlens.cli import terminal
 
@@ -25,3 +26,16 @@ def show_explorer(url: str, *, port: int, json: bool, quiet: bool, browser: bool
         terminal.note("the explorer runs until Ctrl+C; the address works on this machine only")
     if browser:
         webbrowser.open(url)
+
+
+def show_export(page: Path, *, json: bool) -> None:
+    """Print the page of an exported explorer.
+
+    Args:
+        page: the page to open through a web server.
+        json: print it as JSON.
+    """
+    if json:
+        terminal.print_json({"page": str(page)})
+    else:
+        terminal.show(str(page))

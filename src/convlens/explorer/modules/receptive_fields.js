@@ -122,7 +122,7 @@ document.addEventListener("point", ({ detail }) => {
 const pin = async () => {
   const all = await load(frame.dataset.fields);
   const layer = all.layers.find(({ name }) => name === frame.dataset.layer);
-  if (!layer || !pointer) return;
+  if (!layer || !pointer || !frame.dataset.pin) return;  // exported pages pin nothing
   const unit = `${nearest(layer.y, pointer[0])}%2C${nearest(layer.x, pointer[1])}`;
   document.dispatchEvent(new CustomEvent("visit", { detail: frame.dataset.pin.replace("Y_X", unit) }));
 };

@@ -3,11 +3,13 @@
 const box = document.getElementById("search");
 const list = document.getElementById("found");
 const MOST = 12;
+// An exported page names the root of its site relative to its own address at the start.
+const home = new URL(`${document.documentElement.dataset.home}/`, location.href).href;
 let names = null;
 let active = -1;
 
 const load = async () => {
-  names ??= fetch(`${document.documentElement.dataset.home}/search.json`).then((answer) => answer.json());
+  names ??= fetch(`${home}search.json`).then((answer) => answer.json());
   return names;
 };
 const entriesOf = (all, text) => {
@@ -22,7 +24,7 @@ const entriesOf = (all, text) => {
       }
     });
   }
-  for (const [kind, group] of [["layer", all.layers], ["class", all.classes], ["photo", all.photos]]) {
+  for (const [kind, group] of [["channel", all.channel_pages ?? []], ["layer", all.layers], ["class", all.classes], ["photo", all.photos]]) {
     for (const [name, address] of group) if (matches(name)) found.push([kind, name, address]);
   }
   const exact = ([, name]) => (name.toLowerCase() === text.trim().toLowerCase() ? 0 : 1);
@@ -60,7 +62,7 @@ const mark = (index) => {
 const open = (item) => {
   close();
   box.value = "";
-  document.dispatchEvent(new CustomEvent("visit", { detail: item.dataset.address }));
+  document.dispatchEvent(new CustomEvent("visit", { detail: new URL(item.dataset.address, home).href }));
 };
 box.addEventListener("focus", load);
 box.addEventListener("input", async () => {

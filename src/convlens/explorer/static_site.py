@@ -1,0 +1,107 @@
+"""StaticSite: the files of exported pages, and links between them that need no server."""
+
+import html
+import posixpath
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+_LINK = re.compile(r'\s(href|src|action|data-[a-z]+)="(/[^"]*)"')
+_HOME = re.compile(r'data-home=""')
+
+
+class StaticSite:
+    """Knows the file of each exported address, and rewrites the links of a page.
+
+    A page lies in the folder that its path names, and a page in another state in a folder below it,
+    so that `/layer/conv1` is `layer/conv1/index.html`. All links are relative. A link to a page
+    that is not exported leads to the same page in its first state, if only the photo or the pinned
+    unit differ; otherwise it is no link.
+
+    Args:
+        addresses: the addresses of all pages.
+        first_photo: hash of the photo that pages show without a name of one.
+    """
+
+    def __init__(self, addresses: Sequence[str], *, first_photo: str) -> None:
+        self._first_photo = first_photo
+        self._folders = {self._key(address): _folder(address) for address in addresses}
+
+    def write(self, root: Path, address: str, text: str) -> None:
+        """Write a page into its folder below `root`."""
+        target = root / _folder(address) / "index.html"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+    def rewrite(self, text: str, address: str) -> str:
+        """The HTML of a page with relative links; those that lead nowhere are taken out."""
+        here = _folder(address)
+
+        def replace(match: re.Match[str]) -> str:
+            name, value = match[1], html.unescape(match[2])
+            target = self._find(value, exact=name.startswith("data-"))
+            if target is None:
+                return ""
+            return f' {name}="{html.escape(_relative(target, here))}"'
+
+        home = _relative("", here).rstrip("/") or "."
+        return _HOME.sub(f'data-home="{home}"', _LINK.sub(replace, text))
+
+    def rewrite_search(self, names: dict[str, Any]) -> dict[str, Any]:
+        """What the search finds, by addresses from the root of the site."""
+
+        def exported(entries: Sequence[Sequence[str]]) -> list[list[str]]:
+            found = ((name, self._find(address)) for name, address in entries)
+            return [[name, quote(target)] for name, target in found if target is not None]
+
+        channels = [
+            [f"{unquote(parts[1])}:{parts[2]}", quote(folder + "/")]
+            for (path, query), folder in self._folders.items()
+            if not query and (parts := path.strip("/").split("/"))[0] == "channel"
+        ]
+        kept = {kind: exported(names[kind]) for kind in ("layers", "classes", "photos")}
+        return {**kept, "channels": [], "channel_pages": channels}
+
+    def _find(self, address: str, *, exact: bool = False) -> str | None:
+        """The file or folder of an address, from the root of the site.
+
+        Args:
+            address: the address.
+            exact: whether the same page in its first state is no answer.
+        """
+        path, query = self._key(address)
+        if path.startswith("/assets/") or path == "/fields.json":
+            return path.lstrip("/")
+        state = dict(parse_qsl(query))
+        candidates = [(path, query)]
+        if exact:
+            pass
+        elif path.startswith("/photo/") and set(state) <= {"layer", "at"}:
+            at_layer = "layer" in state and "at" not in state
+            layer = f"/layer/{quote(state['layer'], safe='')}" if at_layer else path
+            candidates.append(self._key(layer))
+        elif set(state) == {"photo"}:
+            candidates.append((path, ""))
+        return next((f"{self._folders[key]}/" for key in candidates if key in self._folders), None)
+
+    def _key(self, address: str) -> tuple[str, str]:
+        """Path and sorted state of an address, without the photo that is shown anyway."""
+        path, _, query = address.partition("?")
+        state = sorted(parse_qsl(query))
+        return path, urlencode([pair for pair in state if pair != ("photo", self._first_photo)])
+
+
+def _folder(address: str) -> str:
+    """The folder of a page, from the root of the site."""
+    path, _, query = address.partition("?")
+    name = "_".join(f"{key}={value}" for key, value in sorted(parse_qsl(query)))
+    parts = [*unquote(path).strip("/").split("/"), re.sub(r"[^\w.=,-]", "_", name)]
+    return "/".join("_" if part in (".", "..") else part for part in parts if part)
+
+
+def _relative(target: str, here: str) -> str:
+    """A link from one folder of the site to a file or a folder, which ends in a slash."""
+    link = posixpath.relpath(f"/{target}", f"/{here}")
+    return quote(link) + ("/" if target.endswith("/") or not target else "")

@@ -1,0 +1,189 @@
+"""The export: relative links that all lead somewhere, and the numbers of the live pages."""
+
+import asyncio
+import functools
+import html
+import http.server
+import json
+import re
+import threading
+from html.parser import HTMLParser
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+
+import convlens
+from convlens.explorer.static_site import StaticSite
+from support.explorers import run, save_photos, small_model
+
+pytest_plugins = ("support.browser", "support.command_line")
+
+
+class Links(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.links = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            is_link = name in ("href", "src", "action") or name in ("data-fields", "data-stream")
+            if is_link and value and not value.startswith(("data:", "#")):
+                self.links.append(value)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    photos = save_photos(tmp_path_factory.mktemp("photos"))
+    folder = tmp_path_factory.mktemp("site") / "out"
+    told = []
+    page = convlens.export_explorer(
+        small_model(), folder, photos, labels={"cat.png": (0,)}, channels=2, notify=told.append
+    )
+    assert page == folder / "index.html"
+    return folder, photos, told
+
+
+def test_every_link_leads_to_a_file(exported):
+    folder, _, _ = exported
+    pages = list(folder.rglob("index.html"))
+    assert len(pages) > 20
+    for page in pages:
+        links = Links(page.read_text("utf-8")).links
+        assert any("explorer-" in link for link in links)
+        for link in links:
+            assert not link.startswith("/"), (page, link)
+            target = (page.parent / unquote(urlsplit(link).path)).resolve()
+            assert folder.resolve() in (target, *target.parents)
+            assert (target / "index.html").is_file() if link.endswith("/") else target.is_file()
+
+
+def test_pages_have_the_numbers_of_the_live_ones(exported):
+    folder, photos, _ = exported
+    live = run(small_model(), photos)
+    key = live.keys[0]
+    for address, path in (
+        ("/", "."), (f"/photo/{key}", f"photo/{key}"), ("/layer/2%2Fadd", "layer/2/add"),
+        (f"/photo/{key}?overlay=gradcam&class=2", f"photo/{key}/class=2_overlay=gradcam"),
+        ("/layer/0?view=patches", "layer/0/view=patches"), ("/class/1", "class/1"),
+    ):  # fmt: skip
+        numbers = re.findall(r'<data value="[^"]+"', live.get(address))
+        text = (folder / path / "index.html").read_text("utf-8")
+        assert re.findall(r'<data value="[^"]+"', text) == numbers
+        assert len(numbers) > 1
+    channels = [path.name for path in (folder / "channel" / "2" / "add").iterdir()]
+    assert len(channels) == 2
+    for channel in channels:
+        numbers = re.findall(r'<data value="[^"]+"', live.get(f"/channel/2%2Fadd/{channel}"))
+        text = (folder / "channel" / "2" / "add" / channel / "index.html").read_text("utf-8")
+        assert re.findall(r'<data value="[^"]+"', text) == numbers
+    live.session.worker.close()
+
+
+def test_what_needs_a_server_is_left_out(exported):
+    folder, _, _ = exported
+    texts = [page.read_text("utf-8") for page in folder.rglob("index.html")]
+    for part in ("data-stream", "<form", "data-upload", "data-pin", "/kernel/"):
+        assert not any(part in text for text in texts), part
+    names = json.loads((folder / "search.json").read_text("utf-8"))
+    assert ["2/add", "layer/2/add/"] in names["layers"]
+    assert len(names["channel_pages"]) == 6
+    layers = [name.rpartition(":")[0] for name, _ in names["channel_pages"]]
+    assert sorted(layers) == ["0", "0", "2.conv", "2.conv", "2/add", "2/add"]
+
+
+def test_number_size_and_time_are_told_before(exported):
+    folder, _, told = exported
+    pages = len(list(folder.rglob("index.html")))
+    assert re.fullmatch(rf"{pages} pages: about [\d,]+ MB and [\d,]+ min", told[0])
+
+
+def test_an_earlier_export_is_replaced_and_other_files_are_not(tmp_path):
+    photos = save_photos(tmp_path)
+    out = tmp_path / "out"
+    for _ in range(2):
+        convlens.export_explorer(small_model(), out, photos[:1], channels=0)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(convlens.ConvlensError, match=r"notes\.txt"):
+        convlens.export_explorer(small_model(), out, photos[:1], channels=0)
+    with pytest.raises(convlens.ConvlensError, match="-1 channels"):
+        convlens.export_explorer(small_model(), tmp_path / "x", photos[:1], channels=-1)
+
+
+def test_it_runs_where_an_event_loop_runs_as_in_notebooks(tmp_path):
+    async def call():
+        return convlens.export_explorer(small_model(), tmp_path / "site", [], channels=0)
+
+    assert asyncio.run(call()).is_file()
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("/layer/a%2Fb", "../../layer/a/b/"),
+        ("/layer/a%2Fb?photo=1", "../../layer/a/b/"),
+        ("/layer/a%2Fb?photo=2", "../../layer/a/b/"),
+        ("/layer/a%2Fb?order=fired", None),
+        ("/photo/2?layer=a%2Fb", "../../layer/a/b/"),
+        ("/photo/2?layer=a%2Fb&at=1%2C2", "../../photo/2/"),
+        ("/photo/2?class=3&overlay=gradcam", "../../photo/2/class%3D3_overlay%3Dgradcam/"),
+        ("/photo/2?overlay=gradcam&class=4", None),
+        ("/channel/c/3", "./"),
+        ("/kernel/c/3", None),
+        ("/assets/a.js", "../../assets/a.js"),
+    ],
+)
+def test_links_are_relative(link, target):
+    site = StaticSite(
+        ["/", "/layer/a%2Fb", "/photo/2", "/photo/2?overlay=gradcam&class=3", "/channel/c/3"],
+        first_photo="1",
+    )  # fmt: skip
+    address = "/channel/c/3" if link == "/channel/c/3" else "/class/3"
+    text = site.rewrite(f'<a id="x" href="{html.escape(link)}">', address)
+    assert text == ('<a id="x">' if target is None else f'<a id="x" href="{target}">')
+
+
+@pytest.mark.slow
+def test_hover_search_and_navigation_work_without_our_server(exported, browser):
+    folder, _, _ = exported
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder.parent)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    page = browser.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    home = f"http://127.0.0.1:{server.server_port}/out/"
+    page.goto(home)
+    page.locator(".photo-tiles a").first.click()
+    page.wait_for_selector("#photo-frame")
+    page.hover("#photo-frame", position={"x": 40, "y": 30})
+    page.wait_for_function("document.querySelector('.pointed').textContent.includes('sees rows')")
+    page.locator("#photo-frame").click(position={"x": 40, "y": 30})
+    page.click("#overlay-epsilon")
+    page.wait_for_selector("#epsilon")
+    page.wait_for_function("document.querySelector('output').textContent !== ''")
+    page.focus("#epsilon")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("output").inner_text().startswith("1/255")
+    page.fill("#search", "2/add:")
+    page.wait_for_selector("#found li")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#patches")
+    assert page.url.startswith(urljoin(home, "channel/2/add/"))
+    page.go_back()
+    page.wait_for_selector("#epsilon")
+    assert errors == []
+    page.close()
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_command_writes_the_pages(here, convlens):
+    words = ("explore", "a.png", "--export", "site", "--model", "python:mine.py:tiny")
+    status, out, error = convlens(*words, "--export-channels", 1)
+    assert (status, out.strip()) == (0, "site/index.html"), error
+    assert "pages: about" in error
+    assert len(list((here / "site" / "channel" / "0").iterdir())) == 1
+    assert "--overwrite" in convlens(*words)[2]
+    assert "--export and --with" in convlens(*words, "--overwrite", "--with", "default")[2]
