@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from convlens import ConvlensError, open_data
-from convlens.training.data.dataset import LabeledImages, split_validation
+from convlens.training import LabeledImages
+from convlens.training.data.dataset import split_validation
 
 rng = np.random.default_rng(0)
 
@@ -248,8 +249,8 @@ class TestFolder:
     def test_more_pixels_than_memory(self, folder, monkeypatch):
         module = sys.modules["convlens.training.data.dataset"]
         monkeypatch.setattr(module, "available_memory", lambda: 2**20)
-        with pytest.raises(ConvlensError, match=r"GiB as pixels .* smaller --size"):
-            open_data(folder, size=(1000, 1000))
+        with pytest.raises(ConvlensError, match=r"GiB as pixels .* --stream, or a smaller --size"):
+            open_data(folder, size=(1000, 1000), stream=False)
 
 
 class TestNamed:

@@ -80,7 +80,7 @@ class TestRefusals:
         assert convlens.load(f"{out}@last").size == (12, 12)
 
     def test_too_little_memory(self, archive, tmp_path, monkeypatch):
-        monkeypatch.setattr("convlens.training.batch_size.available_memory", lambda: 2**20)
+        monkeypatch.setattr("convlens.runtime.memory.available_memory", lambda: 2**20)
         with pytest.raises(ConvlensError, match=r"--batch \d+ would fit") as caught:
             train(archive, out=tmp_path / "run", **(RECIPE | {"batch": 100}))
         fits = int(str(caught.value).partition("--batch ")[2].split()[0])
@@ -142,7 +142,7 @@ def test_memory_estimate_is_near_what_torch_keeps():
 
     def fits(free):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("convlens.training.batch_size.available_memory", lambda: int(free))
+            patch.setattr("convlens.runtime.memory.available_memory", lambda: int(free))
             try:
                 check_batch_fits(network, image, 40)
             except ConvlensError:

@@ -1,16 +1,13 @@
 """Sources of images for a pass: photos that are decoded ahead of the network, or a tensor."""
 
-import os
-from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from convlens.data.datasets.decoded_batch import (
@@ -23,13 +20,11 @@ from convlens.data.datasets.decoded_batch import (
 )
 from convlens.data.datasets.photo_dataset import PhotoDataset, as_dataset
 from convlens.data.datasets.pictures import as_photos
+from convlens.data.datasets.read_ahead import batches_ahead, read_ahead
 from convlens.data.images import from_pixels
 from convlens.data.photos import PhotoLike
 from convlens.errors import ConvlensError, PhotoError
 from convlens.models.model import Model
-
-_BATCHES_AHEAD = 2  # decoded while the network runs
-_PIXELS_AHEAD = 2**28  # of them together
 
 PhotosOrImages = PhotoLike | Sequence[PhotoLike] | PhotoDataset | Tensor
 
@@ -76,6 +71,10 @@ class Source(Protocol):
 
     strict: bool
 
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of an image."""
+
     def __len__(self) -> int:
         """The number of images, readable or not."""
 
@@ -108,6 +107,12 @@ class PhotoSource:
         self._model = model
         self._batch_decoder = PhotoBatchDecoder(model.photo_decoder, self.dataset)
 
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of an image."""
+        height, width = self._model.size
+        return height * width
+
     def __len__(self) -> int:
         return len(self.dataset)
 
@@ -117,26 +122,12 @@ class PhotoSource:
 
     def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
         """Batches of images, equal to what `model.prepare` makes of the photos."""
-        height, width = self._model.size
-        pixels = height * width * max((stop - start for start, stop in spans), default=1)
-        ahead = min(_BATCHES_AHEAD, _PIXELS_AHEAD // pixels)
-        waiting: deque[tuple[int, int, list[Future[NDArray[np.uint8]]]]] = deque()
-        left = deque(spans)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            try:
-                while left or waiting:
-                    while left and len(waiting) <= ahead:
-                        start, stop = left.popleft()
-                        futures = [
-                            pool.submit(self._batch_decoder.read, number)
-                            for number in range(start, stop)
-                        ]
-                        waiting.append((start, stop, futures))
-                    start, stop, futures = waiting.popleft()
-                    reads = [future.result for future in futures]
-                    yield to_batch(decode_batch(start, stop, reads), self._model)
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+        pixels = self.pixels * max((stop - start for start, stop in spans), default=1)
+        numbers = (range(start, stop) for start, stop in spans)
+        reading = read_ahead(numbers, self._batch_decoder.read, ahead=batches_ahead(pixels))
+        with closing(reading) as batches:
+            for (start, stop), reads in zip(spans, batches, strict=True):
+                yield to_batch(decode_batch(start, stop, reads), self._model)
 
     def fingerprints(self) -> list[str]:
         """Name, size and time of change of each photo."""
@@ -148,12 +139,22 @@ class PhotoSource:
 
 
 class TensorSource:
-    """Images `(N, C, H, W)` in memory."""
+    """Images `(N, C, H, W)` in memory, of which each batch is moved to the device of the network.
+
+    Args:
+        images: the images, on any device.
+        device: of the network; default: that of the images.
+    """
 
     strict = False
 
-    def __init__(self, images: Tensor) -> None:
-        self._images = images
+    def __init__(self, images: Tensor, device: torch.device | None = None) -> None:
+        self._images, self._device = images, device or images.device
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of an image."""
+        return self._images[0, 0].numel()
 
     def __len__(self) -> int:
         return len(self._images)
@@ -165,7 +166,8 @@ class TensorSource:
     def batches(self, spans: Sequence[tuple[int, int]]) -> Generator[Batch]:
         """Slices of the tensor."""
         for start, stop in spans:
-            yield Batch(start, stop, torch.arange(start, stop), self._images[start:stop], {})
+            images = self._images[start:stop].to(self._device)
+            yield Batch(start, stop, torch.arange(start, stop), images, {})
 
     def fingerprints(self) -> list[str]:
         """The number of each image. No resumed process can have the same tensor in memory."""
@@ -188,6 +190,11 @@ class NumberSource:
 
     def __init__(self, source: Source, numbers: Sequence[int]) -> None:
         self._source, self._numbers = source, numbers
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of an image."""
+        return self._source.pixels
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -224,9 +231,9 @@ def check_photos(
     Raises:
         ConvlensError: what is no photo, or images that do not fit the model.
     """
-    if isinstance(photos, Tensor):
-        return model.check(model.to_images(photos))
-    return as_photos(photos)
+    if isinstance(photos, Tensor) and photos.is_floating_point():
+        return model.check(photos[None] if photos.ndim == 3 else photos)
+    return model.prepare(photos) if isinstance(photos, Tensor) else as_photos(photos)
 
 
 def open_source(model: Model, photos: PhotosOrImages, *, strict: bool = False) -> Source:
@@ -237,7 +244,7 @@ def open_source(model: Model, photos: PhotosOrImages, *, strict: bool = False) -
     """
     photos = check_photos(model, photos)
     if isinstance(photos, Tensor):
-        return TensorSource(photos)
+        return TensorSource(photos, model.device)
     if not len(photos):
         raise ConvlensError("no photos; give at least one")
     return PhotoSource(model, photos, strict=strict)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from convlens.errors import ConvlensError
-from convlens.training.data.dataset import available_memory
+from convlens.runtime.memory import free_memory
 
 _MEASURED_IMAGES = 2  # images; batch normalization needs at least two
 _GRADIENT_FACTOR = 1.25  # memory of activations and their gradients, over that of activations
@@ -26,7 +26,7 @@ def check_batch_fits(network: nn.Module, image: Tensor, batch: int) -> None:
     Raises:
         ConvlensError: the step does not fit; the message gives the largest batch that does.
     """
-    free = _free_memory(image.device)
+    free = free_memory(image.device)
     if free is None:
         return
     try:
@@ -96,16 +96,6 @@ def _measure_step(network: nn.Module, image: Tensor) -> tuple[int, int]:
     activations += output.untyped_storage().nbytes()
     # The weights exist already; their gradients and momentum are allocated by the first step.
     return 2 * sum(weights.values()), int(_GRADIENT_FACTOR * activations / _MEASURED_IMAGES)
-
-
-def _free_memory(device: torch.device) -> int | None:
-    if device.type == "cuda":
-        return (
-            torch.cuda.mem_get_info(device)[0]
-            + torch.cuda.memory_reserved(device)
-            - (torch.cuda.memory_allocated(device))
-        )
-    return available_memory() if device.type == "cpu" else None
 
 
 def _cuda_devices(image: Tensor) -> list[torch.device]:

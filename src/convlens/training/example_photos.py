@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
+import torch
+
 from convlens.data.images import encode_png
 from convlens.errors import ConvlensError
 from convlens.files import atomic_file
@@ -30,11 +32,14 @@ def write_example_photos(run: Path, data: Dataset) -> None:
     rows = []
     try:
         folder.mkdir(exist_ok=True)
-        for number in _choose_images(data):
-            index = int(data.validation.classes[number])
+        numbers = _choose_images(data)
+        chosen = data.validation.read(torch.tensor(numbers, dtype=torch.int64))
+        for number, pixels, index in zip(
+            numbers, chosen.pixels, chosen.classes.tolist(), strict=True
+        ):
             name = f"{_file_name(data.labels[index])}-{number:05d}.png"
             with atomic_file(folder / name) as temporary:
-                temporary.write_bytes(encode_png(data.validation.pixels[number]))
+                temporary.write_bytes(encode_png(pixels))
             rows.append((name, (index,)))
     except OSError as error:
         raise ConvlensError(f"cannot write {folder} ({error.strerror or error})") from error

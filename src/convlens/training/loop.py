@@ -7,7 +7,8 @@ training that was never stopped.
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from convlens.models.model import Model
 from convlens.runtime.interrupts import catch_interrupts
 from convlens.training.augment import augment
 from convlens.training.batch_size import is_out_of_memory, out_of_memory_error
-from convlens.training.data import Dataset, LabeledImages
+from convlens.training.data import Dataset, LabeledImages, TrainingImages
 from convlens.training.recipe import Recipe
 
 _LOSS_CHECK_INTERVAL = 20  # steps; reading the loss of an accelerator makes it wait
@@ -120,25 +121,21 @@ def fit(
     bare = model.network
     steps = total_steps(data, recipe)
     steps_per_epoch = steps // recipe.epochs
-    device_slice = slice(fabric.global_rank, None, fabric.world_size)
     per_device = recipe.batch // fabric.world_size
     train = _move_to_device(data.train, fabric.device)
     schedule = _schedule(optimizer, recipe, state.step, steps)
     checkpoints = set(recipe.checkpoint_steps(steps))
     check_interval = 1 if fabric.device.type == "cpu" else _LOSS_CHECK_INTERVAL
-    order = _epoch_order(recipe.seed, state.step // steps_per_epoch, len(data.train))
+    device_slice = slice(fabric.global_rank, None, fabric.world_size)
+    indices = _step_indices(recipe, state.step, steps, len(train), device_slice)
     total = torch.tensor(state.loss, dtype=_sum_dtype(fabric.device), device=fabric.device)
     began = saved = time.monotonic()
 
-    with catch_interrupts() as interrupted:
+    with catch_interrupts() as interrupted, closing(train.batches(indices)) as batches:
         bare.train()
-        while state.step < steps:
-            epoch, within = divmod(state.step, steps_per_epoch)
-            if within == 0:
-                order = _epoch_order(recipe.seed, epoch, len(data.train))
-            indices = order[within * recipe.batch : (within + 1) * recipe.batch][device_slice]
+        for batch in batches:
             torch.manual_seed(_derive_seed("step", recipe.seed, state.step, fabric.global_rank))
-            total += training_step(fabric, network, optimizer, model, train, indices, recipe)
+            total += training_step(fabric, network, optimizer, model, batch, recipe)
             schedule.step()
             state.step += 1
             epoch_ends = state.step % steps_per_epoch == 0
@@ -179,7 +176,7 @@ def total_steps(data: Dataset, recipe: Recipe) -> int:
 
 
 def validate(
-    fabric: Any, model: Model, images: LabeledImages, num_classes: int, at_once: int
+    fabric: Any, model: Model, images: TrainingImages, num_classes: int, at_once: int
 ) -> tuple[list[int], float]:
     """Correct predictions and mean cross-entropy in nats, over all devices.
 
@@ -200,10 +197,14 @@ def validate(
     sums = torch.zeros(num_classes + 1, dtype=_sum_dtype(fabric.device), device=fabric.device)
     own_indices = torch.arange(fabric.global_rank, len(images), fabric.world_size)
     network.eval()
-    with torch.no_grad(), fabric.autocast():
-        for indices in own_indices.split(at_once):
-            batch, classes = _make_batch(images, indices, model, fabric.device)
-            logits = network(batch).float()
+    with (
+        torch.no_grad(),
+        fabric.autocast(),
+        closing(images.batches(own_indices.split(at_once))) as batches,
+    ):
+        for batch in batches:
+            inputs, classes = _to_inputs(batch, model, fabric.device)
+            logits = network(inputs).float()
             correct = classes[logits.argmax(1) == classes]
             sums[:-1] += torch.bincount(correct, minlength=num_classes)
             sums[-1] += F.cross_entropy(logits, classes, reduction="sum")
@@ -217,16 +218,15 @@ def training_step(
     network: Any,
     optimizer: Any,
     model: Model,
-    train: LabeledImages,
-    indices: Tensor,
+    batch: LabeledImages,
     recipe: Recipe,
 ) -> Tensor:
-    """Take one step on the images of the given indices.
+    """Take one step on a batch.
 
     Returns:
         Their mean loss, detached.
     """
-    images, classes = _make_batch(train, indices, model, fabric.device)
+    images, classes = _to_inputs(batch, model, fabric.device)
     images = augment(images, shift=recipe.shift, flip=recipe.flip, erase=recipe.erase)
     try:
         logits = network(images.contiguous(memory_format=torch.channels_last))
@@ -241,18 +241,19 @@ def training_step(
     return loss.detach()
 
 
-def _make_batch(
-    images: LabeledImages, indices: Tensor, model: Model, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _to_inputs(batch: LabeledImages, model: Model, device: torch.device) -> tuple[Tensor, Tensor]:
     """Normalized images `(N, C, H, W)` and their classes `(N,)`, on the device."""
-    picked = images[indices.to(images.pixels.device)]
-    levels = picked.pixels.to(device, non_blocking=True).movedim(3, 1).float()
+    levels = batch.pixels.to(device, non_blocking=True).movedim(3, 1).float()
     low, high = model.bounds
-    return model.normalize(levels * (high - low) / 255 + low), picked.classes.to(device)
+    return model.normalize(levels * (high - low) / 255 + low), batch.classes.to(device)
 
 
-def _move_to_device(images: LabeledImages, device: torch.device) -> LabeledImages:
-    if device.type == "cpu" or images.pixels.nbytes > _MAX_BYTES_ON_DEVICE:
+def _move_to_device(images: TrainingImages, device: torch.device) -> TrainingImages:
+    if (
+        device.type == "cpu"
+        or not isinstance(images, LabeledImages)
+        or images.pixels.nbytes > _MAX_BYTES_ON_DEVICE
+    ):
         return images
     return LabeledImages(images.pixels.to(device), images.classes.to(device))
 
@@ -271,6 +272,19 @@ def _schedule(
 def _sum_dtype(device: torch.device) -> torch.dtype:
     """The type of accumulated sums; Apple's devices have no doubles."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _step_indices(
+    recipe: Recipe, first: int, steps: int, count: int, device_slice: slice
+) -> Iterator[Tensor]:
+    """The indices of this device's images for each step from `first` on."""
+    steps_per_epoch = steps // recipe.epochs
+    order = torch.empty(0, dtype=torch.int64)
+    for step in range(first, steps):
+        epoch, within = divmod(step, steps_per_epoch)
+        if within == 0 or step == first:
+            order = _epoch_order(recipe.seed, epoch, count)
+        yield order[within * recipe.batch : (within + 1) * recipe.batch][device_slice]
 
 
 def _epoch_order(seed: int, epoch: int, count: int) -> Tensor:

@@ -4,12 +4,13 @@ import torch
 from torch import Tensor
 
 from convlens.errors import ConvlensError
-from convlens.training.data import LabeledImages
+from convlens.training.data import TrainingImages
+from convlens.training.data.labeled_images import PixelSums
 
-_VALUES_AT_ONCE = 2**23  # values in one piece; each needs 16 bytes for a moment
 
-
-def mean_and_std(images: LabeledImages, center: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_and_std(
+    images: TrainingImages, center: str
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, for pixels scaled to 0..1.
 
     The sums are sums of whole numbers, so they depend neither on the order of the images nor on
@@ -26,25 +27,15 @@ def mean_and_std(images: LabeledImages, center: str) -> tuple[tuple[float, ...],
     Raises:
         ConvlensError: all pixels of a channel are equal.
     """
-    count, height, width, channels = images.pixels.shape
-    sums = torch.zeros(channels, dtype=torch.int64)
-    squares = torch.zeros(channels, dtype=torch.int64)
-    image_sums_squared = torch.zeros(
-        channels, dtype=torch.int64
-    )  # squares of the sums of each image
-    for pixels in images.pixels.split(max(1, _VALUES_AT_ONCE // (height * width * channels))):
-        levels = pixels.to(torch.int64)
-        image_sums = levels.sum(dim=(1, 2))
-        sums += image_sums.sum(dim=0)
-        squares += (levels * levels).sum(dim=(0, 1, 2))
-        image_sums_squared += (image_sums * image_sums).sum(dim=0)
+    height, width, _ = images.shape
+    count, sums = len(images), images.pixel_sums
     area = height * width
-    means = sums.double() / (count * area)
+    means = sums.levels.sum(dim=0).double() / (count * area)
     if center == "image":
-        variance = _divide(squares * area - image_sums_squared, count * area * area)
+        variance = _variance_about_image_means(sums, area)
         means = torch.zeros_like(means)
     else:
-        variance = squares.double() / (count * area) - means**2
+        variance = sums.squares.sum(dim=0).double() / (count * area) - means**2
     if bool((variance <= 0).any()):
         difference = "differ from their own mean" if center == "image" else "differ"
         raise ConvlensError(
@@ -55,8 +46,14 @@ def mean_and_std(images: LabeledImages, center: str) -> tuple[tuple[float, ...],
     return _to_unit_range(means), _to_unit_range(deviations)
 
 
-def _divide(whole: Tensor, by: int) -> Tensor:
-    return whole.double() / by
+def _variance_about_image_means(sums: PixelSums, area: int) -> Tensor:
+    """The mean square of the pixels' difference from their image's mean, for each channel."""
+    variances = []
+    for levels, squares in zip(sums.levels.T.tolist(), sums.squares.T.tolist(), strict=True):
+        # In Python's whole numbers: for a million images they exceed 64 bits.
+        whole = sum(squares) * area - sum(level * level for level in levels)
+        variances.append(whole / (len(levels) * area * area))
+    return torch.tensor(variances, dtype=torch.float64)
 
 
 def _to_unit_range(levels: Tensor) -> tuple[float, ...]:

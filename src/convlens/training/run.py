@@ -21,6 +21,7 @@ from convlens.runtime.callbacks import or_ignore
 from convlens.training.batch_size import check_batch_fits
 from convlens.training.checkpoints import prune_checkpoints, read_optimizer_state, save_checkpoint
 from convlens.training.data import Dataset, open_data
+from convlens.training.data.streamed import StreamedImages
 from convlens.training.description import (
     build_model,
     check_same_training,
@@ -55,6 +56,7 @@ def train(
     size: int | tuple[int, int] | None = None,
     validation: float = 0.1,
     strict: bool = False,
+    stream: bool | None = None,
     seed: int = 0,
     device: str = "auto",
     devices: int = 1,
@@ -89,6 +91,9 @@ def train(
         validation: share of each class to hold out if the data has no test or validation part;
             default 0.1.
         strict: raise for a damaged photo instead of leaving it out; default: leave it out.
+        stream: whether photos in folders are decoded each time they are used, ahead of the network
+            and in several threads; the training ends with the same weights. Default: only if their
+            pixels would need more than half of the free memory.
         seed: seed of the weights, the order of the images and the augmentation; default 0.
         device: `auto` (an accelerator if there is one), `cpu`, `cuda` or `mps`; default `auto`.
         devices: number of devices on each machine; they share each batch. Default: 1.
@@ -143,6 +148,7 @@ def train(
                 validation=validation,
                 seed=seed,
                 strict=strict,
+                stream=stream,
                 progress=report,
             )
         )
@@ -270,6 +276,8 @@ def _describe_start(data: Dataset, recipe: Recipe) -> Iterator[str]:
     if len(data.skipped) > 3:
         yield f"left out: {counted(len(data.skipped) - 3, 'more file')} that cannot be read"
     yield from data.notes
+    if isinstance(data.train, StreamedImages):
+        yield "photos are decoded each time they are used, so that they need not fit the memory"
     yield (
         f"{recipe.network}, {counted(recipe.epochs, 'epoch')}, batches of {recipe.batch}, "
         f"learning rate {recipe.learning_rate:g}"

@@ -58,6 +58,13 @@ def train(
     validation: Annotated[
         float, typer.Option(help="Share to hold out if the data has no test part.")
     ] = 0.1,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            help="Decode photos each time they are used. Default: only if their pixels would need "
+            "more than half of the free memory."
+        ),
+    ] = None,
     checkpoints: Annotated[
         int, typer.Option(min=0, help="Checkpoints to keep, for filters --over-training.")
     ] = 0,
@@ -97,6 +104,7 @@ def train(
             size=parse_size(size) if size is not None else None,
             validation=validation,
             strict=strict,
+            stream=stream,
             seed=seed,
             device=device.value,
             devices=devices,

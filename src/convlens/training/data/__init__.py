@@ -1,6 +1,6 @@
 """Labeled images to train on, from folders, IDX files, NumPy archives or a name: `open_data`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -11,12 +11,13 @@ from convlens.data.training_data import DataForm, find_data_form
 from convlens.errors import ConvlensError
 from convlens.runtime.callbacks import or_ignore
 from convlens.training.data.class_folders import read_class_folders
-from convlens.training.data.dataset import Dataset, LabeledImages, check_classes, split_validation
+from convlens.training.data.dataset import Dataset, check_classes, split_validation
 from convlens.training.data.idx import read_idx_folder
+from convlens.training.data.labeled_images import LabeledImages, TrainingImages
 from convlens.training.data.named_datasets import read_digits, read_torchvision
 from convlens.training.data.npz import read_npz
 
-__all__ = ["Dataset", "LabeledImages", "open_data"]
+__all__ = ["Dataset", "LabeledImages", "TrainingImages", "open_data"]
 
 _CLASS_NAME_FILES = (
     "classes.txt",
@@ -31,9 +32,13 @@ def open_data(
     validation: float = 0.1,
     seed: int = 0,
     strict: bool = False,
+    stream: bool | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Dataset:
-    """Read labeled images into memory, as 8-bit pixels.
+    """Read labeled images, as 8-bit pixels.
+
+    Photos in folders whose pixels would need more than half of the free memory are decoded each
+    time they are used; other data is held in memory. The images are the same either way.
 
     Args:
         spec: the data, in one of these forms (default: `digits`):
@@ -54,6 +59,8 @@ def open_data(
             default 0.1.
         seed: seed of the choice of these images; default 0.
         strict: raise for a damaged photo instead of leaving it out; default: leave it out.
+        stream: whether photos in folders are decoded each time they are used; default: only if
+            their pixels would need more than half of the free memory.
         progress: called with a stage, the number done and the total; default: not called.
 
     Returns:
@@ -61,7 +68,8 @@ def open_data(
 
     Raises:
         ConvlensError: data that does not exist or is empty, fewer than two classes, labels that do
-            not fit, damaged files, or pixels that would need more than half of the free memory.
+            not fit, damaged files, or pixels that would need more than half of the free memory
+            and cannot be streamed.
 
     Example:
         >>> import convlens
@@ -75,6 +83,7 @@ def open_data(
     skipped: list[SkippedPhoto] = []
     labels: tuple[str, ...] | None = None
     preprocessing: Preprocessing | None = None
+    splits: Mapping[str, TrainingImages]
     form = find_data_form(spec)
     if form is DataForm.DIGITS:
         images, labels = read_digits()
@@ -87,10 +96,15 @@ def open_data(
         splits = read_idx_folder(path)
         if not splits:
             splits, labels, preprocessing, skipped = read_class_folders(
-                path, size, or_ignore(progress), strict=strict
+                path, size, or_ignore(progress), strict=strict, stream=stream
             )
     else:
         splits = read_npz(path)
+    if stream and any(isinstance(images, LabeledImages) for images in splits.values()):
+        raise ConvlensError(
+            f"{name} is held in memory, and only photos in folders are decoded as they are used; "
+            f"leave --stream out"
+        )
     if preprocessing is None:
         preprocessing = _array_preprocessing(splits, size, name)
     labels = labels or _read_class_names(path if path.is_dir() else path.parent, splits)
@@ -120,9 +134,9 @@ def open_data(
 
 
 def _array_preprocessing(
-    splits: dict[str, LabeledImages], size: tuple[int, int] | None, name: str
+    splits: Mapping[str, TrainingImages], size: tuple[int, int] | None, name: str
 ) -> Preprocessing:
-    shapes = {tuple(images.pixels.shape[1:]) for images in splits.values()}
+    shapes = {images.shape for images in splits.values()}
     if len(shapes) > 1:
         raise ConvlensError(f"{name} holds images of shapes {sorted(shapes)}; one is needed")
     ((height, width, _),) = shapes
@@ -134,7 +148,7 @@ def _array_preprocessing(
     return Preprocessing(size=(height, width), resize=None)
 
 
-def _read_class_names(folder: Path, splits: dict[str, LabeledImages]) -> tuple[str, ...]:
+def _read_class_names(folder: Path, splits: Mapping[str, TrainingImages]) -> tuple[str, ...]:
     """Names of the classes from the file beside the data, or else their numbers."""
     highest_class = max(int(images.classes.max()) for images in splits.values() if len(images))
     path = next((folder / name for name in _CLASS_NAME_FILES if (folder / name).is_file()), None)

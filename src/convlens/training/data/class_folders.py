@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from convlens.data.photo_decoder import PhotoDecoder
 from convlens.data.photo_files import find_photos
@@ -17,7 +18,10 @@ from convlens.data.training_data import no_class_folders
 from convlens.errors import ConvlensError, PhotoError
 from convlens.files import holds_results
 from convlens.models.loading.specs import DESCRIPTION
-from convlens.training.data.dataset import LabeledImages, check_pixels_fit_memory
+from convlens.runtime.memory import available_memory
+from convlens.training.data.dataset import check_pixels_fit_memory
+from convlens.training.data.labeled_images import LabeledImages, TrainingImages
+from convlens.training.data.streamed import measure_photos
 
 ProgressCallback = Callable[[str, int, int], None]
 
@@ -28,12 +32,17 @@ _GRAY_MODES = ("1", "L", "LA", "I", "I;16")
 
 
 def read_class_folders(
-    folder: Path, size: tuple[int, int] | None, progress: ProgressCallback, *, strict: bool
-) -> tuple[dict[str, LabeledImages], tuple[str, ...], Preprocessing, list[SkippedPhoto]]:
+    folder: Path,
+    size: tuple[int, int] | None,
+    progress: ProgressCallback,
+    *,
+    strict: bool,
+    stream: bool | None = None,
+) -> tuple[dict[str, TrainingImages], tuple[str, ...], Preprocessing, list[SkippedPhoto]]:
     """Read the photos of a folder that holds one folder for each class.
 
     The folder may hold `train` and `test` (or `val`) instead, each with such folders. Photos are
-    decoded once, in parallel, to 8-bit pixels: gray if all of them are gray, else RGB.
+    decoded in parallel to 8-bit pixels: gray if all of them are gray, else RGB.
 
     Args:
         folder: holds the folders of the classes, or `train` and `test` that hold them.
@@ -41,6 +50,8 @@ def read_class_folders(
             is at most 64, else 64.
         progress: called with "photos", the number decoded and the total.
         strict: raise for the first photo that cannot be read.
+        stream: decode photos each time they are used; default: if their pixels would need more
+            than half of the free memory.
 
     Returns:
         Images and classes by split (`train`, and `test` if it exists); names of the classes; the
@@ -48,7 +59,7 @@ def read_class_folders(
 
     Raises:
         ConvlensError: no folders of classes, no photos, or classes in `test` that are not in
-            `train`.
+            `train`; with `stream=False`, pixels that need more than half of the free memory.
     """
     roots = _split_folders(folder)
     labels = tuple(path.name for path in _subfolders(roots["train"]))
@@ -60,22 +71,27 @@ def read_class_folders(
     mode, common = _inspect_photos(paths)
     preprocessing = choose_preprocessing(common, size)
     height, width = preprocessing.size
-    check_pixels_fit_memory(len(paths) * height * width * len(mode), str(folder))
+    needed = len(paths) * height * width * len(mode)
+    if stream is None:
+        free = available_memory()
+        stream = free is not None and needed > free / 2
+    if not stream:
+        check_pixels_fit_memory(needed, str(folder), "give --stream, or a smaller --size")
+    read = measure_photos if stream else _decode_photos
+    decoder = PhotoDecoder(preprocessing, mode)
+    splits: dict[str, TrainingImages] = {}
+    done = 0
 
-    def report_decoded(done: int, total: int) -> None:
-        progress("photos", done, total)
+    def report_decoded(of_split: int, _: int) -> None:
+        progress("photos", done + of_split, len(paths))
 
-    pixels, failed = _decode_photos(paths, preprocessing, mode, report_decoded, strict=strict)
-    splits, start = {}, 0
     for split, photos in listed.items():
-        stop = start + len(photos)
-        decoded = [index for index in range(start, stop) if index not in failed]
-        classes = [photos[index - start][1] for index in decoded]
-        splits[split] = LabeledImages(
-            torch.from_numpy(pixels[decoded]), torch.tensor(classes, dtype=torch.int64)
+        classes = torch.tensor([number for _, number in photos], dtype=torch.int64)
+        splits[split], failed = read(
+            [path for path, _ in photos], classes, decoder, report_decoded, strict=strict
         )
-        start = stop
-    left_out += [failed[index] for index in sorted(failed)]
+        left_out += [failed[index] for index in sorted(failed)]
+        done += len(photos)
     return splits, labels, preprocessing, left_out
 
 
@@ -170,20 +186,20 @@ def _inspect_photos(paths: Sequence[Path]) -> tuple[str, tuple[int, int] | None]
 
 def _decode_photos(
     paths: Sequence[Path],
-    preprocessing: Preprocessing,
-    mode: str,
+    classes: Tensor,
+    decoder: PhotoDecoder,
     progress: Callable[[int, int], None],
     *,
     strict: bool,
-) -> tuple[np.ndarray, dict[int, SkippedPhoto]]:
-    height, width = preprocessing.size
-    pixels = np.zeros((len(paths), height, width, len(mode)), np.uint8)
+) -> tuple[LabeledImages, dict[int, SkippedPhoto]]:
+    """The photos that can be read, in memory, and those that cannot by their number."""
+    height, width = decoder.preprocessing.size
+    pixels = np.zeros((len(paths), height, width, len(decoder.mode)), np.uint8)
     failed: dict[int, SkippedPhoto] = {}
-    decode_photo = PhotoDecoder(preprocessing, mode)
 
     def decode(index: int) -> None:
         try:
-            pixels[index] = decode_photo(paths[index])
+            pixels[index] = decoder(paths[index])
         except PhotoError as error:
             if strict:
                 raise
@@ -192,4 +208,5 @@ def _decode_photos(
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow releases the GIL while it decodes
         for done, _ in enumerate(pool.map(decode, range(len(paths))), start=1):
             progress(done, len(paths))
-    return pixels, failed
+    readable = [index for index in range(len(paths)) if index not in failed]
+    return LabeledImages(torch.from_numpy(pixels[readable]), classes[readable]), failed

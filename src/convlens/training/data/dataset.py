@@ -1,40 +1,19 @@
-"""Labeled images in memory: `LabeledImages`, and `Dataset` with its validation split."""
+"""Labeled images to train and to validate on: `Dataset`, and its validation split."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from convlens.data.photos import SkippedPhoto
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError
+from convlens.runtime.memory import available_memory
+from convlens.training.data.labeled_images import TrainingImages
 
 _MAX_NAMED = 3  # classes listed in a note
-
-
-@dataclass(frozen=True, eq=False)
-class LabeledImages:
-    """Images and their classes.
-
-    Attributes:
-        pixels: uint8 `(N, H, W, C)`, C of 1 (gray) or 3 (RGB).
-        classes: int64 `(N,)`, counted from 0.
-    """
-
-    pixels: Tensor
-    classes: Tensor
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, index: Tensor) -> "LabeledImages":
-        return LabeledImages(self.pixels[index], self.classes[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +34,8 @@ class Dataset:
     """
 
     name: str
-    train: LabeledImages
-    validation: LabeledImages
+    train: TrainingImages
+    validation: TrainingImages
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     held_out: str
@@ -72,21 +51,22 @@ class Dataset:
     @property
     def channels(self) -> int:
         """1 for gray images, 3 for color."""
-        return self.train.pixels.shape[3]
+        return self.train.shape[2]
 
     @cached_property
     def fingerprint(self) -> str:
         """A hash of all pixels, classes and labels."""
-        digest = hashlib.sha256(repr((self.labels, self.train.pixels.shape)).encode())
-        for split_validation in (self.train, self.validation):
-            for tensor in (split_validation.pixels, split_validation.classes):
+        sizes = len(self.train), len(self.validation), *self.train.shape
+        digest = hashlib.sha256(repr((self.labels, sizes)).encode())
+        for images in (self.train, self.validation):
+            for tensor in (images.digests, images.classes):
                 digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
 
 def split_validation(
-    images: LabeledImages, labels: Sequence[str], share: float, seed: int
-) -> tuple[LabeledImages, LabeledImages]:
+    images: TrainingImages, labels: Sequence[str], share: float, seed: int
+) -> tuple[TrainingImages, TrainingImages]:
     """Hold out a share of each class, and at least one image of each class that has two.
 
     Args:
@@ -116,7 +96,7 @@ def split_validation(
     return images[~held_out], images[held_out]
 
 
-def check_classes(images: LabeledImages, labels: Sequence[str], data_name: str) -> tuple[str, ...]:
+def check_classes(images: TrainingImages, labels: Sequence[str], data_name: str) -> tuple[str, ...]:
     """Check that at least two classes have images, and warn about classes with none or one.
 
     Args:
@@ -151,36 +131,20 @@ def check_classes(images: LabeledImages, labels: Sequence[str], data_name: str) 
     return tuple(notes)
 
 
-def check_pixels_fit_memory(pixels: int, data_name: str) -> None:
-    """Raise ConvlensError if the pixels, in bytes, need more than half of the free memory."""
+def check_pixels_fit_memory(size: int, data_name: str, advice: str) -> None:
+    """Raise ConvlensError if the pixels need more than half of the free memory.
+
+    Args:
+        size: bytes of the pixels.
+        data_name: name of the data set for the message.
+        advice: what the user can do.
+    """
     free = available_memory()
-    if free is not None and pixels > free / 2:
+    if free is not None and size > free / 2:
         raise ConvlensError(
-            f"{data_name} takes {pixels / 2**30:.1f} GiB as pixels and {free / 2**30:.1f} GiB of "
-            f"memory are free, half of which training needs; give a smaller --size or fewer images"
+            f"{data_name} takes {size / 2**30:.1f} GiB as pixels and {free / 2**30:.1f} GiB of "
+            f"memory are free, half of which training needs; {advice}"
         )
-
-
-def available_memory() -> int | None:
-    """Free main memory in bytes, or None if the operating system does not report it."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123 - not a file of ours
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return None
-
-
-def make_labeled_images(pixels: NDArray[np.uint8], classes: NDArray[np.int64]) -> LabeledImages:
-    """Wrap arrays `(N, H, W)` or `(N, H, W, C)` and classes `(N,)` without copying them."""
-    if pixels.ndim == 3:
-        pixels = pixels[..., None]
-    return LabeledImages(torch.from_numpy(pixels), torch.from_numpy(classes))
 
 
 def _name_classes(labels: Sequence[str]) -> str:

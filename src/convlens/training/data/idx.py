@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convlens.errors import ConvlensError
-from convlens.training.data.dataset import LabeledImages, make_labeled_images
+from convlens.training.data.labeled_images import LabeledImages, make_labeled_images
 
 _NAME = re.compile(
     r"(?P<part>train|t10k|test|val)\w*[-_.](?P<what>images|labels)[-_.]idx[13]-ubyte(\.gz)?"

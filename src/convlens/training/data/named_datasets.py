@@ -12,11 +12,8 @@ from PIL import Image
 from convlens.data.preprocessing import Preprocessing
 from convlens.errors import ConvlensError, suggest
 from convlens.training.data.class_folders import choose_preprocessing
-from convlens.training.data.dataset import (
-    LabeledImages,
-    check_pixels_fit_memory,
-    make_labeled_images,
-)
+from convlens.training.data.dataset import check_pixels_fit_memory
+from convlens.training.data.labeled_images import LabeledImages, make_labeled_images
 
 ProgressCallback = Callable[[str, int, int], None]
 
@@ -81,7 +78,9 @@ def read_torchvision(
     preprocessing, mode = _inspect_photos(train, size)
     height, width = preprocessing.size
     check_pixels_fit_memory(
-        sum(map(len, sets.values())) * height * width * len(mode), f"torchvision:{name}"
+        sum(map(len, sets.values())) * height * width * len(mode),
+        f"torchvision:{name}",
+        "give a smaller --size, or a folder of photos, which are decoded as they are used",
     )
 
     def split_progress(split: str) -> Callable[[int, int], None]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convlens.errors import ConvlensError
-from convlens.training.data.dataset import LabeledImages, make_labeled_images
+from convlens.training.data.labeled_images import LabeledImages, make_labeled_images
 
 _IMAGE_NAMES = ("images", "x", "data", "pixels")
 _CLASS_NAMES = ("labels", "y", "targets", "classes")
