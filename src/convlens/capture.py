@@ -21,6 +21,7 @@ from convlens.models.outputs import select_output
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.gradient_stops import explain_missing_gradient
 from convlens.tracing.hooks import SETITEM, Listener, ModuleCall, attach_listener, tensors_in
+from convlens.tracing.memory import check_run_fits
 from convlens.tracing.node_names import NodeName
 from convlens.tracing.trace import Trace
 
@@ -50,11 +51,14 @@ def capture_nodes(
         do not change it.
 
     Raises:
-        ConvlensError: the images do not fit the model, the network raises an error on them, or this
-            run did not compute one of the nodes (a network with branches on its data).
+        ConvlensError: the images do not fit the model, the network raises an error on them, this
+            run did not compute one of the nodes (a network with branches on its data), or large
+            images that would not fit the memory (`tracing.memory`).
     """
     requested = dict.fromkeys((*nodes, *gradient_nodes))
     needs_graph = bool(gradient_nodes) or images.requires_grad
+    with_gradient = (0,) if images.requires_grad else gradient_nodes
+    check_run_fits(trace, len(images), requested, with_gradient, model.dtype, model.device)
     if images.is_inference() and not torch.is_inference_mode_enabled():
         images = images.clone()  # autograd cannot save inference tensors
     with preserve_network(model.network) as network, torch.set_grad_enabled(needs_graph):
@@ -84,10 +88,11 @@ def stream_nodes(
         callback: called with a node's index and its tensor, first dimension N.
 
     Raises:
-        ConvlensError: the images do not fit the model, the network raises an error on them, or this
-            run did not compute one of the nodes.
+        ConvlensError: the images do not fit the model, the network raises an error on them, this
+            run did not compute one of the nodes, or large images that would not fit the memory.
     """
     model.check_shape(images)
+    check_run_fits(trace, len(images), nodes, (), model.dtype, model.device)
     with preserve_network(model.network) as network, torch.no_grad():
         capture = _Capture(trace, len(images), set(nodes), set(), callback=callback)
         capture.run(model, network, model.normalize(images))

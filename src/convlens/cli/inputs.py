@@ -32,6 +32,8 @@ def load_model(arguments: ModelArguments) -> "Model":
     from convlens.cli import terminal
 
     note = terminal.printer(quiet=arguments.quiet)
+    if not arguments.quiet:
+        terminal.show_log()  # such as the memory that large images take
     with terminal.waiting(f"loading {arguments.model}", quiet=arguments.quiet):
         # These import torch.
         from convlens.analyses.missing_settings.missing_settings import missing_settings

@@ -3,6 +3,7 @@
 Text from outside is escaped here, in `show`, `note`, `table` and `print_json`.
 """
 
+import logging
 import os
 import shutil
 import sys
@@ -84,6 +85,23 @@ def note(line: str) -> None:
     """Print a remark about the results on standard error, if that is possible."""
     with suppress(OSError):
         _err.print(printable(line))
+
+
+class _Notes(logging.Handler):
+    """Prints what the library logs as remarks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
+
+
+_NOTES = _Notes()
+
+
+def show_log() -> None:
+    """Print what the library logs as information from now on."""
+    logger = logging.getLogger("convlens")
+    logger.addHandler(_NOTES)
+    logger.setLevel(logging.INFO)
 
 
 @contextmanager

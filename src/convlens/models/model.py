@@ -188,7 +188,9 @@ class Model:
         return from_pixels(torch.from_numpy(pixels), self.bounds).to(self.device)
 
     def to_images(self, images: ImagesLike) -> Tensor:
-        """The images that an analysis is given: a tensor of floats as it is, photos prepared.
+        """The images that an analysis is given, on the device of the network.
+
+        A tensor of floats stays as it is otherwise, and photos are prepared.
 
         Args:
             images: as `prepare` takes them. The size of a tensor of floats may be another one than
@@ -204,7 +206,7 @@ class Model:
         if isinstance(images, Tensor) and images.is_floating_point():
             images = images[None] if images.ndim == 3 else images
             self.check_shape(images)
-            return images
+            return images.to(self.device)
         return self.prepare(images)
 
     def _stack(self, images: Sequence[Tensor]) -> Tensor:

@@ -24,7 +24,8 @@ class PassOptions:
     Attributes:
         engine: what runs the pass: `"local"` (this process; the default), `"ray"`, or an engine
             such as `RayEngine(address="auto")`.
-        batch_size: images that the network is given at a time. Default: 32, and 16 for Grad-CAM.
+        batch_size: images that the network is given at a time. Default: 32, and 16 for Grad-CAM;
+            fewer where the images of a batch would have more than 8 million pixels together.
         resume_folder: folder in which the pass saves what it has finished. A pass that was killed
             or interrupted continues from there when it is called again with the same arguments; a
             folder of another pass is refused. Whoever has saved the result removes the folder.

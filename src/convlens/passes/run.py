@@ -24,6 +24,7 @@ from convlens.passes.options import PassOptions
 from convlens.passes.reducer import Reducer, State
 from convlens.passes.source import Source
 from convlens.runtime.interrupts import catch_interrupts
+from convlens.tracing.memory import images_at_once
 from convlens.tracing.model_fingerprint import fingerprint_model
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -116,6 +117,11 @@ def run_pass(
         return _run_pass(model, work, source, stage, pass_options, settings or {})
 
 
+def default_batch_size(source: Source, most: int = DEFAULT_BATCH_SIZE) -> int:
+    """Images that the network is given at a time: `most`, and fewer if they are large."""
+    return images_at_once(source.pixels, most)
+
+
 def _run_pass(
     model: Model,
     work: BatchWork,
@@ -126,7 +132,7 @@ def _run_pass(
 ) -> PassResult:
     """`run_pass`, while no other process uses the resume folder."""
     folder, total = pass_options.resume_folder, len(source)
-    batch_size = pass_options.batch_size or DEFAULT_BATCH_SIZE
+    batch_size = pass_options.batch_size or default_batch_size(source)
     identity: dict[str, Any] = {}
     image_fingerprints: list[str] = []
     finished, state = saved_state.FinishedImages(), work.initial_state()

@@ -37,7 +37,7 @@ from convlens.models.model import Model, check_model
 from convlens.models.output_head import describe_prediction_rule
 from convlens.passes.engines import open_engine
 from convlens.passes.options import PassOptions
-from convlens.passes.run import run_pass
+from convlens.passes.run import default_batch_size, run_pass
 from convlens.passes.saved_state import MANIFEST, claim_saved_state
 from convlens.passes.source import NumberSource, PhotoSource
 from convlens.results.index import CONTACT_SHEET, INDEX
@@ -142,7 +142,7 @@ def gradcams(
     work = MapWork(model, dataset, _folder_names(dataset), settings)
     _check_combination(model, work, randomize, pass_options)
     check_counts(stages, draws)
-    batch_size = pass_options.batch_size or _BATCH_SIZE
+    batch_size = pass_options.batch_size or default_batch_size(source, _BATCH_SIZE)
     with (
         open_engine(pass_options.engine),
         _output_folder(Path(out), pass_options.resume_folder) as (folder, state_folder),

@@ -247,7 +247,7 @@ def randomization(
     stage_paths = randomization_stages(model_trace, network, stages)
     if not stage_paths:
         raise ConvlensError(f"{model.name} has no parameters, so there is nothing to randomize")
-    generator = torch.Generator(device=model.device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     correlations: list[Tensor] = []
     report = or_ignore(progress)
     for _ in range(draws):
@@ -379,8 +379,9 @@ def _randomize(network: nn.Module, path: str, generator: torch.Generator) -> Non
             continue
         with torch.no_grad():
             values = parameter.detach().float()
-            drawn = torch.empty_like(values).normal_(generator=generator)
-            drawn.mul_(values.std()).add_(values.mean())
+            # On the CPU, so that a seed draws the same weights for every device.
+            drawn = torch.empty_like(values, device="cpu").normal_(generator=generator)
+            drawn = drawn.to(values.device).mul_(values.std()).add_(values.mean())
             module._parameters[name] = nn.Parameter(drawn.to(parameter.dtype), requires_grad=False)
 
 

@@ -19,6 +19,7 @@ from convlens.models.output_head import (
 )
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
+from convlens.tracing.memory import images_at_once
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted, enumerated, percent
@@ -130,12 +131,17 @@ def predict(model: Model, images: ImagesLike, *, top: int = 5) -> Predictions:
 def compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
     """Compute the logits of images, float32 `(N, classes)`, without gradients.
 
+    Large images run a few at a time.
+
     Raises:
         ConvlensError: as `check_logits`.
     """
+    node = trace.logits
+    at_once = images_at_once(images[0, 0].numel(), len(images))
+    parts = images.detach().split(at_once if trace.takes_batches else len(images))
     with torch.no_grad():
-        logits = capture_nodes(model, trace, images.detach(), [trace.logits])[trace.logits]
-    return check_logits(model, logits).float()
+        logits = [capture_nodes(model, trace, part, [node])[node] for part in parts]
+    return check_logits(model, torch.cat(logits) if len(logits) > 1 else logits[0]).float()
 
 
 def check_logits(model: Model, logits: Tensor) -> Tensor:
