@@ -33,9 +33,10 @@ test: lint
 test-all: lint docs
 	$(PYTEST)
 
-# All benchmarks, or some of them: make bench ONLY="gradcam fgsm"
+# All benchmarks, or some of them: make bench ONLY="gradcam fgsm". Their results are written to
+# docs/benchmarks.md.
 bench: .venv/.bench
-	$(BIN)/python -m benchmarks $(ONLY)
+	$(BIN)/python -m benchmarks --write-document $(ONLY)
 
 # Published figures beside ours, or some of them: make reproduce ONLY="receptive Grad-CAM"
 reproduce: .venv/.test

@@ -3,6 +3,7 @@
 import argparse
 import ast
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from convlens.runtime.threads import limit_spinning
 
 NAMES = (
     "startup", "gradcam", "fgsm", "shift", "patches", "maximize", "dream", "gabor", "page",
-    "explore", "throughput", "resume", "engine", "scale", "errors", "diff", "check",
-    "false_alarms", "accuracy",
+    "explore", "throughput", "streaming", "folders", "resume", "engine", "scale", "errors", "diff",
+    "check", "false_alarms", "accuracy",
 )  # fmt: skip
 
 
@@ -30,6 +31,9 @@ def main(arguments: list[str]) -> int:
         prog="python -m benchmarks", description="Run all benchmarks, or those named."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="a benchmark to run")
+    parser.add_argument(
+        "--write-document", action="store_true", help="write the results to docs/benchmarks.md"
+    )
     parser.add_argument("--list", action="store_true", help="list the benchmarks, run none")
     options = parser.parse_args(arguments)
     for name in options.names:
@@ -43,8 +47,19 @@ def main(arguments: list[str]) -> int:
             print(f"{name:<{width}}{summarize(name)}")
         return 0
     for name in dict.fromkeys(options.names or NAMES):
+        start = time.perf_counter()
         import_module(f"benchmarks.{name}").run()
+        print(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes", flush=True)
+        if options.write_document:  # after each, so that an interrupted run leaves its part
+            _write_document()
     return 0
+
+
+def _write_document() -> None:
+    from benchmarks.document import DOCUMENT, write_document
+
+    write_document({name: summarize(name) for name in NAMES})
+    print(f"written: {DOCUMENT}")
 
 
 def summarize(name: str) -> str:

@@ -12,11 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.tables import print_remarks, write_results
-from convlens.training import Dataset, Training, open_data, train
+from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
+from convlens.training import Dataset, LabeledImages, Training, open_data, train
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SEEDS = (0, 1, 2)
@@ -31,17 +29,20 @@ _Run = tuple[str, float, float]  # seed or fold, accuracy, minutes
 def run() -> None:
     """Train, print and write the results."""
     runs: dict[str, list[_Run]] = {"digits": _cross_validate()}
-    _print_runs("digits", runs["digits"])
+    tables = [_make_table("digits", runs["digits"])]
+    print_text_table(tables[-1])
     for name in ("mnist", "fashion-mnist"):
         if not (DATA / name).is_dir():
             print(f"{name}: skipped, there is no {DATA / name}")
             continue
         runs[name] = [_time(name, f"seed {seed}", _train_on_files(name, seed)) for seed in SEEDS]
-        _print_runs(name, runs[name])
-    print_remarks(
-        ("default settings; minutes include reading the data and the validation of each epoch",)
+        tables.append(_make_table(name, runs[name]))
+        print_text_table(tables[-1])
+    remarks = (
+        "default settings; minutes include reading the data and the validation of each epoch",
     )
-    write_results("accuracy", {"targets": TARGETS, "runs": runs})
+    print_remarks(remarks)
+    write_results("accuracy", {"targets": TARGETS, "runs": runs}, tables=tables, remarks=remarks)
 
 
 def _train_on_files(name: str, seed: int) -> Callable[[str], Training]:
@@ -63,8 +64,8 @@ def _cross_validate() -> list[_Run]:
         held_out = fold == number
         data = replace(
             whole,
-            train=type(whole.train)(pixels[~held_out], classes[~held_out]),
-            validation=type(whole.train)(pixels[held_out], classes[held_out]),
+            train=LabeledImages(pixels[~held_out], classes[~held_out]),
+            validation=LabeledImages(pixels[held_out], classes[held_out]),
             held_out=f"fold {number + 1} of {FOLDS}",
         )
         runs.append(_time("digits", data.held_out, _train_on(data)))
@@ -80,20 +81,18 @@ def _time(name: str, part: str, run_training: Callable[[str], Training]) -> _Run
     return part, accuracy, minutes
 
 
-def _print_runs(name: str, runs: list[_Run]) -> None:
+def _make_table(name: str, runs: list[_Run]) -> TextTable:
     min_accuracy, max_minutes = TARGETS[name]
     accuracies = [accuracy for _, accuracy, _ in runs]
     longest = max(minutes for _, _, minutes in runs)
     # The folds of the digits are parts of one measurement, seeds are separate measurements.
     accuracy = statistics.mean(accuracies) if name == "digits" else min(accuracies)
-    table = Table(title=name, title_justify="left")
-    for heading in ("", "accuracy", "minutes"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for part, part_accuracy, minutes in runs:
-        table.add_row(part, f"{part_accuracy:.2%}", f"{minutes:.2f}")
+    rows = [
+        (part, f"{part_accuracy:.2%}", f"{minutes:.2f}") for part, part_accuracy, minutes in runs
+    ]
     summary = "mean" if name == "digits" else "minimum"
-    table.add_row(f"{summary}, longest", f"{accuracy:.2%}", f"{longest:.2f}")
-    table.add_row("target", f"{min_accuracy:.1%}", f"{max_minutes:g}")
+    rows.append((f"{summary}, longest", f"{accuracy:.2%}", f"{longest:.2f}"))
     met = accuracy >= min_accuracy and longest <= max_minutes
-    table.caption = "met" if met else "MISSED"
-    Console().print(table)
+    target = f"target: {'met' if met else 'MISSED'}"
+    rows.append((target, f"{min_accuracy:.1%}", f"{max_minutes:g}"))
+    return TextTable(name, ("run", "accuracy", "minutes"), tuple(rows))

@@ -12,13 +12,11 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convlens
-from benchmarks.tables import print_remarks, write_results
+from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
 from convlens.models.model import Model
 
 LIMIT = 0.05  # share of resamples with a finding that is not true
@@ -65,14 +63,24 @@ def run() -> None:
             if seed == SEEDS[0]:
                 counts += _count_faults(network, model, held_out)
             print(*(count for count in counts if count.network == network), sep="\n", flush=True)
-    _print_counts(counts)
-    print_remarks(
-        (
-            f"{RESAMPLES} resamples of {', '.join(map(str, PHOTOS))} of {len(held_out[1])} photos, "
-            f"with replacement; at most {LIMIT:.0%} may have a finding that is not true",
-        )
+    table = _make_table(counts)
+    remarks = [
+        f"{RESAMPLES} resamples of {', '.join(map(str, PHOTOS))} of {len(held_out[1])} photos, "
+        f"with replacement; at most {LIMIT:.0%} may have a finding that is not true",
+    ]
+    remarks += [
+        f"{count.network}, {count.what}: {example}"
+        for count in counts
+        for example in count.examples
+    ]
+    print_text_table(table)
+    print_remarks(remarks)
+    write_results(
+        "check",
+        {"limit": LIMIT, "counts": [asdict(count) for count in counts]},
+        tables=[table],
+        remarks=remarks,
     )
-    write_results("check", {"limit": LIMIT, "counts": [asdict(count) for count in counts]})
 
 
 def _read_digits() -> tuple[Photos, Photos]:
@@ -229,22 +237,14 @@ class _Reversed(nn.Module):
         return x.flip(1)
 
 
-def _print_counts(counts: list[Count]) -> None:
-    table = Table(title="what was found", title_justify="left")
-    for heading in ("network", "what", "found", ""):
-        table.add_column(heading, justify="right" if heading == "found" else "left")
+def _make_table(counts: list[Count]) -> TextTable:
+    rows = []
     for count in counts:
         is_met = (
             count.found <= LIMIT * count.resamples
             if count.what == "a false alarm"
             else count.found == count.resamples
         )
-        table.add_row(
-            count.network, count.what, f"{count.found} of {count.resamples}",
-            "met" if is_met else "[bold]MISSED[/bold]",
-        )  # fmt: skip
-    console = Console(width=140)
-    console.print(table)
-    for count in counts:
-        for example in count.examples:
-            console.print(f"{count.network}, {count.what}: {example}", markup=False)
+        share = f"{count.found} of {count.resamples}"
+        rows.append((count.network, count.what, share, "met" if is_met else "MISSED"))
+    return TextTable("findings", ("network", "what", "found", "verdict"), tuple(rows))

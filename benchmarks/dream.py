@@ -25,15 +25,15 @@ def run() -> None:
     figures = json.loads(output.splitlines()[-1])
     met = figures["GiB"] <= TARGET
     height, width = SIZE
-    print(
+    sentence = (
         f"one step of a dream of {width} x {height} pixels at {LAYER} of VGG-16, "
         f"{figures['tiles']} tiles: peak {figures['GiB']:.2f} GiB ({figures['before']:.2f} before "
         f"the photo was read), at most {TARGET:g}: {'met' if met else 'MISSED'}; "
         f"{figures['seconds']:.0f} s, with the objective before and after the step and that of "
         f"the photo"
     )
-    print_remarks()
-    write_results("dream", {**figures, "target": TARGET, "met": met})
+    print_remarks((sentence,))
+    write_results("dream", {**figures, "target": TARGET, "met": met}, remarks=[sentence])
 
 
 def run_step(size: tuple[int, int] = SIZE) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import convlens
-from benchmarks.tables import print_remarks
+from benchmarks.tables import print_remarks, write_results
 from benchmarks.timing import MIN_ROUNDS, Spread
 from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.models.loading.demo_photos import demo_photos
@@ -48,7 +48,7 @@ class _Round:
 
 
 def run() -> None:
-    """Measure and print."""
+    """Measure, print and write the results."""
     keep_freed_memory()  # as the command line and workers do
     paths = [photo.path for photo in demo_photos()]
     rounds: dict[str, list[_Round]] = {LOCAL: [], RAY: []}
@@ -77,17 +77,22 @@ def run() -> None:
         ]
     )
     verdict = "met" if ratio.median <= TARGET else "MISSED"
-    print(
-        f"a photo on Ray: {ratio.median:.2f} ({ratio.minimum:.2f}-{ratio.maximum:.2f}) times the "
-        f"cost with the local engine; at most {TARGET}: {verdict}"
-    )
+    remarks = [
+        f"{FEW:,} and {MANY:,} photos (the demonstration photos, repeated), default network",
+        f"a photo on Ray: {ratio:.2f} times the cost with the local engine; at most {TARGET}: "
+        f"{verdict}",
+        f"seconds to start: local {_start(rounds[LOCAL]):.1f}, Ray {_start(rounds[RAY]):.1f}",
+    ]
     returned[BETWEEN] = {_run_pass(paths, BETWEEN, RAY).returned_bytes}
     for count, sizes in sorted(returned.items()):
         megabytes = " or ".join(f"{size / 1e6:.1f} MB" for size in sorted(sizes))
-        print(f"states returned by workers for {count:,} photos: {megabytes}")
-    print(f"states equal in every bit: {sum(equal)} of {len(equal)} passes")
-    print_remarks(
-        (f"{FEW:,} and {MANY:,} photos (the demonstration photos, repeated), default network",)
+        remarks.append(f"states returned by workers for {count:,} photos: {megabytes}")
+    remarks.append(f"states equal in every bit: {sum(equal)} of {len(equal)} passes")
+    print_remarks(remarks)
+    write_results(
+        "engine",
+        {"rounds": {engine: [vars(times) for times in rounds[engine]] for engine in rounds}},
+        remarks=remarks,
     )
 
 
@@ -108,6 +113,10 @@ def _time(work: Callable[[], PassResult]) -> tuple[float, PassResult]:
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
+
+
+def _start(rounds: list[_Round]) -> Spread:
+    return Spread.of([times.start for times in rounds])
 
 
 def _format(times: _Round) -> str:

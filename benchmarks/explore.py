@@ -18,11 +18,8 @@ from functools import partial
 from http.cookiejar import CookieJar
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 import convlens
-from benchmarks.timing import describe_machine
+from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
 
 _ROUNDS = 7  # of each measured request
 _REQUESTS = 1_000  # over which memory is watched
@@ -53,7 +50,7 @@ _FRAMES = """async ([what, seconds]) => {
 
 
 def run() -> None:
-    """Print the figures of the explorer."""
+    """Measure, print and write the results."""
     rows = [_measure_start()]
     explorer = convlens.explore(convlens.load("default"), port=0)
     try:
@@ -66,11 +63,10 @@ def run() -> None:
         rows.append(_measure_memory(opener, home, key))
     finally:
         explorer.stop()
-    table = Table("what", "measured", "limit", title="explorer", title_justify="left")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-    print(describe_machine())
+    table = TextTable("explorer", ("what", "measured", "limit"), tuple(map(tuple, rows)))
+    print_text_table(table)
+    print_remarks()
+    write_results("explore", {}, tables=[table])
 
 
 def _measure_start() -> list[str]:

@@ -19,13 +19,11 @@ from pathlib import Path
 
 import torch
 import torchvision
-from rich.console import Console
-from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import convlens
-from benchmarks.tables import print_remarks, write_results
+from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
 from convlens.analyses.gradcam.randomization import Randomization
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.analyses.preprocessing_check.scores import score_by_confidence, score_by_labels
@@ -103,14 +101,19 @@ def run() -> None:
         for count in new:
             print(f"{count.subject}, {count.check}: {count.findings} of {count.draws}", flush=True)
         counts += new
-    _print_counts(counts)
-    print_remarks(
-        (
-            f"findings on {DRAWS} random draws of {SIZES[0]} to {SIZES[-1]} photos out of "
-            f"{len(paths)}; those that are not true may occur in {LIMIT:.0%}",
-        )
+    table = _make_table(counts)
+    print_text_table(table)
+    remark = (
+        f"findings on {DRAWS} random draws of {SIZES[0]} to {SIZES[-1]} photos out of "
+        f"{len(paths)}; those that are not true may occur in {LIMIT:.0%}"
     )
-    write_results("false_alarms", {"limit": LIMIT, "counts": [vars(count) for count in counts]})
+    print_remarks((remark,))
+    write_results(
+        "false_alarms",
+        {"limit": LIMIT, "counts": [vars(count) for count in counts]},
+        tables=[table],
+        remarks=[remark],
+    )
 
 
 def _list_photos() -> tuple[list[Path], list[tuple[int, ...]] | None]:
@@ -246,14 +249,15 @@ def _of_photos(check: Randomization, numbers: list[int]) -> Randomization:
     return replace(check, correlations=check.correlations[:, :, numbers])
 
 
-def _print_counts(counts: list[Count]) -> None:
-    table = Table(title="findings", title_justify="left")
-    for heading in ("check", "network", "true", "found", "share", ""):
-        table.add_column(heading, justify="right" if heading in ("found", "share") else "left")
+def _make_table(counts: list[Count]) -> TextTable:
+    rows = []
     for count in sorted(counts, key=lambda count: count.check):
-        verdict = ("[bold]ABOVE[/bold]" if count.share > LIMIT else "met") if count.wrong else ""
-        table.add_row(
-            count.check, count.subject, "no" if count.wrong else "yes",
-            f"{count.findings} of {count.draws}", f"{count.share:.1%}", verdict,
+        verdict = ("ABOVE" if count.share > LIMIT else "met") if count.wrong else ""
+        rows.append(
+            (
+                count.check, count.subject, "no" if count.wrong else "yes",
+                f"{count.findings} of {count.draws}", f"{count.share:.1%}", verdict,
+            )
         )  # fmt: skip
-    Console(width=140).print(table)
+    headings = ("check", "network", "true", "found", "share", "verdict")
+    return TextTable("findings", headings, tuple(rows))

@@ -34,14 +34,15 @@ Parameters = NDArray[np.float64]  # x0, y0, θ, ω, σ along, σ across, then si
 def run() -> None:
     """Measure, print and write the results."""
     results: dict[str, object] = {}
+    remarks: list[str] = []
     for side in SIDES:
-        results[f"{side} x {side}"] = _measure_errors(side)
-    results["seconds"] = _measure_seconds()
-    print_remarks()
-    write_results("gabor", results)
+        results[f"{side} x {side}"] = _measure_errors(side, remarks)
+    results["seconds"] = _measure_seconds(remarks)
+    print_remarks(remarks)
+    write_results("gabor", results, remarks=remarks)
 
 
-def _measure_errors(side: int) -> dict[str, float]:
+def _measure_errors(side: int, remarks: list[str]) -> dict[str, float]:
     """Median errors of orientation and frequency for random Gabor filters, in bounds."""
     rng = np.random.default_rng(side)
     all_parameters = [_draw_parameters(rng, side) for _ in range(COUNT)]
@@ -62,7 +63,7 @@ def _measure_errors(side: int) -> dict[str, float]:
     for name, values in ratios.items():
         errors[name] = statistics.median(values) / MEDIAN_OF_NORMAL
         outliers = sum(value > OUTLIER for value in values) / COUNT
-        print(
+        remarks.append(
             f"{side} x {side} x 3, noise {NOISE:g}: error of {name} {errors[name]:.2f} times the "
             f"bound (target {TARGET:g}: {'met' if errors[name] <= TARGET else 'MISSED'}); "
             f"{outliers:.1%} above {OUTLIER:g} bounds"
@@ -70,7 +71,7 @@ def _measure_errors(side: int) -> dict[str, float]:
     return errors
 
 
-def _measure_seconds() -> float:
+def _measure_seconds(remarks: list[str]) -> float:
     """Seconds of `fit_gabor` for a layer of 96 noisy Gabor filters, with the fits to noise."""
     rng = np.random.default_rng(0)
     layer = nn.Conv2d(3, 96, 7)
@@ -84,7 +85,7 @@ def _measure_seconds() -> float:
         convlens.fit_gabor(model, null_size=5000)
         times.append(time.perf_counter() - start)
     seconds = statistics.median(times)
-    print(
+    remarks.append(
         f"96 filters and 5,000 of noise, 7 x 7 x 3: {seconds:.1f} s "
         f"({min(times):.1f} to {max(times):.1f}; target {MAX_SECONDS:g}: "
         f"{'met' if seconds <= MAX_SECONDS else 'MISSED'})"

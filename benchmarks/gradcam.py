@@ -18,7 +18,8 @@ import convlens
 from benchmarks import networks
 from benchmarks.floors import Floor, bare_forward_pass, freeze, measure_floor
 from benchmarks.tables import METHOD, Entry, Row, compare, print_remarks, print_table, write_rows
-from benchmarks.timing import Work
+from benchmarks.timing import Spread, Work, measure
+from convlens.runtime.guard import preserve_network
 
 TITLE = (
     f"Grad-CAM, {networks.BATCH_SIZE} images of {networks.IMAGE_SIZE} pixels, "
@@ -48,6 +49,7 @@ def run() -> None:
         )
         remarks.append(f"{name}, {floor.describe()}")
         remarks.append(f"{name}, maps: {_compare_with_peer(name, floor)}")
+        remarks.append(f"{name}, guard: {_measure_guard(floor)}")
         network_rows = compare(name, floor.name, floor.work, _entries(name, floor))
         print_table(f"{TITLE}: {name}", network_rows)
         rows += network_rows
@@ -217,4 +219,19 @@ def _compare_with_peer(name: str, floor: Floor) -> str:
     return (
         f"equal to captum's at {' and '.join(cam.nodes)} to within {difference:.1g} of the largest "
         f"value"
+    )
+
+
+def _measure_guard(floor: Floor) -> str:
+    """What it costs to leave the network untouched, which is part of every time of convlens."""
+
+    def work() -> None:
+        with preserve_network(floor.network):
+            pass
+
+    pair = measure(floor.work, {"guard": work})["guard"]
+    milliseconds = Spread.of([1e3 * seconds for seconds in pair.own.wall])
+    return (
+        f"it saves and restores modes, gradients, hooks, attributes and random state in "
+        f"{milliseconds:.1f} ms, {pair.wall_ratio:.3f} of a bare forward pass"
     )

@@ -17,12 +17,10 @@ from unittest.mock import patch
 
 import torch
 from PIL import Image, ImageOps
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 import convlens
-from benchmarks.tables import print_remarks, write_results
+from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
 from convlens import capture
 from convlens.cache.folder import FOLDER_VARIABLE
 from convlens.models.loading.demo_photos import demo_photos
@@ -86,18 +84,26 @@ def run() -> None:
             second = _measure_page(mirrored, Path(folder, "second"))
         alone = _measure_passes(passes)
     names = list(dict.fromkeys((*first["sections"], *second["sections"])))
-    table = Table(title="The page of the embedded network, seconds")
-    for heading in ("", "first page", "mirrored photos", "passes alone"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for name in names:
-        pair = (page["sections"].get(name, 0.0) for page in (first, second))
-        table.add_row(name, *(f"{seconds:.1f}" for seconds in pair))
-    for kind in ("wall", "CPU"):
-        table.add_row(f"all, {kind}", *(f"{page[kind]:.1f}" for page in (first, second, alone)))
-    Console(width=100).print(table)
+    rows = [
+        (name, *(f"{page['sections'].get(name, 0.0):.1f}" for page in (first, second)), "")
+        for name in names
+    ]
+    rows += [
+        (f"all, {kind}", *(f"{page[kind]:.1f}" for page in (first, second, alone)))
+        for kind in ("wall", "CPU")
+    ]
+    headings = ("section", "first page", "mirrored photos", "passes alone")
+    table = TextTable("The page of the embedded network, seconds", headings, tuple(rows))
+    print_text_table(table)
     images = sum(each.shape[0] * number for each, number in passes.items())
-    print_remarks((*HOW, f"{sum(passes.values())} runs of the network on {images:,} images"))
-    write_results("page", {"first": first, "second": second, "passes": alone, "remarks": HOW})
+    remarks = (*HOW, f"{sum(passes.values())} runs of the network on {images:,} images")
+    print_remarks(remarks)
+    write_results(
+        "page",
+        {"first": first, "second": second, "passes": alone},
+        tables=[table],
+        remarks=remarks,
+    )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.tables import print_remarks, write_results
 from convlens.models.loading.run_folder import read_run_folder
 from convlens.models.loading.specs import DESCRIPTION
 
@@ -23,7 +24,7 @@ PROGRAM = "from convlens.cli import main; main()"
 
 
 def run() -> None:
-    """Train with and without kills, compare the weights and print."""
+    """Train with and without kills, compare the weights, print and write the results."""
     delays = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         whole, killed = Path(folder) / "whole", Path(folder) / "killed"
@@ -44,11 +45,13 @@ def run() -> None:
         _start_training(killed).communicate()
         expected, weights = _read_weights(whole), _read_weights(killed)
     different = [name for name in expected if not torch.equal(expected[name], weights[name])]
-    print(f"killed {len(steps_at_kills)} times, with {steps_at_kills} steps saved, and resumed")
-    print(
+    remarks = (
+        f"killed {len(steps_at_kills)} times, with {steps_at_kills} steps saved, and resumed",
         f"{len(expected)} tensors of the final checkpoint, of which {len(different)} differ: "
-        f"{'MISSED' if different or not steps_at_kills else 'met'}"
+        f"{'MISSED' if different or not steps_at_kills else 'met'}",
     )
+    print_remarks(remarks)
+    write_results("resume", {"steps": steps_at_kills, "different": different}, remarks=remarks)
 
 
 def saved_step(out: Path) -> int:

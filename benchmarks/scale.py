@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import convlens
-from benchmarks.tables import print_remarks
+from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
 from benchmarks.timing import MIN_ROUNDS, Spread
 from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.models.loading.demo_photos import demo_photos
@@ -53,7 +53,7 @@ PASSES: dict[str, Pass] = {
 
 
 def run() -> None:
-    """Measure and print."""
+    """Measure, print and write the results."""
     keep_freed_memory()  # as the command line and workers do
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
@@ -63,24 +63,34 @@ def run() -> None:
             _seconds(lambda: batch_decoder.decode(0, MANY)) / MANY for _ in range(MIN_ROUNDS)
         ]
         size = sum(path.stat().st_size for path in paths) / len(paths)
-        print(
-            f"decode: {1e3 * Spread.of(decoding).median:.1f} ms a photo on one core, JPEG of "
+        remarks = [
+            f"decoding: {1e3 * Spread.of(decoding).median:.1f} ms a photo on one core, JPEG of "
             f"{SIZE[0]} x {SIZE[1]} pixels and {size / 1e3:.0f} kB"
-        )
+        ]
+        rows = []
         for spec, count in NETWORKS.items():
             model = convlens.load(spec)
             state = TopPatchesReducer(find_channel_sources(trace(model), None)).initial_state()
-            print(
+            remarks.append(
                 f"{model.name}: {convlens.anatomy(model).multiply_adds / 1e9:.2f} G multiply-adds, "
                 f"{model.size[0] * model.size[1] * 3 / 1e3:.0f} kB of pixels a photo, state of "
                 f"patches {sum(tensor.nbytes for tensor in state.values()) / 1e6:.1f} MB"
             )
             for name, run_pass in list(PASSES.items())[:count]:
-                print(f"  {name}: {_measure_rate(model, paths, run_pass, threads)}", flush=True)
-    print_remarks()
+                rate = _measure_rate(model, paths, run_pass)
+                rows.append((model.name, name, f"{rate:.1f}", f"{rate.median / threads:.1f}"))
+                print(*rows[-1], flush=True)
+    table = TextTable(
+        f"photos a second with {threads} threads",
+        ("network", "pass", "photos a second", "a core"),
+        tuple(rows),
+    )
+    print_text_table(table)
+    print_remarks(remarks)
+    write_results("scale", {}, tables=[table], remarks=remarks)
 
 
-def _measure_rate(model: Model, paths: list[Path], run_pass: Pass, threads: int) -> str:
+def _measure_rate(model: Model, paths: list[Path], run_pass: Pass) -> Spread:
     """Photos a second of a pass, after a round that is not counted."""
     rates = []
     for number in range(1 + MIN_ROUNDS):
@@ -91,11 +101,7 @@ def _measure_rate(model: Model, paths: list[Path], run_pass: Pass, threads: int)
                 seconds.append(_seconds(lambda: run_pass(model, paths[:count], out)))  # noqa: B023
         if number:
             rates.append((MANY - FEW) / (seconds[1] - seconds[0]))
-    rate = Spread.of(rates)
-    return (
-        f"{rate.median:.1f} ({rate.minimum:.1f}-{rate.maximum:.1f}) photos a second with {threads} "
-        f"threads, {rate.median / threads:.1f} a core"
-    )
+    return Spread.of(rates)
 
 
 def _write_photos(folder: Path) -> list[Path]:

@@ -62,9 +62,9 @@ def run() -> None:
         )
         print_table(f"{TITLE}: {name}", network_rows)
         rows += network_rows
+    remarks += _measure_antialiasing()
     print_remarks((METHOD, *remarks))
     write_rows("shift", rows, remarks)
-    _measure_antialiasing()
 
 
 def _ours(floor: Floor) -> Work:
@@ -72,10 +72,14 @@ def _ours(floor: Floor) -> Work:
     return lambda: convlens.equivariance(model, floor.images, shifts=[1])
 
 
-def _measure_antialiasing() -> None:
-    """Train with both kinds of pooling, print and write the results."""
+def _measure_antialiasing() -> list[str]:
+    """Train with both kinds of pooling and write the results; returns them in words."""
     results: dict[str, object] = {"epochs": EPOCHS}
-    for name, data in _load_data().items():
+    remarks = []
+    datasets = _load_data()
+    if "fashion-mnist" not in datasets:
+        remarks.append(f"fashion-mnist: skipped, there is no {DATA}")
+    for name, data in datasets.items():
         runs = {pooling: [_train(data, pooling, seed) for seed in SEEDS] for pooling in POOLINGS}
         for metric in ("accuracy", "crop", "circular"):
             values = {
@@ -85,20 +89,20 @@ def _measure_antialiasing() -> None:
                 f"{pooling} {statistics.mean(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})"
                 for pooling, shares in values.items()
             )
-            print(f"{name}, {len(SEEDS)} seeds, {metric}: {spreads}")
+            remarks.append(f"{name}, {len(SEEDS)} seeds, {metric}: {spreads}")
         results[name] = {
             "training_images": len(data.train),
             "validation_images": len(data.validation),
             "runs": runs,
         }
     write_results("antialiasing", results)
+    return remarks
 
 
 def _load_data() -> dict[str, Dataset]:
     """The digits, and a part of Fashion-MNIST if it is in the data folder."""
     datasets = {"digits": open_data("digits")}
     if not DATA.is_dir():
-        print(f"fashion-mnist: skipped, there is no {DATA}")
         return datasets
     whole = open_data(DATA)
     datasets["fashion-mnist"] = replace(

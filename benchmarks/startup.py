@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.tables import print_remarks
+from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
 from benchmarks.timing import MIN_ROUNDS, Spread
 from convlens.models.loading.demo_photos import demo_photos
 
@@ -32,7 +32,7 @@ network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=
 
 
 def run() -> None:
-    """Measure and print the results."""
+    """Measure, print and write the results."""
     photo = str(demo_photos()[0].path)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -53,7 +53,10 @@ def run() -> None:
                 if words[1] == "-m":
                     cache = empty / f"{work}-{number}"
                     times.setdefault((work, "empty"), []).append(_cpu_seconds(words, cache))
-    _print(times)
+    table = _make_table(times)
+    print_text_table(table)
+    print_remarks()
+    write_results("startup", {}, tables=[table])
 
 
 def _cpu_seconds(words: Sequence[str], cache: Path) -> float:
@@ -66,22 +69,26 @@ def _cpu_seconds(words: Sequence[str], cache: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _print(times: dict[tuple[str, str], list[float]]) -> None:
+def _make_table(times: dict[tuple[str, str], list[float]]) -> TextTable:
     script = Spread.of(times["script", "filled"])
     floor = Spread.of(times["floor of filters", "filled"])
-    print(f"\nStart-up with the default network, CPU seconds, median of {MIN_ROUNDS}")
-    for (work, cache), seconds in times.items():
+    rows = []
+    for (work, state), seconds in times.items():
         spread = Spread.of(seconds)
-        line = f"{work:<18}{cache if work in (*COMMANDS, 'filters') else '':<8}"
-        line += f"{spread.median:6.2f} ({spread.minimum:.2f} to {spread.maximum:.2f})"
+        cache, target, ratio = state, "", ""
         if work in COMMANDS:
-            ratio = spread.median / script.median
-            verdict = f" (target {TARGET:g}: {'met' if ratio <= TARGET else 'MISSED'})"
-            line += f"  {ratio:.2f} of the script{verdict if cache == 'filled' else ''}"
+            share = spread.median / script.median
+            ratio = f"{share:.2f} of the script"
+            target = f"{TARGET:g}: {'met' if share <= TARGET else 'MISSED'}"
         elif work == "filters":
             extra = spread.median - floor.median
-            met = "met" if extra <= FILTERS_TARGET else "MISSED"
-            verdict = f" (target {FILTERS_TARGET:g}: {met})"
-            line += f"  {extra:+.2f} s beyond its floor{verdict if cache == 'filled' else ''}"
-        print(line)
-    print_remarks()
+            ratio = f"{extra:+.2f} s beyond its floor"
+            target = f"{FILTERS_TARGET:g} s: {'met' if extra <= FILTERS_TARGET else 'MISSED'}"
+        else:
+            cache = "not used"
+        rows.append((work, cache, f"{spread:.2f}", ratio, target if cache == "filled" else ""))
+    return TextTable(
+        f"Start-up with the default network, {MIN_ROUNDS} rounds",
+        ("work", "disk cache", "CPU seconds", "ratio", "target"),
+        tuple(rows),
+    )

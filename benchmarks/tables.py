@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.timing import Pair, Spread, Timing, Work, describe_machine, measure
@@ -33,6 +35,21 @@ class Entry:
     library: str
     make: Callable[[], Work]
     target: float | None = None
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table of text, for benchmarks whose figures are not ratios to a floor.
+
+    Attributes:
+        title: what is measured.
+        headings: of the columns.
+        rows: cells of each line.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -112,13 +129,23 @@ def print_table(title: str, rows: Sequence[Row]) -> None:
     _console().print(table)
 
 
+def print_text_table(table: TextTable) -> None:
+    """Print a table of text; columns after the first are aligned to the right."""
+    printed = Table(title=table.title, title_justify="left")
+    for number, heading in enumerate(table.headings):
+        printed.add_column(heading, justify="right" if number else "left")
+    for cells in table.rows:
+        printed.add_row(*map(escape, cells))
+    _console().print(printed)
+
+
 def print_remarks(remarks: Sequence[str] = ()) -> None:
     """Print a line about the machine, and the remarks."""
     console = _console()
     machine = describe_machine()
     console.print(
         f"{machine['cores']} cores ({machine['cpu']}, {machine['instructions']}), "
-        f"{machine['threads']} torch threads, torch {machine['torch']}, load {machine['load']}"
+        f"{machine['threads']} torch threads, torch {torch.__version__}, load {machine['load']}"
     )
     for remark in remarks:
         console.print(remark)
@@ -126,17 +153,35 @@ def print_remarks(remarks: Sequence[str] = ()) -> None:
 
 def write_rows(name: str, rows: Sequence[Row], remarks: Sequence[str]) -> None:
     """Write the times of every round to `results/NAME.json`."""
-    write_results(
-        name, {"name": name, "remarks": list(remarks), "rows": [_describe_row(row) for row in rows]}
-    )
+    write_results(name, {"rows": [_describe_row(row) for row in rows]}, remarks=remarks)
 
 
-def write_results(name: str, content: Mapping[str, object]) -> None:
-    """Write what was measured, and on which machine, to `results/NAME.json`."""
+def write_results(
+    name: str,
+    content: Mapping[str, object],
+    *,
+    remarks: Sequence[str] = (),
+    tables: Sequence[TextTable] = (),
+) -> None:
+    """Write what was measured, and on which machine, to `results/NAME.json`.
+
+    Args:
+        name: name of the benchmark.
+        content: figures for programs.
+        remarks: what docs/benchmarks.md states, one sentence or line each.
+        tables: what docs/benchmarks.md shows as tables.
+    """
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     unfinished = path.with_suffix(".json.part")
-    text = json.dumps({"machine": describe_machine(), **content}, indent=1)
+    everything = {
+        "name": name,
+        "machine": describe_machine(),
+        **content,
+        "tables": [asdict(table) for table in tables],
+        "remarks": list(remarks),
+    }
+    text = json.dumps(everything, indent=1)
     unfinished.write_text(text + "\n", encoding="utf-8")
     unfinished.replace(path)
     print(f"written: {path}")
@@ -159,16 +204,12 @@ def _figures(row: Row) -> tuple[str, str, str, str, str]:
     if row.pair is None:
         return "", "", "", "", ""
     return (
-        _format(Spread.of([seconds * 1e3 for seconds in row.pair.own.wall]), ".0f"),
-        _format(Spread.of([seconds * 1e3 for seconds in row.pair.own.cpu]), ".0f"),
-        _format(row.pair.wall_ratio, ".2f"),
-        _format(row.pair.cpu_ratio, ".2f"),
+        f"{Spread.of([seconds * 1e3 for seconds in row.pair.own.wall]):.0f}",
+        f"{Spread.of([seconds * 1e3 for seconds in row.pair.own.cpu]):.0f}",
+        f"{row.pair.wall_ratio:.2f}",
+        f"{row.pair.cpu_ratio:.2f}",
         str(len(row.pair.own.wall)),
     )
-
-
-def _format(spread: Spread, form: str) -> str:
-    return f"{spread.median:{form}} ({spread.minimum:{form}}-{spread.maximum:{form}})"
 
 
 def _verdict(row: Row) -> str:

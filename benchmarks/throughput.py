@@ -92,7 +92,7 @@ def _plain_loop(data: Dataset, *, workers: int) -> Work:
         ]
     )
     loader = DataLoader(
-        _TransformedImages(data.train, transform),
+        _TransformedImages(data.train.read(torch.arange(COUNT)), transform),
         batch_size=BATCH,
         shuffle=True,
         drop_last=True,

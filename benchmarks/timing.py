@@ -7,10 +7,14 @@ measured beside wall time, because two threads under load take several times the
 
 import gc
 import os
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -20,6 +24,11 @@ _Times = tuple[float, float]  # wall and CPU seconds
 
 MIN_ROUNDS = 5
 MAX_ROUNDS = 30
+# Whose versions are written beside the figures.
+_PACKAGES = (
+    "convlens", "torch", "torchvision", "timm", "numpy", "Pillow", "captum", "torchcam", "grad-cam",
+    "torchattacks", "foolbox", "torch-lucent", "zennit-crp", "lightning", "ray",
+)  # fmt: skip
 MIN_SECONDS = 10.0  # after MIN_ROUNDS, rounds go on until a callable has run for so long
 
 
@@ -35,6 +44,9 @@ class Spread:
     def of(cls, values: Sequence[float]) -> "Spread":
         """The spread of values, one for each round."""
         return cls(statistics.median(values), min(values), max(values))
+
+    def __format__(self, form: str) -> str:
+        return f"{self.median:{form}} ({self.minimum:{form}}-{self.maximum:{form}})"
 
 
 @dataclass(frozen=True)
@@ -110,17 +122,27 @@ def measure(floor: Work, works: Mapping[str, Work]) -> dict[str, Pair]:
 
 
 def describe_machine() -> dict[str, object]:
-    """Cores, CPU, threads, version of torch and load, for the JSON file and the last remark."""
+    """Date, cores, CPU, threads, load and versions, for the JSON file and the last remark."""
     return {
+        "date": datetime.now(UTC).date().isoformat(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "cpu": _cpu_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
         "load": [round(load, 1) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+        "versions": _versions(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python, of convlens and its libraries, and of the peers that are installed."""
+    versions = {"Python": platform.python_version()}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def _ratio(own: Sequence[float], floor: Sequence[float]) -> Spread:

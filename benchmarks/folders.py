@@ -1,0 +1,108 @@
+"""Commands over a folder of photos beside the same library call: time of a further photo.
+
+Both run in this process on the same photos, for two numbers of photos. The difference between the
+two divided by the difference of the numbers is the time of a photo without the time to start, to
+load the network and to trace it.
+"""
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
+from io import StringIO
+from pathlib import Path
+from unittest.mock import patch
+
+from PIL import Image
+
+import convlens
+from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
+from benchmarks.timing import MIN_ROUNDS, Spread
+from convlens.cli import main
+from convlens.models.loading.demo_photos import demo_photos
+from convlens.models.model import Model
+
+FEW, MANY = 16, 64  # photos
+SIZE = (500, 375)  # of the photos, as in ImageNet
+TARGET = 0.85  # of the library's photos a second
+LAYER = "blocks.6.0"  # of `patches`, whose crops for all layers take longer than the pass
+LibraryCall = Callable[[Model, list[Path], Path], object]
+CALLS: dict[str, LibraryCall] = {
+    "gradcam": lambda model, paths, out: convlens.gradcams(model, paths, out=out),
+    "patches": lambda model, paths, out: convlens.patches(model, paths, layers=[LAYER]).save(out),
+    "shift": lambda model, paths, out: convlens.shift(model, paths).save(out),
+    "errors": lambda model, paths, out: convlens.error_analysis(
+        model, paths, [(number % 2,) for number in range(len(paths))], examine=0
+    ).save(out),
+}
+# The names of the folders would be labels, with which `patches` runs a second pass.
+OPTIONS = {"patches": ["--layer", LAYER, "--no-labels"], "errors": ["--examine", "0"]}
+HOW = (
+    f"default network, {FEW} and {MANY} JPEG files of {SIZE[0]} x {SIZE[1]} pixels; the library "
+    f"call reads the same files and saves its result",
+)
+
+
+def run() -> None:
+    """Measure, print and write the results."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        folders = {count: _write_photos(root / str(count), count) for count in (FEW, MANY)}
+        model = convlens.load()
+        for command, call in CALLS.items():
+            rates: dict[str, list[float]] = {"command": [], "library": []}
+            for number in range(1 + MIN_ROUNDS):
+                for who, own_rates in rates.items():
+                    seconds = {}
+                    for count, folder in folders.items():
+                        out = root / "out"
+                        shutil.rmtree(out, ignore_errors=True)
+                        start = time.perf_counter()
+                        if who == "command":
+                            _run_command(command, folder, out)
+                        else:
+                            call(model, sorted(folder.glob("*/*.jpg")), out)
+                        seconds[count] = time.perf_counter() - start
+                    if number:  # the first round is not counted
+                        own_rates.append((MANY - FEW) / (seconds[MANY] - seconds[FEW]))
+            rows.append(_make_row(command, rates))
+            print(*rows[-1], flush=True)
+    headings = ("command", "photos a second", "library", "share", f"at least {TARGET:g}")
+    table = TextTable("further photos a second", headings, tuple(rows))
+    print_text_table(table)
+    print_remarks(HOW)
+    write_results("folders", {}, tables=[table], remarks=HOW)
+
+
+def _make_row(command: str, rates: dict[str, list[float]]) -> tuple[str, ...]:
+    pairs = zip(rates["command"], rates["library"], strict=True)
+    share = Spread.of([own / library for own, library in pairs])
+    own, library = (Spread.of(rates[who]) for who in ("command", "library"))
+    verdict = "met" if share.median >= TARGET else "MISSED"
+    return command, f"{own:.1f}", f"{library:.1f}", f"{share:.2f}", verdict
+
+
+def _run_command(command: str, folder: Path, out: Path) -> None:
+    """Run a command in this process, as a user types it."""
+    words = ["convlens", command, str(folder), *OPTIONS.get(command, ()), "--quiet"]
+    with (
+        patch.object(sys, "argv", [*words, "--out", str(out)]),
+        redirect_stdout(StringIO()),
+        suppress(SystemExit),
+    ):
+        main()
+    if not out.is_dir():
+        raise RuntimeError(f"{' '.join(words)} wrote no {out}")
+
+
+def _write_photos(folder: Path, count: int) -> Path:
+    """Photos in folders of two classes of ImageNet, which are labels for `errors`."""
+    demo = [Image.open(photo.path).convert("RGB").resize(SIZE) for photo in demo_photos()]
+    for number in range(count):
+        path = folder / ("n01440764", "n01443537")[number % 2] / f"{number:03}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        demo[number % len(demo)].save(path, quality=90)
+    return folder
