@@ -8,11 +8,10 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -25,6 +24,7 @@ from convlens import capture
 from convlens.cache.folder import FOLDER_VARIABLE
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model
+from convlens.page.progress import Stages
 from convlens.runtime.allocator import keep_freed_memory
 from convlens.tracing.trace import Trace
 
@@ -34,6 +34,8 @@ HOW = (
     "kind, times their number",
     "mirrored photos: the same network, loaded again, with the disk cache of the first page",
 )
+WHOLE = "the page"
+SHORTEST = 0.05  # seconds of the stages that are printed
 
 
 @dataclass(frozen=True)
@@ -72,82 +74,120 @@ class Pass:
             torch.autograd.grad(outputs, inputs, allow_unused=True)
 
 
+@dataclass
+class Stage:
+    """What one stage of a page takes, with all stages inside it.
+
+    Attributes:
+        wall: seconds by the clock.
+        cpu: seconds of CPU time.
+        passes: the runs of networks.
+    """
+
+    wall: float = 0.0
+    cpu: float = 0.0
+    passes: Counter[Pass] = field(default_factory=Counter)
+
+    def sum_passes(self, times: Mapping[Pass, float]) -> float:
+        """Seconds of the passes alone, of which `times` has those of each kind."""
+        return sum(number * times[each] for each, number in self.passes.items())
+
+
 def run() -> None:
     """Measure, print and write the results."""
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         with patch.dict(os.environ, {FOLDER_VARIABLE: f"{folder}/cache"}):
-            passes: Counter[Pass] = Counter()
-            with _recorded_passes(passes):
-                first = _measure_page(None, Path(folder, "first"))
+            pages = {"first page": _measure_page(None, Path(folder, "first"))}
             mirrored = _mirror_photos(Path(folder, "photos"))
-            second = _measure_page(mirrored, Path(folder, "second"))
-        alone = _measure_passes(passes)
-    names = list(dict.fromkeys((*first["sections"], *second["sections"])))
-    rows = [
-        (name, *(f"{page['sections'].get(name, 0.0):.1f}" for page in (first, second)), "")
-        for name in names
-    ]
-    rows += [
-        (f"all, {kind}", *(f"{page[kind]:.1f}" for page in (first, second, alone)))
-        for kind in ("wall", "CPU")
-    ]
-    headings = ("section", "first page", "mirrored photos", "passes alone")
-    table = TextTable("The page of the embedded network, seconds", headings, tuple(rows))
+            pages["mirrored photos"] = _measure_page(mirrored, Path(folder, "second"))
+        kinds = {each for stages in pages.values() for each in stages[WHOLE].passes}
+        times = {each: min(_cpu_seconds(each.run) for _ in range(3)) for each in kinds}
+    table = _tabulate(pages, times)
     print_text_table(table)
-    images = sum(each.shape[0] * number for each, number in passes.items())
-    remarks = (*HOW, f"{sum(passes.values())} runs of the network on {images:,} images")
+    remarks = [*HOW]
+    for name, stages in pages.items():
+        passes = stages[WHOLE].passes
+        images = sum(each.shape[0] * number for each, number in passes.items())
+        remarks.append(f"{name}: {passes.total()} runs of the network on {images:,} images")
     print_remarks(remarks)
-    write_results(
-        "page",
-        {"first": first, "second": second, "passes": alone},
-        tables=[table],
-        remarks=remarks,
-    )
+    content = {
+        name: {
+            stage: {
+                "wall": entry.wall, "CPU": entry.cpu, "passes alone": entry.sum_passes(times),
+            }
+            for stage, entry in stages.items()
+        }
+        for name, stages in pages.items()
+    }  # fmt: skip
+    write_results("page", content, tables=[table], remarks=remarks)
+
+
+def _tabulate(pages: Mapping[str, Mapping[str, Stage]], times: Mapping[Pass, float]) -> TextTable:
+    """The seconds of each stage of the pages, and of its passes alone."""
+    headings = [""]
+    for name in pages:
+        headings += [f"{name}, wall", "CPU", "CPU of its passes alone"]
+    rows = []
+    for stage in dict.fromkeys(stage for stages in pages.values() for stage in stages):
+        figures: list[float] = []
+        for stages in pages.values():
+            entry = stages.get(stage, Stage())
+            figures += [entry.wall, entry.cpu, entry.sum_passes(times)]
+        if max(figures) >= SHORTEST:
+            rows.append((stage, *(f"{seconds:.1f}" for seconds in figures)))
+    title = "The page of the embedded network, seconds"
+    return TextTable(title, tuple(headings), tuple(rows))
 
 
 @contextmanager
-def _recorded_passes(passes: Counter[Pass]) -> Iterator[None]:
-    """Count the runs of networks inside the block."""
-    original = capture._Capture.run
+def _recorded_stages(stages: dict[str, Stage]) -> Iterator[None]:
+    """Measure the stages of a page inside the block, and count the runs of networks in each."""
+    run_network, time_stage = capture._Capture.run, Stages.timed
+    running = [WHOLE]
 
     def run(self: capture._Capture, model: Model, network: nn.Module, images: Tensor) -> None:
-        passes[
-            Pass(
-                model, self.trace, frozenset(self.requested), frozenset(self.gradient_nodes),
-                tuple(images.shape), images.requires_grad,
-            )
-        ] += 1  # fmt: skip
-        original(self, model, network, images)
+        kind = Pass(
+            model, self.trace, frozenset(self.requested), frozenset(self.gradient_nodes),
+            tuple(images.shape), images.requires_grad,
+        )  # fmt: skip
+        for name in set(running):
+            stages[name].passes[kind] += 1
+        run_network(self, model, network, images)
 
-    with patch.object(capture._Capture, "run", run):
+    @contextmanager
+    def timed(self: Stages, name: str) -> Iterator[None]:
+        running.append(name)
+        entry = stages.setdefault(name, Stage())
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            with time_stage(self, name):
+                yield
+        finally:
+            entry.wall += time.perf_counter() - wall
+            entry.cpu += time.process_time() - cpu
+            running.pop()
+
+    with patch.object(capture._Capture, "run", run), patch.object(Stages, "timed", timed):
         yield
 
 
-def _measure_page(photos: list[Path] | None, out: Path) -> dict[str, Any]:
-    """Wall and CPU seconds of a page, and wall seconds of its stages."""
+def _measure_page(photos: list[Path] | None, out: Path) -> dict[str, Stage]:
+    """The stages of a page by name, the page as a whole first."""
     model = convlens.load()
+    whole = Stage()
+    stages = {WHOLE: whole}
     wall, cpu = time.perf_counter(), time.process_time()
-    report = convlens.report(model, photos, out=out)
-    return {
-        "wall": time.perf_counter() - wall,
-        "CPU": time.process_time() - cpu,
-        "sections": {name: seconds for name, seconds in report.seconds.items() if seconds >= 0.05},
-    }
+    with _recorded_stages(stages):
+        convlens.report(model, photos, out=out)
+    whole.wall, whole.cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return stages
 
 
-def _measure_passes(passes: Counter[Pass]) -> dict[str, float]:
-    """Wall and CPU seconds of all passes, by the fastest of three runs of each kind."""
-    totals = {"wall": 0.0, "CPU": 0.0}
-    for each, number in passes.items():
-        times = []
-        for _ in range(3):
-            wall, cpu = time.perf_counter(), time.process_time()
-            each.run()
-            times.append((time.perf_counter() - wall, time.process_time() - cpu))
-        for kind, seconds in zip(totals, map(min, zip(*times, strict=True)), strict=True):
-            totals[kind] += number * seconds
-    return totals
+def _cpu_seconds(work: Callable[[], None]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 def _mirror_photos(folder: Path) -> list[Path]:

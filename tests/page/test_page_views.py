@@ -45,7 +45,7 @@ def test_channels_are_those_of_the_view(demo, text, data):
     *layers, _ = strongest.layers
     model = convlens.load()
     paths = [photo.path for photo in demo.photos]
-    again = convlens.patches(model, paths, layers=[layers[1].layer], show=12)
+    again = convlens.patches(model, paths, layers=[layers[1].layer], show=12, choose="spread")
     assert again.layers[0] == layers[1]
     fields = [max(layer.field_size) for layer in layers]
     assert fields == sorted(fields) and fields[-1] < 300
