@@ -27,7 +27,8 @@ TITLE = (
 )
 TARGETS = {1: 1.15, 10: 1.5}  # by number of classes, in bare forward passes
 HOW = (
-    "convlens: at its defaults, network not frozen; all classes in one call",
+    "convlens: at its defaults, network not frozen; all classes in one call; it runs the images in "
+    "parts (convlens.tracing.image_parts), the floor and the peers run them all at once",
     "captum: the same layer, network frozen, so that its graph starts there; a call for each class",
     "torchcam: the layer of grad-cam's README; a forward pass, then a gradient for each class",
     "grad-cam: the layer of its README; a call for each class",

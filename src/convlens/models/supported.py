@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from convlens.errors import ConvlensError
+from convlens.runtime.module_list import list_modules
 
 _QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.ao.nn.sparse")
 
@@ -25,9 +26,9 @@ def check_supported(network: nn.Module) -> None:
         ConvlensError: layers whose parameters are created at the first run, that are compiled by
             TorchScript or quantized, or tensors without values.
     """
-    for name, module in network.named_modules():
-        _check_module(name or type(network).__name__, module)
-        _check_tensors(name, module)
+    for module in list_modules(network):
+        _check_module(network, module)
+        _check_tensors(network, module)
 
 
 def check_initialized(network: nn.Module) -> None:
@@ -41,10 +42,11 @@ def check_initialized(network: nn.Module) -> None:
             _refuse_lazy(name)
 
 
-def _check_module(name: str, module: nn.Module) -> None:
+def _check_module(network: nn.Module, module: nn.Module) -> None:
     kind = type(module)
     if kind in _supported:
         return
+    name = _name(network, module) or type(network).__name__
     if isinstance(module, torch.jit.ScriptModule):
         raise ConvlensError(
             f"{name} is compiled by TorchScript and has no layers that can be traced; "
@@ -55,24 +57,30 @@ def _check_module(name: str, module: nn.Module) -> None:
     _supported.add(kind)
 
 
-def _check_tensors(name: str, module: nn.Module) -> None:
+def _check_tensors(network: nn.Module, module: nn.Module) -> None:
     for tensors in (module._parameters, module._buffers):
         for leaf, tensor in tensors.items():
             if tensor is None:
                 continue
             if type(tensor) not in _INITIALIZED and is_lazy(tensor):
-                _refuse_lazy(_join(name, leaf))
+                _refuse_lazy(_path(network, module, leaf))
             if tensor.is_meta:
                 raise ConvlensError(
-                    f"{_join(name, leaf)} is on the meta device and has no values; load the "
-                    f"weights first"
+                    f"{_path(network, module, leaf)} is on the meta device and has no values; load "
+                    f"the weights first"
                 )
             if tensor.is_quantized:
-                _refuse_quantized(_join(name, leaf), "tensor")
+                _refuse_quantized(_path(network, module, leaf), "tensor")
 
 
-def _join(name: str, leaf: str) -> str:
-    return f"{name}.{leaf}" if name else leaf
+def _name(network: nn.Module, module: nn.Module) -> str:
+    """The dotted name of a module; only errors state it."""
+    return next(name for name, other in network.named_modules() if other is module)
+
+
+def _path(network: nn.Module, module: nn.Module, leaf: str) -> str:
+    """The dotted name of a tensor of a module."""
+    return ".".join(filter(None, (_name(network, module), leaf)))
 
 
 def _refuse_lazy(name: str) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from convlens.runtime.exclusive import exclusive
 from convlens.runtime.module_contents import ModuleContents
+from convlens.runtime.module_list import list_modules
 from convlens.runtime.module_state import ModuleState
 from convlens.runtime.shared_context import SharedContext
 
@@ -52,7 +53,7 @@ def preserve_network(network: nn.Module) -> Iterator[nn.Module]:
         # An outer block guards the network, and may need what this block changes.
         yield network
         return
-    modules = list(network.modules())
+    modules = list_modules(network)
     with exclusive(modules):
         contents = ModuleContents.of(network)
         with _restored_random_state(), _restored_gpu_random_state(contents), _without_compilation():

@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from convlens.runtime.clone import clone_network, silence_fake_tensor_log
 from convlens.runtime.guard import preserve_network
+from convlens.runtime.module_list import list_modules
 
 Size = tuple[int, int]
 MakeImages = Callable[[int, Size], Tensor]
@@ -87,7 +88,7 @@ def copy_memory_formats(network: nn.Module, clone: nn.Module) -> None:
 
 
 def _modules_of(network: nn.Module) -> list[ref[nn.Module]]:
-    return [ref(module) for module in network.modules()]
+    return [ref(module) for module in list_modules(network)]
 
 
 _Choice = tuple[list[ref[nn.Module]], torch.memory_format | None]

@@ -3,6 +3,7 @@
 `tracer.py` makes it.
 """
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -94,6 +95,12 @@ class Trace:
     def takes_batches(self) -> bool:
         """Whether any images can run together without changing one another's results."""
         return self.recording.faked and bool(self.batch.pair_shapes) and not self.depends_on_batch
+
+    @cached_property
+    def activation_elements(self) -> tuple[int, int]:
+        """Elements of the largest node and of all nodes that depend on the image, for one image."""
+        elements = [math.prod(self.shape(node)) for node in self.on_image]
+        return max(elements), sum(elements)
 
     @property
     def warnings(self) -> tuple[str, ...]:

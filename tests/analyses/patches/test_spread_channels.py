@@ -1,4 +1,4 @@
-"""`patches(choose="spread")`: channels evenly spread over a layer, nearly the same for all images."""
+"""`patches(choose="spread")`: evenly spread channels, nearly the same for all images."""
 
 import pytest
 import torch
@@ -28,11 +28,12 @@ def photos(*brightness):
 
 
 def test_spread_channels_stay_the_same_for_other_images():
-    """Their order is that of the deviation between the images, which here turns round."""
+    """The channel that differs most between the images is the first."""
     model = brightness_model([1.0, 9.0, -1.0, 9.0, 0.5, 9.0], [0.0, 0.0, 1.0, 0.0, 1.0, 0.0])
     dark, bright = photos(0.0, 0.1, 0.2), photos(0.8, 0.9, 1.0)
-    assert shown_channels(model, dark, 3) == [0, 2, 4]
-    assert shown_channels(model, bright, 3) == [2, 0, 4]
+    for images, first in ((dark, 0), (bright, 2)):
+        shown = shown_channels(model, images, 3)
+        assert set(shown) == {0, 2, 4} and shown[0] == first
     varying = convlens.patches(model, dark, show=3)["0"].shown
     assert {channel.channel for channel in varying} != {0, 2, 4}
 
@@ -47,5 +48,7 @@ def test_the_next_channel_stands_for_one_that_never_fires():
 
 def test_an_unknown_choice_is_refused():
     model = brightness_model([1.0], [0.0])
-    with pytest.raises(convlens.ConvlensError, match="choose is 'best'; give 'varying' or 'spread'"):
+    with pytest.raises(
+        convlens.ConvlensError, match="choose is 'best'; give 'varying' or 'spread'"
+    ):
         convlens.patches(model, photos(0.5), choose="best")

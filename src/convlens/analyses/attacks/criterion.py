@@ -11,7 +11,7 @@ margin is 0, and the prediction changes with the sign of the logit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from convlens.models.output_head import (
     predicted_classes,
 )
 from convlens.runtime.guard import preserve_network
+from convlens.tracing.image_parts import image_parts
 from convlens.tracing.trace import Trace
 
 LOSSES = ("cross-entropy", "margin")
@@ -72,6 +73,21 @@ class AttackCriterion:
     def sign(self) -> int:
         """+1 where the attack increases E, -1 where it decreases E (towards a target)."""
         return 1 if self.target is None else -1
+
+    def of_images(self, part: slice) -> "AttackCriterion":
+        """The criterion for some of the images."""
+        classes, target = (
+            each[part] if isinstance(each, Tensor) else each for each in (self.classes, self.target)
+        )
+        labels = None if self.labels is None else self.labels[part]
+        return replace(self, classes=classes, labels=labels, target=target)
+
+    def is_for(self, count: int) -> bool:
+        """Whether there are as many classes or labels as images; others are refused later."""
+        tensors = [each for each in (self.classes, self.target) if isinstance(each, Tensor)]
+        return all(each.shape == (count,) for each in tensors) and (
+            self.labels is None or len(self.labels) == count
+        )
 
     def choose_classes(
         self, model: Model, logits: Tensor, output_head: str
@@ -189,16 +205,34 @@ def loss_gradient(
     Raises:
         ConvlensError: if the gradient is not finite, or as `AttackCriterion.choose_classes`.
     """
-    leaf = images.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    parts = image_parts(model, trace, images) if criterion.is_for(len(images)) else []
     # Guarded to the end, because a network may recompute parts of itself in the backward pass.
     with preserve_network(model.network):
-        output = capture_nodes(model, trace, leaf, [trace.logits])[trace.logits]
-        logits = check_logits(model, output)
-        classes, origins = criterion.choose_classes(model, logits.detach(), trace.output_head)
-        losses = attack_loss(logits, classes, criterion.loss, trace.output_head)
-        # The sum, not the mean: an image's gradient must not depend on the size of the batch.
-        with convert_gradient_errors(trace):
-            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        if len(parts) < 2:
+            return _loss_gradient(model, trace, images, criterion)
+        gradients = [
+            _loss_gradient(model, trace, images[part], criterion.of_images(part)) for part in parts
+        ]
+    return LossGradient(
+        logits=torch.cat([each.logits for each in gradients]),
+        classes=torch.cat([each.classes for each in gradients]),
+        origins=tuple(origin for each in gradients for origin in each.origins),
+        losses=torch.cat([each.losses for each in gradients]),
+        signs=torch.cat([each.signs for each in gradients]),
+    )
+
+
+def _loss_gradient(
+    model: Model, trace: Trace, images: Tensor, criterion: AttackCriterion
+) -> LossGradient:
+    leaf = images.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    output = capture_nodes(model, trace, leaf, [trace.logits])[trace.logits]
+    logits = check_logits(model, output)
+    classes, origins = criterion.choose_classes(model, logits.detach(), trace.output_head)
+    losses = attack_loss(logits, classes, criterion.loss, trace.output_head)
+    # The sum, not the mean: an image's gradient must not depend on the size of the batch.
+    with convert_gradient_errors(trace):
+        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
     # aminmax needs no copy of the gradient, and passes NaN on.
     if not all(value.isfinite() for value in torch.aminmax(gradient)):
         raise ConvlensError(

@@ -236,7 +236,7 @@ def _write_and_read_png(model: Model, images: Tensor) -> Tensor:
     """Encode images as 8-bit PNGs and decode them, without any resizing."""
     decoded = []
     for pixels in to_pixels(images, model.bounds):
-        with Image.open(io.BytesIO(encode_png(pixels, compression=1))) as picture:
+        with Image.open(io.BytesIO(encode_png(pixels, compression=0))) as picture:
             decoded.append(to_tensor(picture, model.bounds))
     return torch.stack(decoded).contiguous(memory_format=torch.channels_last)
 

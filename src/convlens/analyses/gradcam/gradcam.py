@@ -9,6 +9,7 @@ argue against the class.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Unpack
 
 import torch
@@ -26,7 +27,7 @@ from convlens.analyses.gradcam.options import (
     GradCamOptions,
     spell_out_options,
 )
-from convlens.analyses.gradcam.result import GradCam
+from convlens.analyses.gradcam.result import GradCam, join_images
 from convlens.analyses.gradcam.targets import ExplanationTarget, resolve_target
 from convlens.capture import capture_nodes, compute_gradients, enable_gradients
 from convlens.errors import ConvlensError
@@ -34,6 +35,7 @@ from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results.network_result import keep_warnings
 from convlens.runtime.guard import preserve_network
 from convlens.tracing.gradient_stops import explain_missing_gradient
+from convlens.tracing.image_parts import image_parts
 from convlens.tracing.selection import NodeGroup
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
@@ -45,8 +47,9 @@ from convlens.tracing.tracer import trace
 def gradcam(model: Model, images: ImagesLike, **options: Unpack[GradCamKeywords]) -> GradCam:
     """Compute Grad-CAM maps of one or several classes for each image.
 
-    One forward pass keeps a graph from the layer on, and the backward passes of all classes run as
-    one, from the logits to the layer.
+    One forward pass of each image keeps a graph from the layer on, and the backward passes of all
+    classes run as one, from the logits to the layer. On a CPU a large batch runs in parts
+    (`convlens.tracing.image_parts`), except for a function of the output.
 
     A network with one output predicts whether class 0 is present. Its logit is explained in either
     case: what supports class 0 argues against the prediction where that is "not class 0".
@@ -162,9 +165,27 @@ def explain(
     Returns:
         The maps, in the order of the node groups.
     """
-    with preserve_network(model.network):  # entered once for both passes
-        activations = run_forward(model, model_trace, images, node_groups)
-        return explain_forward(model, model_trace, images, node_groups, activations, options)
+    cams: list[list[GradCam]] = []
+    with preserve_network(model.network):  # entered once for all passes
+        for part in _split(model, model_trace, images, options):
+            few, own = images[part], options
+            if isinstance(options.classes, Tensor) and options.classes.ndim:
+                own = replace(options, classes=options.classes[part])
+            activations = run_forward(model, model_trace, few, node_groups)
+            cams.append(explain_forward(model, model_trace, few, node_groups, activations, own))
+    return [join_images(cams_of_group, images) for cams_of_group in zip(*cams, strict=True)]
+
+
+def _split(
+    model: Model, model_trace: Trace, images: Tensor, options: GradCamOptions
+) -> list[slice]:
+    """The parts of the images that are explained one after the other."""
+    # A function of the output may refer to all images; classes for other images are refused later.
+    classes = options.classes
+    is_whole = isinstance(classes, Tensor) and (not classes.ndim or len(classes) != len(images))
+    if options.target is not None or is_whole:
+        return [slice(None)]
+    return image_parts(model, model_trace, images)
 
 
 def run_forward(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import isnan
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor
 
 from convlens.analyses.gradcam import pictures as draw
@@ -362,6 +363,27 @@ class GradCam(NetworkResult):
         """
         note = "" if self._supports(image, rank) else self.summarize_map(image, rank)
         return draw.finish_overlay(pixels, scale, outlines, note)
+
+
+def join_images(cams: Sequence[GradCam], images: Tensor) -> GradCam:
+    """The maps of several batches as those of one.
+
+    Args:
+        cams: maps of the same layer for as many classes, at least one of them.
+        images: float32 `(N, C, H, W)`, the images of all batches.
+    """
+    if len(cams) == 1:
+        return cams[0]
+    names = (
+        "maps", "alpha", "contributions", "classes", "subtracted", "scores", "probabilities",
+    )  # fmt: skip
+    joined = {name: torch.cat([getattr(cam, name) for cam in cams]) for name in names}
+    return replace(
+        cams[0],
+        **joined,
+        names=tuple(row for cam in cams for row in cam.names),
+        images=images.detach().cpu(),
+    )
 
 
 def _tell_apart(names: Sequence[str], rank: int) -> str:

@@ -19,7 +19,8 @@ from convlens.models.output_head import (
 )
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
-from convlens.tracing.memory import images_at_once
+from convlens.runtime.guard import preserve_network
+from convlens.tracing.image_parts import image_parts
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 from convlens.wording import counted, enumerated, percent
@@ -136,11 +137,11 @@ def compute_logits(model: Model, trace: Trace, images: Tensor) -> Tensor:
     Raises:
         ConvlensError: as `check_logits`.
     """
-    node = trace.logits
-    at_once = images_at_once(images[0, 0].numel(), len(images))
-    parts = images.detach().split(at_once if trace.takes_batches else len(images))
-    with torch.no_grad():
-        logits = [capture_nodes(model, trace, part, [node])[node] for part in parts]
+    with preserve_network(model.network), torch.no_grad():  # guarded once for all parts
+        logits = [
+            capture_nodes(model, trace, images[part].detach(), [trace.logits])[trace.logits]
+            for part in image_parts(model, trace, images)
+        ]
     return check_logits(model, torch.cat(logits) if len(logits) > 1 else logits[0]).float()
 
 

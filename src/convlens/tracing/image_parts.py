@@ -1,0 +1,49 @@
+"""Parts of a batch of images that run faster one after the other than all at once.
+
+By default glibc returns the memory of tensors to the system when about 64 MB of it are free at once
+(the trim threshold, at its greatest), and the kernel clears it again for the next tensor. With
+EfficientNet-Lite0 at 224 pixels an image then takes 21 ms of CPU time in batches of 4, 35 ms in
+batches of 16. Memory is bounded by the way, whatever the number of images.
+"""
+
+import math
+from itertools import pairwise
+
+from torch import Tensor
+
+from convlens.models.model import Model
+from convlens.tracing.memory import images_at_once
+from convlens.tracing.trace import Trace
+
+_PART_BYTES = 20e6  # of the largest activation of a part: input, output and one more fit into 64 MB
+_ELEMENT_BYTES = 4
+
+
+def image_parts(model: Model, trace: Trace, images: Tensor) -> list[slice]:
+    """Split a batch into parts that can run one after the other, of nearly equal size.
+
+    The last bits of a result may depend on the parts, which depend on the network, on the size and
+    the number of the images, and on nothing else.
+
+    Args:
+        model: the model that will run.
+        trace: its trace for images of this size.
+        images: `(N, C, H, W)`.
+
+    Returns:
+        The numbers of the images of each part. One part where splitting would change results,
+        because images of a batch affect one another; few large parts where it saves no time: on a
+        GPU, and for a network whose weights take long to read.
+    """
+    count = len(images)
+    if count == 1 or not trace.takes_batches:
+        return [slice(0, count)]
+    at_once = images_at_once(images[0, 0].numel(), count)
+    if images.device.type == "cpu":
+        largest, total = (_ELEMENT_BYTES * elements for elements in trace.activation_elements)
+        weights = sum(parameter.nbytes for parameter in model.network.parameters())
+        # Each part reads all weights again, which should take less time than its activations.
+        at_once = min(at_once, max(int(_PART_BYTES / largest), math.ceil(weights / total), 1))
+    parts = math.ceil(count / at_once)
+    bounds = [number * count // parts for number in range(parts + 1)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
