@@ -29,7 +29,7 @@ def disk_cache() -> Iterator[None]:
     The command line, `report` and `chapter` use it, and an explorer turns it on for the whole
     process until it is stopped; other calls from Python use it inside this block only. What depends
     on the network alone is then read from disk if it was computed before: the trace, maximized
-    images, and Gabor fits. The results are the same in every bit. The cache
+    images, responses to gratings, and Gabor fits. The results are the same in every bit. The cache
     is never used for a network with code that does not belong to an installed library, because it
     could not tell that this code has changed.
 

@@ -14,6 +14,11 @@ from torch import Tensor
 
 from convlens.analyses.orientation_tuning.gratings import Gratings, choose_frequencies
 from convlens.analyses.orientation_tuning.result import OrientationTuning
+from convlens.analyses.orientation_tuning.stored_responses import (
+    describe_responses,
+    read_responses,
+    write_responses,
+)
 from convlens.capture import stream_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
@@ -98,6 +103,36 @@ def orientation_tuning(
         size=model_trace.image_size,
         center=_field_center(model_trace, node, position),
     )
+    key = describe_responses(model, model_trace, node, position, gratings)
+    responses = read_responses(key)
+    if responses is None:
+        responses = _record(model, model_trace, node, position, gratings, source, progress)
+        write_responses(key, responses)
+    return OrientationTuning(
+        model=model.name,
+        layer=source.layer,
+        node_name=source.node_name,
+        side=source.side,
+        size=model_trace.image_size,
+        field=field,
+        orientations=gratings.orientations.float(),
+        frequencies=gratings.frequencies.float(),
+        phases=phases,
+        contrast=contrast,
+        responses=responses.view(source.channels, orientations, len(gratings.frequencies), phases),
+    )
+
+
+def _record(
+    model: Model,
+    model_trace: Trace,
+    node: int,
+    position: tuple[int, int],
+    gratings: Gratings,
+    source: ChannelSource,
+    progress: Callable[[int, int], None] | None,
+) -> Tensor:
+    """The responses of all channels at a position, float32 `(channels, gratings)`."""
     total = len(gratings)
     responses = torch.zeros(source.channels, total, dtype=torch.float32)
     row, column = position
@@ -112,19 +147,7 @@ def orientation_tuning(
 
             stream_nodes(model, model_trace, images, [node], record)
             or_ignore(progress)(int(indices[-1]) + 1, total)
-    return OrientationTuning(
-        model=model.name,
-        layer=source.layer,
-        node_name=source.node_name,
-        side=source.side,
-        size=model_trace.image_size,
-        field=field,
-        orientations=gratings.orientations.float(),
-        frequencies=gratings.frequencies.float(),
-        phases=phases,
-        contrast=contrast,
-        responses=responses.view(source.channels, orientations, len(gratings.frequencies), phases),
-    )
+    return responses
 
 
 def _find_unit(
