@@ -24,6 +24,7 @@ from torch.nn.modules import module as torch_module
 from convlens.models.model import Model
 from convlens.runtime.fingerprints import fingerprint_weights, to_plain
 from convlens.runtime.guard import unwrap_network
+from convlens.runtime.module_list import list_modules
 
 LIBRARIES = ("torch", "torchvision", "timm", "convlens")
 _PLAIN = (
@@ -57,6 +58,9 @@ def describe_known_model(model: Model) -> dict[str, Any] | None:
     network = unwrap_network(model.network)
     if any(getattr(torch_module, name) for name in _GLOBAL_HOOKS):
         return None
+    # A network has hundreds of modules of a dozen classes.
+    if not all(map(_is_library_class, set(map(type, list_modules(network))))):
+        return None
     first_names: dict[int, str] = {}  # tensors may be tied
     try:
         modules = [
@@ -76,8 +80,7 @@ def describe_known_model(model: Model) -> dict[str, Any] | None:
 
 
 def _describe_module(module: nn.Module, path: str, first_names: dict[int, str]) -> list[Any]:
-    cls = type(module)
-    if not _is_library_class(cls) or "forward" in vars(module):
+    if "forward" in vars(module):
         raise _UnknownCodeError
     if any(getattr(module, name) for name in _HOOKS):
         raise _UnknownCodeError
@@ -90,7 +93,7 @@ def _describe_module(module: nn.Module, path: str, first_names: dict[int, str]) 
         for name, value in vars(module).items()
         if name not in _COMMON_ATTRIBUTES
     }
-    return [_name(cls), tensors, attributes]
+    return [_name(type(module)), tensors, attributes]
 
 
 def _describe(value: Any) -> Any:  # noqa: PLR0911 # one return for each kind
