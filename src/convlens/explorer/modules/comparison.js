@@ -7,7 +7,7 @@ const { classes, with: beside } = document.body.dataset;
 const counterparts = [new Map(), new Map(JSON.parse(classes).map((first, second) => [second, first]).filter(([, first]) => first >= 0))];
 for (const [second, first] of counterparts[1]) if (!counterparts[0].has(first)) counterparts[0].set(first, second);
 
-const written = (url) => `${url.pathname}${url.searchParams.size ? `?${url.searchParams}` : ""}`;
+const written = (url) => [url.pathname, String(url.searchParams)].filter(Boolean).join("?");
 const addressOf = (number) => {
   const url = new URL(frames[number].contentWindow.location);
   url.pathname = url.pathname.slice(frames[number].dataset.home.length) || "/";
