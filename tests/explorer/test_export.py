@@ -125,6 +125,8 @@ def test_it_runs_where_an_event_loop_runs_as_in_notebooks(tmp_path):
         ("/layer/a%2Fb?photo=2", "../../layer/a/b/"),
         ("/layer/a%2Fb?order=fired", None),
         ("/photo/2?layer=a%2Fb", "../../layer/a/b/"),
+        ("/photo/2?overlay=gradcam&class=4&layer=a%2Fb", "../../layer/a/b/"),
+        ("/photo/2?overlay=map&layer=a%2Fb&channel=1", None),
         ("/photo/2?layer=a%2Fb&at=1%2C2", "../../photo/2/"),
         ("/photo/2?class=3&overlay=gradcam", "../../photo/2/class%3D3_overlay%3Dgradcam/"),
         ("/photo/2?overlay=gradcam&class=4", None),

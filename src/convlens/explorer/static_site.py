@@ -18,7 +18,7 @@ class StaticSite:
     A page lies in the folder that its path names, and a page in another state in a folder below it,
     so that `/layer/conv1` is `layer/conv1/index.html`. All links are relative. A link to a page
     that is not exported leads to the same page in its first state, if only the photo or the pinned
-    unit differ; otherwise it is no link.
+    unit differ; the list of layers beside a photo leads to their pages. Other links are taken out.
 
     Args:
         addresses: the addresses of all pages.
@@ -76,13 +76,12 @@ class StaticSite:
             return path.lstrip("/")
         state = dict(parse_qsl(query))
         candidates = [(path, query)]
-        if exact:
-            pass
-        elif path.startswith("/photo/") and set(state) <= {"layer", "at"}:
-            at_layer = "layer" in state and "at" not in state
-            layer = f"/layer/{quote(state['layer'], safe='')}" if at_layer else path
-            candidates.append(self._key(layer))
-        elif set(state) == {"photo"}:
+        if path.startswith("/photo/") and not exact:
+            if "layer" in state and not {"at", "channel"} & state.keys():
+                candidates.append((f"/layer/{quote(state['layer'], safe='')}", ""))
+            elif state.keys() <= {"layer", "at"}:
+                candidates.append((path, ""))
+        elif state.keys() == {"photo"} and not exact:
             candidates.append((path, ""))
         return next((f"{self._folders[key]}/" for key in candidates if key in self._folders), None)
 
