@@ -1,6 +1,7 @@
 """Backward hooks of other libraries, code without gradients, and what cannot be copied."""
 
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -115,7 +116,7 @@ class NoCopy:
     ],
 )  # fmt: skip
 def test_what_cannot_be_copied_is_shared(make, tmp_path):
-    network = Network().eval()
+    network: Any = Network().eval()
     expected = convlens.gradcam(convlens.wrap(network, size=SIZE), IMAGES)
     network.held, network.counts = make(), [0]
     clone = clone_network(network)

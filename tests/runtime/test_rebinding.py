@@ -2,6 +2,7 @@
 
 import threading
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -68,7 +69,7 @@ def of_recursive_function(network):
     ],
 )  # fmt: skip
 def test_layers_are_known(make):
-    network = Network().eval()
+    network: Any = Network().eval()
     network.forward = make(network)
     model = convlens.wrap(network, size=SIZE)
     images = torch.rand(2, 3, SIZE, SIZE)
@@ -83,7 +84,7 @@ def test_layers_are_known(make):
 
 
 def test_a_function_around_the_earlier_forward():
-    network = Network().eval()
+    network: Any = Network().eval()
     earlier = network.body.forward
     network.body.forward = lambda x: earlier(x).tanh()
     model = convlens.wrap(network, size=SIZE)
@@ -97,7 +98,7 @@ def test_a_function_around_the_earlier_forward():
 
 @pytest.mark.parametrize("make", [of_closure, of_global])
 def test_the_clone_runs_its_own_modules(make):
-    network = Network()
+    network: Any = Network()
     network.forward = make(network)
     clone = clone_network(network)
     ran = []
@@ -108,7 +109,7 @@ def test_the_clone_runs_its_own_modules(make):
 
 
 def test_a_function_in_its_own_closure():
-    network = Network()
+    network: Any = Network()
     network.forward = of_recursive_function(network)
     images = torch.rand(1, 3, SIZE, SIZE)
     torch.testing.assert_close(clone_network(network)(images), network(images))

@@ -4,6 +4,7 @@ import types
 from argparse import Namespace
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -155,7 +156,7 @@ def test_another_forward_of_the_class(monkeypatch):
 
 
 def test_one_bound_method_after_another():
-    network = Plain()
+    network: Any = Plain()
     network.forward = types.MethodType(Plain.forward, network)
     model = convlens.wrap(network, size=SIZE)
     assert convlens.trace(model).final_activation == ""
@@ -179,7 +180,7 @@ def test_hook_on_all_modules():
 
 
 def test_settings_that_stay_the_same_keep_the_trace():
-    looped = [1]
+    looped: list[Any] = [1]
     looped.append(looped)
     settings = {"dilation": 1, "names": ["a"] * 5000, "mean": torch.zeros(3), "looped": looped}
     model = convlens.wrap(Configured(settings, read_item), size=SIZE)
