@@ -16,6 +16,8 @@ from convlens.cli.app import app
 from convlens.models.loading.specs import DESCRIPTION
 from support.site import DOCS, fenced_blocks
 
+pytest_plugins = "support.pages"
+
 README = DOCS.parent / "README.md"
 COMMAND_LINE = DOCS / "command-line.md"
 GUIDES = [README, *sorted(DOCS.glob("*.md"))]
@@ -44,10 +46,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(("cat.jpg", "dog.jpg", "photo.jpg", "street.jpg")):
         noise(240, 250, number).save(tmp_path / name)
-    for name in ("photos", "new-photos", "run"):
-        (tmp_path / name).mkdir()
-    noise(60, 70, 4).save(tmp_path / "photos" / "1.png")
-    for name in ("weights.safetensors", "old.pt", "new.pt", "boxes.csv", f"run/{DESCRIPTION}"):
+    for name in ("photos/cat", "photos/dog", "new-photos", "run", "runs/a", "runs/b"):
+        (tmp_path / name).mkdir(parents=True)
+        if name.startswith("run"):
+            (tmp_path / name / DESCRIPTION).touch()
+    noise(60, 70, 4).save(tmp_path / "photos" / "cat" / "1.png")
+    noise(60, 70, 5).save(tmp_path / "photos" / "dog" / "2.png")
+    for name in ("weights.safetensors", "old.pt", "new.pt", "boxes.csv"):
         (tmp_path / name).touch()
     (tmp_path / "labels.csv").write_text("file,class\n1.png,0\n", encoding="utf-8")
     return tmp_path
@@ -98,6 +103,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("less_work")
 @pytest.mark.filterwarnings("default")  # networks with random weights say so
 @pytest.mark.parametrize("page", CODE, ids=lambda page: page.stem)
 def test_python_code_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
