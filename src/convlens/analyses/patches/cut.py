@@ -85,7 +85,8 @@ def cut_patches(
             LayerTable(
                 channel_source, _as_table(layer, top), layer.preferred_class, layer.selectivity
             ),
-            show={layer.layer: list(dict.fromkeys([*earlier, *numbers]))}, seed=seed,
+            show={layer.layer: list(dict.fromkeys([*earlier, *numbers]))}, choose="varying",
+            seed=seed,
         )  # fmt: skip
     layers = tuple(cut.get(layer.layer, layer) for layer in patches.layers)
     return replace(patches, layers=layers)
