@@ -1,5 +1,7 @@
 """Responses to gratings in the disk cache."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -25,9 +27,9 @@ def runs(tmp_path, monkeypatch):
         yield counted
 
 
-def tune(model, **options):
-    options = {"orientations": 3, "phases": 4, "frequencies": (0.1, 0.2)} | options
-    return convlens.orientation_tuning(model, **options)
+def tune(model, **options: Any):
+    settings: dict[str, Any] = {"orientations": 3, "phases": 4, "frequencies": (0.1, 0.2)}
+    return convlens.orientation_tuning(model, **(settings | options))
 
 
 def image_model():

@@ -1,5 +1,7 @@
 """Large batches run in parts, with the results of the whole."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -107,7 +109,7 @@ def test_attacks_in_parts_are_those_of_single_images(batch_sizes, options):
     attack = convlens.fgsm(model, images, ["2/255"], score=False, **options)
     assert sum(batch_sizes) == 7 and max(batch_sizes) == 3
     for number, image in enumerate(images):
-        own = {
+        own: dict[str, Any] = {
             name: value if isinstance(value, int) else value[number : number + 1]
             for name, value in options.items()
         }

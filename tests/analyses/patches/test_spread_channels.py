@@ -51,4 +51,4 @@ def test_an_unknown_choice_is_refused():
     with pytest.raises(
         convlens.ConvlensError, match="choose is 'best'; give 'varying' or 'spread'"
     ):
-        convlens.patches(model, photos(0.5), choose="best")
+        convlens.patches(model, photos(0.5), choose="best")  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -377,7 +377,9 @@ def join_images(cams: Sequence[GradCam], images: Tensor) -> GradCam:
     names = (
         "maps", "alpha", "contributions", "classes", "subtracted", "scores", "probabilities",
     )  # fmt: skip
-    joined = {name: torch.cat([getattr(cam, name) for cam in cams]) for name in names}
+    joined: dict[str, Any] = {
+        name: torch.cat([getattr(cam, name) for cam in cams]) for name in names
+    }
     return replace(
         cams[0],
         **joined,
