@@ -119,7 +119,7 @@ def test_what_cannot_be_copied_is_shared(make, tmp_path):
     network: Any = Network().eval()
     expected = convlens.gradcam(convlens.wrap(network, size=SIZE), IMAGES)
     network.held, network.counts = make(), [0]
-    clone = clone_network(network)
+    clone: Any = clone_network(network)
     assert clone.counts is not network.counts
     if not isinstance(network.held, dict):
         assert clone.held is network.held

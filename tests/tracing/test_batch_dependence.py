@@ -31,6 +31,10 @@ DEPENDENT = {
     "minus the mean of the batch": Function(lambda x: x - x.mean(0, keepdim=True)),
     "divided by the largest": Function(lambda x: x / x.abs().max()),
     "standard deviation of all": Function(lambda x: x / x.std()),
+    "mean of channels in front": Function(
+        lambda x: x - x.permute(1, 0, 2, 3).flatten(1).mean(1)[None, :, None, None]
+    ),
+    "mean of images behind": Function(lambda x: x - x.movedim(0, 3).mean(3)[None]),
 }
 INDEPENDENT = {
     "batch norm": nn.BatchNorm2d(4),
@@ -38,6 +42,12 @@ INDEPENDENT = {
     "group norm": nn.GroupNorm(2, 4),
     "mean of each image": Function(lambda x: x - x.mean((1, 2, 3), keepdim=True)),
     "layer norm": Function(lambda x: nn.functional.layer_norm(x, x.shape[1:])),
+    "norm of every channel": Function(
+        lambda x: nn.functional.layer_norm(x.flatten(0, 1), x.shape[2:]).view_as(x)
+    ),
+    "mean of each image behind": Function(
+        lambda x: (x.movedim(0, 3) - x.movedim(0, 3).mean((0, 1, 2))).movedim(3, 0)
+    ),
 }
 
 

@@ -22,11 +22,14 @@ class Batch:
         dims: the dimension of the images by node, for the nodes that have one.
         shapes: shape of every node for one image, in the network's own order of dimensions.
         pair_shapes: its shape for two images where it is known, by node.
+        may_mix_images: whether an operation on the way to the output combines all images, as the
+            mean over a batch does.
     """
 
     dims: dict[int, int]
     shapes: tuple[tuple[int, ...], ...]
     pair_shapes: dict[int, tuple[int, ...]]
+    may_mix_images: bool = False
 
 
 def batch_of_single(recording: Recording) -> Batch:
@@ -38,7 +41,8 @@ def batch_of_single(recording: Recording) -> Batch:
 def batch_of_pair(pair: Recording) -> Batch:
     """The batch of a recording of two images."""
     dims, shapes = {}, list(pair.shapes)
-    for node, interval in image_intervals(pair).items():
+    intervals = image_intervals(pair)
+    for node, interval in intervals.items():
         shape = pair.shapes[node]
         if interval.low.ndim != len(shape):
             continue  # a further output of an operation, such as the mean of a normalization
@@ -49,7 +53,9 @@ def batch_of_pair(pair: Recording) -> Batch:
         if len(moving) == 1 and shape[moving[0]] % 2 == 0:
             (dim,) = moving
             shapes[node] = (*shape[:dim], shape[dim] // 2, *shape[dim + 1 :])
-    return Batch(dims, tuple(shapes), dict(enumerate(pair.shapes)))
+    of_output = intervals.get(pair.output)
+    may_mix_images = of_output is not None and of_output.sees_whole_image
+    return Batch(dims, tuple(shapes), dict(enumerate(pair.shapes)), may_mix_images)
 
 
 def compare_with_pair(single: Recording, pair: Recording) -> Batch | None:
@@ -73,7 +79,7 @@ def compare_with_pair(single: Recording, pair: Recording) -> Batch | None:
             if of_pair.shapes[other] != single.shapes[node]:
                 return None
             dims[node] = of_pair.dims[other]
-    return Batch(dims, single.shapes, pair_shapes)
+    return Batch(dims, single.shapes, pair_shapes, of_pair.may_mix_images)
 
 
 def batch_at_other_size(single: Recording, known: Recording, batch: Batch) -> Batch | None:
@@ -108,7 +114,7 @@ def batch_at_other_size(single: Recording, known: Recording, batch: Batch) -> Ba
         node: (*single.shapes[node][:dim], 2, *single.shapes[node][dim + 1 :])
         for node, dim in dims.items()
     }
-    return Batch(dims, single.shapes, pair_shapes)
+    return Batch(dims, single.shapes, pair_shapes, batch.may_mix_images)
 
 
 def _wiring(operation: Operation) -> tuple[Hashable, ...]:

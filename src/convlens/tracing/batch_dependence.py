@@ -23,19 +23,27 @@ _OVER_DIMENSIONS = frozenset({
 
 
 def depends_on_batch(
-    model: Model, recording: Recording, on_image: Container[int], images: Tensor
+    model: Model,
+    recording: Recording,
+    on_image: Container[int],
+    images: Tensor,
+    *,
+    may_mix_images: bool = False,
 ) -> bool:
     """Whether the outputs for an image depend on the images beside it.
 
     Only a network that runs an operation which may mix images is run, on one image and on two.
+    These are operations over the first dimension, and those that combine the images after a network
+    has moved or folded that dimension.
 
     Args:
         model: the model; left untouched.
         recording: of its network.
         on_image: indices of the nodes that depend on the image.
         images: `(1, C, H, W)` inside the bounds, as they were recorded.
+        may_mix_images: as of the `Batch` of the network.
     """
-    if not any(
+    if not may_mix_images and not any(
         _may_mix_images(operation, recording, on_image) for operation in recording.operations
     ):
         return False

@@ -105,6 +105,8 @@ def _freeze(value: Any, depth: int = _DEPTH) -> Hashable:  # noqa: PLR0911 # one
     if isinstance(value, dict):
         return _freeze_items(value, depth), _freeze_items(value.values(), depth)
     if isinstance(value, (list, tuple)):
+        if _PRIMITIVE_TYPES.issuperset(map(type, value)):  # such as the strides of a convolution
+            return tuple(value)
         return _freeze_items(value, depth)
     if isinstance(value, (set, frozenset)):
         return len(value), frozenset(_freeze_items(value, depth)[1:])

@@ -73,7 +73,7 @@ def encode_trace(trace: Trace) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "other_outputs": recording.other_outputs,
         "batch": [
             list(trace.batch.dims.items()), trace.batch.shapes,
-            list(trace.batch.pair_shapes.items()),
+            list(trace.batch.pair_shapes.items()), trace.batch.may_mix_images,
         ],
         "checks": [trace.depends_on_batch, trace.returns_probabilities],
     }  # fmt: skip
@@ -120,8 +120,9 @@ def decode_trace(data: Mapping[str, Any], tensors: Mapping[str, Tensor], model_n
         other_outputs=tuple(data["other_outputs"]),
         **data["plain"],
     )
-    dims, shapes, pair_shapes = data["batch"]
-    batch = Batch(dict(dims), _shapes(shapes), {node: tuple(shape) for node, shape in pair_shapes})
+    dims, shapes, pair_shapes, may_mix_images = data["batch"]
+    of_two = {node: tuple(shape) for node, shape in pair_shapes}
+    batch = Batch(dict(dims), _shapes(shapes), of_two, may_mix_images)
     depends_on_batch, returns_probabilities = data["checks"]
     return Trace(model_name, recording, batch, depends_on_batch, returns_probabilities)
 

@@ -125,9 +125,12 @@ def _check(
     checks = _checks.find(model, key, state)
     if checks is None:
         checks = (
-            depends_on_batch(model, recording, structure.on_image, image),
+            depends_on_batch(
+                model, recording, structure.on_image, image,
+                may_mix_images=model_trace.batch.may_mix_images,
+            ),
             returns_probabilities(model, structure, image),
-        )
+        )  # fmt: skip
         if not recording.faked:
             _checks.add(model, key, state, checks)
     return replace(model_trace, depends_on_batch=checks[0], returns_probabilities=checks[1])
