@@ -126,6 +126,14 @@ def test_what_cannot_be_copied_is_shared(make, tmp_path):
     assert convlens.gradcam(convlens.wrap(network, size=SIZE), IMAGES) == expected
 
 
+def test_a_hook_that_writes_to_an_open_file(tmp_path):
+    network = Network().eval()
+    expected = convlens.gradcam(convlens.wrap(network, size=SIZE), IMAGES)
+    with (tmp_path / "log.txt").open("w") as log:
+        network.body.register_forward_hook(lambda *_: log.write("ran\n") and None)
+        assert convlens.gradcam(convlens.wrap(network, size=SIZE), IMAGES) == expected
+
+
 def test_a_network_that_cannot_be_copied_at_all():
     class Single(Network):
         def __deepcopy__(self, memo):

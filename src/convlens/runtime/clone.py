@@ -93,18 +93,26 @@ def _copy_modules(network: nn.Module, memo: dict[int, Any]) -> nn.Module:
 def _clone_hook(hook: FunctionType, memo: dict[int, Any]) -> FunctionType:
     """A hook with copies of its closure and of the global containers that it names."""
     containers = {
-        name: copy.deepcopy(value, memo)
+        name: _copy_or_share(value, memo)
         for name in hook.__code__.co_names
         if isinstance(value := hook.__globals__.get(name), (dict, list, set))
     }
-    cells = [CellType(copy.deepcopy(cell.cell_contents, memo)) for cell in hook.__closure__ or ()]
+    cells = [CellType(_copy_or_share(cell.cell_contents, memo)) for cell in hook.__closure__ or ()]
     return FunctionType(
         hook.__code__,
         {**hook.__globals__, **containers},
         hook.__name__,
-        copy.deepcopy(hook.__defaults__, memo),
+        _copy_or_share(hook.__defaults__, memo),
         tuple(cells) or None,
     )
+
+
+def _copy_or_share(value: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy, or the value itself if it cannot be copied, such as an open file."""
+    try:
+        return copy.deepcopy(value, memo)
+    except Exception:  # the objects decide what they raise
+        return value
 
 
 @SharedContext
