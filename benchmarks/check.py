@@ -35,15 +35,15 @@ class Count:
 
     Attributes:
         network: the network in words.
-        what: "a false alarm", or the fault that was injected.
-        found: number of resamples with a false alarm, or in which the fault was named.
+        subject: "a false alarm", or the fault that was injected.
+        hits: number of resamples with a false alarm, or in which the fault was named.
         resamples: number of resamples.
         examples: findings that are not true, at most three.
     """
 
     network: str
-    what: str
-    found: int
+    subject: str
+    hits: int
     resamples: int
     examples: tuple[str, ...] = ()
 
@@ -69,7 +69,7 @@ def run() -> None:
         f"with replacement; at most {LIMIT:.0%} may have a finding that is not true",
     ]
     remarks += [
-        f"{count.network}, {count.what}: {example}"
+        f"{count.network}, {count.subject}: {example}"
         for count in counts
         for example in count.examples
     ]
@@ -140,13 +140,13 @@ def _count_false_alarms(network: str, model: Model, photos: Photos) -> Count:
     """How often a healthy network has a finding that is broken."""
     half = replace(model, network=deepcopy(model.network).half())
     generator = torch.Generator().manual_seed(0)
-    found, examples = 0, []
+    hits, examples = 0, []
     for number in range(RESAMPLES):
         images, labels = _resample(photos, PHOTOS[number % len(PHOTOS)], generator)
         broken = convlens.check(model, images, [(k,) for k in labels], against=half).broken
-        found += bool(broken)
+        hits += bool(broken)
         examples += [finding.summary() for finding in broken]
-    return Count(network, "a false alarm", found, RESAMPLES, tuple(examples[:3]))
+    return Count(network, "a false alarm", hits, RESAMPLES, tuple(examples[:3]))
 
 
 def _resample(photos: Photos, count: int, generator: torch.Generator) -> Photos:
@@ -173,27 +173,27 @@ def _count_faults(network: str, model: Model, photos: Photos) -> list[Count]:
         ),
     }  # fmt: skip
     counts = []
-    for what, (faulty, relabel, finding, words) in faults.items():
+    for subject, (faulty, relabel, finding, words) in faults.items():
         generator = torch.Generator().manual_seed(1)
-        found, examples = 0, []
+        hits, examples = 0, []
         for _ in range(FAULTY_RESAMPLES):
             images, labels = _resample(photos, FAULTY_PHOTOS, generator)
             result = convlens.check(faulty, images, [(relabel(k),) for k in labels])
             is_named = result[finding].status == "broken" and words in result[finding].sentence
             # Any other finding that is broken leads astray.
             is_named &= len(result.broken) == 1
-            found += is_named
+            hits += is_named
             examples += [] if is_named else [result.summary()]
-        counts.append(Count(network, what, found, FAULTY_RESAMPLES, tuple(examples[:3])))
+        counts.append(Count(network, subject, hits, FAULTY_RESAMPLES, tuple(examples[:3])))
     return [*counts, *_count_weight_faults(network, model, photos)]
 
 
 def _count_weight_faults(network: str, model: Model, photos: Photos) -> list[Count]:
     """How often `diff` names a corrupted filter and 8-bit weights of the second convolution."""
     counts = []
-    for what in ("a corrupted filter", "rounded to 8 bits"):
+    for subject in ("a corrupted filter", "rounded to 8 bits"):
         generator = torch.Generator().manual_seed(2)
-        found, examples = 0, []
+        hits, examples = 0, []
         for number in range(FAULTY_RESAMPLES):
             faulty = deepcopy(model.network)
             name, layer = [
@@ -201,7 +201,7 @@ def _count_weight_faults(network: str, model: Model, photos: Photos) -> list[Cou
                 if isinstance(layer, nn.Conv2d)
             ][1]  # fmt: skip
             with torch.no_grad():
-                if what == "a corrupted filter":
+                if subject == "a corrupted filter":
                     noise = torch.randn(layer.weight.shape[1:], generator=generator)
                     layer.weight[number] = 3 * layer.weight.std() * noise
                     words = f"1 of 32 filters differs: {number}"
@@ -220,9 +220,9 @@ def _count_weight_faults(network: str, model: Model, photos: Photos) -> list[Cou
                 and first is not None
                 and first.name == name
             )
-            found += is_named
+            hits += is_named
             examples += [] if is_named else [result.summary()]
-        counts.append(Count(network, what, found, FAULTY_RESAMPLES, tuple(examples[:3])))
+        counts.append(Count(network, subject, hits, FAULTY_RESAMPLES, tuple(examples[:3])))
     return counts
 
 
@@ -241,10 +241,10 @@ def _make_table(counts: list[Count]) -> TextTable:
     rows = []
     for count in counts:
         is_met = (
-            count.found <= LIMIT * count.resamples
-            if count.what == "a false alarm"
-            else count.found == count.resamples
+            count.hits <= LIMIT * count.resamples
+            if count.subject == "a false alarm"
+            else count.hits == count.resamples
         )
-        share = f"{count.found} of {count.resamples}"
-        rows.append((count.network, count.what, share, "met" if is_met else "MISSED"))
+        share = f"{count.hits} of {count.resamples}"
+        rows.append((count.network, count.subject, share, "met" if is_met else "MISSED"))
     return TextTable("findings", ("network", "what", "found", "verdict"), tuple(rows))

@@ -89,13 +89,13 @@ def check_equal(value, other, path="trace"):
 )
 def test_a_trace_from_the_cache_equals_the_one_that_was_made(folder, traced, make):
     module = make().eval()
-    made = convlens.trace(wrapped(module))
+    recorded = convlens.trace(wrapped(module))
     read = convlens.trace(wrapped(copy.deepcopy(module)))
     assert traced == [(32, 32)]
-    assert read is not made
-    check_equal(read, made)
-    assert read.final_layer == made.final_layer
-    assert read.final_activation == made.final_activation
+    assert read is not recorded
+    check_equal(read, recorded)
+    assert read.final_layer == recorded.final_layer
+    assert read.final_activation == recorded.final_activation
 
 
 def test_images_computed_with_a_trace_from_the_cache_are_the_same(folder, traced):

@@ -118,8 +118,8 @@ def test_the_entries_that_were_not_used_for_the_longest_time_are_removed(folder,
         os.utime(list_entries(folder)[-1].path, (number, number))
     assert read_entry("fit", 0) is not None  # used now
     write_entry("fit", 4, None, {"values": values})
-    kept = [number for number in range(5) if read_entry("fit", number) is not None]
-    assert kept == [0, 2, 3, 4]
+    remaining = [number for number in range(5) if read_entry("fit", number) is not None]
+    assert remaining == [0, 2, 3, 4]
     write_entry("fit", 5, None, {"values": torch.zeros(5000)})  # more than the limit
     assert read_entry("fit", 5) is None
     assert sum(entry.size for entry in list_entries(folder)) <= 10_000

@@ -69,8 +69,8 @@ def test_patches_of_few_photos_in_folders_have_no_selectivity(classes, convlens)
     assert status == 0
     assert "no selectivity: it needs two classes with 5 photos each" in err
     (classes / "labels.csv").write_text("file,class\ndog/a.png,ant\n")
-    given = one_line(convlens(*words, "--labels", "labels.csv", "--out", "other"))
-    assert "0 classes have at least 5 labeled photos; selectivity needs two" in given
+    error = one_line(convlens(*words, "--labels", "labels.csv", "--out", "other"))
+    assert "0 classes have at least 5 labeled photos; selectivity needs two" in error
 
 
 def test_doctor_takes_the_labels_of_folders(classes, convlens):

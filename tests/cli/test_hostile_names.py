@@ -131,11 +131,11 @@ def hostile(tmp_path, monkeypatch):
     return tmp_path
 
 
-def check_printable(text, kept="\n", *, may_wrap=False):
+def check_printable(text, allowed="\n", *, may_wrap=False):
     wrong = {
         char
         for char in text
-        if char not in kept and unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        if char not in allowed and unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
     }
     assert not wrong
     forged = [line for line in text.splitlines() if line.strip().startswith(FORGED.strip())]

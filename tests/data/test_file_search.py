@@ -180,16 +180,16 @@ class TestResults:
 
 
 class TestUnicodeForms:
-    @pytest.mark.parametrize(("on_disk", "given"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
-    def test_names_meet(self, tmp_path, find, on_disk, given):
+    @pytest.mark.parametrize(("on_disk", "typed"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+    def test_names_meet(self, tmp_path, find, on_disk, typed):
         save(tmp_path / on_disk)
-        assert on_disk != given
-        assert find(given) == [on_disk]
-        (tmp_path / "list.txt").write_text(given, encoding="utf-8")
+        assert on_disk != typed
+        assert find(typed) == [on_disk]
+        (tmp_path / "list.txt").write_text(typed, encoding="utf-8")
         assert find("list.txt") == [on_disk]
-        table = {table_key(given, tmp_path): 1}
+        table = {table_key(typed, tmp_path): 1}
         assert find_keys([tmp_path / on_disk], table) == list(table)
-        assert find_key(tmp_path / on_disk, {given: 1, "x.png": 2}) in (given, None)
+        assert find_key(tmp_path / on_disk, {typed: 1, "x.png": 2}) in (typed, None)
 
     def test_two_files_of_one_name_are_told_apart_by_their_folders(self, tmp_path):
         save(tmp_path / "a" / COMPOSED, tmp_path / "b" / DECOMPOSED)

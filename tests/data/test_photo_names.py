@@ -45,10 +45,10 @@ def test_keys(tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "s.jpg").touch()
     assert table_key("a//s.jpg", tmp_path / "lists") == "a/s.jpg"
-    there = str(tmp_path / "photos" / "s.jpg")
-    assert table_key("../photos/s.jpg", tmp_path / "lists") == there
-    assert table_key("./photos/s.jpg", tmp_path / "lists") == there  # from the working directory
-    assert table_key(there, tmp_path / "lists") == there
+    absolute = str(tmp_path / "photos" / "s.jpg")
+    assert table_key("../photos/s.jpg", tmp_path / "lists") == absolute
+    assert table_key("./photos/s.jpg", tmp_path / "lists") == absolute  # from the working directory
+    assert table_key(absolute, tmp_path / "lists") == absolute
 
 
 def test_the_longest_end_counts(tmp_path):

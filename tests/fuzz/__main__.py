@@ -20,8 +20,8 @@ def main() -> int:
     failures, refusals, notes = 0, Counter[str](), Counter[str]()
     for seed in range(arguments.seed, arguments.seed + arguments.networks):
         report = check_network(seed)
-        for what, message in report.refused.items():
-            refusals[_kind(f"{what.split()[0]}: {message}")] += 1
+        for attempt, message in report.refused.items():
+            refusals[_kind(f"{attempt.split()[0]}: {message}")] += 1
         for note in report.notes:
             notes[_kind(note)] += 1
         if report.wrong:
@@ -29,7 +29,9 @@ def main() -> int:
             print(
                 f"--- {report}"
                 if not arguments.brief
-                else "\n".join(f"{seed} {check}: {what}" for check, what in report.wrong.items()),
+                else "\n".join(
+                    f"{seed} {check}: {problem}" for check, problem in report.wrong.items()
+                ),
                 flush=True,
             )
     seconds = time.monotonic() - started

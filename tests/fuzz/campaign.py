@@ -43,7 +43,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"{check}: {what}" for check, what in self.wrong.items()]
+        lines = [f"{check}: {problem}" for check, problem in self.wrong.items()]
         return "\n".join([f"seed {self.seed}", *lines, "", self.source])
 
 

@@ -83,14 +83,14 @@ class Case:
         return linked
 
     @contextmanager
-    def refusing(self, what: str) -> Iterator[None]:
+    def refusing(self, attempt: str) -> Iterator[None]:
         """Note a refusal inside the block."""
         try:
             yield
         except ConvlensError as error:
-            self.refuse(what, error)
+            self.refuse(attempt, error)
 
-    def refuse(self, what: str, error: ConvlensError) -> None:
+    def refuse(self, attempt: str, error: ConvlensError) -> None:
         """Note that convlens refused something, in one line.
 
         Raises:
@@ -98,8 +98,8 @@ class Case:
         """
         message = str(error)
         if not message.strip() or len(message.splitlines()) > 1:
-            raise Mismatch(f"the message of {what} is not one line: {message!r}")
-        self.refusals[what] = message
+            raise Mismatch(f"the message of {attempt} is not one line: {message!r}")
+        self.refusals[attempt] = message
 
     def value_of_node(self, node: int) -> str | None:
         """The name of the value that a node holds; None if it is none of the program's."""

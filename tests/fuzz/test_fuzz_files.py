@@ -35,7 +35,7 @@ IMAGES = {
 }  # fmt: skip
 
 
-def assert_one_line(read: Callable[[], object], what: str) -> bool:
+def assert_one_line(read: Callable[[], object], content: str) -> bool:
     """Whether a file can be read; where not, the error is a ConvlensError of one line."""
     try:
         with warnings.catch_warnings():
@@ -43,8 +43,8 @@ def assert_one_line(read: Callable[[], object], what: str) -> bool:
             read()
     except ConvlensError as error:
         message = str(error)
-        assert message.strip(), what
-        assert len(message.splitlines()) == 1, f"{what}: {message!r}"
+        assert message.strip(), content
+        assert len(message.splitlines()) == 1, f"{content}: {message!r}"
         return False
     return True
 

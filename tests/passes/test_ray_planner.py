@@ -39,10 +39,10 @@ class TestThePlan:
 
     def test_no_more_actors_than_cpus(self):
         """Each is a process of its own with the network in memory."""
-        there = nodes((1, 0, True), (1, 0, True), (64, 0, False))
+        machines = nodes((1, 0, True), (1, 0, True), (64, 0, False))
         with pytest.raises(ConvlensError, match=r"^100 actors, and the cluster has 2 CPUs"):
-            make_plan(there, 100, 1, gpu=False)
-        assert make_plan(there, 2, 1, gpu=False).actors == 2
+            make_plan(machines, 100, 1, gpu=False)
+        assert make_plan(machines, 2, 1, gpu=False).actors == 2
         assert make_plan(nodes((0.5, 0, True)), 1, 1, gpu=False).actors == 1
         assert make_plan(nodes((2, 4, True)), 4, 1, gpu=True).actors == 4
 
@@ -59,12 +59,12 @@ class TestThePlan:
     )  # fmt: skip
     def test_there_is_always_room_to_decode(self, cpus, actors, threads, order):
         """However actors come to lie: what a machine has not room for goes to another."""
-        there = nodes(*((cpu, 0, True) for cpu in cpus))
-        plan = make_plan(there, actors and min(actors, sum(cpus)), threads, gpu=False)
+        machines = nodes(*((cpu, 0, True) for cpu in cpus))
+        plan = make_plan(machines, actors and min(actors, sum(cpus)), threads, gpu=False)
         left, placed = [float(cpu) for cpu in cpus], 0
         for choice in order:
             fits = [number for number, free in enumerate(left) if free >= plan.cpus - 1e-9]
-            if placed == plan.count_that_fit(there) or not fits:
+            if placed == plan.count_that_fit(machines) or not fits:
                 break
             left[fits[choice % len(fits)]] -= plan.cpus
             placed += 1

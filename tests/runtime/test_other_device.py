@@ -77,9 +77,9 @@ def test_functions_run_on_a_gpu(name, tmp_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_maps_on_a_gpu_are_those_of_the_cpu():
     images = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    here, there = (
+    on_cpu, on_gpu = (
         convlens.gradcam(convlens.wrap(network, size=SIZE), images, classes=[0, 1])
         for network in (plain_network(), plain_network().cuda())
     )
-    assert there.maps.device.type == "cpu"
-    torch.testing.assert_close(there.maps, here.maps, rtol=1e-3, atol=1e-5)
+    assert on_gpu.maps.device.type == "cpu"
+    torch.testing.assert_close(on_gpu.maps, on_cpu.maps, rtol=1e-3, atol=1e-5)

@@ -20,13 +20,13 @@ class Written(nn.Module):
         self.head = nn.Linear(4, 3)
         self.write = write
 
-    def rest(self, y):
+    def finish(self, y):
         return self.head(self.second(y).relu().mean((2, 3)))
 
     def forward(self, x):
         y = self.first(x).clone()
         self.write(y)
-        return self.rest(y)
+        return self.finish(y)
 
 
 def clip(y):
@@ -72,7 +72,7 @@ def test_written_tensor_is_captured(name, images):
     assert torch.equal(capture_nodes(model, model_trace, images, [node])[node], right)
 
     leaf = right.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(network.rest(leaf)[:, 1].sum(), leaf)
+    (slope,) = torch.autograd.grad(network.finish(leaf)[:, 1].sum(), leaf)
     logits = model_trace.logits
     # The second layer too: the gradient at the written tensor then goes through the network's own.
     first = model_trace.find_node("first")
@@ -85,7 +85,7 @@ def test_written_tensor_is_captured(name, images):
     leaf = network.first(images).detach().requires_grad_()
     y = leaf.clone()
     network.write(y)
-    (slope,) = torch.autograd.grad(network.rest(y)[:, 1].sum(), leaf)
+    (slope,) = torch.autograd.grad(network.finish(y)[:, 1].sum(), leaf)
     torch.testing.assert_close(gradients[0][0], slope)
 
 
@@ -114,7 +114,7 @@ def test_node_inside_an_operation_is_refused_in_true_words():
 def test_non_linearity_in_another_precision(convert, images):
     class Converted(Written):
         def forward(self, x):
-            return self.rest(convert(self.first(x)).relu().float())
+            return self.finish(convert(self.first(x)).relu().float())
 
     network = Converted(None).eval()
     model = convlens.wrap(network, size=SIZE)
@@ -125,6 +125,6 @@ def test_non_linearity_in_another_precision(convert, images):
     torch.testing.assert_close(layer.values[:, 0], right.amax((0, 2, 3)))
     post = convlens.gradcam(model, images, classes=[1], layer="first", side="post").maps
     leaf = right.requires_grad_()
-    (slope,) = torch.autograd.grad(network.rest(leaf)[:, 1].sum(), leaf)
+    (slope,) = torch.autograd.grad(network.finish(leaf)[:, 1].sum(), leaf)
     cam = (slope.mean((2, 3), keepdim=True) * leaf).sum(1).detach()
     torch.testing.assert_close(post[:, 0], cam, rtol=1e-2, atol=1e-2 * float(cam.abs().max()))

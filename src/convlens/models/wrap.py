@@ -117,8 +117,8 @@ def _find_input_channels(network: nn.Module, size: tuple[int, int]) -> int:
         taken = convolution.channels
         if received == taken:
             return channels
-        scaled, rest = divmod(channels * taken, received)
-        if not rest:
+        scaled, remainder = divmod(channels * taken, received)
+        if not remainder:
             convolution = _first_convolution(network, scaled, size)
             if convolution is not None and convolution.inputs.shape[1] == taken:
                 return scaled

@@ -94,7 +94,7 @@ def count_values(trace: Trace, nodes: Collection[int], gradient_nodes: Collectio
     owner = _memory_owners(trace, operations)
     values = {node: _size(trace.batch.shapes[node]) for node in owner if owner[node] == node}
     last_read = _last_reads(trace, operations, owner)
-    kept = sum(_size(trace.batch.shapes[node]) for node in nodes)
+    captured = sum(_size(trace.batch.shapes[node]) for node in nodes)
     with_gradient = set(gradient_nodes)
     live = {0}
     largest = values[0]
@@ -102,7 +102,7 @@ def count_values(trace: Trace, nodes: Collection[int], gradient_nodes: Collectio
         if not with_gradient.isdisjoint(operation.inputs):
             with_gradient.update(operation.outputs)
         live.update(owner[node] for node in operation.outputs if node in owner)
-        largest = max(largest, kept + sum(values[node] for node in live))
+        largest = max(largest, captured + sum(values[node] for node in live))
         saved = {owner[node] for node in with_gradient if node in owner}
         live = {node for node in live if last_read.get(node, -1) > number or node in saved}
     if gradient_nodes:

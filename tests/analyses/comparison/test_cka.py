@@ -22,24 +22,24 @@ def by_definition(first, second):
         columns = [[float(value) for value in column] for column in features.T]
         return [[value - sum(column) / len(column) for value in column] for column in columns]
 
-    def sum_of_squares(one, other):
+    def sum_of_squares(x, y):
         return sum(
             sum(a * b for a, b in zip(left, right, strict=True)) ** 2
-            for left in one for right in other
+            for left in x for right in y
         )  # fmt: skip
 
-    one, other = centered(first), centered(second)
-    norm = (sum_of_squares(one, one) * sum_of_squares(other, other)) ** 0.5
-    return sum_of_squares(one, other) / norm
+    x, y = centered(first), centered(second)
+    norm = (sum_of_squares(x, x) * sum_of_squares(y, y)) ** 0.5
+    return sum_of_squares(x, y) / norm
 
 
 @pytest.mark.parametrize(("first", "second"), [((9, 4), (9, 6)), ((12, 20), (12, 3))])
 def test_linear_cka_is_that_of_the_definition(first, second):
-    one, other = noise(*first), noise(*second, seed=1)
-    assert linear_cka(one, other) == pytest.approx(by_definition(one, other))
+    x, y = noise(*first), noise(*second, seed=1)
+    assert linear_cka(x, y) == pytest.approx(by_definition(x, y))
     rotation = torch.linalg.qr(noise(first[1], first[1], seed=2)).Q
-    assert linear_cka(one, 3 * one @ rotation + 1) == pytest.approx(1, abs=1e-5)
-    assert linear_cka(one, torch.ones(second)) == 0
+    assert linear_cka(x, 3 * x @ rotation + 1) == pytest.approx(1, abs=1e-5)
+    assert linear_cka(x, torch.ones(second)) == 0
 
 
 def test_features_are_activations_at_the_same_points_of_the_photos():

@@ -104,7 +104,7 @@ def test_the_kept_errors_do_not_depend_on_order_and_grouping():
         "label_probability": torch.rand(count, generator=generator).double(),
         "label_rank": torch.arange(count),
     }  # fmt: skip
-    kept = []
+    merged_tables = []
     for parts in (1, 3, 50):
         tables = []
         for rows in torch.randperm(count, generator=generator).chunk(parts):
@@ -114,11 +114,11 @@ def test_the_kept_errors_do_not_depend_on_order_and_grouping():
         merged = kept_photos.empty_table(12)
         for table in tables:
             merged = kept_photos.merge(merged, table)
-        kept.append(kept_photos.filled_entries(merged))
+        merged_tables.append(kept_photos.filled_entries(merged))
     expected = sorted(zip((-errors["key"]).tolist(), errors["photo"].tolist(), strict=True))[:12]
-    for table in kept:
-        found = zip((-table["key"]).tolist(), table["photo"].tolist(), strict=True)
-        assert list(found) == expected
+    for table in merged_tables:
+        entries = zip((-table["key"]).tolist(), table["photo"].tolist(), strict=True)
+        assert list(entries) == expected
 
 
 def test_photos_without_labels_and_with_several(analyzed):

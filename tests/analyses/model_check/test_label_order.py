@@ -14,9 +14,9 @@ SIZE = 12
 NAMES = [f"n{9 - k % 10}{k}" for k in range(SIZE)]
 
 
-def counts_of(given, predicted, size):
+def counts_of(labels, predicted, size):
     counts = torch.zeros(size, size, dtype=torch.int64)
-    for label, prediction in zip(given, predicted, strict=True):
+    for label, prediction in zip(labels, predicted, strict=True):
         counts[label, prediction] += 1
     return counts
 
@@ -40,8 +40,8 @@ def with_errors(predicted, size, share=0.1, seed=0):
 )
 def test_both_directions_of_an_order_are_told_apart(order, words):
     classes = [number % SIZE for number in range(120)]
-    given = [order(shown) for shown in classes]
-    finding = check_label_order(counts_of(given, with_errors(classes, SIZE), SIZE), NAMES)
+    labels = [order(shown) for shown in classes]
+    finding = check_label_order(counts_of(labels, with_errors(classes, SIZE), SIZE), NAMES)
     assert finding.status == "broken"
     assert words in finding.sentence
 
@@ -49,8 +49,8 @@ def test_both_directions_of_an_order_are_told_apart(order, words):
 @pytest.mark.parametrize("first", ["Zebra", "apple"])
 def test_capital_letters_are_sorted_first_by_programs(first):
     names = [first, "Cat", "dog", "bee", "Eel"]
-    given = [sorted(names).index(names[number % 5]) for number in range(50)]
-    finding = check_label_order(counts_of(given, [n % 5 for n in range(50)], 5), names)
+    labels = [sorted(names).index(names[number % 5]) for number in range(50)]
+    finding = check_label_order(counts_of(labels, [n % 5 for n in range(50)], 5), names)
     assert "capital letters first" in finding.sentence
 
 
@@ -67,8 +67,8 @@ def test_capital_letters_are_sorted_first_by_programs(first):
 def test_two_exchanged_classes_are_named(size, exchanged, words):
     classes = [number % size for number in range(40 * size)]
     swap = {exchanged[0]: exchanged[1], exchanged[1]: exchanged[0]}
-    given = [swap.get(shown, shown) for shown in classes]
-    counts = counts_of(given, with_errors(classes, size), size)
+    labels = [swap.get(shown, shown) for shown in classes]
+    counts = counts_of(labels, with_errors(classes, size), size)
     finding = check_label_order(counts, None)
     assert finding.status == "broken"
     assert words in finding.sentence
@@ -81,18 +81,18 @@ def test_two_exchanged_classes_are_named(size, exchanged, words):
 def test_three_classes_in_a_circle_are_named():
     classes = [number % 8 for number in range(320)]
     circle = {2: 5, 5: 6, 6: 2}  # what a label shows
-    labels = {shown: label for label, shown in circle.items()}
-    given = [labels.get(shown, shown) for shown in classes]
+    label_of = {shown: label for label, shown in circle.items()}
+    labels = [label_of.get(shown, shown) for shown in classes]
     names = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen"]
-    finding = check_label_order(counts_of(given, with_errors(classes, 8), 8), names)
+    finding = check_label_order(counts_of(labels, with_errors(classes, 8), 8), names)
     assert "3 labels in another order (cat is fox, fox is gnu, gnu is cat)" in finding.sentence
 
 
 def test_a_class_that_is_always_taken_for_another_one_is_no_exchange():
-    given = [number % 6 for number in range(240)]
-    predicted = [4 if label == 3 else label for label in given]
-    assert check_label_order(counts_of(given, predicted, 6), None).status == "fine"
-    only_four = [label for label in given if label != 4]
+    labels = [number % 6 for number in range(240)]
+    predicted = [4 if label == 3 else label for label in labels]
+    assert check_label_order(counts_of(labels, predicted, 6), None).status == "fine"
+    only_four = [label for label in labels if label != 4]
     predicted = [4 if label == 3 else label for label in only_four]
     assert check_label_order(counts_of(only_four, predicted, 6), None).status == "fine"
 
@@ -102,10 +102,10 @@ def test_healthy_networks_have_few_false_alarms():
     broken = 0
     for share, size in itertools.product((0.2, 0.5, 0.9), (2, 5, 20)):
         for _ in range(30):
-            given = torch.randint(0, size, (60,), generator=generator)
+            labels = torch.randint(0, size, (60,), generator=generator)
             guess = torch.randint(0, size, (60,), generator=generator)
             sure = torch.rand(60, generator=generator) < share
-            counts = counts_of(given.tolist(), torch.where(sure, given, guess).tolist(), size)
+            counts = counts_of(labels.tolist(), torch.where(sure, labels, guess).tolist(), size)
             broken += check_label_order(counts, None).status == "broken"
     assert broken <= 5  # of 270
 

@@ -146,8 +146,8 @@ def _overlap(trace: Trace, layer: ShiftedLayer, offset: Offset) -> _Axes | None:
     axes = []
     for axis in (0, 1):
         length = trace.shape(layer.node)[dims[axis]]
-        back, rest = divmod(offset[axis], layer.spacing[axis])
-        start = back + (1 if rest else 0)
+        back, remainder = divmod(offset[axis], layer.spacing[axis])
+        start = back + (1 if remainder else 0)
         if start >= length:
             return None
         low, high, side = field.low[axis], field.high[axis], trace.image_size[axis]
@@ -161,5 +161,5 @@ def _overlap(trace: Trace, layer: ShiftedLayer, offset: Offset) -> _Axes | None:
         inner_positions = positions[inner].tolist()
         # Fewer than two positions vary too little for an error to mean much.
         ends = (inner_positions[0], inner_positions[-1] + 1) if len(inner_positions) > 1 else None
-        axes.append(_Overlap(start, length, back, rest / layer.spacing[axis], ends))
+        axes.append(_Overlap(start, length, back, remainder / layer.spacing[axis], ends))
     return axes[0], axes[1]
