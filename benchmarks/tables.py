@@ -148,7 +148,7 @@ def print_remarks(remarks: Sequence[str] = ()) -> None:
         f"{machine['threads']} torch threads, torch {torch.__version__}, load {machine['load']}"
     )
     for remark in remarks:
-        console.print(remark)
+        console.print(remark, markup=False)  # it may hold brackets
 
 
 def write_rows(name: str, rows: Sequence[Row], remarks: Sequence[str]) -> None:
