@@ -45,7 +45,8 @@ def test_two_columns_of_one_name(path, model):
     path.write_text(HEADER.replace("\n", ",left\n") + "a.jpg,dog,1,2,3,4,2\n")
     with pytest.raises(ConvlensError, match="2 columns are called left"):
         convlens.read_boxes(path, model)
-    path.write_text("file,class,,\na.jpg,dog,,\n")  # empty columns of a spreadsheet
+    # Columns that nobody reads, and empty ones of a spreadsheet.
+    path.write_text("file,class,note,Note,,\na.jpg,dog,x,y,,\n")
     assert read_labels(path, ("cat", "dog"), 2) == {"a.jpg": (1,)}
 
 

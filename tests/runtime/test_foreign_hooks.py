@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules import module as torch_module
 
 import convlens
 from convlens.runtime.clone import clone_network
@@ -58,6 +59,22 @@ def test_backward_hooks_change_no_gradient(name, inplace):
     assert results == expected
     after = [dict(m._backward_hooks) | dict(m._backward_pre_hooks) for m in network.modules()]
     assert after == before and any(before)
+
+
+def test_backward_hooks_of_all_modules_change_no_gradient():
+    model = convlens.wrap(Network().eval(), size=SIZE)
+    expected = convlens.gradcam(model, IMAGES, classes=[1])
+
+    def double(module, incoming, outgoing):
+        return tuple(None if gradient is None else 2 * gradient for gradient in incoming)
+
+    handle = torch_module.register_module_full_backward_hook(double)
+    try:
+        assert convlens.gradcam(model, IMAGES, classes=[1]) == expected
+        assert list(torch_module._global_backward_hooks.values()) == [double]
+    finally:
+        handle.remove()
+    assert not torch_module._global_backward_hooks
 
 
 class Clamp(torch.autograd.Function):

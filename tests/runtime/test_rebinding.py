@@ -83,6 +83,29 @@ def test_layers_are_known(make):
     torch.testing.assert_close(cam.maps[:, 0], right)
 
 
+class WithHelpers(nn.Sequential):
+    def forward(self, x):
+        return self.helpers["steps"][0](x)
+
+
+def test_functions_in_containers_leave_the_original_alone():
+    layers = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    network: Any = WithHelpers(*layers, nn.Flatten(), nn.Linear(4, 3)).train()
+    network.helpers = {"steps": [lambda x: nn.Sequential.forward(network, x)]}
+    network.helpers["itself"] = network.helpers
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    images = torch.rand(2, 3, SIZE, SIZE)
+    clone: Any = clone_network(network)
+    ran = []
+    network[0].register_forward_hook(lambda *_: ran.append("original"))
+    clone(images)
+    assert not ran
+    network[0]._forward_hooks.clear()
+    cam = convlens.gradcam(convlens.wrap(network, size=SIZE), images)
+    assert cam.nodes == ("1",) and network.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
 def test_a_function_around_the_earlier_forward():
     network: Any = Network().eval()
     earlier = network.body.forward
@@ -117,5 +140,16 @@ def test_a_function_in_its_own_closure():
 
 def test_what_refers_to_nothing_stays_itself():
     lock, network = threading.Lock(), Network()
-    values = [lambda x: (lock, x), partial(max, 1), {"a": [1, (2,)]}, network.forward, len, 3, None]
+    looped: list[Any] = [{}]
+    looped[0]["list"] = looped
+    values = [
+        looped,
+        lambda x: (lock, looped, x),
+        partial(max, 1),
+        {"a": [1, (2,)]},
+        network.forward,
+        len,
+        3,
+        None,
+    ]
     assert all(rebind(value, {}) is value for value in values)

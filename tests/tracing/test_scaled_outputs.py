@@ -34,6 +34,7 @@ UNDONE = {
     "bits": lambda x: x.softmax(1).log2(),
     "decibels": lambda x: 10 * x.softmax(1).log10(),
     "bits by a quotient": lambda x: x.log_softmax(1) / 0.6931471805599453,
+    "decibels, negative": lambda x: -(10 * x.softmax(1).log10()),
     "another dimension between": lambda x: x.unsqueeze(1).softmax(-1).squeeze(1),
     "another dimension by a view": lambda x: x.view(-1, 1, 4).softmax(2).view(-1, 4),
 }
@@ -41,6 +42,8 @@ NOT_UNDONE = {
     "scaled, then limited": lambda x: (x.softmax(1) * 100).clamp(max=50),
     "logarithm of percentages": lambda x: (x.softmax(1) * 100).log(),
     "exponential of bits": lambda x: x.softmax(1).log2().exp(),
+    "percentages of percentages": lambda x: x.softmax(1) * 100 * 100,
+    "rounded logarithms": lambda x: torch.div(x.log_softmax(1), 0.5, rounding_mode="floor"),
     "negative probabilities": lambda x: -x.softmax(1),
     "logarithm of a logarithm": lambda x: (-x.log_softmax(1)).log(),
 }
@@ -91,7 +94,9 @@ def test_random_numbers_are_named(name):
     "finish",
     [
         lambda x: F.dropout(x, 0.5, training=False),
-        lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None])[0],
+        lambda x: F.scaled_dot_product_attention(x[:, :, None], x[:, :, None], x[:, :, None])[
+            :, :, 0
+        ],
         lambda x: (torch.randn_like(x), x)[1],
     ],
     ids=["dropout that is off", "attention", "numbers that are not used"],

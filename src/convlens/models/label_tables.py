@@ -163,7 +163,7 @@ def name_class(labels: Sequence[str] | None, index: int, num_classes: int) -> st
 
 def _read_rows(path: str | Path) -> Iterator[tuple[int, str, str, dict[str, str | None]]]:
     """Line number, key of the photo, text of the class and all cells of each row of a file."""
-    with open_csv(path) as rows:
+    with open_csv(path, (*_FILE_COLUMNS, *_CLASS_COLUMNS)) as rows:
         file_column, class_column = _find_columns(path, rows.fieldnames or ())
         for row in rows:
             photo, cell = ((row[name] or "").strip() for name in (file_column, class_column))

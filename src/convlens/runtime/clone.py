@@ -4,7 +4,6 @@ import copy
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from types import CellType, FunctionType
 from typing import Any
 
@@ -16,6 +15,9 @@ from convlens.runtime.module_contents import ModuleContents
 from convlens.runtime.rebinding import rebind
 from convlens.runtime.shared_context import SharedContext
 
+# The attributes that every module has: its mode, and the dictionaries of its tensors and hooks.
+_COMMON_ATTRIBUTES = frozenset(vars(nn.Module()))
+
 
 def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.Module:
     """A deep copy of a network without a copy of its weights.
@@ -23,8 +25,8 @@ def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.
     Buffers and other tensors that modules hold are copied, since running a network may change them.
     What cannot be copied, such as locks and open files, is shared. Hooks that are plain functions
     get copies of their closures and of the containers that they use, so that running the clone does
-    not add to what the author's hooks collect. Functions that are attributes of modules, such as
-    another `forward`, refer to the clone's parts.
+    not add to what the author's hooks collect. Functions among the attributes of modules, such
+    as another `forward`, refer to the clone's parts.
 
     Args:
         network: left untouched.
@@ -48,13 +50,8 @@ def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.
     for module in clone.modules():
         module.training = False
         attributes = vars(module)
-        attributes.update(
-            {
-                name: rebind(value, memo)
-                for name, value in attributes.items()
-                if isinstance(value, FunctionType | partial)
-            }
-        )
+        for name in attributes.keys() - _COMMON_ATTRIBUTES:
+            attributes[name] = rebind(attributes[name], memo)
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for key, hook in hooks.items():
                 if isinstance(hook, FunctionType):

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules import module as torch_module
 
 from convlens.runtime.exclusive import exclusive
 from convlens.runtime.module_contents import ModuleContents
@@ -56,7 +57,12 @@ def preserve_network(network: nn.Module) -> Iterator[nn.Module]:
     modules = list_modules(network)
     with exclusive(modules):
         contents = ModuleContents.of(network)
-        with _restored_random_state(), _restored_gpu_random_state(contents), _without_compilation():
+        with (
+            _restored_random_state(),
+            _restored_gpu_random_state(contents),
+            _without_compilation(),
+            _without_global_backward_hooks(),
+        ):
             state = ModuleState(contents)
             try:
                 _guarding_threads[network] = threading.get_ident()
@@ -108,6 +114,21 @@ def _without_compilation() -> Iterator[None]:
             yield
     else:
         yield
+
+
+@SharedContext
+@contextmanager
+def _without_global_backward_hooks() -> Iterator[None]:
+    """Run modules without the backward hooks that are registered for all of them."""
+    registries = (torch_module._global_backward_hooks, torch_module._global_backward_pre_hooks)
+    saved = [dict(hooks) for hooks in registries]
+    for hooks in registries:
+        hooks.clear()
+    try:
+        yield
+    finally:
+        for hooks, entries in zip(registries, saved, strict=True):
+            hooks.update(entries)
 
 
 @SharedContext

@@ -5,8 +5,10 @@ which it finds in its closure, among its default values, or in a global variable
 functions as they are, so that such a function would run the modules of the original.
 """
 
+from collections import ChainMap
 from collections.abc import Mapping
 from functools import partial
+from operator import is_
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
@@ -24,30 +26,32 @@ def rebind(value: Any, copies: Mapping[int, Any]) -> Any:  # noqa: PLR0911 # one
     """
     if id(value) in copies:
         return copies[id(value)]
+    # What refers to itself stands for itself inside.
+    inside = {id(value): value}
     match value:
         case FunctionType():
-            return _rebind_function(value, copies)
+            return _rebind_function(value, ChainMap(inside, copies))
         case MethodType():
             owner = rebind(value.__self__, copies)
             return value if owner is value.__self__ else MethodType(value.__func__, owner)
         case partial():
             parts = (value.func, value.args, value.keywords)
             function, arguments, options = (rebind(part, copies) for part in parts)
-            if all(map(_same, parts, (function, arguments, options))):
+            if all(map(is_, parts, (function, arguments, options))):
                 return value
             return partial(function, *arguments, **options)
-        case dict():
-            items = {key: rebind(item, copies) for key, item in value.items()}
-            return value if all(map(_same, items.values(), value.values())) else items
+        case dict() if type(value) is dict:
+            inner = ChainMap(inside, copies)
+            items = {key: rebind(item, inner) for key, item in value.items()}
+            return value if all(map(is_, items.values(), value.values())) else items
         case list() | tuple() if type(value) in (list, tuple):
-            rebound = [rebind(item, copies) for item in value]
-            return value if all(map(_same, rebound, value)) else type(value)(rebound)
+            inner = ChainMap(inside, copies)
+            rebound = [rebind(item, inner) for item in value]
+            return value if all(map(is_, rebound, value)) else type(value)(rebound)
     return value
 
 
 def _rebind_function(function: FunctionType, copies: Mapping[int, Any]) -> FunctionType:
-    # A function may be in its own closure; until it is rebuilt, it stands for itself.
-    copies = {**copies, id(function): function}
     cells = function.__closure__ or ()
     contents = [_contents(cell) for cell in cells]
     named = {
@@ -57,7 +61,7 @@ def _rebind_function(function: FunctionType, copies: Mapping[int, Any]) -> Funct
     }
     parts = (contents, function.__defaults__, function.__kwdefaults__, named)
     rebound = [rebind(part, copies) for part in parts]
-    if all(map(_same, parts, rebound)):
+    if all(map(is_, parts, rebound)):
         return function
     new_contents, defaults, keyword_defaults, new_globals = rebound
     new_cells = tuple(
@@ -82,7 +86,3 @@ def _contents(cell: CellType) -> Any:
         return cell.cell_contents
     except ValueError:
         return None
-
-
-def _same(first: Any, second: Any) -> bool:
-    return first is second

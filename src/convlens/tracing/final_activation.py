@@ -121,6 +121,7 @@ def _are_undone(operations: list[Operation], *, logarithmic: bool) -> bool:
     for operation in operations:
         if operation.name in _SCALING:
             undone = _keeps_ratios(operation, logarithmic=logarithmic)
+            undone = undone and (logarithmic or not scaled)
             scaled = True
         elif operation.name in _LOGARITHMS or operation.name == "exp":
             undone = not scaled and logarithmic == (operation.name == "exp")
@@ -153,6 +154,8 @@ def _keeps_ratios(operation: Operation, *, logarithmic: bool) -> bool:
         return logarithmic
     number = operation.arguments.get("other")
     if not isinstance(number, (int, float)) or not math.isfinite(number) or number == 0:
+        return False
+    if operation.arguments.get("rounding_mode"):
         return False
     factor = number if operation.name == "mul" else 1 / number
     return logarithmic or math.isclose(factor, 100)

@@ -84,7 +84,7 @@ def read_boxes(path: str | Path, model: Model) -> dict[str, tuple[ObjectBox, ...
     """
     class_count = trace(model).num_outputs
     table: dict[str, list[ObjectBox]] = {}
-    with open_csv(path) as rows:
+    with open_csv(path, COLUMNS) as rows:
         names = {name.strip().casefold(): name for name in rows.fieldnames or ()}
         missing = [column for column in COLUMNS if column not in names]
         if missing:
