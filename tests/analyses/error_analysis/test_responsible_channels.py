@@ -48,5 +48,6 @@ def test_the_picture_has_a_column_of_patches(tmp_path):
     _, plain = analyze(without)
     assert plain.causes.patches is None
     assert picture.shape[1] > plain.pictures()["surest errors"].shape[1]
+    assert result.how_to_read.keys() >= result.pictures().keys()
     result.save(tmp_path / "errors")
     assert convlens.Result.load(tmp_path / "errors") == result

@@ -8,7 +8,7 @@ import torch
 
 from convlens.analyses.preprocessing_check.result import VariantScore
 from convlens.analyses.preprocessing_check.scores import score_by_labels
-from convlens.analyses.preprocessing_check.verdict import conclude
+from convlens.analyses.preprocessing_check.verdict import conclude, find_better
 
 CONFIGURED = VariantScore(name="as configured", score=-1.0, accuracy=None, gain=0.0, p_value=1.0)
 
@@ -70,3 +70,17 @@ def test_the_score_of_guessing(output_head, equal):
     scores = score_by_labels(logits, [[0], [1], [3]], output_head)
     assert scores.guessed == pytest.approx(equal)
     assert score_by_labels(logits, [[0, 1]] * 3, "softmax").guessed == pytest.approx(math.log(0.5))
+
+
+@pytest.mark.parametrize("labeled", [False, True])
+def test_the_better_variant_is_the_one_that_the_reason_names(labeled):
+    """The highest score may be due to a few photos; it is then neither named nor kept."""
+    accuracy = 0.5 if labeled else None
+    lucky = replace(variant(0.4, gain=0.9), name="lucky", accuracy=accuracy, over_guessing=2.0)
+    clear = replace(variant(0.001), name="clear", accuracy=accuracy, over_guessing=2.0)
+    configured = replace(CONFIGURED, accuracy=0.1 if labeled else None)
+    verdict, reason = conclude([configured, lucky, clear], 20, labeled=labeled)
+    assert verdict == "mistake"
+    assert "'clear'" in reason
+    assert find_better([configured, lucky, clear], labeled=labeled) == clear
+    assert find_better([configured, lucky], labeled=labeled) is None

@@ -92,7 +92,7 @@ def explain_errors(
     similar = find_similar_photos(
         model, photos, labels, images, numbers, pairs, skipped, pass_options
     )
-    better = diagnosis.variants[1].name if diagnosis.verdict == "mistake" else None
+    better = diagnosis.better.name if diagnosis.better is not None else None
     columns = column_of(torch.tensor(pairs, dtype=torch.int64)).tolist()
     evidence = tuple(
         _collect(row, error, examined.drawn[row], maps, similar, causes_of(

@@ -1,6 +1,6 @@
 """The result of an error analysis: how often, where and how surely a network is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from convlens.analyses.calibration.result import Calibration
 from convlens.analyses.error_analysis.evidence import ErrorCauses, ErrorEvidence
+from convlens.analyses.error_analysis.explanations import HOW_TO_READ
 from convlens.analyses.error_analysis.sheets import (
     EvidenceRow,
     error_sheet,
@@ -120,6 +121,7 @@ class ErrorAnalysis(NetworkResult):
     """
 
     folder_title: ClassVar[str] = "Errors"
+    how_to_read: ClassVar[Mapping[str, str]] = HOW_TO_READ
     numbers_fields: ClassVar[dict[str, tuple[Any, str] | None]] = {
         "class_names": None, "classes": None,
         "wrong": (tuple[WrongPrediction, ...], "The errors with a picture, the surest first."),

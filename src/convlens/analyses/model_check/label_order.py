@@ -68,8 +68,8 @@ def check_label_order(counts: Tensor, names: Sequence[str] | None) -> CheckFindi
         )
     return CheckFinding(
         LABEL_ORDER, FINE,
-        f"none of {counted(len(orders), 'other order')} of the classes does better, and none are "
-        f"exchanged",
+        f"none of {counted(len(orders), 'other order')} of the classes does better, and no "
+        f"exchanged classes are found",
     )  # fmt: skip
 
 
@@ -81,16 +81,26 @@ def _gain(counts: Tensor, order: Tensor, tests: int) -> int:
         order: for each label the class that its photos would show.
         tests: number of orders that are tried.
     """
-    from scipy.stats import binomtest  # takes a second to import
+    gained, lost, _ = _count_moved(counts, order)
+    return gained - lost if _is_significant(gained, lost, tests) else 0
 
+
+def _count_moved(counts: Tensor, order: Tensor) -> tuple[int, int, int]:
+    """Photos that get right and wrong by another order, and all photos whose class it changes."""
     labels = torch.arange(len(counts))
     moved = order != labels
     gained = int(counts[labels, order][moved].sum())
-    lost = int(counts.diag()[moved].sum())
+    return gained, int(counts.diag()[moved].sum()), int(counts[moved].sum())
+
+
+def _is_significant(gained: int, lost: int, tests: int) -> bool:
+    """McNemar's exact test, one-sided, corrected for the number of tests."""
+    from scipy.stats import binomtest  # takes a second to import
+
     if gained <= lost:
-        return 0
-    p_value = float(binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue)
-    return gained - lost if p_value * tests < _SIGNIFICANCE else 0
+        return False
+    test = binomtest(gained, gained + lost, 0.5, alternative="greater")
+    return float(test.pvalue) * tests < _SIGNIFICANCE
 
 
 def _list_orders(size: int, names: Sequence[str] | None) -> list[_Order]:
@@ -127,38 +137,44 @@ def _reported_orders(size: int, names: Sequence[str] | None) -> Iterator[_Order]
 def _find_exchange(counts: Tensor, names: Sequence[str] | None, tests: int) -> _Order | None:
     """Classes that are exchanged: most photos of each are predicted as the next one in a circle.
 
-    A random half of the photos proposes the exchange and the other half tests it, so that the best
-    of many possible orders is not found by chance.
+    What one random half of the photos proposes is tested on the other half, and the reverse, so
+    that the best of many possible orders is not found by chance. It has to make most of the photos
+    right whose classes it changes.
     """
-    half = np.random.default_rng(0).binomial(counts.numpy(), 0.5)
-    proposing = torch.from_numpy(half)
-    order = torch.arange(len(counts))
-    most, predicted = proposing.max(dim=1)
-    moved = (2 * most > proposing.sum(dim=1)) & (predicted != order)
-    order[moved] = predicted[moved]
-    circles = _closed_circles(order.tolist())
-    if not circles:
+    half = torch.from_numpy(np.random.default_rng(0).binomial(counts.numpy(), 0.5))
+    tested = [
+        _count_moved(testing, torch.tensor(_propose_exchanges(proposing)))
+        for proposing, testing in ((half, counts - half), (counts - half, half))
+    ]
+    gained, lost, photos = (sum(numbers) for numbers in zip(*tested, strict=True))
+    exchanged = _propose_exchanges(counts)
+    circles = _closed_circles(exchanged)
+    if not circles or not _is_significant(gained, lost, tests) or 2 * (gained - lost) <= photos:
         return None
-    exchanged = torch.arange(len(counts))
-    for label in (label for circle in circles for label in circle):
-        exchanged[label] = order[label]
-    rows = exchanged != torch.arange(len(counts))
-    testing = (counts - proposing)[rows]
-    gain = _gain(counts - proposing, exchanged, tests)
-    if 2 * gain <= int(testing.sum()):
-        return None
+    return _Order(_describe_circles(circles, names), torch.tensor(exchanged, dtype=torch.int64))
+
+
+def _propose_exchanges(counts: Tensor) -> list[int]:
+    """For each label the class that most of its photos show, where these exchanges are complete."""
+    order = list(range(len(counts)))
+    most, predicted = counts.max(dim=1)
+    for label in (2 * most > counts.sum(dim=1)).nonzero().flatten().tolist():
+        order[label] = int(predicted[label])
+    exchanged = {label for circle in _closed_circles(order) for label in circle}
+    return [shown if label in exchanged else label for label, shown in enumerate(order)]
+
+
+def _describe_circles(circles: Sequence[Sequence[int]], names: Sequence[str] | None) -> str:
     called = [[class_name(names, label) for label in circle] for circle in circles]
     pairs = [f"{circle[0]} and {circle[1]}" for circle in called if len(circle) == 2]
     if len(pairs) == len(circles):
-        return _Order(f"{enumerated(pairs, 3)} exchanged", exchanged)
+        return f"{enumerated(pairs, 3)} exchanged"
     moves = [
         f"{name} is {circle[(place + 1) % len(circle)]}"
         for circle in called
         for place, name in enumerate(circle)
     ]
-    return _Order(
-        f"{counted(len(moves), 'label')} in another order ({enumerated(moves, 3)})", exchanged
-    )
+    return f"{counted(len(moves), 'label')} in another order ({enumerated(moves, 3)})"
 
 
 def _closed_circles(order: Sequence[int]) -> list[list[int]]:

@@ -170,7 +170,7 @@ def _explains(diagnosis: Diagnosis, order: CheckFinding) -> bool:
 
     Where color decides between classes, reversed channels look like exchanged labels.
     """
-    accuracy = diagnosis.variants[1].accuracy if diagnosis.verdict == "mistake" else None
+    accuracy = diagnosis.better.accuracy if diagnosis.better is not None else None
     return accuracy is not None and order.limit is not None and accuracy > order.limit - _CLOSE
 
 

@@ -17,8 +17,8 @@ def check_configured_preprocessing(model: Model, diagnosis: Diagnosis) -> CheckF
         diagnosis: from `check_preprocessing`.
     """
     words = diagnosis.reason
-    if diagnosis.verdict == "mistake":
-        mistake = name_mistake(model, diagnosis.variants[0].name, diagnosis.variants[1].name)
+    if diagnosis.better is not None:
+        mistake = name_mistake(model, diagnosis.variants[0].name, diagnosis.better.name)
         words = f"{words}; {mistake}" if mistake else words
     return CheckFinding("preprocessing", _STATUS[diagnosis.verdict], words)
 

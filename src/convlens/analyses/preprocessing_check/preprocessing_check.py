@@ -24,7 +24,7 @@ from convlens.analyses.preprocessing_check.scores import (
     score_by_labels,
 )
 from convlens.analyses.preprocessing_check.variants import list_variants, prepare_variants
-from convlens.analyses.preprocessing_check.verdict import compare_variants, conclude
+from convlens.analyses.preprocessing_check.verdict import compare_variants, conclude, find_better
 from convlens.analyses.weights_check.weights_check import check_weights
 from convlens.data.datasets.pictures import list_photos
 from convlens.errors import ConvlensError
@@ -103,16 +103,19 @@ def check_preprocessing(
         if progress is not None:
             progress(number + 1, len(variants))
     scored = compare_variants([variant.name for variant in variants], photo_scores)
+    better = None
     weights = check_weights(model)
     if weights.untrained:
         verdict = "cannot tell"
         reason = f"{weights.summary()}; no preprocessing is right for such a network"
     else:
+        better = find_better(scored, labeled=right is not None)
         verdict, reason = conclude(scored, len(readable), labeled=right is not None)
     return Diagnosis(
         verdict=verdict,
         reason=reason,
         variants=tuple(scored),
+        better=better,
         photos=len(readable),
         labeled=right is not None,
         skipped=tuple(skipped),

@@ -52,6 +52,8 @@ class Diagnosis(NetworkResult):
         verdict: "fine", "mistake" or "cannot tell".
         reason: why, in words.
         variants: the configured variant first, then the alternatives by descending score.
+        better: the alternative that is clearly better, with the verdict "mistake"; else None. It
+            need not have the highest score, whose gain may be due to a few photos.
         photos: the number of photos that were examined.
         labeled: whether labels were used.
         skipped: a line for each photo that could not be read.
@@ -60,6 +62,7 @@ class Diagnosis(NetworkResult):
     verdict: str
     reason: str
     variants: tuple[VariantScore, ...]
+    better: VariantScore | None
     photos: int
     labeled: bool
     skipped: tuple[str, ...]

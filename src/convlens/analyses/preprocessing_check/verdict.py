@@ -41,14 +41,9 @@ def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) ->
         labeled: whether they were scored by labels.
     """
     configured, *others = variants
-    least = _SMALLEST_GAIN if labeled else _SMALLEST_CONFIDENCE_GAIN
-    significance = _SIGNIFICANCE if labeled else _CONFIDENCE_SIGNIFICANCE
-    better = [
-        variant for variant in others if variant.gain >= least and variant.p_value < significance
-    ]
-    supported = [variant for variant in better if _knows_something(variant, labeled=labeled)]
-    if supported:
-        best = supported[0]
+    least, significance = _limits(labeled=labeled)
+    best = find_better(variants, labeled=labeled)
+    if best is not None:
         if labeled:
             improvement = (
                 f"{best.accuracy:.0%} of {counted(photos, 'photo')} are classified correctly "
@@ -63,6 +58,7 @@ def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) ->
             f"the preprocessing looks wrong: with {best.name!r} {improvement}; now "
             f"{configured.name}"
         )
+    better = _list_better(variants, labeled=labeled)
     if better and labeled:
         return "cannot tell", (
             f"with {better[0].name!r} the right classes are {better[0].gain:.2f} nats more "
@@ -95,6 +91,32 @@ def conclude(variants: Sequence[VariantScore], photos: int, *, labeled: bool) ->
         f"the preprocessing looks right: none of {len(others)} other variants does clearly "
         f"better on {counted(photos, 'photo')}, by {basis}"
     )
+
+
+def find_better(variants: Sequence[VariantScore], *, labeled: bool) -> VariantScore | None:
+    """The variant that is clearly better than the configured one; None if there is none.
+
+    It need not be the one with the greatest gain, which may be due to a few photos.
+
+    Args:
+        variants: from `compare_variants`.
+        labeled: whether the photos were scored by labels.
+    """
+    better = _list_better(variants, labeled=labeled)
+    return next((own for own in better if _knows_something(own, labeled=labeled)), None)
+
+
+def _list_better(variants: Sequence[VariantScore], *, labeled: bool) -> list[VariantScore]:
+    """The variants with a gain that is large enough and significant."""
+    least, significance = _limits(labeled=labeled)
+    return [own for own in variants[1:] if own.gain >= least and own.p_value < significance]
+
+
+def _limits(*, labeled: bool) -> tuple[float, float]:
+    """The least gain, and the significance, of a variant that is clearly better."""
+    if labeled:
+        return _SMALLEST_GAIN, _SIGNIFICANCE
+    return _SMALLEST_CONFIDENCE_GAIN, _CONFIDENCE_SIGNIFICANCE
 
 
 def _knows_something(variant: VariantScore, *, labeled: bool) -> bool:

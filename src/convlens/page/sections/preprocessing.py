@@ -47,7 +47,7 @@ class PreprocessingSection(Section[Diagnosis]):
         words = {"fine": "as configured", "mistake": "not the best", "cannot tell": "cannot tell"}
         configured, *others = result.variants
         photos = counted(result.photos, "photo")
-        best = next(iter(others), configured)
+        best = result.better or configured
         sentence = {
             "fine": f"None of {len(others)} other readings is clearly better on {photos}.",
             "mistake": f"Clearly better on {photos}: {best.name}.",
