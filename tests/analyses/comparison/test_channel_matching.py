@@ -1,12 +1,14 @@
 """Channels are matched one to one: permutations are found, and unrelated channels are not."""
 
+import math
 from itertools import permutations
 
 import pytest
 import torch
 
 import convlens
-from convlens.analyses.comparison.channel_matching import match_by_correlation
+from convlens import ConvlensError
+from convlens.analyses.comparison.channel_matching import _photos_needed, match_by_correlation
 from support.compared_networks import changed, images, model
 
 ORDER = [3, 0, 7, 11, 2, 9, 1, 10, 4, 6, 8, 5]
@@ -77,3 +79,20 @@ def test_other_channels_are_not_better_than_chance():
     matching = convlens.match_channels(model(), model(changed(redraw)), images(40), show=0)
     same = convlens.match_channels(model(), model(), images(40), show=0)
     assert matching.correlations.nanmedian() < 0.95 < same.correlations.nanmedian()
+
+
+def test_too_few_photos_for_so_many_channels_are_refused():
+    """The best of C correlations of n unrelated values is about sqrt(2 ln C / n)."""
+    with pytest.raises(
+        ConvlensError,
+        match="to match 12 with 12 channels: 3 photos, at least 7 are needed",
+    ):
+        convlens.match_channels(model(), model(), images(3))
+    parts = convlens.diff(model(), model(changed(reorder)), images(3), parts=["channels", "cka"])
+    assert parts.channels is None
+    assert [words.split(":")[0] for words in parts.left_out] == ["cka", "channels"]
+    for channels in (12, 200, 1280):
+        photos = _photos_needed(channels)
+        assert math.sqrt(2 * math.log(channels) / photos) <= 0.9
+        assert math.sqrt(2 * math.log(channels) / (photos - 1)) > 0.9
+    assert _photos_needed(2) == 5

@@ -84,8 +84,8 @@ def test_unrelated_networks_are_less_alike():
     assert result.table().heads[2] == "CKA"
 
 
-def test_one_photo_is_refused():
-    with pytest.raises(ConvlensError, match="CKA of one photo; give at least two"):
-        convlens.cka(model(), model(), images(1))
+def test_few_photos_are_refused():
+    with pytest.raises(ConvlensError, match="CKA: 3 photos, at least 5 are needed"):
+        convlens.cka(model(), model(), images(3))
     with pytest.raises(ConvlensError, match="1 photos with 8 positions"):
-        convlens.cka(model(), model(), images(3), most_photos=1)
+        convlens.cka(model(), model(), images(8), most_photos=1)

@@ -109,15 +109,19 @@ def shifted():
 
 def test_the_command(here, convlens):
     (here / "mine.py").write_text((here / "mine.py").read_text() + NETWORKS)
-    words = ["diff", "mine.py:tiny", "mine.py:shifted", "a.png", "b.png", "--part", "cka"]
+    photos = ["a.png", "b.png"]
+    for number in range(3):  # fewer than five are too few for CKA
+        photos.append(f"{number}.png")
+        (here / photos[-1]).write_bytes((here / photos[number % 2]).read_bytes())
+    words = ["diff", "mine.py:tiny", "mine.py:shifted", *photos, "--part", "cka"]
     status, out, err = convlens(*words)
     assert status == 0, err
-    assert "CKA of 1 by 1 layers: 2 forward passes of each network" in err
-    assert "2 of 2 answers differ" in out
+    assert "CKA of 1 by 1 layers: 5 forward passes of each network" in err
+    assert "5 of 5 answers differ" in out
     assert "4.weight: the same filters, shifted by 1" in out
     assert (here / "convlens-diff" / "index.html").is_file()
     status, out, _ = convlens(*words, "--overwrite", "--json")
     numbers = json.loads(out)
-    assert (status, numbers["convlens"]["class"], numbers["answers"]["images"]) == (0, "Diff", 2)
+    assert (status, numbers["convlens"]["class"], numbers["answers"]["images"]) == (0, "Diff", 5)
     status, out, err = convlens("diff", "mine.py:tiny", "nofile.pt", "a.png")
     assert (status, out, err.count("\n")) == (2, "", 1)

@@ -14,10 +14,10 @@ from convlens.analyses.error_analysis.causes import (
     MEASURED,
     OFF_CENTER,
     PREPROCESSING,
-    UNSTABLE,
     ChangedPredictions,
     count_causes,
 )
+from convlens.analyses.error_analysis.evidence import UNEXPLAINED, UNSTABLE
 from convlens.analyses.error_analysis.views import SHIFT
 from convlens.analyses.gradcam.boxes import ObjectBox
 
@@ -53,11 +53,19 @@ def test_a_network_without_gradients_keeps_all_other_evidence():
     assert OFF_CENTER in names
     assert result.causes.attack_failure
     assert any("FGSM was not tried" in words for words in result.causes.explanations())
+    supported = {cause.name for cause in result.causes.causes if cause.supported}
+    for evidence in result.causes.evidence:
+        own = [name for name in evidence.causes if name in supported] or [UNEXPLAINED]
+        assert result.causes.describe(evidence).startswith(", ".join(own))
     with_gradients = convlens.error_analysis(
         convlens.wrap(Brightness(), size=SIZE), images, right
     ).causes
     assert UNSTABLE in [cause.name for cause in with_gradients.causes]
     assert not with_gradients.attack_failure
+    (unstable,) = [cause for cause in with_gradients.causes if cause.name == UNSTABLE]
+    flipped = next(own for own in with_gradients.evidence if own.flip_level is not None)
+    assert "after a change by" in flipped.summary()
+    assert ("after a change by" in with_gradients.describe(flipped)) == bool(unstable.supported)
     for own, other in zip(result.causes.evidence, with_gradients.evidence, strict=True):
         assert own.right_views == other.right_views
 

@@ -51,3 +51,24 @@ def test_the_picture_has_a_column_of_patches(tmp_path):
     assert result.how_to_read.keys() >= result.pictures().keys()
     result.save(tmp_path / "errors")
     assert convlens.Result.load(tmp_path / "errors") == result
+
+
+def test_where_channels_are_classes_those_before_them_are_named():
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    images, result = analyze(module)
+    causes = result.causes
+    assert causes.layer == "2"  # the maps are those of the last layer, one for each class
+    evidence = next(own for own in causes.evidence if own.channels)
+    error = next(own for own in result.wrong if own.number == evidence.number)
+    leaf = module[:2](images[error.number : error.number + 1]).detach().requires_grad_()
+    scores = module[2:](leaf)[0]
+    (gradient,) = torch.autograd.grad(scores[error.prediction] - scores[error.label], leaf)
+    weighted = gradient.mean((2, 3), keepdim=True) * leaf.detach()
+    positive = weighted.sum(dim=1, keepdim=True) > 0
+    shares = (weighted * positive).sum((2, 3))[0]
+    assert evidence.channels[0].channel == int(shares.argmax())
+    assert not evidence.channels[0].address.startswith("2:")
+    assert causes.patches.channels == 6

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil, log
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from convlens.analyses.comparison.photo_sample import (
     PhotoSample,
+    check_enough_photos,
     count_photos,
     describe_cost,
     sample_photos,
@@ -32,6 +34,8 @@ from convlens.wording import counted
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_LEAST_PHOTOS = 5
+_BY_CHANCE = 0.9  # correlation of unrelated channels, up to which a match says something
 _DRAWS = 5  # orders of unrelated photos
 _PATCHES = 5  # of each channel
 _BINS = 40  # of the histogram of correlations
@@ -203,7 +207,8 @@ def match_channels(
         The partner of each channel, its correlation with the null, and patches of some pairs.
 
     Raises:
-        ConvlensError: an unknown layer, fewer than two photos, or NaN in the activations.
+        ConvlensError: an unknown layer, too few photos for so many channels, or NaN in the
+            activations.
 
     References:
         Li et al., "Convergent Learning: Do different neural networks learn the same
@@ -233,6 +238,9 @@ def match_channels(
     ]
     sizes = [source.channels for source in sources]
     count = count_photos(first, photos, most_photos)
+    what = f"to match {sizes[0]:,} with {counted(sizes[1], 'channel')}"
+    needed = _photos_needed(max(sizes))
+    check_enough_photos(what, count, needed)
     or_ignore(notify)(
         describe_cost(
             f"matching {sizes[0]:,} with {sizes[1]:,} channels",
@@ -242,8 +250,7 @@ def match_channels(
         )
     )
     sample = sample_photos(first, second, photos, most_photos)
-    if len(sample.numbers) < 2:
-        raise ConvlensError("channels matched on one photo; give at least two")
+    check_enough_photos(what, len(sample.numbers), needed)
     features = [
         _standardized_features(model, images, source, sample.ids, positions, seed)
         for model, images, source in (
@@ -270,6 +277,15 @@ def match_channels(
         null_high=float(null.quantile(0.95)) if len(null) else 0.0,
         shown=_show_pairs((first, second), sources, sample, partners, correlations, show, side),
     )
+
+
+def _photos_needed(channels: int) -> int:
+    """The photos with which the best of so many unrelated channels correlates by less than 0.9.
+
+    The greatest of C correlations of unrelated values of n photos is about sqrt(2 ln C / n). The
+    positions of one photo are too much alike to count as samples.
+    """
+    return max(_LEAST_PHOTOS, ceil(2 * log(channels) / _BY_CHANCE**2))
 
 
 def match_by_correlation(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.comparison.centered_kernel_alignment import cka_matrix, gram_matrix
-from convlens.analyses.comparison.photo_sample import count_photos, describe_cost, sample_photos
+from convlens.analyses.comparison.photo_sample import (
+    check_enough_photos,
+    count_photos,
+    describe_cost,
+    sample_photos,
+)
 from convlens.analyses.comparison.sampled_features import sample_features, unrelated_orders
 from convlens.drawing import new_figure, render_figure
 from convlens.drawing.figures import INK, without_middle
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 Notify = Callable[[str], None]
 
 _LAYERS = 12  # of each network by default
+_LEAST_PHOTOS = 5  # with fewer, unrelated layers have a CKA near 1, too
+_WHAT = "to compare layers by CKA"
 _DRAWS = 20  # orders of unrelated photos
 _LONGEST = 28  # characters of a layer's name in the figure
 
@@ -175,7 +182,7 @@ def cka(
         The matrix of CKA, and its null.
 
     Raises:
-        ConvlensError: an unknown layer, fewer than two photos, or NaN in the activations.
+        ConvlensError: an unknown layer, fewer than five photos, or NaN in the activations.
 
     References:
         Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019.
@@ -193,10 +200,10 @@ def cka(
     """
     check_model(first)
     check_model(second)
-    if most_photos < 2 or positions < 1:
+    if most_photos < _LEAST_PHOTOS or positions < 1:
         raise ConvlensError(
-            f"{most_photos} photos with {positions} positions; give at least 2 photos and 1 "
-            f"position"
+            f"{most_photos} photos with {positions} positions; give at least {_LEAST_PHOTOS} "
+            f"photos and 1 position"
         )
     traces = trace_network(first), trace_network(second)
     sources = (
@@ -204,6 +211,7 @@ def cka(
         _select_sources(traces[1], second_layers, side),
     )
     count = count_photos(first, photos, most_photos)
+    check_enough_photos(_WHAT, count, _LEAST_PHOTOS)
     samples = count * positions
     channels = sum(source.channels for own in sources for source in own)
     or_ignore(notify)(
@@ -215,8 +223,7 @@ def cka(
         )
     )
     sample = sample_photos(first, second, photos, most_photos)
-    if len(sample.numbers) < 2:
-        raise ConvlensError("CKA of one photo; give at least two")
+    check_enough_photos(_WHAT, len(sample.numbers), _LEAST_PHOTOS)
     grams = _gram_matrices(first, sample.first, sources[0], sample.ids, positions, seed)
     others = _gram_matrices(second, sample.second, sources[1], sample.ids, positions, seed)
     orders = unrelated_orders(len(sample.numbers), positions, _DRAWS, seed)

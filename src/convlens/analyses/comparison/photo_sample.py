@@ -8,7 +8,7 @@ from torch import Tensor
 
 from convlens.analyses.comparison.answer_work import rescale
 from convlens.data.sampling import spread
-from convlens.errors import PhotoError
+from convlens.errors import ConvlensError, PhotoError
 from convlens.html.numbers import short
 from convlens.models.model import Model
 from convlens.passes.source import PhotosOrImages, check_photos, open_source, read_images
@@ -87,6 +87,20 @@ def _stack(images: Sequence[Tensor]) -> Tensor:
 def count_photos(first: Model, photos: PhotosOrImages, most: int) -> int:
     """The number of photos of a sample, before they are read."""
     return min(len(open_source(first, photos)), most)
+
+
+def check_enough_photos(what: str, count: int, least: int) -> None:
+    """Raise ConvlensError where chance alone would make everything alike on so few photos.
+
+    Args:
+        what: what is compared, such as "to compare layers by CKA".
+        count: number of photos.
+        least: number that is needed.
+    """
+    if count < least:
+        raise ConvlensError(
+            f"too few photos {what}: {counted(count, 'photo')}, at least {least} are needed"
+        )
 
 
 def count_multiply_adds(trace: Trace) -> int:

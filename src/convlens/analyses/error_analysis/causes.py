@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from convlens.analyses.error_analysis.evidence import UNEXPLAINED, ErrorCause
+from convlens.analyses.error_analysis.evidence import UNEXPLAINED, UNSTABLE, ErrorCause
 from convlens.analyses.error_analysis.views import NEARER, SHIFT, WHOLE
 from convlens.passes.proportion import Proportion
 
@@ -16,7 +16,6 @@ SMALL = "object small"
 CROPPED = "object cut off by the crop"
 BACKGROUND = "background"
 OVERLAP = "classes that overlap"
-UNSTABLE = "unstable at one gray level"
 
 # In this order the first cause that applies counts as the cause of an error.
 MEASURED = {

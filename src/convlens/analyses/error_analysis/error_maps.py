@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from convlens.analyses.error_analysis.neighbors import find_feature_node
 from convlens.analyses.error_analysis.photo_selection import read_images
 from convlens.analyses.error_analysis.right_classes import (
     class_of,
@@ -35,12 +36,14 @@ class ErrorMaps:
     Attributes:
         maps: float32 `(E, h, w)`, right minus predicted class, in units of the logit.
         channels: for each error the channels that contribute most to the evidence for the
-            predicted class.
+            predicted class. Where the channels of the maps are the classes, those that the last
+            layer reads.
         outside: for each error the share of this evidence that lies outside the boxes of objects,
             and the share of the image that does; None without boxes on the photo.
         centers_y: float64 `(h,)`, the image row at the center of each cell's receptive field.
         centers_x: float64 `(w,)`, the image column at the center of each cell's receptive field.
         layer: the layer of the maps; empty where the network has none with maps.
+        channel_layer: the layer of the channels.
         failure: why there are no maps; empty where there are.
     """
 
@@ -50,6 +53,7 @@ class ErrorMaps:
     centers_y: Tensor
     centers_x: Tensor
     layer: str
+    channel_layer: str
     failure: str = ""
 
 
@@ -78,17 +82,44 @@ def map_errors(
         empty = torch.zeros(0, dtype=torch.float64)
         return ErrorMaps(
             torch.zeros(len(images), 0, 0, dtype=torch.float32), [()] * len(images),
-            [None] * len(images), empty, empty, "", str(error),
+            [None] * len(images), empty, empty, "", "", str(error),
         )  # fmt: skip
+    channel_cams = _explain_channels(model, images, pairs, cams)
     channels, outside = [], []
     for row in range(len(images)):
-        cam, at = cams[row // _BATCH_SIZE], row % _BATCH_SIZE
-        channels.append(cam.channel_shares(at, 1, _CHANNELS))
-        outside.append(_share_outside(model, cam, at, photos, row, boxes))
+        batch, at = divmod(row, _BATCH_SIZE)
+        channels.append(channel_cams[batch].channel_shares(at, 1, _CHANNELS))
+        outside.append(_share_outside(model, cams[batch], at, photos, row, boxes))
     return ErrorMaps(
         torch.cat([cam.maps[:, 0] for cam in cams]), channels, outside,
         cams[0].centers_y, cams[0].centers_x, cams[0].channel_layer,
+        channel_cams[0].channel_layer,
     )  # fmt: skip
+
+
+def _explain_channels(
+    model: Model, images: Tensor, pairs: Sequence[tuple[int, int]], cams: list[GradCam]
+) -> list[GradCam]:
+    """The maps whose channels say something: those of `cams`, unless their channels are classes.
+
+    SqueezeNet, for example, averages a convolution with a channel for each class. The channels that
+    this convolution reads are named then.
+    """
+    trace = trace_network(model, images)
+    node = find_feature_node(trace)
+    dims = trace.spatial_dims(node)
+    if dims is None or all(trace.shape(node)[dim] == 1 for dim in dims):
+        return cams
+    try:
+        return [
+            _explain(
+                model, images[start : start + _BATCH_SIZE], pairs[start : start + _BATCH_SIZE],
+                layer=trace.name(node),
+            )
+            for start in range(0, len(images), _BATCH_SIZE)
+        ]  # fmt: skip
+    except ConvlensError:
+        return cams
 
 
 def measure_background(
@@ -130,7 +161,13 @@ def measure_background(
     return list(map_errors(model, images, photos, pairs, boxes).outside)
 
 
-def _explain(model: Model, images: Tensor, pairs: Sequence[tuple[int, int]]) -> GradCam:
+def _explain(
+    model: Model,
+    images: Tensor,
+    pairs: Sequence[tuple[int, int]],
+    *,
+    layer: str | None = None,
+) -> GradCam:
     """Two maps of each image: right minus predicted class, and predicted minus right class."""
     columns = torch.tensor(pairs, dtype=torch.int64, device=images.device)
 
@@ -141,7 +178,7 @@ def _explain(model: Model, images: Tensor, pairs: Sequence[tuple[int, int]]) -> 
         right, wrong = scores.gather(1, column_of(columns)).unbind(dim=1)
         return torch.stack([right - wrong, wrong - right], dim=1)
 
-    return gradcam(model, images, target=differences)
+    return gradcam(model, images, target=differences, layer=layer)
 
 
 def _share_outside(

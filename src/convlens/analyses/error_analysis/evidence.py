@@ -1,7 +1,7 @@
 """The evidence about single errors, and the causes that it points to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from convlens.passes.proportion import Proportion
 from convlens.results import Result, Table
 from convlens.wording import counted, percent
 
+UNSTABLE = "unstable at one gray level"
 UNEXPLAINED = "unexplained"
 
 
@@ -31,7 +32,8 @@ class ErrorEvidence(Result):
             class makes the prediction right; None if none does.
         evidence_outside: share of the evidence for the wrong class that lies outside the boxes of
             objects; None without boxes.
-        channels: the channels that contribute most to the evidence for the wrong class.
+        channels: the channels that contribute most to the evidence for the wrong class, at the
+            layer of the maps or, where its channels are the classes, at what the last layer reads.
         similar_right: numbers of the photos of the right class that are nearest in the last layer.
         similar_wrong: numbers of the photos of the predicted class that are nearest in it.
         right_similarities: how near those of the right class are: the cosine of the angle.
@@ -124,7 +126,7 @@ class ErrorCauses(Result):
             in units of the logit.
         centers_y: float64 `(h,)`, the image row at the center of each cell's receptive field.
         centers_x: float64 `(w,)`, the image column at the center of each cell's receptive field.
-        layer: the layer of the maps and channels; empty where there are none.
+        layer: the layer of the maps; empty where there are none.
         maps_failure: why there are no maps; empty where there are.
         attack_failure: why FGSM could not be tried; empty where it was.
         diagnosis: the check of the preprocessing.
@@ -154,9 +156,14 @@ class ErrorCauses(Result):
         return next((own for own in self.patches.shown if own.channel == channel), None)
 
     def describe(self, evidence: ErrorEvidence) -> str:
-        """The supported causes of an error, and what makes its prediction right, in words."""
+        """The supported causes of an error, and what makes its prediction right, in words.
+
+        A change by FGSM is left out where it changes right predictions as easily.
+        """
         supported = {cause.name for cause in self.causes if cause.supported}
         causes = [name for name in evidence.causes if name in supported]
+        if UNSTABLE not in supported:
+            evidence = replace(evidence, flip_level=None)
         return evidence.describe(causes or [UNEXPLAINED])
 
     def overlay(self, row: int, photo: Tensor) -> Tensor | None:

@@ -36,8 +36,8 @@ def find_channel_patches(
         pass_options: where progress is reported; its stage is `patches`.
 
     Returns:
-        The patches at the layer of the maps; None where the maps name no channel, or the layer has
-        no patches.
+        The patches at the layer of the channels; None where the maps name no channel, or the layer
+        has no patches.
     """
     channels = sorted({own[0].channel for own in maps.channels if own})
     readable = [k for k in range(len(open_source(model, photos))) if k not in skipped]
@@ -46,8 +46,8 @@ def find_channel_patches(
     searched = spread(readable, _SEARCHED)
     try:
         layers = patches(
-            model, select_photos(model, photos, searched), layers=maps.layer, top=_PATCHES,
-            show={maps.layer: channels}, seed=seed,
+            model, select_photos(model, photos, searched), layers=maps.channel_layer, top=_PATCHES,
+            show={maps.channel_layer: channels}, seed=seed,
             pass_options=PassOptions(
                 progress=lambda _, done, total: pass_options.progress("patches", done, total)
             ),
