@@ -32,16 +32,18 @@ def colors():
 
 @pytest.fixture
 def colored(tmp_path, monkeypatch):
-    """A page on 18 photos of which three have wrong labels, and the photos with their labels."""
+    """27 photos, and labels of 18 of them: three are wrong, and one of these is the only blue."""
     monkeypatch.setattr(sections, "SECTIONS", ("photos", "errors"))
     monkeypatch.chdir(tmp_path)
     Path("colors.py").write_text(NETWORK)
     paths, labels = [], {}
-    for number in range(18):
+    for number in range(27):
         color = tuple(200 if number % 3 == channel else 60 + 5 * number for channel in range(3))
         paths.append(Path(f"{number:02d}.png"))
         Image.new("RGB", (16, 16), color).save(paths[-1])
-        labels[paths[-1].name] = ((number % 3 + (number < 3)) % 3,)
+        if number % 3 < 2:
+            label = {0: 2, 3: 1, 4: 0}.get(number, number % 3)
+            labels[paths[-1].name] = (label,)
     return paths, labels
 
 
@@ -62,6 +64,17 @@ def test_the_page_shows_the_analysis(colored, monkeypatch, capsys):
     for error in result.wrong:
         assert f"{error.label_name} , predicted as {error.prediction_name}" in words
     assert "Channels behind the prediction" in words
+    texts = [image["alt"] for image in page.all("img")]
+    for error in result.wrong:
+        evidence = result.evidence_of(error.number)
+        for name, similar in (
+            (error.label_name, evidence.similar_right),
+            (error.prediction_name, evidence.similar_wrong),
+        ):
+            own = f"Photo of {name} that is most similar to {error.number:02d}.png"
+            assert (own in texts) == bool(similar)
+    assert not result.evidence_of(0).similar_right
+    assert result.evidence_of(0).similar_wrong
     # Both copies compute the same again.
     copies = written.reproductions["errors"]
     assert run_lines(copies.python) == result

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 import convlens
+from convlens import ConvlensError
+from convlens.analyses.error_analysis import responsible_channels
 
 SIZE = 12
 
@@ -72,3 +74,14 @@ def test_where_channels_are_classes_those_before_them_are_named():
     assert evidence.channels[0].channel == int(shares.argmax())
     assert not evidence.channels[0].address.startswith("2:")
     assert causes.patches.channels == 6
+
+
+def test_the_reason_for_missing_patches_is_kept(monkeypatch):
+    def refuse(*arguments, **options):
+        raise ConvlensError("no patches today")
+
+    monkeypatch.setattr(responsible_channels, "patches", refuse)
+    _, result = analyze(network())
+    assert result.causes.patches is None
+    assert result.causes.patches_failure == "no patches today"
+    assert any("no patches today" in words for words in result.causes.explanations())

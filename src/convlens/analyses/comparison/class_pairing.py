@@ -56,7 +56,8 @@ def pair_classes(first: Model, second: Model, num_first: int, num_second: int) -
         return ClassPairing(tuple(range(num_second)))
     if first.labels == second.labels:
         return ClassPairing(tuple(range(num_second)))
-    to_first = _pair_names(first.labels, second.labels)
+    matches = [_find_classes(first.labels, label) for label in second.labels]
+    to_first = _pair_matches(matches)
     known = [index for index in to_first if index != NO_CLASS]
     if not known:
         raise ConvlensError(
@@ -64,23 +65,26 @@ def pair_classes(first: Model, second: Model, num_first: int, num_second: int) -
             f"{class_name(first.labels, 0)} … and {class_name(second.labels, 0)} …; give networks "
             f"of the same classes"
         )
-    return ClassPairing(to_first, _describe(first.labels, second.labels, to_first))
+    return ClassPairing(to_first, _describe(first.labels, second.labels, to_first, matches))
 
 
-def _pair_names(first: Sequence[str], second: Sequence[str]) -> tuple[int, ...]:
+def _pair_matches(matches: Sequence[Sequence[int]]) -> tuple[int, ...]:
     """For each class of the second network the class of the first that has its name.
 
     Classes of one name, such as the two cranes of ImageNet, are paired in their order where both
     networks have as many of them; otherwise they are ambiguous and have no counterpart.
+
+    Args:
+        matches: for each class of the second network the classes of the first with its name.
     """
     namesakes: dict[tuple[int, ...], list[int]] = {}
-    for index, label in enumerate(second):
-        namesakes.setdefault(tuple(_find_classes(first, label)), []).append(index)
-    to_first = [NO_CLASS] * len(second)
-    for matches, own in namesakes.items():
-        if len(matches) == 1 or len(matches) == len(own):
-            for place, index in enumerate(own):
-                to_first[index] = matches[place if len(matches) > 1 else 0]
+    for index, own in enumerate(matches):
+        namesakes.setdefault(tuple(own), []).append(index)
+    to_first = [NO_CLASS] * len(matches)
+    for first, second in namesakes.items():
+        if len(first) == 1 or len(first) == len(second):
+            for place, index in enumerate(second):
+                to_first[index] = first[place if len(first) > 1 else 0]
     return tuple(to_first)
 
 
@@ -90,14 +94,19 @@ def _find_classes(labels: Sequence[str], label: str) -> list[int]:
     )
 
 
-def _describe(first: Sequence[str], second: Sequence[str], to_first: Sequence[int]) -> str:
+def _describe(
+    first: Sequence[str],
+    second: Sequence[str],
+    to_first: Sequence[int],
+    matches: Sequence[Sequence[int]],
+) -> str:
     """How two lists of class names differ; empty if each class has the same index in both."""
     if list(to_first) == list(range(len(first))):
         return ""  # synonyms
     unpaired = [index for index, own in enumerate(to_first) if own == NO_CLASS]
-    ambiguous = [index for index in unpaired if _find_classes(first, second[index])]
-    only_second = [index for index in unpaired if index not in ambiguous]
-    named_twice = {own for index in ambiguous for own in _find_classes(first, second[index])}
+    ambiguous = [index for index in unpaired if matches[index]]
+    only_second = [index for index in unpaired if not matches[index]]
+    named_twice = {own for index in ambiguous for own in matches[index]}
     only_first = set(range(len(first))) - set(to_first) - named_twice
     distances = {own - index for index, own in enumerate(to_first) if own != NO_CLASS}
     turned = {(own - index) % len(first) for index, own in enumerate(to_first) if own != NO_CLASS}

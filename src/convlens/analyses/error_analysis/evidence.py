@@ -133,6 +133,7 @@ class ErrorCauses(Result):
         searched: number of photos among which similar ones were searched.
         patches: the strongest patches of the channel that contributes most to each wrong
             prediction, among at most 200 photos, evenly spread; None where there is none.
+        patches_failure: why there are no patches of these channels; empty where there are.
     """
 
     examined: int
@@ -147,6 +148,7 @@ class ErrorCauses(Result):
     diagnosis: Diagnosis
     searched: int
     patches: LayerPatches | None
+    patches_failure: str
 
     def patches_of(self, evidence: ErrorEvidence) -> ChannelPatches | None:
         """The patches of the channel that contributes most to a wrong prediction; None without."""
@@ -199,6 +201,8 @@ class ErrorCauses(Result):
             words.append(f"FGSM was not tried: {self.attack_failure}")
         if self.maps_failure:
             words.append(f"no Grad-CAM: {self.maps_failure}")
+        if self.patches_failure:
+            words.append(f"no patches of the channels behind errors: {self.patches_failure}")
         return [sentence for sentence in words if sentence]
 
     def table(self) -> Table:

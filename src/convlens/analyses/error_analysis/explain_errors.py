@@ -92,6 +92,9 @@ def explain_errors(
     similar = find_similar_photos(
         model, photos, labels, images, numbers, pairs, skipped, pass_options
     )
+    patches, patches_failure = find_channel_patches(
+        model, photos, skipped, maps, seed=seed, pass_options=pass_options
+    )
     better = diagnosis.better.name if diagnosis.better is not None else None
     columns = column_of(torch.tensor(pairs, dtype=torch.int64)).tolist()
     evidence = tuple(
@@ -122,9 +125,8 @@ def explain_errors(
         attack_failure=changed.attack_failure,
         diagnosis=diagnosis,
         searched=similar.searched,
-        patches=find_channel_patches(
-            model, photos, skipped, maps, seed=seed, pass_options=pass_options
-        ),
+        patches=patches,
+        patches_failure=patches_failure,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def find_channel_patches(
     *,
     seed: int,
     pass_options: PassOptions,
-) -> LayerPatches | None:
+) -> tuple[LayerPatches | None, str]:
     """Find the strongest patches of the channel that contributes most to each wrong prediction.
 
     Args:
@@ -36,13 +36,13 @@ def find_channel_patches(
         pass_options: where progress is reported; its stage is `patches`.
 
     Returns:
-        The patches at the layer of the channels; None where the maps name no channel, or the layer
-        has no patches.
+        The patches at the layer of the channels, or None; and why there are none, empty where there
+        are. Where there are no maps, their failure says why.
     """
     channels = sorted({own[0].channel for own in maps.channels if own})
     readable = [k for k in range(len(open_source(model, photos))) if k not in skipped]
     if not channels or not readable:
-        return None
+        return None, ""
     searched = spread(readable, _SEARCHED)
     try:
         layers = patches(
@@ -52,6 +52,6 @@ def find_channel_patches(
                 progress=lambda _, done, total: pass_options.progress("patches", done, total)
             ),
         ).layers  # fmt: skip
-    except ConvlensError:
-        return None
-    return layers[0]
+    except ConvlensError as error:
+        return None, str(error)
+    return layers[0], ""

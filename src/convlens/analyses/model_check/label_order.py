@@ -138,30 +138,42 @@ def _find_exchange(counts: Tensor, names: Sequence[str] | None, tests: int) -> _
     """Classes that are exchanged: most photos of each are predicted as the next one in a circle.
 
     What one random half of the photos proposes is tested on the other half, and the reverse, so
-    that the best of many possible orders is not found by chance. It has to make most of the photos
-    right whose classes it changes.
+    that the best of many possible orders is not found by chance. Each circle is tested by itself:
+    it has to make most of the photos right whose classes it changes.
     """
     half = torch.from_numpy(np.random.default_rng(0).binomial(counts.numpy(), 0.5))
-    tested = [
-        _count_moved(testing, torch.tensor(_propose_exchanges(proposing)))
+    halves = [
+        (_propose_circles(proposing), testing)
         for proposing, testing in ((half, counts - half), (counts - half, half))
     ]
-    gained, lost, photos = (sum(numbers) for numbers in zip(*tested, strict=True))
-    exchanged = _propose_exchanges(counts)
-    circles = _closed_circles(exchanged)
-    if not circles or not _is_significant(gained, lost, tests) or 2 * (gained - lost) <= photos:
+    proposed = _propose_circles(counts)
+    circles = []
+    for circle in proposed:
+        order = _apply_circles([circle], len(counts))
+        tested = [_count_moved(testing, order) for own, testing in halves if circle in own]
+        gained, lost, photos = (sum(own[column] for own in tested) for column in range(3))
+        if _is_significant(gained, lost, tests * len(proposed)) and 2 * (gained - lost) > photos:
+            circles.append(circle)
+    if not circles:
         return None
-    return _Order(_describe_circles(circles, names), torch.tensor(exchanged, dtype=torch.int64))
+    return _Order(_describe_circles(circles, names), _apply_circles(circles, len(counts)))
 
 
-def _propose_exchanges(counts: Tensor) -> list[int]:
-    """For each label the class that most of its photos show, where these exchanges are complete."""
+def _propose_circles(counts: Tensor) -> list[tuple[int, ...]]:
+    """Circles of labels of each of which most photos are predicted as the next one."""
     order = list(range(len(counts)))
     most, predicted = counts.max(dim=1)
     for label in (2 * most > counts.sum(dim=1)).nonzero().flatten().tolist():
         order[label] = int(predicted[label])
-    exchanged = {label for circle in _closed_circles(order) for label in circle}
-    return [shown if label in exchanged else label for label, shown in enumerate(order)]
+    return _closed_circles(order)
+
+
+def _apply_circles(circles: Sequence[Sequence[int]], size: int) -> Tensor:
+    """For each label the class that its photos show if the circles are exchanged, int64 `(K,)`."""
+    order = torch.arange(size)
+    for circle in circles:
+        order[list(circle)] = torch.tensor([*circle[1:], circle[0]])
+    return order
 
 
 def _describe_circles(circles: Sequence[Sequence[int]], names: Sequence[str] | None) -> str:
@@ -177,7 +189,7 @@ def _describe_circles(circles: Sequence[Sequence[int]], names: Sequence[str] | N
     return f"{counted(len(moves), 'label')} in another order ({enumerated(moves, 3)})"
 
 
-def _closed_circles(order: Sequence[int]) -> list[list[int]]:
+def _closed_circles(order: Sequence[int]) -> list[tuple[int, ...]]:
     """The circles of a map of labels, of at least two, each from its smallest label on."""
     circles = []
     for start in range(len(order)):
@@ -186,7 +198,7 @@ def _closed_circles(order: Sequence[int]) -> list[list[int]]:
             circle.append(label)
             label = order[label]
         if label == start and len(circle) > 1:
-            circles.append(circle)
+            circles.append(tuple(circle))
     return circles
 
 

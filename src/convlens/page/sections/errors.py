@@ -1,6 +1,6 @@
 """The section on errors: accuracy, confused classes, calibration, and what explains the errors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,8 @@ class _ErrorView:
         photo: the photo.
         overlay: Grad-CAM of the right minus the predicted class.
         words: its causes that are supported, and what makes its prediction right.
-        similar: photos of the right class, then of the predicted one.
+        similar_right: the most similar photo of the right class; None without one.
+        similar_wrong: that of the predicted class; None without one.
     """
 
     at: str
@@ -46,7 +47,8 @@ class _ErrorView:
     photo: Picture | None
     overlay: Picture | None
     words: str
-    similar: list[Picture | None]
+    similar_right: Picture | None
+    similar_wrong: Picture | None
 
 
 class ErrorsSection(Section[ErrorAnalysis]):
@@ -167,8 +169,11 @@ def _view_error(
         words = result.causes.describe(evidence)
         if pixels is not None:
             overlay = result.causes.overlay(result.causes.evidence.index(evidence), pixels)
-    numbers = (*evidence.similar_right[:1], *evidence.similar_wrong[:1]) if evidence else ()
-    similar = [result.pixels_of(number) for number in numbers]
+
+    def show_first(numbers: Sequence[int]) -> Picture | None:
+        photo = result.pixels_of(numbers[0]) if numbers else None
+        return None if photo is None else pictures.photo(photo, side=SIDE // 2)
+
     return _ErrorView(
         at=f"wrong.{row}",
         name=names[error.number],
@@ -178,7 +183,8 @@ def _view_error(
         photo=None if pixels is None else pictures.photo(pixels, side=SIDE * 3 // 4),
         overlay=None if overlay is None else pictures.photo(overlay, side=SIDE * 3 // 4),
         words=words,
-        similar=[pictures.photo(photo, side=SIDE // 2) for photo in similar if photo is not None],
+        similar_right=show_first(evidence.similar_right if evidence else ()),
+        similar_wrong=show_first(evidence.similar_wrong if evidence else ()),
     )
 
 
