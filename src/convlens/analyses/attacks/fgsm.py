@@ -199,7 +199,8 @@ class Fgsm(NetworkResult):
         words = f"FGSM changes the prediction {' and '.join(parts)}"
         if self.noise_flipped is not None:
             by_noise = int(self.noise_flipped[-1].sum())
-            words += f"; random signs of the largest size that of {by_noise}"
+            size = of_255(self.fractions[-1])
+            words += f"; random signs at {size} change that of {by_noise}"
         return words
 
     def _summarize_image(self, flipped: list[bool]) -> str:
