@@ -18,6 +18,12 @@ from convlens.page.result import Report
 from convlens.page.sections import dream, gabor
 
 COMMAND = "convlens report --out page"
+FULL_WORK = tuple(
+    (module, name, getattr(module, name))
+    for module, name in (
+        (gabor, "NOISE"), (dream, "SIDE"), (dream, "STEPS"), (maximized_images, "STEPS"),
+    )
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +32,11 @@ def demo(tmp_path_factory) -> Iterator[Report]:
     # One thread: several of them beside other work take many times as long.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield report(convlens.load(), out=folder, command=COMMAND)
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in FULL_WORK:  # the first test that asks for it may reduce them
+            patch.setattr(module, name, value)
+        page_report = report(convlens.load(), out=folder, command=COMMAND)
+    yield page_report
     torch.set_num_threads(threads)
 
 
