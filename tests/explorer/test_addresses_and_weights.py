@@ -29,6 +29,23 @@ def test_results_follow_the_weights(tmp_path):
     explorer.session.worker.close()
 
 
+def test_results_follow_replaced_parameters_and_attributes(tmp_path):
+    network = small_network()
+    explorer = run(convlens.wrap(network, size=16), save_photos(tmp_path)[:1])
+    address = f"/layer/0?photo={explorer.keys[0]}"
+    pages = [explorer.get(address)]
+    for scale in range(2, 7):  # a new tensor may get the identity of one that is gone
+        weights = network[0].weight.detach() * scale / (scale - 1)
+        network[0].weight = torch.nn.Parameter(weights)
+        pages.append(explorer.get(address))
+    network[0].stride = (1, 1)
+    pages.append(explorer.get(address))
+    assert len(set(pages)) == len(pages)
+    assert "maps of 16 × 16" in pages[-1]
+    assert explorer.get(address) == pages[-1]
+    explorer.session.worker.close()
+
+
 def test_a_foreign_cookie_locks_nobody_out(explorer):
     secret = explorer.client.cookies[f"convlens-{PORT}"]
     stranger = TestClient(explorer.gate, base_url=HOME)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import convlens
+from convlens.explorer import session as session_module
 from support.explorers import MARKUP, run, save_photos, small_network
 
 pytest_plugins = ("support.explorers",)
@@ -114,6 +115,16 @@ def test_a_maximized_image_comes_as_events(explorer, address, objective):
     assert html.escape(maximum.summary()) in events[-1][1]["html"]
     again = events_of(explorer.client.get(f"{address}/image"))
     assert again[-1] == events[-1]
+
+
+def test_a_fault_in_a_stream_is_told_as_one(explorer, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise RuntimeError("of convlens")
+
+    monkeypatch.setattr(session_module, "maximize", fail)
+    kind, data = events_of(explorer.client.get("/channel/0/5/image"))[-1]
+    assert (kind, "convlens failed here (RuntimeError)" in data["reason"]) == ("failure", True)
+    assert "of convlens" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("page", ["/layer/0", "/layer/0?view=patches", "/channel/0/0", "/class/0"])

@@ -21,7 +21,7 @@ from convlens.explorer.pages.layer import layer
 from convlens.explorer.pages.photo import dream, fields, file, photo
 from convlens.explorer.pages.search import search
 from convlens.explorer.pages.start import preprocessing, start, upload
-from convlens.explorer.rendering import make_templates, page, show_failure
+from convlens.explorer.rendering import describe_fault, make_templates, page, show_failure
 from convlens.explorer.session import Session
 
 
@@ -97,5 +97,4 @@ async def _show_http_error(request: Request, error: Exception) -> Response:
 async def _show_error(request: Request, error: Exception) -> Response:
     """A page for a fault of convlens itself; uvicorn prints the traceback."""
     gc.collect()  # a computation that ran out of memory leaves large tensors in its frames
-    reason = f"convlens failed here ({type(error).__name__}); the terminal shows where."
-    return show_failure(request, reason, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return show_failure(request, describe_fault(error), HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -200,6 +200,11 @@ def _make_session(
     if index is not None:
         index = index if isinstance(index, Patches) else Patches.load(index)
         check_patches_model(model, trace(model), index)
+        if not any(Path(name).is_file() for name in index.photos):
+            raise ConvlensError(
+                "none of the photos of the index is a file here; an index needs a pass over files, "
+                "under the same paths"
+            )
         photos = index.photos[:_MOST_INDEXED] if photos is None else photos
     paths, table = _resolve_photos(model, photos, labels)
     store = PhotoStore(paths, match_labels(paths, table))

@@ -1,10 +1,12 @@
 """The strongest patches of channels: from the index of the explorer, or among its first photos."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from convlens.analyses.patches.cut import cut_patches
 from convlens.analyses.patches.dataset_pass import patches
-from convlens.analyses.patches.result import LayerPatches
+from convlens.analyses.patches.result import LayerPatches, Patches
 from convlens.errors import ConvlensError
 from convlens.explorer.network import SIDE
 from convlens.explorer.reproduction import Reproduction
@@ -87,9 +89,22 @@ async def _cut_patches(
     if not channels:
         return indexed, reproduction
     cut = await session.compute(
-        ("cut", layer, channels, top),
+        ("cut", layer, channels, top, _list_stamps(index, indexed, channels)),
         lambda _: cut_patches(session.model, index, chosen, top=top, seed=session.seed)[
             indexed.layer
         ],
     )
     return cut, reproduction
+
+
+def _list_stamps(
+    index: Patches, indexed: LayerPatches, channels: Sequence[int]
+) -> tuple[tuple[str, int, int], ...]:
+    """What changes when a photo with patches of the channels is written to."""
+    numbers = indexed.images[list(channels)].unique().tolist()
+    stamps = []
+    for name in (index.photos[number] for number in numbers if number >= 0):
+        with suppress(OSError):  # reading it says so
+            status = Path(name).stat()
+            stamps.append((name, status.st_mtime_ns, status.st_size))
+    return tuple(stamps)

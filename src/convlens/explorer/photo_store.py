@@ -74,8 +74,8 @@ class PhotoStore:
     """The photos that an explorer was given, and those that browsers sent.
 
     Photos of equal content are one photo. A file that was written to is listed under the hash of
-    its new content. Of the sent photos the oldest are dropped when all together take more than
-    256 MiB.
+    its new content, with its labels, which go by its name. Of the sent photos the oldest are
+    dropped when all together take more than 256 MiB.
 
     Args:
         paths: files.
@@ -128,7 +128,7 @@ class PhotoStore:
 
     def find_path(self, path: str) -> StoredPhoto | None:
         """The photo of a file, by its path; None for another file."""
-        file = self._by_path.get(path)
+        file = self._by_path.get(str(Path(path)))
         return self._refresh(file) if file is not None else None
 
     def find(self, key: str) -> StoredPhoto:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from jinja2 import Environment
 from starlette.exceptions import HTTPException
@@ -42,27 +42,31 @@ def session_of(request: Request) -> Session:
     Raises:
         HTTPException: the explorer does not have it.
     """
-    name = request.path_params.get("compared")
-    session: Session = request.app.state.session
-    if name is None:
-        return session
-    for other in request.app.state.compared:
-        if other.name == name:
-            return cast(Session, other)
-    raise HTTPException(HTTPStatus.NOT_FOUND, "the explorer has no model of this name")
+    session = _find_session(request)
+    if session is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "the explorer has no model of this name")
+    return session
+
+
+def _find_session(request: Request) -> Session | None:
+    name = request.path_params.get("compared", "")
+    return next((session for session in _list_sessions(request) if session.name == name), None)
+
+
+def _list_sessions(request: Request) -> list[Session]:
+    return [request.app.state.session, *request.app.state.compared]
 
 
 def render(
     request: Request, template: str, status: int = HTTPStatus.OK, /, **values: Any
 ) -> Response:
     """A page from a template."""
-    name = request.path_params.get("compared")
-    sessions = [request.app.state.session, *request.app.state.compared]
-    session = next((each for each in sessions if each.name == name), sessions[0])
+    first = request.app.state.session
+    session = _find_session(request) or first
     templates: Environment = request.app.state.templates
     text = templates.get_template(template).render(
         model=session.model, title=session.title, to=session.addresses,
-        other_models=request.app.state.compared if session is sessions[0] else (),
+        other_models=request.app.state.compared if session is first else (),
         static=request.app.state.static, **values,
     )  # fmt: skip
     return HTMLResponse(text, status)
@@ -93,6 +97,8 @@ def page(handler: Handler) -> Handler:
 
     @wraps(handler)
     async def answer(request: Request) -> Response:
+        for session in _list_sessions(request):
+            session.notice_changes()
         work = asyncio.ensure_future(handler(request))
         gone = asyncio.ensure_future(_wait_until_gone(request))
         try:
@@ -117,6 +123,11 @@ def page(handler: Handler) -> Handler:
 def show_failure(request: Request, reason: str, status: int) -> Response:
     """A page that states why there is no other one."""
     return render(request, "pages/failure.html.jinja", status, reason=reason, code=int(status))
+
+
+def describe_fault(error: Exception) -> str:
+    """What a page says of an error that is a fault of convlens itself."""
+    return f"convlens failed here ({type(error).__name__}); the terminal shows where."
 
 
 async def _wait_until_gone(request: Request) -> None:

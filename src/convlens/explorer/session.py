@@ -5,7 +5,8 @@ inspector shows as the command and the Python line.
 """
 
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from operator import is_
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -33,6 +34,7 @@ from convlens.explorer.reproduction import Reproducer, Reproduction
 from convlens.explorer.worker import Job, Worker
 from convlens.models.labels import class_name, write_class
 from convlens.models.model import Model
+from convlens.tracing.network_state import network_state
 from convlens.tracing.selection import Side
 
 Computed = TypeVar("Computed")
@@ -83,6 +85,9 @@ class Session:
         self.worker: Worker = first.worker if first is not None else Worker()
         self.reproduction = Reproducer(model, seed)
         self._latest_explainer: tuple[Hashable, RepeatedGradCam] | None = None
+        self._tensors: list[Tensor] = []
+        self._seen: Any = None
+        self._state_number = 0
 
     async def network(self) -> Network:
         """The layers of the network."""
@@ -136,6 +141,7 @@ class Session:
         """
         image = await self.image(photo)
         predictions = await self.predictions(photo)
+        # A network with one output may predict its negative class; the logit is that of class 0.
         classes = [index for index in predictions.classes[0].tolist() if index >= 0] or [0]
         cam = await self.compute(
             ("weights", photo.key, layer),
@@ -308,12 +314,13 @@ class Session:
 
         Called in the worker's thread.
         """
-        key = (photo.key, layer, side, self.state())
-        if self._latest_explainer is None or self._latest_explainer[0] != key:
-            self._latest_explainer = None  # its memory is free before the next pass runs
+        key = (self.name, photo.key, layer, side, self.state())
+        owner = self.first or self  # so that one graph is kept for all models together
+        if owner._latest_explainer is None or owner._latest_explainer[0] != key:
+            owner._latest_explainer = None  # its memory is free before the next pass runs
             explainer = RepeatedGradCam(self.model, image, layer=layer, side=side)
-            self._latest_explainer = key, explainer
-        return self._latest_explainer[1]
+            owner._latest_explainer = key, explainer
+        return owner._latest_explainer[1]
 
     def class_name(self, index: int) -> str:
         """The name of a class, by its first synonym."""
@@ -329,14 +336,32 @@ class Session:
         return await self.worker.compute((self.name, key, self.state()), work)
 
     def state(self) -> Hashable:
-        """What changes when a tensor of the network is replaced or written to."""
-        return tuple(
-            (id(tensor), 0 if tensor.is_inference() else tensor._version)
+        """A number that differs for each state of the network that `notice_changes` has seen."""
+        return self._state_number
+
+    def notice_changes(self) -> None:
+        """Compare the network with its state at the last call; called at each request.
+
+        Seen are other modules, attributes of modules, tensors, and in-place operations on them;
+        not what is written through `.data`. While the worker runs the network, its hooks and modes
+        are others; it is compared again when nothing is computed.
+        """
+        if not self.worker.is_idle:
+            return
+        tensors = [
+            tensor
             for module in self.model.network.modules()
-            for tensors in (module._parameters, module._buffers)
-            for tensor in tensors.values()
+            for group in (module._parameters, module._buffers)
+            for tensor in group.values()
             if tensor is not None
-        )
+        ]
+        versions = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
+        seen = (network_state(self.model), versions)
+        # The tensors are kept, so that no other one gets the identity of one of them.
+        same = len(tensors) == len(self._tensors) and all(map(is_, tensors, self._tensors))
+        if not same or seen != self._seen:
+            self._tensors, self._seen = tensors, seen
+            self._state_number += 1
 
     def _prepare(self, photo: StoredPhoto) -> Tensor:
         return self.model.prepare(photo.read())

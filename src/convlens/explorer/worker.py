@@ -68,6 +68,7 @@ class Worker:
         self._results: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._bytes = 0
         self._is_closed = False
+        self._is_running = False
 
     async def compute(self, key: Hashable, work: Callable[[Job], Computed]) -> Computed:
         """The result of a computation, which runs unless its result is kept.
@@ -90,7 +91,7 @@ class Worker:
         job = self._jobs.get(key)
         if job is None:
             job = self._jobs[key] = Job()
-            job.future = self._executor.submit(_run, job, work)
+            job.future = self._executor.submit(self._run, job, work)
         assert job.future is not None
         job.waiters += 1
         waiting = asyncio.wrap_future(job.future)
@@ -112,6 +113,11 @@ class Worker:
         self._keep(key, result)
         return cast(Computed, result)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is computed and nothing waits for it."""
+        return not self._jobs and not self._is_running
+
     def find_job(self, key: Hashable) -> Job | None:
         """The computation that runs, or waits, under a key."""
         return self._jobs.get(key)
@@ -122,6 +128,14 @@ class Worker:
         for job in list(self._jobs.values()):
             job.stopped.set()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, job: Job, work: Callable[[Job], Computed]) -> Computed:
+        self._is_running = True
+        try:
+            job.check()
+            return work(job)
+        finally:
+            self._is_running = False
 
     def _keep(self, key: Hashable, result: Any) -> None:
         if key in self._results:  # another request that waited for it was faster
@@ -161,11 +175,6 @@ def _add_storages(value: Any, storages: dict[int, int], seen: set[int]) -> None:
         parts = value.values()
     for part in parts:
         _add_storages(part, storages, seen)
-
-
-def _run(job: Job, work: Callable[[Job], Computed]) -> Computed:
-    job.check()
-    return work(job)
 
 
 def _retrieve(waiting: "asyncio.Future[Any]") -> None:

@@ -1,5 +1,8 @@
 """cut_patches: the patches of further channels are those that a pass which shows them draws."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -66,11 +69,19 @@ def test_the_first_patches_of_each_channel(model, photos):
         convlens.cut_patches(model, index, {"0": [2]}, top=0)
 
 
-def test_other_weights_are_seen_by_the_crops(model, photos):
+def test_other_weights_and_changed_files_are_refused(model, photos, tmp_path):
     index = convlens.patches(model, photos, show=0)
     other = convlens.wrap(network(seed=1), size=10, name="net")
-    assert convlens.cut_patches(model, index, {"0": [2]})["0"].crop_check.holds
-    assert not convlens.cut_patches(other, index, {"0": [2]})["0"].crop_check.holds
+    with pytest.raises(convlens.ConvlensError, match="or the weights of net, have changed"):
+        convlens.cut_patches(other, index, {"0": [2]})
+    copies = [shutil.copy(photo, tmp_path) for photo in photos]
+    index = convlens.patches(model, copies, show=0)
+    channel = int(index["2"].values[:, 0].argmax())  # others may be silent on any photo
+    strongest = index.photos[int(index["2"].images[channel, 0])]
+    convlens.cut_patches(model, index, {"2": [channel]})
+    Image.new("RGB", (12, 12)).save(strongest)
+    with pytest.raises(convlens.ConvlensError, match=f"{Path(strongest).name}, or the weights"):
+        convlens.cut_patches(model, index, {"2": [channel]})
 
 
 @pytest.mark.parametrize(

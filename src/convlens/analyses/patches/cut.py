@@ -10,14 +10,17 @@ from torch import Tensor
 from convlens.analyses.patches.layer_patches import LayerTable, build_layer_patches
 from convlens.analyses.patches.result import LayerPatches, Patches
 from convlens.analyses.patches.top_k import NO_IMAGE
+from convlens.capture import capture_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model, check_model
 from convlens.passes.reducer import State
-from convlens.passes.source import PhotosOrImages, Source, check_photos, open_source
+from convlens.passes.source import PhotosOrImages, Source, check_photos, open_source, read_images
 from convlens.results.network_result import keep_warnings
 from convlens.tracing.selection import ChannelSource, find_channel_sources
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
+
+_IMAGES_AT_ONCE = 16
 
 
 @keep_warnings
@@ -50,7 +53,7 @@ def cut_patches(
 
     Raises:
         ConvlensError: a `top` below 1, a layer without patches, a channel that it lacks, another
-            model than that of the pass, or other photos.
+            model than that of the pass, or photos or weights that have changed since.
         PhotoError: a photo that cannot be read any more.
 
     References:
@@ -88,6 +91,7 @@ def cut_patches(
             show={layer.layer: list(dict.fromkeys([*earlier, *numbers]))}, choose="varying",
             seed=seed,
         )  # fmt: skip
+        check_unchanged(model, model_trace, source, cut[layer.layer], channel_source.node)
     layers = tuple(cut.get(layer.layer, layer) for layer in patches.layers)
     return replace(patches, layers=layers)
 
@@ -107,6 +111,42 @@ def check_patches_model(model: Model, model_trace: Trace, patches: Patches) -> N
         )
     for layer in patches.layers:
         _find_source(model_trace, layer)
+
+
+def check_unchanged(
+    model: Model, model_trace: Trace, source: Source, layer: LayerPatches, node: int
+) -> None:
+    """Refuse photos on which the units of the patches have other activations than in the pass.
+
+    Args:
+        model: the model.
+        model_trace: its trace.
+        source: the photos.
+        layer: the patches; those of its shown channels are compared.
+        node: the node at which the channels were read.
+
+    Raises:
+        ConvlensError: a photo, or the weights, have changed since the pass.
+    """
+    channels = [entry.channel for entry in layer.shown]
+    tolerance = 1e-3 * float(layer.values[layer.values.isfinite()].abs().max())
+    numbers = [number for number in layer.images[channels].unique().tolist() if number >= 0]
+    for start in range(0, len(numbers), _IMAGES_AT_ONCE):
+        images = read_images(source, numbers[start : start + _IMAGES_AT_ONCE])
+        batch = torch.stack(list(images.values())).to(model.device)
+        captured = capture_nodes(model, model_trace, batch, [node])[node]
+        maps = model_trace.channels_first(node, captured).cpu()
+        for place, number in enumerate(images):
+            for channel in channels:
+                ranks = layer.images[channel] == number
+                rows, columns = layer.rows[channel, ranks], layer.columns[channel, ranks]
+                values = maps[place, channel, rows, columns].float()
+                expected = layer.values[channel, ranks]
+                if not torch.allclose(values, expected, rtol=1e-2, atol=tolerance):
+                    raise ConvlensError(
+                        f"{source.name(number)}, or the weights of {model.name}, have changed "
+                        f"since the pass; run convlens patches again"
+                    )
 
 
 def _open_photos(model: Model, patches: Patches, photos: PhotosOrImages | None) -> Source:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from convlens.errors import ConvlensError
 from convlens.explorer.pages.channel_panels import draw_tuning
 from convlens.explorer.photo_findings import diagnose_preprocessing, diagnosis_key
 from convlens.explorer.photo_store import StoredPhoto
-from convlens.explorer.rendering import FAST, session_of
+from convlens.explorer.rendering import FAST, describe_fault, session_of
 from convlens.explorer.worker import StoppedError
 from convlens.html.pictures import PictureBudget
 
@@ -39,7 +40,9 @@ def stream_maximized(request: Request, objective: str) -> Response:
             maximum=maximum, reproduction=reproduction,
         )  # fmt: skip
 
-    return _stream(request, session.maximized_key(objective), session.maximized(objective), show)
+    return _stream(
+        request, session.maximized_key(objective), lambda: session.maximized(objective), show
+    )
 
 
 def stream_tuning(request: Request, layer: str, channel: int) -> Response:
@@ -53,7 +56,7 @@ def stream_tuning(request: Request, layer: str, channel: int) -> Response:
             reproduction=reproduction,
         )  # fmt: skip
 
-    return _stream(request, session.tuning_key(layer), session.tuning(layer), show)
+    return _stream(request, session.tuning_key(layer), lambda: session.tuning(layer), show)
 
 
 def stream_dream(request: Request, photo: StoredPhoto, layer: str | None) -> Response:
@@ -70,7 +73,9 @@ def stream_dream(request: Request, photo: StoredPhoto, layer: str | None) -> Res
             request, "dream.html.jinja", picture=picture, dream=dream, reproduction=reproduction
         )
 
-    return _stream(request, session.dream_key(photo, layer), session.dream(photo, layer), show)
+    return _stream(
+        request, session.dream_key(photo, layer), lambda: session.dream(photo, layer), show
+    )
 
 
 def stream_diagnosis(request: Request) -> Response:
@@ -83,18 +88,21 @@ def stream_diagnosis(request: Request) -> Response:
             request, "diagnosis.html.jinja", diagnosis=diagnosis, reproduction=reproduction
         )
 
-    return _stream(request, diagnosis_key(session), diagnose_preprocessing(session), show)
+    return _stream(request, diagnosis_key(session), lambda: diagnose_preprocessing(session), show)
 
 
 def _stream(
-    request: Request, key: Hashable, work: Awaitable[Computed], show: Callable[[Computed], str]
+    request: Request,
+    key: Hashable,
+    work: Callable[[], Awaitable[Computed]],
+    show: Callable[[Computed], str],
 ) -> Response:
     """Events of a computation.
 
     Args:
         request: the request.
         key: what tells the computation apart in the worker.
-        work: waits for it.
+        work: begins it, and waits for it.
         show: makes HTML of its result.
     """
     return StreamingResponse(
@@ -104,10 +112,13 @@ def _stream(
 
 
 async def _events(
-    request: Request, key: Hashable, work: Awaitable[Computed], show: Callable[[Computed], str]
+    request: Request,
+    key: Hashable,
+    work: Callable[[], Awaitable[Computed]],
+    show: Callable[[Computed], str],
 ) -> AsyncIterator[str]:
     worker = session_of(request).worker
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(work())
     try:
         while not task.done():
             await asyncio.wait({task}, timeout=_INTERVAL)
@@ -115,13 +126,16 @@ async def _events(
             done, total = job.progress or (0, 0) if job is not None else (0, 0)
             yield _event("progress", {"done": done, "total": total})
         try:
-            result = task.result()
+            text = await asyncio.to_thread(show, task.result())
         except ConvlensError as error:
             yield _event("failure", {"reason": str(error)})
-            return
         except StoppedError:
-            return
-        yield _event("result", {"html": show(result)})
+            pass
+        except Exception as error:  # a fault of convlens itself; the stream ends as any other
+            traceback.print_exception(error)
+            yield _event("failure", {"reason": describe_fault(error)})
+        else:
+            yield _event("result", {"html": text})
     finally:
         task.cancel()
 

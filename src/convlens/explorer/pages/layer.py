@@ -104,7 +104,9 @@ async def layer(request: Request) -> Response:
             fired[channel] if fired is not None else None,
             channel in dead,
             class_name(session.model.labels, int(statistics[0].preferred_class[channel]))
-            if statistics is not None and areas is not None
+            if statistics is not None
+            and areas is not None
+            and not statistics[0].selectivity[channel].isnan()
             else "",
         )
         for channel in shown
