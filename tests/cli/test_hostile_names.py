@@ -145,7 +145,7 @@ def check_printable(text, allowed="\n", *, may_wrap=False):
 def check_files(folder):
     """Check the names and the contents of all files in a folder of results."""
     for path in folder.rglob("*"):
-        check_printable(str(path.relative_to(folder)), kept="")
+        check_printable(str(path.relative_to(folder)), allowed="")
         if path.suffix == ".json":
             text = path.read_text(encoding="utf-8")
             assert json.loads(text) is not None
@@ -154,7 +154,7 @@ def check_files(folder):
             with path.open(newline="", encoding="utf-8") as file:
                 for row in csv.reader(file):
                     for cell in row:
-                        check_printable(cell, kept="")
+                        check_printable(cell, allowed="")
                         assert cell[:1] not in ("=", "+", "@")
                         assert not cell.startswith("-") or float(cell) < 0
         elif path.suffix == ".html":

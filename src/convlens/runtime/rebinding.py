@@ -6,14 +6,14 @@ functions as they are, so that such a function would run the modules of the orig
 """
 
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from functools import partial
 from operator import is_
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
 
-def rebind(value: Any, copies: Mapping[int, Any]) -> Any:  # noqa: PLR0911 # one for each kind
+def rebind(value: Any, copies: MutableMapping[int, Any]) -> Any:  # noqa: PLR0911 # one for each kind
     """A function, or a container of such, that refers to copies instead of the originals.
 
     Args:
@@ -51,7 +51,7 @@ def rebind(value: Any, copies: Mapping[int, Any]) -> Any:  # noqa: PLR0911 # one
     return value
 
 
-def _rebind_function(function: FunctionType, copies: Mapping[int, Any]) -> FunctionType:
+def _rebind_function(function: FunctionType, copies: MutableMapping[int, Any]) -> FunctionType:
     cells = function.__closure__ or ()
     contents = [_contents(cell) for cell in cells]
     named = {

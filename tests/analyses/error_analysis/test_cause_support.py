@@ -66,8 +66,8 @@ def test_a_network_without_gradients_keeps_all_other_evidence():
     flipped = next(own for own in with_gradients.evidence if own.flip_level is not None)
     assert "after a change by" in flipped.summary()
     assert ("after a change by" in with_gradients.describe(flipped)) == bool(unstable.supported)
-    for own, other in zip(result.causes.evidence, with_gradients.evidence, strict=True):
-        assert own.right_views == other.right_views
+    for without, flippable in zip(result.causes.evidence, with_gradients.evidence, strict=True):
+        assert without.right_views == flippable.right_views
 
 
 def changed(right_views, *, right):
