@@ -46,7 +46,7 @@ def test_channels_are_those_of_the_view(demo, text, data):
     *layers, _ = strongest.layers
     model = convlens.load()
     paths = [photo.path for photo in demo.photos]
-    again = convlens.patches(model, paths, layers=[layers[1].layer], show=12, choose="spread")
+    again = convlens.patches(model, paths, layers=[layers[1].layer], show=12)
     assert again.layers[0] == layers[1]
     fields = [max(layer.field_size) for layer in layers]
     assert fields == sorted(fields) and fields[-1] < 300

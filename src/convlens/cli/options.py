@@ -32,13 +32,6 @@ class ParameterizationKind(StrEnum):
     pixels = "pixels"
 
 
-class ChannelChoice(StrEnum):
-    """Which channels of a layer are shown where only their number is given."""
-
-    varying = "varying"
-    spread = "spread"
-
-
 class Loss(StrEnum):
     """The loss that an attack increases."""
 

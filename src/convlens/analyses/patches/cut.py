@@ -88,8 +88,7 @@ def cut_patches(
             LayerTable(
                 channel_source, _as_table(layer, top), layer.preferred_class, layer.selectivity
             ),
-            show={layer.layer: list(dict.fromkeys([*earlier, *numbers]))}, choose="varying",
-            seed=seed,
+            show={layer.layer: list(dict.fromkeys([*earlier, *numbers]))}, seed=seed,
         )  # fmt: skip
         check_unchanged(model, model_trace, source, cut[layer.layer], channel_source.node)
     layers = tuple(cut.get(layer.layer, layer) for layer in patches.layers)

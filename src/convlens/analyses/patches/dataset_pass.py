@@ -1,13 +1,11 @@
 """`patches`: the strongest patches of each channel, from one pass over a data set."""
 
 from collections.abc import Sequence
-from typing import get_args
 
 import torch
 from torch import Tensor
 
 from convlens.analyses.patches.layer_patches import (
-    ChannelChoice,
     ChannelSelection,
     LayerTable,
     build_layer_patches,
@@ -17,7 +15,6 @@ from convlens.analyses.patches.selectivity import ClassMeanActivations
 from convlens.analyses.patches.selectivity_pass import ChannelSelectivity, compute_selectivity
 from convlens.analyses.patches.top_patches import TopPatchesReducer
 from convlens.analyses.predictions.photo_labels import check_label_count
-from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.models.model import Model, check_model
 from convlens.passes.engines import open_engine
@@ -41,7 +38,6 @@ def patches(
     top: int = 9,
     per_image: int = 1,
     show: ChannelSelection = 16,
-    choose: ChannelChoice = "varying",
     labels: PhotoLabels | None = None,
     seed: int = 0,
     strict: bool = False,
@@ -63,14 +59,10 @@ def patches(
             `convlens.tracing.selection`.
         top: number of patches of each channel; default 9.
         per_image: greatest number of patches of one image; default 1.
-        show: number of channels of each layer whose patches are cut out; default 16. Or a mapping
-            from the names of layers to this number or to the channels. Channels that never fire
-            are left out of a number.
-        choose: which channels so many are: "varying" (default) for those whose greatest activation
-            differs most between the images, by its standard deviation in units of the strongest
-            one, estimated from the histograms; "spread" for channels that are evenly spread over
-            the layer, which are nearly the same ones for other images. The most varying ones come
-            first in either case.
+        show: number of channels of each layer whose patches are cut out; default 16. Chosen are
+            those whose greatest activation differs most between the images: by its standard
+            deviation in units of the strongest one, estimated from the histograms. Or a mapping
+            from the names of layers to this number or to the channels.
         labels: for each photo its right classes, or None where they are not known. Default: no
             labels, and no selectivity.
         seed: seed of the sampled images and units; default 0.
@@ -83,7 +75,7 @@ def patches(
 
     Raises:
         ConvlensError: an unknown layer or one without maps, no photo that can be read, NaN in the
-            activations, an unknown `choose`, or a resume folder of another pass.
+            activations, or a resume folder of another pass.
 
     References:
         Bishop and Bishop, Deep Learning: Foundations and Concepts, section 10.3.
@@ -100,9 +92,6 @@ def patches(
         (torch.Size([4, 2]), True)
     """
     check_model(model)
-    if choose not in get_args(ChannelChoice):
-        choices = " or ".join(map(repr, get_args(ChannelChoice)))
-        raise ConvlensError(f"choose is {choose!r}; give {choices}")
     dataset = check_photos(model, photos)
     if isinstance(layers, str):
         layers = [layers]
@@ -144,9 +133,7 @@ def patches(
         columns = reducer.table(finished.state, channel_source.node)
         table = LayerTable(channel_source, columns, preferred, areas)
         layer_results.append(
-            build_layer_patches(
-                model, model_trace, source, names, table, show=show, choose=choose, seed=seed
-            )
+            build_layer_patches(model, model_trace, source, names, table, show=show, seed=seed)
         )
     pass_options.progress("crops", len(channel_sources), len(channel_sources))
     return Patches(

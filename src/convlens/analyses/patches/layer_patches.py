@@ -3,7 +3,6 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +27,6 @@ from convlens.tracing.selection import ChannelSource
 from convlens.tracing.trace import Trace
 
 ChannelSelection = int | Mapping[str, int | Sequence[int]]
-ChannelChoice = Literal["varying", "spread"]
 
 _CHANNELS_AT_ONCE = 16  # channels whose images are held in memory
 _SAMPLED_UNITS = 16  # units of each layer that are checked beside those shown
@@ -60,7 +58,6 @@ def build_layer_patches(
     layer: LayerTable,
     *,
     show: ChannelSelection,
-    choose: ChannelChoice,
     seed: int,
 ) -> LayerPatches:
     """Read the images of the shown channels again, draw their patches and check the crops.
@@ -72,7 +69,6 @@ def build_layer_patches(
         names: the name of each image.
         layer: the results of the pass for the layer.
         show: number of channels to show, or the channels, as for `patches`.
-        choose: how so many channels are chosen, as for `patches`.
         seed: seed of the sample of further units that are checked.
     """
     source, table = layer.source, layer.table
@@ -80,7 +76,7 @@ def build_layer_patches(
     dims = model_trace.spatial_dims(source.node)
     assert field is not None and dims is not None
     height, width = (model_trace.shape(source.node)[dim] for dim in dims)
-    channels = _select_channels(source, table, show, choose)
+    channels = _select_channels(source, table, show)
     bands = _select_bands(table, channels)
     sample = _sample_entries(table, seed)
     shown: list[ChannelPatches] = []
@@ -145,14 +141,8 @@ def image_numbers(images: Tensor) -> Tensor:
     return torch.where(images == NO_IMAGE, -1, images)
 
 
-def _select_channels(
-    source: ChannelSource, table: State, show: ChannelSelection, choose: ChannelChoice
-) -> list[int]:
-    """The channels asked for, or a number of them: those that differ most between the images first.
-
-    Raises:
-        ConvlensError: a channel that is asked for does not exist.
-    """
+def _select_channels(source: ChannelSource, table: State, show: ChannelSelection) -> list[int]:
+    """The channels asked for, or a number of them: those that differ most between the images."""
     if not isinstance(show, int):
         layer_names = dict.fromkeys((source.layer, *source.also, source.node_name))
         selections = [show[name] for name in layer_names if name in show]
@@ -164,30 +154,15 @@ def _select_channels(
             for channel in selection
         ]
         if not channels:
-            return _select_channels(source, table, max(counts, default=0), choose)
+            return _select_channels(source, table, max(counts, default=0))
         for channel in channels:
             check_channel(source.layer, channel, source.channels)
         return list(dict.fromkeys(channels))
     order = activation_statistics.deviation_between_images(table["histogram"]).argsort(
         descending=True, stable=True
     )
-    active = table["images_fired"] > 0
-    if choose == "varying":
-        return order[active[order]][:show].tolist()
-    chosen = set(_spread_over(active.tolist(), show))
-    return [channel for channel in order.tolist() if channel in chosen]
-
-
-def _spread_over(active: Sequence[bool], most: int) -> list[int]:
-    """The first active channel of each of `most` stretches of equal length.
-
-    Other images give other channels only where those of these images never fire.
-    """
-    total = len(active)
-    count = min(most, total)
-    stretches = [range(at * total // count, (at + 1) * total // count) for at in range(count)]
-    first = [next((channel for channel in part if active[channel]), None) for part in stretches]
-    return [channel for channel in first if channel is not None]
+    active = table["images_fired"][order] > 0
+    return order[active][:show].tolist()
 
 
 def _select_bands(table: State, channels: Sequence[int]) -> list[tuple[int, int]]:

@@ -36,13 +36,6 @@ def patches(
     show: Annotated[
         int, typer.Option(min=0, help="Number of channels of each layer to draw.")
     ] = 16,
-    choose: Annotated[
-        o.ChannelChoice,
-        typer.Option(
-            help="Which channels so many are: those that vary most between the photos, or channels "
-            "evenly spread over the layer."
-        ),
-    ] = o.ChannelChoice.varying,
     labels: o.Labels = None,
     no_labels: o.NoLabels = False,
 ) -> None:
@@ -75,7 +68,6 @@ def patches(
             top=top,
             per_image=per_image,
             show=channels or show,
-            choose=choose.value,
             labels=right_classes,
             seed=arguments.seed,
             strict=arguments.strict,

@@ -1,7 +1,7 @@
 """The section on channels: the patches that activate channels most, beside maximized images."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from convlens.analyses.maximize.result import MaximizedImages
@@ -120,7 +120,6 @@ class ChannelsSection(Section[Channels]):
             inputs.paths(numbers),
             layers=list(show),
             show=show,
-            choose="spread",  # so that maximized images of the network are there for other photos
             seed=inputs.options.seed,
             pass_options=PassOptions(progress=inputs.stages.reporter("channels")),
         )
@@ -300,26 +299,25 @@ def _sees_a_part(model_trace: Trace, node: int) -> bool:
 
 def _maximize_channels(inputs: Inputs, strongest: Patches) -> tuple[MaximizedImages | None, ...]:
     """For each layer the images of the channels that are shown, or None where it has none."""
-    layers = [[shown.channel for shown in layer.shown] for layer in strongest.layers]
+    layers = [
+        [f"{layer.layer}:{shown.channel}" for shown in layer.shown] for layer in strongest.layers
+    ]
     images: list[MaximizedImages | None] = []
-    for number, channels in enumerate(layers):
+    for number, targets in enumerate(layers):
         inputs.stages.report("maximized images", number, len(layers))
         maximized = None
         with inputs.stages.attempt("channels/maximized images"):
-            if channels:
+            if targets:
+                work = IMAGES.work / len(layers)
                 layer = strongest.layers[number].layer
-                # In the order of their numbers, in which other photos have the same images.
                 maximized = maximize_within(
                     inputs,
-                    [f"{layer}:{channel}" for channel in sorted(channels)],
+                    targets,
                     MAXIMIZED_SIDE,
-                    IMAGES.work / len(layers),
+                    work,
                     inputs.multiply_adds_until(layer),
                     strongest,
                 )
-                places = [sorted(channels).index(channel) for channel in channels]
-                maxima = tuple(maximized.maxima[place] for place in places)
-                maximized = replace(maximized, maxima=maxima)
         images.append(maximized)
     inputs.stages.report("maximized images", len(layers), len(layers))
     return tuple(images)
