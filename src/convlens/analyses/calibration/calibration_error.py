@@ -18,7 +18,7 @@ _ONE_SIDED = 95.0
 
 @dataclass(frozen=True, eq=False)
 class CalibrationError(Result):
-    """An expected calibration error: |accuracy - confidence|, averaged over photos.
+    """An expected calibration error: `|accuracy - confidence|`, averaged over photos.
 
     Attributes:
         estimate: the error, 0 to 1.
@@ -57,7 +57,7 @@ def bin_totals(histogram: State, bin_of: Tensor, bins: int) -> tuple[Tensor, Ten
 def calibration_error(
     histogram: State, bin_of: Tensor, bins: int, *, seed: int = 0
 ) -> CalibrationError:
-    """Compute sum_m n_m / n |accuracy_m - confidence_m| over bins m, with its interval.
+    """Compute `sum_m n_m / n |accuracy_m - confidence_m|` over bins m, with its interval.
 
     Naeini et al., Obtaining Well Calibrated Probabilities Using Bayesian Binning, AAAI 2015; Guo et
     al., On Calibration of Modern Neural Networks, ICML 2017. The absolute value makes this estimate
