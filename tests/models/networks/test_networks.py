@@ -146,7 +146,10 @@ def test_weights_are_drawn_from_the_random_state():
     ("options", "words"),
     [
         ({"name": "vgg61"}, "no network 'vgg61'; nearest: vgg"),
-        ({"name": "vgg16", "size": 31}, r"features.30 \(2 x 2 pooling\).*at least 32 x 32"),
+        (
+            {"name": "vgg16", "size": 31},
+            r"features.30 \(2 x 2 pooling\).*at least 32 x 32, or choose another network",
+        ),
         ({"name": "vgg16", "pooling": "mx"}, "no pooling 'mx'; nearest: max"),
         ({"name": "allconv", "average": False}, "no fully connected stage"),
         ({"name": "lenet5", "classes": 0}, "at least 1"),

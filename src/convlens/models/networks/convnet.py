@@ -67,7 +67,7 @@ def feature_map_sizes(stack: nn.Sequential, size: Size) -> list[tuple[str, Size]
         height, width = size
         raise ConvlensError(
             f"an image of {height} x {width} pixels is too small: {error}; "
-            f"give at least {smallest} x {smallest}"
+            f"give images of at least {smallest} x {smallest}, or choose another network"
         ) from None
 
 
