@@ -30,7 +30,6 @@ from convlens.analyses.model_check.result import (
     ModelCheck,
 )
 from convlens.analyses.model_check.thresholds import CheckThresholds
-from convlens.analyses.patches.dataset_pass import patches
 from convlens.analyses.predictions.photo_labels import check_photo_labels
 from convlens.analyses.preprocessing_check.preprocessing_check import check_preprocessing
 from convlens.analyses.preprocessing_check.result import Diagnosis
@@ -131,7 +130,7 @@ def check(
         check_trained_weights(model),
         _check_brightness(read_images(model, sample.photos), model),
         check_configured_preprocessing(model, diagnosis),
-        _check_channels(model, sample.photos, thresholds, pass_options),
+        check_dead_channels(model, sample.photos, thresholds.dead_channels, pass_options.progress),
     ]
     if against is not None:
         findings.append(check_agreement(model, against, sample.photos, thresholds.agreement))
@@ -192,22 +191,6 @@ def _find_readable(
         raise PhotoError(f"none of {len(source)} photos can be read; the first: "
                          f"{next(iter(skipped.values()))}")  # fmt: skip
     return numbers, tuple(skipped.values())
-
-
-def _check_channels(
-    model: Model,
-    sample: PhotoDataset | Tensor,
-    thresholds: CheckThresholds,
-    pass_options: PassOptions,
-) -> CheckFinding:
-    """The finding about dead channels; of a network without maps it cannot be told."""
-    try:
-        channels = patches(
-            model, sample, top=1, show=0, pass_options=PassOptions(progress=pass_options.progress)
-        )
-    except ConvlensError as error:
-        return CheckFinding("dead channels", CANNOT_TELL, str(error))
-    return check_dead_channels(channels, thresholds.dead_channels)
 
 
 def _check_brightness(images: Tensor, model: Model) -> CheckFinding:
