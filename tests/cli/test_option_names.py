@@ -18,7 +18,7 @@ PLURALS = {
 # Options that decide whether a parameter of another name gets a value.
 SWITCHES = {"labels": "no_labels", "on_message": "quiet", "notify": "quiet"}
 # Names that Python or the function of the command cannot have.
-SPELLED_DIFFERENTLY = {"classes": "class", "values": "map"}
+SPELLED_DIFFERENTLY = {"classes": "class", "values": "map", "with_": "with"}
 
 
 def find_renamed(path):

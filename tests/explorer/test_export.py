@@ -186,7 +186,7 @@ def test_hover_search_and_navigation_work_without_our_server(exported, browser):
 
 def test_the_command_writes_the_pages(here, convlens):
     words = ("explore", "a.png", "--export", "site", "--model", "python:mine.py:tiny")
-    status, out, error = convlens(*words, "--export-channels", 1)
+    status, out, error = convlens(*words, "--channels", 1)
     assert (status, out.strip()) == (0, "site/index.html"), error
     assert "pages: about" in error
     assert len(list((here / "site" / "channel" / "0").iterdir())) == 1

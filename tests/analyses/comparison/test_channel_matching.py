@@ -8,7 +8,7 @@ import torch
 
 import convlens
 from convlens import ConvlensError
-from convlens.analyses.comparison.channel_matching import _photos_needed, match_by_correlation
+from convlens.analyses.comparison.channel_matching import match_by_correlation, photos_needed
 from support.compared_networks import changed, images, model
 
 ORDER = [3, 0, 7, 11, 2, 9, 1, 10, 4, 6, 8, 5]
@@ -92,7 +92,7 @@ def test_too_few_photos_for_so_many_channels_are_refused():
     assert parts.channels is None
     assert [words.split(":")[0] for words in parts.left_out] == ["cka", "channels"]
     for channels in (12, 200, 1280):
-        photos = _photos_needed(channels)
+        photos = photos_needed(channels)
         assert math.sqrt(2 * math.log(channels) / photos) <= 0.9
         assert math.sqrt(2 * math.log(channels) / (photos - 1)) > 0.9
-    assert _photos_needed(2) == 5
+    assert photos_needed(2) == 5

@@ -239,7 +239,7 @@ def match_channels(
     sizes = [source.channels for source in sources]
     count = count_photos(first, photos, most_photos)
     what = f"to match {sizes[0]:,} with {counted(sizes[1], 'channel')}"
-    needed = _photos_needed(max(sizes))
+    needed = photos_needed(max(sizes))
     check_enough_photos(what, count, needed)
     or_ignore(notify)(
         describe_cost(
@@ -279,11 +279,14 @@ def match_channels(
     )
 
 
-def _photos_needed(channels: int) -> int:
+def photos_needed(channels: int) -> int:
     """The photos with which the best of so many unrelated channels correlates by less than 0.9.
 
     The greatest of C correlations of unrelated values of n photos is about sqrt(2 ln C / n). The
     positions of one photo are too much alike to count as samples.
+
+    Args:
+        channels: number of channels of the network that has more of them.
     """
     return max(_LEAST_PHOTOS, ceil(2 * log(channels) / _BY_CHANCE**2))
 

@@ -45,8 +45,8 @@ def explore(
             help="Write the pages as files that any web server can host, and start none.",
         ),
     ] = None,
-    export_channels: Annotated[
-        int, typer.Option(min=0, help="Channels of each layer with exported pages of their own.")
+    channels: Annotated[
+        int, typer.Option(min=0, help="Channels of each layer that --export writes a page for.")
     ] = 16,
     overwrite: o.Overwrite = False,
     port: Annotated[
@@ -100,7 +100,7 @@ def explore(
             paths,
             labels=table,
             index=index,
-            channels=export_channels,
+            channels=channels,
             seed=arguments.seed,
             notify=terminal.printer(quiet=arguments.quiet),
         )
