@@ -143,7 +143,7 @@ def test_an_encoding_that_lacks_characters(here, encoding):
     names.write_text("ant\nbée\n猫\n[dog]\n", encoding="utf-8")
     words = ("gradcam", "a.png", *MODEL, "--class-names", names, "--class", "猫", "--out", "out")
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    process = start(*words, stdout=subprocess.PIPE, env=environment)
+    process = start(*words, stdout=subprocess.PIPE, env=environment, encoding=encoding)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert r"\u732b" in out

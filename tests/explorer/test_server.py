@@ -96,5 +96,8 @@ def test_the_command_prints_the_address_and_ends_with_an_interrupt(tmp_path):
             assert "cat.png" in open_with_cookie(url)[1]
         finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        try:
+            assert process.wait(20) == 0
+        finally:
+            process.kill()  # or leaving the block would wait for ever
         assert b"Traceback" not in process.stderr.read()

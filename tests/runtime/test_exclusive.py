@@ -141,6 +141,7 @@ class Noisy(nn.Module):
         return x + 0 * (torch.rand(()) + float(np.random.rand()))
 
 
+@pytest.mark.filterwarnings("ignore:.*draws random numbers in evaluation mode")
 def test_random_state_where_threads_overlap_on_networks_that_share_nothing():
     models = [
         convlens.wrap(nn.Sequential(Noisy(), *network()), size=SIZE, name=str(number))

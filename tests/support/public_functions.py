@@ -59,7 +59,7 @@ CALLS = {
     "error_analysis": lambda model: convlens.error_analysis(model, images(), [(0,), (1,)]),
     "patches": lambda model: convlens.patches(model, images(), top=2, show=2),
     "cut_patches": lambda model: convlens.cut_patches(
-        model, convlens.patches(model, images(), top=2, show=0), {"7": [1]}, photos=images()
+        model, convlens.patches(model, images(), top=2, show=0), {"7": [0]}, photos=images()
     ),
     "receptive_field": lambda model: convlens.receptive_field(model, images(1), layer="7"),
     "fit_gabor": convlens.fit_gabor,

@@ -109,7 +109,9 @@ def test_each_trouble_has_its_name():
     with pytest.warns(ConvlensWarning, match="read as probabilities"):
         diagnosed = names(nn.Sequential(small(), Probabilities()))
     assert diagnosed == {"outputs that are no logits"}
-    assert names(nn.Sequential(Noise(), small())) == {"randomness in the network"}
+    with pytest.warns(ConvlensWarning, match="draws random numbers in evaluation mode"):
+        diagnosed = names(nn.Sequential(Noise(), small()))
+    assert diagnosed == {"randomness in the network"}
     assert names(nn.Sequential(NumpyNoise(), small())) == {"randomness in the network"}
     assert names(nn.Sequential(nn.Dropout(), small()).train()) == {"training mode"}
     assert names(small().train()) == set()  # nothing in it minds its mode

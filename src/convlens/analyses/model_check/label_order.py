@@ -172,7 +172,7 @@ def _apply_circles(circles: Sequence[Sequence[int]], size: int) -> Tensor:
     """For each label the class that its photos show if the circles are exchanged, int64 `(K,)`."""
     order = torch.arange(size)
     for circle in circles:
-        order[list(circle)] = torch.tensor([*circle[1:], circle[0]])
+        order[list(circle)] = torch.tensor([*circle[1:], circle[0]], dtype=torch.int64)
     return order
 
 
