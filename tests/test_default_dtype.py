@@ -53,6 +53,7 @@ def test_results_do_not_depend_on_the_default_type(name, tmp_path, monkeypatch, 
         assert result == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITING)
 def test_what_writes_runs_with_another_default_type(name, tmp_path, restored_dtype):
     model = convlens.wrap(make_network(), size=SIZE)

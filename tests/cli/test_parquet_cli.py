@@ -70,7 +70,15 @@ def commands(here):
     }
 
 
-@pytest.mark.parametrize("command", ["patches", "gradcam", "fgsm", "shift", "selectivity"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "patches", "fgsm",
+        pytest.param("gradcam", marks=pytest.mark.slow),
+        pytest.param("shift", marks=pytest.mark.slow),
+        pytest.param("selectivity", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_commands_give_what_they_give_for_files(run, here, files, command):
     write(here / "tables" / "1.parquet", {"image": struct(files[:9]), "other": struct(files[:9])})
     write(

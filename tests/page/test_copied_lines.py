@@ -104,6 +104,7 @@ def test_copies_compute_the_numbers_of_the_page_again(small_page, kind, monkeypa
         check(copy, small_page, monkeypatch, capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"layer": "1", "classes": ["ant", "bee - 3"]}, {"boxes": "boxes.csv"}]
 )

@@ -91,7 +91,9 @@ def test_labels_that_may_be_wrong_are_a_finding(colored):
     assert any("3 labels may be wrong" in sentence for sentence in sentences)
 
 
-@pytest.mark.parametrize("labels", ["none", "few", "right"])
+@pytest.mark.parametrize(
+    "labels", ["none", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("few", "right"))]
+)
 def test_there_is_no_section_without_labels_or_errors(colored, labels):
     _, table = colored
     chosen = {

@@ -51,6 +51,7 @@ def test_view_network_gives_what_the_reshaping_one_gives(name, tmp_path, monkeyp
         assert result == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITING)
 def test_view_network_through_what_writes(name, tmp_path):
     call(name, model(view=True), tmp_path)

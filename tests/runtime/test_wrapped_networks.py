@@ -114,7 +114,9 @@ def test_half_precision_answers_like_the_plain_half_precision_network():
     assert (attack.largest_changes <= 4 / 255 * (1 + 1e-6)).all()
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    "mode", [pytest.param(torch.no_grad, marks=pytest.mark.slow), torch.inference_mode]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_functions_work_whatever_the_callers_gradient_mode(name, mode, tmp_path):
     if name in ("report", "check_preprocessing", "find_flip") and mode is not torch.no_grad:

@@ -55,6 +55,7 @@ def test_every_unit_is_in_one_tile():
     assert bool((tile_counts == 1).all())
 
 
+@pytest.mark.slow
 def test_a_dream_in_tiles_is_the_same_dream():
     options: dict[str, Any] = {"layer": "4", "octaves": 2, "steps": 2, "jitter": 3}
     messages = []

@@ -89,6 +89,7 @@ def test_robustness_shift_invariance_and_errors(files, tables):
         assert len(result.skipped) == 1 and "05.png" in result.skipped[0]
 
 
+@pytest.mark.slow
 @two_kinds
 def test_gradcams_with_boxes(files, tables, tmp_path):
     boxes = {

@@ -270,6 +270,7 @@ def test_small_gain_is_no_mistake():
 # what it is given
 
 
+@pytest.mark.slow
 def test_photos_without_labels_are_left_out():
     some = [*labels(12), None, None, ()]
     diagnosis = check_preprocessing(known(RIGHT), photos(15), labels=some)

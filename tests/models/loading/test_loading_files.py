@@ -151,6 +151,7 @@ def test_files_without_a_state_dict(content, says, tmp_path, nets):
     assert says in message(f"file:{save(content, tmp_path / 'w.pt')}@python:{nets}:network")
 
 
+@pytest.mark.slow
 def test_squeezenet_is_right_on_most_photos():
     weights, photos = SHARED / "weights/squeezenet1_1.safetensors", SHARED / "photos/imagenet"
     if not (weights.exists() and photos.exists()):
