@@ -125,6 +125,7 @@ def test_a_resume_folder_of_another_version_is_refused(tmp_path):
         assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_the_same_model_has_the_same_fingerprint_in_another_process(tmp_path):
     import subprocess
     import sys

@@ -80,6 +80,7 @@ def test_a_state_of_other_tensors_is_refused(folder, state):
         read(folder)
 
 
+@pytest.mark.slow
 def test_another_process_is_told(tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\n"

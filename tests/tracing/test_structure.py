@@ -232,6 +232,7 @@ def swin():
     return traced(network, 224)
 
 
+@pytest.mark.slow
 def test_swin_ends_in_its_last_stage(swin):
     assert swin.name(swin.final_layer.post) in ("norm", "permute", "features.7.1")
     assert math.prod(swin.shape(swin.final_layer.post)) == 96 * 7 * 7

@@ -264,7 +264,7 @@ def attention(x):
 
 
 @pytest.mark.parametrize("name", LOCAL)
-@pytest.mark.parametrize("size", [(12, 12), (13, 10)])
+@pytest.mark.parametrize("size", [pytest.param((12, 12), marks=pytest.mark.slow), (13, 10)])
 def test_local_piece_has_a_field_and_is_blind_outside_it(name, size):
     torch.manual_seed(0)
     network = nn.Sequential(conv(3, 4, 3, padding=1), LOCAL[name](), conv(4, 4, 2))

@@ -72,6 +72,7 @@ def test_patches_with_labels(files, tables):
     assert_equal(result, expected)
 
 
+@pytest.mark.slow
 @two_kinds
 def test_robustness_shift_invariance_and_errors(files, tables):
     dataset = ParquetPhotos(tables)
