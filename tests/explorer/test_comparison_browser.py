@@ -28,7 +28,9 @@ def page(browser, explorer):
     opened = browser.new_page(viewport={"width": 1440, "height": 900})
     errors = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    opened.on(
+        "console", lambda message: errors.append(message.text) if message.type == "error" else None
+    )
     opened.goto(explorer.url)
     opened.click("text=other net")
     opened.wait_for_url("**/?with=other-net")

@@ -36,12 +36,12 @@ class Links(HTMLParser):
 def exported(tmp_path_factory):
     photos = save_photos(tmp_path_factory.mktemp("photos"))
     folder = tmp_path_factory.mktemp("site") / "out"
-    told = []
+    messages = []
     page = convlens.export_explorer(
-        small_model(), folder, photos, labels={"cat.png": (0,)}, channels=2, notify=told.append
+        small_model(), folder, photos, labels={"cat.png": (0,)}, channels=2, notify=messages.append
     )
     assert page == folder / "index.html"
-    return folder, photos, told
+    return folder, photos, messages
 
 
 def test_every_link_leads_to_a_file(exported):
@@ -96,9 +96,9 @@ def test_what_needs_a_server_is_left_out(exported):
 
 
 def test_number_size_and_time_are_told_before(exported):
-    folder, _, told = exported
+    folder, _, messages = exported
     pages = len(list(folder.rglob("index.html")))
-    assert re.fullmatch(rf"{pages} pages: about [\d,]+ MB and [\d,]+ min", told[0])
+    assert re.fullmatch(rf"{pages} pages: about [\d,]+ MB and [\d,]+ min", messages[0])
 
 
 def test_an_earlier_export_is_replaced_and_other_files_are_not(tmp_path):
@@ -157,7 +157,9 @@ def test_hover_search_and_navigation_work_without_our_server(exported, browser):
     page = browser.new_page()
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on(
+        "console", lambda message: errors.append(message.text) if message.type == "error" else None
+    )
     home = f"http://127.0.0.1:{server.server_port}/out/"
     page.goto(home)
     page.locator(".photo-tiles a").first.click()

@@ -53,16 +53,16 @@ class StaticSite:
         """What the search finds, by addresses from the root of the site."""
 
         def exported(entries: Sequence[Sequence[str]]) -> list[list[str]]:
-            found = ((name, self._find(address)) for name, address in entries)
-            return [[name, quote(target)] for name, target in found if target is not None]
+            targets = ((name, self._find(address)) for name, address in entries)
+            return [[name, quote(target)] for name, target in targets if target is not None]
 
         channels = [
             [f"{unquote(parts[1])}:{parts[2]}", quote(folder + "/")]
             for (path, query), folder in self._folders.items()
             if not query and (parts := path.strip("/").split("/"))[0] == "channel"
         ]
-        kept = {kind: exported(names[kind]) for kind in ("layers", "classes", "photos")}
-        return {**kept, "channels": [], "channel_pages": channels}
+        matches = {kind: exported(names[kind]) for kind in ("layers", "classes", "photos")}
+        return {**matches, "channels": [], "channel_pages": channels}
 
     def _find(self, address: str, *, exact: bool = False) -> str | None:
         """The file or folder of an address, from the root of the site.

@@ -70,5 +70,5 @@ class RepeatedGradCam:
                 self._model, self._trace, self._images, self._node_groups, self._activations,
                 options,
             )  # fmt: skip
-        given = tuple(dict.fromkeys((*self._warnings, *warnings)))
-        return replace(cam, warnings=given) if given else cam
+        all_warnings = tuple(dict.fromkeys((*self._warnings, *warnings)))
+        return replace(cam, warnings=all_warnings) if all_warnings else cam

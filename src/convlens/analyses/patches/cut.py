@@ -63,11 +63,11 @@ def cut_patches(
         >>> import torch, convlens
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
         >>> model, images = convlens.wrap(network, size=8), torch.rand(5, 3, 8, 8)
-        >>> found = convlens.patches(model, images, show=0)
-        >>> len(found["0"].shown)
+        >>> result = convlens.patches(model, images, show=0)
+        >>> len(result["0"].shown)
         0
         >>> [entry.channel for entry in
-        ...     convlens.cut_patches(model, found, {"0": [3, 1]}, photos=images)["0"].shown]
+        ...     convlens.cut_patches(model, result, {"0": [3, 1]}, photos=images)["0"].shown]
         [3, 1]
     """
     check_model(model)

@@ -32,8 +32,8 @@ async def channel(request: Request) -> Response:
     check_channel(row.name, number, row.source.channels)
     photo = choose_photo(session, request.query_params.get("photo", ""))
     budget = PictureBudget(_BYTES, compression=FAST)
-    found, no_patches = await attempt(search_patches(session, row.name, [number]))
-    layer, patches_again = found if found is not None else (None, None)
+    cut_out, no_patches = await attempt(search_patches(session, row.name, [number]))
+    layer, patches_again = cut_out if cut_out is not None else (None, None)
     entry = layer.shown[0] if layer is not None else None
     maps, maps_again, no_map = None, None, "there is no photo yet; drop one on the start page"
     if photo is not None:

@@ -87,13 +87,13 @@ async def layer(request: Request) -> Response:
             for channel, pixels in zip(shown, colors, strict=True)
         }
     elif view == PATCHES and statistics is not None:
-        found, reason = await attempt(search_patches(session, row.name, shown, top=1))
-        if found is not None:
-            reproduction = found[1]
+        cut_out, reason = await attempt(search_patches(session, row.name, shown, top=1))
+        if cut_out is not None:
+            reproduction = cut_out[1]
             pictures = {
                 entry.channel: budget.thumbnail(entry.tiles[0], _SIDE)
-                for entry in found[0].shown
-                if shows_response(found[0], entry, 0)
+                for entry in cut_out[0].shown
+                if shows_response(cut_out[0], entry, 0)
             }
     dead = set(statistics[0].dead) if statistics is not None else set()
     tiles = [
