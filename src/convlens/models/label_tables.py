@@ -155,10 +155,10 @@ def name_class(labels: Sequence[str] | None, index: int, num_classes: int) -> st
     """
     name = class_name(labels, index)
     try:
-        own = find_prediction(labels, name, num_classes) == index
+        is_unique = find_prediction(labels, name, num_classes) == index
     except ConvlensError:
-        own = False
-    return name if own and _SEPARATOR not in name else str(index)
+        is_unique = False
+    return name if is_unique and _SEPARATOR not in name else str(index)
 
 
 def _read_rows(path: str | Path) -> Iterator[tuple[int, str, str, dict[str, str | None]]]:

@@ -340,8 +340,8 @@ class Trace:
             return IMAGE
         names = [str(node_name) for node_name in self.node_names(node)]
         # `block.1` may be the second output of `block` and a child module; the module has priority.
-        own = (name for name in names if self._index[name] == node)
-        return next(own, names[0] if names else f"node {node}")
+        indexed_names = (name for name in names if self._index[name] == node)
+        return next(indexed_names, names[0] if names else f"node {node}")
 
     def node_names(self, node: int) -> tuple[NodeName, ...]:
         """All names of a node."""

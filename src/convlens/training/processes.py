@@ -46,9 +46,9 @@ def make_fabric(device: str, devices: int, num_nodes: int, strategy: str, precis
         raise ConvlensError(
             'training needs Lightning Fabric: pip install "convlens[train]"'
         ) from error
-    for word, value, known in (("device", device, DEVICES), ("strategy", strategy, STRATEGIES)):
-        if value not in known:
-            raise ConvlensError(f"{word} {value!r} for training; give {', '.join(known)}")
+    for word, value, allowed in (("device", device, DEVICES), ("strategy", strategy, STRATEGIES)):
+        if value not in allowed:
+            raise ConvlensError(f"{word} {value!r} for training; give {', '.join(allowed)}")
     if min(devices, num_nodes) < 1:
         raise ConvlensError(f"{devices} devices on {num_nodes} machines; give at least 1 of each")
     _check_started(devices, num_nodes)
@@ -146,12 +146,12 @@ def check_same_options(fabric: Any, options: dict[str, Any], *, per_machine: int
     if fabric.world_size == 1:
         return
     first, *others = _gather_objects(fabric, options)
-    for process, theirs in enumerate(others, start=1):
+    for process, process_options in enumerate(others, start=1):
         for name, value in first.items():
-            if theirs.get(name) != value:
+            if process_options.get(name) != value:
                 raise ConvlensError(
                     f"machine 0 has {name.replace('_', ' ')} {value} and machine "
-                    f"{process // per_machine} {theirs.get(name)}; give all the same"
+                    f"{process // per_machine} {process_options.get(name)}; give all the same"
                 )
 
 
@@ -253,10 +253,10 @@ def _check_started(devices: int, num_nodes: int) -> None:
             raise ConvlensError(f"{name} is {value!r}; give a whole number of 0 to {most}")
 
 
-def _gather_objects(fabric: Any, own: Any) -> list[Any]:
+def _gather_objects(fabric: Any, value: Any) -> list[Any]:
     """The objects of all processes, in the order of the processes."""
     gathered: list[Any] = [None] * fabric.world_size
-    torch.distributed.all_gather_object(gathered, own)
+    torch.distributed.all_gather_object(gathered, value)
     return gathered
 
 

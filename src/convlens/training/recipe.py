@@ -73,14 +73,14 @@ class Recipe:
                     f"{field_name.replace('_', ' ')} {share:g}; give at least 0 and less than 1"
                 )
         check_network_name(self.network)
-        for field_name, value, known in (
+        for field_name, value, allowed in (
             ("pooling", self.pooling, POOLINGS),
             ("center", self.center, CENTERS),
         ):
-            if value not in known:
+            if value not in allowed:
                 raise ConvlensError(
-                    f"no {field_name} {value!r}{suggest(value, known)}; "
-                    f"there are {', '.join(known)}"
+                    f"no {field_name} {value!r}{suggest(value, allowed)}; "
+                    f"there are {', '.join(allowed)}"
                 )
         if self.checkpoints == 1:
             raise ConvlensError("one checkpoint shows no change; give at least 2, or 0 for none")

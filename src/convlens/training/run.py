@@ -361,5 +361,5 @@ def _restore_momentum(
 ) -> None:
     for name, parameter in network.named_parameters():
         if name in momentum:
-            own = torch.empty_like(parameter).copy_(momentum[name])
-            optimizer.state[parameter]["momentum_buffer"] = own
+            buffer = torch.empty_like(parameter).copy_(momentum[name])
+            optimizer.state[parameter]["momentum_buffer"] = buffer

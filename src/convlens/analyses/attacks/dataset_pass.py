@@ -100,7 +100,7 @@ def robustness(
     if labels is not None:
         _check_labels(model, labels, len(source))
     reducer = RobustnessReducer(model, sizes, labels, loss, pgd_steps, seed)
-    done = run_pass(
+    finished = run_pass(
         model, reducer, source, stage="curve", pass_options=pass_options,
         settings={
             "what": "robustness", "epsilons": list(sizes), "loss": loss, "pgd_steps": pgd_steps,
@@ -109,7 +109,7 @@ def robustness(
     )  # fmt: skip
     images = read_first_images(source, _DIAGNOSED_IMAGES).to(model.device)
     diagnostics = _diagnose(model, images, loss)
-    return reducer.result(done.state, tuple(done.skipped.values()), diagnostics)
+    return reducer.result(finished.state, tuple(finished.skipped.values()), diagnostics)
 
 
 def _check_labels(model: Model, labels: PhotoLabels, photos: int) -> None:

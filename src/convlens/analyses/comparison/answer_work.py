@@ -95,15 +95,15 @@ class AnswerWork:
     def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Answer a batch with both networks and add it to the counts."""
         first, second = answer(self.first, images), answer(self.second, self.images(images, ids))
-        translated = [self.classes.translate(index) for index in second.classes]
+        second_classes = [self.classes.translate(index) for index in second.classes]
         same = torch.tensor(
-            [own == other for own, other in zip(first.classes, translated, strict=True)],
+            [before == after for before, after in zip(first.classes, second_classes, strict=True)],
             dtype=torch.bool,
         )
         state["photos"] += len(images)
         state["same"] += int(same.sum())
         state["same_index"] += sum(
-            own == other for own, other in zip(first.classes, second.classes, strict=True)
+            before == after for before, after in zip(first.classes, second.classes, strict=True)
         )
         if first.logits.shape == second.logits.shape:
             unequal = (first.logits != second.logits).any(dim=1)
@@ -112,7 +112,7 @@ class AnswerWork:
                 change = (second.logits - first.logits).abs().max()
                 state["largest_change"] = torch.maximum(state["largest_change"], change)
         self._add_probabilities(state, first, second)
-        kinds = self._count_right_answers(state, first.classes, translated, same, ids)
+        kinds = self._count_right_answers(state, first.classes, second_classes, same, ids)
         surest = torch.minimum(first.probabilities, second.probabilities)
         scores = torch.full((len(ids), len(KINDS)), -torch.inf, dtype=torch.float32)
         scores[torch.arange(len(ids)), kinds] = surest.float()
@@ -131,16 +131,16 @@ class AnswerWork:
         if self.photos is None:
             return rescale(images, self.first, self.second).to(self.second.device)
         source = PhotoSource(self.second, self.photos)
-        read = list(read_images(source, ids.tolist()).values())
-        return torch.stack(read).contiguous(memory_format=torch.channels_last)
+        prepared = list(read_images(source, ids.tolist()).values())
+        return torch.stack(prepared).contiguous(memory_format=torch.channels_last)
 
     def _add_probabilities(self, state: State, first: Answers, second: Answers) -> None:
         """Add the change of the probability of the first network's answer to the histogram."""
-        of_second = {own: index for index, own in enumerate(self.classes.to_first)}
+        of_second = {first_index: index for index, first_index in enumerate(self.classes.to_first)}
         of_second[NEGATIVE] = NEGATIVE
-        known = [row for row, own in enumerate(first.classes) if own in of_second]
-        columns = [of_second.get(own, 0) for own in first.classes]
-        change = (second.probability_of(columns) - first.probabilities)[known].double()
+        rows = [row for row, prediction in enumerate(first.classes) if prediction in of_second]
+        columns = [of_second.get(prediction, 0) for prediction in first.classes]
+        change = (second.probability_of(columns) - first.probabilities)[rows].double()
         bins = ((change + 1) / 2 * PROBABILITY_BINS).long().clamp(0, PROBABILITY_BINS - 1)
         state["probability_changes"] += torch.bincount(bins, minlength=PROBABILITY_BINS)
 

@@ -255,35 +255,38 @@ def compare_answers(
     for model, trace in zip((first, second), traces, strict=True):
         check_one_vector(model, trace, "diff")
     classes = pair_classes(first, second, *(trace.num_outputs for trace in traces))
-    again = not isinstance(photos, Tensor) and not takes_same_images(first, second)
     work = AnswerWork(
         first=first,
         second=second,
-        photos=as_dataset(photos) if again and not isinstance(photos, Tensor) else None,
+        photos=(
+            None
+            if isinstance(photos, Tensor) or takes_same_images(first, second)
+            else as_dataset(photos)
+        ),
         classes=classes,
         labels=labels,
         top=_SHOWN,
     )
-    done = run_pass(
+    finished = run_pass(
         first, work, source, stage="answers", pass_options=pass_options,
         settings={
             "what": "diff", "second": f"{second.name} {fingerprint_model(second)}",
             "labels": fingerprint(labels),
         },
     )  # fmt: skip
-    state = done.state
+    state = finished.state
     total = int(state["photos"])
     labeled = int(state["labeled"])
     right = None
     if labeled:
         counts = (int(state[name]) for name in ("both", "lost", "gained", "neither"))
         right = PairedDifference.from_counts(*counts)
-    pairs = [pair for kind in KINDS for pair in _answer_again(work, source, kind, done.state)]
+    pairs = [pair for kind in KINDS for pair in _answer_again(work, source, kind, state)]
     return AnswerChanges(
         first=first.name,
         second=second.name,
         images=total,
-        skipped=tuple(done.skipped.values()),
+        skipped=tuple(finished.skipped.values()),
         same=Proportion.from_counts(int(state["same"]), total),
         equal_logits=int(state["equal_logits"]),
         largest_change=float(state["largest_change"]) if classes.same else float("nan"),
@@ -300,8 +303,8 @@ def _answer_again(
 ) -> list[AnswerPair]:
     """The answers for the photos of a kind that the pass has kept."""
     row = KINDS.index(kind)
-    kept = state["values"][row] > -torch.inf
-    numbers = state["images"][row][kept].tolist()[: _SAME if kind == "same" else None]
+    is_filled = state["values"][row] > -torch.inf
+    numbers = state["images"][row][is_filled].tolist()[: _SAME if kind == "same" else None]
     if not numbers:
         return []
     images = torch.stack(list(read_images(source, numbers).values()))
@@ -317,12 +320,12 @@ def _answer_again(
             labels=class_names(
                 work.first.labels, (work.labels[number] or ()) if work.labels is not None else ()
             ),
-            first=class_name(work.first.labels, first.classes[place]),
-            second=class_name(work.second.labels, second.classes[place]),
-            first_class=first.classes[place],
-            second_class=second.classes[place],
-            first_probability=float(first.probabilities[place]),
-            second_probability=float(second.probabilities[place]),
+            first=class_name(work.first.labels, first.classes[position]),
+            second=class_name(work.second.labels, second.classes[position]),
+            first_class=first.classes[position],
+            second_class=second.classes[position],
+            first_probability=float(first.probabilities[position]),
+            second_probability=float(second.probabilities[position]),
         )
-        for place, number in enumerate(numbers)
+        for position, number in enumerate(numbers)
     ]

@@ -108,12 +108,12 @@ class ChannelMatching(NetworkResult):
     def summary(self) -> str:
         """How many channels have a counterpart, in words."""
         count = len(self.partners)
-        known = self.correlations[~self.correlations.isnan()]
+        correlations = self.correlations[~self.correlations.isnan()]
         return (
             f"{self.matched:,} of {counted(count, 'channel')} of {printable(self.layer)} have a "
             f"counterpart in {printable(self.second_layer)} ({self.second_size:,} channels) that "
             f"correlates by more than {self.null_high:.2f}, which other photos exceed in 5 %; "
-            f"median correlation {float(known.median()) if len(known) else 0.0:.2f}, "
+            f"median correlation {float(correlations.median()) if len(correlations) else 0.0:.2f}, "
             f"{self.in_place:,} with the same number"
         )
 
@@ -136,8 +136,8 @@ class ChannelMatching(NetworkResult):
         """The number of channels by the correlation with their counterpart."""
         figure = new_figure(figsize=(5.6, 2.8))
         axes = figure.subplots()
-        known = self.correlations[~self.correlations.isnan()]
-        axes.hist(known.numpy(), bins=_BINS, range=(-1, 1), color="#8d4700")
+        correlations = self.correlations[~self.correlations.isnan()]
+        axes.hist(correlations.numpy(), bins=_BINS, range=(-1, 1), color="#8d4700")
         axes.axvline(self.null_high, color="#1d1d1b", linewidth=0.8, linestyle="--")
         axes.set_xlabel("correlation with the matched channel (dashed: 95 % of other photos)")
         axes.set_ylabel("channels")
@@ -238,9 +238,9 @@ def match_channels(
     ]
     sizes = [source.channels for source in sources]
     count = count_photos(first, photos, most_photos)
-    what = f"to match {sizes[0]:,} with {counted(sizes[1], 'channel')}"
+    purpose = f"to match {sizes[0]:,} with {counted(sizes[1], 'channel')}"
     needed = photos_needed(max(sizes))
-    check_enough_photos(what, count, needed)
+    check_enough_photos(purpose, count, needed)
     or_ignore(notify)(
         describe_cost(
             f"matching {sizes[0]:,} with {sizes[1]:,} channels",
@@ -250,7 +250,7 @@ def match_channels(
         )
     )
     sample = sample_photos(first, second, photos, most_photos)
-    check_enough_photos(what, len(sample.numbers), needed)
+    check_enough_photos(purpose, len(sample.numbers), needed)
     features = [
         _standardized_features(model, images, source, sample.ids, positions, seed)
         for model, images, source in (
@@ -342,8 +342,8 @@ def _show_pairs(
     side: Side,
 ) -> tuple[ChannelPair, ...]:
     """The pairs that are most and least alike, with the patches of both channels."""
-    known = (~correlations.isnan()).nonzero().flatten()
-    order = known[correlations[known].argsort(descending=True, stable=True)].tolist()
+    matched = (~correlations.isnan()).nonzero().flatten()
+    order = matched[correlations[matched].argsort(descending=True, stable=True)].tolist()
     best = order[: -(-show // 2)]
     worst = order[len(best) :][-(show // 2) :] if show > 1 else []
     channels = [*best, *worst]
@@ -352,13 +352,13 @@ def _show_pairs(
     selections = channels, [int(partners[channel]) for channel in channels]
     tiles = [
         {
-            shown.channel: shown
-            for shown in find_patches(
+            patches.channel: patches
+            for patches in find_patches(
                 model, images, layers=[source.layer], side=side, top=_PATCHES,
-                show={source.layer: own},
+                show={source.layer: numbers},
             ).layers[0].shown
         }
-        for model, images, source, own in zip(
+        for model, images, source, numbers in zip(
             models, (sample.first, sample.second), sources, selections, strict=True
         )
     ]  # fmt: skip

@@ -113,7 +113,7 @@ class Cka(NetworkResult):
         rows, columns = self.values.shape
         figure = new_figure(figsize=(min(7.0, 3.2 + 0.3 * columns), 2.0 + 0.22 * rows))
         axes = figure.subplots()
-        shown = axes.imshow(self.values.numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        image = axes.imshow(self.values.numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto")
         within = (self.values <= self.null_high).nonzero().tolist()
         if within:
             places = list(zip(*within, strict=True))
@@ -130,7 +130,7 @@ class Cka(NetworkResult):
             + (", ×: not above other photos" if within else ""),
             fontsize=9, color=INK,
         )  # fmt: skip
-        bar = figure.colorbar(shown, ax=axes, fraction=0.05)
+        bar = figure.colorbar(image, ax=axes, fraction=0.05)
         bar.ax.tick_params(labelsize=7)
         return figure
 
@@ -213,7 +213,7 @@ def cka(
     count = count_photos(first, photos, most_photos)
     check_enough_photos(_WHAT, count, _LEAST_PHOTOS)
     samples = count * positions
-    channels = sum(source.channels for own in sources for source in own)
+    channels = sum(source.channels for network_sources in sources for source in network_sources)
     or_ignore(notify)(
         describe_cost(
             f"CKA of {len(sources[0])} by {len(sources[1])} layers",

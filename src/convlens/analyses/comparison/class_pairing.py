@@ -58,8 +58,8 @@ def pair_classes(first: Model, second: Model, num_first: int, num_second: int) -
         return ClassPairing(tuple(range(num_second)))
     matches = [_find_classes(first.labels, label) for label in second.labels]
     to_first = _pair_matches(matches)
-    known = [index for index in to_first if index != NO_CLASS]
-    if not known:
+    paired = [index for index in to_first if index != NO_CLASS]
+    if not paired:
         raise ConvlensError(
             f"{first.name} and {second.name} have no class in common: "
             f"{class_name(first.labels, 0)} … and {class_name(second.labels, 0)} …; give networks "
@@ -78,8 +78,8 @@ def _pair_matches(matches: Sequence[Sequence[int]]) -> tuple[int, ...]:
         matches: for each class of the second network the classes of the first with its name.
     """
     namesakes: dict[tuple[int, ...], list[int]] = {}
-    for index, own in enumerate(matches):
-        namesakes.setdefault(tuple(own), []).append(index)
+    for index, classes in enumerate(matches):
+        namesakes.setdefault(tuple(classes), []).append(index)
     to_first = [NO_CLASS] * len(matches)
     for first, second in namesakes.items():
         if len(first) == 1 or len(first) == len(second):
@@ -103,15 +103,21 @@ def _describe(
     """How two lists of class names differ; empty if each class has the same index in both."""
     if list(to_first) == list(range(len(first))):
         return ""  # synonyms
-    unpaired = [index for index, own in enumerate(to_first) if own == NO_CLASS]
+    unpaired = [index for index, counterpart in enumerate(to_first) if counterpart == NO_CLASS]
     ambiguous = [index for index in unpaired if matches[index]]
     only_second = [index for index in unpaired if not matches[index]]
-    named_twice = {own for index in ambiguous for own in matches[index]}
+    named_twice = {counterpart for index in ambiguous for counterpart in matches[index]}
     only_first = set(range(len(first))) - set(to_first) - named_twice
-    distances = {own - index for index, own in enumerate(to_first) if own != NO_CLASS}
-    turned = {(own - index) % len(first) for index, own in enumerate(to_first) if own != NO_CLASS}
+    distances = {
+        counterpart - index for index, counterpart in enumerate(to_first) if counterpart != NO_CLASS
+    }
+    rotations = {
+        (counterpart - index) % len(first)
+        for index, counterpart in enumerate(to_first)
+        if counterpart != NO_CLASS
+    }
     parts = []
-    if len(distances) == 1 or (len(turned) == 1 and len(first) == len(second)):
+    if len(distances) == 1 or (len(rotations) == 1 and len(first) == len(second)):
         shift = min(distances, key=abs)
         if shift:
             parts.append(
@@ -119,7 +125,9 @@ def _describe(
                 f"network has the label that class {max(0, shift)} of the first one has"
             )
     else:
-        moved = sum(own not in (index, NO_CLASS) for index, own in enumerate(to_first))
+        moved = sum(
+            counterpart not in (index, NO_CLASS) for index, counterpart in enumerate(to_first)
+        )
         parts.append(f"{counted(moved, 'label')} of {len(second):,} have another index")
     parts += [
         _name_some(labels, indices, words)
@@ -134,7 +142,7 @@ def _describe(
 
 
 def _name_some(labels: Sequence[str], indices: Sequence[int], words: str) -> str:
-    """How many classes there are, which ones, and what is so of them."""
+    """The number of some classes, what `words` say of them, and the names of up to three."""
     verb = "is" if len(indices) == 1 else "are"
     names = enumerated([class_name(labels, index) for index in indices], 3)
     return f"{counted(len(indices), 'class')} {words.format(verb)}: {names}"

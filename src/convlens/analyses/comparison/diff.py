@@ -132,7 +132,9 @@ def _compare_inputs(first: Model, second: Model) -> tuple[str, ...]:
         ("bounds ", _numbers(first.bounds), _numbers(second.bounds)),
         ("mean of ", first.center, second.center),
     )
-    return tuple(f"{name}{own}, then {other}" for name, own, other in pairs if own != other)
+    return tuple(
+        f"{name}{before}, then {after}" for name, before, after in pairs if before != after
+    )
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -106,17 +106,20 @@ class FurtherParts:
 
     def _state_cost(self, part: str, most: int, passes: int) -> None:
         count = count_photos(self.first, self.photos, most)
-        each = sum(count_multiply_adds(trace_network(own)) for own in (self.first, self.second))
+        multiply_adds = sum(
+            count_multiply_adds(trace_network(model)) for model in (self.first, self.second)
+        )
         self.notify(
             f"{part}: at most {count * passes:,} forward passes of each network for "
-            f"{counted(count, 'photo')} ({short(count * passes * each)} multiply-adds together)"
+            f"{counted(count, 'photo')} ({short(count * passes * multiply_adds)} multiply-adds "
+            f"together)"
         )
 
     def _labels_of(self, sample: PhotoSample) -> tuple[PhotoLabels | None, PhotoLabels | None]:
         """The right classes of the sample by both networks; None where some have none."""
         if self.labels is None:
             return None, None
-        own = [self.labels[number] for number in sample.numbers]
+        labels = [self.labels[number] for number in sample.numbers]
         counts = [trace_network(model).num_outputs for model in (self.first, self.second)]
         pairing = pair_classes(self.first, self.second, *counts)
         of_second = {first: second for second, first in enumerate(pairing.to_first)}
@@ -124,8 +127,8 @@ class FurtherParts:
             [of_second.get(index, index) for index in classes if index in of_second or index < 0]
             if classes
             else None
-            for classes in own
+            for classes in labels
         ]
-        if not any(own) or not any(translated):
+        if not any(labels) or not any(translated):
             return None, None
-        return own, translated
+        return labels, translated

@@ -39,13 +39,13 @@ def explain_input(
     after = _first_input(second, second_trace, second_image)
     if before is None or after is None or before.shape != after.shape:
         return ""
-    lines = [_fit(before, channel, own) for own, channel in enumerate(after)]
+    lines = [_fit(before, channel, number) for number, channel in enumerate(after)]
     if any(line is None for line in lines):
         return ""
-    known = [line for line in lines if line is not None]
-    order = [line[0] for line in known]
-    factors = torch.tensor([line[1] for line in known], dtype=torch.float64)
-    offsets = torch.tensor([line[2] for line in known], dtype=torch.float64)
+    fits = [line for line in lines if line is not None]
+    order = [line[0] for line in fits]
+    factors = torch.tensor([line[1] for line in fits], dtype=torch.float64)
+    offsets = torch.tensor([line[2] for line in fits], dtype=torch.float64)
     words = []
     if order != list(range(len(order))):
         words.append(f"the channels in the order {', '.join(map(str, order))}")
@@ -82,13 +82,13 @@ def _fit(before: Tensor, channel: Tensor, number: int) -> tuple[int, float, floa
     The channel of the same number is preferred, because those of a gray photo are all equal.
     """
     spread = before - before.mean(dim=1, keepdim=True)
-    own = channel - channel.mean()
+    target = channel - channel.mean()
     squares = spread.square().sum(dim=1)
-    if not bool((squares > 0).all()) or not bool(own.any()):
+    if not bool((squares > 0).all()) or not bool(target.any()):
         return None
-    factors = (spread * own).sum(dim=1) / squares
-    residuals = (own - factors[:, None] * spread).square().mean(dim=1).sqrt()
-    most = _RESIDUAL * own.square().mean().sqrt()
+    factors = (spread * target).sum(dim=1) / squares
+    residuals = (target - factors[:, None] * spread).square().mean(dim=1).sqrt()
+    most = _RESIDUAL * target.square().mean().sqrt()
     best = number if residuals[number] <= most else int(residuals.argmin())
     if residuals[best] > most:
         return None
@@ -114,5 +114,5 @@ def _describe_scaling(model: Model, order: list[int], factors: Tensor, offsets: 
     return f"values multiplied by {factor}, plus {low:.4g} to {high:.4g}"
 
 
-def _near(values: Tensor, others: Tensor) -> bool:
-    return bool(((values - others).abs() <= _SAME * (1 + others.abs())).all())
+def _near(values: Tensor, expected: Tensor) -> bool:
+    return bool(((values - expected).abs() <= _SAME * (1 + expected.abs())).all())

@@ -78,14 +78,14 @@ def compare_layers(
     batch = first.to_images(images)
     if second_images is None:
         is_tensor = isinstance(images, Tensor) and images.is_floating_point()
-        other = rescale(batch, first, second) if is_tensor else second.to_images(images)
+        second_batch = rescale(batch, first, second) if is_tensor else second.to_images(images)
     else:
-        other = second.to_images(second_images)
-    other = other.to(second.device)
-    first, second, converted = _to_same_type(first, second, batch[:1], other[:1])
-    traces = trace_network(first, batch), trace_network(second, other)
+        second_batch = second.to_images(second_images)
+    second_batch = second_batch.to(second.device)
+    first, second, converted = _to_same_type(first, second, batch[:1], second_batch[:1])
+    traces = trace_network(first, batch), trace_network(second, second_batch)
     paired = pair_nodes(*traces)
-    comparison = _Comparison((_Run(first, traces[0], batch), _Run(second, traces[1], other)))
+    comparison = _Comparison((_Run(first, traces[0], batch), _Run(second, traces[1], second_batch)))
     sums = [_Sums() for _ in paired.pairs]
     no_rounding = comparison.compare(paired.pairs, sums)
     return LayerDifferences(
@@ -93,19 +93,21 @@ def compare_layers(
         second=second.name,
         images=len(batch),
         layers=tuple(
-            own.result(pair.name, known=not no_rounding)
-            for pair, own in zip(paired.pairs, sums, strict=True)
+            node_sums.result(pair.name, known=not no_rounding)
+            for pair, node_sums in zip(paired.pairs, sums, strict=True)
         ),
         every_node=paired.every_node,
         reason=paired.reason,
         no_rounding=no_rounding,
-        input_change=explain_input(first, traces[0], batch[:1], second, traces[1], other[:1]),
+        input_change=explain_input(
+            first, traces[0], batch[:1], second, traces[1], second_batch[:1]
+        ),
         converted=converted,
     )
 
 
 def _to_same_type(
-    first: Model, second: Model, image: Tensor, other: Tensor
+    first: Model, second: Model, image: Tensor, second_image: Tensor
 ) -> tuple[Model, Model, str]:
     """Both models in the coarser of their types, and which was converted, if it runs then.
 
@@ -114,7 +116,7 @@ def _to_same_type(
     """
     if first.dtype == second.dtype:
         return first, second, ""
-    models, images = [first, second], [image, other]
+    models, images = [first, second], [image, second_image]
     finer = min((0, 1), key=lambda number: torch.finfo(models[number].dtype).eps)
     dtype = models[1 - finer].dtype
     network = clone_network(unwrap_network(models[finer].network)).to(dtype)
@@ -145,12 +147,12 @@ class _Run:
 
     def values(self, nodes: Sequence[int], image: int) -> Iterator[tuple[int, Tensor]]:
         """The values `(C, positions)` at nodes for one image."""
-        kept: dict[int, Tensor] = {}
+        captured: dict[int, Tensor] = {}
         stream_nodes(
             self.model, self.trace, self.images[image : image + 1], nodes,
-            lambda node, values: kept.update({node: self._by_channel(node, values)}),
+            lambda node, values: captured.update({node: self._by_channel(node, values)}),
         )  # fmt: skip
-        yield from kept.items()
+        yield from captured.items()
 
     def _by_channel(self, node: int, values: Tensor) -> Tensor:
         if values.ndim == 4 and self.trace.spatial_dims(node) is not None:
@@ -216,9 +218,10 @@ class _Comparison:
         exact: list[_Run] = []
         for group in self._groups(pairs):
             for image in range(len(self.runs[0].images)):
-                own = [pairs[place] for place in group]
+                group_pairs = [pairs[place] for place in group]
                 values = [
-                    self._values(run, own, number, image) for number, run in enumerate(self.runs)
+                    self._values(run, group_pairs, number, image)
+                    for number, run in enumerate(self.runs)
                 ]
                 unequal = [
                     at
@@ -230,7 +233,9 @@ class _Comparison:
                 try:
                     exact = exact or [run.in_double_precision() for run in self.runs]
                     for number, run in enumerate(exact):
-                        precise = self._values(run, [own[at] for at in unequal], number, image)
+                        precise = self._values(
+                            run, [group_pairs[at] for at in unequal], number, image
+                        )
                         for at, double in zip(unequal, precise, strict=True):
                             sums[group[at]].add_rounding(number, values[number][at], double)
                 except (ConvlensError, RuntimeError, TypeError) as error:
@@ -241,8 +246,8 @@ class _Comparison:
         self, run: _Run, pairs: Sequence[NodePair], number: int, image: int
     ) -> list[Tensor]:
         nodes = [(pair.first, pair.second)[number] for pair in pairs]
-        found = dict(run.values(list(dict.fromkeys(nodes)), image))
-        return [found[node] for node in nodes]
+        values = dict(run.values(list(dict.fromkeys(nodes)), image))
+        return [values[node] for node in nodes]
 
     def _groups(self, pairs: Sequence[NodePair]) -> Iterator[list[int]]:
         """The places of pairs whose values fit into memory together."""
@@ -250,11 +255,11 @@ class _Comparison:
         group: list[int] = []
         size = 0
         for place, pair in enumerate(pairs):
-            own = torch.Size(trace.shape(pair.first)).numel()
-            if group and size + own > _VALUES_AT_ONCE:
+            num_values = torch.Size(trace.shape(pair.first)).numel()
+            if group and size + num_values > _VALUES_AT_ONCE:
                 yield group
                 group, size = [], 0
             group.append(place)
-            size += own
+            size += num_values
         if group:
             yield group

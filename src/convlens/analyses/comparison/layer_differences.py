@@ -109,17 +109,17 @@ class LayerDifferences(NetworkResult):
     def _summarize_layers(self) -> str:
         if not self.layers:
             return f"no layers were compared: {self.reason}"
-        what = "node" if self.every_node else "layer"
+        noun = "node" if self.every_node else "layer"
         where = " of the images and the logits" if self.reason else ""
         unequal = next((layer for layer in self.layers if not layer.equal), None)
         if unequal is None:
             return (
-                f"all {counted(len(self.layers), what)} are equal in every bit on "
+                f"all {counted(len(self.layers), noun)} are equal in every bit on "
                 f"{counted(self.images, 'photo')}"
             )
         if self.no_rounding:
             return (
-                f"the first {what}{where} that is not equal in every bit is "
+                f"the first {noun}{where} that is not equal in every bit is "
                 f"{printable(unequal.name)}, "
                 f"which differs by {unequal.difference:.2g} of its values (RMS); rounding errors "
                 f"could not be measured, {self.no_rounding}"
@@ -128,7 +128,7 @@ class LayerDifferences(NetworkResult):
         if layer is None:
             largest = max(self.layers, key=lambda entry: entry.difference)
             return (
-                f"no {what} differs by more than rounding errors; the greatest difference is "
+                f"no {noun} differs by more than rounding errors; the greatest difference is "
                 f"{largest.difference:.2g} of the values of {printable(largest.name)} (RMS), and "
                 f"rounding explains up to {largest.rounding:.2g}"
             )
@@ -138,7 +138,7 @@ class LayerDifferences(NetworkResult):
             else ""
         )
         return (
-            f"the first {what}{where} that differs by more than rounding errors is "
+            f"the first {noun}{where} that differs by more than rounding errors is "
             f"{printable(layer.name)},{channels}: by {layer.difference:.2g} of its values (RMS) in "
             f"channel {layer.channel}, where rounding explains up to {layer.rounding:.1g}"
         )
@@ -172,11 +172,11 @@ class LayerDifferences(NetworkResult):
         axes = figure.subplots()
         numbers = range(len(self.layers))
         axes.plot(
-            numbers, [_drawn(layer.difference) for layer in self.layers], "o-", ms=3,
+            numbers, [_on_log_axis(layer.difference) for layer in self.layers], "o-", ms=3,
             color="#8d4700", linewidth=1.2, label="difference of the two networks",
         )  # fmt: skip
         axes.plot(
-            numbers, [_drawn(layer.rounding) for layer in self.layers], "--", color="#5f5f59",
+            numbers, [_on_log_axis(layer.rounding) for layer in self.layers], "--", color="#5f5f59",
             linewidth=1.2, label="rounding errors of both",
         )  # fmt: skip
         exceeding = self.first_exceeding
@@ -204,6 +204,6 @@ class LayerDifferences(NetworkResult):
         return {"difference by layer": render_figure(self.figure(), dpi=160)}
 
 
-def _drawn(value: float) -> float:
+def _on_log_axis(value: float) -> float:
     """A value on a logarithmic axis; zeros and NaN are left out."""
     return value if value > 0 else float("nan")

@@ -98,13 +98,13 @@ def _pair_convolutions(first: Trace, second: Trace) -> tuple[list[NodePair], str
     except ConvlensError as error:
         return [], str(error)
     shapes = [
-        [trace.shape(source.node) for source in own]
-        for trace, own in zip((first, second), sources, strict=True)
+        [trace.shape(source.node) for source in network_sources]
+        for trace, network_sources in zip((first, second), sources, strict=True)
     ]
     pairs = [
-        NodePair(own.node_name, own.node, other.node)
+        NodePair(first_source.node_name, first_source.node, second_source.node)
         for block in SequenceMatcher(a=shapes[0], b=shapes[1], autojunk=False).get_matching_blocks()
-        for own, other in zip(
+        for first_source, second_source in zip(
             sources[0][block.a : block.a + block.size],
             sources[1][block.b : block.b + block.size],
             strict=True,

@@ -31,13 +31,13 @@ def draw_filters(pair: Sequence[Filters], names: tuple[str, str]) -> Tensor:
     """The filters of both networks, in pairs that differ most where their shapes are the same."""
     first, second = pair
     if first.weights.shape != second.weights.shape:
-        sheets = [own.pictures()["filters"] for own in pair]
+        sheets = [layer_filters.pictures()["filters"] for layer_filters in pair]
         titled = [add_title(sheet, name) for sheet, name in zip(sheets, names, strict=True)]
         return stack_vertically(*titled)
     change = (second.weights - first.weights).flatten(1).norm(dim=1)
     order = change.argsort(descending=True, stable=True)[:_FILTERS].tolist()
     scale = max(first.scale, second.scale)
-    rows = [replace(own, scale=scale).tiles() for own in pair]
+    rows = [replace(layer_filters, scale=scale).tiles() for layer_filters in pair]
     times = max(1, _TILE // max(rows[0][0].shape[:2]))
     norms = first.norms.clamp(min=torch.finfo(torch.float32).tiny)
     tiles = [enlarge(row[index], times) for row in rows for index in order]
@@ -83,15 +83,15 @@ def draw_robustness(pair: Sequence[Robustness]) -> Tensor:
     names = [curve.name for curve in pair[0].curves]
     figure = new_figure(figsize=(2.4 * len(names) + 0.4, 2.8))
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for own, color, which in zip(pair, _COLORS, ("first", "second"), strict=True):
-            curve = own[name]
+        for robustness, color, which in zip(pair, _COLORS, ("first", "second"), strict=True):
+            curve = robustness[name]
             errors = (
                 [max(0.0, a - low) for a, low in zip(curve.accuracies, curve.low, strict=True)],
                 [max(0.0, high - a) for a, high in zip(curve.accuracies, curve.high, strict=True)],
             )
             axes.errorbar(
-                [fraction * 255 for fraction in own.fractions], curve.accuracies, yerr=errors,
-                color=color, marker="o", markersize=3, capsize=2, linewidth=1.2,
+                [255 * fraction for fraction in robustness.fractions], curve.accuracies,
+                yerr=errors, color=color, marker="o", markersize=3, capsize=2, linewidth=1.2,
                 label=f"{which} network",
             )  # fmt: skip
         axes.set_ylim(-0.03, 1.03)
@@ -110,14 +110,16 @@ def draw_shift(pair: Sequence[Shift]) -> Tensor | None:
     """The equivariance of the layers of both networks; None where it was not measured."""
     figure = new_figure(figsize=(7.0, 3.0))
     axes = figure.subplots()
-    for own, color, which in zip(pair, _COLORS, ("first", "second"), strict=True):
-        if own.equivariance is None:
+    for shift, color, which in zip(pair, _COLORS, ("first", "second"), strict=True):
+        if shift.equivariance is None:
             return None
-        errors = [layer.inner_errors[0] for layer in own.equivariance.layers]
+        errors = [layer.inner_errors[0] for layer in shift.equivariance.layers]
         last = max(1, len(errors) - 1)
-        known = [(number / last, error) for number, error in enumerate(errors) if error is not None]
+        points = [
+            (number / last, error) for number, error in enumerate(errors) if error is not None
+        ]
         axes.plot(
-            [place for place, _ in known], [error for _, error in known], "o-", markersize=3,
+            [place for place, _ in points], [error for _, error in points], "o-", markersize=3,
             linewidth=1.2, color=color, label=f"{which} network, {counted(len(errors), 'layer')}",
         )  # fmt: skip
     axes.set_ylim(bottom=0)

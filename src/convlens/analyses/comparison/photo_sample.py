@@ -69,14 +69,16 @@ def _prepare(
     source = open_source(first, photos)
     stacked = _stack(list(images.values()))
     if isinstance(check_photos(first, photos), Tensor):
-        others = rescale(stacked, first, second)
+        second_images = rescale(stacked, first, second)
     else:
-        others = _stack(list(read_images(open_source(second, photos), list(images)).values()))
+        second_images = _stack(
+            list(read_images(open_source(second, photos), list(images)).values())
+        )
     return PhotoSample(
         numbers=tuple(images),
         names=tuple(source.name(number) for number in images),
         first=stacked.to(first.device),
-        second=others.to(second.device),
+        second=second_images.to(second.device),
     )
 
 
@@ -89,17 +91,17 @@ def count_photos(first: Model, photos: PhotosOrImages, most: int) -> int:
     return min(len(open_source(first, photos)), most)
 
 
-def check_enough_photos(what: str, count: int, least: int) -> None:
+def check_enough_photos(purpose: str, count: int, least: int) -> None:
     """Raise ConvlensError where chance alone would make everything alike on so few photos.
 
     Args:
-        what: what is compared, such as "to compare layers by CKA".
+        purpose: what the photos are for, such as "to compare layers by CKA".
         count: number of photos.
         least: number that is needed.
     """
     if count < least:
         raise ConvlensError(
-            f"too few photos {what}: {counted(count, 'photo')}, at least {least} are needed"
+            f"too few photos {purpose}: {counted(count, 'photo')}, at least {least} are needed"
         )
 
 
@@ -108,11 +110,13 @@ def count_multiply_adds(trace: Trace) -> int:
     return sum(trace.multiply_adds(operation) for operation in trace.recording.operations)
 
 
-def describe_cost(what: str, traces: tuple[Trace, Trace], passes: int, megabytes: float) -> str:
+def describe_cost(
+    comparison: str, traces: tuple[Trace, Trace], passes: int, megabytes: float
+) -> str:
     """The cost of a comparison in words, before it runs.
 
     Args:
-        what: the comparison, such as "CKA of 12 by 12 layers".
+        comparison: its name, such as "CKA of 12 by 12 layers".
         traces: of both networks.
         passes: number of forward passes of each network.
         megabytes: memory for what is kept of the layers.
@@ -123,6 +127,6 @@ def describe_cost(what: str, traces: tuple[Trace, Trace], passes: int, megabytes
         for operation in trace.recording.operations
     )
     return (
-        f"{what}: {passes} forward passes of each network ({short(multiply_adds)} multiply-adds "
-        f"together) and about {max(1, round(megabytes)):,} MB"
+        f"{comparison}: {passes} forward passes of each network ({short(multiply_adds)} "
+        f"multiply-adds together) and about {max(1, round(megabytes)):,} MB"
     )

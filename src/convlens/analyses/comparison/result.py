@@ -92,8 +92,8 @@ class Diff(NetworkResult):
             if part is not None:
                 yield part.summary()
         for pair in (self.robustness, self.shift):
-            for which, own in zip(("first", "second"), pair, strict=False):
-                yield f"{which} network, {printable(own.summary())}"
+            for which, part_result in zip(("first", "second"), pair, strict=False):
+                yield f"{which} network, {printable(part_result.summary())}"
         yield from (f"left out: {words}" for words in self.left_out)
 
     def table(self) -> Table | None:
@@ -117,6 +117,6 @@ class Diff(NetworkResult):
             pictures["filters"] = pair_pictures.draw_filters(self.filters, names)
         if self.robustness:
             pictures["robustness"] = pair_pictures.draw_robustness(self.robustness)
-        if self.shift and (drawn := pair_pictures.draw_shift(self.shift)) is not None:
-            pictures["shift"] = drawn
+        if self.shift and (shift_picture := pair_pictures.draw_shift(self.shift)) is not None:
+            pictures["shift"] = shift_picture
         return pictures

@@ -48,12 +48,12 @@ def sample_features(
     Raises:
         ConvlensError: an activation is NaN or infinite.
     """
-    drawn = random_integers(ids, 2 * positions, _STEPS, seed).double() / _STEPS
+    points = random_integers(ids, 2 * positions, _STEPS, seed).double() / _STEPS
     parts: dict[int, list[Tensor]] = {source.node: [] for source in sources}
     by_node = {source.node: source for source in sources}
     for start in range(0, len(images), _BATCH_SIZE):
         span = slice(start, start + _BATCH_SIZE)
-        keep = partial(_keep, parts, by_node, drawn[span])
+        keep = partial(_keep, parts, by_node, points[span])
         stream_nodes(model, trace, images[span], list(parts), keep)
     features = [torch.cat(parts[source.node]) for source in sources]
     for source, values in zip(sources, features, strict=True):
@@ -68,15 +68,15 @@ def sample_features(
 def _keep(
     parts: dict[int, list[Tensor]],
     sources: Mapping[int, ChannelSource],
-    drawn: Tensor,
+    points: Tensor,
     node: int,
     maps: Tensor,
 ) -> None:
     """Keep the activations `(N positions, C)` of a batch at its positions."""
     maps = sources[node].channels_first(maps)
     height, width = maps.shape[-2:]
-    rows = (drawn[:, 0::2] * height).long().to(maps.device)
-    columns = (drawn[:, 1::2] * width).long().to(maps.device)
+    rows = (points[:, 0::2] * height).long().to(maps.device)
+    columns = (points[:, 1::2] * width).long().to(maps.device)
     images = torch.arange(len(maps), device=maps.device)[:, None]
     parts[node].append(maps[images, :, rows, columns].flatten(0, 1).float().cpu())
 

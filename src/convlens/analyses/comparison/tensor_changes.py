@@ -102,21 +102,21 @@ def _find_order(before: Tensor, after: Tensor, dim: int) -> list[int] | None:
     return order
 
 
-def _describe_order(order: Sequence[int], what: str) -> str:
+def _describe_order(order: Sequence[int], noun: str) -> str:
     """A permutation in words: a shift of all, a reversal, an exchange, or the number of moves."""
     count = len(order)
-    what = what or "values"
-    moved = [(number, own) for number, own in enumerate(order) if own != number]
-    turns = {(own - number) % count for number, own in enumerate(order)}
-    if len(turns) == 1 and count > 2:
+    noun = noun or "values"
+    moved = [(number, former) for number, former in enumerate(order) if former != number]
+    rotations = {(former - number) % count for number, former in enumerate(order)}
+    if len(rotations) == 1 and count > 2:
         shift = order[0] if order[0] <= count // 2 else order[0] - count
-        return f"the same {what}, shifted by {abs(shift)}: 0 is the former {order[0]}"
+        return f"the same {noun}, shifted by {abs(shift)}: 0 is the former {order[0]}"
     if count > 2 and list(order) == list(range(count))[::-1]:
-        return f"the same {what} in reverse order: {', '.join(map(str, order[:4]))}"
+        return f"the same {noun} in reverse order: {', '.join(map(str, order[:4]))}"
     if len(moved) == 2:
-        return f"{what} {moved[0][0]} and {moved[1][0]} are exchanged"
-    pairs = enumerated([f"{number} is the former {own}" for number, own in moved], 2)
-    return f"the same {what} in another order, {len(moved):,} of {count:,} moved: {pairs}"
+        return f"{noun} {moved[0][0]} and {moved[1][0]} are exchanged"
+    pairs = enumerated([f"{number} is the former {former}" for number, former in moved], 2)
+    return f"the same {noun} in another order, {len(moved):,} of {count:,} moved: {pairs}"
 
 
 def _elements(before: Tensor, after: Tensor) -> str | None:
@@ -149,7 +149,7 @@ def _scaled(before: Tensor, after: Tensor) -> str | None:
         return f"all values are {factor:.6g} times the former ones"
     if before.ndim < 2:
         return None
-    factors = [_factor(own, other) for own, other in zip(before, after, strict=True)]
+    factors = [_factor(*filters) for filters in zip(before, after, strict=True)]
     known = [factor for factor in factors if factor is not None]
     if len(known) < len(factors):
         return None
@@ -174,8 +174,10 @@ def _factor(before: Tensor, after: Tensor) -> float | None:
 
 def _rounded(before: Tensor, after: Tensor) -> str | None:
     """Whether `after` is `before` on 255 evenly spaced levels, of the tensor or of each filter."""
-    whole = (after.flatten()[None], "the tensor")
-    for groups, of in (whole, (after.flatten(1), "each filter")) if after.ndim > 1 else (whole,):
+    groupings = [(after.flatten()[None], "the tensor")]
+    if after.ndim > 1:
+        groupings.append((after.flatten(1), "each filter"))
+    for groups, of in groupings:
         step = groups.abs().amax(dim=1, keepdim=True) / _LEVELS
         if groups.shape[1] < 3 or bool((step == 0).all()):
             continue

@@ -150,13 +150,15 @@ class WeightChanges(NetworkResult):
         """
         if not self.changes:
             raise ConvlensError("no tensor of weights differs, so there is nothing to draw")
-        shown = self.changes[:_DRAWN]
-        some = f", {len(shown)} of {len(self.changes)} tensors" * (len(shown) < len(self.changes))
+        changes = self.changes[:_DRAWN]
+        some = f", {len(changes)} of {len(self.changes)} tensors" * (
+            len(changes) < len(self.changes)
+        )
         bars = Bars(
             title="norm of the change, relative to that of the tensor",
-            names=[change.name for change in shown],
-            values=[change.relative if isfinite(change.relative) else 0.0 for change in shown],
-            labels=[f"{change.relative:.2g}" for change in shown],
+            names=[change.name for change in changes],
+            values=[change.relative if isfinite(change.relative) else 0.0 for change in changes],
+            labels=[f"{change.relative:.2g}" for change in changes],
         )
         return bar_figure([bars], title=f"changed weights{some}")
 
@@ -195,8 +197,8 @@ def compare_weights(first: Model, second: Model) -> WeightChanges:
     tensors = [dict(_weights_of(unwrap_network(model.network))) for model in (first, second)]
     names = _pair_names(*tensors)
     changes = []
-    for name, other in names.items():
-        before, after = tensors[0][name], tensors[1][other]
+    for name, second_name in names.items():
+        before, after = tensors[0][name], tensors[1][second_name]
         kind, words = explain_change(before, after)
         if kind == "equal":
             continue
@@ -204,7 +206,7 @@ def compare_weights(first: Model, second: Model) -> WeightChanges:
         changes.append(
             TensorChange(
                 name=name,
-                second_name=other,
+                second_name=second_name,
                 shape=tuple(before.shape),
                 differing=int((difference != 0).sum()),
                 largest=float(difference.max()),
@@ -263,13 +265,13 @@ def _by_prefix(first: Tensors, second: Tensors) -> dict[str, str]:
     }  # fmt: skip
     pairs: dict[str, str] = {}
     for prefix in prefixes:
-        own = {
+        prefixed = {
             name: f"{prefix}{name}"
             for name, tensor in shorter.items()
             if f"{prefix}{name}" in longer and longer[f"{prefix}{name}"].shape == tensor.shape
         }
-        pairs = max(pairs, own, key=len)
-    return pairs if shorter is first else {other: name for name, other in pairs.items()}
+        pairs = max(pairs, prefixed, key=len)
+    return pairs if shorter is first else {long_name: name for name, long_name in pairs.items()}
 
 
 def _by_order(first: Tensors, second: Tensors) -> dict[str, str]:

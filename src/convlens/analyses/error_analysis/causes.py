@@ -138,12 +138,14 @@ def count_causes(
     names = [name for name in MEASURED if name in controls or name in _WITHOUT_CONTROL]
     applies = {
         name: Proportion.from_counts(
-            sum(name in own for own in causes), boxed if name == BACKGROUND else len(causes)
+            sum(name in error_causes for error_causes in causes),
+            boxed if name == BACKGROUND else len(causes),
         )
         for name in names
     }
     control_shares = {
-        name: Proportion.from_counts(sum(held), len(held)) for name, held in controls.items()
+        name: Proportion.from_counts(sum(outcomes), len(outcomes))
+        for name, outcomes in controls.items()
     }
     supported = {
         name: _is_more_frequent(applies[name], control_shares[name])
@@ -151,7 +153,10 @@ def count_causes(
         else True
         for name in names
     }
-    first = [next((name for name in own if supported[name]), UNEXPLAINED) for own in causes]
+    first = [
+        next((name for name in error_causes if supported[name]), UNEXPLAINED)
+        for error_causes in causes
+    ]
     return tuple(
         ErrorCause(
             name=name,
@@ -205,17 +210,17 @@ def do_overlap(confusion: Tensor | None, label: int, prediction: int) -> bool:
     """
     if confusion is None or len(confusion) < 3:
         return False
-    one, other = int(confusion[label, prediction]), int(confusion[prediction, label])
-    if min(one, other) < 1 or one + other < _LEAST_CONFUSIONS:
+    as_prediction, as_label = int(confusion[label, prediction]), int(confusion[prediction, label])
+    if min(as_prediction, as_label) < 1 or as_prediction + as_label < _LEAST_CONFUSIONS:
         return False
     from scipy.stats import binom  # takes a second to import
 
     errors, predicted = confusion.sum(dim=1), confusion.sum(dim=0)
     elsewhere = int(confusion.sum() - errors[label] - errors[prediction]) + len(confusion) - 1
     expected = (
-        int(errors[label]) * (int(predicted[prediction]) - one + 1)
-        + int(errors[prediction]) * (int(predicted[label]) - other + 1)
+        int(errors[label]) * (int(predicted[prediction]) - as_prediction + 1)
+        + int(errors[prediction]) * (int(predicted[label]) - as_label + 1)
     ) / elsewhere
     total = int(errors[label] + errors[prediction])
-    chance = binom.sf(one + other - 1, total, min(1.0, expected / total))
+    chance = binom.sf(as_prediction + as_label - 1, total, min(1.0, expected / total))
     return bool(chance < _OVERLAP_SIGNIFICANCE)

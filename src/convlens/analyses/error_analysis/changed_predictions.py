@@ -72,12 +72,12 @@ def are_right(model: Model, images: Tensor, right: Sequence[Sequence[int]]) -> l
     trace = trace_network(model, images)
     logits = torch.cat([compute_logits(model, trace, part) for part in images.split(_BATCH_SIZE)])
     predictions = predicted_classes(logits, trace.output_head).tolist()
-    return [prediction in own for prediction, own in zip(predictions, right, strict=True)]
+    return [prediction in classes for prediction, classes in zip(predictions, right, strict=True)]
 
 
 def _add_name(names: list[tuple[str, ...]], name: str, applies: Sequence[bool]) -> None:
-    for photo, does in enumerate(applies):
-        if does:
+    for photo, applies_here in enumerate(applies):
+        if applies_here:
             names[photo] = (*names[photo], name)
 
 
@@ -92,11 +92,11 @@ def _find_levels(
     """The least change by FGSM, in gray levels, that turns wrong to right or right to wrong."""
     levels: list[int | None] = []
     for start in range(0, len(images), _BATCH_SIZE):
-        part, own = images[start : start + _BATCH_SIZE], right[start : start + _BATCH_SIZE]
-        target = torch.tensor([c[0] for c in own], dtype=torch.int64) if of_errors else None
+        part, part_right = images[start : start + _BATCH_SIZE], right[start : start + _BATCH_SIZE]
+        target = torch.tensor([c[0] for c in part_right], dtype=torch.int64) if of_errors else None
         attack = fgsm(model, part, target=target, score=False)
         flip = find_flip(model, attack, levels=_LEVELS, seed=seed)
-        for photo, classes in enumerate(own):
+        for photo, classes in enumerate(part_right):
             predictions = flip.predictions[:, photo].tolist()
             reached = [
                 level

@@ -155,7 +155,7 @@ class ErrorCauses(Result):
         if self.patches is None or not evidence.channels:
             return None
         channel = evidence.channels[0].channel
-        return next((own for own in self.patches.shown if own.channel == channel), None)
+        return next((patches for patches in self.patches.shown if patches.channel == channel), None)
 
     def describe(self, evidence: ErrorEvidence) -> str:
         """The supported causes of an error, and what makes its prediction right, in words.

@@ -162,7 +162,7 @@ def _check_preprocessing(
     model: Model, photos: PhotosOrImages, labels: PhotoLabels, skipped: Mapping[int, str]
 ) -> Diagnosis:
     """The check of the preprocessing on labeled photos that are spread over the data set."""
-    labeled = [number for number, own in enumerate(labels) if own and number not in skipped]
+    labeled = [number for number, right in enumerate(labels) if right and number not in skipped]
     numbers = spread(labeled, _CHECKED_PHOTOS)
     return check_preprocessing(
         model,

@@ -44,14 +44,14 @@ def insert(table: State, photos: Mapping[str, Tensor]) -> None:
 
 def merge(table_a: Mapping[str, Tensor], table_b: Mapping[str, Tensor]) -> State:
     """The entries of two tables with the greatest keys, as many as the first one holds."""
-    both = {name: torch.cat([table_a[name], table_b[name]]) for name in COLUMNS}
-    by_photo = both["photo"].argsort(stable=True)
-    by_key = both["key"][by_photo].argsort(descending=True, stable=True)
+    joined = {name: torch.cat([table_a[name], table_b[name]]) for name in COLUMNS}
+    by_photo = joined["photo"].argsort(stable=True)
+    by_key = joined["key"][by_photo].argsort(descending=True, stable=True)
     order = by_photo[by_key][: len(table_a["key"])]
-    return {name: column[order] for name, column in both.items()}
+    return {name: column[order] for name, column in joined.items()}
 
 
 def filled_entries(table: Mapping[str, Tensor]) -> State:
     """The entries that hold a photo, in the order of the table."""
-    held = table["photo"] != NO_PHOTO
-    return {name: table[name][held] for name in COLUMNS}
+    is_filled = table["photo"] != NO_PHOTO
+    return {name: table[name][is_filled] for name in COLUMNS}

@@ -84,10 +84,10 @@ def find_neighbors(
         count: number of neighbors k.
         pass_options: how the pass runs.
     """
-    ids, wanted, of_photos = (
+    ids, query_classes, photo_classes = (
         torch.tensor(each, dtype=torch.int64) for each in (query_ids, classes, labels)
     )
-    reducer = _NeighborReducer(node, queries, ids, wanted, of_photos, count)
+    reducer = _NeighborReducer(node, queries, ids, query_classes, photo_classes, count)
     table = run_reducer(
         model, trace, reducer, source, stage="neighbors",
         pass_options=pass_options.without_resuming(),

@@ -39,7 +39,7 @@ def find_channel_patches(
         The patches at the layer of the channels, or None; and why there are none, empty where there
         are. Where there are no maps, their failure says why.
     """
-    channels = sorted({own[0].channel for own in maps.channels if own})
+    channels = sorted({ranked[0].channel for ranked in maps.channels if ranked})
     readable = [k for k in range(len(open_source(model, photos))) if k not in skipped]
     if not channels or not readable:
         return None, ""

@@ -74,11 +74,13 @@ def find_similar_photos(
     """
     involved = dict.fromkeys(index for pair in pairs for index in pair)
     members: dict[int, list[int]] = {index: [] for index in involved}
-    for number, own in enumerate(labels):
-        if own and own[0] in members and number not in skipped:
-            members[own[0]].append(number)
+    for number, right in enumerate(labels):
+        if right and right[0] in members and number not in skipped:
+            members[right[0]].append(number)
     searched = sorted(
-        number for own in members.values() for number in spread(own, _PHOTOS_OF_CLASS)
+        number
+        for numbers_of_class in members.values()
+        for number in spread(numbers_of_class, _PHOTOS_OF_CLASS)
     )
     if not searched:
         nothing: list[tuple[int, ...]] = [()] * len(numbers)
@@ -94,10 +96,12 @@ def find_similar_photos(
         [right for right, _ in pairs] + [wrong for _, wrong in pairs],
         count=_NEIGHBORS, pass_options=pass_options,
     )  # fmt: skip
-    found = [_numbers(neighbors, row, searched) for row in range(2 * len(numbers))]
-    near = [_similarities(neighbors, row) for row in range(2 * len(numbers))]
+    nearest = [_numbers(neighbors, row, searched) for row in range(2 * len(numbers))]
+    similarities = [_similarities(neighbors, row) for row in range(2 * len(numbers))]
     half = len(numbers)
-    return SimilarPhotos(found[:half], found[half:], near[:half], near[half:], len(searched))
+    return SimilarPhotos(
+        nearest[:half], nearest[half:], similarities[:half], similarities[half:], len(searched)
+    )
 
 
 def _numbers(neighbors: Neighbors, row: int, searched: Sequence[int]) -> tuple[int, ...]:
@@ -105,5 +109,5 @@ def _numbers(neighbors: Neighbors, row: int, searched: Sequence[int]) -> tuple[i
 
 
 def _similarities(neighbors: Neighbors, row: int) -> tuple[float, ...]:
-    held = neighbors.photos[row] >= 0
-    return tuple(neighbors.similarities[row][held].tolist())
+    is_filled = neighbors.photos[row] >= 0
+    return tuple(neighbors.similarities[row][is_filled].tolist())

@@ -132,8 +132,8 @@ def _run_convolution(
 ) -> ConvolutionCall:
     """What the convolution receives when the network runs on the image."""
     operations = model_trace.recording.operations
-    own = model_trace.structure.producers[convolution.sides.output]
-    number = [op for op in operations if op.name == own.name].index(own)
+    operation = model_trace.structure.producers[convolution.sides.output]
+    number = [op for op in operations if op.name == operation.name].index(operation)
     with torch.inference_mode(mode=False):  # so that the network may write into its input
         normalized = model.normalize(images.detach())
     call = find_convolution_call(model.network, normalized, number)

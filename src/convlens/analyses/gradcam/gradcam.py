@@ -168,11 +168,15 @@ def explain(
     cams: list[list[GradCam]] = []
     with preserve_network(model.network):  # entered once for all passes
         for part in _split(model, model_trace, images, options):
-            few, own = images[part], options
+            part_images, part_options = images[part], options
             if isinstance(options.classes, Tensor) and options.classes.ndim:
-                own = replace(options, classes=options.classes[part])
-            activations = run_forward(model, model_trace, few, node_groups)
-            cams.append(explain_forward(model, model_trace, few, node_groups, activations, own))
+                part_options = replace(options, classes=options.classes[part])
+            activations = run_forward(model, model_trace, part_images, node_groups)
+            cams.append(
+                explain_forward(
+                    model, model_trace, part_images, node_groups, activations, part_options
+                )
+            )
     return [join_images(cams_of_group, images) for cams_of_group in zip(*cams, strict=True)]
 
 

@@ -110,16 +110,16 @@ def invariance(
     }
     class_selectivity = None
     with open_engine(pass_options.engine):
-        done = run_reducer(
+        finished = run_reducer(
             model, trace, reducer, source, stage="photos", pass_options=pass_options,
             settings=settings,
         )  # fmt: skip
         if class_means is not None and labels is not None:
             class_selectivity = compute_selectivity(
-                model, trace, channel_sources, source, labels, class_means, done.state,
+                model, trace, channel_sources, source, labels, class_means, finished.state,
                 pass_options,
             )[channel_source.node]  # fmt: skip
-        table = reducer.table(done.state, channel_source.node)
+        table = reducer.table(finished.state, channel_source.node)
         top_images = table["images"].clone()
         if channels is not None:
             other_channels = set(range(channel_source.channels)) - set(channels)
@@ -134,9 +134,9 @@ def invariance(
         channel_source,
         table,
         changes.state["activations"],
-        done.images_read,
+        finished.images_read,
         range(channel_source.channels) if channels is None else channels,
-        tuple(done.skipped.values()),
+        tuple(finished.skipped.values()),
         class_selectivity,
     )
 

@@ -30,8 +30,8 @@ class ActivationTotals:
 
     def initial_state(self, node: int) -> State:
         """Sums of no images."""
-        own = {"total": torch.zeros(self.channel_source.channels, dtype=torch.int64)}
-        return own | (self.class_means.initial_state(node) if self.class_means else {})
+        totals = {"total": torch.zeros(self.channel_source.channels, dtype=torch.int64)}
+        return totals | (self.class_means.initial_state(node) if self.class_means else {})
 
     def add(self, table: State, peaks: Tensor, ids: Tensor) -> None:
         """Add the greatest activations `(N, C)` of a batch, in place."""

@@ -135,16 +135,16 @@ def _objective_maximum(
     patches: Patches | None,
 ) -> ObjectiveMaximum:
     """The maximum of one objective, whose tasks have these indices."""
-    objective, own = tasks[indices[0]].objective, [responses[index] for index in indices]
+    objective, own_responses = tasks[indices[0]].objective, [responses[index] for index in indices]
     other_changes = [
         responses[index].change
         for index, task in enumerate(tasks)
         if index not in indices
         and task.objective.optimized_node_name == objective.optimized_node_name
     ]
-    changes = [response.change for response in own]
+    changes = [response.change for response in own_responses]
     best, percentile, photos = _compare_with_dataset(
-        objective.node_name, objective.channel, objective.sign, own[0].reached, patches
+        objective.node_name, objective.channel, objective.sign, own_responses[0].reached, patches
     )
     return ObjectiveMaximum(
         objective=objective.text,
@@ -157,10 +157,12 @@ def _objective_maximum(
             batch_first=True,
             padding_value=float("nan"),
         ),
-        reached=torch.tensor([response.reached for response in own], dtype=torch.float32),
-        mean=torch.tensor([response.mean for response in own], dtype=torch.float32),
-        probability=torch.tensor([response.probability for response in own], dtype=torch.float32),
-        rank=torch.tensor([response.rank for response in own], dtype=torch.int64),
+        reached=torch.tensor([response.reached for response in own_responses], dtype=torch.float32),
+        mean=torch.tensor([response.mean for response in own_responses], dtype=torch.float32),
+        probability=torch.tensor(
+            [response.probability for response in own_responses], dtype=torch.float32
+        ),
+        rank=torch.tensor([response.rank for response in own_responses], dtype=torch.int64),
         agreement=_mean_cosine(changes, changes, same=True),
         other_agreement=_mean_cosine(changes, other_changes, same=False),
         dataset_best=best,

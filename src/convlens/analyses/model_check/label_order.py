@@ -107,8 +107,8 @@ def _list_orders(size: int, names: Sequence[str] | None) -> list[_Order]:
     """The orders that mistakes give, each once and none as the labels are."""
     orders: list[_Order] = []
     for order in _reported_orders(size, names):
-        known = [torch.arange(size), *(own.classes for own in orders)]
-        if not any(torch.equal(order.classes, own) for own in known):
+        tried = [torch.arange(size), *(earlier.classes for earlier in orders)]
+        if not any(torch.equal(order.classes, classes) for classes in tried):
             orders.append(order)
     return orders
 
@@ -150,8 +150,10 @@ def _find_exchange(counts: Tensor, names: Sequence[str] | None, tests: int) -> _
     circles = []
     for circle in proposed:
         order = _apply_circles([circle], len(counts))
-        tested = [_count_moved(testing, order) for own, testing in halves if circle in own]
-        gained, lost, photos = (sum(own[column] for own in tested) for column in range(3))
+        tested = [
+            _count_moved(testing, order) for proposals, testing in halves if circle in proposals
+        ]
+        gained, lost, photos = (sum(numbers[column] for numbers in tested) for column in range(3))
         if _is_significant(gained, lost, tests * len(proposed)) and 2 * (gained - lost) > photos:
             circles.append(circle)
     if not circles:

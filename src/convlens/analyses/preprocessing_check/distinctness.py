@@ -31,9 +31,9 @@ def distinctness(logits: Tensor, mirrored: Tensor, output_head: str) -> float:
     if count < 2:
         return 0.0
     likeness = _likeness(logits, mirrored, output_head)
-    own = likeness.diagonal().sum()
-    others = (likeness.sum() - own) / (count * (count - 1))
-    return float(own / count - others)
+    of_same_photo = likeness.diagonal().sum()
+    mean_of_others = (likeness.sum() - of_same_photo) / (count * (count - 1))
+    return float(of_same_photo / count - mean_of_others)
 
 
 def _likeness(logits: Tensor, mirrored: Tensor, output_head: str) -> Tensor:

@@ -87,6 +87,6 @@ def _log_probability(logits: Tensor, right: Sequence[int], output_head: str) -> 
     """
     if output_head != SIGMOID:
         return log_probabilities(logits, output_head, dim=0)[list(right)].logsumexp(0)
-    own = logits[[max(index, 0) for index in right]]
-    signs = torch.tensor([-1.0 if index == NEGATIVE else 1.0 for index in right]).to(own)
-    return log_probabilities(own * signs, output_head).amax()
+    right_logits = logits[[max(index, 0) for index in right]]
+    signs = torch.tensor([-1.0 if index == NEGATIVE else 1.0 for index in right]).to(right_logits)
+    return log_probabilities(right_logits * signs, output_head).amax()

@@ -129,8 +129,8 @@ def _list_normalizations(model: Model) -> tuple[str, dict[str, Model]]:
     """The name of the configured normalization, and a model with each of the others."""
     low, span, channels = model.bounds[0], model.span, model.channels
     configured = [(values * channels)[:channels] for values in (model.mean, model.std)]
-    own = model.center == "data"
-    name_of_configured = "a normalization of its own" if own else "each image's own mean"
+    has_fixed_mean = model.center == "data"
+    name_of_configured = "a normalization of its own" if has_fixed_mean else "each image's own mean"
     others: dict[str, Model] = {}
     for name, (mean, std) in _NORMALIZATIONS.items():
         if channels != 3 and len(set(mean)) > 1:
@@ -142,7 +142,7 @@ def _list_normalizations(model: Model) -> tuple[str, dict[str, Model]]:
             torch.tensor([means, deviations], dtype=torch.float32),
             rtol=1e-2,
         )
-        if close and own:
+        if close and has_fixed_mean:
             name_of_configured = name
         else:
             others[name] = replace(model, mean=means, std=deviations, center="data")

@@ -26,8 +26,8 @@ def compare_variants(names: Sequence[str], scores: Sequence[PhotoScores]) -> lis
         The configured variant first, then the others by descending score.
     """
     configured, *others = (
-        _score_variant(name, own, scores[0].nats, len(names) - 1)
-        for name, own in zip(names, scores, strict=True)
+        _score_variant(name, photo_scores, scores[0].nats, len(names) - 1)
+        for name, photo_scores in zip(names, scores, strict=True)
     )
     return [configured, *sorted(others, key=lambda variant: -variant.score)]
 
@@ -103,13 +103,17 @@ def find_better(variants: Sequence[VariantScore], *, labeled: bool) -> VariantSc
         labeled: whether the photos were scored by labels.
     """
     better = _list_better(variants, labeled=labeled)
-    return next((own for own in better if _knows_something(own, labeled=labeled)), None)
+    return next((variant for variant in better if _knows_something(variant, labeled=labeled)), None)
 
 
 def _list_better(variants: Sequence[VariantScore], *, labeled: bool) -> list[VariantScore]:
     """The variants with a gain that is large enough and significant."""
     least, significance = _limits(labeled=labeled)
-    return [own for own in variants[1:] if own.gain >= least and own.p_value < significance]
+    return [
+        variant
+        for variant in variants[1:]
+        if variant.gain >= least and variant.p_value < significance
+    ]
 
 
 def _limits(*, labeled: bool) -> tuple[float, float]:

@@ -90,7 +90,7 @@ def shift(
     check_model(model)
     photos = check_photos(model, photos)
     if isinstance(photos, Tensor) and any(
-        side < own for side, own in zip(photos.shape[2:], model.size, strict=True)
+        side < least for side, least in zip(photos.shape[2:], model.size, strict=True)
     ):
         raise ConvlensError(
             f"images of {tuple(photos.shape[2:])} pixels are smaller than {model.size}, the size "
@@ -108,7 +108,7 @@ def shift(
         offsets = parse_shifts(trace, find_shifted_layers(trace), shifts)
     margin = find_margin(model)
     reducer = ShiftReducer.for_model(model, labels, margin, seed, offsets)
-    done = run_pass(
+    finished = run_pass(
         wide_model, reducer, source, stage="photos", pass_options=pass_options,
         settings={
             "what": "shift", "shifts": list(offsets), "seed": seed, "labels": fingerprint(labels),
@@ -120,10 +120,10 @@ def shift(
         pass_options.progress("offsets", 0, 1)
         offset_map = _map_first_photo(model, source, step)
         pass_options.progress("offsets", 1, 1)
-    return reducer.result(done.state, tuple(done.skipped.values()), offset_map)
+    return reducer.result(finished.state, tuple(finished.skipped.values()), offset_map)
 
 
 def _map_first_photo(model: Model, source: Source, step: int) -> OffsetMap:
     wide = pad_squashed(model, read_first_images(source, 1))
-    room = min(side - own for side, own in zip(wide.shape[2:], model.size, strict=True))
+    room = min(side - window for side, window in zip(wide.shape[2:], model.size, strict=True))
     return map_offsets(model, wide, protocol="crop" if room > 0 else "circular", step=step)

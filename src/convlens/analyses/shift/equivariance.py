@@ -71,7 +71,7 @@ class LayerEquivariance(Result):
     def reason(self, shift: Offset) -> str:
         """What in this layer may break equivariance under a shift, in words."""
         if self.spacing and not any(
-            pixels % own for pixels, own in zip(shift, self.spacing, strict=True)
+            pixels % spacing for pixels, spacing in zip(shift, self.spacing, strict=True)
         ):
             # A whole number of positions, for which strides and pooling keep equivariance.
             if self.inner_errors[0] is None:

@@ -158,7 +158,7 @@ def map_offsets(
     size = model.size
     if protocol == "crop":
         wide = pad_squashed(model, wide)
-    down, across = (side - own for side, own in zip(wide.shape[2:], size, strict=True))
+    down, across = (side - window for side, window in zip(wide.shape[2:], size, strict=True))
     center = crop(wide, down // 2, across // 2, size)
     if protocol == "crop":
         if min(down, across) < 1:

@@ -130,9 +130,10 @@ class ShiftReducer:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A trace holds functions of torch, which pickle cannot send: it is recorded again there.
-        own = self.consistency
+        consistency = self.consistency
         return ShiftReducer.for_model, (
-            self.model, own.labels, own.largest_offset, own.seed, self.shifts,
+            self.model, consistency.labels, consistency.largest_offset, consistency.seed,
+            self.shifts,
         )  # fmt: skip
 
     def initial_state(self) -> State:

@@ -61,7 +61,7 @@ def crop(wide: Tensor, top: int, left: int, size: tuple[int, int]) -> Tensor:
 
 def crop_center(wide: Tensor, size: tuple[int, int]) -> Tensor:
     """Cut the center `(N, C, *size)` of wide images."""
-    margins = [side - own for side, own in zip(wide.shape[2:], size, strict=True)]
+    margins = [side - window for side, window in zip(wide.shape[2:], size, strict=True)]
     return crop(wide, margins[0] // 2, margins[1] // 2, size)
 
 
@@ -79,7 +79,7 @@ def crop_pairs(
     Returns:
         Two batches `(N, C, *size)`; None if the images are not larger than the windows.
     """
-    down, across = (side - own for side, own in zip(wide.shape[2:], size, strict=True))
+    down, across = (side - window for side, window in zip(wide.shape[2:], size, strict=True))
     if min(down, across) < 1:
         return None
     offsets = random_integers(ids, 4, 2**31, seed) % torch.tensor(

@@ -158,9 +158,9 @@ def _builder_arguments(name: str, entry: Any) -> dict[str, Any]:
 def _torchvision_preprocessing(entry: Any, network: nn.Module) -> dict[str, Any]:
     from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-    if isinstance(own := getattr(network, "transform", None), GeneralizedRCNNTransform):
+    if isinstance(transform := getattr(network, "transform", None), GeneralizedRCNNTransform):
         # A detection network resizes and normalizes itself; photos of one size make a batch.
-        side = max(own.fixed_size or own.min_size[:1])
+        side = max(transform.fixed_size or transform.min_size[:1])
         preprocessing = Preprocessing(size=(side, side))
         return {"preprocessing": preprocessing, "mean": (0.0,) * 3, "std": (1.0,) * 3}
     if entry is None:
