@@ -159,19 +159,21 @@ def anatomy(model: Model, *, size: Pair | None = None) -> Anatomy:
     """
     model_trace = trace(model, size=size)
     named = dict(unwrap_network(model.network).named_parameters())
-    ran = {id(operation): at for at, operation in enumerate(model_trace.recording.operations)}
-    unread, done = dict.fromkeys(named), 0
+    operations_run = model_trace.recording.operations
+    position_of = {id(operation): at for at, operation in enumerate(operations_run)}
+    unread, num_assigned = dict.fromkeys(named), 0
     layers: list[Layer] = []
     positions: dict[int, int] = {_IMAGE_NODE: -1}  # of the layer that returned each node
     for name, kind, operations, node in _parts(model_trace):
         # Includes what was read since the part before: a lookup table, a token that is expanded.
-        upto = max((ran[id(operation)] + 1 for operation in operations), default=done)
-        read = _parameters_read(model_trace, model_trace.recording.operations[done:upto])
-        done = max(done, upto)
-        fresh = [parameter for parameter in read if parameter in unread]
-        for parameter in fresh:
+        ends = (position_of[id(operation)] + 1 for operation in operations)
+        stop = max(ends, default=num_assigned)
+        read = _parameters_read(model_trace, operations_run[num_assigned:stop])
+        num_assigned = max(num_assigned, stop)
+        newly_read = [parameter for parameter in read if parameter in unread]
+        for parameter in newly_read:
             del unread[parameter]
-        count = sum(named[parameter].numel() for parameter in fresh)
+        count = sum(named[parameter].numel() for parameter in newly_read)
         inputs = _input_layers(model_trace, operations, node, positions)
         layers.append(
             _layer(model_trace, name, kind, operations, node, parameters=count, inputs=inputs)
@@ -255,12 +257,12 @@ def _input_layers(
     if not operations:  # a module that returns its input, as dropout does in evaluation mode
         pending = [node]
     layers: set[int] = set()
-    seen: set[int] = set()
+    visited: set[int] = set()
     while pending:
         read = pending.pop()
-        if read in seen or read not in model_trace.on_image:
+        if read in visited or read not in model_trace.on_image:
             continue
-        seen.add(read)
+        visited.add(read)
         if read in positions and (read not in inside or not operations):
             layers.add(positions[read])
             continue

@@ -189,10 +189,10 @@ def _lanes(
         if layer in lanes:
             continue
         first, last = columns[layer], last_column[layer]
-        taken = {
+        occupied = {
             lane for lane, start, end in lanes.values() if lane and start <= last and first <= end
         }
-        lanes[layer] = (next(lane for lane in range(1, 999) if lane not in taken), first, last)
+        lanes[layer] = (next(lane for lane in range(1, 999) if lane not in occupied), first, last)
     return lanes
 
 

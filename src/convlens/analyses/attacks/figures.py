@@ -79,10 +79,10 @@ def answers(logits: Tensor, names: Sequence[str], output_head: str) -> list[str]
         output_head: "softmax" or "sigmoid", by which the logits are read.
     """
     classes, probabilities = predict_with_probability(logits, output_head)
-    known = names or [f"class {number}" for number in classes.tolist()]
+    class_names = names or [f"class {number}" for number in classes.tolist()]
     return [
         f"{name}, {percent(probability)}"
-        for name, probability in zip(known, probabilities.tolist(), strict=True)
+        for name, probability in zip(class_names, probabilities.tolist(), strict=True)
     ]
 
 
@@ -112,8 +112,10 @@ def describe_change(attack: str, before: str, after: str, *, changed: bool) -> s
 
 def select_epsilons(count: int) -> list[int]:
     """Positions of at most four of several epsilons, evenly spread, the last among them."""
-    shown = min(count, MOST_EPSILONS)
-    return [count - 1 - (shown - 1 - number) * count // shown for number in range(shown)]
+    num_drawn = min(count, MOST_EPSILONS)
+    return [
+        count - 1 - (num_drawn - 1 - number) * count // num_drawn for number in range(num_drawn)
+    ]
 
 
 def as_photos(images: Tensor, bounds: tuple[float, float]) -> Tensor:
@@ -121,8 +123,8 @@ def as_photos(images: Tensor, bounds: tuple[float, float]) -> Tensor:
 
     Of images with another number of channels the mean over the channels is drawn.
     """
-    drawn = images if images.shape[1] in (1, 3) else images.mean(dim=1, keepdim=True)
-    return to_pixels(drawn, bounds)
+    in_color_or_gray = images if images.shape[1] in (1, 3) else images.mean(dim=1, keepdim=True)
+    return to_pixels(in_color_or_gray, bounds)
 
 
 def _in_color(pixels: Tensor) -> Tensor:

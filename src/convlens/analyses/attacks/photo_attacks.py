@@ -156,14 +156,14 @@ def attack_photos(
             groups.append(IndexGroup("all photos", pictures, folder=_CURVE))
         images = _prepare_each(model, dataset, attacked_numbers, skipped, strict=strict)
         for number, name, image in images:
-            right = ((labels and labels[number]) or (None,))[0]
-            use_label = right is not None and classes is None and target is None
+            label = ((labels and labels[number]) or (None,))[0]
+            use_label = label is not None and classes is None and target is None
             attack = fgsm(
                 model,
                 image,
                 sizes,
                 classes=classes,
-                labels=[right] if use_label else None,
+                labels=[label] if use_label else None,
                 target=target,
                 loss=loss,
                 seed=seed,
@@ -237,9 +237,9 @@ def _save(root: Path, name: str, results: Mapping[str, Result]) -> tuple[IndexPi
     """
     pictures: list[IndexPicture] = []
     for part, result in results.items():
-        drawn = result.pictures()
-        result.save(root / name / part, pictures=drawn, photo=name)
-        pictures += find_pictures(root, f"{name}/{part}", tuple(drawn), photo=name)
+        tensors = result.pictures()
+        result.save(root / name / part, pictures=tensors, photo=name)
+        pictures += find_pictures(root, f"{name}/{part}", tuple(tensors), photo=name)
     return tuple(pictures)
 
 
@@ -250,13 +250,13 @@ def _write_overview(
     num_photos: int,
     command: str | None,
 ) -> None:
-    shown = result.attacks
+    attacks = result.attacks
     left_out = ""
-    if len(shown) < num_photos:
-        left_out = f"Pictures of {len(shown)} of {counted(num_photos, 'photo')}, evenly spread."
+    if len(attacks) < num_photos:
+        left_out = f"Pictures of {len(attacks)} of {counted(num_photos, 'photo')}, evenly spread."
     python = ""
-    if shown:
-        python = f"attack = convlens.Result.load({shown[0].photo!r})"
+    if attacks:
+        python = f"attack = convlens.Result.load({attacks[0].photo!r})"
     write_overview(folder, result, groups, left_out=left_out, command=command, python=python)
 
 

@@ -99,8 +99,8 @@ def calibration_error(
 
     error = float(errors(correct - counts * means))
     cells = np.concatenate([correct, counts - correct]) / total
-    drawn = generator.multinomial(total, cells / cells.sum(), size=_DRAWS)
-    right, wrong = np.split(drawn, 2, axis=1)
+    resamples = generator.multinomial(total, cells / cells.sum(), size=_DRAWS)
+    right, wrong = np.split(resamples, 2, axis=1)
     low, high = np.percentile(errors(right - (right + wrong) * means), _ENDS)
     by_chance = errors(generator.binomial(counts, means, size=(_DRAWS, len(used))) - counts * means)
     chance = float(np.percentile(by_chance, _ONE_SIDED))

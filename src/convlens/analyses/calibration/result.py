@@ -117,7 +117,7 @@ class Calibration(Result):
     def figure(self) -> "Figure":
         """The reliability diagrams with bins of equal width and of equal count."""
         return reliability_figure(
-            [_drawn(self.equal_width), _drawn(self.equal_count)],
+            [_to_reliability(self.equal_width), _to_reliability(self.equal_count)],
             title=f"{counted(self.images, 'photo')}: accuracy against confidence",
         )
 
@@ -159,7 +159,7 @@ def _diagram(
     )  # fmt: skip
 
 
-def _drawn(diagram: ReliabilityDiagram) -> ReliabilityBins:
+def _to_reliability(diagram: ReliabilityDiagram) -> ReliabilityBins:
     holds = diagram.counts > 0
     counts, right = (values[holds].tolist() for values in (diagram.counts, diagram.right))
     intervals = [wilson_interval(hits, count) for hits, count in zip(right, counts, strict=True)]

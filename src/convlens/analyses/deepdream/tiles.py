@@ -153,19 +153,19 @@ def plan_tiles(
     Raises:
         TraceError: the network does not run on such an image as far as the node.
     """
-    whole = trace(model, size=size, partly=node_name)
-    node = whole.find_node(node_name)
-    field = whole.field(node)
+    whole_trace = trace(model, size=size, partly=node_name)
+    node = whole_trace.find_node(node_name)
+    field = whole_trace.field(node)
     if field is None:
         raise ConvlensError(
-            f"{node_name} of {model.name} gives {whole.shape(node)} for an image of "
+            f"{node_name} of {model.name} gives {whole_trace.shape(node)} for an image of "
             f"{size[0]} x {size[1]}, not maps; give a larger photo or a layer before it"
         )
     map_size = (len(field.low[0]), len(field.low[1]))
     whole_tile = Tile(
         TileSpan(0, size[0], 0, map_size[0], 0), TileSpan(0, size[1], 0, map_size[1], 0)
     )
-    single = TilePlan(model, node_name, size, ((whole_tile, whole),))
+    single = TilePlan(model, node_name, size, ((whole_tile, whole_trace),))
     if largest is None or max(size) <= largest or field.sees_whole_image:
         return single
     axes = []

@@ -135,14 +135,16 @@ class EffectiveField(NetworkResult):
         indices = [
             round(number * (len(self.layers) - 1) / max(count - 1, 1)) for number in range(count)
         ]
-        shown = [self.layers[index] for index in indices]
+        entries = [self.layers[index] for index in indices]
         captions = [
             f"{entry.layer} · {entry.size[0]} × {entry.size[1]} px · "
             + (f"{entry.ratio:.0%}" if entry.effective_area else "no gradient")
-            for entry in shown
+            for entry in entries
         ]
         return {
-            "fields": make_sheet([entry.tile() for entry in shown], 6, captions=captions, least=110)
+            "fields": make_sheet(
+                [entry.tile() for entry in entries], 6, captions=captions, least=110
+            )
         }
 
     def figure(self) -> "Figure":

@@ -190,9 +190,9 @@ def _choose_examined(
     sample = filled_entries(part_of(state, "sample"))["photo"][:examine].tolist()
     chosen = {error.number for error in wrong[:show]} | set(sample)
     errors = [error for error in wrong if error.number in chosen]
-    drawn = set(sample)
+    sampled = set(sample)
     right = filled_entries(part_of(state, RIGHT_TABLE))["photo"][: len(sample)].tolist()
-    return ExaminedErrors(errors, [error.number in drawn for error in errors], right)
+    return ExaminedErrors(errors, [error.number in sampled for error in errors], right)
 
 
 def _has_losses(output_head: str, *, binary: bool) -> bool:

@@ -117,8 +117,10 @@ class ErrorReducer:
         add_confidences(part_of(state, "histogram"), self.bins, confidences, correct)
         wrong = ~correct
         if self.counts_pairs:
-            ones = torch.ones(int(wrong.sum()), dtype=torch.int64)
-            state["pairs"].index_put_((first[wrong], predictions[wrong]), ones, accumulate=True)
+            increments = torch.ones(int(wrong.sum()), dtype=torch.int64)
+            state["pairs"].index_put_(
+                (first[wrong], predictions[wrong]), increments, accumulate=True
+            )
         photos = {
             "photo": ids,
             "label": first,

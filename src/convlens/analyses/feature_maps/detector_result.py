@@ -137,10 +137,10 @@ class FeatureDetector(NetworkResult):
     def steps(self) -> list[str]:
         """What is computed after the products of the strongest input channels, a line each."""
         lines: list[str] = []
-        shown = self.strongest_inputs
-        if others := len(self.patch) - len(shown):
-            sum_of_others = self.sum - float(self.products[shown].double().sum())
-            lines.append(f"{counted(others, 'other channel')}: {format_number(sum_of_others)}")
+        inputs = self.strongest_inputs
+        if num_others := len(self.patch) - len(inputs):
+            sum_of_others = self.sum - float(self.products[inputs].double().sum())
+            lines.append(f"{counted(num_others, 'other channel')}: {format_number(sum_of_others)}")
         lines.append(f"sum w·x = {format_number(self.sum)}")
         sign = "−" if self.bias < 0 else "+"
         lines.append(f"{sign} bias {format_number(abs(self.bias))} = {format_number(self.output)}")

@@ -151,15 +151,15 @@ class FeatureMaps(NetworkResult):
     def figure(self) -> "Figure":
         """The image and the maps that vary most over it, on one scale; at most 23 maps."""
         pixels = to_pixels(self.image, self.bounds).expand(-1, -1, 3)
-        shown = self.most_varying(_MOST_DRAWN)
+        channels = self.most_varying(_MOST_DRAWN)
         maps = [
             Panel(self.colors(values), f"channel {channel}")
-            for channel, values in zip(shown, self.select(shown).maps, strict=True)
+            for channel, values in zip(channels, self.select(channels).maps, strict=True)
         ]
         count, height, width = self.maps.shape
         title = f"{self.layer} ({self.side}): maps of {height} × {width}"
-        if len(shown) < count:
-            title += f"; the {len(shown)} of {count} that vary most over the image"
+        if len(channels) < count:
+            title += f"; the {len(channels)} of {count} that vary most over the image"
         scale = Scale(
             "diverging" if self.signed else "sequential",
             -self.scale if self.signed else 0.0,

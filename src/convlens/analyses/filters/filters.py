@@ -135,8 +135,8 @@ class Filters(NetworkResult):
         At most 64 are drawn, evenly spread.
         """
         tiles, count = self.tiles(), min(len(self.weights), _MOST_DRAWN)
-        shown = [number * len(tiles) // count for number in range(count)]
-        panels = [Panel(tiles[index], str(self.channels[index])) for index in shown]
+        indices = [number * len(tiles) // count for number in range(count)]
+        panels = [Panel(tiles[index], str(self.channels[index])) for index in indices]
         _, inputs, height, width = self.weights.shape
         title = f"{self.layer}: filters of {height} × {width} × {inputs} by channel"
         if not self.colored and inputs > 1:
@@ -193,13 +193,13 @@ class Filters(NetworkResult):
             parts.append(add_title(part, f"{len(indices)} {kind}") if kind else part)
         _, inputs, height, width = self.weights.shape
         has_hidden_channels = not self.colored and inputs > 1
-        drawn = add_title(
+        picture = add_title(
             self.add_weight_bar(stack_vertically(*parts)),
             f"{self.layer}: {counted(len(tiles), 'filter')} of {height} × {width} × {inputs}, "
             f"by channel",
             "of each filter the strongest input channel" if has_hidden_channels else "",
         )
-        return {"filters": drawn}
+        return {"filters": picture}
 
     def add_weight_bar(self, picture: Tensor) -> Tensor:
         """Add the color bar of the weights on the right of a picture of these filters."""

@@ -86,13 +86,13 @@ class FiltersOverTraining(NetworkResult):
         """A row for each filter and a column for each step; at most twelve filters are drawn."""
         columns = [entry.tiles() for entry in self.filters]
         count, total = min(len(self.channels), _MOST_DRAWN), len(self.channels)
-        shown = [number * total // count for number in range(count)]
+        indices = [number * total // count for number in range(count)]
         rows = [
             [
-                Panel(tiles[index], f"{step:,}" if index == shown[0] else "")
+                Panel(tiles[index], f"{step:,}" if index == indices[0] else "")
                 for step, tiles in zip(self.steps, columns, strict=True)
             ]
-            for index in shown
+            for index in indices
         ]
         title = f"{self.layer}: filters after so many training steps"
         if count < total:
@@ -100,7 +100,7 @@ class FiltersOverTraining(NetworkResult):
         return picture_figure(
             rows,
             title=title,
-            sides=[str(self.channels[index]) for index in shown],
+            sides=[str(self.channels[index]) for index in indices],
             scale=Scale(self.filters[0].colors, -self.scale, self.scale, "weight"),
             largest=_LARGEST,
         )
@@ -123,10 +123,10 @@ class FiltersOverTraining(NetworkResult):
             )
         height = max(map(len, blocks))
         level = [F.pad(block, (0, 0, 0, 0, 0, height - len(block)), value=255) for block in blocks]
-        drawn = self.filters[0].add_weight_bar(make_grid(level, len(level), gap=2 * factor))
+        picture = self.filters[0].add_weight_bar(make_grid(level, len(level), gap=2 * factor))
         return {
             "over_training": add_title(
-                drawn, f"{self.layer}: {counted(len(columns[0]), 'filter')} over training",
+                picture, f"{self.layer}: {counted(len(columns[0]), 'filter')} over training",
                 "rows: channels; columns: training steps done",
             )
         }  # fmt: skip

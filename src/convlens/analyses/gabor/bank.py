@@ -89,14 +89,14 @@ class GaborBank(Result):
         tiles = [enlarge(tile, factor) for tile in self.tiles()]
         columns = len(dict.fromkeys(self.orientations))
         rows = zip(self.frequencies[::columns], self.phases[::columns], strict=True)
-        drawn = make_sheet(
+        sheet = make_sheet(
             tiles, columns, heads=[f"{degrees:.3g}°" for degrees in self.orientations[:columns]],
             sides=[f"{frequency:.3g}, {phase:g}°" for frequency, phase in rows],
         )  # fmt: skip
         ends = (f"−{scale:.2g}", "0", f"+{scale:.2g}")
         return {
             "bank": add_title(
-                add_color_bar(drawn, color_bar(_BAR, upright=True), ends, "weight"),
+                add_color_bar(sheet, color_bar(_BAR, upright=True), ends, "weight"),
                 "Gabor functions",
                 "columns: orientation of the bars; rows: cycles per pixel, and phase",
             )

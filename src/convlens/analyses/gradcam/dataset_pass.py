@@ -157,25 +157,26 @@ def gradcams(
             ),
         )  # fmt: skip
         scales = tuple(finished.state["scales"].tolist())
-        read = [number for number in range(len(source)) if number not in finished.skipped]
+        readable = [number for number in range(len(source)) if number not in finished.skipped]
         skipped = {source.name(number): reason for number, reason in finished.skipped.items()}
         run_pass(
-            model, DrawingWork(work, scales, cells), NumberSource(source, read), stage="pictures",
+            model, DrawingWork(work, scales, cells), NumberSource(source, readable),
+            stage="pictures",
             pass_options=replace(pass_options, batch_size=batch_size, resume_folder=None),
         )  # fmt: skip
         totals = write_tables(
-            folder, [(work.names[number], number) for number in read],
+            folder, [(work.names[number], number) for number in readable],
             boxes=work.boxes if boxes else None, has_curves=deletion_insertion,
             header=numbers_header(GradCams, command),
             progress=lambda done, total: pass_options.progress("table", done, total),
         )  # fmt: skip
         check = None
         if randomize > 0:
-            check = _randomize(work, read[:randomize], stages, draws, pass_options)
+            check = _randomize(work, readable[:randomize], stages, draws, pass_options)
             check.save(folder / _RANDOMIZATION)
         result = GradCams(
             folder=str(out),
-            photos=tuple(work.names[number] for number in read),
+            photos=tuple(work.names[number] for number in readable),
             skipped=skipped,
             layers=tuple(group.name for group in work.node_groups),
             reasons=tuple(group.reason for group in work.node_groups),

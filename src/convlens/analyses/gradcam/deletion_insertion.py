@@ -270,9 +270,9 @@ def _probability_curves(
         probability = probabilities(scores, model_trace.output_head)[:, target_class].cpu()
     else:
         probability = (scores[:, target_class] - scores[:, subtracted]).sigmoid().cpu()
-    whole, covered = probability[0], probability[1]
+    of_whole_image, covered = probability[0], probability[1]
     middle = probability[2:].view(2, len(orders), len(counts) - 2)
-    starts = torch.stack([whole, covered]).view(2, 1, 1).expand(-1, len(orders), -1)
+    starts = torch.stack([of_whole_image, covered]).view(2, 1, 1).expand(-1, len(orders), -1)
     return torch.cat([starts, middle, starts.flip(0)], dim=2)
 
 

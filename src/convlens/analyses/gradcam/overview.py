@@ -24,22 +24,22 @@ def finish_folder(folder: Path, result: GradCams, *, command: str | None) -> Non
         result: what all photos have in common.
         command: the command line that makes the result, or None.
     """
-    rest = {"summary": summary_lines(result), **result.numbers_json()}
-    del rest["photos"]  # `write_tables` has written them
+    shared = {"summary": summary_lines(result), **result.numbers_json()}
+    del shared["photos"]  # `write_tables` has written them
     with (folder / NUMBERS).open("a", encoding="utf-8") as numbers:
-        numbers.write(f",\n{json_text(rest).strip().removeprefix('{')}\n")
+        numbers.write(f",\n{json_text(shared).strip().removeprefix('{')}\n")
     photos = result.photos
-    shown = spread(photos, _MOST)
+    shown_photos = spread(photos, _MOST)
     left_out = ""
-    if len(shown) < len(photos):
+    if len(shown_photos) < len(photos):
         left_out = (
-            f"{len(shown):,} of {len(photos):,} photos, evenly spread; scores.csv has a row for "
-            f"each, and each has a folder of its own."
+            f"{len(shown_photos):,} of {len(photos):,} photos, evenly spread; scores.csv has a row "
+            f"for each, and each has a folder of its own."
         )
     write_overview(
         folder,
         result,
-        [_photo_group(folder, photo) for photo in shown],
+        [_photo_group(folder, photo) for photo in shown_photos],
         left_out=left_out,
         command=command,
         python=f"maps = convlens.Result.load({photos[0]!r})",

@@ -332,20 +332,20 @@ def randomization_stages(model_trace: Trace, network: nn.Module, most: int) -> l
     count = min(most, len(groups))
     if count < 2:
         return [[path for group in groups for path in group]] if groups else []
-    head, rest = groups[0], groups[1:]
-    cuts = [number * len(rest) // (count - 1) for number in range(count)]
-    merged = [rest[start:stop] for start, stop in pairwise(cuts)]
-    return [head, *([path for group in part for path in group] for part in merged)]
+    first_group, later_groups = groups[0], groups[1:]
+    cuts = [number * len(later_groups) // (count - 1) for number in range(count)]
+    merged = [later_groups[start:stop] for start, stop in pairwise(cuts)]
+    return [first_group, *([path for group in part for path in group] for part in merged)]
 
 
-def _correlate(maps: Tensor, others: Tensor) -> Tensor:
+def _correlate(maps: Tensor, other_maps: Tensor) -> Tensor:
     """Rank correlations `(N, K)` of maps `(N, K, h, w)`."""
     return torch.tensor([
         [
             rank_correlation(cells, other_cells)
             for cells, other_cells in zip(row, other_row, strict=True)
         ]
-        for row, other_row in zip(maps, others, strict=True)
+        for row, other_row in zip(maps, other_maps, strict=True)
     ], dtype=torch.float32)  # fmt: skip
 
 
@@ -380,9 +380,9 @@ def _randomize(network: nn.Module, path: str, generator: torch.Generator) -> Non
         with torch.no_grad():
             values = parameter.detach().float()
             # On the CPU, so that a seed draws the same weights for every device.
-            drawn = torch.empty_like(values, device="cpu").normal_(generator=generator)
-            drawn = drawn.to(values.device).mul_(values.std()).add_(values.mean())
-            module._parameters[name] = nn.Parameter(drawn.to(parameter.dtype), requires_grad=False)
+            noise = torch.empty_like(values, device="cpu").normal_(generator=generator)
+            noise = noise.to(values.device).mul_(values.std()).add_(values.mean())
+            module._parameters[name] = nn.Parameter(noise.to(parameter.dtype), requires_grad=False)
 
 
 def _format_signed(number: float) -> str:

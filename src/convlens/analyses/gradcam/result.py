@@ -246,14 +246,14 @@ class GradCam(NetworkResult):
         """
         scale = self.scale if scale is None else scale
         overlays = self.overlays(scale, cells=cells)
-        drawn = [
+        pictures = [
             self.finish_overlay(
                 overlays[image, rank], image, rank, scale, outlines[image] if outlines else ()
             )
             for image, names in enumerate(self.names)
             for rank in range(len(names))
         ]
-        return dict(zip(self.picture_names(), drawn, strict=True))
+        return dict(zip(self.picture_names(), pictures, strict=True))
 
     def picture_names(self, layer: str | None = None) -> list[str]:
         """The names of the pictures: class and layer, after the image where there are several.

@@ -110,15 +110,15 @@ class Invariance(NetworkResult):
 
     def summary(self) -> str:
         """The most invariant channel and what remains of its activation, in words."""
-        shown = counted(len(self.channels), "channel")
+        channels = counted(len(self.channels), "channel")
         if not len(self.channels):
-            return f"{shown} of {self.layer}"
+            return f"{channels} of {self.layer}"
         best = self.rank_channels()[0]
         shares = ", ".join(
             f"{percent(float(self.remaining(kind)[best]))} for {kind}" for kind in KINDS
         )
         return (
-            f"{shown} of {self.layer} on {counted(self.images, 'image')}; of "
+            f"{channels} of {self.layer} on {counted(self.images, 'image')}; of "
             f"{self.layer}:{int(self.channels[best])}, the most invariant, remain {shares}"
         )
 

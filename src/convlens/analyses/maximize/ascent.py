@@ -147,11 +147,11 @@ def ascend(
             # Rectifiers between these images and the objective are all closed: a stronger start
             # may open one.
             for index in (~has_gradient).nonzero().flatten().tolist():
-                drawn = parameterization.random_parameters(
+                random_start = parameterization.random_parameters(
                     [start_draws[index]], contrast=_RESTART_CONTRAST ** (step + 1)
                 )
                 with torch.no_grad():
-                    parameters[index] = drawn[0].to(parameters)
+                    parameters[index] = random_start[0].to(parameters)
         if after_step(step + 1):
             break
     with torch.no_grad():

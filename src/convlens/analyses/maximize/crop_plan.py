@@ -74,8 +74,8 @@ def plan_crop(
         model_trace = base if size is None else trace(model, size=size)
         return CropPlan(model_trace, model_trace.logits)
     if objective.position is not None:
-        whole = base if size is None else _trace_of_size(model, objective, size)
-        return _plan_unit(model, whole, objective)
+        whole_trace = base if size is None else _trace_of_size(model, objective, size)
+        return _plan_unit(model, whole_trace, objective)
     model_trace = (
         _trace_of_size(model, objective, size) if size else _default_trace(model, base, objective)
     )
@@ -135,28 +135,28 @@ def _default_trace(model: Model, base: Trace, objective: Objective) -> Trace:
     return base
 
 
-def _plan_unit(model: Model, whole: Trace, objective: Objective) -> CropPlan:
+def _plan_unit(model: Model, whole_trace: Trace, objective: Objective) -> CropPlan:
     assert objective.position is not None
-    node = whole.find_node(objective.optimized_node_name)
-    height, width = (whole.shape(node)[dim] for dim in whole.spatial_dims(node) or ())
+    node = whole_trace.find_node(objective.optimized_node_name)
+    height, width = (whole_trace.shape(node)[dim] for dim in whole_trace.spatial_dims(node) or ())
     row, column = objective.position
     if row >= height or column >= width:
         raise ConvlensError(
             f"{objective.layer} has units from 0,0 to {height - 1},{width - 1} on images of "
-            f"{whole.image_size[0]} x {whole.image_size[1]}; given {row},{column}"
+            f"{whole_trace.image_size[0]} x {whole_trace.image_size[1]}; given {row},{column}"
         )
-    field = whole.field(node)
+    field = whole_trace.field(node)
     assert field is not None
     box = field_box(field, row, column)
-    crop = find_window(field, box, whole.image_size, smallest_side(model, whole, node))
+    crop = find_window(field, box, whole_trace.image_size, smallest_side(model, whole_trace, node))
     model_trace = trace(model, size=crop[2:], partly=True)
     crop_node = model_trace.find_node(objective.optimized_node_name)
     crop_position = position_in_window(model_trace, crop_node, box, crop)
     if (
         crop_position is None
-        or crop[2:] == whole.image_size
+        or crop[2:] == whole_trace.image_size
         or objective.node_name not in model_trace
     ):
-        whole_window = (0, 0, *whole.image_size)
-        return CropPlan(whole, node, objective.position, whole_window, whole.image_size)
-    return CropPlan(model_trace, crop_node, crop_position, crop, whole.image_size)
+        whole_window = (0, 0, *whole_trace.image_size)
+        return CropPlan(whole_trace, node, objective.position, whole_window, whole_trace.image_size)
+    return CropPlan(model_trace, crop_node, crop_position, crop, whole_trace.image_size)

@@ -213,7 +213,7 @@ class MaximizedImages(NetworkResult):
             first = [maximum.objective, names[0] if seeds > 1 else "", maximum.summary()]
             tiles += [*row, *[None] * (seeds - len(row))]
             captions += ["\n".join(filter(None, first)), *names[1:], *[""] * (seeds - len(row))]
-        drawn = add_title(
+        sheet = add_title(
             make_sheet(
                 tiles, seeds if seeds > 1 else min(_COLUMNS, len(tiles)), captions=captions,
                 gap=12, least=_SIDE,
@@ -225,7 +225,7 @@ class MaximizedImages(NetworkResult):
             for maximum, row in zip(self.maxima, rows, strict=True)
             for number, tile in enumerate(row)
         }
-        return {"maximized": drawn, **single}
+        return {"maximized": sheet, **single}
 
 
 def _as_picture(images: Tensor) -> Tensor:

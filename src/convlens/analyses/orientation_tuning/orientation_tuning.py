@@ -87,14 +87,14 @@ def orientation_tuning(
             f"{orientations} orientations, {phases} phases, contrast {contrast:g}; give at least "
             f"2 orientations, at least 4 phases, and a contrast above 0 and at most 1"
         )
-    whole = trace(model)
-    source = find_channel_sources(whole, [layer] if layer is not None else None, side)[0]
+    whole_trace = trace(model)
+    source = find_channel_sources(whole_trace, [layer] if layer is not None else None, side)[0]
     if not source.rectified:
         raise ConvlensError(
             f"{source.node_name} of {model.name} may be negative, as no rectifier gave it: tuning "
             f"is undefined there; choose a layer after a ReLU"
         )
-    model_trace, node, position, field = _find_unit(model, whole, source)
+    model_trace, node, position, field = _find_unit(model, whole_trace, source)
     gratings = Gratings(
         orientations=torch.arange(orientations, dtype=torch.float32) * (180.0 / orientations),
         frequencies=choose_frequencies(frequencies, max(field)),
@@ -151,7 +151,7 @@ def _record(
 
 
 def _find_unit(
-    model: Model, whole: Trace, source: ChannelSource
+    model: Model, whole_trace: Trace, source: ChannelSource
 ) -> tuple[Trace, int, tuple[int, int], tuple[int, int]]:
     """The smallest images on which a unit sees no padding.
 
@@ -159,7 +159,7 @@ def _find_unit(
         The trace on them, the node, the unit's row and column, and the rows and columns it sees.
     """
     side = 16
-    while side < max(whole.image_size):
+    while side < max(whole_trace.image_size):
         model_trace = trace(model, size=(side, side), partly=True)
         if source.node_name in model_trace:
             node = model_trace.find_node(source.node_name)
@@ -167,9 +167,9 @@ def _find_unit(
             if unit is not None:
                 return model_trace, node, *unit
         side *= 2
-    unit = _middle_unit(whole, source.node, allow_padding=True)
+    unit = _middle_unit(whole_trace, source.node, allow_padding=True)
     assert unit is not None
-    return whole, source.node, *unit
+    return whole_trace, source.node, *unit
 
 
 def _middle_unit(

@@ -233,7 +233,7 @@ class OrientationTuning(NetworkResult):
         columns = max(1, round(count**0.5))
         first, last = (f"{float(self.orientations[index]):.0f}°" for index in (0, -1))
         low, high = float(self.frequencies[0]), float(self.frequencies[-1])
-        drawn = add_color_bar(
+        sheet = add_color_bar(
             make_sheet(
                 tiles, columns, captions=captions, gap=_GAP,
                 sides=[f"{first}\n{last}"] * -(-count // columns),
@@ -242,10 +242,10 @@ class OrientationTuning(NetworkResult):
             ("0", "0.5", "1"),
             "response, as a share of the channel's greatest, which is given below it",
         )  # fmt: skip
-        shown = f"{count} of {total} channels, evenly spread" if count < total else "by channel"
+        selection = f"{count} of {total} channels, evenly spread" if count < total else "by channel"
         return {
             "tuning": add_title(
-                drawn, f"{self.layer}: responses to gratings, {shown}",
+                sheet, f"{self.layer}: responses to gratings, {selection}",
                 f"rows: orientation of the bars; columns: {low:.2g} to {high:.2g} cycles per "
                 f"pixel; gray: no response to any grating",
             )

@@ -277,8 +277,8 @@ def _recompute_activations(
     window_trace = trace_window(raw, size)
     positions = _find_positions(image_trace, window_trace, window_trace.find_node(name), crops)
     if positions is None:
-        whole = (0, 0, *image_trace.image_size)
-        on_image = [replace(crop, window=whole) for crop in crops]
+        whole_image = (0, 0, *image_trace.image_size)
+        on_image = [replace(crop, window=whole_image) for crop in crops]
         return _recompute_activations(raw, image_trace, node, normalized, on_image)
     windows = []
     for crop in crops:

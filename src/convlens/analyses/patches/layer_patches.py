@@ -177,8 +177,8 @@ def _select_bands(table: State, channels: Sequence[int]) -> list[tuple[int, int]
 def _sample_entries(table: State, seed: int) -> list[tuple[int, int, int]]:
     """Channel, rank and image of a random sample of the table's entries."""
     filled = (image_numbers(table["images"]) >= 0).nonzero().tolist()
-    drawn = random.Random(seed).sample(filled, min(_SAMPLED_UNITS, len(filled)))
-    return [(channel, rank, int(table["images"][channel, rank])) for channel, rank in drawn]
+    sampled = random.Random(seed).sample(filled, min(_SAMPLED_UNITS, len(filled)))
+    return [(channel, rank, int(table["images"][channel, rank])) for channel, rank in sampled]
 
 
 def _unit_activation(

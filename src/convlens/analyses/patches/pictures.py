@@ -37,12 +37,12 @@ def draw_field(image: Tensor, box: FieldBox, bounds: tuple[float, float]) -> Ten
     resampling = PilImage.Resampling.NEAREST if scale > 1 else PilImage.Resampling.BOX
     resized = np.array(PilImage.fromarray(pixels.numpy()).resize(size, resampling))
     mask = np.array(PilImage.fromarray(inside.numpy()).resize(size, PilImage.Resampling.NEAREST))
-    drawn = torch.where(
+    dimmed = torch.where(
         torch.from_numpy(mask)[..., None], torch.from_numpy(resized), _stripes(size[1], size[0])
     )
     picture = torch.full((TILE, TILE, 3), 255, dtype=torch.uint8)
     top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
-    picture[top : top + size[1], left : left + size[0]] = drawn
+    picture[top : top + size[1], left : left + size[0]] = dimmed
     return picture
 
 
@@ -74,9 +74,9 @@ def draw_framed_image(image: Tensor, box: FieldBox, bounds: tuple[float, float])
 def patch_row(tiles: Tensor, values: Sequence[float], count: int) -> Tensor:
     """A row of `count` tiles with their activations; missing ones are empty."""
     empty = torch.full((TILE, TILE, 3), 255, dtype=torch.uint8)
-    missing = count - len(tiles)
-    captions = [f"{value:.3g}" for value in values] + ["none"] * missing
-    return make_sheet([*tiles, *[empty] * missing], count, captions=captions, gap=4)
+    num_missing = count - len(tiles)
+    captions = [f"{value:.3g}" for value in values] + ["none"] * num_missing
+    return make_sheet([*tiles, *[empty] * num_missing], count, captions=captions, gap=4)
 
 
 def side_by_side(parts: Sequence[Tensor]) -> Tensor:

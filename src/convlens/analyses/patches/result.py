@@ -194,11 +194,11 @@ class LayerPatches(Result):
         Raises:
             ConvlensError: no channel is shown.
         """
-        shown = [entry for entry in self.shown if len(entry.tiles)][:_MOST_ROWS]
+        entries = [entry for entry in self.shown if len(entry.tiles)][:_MOST_ROWS]
         return picture_figure(
-            list(map(self.panels, shown)),
+            list(map(self.panels, entries)),
             title=f"{self.layer}: the strongest patches, with the activation at {self.node_name}",
-            sides=[f"{self.layer}:{entry.channel}" for entry in shown],
+            sides=[f"{self.layer}:{entry.channel}" for entry in entries],
             largest=_LARGEST,
         )
 
@@ -290,8 +290,9 @@ class Patches(NetworkResult):
             f"{self.model} on {counted(self.images_read, 'photo')}: "
             f"{counted(channels, 'channel')} of {counted(len(self.layers), 'layer')}"
         )
-        known = dead or all(layer.post for layer in self.layers)  # elsewhere 0 is no threshold
-        return words + (_dead_words(dead) if known else "")
+        # Before a non-linearity, 0 is no threshold and a channel below it need not be dead.
+        zero_is_threshold = dead or all(layer.post for layer in self.layers)
+        return words + (_dead_words(dead) if zero_is_threshold else "")
 
     def table(self) -> Table:
         """The layers with what their units see, and the evidence of their patches."""
@@ -319,11 +320,11 @@ class Patches(NetworkResult):
             (layer, entry) for layer in self.layers for entry in layer.shown if len(entry.tiles)
         ]
         count = min(len(every_row), _MOST_ROWS)
-        shown = [every_row[number * len(every_row) // count] for number in range(count)]
+        rows = [every_row[number * len(every_row) // count] for number in range(count)]
         return picture_figure(
-            [layer.panels(entry) for layer, entry in shown],
+            [layer.panels(entry) for layer, entry in rows],
             title=f"{self.model}: the strongest patches, with their activations",
-            sides=[f"{layer.layer}:{entry.channel}" for layer, entry in shown],
+            sides=[f"{layer.layer}:{entry.channel}" for layer, entry in rows],
             largest=_LARGEST,
         )
 
@@ -331,13 +332,13 @@ class Patches(NetworkResult):
         """The fields, with the numbers of each channel that has pictures beside its patches."""
         numbers = super().numbers_json()
         for plain, layer in zip(numbers["layers"], self.layers, strict=True):
-            for entry, shown in zip(plain["shown"], layer.shown, strict=True):
-                entry["images_fired"] = int(layer.images_fired[shown.channel])
-                entry["positions_fired"] = int(layer.positions_fired[shown.channel])
-                entry["boxes"] = shown.boxes.tolist()
+            for entry, patches in zip(plain["shown"], layer.shown, strict=True):
+                entry["images_fired"] = int(layer.images_fired[patches.channel])
+                entry["positions_fired"] = int(layer.positions_fired[patches.channel])
+                entry["boxes"] = patches.boxes.tolist()
                 if len(layer.selectivity):
-                    area = float(layer.selectivity[shown.channel])
-                    preferred = int(layer.preferred_class[shown.channel])
+                    area = float(layer.selectivity[patches.channel])
+                    preferred = int(layer.preferred_class[patches.channel])
                     entry["class"] = class_name(self.labels, preferred)
                     entry["selectivity"] = None if math.isnan(area) else area
         return numbers

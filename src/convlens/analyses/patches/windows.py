@@ -116,8 +116,8 @@ def position_in_window(
     positions = []
     for axis in (0, 1):
         low, high = (box[2 * axis + end] - window[axis] for end in (0, 1))
-        same = (field.low[axis] == low) & (field.high[axis] == high)
-        if int(same.sum()) != 1:
+        is_same = (field.low[axis] == low) & (field.high[axis] == high)
+        if int(is_same.sum()) != 1:
             return None
-        positions.append(int(same.nonzero()))
+        positions.append(int(is_same.nonzero()))
     return positions[0], positions[1]

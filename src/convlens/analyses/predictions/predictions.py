@@ -78,7 +78,7 @@ class Predictions(NetworkResult):
 
     def figure(self) -> "Figure":
         """A bar for each class that is named, for the first eight images."""
-        shown = [
+        rows = [
             Bars(
                 title=f"image {image}: {names[0]}",
                 names=names,
@@ -89,8 +89,8 @@ class Predictions(NetworkResult):
                 zip(self.names[:_MOST_IMAGES], self.confidences.tolist(), strict=False)
             )
         ]
-        some = f"; {len(shown)} of {len(self.names)} images" * (len(shown) < len(self.names))
-        return bar_figure(shown, title=f"probabilities{some}", limits=(0, 1.15))
+        some = f"; {len(rows)} of {len(self.names)} images" * (len(rows) < len(self.names))
+        return bar_figure(rows, title=f"probabilities{some}", limits=(0, 1.15))
 
 
 @keep_warnings

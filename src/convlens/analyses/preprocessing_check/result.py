@@ -95,12 +95,12 @@ class Diagnosis(NetworkResult):
         """
         if not self.variants:
             raise ConvlensError(self.summary())
-        shown = self.variants[: _MOST_BARS + 1]
+        variants = self.variants[: _MOST_BARS + 1]
         bars = Bars(
             title=f"{counted(self.photos, 'photo')}: {self.verdict}",
-            names=[variant.name for variant in shown],
-            values=[variant.gain for variant in shown],
-            labels=["configured", *(f"{variant.gain:+.2f}" for variant in shown[1:])],
+            names=[variant.name for variant in variants],
+            values=[variant.gain for variant in variants],
+            labels=["configured", *(f"{variant.gain:+.2f}" for variant in variants[1:])],
         )
         quantity = "log-probability of the right class" if self.labeled else "confidence"
         return bar_figure([bars], title=f"gain in {quantity}, nats per photo")

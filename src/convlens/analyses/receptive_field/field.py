@@ -101,8 +101,8 @@ class ReceptiveField(NetworkResult):
         height, width = pixels.shape[:2]
         rows = pixels_inside(top, bottom, 0, height - 1)
         columns = pixels_inside(left, right, 0, width - 1)
-        drawn = 255 - (255 - pixels) * _OUTSIDE_CONTRAST
-        drawn[rows, columns] = pixels[rows, columns]
+        dimmed = 255 - (255 - pixels) * _OUTSIDE_CONTRAST
+        dimmed[rows, columns] = pixels[rows, columns]
         frame = torch.tensor(FRAME, dtype=torch.float32)
         sides = (
             ((top, columns), 0 <= top < height),
@@ -112,9 +112,9 @@ class ReceptiveField(NetworkResult):
         )
         for side, is_inside_image in sides:
             if is_inside_image:  # other sides lie in the padding
-                drawn[side] = frame
+                dimmed[side] = frame
         return {
-            "field": drawn.round().to(torch.uint8),
+            "field": dimmed.round().to(torch.uint8),
             "inside": draw_field(self.image, self.box, self.bounds),
         }
 

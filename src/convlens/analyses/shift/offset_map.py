@@ -95,7 +95,7 @@ class OffsetMap(Result):
             sequential_colors(self.probabilities, 0, 1),
             max(1, _SIDE // max(self.probabilities.shape)),
         )
-        drawn = add_color_bar(
+        sheet = add_color_bar(
             make_sheet(
                 [cells], 1, heads=[f"{self.columns[0]}\n{self.columns[-1]}"],
                 sides=[f"{self.rows[0]}\n{self.rows[-1]}"],
@@ -110,7 +110,7 @@ class OffsetMap(Result):
         }
         return {
             f"offsets, {self.protocol}, {self.name}": add_title(
-                drawn, f"{self.name} at every offset: {descriptions[self.protocol]}",
+                sheet, f"{self.name} at every offset: {descriptions[self.protocol]}",
                 f"probability {self.lowest:.3g} to {self.highest:.3g}; predicted at "
                 f"{self.predicted_share:.0%} of the offsets",
                 "across and down: offset in pixels",

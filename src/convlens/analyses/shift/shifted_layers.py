@@ -101,8 +101,8 @@ def parse_shifts(
     height, width = trace.image_size
     if shifts is None:
         spacings = [max(layer.spacing) for layer in layers if layer.spacing]
-        usable = [pixels for pixels in spacings if 1 < pixels < min(height, width) // 2]
-        shifts = [1, *({max(usable)} if usable else ())]
+        spacings_that_fit = [pixels for pixels in spacings if 1 < pixels < min(height, width) // 2]
+        shifts = [1, *({max(spacings_that_fit)} if spacings_that_fit else ())]
     offsets = tuple(_parse_shift(shift) for shift in shifts)
     for rows, columns in offsets:
         if (
@@ -121,12 +121,12 @@ def parse_shifts(
 
 
 def _parse_shift(shift: int | Offset) -> Offset:
-    both = shift if isinstance(shift, (tuple, list)) else (shift, shift)
-    if len(both) != 2 or not all(isinstance(pixels, Integral) for pixels in both):
+    pair = shift if isinstance(shift, (tuple, list)) else (shift, shift)
+    if len(pair) != 2 or not all(isinstance(pixels, Integral) for pixels in pair):
         raise ConvlensError(
             f"a shift of {shift!r}; give whole pixels, for both axes or (rows, columns)"
         )
-    return int(both[0]), int(both[1])
+    return int(pair[0]), int(pair[1])
 
 
 def _spacing(trace: Trace, node: int) -> tuple[int, int] | None:

@@ -60,10 +60,10 @@ class Translation(Result):
     @property
     def error(self) -> float:
         """Root mean square of the difference, as a share of the map's standard deviation."""
-        known = ~self.difference.isnan()
-        moved = self.moved_feature_map[known]
+        is_measured = ~self.difference.isnan()
+        moved = self.moved_feature_map[is_measured]
         deviation = float(moved.std(correction=0))
-        return float(self.difference[known].square().mean().sqrt()) / max(deviation, 1e-30)
+        return float(self.difference[is_measured].square().mean().sqrt()) / max(deviation, 1e-30)
 
     @property
     def exact(self) -> bool:

@@ -68,9 +68,9 @@ def list_initializations(shape: tuple[int, ...]) -> Iterator[Initialization]:
         fans["positions"] = positions  # depthwise convolutions of timm
     for name, fan in fans.items():
         yield Initialization(f"PyTorch's default by {name}", "uniform", fan**-0.5)
-    both = fans["inputs"] + fans["outputs"]
-    yield Initialization("Xavier uniform", "uniform", math.sqrt(6 / both))
-    yield Initialization("Xavier normal", "normal", math.sqrt(2 / both))
+    fan_sum = fans["inputs"] + fans["outputs"]
+    yield Initialization("Xavier uniform", "uniform", math.sqrt(6 / fan_sum))
+    yield Initialization("Xavier normal", "normal", math.sqrt(2 / fan_sum))
     for name, fan in fans.items():
         for gain in (1.0, 2.0):
             deviation = math.sqrt(gain / fan)

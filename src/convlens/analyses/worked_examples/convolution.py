@@ -101,14 +101,14 @@ class ConvolutionArithmetic(Result):
         rows, columns = self.filter.shape
         y, x = self.feature_map.shape
         across = min(x, _MOST_COLUMNS)
-        shown = [(row, column) for row in range(y) for column in range(x)][:_MOST_SUMS]
+        positions = [(row, column) for row in range(y) for column in range(x)][:_MOST_SUMS]
         lines = rows + 1 + (self.bias != 0)
         sum_width = _MINI * width + 0.6 + max(2.2, 1.75 * columns) + 0.8
         sum_height = max(_MINI * height, 0.62 * lines) + 1.1
         top_height = max(height, rows, y) + 1.7
         bias_width = 1.9 * (self.bias != 0)
         top_width = width + columns + x + 5.5 + bias_width
-        down = -(-len(shown) // across)
+        down = -(-len(positions) // across)
         board = Board(
             max(top_width, across * sum_width) + 0.6, top_height + down * sum_height + 0.3
         )
@@ -131,7 +131,7 @@ class ConvolutionArithmetic(Result):
             )
             board.words(left + wide + 0.95 + room / 2, middle, sign, size=13)
             left += wide + 1.9 + room
-        for number, (row, column) in enumerate(shown):
+        for number, (row, column) in enumerate(positions):
             self._add_sum(
                 board, row, column, 0.5 + number % across * sum_width,
                 top_height + number // across * sum_height,

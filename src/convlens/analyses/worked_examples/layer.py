@@ -95,13 +95,13 @@ class LayerArithmetic(Result):
         Each filter and the map that it gives have one color. At most four channels of a stack and
         three filters are drawn.
         """
-        drawn = min(self.channels_in, _MOST_SLICES)
+        num_slices = min(self.channels_in, _MOST_SLICES)
         filters = min(self.channels_out, _MOST_FILTERS)
         more = self.channels_out - filters
-        row = max(2.3, _SLICE + _OFFSET * (drawn - 1) + 0.75)
+        row = max(2.3, _SLICE + _OFFSET * (num_slices - 1) + 0.75)
         stack = filters * row + 0.6 * (more > 0)
-        input_side = _MAP + _OFFSET * (drawn - 1)
-        filter_side = _SLICE + _OFFSET * (drawn - 1)
+        input_side = _MAP + _OFFSET * (num_slices - 1)
+        filter_side = _SLICE + _OFFSET * (num_slices - 1)
         output_side = _MAP + _OFFSET * (filters - 1)
         tallest = max(stack, input_side + 1.6, output_side + 1.6)
         middle = 1.2 + tallest / 2
@@ -123,11 +123,16 @@ class LayerArithmetic(Result):
             ),
         ):
             board.words(x, 0.5, name, ha="left", color=MUTED)
-        self._draw_stack(board, input_x, middle - input_side / 2, _MAP, list(_INPUT_COLORS[:drawn]))
-        self._draw_more(board, input_x, middle + input_side / 2 + 0.45, self.channels_in - drawn)
+        colors = list(_INPUT_COLORS[:num_slices])
+        self._draw_stack(board, input_x, middle - input_side / 2, _MAP, colors)
+        self._draw_more(
+            board, input_x, middle + input_side / 2 + 0.45, self.channels_in - num_slices
+        )
         for number, color in enumerate(_FILTER_COLORS[:filters]):
             center = middle - stack / 2 + (number + 0.5) * row
-            self._draw_stack(board, filter_x, center - filter_side / 2, _SLICE, [color] * drawn)
+            self._draw_stack(
+                board, filter_x, center - filter_side / 2, _SLICE, [color] * num_slices
+            )
             board.words(count_x, center, f"{self.kernel}² · {self.channels_in}", ha="left")
             if self.bias:
                 board.words(count_x + 2.4, center, "+")

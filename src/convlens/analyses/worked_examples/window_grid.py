@@ -105,24 +105,25 @@ class WindowGrid(Result):
         """
         before, after = self.padding
         whole = before + self.size + after
-        drawn = min(whole, _MOST_CELLS)
-        cut = drawn < whole
+        num_cells = min(whole, _MOST_CELLS)
+        cut = num_cells < whole
         output = min(self.output, _MOST_OUTPUTS) if cut else self.output
         text_width = 7.6
-        height = max(drawn, output, 6) + 2.4 + 0.8 * cut
-        board = Board(drawn + output + text_width + 4.2, height, cell=0.28)
-        self._draw_input(board, 0.5, 1.3, drawn)
-        x = drawn + 2.7
-        middle = 1.3 + drawn / 2
-        board.arrow((drawn + 0.9, middle), (x - 0.4, middle))
-        self._draw_output(board, x, 1.3 + max(0.0, (drawn - output) / 2), output)
+        height = max(num_cells, output, 6) + 2.4 + 0.8 * cut
+        board = Board(num_cells + output + text_width + 4.2, height, cell=0.28)
+        self._draw_input(board, 0.5, 1.3, num_cells)
+        x = num_cells + 2.7
+        middle = 1.3 + num_cells / 2
+        board.arrow((num_cells + 0.9, middle), (x - 0.4, middle))
+        self._draw_output(board, x, 1.3 + max(0.0, (num_cells - output) / 2), output)
         board.words(
             x + output + 0.9, middle, self.equation(), ha="left", linespacing=1.7, size=board.font
         )
         if cut:
             board.words(
                 0.5, height - 0.6,
-                f"The upper left corner: {drawn} of {whole} and {output} of {self.output} cells.",
+                f"The upper left corner: {num_cells} of {whole} and {output} of {self.output} "
+                f"cells.",
                 ha="left", color=MUTED, size=8,
             )  # fmt: skip
         return board.figure
@@ -136,7 +137,7 @@ class WindowGrid(Result):
         pixels = f"{before}" if before == after else f"{before} and {after}"
         return pixels if self.padding_name == pixels else f"{self.padding_name} ({pixels})"
 
-    def _draw_input(self, board: Board, x: float, y: float, drawn: int) -> None:
+    def _draw_input(self, board: Board, x: float, y: float, num_cells: int) -> None:
         before = self.padding[0]
         taps = [number * self.dilation for number in range(self.kernel)]
         second = self.stride if self.output > 1 else None
@@ -152,8 +153,8 @@ class WindowGrid(Result):
 
         inside = range(before, before + self.size)
         faint = torch.tensor(
-            [[row not in inside or column not in inside for column in range(drawn)]
-             for row in range(drawn)],
+            [[row not in inside or column not in inside for column in range(num_cells)]
+             for row in range(num_cells)],
             dtype=torch.bool,
         )  # fmt: skip
         board.words(
@@ -162,22 +163,23 @@ class WindowGrid(Result):
             ha="left", color=MUTED,
         )  # fmt: skip
         board.grid(
-            torch.zeros(drawn, drawn, dtype=torch.float32), x, y, faint=faint, numbers=False,
-            fills=[[fill(row, column) for column in range(drawn)] for row in range(drawn)],
+            torch.zeros(num_cells, num_cells, dtype=torch.float32), x, y, faint=faint,
+            numbers=False,
+            fills=[[fill(row, column) for column in range(num_cells)] for row in range(num_cells)],
         )  # fmt: skip
         for row, column in faint.nonzero().tolist():
             board.words(x + column + 0.5, y + row + 0.5, "0", color=MUTED, size=7)
-        shown = min(self.size, drawn - before)
-        board.box(x + before, y + before, shown, shown, color=INK, lw=1.4)
-        extent = min(self.extent, drawn)
+        num_image_cells = min(self.size, num_cells - before)
+        board.box(x + before, y + before, num_image_cells, num_image_cells, color=INK, lw=1.4)
+        extent = min(self.extent, num_cells)
         for start, color in ((second, SECOND), (0, ACCENT)):
-            if start is not None and start < drawn:
-                wide = min(extent, drawn - start)
+            if start is not None and start < num_cells:
+                wide = min(extent, num_cells - start)
                 board.box(x + start, y, wide, extent, color=color, lw=2.0, z=4)
         for row in range(self.output):
             for column in range(self.output):
                 at = [number * self.stride + self.extent / 2 for number in (row, column)]
-                if max(at) < drawn:
+                if max(at) < num_cells:
                     color = {(0, 0): ACCENT, (0, 1): SECOND}.get((row, column), INK)
                     board.dot(x + at[1], y + at[0], color)
 
