@@ -1,6 +1,6 @@
 """The matplotlib figure that results return: notebooks display it, and its text stays text.
 
-`figures.py` makes it. To import this module imports matplotlib's figures, which commands that only
+`figures.py` makes it. Importing this module imports matplotlib's figures, which commands that only
 write pictures do not need.
 """
 

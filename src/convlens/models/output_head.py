@@ -205,7 +205,7 @@ def describe_prediction_rule(final_activation: str, num_outputs: int, positive: 
         )
     rule = f"above 0 it predicts {positive}, otherwise not {positive}"
     if final_activation:
-        return f"the network has one output and ends in a sigmoid; by its logit it decides: {rule}"
+        return f"the network has one output and ends in a sigmoid; with a logit {rule}"
     return (
         f"the network has one output without a sigmoid, which is read as a logit: {rule}; "
         f"a regression makes no such prediction"

@@ -1,6 +1,6 @@
 """Fewer garbage collections while a command starts.
 
-To import torch and timm makes about a million objects, none of which is garbage. Python searches
+Importing torch and timm makes about a million objects, none of which is garbage. Python searches
 them for cycles again and again, which is a tenth of the time until the network is loaded.
 """
 

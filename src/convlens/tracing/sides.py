@@ -7,7 +7,7 @@ input is the output of the batch norm, after a residual connection the sum. Norm
 what a network's code normalizes by its own statistics, also through views. Any other operation (the
 next convolution, pooling, concatenation) ends the search.
 
-What the non-linearity itself is, one operation or several, `nonlinearities.py` says.
+`nonlinearities.py` finds the operations of a non-linearity, one or several.
 """
 
 from collections.abc import Container

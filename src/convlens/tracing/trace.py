@@ -163,7 +163,7 @@ class Trace:
         )
 
     def describe_mixed_images(self, node: int) -> str:
-        """That no dimension of a node holds one image at each position, with its shapes."""
+        """The end of a sentence: no dimension of a node holds one image at each position."""
         shape, pair_shape = self.batch.shapes[node], self.batch.pair_shapes.get(node)
         comparison = ""
         if pair_shape is not None:

@@ -41,7 +41,7 @@ def learn_filters(
 
     The convolution is the encoder of a denoising autoencoder (Vincent et al., 2010): from patches
     with noise, a linear decoder computes the patches without noise from its rectified outputs, few
-    of which shall be active. The photos are whitened first, as by the retina (Olshausen & Field,
+    of which should be active. The photos are whitened first, as by the retina (Olshausen & Field,
     1996), and the contrast of the patches is made similar. No labels are needed, and nothing in the
     task asks for edges or waves.
 

@@ -224,7 +224,7 @@ def training_step(
     """Take one step on a batch.
 
     Returns:
-        Their mean loss, detached.
+        The mean loss of its images, detached.
     """
     images, classes = _to_inputs(batch, model, fabric.device)
     images = augment(images, shift=recipe.shift, flip=recipe.flip, erase=recipe.erase)

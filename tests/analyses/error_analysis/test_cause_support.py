@@ -113,7 +113,7 @@ def test_a_cause_is_supported_refuted_or_undecided(errors, applied, controls, tu
     words = cause.explanation()
     if supported is None:
         assert f"{applied} of {errors}" in words
-        assert "do not tell" in words
+        assert "too few to tell" in words
     elif applied:
         assert words.endswith(MEASURED[OFF_CENTER] if supported else "hardly less often")
     else:

@@ -41,4 +41,4 @@ def test_few_photos_are_not_run(monkeypatch):
 
     monkeypatch.setattr(network_findings, "run_reducer", refuse)
     finding = convlens.check(model(), torch.rand(4, 3, SIZE, SIZE))["dead channels"]
-    assert finding.sentence == "4 photos do not tell; give at least 32"
+    assert finding.sentence == "4 photos are too few to tell; give at least 32"

@@ -185,8 +185,9 @@ def match_channels(
     """Match the channels of two layers one to one, by the correlation of their activations.
 
     Activations are compared at the same points of the same photos. The assignment with the greatest
-    sum of correlations is found by the Hungarian method. The same with photos in another order
-    shows how large the correlations are that such a choice among many channels gives by chance.
+    sum of correlations is found by the Hungarian method. It is found again with the photos of the
+    second network in other orders: the correlations are then those that the best choice among many
+    channels reaches by chance.
 
     Args:
         first: the first model; left untouched.

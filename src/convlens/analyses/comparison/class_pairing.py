@@ -1,4 +1,4 @@
-"""The class of the first network that each class of the second one is."""
+"""Pairs of classes of two networks: by name where both have names, else by index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ NO_CLASS = -2  # a class of the second network that the first one lacks
 
 @dataclass(frozen=True)
 class ClassPairing:
-    """Which class of the first network each class of the second one is.
+    """For each class of the second network its counterpart in the first one.
 
     Attributes:
         to_first: for each class of the second network the class of the first, or `NO_CLASS`.

@@ -108,8 +108,8 @@ class ErrorCause(Result):
             return (
                 f"{self.name}: explains none, as {self.applies.count} of "
                 f"{counted(self.applies.total, 'error')} and {self.control.count} of "
-                f"{counted(self.control.total, 'right prediction')} do not tell whether it applies "
-                f"to errors more often"
+                f"{counted(self.control.total, 'right prediction')} are too few to tell whether it "
+                f"applies to errors more often"
             )
         return f"{self.name}: explains none, as it applies to right predictions hardly less often"
 

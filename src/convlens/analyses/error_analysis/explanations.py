@@ -4,7 +4,7 @@ HOW_TO_READ = {
     "reliability diagrams": (
         "Each dot is the accuracy of the predictions in one bin of confidence, with its 95 % "
         "interval; the thick line is its distance from the diagonal, on which accuracy equals "
-        "confidence. Beneath stands the number of photos in each bin. On the left the bins divide "
+        "confidence. The number of photos in each bin is below it. On the left the bins divide "
         "the confidence evenly, on the right the photos. A calibrated network on so few photos "
         "does not lie on the diagonal either; the summary states what it would show."
     ),

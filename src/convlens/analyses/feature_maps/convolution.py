@@ -105,7 +105,7 @@ def pool(maps: Tensor, kind: str = "max", window: int = 2, stride: int | None = 
         ConvlensError: an unknown kind, or a window larger than the map.
     """
     if kind not in POOLS:
-        raise ConvlensError(f"no pooling {kind!r}{suggest(kind, POOLS)}; there are max and average")
+        raise ConvlensError(f"no pooling {kind!r}{suggest(kind, POOLS)}; give max or average")
     for size in maps.shape[-2:]:
         output_size(size, window, stride or window)
     pooling = F.max_pool2d if kind == "max" else F.avg_pool2d

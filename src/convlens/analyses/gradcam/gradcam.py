@@ -198,7 +198,7 @@ def run_forward(
     """Run a network from the image to the logits. Gradients have to be recorded.
 
     Args:
-        model: as for `explain`, and so are the others.
+        model: the model whose network is run, as for `explain`.
         model_trace: the trace.
         images: float32 `(N, C, H, W)`.
         node_groups: the node groups.
@@ -223,7 +223,7 @@ def explain_forward(
     """Compute the maps from a forward pass, whose graph is kept for further calls.
 
     Args:
-        model: as for `explain`, and so are the others.
+        model: the model whose network has run.
         model_trace: the trace.
         images: float32 `(N, C, H, W)`.
         node_groups: the node groups.

@@ -115,11 +115,12 @@ class Invariance(NetworkResult):
             return f"{channels} of {self.layer}"
         best = self.rank_channels()[0]
         shares = ", ".join(
-            f"{percent(float(self.remaining(kind)[best]))} for {kind}" for kind in KINDS
+            f"{percent(float(self.remaining(kind)[best]))} ({kind})" for kind in KINDS
         )
         return (
-            f"{channels} of {self.layer} on {counted(self.images, 'image')}; of "
-            f"{self.layer}:{int(self.channels[best])}, the most invariant, remain {shares}"
+            f"{channels} of {self.layer} on {counted(self.images, 'image')}; the most invariant, "
+            f"{self.layer}:{int(self.channels[best])}, keeps {shares} "
+            f"of its activation"
         )
 
     def table(self) -> Table:

@@ -64,7 +64,7 @@ def check_label_order(counts: Tensor, names: Sequence[str] | None) -> CheckFindi
     needed = _photos_needed(tests)
     if total < needed:
         return CheckFinding(
-            LABEL_ORDER, CANNOT_TELL, f"{total} photos do not decide; give at least {needed}"
+            LABEL_ORDER, CANNOT_TELL, f"{total} photos are too few to tell; give at least {needed}"
         )
     return CheckFinding(
         LABEL_ORDER, FINE,
@@ -86,7 +86,7 @@ def _gain(counts: Tensor, order: Tensor, tests: int) -> int:
 
 
 def _count_moved(counts: Tensor, order: Tensor) -> tuple[int, int, int]:
-    """Photos that get right and wrong by another order, and all photos whose class it changes."""
+    """Photos that another order makes right and wrong, and all whose class it changes."""
     labels = torch.arange(len(counts))
     moved = order != labels
     gained = int(counts[labels, order][moved].sum())
@@ -139,7 +139,7 @@ def _find_exchange(counts: Tensor, names: Sequence[str] | None, tests: int) -> _
 
     What one random half of the photos proposes is tested on the other half, and the reverse, so
     that the best of many possible orders is not found by chance. Each circle is tested by itself:
-    it has to make most of the photos right whose classes it changes.
+    it has to make right most of the photos whose classes it changes.
     """
     half = torch.from_numpy(np.random.default_rng(0).binomial(counts.numpy(), 0.5))
     halves = [

@@ -122,7 +122,10 @@ def check(
     diagnosis = sample.diagnose(model, pass_options)
     if order is not None and order.status == BROKEN:
         if _explains(diagnosis, order):
-            words = f"{order.sentence}; as many are with another preprocessing, so correct it first"
+            words = (
+                f"{order.sentence}; another preprocessing makes about as many right, so correct "
+                f"the preprocessing first"
+            )
             order = replace(order, status=CANNOT_TELL, sentence=words)
         else:  # such labels say nothing about the preprocessing
             diagnosis = replace(sample, labels=None).diagnose(model, pass_options)

@@ -61,7 +61,7 @@ def check_dead_channels(
     if len(source) < _LEAST_PHOTOS:
         return CheckFinding(
             "dead channels", CANNOT_TELL,
-            f"{counted(len(source), 'photo')} do not tell; give at least {_LEAST_PHOTOS}",
+            f"{counted(len(source), 'photo')} are too few to tell; give at least {_LEAST_PHOTOS}",
             None, limit,
         )  # fmt: skip
     try:

@@ -76,7 +76,7 @@ class ModelCheck(NetworkResult):
         model = printable(self.model)
         if not self.broken:
             undecided = sum(finding.status == CANNOT_TELL for finding in self.findings)
-            words = f"; {undecided} cannot be told" if undecided else ""
+            words = f"; {undecided} undecided" if undecided else ""
             return f"{model}: none of {counted(len(self.findings), 'check')} is broken{words}"
         return "\n".join(
             f"{model}: {finding.name} is broken: {finding.sentence}" for finding in self.broken

@@ -59,10 +59,10 @@ def patches(
             `convlens.tracing.selection`.
         top: number of patches of each channel; default 9.
         per_image: greatest number of patches of one image; default 1.
-        show: number of channels of each layer whose patches are cut out; default 16. Chosen are
-            those whose greatest activation differs most between the images: by its standard
-            deviation in units of the strongest one, estimated from the histograms. Or a mapping
-            from the names of layers to this number or to the channels.
+        show: number of channels of each layer whose patches are cut out; default 16. The
+            channels whose greatest activation differs most between the images are chosen: by its
+            standard deviation in units of the strongest one, estimated from the histograms. Or a
+            mapping from the names of layers to this number or to the channels.
         labels: for each photo its right classes, or None where they are not known. Default: no
             labels, and no selectivity.
         seed: seed of the sampled images and units; default 0.

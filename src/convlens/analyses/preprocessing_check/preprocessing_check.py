@@ -3,9 +3,10 @@
 The usual mistakes are tried on the user's own photos: another normalization, BGR, 0..255, squashing
 or not resizing. A variant is better if the network gives the right class a higher probability.
 Without labels, a variant is better if the network gives one and the same class a high probability
-for a photo and for its mirror image, and its predictions tell the photos apart (`distinctness.py`);
-a network that is merely overconfident does not. A network that ends in a sigmoid predicts each
-class by itself: without labels, what counts is that it predicts the same of all classes for both.
+for a photo and for its mirror image, and its predictions tell the photos apart (`distinctness.py`).
+A network that is merely overconfident predicts the same few classes for all photos. A network that
+ends in a sigmoid predicts each class by itself: without labels, its predictions for a photo and for
+the mirror image have to agree in all classes.
 
 A network with untrained weights is named as such, because no preprocessing is right for it.
 """

@@ -1,7 +1,7 @@
 """The receptive-field rule of each operation, and the rules of all but sliding windows.
 
-A rule computes the pixel intervals of an operation's outputs from those of its inputs. That of a
-convolution stands in `windows.py`.
+A rule computes the pixel intervals of an operation's outputs from those of its inputs. The rules of
+convolution, pooling and interpolation are in `windows.py`.
 """
 
 from dataclasses import replace

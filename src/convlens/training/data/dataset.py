@@ -124,7 +124,7 @@ def check_classes(images: TrainingImages, labels: Sequence[str], data_name: str)
     notes = []
     empty = [label for label, count in zip(labels, counts, strict=True) if count == 0]
     if empty:
-        notes.append(f"no image of {_name_classes(empty)}: never answered rightly")
+        notes.append(f"no image of {_name_classes(empty)}: the network cannot learn to predict it")
     single = [label for label, count in zip(labels, counts, strict=True) if count == 1]
     if single:
         notes.append(f"one image only of {_name_classes(single)}: trained on, but not validated")
