@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -180,16 +181,19 @@ def _run_pass(
     if folder:
         saved_state.save(folder, identity, image_fingerprints, finished, state)
     if finished.count < total:
-        raise ConvlensError(
-            f"interrupted after {finished.count:,} of {total:,} images, "
-            + (
-                f"which are saved in {folder}; --resume continues from there"
-                if finished.count
-                else "before anything was saved; --resume starts from the beginning"
-            )
-        )
+        raise _interruption(finished.count, total, folder)
     skipped = dict(sorted(finished.skipped.items()))
     return PassResult(state, total - len(skipped), skipped, returned_bytes)
+
+
+def _interruption(count: int, total: int, folder: Path | None) -> ConvlensError:
+    """The error of a pass that was interrupted after some of its images."""
+    saved = (
+        f"which are saved in {folder}; --resume continues from there"
+        if count
+        else "before anything was saved; --resume starts from the beginning"
+    )
+    return ConvlensError(f"interrupted after {count:,} of {total:,} images, {saved}")
 
 
 @dataclass(frozen=True)

@@ -259,11 +259,7 @@ def match_channels(
         )
     ]  # fmt: skip
     partners, correlations = match_by_correlation(*features)
-    null = torch.cat([
-        match_by_correlation(features[0], features[1][order])[1]
-        for order in unrelated_orders(len(sample.numbers), positions, _DRAWS, seed)
-    ])  # fmt: skip
-    null = null[~null.isnan()]
+    null = _unrelated_correlations(features[0], features[1], len(sample.numbers), positions, seed)
     return ChannelMatching(
         first=first.name,
         second=second.name,
@@ -278,6 +274,17 @@ def match_channels(
         null_high=float(null.quantile(0.95)) if len(null) else 0.0,
         shown=_show_pairs((first, second), sources, sample, partners, correlations, show, side),
     )
+
+
+def _unrelated_correlations(
+    first: Tensor, second: Tensor, photos: int, positions: int, seed: int
+) -> Tensor:
+    """The correlations of matched channels where no photo of the second network is at its place."""
+    correlations = torch.cat([
+        match_by_correlation(first, second[order])[1]
+        for order in unrelated_orders(photos, positions, _DRAWS, seed)
+    ])  # fmt: skip
+    return correlations[~correlations.isnan()]
 
 
 def photos_needed(channels: int) -> int:

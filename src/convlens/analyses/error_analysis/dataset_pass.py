@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.calibration.result import summarize_calibration
+from convlens.analyses.error_analysis.evidence import ErrorCauses
 from convlens.analyses.error_analysis.explain_errors import ExaminedErrors, explain_errors
 from convlens.analyses.error_analysis.kept_photos import filled_entries
 from convlens.analyses.error_analysis.photo_selection import read_pixels, select_photos
@@ -144,16 +145,7 @@ def error_analysis(
             confusion=state.get("pairs"), skipped=finished.skipped, boxes=boxes, seed=seed,
             pass_options=pass_options,
         )  # fmt: skip
-    suspicious = [error for error in wrong if error.label_suspicious]
-    numbers = [error.number for error in (*wrong[:show], *suspicious[:show])]
-    if show:
-        numbers += [number for pair in pairs for number in pair.numbers]
-        numbers += [
-            number
-            for evidence in (causes.evidence[:show] if causes is not None else ())
-            for number in (evidence.number, *evidence.similar_right, *evidence.similar_wrong)
-        ]
-    pictured = tuple(sorted(set(numbers)))
+    pictured = _choose_pictured(wrong, pairs, causes, show)
     has_top5 = reducer.columns > _TOP5_CLASSES
     total = int(state["photos"])
     return ErrorAnalysis(
@@ -193,6 +185,23 @@ def _choose_examined(
     sampled = set(sample)
     right = filled_entries(part_of(state, RIGHT_TABLE))["photo"][: len(sample)].tolist()
     return ExaminedErrors(errors, [error.number in sampled for error in errors], right)
+
+
+def _choose_pictured(
+    wrong: Sequence[WrongPrediction],
+    pairs: Iterable[ConfusedPair],
+    causes: ErrorCauses | None,
+    show: int,
+) -> tuple[int, ...]:
+    """The numbers of the photos that the pictures show, ascending."""
+    if not show:
+        return ()
+    suspicious = [error for error in wrong if error.label_suspicious]
+    numbers = {error.number for error in (*wrong[:show], *suspicious[:show])}
+    numbers.update(number for pair in pairs for number in pair.numbers)
+    for evidence in causes.evidence[:show] if causes is not None else ():
+        numbers |= {evidence.number, *evidence.similar_right, *evidence.similar_wrong}
+    return tuple(sorted(numbers))
 
 
 def _has_losses(output_head: str, *, binary: bool) -> bool:

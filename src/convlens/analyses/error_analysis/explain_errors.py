@@ -6,7 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.error_analysis.causes import causes_of, count_causes, do_overlap
+from convlens.analyses.error_analysis.causes import (
+    ChangedPredictions,
+    causes_of,
+    count_causes,
+    do_overlap,
+)
 from convlens.analyses.error_analysis.changed_predictions import change_predictions
 from convlens.analyses.error_analysis.error_maps import (
     ErrorMaps,
@@ -95,28 +100,28 @@ def explain_errors(
     patches, patches_failure = find_channel_patches(
         model, photos, skipped, maps, seed=seed, pass_options=pass_options
     )
-    better = diagnosis.better.name if diagnosis.better is not None else None
     columns = column_of(torch.tensor(pairs, dtype=torch.int64)).tolist()
-    evidence = tuple(
-        _collect(row, error, examined.drawn[row], maps, similar, causes_of(
-            row, changed, better_preprocessing=better,
+    causes = [
+        causes_of(
+            row,
+            changed,
+            better_preprocessing=diagnosis.better.name if diagnosis.better is not None else None,
             label_looks_wrong=error.label_suspicious and similar.favor_prediction(row),
             overlaps=do_overlap(confusion, *columns[row]),
             outside=maps.outside[row],
-        ), tuple(name for views in changed.views.values() for name in views[row]),
-        changed.preprocessings[row], changed.levels[row])
+        )
         for row, error in enumerate(errors)
-    )  # fmt: skip
+    ]
     pass_options.progress("errors", len(errors), len(errors))
     drawn = [row for row, is_drawn in enumerate(examined.drawn) if is_drawn]
     return ErrorCauses(
         examined=len(drawn),
         causes=count_causes(
-            [evidence[row].causes for row in drawn], changed, control,
+            [causes[row] for row in drawn], changed, control,
             outside=[maps.outside[row] for row in drawn],
             control_outside=measure_background(model, controls, right_of_controls, boxes),
         ),
-        evidence=evidence,
+        evidence=_collect_evidence(examined, causes, changed, maps, similar),
         maps=maps.maps,
         centers_y=maps.centers_y,
         centers_x=maps.centers_x,
@@ -130,31 +135,30 @@ def explain_errors(
     )  # fmt: skip
 
 
-def _collect(
-    row: int,
-    error: WrongPrediction,
-    drawn: bool,
+def _collect_evidence(
+    examined: ExaminedErrors,
+    causes: Sequence[tuple[str, ...]],
+    changed: ChangedPredictions,
     maps: ErrorMaps,
     similar: SimilarPhotos,
-    causes: tuple[str, ...],
-    right_views: tuple[str, ...],
-    right_preprocessings: tuple[str, ...],
-    flip_level: int | None,
-) -> ErrorEvidence:
-    outside = maps.outside[row]
-    return ErrorEvidence(
-        number=error.number,
-        drawn=drawn,
-        causes=causes,
-        right_views=right_views,
-        right_preprocessings=right_preprocessings,
-        flip_level=flip_level,
-        evidence_outside=None if outside is None else outside[0],
-        channels=maps.channels[row],
-        similar_right=similar.right[row],
-        similar_wrong=similar.wrong[row],
-        right_similarities=similar.right_similarities[row],
-        wrong_similarities=similar.wrong_similarities[row],
+) -> tuple[ErrorEvidence, ...]:
+    """What was measured about each error; the row of an error is the same in all arguments."""
+    return tuple(
+        ErrorEvidence(
+            number=error.number,
+            drawn=examined.drawn[row],
+            causes=causes[row],
+            right_views=tuple(name for views in changed.views.values() for name in views[row]),
+            right_preprocessings=changed.preprocessings[row],
+            flip_level=changed.levels[row],
+            evidence_outside=None if outside is None else outside[0],
+            channels=maps.channels[row],
+            similar_right=similar.right[row],
+            similar_wrong=similar.wrong[row],
+            right_similarities=similar.right_similarities[row],
+            wrong_similarities=similar.wrong_similarities[row],
+        )
+        for row, (error, outside) in enumerate(zip(examined.errors, maps.outside, strict=True))
     )
 
 

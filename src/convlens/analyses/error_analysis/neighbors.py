@@ -24,6 +24,21 @@ _BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
+class Queries:
+    """The photos whose neighbors are searched, each among the photos of one class.
+
+    Attributes:
+        features: float32 `(Q, D)`, of length 1.
+        ids: the number of each in the source, which is not its own neighbor; -1 for none.
+        classes: for each the class among whose photos its neighbors are searched.
+    """
+
+    features: Tensor
+    ids: Sequence[int]
+    classes: Sequence[int]
+
+
+@dataclass(frozen=True)
 class Neighbors:
     """The nearest photos of one class for each of several photos.
 
@@ -63,9 +78,7 @@ def find_neighbors(
     node: int,
     source: Source,
     labels: Sequence[int],
-    queries: Tensor,
-    query_ids: Sequence[int],
-    classes: Sequence[int],
+    queries: Queries,
     *,
     count: int,
     pass_options: PassOptions,
@@ -78,16 +91,15 @@ def find_neighbors(
         node: the node of the features.
         source: the photos that are searched.
         labels: the class of each of them.
-        queries: float32 `(Q, D)`, features of length 1.
-        query_ids: number of each query in the source, which is not its own neighbor; -1 for none.
-        classes: for each query the class among whose photos its neighbors are searched.
+        queries: the photos whose neighbors are searched.
         count: number of neighbors k.
         pass_options: how the pass runs.
     """
     ids, query_classes, photo_classes = (
-        torch.tensor(each, dtype=torch.int64) for each in (query_ids, classes, labels)
+        torch.tensor(numbers, dtype=torch.int64)
+        for numbers in (queries.ids, queries.classes, labels)
     )
-    reducer = _NeighborReducer(node, queries, ids, query_classes, photo_classes, count)
+    reducer = _NeighborReducer(node, queries.features, ids, query_classes, photo_classes, count)
     table = run_reducer(
         model, trace, reducer, source, stage="neighbors",
         pass_options=pass_options.without_resuming(),
@@ -101,7 +113,7 @@ class _NeighborReducer:
     """Keeps for each query the most similar photos of its class."""
 
     node: int
-    queries: Tensor
+    features: Tensor
     query_ids: Tensor
     classes: Tensor
     labels: Tensor
@@ -112,10 +124,10 @@ class _NeighborReducer:
         return (self.node,)
 
     def initial_state(self) -> State:
-        return top_k.empty_table(len(self.queries), self.count)
+        return top_k.empty_table(len(self.features), self.count)
 
     def update(self, state: State, node: int, maps: Tensor, ids: Tensor) -> None:
-        similarities = _to_features(maps.detach()) @ self.queries.T
+        similarities = _to_features(maps.detach()) @ self.features.T
         candidate = self.labels[ids][:, None] == self.classes
         candidate &= ids[:, None] != self.query_ids
         similarities = similarities.masked_fill(~candidate, -torch.inf)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from convlens.analyses.error_analysis.neighbors import (
     Neighbors,
+    Queries,
     compute_features,
     find_feature_node,
     find_neighbors,
@@ -89,11 +90,14 @@ def find_similar_photos(
     node = find_feature_node(trace)
     features = compute_features(model, trace, node, images)
     position = {number: row for row, number in enumerate(searched)}
+    queries = Queries(
+        features.repeat(2, 1),
+        [position.get(number, -1) for number in numbers] * 2,
+        [right for right, _ in pairs] + [wrong for _, wrong in pairs],
+    )
     neighbors = find_neighbors(
         model, trace, node, open_source(model, select_photos(model, photos, searched)),
-        [(labels[number] or (0,))[0] for number in searched],
-        features.repeat(2, 1), [position.get(number, -1) for number in numbers] * 2,
-        [right for right, _ in pairs] + [wrong for _, wrong in pairs],
+        [(labels[number] or (0,))[0] for number in searched], queries,
         count=_NEIGHBORS, pass_options=pass_options,
     )  # fmt: skip
     nearest = [_numbers(neighbors, row, searched) for row in range(2 * len(numbers))]

@@ -1,6 +1,7 @@
 """Labeled images to train on, from folders, IDX files, NumPy archives or a name: `open_data`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,6 +24,23 @@ _CLASS_NAME_FILES = (
     "classes.txt",
     "labels.txt",
 )  # beside IDX files and archives
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What a form of data holds.
+
+    Attributes:
+        splits: the images of `train`, and of `test` if there is one.
+        labels: names of the classes by index; None if the data does not state them.
+        preprocessing: how a photo becomes an image; None for images that are arrays.
+        skipped: files that were left out.
+    """
+
+    splits: Mapping[str, TrainingImages]
+    labels: tuple[str, ...] | None = None
+    preprocessing: Preprocessing | None = None
+    skipped: Sequence[SkippedPhoto] = ()
 
 
 def open_data(
@@ -80,41 +98,20 @@ def open_data(
     if isinstance(size, int):
         size = (size, size)
     name, path = str(spec), Path(spec).expanduser()
-    skipped: list[SkippedPhoto] = []
-    labels: tuple[str, ...] | None = None
-    preprocessing: Preprocessing | None = None
-    splits: Mapping[str, TrainingImages]
-    form = find_data_form(spec)
-    if form is DataForm.DIGITS:
-        images, labels = read_digits()
-        splits = {"train": images}
-    elif form is DataForm.TORCHVISION:
-        splits, labels, preprocessing = read_torchvision(
-            name.partition(":")[2], size, or_ignore(progress)
-        )
-    elif form is DataForm.FOLDER:
-        splits = read_idx_folder(path)
-        if not splits:
-            splits, labels, preprocessing, skipped = read_class_folders(
-                path, size, or_ignore(progress), strict=strict, stream=stream
-            )
-    else:
-        splits = read_npz(path)
+    contents = _read_contents(spec, size, or_ignore(progress), strict=strict, stream=stream)
+    splits = contents.splits
     if stream and any(isinstance(images, LabeledImages) for images in splits.values()):
         raise ConvlensError(
             f"{name} is held in memory, and only photos in folders are decoded as they are used; "
             f"leave --stream out"
         )
-    if preprocessing is None:
-        preprocessing = _array_preprocessing(splits, size, name)
-    labels = labels or _read_class_names(path if path.is_dir() else path.parent, splits)
+    preprocessing = contents.preprocessing or _array_preprocessing(splits, size, name)
+    folder = path if path.is_dir() else path.parent
+    labels = contents.labels or _read_class_names(folder, splits)
     notes = check_classes(splits["train"], labels, name)
     if "test" in splits:
-        train, validation_images, held_out = (
-            splits["train"],
-            splits["test"],
-            "the data's own test images",
-        )
+        train, validation_images = splits["train"], splits["test"]
+        held_out = "the data's own test images"
     else:
         train, validation_images = split_validation(splits["train"], labels, validation, seed)
         held_out = f"{validation:.0%} of each class, held out (seed {seed})"
@@ -128,9 +125,31 @@ def open_data(
         preprocessing=preprocessing,
         held_out=held_out,
         validation_share=None if "test" in splits else validation,
-        skipped=tuple(skipped),
+        skipped=tuple(contents.skipped),
         notes=notes,
     )
+
+
+def _read_contents(
+    spec: str | Path,
+    size: tuple[int, int] | None,
+    progress: Callable[[str, int, int], None],
+    *,
+    strict: bool,
+    stream: bool | None,
+) -> _Contents:
+    """Read the images by the form of their data."""
+    path, form = Path(spec).expanduser(), find_data_form(spec)
+    if form is DataForm.DIGITS:
+        images, labels = read_digits()
+        return _Contents({"train": images}, labels)
+    if form is DataForm.TORCHVISION:
+        return _Contents(*read_torchvision(str(spec).partition(":")[2], size, progress))
+    if form is DataForm.FOLDER:
+        if splits := read_idx_folder(path):
+            return _Contents(splits)
+        return _Contents(*read_class_folders(path, size, progress, strict=strict, stream=stream))
+    return _Contents(read_npz(path))
 
 
 def _array_preprocessing(
