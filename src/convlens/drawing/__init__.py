@@ -1,4 +1,19 @@
-"""Drawing: color maps, grids, sheets, overlays, captions and plots, as uint8 pixels on the CPU."""
+"""Pictures as uint8 pixels on the CPU, and matplotlib figures.
+
+colormaps.py      color maps and color bars
+grids.py          grids of pictures, enlarged pixels
+sheets.py         pictures in rows with captions and headings
+captions.py       color bars with numbers, text below pictures, outlines
+lettering.py      text in pictures
+overlays.py       maps over photos
+plots.py          orientations and frequencies as dots
+figures.py        figures of pictures in rows
+bars.py           bar charts
+boards.py         grids of numbers
+reliability.py    reliability diagrams
+result_figure.py  the figure that notebooks display
+figure_files.py   figures as files
+"""
 
 from convlens.drawing.bars import Bars, bar_figure
 from convlens.drawing.captions import (

@@ -1,0 +1,9 @@
+"""Receptive fields, operation by operation.
+
+fields.py          the fields of all nodes
+rules.py           the rule of each operation
+windows.py         convolution, pooling, interpolation and padding
+indexing.py        indexing, gathering and sorting
+sampling.py        sampling at computed positions
+storage_writes.py  writes through views
+"""
