@@ -8,6 +8,7 @@ augment.py          random shifts, mirroring and erasing
 loop.py             the steps
 processes.py        several processes
 batch_size.py       the memory of a step
+run_writer.py       writes the run folder while a training runs
 checkpoints.py      checkpoints in the run folder
 description.py      convlens.json in the run folder
 logs.py             the history as files

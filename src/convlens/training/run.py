@@ -3,23 +3,22 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from convlens.drawing.figure_files import write_figure
 from convlens.errors import ConvlensError, suggest
 from convlens.models.loading.fitting import load_weights
-from convlens.models.loading.run_folder import CURVES, Run
+from convlens.models.loading.run_folder import Run
 from convlens.models.loading.specs import WEIGHTS
 from convlens.models.loading.weight_files import read_weight_file
 from convlens.models.model import Model
 from convlens.runtime.callbacks import or_ignore
 from convlens.training.batch_size import check_batch_fits
-from convlens.training.checkpoints import prune_checkpoints, read_optimizer_state, save_checkpoint
+from convlens.training.checkpoints import prune_checkpoints, read_optimizer_state
 from convlens.training.data import Dataset, open_data
 from convlens.training.data.streamed import StreamedImages
 from convlens.training.description import (
@@ -28,8 +27,7 @@ from convlens.training.description import (
     describe_run,
     read_state,
 )
-from convlens.training.example_photos import write_example_photos
-from convlens.training.logs import check_log_format, write_csv, write_tensorboard
+from convlens.training.logs import check_log_format
 from convlens.training.loop import Callbacks, TrainingState, fit, make_optimizer, total_steps
 from convlens.training.processes import (
     broadcast_tensors,
@@ -41,8 +39,8 @@ from convlens.training.processes import (
     run_everywhere,
 )
 from convlens.training.recipe import Recipe, default_recipe
-from convlens.training.result import Training, summarize_training
-from convlens.training.run_index import write_run_index
+from convlens.training.result import Training
+from convlens.training.run_writer import RunWriter
 from convlens.wording import counted
 
 ProgressCallback = Callable[[str, int, int], None]
@@ -170,19 +168,28 @@ def train(
         check_same_options(fabric, options, per_machine=devices)
         for sentence in _describe_start(dataset, recipe):
             notify(sentence)
+        settings = _RunSettings(log, save_every, devices, report, notify)
         with lock_on_first_process(fabric, folder) as previous:
-            return _train(
-                fabric,
-                dataset,
-                recipe,
-                folder,
-                previous,
-                log,
-                save_every,
-                report,
-                notify,
-                devices,
-            )
+            return _train(fabric, dataset, recipe, folder, previous, settings)
+
+
+@dataclass(frozen=True)
+class _RunSettings:
+    """How a training runs and reports; its numbers do not depend on it.
+
+    Attributes:
+        log: format of the log.
+        save_every: seconds between checkpoints within an epoch.
+        per_machine: number of processes on each machine.
+        progress: called with a stage, the amount done and the total.
+        on_message: called with sentences.
+    """
+
+    log: str
+    save_every: float
+    per_machine: int
+    progress: ProgressCallback
+    on_message: MessageCallback
 
 
 def _train(
@@ -191,12 +198,9 @@ def _train(
     recipe: Recipe,
     folder: Path,
     previous: Run | None,
-    log: str,
-    save_every: float,
-    progress: ProgressCallback,
-    on_message: MessageCallback,
-    per_machine: int,
+    settings: _RunSettings,
 ) -> Training:
+    """Train from the beginning, or from the last checkpoint of the previous run."""
     torch.manual_seed(recipe.seed)
     model = build_model(data, recipe)
     network, steps = model.network, total_steps(data, recipe)
@@ -207,42 +211,38 @@ def _train(
         momentum = run_everywhere(
             fabric,
             lambda: _load_checkpoint(previous, network) if fabric.global_rank == 0 else {},
-            per_machine=per_machine,
+            per_machine=settings.per_machine,
         )
-        on_message(f"goes on after step {state.step:,} of {steps:,}")
+        settings.on_message(f"goes on after step {state.step:,} of {steps:,}")
 
     optimizer = make_optimizer(network, recipe)
     # This also copies the weights of the first device to the others.
     fabric_network, fabric_optimizer = fabric.setup(network, optimizer)
     run_everywhere(
-        fabric, lambda: _check_memory(fabric, model, data, recipe), per_machine=per_machine
+        fabric, lambda: _check_memory(fabric, model, data, recipe), per_machine=settings.per_machine
     )
 
-    def save_state() -> None:
-        if fabric.global_rank == 0:
-            description = describe_run(data, recipe, model, state, steps)
-            save_checkpoint(
-                folder, description, network.state_dict(), _momentum_buffers(network, optimizer)
-            )
-
-    def write_log() -> None:
-        if fabric.global_rank == 0 and state.history:
-            write_csv(folder, state.history)
-            if log == "tensorboard":
-                write_tensorboard(folder, state.history[-1])
+    writer = RunWriter(
+        folder, data, recipe, model, optimizer, state, settings.log, fabric.global_rank == 0
+    )
 
     def report_epoch(row: dict[str, float]) -> None:
-        on_message(
+        settings.on_message(
             f"epoch {row['epoch']}/{recipe.epochs}: loss {row['loss']:.3f}, "
             f"{row['validation_accuracy']:.2%} of the validation images right"
         )
-        write_log()
+        writer.write_log()
 
     if previous is None:
-        save_state()
+        writer.save_checkpoint()
     else:
         _restore_momentum(network, optimizer, broadcast_tensors(fabric, momentum))
-        write_log()  # in case the process was killed between the checkpoint and the log
+        writer.write_log()  # in case the process was killed between the checkpoint and the log
+    callbacks = Callbacks(
+        progress=lambda done: settings.progress("training", done, steps),
+        epoch=report_epoch,
+        save=writer.save_checkpoint,
+    )
     fit(
         fabric,
         fabric_network,
@@ -251,17 +251,11 @@ def _train(
         data,
         recipe,
         state,
-        Callbacks(lambda done: progress("training", done, steps), report_epoch, save_state),
-        save_every=save_every,
+        callbacks,
+        save_every=settings.save_every,
     )
     fabric.barrier()
-    description = describe_run(data, recipe, model, state, steps)
-    training = summarize_training(str(folder), description)
-    if fabric.global_rank == 0:
-        write_figure(training.figure(), folder / CURVES)
-        write_example_photos(folder, data)
-        write_run_index(folder, training)
-    return training
+    return writer.finish()
 
 
 def _describe_start(data: Dataset, recipe: Recipe) -> Iterator[str]:
@@ -345,15 +339,6 @@ def _check_memory(fabric: Any, model: Model, data: Dataset, recipe: Recipe) -> N
     height, width = data.size
     image = torch.zeros(data.channels, height, width, device=fabric.device, dtype=model.dtype)
     check_batch_fits(model.network, image, recipe.batch // fabric.world_size)
-
-
-def _momentum_buffers(network: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
-    """The optimizer's momentum by the name of the parameter."""
-    return {
-        name: optimizer.state[parameter]["momentum_buffer"]
-        for name, parameter in network.named_parameters()
-        if optimizer.state[parameter].get("momentum_buffer") is not None
-    }
 
 
 def _restore_momentum(
