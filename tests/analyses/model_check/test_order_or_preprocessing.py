@@ -41,7 +41,7 @@ def test_reversed_channels_are_named_and_not_the_labels():
     assert [finding.name for finding in result.broken] == ["preprocessing"]
     assert "order of the channels" in result["preprocessing"].sentence
     assert result["label order"].status == "cannot tell"
-    assert "correct it first" in result["label order"].sentence
+    assert "correct the preprocessing first" in result["label order"].sentence
 
 
 def test_labels_in_a_circle_are_named_and_not_the_preprocessing():
