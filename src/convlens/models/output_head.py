@@ -178,8 +178,8 @@ def misclassification_margin(logits: Tensor, classes: Tensor, output_head: str) 
             logits = 2 * logits - 1  # the probability minus that of the negative class
         return -_class_logits(logits, classes)
     columns = classes[:, None]
-    others = logits.scatter(1, columns, -float("inf")).amax(dim=1)
-    return others - logits.gather(1, columns)[:, 0]
+    highest_other = logits.scatter(1, columns, -float("inf")).amax(dim=1)
+    return highest_other - logits.gather(1, columns)[:, 0]
 
 
 def describe_prediction_rule(final_activation: str, num_outputs: int, positive: str) -> str:

@@ -114,13 +114,13 @@ def _find_input_channels(network: nn.Module, size: tuple[int, int]) -> int:
         if convolution is None:
             continue
         received = convolution.inputs.shape[1]
-        taken = convolution.channels
-        if received == taken:
+        expected = convolution.channels
+        if received == expected:
             return channels
-        scaled, remainder = divmod(channels * taken, received)
+        scaled, remainder = divmod(channels * expected, received)
         if not remainder:
             convolution = _first_convolution(network, scaled, size)
-            if convolution is not None and convolution.inputs.shape[1] == taken:
+            if convolution is not None and convolution.inputs.shape[1] == expected:
                 return scaled
     return declared[0] if declared else 3
 

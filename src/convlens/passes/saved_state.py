@@ -56,7 +56,7 @@ class FinishedImages:
         self.spans = merged
 
     def __contains__(self, span: tuple[int, int]) -> bool:
-        before = bisect_right(self.spans, span[0], key=lambda known: known[0])
+        before = bisect_right(self.spans, span[0], key=lambda finished: finished[0])
         return before > 0 and span[1] <= self.spans[before - 1][1]
 
     @property

@@ -128,8 +128,8 @@ def _write_sheet_and_index(
 def _warnings(result: Any) -> list[str]:
     """The warnings of a `NetworkResult`; other results have none."""
     warnings = getattr(result, "warnings", ())
-    known = isinstance(warnings, tuple) and all(isinstance(words, str) for words in warnings)
-    return [f"Warning: {words}." for words in warnings] if known else []
+    are_texts = isinstance(warnings, tuple) and all(isinstance(words, str) for words in warnings)
+    return [f"Warning: {words}." for words in warnings] if are_texts else []
 
 
 def find_pictures(

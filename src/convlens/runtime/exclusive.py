@@ -28,12 +28,12 @@ def exclusive(modules: Iterable[nn.Module]) -> Iterator[None]:
     thread = threading.get_ident()
     with _released:
         _released.wait_for(lambda: all(_owners.get(key, thread) == thread for key in by_identity))
-        taken = [key for key in by_identity if key not in _owners]
-        _owners.update(dict.fromkeys(taken, thread))
+        newly_owned = [key for key in by_identity if key not in _owners]
+        _owners.update(dict.fromkeys(newly_owned, thread))
     try:
         yield
     finally:
         with _released:
-            for key in taken:
+            for key in newly_owned:
                 del _owners[key]
             _released.notify_all()

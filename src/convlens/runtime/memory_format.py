@@ -41,14 +41,14 @@ def choose_memory_format(
         own_size: height and width of the model's images, in pixels.
         given_size: height and width of the images that the network is given, in pixels.
     """
-    known = _choices.setdefault(network, {})
+    choices = _choices.setdefault(network, {})
     modules = _modules_of(network)
 
     def choice(size: Size, *, real: bool) -> torch.memory_format | None:
         key = (channels, size, real)
-        if key not in known or known[key][0] != modules:
-            known[key] = (modules, _find_format(network, make_images, size, real=real))
-        return known[key][1]
+        if key not in choices or choices[key][0] != modules:
+            choices[key] = (modules, _find_format(network, make_images, size, real=real))
+        return choices[key][1]
 
     return choice(own_size, real=True) or choice(given_size, real=False) or torch.channels_last
 
@@ -64,9 +64,9 @@ def remember_memory_format(
         size: their height and width in pixels.
         memory_format: the first format, channels-last before contiguous, in which it ran.
     """
-    known = _choices.setdefault(network, {})
+    choices = _choices.setdefault(network, {})
     for real in (True, False):
-        known[channels, size, real] = (_modules_of(network), memory_format)
+        choices[channels, size, real] = (_modules_of(network), memory_format)
 
 
 def find_remembered_format(

@@ -28,6 +28,7 @@ class ModuleContents:
         parameters: the parameters.
         containers: the attribute dictionaries of the modules, and the dictionaries, lists, sets and
             deques in them at any depth. Attributes of other objects are such dictionaries, too.
+        empty: containers that hold nothing yet.
         tensors: buffers, and other tensors in these containers.
         arrays: numpy arrays and byte arrays in them.
         generators: random generators of torch, Python and numpy in them.
@@ -44,22 +45,24 @@ class ModuleContents:
     def of(cls, network: nn.Module) -> "ModuleContents":
         """Find what the modules of a network hold, also modules in plain lists."""
         contents = cls()
-        seen: set[int] = set()
+        visited: set[int] = set()
         pending: list[tuple[Any, int]] = [(vars(network), 0)]
         while pending:
             container, depth = pending.pop()
-            if id(container) in seen:
+            if id(container) in visited:
                 continue
-            seen.add(id(container))
+            visited.add(id(container))
             if not isinstance(container, tuple):
                 contents.containers.append(container)
             values = container.values() if isinstance(container, dict) else container
             if len(values) > _LARGE and all(map(_is_constant, set(map(type, values)))):
                 continue
-            pending += contents._add(values, depth, seen)
+            pending += contents._add(values, depth, visited)
         return contents
 
-    def _add(self, values: Iterable[Any], depth: int, seen: set[int]) -> Iterator[tuple[Any, int]]:
+    def _add(
+        self, values: Iterable[Any], depth: int, visited: set[int]
+    ) -> Iterator[tuple[Any, int]]:
         """Add values to those of their kind; yields the containers to follow, with their depths."""
         # This loop is the larger part of the guard's time: a module has twenty attributes.
         for value in values:
@@ -79,8 +82,8 @@ class ModuleContents:
             elif kind == "object":
                 if depth < _OBJECT_DEPTH:
                     yield vars(value), depth + 1
-            elif id(value) not in seen:
-                seen.add(id(value))
+            elif id(value) not in visited:
+                visited.add(id(value))
                 getattr(self, kind).append(value)
 
 

@@ -15,13 +15,13 @@ def list_modules(network: nn.Module) -> list[nn.Module]:
         True
     """
     modules: list[nn.Module] = []
-    known: set[int] = set()
+    visited: set[int] = set()
     pending: list[nn.Module | None] = [network]
     while pending:
         module = pending.pop()
-        if module is None or id(module) in known:
+        if module is None or id(module) in visited:
             continue
-        known.add(id(module))
+        visited.add(id(module))
         modules.append(module)
         if module._modules:
             pending += reversed(list(module._modules.values()))

@@ -31,11 +31,11 @@ class ModuleState:
         self._empty = contents.empty
         small = [tensor for tensor in contents.tensors if _is_small(tensor)]
         self._small = [_SmallTensors(tensors) for tensors in _by_type(small)]
-        others = {id(tensor) for tensor in small}
+        small_ids = {id(tensor) for tensor in small}
         self._tensors = [
             (tensor, tensor.detach().clone())
             for tensor in contents.tensors
-            if id(tensor) not in others
+            if id(tensor) not in small_ids
         ]
         self._arrays = [(array, array.copy()) for array in contents.arrays]
         self._generators = [

@@ -46,10 +46,12 @@ class DiskTraces:
         """The traces of a model; None where the cache is not in use, or not for this model."""
         if active_folder() is None or has_registrations():
             return None
-        known = describe_known_model(model)
-        if known is None:
+        description = describe_known_model(model)
+        if description is None:
             return None
-        return cls(model, {"model": known, "environment": describe_environment(str(model.device))})
+        return cls(
+            model, {"model": description, "environment": describe_environment(str(model.device))}
+        )
 
     def find(self, key: TraceKey) -> Trace | None:
         """The trace with a key, if it is in the cache."""

@@ -216,12 +216,12 @@ def _find_activations(
     recording: Recording, producers: Mapping[int, Operation], on_image: Container[int]
 ) -> str:
     """The softmaxes and sigmoids from whose results alone the outputs are computed, in words."""
-    names, seen, open_nodes = set(), set[int](), [recording.output]
+    names, visited, open_nodes = set(), set[int](), [recording.output]
     while open_nodes:
         node = open_nodes.pop()
-        if node in seen or node not in on_image:
+        if node in visited or node not in on_image:
             continue
-        seen.add(node)
+        visited.add(node)
         operation = producers.get(node)
         if operation is None or operation.name in WEIGHTED:
             return ""

@@ -31,17 +31,17 @@ def last_operations(
         on_image: indices of the nodes that depend on the image.
         until: whether an operation, with the shapes of all nodes, ends the search; it is left out.
     """
-    seen, open_nodes = set[int](), {recording.output}
+    visited, open_nodes = set[int](), {recording.output}
     while open_nodes:
         node = max(open_nodes)  # the latest
         open_nodes.remove(node)
         operation = producers.get(node)
-        seen.add(node)
+        visited.add(node)
         if operation is None or until(operation, recording.shapes):
             continue
         yield operation
         open_nodes.update(
-            part for part in operation.inputs if part in on_image and part not in seen
+            part for part in operation.inputs if part in on_image and part not in visited
         )
 
 

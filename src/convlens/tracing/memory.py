@@ -116,13 +116,13 @@ def _operations_until(trace: Trace, nodes: Collection[int]) -> list[Operation]:
     """The operations on the image, as far as the last of the nodes."""
     on_image = trace.structure.on_image
     operations = []
-    left = set(nodes) - {0}
+    pending = set(nodes) - {0}
     for operation in trace.recording.operations:
-        if not left:
+        if not pending:
             break
         if not on_image.isdisjoint(operation.outputs):
             operations.append(operation)
-        left -= set(operation.outputs)
+        pending -= set(operation.outputs)
     return operations
 
 
@@ -132,12 +132,12 @@ def _memory_owners(trace: Trace, operations: list[Operation]) -> dict[int, int]:
     for operation in operations:
         schema = getattr(operation.function, "_schema", None)
         returns = schema.returns if schema is not None else ()
-        read = [node for node in operation.inputs if node in owner]
+        owned = [node for node in operation.inputs if node in owner]
         for position, node in enumerate(operation.outputs):
             is_view = operation.function is None or (
                 position < len(returns) and returns[position].alias_info is not None
             )
-            owner[node] = owner[read[0]] if is_view and read else node
+            owner[node] = owner[owned[0]] if is_view and owned else node
     return owner
 
 

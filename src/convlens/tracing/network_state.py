@@ -71,14 +71,14 @@ def _module_state(module: nn.Module) -> Hashable:
         if tensor is not None and name != _UNREAD
     ]
     hooks = [tuple(attributes[name]) for name in _HOOKS]  # their numbers are unique
-    others = [
+    settings = [
         (name, value if type(value) in _PRIMITIVE_TYPES else _freeze(value))
         for name, value in attributes.items()
         if name not in _COMMON_ATTRIBUTES
     ]
     # A class may have another `forward` than before, and a module may have another class.
     code = (ref(cls), _freeze(cls.forward))
-    return code, tuple(parameters), tuple(buffers), tuple(hooks), tuple(others)
+    return code, tuple(parameters), tuple(buffers), tuple(hooks), tuple(settings)
 
 
 def _tensor_state(tensor: Tensor) -> Hashable:

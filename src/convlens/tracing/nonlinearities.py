@@ -297,9 +297,9 @@ class Nonlinearities:
         if operation.name not in _AFFINE or not self._is_affine(operation):
             return False
         image_inputs = self._image_inputs(operation)
-        others = [node for node in operation.inputs if node not in image_inputs]
+        numbers = [node for node in operation.inputs if node not in image_inputs]
         shapes = self._recording.shapes
-        return len(image_inputs) == 1 and all(math.prod(shapes[node]) == 1 for node in others)
+        return len(image_inputs) == 1 and all(math.prod(shapes[node]) == 1 for node in numbers)
 
     def _scales_by_channel(self, operation: Operation) -> bool:
         """Whether an operation is affine, but not with the same numbers for all elements."""

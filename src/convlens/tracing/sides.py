@@ -91,10 +91,10 @@ def _next_node(
     if normalized is not None:
         return normalized, True
     for consumer in structure.consumers.get(node, ()):
-        others = [other for other in consumer.inputs if other != node and other in on_image]
+        other_inputs = [other for other in consumer.inputs if other != node and other in on_image]
         if consumer.name in _NORMALIZATION | _REARRANGING and consumer.inputs[0] == node:
             return consumer.outputs[0], True
-        if consumer.name in _ARITHMETIC and not others:
+        if consumer.name in _ARITHMETIC and not other_inputs:
             return consumer.outputs[0], True
         if consumer.name == "add":
             return consumer.outputs[0], False

@@ -38,8 +38,8 @@ class TraceCache(Generic[Entry]):
 
     def find(self, model: Model, key: TraceKey, state: Hashable) -> Entry | None:
         """The entry of a key if the network was in the same state when it was added; else None."""
-        known = self._entries.get(unwrap_network(model.network), {})
-        saved_state, entry = known.get(key, (None, None))
+        entries = self._entries.get(unwrap_network(model.network), {})
+        saved_state, entry = entries.get(key, (None, None))
         return entry if saved_state == state else None
 
     def add(self, model: Model, key: TraceKey, state: Hashable, entry: Entry) -> None:

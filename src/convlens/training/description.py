@@ -124,13 +124,13 @@ def check_same_training(run: Run, description: dict[str, Any]) -> None:
 
 def read_state(run: Run) -> TrainingState:
     """The state that a run folder was saved with."""
-    done = run.description["progress"]
+    progress = run.description["progress"]
     return TrainingState(
-        done["step"],
-        done["loss"],
-        list(done["history"]),
-        list(done["class_correct"]),
-        list(done["best_class_correct"]),
+        progress["step"],
+        progress["loss"],
+        list(progress["history"]),
+        list(progress["class_correct"]),
+        list(progress["best_class_correct"]),
     )
 
 

@@ -79,10 +79,10 @@ class Callbacks:
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     """Stochastic gradient descent with Nesterov momentum, without weight decay for vectors."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
+    undecayed = [p for p in network.parameters() if p.ndim <= 1]
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": undecayed, "weight_decay": 0.0},
     ]
     return torch.optim.SGD(
         groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0

@@ -51,8 +51,8 @@ def _variance_about_image_means(sums: PixelSums, area: int) -> Tensor:
     variances = []
     for levels, squares in zip(sums.levels.T.tolist(), sums.squares.T.tolist(), strict=True):
         # In Python's whole numbers: for a million images they exceed 64 bits.
-        whole = sum(squares) * area - sum(level * level for level in levels)
-        variances.append(whole / (len(levels) * area * area))
+        whole_squares = sum(squares) * area - sum(level * level for level in levels)
+        variances.append(whole_squares / (len(levels) * area * area))
     return torch.tensor(variances, dtype=torch.float64)
 
 

@@ -63,13 +63,15 @@ def _key(
     start: Tensor | None,
 ) -> dict[str, Any] | None:
     """Everything on which the images depend; None where the cache is not used for this model."""
-    known = describe_known_model(model) if start is None and active_folder() is not None else None
-    if known is None:
+    description = (
+        describe_known_model(model) if start is None and active_folder() is not None else None
+    )
+    if description is None:
         return None
     crop_plans = [task.crop_plan for task in tasks]
     trace = crop_plans[0].trace  # the tasks share the crop's size and the optimized node
     return {
-        "model": known,
+        "model": description,
         "environment": describe_environment(str(model.device)),
         "operations": to_plain(describe_operations(trace.recording)),
         "output_head": trace.output_head if not tasks[0].objective.layer else "",

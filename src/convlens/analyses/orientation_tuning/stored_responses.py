@@ -33,11 +33,11 @@ def describe_responses(
     Returns:
         The key of the entry; None where the disk cache is not used for this model.
     """
-    known = describe_known_model(model) if active_folder() is not None else None
-    if known is None:
+    description = describe_known_model(model) if active_folder() is not None else None
+    if description is None:
         return None
     return {
-        "model": known,
+        "model": description,
         "environment": describe_environment(str(model.device)),
         "operations": to_plain(describe_operations(trace.recording)),
         "unit": [node, *position],

@@ -52,9 +52,9 @@ def find_architecture(file: WeightFile) -> str:
             name mentions; or several networks of torchvision fit.
     """
     state_dicts = find_state_dicts(file.content)
-    known = find_torchvision_file(file.path.name)
-    if known is not None and _fits(known, state_dicts):
-        return known
+    published = find_torchvision_file(file.path.name)
+    if published is not None and _fits(published, state_dicts):
+        return published
     named = list(dict.fromkeys((*_named_inside(file), *_named_by_path(file))))[:_MOST_GUESSES]
     for spec in named:
         if _fits(spec, state_dicts):

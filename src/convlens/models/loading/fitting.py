@@ -105,12 +105,14 @@ def load_weights(network: nn.Module, file: WeightFile) -> LoadedWeights:
     fitting = sorted((a for a in attempts if a.fits), key=lambda a: a.candidate.rank)
     if not fitting:
         raise ConvlensError(_misfit(network, attempts, file))
-    best, others = fitting[0], _without_duplicates(fitting)
-    equals = [other for other in others if other.candidate.rank == best.candidate.rank]
-    if len(equals) > 1:
+    best, distinct = fitting[0], _without_duplicates(fitting)
+    equally_likely = [
+        attempt for attempt in distinct if attempt.candidate.rank == best.candidate.rank
+    ]
+    if len(equally_likely) > 1:
         raise ConvlensError(
             f"{file.path} holds several weights that fit: "
-            f"{_list_some([other.candidate.name for other in equals])}; "
+            f"{_list_some([attempt.candidate.name for attempt in equally_likely])}; "
             f"save the state dict of one of them alone"
         )
     best.apply(network)
@@ -119,7 +121,7 @@ def load_weights(network: nn.Module, file: WeightFile) -> LoadedWeights:
         prefix=best.candidate.prefix,
         renamed=best.renamed,
         left_out=(*best.candidate.left_out, *best.ignored),
-        unused=tuple(other.candidate.name for other in others if other is not others[0]),
+        unused=tuple(attempt.candidate.name for attempt in distinct if attempt is not distinct[0]),
         dropped=best.dropped,
         classes=next(iter(best.resized.values()), None),
     )

@@ -56,14 +56,14 @@ class Run:
             ConvlensError: there is none.
         """
         checkpoints = self.description["checkpoints"]
-        known = {"best": checkpoints["best"], "last": checkpoints["last"]}
-        known |= {name: name for name in (*known.values(), *checkpoints["scheduled"])}
-        if checkpoint not in known:
+        folders = {"best": checkpoints["best"], "last": checkpoints["last"]}
+        folders |= {name: name for name in (*folders.values(), *checkpoints["scheduled"])}
+        if checkpoint not in folders:
             raise ConvlensError(
-                f"{self.folder} holds no checkpoint {checkpoint!r}{suggest(checkpoint, known)}; "
-                f"there are {', '.join(known)}"
+                f"{self.folder} holds no checkpoint {checkpoint!r}{suggest(checkpoint, folders)}; "
+                f"there are {', '.join(folders)}"
             )
-        return known[checkpoint]
+        return folders[checkpoint]
 
     def checkpoints(self) -> list[tuple[int, str]]:
         """Training step and folder name of the checkpoints saved along the way, in order.

@@ -232,11 +232,11 @@ class ActorPool:
         self._start_actors()
 
 
-def _check_versions(theirs: dict[str, str]) -> None:
+def _check_versions(actor_versions: dict[str, str]) -> None:
     """Raise if an actor computes with other versions than those that are installed here."""
     for name, ours in library_versions().items():
-        if theirs[name] != ours:
+        if actor_versions[name] != ours:
             raise ConvlensError(
-                f"a machine of the cluster has {name} {theirs[name]}, this one {ours}; "
+                f"a machine of the cluster has {name} {actor_versions[name]}, this one {ours}; "
                 f"results are the same only with the same versions, so install one of them"
             )

@@ -111,27 +111,29 @@ class RayEngine:
     def _run_rounds(
         self, ray: Any, job: Job, pool: ActorPool, plan: Plan
     ) -> Generator[FinishedBatches]:
-        left, state, done = dict(job.spans), job.state, 0
+        remaining, state, num_processed = dict(job.spans), job.state, 0
         fruitless = 0
-        while left and not job.should_stop():
-            before, deaths = len(left), pool.deaths
-            with closing(self._run_round(ray, job, pool, plan, sorted(left.items()))) as results:
+        while remaining and not job.should_stop():
+            num_before, deaths = len(remaining), pool.deaths
+            with closing(
+                self._run_round(ray, job, pool, plan, sorted(remaining.items()))
+            ) as results:
                 for result in results:
-                    if result is not None and all(start in left for start in result.spans):
+                    if result is not None and all(start in remaining for start in result.spans):
                         state = job.work.merge(state, result.state)
                         for start in result.spans:
-                            done += left.pop(start) - start
+                            num_processed += remaining.pop(start) - start
                         spans = list(result.spans.items())
                         yield FinishedBatches(spans, result.skipped, state, result.size)
-                    job.report_progress(done + pool.held)
-            if len(left) < before:
+                    job.report_progress(num_processed + pool.held)
+            if len(remaining) < num_before:
                 fruitless = 0
             elif pool.deaths == deaths:  # if workers die, the pool raises with the reason
                 fruitless += 1
             if fruitless == _FRUITLESS_ROUNDS and not job.should_stop():
                 raise ConvlensError(
-                    f"{len(left):,} batches came back from none of {_FRUITLESS_ROUNDS} rounds; see "
-                    f"whether the cluster is still there (`ray status`)"
+                    f"{len(remaining):,} batches came back from none of {_FRUITLESS_ROUNDS} "
+                    f"rounds; see whether the cluster is still there (`ray status`)"
                 )
 
     def _run_round(

@@ -192,9 +192,9 @@ def _follow(
         for index, node in enumerate(operation.outputs):
             # A rule may return one interval for all outputs of an operation.
             along_axes = [result[min(index, len(result) - 1)] for result in results]
-            known = tuple(interval for interval in along_axes if interval is not None)
-            if len(known) == len(axes) and 0 not in recording.shapes[node]:
-                intervals[node] = known
+            node_intervals = tuple(interval for interval in along_axes if interval is not None)
+            if len(node_intervals) == len(axes) and 0 not in recording.shapes[node]:
+                intervals[node] = node_intervals
     return unknown
 
 

@@ -133,19 +133,19 @@ def index_put(view: FieldView) -> list[PixelInterval | None]:
             written = combine_along(written, list(range(written.low.ndim)))
         return [merge_intervals([base, view.interval_of(refs[0].node), written], ndim)]
     values = _known_indices(view, refs, shape)
-    known = all(value is not None for ref, value in zip(refs, values, strict=True) if ref)
+    are_known = all(value is not None for ref, value in zip(refs, values, strict=True) if ref)
     present = [interval for interval in (base, written) if interval is not None]
-    if not known or view["accumulate"] or not present:
+    if not are_known or view["accumulate"] or not present:
         return combine_everything(view) if present else [None]
     function, size = view.operation.function, view.shape("values")
 
     def write(sign: int) -> Tensor:
         nothing = torch.tensor(sign * NO_PIXEL, dtype=torch.int64)
-        before, new = (
+        before, after = (
             nothing if interval is None else interval.low if sign > 0 else interval.high
             for interval in (base, written)
         )
-        bound = function(before.expand(shape).clone(), values, new.expand(size))
+        bound = function(before.expand(shape).clone(), values, after.expand(size))
         return fill_missing(bound, view.axis, present[0].spacing, sign)
 
     merged = merge_intervals(present, ndim)

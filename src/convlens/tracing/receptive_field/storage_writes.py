@@ -76,11 +76,11 @@ def fill_missing(bound: Tensor, axis: int, spacing: float, sign: int) -> Tensor:
     if bound.ndim < 2 or not bool(is_missing.any()):
         return bound
     axis %= bound.ndim
-    others = [dim for dim in range(bound.ndim) if dim != axis]
-    rows = torch.amin(bound, others) if sign > 0 else torch.amax(bound, others)
-    known = (rows != sign * NO_PIXEL).nonzero().flatten()
+    other_dims = [dim for dim in range(bound.ndim) if dim != axis]
+    rows = torch.amin(bound, other_dims) if sign > 0 else torch.amax(bound, other_dims)
+    rows_with_pixels = (rows != sign * NO_PIXEL).nonzero().flatten()
     positions = torch.arange(len(rows))
-    nearest = known[(positions[:, None] - known[None]).abs().argmin(dim=1)]
+    nearest = rows_with_pixels[(positions[:, None] - rows_with_pixels[None]).abs().argmin(dim=1)]
     distance = (positions - nearest) * spacing
     rows = rows[nearest] + (distance.floor() if sign > 0 else distance.ceil()).long()
     shape = [1] * bound.ndim

@@ -77,21 +77,21 @@ def read_class_folders(
         stream = free is not None and needed > free / 2
     if not stream:
         check_pixels_fit_memory(needed, str(folder), "give --stream, or a smaller --size")
-    read = measure_photos if stream else _decode_photos
+    read_split = measure_photos if stream else _decode_photos
     decoder = PhotoDecoder(preprocessing, mode)
     splits: dict[str, TrainingImages] = {}
-    done = 0
+    num_decoded = 0
 
     def report_decoded(of_split: int, _: int) -> None:
-        progress("photos", done + of_split, len(paths))
+        progress("photos", num_decoded + of_split, len(paths))
 
     for split, photos in listed.items():
         classes = torch.tensor([number for _, number in photos], dtype=torch.int64)
-        splits[split], failed = read(
+        splits[split], failed = read_split(
             [path for path, _ in photos], classes, decoder, report_decoded, strict=strict
         )
         left_out += [failed[index] for index in sorted(failed)]
-        done += len(photos)
+        num_decoded += len(photos)
     return splits, labels, preprocessing, left_out
 
 
@@ -126,8 +126,8 @@ def _split_folders(folder: Path) -> dict[str, Path]:
     test = next((inside[name] for name in _TEST if name in inside), None)
     splits = {"train": train} if test is None else {"train": train, "test": test}
     if test is not None:
-        known = {path.name for path in _subfolders(train)}
-        unknown = [path.name for path in _subfolders(test) if path.name not in known]
+        class_names = {path.name for path in _subfolders(train)}
+        unknown = [path.name for path in _subfolders(test) if path.name not in class_names]
         if unknown:
             raise ConvlensError(
                 f"{test} holds the class {unknown[0]!r}, and {train} has no folder of that name"

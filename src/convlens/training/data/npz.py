@@ -72,11 +72,11 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _find_array(arrays: dict[str, NDArray[Any]], split: str, words: tuple[str, ...]) -> str | None:
-    known = {name.casefold(): name for name in arrays}
+    names = {name.casefold(): name for name in arrays}
     for word in words:
         for name in (f"{split}_{word}", f"{word}_{split}") if split else (word,):
-            if name in known:
-                return known[name]
+            if name in names:
+                return names[name]
     return None
 
 

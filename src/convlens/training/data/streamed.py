@@ -146,13 +146,13 @@ def measure_photos(
         range(start, min(start + _PHOTOS_AT_ONCE, len(paths)))
         for start in range(0, len(paths), _PHOTOS_AT_ONCE)
     ]
-    done = 0
+    num_measured = 0
     with closing(read_ahead(groups, measure, ahead=BATCHES_AHEAD)) as measured:
         for getters in measured:
             for get in getters:
                 get()
-                done += 1
-                progress(done, len(paths))
+                num_measured += 1
+                progress(num_measured, len(paths))
     images = StreamedImages(tuple(paths), classes, decoder, to_digests(hashes), sums)
     readable = [number for number in range(len(paths)) if number not in failed]
     return images[torch.tensor(readable, dtype=torch.int64)], failed
