@@ -282,3 +282,13 @@ def read_images(source: Source, numbers: Sequence[int]) -> dict[int, Tensor]:
             )
         images[batch.start] = batch.images[0]
     return images
+
+
+def read_image_batch(source: Source, numbers: Sequence[int]) -> Tensor:
+    """Images by their number as one batch `(N, C, H, W)`, channels last; N is at least 1.
+
+    Raises:
+        ConvlensError: as `read_images`.
+    """
+    images = list(read_images(source, numbers).values())
+    return torch.stack(images).contiguous(memory_format=torch.channels_last)

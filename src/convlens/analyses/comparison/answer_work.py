@@ -18,7 +18,7 @@ from convlens.models.labels import NEGATIVE, PhotoLabels
 from convlens.models.model import Model
 from convlens.models.output_head import predict_with_probability, prediction_probabilities
 from convlens.passes.reducer import State
-from convlens.passes.source import PhotoSource, read_images
+from convlens.passes.source import PhotoSource, read_image_batch
 from convlens.tracing.tracer import trace as trace_network
 
 KINDS = ("lost", "gained", "changed", "same")  # of answers; "changed" without a gain or a loss
@@ -126,13 +126,12 @@ class AnswerWork:
             ids: int64 `(N,)`, the numbers of the photos.
 
         Raises:
-            ConvlensError: as `read_images`.
+            ConvlensError: as `read_image_batch`.
         """
         if self.photos is None:
             return rescale(images, self.first, self.second).to(self.second.device)
         source = PhotoSource(self.second, self.photos)
-        prepared = list(read_images(source, ids.tolist()).values())
-        return torch.stack(prepared).contiguous(memory_format=torch.channels_last)
+        return read_image_batch(source, ids.tolist())
 
     def _add_probabilities(self, state: State, first: Answers, second: Answers) -> None:
         """Add the change of the probability of the first network's answer to the histogram."""

@@ -26,7 +26,13 @@ from convlens.models.model import Model, check_model
 from convlens.passes.options import PassOptions
 from convlens.passes.proportion import Proportion
 from convlens.passes.run import run_pass
-from convlens.passes.source import PhotosOrImages, Source, check_photos, open_source, read_images
+from convlens.passes.source import (
+    PhotosOrImages,
+    Source,
+    check_photos,
+    open_source,
+    read_image_batch,
+)
 from convlens.results import Result, Table
 from convlens.results.network_result import NetworkResult, keep_warnings
 from convlens.runtime.fingerprints import fingerprint
@@ -307,8 +313,7 @@ def _answer_again(
     numbers = state["images"][row][is_filled].tolist()[: _SAME if kind == "same" else None]
     if not numbers:
         return []
-    images = torch.stack(list(read_images(source, numbers).values()))
-    images = images.contiguous(memory_format=torch.channels_last).to(work.first.device)
+    images = read_image_batch(source, numbers).to(work.first.device)
     ids = torch.tensor(numbers, dtype=torch.int64)
     first = answer(work.first, images)
     second = answer(work.second, work.images(images, ids))

@@ -11,7 +11,13 @@ from convlens.data.sampling import spread
 from convlens.errors import ConvlensError, PhotoError
 from convlens.html.numbers import short
 from convlens.models.model import Model
-from convlens.passes.source import PhotosOrImages, check_photos, open_source, read_images
+from convlens.passes.source import (
+    PhotosOrImages,
+    check_photos,
+    open_source,
+    read_image_batch,
+    read_images,
+)
 from convlens.tracing.trace import Trace
 from convlens.wording import counted
 
@@ -67,23 +73,17 @@ def _prepare(
     first: Model, second: Model, photos: PhotosOrImages, images: dict[int, Tensor]
 ) -> PhotoSample:
     source = open_source(first, photos)
-    stacked = _stack(list(images.values()))
+    stacked = torch.stack(list(images.values())).contiguous(memory_format=torch.channels_last)
     if isinstance(check_photos(first, photos), Tensor):
         second_images = rescale(stacked, first, second)
     else:
-        second_images = _stack(
-            list(read_images(open_source(second, photos), list(images)).values())
-        )
+        second_images = read_image_batch(open_source(second, photos), list(images))
     return PhotoSample(
         numbers=tuple(images),
         names=tuple(source.name(number) for number in images),
         first=stacked.to(first.device),
         second=second_images.to(second.device),
     )
-
-
-def _stack(images: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(images)).contiguous(memory_format=torch.channels_last)
 
 
 def count_photos(first: Model, photos: PhotosOrImages, most: int) -> int:
@@ -121,11 +121,7 @@ def describe_cost(
         passes: number of forward passes of each network.
         megabytes: memory for what is kept of the layers.
     """
-    multiply_adds = passes * sum(
-        trace.multiply_adds(operation)
-        for trace in traces
-        for operation in trace.recording.operations
-    )
+    multiply_adds = passes * sum(map(count_multiply_adds, traces))
     return (
         f"{comparison}: {passes} forward passes of each network ({short(multiply_adds)} "
         f"multiply-adds together) and about {max(1, round(megabytes)):,} MB"

@@ -11,6 +11,7 @@ from torch import Tensor
 from convlens.analyses.feature_maps.convolution import pool
 from convlens.capture import capture_nodes
 from convlens.data.images import to_pixels
+from convlens.data.sampling import spread
 from convlens.drawing import (
     Panel,
     Scale,
@@ -84,8 +85,7 @@ class FeatureMaps(NetworkResult):
     @property
     def shown(self) -> tuple[int, ...]:
         """Numbers of the maps in the pictures: all, or 64 evenly spread."""
-        count = min(len(self.maps), _SHOWN)
-        return tuple(number * len(self.maps) // count for number in range(count))
+        return tuple(spread(range(len(self.maps)), _SHOWN))
 
     def most_varying(self, count: int) -> tuple[int, ...]:
         """The channels whose maps have the greatest standard deviation over the image.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from convlens.analyses.filters.convolved_weights import convolved_weights
+from convlens.data.sampling import spread
 from convlens.drawing import (
     Panel,
     Scale,
@@ -134,18 +135,18 @@ class Filters(NetworkResult):
 
         At most 64 are drawn, evenly spread.
         """
-        tiles, count = self.tiles(), min(len(self.weights), _MOST_DRAWN)
-        indices = [number * len(tiles) // count for number in range(count)]
+        tiles = self.tiles()
+        indices = spread(range(len(tiles)), _MOST_DRAWN)
         panels = [Panel(tiles[index], str(self.channels[index])) for index in indices]
         _, inputs, height, width = self.weights.shape
         title = f"{self.layer}: filters of {height} × {width} × {inputs} by channel"
         if not self.colored and inputs > 1:
             title += ", of each the strongest input channel"
-        if count < len(tiles):
-            title += f"; {count} of {len(tiles)} filters"
+        if len(indices) < len(tiles):
+            title += f"; {len(indices)} of {len(tiles)} filters"
         scale = Scale(self.colors, -self.scale, self.scale, "weight")
         return grid_figure(
-            panels, max(1, min(_COLUMNS, count)), title=title,
+            panels, max(1, min(_COLUMNS, len(panels))), title=title,
             scale=None if self.own_scale else scale, largest=_LARGEST,
         )  # fmt: skip
 

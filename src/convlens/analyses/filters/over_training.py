@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.analyses.filters.filters import Filters, filters
+from convlens.data.sampling import spread
 from convlens.drawing import (
     Panel,
     Scale,
@@ -85,8 +86,8 @@ class FiltersOverTraining(NetworkResult):
     def figure(self) -> "Figure":
         """A row for each filter and a column for each step; at most twelve filters are drawn."""
         columns = [entry.tiles() for entry in self.filters]
-        count, total = min(len(self.channels), _MOST_DRAWN), len(self.channels)
-        indices = [number * total // count for number in range(count)]
+        total = len(self.channels)
+        indices = spread(range(total), _MOST_DRAWN)
         rows = [
             [
                 Panel(tiles[index], f"{step:,}" if index == indices[0] else "")
@@ -95,8 +96,8 @@ class FiltersOverTraining(NetworkResult):
             for index in indices
         ]
         title = f"{self.layer}: filters after so many training steps"
-        if count < total:
-            title += f"; {count} of {total} filters"
+        if len(indices) < total:
+            title += f"; {len(indices)} of {total} filters"
         return picture_figure(
             rows,
             title=title,

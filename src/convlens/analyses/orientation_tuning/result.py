@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from convlens.data.sampling import spread
 from convlens.drawing import (
     Panel,
     add_color_bar,
@@ -215,8 +216,9 @@ class OrientationTuning(NetworkResult):
 
         Each tile has its own scale. At most 64 channels are drawn, evenly spread, silent ones gray.
         """
-        count, total = min(len(self.responses), _SHOWN), len(self.responses)
-        channels = [number * total // count for number in range(count)]
+        total = len(self.responses)
+        channels = spread(range(total), _SHOWN)
+        count = len(channels)
         tiles = []
         captions = []
         for channel in channels:

@@ -12,6 +12,7 @@ from torch import Tensor
 from convlens.analyses.patches import activation_statistics
 from convlens.analyses.patches.crop_check import CropCheck
 from convlens.analyses.patches.pictures import patch_row, side_by_side
+from convlens.data.sampling import spread
 from convlens.drawing import Panel, add_title, make_grid, picture_figure
 from convlens.errors import ConvlensError, suggest
 from convlens.models.labels import class_name
@@ -319,8 +320,7 @@ class Patches(NetworkResult):
         every_row = [
             (layer, entry) for layer in self.layers for entry in layer.shown if len(entry.tiles)
         ]
-        count = min(len(every_row), _MOST_ROWS)
-        rows = [every_row[number * len(every_row) // count] for number in range(count)]
+        rows = spread(every_row, _MOST_ROWS)
         return picture_figure(
             [layer.panels(entry) for layer, entry in rows],
             title=f"{self.model}: the strongest patches, with their activations",
