@@ -61,10 +61,10 @@ def _is_normalized_twice(model: Model) -> bool:
         twice_mean = [m + s * m for m, s in zip(mean, std, strict=True)]
         twice_std = [s * s for s in std]
         configured = [(values * 3)[:3] for values in (model.mean, model.std)]
-        expected = [twice_mean, twice_std]
+        twice = [twice_mean, twice_std]
         if model.bounds == (0.0, 1.0) and all(
             abs(value - expected) <= _CLOSE * abs(expected)
-            for values, numbers in zip(configured, expected, strict=True)
+            for values, numbers in zip(configured, twice, strict=True)
             for value, expected in zip(values, numbers, strict=False)
         ):
             return True
