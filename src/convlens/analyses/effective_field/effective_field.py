@@ -26,6 +26,7 @@ from convlens.models.model import ImagesLike, Model
 from convlens.results.network_result import keep_warnings
 from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.guard import preserve_network
+from convlens.tracing.channel_names import check_channel
 from convlens.tracing.left_out import find_left_out
 from convlens.tracing.selection import ChannelSource, Side, find_channel_sources
 from convlens.tracing.trace import Trace
@@ -88,11 +89,8 @@ def effective_field(
     model_trace = trace(model, images)
     sources = find_channel_sources(model_trace, layers, side)
     for source in sources:
-        if channel is not None and not 0 <= channel < source.channels:
-            raise ConvlensError(
-                f"{source.layer} has {source.channels} channels, 0 to {source.channels - 1}; given "
-                f"{channel}"
-            )
+        if channel is not None:
+            check_channel(source.layer, channel, source.channels)
     # A network that decides by its data has a trace that holds for one image only.
     batch_size = batch_size if model_trace.recording.faked else 1
     sums = [torch.zeros(images.shape[-2:], dtype=torch.float64) for _ in sources]
