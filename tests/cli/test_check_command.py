@@ -4,40 +4,22 @@ import json
 from xml.etree import ElementTree
 
 import pytest
-from PIL import Image
 
+from support.color_photos import CLASSES, SPEC, save_photo, write_network
 from support.command_line import one_line
 
 pytest_plugins = "support.command_line"
 
-COLORS = """
-import torch
-from torch import nn
-import convlens
-
-
-def colors():
-    stem, head = nn.Conv2d(3, 3, 1, bias=False), nn.Linear(3, 3, bias=False)
-    stem.weight.data.copy_(300 * torch.eye(3)[:, :, None, None])
-    head.weight.data.copy_(torch.eye(3))
-    network = nn.Sequential(stem, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
-    return convlens.wrap(network, size=16, labels=["red", "green", "blue"])
-"""
-
 
 @pytest.fixture
 def colors(here):
-    (here / "colors.py").write_text(COLORS)
+    write_network(here, gain=300)
     for number in range(24):
-        kind = ("red", "green", "blue")[number % 3]
-        color = tuple(200 if number % 3 == channel else 60 + number for channel in range(3))
-        path = here / "photos" / kind / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (16, 16), color).save(path)
+        save_photo(here / "photos" / CLASSES[number % 3] / f"{number}.png", number, step=1)
     return here
 
 
-WORDS = ("check", "photos", "--model", "python:colors.py:colors")
+WORDS = ("check", "photos", "--model", SPEC)
 
 
 def test_exit_status_0_and_1(colors, convlens):
@@ -52,7 +34,7 @@ def test_exit_status_0_and_1(colors, convlens):
     status, out, _ = convlens(*words, "--junit", "broken.xml")
     assert status == 1
     numbers = json.loads(out)
-    broken = {each["name"] for each in numbers["findings"] if each["status"] == "broken"}
+    broken = {finding["name"] for finding in numbers["findings"] if finding["status"] == "broken"}
     assert {"accuracy", "label order"} <= broken
     failures = ElementTree.parse(colors / "broken.xml").getroot().findall(".//failure")
     assert len(failures) == len(broken)

@@ -63,6 +63,7 @@ CASES = {
     "fgsm cat.png --labels columns.csv": "no column file or filename",
     "fgsm cat.png --labels others.csv": "--labels names none of the photos: it has dog.png",
     "fgsm cat.png --labels labels.csv --no-labels": "do not go together",
+    "report --model resnet50": "demonstration photos are for the embedded network; give photos",
     "shift cat.png --shifts a": "'a' is not a list of numbers of pixels",
     "filters --fit --sort": "--fit and --sort do not go together",
     "maps cat.png --pooling mx": "'mx' is not one of 'max', 'average'",

@@ -4,30 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 import convlens
 from convlens.page import sections
 from convlens.page.report import report
+from support.color_photos import SPEC, save_photo, write_network
 from support.copied_lines import load_saved, run_command, run_lines
 from support.pages import Page
 
 pytest_plugins = "support.pages"
-
-
-NETWORK = """
-import torch
-from torch import nn
-import convlens
-
-
-def colors():
-    stem, head = nn.Conv2d(3, 3, 1, bias=False), nn.Linear(3, 3, bias=False)
-    stem.weight.data.copy_(20 * torch.eye(3)[:, :, None, None])
-    head.weight.data.copy_(torch.eye(3))
-    network = nn.Sequential(stem, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
-    return convlens.wrap(network, size=16, labels=["red", "green", "blue"])
-"""
 
 
 @pytest.fixture
@@ -35,12 +20,11 @@ def colored(tmp_path, monkeypatch):
     """27 photos, and labels of 18 of them: three are wrong, and one of these is the only blue."""
     monkeypatch.setattr(sections, "SECTIONS", ("photos", "errors"))
     monkeypatch.chdir(tmp_path)
-    Path("colors.py").write_text(NETWORK)
+    write_network(tmp_path, gain=20)
     paths, labels = [], {}
     for number in range(27):
-        color = tuple(200 if number % 3 == channel else 60 + 5 * number for channel in range(3))
         paths.append(Path(f"{number:02d}.png"))
-        Image.new("RGB", (16, 16), color).save(paths[-1])
+        save_photo(paths[-1], number, step=5)
         if number % 3 < 2:
             label = {0: 2, 3: 1, 4: 0}.get(number, number % 3)
             labels[paths[-1].name] = (label,)
@@ -48,7 +32,7 @@ def colored(tmp_path, monkeypatch):
 
 
 def write_page(colored, labels):
-    model = convlens.load("python:colors.py:colors")
+    model = convlens.load(SPEC)
     return report(model, colored[0], labels=labels, out="page")
 
 
@@ -86,7 +70,7 @@ def test_the_page_shows_the_analysis(colored, monkeypatch, capsys):
 
 def test_labels_that_may_be_wrong_are_a_finding(colored):
     written = write_page(colored, colored[1])
-    sentences = [each.sentence for each in written.findings if each.section == "errors"]
+    sentences = [finding.sentence for finding in written.findings if finding.section == "errors"]
     assert len(written.sections["errors"].suspicious) == 3
     assert any("3 labels may be wrong" in sentence for sentence in sentences)
 

@@ -10,7 +10,7 @@ import torch
 import convlens
 from convlens import open_data
 from convlens.errors import ConvlensError
-from convlens.models.loading import demo_photos
+from convlens.models.loading import default_photos
 from convlens.page import sections
 from convlens.page.report import report
 from convlens.page.sections.training import TrainingResult, TrainingSection
@@ -71,7 +71,7 @@ def test_the_command_needs_no_photos_and_no_demo(trained, tmp_path, monkeypatch,
     def missing():
         raise ConvlensError("the demo photos are not installed")
 
-    monkeypatch.setattr(demo_photos, "demo_photos", missing)
+    monkeypatch.setattr(default_photos, "demo_photos", missing)
     monkeypatch.setattr(sections, "SECTIONS", ("training",))
     command = f"convlens report --model {trained[0]} --out {tmp_path / 'page'}"
     assert run_command(command, monkeypatch, capsys)["num_photos"] == 20

@@ -65,7 +65,7 @@ def check_padding(text: str) -> str:
 def check_positive(number: float | None) -> float | None:
     """Refuse a number that is not above 0."""
     if number is not None and not number > 0:
-        raise ConvlensError(f"{number:g} is not above 0; give a number that is")
+        raise ConvlensError(f"{number:g} is not above 0; give a number above 0")
     return number
 
 

@@ -67,9 +67,10 @@ class PassInputs:
         Args:
             arguments: the options of the command.
             labels: CSV file with the right classes of the photos. Default: none.
-            no_labels: whether the names of folders are no labels either. Default: they are not.
-            labels_needed: whether the command ends in an error without labels, if possible before
-                the model is loaded. Default: it does not.
+            no_labels: whether the names of folders are ignored, which could be labels. Default:
+                they are.
+            labels_needed: whether the command needs labels, so that it ends in an error without
+                them, if possible before the model is loaded. Default: it does not.
             marker: name of a file by which an earlier result in the output folder is known.
 
         Raises:

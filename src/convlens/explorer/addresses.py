@@ -1,4 +1,4 @@
-"""Addresses: those of the pages of one model. Names of layers are percent-encoded, also slashes."""
+"""The addresses of the pages of one model. Names of layers are percent-encoded, also slashes."""
 
 from dataclasses import dataclass
 from typing import Any

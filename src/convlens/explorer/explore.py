@@ -10,9 +10,7 @@ from convlens.analyses.patches.cut import check_patches_model
 from convlens.analyses.patches.result import Patches
 from convlens.errors import ConvlensError
 from convlens.models.label_tables import match_labels
-from convlens.models.loading.demo_photos import demo_photos
-from convlens.models.loading.run_photos import find_run_photos, read_run_labels
-from convlens.models.loading.specs import find_run_folder
+from convlens.models.loading.default_photos import resolve_photos
 from convlens.models.model import Model, check_model
 from convlens.runtime.extras import check_installed
 from convlens.tracing.tracer import trace
@@ -206,7 +204,8 @@ def _make_session(
                 "under the same paths"
             )
         photos = index.photos[:_MOST_INDEXED] if photos is None else photos
-    paths, table = _resolve_photos(model, photos, labels)
+    # Without demonstration photos the explorer starts empty; a browser can send photos.
+    paths, table = resolve_photos(model, photos, labels, missing_ok=True)
     store = PhotoStore(paths, match_labels(paths, table))
     if paths and not len(store):
         raise ConvlensError(f"none of {len(paths)} photos can be read; {store.skipped[0]}")
@@ -227,27 +226,3 @@ def name_models(model: Model, others: Sequence[Model]) -> list[tuple[str, str]]:
         words = chain([word], (f"{word}-{number}" for number in count(2)))
         names.append((next(text for text in words if text not in used), title))
     return names
-
-
-def _resolve_photos(
-    model: Model,
-    photos: Sequence[str | Path] | None,
-    labels: Mapping[str, Sequence[int]] | None,
-) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
-    """The paths of the photos, and the right classes by the end of a path."""
-    table = {name: tuple(classes) for name, classes in (labels or {}).items()}
-    if photos is not None:
-        return [Path(photo) for photo in photos], table
-    run = find_run_folder(model.spec or "")
-    if run is not None and (run_photos := find_run_photos(run[0])):
-        return run_photos, read_run_labels(run[0], model.labels) if labels is None else table
-    try:
-        demo = demo_photos()
-    except ConvlensError:  # the extra `demo` is not installed; photos can be sent by the browser
-        return [], table
-    if labels is None and model.spec == "default" and model.labels is not None:
-        table = {
-            photo.path.name: tuple(model.labels.index(label) for label in photo.classes)
-            for photo in demo
-        }
-    return [photo.path for photo in demo], table

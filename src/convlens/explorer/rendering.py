@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 
 from convlens.errors import ConvlensError
 from convlens.explorer.assets import ASSETS
+from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.session import Session
 from convlens.explorer.worker import StoppedError
 from convlens.html.scales import overlaid, signed, unsigned
@@ -72,8 +73,12 @@ def render(
     return HTMLResponse(text, status)
 
 
-def find_photo(session: Session, key: str) -> Any:
-    """The photo with a hash; a page that says so where there is none."""
+def find_photo(session: Session, key: str) -> StoredPhoto:
+    """The photo with a hash.
+
+    Raises:
+        HTTPException: there is none.
+    """
     try:
         return session.photos.find(key)
     except ConvlensError as error:

@@ -197,7 +197,7 @@ class Session:
         )
 
     def maximized_key(self, objective: str) -> Hashable:
-        """What tells the computation of `maximized` apart, for its progress."""
+        """The key of the computation of `maximized` in the worker, which has its progress."""
         return (self.name, self._maximized_name(objective), self.state())
 
     def _maximized_name(self, objective: str) -> Hashable:
@@ -218,7 +218,7 @@ class Session:
         )
 
     def tuning_key(self, layer: str) -> Hashable:
-        """What tells the computation of `tuning` apart, for its progress."""
+        """The key of the computation of `tuning` in the worker, which has its progress."""
         return (self.name, ("tuning", layer), self.state())
 
     async def tuning(self, layer: str) -> tuple[OrientationTuning, Reproduction]:
@@ -232,7 +232,7 @@ class Session:
         )
 
     def dream_key(self, photo: StoredPhoto, layer: str | None) -> Hashable:
-        """What tells the computation of `dream` apart, for its progress."""
+        """The key of the computation of `dream` in the worker, which has its progress."""
         return (self.name, ("dream", photo.key, layer), self.state())
 
     async def dream(self, photo: StoredPhoto, layer: str | None) -> tuple[Dream, Reproduction]:

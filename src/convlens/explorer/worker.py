@@ -30,6 +30,7 @@ class Job:
         waiters: number of requests that wait for its result.
         stopped: set when there are none left; `check` raises then.
         progress: the last report of the computation, for those who wait.
+        future: its result, once it is submitted.
     """
 
     waiters: int = 0

@@ -8,5 +8,6 @@ package knows no analysis: its functions take tensors and plain values.
 - `templates` loads all of these.
 - `numbers` writes numbers so that each names its place in the JSON file beside the document.
 - `pictures` turns pixels into images within a budget of bytes.
-- `scales` gives the colors of color bars, `charts` the preprocessing of line charts.
+- `scales` gives the colors of color bars, `charts` the coordinates of line charts.
+- `figures` turns matplotlib figures and formulas into SVG in the document's colors and fonts.
 """

@@ -108,9 +108,9 @@ def _robustness(inputs: Inputs, result: PhotoCards) -> Iterator[Tile]:
     sentence = f"FGSM of {size} changes none."
     if flips.examples:
         number = flips.examples[0]
-        turned = next(card.flip for card in result.cards if card.photo == number)
+        flip = next(card.flip for card in result.cards if card.photo == number)
         before = inputs.photos[number].names[0]
-        sentence = f"FGSM of {size} turns {before} into {turned.name if turned else ''}."
+        sentence = f"FGSM of {size} turns {before} into {flip.name if flip else ''}."
     yield Tile(
         "Robustness", flips.mark, f"{flips.flipped.count} of {flips.flipped.total} change",
         f"{sentence} Random changes of that size change {flips.noise.count} of "

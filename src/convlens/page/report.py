@@ -16,16 +16,13 @@ from convlens import __version__
 from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
 from convlens.analyses.gradcam.boxes import read_boxes
 from convlens.cache.folder import disk_cache
-from convlens.data.datasets.pictures import list_photos
 from convlens.data.photo_names import describe_unmatched, find_keys
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
 from convlens.files import REPORT, atomic_folder
 from convlens.models.label_tables import write_labels
 from convlens.models.labels import class_name, find_class_pair
-from convlens.models.loading.demo_photos import demo_photos
-from convlens.models.loading.run_photos import find_run_photos, read_run_labels
-from convlens.models.loading.specs import find_run_folder
+from convlens.models.loading.default_photos import check_default_photos, resolve_photos
 from convlens.models.model import Model, check_model
 from convlens.models.output_head import describe_prediction_rule
 from convlens.page import budget
@@ -70,13 +67,13 @@ def report(
 
     Args:
         model: the model, left untouched.
-        photos: files. Default: the demo photos of the embedded network; validation images of a
-            training for the network of a run folder.
+        photos: files. Default: the demonstration photos for the embedded network; validation
+            images of a training for the network of a run folder.
         out: folder for `index.html`, `report.json` and, with labels, `labels.csv`, which the
             commands on the page read; an earlier report there is replaced.
         labels: indices of the right classes by the photo's path or the end of it, such as its
             file's name, as `read_labels` gives them. Default: no labels for photos that are
-            given, and the right classes of the demo photos.
+            given, and the right classes of the default photos.
         layer: layer that Grad-CAM explains. Default: the final convolutional layer.
         classes: classes that Grad-CAM explains. Default: those of the photo's boxes, else the two
             with the highest logits.
@@ -169,32 +166,12 @@ def _resolve_photos(
 ) -> tuple[list[Path], dict[str, tuple[int, ...]]]:
     """The paths of the photos, and the right classes by the end of a path."""
     check_model(model)
-    own_labels = {name: tuple(classes) for name, classes in (labels or {}).items()}
-    if photos is not None:
-        paths = list_photos(photos)
-        if not paths:
-            raise ConvlensError("no photos; give at least one")
-        for photo in paths:
-            if not isinstance(photo, (str, Path)):
-                raise ConvlensError(
-                    f"a photo of type {type(photo).__name__}; the page names photos by their "
-                    f"files, so save it and give its path"
-                )
-        return [Path(photo) for photo in paths], own_labels
-    run = find_run_folder(model.spec or "")
-    if run is not None and (run_photos := find_run_photos(run[0])):
-        run_labels = read_run_labels(run[0], model.labels) if labels is None else own_labels
-        return run_photos, run_labels
-    if model.spec != "default" or model.labels is None:
-        raise ConvlensError(
-            f"the demo photos are for the embedded network; give photos for {model.name}"
-        )
-    demo = demo_photos()
-    demo_labels = {
-        photo.path.name: tuple(model.labels.index(label) for label in photo.classes)
-        for photo in demo
-    }
-    return [photo.path for photo in demo], demo_labels if labels is None else own_labels
+    if photos is None:
+        check_default_photos(model.spec, model.name)
+    paths, table = resolve_photos(model, photos, labels)
+    if not paths:
+        raise ConvlensError("no photos; give at least one")
+    return paths, table
 
 
 def _check_options(

@@ -39,7 +39,7 @@ class Section(ABC, Generic[SectionResult]):
             on the page.
         title: heading and entry in the navigation.
         parent: name of the section inside which this one stands, or None. The template of the
-            parent sources its parts with `{{ parts }}`.
+            parent places its parts with `{{ parts }}`.
         budget: the most that it may take.
         missing: what the findings call the result if it cannot be computed, as in "No filters";
             empty for a section whose failure is no finding.

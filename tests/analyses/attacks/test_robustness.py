@@ -102,7 +102,8 @@ def test_parts_of_a_data_set_add_up_in_any_order_and_batch():
     for name, expected in whole.items():
         assert torch.equal(first[name], expected) and torch.equal(second[name], expected), name
         assert expected.dtype == torch.int64
-    assert 0 < whole["pgd"][1] < 13 or whole["fgsm"][1] < 13
+    for attack in ("fgsm", "pgd"):  # which fools some images with the first epsilon
+        assert 0 <= whole[attack][1] < whole[attack][0] < 13
 
 
 def test_a_pass_that_was_stopped_goes_on(tmp_path):

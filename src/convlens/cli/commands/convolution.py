@@ -17,12 +17,16 @@ def convolution(
         typer.Option(
             metavar="NUMBERS",
             callback=checks.check_matrix,
-            help="Rows of numbers, such as '1 2 3; 4 5 6'. Default: 1 to 9.",
+            help="Rows of the image, such as '1 2 3; 4 5 6'. Default: 1 to 9.",
         ),
     ] = None,
     filter: Annotated[
         str | None,
-        typer.Option(metavar="NUMBERS", callback=checks.check_matrix, help="Default: '1 0; 0 -1'."),
+        typer.Option(
+            metavar="NUMBERS",
+            callback=checks.check_matrix,
+            help="Rows of the filter. Default: '1 0; 0 -1'.",
+        ),
     ] = None,
     random: Annotated[
         bool, typer.Option("--random", help="Draw what is not given at random, by --seed.")

@@ -25,8 +25,8 @@ def explore(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Patches of all PHOTOS: the folder that convlens patches wrote, or one that is "
-            "made first.",
+            help="Patches of all PHOTOS: the folder that convlens patches wrote, or a new folder, "
+            "which is filled first.",
         ),
     ] = None,
     with_: Annotated[
@@ -34,7 +34,8 @@ def explore(
         typer.Option(
             "--with",
             metavar="SPEC",
-            help="A second model or checkpoint, beside which pages can be shown; several times.",
+            help="A second model or checkpoint, beside which pages can be shown; can be given "
+            "several times.",
         ),
     ] = None,
     export: Annotated[
@@ -65,9 +66,7 @@ def explore(
     from convlens.cli.labels import LabelSource
     from convlens.cli.patches_index import check_index, make_index
     from convlens.cli.show.explore import show_explorer, show_export
-    from convlens.models.loading.demo_photos import demo_photos
-    from convlens.models.loading.run_photos import find_run_photos
-    from convlens.models.loading.specs import find_run_folder
+    from convlens.models.loading.default_photos import default_photos
     from convlens.runtime.extras import check_installed
 
     check_installed("the explorer", ("starlette", "uvicorn"), "explore")
@@ -78,11 +77,9 @@ def explore(
     if index is not None:
         check_index(index, paths)
         if labels is not None and paths is None:
-            raise ConvlensError("--labels goes with PHOTOS; give those of the index, too")
-    elif labels is not None and shown is None:
-        run = find_run_folder(arguments.model)
-        run_photos = find_run_photos(run[0]) if run is not None else []
-        shown = run_photos or [photo.path for photo in demo_photos()]
+            raise ConvlensError("--labels needs PHOTOS; give the photos of the index, too")
+    elif labels is not None and paths is None:
+        shown = default_photos(arguments.model)
     source = LabelSource.find(labels, shown or [], arguments, no_labels=no_labels)
     model = load_model(arguments)  # before the imports that need torch
     others = [load_model(replace(arguments, model=spec)) for spec in with_ or ()]

@@ -22,7 +22,7 @@ def feature_maps(
         typer.Option(
             "--channel",
             metavar="LAYER:K",
-            help="Show these channels of one layer only; several times.",
+            help="Show these channels of one layer only; can be given several times.",
         ),
     ] = None,
     pooling: Annotated[

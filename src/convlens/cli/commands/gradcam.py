@@ -35,8 +35,8 @@ def gradcam(
         typer.Option(
             "--layer",
             metavar="NAME",
-            help="Layer or node to use; several times: a strip of layers, from coarse to fine. "
-            "Default: the final convolutional layer.",
+            help="Layer or node to use. Given several times: a strip of layers, from coarse to "
+            "fine. Default: the final convolutional layer.",
         ),
     ] = None,
     strip: Annotated[

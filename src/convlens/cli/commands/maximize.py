@@ -17,14 +17,14 @@ def maximize(
     arguments: ModelArguments,
     channel: Annotated[
         list[str] | None,
-        typer.Option("--channel", metavar="LAYER:K", help="A channel. Can be repeated."),
+        typer.Option("--channel", metavar="LAYER:K", help="A channel; can be given several times."),
     ] = None,
     unit: Annotated[
         list[str] | None,
         typer.Option(
             "--unit",
             metavar="LAYER:K@Y,X",
-            help="A unit: a channel at one row and column. Can be repeated.",
+            help="A unit: a channel at one row and column; can be given several times.",
         ),
     ] = None,
     classes: Annotated[
@@ -32,8 +32,8 @@ def maximize(
         typer.Option(
             "--class",
             metavar="NAME|INDEX",
-            help="A class, or the difference of two: 'tabby - tiger cat'. Can be repeated. A minus "
-            "in front of any channel, unit or class minimizes it.",
+            help="A class, or the difference of two: 'tabby - tiger cat'; can be given several "
+            "times. A minus in front of any channel, unit or class minimizes it.",
         ),
     ] = None,
     side: o.LayerSide = o.Side.post,

@@ -17,7 +17,12 @@ def patches(
     arguments: PassArguments,
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", metavar="NAME", help="May be given several times. Default: all."),
+        typer.Option(
+            "--layer",
+            metavar="NAME",
+            help="A layer, as anatomy names it; can be given several times. Default: all "
+            "convolutions.",
+        ),
     ] = None,
     side: o.LayerSide = o.Side.post,
     channel: Annotated[
@@ -26,7 +31,7 @@ def patches(
             "--channel",
             metavar="LAYER:K",
             callback=checks.check_channels,
-            help="Show these channels only; several times.",
+            help="Show these channels only; can be given several times.",
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Number of patches of each channel.")] = 9,

@@ -29,16 +29,14 @@ def report(
     from convlens.cli.inputs import find_paths, load_model
     from convlens.cli.labels import LabelSource
     from convlens.files import REPORT, check_replaceable_folder
-    from convlens.models.loading.demo_photos import demo_photos
-    from convlens.models.loading.run_photos import find_run_photos
-    from convlens.models.loading.specs import find_run_folder
+    from convlens.models.loading.default_photos import check_default_photos, default_photos
 
     check_class_words(arguments, classes or ())
     paths = find_paths(photos, out=out) if photos else None
     check_replaceable_folder(out, marker=REPORT)
-    run = find_run_folder(arguments.model) if paths is None else None
-    run_photos = find_run_photos(run[0]) if run is not None else []
-    shown = paths or run_photos or [photo.path for photo in demo_photos()]
+    if paths is None:
+        check_default_photos(arguments.model, arguments.model)
+    shown = paths if paths is not None else default_photos(arguments.model)
     source = LabelSource.find(labels, shown, arguments, no_labels=no_labels)
     loaded = load_model(arguments)  # before the imports that need torch
     from convlens.cli.show.report import show_report

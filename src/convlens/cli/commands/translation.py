@@ -26,7 +26,7 @@ def translation(
         typer.Option(
             metavar="NUMBERS",
             callback=checks.check_matrix,
-            help="Default: '-1 0 1; -2 0 2; -1 0 1' (Sobel).",
+            help="Rows of the filter. Default: '-1 0 1; -2 0 2; -1 0 1' (Sobel).",
         ),
     ] = None,
     stride: o.Stride = 1,

@@ -148,8 +148,8 @@ async def make_shift_panel(
     shifted, predictions, reproduction = await session.shifted(photo, offset)
     before = await session.predictions(photo)
     share, own = float(predictions.confidences[0, 0]), float(before.confidences[0, 0])
-    kept = int(predictions.classes[0, 0]) == int(before.classes[0, 0])
-    change = "keeps the answer" if kept else f"changes the answer from {before.names[0][0]} to"
+    is_same = int(predictions.classes[0, 0]) == int(before.classes[0, 0])
+    change = "keeps the answer" if is_same else f"changes the answer from {before.names[0][0]} to"
     summary = (
         f"The shift by {offset[0]} rows and {offset[1]} columns {change} "
         f"{predictions.names[0][0]}: {percent(share)}, before {percent(own)}"

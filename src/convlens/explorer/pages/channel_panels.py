@@ -1,4 +1,4 @@
-"""The parts of the channel page: its histogram, the classes it speaks for, and its tuning."""
+"""The parts of the channel page: histogram, effect on the classes, and tuning to gratings."""
 
 from dataclasses import dataclass
 from itertools import pairwise

@@ -12,6 +12,5 @@ def choose_photo(session: Session, key: str) -> StoredPhoto | None:
         HTTPException: there is no photo with that hash.
     """
     if key:
-        photo: StoredPhoto = find_photo(session, key)
-        return photo
+        return find_photo(session, key)
     return next(iter(session.photos), None)

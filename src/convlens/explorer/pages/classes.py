@@ -100,7 +100,7 @@ async def _compare(
 
 
 def _list_confused(photos: list[PhotoOfClass]) -> list[PhotoOfClass]:
-    """The photos of the class that are answered otherwise, and others that are answered so."""
+    """Photos of the class with another prediction, and photos of others predicted as this class."""
     return [
         shown for shown in photos if shown.labeled is not None and shown.labeled != shown.answered
     ]

@@ -101,7 +101,7 @@ def _stream(
 
     Args:
         request: the request.
-        key: what tells the computation apart in the worker.
+        key: key of the computation in the worker.
         work: begins it, and waits for it.
         show: makes HTML of its result.
     """

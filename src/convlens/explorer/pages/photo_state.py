@@ -104,12 +104,12 @@ class PhotoState:
             if field.name not in ("key", "addresses")
         }
         defaults = {field.name: field.default for field in fields(self)}
-        given = {
+        parameters = {
             "class" if name == "target" else name: value
             for name, value in values.items()
             if value != defaults[name]
         }
-        return self.addresses.photo(self.key, **given)
+        return self.addresses.photo(self.key, **parameters)
 
 
 def parse_position(text: str) -> tuple[int, int] | None:

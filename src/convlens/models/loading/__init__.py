@@ -21,4 +21,5 @@ labels_of_spec.py      class names that are known before torch is imported
 load_options.py        the options that load the same Model again
 download.py            messages of failed downloads
 demo_photos.py         the demonstration photos
+default_photos.py      the photos of a network where the user gives none
 """

@@ -1,4 +1,4 @@
-"""The part on simple and complex channels: what drifting gratings tell of a few layers."""
+"""The part on simple and complex channels: the responses of a few layers to drifting gratings."""
 
 from dataclasses import dataclass
 from typing import Any
