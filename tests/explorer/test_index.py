@@ -105,7 +105,7 @@ def test_an_index_of_another_model_is_refused(paths):
     [
         (["--index", "none"], "none holds no saved result"),
         (["a.png", "--index", "."], "holds other files"),
-        (["--index", "made", "--labels", "l.csv"], "--labels needs PHOTOS; give the photos of the index"),
+        (["--index", "made", "--labels", "l.csv"], "--labels needs PHOTOS"),
     ],
 )  # fmt: skip
 def test_what_is_no_index_is_refused(here, convlens, words, says):

@@ -2,7 +2,7 @@
 ========================
 
 A network is trained for two epochs on small digits, so that it still makes errors. Which classes
-does it confuse, how sure is it when it is wrong, and what in an image speaks for the wrong class?
+does it confuse, how sure is it when it is wrong, and what in an image supports the wrong class?
 """
 
 import tempfile
@@ -32,7 +32,7 @@ for pair in errors.pairs[:5]:
 
 # %%
 # Which parts of the image support the wrong class more than the right one? Grad-CAM of the
-# difference of the two logits answers it: red cells speak for the wrong class, blue cells for the
+# difference of the two logits answers it: red cells support the wrong class, blue cells the
 # right one. The final layer has 2 × 2 cells for so small an image, so an earlier one is read.
 
 worst = errors.wrong[0]

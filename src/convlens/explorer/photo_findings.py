@@ -14,7 +14,7 @@ _PHOTOS = 8  # each of which runs once for each preprocessing
 
 
 def diagnosis_key(session: Session) -> Hashable:
-    """The key of the computation of `diagnose_preprocessing` in the worker, which has its progress."""
+    """What tells the computation of `diagnose_preprocessing` apart, for its progress."""
     return (session.name, _name(_choose(session)), session.state())
 
 

@@ -65,7 +65,9 @@ def shift(
 
     channels_of_layers = find_channels(trace(inputs.model), channel, side.value) if channel else {}
     if len(channels_of_layers) > 1:
-        raise ConvlensError(f"channels of {len(channels_of_layers)} layers; give channels of one layer")
+        raise ConvlensError(
+            f"channels of {len(channels_of_layers)} layers; give channels of one layer"
+        )
     with inputs.prepare_pass() as pass_options:
         for layer, channels in channels_of_layers.items():
             remaining = invariance(

@@ -33,29 +33,34 @@ async def channel(request: Request) -> Response:
     photo = choose_photo(session, request.query_params.get("photo", ""))
     budget = PictureBudget(_BYTES, compression=FAST)
     cut_out, no_patches = await attempt(search_patches(session, row.name, [number]))
-    layer, patches_again = cut_out if cut_out is not None else (None, None)
+    layer, patches_reproduction = cut_out if cut_out is not None else (None, None)
     entry = layer.shown[0] if layer is not None else None
-    maps, maps_again, no_map = None, None, "there is no photo yet; drop one on the start page"
+    maps, map_reproduction, no_map = None, None, "there is no photo yet; drop one on the start page"
     if photo is not None:
         computed, no_map = await attempt(session.feature_maps(photo, row.name))
-        maps, maps_again = computed if computed is not None else (None, None)
-    weights, weights_again, no_weights = [], None, no_map
+        maps, map_reproduction = computed if computed is not None else (None, None)
+    weights, weights_reproduction, no_weights = [], None, no_map
     if photo is not None:
-        weighed, no_weights = await attempt(list_class_weights(session, photo, row, number))
-        weights, weights_again = weighed if weighed is not None else ([], None)
-    own = maps.select([number]) if maps is not None else None
+        computed_weights, no_weights = await attempt(
+            list_class_weights(session, photo, row, number)
+        )
+        weights, weights_reproduction = (
+            computed_weights if computed_weights is not None else ([], None)
+        )
+    channel_map = maps.select([number]) if maps is not None else None
     return render(
         request, "pages/channel.html.jinja", network=network, row=row, channel=number, photo=photo,
         channels=row.source.channels, photos=list(session.photos)[:MOST_SEARCHED],
-        layer=layer, entry=entry, no_patches=no_patches, patches_again=patches_again,
+        layer=layer, entry=entry, no_patches=no_patches, patches_reproduction=patches_reproduction,
         tiles=list_patches(session, layer, entry, row.name, budget) if layer and entry else [],
         selectivity=describe_selectivity(session, layer, number) if layer is not None else "",
         bars=list_bars(layer, number) if layer is not None else [],
         bands=list_bands(entry, budget) if entry is not None else [],
         quantiles=list_quantiles(layer, number) if layer is not None else [],
-        map=own, no_map=no_map, maps_again=maps_again,
-        map_picture=budget.thumbnail(own.colors(own.maps[0]), _MAP) if own is not None else None,
-        weights=weights, weights_again=weights_again, no_weights=no_weights,
+        map=channel_map, no_map=no_map, map_reproduction=map_reproduction,
+        map_picture=budget.thumbnail(channel_map.colors(channel_map.maps[0]), _MAP)
+        if channel_map is not None else None,
+        weights=weights, weights_reproduction=weights_reproduction, no_weights=no_weights,
         is_convolution=network.is_convolution(row.name),
     )  # fmt: skip
 

@@ -62,11 +62,12 @@ async def class_page(request: Request) -> Response:
     explained, no_channels = None, "no photo shows what the class looks at"
     if photos:
         explained, no_channels = await attempt(session.gradcam(photos[0].photo, index, None, "pre"))
-    cam, again = explained if explained is not None else (None, None)
+    cam, reproduction = explained if explained is not None else (None, None)
     return render(
         request, "pages/class.html.jinja", network=network, index=index,
         name=session.class_name(index), photos=photos[:_SHOWN], compared=len(photos),
-        reason=reason, no_channels=no_channels, cam=cam, again=again,
+        reason=reason, no_channels=no_channels, cam=cam,
+        reproduction=reproduction,
         overlay=budget.thumbnail(cam.overlays()[0, 0], 2 * _SIDE) if cam is not None else None,
         shares=cam.channel_shares(0, 0, _CHANNELS) if cam is not None else (),
         confused=_list_confused(photos),
