@@ -53,9 +53,11 @@ def test_a_foreign_cookie_locks_nobody_out(explorer):
     assert stranger.get("/", headers={"cookie": cookie}).status_code == 200
 
 
-@pytest.mark.parametrize("address", ["/?page=", "/convolution?stride=", "/layer/0?page="])
-def test_numbers_of_thousands_of_digits(explorer, address):
-    assert explorer.client.get(address + "9" * 5000).status_code in (200, 400)
+@pytest.mark.parametrize(
+    ("address", "status"), [("/?page=", 200), ("/convolution?stride=", 400), ("/layer/0?page=", 200)]
+)
+def test_numbers_of_thousands_of_digits(explorer, address, status):
+    assert explorer.client.get(address + "9" * 5000).status_code == status
 
 
 @pytest.mark.parametrize("address", ["/channel/0/{}", "/channel/0/{}/image", "/kernel/0/{}"])

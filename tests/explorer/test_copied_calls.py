@@ -67,12 +67,12 @@ def test_a_name_that_no_class_has_is_refused_with_the_nearest(explorer):
 @pytest.mark.parametrize("seed", [0, 7])
 def test_python_lines_have_the_seed(tmp_path, seed):
     running = run(small_model(), save_photos(tmp_path), seed=seed)
-    given = f", seed={seed})" if seed else ")"
+    last_argument = f", seed={seed})" if seed else ")"
     for address in ("/channel/0/2", f"/photo/{running.keys[0]}?overlay=epsilon"):
         texts = [text for text in copied(running.get(address)) if "import" in text]
         calls = [text for text in texts if "patches(" in text or "fgsm(" in text]
         assert len(calls) == 1
-        assert calls[0].endswith(given)
+        assert calls[0].endswith(last_argument)
         assert ("seed" in calls[0]) == bool(seed)
     running.session.worker.close()
 

@@ -116,10 +116,10 @@ def test_what_is_no_index_is_refused(here, convlens, words, says):
 
 
 def test_the_command_makes_an_index_once(here, convlens, monkeypatch):
-    given = []
+    indexes = []
 
     def start(model, paths, *, index, **_):
-        given.append(Patches.load(index))
+        indexes.append(Patches.load(index))
         raise ConvlensError("not started")
 
     monkeypatch.setattr(explore_module, "explore", start)
@@ -129,7 +129,7 @@ def test_the_command_makes_an_index_once(here, convlens, monkeypatch):
             "explore", "a.png", "b.png", "--index", "index", "--labels", "l.csv", "--model", MINE
         )
         assert "not started" in answer[2]
-    assert given[0] == given[1]
-    assert given[0].photos == ("a.png", "b.png")
-    assert [layer.shown for layer in given[0].layers] == [()]
+    assert indexes[0] == indexes[1]
+    assert indexes[0].photos == ("a.png", "b.png")
+    assert [layer.shown for layer in indexes[0].layers] == [()]
     assert not list(here.glob("*.unfinished"))

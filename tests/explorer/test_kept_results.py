@@ -85,8 +85,8 @@ def test_a_closed_worker_refuses_what_waits_and_what_is_new():
             await worker.compute("new", lambda _: "new")
         return answers, await worker.compute("running", first)
 
-    (done, queued), kept = asyncio.run(ask())
-    assert (done, kept) == ("done", "done")
+    (done, queued), repeated = asyncio.run(ask())
+    assert (done, repeated) == ("done", "done")
     assert isinstance(queued, StoppedError)
 
 

@@ -103,8 +103,8 @@ def test_a_map_upside_down_does_not():
     model = wrap(network(), size=16)
     images = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     cam = gradcam(model, images)
-    turned = type(cam)(**{**vars(cam), "maps": -cam.maps})
-    right, wrong = deletion_insertion(model, cam), deletion_insertion(model, turned)
+    negated = type(cam)(**{**vars(cam), "maps": -cam.maps})
+    right, wrong = deletion_insertion(model, cam), deletion_insertion(model, negated)
     assert right.deletion_areas[0, 0] < wrong.deletion_areas[0, 0]
     assert right.insertion_areas[0, 0] > wrong.insertion_areas[0, 0]
 

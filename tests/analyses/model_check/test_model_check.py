@@ -114,10 +114,10 @@ def test_orders_of_labels(order, words):
     size = 12
     names = [f"n{9 - k % 10}{k}" for k in range(size)]
     predicted = torch.arange(60) % size
-    given = torch.tensor([order(size, int(kind)) for kind in predicted])
-    given[:6] = predicted[:6]  # the network is wrong on some photos
+    labels = torch.tensor([order(size, int(kind)) for kind in predicted])
+    labels[:6] = predicted[:6]  # the network is wrong on some photos
     counts = torch.zeros(size, size, dtype=torch.int64)
-    counts.index_put_((given, predicted), torch.ones(60, dtype=torch.int64), accumulate=True)
+    counts.index_put_((labels, predicted), torch.ones(60, dtype=torch.int64), accumulate=True)
     finding = check_label_order(counts, names)
     assert finding.status == "broken"
     assert words in finding.sentence
@@ -128,11 +128,11 @@ def test_the_order_of_labels_has_few_false_alarms():
     broken = 0
     for _ in range(200):
         counts = torch.zeros(10, 10, dtype=torch.int64)
-        given = torch.randint(0, 10, (50,), generator=generator)
+        labels = torch.randint(0, 10, (50,), generator=generator)
         guess = torch.randint(0, 10, (50,), generator=generator)
         sure = torch.rand(50, generator=generator) < 0.3
-        predicted = given.where(sure, guess)
-        counts.index_put_((given, predicted), torch.ones(50, dtype=torch.int64), accumulate=True)
+        predicted = labels.where(sure, guess)
+        counts.index_put_((labels, predicted), torch.ones(50, dtype=torch.int64), accumulate=True)
         broken += check_label_order(counts, None).status == "broken"
     assert broken <= 4
     few = check_label_order(torch.eye(4, dtype=torch.int64), None)
