@@ -71,9 +71,9 @@ class TestPatches:
         status, _, err = convlens("patches", "a.png", "bad.png", "--model", MINE)
         assert status == 0
         assert "left out: bad.png" in err
-        again = ("patches", "--overwrite", "--model")
-        assert "none of 1 photos" in one_line(convlens(*again, MINE, "bad.png"))
-        assert "no convolution" in one_line(convlens(*again, "python:mine.py:dense", "a.png"))
+        words = ("patches", "--overwrite", "--model")
+        assert "none of 1 photos" in one_line(convlens(*words, MINE, "bad.png"))
+        assert "no convolution" in one_line(convlens(*words, "python:mine.py:dense", "a.png"))
 
 
 class TestMaximize:
@@ -153,9 +153,9 @@ class TestDream:
         assert not (here / "convlens-dream").exists()
 
     def test_interrupted_it_keeps_what_there_is(self, here, convlens, monkeypatch):
-        import convlens.analyses.deepdream.deepdream as room
+        from convlens.analyses.deepdream import deepdream
 
-        real = room.dream
+        real = deepdream.dream
 
         def stopped(*arguments, progress, **options):
             def stop(done, total):
@@ -164,7 +164,7 @@ class TestDream:
 
             return real(*arguments, progress=stop, **options)
 
-        monkeypatch.setattr(room, "dream", stopped)
+        monkeypatch.setattr(deepdream, "dream", stopped)
         status, out, _ = convlens(*self.WORDS, "--out", "d")
         assert status == 130
         assert "interrupted in octave 1 of 2, step 2 of 2" in out

@@ -128,12 +128,12 @@ class TestGradCam:
         assert not list(here.glob("*.unfinished")) and not (here / "j").exists()
 
     def test_a_run_that_was_killed_goes_on(self, here, convlens, monkeypatch):
-        import convlens.analyses.gradcam.dataset_pass as room
+        from convlens.analyses.gradcam import dataset_pass
 
         words = ("gradcam", "a.png", "b.png", "--model", MINE, "--quiet")
         convlens(*words, "--out", "whole")
         with monkeypatch.context() as patched:
-            patched.setattr(room, "write_tables", lambda *rest, **words: 1 / 0)
+            patched.setattr(dataset_pass, "write_tables", lambda *rest, **words: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 convlens(*words, "--out", "parts")
         assert (here / "parts.unfinished").is_dir() and not (here / "parts").exists()
@@ -157,9 +157,9 @@ class TestGradCam:
 
 
 def test_interrupt_leaves_nothing_half_written(here, convlens, monkeypatch):
-    from convlens.analyses.gradcam import batch_work as room
+    from convlens.analyses.gradcam import batch_work
 
-    real, calls = room.GradCam.save_data, []
+    real, calls = batch_work.GradCam.save_data, []
 
     def second_time(*arguments, **options):
         calls.append(time.time())
@@ -167,7 +167,7 @@ def test_interrupt_leaves_nothing_half_written(here, convlens, monkeypatch):
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(room.GradCam, "save_data", second_time)
+    monkeypatch.setattr(batch_work.GradCam, "save_data", second_time)
     status, _, _ = convlens("gradcam", "a.png", "b.png", "--model", MINE, "--out", "g", "--quiet")
     assert status != 0
     assert not (here / "g").exists()

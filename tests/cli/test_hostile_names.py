@@ -178,8 +178,8 @@ def test_names_are_shown_as_text(hostile, convlens, name):
     check_printable(out)
     check_printable(err)
     if name not in SLOW:
-        again = [] if name in ("doctor", "train") else ["--overwrite"]
-        json_status, out, _ = convlens(*words, "--json", *again)
+        overwrite = [] if name in ("doctor", "train") else ["--overwrite"]
+        json_status, out, _ = convlens(*words, "--json", *overwrite)
         assert json_status == status
         assert json.loads(out) is not None
         check_printable(out)

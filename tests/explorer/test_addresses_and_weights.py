@@ -54,7 +54,8 @@ def test_a_foreign_cookie_locks_nobody_out(explorer):
 
 
 @pytest.mark.parametrize(
-    ("address", "status"), [("/?page=", 200), ("/convolution?stride=", 400), ("/layer/0?page=", 200)]
+    ("address", "status"),
+    [("/?page=", 200), ("/convolution?stride=", 400), ("/layer/0?page=", 200)],
 )
 def test_numbers_of_thousands_of_digits(explorer, address, status):
     assert explorer.client.get(address + "9" * 5000).status_code == status

@@ -72,10 +72,10 @@ def check(copy: Copy, page: Report, monkeypatch, capsys) -> None:
     """Run what a button copies and compare the numbers with those of the page."""
     expected, photo = expected_result(page, copy.name)
     if not copy.is_command:
-        again = run_lines(copy.text)
+        result = run_lines(copy.text)
         if isinstance(expected, tuple):  # the maps of all photos
-            again = tuple(again[name] for name in again.photos)
-        same_numbers(expected, again)
+            result = tuple(result[name] for name in result.photos)
+        same_numbers(expected, result)
         return
     printed = run_command(copy.text, monkeypatch, capsys)
     if copy.name in ("anatomy", "preprocessing"):  # which write no folder
