@@ -113,12 +113,12 @@ def with_arguments(
         }
         for name, default in defaults.items():
             shared[name] = shared[name].replace(default=default)
-        _, *own = (
+        _, *command_parameters = (
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in inspect.signature(command, eval_str=True).parameters.values()
         )
         first = [shared.pop(name) for name in _FIRST if name in shared]
-        parameters = [*first, *own, *shared.values()]
+        parameters = [*first, *command_parameters, *shared.values()]
 
         @wraps(command)
         def expanded(**values: Any) -> None:

@@ -31,8 +31,8 @@ async def find_right_classes(session: Session, photo: StoredPhoto) -> tuple[int,
         to_first = (await find_class_pairing(session)).to_first
     except ConvlensError:
         return None
-    own = tuple(index for index, first in enumerate(to_first) if first in photo.classes)
-    return own or None
+    classes = tuple(index for index, first in enumerate(to_first) if first in photo.classes)
+    return classes or None
 
 
 async def compare_answers(session: Session, other: Session) -> tuple[AnswerChanges, Reproduction]:

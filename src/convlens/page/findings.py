@@ -37,16 +37,16 @@ def collect_findings(
     reported = {inputs.predictions_failure}  # one cause may fail several sections
     for section in sections:
         result = inputs.results.get(section.name)
-        own: list[Finding] = []
+        section_findings: list[Finding] = []
         if result is not None:
-            own += section.findings(inputs, result)
+            section_findings += section.findings(inputs, result)
         elif section.missing and section.name in inputs.stages.failures:
             reason = inputs.stages.failures[section.name]
             if reason not in reported:
                 sentence = f"{section.missing}: {reason}."
-                own.append(Finding(section.failure_mark, sentence, section.name))
+                section_findings.append(Finding(section.failure_mark, sentence, section.name))
             reported.add(reason)
-        findings += [replace(finding, section=section.name) for finding in own]
+        findings += [replace(finding, section=section.name) for finding in section_findings]
     unique = list({finding.sentence: finding for finding in findings}.values())
     return tuple(
         sorted(unique, key=lambda finding: (_WORST_FIRST.index(finding.mark), finding.rank))

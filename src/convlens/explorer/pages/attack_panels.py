@@ -96,10 +96,10 @@ async def make_attack_panel(
     assert attack.flipped is not None
     assert attack.noise_flipped is not None
     logits = torch.cat([attack.logits[None], attack.adversarial_logits])[:, 0]
-    own = attack.predictions
+    predictions = attack.predictions
     assert attack.adversarial_predictions is not None
-    classes = torch.cat([own, attack.adversarial_predictions[:, 0]])
-    noise = torch.cat([own, attack.noise_predictions[:, 0]])
+    classes = torch.cat([predictions, attack.adversarial_predictions[:, 0]])
+    noise = torch.cat([predictions, attack.noise_predictions[:, 0]])
     shares = prediction_probabilities(logits, classes[:, None], attack.output_head)[:, 0]
     labels = session.model.labels
     levels = [
@@ -107,9 +107,9 @@ async def make_attack_panel(
             level=size,
             name=class_name(labels, int(classes[number])),
             probability=float(shares[number]),
-            flipped=int(classes[number]) != int(own[0]),
+            flipped=int(classes[number]) != int(predictions[0]),
             noise_name=class_name(labels, int(noise[number])),
-            noise_flipped=int(noise[number]) != int(own[0]),
+            noise_flipped=int(noise[number]) != int(predictions[0]),
         )
         for number, size in enumerate((0, *LEVELS))
     ]
@@ -147,12 +147,12 @@ async def make_shift_panel(
     """
     shifted, predictions, reproduction = await session.shifted(photo, offset)
     before = await session.predictions(photo)
-    share, own = float(predictions.confidences[0, 0]), float(before.confidences[0, 0])
+    share, share_before = float(predictions.confidences[0, 0]), float(before.confidences[0, 0])
     is_same = int(predictions.classes[0, 0]) == int(before.classes[0, 0])
     change = "keeps the answer" if is_same else f"changes the answer from {before.names[0][0]} to"
     summary = (
         f"The shift by {offset[0]} rows and {offset[1]} columns {change} "
-        f"{predictions.names[0][0]}: {percent(share)}, before {percent(own)}"
+        f"{predictions.names[0][0]}: {percent(share)}, before {percent(share_before)}"
     ).replace("-", "−")
     return ShiftPanel(
         picture=draw_stage(_pixels(shifted, session), budget),

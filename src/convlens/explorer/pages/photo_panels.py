@@ -189,18 +189,18 @@ async def make_map_panel(
     check_channel(row.name, channel, len(maps))
     assert row.field is not None
     size = (result.image.shape[-2], result.image.shape[-1])
-    own = result.select([channel])
-    placed = place_map(own.maps[None], *row.field.centers, size, smooth=False)[0, 0]
-    values = own.maps[0]
+    selected = result.select([channel])
+    placed = place_map(selected.maps[None], *row.field.centers, size, smooth=False)[0, 0]
+    values = selected.maps[0]
     return MapPanel(
-        picture=draw_stage(own.colors(placed), budget),
+        picture=draw_stage(selected.colors(placed), budget),
         caption=(
             f"Channel {channel} of {row.name} on this photo: {float(values.min()):.3g} to "
             f"{float(values.max()):.3g}, {values.shape[0]} × {values.shape[1]} positions."
         ),
         channel=channel,
-        signed=own.signed,
-        scale=own.scale,
+        signed=selected.signed,
+        scale=selected.scale,
         reproduction=reproduction,
     )
 
