@@ -1,7 +1,12 @@
-"""The command `python -m benchmarks`: run all benchmarks or those named, or list them."""
+"""The command `python -m benchmarks`: run the benchmarks, or those named, or list them.
+
+Several benchmarks run each in a process of its own, so that none sees the memory and the settings
+that another has left, and one that fails does not stop the others.
+"""
 
 import argparse
 import ast
+import subprocess
 import sys
 import time
 from importlib import import_module
@@ -10,11 +15,13 @@ from pathlib import Path
 from convlens.errors import suggest
 from convlens.runtime.threads import limit_spinning
 
+# In the order in which they run. All but LONG take at most an hour on two cores.
 NAMES = (
-    "startup", "gradcam", "fgsm", "shift", "patches", "maximize", "dream", "gabor", "page",
-    "explore", "throughput", "streaming", "folders", "resume", "engine", "scale", "errors", "diff",
-    "check", "false_alarms", "accuracy",
+    "gradcam", "fgsm", "patches", "startup", "page", "errors", "diff", "shift", "maximize",
+    "folders", "streaming", "throughput", "check", "false_alarms", "explore", "scale", "engine",
+    "antialiasing", "accuracy", "gabor", "dream", "resume", "mnist",
 )  # fmt: skip
+LONG = frozenset({"mnist"})  # run only when they are named
 
 
 def main(arguments: list[str]) -> int:
@@ -24,11 +31,12 @@ def main(arguments: list[str]) -> int:
         arguments: those of the command line, without the program's name.
 
     Returns:
-        Exit status: 0, or 2 for an unknown name.
+        Exit status: 0; 1 if a benchmark failed; 2 for an unknown name.
     """
     limit_spinning()  # before a benchmark imports torch
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Run all benchmarks, or those named."
+        prog="python -m benchmarks",
+        description=f"Run the benchmarks named, or all but {', '.join(sorted(LONG))}.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="a benchmark to run")
     parser.add_argument(
@@ -44,22 +52,45 @@ def main(arguments: list[str]) -> int:
     if options.list:
         width = max(map(len, NAMES)) + 2
         for name in NAMES:
-            print(f"{name:<{width}}{summarize(name)}")
+            print(f"{name:<{width}}{summarize(name)}{' Only when named.' * (name in LONG)}")
         return 0
-    for name in dict.fromkeys(options.names or NAMES):
-        start = time.perf_counter()
-        import_module(f"benchmarks.{name}").run()
-        print(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes", flush=True)
-        if options.write_document:  # after each, so that an interrupted run leaves its part
-            _write_document()
-    return 0
+    names = list(dict.fromkeys(options.names or [name for name in NAMES if name not in LONG]))
+    if len(names) == 1:
+        _run(names[0], write_document=options.write_document)
+        return 0
+    return _run_in_processes(names, write_document=options.write_document)
 
 
-def _write_document() -> None:
-    from benchmarks.document import DOCUMENT, write_document
+def _run(name: str, *, write_document: bool) -> None:
+    """Run a benchmark in this process, and print and store how long it took."""
+    module = import_module(f"benchmarks.{name}")
+    start = time.perf_counter()
+    module.run()
+    minutes = (time.perf_counter() - start) / 60
+    print(f"{name}: {minutes:.1f} minutes", flush=True)
+    from benchmarks import tables
 
-    write_document({name: summarize(name) for name in NAMES})
-    print(f"written: {DOCUMENT}")
+    tables.add_minutes(name, minutes)
+    if write_document:  # after each, so that an interrupted run leaves its part
+        from benchmarks import document
+
+        summaries = {name: summarize(name) for name in NAMES}
+        document.write_document(summaries, tables.RESULTS, document.DOCUMENT)
+        print(f"written: {document.DOCUMENT}")
+
+
+def _run_in_processes(names: list[str], *, write_document: bool) -> int:
+    """Run each benchmark in a process of its own; 1 if one of them failed, otherwise 0."""
+    start = time.perf_counter()
+    options = ["--write-document"] if write_document else []
+    failed = []
+    for name in names:
+        words = [sys.executable, "-m", "benchmarks", name, *options]
+        if subprocess.run(words, check=False).returncode:
+            failed.append(name)
+    minutes = (time.perf_counter() - start) / 60
+    print(f"{len(names)} benchmarks: {minutes:.1f} minutes; failed: {', '.join(failed) or 'none'}")
+    return int(bool(failed))
 
 
 def summarize(name: str) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 LAYER = 14  # of VGG-16's features: the third convolution of the third block, conv3_3
-CHANNELS = (3, 21, 57, 90, 133, 170, 201, 250)
+CHANNELS = (3, 57, 133, 201)
 UNIT = "@28,28"
 SIDE = 224  # pixels of the image where both libraries optimize the same size
 WEIGHTS = Path(__file__).parents[2] / "shared" / "weights" / "vgg16_features_imagenet.safetensors"
@@ -66,8 +66,8 @@ def run_convlens(task: str, steps: int) -> tuple[Times, Tensor]:
     """convlens: seconds for each step and target, and the images.
 
     Args:
-        task: `channels` or `units` for all eight in a batch, or the number of a channel; followed
-            by `same` to optimize images of SIDE pixels instead of the default size.
+        task: `channels` or `units` for all of CHANNELS in a batch, or the number of a channel;
+            followed by `same` to optimize images of SIDE pixels instead of the default size.
         steps: number of steps after the warm-up.
     """
     import convlens

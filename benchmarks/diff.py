@@ -8,7 +8,7 @@ import torch
 
 import convlens
 from benchmarks import networks
-from benchmarks.floors import Floor, forward_in_batches, measure_floor
+from benchmarks.floors import Floor, measure_pass_floor
 from benchmarks.tables import METHOD, Entry, compare, print_remarks, print_table, write_rows
 from benchmarks.timing import Work
 from convlens.runtime.allocator import keep_freed_memory
@@ -18,28 +18,20 @@ IMAGES = 256  # answers are for a data set; the layers are compared on two of it
 TITLE = f"Comparison of two networks on {IMAGES} images, in units of bare forward passes of one"
 TARGET = 2.3
 HOW = (
-    "convlens: answers of both networks, with the changed ones classified again; with layers: "
-    "weights, and every node of both networks on two images, in single and in double precision",
+    "convlens: answers of both networks, with the changed ones classified again; weights, and "
+    "every node of both networks on two images, in single and in double precision",
 )
 
 
 def run() -> None:
     """Measure, print and write the results."""
     keep_freed_memory()  # as the command line does
-    floor = measure_floor(
-        "forward, in batches of 32",
-        forward_in_batches,
-        networks.build(NETWORK),
-        networks.images(IMAGES),
-    )
+    floor = measure_pass_floor(networks.build(NETWORK), networks.images(IMAGES))
     rows = compare(
         NETWORK,
         floor.name,
         floor.work,
-        [
-            Entry("answers", "convlens", partial(_compare_answers, floor), TARGET),
-            Entry("answers and layers", "convlens", partial(_compare_all, floor), TARGET),
-        ],
+        [Entry("answers and layers", "convlens", partial(_compare, floor), TARGET)],
     )
     remarks = (*HOW, f"{NETWORK}, {floor.describe()}")
     print_table(f"{TITLE}: {NETWORK}", rows)
@@ -57,11 +49,6 @@ def _models(floor: Floor) -> tuple[convlens.Model, convlens.Model]:
     return first, replace(first, network=network)
 
 
-def _compare_answers(floor: Floor) -> Work:
-    first, second = _models(floor)
-    return lambda: convlens.compare_answers(first, second, floor.images)
-
-
-def _compare_all(floor: Floor) -> Work:
+def _compare(floor: Floor) -> Work:
     first, second = _models(floor)
     return lambda: convlens.diff(first, second, floor.images, parts=())

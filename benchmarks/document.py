@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import RESULTS
 from benchmarks.timing import Spread
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
@@ -23,9 +22,7 @@ largest ratio of wall times that convlens is meant to have.
 """
 
 
-def write_document(
-    summaries: Mapping[str, str], results: Path = RESULTS, document: Path = DOCUMENT
-) -> None:
+def write_document(summaries: Mapping[str, str], results: Path, document: Path) -> None:
     """Write the page: a section for each file of results, and the old section where there is none.
 
     Args:
@@ -59,7 +56,7 @@ def _read_sections(document: Path) -> dict[str, str]:
 def _section_parts(summary: str, content: Mapping[str, Any]) -> Iterable[str]:
     """The paragraphs of a section: summary, machine, tables and remarks."""
     yield summary
-    yield _describe_machine(content["machine"])
+    yield _describe_machine(content["machine"], content.get("minutes"))
     if content.get("rows"):
         yield _markdown_table(
             ("network", "task", "library", "wall ms", "ratio, wall", "ratio, CPU", "target"),
@@ -72,11 +69,12 @@ def _section_parts(summary: str, content: Mapping[str, Any]) -> Iterable[str]:
         yield "\n".join(f"- {_escape(remark)}" for remark in remarks)
 
 
-def _describe_machine(machine: Mapping[str, Any]) -> str:
+def _describe_machine(machine: Mapping[str, Any], minutes: float | None) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     load = "unknown" if machine["load"] is None else ", ".join(map(str, machine["load"]))
+    length = "" if minutes is None else f", {minutes:.1f} minutes"
     return (
-        f"{machine['date']}: {machine['cores']} cores ({machine['cpu']}, "
+        f"{machine['date']}{length}: {machine['cores']} cores ({machine['cpu']}, "
         f"{machine['instructions']}), {machine['threads']} threads of torch; load at the end "
         f"{load} (averages over 1, 5 and 15 minutes). {versions}."
     )

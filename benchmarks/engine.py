@@ -24,7 +24,7 @@ from convlens.runtime.allocator import keep_freed_memory
 from convlens.tracing.selection import find_channel_sources
 from convlens.tracing.tracer import trace
 
-FEW, BETWEEN, MANY = 512, 1280, 2560
+FEW, BETWEEN, MANY = 256, 640, 1024
 TARGET = 1.25  # times the local engine's cost of a photo
 LOCAL, RAY = "local", "ray"
 

@@ -6,7 +6,7 @@ import torch
 
 import convlens
 from benchmarks import networks
-from benchmarks.floors import Floor, forward_in_batches, measure_floor
+from benchmarks.floors import Floor, measure_pass_floor
 from benchmarks.tables import METHOD, Entry, compare, print_remarks, print_table, write_rows
 from benchmarks.timing import Work
 from convlens.runtime.allocator import keep_freed_memory
@@ -24,12 +24,7 @@ HOW = (
 def run() -> None:
     """Measure, print and write the results."""
     keep_freed_memory()  # as the command line does
-    floor = measure_floor(
-        "forward, in batches of 32",
-        forward_in_batches,
-        networks.build(NETWORK),
-        networks.images(IMAGES),
-    )
+    floor = measure_pass_floor(networks.build(NETWORK), networks.images(IMAGES))
     rows = compare(
         NETWORK,
         floor.name,

@@ -39,7 +39,6 @@ SIZES = (8, 12, 20, 32)  # photos of a draw
 PHOTOS = 40
 EXPLAINED = 16  # photos whose maps are compared
 SHOWN = 4  # of them on a page
-SEEDS = 3  # of one network with random weights
 
 HEALTHY, FED_WRONGLY, KNOWS_NOTHING = "healthy", "fed wrongly", "knows nothing"
 _UNTRAINED = ("resnet18", "squeezenet1_1", "shufflenet_v2_x0_5")
@@ -139,13 +138,12 @@ def _list_subjects() -> Iterator[Subject]:
             yield Subject(f"{name}, {mistake}", FED_WRONGLY, partial(_fed_wrongly, make, mistake))
         yield Subject(f"{name}, weights shuffled", KNOWS_NOTHING, partial(_shuffled, make))
     for name in _UNTRAINED:
-        for seed in range(SEEDS if name == "resnet18" else 1):
-            make = partial(_torchvision, name, seed=seed)
-            yield Subject(f"{name}, seed {seed}", KNOWS_NOTHING, make, initialized=True)
+        make = partial(_torchvision, name)
+        yield Subject(f"{name}, not trained", KNOWS_NOTHING, make, initialized=True)
 
 
-def _torchvision(name: str, *, trained: bool = False, seed: int = 0) -> Model:
-    torch.manual_seed(seed)
+def _torchvision(name: str, *, trained: bool = False) -> Model:
+    torch.manual_seed(0)
     network: nn.Module = torchvision.models.get_model(name, weights=None)
     if trained:
         network.load_state_dict(load_file(SHARED / "weights" / f"{name}.safetensors"))
@@ -195,7 +193,14 @@ def _count_preprocessing(
     subject: Subject, model: Model, paths: list[Path], labels: list[tuple[int, ...]] | None
 ) -> Iterator[Count]:
     """How often the preprocessing is called wrong; untrained weights are named instead."""
-    untrained = convlens.check_weights(model).untrained
+    checks = {
+        labeled: f"preprocessing wrong, {'with' if labeled else 'without'} labels"
+        for labeled in (False, True)[: 1 if labels is None else 2]
+    }
+    if convlens.check_weights(model).untrained:
+        for check in checks.values():
+            yield Count(check, subject.name, subject.state != FED_WRONGLY, 0, DRAWS)
+        return
     variants = list_variants(model, with_resizes=True)
     numbers = list(range(len(paths)))
     images, _, _ = prepare_variants(model, paths, numbers, variants, strict=True)
@@ -212,7 +217,7 @@ def _count_preprocessing(
         logits.append((sides[0].double(), sides[1].double()))
     names = [variant.name for variant in variants]
     rng = random.Random(0)
-    for labeled in (False, True)[: 1 if labels is None else 2]:
+    for labeled, check in checks.items():
         findings = 0
         for draw in range(DRAWS):
             chosen = sorted(rng.sample(numbers, min(SIZES[draw % len(SIZES)], len(numbers))))
@@ -223,8 +228,7 @@ def _count_preprocessing(
                 for own, mirrored in logits
             ]
             verdict, _ = conclude(compare_variants(names, scores), len(chosen), labeled=labeled)
-            findings += verdict == "mistake" and not untrained
-        check = f"preprocessing wrong, {'with' if labeled else 'without'} labels"
+            findings += verdict == "mistake"
         yield Count(check, subject.name, subject.state != FED_WRONGLY, findings, DRAWS)
 
 

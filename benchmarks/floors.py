@@ -6,7 +6,7 @@ that no difference between them comes from the memory format.
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from benchmarks.timing import Pair, Work, measure
 from convlens.passes.run import DEFAULT_BATCH_SIZE
 
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+_FORMAT_ROUNDS = 3  # enough to choose between formats whose times differ by more than their spread
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,28 @@ def measure_floor(
         inputs[key] = images.contiguous(memory_format=memory_format)
         works[key] = make(networks[key], inputs[key])
     first, second = MEMORY_FORMATS
-    pair = measure(works[first], {second: works[second]})[second]
+    pair = measure(works[first], {second: works[second]}, rounds=_FORMAT_ROUNDS, seconds=0)[second]
     faster = second if pair.wall_ratio.median < 1 else first
     return Floor(name, faster, pair, works[faster], networks[faster], inputs[faster])
+
+
+def measure_pass_floor(network: nn.Module, images: Tensor) -> Floor:
+    """The floor of a pass over a data set: forward passes in batches.
+
+    The memory format is chosen by the times of the first batch.
+
+    Args:
+        network: copied into both memory formats.
+        images: `(N, C, H, W)`.
+    """
+    floor = measure_floor(
+        f"forward, in batches of {DEFAULT_BATCH_SIZE}",
+        bare_forward_pass,
+        network,
+        images[:DEFAULT_BATCH_SIZE],
+    )
+    images = images.contiguous(memory_format=MEMORY_FORMATS[floor.memory_format])
+    return replace(floor, work=forward_in_batches(floor.network, images), images=images)
 
 
 def freeze(network: nn.Module) -> nn.Module:

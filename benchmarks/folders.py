@@ -24,7 +24,7 @@ from convlens.cli import main
 from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model
 
-FEW, MANY = 16, 64  # photos
+FEW, MANY = 16, 48  # photos
 SIZE = (500, 375)  # of the photos, as in ImageNet
 TARGET = 0.85  # of the library's photos a second
 LAYER = "blocks.6.0"  # of `patches`, whose crops for all layers take longer than the pass

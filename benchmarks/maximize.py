@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -27,20 +27,17 @@ from benchmarks.timing import MIN_ROUNDS, Pair, Timing, Work
 
 _Times = tuple[float, float]  # wall and CPU seconds of a step and target
 TITLE = "Maximized images, VGG-16 features.14, milliseconds for each step and target"
-STEPS = 12  # timed in each process
+STEPS = 8  # timed in each process
 # The task of convlens for `benchmarks.ascent`, and the most that it may cost beside torch-lucent.
 TASKS = {
     "a channel, both at their defaults": ("channels", 1 / 3),
     "a unit": ("units", 1 / 8),
     f"one channel, both on {SIDE} pixels": (f"{CHANNELS[0]} same", 0.55),
-    f"one of {len(CHANNELS)} in a batch, both on {SIDE} pixels": ("channels same", None),
 }
 BATCH = 16
 FLOOR_STEPS = 16
 FLOOR_TARGET = 1.3
-LUCENT_STEPS = 64  # convlens then gets the same time
-PAGE_CHANNELS = 24
-PAGE_STEPS, PAGE_SIDE, PAGE_SECONDS = 96, 160, 90
+LUCENT_STEPS = 32  # convlens then gets the same time
 
 
 def run() -> None:
@@ -51,7 +48,6 @@ def run() -> None:
     floor_rows = _compare_with_floor(remarks)
     print_table(f"{BATCH} channels in a batch, {FLOOR_STEPS} steps", floor_rows)
     remarks.append(_compare_activations())
-    remarks.append(_time_default_network())
     print_remarks((METHOD, *remarks))
     write_rows("maximize", rows + floor_rows, remarks)
 
@@ -93,7 +89,8 @@ def _compare_with_floor(remarks: list[str]) -> list[Row]:
     targets = [f"features.{LAYER}:{number}" for number in range(BATCH)]
     side = convlens.maximize(model, targets[0], steps=1).maxima[0].images.shape[-1]
     images = torch.rand(BATCH, 3, side, side, generator=torch.Generator().manual_seed(0))
-    floor = measure_floor("forward and backward pass to the image", _passes_to_layer, head, images)
+    make_passes = partial(_passes_to_layer, steps=1)
+    floor = measure_floor("forward and backward pass to the image", make_passes, head, images)
     remarks.append(f"{side} pixels, {floor.describe()}")
     remarks.append(f"memory formats measured: {', '.join(MEMORY_FORMATS)}")
 
@@ -104,16 +101,17 @@ def _compare_with_floor(remarks: list[str]) -> list[Row]:
 
     task = f"{BATCH} channels, {FLOOR_STEPS} steps and a last measurement"
     entry = Entry(task, "convlens", make, FLOOR_TARGET)
-    return compare("vgg16", f"{FLOOR_STEPS} x {floor.name}", floor.work, [entry])
+    passes = _passes_to_layer(floor.network, floor.images, steps=FLOOR_STEPS)
+    return compare("vgg16", f"{FLOOR_STEPS} x {floor.name}", passes, [entry])
 
 
-def _passes_to_layer(head: torch.nn.Module, images: Tensor) -> Work:
+def _passes_to_layer(head: torch.nn.Module, images: Tensor, *, steps: int) -> Work:
     frozen = freeze(head)
     numbers = torch.arange(len(images))
 
     def work() -> list[Tensor]:
         gradients = []
-        for _ in range(FLOOR_STEPS):
+        for _ in range(steps):
             leaf = images.detach().requires_grad_()
             maps = frozen(leaf)
             gradients.append(
@@ -165,22 +163,3 @@ def _mean_activation(images: Tensor, channel: int) -> float:
     head = list(network().features)[: LAYER + 1]  # type: ignore[arg-type]
     with torch.no_grad():
         return float(torch.nn.Sequential(*head)((images - mean) / std)[0, channel].mean())
-
-
-def _time_default_network() -> str:
-    """Time of as many channels of the default network as a page shows."""
-    model = convlens.load()
-    layers = (
-        "blocks.1.0.conv_dw",
-        "blocks.2.0.conv_dw",
-        "blocks.3.0.conv_dw",
-        "blocks.4.0.conv_dw",
-    )
-    per_layer = PAGE_CHANNELS // len(layers)
-    targets = [f"{layer}:{7 * number}" for layer in layers for number in range(per_layer)]
-    start = time.perf_counter()
-    convlens.maximize(model, targets, steps=PAGE_STEPS, image_size=PAGE_SIDE)
-    return (
-        f"{PAGE_CHANNELS} channels of the default network up to blocks.4, {PAGE_STEPS} steps, "
-        f"{PAGE_SIDE} pixels: {time.perf_counter() - start:.0f} s (target {PAGE_SECONDS})"
-    )

@@ -24,7 +24,7 @@ NETWORKS = {
     "default": 4,
     "torchvision:resnet50@random": 2,
 }  # and number of passes: the others take long
-FEW, MANY = 32, 96  # photos; the difference is free of what does not depend on the photos
+FEW, MANY = 16, 48  # photos; the difference is free of what does not depend on the photos
 SIZE = (500, 375)  # of the photos, as in ImageNet
 Pass = Callable[[Model, list[Path], Path], object]
 

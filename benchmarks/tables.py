@@ -171,9 +171,6 @@ def write_results(
         remarks: what docs/benchmarks.md states, one sentence or line each.
         tables: what docs/benchmarks.md shows as tables.
     """
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    unfinished = path.with_suffix(".json.part")
     everything = {
         "name": name,
         "machine": describe_machine(),
@@ -181,10 +178,22 @@ def write_results(
         "tables": [asdict(table) for table in tables],
         "remarks": list(remarks),
     }
-    text = json.dumps(everything, indent=1)
-    unfinished.write_text(text + "\n", encoding="utf-8")
+    print(f"written: {_write_json(name, everything)}")
+
+
+def add_minutes(name: str, minutes: float) -> None:
+    """Add how long a benchmark took to `results/NAME.json`."""
+    content = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    _write_json(name, {**content, "minutes": round(minutes, 2)})
+
+
+def _write_json(name: str, content: Mapping[str, object]) -> Path:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    unfinished = path.with_suffix(".json.part")
+    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(path)
-    print(f"written: {path}")
+    return path
 
 
 def _console() -> Console:

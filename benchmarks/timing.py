@@ -29,7 +29,9 @@ _PACKAGES = (
     "convlens", "torch", "torchvision", "timm", "numpy", "Pillow", "captum", "torchcam", "grad-cam",
     "torchattacks", "foolbox", "torch-lucent", "zennit-crp", "lightning", "ray",
 )  # fmt: skip
-MIN_SECONDS = 10.0  # after MIN_ROUNDS, rounds go on until a callable has run for so long
+MIN_SECONDS = (
+    5.0  # after the least number of rounds, they go on until a callable has run for so long
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,13 @@ class Pair:
         return _ratio(self.own.cpu, self.floor.cpu)
 
 
-def measure(floor: Work, works: Mapping[str, Work]) -> dict[str, Pair]:
+def measure(
+    floor: Work,
+    works: Mapping[str, Work],
+    *,
+    rounds: int = MIN_ROUNDS,
+    seconds: float = MIN_SECONDS,
+) -> dict[str, Pair]:
     """Time callables in turn, after one warm-up run each, and the floor beside each of them.
 
     The floor runs before its neighbor in one round and after it in the next.
@@ -93,17 +101,19 @@ def measure(floor: Work, works: Mapping[str, Work]) -> dict[str, Pair]:
     Args:
         floor: does the least work.
         works: the callables by name.
+        rounds: the least number of rounds; there are at most MAX_ROUNDS.
+        seconds: rounds go on until a callable has run for so long.
 
     Returns:
         The times of each callable and of the floor's runs beside it, by name.
     """
     for work in (floor, *works.values()):
         _time(work)
-    rounds: dict[str, list[tuple[_Times, _Times]]] = {name: [] for name in works}
+    times: dict[str, list[tuple[_Times, _Times]]] = {name: [] for name in works}
     for number in range(MAX_ROUNDS):
         for name, work in works.items():
-            seconds = sum(own[0] for own, _ in rounds[name])
-            if number >= MIN_ROUNDS and seconds >= MIN_SECONDS:
+            seconds_so_far = sum(own[0] for own, _ in times[name])
+            if number >= rounds and seconds_so_far >= seconds:
                 continue
             if number % 2 == 0:
                 floor_times = _time(floor)
@@ -111,13 +121,13 @@ def measure(floor: Work, works: Mapping[str, Work]) -> dict[str, Pair]:
             else:
                 own_times = _time(work)
                 floor_times = _time(floor)
-            rounds[name].append((own_times, floor_times))
+            times[name].append((own_times, floor_times))
     return {
         name: Pair(
             Timing.of([own_times for own_times, _ in pairs]),
             Timing.of([floor_times for _, floor_times in pairs]),
         )
-        for name, pairs in rounds.items()
+        for name, pairs in times.items()
     }
 
 

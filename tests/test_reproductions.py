@@ -54,8 +54,10 @@ def test_figures_that_disagree_are_shown(
 def test_figures_of_benchmarks_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "RESULTS", tmp_path)
     mnist, fashion, pooling = training.reproductions()
-    assert mnist.run() == Outcome('measure it: make bench ONLY="accuracy"', "missing")
-    (tmp_path / "accuracy.json").write_text('{"runs": {"mnist": [["seed 0", 0.995, 9.0]]}}')
+    assert mnist.run().verdict == "missing"
+    assert mnist.run().ours.startswith("measure it: make bench ONLY=mnist (about ")
+    trainings = '[{"part": "seed 0", "accuracy": 0.995, "minutes": 9.0}]'
+    (tmp_path / "mnist.json").write_text(f'{{"runs": {{"mnist": {trainings}}}}}')
     assert mnist.run() == Outcome("99.50 % (99.50 % to 99.50 %)", "agrees")
     assert fashion.run().verdict == "missing"
     runs = '{"max": [{"crop": 0.8}, {"crop": 0.9}], "blur": [{"crop": 0.7}]}'
