@@ -44,8 +44,9 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def pages() -> dict[Path, Page]:
-    """The pages of the site by their resolved paths."""
-    return {path: Page(path) for path in map(Path.resolve, sorted(SITE.rglob("*.html")))}
+    """The pages of the site by their resolved paths, without the templates of its theme."""
+    paths = [path.resolve() for path in sorted(SITE.rglob("*.html"))]
+    return {path: Page(path) for path in paths if "_static" not in path.parts}
 
 
 def find_target(page: Page, address: str) -> Path:
