@@ -1,12 +1,13 @@
-"""Activation maximization in a process: `python -m benchmarks.ascent LIBRARY TASK STEPS [OUT]`.
+"""Activation maximization in a process: `python -m benchmarks.ascent LIBRARY STEPS TASK ...`.
 
 Each call of torch-lucent leaves hooks on the network, so that every measurement needs a fresh
-process; convlens gets one too. The program prints wall and CPU seconds for each step after a
-warm-up, and writes the images to OUT.
+process; convlens gets one for all of its tasks. The program prints a line of JSON for each task,
+with wall and CPU seconds for each step after a warm-up, and writes the images of the last task to
+the file of `--out`.
 """
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -102,13 +103,19 @@ def _seconds_per_step(stamps: list[Times], targets: int) -> Times:
 
 
 def main() -> None:
-    """Run the library and task of the command line."""
-    library, task, steps = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    run = {"lucent": run_lucent, "convlens": run_convlens}[library]
-    (wall, cpu), images = run(task, steps)
-    if len(sys.argv) > 4:
-        torch.save(images, sys.argv[4])
-    print(json.dumps({"wall": wall, "cpu": cpu, "shape": list(images.shape)}))
+    """Run the tasks of the command line."""
+    libraries = {"lucent": run_lucent, "convlens": run_convlens}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("library", choices=libraries)
+    parser.add_argument("steps", type=int)
+    parser.add_argument("tasks", nargs="+", metavar="TASK")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    for task in arguments.tasks:
+        (wall, cpu), images = libraries[arguments.library](task, arguments.steps)
+        print(json.dumps({"wall": wall, "cpu": cpu, "shape": list(images.shape)}))
+    if arguments.out:
+        torch.save(images, arguments.out)
 
 
 if __name__ == "__main__":

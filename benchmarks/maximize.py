@@ -1,9 +1,9 @@
 """Activation maximization beside torch-lucent and beside bare forward and backward passes.
 
 The layer is the third convolution of VGG-16's third block (`features.14`). torch-lucent runs at its
-defaults. Each measurement runs in a fresh process, because torch-lucent's hooks pile up from call
-to call. torch-lucent enlarges its image of 128 pixels to 224 before the network, so that convlens
-runs with images of 224 pixels where both libraries are to have the same size.
+defaults. Each round runs in two fresh processes, one for each library, because torch-lucent's hooks
+pile up from call to call. torch-lucent enlarges its image of 128 pixels to 224 before the network,
+so that convlens runs with images of 224 pixels where both libraries are to have the same size.
 """
 
 import json
@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,10 +35,10 @@ TASKS = {
     "a unit": ("units", 1 / 8),
     f"one channel, both on {SIDE} pixels": (f"{CHANNELS[0]} same", 0.55),
 }
-BATCH = 16
-FLOOR_STEPS = 16
+BATCH = 8
+FLOOR_STEPS = 8
 FLOOR_TARGET = 1.3
-LUCENT_STEPS = 32  # convlens then gets the same time
+LUCENT_STEPS = 24  # convlens then gets the same time
 
 
 def run() -> None:
@@ -59,9 +60,10 @@ def _compare_with_lucent(remarks: list[str]) -> list[Row]:
     times: dict[str, list[_Times]] = {task: [] for task in TASKS}
     lucent_times: list[_Times] = []
     for _ in range(MIN_ROUNDS):
-        lucent_times.append(_run_process("lucent", str(CHANNELS[0])))
-        for task, (argument, _) in TASKS.items():
-            times[task].append(_run_process("convlens", argument))
+        lucent_times += _run_process("lucent", [str(CHANNELS[0])])
+        arguments = [argument for argument, _ in TASKS.values()]
+        for task, own_times in zip(TASKS, _run_process("convlens", arguments), strict=True):
+            times[task].append(own_times)
     lucent = Timing.of(lucent_times)
     rows = [Row("vgg16", "a step", "torch-lucent", Pair(lucent, lucent), None, "")]
     for task, (_, target) in TASKS.items():
@@ -71,19 +73,22 @@ def _compare_with_lucent(remarks: list[str]) -> list[Row]:
     return rows
 
 
-def _run_process(library: str, task: str, steps: int = STEPS, out: Path | None = None) -> _Times:
-    arguments = [library, task, str(steps), *([str(out)] if out else [])]
+def _run_process(
+    library: str, tasks: Sequence[str], steps: int = STEPS, out: Path | None = None
+) -> list[_Times]:
+    """Seconds for each step of each task; the images of the last are written to `out`."""
+    arguments = [library, str(steps), *tasks, *(["--out", str(out)] if out else [])]
     process = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "benchmarks.ascent", *arguments],
         capture_output=True, text=True, check=True, env=os.environ,
         cwd=Path(__file__).parents[1],
     )  # fmt: skip
-    figures = json.loads(process.stdout.splitlines()[-1])
-    return figures["wall"], figures["cpu"]
+    lines = process.stdout.splitlines()[-len(tasks) :]
+    return [(figures["wall"], figures["cpu"]) for figures in map(json.loads, lines)]
 
 
 def _compare_with_floor(remarks: list[str]) -> list[Row]:
-    """Sixteen channels in a batch beside forward and backward passes up to their layer."""
+    """Channels in a batch beside forward and backward passes up to their layer."""
     head = torch.nn.Sequential(*list(network().features)[: LAYER + 1])  # type: ignore[arg-type]
     model = convlens.wrap(network(), name="vgg16")
     targets = [f"features.{LAYER}:{number}" for number in range(BATCH)]
@@ -132,12 +137,13 @@ def _compare_activations() -> str:
         lucent_images, seconds = [], []
         for number in CHANNELS:
             out = Path(folder) / f"{number}.pt"
-            seconds.append(_run_process("lucent", str(number), LUCENT_STEPS, out)[0])
+            ((wall, _),) = _run_process("lucent", [str(number)], LUCENT_STEPS, out)
+            seconds.append(wall)
             lucent_images.append(torch.load(out, weights_only=True))
-        per_step = _run_process("convlens", "channels")[0]
+        ((per_step, _),) = _run_process("convlens", ["channels"])
         steps = max(1, int(LUCENT_STEPS * median(seconds) / per_step))
         out = Path(folder) / "convlens.pt"
-        per_step = _run_process("convlens", "channels", steps, out)[0]
+        ((per_step, _),) = _run_process("convlens", ["channels"], steps, out)
         images = torch.load(out, weights_only=True)
     enlarged = [
         torch.nn.functional.interpolate(image, (SIDE, SIDE), mode="bilinear", align_corners=True)

@@ -58,6 +58,8 @@ def test_texts(notion):
     assert script.count(".. math::") == bool(notion.formula)
     assert f"convlens {notion.command.split()[0]}" in script
     compile(script, notion.name, "exec")
+    code = script.rpartition('"""')[2].splitlines()
+    assert max(map(len, code)) <= 88  # longer lines are cut off beside the site's navigation
 
 
 @pytest.mark.parametrize("notion", CHEAP, ids=lambda notion: notion.name)

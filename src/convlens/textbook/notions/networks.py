@@ -11,7 +11,7 @@ NETWORKS = (
         section="10.2.6",
         title="Max and average pooling",
         formula=r"$y = \max_{(j,k)\,\in\,\mathrm{window}} x_{j,k}\qquad "
-        r"y = \frac{1}{M^2}\sum_{(j,k)\,\in\,\mathrm{window}} x_{j,k}$",
+        r"y = \dfrac{1}{M^2}\sum_{(j,k)\,\in\,\mathrm{window}} x_{j,k}$",
         text=(
             "Each window of 2 × 2 numbers becomes one number, its greatest or its mean. Pooling "
             "has no parameters.",
@@ -37,8 +37,8 @@ NETWORKS = (
         ),
         command="maps {cat} --layer conv_stem --pooling max",
         python="model = convlens.load()\n"
-        'result = convlens.feature_maps(model, model.prepare({cat}), layer="conv_stem", '
-        'pooling="max")',
+        "image = model.prepare({cat})\n"
+        'result = convlens.feature_maps(model, image, layer="conv_stem", pooling="max")',
         compute=lambda materials: feature_maps(
             materials.model, materials.cat, layer="conv_stem", pooling="max"
         ),

@@ -37,7 +37,7 @@ SIZES = (
         name="stride",
         section="10.2.4",
         title="Stride 2: every second window",
-        formula=r"$\left\lfloor \frac{J + 2P - M}{S} \right\rfloor + 1$",
+        formula=r"$\left\lfloor \dfrac{J + 2P - M}{S} \right\rfloor + 1$",
         text=(
             "What does stride S = 2 change? The filter moves by two pixels at a time, so every "
             "second window is left out. The output is about half as long in each direction, and "

@@ -53,8 +53,10 @@ TRAINED = (
         ),
         command="patches {photos} --channel blocks.2.0.conv_dw:29 --channel blocks.2.0.conv_dw:83",
         python="model = convlens.load()\n"
-        'result = convlens.patches(model, {photos}, layers=["blocks.2.0.conv_dw"], '
-        'show={{"blocks.2.0.conv_dw": [29, 83]}})',
+        'layer, channels = "blocks.2.0.conv_dw", [29, 83]\n'
+        "result = convlens.patches(\n"
+        "    model, {photos}, layers=[layer], show={{layer: channels}}\n"
+        ")",
         compute=_find_patches,
     ),
     Notion(
@@ -76,8 +78,8 @@ TRAINED = (
         name="gradcam",
         section="10.3.3",
         title="Grad-CAM",
-        formula=r"$\alpha_k = \frac{1}{M_k}\sum_i\sum_j "
-        r"\frac{\partial a_c}{\partial z_{ij}^{(k)}}\qquad L = \sum_k \alpha_k A^{(k)}$",
+        formula=r"$\alpha_k = \dfrac{1}{M_k}\sum_i\sum_j "
+        r"\dfrac{\partial a_c}{\partial z_{ij}^{(k)}}\qquad L = \sum_k \alpha_k A^{(k)}$",
         text=(
             "Which part of the photo supports a class? The gradients of the class's logit with "
             "respect to each map of the final convolutional layer are averaged, and weight the "
@@ -85,8 +87,8 @@ TRAINED = (
         ),
         command="gradcam {cat} --class 'tiger cat' --class 'Egyptian cat'",
         python="model = convlens.load()\n"
-        "result = convlens.gradcam(model, model.prepare({cat}), "
-        'classes=["tiger cat", "Egyptian cat"])',
+        "image = model.prepare({cat})\n"
+        'result = convlens.gradcam(model, image, classes=["tiger cat", "Egyptian cat"])',
         compute=lambda materials: gradcam(
             materials.model, materials.cat, classes=["tiger cat", "Egyptian cat"]
         ),
@@ -103,14 +105,15 @@ TRAINED = (
         ),
         command="fgsm {flower} --epsilons 1/255,2/255,4/255",
         python="model = convlens.load()\n"
-        'result = convlens.fgsm(model, model.prepare({flower}), ["1/255", "2/255", "4/255"])',
+        "image = model.prepare({flower})\n"
+        'result = convlens.fgsm(model, image, ["1/255", "2/255", "4/255"])',
         compute=lambda materials: fgsm(materials.model, materials.flower, list(_EPSILONS)),
     ),
     Notion(
         name="dream",
         section="10.3.5",
         title="DeepDream",
-        formula=r"$F(\mathbf{x}) = \frac{1}{2}\Vert \mathbf{a}(\mathbf{x}) \Vert^2$",
+        formula=r"$F(\mathbf{x}) = \dfrac{1}{2}\Vert \mathbf{a}(\mathbf{x}) \Vert^2$",
         text=(
             "A photo is changed so that a layer responds more strongly to it: the gradient of the "
             "sum of the squared pre-activations is added to the pixels, again and again, at "
