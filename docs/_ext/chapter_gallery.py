@@ -6,6 +6,7 @@ alone. Each becomes a script of its own, which runs without this site.
 
 import re
 import shutil
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from convlens.models.loading.demo_photos import demo_photos
 
 photos = {photo.path.stem: photo.path for photo in demo_photos()}
 """
+_LINE_LENGTH = 88  # of the text; longer lines of code are cut off beside the site's navigation
 # Words in braces of a notion's Python lines and command.
 _PYTHON_NAMES = {
     "cat": 'photos["chelsea"]', "camera": 'photos["camera"]', "flower": 'photos["flower"]',
@@ -51,7 +53,7 @@ def script_of(notion: Notion) -> str:
     if notion.formula:
         head += [".. math::", "", f"   {notion.formula.strip('$')}", ""]
     for paragraph in notion.text:
-        head += [_to_restructured_text(paragraph), ""]
+        head += [*_wrap(_to_restructured_text(paragraph)), ""]
     command = notion.command.format(**_FILE_NAMES)
     foot = f"The same on the command line: ``convlens {command}``"
     return "\n".join(
@@ -77,6 +79,11 @@ def _to_restructured_text(text: str) -> str:
     """Plain text with its special characters escaped and its options as code."""
     escaped = re.sub(r"([\\*`|_])", r"\\\1", text)
     return re.sub(r"--[a-z][a-z-]*", r"``\g<0>``", escaped)
+
+
+def _wrap(text: str) -> list[str]:
+    """Lines of a text, broken between words only."""
+    return textwrap.wrap(text, _LINE_LENGTH, break_long_words=False, break_on_hyphens=False)
 
 
 def write_scripts(folder: Path) -> list[Path]:

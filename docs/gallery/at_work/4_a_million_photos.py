@@ -46,5 +46,5 @@ print(resumed.summary())
 figure = resumed.figure()
 
 # %%
-# ``PassOptions(engine="ray")`` runs the same pass on many machines; :doc:`/scale` has measured rates
-# and a plan for 100 million photos.
+# ``PassOptions(engine="ray")`` runs the same pass on many machines; :doc:`/scale` has measured
+# rates and a plan for 100 million photos.
