@@ -20,7 +20,7 @@ from benchmarks.tables import TextTable, print_remarks, print_text_table, write_
 from convlens.models.model import Model
 
 LIMIT = 0.05  # share of resamples with a finding that is not true
-RESAMPLES, PHOTOS = 200, (60, 120, 240)
+RESAMPLES, PHOTOS = 100, (60, 120, 240)  # of each of the two networks
 FAULTY_RESAMPLES, FAULTY_PHOTOS = 20, 120
 SIDE, EPOCHS, TRAINED_ON = 16, 30, 1200
 EXCHANGED = (3, 8)
