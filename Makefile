@@ -33,8 +33,8 @@ test: lint
 test-all: lint docs
 	$(PYTEST)
 
-# All benchmarks, or some of them: make bench ONLY="gradcam fgsm". Their results are written to
-# docs/benchmarks.md.
+# The benchmarks, or some of them: make bench ONLY="gradcam fgsm". Their results are written to
+# docs/benchmarks.md. The trainings on MNIST take long and run only when they are named.
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks --write-document $(ONLY)
 
