@@ -19,10 +19,12 @@ lint: .venv/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Before a commit, in less than a minute: linter, types, and the tests of the core.
+# Before a commit, in less than a minute: linter, types, and quick tests of the core.
 check: lint
-	$(PYTEST) --ignore tests/test_default_dtype.py tests/test_*.py tests/data tests/drawing \
-		tests/tracing/test_trace*.py tests/tracing/test_tracing.py tests/models/test_model.py
+	$(PYTEST) -m "not slow" --deselect tests/test_default_dtype.py \
+		--deselect tests/test_order_of_calls.py tests/test_*.py tests/drawing tests/html \
+		tests/tracing/test_trac*.py tests/models/test_model.py \
+		--deselect tests/tracing/test_tracing_fields_blind.py
 
 # Everything that a change must pass, within five minutes on two cores.
 test: lint

@@ -30,8 +30,8 @@ SLOW_FIXTURES = ("cluster", "demo")
 # Architectures that take seconds to make and to trace. Tests over several architectures run with
 # the smaller ones always.
 LARGE_NETWORKS = (
-    "convnext", "deeplabv3", "densenet", "fcn_resnet", "googlenet", "inception", "regnet",
-    "resnet50", "swin", "vgg", "vit_b",
+    "convnext", "deeplabv3", "densenet", "efficientnet", "fastvit", "fcn_resnet", "googlenet",
+    "inception", "mobilenet_v2", "regnet", "resnet50", "shufflenet", "swin", "vgg", "vit_b",
 )  # fmt: skip
 
 

@@ -38,7 +38,13 @@ def equal(name, result, expected):
     return result.recording.shapes == expected.recording.shapes
 
 
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    "memory_format",
+    [
+        torch.contiguous_format,
+        pytest.param(torch.channels_last, marks=pytest.mark.slow),
+    ],
+)
 def test_every_function_gives_the_same_after_all_others(memory_format, tmp_path, monkeypatch):
     contiguous = public_functions.images
     monkeypatch.setattr(

@@ -103,7 +103,9 @@ COMMANDS: dict[str, list[Any]] = {
 NO_NAMES = {"cache", "chapter", "convolution", "gabor", "layer", "pooling", "window"}
 SERVERS = {"explore"}  # names on its pages: tests/explorer
 WITHOUT_OUTPUT = ("doctor", "anatomy", "models")
-SLOW = ("report", "gradcam", "patches", "selectivity", "models")  # run once, not with --json too
+ONCE = ("report", "gradcam", "patches", "selectivity", "models")  # not with --json too
+# Commands that take seconds. Their names go through the same functions as those of the others.
+LONG = ("report", "errors", "diff", "fgsm", "train", "learn-filters", "image", "detector")
 
 
 @pytest.fixture
@@ -168,7 +170,10 @@ def test_no_command_is_missing():
     assert {name.replace("_", "-") for name in names} == COMMANDS.keys() | NO_NAMES | SERVERS
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in COMMANDS],
+)
 def test_names_are_shown_as_text(hostile, convlens, name):
     words = [name, *COMMANDS[name]]
     if name not in WITHOUT_OUTPUT:
@@ -177,7 +182,7 @@ def test_names_are_shown_as_text(hostile, convlens, name):
     assert status == 0 or (name, status) == ("check", 1), err  # 1: something is broken
     check_printable(out)
     check_printable(err)
-    if name not in SLOW:
+    if name not in ONCE:
         overwrite = [] if name in ("doctor", "train") else ["--overwrite"]
         json_status, out, _ = convlens(*words, "--json", *overwrite)
         assert json_status == status

@@ -13,9 +13,11 @@ from support.site import DOCS, extension
 
 gallery = extension("chapter_gallery")
 AT_WORK = sorted((DOCS / "gallery" / "at_work").glob("*.py"))
-# Those that load or train no network, and so take no time.
+# Those that load, train and fit nothing, and so take no time.
 CHEAP = [
-    notion for notion in NOTIONS if "load" not in notion.python and "learn" not in notion.python
+    notion
+    for notion in NOTIONS
+    if not any(word in notion.python for word in ("load", "learn", "gabor"))
 ]
 COSTLY = [notion for notion in NOTIONS if notion not in CHEAP]
 

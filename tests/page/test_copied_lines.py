@@ -47,6 +47,7 @@ KINDS = {
     "maximize", "tuning", "maps", "dream", "filters", "gabor", "effective", "gradcam", "flip",
     "fgsm",
 }  # fmt: skip
+QUICK = {"weights", "anatomy", "preprocessing", "shift", "maps", "filters", "flip"}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,13 @@ def test_every_kind_of_copy_is_there(small_page):
     assert not small_page.failures
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow)
+        for kind in sorted(KINDS)
+    ],
+)
 def test_copies_compute_the_numbers_of_the_page_again(small_page, kind, monkeypatch, capsys):
     copies = [copy for copy in find_copies(small_page) if copy.name.partition("-")[0] == kind]
     assert copies

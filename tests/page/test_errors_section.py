@@ -68,6 +68,7 @@ def test_the_page_shows_the_analysis(colored, monkeypatch, capsys):
     assert data["sections"]["errors"]["causes"]["examined"] == result.causes.examined == 3
 
 
+@pytest.mark.slow
 def test_labels_that_may_be_wrong_are_a_finding(colored):
     written = write_page(colored, colored[1])
     sentences = [finding.sentence for finding in written.findings if finding.section == "errors"]

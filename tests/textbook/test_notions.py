@@ -18,9 +18,11 @@ from convlens.textbook.notions import NOTIONS, SECTIONS
 
 pytest_plugins = "support.command_line"
 
-# Those that load or train no network, and so take no time.
+# Those that load, train and fit nothing, and so take no time.
 CHEAP = [
-    notion for notion in NOTIONS if "load" not in notion.python and "learn" not in notion.python
+    notion
+    for notion in NOTIONS
+    if not any(word in notion.python for word in ("load", "learn", "gabor"))
 ]
 
 

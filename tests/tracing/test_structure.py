@@ -238,6 +238,7 @@ def test_swin_ends_in_its_last_stage(swin):
     assert math.prod(swin.shape(swin.final_layer.post)) == 96 * 7 * 7
 
 
+@pytest.mark.slow
 def test_attention_window_is_no_map_of_the_image(swin):
     # Its first dimension holds windows, not images.
     for node, shape in enumerate(swin.recording.shapes):

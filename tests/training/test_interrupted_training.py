@@ -19,7 +19,7 @@ from support.trained_runs import RECIPE, weights
 pytest_plugins = "support.trained_runs"
 
 
-@pytest.mark.parametrize("network", ["allconv", "lenet5"])
+@pytest.mark.parametrize("network", [pytest.param("allconv", marks=pytest.mark.slow), "lenet5"])
 def test_interrupted_and_gone_on_with(archive, tmp_path, network):
     """Stopped in the middle of an epoch, it ends bit-equal to a run that was not."""
     options: dict[str, Any] = RECIPE | {"network": network, "checkpoints": 3}

@@ -127,6 +127,7 @@ def test_small_network_with_in_place_relu_equals_captum_without(side, inplace):
     assert_same(ours.maps, LayerGradCam(network, layer).attribute(images(), target=1).detach())
 
 
+@pytest.mark.slow
 def test_googlenets_pre_side_is_its_four_branches():
     network = awake(network_of("googlenet", init_weights=False, aux_logits=False, num_classes=10))
     ours = gradcam(wrap(network, size=SIZE), images(), classes=[3])

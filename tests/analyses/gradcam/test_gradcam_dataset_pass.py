@@ -114,7 +114,7 @@ def test_highest_classes_of_each_photo(tmp_path, paths):
         pytest.param(1, marks=pytest.mark.slow),
         4,
         pytest.param(6, marks=pytest.mark.slow),
-        "pictures",
+        pytest.param("pictures", marks=pytest.mark.slow),
     ],
 )
 def test_killed_and_resumed_gives_the_same(tmp_path, paths, monkeypatch, stopped_at):
@@ -278,6 +278,7 @@ def test_damaged_photos_are_left_out_and_named(tmp_path, paths):
         gradcams(model(), paths[4:5], out=tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_evidence_boxes_and_the_sanity_check(tmp_path, paths):
     network = model()
     boxes = {

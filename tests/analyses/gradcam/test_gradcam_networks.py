@@ -129,6 +129,7 @@ def test_class_activation_mapping_where_the_head_is_pooling_and_one_linear_layer
     torch.testing.assert_close(cam.alpha, expected, rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_inceptions_branches_end_in_place():
     """The last block concatenates the outputs of six functional ReLUs: against a plain loop."""
     torch.manual_seed(0)

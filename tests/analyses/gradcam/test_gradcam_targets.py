@@ -399,6 +399,7 @@ def test_dog_and_cat_are_found_on_their_own_animals(tmp_path):
 # memory
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_from_call_to_call():
     model = wrap(pooled(), size=SIZE)
     batch = images()

@@ -76,6 +76,7 @@ def test_rank_correlation_is_spearmans(ties):
     assert rank_correlation(values, torch.ones(7, 7)) == 0
 
 
+@pytest.mark.slow
 def test_maps_of_the_default_network_become_uncorrelated():
     model = convlens.load()
     photos = model.prepare([photo.path for photo in demo_photos()[:4]])

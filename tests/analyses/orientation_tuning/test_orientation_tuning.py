@@ -59,6 +59,7 @@ def test_a_rectified_gabor_unit_is_simple(bank):
     assert result.selectivity.min() > 0.6
 
 
+@pytest.mark.slow
 def test_a_quadrature_energy_pair_is_complex(bank):
     odd, even = bank
     both = torch.cat([odd.filters, even.filters])

@@ -108,6 +108,7 @@ class TestCrops:
         assert result["left"].crop_check.checked > 10
         assert result["left"].crop_check.holds
 
+    @pytest.mark.slow
     def test_global_reach_is_not_proved(self):
         model = load("timm:regnety_004@random", size=64)
         result = patches(model, images(2, 64), layers=["s1.b1.conv3.conv"], show=2)

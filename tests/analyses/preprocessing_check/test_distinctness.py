@@ -65,6 +65,7 @@ def photos(count):
     return images
 
 
+@pytest.mark.slow
 def test_confidence_of_one_class_for_all_photos_is_no_evidence():
     diagnosis = convlens.check_preprocessing(convlens.wrap(Loud(), size=(9, SIZE)), photos(12))
     best = diagnosis.variants[1]

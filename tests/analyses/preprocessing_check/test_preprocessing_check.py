@@ -172,6 +172,7 @@ def test_tensors_are_read_like_photos_but_not_resized():
     )
 
 
+@pytest.mark.slow
 def test_one_channel_is_never_turned_round():
     class Gray(nn.Module):
         def forward(self, x):
@@ -277,6 +278,7 @@ def test_photos_without_labels_are_left_out():
     assert diagnosis.photos == 12 and diagnosis.verdict == "fine"
 
 
+@pytest.mark.slow
 def test_class_zero_is_a_label():
     diagnosis = check_preprocessing(known(RIGHT), [photo(50)] * 10, labels=[[0]] * 10)
     assert diagnosis.photos == 10 and diagnosis.variants[0].accuracy == 1

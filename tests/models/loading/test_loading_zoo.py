@@ -56,6 +56,7 @@ def test_torchvision_network_takes_images_of_its_weights_size():
     assert model.network.image_size == 384 and model.size == (384, 384)
 
 
+@pytest.mark.slow
 def test_torchvision_segmentation_is_cropped_to_a_square():
     model = load("torchvision:fcn_resnet50@random")
     weights = torchvision.models.get_model_weights("fcn_resnet50").DEFAULT
