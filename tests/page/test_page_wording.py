@@ -32,7 +32,7 @@ def test_patches_are_those_of_photos_on_which_the_channel_fires(tmp_path, photos
     layer = report.sections["channels"].patches["2"]
     assert 3 not in [entry.channel for entry in layer.shown if entry.photos]
     assert all(f'id="{address}"' in text for address in report.sections["channels"].addresses)
-    assert "1 never fires." in text and "None never" not in text
+    assert "1 never fires (3)." in text and "None never" not in text
 
 
 def test_every_channel_that_fires_is_said_plainly(tmp_path, photos, monkeypatch):

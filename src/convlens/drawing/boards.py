@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from convlens.drawing.figures import new_figure
+from convlens.drawing.figures import SIGNED, new_figure
 from convlens.text import plot_text
 
 # The colors of text and lines. `html.figures` replaces these by those of the document.
@@ -57,6 +57,7 @@ class Board:
         *,
         fills: Sequence[Sequence[str | None]] | None = None,
         colors: Tensor | None = None,
+        signed: bool = False,
         faint: Tensor | None = None,
         side: float = 1.0,
         numbers: bool = True,
@@ -70,12 +71,14 @@ class Board:
             y: upper edge.
             fills: color of each cell by name, or None for no color; default: no colors.
             colors: uint8 `(h, w, 3)`, colors of the cells that stand for data, in place of `fills`.
+            signed: whether these are `diverging_colors`, with white at zero; default False.
             faint: bool `(h, w)`, cells with gray numbers and dotted edges; default: none.
             side: side of a cell; default 1.
             numbers: whether to write the numbers; default True.
             decimals: decimal places of all numbers; default: as `format_number` writes each.
         """
         height, width = values.shape
+        label = SIGNED if signed else ""
         texts = [[format_number(value, decimals) for value in row] for row in values.tolist()]
         widest = max(len(text) for row in texts for text in row)
         room = 0.9 * side * self._cell * _POINTS
@@ -91,12 +94,12 @@ class Board:
                     color = _ON_DARK if is_dark else _ON_LIGHT
                 self.box(
                     x + column * side, y + row * side, side, side, fill=fill, color=LINE, lw=0.6,
-                    dotted=is_faint, z=1,
+                    dotted=is_faint, z=1, label=label,
                 )  # fmt: skip
                 if numbers:
                     self.words(
                         x + (column + 0.5) * side, y + (row + 0.5) * side, texts[row][column],
-                        size=size, color=color,
+                        size=size, color=color, label=label,
                     )  # fmt: skip
         self.box(x, y, width * side, height * side, color=MUTED, lw=0.8, z=2)
 
@@ -112,6 +115,7 @@ class Board:
         lw: float = 1.0,
         dotted: bool = False,
         z: int = 3,
+        label: str = "",
     ) -> None:
         """Draw a rectangle: its left upper corner, size, fill, and color and width of its line."""
         from matplotlib.patches import Rectangle
@@ -120,11 +124,20 @@ class Board:
         self.axes.add_patch(
             Rectangle(
                 (x, y), width, height, facecolor=fill or "none", edgecolor=color, linewidth=lw,
-                linestyle=style, zorder=z,
+                linestyle=style, zorder=z, label=label,
             )
         )  # fmt: skip
 
-    def picture(self, pixels: Tensor, x: float, y: float, width: float, height: float) -> None:
+    def picture(
+        self,
+        pixels: Tensor,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        *,
+        signed: bool = False,
+    ) -> None:
         """Draw a picture uint8 `(H, W, 3)` with a thin frame.
 
         Args:
@@ -133,10 +146,11 @@ class Board:
             y: upper edge.
             width: width in cells.
             height: height in cells.
+            signed: whether its colors are `diverging_colors`, with white at zero; default False.
         """
         self.axes.imshow(
             pixels.numpy(), extent=(x, x + width, y + height, y), aspect="auto", zorder=2,
-            interpolation="antialiased",
+            interpolation="antialiased", label=SIGNED if signed else "",
         )  # fmt: skip
         self.box(x, y, width, height, color=LINE, lw=0.6)
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from convlens.drawing.result_figure import ResultFigure
 
 INK, FAINT = "#1d1d1b", "#b9b9b2"  # of text and of frames
+# Label of the artists, or of the axes around them, that are drawn in `diverging_colors`. Where the
+# document is dark, `html.figures` draws their zero black instead of white.
+SIGNED = "signed"
 
 _WIDTH = 7.0  # inches, the width of the text on a page of two columns
 _LEAST_WIDTH = 3.2  # inches, so that a title fits above one small picture
@@ -41,10 +44,12 @@ class Panel:
     Attributes:
         pixels: uint8 `(H, W, 3)` or `(H, W)`.
         title: text above it.
+        signed: whether its colors are those of `diverging_colors`, with white at zero.
     """
 
     pixels: Tensor
     title: str = ""
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ def picture_figure(
         y += above[index]
         for column, panel in enumerate(row):
             x = _MARGIN + side_room + column * (cell + _GAP)
-            page.draw(panel.pixels, x, y, cell, "\n".join(titles[index][column]))
+            page.draw(panel, x, y, cell, "\n".join(titles[index][column]))
         if index < len(sides):
             words = _wrap(sides[index], side_room - _GAP, _PANEL_TEXT)
             page.write(_MARGIN, y + heights[index] / 2, "\n".join(words), _PANEL_TEXT, "center")
@@ -168,10 +173,12 @@ class _Page:
                 ha="left", va=align, linespacing=_LINE / 1.2,
             )  # fmt: skip
 
-    def draw(self, pixels: Tensor, x: float, y: float, width: float, title: str) -> None:
-        high, wide = pixels.shape[:2]
-        axes = self.figure.add_axes(self._box(x, y, width, width * high / wide))
-        axes.imshow(pixels.numpy(), aspect="auto", cmap="gray", vmin=0, vmax=255)
+    def draw(self, panel: Panel, x: float, y: float, width: float, title: str) -> None:
+        high, wide = panel.pixels.shape[:2]
+        axes = self.figure.add_axes(
+            self._box(x, y, width, width * high / wide), label=SIGNED if panel.signed else ""
+        )
+        axes.imshow(panel.pixels.numpy(), aspect="auto", cmap="gray", vmin=0, vmax=255)
         axes.set_title(
             plot_text(title), loc="left", fontsize=_PANEL_TEXT, color=INK, pad=_LIFT * _POINTS,
             linespacing=_LINE / 1.2,
@@ -188,6 +195,8 @@ class _Page:
         bar = self.figure.colorbar(
             mappable, cax=self.figure.add_axes(self._box(x, y, _BAR, length)), label=scale.label
         )
+        if scale.colors == "diverging":
+            bar.ax.set_label(SIGNED)
         bar.ax.tick_params(labelsize=_PANEL_TEXT, length=2, width=0.5)
         bar.ax.locator_params(nbins=5)
         bar.ax.yaxis.label.set_fontsize(_PANEL_TEXT)

@@ -19,6 +19,7 @@ from convlens.drawing.boards import (
     SECOND,
     SECOND_FILL,
 )
+from convlens.drawing.figures import SIGNED
 
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "http://www.w3.org/1999/xlink"
@@ -82,9 +83,13 @@ def _to_svg(
 ) -> Markup:
     """The figure with the class `kind`; text stays text ("none") or becomes lines ("path")."""
     file = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": prefix, "svg.fonttype": fonttype}):
+    signed = _name_signed_artists(figure)
+    # Pictures of one board stay apart, because some of them may be signed.
+    style = {"svg.hashsalt": prefix, "svg.fonttype": fonttype, "image.composite_image": False}
+    with matplotlib.rc_context(style):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None}, **options)
     root = ElementTree.fromstring(file.getvalue())
+    _mark_signed_elements(root, signed)
     for metadata in root.findall(f"{{{_SVG}}}metadata"):
         root.remove(metadata)
     used = set(re.findall(r'(?:href="|url\()#([\w-]+)', file.getvalue()))
@@ -99,6 +104,22 @@ def _to_svg(
         "role": "img", "aria-label": label, "class": kind,
     }  # fmt: skip
     return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _name_signed_artists(figure: Figure) -> set[str]:
+    """Give artists with signed colors a group identifier, which becomes that of their element."""
+    artists = figure.findobj(lambda artist: artist.get_label() == SIGNED)
+    for number, artist in enumerate(artists):
+        artist.set_gid(f"{SIGNED}-{number}")
+    return {f"{SIGNED}-{number}" for number in range(len(artists))}
+
+
+def _mark_signed_elements(root: ElementTree.Element, identifiers: set[str]) -> None:
+    """Give the pictures of these elements, or else the elements themselves, the class `signed`."""
+    for element in root.iter():
+        if element.get("id") in identifiers:
+            for part in list(element.iter(f"{{{_SVG}}}image")) or [element]:
+                part.set("class", SIGNED)
 
 
 def _prefix_identifiers(value: str, used: set[str], prefix: str) -> str:

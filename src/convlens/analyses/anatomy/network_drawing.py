@@ -22,6 +22,7 @@ _SHORT = 400.0  # sum of the gaps in the drawing of a network with few columns
 _LANE_GAP = 12.0  # between branches
 _MERGE = 7.0  # diameter of a sum or concatenation
 _VECTOR = 26.0  # height of a layer without positions
+_LABEL = 36.0  # least distance of two labels
 _POOLS = ("pool", "Pool")
 _MERGES = ("add", "cat", "stack", "mul", "concat")
 
@@ -297,17 +298,23 @@ def _label(
     kinds: Mapping[int, Kind],
     lanes: Mapping[int, tuple[int, int, int]],
 ) -> list[tuple[float, float, str]]:
-    """The size of the feature map below the longest path, where its resolution changes."""
+    """The size of the feature map below the longest path, where its resolution changes.
+
+    Labels keep their distance; that of the output takes precedence over those before it.
+    """
     bottom = max(box.bottom for box in boxes) + 14.0
     labels: list[tuple[float, float, str]] = []
     before: tuple[int, ...] | None = None
-    for box in boxes:
+    path = [box for box in boxes if not lanes[box.layer][0] and kinds[box.layer] != "merge"]
+    end = (path[-1].x + path[-1].right) / 2
+    for box in path:
         shape = shapes[box.layer]
-        if lanes[box.layer][0] or kinds[box.layer] == "merge" or shape[-2:] == before:
+        if shape[-2:] == before:
             continue
         text = f"{shape[1]}×{shape[2]}\n{shape[0]}" if len(shape) == 3 else str(shape[-1])
         x = (box.x + box.right) / 2
-        if not labels or x - labels[-1][0] > 36:
+        is_free = x - labels[-1][0] > _LABEL and end - x > _LABEL if labels else True
+        if is_free or x == end:
             labels.append((x, bottom, text))
             before = shape[-2:]
     return labels

@@ -7,6 +7,7 @@ from matplotlib.patches import Circle, Patch, Polygon, Rectangle
 
 from convlens.analyses.anatomy.network_drawing import Box, Kind, NetworkDrawing
 from convlens.drawing import new_figure
+from convlens.drawing.boards import ACCENT, FILL, INK, MUTED
 from convlens.drawing.result_figure import ResultFigure
 from convlens.text import plot_text
 
@@ -15,7 +16,7 @@ _COLORS: dict[Kind, str] = {
     "convolution": "#8fb3d9",
     "pooling": "#e0876a",
     "dense": "#9cc49a",
-    "merge": "#ffffff",
+    "merge": FILL,
     "other": "#cfc3e0",
 }
 _NAMES: dict[Kind, str] = {
@@ -24,7 +25,6 @@ _NAMES: dict[Kind, str] = {
     "dense": "fully connected",
     "other": "other",
 }
-_INK, _LINE, _SKIP = "#44443f", "#77776f", "#a35f22"
 _POINTS = 72.0  # in an inch
 _TITLE = 26.0  # points above the drawing for the title and the legend
 
@@ -47,15 +47,15 @@ def plot_network(drawing: NetworkDrawing, title: str) -> ResultFigure:
     axes.set_axis_off()
     for connection in drawing.connections:
         across, down = zip(*connection.points, strict=True)
-        axes.plot(across, down, color=_SKIP if connection.skips else _LINE, lw=0.7, zorder=0)
+        axes.plot(across, down, color=ACCENT if connection.skips else MUTED, lw=0.7, zorder=0)
     for box in drawing.boxes:
         _add_box(axes, box)
     for x, y, text in drawing.labels:
-        axes.text(x, y, plot_text(text), ha="center", va="top", fontsize=7, color=_INK)
-    axes.text(4, -_TITLE + 4, plot_text(title), ha="left", va="top", fontsize=9, color=_INK)
+        axes.text(x, y, plot_text(text), ha="center", va="top", fontsize=7, color=INK)
+    axes.text(4, -_TITLE + 4, plot_text(title), ha="left", va="top", fontsize=9, color=INK)
     kinds = dict.fromkeys(box.kind for box in drawing.boxes)
     handles = [
-        Patch(facecolor=_COLORS[kind], edgecolor=_INK, linewidth=0.5, label=_NAMES[kind])
+        Patch(facecolor=_COLORS[kind], edgecolor=INK, linewidth=0.5, label=_NAMES[kind])
         for kind in kinds
         if kind in _NAMES
     ]
@@ -64,11 +64,11 @@ def plot_network(drawing: NetworkDrawing, title: str) -> ResultFigure:
 
 
 def _add_box(axes: Axes, box: Box) -> None:
-    style: dict[str, Any] = {"facecolor": _COLORS[box.kind], "edgecolor": _INK, "linewidth": 0.5}
+    style: dict[str, Any] = {"facecolor": _COLORS[box.kind], "edgecolor": INK, "linewidth": 0.5}
     if box.kind == "merge":
         center = ((box.x + box.right) / 2, box.y)
         axes.add_patch(Circle(center, box.width / 2, **style))
-        axes.text(*center, "+", ha="center", va="center", fontsize=6, color=_INK)
+        axes.text(*center, "+", ha="center", va="center", fontsize=6, color=INK)
         return
     back = box.slant
     if back:

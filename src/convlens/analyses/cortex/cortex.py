@@ -94,7 +94,8 @@ class Cortex(Result):
 
         heads = [f"{degrees:.3g}°" for degrees in self.orientations]
         filters = [
-            Panel(pixels, head) for pixels, head in zip(self.bank.tiles(), heads, strict=False)
+            Panel(pixels, head, signed=True)
+            for pixels, head in zip(self.bank.tiles(), heads, strict=False)
         ]
         rows = [[Panel(photo)], filters, draw_row(phases[0]), draw_row(phases[1])]
         rows += [draw_row(self.complex), draw_row(self.pooled)]

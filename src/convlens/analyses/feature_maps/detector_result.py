@@ -209,7 +209,7 @@ def _draw_places(board: Board, detector: FeatureDetector) -> None:
     y = _TOP + _PICTURE + 1.6
     limits = f"{'±' if is_signed else 'up to '}{format_number(greatest)}"
     board.words(0.5, y - 0.5, f"map {rows} × {columns}, {limits}", ha="left", color=MUTED)
-    board.picture(colors, 0.5, y, _PICTURE, _PICTURE)
+    board.picture(colors, 0.5, y, _PICTURE, _PICTURE, signed=is_signed)
     _mark(board, y, (row + 0.5) / rows, (column + 0.5) / columns)
 
 
@@ -223,8 +223,9 @@ def _mark(board: Board, y: float, down: float, right: float) -> None:
 
 def _draw_numbers(board: Board, values: Tensor, x: float, y: float, scale: float) -> None:
     board.grid(
-        values, x, y, colors=diverging_colors(values, scale), side=_SIDE / max(values.shape),
-        numbers=max(values.shape) <= _NUMBERED, decimals=2 if scale >= _COARSE else 3,
+        values, x, y, colors=diverging_colors(values, scale), signed=True,
+        side=_SIDE / max(values.shape), numbers=max(values.shape) <= _NUMBERED,
+        decimals=2 if scale >= _COARSE else 3,
     )  # fmt: skip
 
 
@@ -239,7 +240,8 @@ def _draw_match(board: Board, detector: FeatureDetector, y: float) -> None:
     ):
         x = _LEFT + at * _STEP
         board.words(x, y, name, ha="left", color=MUTED, size=8)
-        board.picture(_color(detector, part, scale), x, y + 0.4, _SIDE, _SIDE)
+        colors = _color(detector, part, scale)
+        board.picture(colors, x, y + 0.4, _SIDE, _SIDE, signed=not detector.colored)
         board.words(x, y + _SIDE + 0.9, f"sum {format_number(total)}", ha="left")
     board.words(
         _LEFT, y + _SIDE + 1.8,

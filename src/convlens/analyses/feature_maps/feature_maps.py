@@ -153,7 +153,7 @@ class FeatureMaps(NetworkResult):
         pixels = to_pixels(self.image, self.bounds).expand(-1, -1, 3)
         channels = self.most_varying(_MOST_DRAWN)
         maps = [
-            Panel(self.colors(values), f"channel {channel}")
+            Panel(self.colors(values), f"channel {channel}", self.signed)
             for channel, values in zip(channels, self.select(channels).maps, strict=True)
         ]
         count, height, width = self.maps.shape
@@ -201,9 +201,8 @@ class FeatureMaps(NetworkResult):
                 x = 0.4 + column * _STEP
                 label = f"channel {channel}" if row == 0 else f"{name}: {height} × {width}"
                 board.words(x, y - 0.4, label, ha="left", color=MUTED, size=8)
-                board.picture(
-                    self.colors(maps[self.channels.index(channel)]), x, y, _SQUARE, _SQUARE
-                )
+                colors = self.colors(maps[self.channels.index(channel)])
+                board.picture(colors, x, y, _SQUARE, _SQUARE, signed=self.signed)
         height, width = self.maps.shape[1:]
         board.words(
             0.4, 1.0 + _STEP + _SQUARE / 2,

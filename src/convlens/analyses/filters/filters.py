@@ -135,9 +135,9 @@ class Filters(NetworkResult):
 
         At most 64 are drawn, evenly spread.
         """
-        tiles = self.tiles()
+        tiles, signed = self.tiles(), not self.colored
         indices = spread(range(len(tiles)), _MOST_DRAWN)
-        panels = [Panel(tiles[index], str(self.channels[index])) for index in indices]
+        panels = [Panel(tiles[index], str(self.channels[index]), signed) for index in indices]
         _, inputs, height, width = self.weights.shape
         title = f"{self.layer}: filters of {height} × {width} × {inputs} by channel"
         if not self.colored and inputs > 1:

@@ -88,9 +88,10 @@ class FiltersOverTraining(NetworkResult):
         columns = [entry.tiles() for entry in self.filters]
         total = len(self.channels)
         indices = spread(range(total), _MOST_DRAWN)
+        signed = not self.filters[0].colored
         rows = [
             [
-                Panel(tiles[index], f"{step:,}" if index == indices[0] else "")
+                Panel(tiles[index], f"{step:,}" if index == indices[0] else "", signed)
                 for step, tiles in zip(self.steps, columns, strict=True)
             ]
             for index in indices

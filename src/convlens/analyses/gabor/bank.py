@@ -68,7 +68,7 @@ class GaborBank(Result):
         scale = float(self.filters.abs().max())
         columns = len(dict.fromkeys(self.orientations))
         panels = [
-            Panel(pixels, f"{degrees:.3g}°")
+            Panel(pixels, f"{degrees:.3g}°", signed=True)
             for pixels, degrees in zip(self.tiles(), self.orientations, strict=True)
         ]
         starts = range(0, len(panels), columns)

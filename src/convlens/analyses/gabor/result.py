@@ -201,6 +201,7 @@ class GaborFit(NetworkResult):
                 picture,
                 f"channel {self.filters.channels[number]}, R² {float(self.r2[number]):.2f}\n"
                 f"{self.verdicts[number]}",
+                signed=not self.filters.colored,
             )
             for number, picture in triples[:_MOST_FITS]
         ]

@@ -103,8 +103,8 @@ class ImageTensor(Result):
             )  # fmt: skip
             board.grid(
                 self.normalized[channel][part[1:]], x, 1.0 + 2 * step,
-                colors=diverging_colors(self.normalized[channel][part[1:]], scale), side=cell,
-                decimals=2,
+                colors=diverging_colors(self.normalized[channel][part[1:]], scale), signed=True,
+                side=cell, decimals=2,
             )  # fmt: skip
             board.words(x, 1.0 + 3 * step - 0.75, self._equation(channel), ha="left", size=8)
         return board.figure

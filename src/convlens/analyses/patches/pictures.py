@@ -1,5 +1,6 @@
 """Pictures of patches: receptive fields as tiles, rows of tiles, and sheets of channels."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from convlens.data.images import to_pixels
 from convlens.drawing import make_sheet
 
 TILE = 64  # pixels of a patch in a picture
-FRAME = (214, 39, 40)  # color of the frame around a receptive field
+FRAME = (214, 39, 40)  # color of the frame around a receptive field, and of what never fires
 
 _STRIPES = ((236, 236, 232), (206, 206, 200))  # colors of the padding
 
@@ -69,6 +70,29 @@ def draw_framed_image(image: Tensor, box: FieldBox, bounds: tuple[float, float])
     picture[[top, bottom], left : right + 1] = frame
     picture[top : bottom + 1, [left, right]] = frame
     return picture
+
+
+def draw_strengths(strongest: Tensor, silent: Sequence[int]) -> Tensor:
+    """Draw each channel of a layer as a pixel, from the top left in rows.
+
+    Gray levels are the greatest activation: black is 0 or less, white the 95th percentile of the
+    channels or more. Channels that never fire are red.
+
+    Args:
+        strongest: `(C,)`, the greatest activation of each channel.
+        silent: numbers of the channels that never fire.
+
+    Returns:
+        uint8 `(H, W, 3)`, a square or one row less than that; the rest of the last row is mid-gray.
+    """
+    white = float(strongest.float().quantile(0.95))
+    levels = (strongest.double() / max(white, 1e-30)).clamp(0, 1)
+    width = math.ceil(math.sqrt(len(strongest)))
+    height = math.ceil(len(strongest) / width)
+    pixels = torch.full((height * width, 3), 128, dtype=torch.uint8)
+    pixels[: len(strongest)] = (255 * levels).round().to(torch.uint8)[:, None]
+    pixels[list(silent)] = torch.tensor(FRAME, dtype=torch.uint8)
+    return pixels.view(height, width, 3)
 
 
 def patch_row(tiles: Tensor, values: Sequence[float], count: int) -> Tensor:

@@ -107,7 +107,7 @@ class Translation(Result):
         for (column, row), (name, values) in maps.items():
             colors = diverging_colors(values.nan_to_num(), scale)
             colors[values.isnan()] = 200
-            self._add(board, colors, column, row, name)
+            self._add(board, colors, column, row, name, signed=True)
         for row in (0, 1):
             y = 1.0 + row * step_y + _SIDE / 2
             board.arrow((0.5 + _SIDE + 0.25, y), (0.5 + step_x - 0.25, y))
@@ -131,9 +131,18 @@ class Translation(Result):
             return "difference: 0 everywhere"
         return f"difference: {self.error * 100:.0f} % of the variation (RMS)"
 
-    def _add(self, board: Board, pixels: Tensor, column: int, row: int, name: str) -> None:
+    def _add(
+        self,
+        board: Board,
+        pixels: Tensor,
+        column: int,
+        row: int,
+        name: str,
+        *,
+        signed: bool = False,
+    ) -> None:
         x, y = 0.5 + column * (_SIDE + 1.9), 1.0 + row * (_SIDE + 1.7)
-        board.picture(pixels, x, y, _SIDE, _SIDE)
+        board.picture(pixels, x, y, _SIDE, _SIDE, signed=signed)
         is_difference = (column, row) == (2, 1)
         board.words(x, y - 0.4, name, ha="left", size=8, color=ACCENT if is_difference else MUTED)
 

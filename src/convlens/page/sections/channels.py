@@ -6,28 +6,28 @@ from typing import Any
 
 from convlens.analyses.maximize.result import MaximizedImages
 from convlens.analyses.patches.dataset_pass import patches
+from convlens.analyses.patches.pictures import draw_strengths
 from convlens.analyses.patches.result import LayerPatches, Patches
 from convlens.data.sampling import spread
 from convlens.html.pictures import Picture, PictureBudget
 from convlens.page.budget import Budget
+from convlens.page.channel_choice import choose_channels, find_explained_channels, sees_a_part
 from convlens.page.inputs import Inputs
 from convlens.page.maximized_images import STEPS, maximize_within, reproduce_maximized
-from convlens.page.photo_cards import SHARES, PhotoCards
+from convlens.page.photo_cards import PhotoCards
 from convlens.page.result import Finding, Reproduction, Tile
 from convlens.page.section import Section, Thumbnail
 from convlens.passes.options import PassOptions
 from convlens.results import Result
 from convlens.tracing.selection import find_channel_sources
-from convlens.tracing.trace import Trace
 from convlens.wording import counted, enumerated
 
-LAYERS = 4  # beside that of the Grad-CAMs
-CHANNELS = 12  # of each layer
 FEW = 2  # of each layer that are not folded
 SUMMARIZED = 4  # the same, of a layer whose units see the whole image
 MAXIMIZED_SIDE = 96  # pixels of the side of a maximized image, at most where the network allows
 IMAGES = Budget(items=STEPS[1], work=1.9e11)  # of the maximized images
 _IMAGE_SIDE = 96  # CSS pixels of a maximized image
+_MOST_SILENT = 8  # channels that never fire, by their numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +84,7 @@ class _LayerView:
         strips: pictures of each channel.
         local: a unit sees a part of the image, so that its patches differ from the photos.
         limit: greatest value that the layer's non-linearity returns, or None.
+        silent: numbers of the channels that never fire, as text.
         reproduce_patches: the patches of this layer.
         reproduce_images: its maximized images, or None.
     """
@@ -93,6 +94,7 @@ class _LayerView:
     strips: list[_Strip]
     local: bool
     limit: float | None
+    silent: str
     reproduce_patches: Reproduction
     reproduce_images: Reproduction | None
 
@@ -114,7 +116,7 @@ class ChannelsSection(Section[Channels]):
         numbers = spread(
             range(len(inputs.photos)), self.budget.affordable(2 * inputs.multiply_adds)
         )
-        show = _choose_channels(inputs)
+        show = choose_channels(inputs)
         strongest = patches(
             inputs.model,
             inputs.paths(numbers),
@@ -158,7 +160,11 @@ class ChannelsSection(Section[Channels]):
         ]
         verb = "fires" if [len(layer.dead) for layer in dead] == [1] else "fire"
         these = "this photo" if photo_count == 1 else f"these {photos}"
-        yield Finding("look", f"{enumerated(parts)} never {verb} on {these}.", "channels", rank=9)
+        most = max(dead, key=lambda layer: len(layer.dead) / layer.channels)
+        yield Finding(
+            "look", f"{enumerated(parts)} never {verb} on {these}.",
+            "channels", rank=9, examples=(f"channels-{most.layer}",),
+        )  # fmt: skip
 
     def tiles(self, inputs: Inputs, result: Channels) -> Iterator[Tile]:
         """The share of channels that never fire, beside patches of channels."""
@@ -177,8 +183,14 @@ class ChannelsSection(Section[Channels]):
         )  # fmt: skip
 
     def thumbnail(self, inputs: Inputs, result: Channels, address: str) -> Thumbnail | None:
-        """The patch that activates a channel most."""
+        """The patch that activates a channel most, or the channels of a layer by their strength."""
         for layer in result.patches.layers:
+            if address == f"channels-{layer.layer}":
+                return Thumbnail(
+                    draw_strengths(layer.values[:, 0], layer.dead),
+                    f"the {counted(layer.channels, 'channel')} of {layer.layer} by their greatest "
+                    f"activation, those that never fire in red",
+                )
             for shown in layer.shown:
                 if address == f"{layer.layer}:{shown.channel}" and len(shown.tiles):
                     return Thumbnail(shown.tiles[0], address)
@@ -197,7 +209,7 @@ class ChannelsSection(Section[Channels]):
                 for number in range(len(result.patches.layers))
             ],
             "any_images": any(result.maximized),
-            "detector": _detector(cards)[0] if cards else None,
+            "detector": find_explained_channels(cards)[0] if cards else None,
             "few": FEW,
             "summarized": SUMMARIZED,
         }
@@ -219,7 +231,7 @@ def _view_layer(
 ) -> _LayerView:
     layer, maximized = result.patches.layers[number], result.maximized[number]
     source = find_channel_sources(inputs.trace, [layer.layer])[0]
-    local = _sees_a_part(inputs.trace, source.node)
+    local = sees_a_part(inputs.trace, source.node)
     images = maximized.tiles() if maximized is not None else None
     strips = [
         _Strip(
@@ -243,58 +255,10 @@ def _view_layer(
         strips=strips,
         local=local,
         limit=source.limit,
+        silent=enumerated([str(channel) for channel in layer.dead], _MOST_SILENT),
         reproduce_patches=_reproduce_patches(inputs, result.patches, [layer]),
         reproduce_images=reproduce_maximized(inputs, maximized) if maximized is not None else None,
     )
-
-
-def _choose_channels(inputs: Inputs) -> dict[str, int | list[int]]:
-    """Layers from the first convolution to the last, with their channels or the number of these.
-
-    Layers in which every unit sees the whole image are the last choice: no patch can be cut out
-    there. The layer of the Grad-CAMs is added, with the channels that add most to these.
-    """
-    sources = find_channel_sources(inputs.trace, None)
-    local = [source for source in sources if _sees_a_part(inputs.trace, source.node)]
-    candidates = [source for source in local if source.post] or local or list(sources)
-    # The last of each of so many stretches of the network: what is furthest along.
-    count = min(LAYERS, len(candidates))
-    layers = [candidates[(at + 1) * len(candidates) // count - 1].layer for at in range(count)]
-    show: dict[str, int | list[int]] = dict.fromkeys(layers, CHANNELS)
-    cards = inputs.result("photos", PhotoCards)
-    detector, channels = _detector(cards) if cards is not None else (None, [])
-    if detector is not None:
-        node = find_channel_sources(inputs.trace, [detector])[0].node
-        same = [
-            source.layer
-            for source in find_channel_sources(inputs.trace, layers)
-            if source.node == node
-        ]
-        show[same[0] if same else detector] = channels
-    return show
-
-
-def _detector(cards: PhotoCards) -> tuple[str | None, list[int]]:
-    """The layer of the Grad-CAMs and its channels that add most to the first map of each photo."""
-    explained = [card for card in cards.cards if card.gradcam is not None and any(card.shares)]
-    if not explained or explained[0].gradcam is None:
-        return None, []
-    first = [card.shares[0] for card in explained]
-    # Each photo's first channel before any photo's second.
-    ranked = [share[at].channel for at in range(SHARES) for share in first if at < len(share)]
-    return explained[0].gradcam.channel_layer, list(dict.fromkeys(ranked))[:CHANNELS]
-
-
-def _sees_a_part(model_trace: Trace, node: int) -> bool:
-    """Whether a middle unit sees less than the whole image."""
-    field = model_trace.field(node)
-    if field is None or field.sees_whole_image:
-        return False
-    extents = (
-        int((field.high[axis] - field.low[axis]).max()) + 1 < model_trace.image_size[axis]
-        for axis in (0, 1)
-    )
-    return any(extents)
 
 
 def _maximize_channels(inputs: Inputs, strongest: Patches) -> tuple[MaximizedImages | None, ...]:
