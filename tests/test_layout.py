@@ -24,6 +24,7 @@ ROWS = (
     ("explorer", "page", "textbook"),
     ("analyses", "training"),
     ("passes",),
+    ("tiled_capture",),
     ("capture",),
     ("tracing",),
     ("models",),

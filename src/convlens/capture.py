@@ -5,7 +5,7 @@ on: the parameters are frozen, and nothing below the nodes keeps a graph.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +33,7 @@ def capture_nodes(
     nodes: Sequence[int],
     *,
     gradient_nodes: Sequence[int] = (),
+    substitutes: Mapping[int, Tensor] | None = None,
 ) -> dict[int, Tensor]:
     """Capture the activations at nodes of a trace for a batch of images.
 
@@ -45,6 +46,10 @@ def capture_nodes(
         gradient_nodes: indices of further nodes, at which the autograd graph starts. Their
             tensors are returned too, and `compute_gradients` takes gradients to them from
             everything that was computed after them.
+        substitutes: activations `(N, ...)` for a single gradient node, from which the network
+            computes all that follows, whatever the images. They may belong to larger images: the
+            trace is of those. Every path from the image has to lead through that node. Default:
+            none.
 
     Returns:
         A tensor for each node, first dimension N. In-place operations that the network runs later
@@ -58,11 +63,16 @@ def capture_nodes(
     requested = dict.fromkeys((*nodes, *gradient_nodes))
     needs_graph = bool(gradient_nodes) or images.requires_grad
     with_gradient = (0,) if images.requires_grad else gradient_nodes
-    check_run_fits(trace, len(images), requested, with_gradient, model.dtype, model.device)
+    start = next(iter(substitutes), 0) if substitutes else 0
+    check_run_fits(
+        trace, len(images), requested, with_gradient, model.dtype, model.device, start=start
+    )
     if images.is_inference() and not torch.is_inference_mode_enabled():
         images = images.clone()  # autograd cannot save inference tensors
     with preserve_network(model.network) as network, torch.set_grad_enabled(needs_graph):
-        capture = _Capture(trace, len(images), set(requested), set(gradient_nodes))
+        capture = _Capture(
+            trace, len(images), set(requested), set(gradient_nodes), substitutes=substitutes or {}
+        )
         capture.run(model, network, model.normalize(model.check(images)))
     return capture.activations
 
@@ -92,7 +102,7 @@ def stream_nodes(
             run did not compute one of the nodes, or large images that would not fit the memory.
     """
     model.check_shape(images)
-    check_run_fits(trace, len(images), nodes, (), model.dtype, model.device)
+    check_run_fits(trace, len(images), nodes, (), model.dtype, model.device, streamed=True)
     with preserve_network(model.network) as network, torch.no_grad():
         capture = _Capture(trace, len(images), set(nodes), set(), callback=callback)
         capture.run(model, network, model.normalize(images))
@@ -197,6 +207,7 @@ class _Capture(Listener):
         requested: indices of the nodes to capture.
         gradient_nodes: those among them at which the autograd graph starts.
         callback: called with each captured tensor instead of keeping it.
+        substitutes: activations with which the network goes on after a gradient node.
         activations: the captured tensors by node; empty tensors if there is a callback.
         callback_error: what the callback raised, which is not the network's error.
     """
@@ -206,6 +217,7 @@ class _Capture(Listener):
     requested: set[int]
     gradient_nodes: set[int]
     callback: Callable[[int, Tensor], None] | None = None
+    substitutes: Mapping[int, Tensor] = field(default_factory=dict)
     activations: dict[int, Tensor] = field(default_factory=dict)
     callback_error: Exception | None = None
     _node_of_operation: dict[NodeName, int] = field(default_factory=dict)
@@ -243,6 +255,8 @@ class _Capture(Listener):
             tensor: the network's own tensor.
             in_place: whether the network continues with that tensor, whatever is returned.
         """
+        if node in self.substitutes:
+            return self._substitute(node, tensor, in_place=in_place)
         is_last = len(self.activations) + 1 == len(self.requested)
         continuation = tensor
         activation = self._images_first(node, tensor)
@@ -286,6 +300,17 @@ class _Capture(Listener):
         if self.requested <= self.activations.keys():
             raise _StopForward
         return continuation
+
+    def _substitute(self, node: int, tensor: Tensor, *, in_place: bool) -> Tensor:
+        """Start the graph at given activations instead of the tensor that the network computed."""
+        if in_place or self._is_padded:
+            raise ConvlensError(
+                f"{self.trace.name(node)} of {self.trace.model_name} cannot be replaced by other "
+                f"activations"
+            )
+        leaf = self.substitutes[node].detach().clone().requires_grad_()
+        self.activations[node] = leaf
+        return self._as_network_has_it(node, leaf, tensor).clone()
 
     @property
     def _is_padded(self) -> bool:

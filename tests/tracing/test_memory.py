@@ -27,6 +27,13 @@ class Residual(nn.Module):
         return torch.relu(x + self.conv2(torch.relu(self.norm(self.conv1(x)))))
 
 
+class Gate(nn.Module):
+    """Depends on the whole image, so that what follows cannot be computed in tiles."""
+
+    def forward(self, x):
+        return x * torch.sigmoid(x.mean((2, 3), keepdim=True))
+
+
 def head(channels):
     return nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 4)
 
@@ -35,6 +42,9 @@ NETWORKS = {
     "plain": lambda: nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 24, 3), nn.ReLU(),
         nn.MaxPool2d(2), nn.Conv2d(24, 8, 3), *head(8),
+    ),
+    "gate": lambda: nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), Gate(), nn.ReLU(), nn.Conv2d(8, 8, 3), *head(8)
     ),
     "in place": lambda: nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(inplace=True),
@@ -105,7 +115,7 @@ def test_estimate_is_near_what_torch_allocates(name):
 
 
 def test_large_images_are_refused_before_the_network_runs(monkeypatch, real_batches):
-    model = model_of("plain")
+    model = model_of("gate")
     images = torch.rand(1, 3, 1500, 1500)
     trace = convlens.trace(model, images)
     needed = 4 * count_values(trace, [trace.logits], trace.final_layer.pre)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from convlens.passes import saved_state
 from convlens.passes.engines import find_engine
 from convlens.passes.job import BatchWork, Job
 from convlens.passes.options import PassOptions
-from convlens.passes.reducer import Reducer, State
+from convlens.passes.reducer import Image, Reducer, State, TiledReducer
 from convlens.passes.source import Source
 from convlens.runtime.interrupts import catch_interrupts
+from convlens.tiled_capture import TileStream, explain_refusal
 from convlens.tracing.memory import images_at_once
 from convlens.tracing.model_fingerprint import fingerprint_model
 from convlens.tracing.trace import Trace
@@ -200,6 +201,8 @@ def _interruption(count: int, total: int, folder: Path | None) -> ConvlensError:
 class ReducerWork:
     """One forward pass per batch; a reducer reads each value as soon as it is computed.
 
+    Large images run in tiles, one after the other, if the reducer can read them so.
+
     Attributes:
         model: the model.
         trace: its trace.
@@ -216,8 +219,31 @@ class ReducerWork:
 
     def process_batch(self, state: State, images: Tensor, ids: Tensor) -> None:
         """Run the network on a batch and update the reducer's state with its values."""
+        if isinstance(self.reducer, TiledReducer) and self._tiles.runs_in_tiles(images[:1]):
+            for image, number in zip(images.split(1), ids.split(1), strict=True):
+                self._process_in_tiles(self.reducer, state, image, number)
+            return
         update = partial(self._update, state, ids)
-        stream_nodes(self.model, self.trace, images, self.reducer.nodes, update)
+        with explain_refusal(self._tiles.reason):
+            stream_nodes(self.model, self.trace, images, self.reducer.nodes, update)
+
+    @cached_property
+    def _tiles(self) -> TileStream:
+        return TileStream(self.model, self.trace, self.reducer.nodes)
+
+    def _process_in_tiles(
+        self, reducer: TiledReducer[Image], state: State, image: Tensor, number: Tensor
+    ) -> None:
+        """Update the reducer's state with an image `(1, C, H, W)` of a number `(1,)`."""
+        maps: dict[int, Image] = {}
+        for node in self.reducer.nodes:
+            dims = self.trace.spatial_dims(node)
+            assert dims is not None  # tiles are of maps
+            rows, columns = (self.trace.shape(node)[dim] for dim in dims)
+            maps[node] = reducer.begin_image(node, (rows, columns))
+        self._tiles.stream(image, lambda node, tile, units: maps[node].add(tile, units))
+        for node, image_maps in maps.items():
+            reducer.update_from_tiles(state, node, image_maps, number)
 
     def merge(self, state_a: Mapping[str, Tensor], state_b: Mapping[str, Tensor]) -> State:
         """Merge two states as the reducer does."""

@@ -1,6 +1,7 @@
 """The memory that a run of a network takes, estimated from its trace before it begins."""
 
 import logging
+import math
 import os
 from collections.abc import Collection
 
@@ -15,8 +16,13 @@ LIMIT_VARIABLE = "CONVLENS_MEMORY_GB"
 # Smaller batches are not examined, so that most calls cost nothing. In pixels.
 _LARGE = 2**21
 _PIXELS_AT_ONCE = 2**23
+_WITHOUT_TILES = 2_000_000_000  # bytes of a run on a whole image
 _log = logging.getLogger("convlens.memory")
 _stated: set[str] = set()
+
+
+class MemoryLimitError(ConvlensError):
+    """A run would take more memory than is free or allowed."""
 
 
 def images_at_once(pixels: int, most: int) -> int:
@@ -35,6 +41,9 @@ def check_run_fits(
     gradient_nodes: Collection[int],
     dtype: torch.dtype,
     device: torch.device,
+    *,
+    start: int = 0,
+    streamed: bool = False,
 ) -> None:
     """State the memory of a run on large images, and refuse one that would not fit.
 
@@ -48,9 +57,11 @@ def check_run_fits(
         gradient_nodes: those among them at which the autograd graph starts.
         dtype: type of the network's tensors.
         device: of the network.
+        start: the node at which the run begins, on every path from the image. Default: the image.
+        streamed: whether what is captured is read at once and not kept. Default: it is kept.
 
     Raises:
-        ConvlensError: the run takes more than the limit.
+        MemoryLimitError: the run takes more than the limit.
     """
     height, width = trace.image_size
     if count * height * width < _LARGE:
@@ -59,7 +70,8 @@ def check_run_fits(
     allowed = free_memory(device) if limit is None else limit
     if allowed is None:
         return
-    needed = count * dtype.itemsize * count_values(trace, nodes, gradient_nodes)
+    values = count_values(trace, nodes, gradient_nodes, start=start, streamed=streamed)
+    needed = count * dtype.itemsize * values
     images = f"{'an image' if count == 1 else f'{count} images'} of {height} x {width}"
     takes = f"{trace.model_name} takes about {_format(needed)} of memory for {images}"
     if needed <= allowed:
@@ -68,13 +80,56 @@ def check_run_fits(
             _log.info("%s; %s %s", takes, _format(allowed), _kind(limit))
         return
     fewer = "" if count == 1 else ", or fewer images at once"
-    raise ConvlensError(
+    raise MemoryLimitError(
         f"{takes}, and {_format(allowed)} {_kind(limit)}; give a smaller size{fewer}, or set "
         f"{LIMIT_VARIABLE} to the gigabytes that may be used"
     )
 
 
-def count_values(trace: Trace, nodes: Collection[int], gradient_nodes: Collection[int] = ()) -> int:
+def largest_tile(
+    trace: Trace,
+    nodes: Collection[int],
+    gradient_nodes: Collection[int],
+    dtype: torch.dtype,
+    *,
+    streamed: bool = False,
+) -> int | None:
+    """Greatest height and width of tiles, for an image that is too large to run as a whole.
+
+    A run on the whole image may take 2 GB, or what `CONVLENS_MEMORY_GB` allows. The memory that is
+    free does not enter, because the last bits of the results depend on the tiles.
+
+    Args:
+        trace: of the network, for images of the whole size.
+        nodes: the nodes that a run on the whole image captures.
+        gradient_nodes: those among them at which the autograd graph starts. The maps of these, or
+            else of `nodes`, are held as a whole beside a tile.
+        dtype: type of the network's tensors.
+        streamed: whether what is captured is read at once and not kept. Default: it is kept.
+
+    Returns:
+        Pixels; None where the whole image can run at once, or where the maps alone are too large.
+    """
+    height, width = trace.image_size
+    if height * width < _LARGE:
+        return None
+    limit = _read_limit() or _WITHOUT_TILES
+    maps = () if streamed else gradient_nodes or nodes
+    held = dtype.itemsize * sum(_size(trace.batch.shapes[node]) for node in maps)
+    needed = dtype.itemsize * count_values(trace, nodes, gradient_nodes, streamed=streamed)
+    if needed <= limit or held >= limit:
+        return None
+    return math.isqrt(int(height * width * (limit - held) / needed))
+
+
+def count_values(
+    trace: Trace,
+    nodes: Collection[int],
+    gradient_nodes: Collection[int] = (),
+    *,
+    start: int = 0,
+    streamed: bool = False,
+) -> int:
     """The largest number of values that a run keeps at the same time, for one image.
 
     Tensors are counted from the operation that returns them to the last one that reads them, and
@@ -86,18 +141,20 @@ def count_values(trace: Trace, nodes: Collection[int], gradient_nodes: Collectio
         trace: of the network.
         nodes: the nodes that are captured; the run ends after the last one.
         gradient_nodes: those among them at which the autograd graph starts.
+        start: the node at which the run begins, on every path from the image. Default: the image.
+        streamed: whether what is captured is read at once and not kept. Default: it is kept.
 
     Returns:
-        The number of values, from the image on.
+        The number of values, from `start` on.
     """
-    operations = _operations_until(trace, nodes)
-    owner = _memory_owners(trace, operations)
+    operations = _operations_between(trace, start, nodes)
+    owner = _memory_owners(trace, operations, start)
     values = {node: _size(trace.batch.shapes[node]) for node in owner if owner[node] == node}
     last_read = _last_reads(trace, operations, owner)
-    captured = sum(_size(trace.batch.shapes[node]) for node in nodes)
+    captured = 0 if streamed else sum(_size(trace.batch.shapes[node]) for node in nodes)
     with_gradient = set(gradient_nodes)
-    live = {0}
-    largest = values[0]
+    live = {start}
+    largest = values[start]
     for number, operation in enumerate(operations):
         if not with_gradient.isdisjoint(operation.inputs):
             with_gradient.update(operation.outputs)
@@ -112,23 +169,25 @@ def count_values(trace: Trace, nodes: Collection[int], gradient_nodes: Collectio
     return largest
 
 
-def _operations_until(trace: Trace, nodes: Collection[int]) -> list[Operation]:
-    """The operations on the image, as far as the last of the nodes."""
+def _operations_between(trace: Trace, start: int, nodes: Collection[int]) -> list[Operation]:
+    """The operations on the image, from a node on every path as far as the last of some nodes."""
     on_image = trace.structure.on_image
     operations = []
-    pending = set(nodes) - {0}
+    pending = set(nodes) - {0, start}
+    is_after_start = start == 0
     for operation in trace.recording.operations:
         if not pending:
             break
-        if not on_image.isdisjoint(operation.outputs):
+        if is_after_start and not on_image.isdisjoint(operation.outputs):
             operations.append(operation)
+        is_after_start = is_after_start or start in operation.outputs
         pending -= set(operation.outputs)
     return operations
 
 
-def _memory_owners(trace: Trace, operations: list[Operation]) -> dict[int, int]:
-    """For each node on the image the node whose memory it uses: its own, or what it views."""
-    owner = {0: 0}
+def _memory_owners(trace: Trace, operations: list[Operation], start: int) -> dict[int, int]:
+    """For each node from `start` on the node whose memory it uses: its own, or what it views."""
+    owner = {start: start}
     for operation in operations:
         schema = getattr(operation.function, "_schema", None)
         returns = schema.returns if schema is not None else ()

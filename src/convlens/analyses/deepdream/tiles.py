@@ -5,14 +5,12 @@ are computed from the pixels that they see, and their gradient is added to those
 over all tiles is the gradient of the whole, without seams. Half as many pixels are computed twice
 as with tiles that split the pixels.
 
-A tile is placed so that every layer inside it has the same phase as on the whole image: it starts
-at a multiple of the stride, and it ends with the image or leaves the same remainder modulo the
-stride. Before a tile is used, its receptive fields are compared with those of the whole.
+`convlens.tracing.tiles` chooses the tiles.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import product
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,55 +19,9 @@ from convlens.analyses.deepdream.objective import ActivationObjective
 from convlens.capture import capture_nodes, convert_gradient_errors
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.tracing.receptive_field.fields import Field
+from convlens.tracing.tiles import NoTilesError, Tile, TileSpan, find_tiles, fix_mean
 from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace
-
-
-@dataclass(frozen=True)
-class TileSpan:
-    """A tile along one axis.
-
-    Attributes:
-        start: first pixel.
-        stop: one past the last pixel.
-        first_unit: first unit, by its index in the map of the whole image.
-        stop_unit: one past the last unit.
-        unit_offset: index in the map of the whole image of the tile's own unit 0.
-    """
-
-    start: int
-    stop: int
-    first_unit: int
-    stop_unit: int
-    unit_offset: int
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Rows and columns of one tile."""
-
-    rows: TileSpan
-    columns: TileSpan
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
-
-    def crop_pixels(self, images: Tensor) -> Tensor:
-        """The tile's part `(..., h, w)` of images, as a view."""
-        rows, columns = self.rows, self.columns
-        return images[..., rows.start : rows.stop, columns.start : columns.stop]
-
-    def crop_units(self, maps: Tensor) -> Tensor:
-        """The tile's units `(..., h, w)` in the maps of its own pixels, as a view."""
-        rows, columns = self.rows, self.columns
-        return maps[
-            ...,
-            rows.first_unit - rows.unit_offset : rows.stop_unit - rows.unit_offset,
-            columns.first_unit - columns.unit_offset : columns.stop_unit - columns.unit_offset,
-        ]
 
 
 @dataclass(frozen=True)
@@ -110,7 +62,7 @@ class TilePlan:
         Returns:
             The objective; None if the computation was stopped.
         """
-        model, subtracts_mean = _fix_mean(self.model, image)
+        model, subtracts_mean = fix_mean(self.model, image)
         total = 0.0
         for tile, model_trace in self.tiles:
             if is_interrupted():
@@ -165,74 +117,9 @@ def plan_tiles(
     whole_tile = Tile(
         TileSpan(0, size[0], 0, map_size[0], 0), TileSpan(0, size[1], 0, map_size[1], 0)
     )
-    single = TilePlan(model, node_name, size, ((whole_tile, whole_trace),))
-    if largest is None or max(size) <= largest or field.sees_whole_image:
-        return single
-    axes = []
-    for axis in (0, 1):
-        spans = _split_axis(field, axis, size[axis], largest)
-        if spans is None:
-            return single
-        axes.append(spans)
-    tiles = []
-    for rows, columns in product(*axes):
-        tile = Tile(rows, columns)
-        tile_trace = trace(model, size=tile.size, partly=node_name)
-        if not _has_same_fields(field, tile_trace, node_name, tile):
-            return single
-        tiles.append((tile, tile_trace))
-    return TilePlan(model, node_name, size, tuple(tiles))
-
-
-def _fix_mean(model: Model, image: Tensor) -> tuple[Model, bool]:
-    """A model that subtracts the mean of this image, if the model subtracts each image's own mean.
-
-    All tiles must subtract the same mean, that of the whole image.
-    """
-    if model.center != "image":
-        return model, False
-    mean = tuple(image.detach().mean(dim=(0, 2, 3)).tolist())
-    return replace(model, center="data", mean=mean), True
-
-
-def _split_axis(field: Field, axis: int, length: int, largest: int) -> Sequence[TileSpan] | None:
-    """Spans of about equal length along one axis; None if the units are not evenly spaced."""
-    low, high = field.low[axis].tolist(), field.high[axis].tolist()
-    stride, extent = field.stride[axis], field.size[axis]
-    if stride is None or extent is None or stride < 1:
-        return None
-    largest = max(largest, 2 * extent)
-    count = len(low)
-    for parts in range(1, count + 1):
-        spans = [
-            _span(low, high, length, stride, count * part // parts, count * (part + 1) // parts)
-            for part in range(parts)
-        ]
-        if all(span.stop - span.start <= largest for span in spans):
-            return spans
-    return None
-
-
-def _span(
-    low: list[int], high: list[int], length: int, stride: int, first_unit: int, stop_unit: int
-) -> TileSpan:
-    start = max(0, low[first_unit]) // stride * stride
-    stop = min(length, high[stop_unit - 1] + 1)
-    # The tile's length leaves the same remainder modulo the stride as the image's length.
-    stop += (length - stop) % stride
-    return TileSpan(start, stop, first_unit, stop_unit, start // stride)
-
-
-def _has_same_fields(field: Field, tile_trace: Trace, node_name: str, tile: Tile) -> bool:
-    """Whether the tile's units see the same pixels as on the whole image."""
-    tile_field = tile_trace.field(tile_trace.find_node(node_name))
-    if tile_field is None or tile_field.sees_whole_image:
-        return False
-    for axis, span in enumerate((tile.rows, tile.columns)):
-        units = slice(span.first_unit, span.stop_unit)
-        own_units = slice(span.first_unit - span.unit_offset, span.stop_unit - span.unit_offset)
-        for whole, part in ((field.low, tile_field.low), (field.high, tile_field.high)):
-            shifted = part[axis][own_units] + span.start
-            if not torch.equal(shifted, whole[axis][units]):
-                return False
-    return True
+    tiles: tuple[tuple[Tile, Trace], ...] = ((whole_tile, whole_trace),)
+    if largest is not None and max(size) > largest:
+        with suppress(NoTilesError):
+            traced = find_tiles(model, whole_trace, [node_name], largest=largest)
+            tiles = tuple((tile.tiles[node_name], tile.trace) for tile in traced)
+    return TilePlan(model, node_name, size, tiles)

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convlens.analyses.feature_maps.convolution import pool
-from convlens.capture import capture_nodes
 from convlens.data.images import to_pixels
 from convlens.data.sampling import spread
 from convlens.drawing import (
@@ -28,6 +27,7 @@ from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model
 from convlens.results import Table
 from convlens.results.network_result import NetworkResult, keep_warnings
+from convlens.tiled_capture import capture_maps
 from convlens.tracing.channel_names import check_channel
 from convlens.tracing.selection import Side, find_channel_sources
 from convlens.tracing.tracer import trace
@@ -253,6 +253,8 @@ def feature_maps(
 ) -> FeatureMaps:
     """Compute the feature maps of a trained layer on an image.
 
+    A large image runs in tiles (`convlens.tiled_capture`).
+
     Args:
         model: the model. It is left untouched.
         image: float32 `(1, C, H, W)` inside the model's bounds, or one photo as `Model.prepare`
@@ -292,7 +294,7 @@ def feature_maps(
     source = find_channel_sources(model_trace, layers, side)[0]
     for channel in channels or ():
         check_channel(source.layer, channel, source.channels)
-    activations = capture_nodes(model, model_trace, image, [source.node])[source.node].detach()
+    activations = capture_maps(model, model_trace, image, source.node).detach()
     maps = model_trace.channels_first(source.node, activations)[0].float().cpu()
     result = FeatureMaps(
         layer=source.layer,

@@ -29,11 +29,12 @@ from convlens.analyses.gradcam.options import (
 )
 from convlens.analyses.gradcam.result import GradCam, join_images
 from convlens.analyses.gradcam.targets import ExplanationTarget, resolve_target
-from convlens.capture import capture_nodes, compute_gradients, enable_gradients
+from convlens.capture import compute_gradients, enable_gradients
 from convlens.errors import ConvlensError
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.results.network_result import keep_warnings
 from convlens.runtime.guard import preserve_network
+from convlens.tiled_capture import capture_from_layer
 from convlens.tracing.gradient_stops import explain_missing_gradient
 from convlens.tracing.image_parts import image_parts
 from convlens.tracing.selection import NodeGroup
@@ -48,7 +49,8 @@ def gradcam(model: Model, images: ImagesLike, **options: Unpack[GradCamKeywords]
     """Compute Grad-CAM maps of one or several classes for each image.
 
     One forward pass of each image keeps a graph from the layer on, and the backward passes of all
-    classes run as one, from the logits to the layer. On a CPU a large batch runs in parts
+    classes run as one, from the logits to the layer. A large image runs in tiles
+    (`convlens.tiled_capture`). On a CPU a large batch runs in parts
     (`convlens.tracing.image_parts`), except for a function of the output.
 
     A network with one output predicts whether class 0 is present. Its logit is explained in either
@@ -197,6 +199,8 @@ def run_forward(
 ) -> dict[int, Tensor]:
     """Run a network from the image to the logits. Gradients have to be recorded.
 
+    The maps of large images are computed in tiles where that is exact (`convlens.tiled_capture`).
+
     Args:
         model: the model whose network is run, as for `explain`.
         model_trace: the trace.
@@ -206,10 +210,7 @@ def run_forward(
     Returns:
         The activations at the nodes of the groups, and the logits with their graph, by node.
     """
-    return capture_nodes(
-        model, model_trace, images.detach(), [model_trace.logits],
-        gradient_nodes=_list_nodes(node_groups),
-    )  # fmt: skip
+    return capture_from_layer(model, model_trace, images.detach(), _list_nodes(node_groups))
 
 
 def explain_forward(

@@ -5,6 +5,7 @@ activation again, which must stay the same. Where possible, it runs a window ins
 image.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from convlens.results import Result
 from convlens.runtime.clone import clone_network
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.precision import full_precision
+from convlens.tiled_capture import capture_maps
+from convlens.tracing.memory import images_at_once
 from convlens.tracing.trace import Trace
 from convlens.wording import counted
 
@@ -219,11 +222,11 @@ def check_crops(
         return CropCheck(
             checked=0, largest_difference=None, global_units=len(units), sees_whole_image=False
         )
-    scale = _root_mean_square(raw, image_trace, node, normalized[:_SCALE_IMAGES]) or 1.0
+    scale = _root_mean_square(model, image_trace, node, images[:_SCALE_IMAGES]) or 1.0
     rounding = 0.0
     if largest > TOLERANCE * scale:
-        image = normalized[image_of_largest : image_of_largest + 1]
-        rounding = _largest_rounding_error(raw, image_trace, node, image) / scale
+        image = images[image_of_largest : image_of_largest + 1]
+        rounding = _largest_rounding_error(model, image_trace, node, image) / scale
     return CropCheck(
         checked=checked,
         largest_difference=largest / scale,
@@ -315,17 +318,23 @@ def _compute_maps(raw: Model, model_trace: Trace, node: int, normalized: Tensor)
     return model_trace.channels_first(node, maps)
 
 
-def _root_mean_square(raw: Model, model_trace: Trace, node: int, normalized: Tensor) -> float:
-    maps = _compute_maps(raw, model_trace, node, normalized)
-    return float(maps.double().square().mean().sqrt())
+def _root_mean_square(model: Model, model_trace: Trace, node: int, images: Tensor) -> float:
+    """The root mean square of a layer over some images, few at a time if they are large."""
+    squares, count = 0.0, 0
+    for part in images.split(images_at_once(images[0, 0].numel(), len(images))):
+        maps = capture_maps(model, model_trace, part.to(model.device), node)
+        squares += float(torch.linalg.vector_norm(maps, dtype=torch.float64)) ** 2
+        count += maps.numel()
+    return math.sqrt(squares / count)
 
 
-def _largest_rounding_error(raw: Model, model_trace: Trace, node: int, normalized: Tensor) -> float:
+def _largest_rounding_error(model: Model, model_trace: Trace, node: int, image: Tensor) -> float:
     """The greatest error of a layer's activations; 0 for networks without double precision."""
-    maps = _compute_maps(raw, model_trace, node, normalized)
-    network = clone_network(unwrap_network(raw.network)).double()
+    maps = capture_maps(model, model_trace, image.to(model.device), node)
+    network = clone_network(unwrap_network(model.network)).double()
     try:
-        exact = _compute_maps(replace(raw, network=network), model_trace, node, normalized)
+        precise = replace(model, network=network)
+        exact = capture_maps(precise, model_trace, image.to(model.device), node)
     except ConvlensError:
         return 0.0
     return float((maps.double() - exact.double()).abs().max())

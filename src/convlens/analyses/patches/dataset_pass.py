@@ -48,7 +48,8 @@ def patches(
     One pass over the data finds the patches of all channels of all layers; with labels a second
     pass measures the channels' selectivity. By default a channel gets one patch of each image, so
     that one photo does not fill its row. Ties between equal activations are broken by the path of
-    the photo: the first path in alphabetical order goes first.
+    the photo: the first path in alphabetical order goes first. Large images run in tiles
+    (`convlens.tiled_capture`).
 
     Args:
         model: the model. It is left untouched.

@@ -1,7 +1,8 @@
 """From a layer's table of strongest activations to its result: crops, pictures and their check."""
 
+import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,13 +23,15 @@ from convlens.models.model import Model
 from convlens.passes.reducer import State
 from convlens.passes.source import Source, read_images
 from convlens.tracing.channel_names import check_channel
+from convlens.tracing.memory import images_at_once
 from convlens.tracing.receptive_field.fields import Field
 from convlens.tracing.selection import ChannelSource
 from convlens.tracing.trace import Trace
 
 ChannelSelection = int | Mapping[str, int | Sequence[int]]
 
-_CHANNELS_AT_ONCE = 16  # channels whose images are held in memory
+_CHANNELS_AT_ONCE = 16  # channels whose images are held in memory, unless these are large
+_LARGE = 2**20  # pixels of an image, above which few images at a time are checked
 _SAMPLED_UNITS = 16  # units of each layer that are checked beside those shown
 _BANDS_SHOWN = 4  # octaves below the strongest
 
@@ -82,8 +85,10 @@ def build_layer_patches(
     shown: list[ChannelPatches] = []
     checks: list[CropCheck] = []
     # A few channels at a time, so that their images fit into memory however many are shown.
-    for start in range(0, max(1, len(channels)), _CHANNELS_AT_ONCE):
-        part = channels[start : start + _CHANNELS_AT_ONCE]
+    pixels = math.prod(model_trace.image_size)
+    at_once = images_at_once(2 * pixels, _CHANNELS_AT_ONCE)
+    for start in range(0, max(1, len(channels)), at_once):
+        part = channels[start : start + at_once]
         entries = [
             (channel, rank, int(image))
             for channel in part
@@ -100,13 +105,14 @@ def build_layer_patches(
             shown.append(
                 _draw_channel(model, field, layer, channel, own_bands, width, images, names)
             )
-        if images:
-            positions = {number: position for position, number in enumerate(images)}
+        for few in _split_images(images, pixels):
+            positions = {number: position for position, number in enumerate(few)}
             units = [
                 _unit_activation(table, channel, rank, width, positions[image])
                 for channel, rank, image in dict.fromkeys(entries)
+                if image in positions
             ]
-            stacked = torch.stack(list(images.values()))
+            stacked = torch.stack(list(few.values()))
             checks.append(check_crops(model, model_trace, source.node, stacked, units))
     extent = field.size
     return LayerPatches(
@@ -139,6 +145,14 @@ def build_layer_patches(
 def image_numbers(images: Tensor) -> Tensor:
     """Numbers of images, with -1 for entries that are free."""
     return torch.where(images == NO_IMAGE, -1, images)
+
+
+def _split_images(images: Mapping[int, Tensor], pixels: int) -> Iterator[dict[int, Tensor]]:
+    """Images by number, all at once unless they are large."""
+    numbers = list(images)
+    at_once = len(numbers) if pixels <= _LARGE else images_at_once(pixels, len(numbers))
+    for start in range(0, len(numbers), max(1, at_once)):
+        yield {number: images[number] for number in numbers[start : start + at_once]}
 
 
 def _select_channels(source: ChannelSource, table: State, show: ChannelSelection) -> list[int]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from convlens.analyses.patches.activation_statistics import BIN_COUNT, BIN_EDGES
 from convlens.analyses.patches.spatial_max import spatial_max
+from convlens.analyses.patches.tile_maxima import TileMaxima
 from convlens.errors import ConvlensError
 from convlens.models.labels import PhotoLabels
 from convlens.passes.reducer import State
@@ -120,7 +121,18 @@ class SelectivityReducer:
     def update(self, state: State, node: int, maps: Tensor, ids: Tensor) -> None:
         """Add a batch of one node's maps, in place."""
         maxima, _ = spatial_max(self._channel_sources[node].channels_first(maps))
-        bins = torch.bucketize(maxima.float().cpu(), BIN_EDGES).T
+        self._add_maxima(state, node, maxima.float().cpu(), ids)
+
+    def begin_image(self, node: int, map_size: tuple[int, int]) -> TileMaxima:
+        """Begin an image that is shown in tiles."""
+        return TileMaxima(self._channel_sources[node].channels, width=map_size[1])
+
+    def update_from_tiles(self, state: State, node: int, image: TileMaxima, ids: Tensor) -> None:
+        """Add an image that was shown in tiles, in place."""
+        self._add_maxima(state, node, image.values, ids)
+
+    def _add_maxima(self, state: State, node: int, maxima: Tensor, ids: Tensor) -> None:
+        bins = torch.bucketize(maxima, BIN_EDGES).T
         inside = self._members.of(ids).bool()[:, self._column[node]].T
         labeled = self._members.labeled[ids].expand_as(inside)
         state[f"{node}/inside"].scatter_add_(1, bins, (inside & labeled).long())

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from convlens.analyses.patches import activation_statistics, top_k
 from convlens.analyses.patches.spatial_max import spatial_max
+from convlens.analyses.patches.tile_maxima import TileMaxima
 from convlens.errors import ConvlensError
 from convlens.passes.reducer import State
 from convlens.tracing.selection import ChannelSource
@@ -86,12 +87,7 @@ class TopPatchesReducer:
         maps = source.channels_first(maps)
         greatest, find_positions = spatial_max(maps)
         maxima = greatest.float().cpu()
-        if not bool(maxima.isfinite().all()):
-            raise ConvlensError(
-                f"{source.node_name} gives NaN or infinity for image "
-                f"{int(ids[(~maxima.isfinite()).any(dim=1)][0])}; look for NaN in the "
-                f"network's weights"
-            )
+        _check_finite(source, maxima, ids)
         table = self.table(state, node)
         if self._per_image == 1:
             top_k.insert(table, maxima, ids, find_positions)
@@ -100,6 +96,27 @@ class TopPatchesReducer:
         if self._statistics:
             fired = self._count_positive(maps, rectified=source.rectified)
             activation_statistics.add_batch(table, fired, maxima, ids, find_positions, self._seed)
+        if self._extra_columns:
+            self._extra_columns.add(table, maxima, ids)
+        state |= _add_prefix(node, table)
+
+    def begin_image(self, node: int, map_size: tuple[int, int]) -> TileMaxima:
+        """Begin an image that is shown in tiles."""
+        return TileMaxima(
+            self._channel_sources[node].channels, width=map_size[1], most=self._per_image
+        )
+
+    def update_from_tiles(self, state: State, node: int, image: TileMaxima, ids: Tensor) -> None:
+        """Add an image that was shown in tiles, in place."""
+        maxima = image.values[:1]
+        _check_finite(self._channel_sources[node], maxima, ids)
+        table = self.table(state, node)
+        top_k.insert(table, image.values, ids.expand(len(image.values)), image.positions)
+        if self._statistics:
+            activation_statistics.add_batch(
+                table, image.fired, maxima, ids,
+                lambda entries, channels: image.positions[entries, channels], self._seed,
+            )  # fmt: skip
         if self._extra_columns:
             self._extra_columns.add(table, maxima, ids)
         state |= _add_prefix(node, table)
@@ -155,6 +172,15 @@ class TopPatchesReducer:
         activations = values[..., :count].movedim(2, 1).flatten(0, 1).float().cpu()
         positions = where[..., :count].movedim(2, 1).flatten(0, 1).cpu()
         top_k.insert(table, activations, ids.repeat_interleave(count), positions)
+
+
+def _check_finite(source: ChannelSource, maxima: Tensor, ids: Tensor) -> None:
+    if not bool(maxima.isfinite().all()):
+        raise ConvlensError(
+            f"{source.node_name} gives NaN or infinity for image "
+            f"{int(ids[(~maxima.isfinite()).any(dim=1)][0])}; look for NaN in the "
+            f"network's weights"
+        )
 
 
 def _add_prefix(node: int, table: Mapping[str, Tensor]) -> State:
