@@ -43,9 +43,11 @@ def image_parts(model: Model, trace: Trace, images: Tensor) -> list[slice]:
     at_once = images_at_once(images[0, 0].numel(), count)
     if images.device.type == "cpu":
         largest, total = (_ELEMENT_BYTES * elements for elements in trace.activation_elements)
-        weights = sum(parameter.nbytes for parameter in model.network.parameters())
-        # Each part reads all weights again, which should take less time than its activations.
-        at_once = min(at_once, max(int(_PART_BYTES / largest), math.ceil(weights / total), 1))
+        fitting = max(int(_PART_BYTES / largest), 1)
+        if fitting < at_once:
+            # Each part reads all weights again, which should take less time than its activations.
+            weights = sum(parameter.nbytes for parameter in model.network.parameters())
+            at_once = min(at_once, max(fitting, math.ceil(weights / total)))
     parts = math.ceil(count / at_once)
     bounds = [number * count // parts for number in range(parts + 1)]
     return [slice(start, stop) for start, stop in pairwise(bounds)]

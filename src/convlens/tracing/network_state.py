@@ -90,10 +90,13 @@ def _tensor_state(tensor: Tensor) -> Hashable:
 
 def _freeze(value: Any, depth: int = _DEPTH) -> Hashable:  # noqa: PLR0911 # one for each kind
     """A setting in a form that can be compared; None for what is no setting, such as a module."""
-    if isinstance(value, _PRIMITIVES):
-        return value
+    # First the two kinds of which a network has hundreds.
     if isinstance(value, FunctionType):
         return ref(value)  # its closure may hold the network, whose entry must not keep it alive
+    if type(value) is tuple and _PRIMITIVE_TYPES.issuperset(map(type, value)):
+        return value  # such as the strides of a convolution
+    if isinstance(value, _PRIMITIVES):
+        return value
     if isinstance(value, Tensor):
         return _tensor_state(value)
     if depth == 0 or isinstance(value, nn.Module):
@@ -105,7 +108,7 @@ def _freeze(value: Any, depth: int = _DEPTH) -> Hashable:  # noqa: PLR0911 # one
     if isinstance(value, dict):
         return _freeze_items(value, depth), _freeze_items(value.values(), depth)
     if isinstance(value, (list, tuple)):
-        if _PRIMITIVE_TYPES.issuperset(map(type, value)):  # such as the strides of a convolution
+        if _PRIMITIVE_TYPES.issuperset(map(type, value)):
             return tuple(value)
         return _freeze_items(value, depth)
     if isinstance(value, (set, frozenset)):

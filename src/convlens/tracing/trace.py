@@ -102,7 +102,7 @@ class Trace:
         elements = [math.prod(self.shape(node)) for node in self.on_image]
         return max(elements), sum(elements)
 
-    @property
+    @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Why results of this network have to be read with care, one sentence each."""
         if self.recording.stopped:

@@ -105,8 +105,10 @@ def _add_errors(
         rows, columns = axes
         shifted = maps[count * (shift + 1) : count * (shift + 2), :_CHANNELS]
         compared = shifted[:, :, rows.start : rows.stop : every, columns.start : columns.stop]
-        difference = compared - _move(unshifted, rows, columns, every)
-        squares = difference.square_().sum(dim=1).cpu()
+        # Each of these passes over the maps costs time, so there are few.
+        moved = _move(unshifted, rows, columns, every)
+        difference = moved.sub_(compared) if _is_new(moved, maps) else moved - compared
+        squares = torch.linalg.vector_norm(difference, dim=1).square_().cpu()
         errors[:, 1, shift, number] = (squares.mean(dim=(1, 2)) / variance).sqrt()
         if rows.inner is None or columns.inner is None:
             continue
@@ -120,8 +122,14 @@ def _variance(maps: Tensor) -> Tensor:
     """The variance of each image's maps around their channels' means, summed over channels."""
     size = maps.shape[2] * maps.shape[3]
     mean = maps.mean(dim=(2, 3))
-    deviation = maps.square().sum(dim=(1, 2, 3)) - size * mean.square().sum(dim=1)
+    squares = torch.linalg.vector_norm(maps, dim=(1, 2, 3)).square()
+    deviation = squares - size * mean.square().sum(dim=1)
     return (deviation.clamp(min=0) / size).cpu()
+
+
+def _is_new(tensor: Tensor, maps: Tensor) -> bool:
+    """Whether a tensor has memory of its own, so that it may be written."""
+    return tensor.untyped_storage().data_ptr() != maps.untyped_storage().data_ptr()
 
 
 def _move(maps: Tensor, rows: _Overlap, columns: _Overlap, every: int) -> Tensor:
@@ -152,9 +160,11 @@ def _overlap(trace: Trace, layer: ShiftedLayer, offset: Offset) -> _Axes | None:
             return None
         low, high, side = field.low[axis], field.high[axis], trace.image_size[axis]
         positions = torch.arange(start, length)
-        # A receptive field that is cut short lies at a border, too (edge pixels are repeated, say).
-        extent = high - low
-        within_image = (low >= 0) & (high < side) & (extent == extent.mode().values)
+        within_image = (low >= 0) & (high < side)
+        if field.size[axis] is None:
+            # A field that is cut short lies at a border, too (edge pixels are repeated, say).
+            extent = high - low
+            within_image &= extent == extent.mode().values
         inner = within_image[positions]
         for distance in {back, start}:  # then pixels that enter at the edge are not seen either
             inner = inner & within_image[positions - distance]

@@ -136,6 +136,10 @@ def _spacing(trace: Trace, node: int) -> tuple[int, int] | None:
         return None
     spacing = []
     for axis in (0, 1):
+        stride = field.stride[axis]
+        if stride is not None and stride >= 1:
+            spacing.append(stride)
+            continue
         length, side = trace.shape(node)[dims[axis]], trace.image_size[axis]
         steps = field.low[axis].diff()
         pixels = int(steps.mode().values) if len(steps) else 0

@@ -22,6 +22,7 @@ lists the rule of each operation.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -59,12 +60,12 @@ class Field:
     high: tuple[Tensor, Tensor]
     sees_whole_image: bool
 
-    @property
+    @cached_property
     def size(self) -> tuple[int | None, int | None]:
         """Rows and columns that a position can see; None where positions differ."""
         return self._constant(lambda axis: self.high[axis] - self.low[axis] + 1)
 
-    @property
+    @cached_property
     def stride(self) -> tuple[int | None, int | None]:
         """Pixels between the fields of neighbors; None if they are uneven, 0, or one only."""
         y, x = self._constant(lambda axis: self.low[axis].diff())
