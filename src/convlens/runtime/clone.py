@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import CellType, FunctionType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from convlens.errors import ConvlensError, first_line
@@ -41,8 +41,10 @@ def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.
     """
     memo: dict[int, Any] = {}
     for parameter in network.parameters():
-        data = mode.from_tensor(parameter.detach()) if mode else parameter.detach()
-        memo[id(parameter)] = nn.Parameter(data, requires_grad=False)
+        data = parameter.detach()
+        memo[id(parameter)] = (
+            _fake_parameter(data, mode) if mode else nn.Parameter(data, requires_grad=False)
+        )
     for tensor in ModuleContents.of(network).tensors:
         copied = mode.from_tensor(tensor.detach()) if mode else tensor.detach().clone()
         memo.setdefault(id(tensor), copied)
@@ -57,6 +59,15 @@ def clone_network(network: nn.Module, mode: FakeTensorMode | None = None) -> nn.
                 if isinstance(hook, FunctionType):
                     hooks[key] = _clone_hook(hook, memo)
     return clone
+
+
+def _fake_parameter(data: Tensor, mode: FakeTensorMode) -> Tensor:
+    """A fake parameter that does not require gradients."""
+    fake = mode.from_tensor(data)
+    # The mark by which `nn.Parameter` knows its own. Its constructor would make a second fake
+    # tensor, which takes as long as the first one.
+    fake._is_param = True  # type: ignore[attr-defined]
+    return fake
 
 
 def _copy_modules(network: nn.Module, memo: dict[int, Any]) -> nn.Module:

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from convlens.models.outputs import NoClassScoresError, output_index
 from convlens.runtime.clone import clone_network
+from convlens.tracing.fake_batch_norm import fake_batch_norm
 from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
 from convlens.tracing.known_values import pair_tensors
 from convlens.tracing.node_names import NodeName
@@ -221,7 +222,9 @@ class _OperationRecorder(TorchDispatchMode):
         arguments = tree_map_only(
             Tensor, lambda tensor: NodeRef(self._tensor_nodes.read(tensor)), named
         )
-        output = func(*args, **kwargs)
+        output = fake_batch_norm(func._opname, named)
+        if output is None:
+            output = func(*args, **kwargs)
         returned = [] if isinstance(output, torch.Size) else tensors_in(output)
         written = [
             named[argument.name]

@@ -139,11 +139,18 @@ def maximize(
     if size is not None:
         check_image_size(*size)
     base = trace(model, partly=True)
-    tasks = []
+    tasks: list[AscentTask] = []
+    crop_plans: dict[tuple[object, ...], CropPlan] = {}  # the channels of a layer share one
     for number, text in enumerate(texts):
         objective = parse_objective(model, base, text, class_score, side=side)
-        crop_plan = plan_crop(model, base, objective, size)
-        tasks += [AscentTask(number, objective, crop_plan, seed + draw) for draw in range(seeds)]
+        key = (
+            objective.layer, objective.node_name, objective.optimized_node_name, objective.position,
+        )  # fmt: skip
+        if key not in crop_plans:
+            crop_plans[key] = plan_crop(model, base, objective, size)
+        tasks += [
+            AscentTask(number, objective, crop_plans[key], seed + draw) for draw in range(seeds)
+        ]
     results: dict[int, AscentResult] = {}
     report = or_ignore(progress)
     stopped, total = "", len(tasks) * steps
