@@ -58,6 +58,11 @@ class Pass:
     shape: tuple[int, ...]
     to_images: bool
 
+    @property
+    def has_gradients(self) -> bool:
+        """Whether gradients are taken, to the images or to nodes."""
+        return self.to_images or bool(self.gradient_nodes)
+
     def run(self) -> None:
         """Run it on gray images."""
         low, high = self.model.bounds
@@ -103,13 +108,13 @@ def run() -> None:
             pages["mirrored photos"] = _measure_page(mirrored, Path(folder, "second"))
         kinds = {each for stages in pages.values() for each in stages[WHOLE].passes}
         times = {each: min(_cpu_seconds(each.run) for _ in range(3)) for each in kinds}
-    table = _tabulate(pages, times)
-    print_text_table(table)
-    remarks = [*HOW]
-    for name, stages in pages.items():
-        passes = stages[WHOLE].passes
-        images = sum(each.shape[0] * number for each, number in passes.items())
-        remarks.append(f"{name}: {passes.total()} runs of the network on {images:,} images")
+    tables = [
+        _tabulate(pages, times),
+        *(_tabulate_passes(name, stages, times) for name, stages in pages.items()),
+    ]
+    for table in tables:
+        print_text_table(table)
+    remarks = [*HOW, *(_state_limit(name, stages[WHOLE], times) for name, stages in pages.items())]
     print_remarks(remarks)
     content = {
         name: {
@@ -120,7 +125,7 @@ def run() -> None:
         }
         for name, stages in pages.items()
     }  # fmt: skip
-    write_results("page", content, tables=[table], remarks=remarks)
+    write_results("page", content, tables=tables, remarks=remarks)
 
 
 def _tabulate(pages: Mapping[str, Mapping[str, Stage]], times: Mapping[Pass, float]) -> TextTable:
@@ -138,6 +143,40 @@ def _tabulate(pages: Mapping[str, Mapping[str, Stage]], times: Mapping[Pass, flo
             rows.append((stage, *(f"{seconds:.1f}" for seconds in figures)))
     title = "The page of the embedded network, seconds"
     return TextTable(title, tuple(headings), tuple(rows))
+
+
+def _tabulate_passes(
+    page: str, stages: Mapping[str, Stage], times: Mapping[Pass, float]
+) -> TextTable:
+    """The images that run through networks in each stage of a page."""
+    rows = []
+    for stage, entry in stages.items():
+        if not entry.passes:
+            continue
+        forward, backward = (
+            sum(
+                kind.shape[0] * number
+                for kind, number in entry.passes.items()
+                if kind.has_gradients is has_gradients
+            )
+            for has_gradients in (False, True)
+        )
+        rows.append((
+            stage, f"{entry.passes.total():,}", f"{forward:,}", f"{backward:,}",
+            f"{entry.sum_passes(times):.1f}",
+        ))  # fmt: skip
+    headings = ("", "runs", "images", "images with gradients", "CPU seconds of the runs alone")
+    return TextTable(f"Runs of networks, {page}", headings, tuple(rows))
+
+
+def _state_limit(page: str, whole: Stage, times: Mapping[Pass, float]) -> str:
+    """What a page would take if it did nothing but run its networks."""
+    passes, threads = whole.sum_passes(times), torch.get_num_threads()
+    return (
+        f"{page}: its runs of networks take {passes:.1f} s of CPU time, so at best "
+        f"{passes / threads:.1f} s by the clock with {threads} threads that are always busy; "
+        f"everything else takes {whole.cpu - passes:.1f} s of CPU time"
+    )
 
 
 @contextmanager
