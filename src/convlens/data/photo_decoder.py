@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convlens.data.photos import PIXELS, PhotoLike, read_photo
+from convlens.data.prepared_photos import PREPARED_PHOTOS
 from convlens.data.preprocessing import Preprocessing
 
 
@@ -30,6 +31,9 @@ class PhotoDecoder:
         Raises:
             PhotoError: the photo cannot be read.
         """
+        return PREPARED_PHOTOS.find_or_prepare(photo, self, self._decode)
+
+    def _decode(self, photo: PhotoLike) -> NDArray[np.uint8]:
         with PIXELS.scope():
             decoded = read_photo(photo).picture
             if decoded.mode != self.mode:  # convert would copy it

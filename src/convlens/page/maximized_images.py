@@ -1,6 +1,8 @@
 """Maximized images on the page: their number of steps, their size, and their reproduction."""
 
-from convlens.analyses.maximize.crop_plan import plan_crop
+from contextlib import suppress
+
+from convlens.analyses.maximize.crop_plan import least_default_side, plan_crop
 from convlens.analyses.maximize.maximize import maximize
 from convlens.analyses.maximize.objectives import parse_objective
 from convlens.analyses.maximize.result import MaximizedImages
@@ -59,10 +61,17 @@ def _choose_image_size(inputs: Inputs, target: str, side: int) -> tuple[int, int
     """The usual image size of a target, at most `side` pixels where the network runs on it."""
     base = trace(inputs.model, partly=True)
     objective = parse_objective(inputs.model, base, target)
-    usual = plan_crop(inputs.model, base, objective, None).size
-    smaller = (min(usual[0], side), min(usual[1], side))
+
+    def find_size(size: tuple[int, int] | None) -> tuple[int, int]:
+        return plan_crop(inputs.model, base, objective, size).size
+
+    if objective.layer and min(least_default_side(base, objective), *base.image_size) >= side:
+        # The usual image is at least as large. How large would take a trace to find.
+        with suppress(ConvlensError):
+            return find_size((side, side))
+    usual = find_size(None)
     try:
-        return plan_crop(inputs.model, base, objective, smaller).size
+        return find_size((min(usual[0], side), min(usual[1], side)))
     except ConvlensError:
         return usual
 

@@ -17,6 +17,7 @@ from convlens.analyses.anatomy.anatomy import Anatomy, anatomy
 from convlens.analyses.gradcam.boxes import read_boxes
 from convlens.cache.folder import disk_cache
 from convlens.data.photo_names import describe_unmatched, find_keys
+from convlens.data.prepared_photos import PREPARED_PHOTOS
 from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
 from convlens.files import REPORT, atomic_folder
@@ -46,6 +47,7 @@ Classes = str | int | Sequence[str | int]
 
 
 @disk_cache()
+@PREPARED_PHOTOS.keep()
 def report(
     model: Model,
     photos: Sequence[str | Path] | None = None,

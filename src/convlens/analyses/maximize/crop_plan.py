@@ -123,16 +123,29 @@ def _trace_of_size(model: Model, objective: Objective, size: tuple[int, int]) ->
 
 def _default_trace(model: Model, base: Trace, objective: Objective) -> Trace:
     """The trace of an image of some receptive fields, within limits, with a map of the layer."""
-    field = base.field(base.find_node(objective.optimized_node_name))
-    extents = field.size if field is not None else (None, None)
-    side = max(_SMALLEST if extent is None else _FIELDS * extent for extent in extents)
-    side = min(max(side, _SMALLEST), _LARGEST)
+    side = least_default_side(base, objective)
     while side < max(base.image_size):
         model_trace = trace(model, size=(side, side), partly=True)
         if _has_map(model_trace, objective):
             return model_trace
         side *= 2
     return base
+
+
+def least_default_side(base: Trace, objective: Objective) -> int:
+    """Side of the smallest default image of a channel or direction, in pixels.
+
+    The default image is larger where the layer gives no map on one of this size, and at most as
+    large as the model's own images.
+
+    Args:
+        base: trace of the model on images of its own size.
+        objective: a channel or a direction.
+    """
+    field = base.field(base.find_node(objective.optimized_node_name))
+    extents = field.size if field is not None else (None, None)
+    side = max(_SMALLEST if extent is None else _FIELDS * extent for extent in extents)
+    return min(max(side, _SMALLEST), _LARGEST)
 
 
 def _plan_unit(model: Model, whole_trace: Trace, objective: Objective) -> CropPlan:
