@@ -89,7 +89,9 @@ def _shorten(text: str, most: int) -> str:
 def _describe_tensor(tensor: Tensor) -> dict[str, Any]:
     """Shape, type and range of a tensor; the range leaves NaN out, and is None without values."""
     missing = tensor.isnan()
-    values = tensor.detach()[~missing]
+    any_missing = bool(missing.any())
+    # Selecting values copies them, which takes far longer than all the rest.
+    values = tensor.detach()[~missing] if any_missing else tensor.detach()
     ordered = values.numel() > 0 and not values.is_complex()
     description: dict[str, Any] = {
         "shape": list(tensor.shape),
@@ -97,7 +99,7 @@ def _describe_tensor(tensor: Tensor) -> dict[str, Any]:
         "min": to_plain_data(values.min().item(), 0) if ordered else None,
         "max": to_plain_data(values.max().item(), 0) if ordered else None,
     }
-    return description | ({"nan": int(missing.sum())} if bool(missing.any()) else {})
+    return description | ({"nan": int(missing.sum())} if any_missing else {})
 
 
 def _tensor_in_words(tensor: Tensor) -> str:
