@@ -1,5 +1,7 @@
 """Maps and Grad-CAM of large images in tiles, against a run on the whole image."""
 
+import logging
+
 import pytest
 import torch
 from torch import nn
@@ -99,6 +101,21 @@ def test_maps_in_tiles_are_those_of_the_whole_image(name, monkeypatch):
     tiled = convlens.feature_maps(model, image, layer=LAYERS[name])
     assert_in_tiles(sizes)
     torch.testing.assert_close(tiled.maps, whole.maps, rtol=1e-4, atol=1e-5)
+
+
+def test_tiles_are_stated_before_they_run(monkeypatch, caplog):
+    model = model_of(NETWORKS["strides"])
+    sizes = allow_share(monkeypatch, model, 0.5)
+    monkeypatch.setattr(memory, "_stated", set())
+    with caplog.at_level(logging.INFO, logger="convlens.memory"):
+        convlens.feature_maps(model, photo(), layer="3")
+        convlens.feature_maps(model, photo(), layer="3")
+    (statement,) = (
+        record.getMessage() for record in caplog.records if "tiles" in record.getMessage()
+    )
+    height, width = min(sizes)
+    count = (len(sizes) - 4) // 2  # beside those that run again to be compared
+    assert statement.endswith(f"on an image of 203 x 178 in {count} tiles of {height} x {width}")
 
 
 def test_tiles_subtract_the_mean_of_the_whole_image(monkeypatch):

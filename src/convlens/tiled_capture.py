@@ -16,7 +16,7 @@ from torch import Tensor
 from convlens.capture import capture_nodes, stream_nodes
 from convlens.errors import ConvlensError
 from convlens.models.model import Model
-from convlens.tracing.memory import MemoryLimitError, largest_tile
+from convlens.tracing.memory import MemoryLimitError, largest_tile, state_tiles
 from convlens.tracing.tiles import (
     NoTilesError,
     Tile,
@@ -197,7 +197,9 @@ def _find_tiles(
     tiles = find_tiles(model, trace, names, largest=largest)
     if len(tiles) == 1:
         raise NoTilesError(f"the units of {names[-1]} see so much that a tile is the whole image")
-    return tiles, enlarge_tile(model, trace, tiles[-1])
+    larger = enlarge_tile(model, trace, tiles[-1])
+    state_tiles(trace, len(tiles), tiles[0].pixels.size)
+    return tiles, larger
 
 
 def _capture_in_tiles(

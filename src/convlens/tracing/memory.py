@@ -122,6 +122,24 @@ def largest_tile(
     return math.isqrt(int(height * width * (limit - held) / needed))
 
 
+def state_tiles(trace: Trace, tile_count: int, tile_size: tuple[int, int]) -> None:
+    """State once that images run in tiles, as information of the logger `convlens.memory`.
+
+    Args:
+        trace: of the network, for images of the whole size.
+        tile_count: number of tiles of an image.
+        tile_size: their height and width in pixels.
+    """
+    (height, width), (tile_height, tile_width) = trace.image_size, tile_size
+    sentence = (
+        f"{trace.model_name} runs on an image of {height} x {width} in {tile_count} tiles of "
+        f"{tile_height} x {tile_width}"
+    )
+    if sentence not in _stated:
+        _stated.add(sentence)
+        _log.info("%s", sentence)
+
+
 def count_values(
     trace: Trace,
     nodes: Collection[int],
