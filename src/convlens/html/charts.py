@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from convlens.drawing import ReliabilityBins
+
 WIDTH, HEIGHT = 460.0, 250.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 12.0, 10.0, 36.0
 _MARGIN = 14.0  # between the frame and the first and last point
@@ -106,6 +108,21 @@ def line_chart(
         lines=lines,
         across=[(x_of(value), f"{value:.3g}") for value in _tick_values(across)],
         up=[(y_of(value), text) for value, text in ticks],
+    )
+
+
+def reliability_chart(bins: ReliabilityBins) -> LineChart:
+    """The accuracy of each bin of predictions beside its mean confidence, in percent.
+
+    Args:
+        bins: the bins that hold photos.
+    """
+    return line_chart(
+        [100 * confidence for confidence in bins.confidence],
+        [
+            Series("accuracy", bins.accuracy, bins.low, bins.high),
+            Series("confidence", bins.confidence, bins.confidence, bins.confidence),
+        ],
     )
 
 

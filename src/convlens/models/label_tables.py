@@ -1,6 +1,7 @@
 """Labels: the right classes of photos, read from CSV files and written to them."""
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -127,18 +128,38 @@ def write_labels(
     Raises:
         ConvlensError: the file cannot be written.
     """
+    text = format_labels(rows, labels, num_classes)
     try:
         with (
             atomic_file(path) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as file,
         ):
-            table = csv.writer(file)
-            table.writerow(("file", "class"))
-            for name, classes in rows:
-                words = [name_class(labels, index, num_classes) for index in classes]
-                table.writerow((csv_text(name), csv_text(_SEPARATOR.join(words))))
+            file.write(text)
     except OSError as error:
         raise ConvlensError(f"cannot write {path} ({error.strerror or error})") from error
+
+
+def format_labels(
+    rows: Iterable[tuple[str, Sequence[int]]], labels: Sequence[str] | None, num_classes: int
+) -> str:
+    r"""The text of a CSV file with the right classes of photos, as `read_labels` reads it.
+
+    Args:
+        rows: as `write_labels`.
+        labels: names of the classes by index, or None.
+        num_classes: number of classes of the network.
+
+    Example:
+        >>> format_labels([("cat.jpg", (0, 1))], ["tabby", "tiger cat"], 2)
+        'file,class\r\ncat.jpg,tabby|tiger cat\r\n'
+    """
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(("file", "class"))
+    for name, classes in rows:
+        words = [name_class(labels, index, num_classes) for index in classes]
+        table.writerow((csv_text(name), csv_text(_SEPARATOR.join(words))))
+    return text.getvalue()
 
 
 def name_class(labels: Sequence[str] | None, index: int, num_classes: int) -> str:

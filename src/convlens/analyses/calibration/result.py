@@ -49,6 +49,21 @@ class ReliabilityDiagram(Result):
         """The share of each bin's photos that are predicted correctly, float64 `(B,)`."""
         return self.right.double() / self.counts
 
+    def drawn_bins(self) -> ReliabilityBins:
+        """The bins that hold photos, with 95 % intervals of their accuracies."""
+        holds = self.counts > 0
+        counts, right = (values[holds].tolist() for values in (self.counts, self.right))
+        ends = [wilson_interval(hits, count) for hits, count in zip(right, counts, strict=True)]
+        return ReliabilityBins(
+            title=f"bins of {self.bins_of}: error {points(self.error.estimate)} "
+            f"({points(self.error.low)} to {points(self.error.high)})",
+            confidence=self.mean_confidence[holds].tolist(),
+            accuracy=self.accuracy[holds].tolist(),
+            low=[low for low, _ in ends],
+            high=[high for _, high in ends],
+            counts=counts,
+        )
+
     def summary(self) -> str:
         """The error with its interval, beside what chance gives."""
         return f"expected calibration error in bins of {self.bins_of}: {self.error.summary()}"
@@ -117,7 +132,7 @@ class Calibration(Result):
     def figure(self) -> "Figure":
         """The reliability diagrams with bins of equal width and of equal count."""
         return reliability_figure(
-            [_to_reliability(self.equal_width), _to_reliability(self.equal_count)],
+            [self.equal_width.drawn_bins(), self.equal_count.drawn_bins()],
             title=f"{counted(self.images, 'photo')}: accuracy against confidence",
         )
 
@@ -157,18 +172,3 @@ def _diagram(
         bins_of, counts.long(), right.long(), torch.where(counts > 0, sums / counts, torch.nan),
         calibration_error(histogram, bin_of, bins, seed=seed),
     )  # fmt: skip
-
-
-def _to_reliability(diagram: ReliabilityDiagram) -> ReliabilityBins:
-    holds = diagram.counts > 0
-    counts, right = (values[holds].tolist() for values in (diagram.counts, diagram.right))
-    intervals = [wilson_interval(hits, count) for hits, count in zip(right, counts, strict=True)]
-    return ReliabilityBins(
-        title=f"bins of {diagram.bins_of}: error {points(diagram.error.estimate)} "
-        f"({points(diagram.error.low)} to {points(diagram.error.high)})",
-        confidence=diagram.mean_confidence[holds].tolist(),
-        accuracy=diagram.accuracy[holds].tolist(),
-        low=[low for low, _ in intervals],
-        high=[high for _, high in intervals],
-        counts=counts,
-    )

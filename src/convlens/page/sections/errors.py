@@ -7,14 +7,13 @@ from typing import Any
 from convlens.analyses.error_analysis.dataset_pass import error_analysis
 from convlens.analyses.error_analysis.evidence import UNEXPLAINED, ErrorEvidence
 from convlens.analyses.error_analysis.result import ErrorAnalysis, WrongPrediction
-from convlens.html.charts import LineChart, Series, line_chart
+from convlens.html.charts import reliability_chart
 from convlens.html.pictures import SIDE, Picture, PictureBudget
 from convlens.page.budget import Budget
 from convlens.page.inputs import Inputs
 from convlens.page.result import Finding, Reproduction
 from convlens.page.section import Section
 from convlens.passes.options import PassOptions
-from convlens.passes.proportion import wilson_interval
 from convlens.wording import counted, percent
 
 _LEAST_LABELED = 16  # photos; of fewer, the cards of the photos say all
@@ -153,7 +152,7 @@ class ErrorsSection(Section[ErrorAnalysis]):
         """The reliability diagram, and the errors with their pictures."""
         names = [photo.name for photo in inputs.photos]
         return {
-            "chart": _draw_reliability(result),
+            "chart": reliability_chart(result.calibration.equal_width.drawn_bins()),
             "errors": [_view_error(result, row, names, pictures) for row in range(result.shown)],
         }
 
@@ -186,25 +185,6 @@ def _view_error(
         similar_right=show_first(evidence.similar_right if evidence else ()),
         similar_wrong=show_first(evidence.similar_wrong if evidence else ()),
     )
-
-
-def _draw_reliability(result: ErrorAnalysis) -> LineChart:
-    """Accuracy and confidence of each bin that holds photos."""
-    diagram = result.calibration.equal_width
-    used = diagram.counts > 0
-    confidence = diagram.mean_confidence[used].tolist()
-    counts, right = diagram.counts[used].tolist(), diagram.right[used].tolist()
-    intervals = [wilson_interval(hits, count) for hits, count in zip(right, counts, strict=True)]
-    return line_chart(
-        [100 * share for share in confidence],
-        [
-            Series(
-                "accuracy", [hits / count for hits, count in zip(right, counts, strict=True)],
-                [low for low, _ in intervals], [high for _, high in intervals],
-            ),
-            Series("confidence", confidence, confidence, confidence),
-        ],
-    )  # fmt: skip
 
 
 SECTION = ErrorsSection()
