@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Notify = Callable[[str], None]
 
+MOST_PHOTOS, POSITIONS = 64, 8  # positions in each photo
 _LAYERS = 12  # of each network by default
 _LEAST_PHOTOS = 5  # with fewer, unrelated layers have a CKA near 1, too
 _WHAT = "to compare layers by CKA"
@@ -152,8 +153,8 @@ def cka(
     layers: Sequence[str] | None = None,
     second_layers: Sequence[str] | None = None,
     side: Side = "post",
-    most_photos: int = 64,
-    positions: int = 8,
+    most_photos: int = MOST_PHOTOS,
+    positions: int = POSITIONS,
     seed: int = 0,
     notify: Notify | None = None,
 ) -> Cka:
@@ -200,28 +201,11 @@ def cka(
     """
     check_model(first)
     check_model(second)
-    if most_photos < _LEAST_PHOTOS or positions < 1:
-        raise ConvlensError(
-            f"{most_photos} photos with {positions} positions; give at least {_LEAST_PHOTOS} "
-            f"photos and 1 position"
-        )
-    traces = trace_network(first), trace_network(second)
-    sources = (
-        _select_sources(traces[0], layers, side),
-        _select_sources(traces[1], second_layers, side),
-    )
-    count = count_photos(first, photos, most_photos)
-    check_enough_photos(_WHAT, count, _LEAST_PHOTOS)
-    samples = count * positions
-    channels = sum(source.channels for network_sources in sources for source in network_sources)
-    or_ignore(notify)(
-        describe_cost(
-            f"CKA of {len(sources[0])} by {len(sources[1])} layers",
-            traces,
-            count,
-            (4 * samples * channels + 8 * samples**2 * sum(map(len, sources))) / 1e6,
-        )
-    )
+    sources, cost = plan_cka(
+        first, second, photos, layers=layers, second_layers=second_layers, side=side,
+        most_photos=most_photos, positions=positions,
+    )  # fmt: skip
+    or_ignore(notify)(cost)
     sample = sample_photos(first, second, photos, most_photos)
     check_enough_photos(_WHAT, len(sample.numbers), _LEAST_PHOTOS)
     grams = _gram_matrices(first, sample.first, sources[0], sample.ids, positions, seed)
@@ -240,6 +224,55 @@ def cka(
         null_high=null.amax(dim=0).clamp(0, 1).float(),
         seed=seed,
     )
+
+
+def plan_cka(
+    first: Model,
+    second: Model,
+    photos: PhotosOrImages,
+    *,
+    layers: Sequence[str] | None = None,
+    second_layers: Sequence[str] | None = None,
+    side: Side = "post",
+    most_photos: int = MOST_PHOTOS,
+    positions: int = POSITIONS,
+) -> tuple[tuple[tuple[ChannelSource, ...], tuple[ChannelSource, ...]], str]:
+    """The layers that `cka` compares, and a sentence that states its cost; nothing runs.
+
+    Args:
+        first: as `cka`, as are the others.
+        second: the second model.
+        photos: the photos.
+        layers: names of layers of the first network.
+        second_layers: names of layers of the second network.
+        side: side of the layers that is read.
+        most_photos: greatest number of photos.
+        positions: number of positions in each photo.
+
+    Raises:
+        ConvlensError: as `cka`.
+    """
+    if most_photos < _LEAST_PHOTOS or positions < 1:
+        raise ConvlensError(
+            f"{most_photos} photos with {positions} positions; give at least {_LEAST_PHOTOS} "
+            f"photos and 1 position"
+        )
+    traces = trace_network(first), trace_network(second)
+    sources = (
+        _select_sources(traces[0], layers, side),
+        _select_sources(traces[1], second_layers, side),
+    )
+    count = count_photos(first, photos, most_photos)
+    check_enough_photos(_WHAT, count, _LEAST_PHOTOS)
+    samples = count * positions
+    channels = sum(source.channels for network_sources in sources for source in network_sources)
+    cost = describe_cost(
+        f"CKA of {len(sources[0])} by {len(sources[1])} layers",
+        traces,
+        count,
+        (4 * samples * channels + 8 * samples**2 * sum(map(len, sources))) / 1e6,
+    )
+    return sources, cost
 
 
 def _gram_matrices(
