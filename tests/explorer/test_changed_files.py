@@ -62,6 +62,7 @@ def test_content_that_moves_to_another_file_is_shown_once(running):
 
 
 def test_a_file_that_is_removed_between_two_requests_is_named(running):
+    running.get("/")
     running.paths[1].unlink()
     text = running.get("/")
     assert "cannot be read (No such file or directory)" in text
@@ -73,6 +74,7 @@ def test_a_file_that_is_removed_between_two_requests_is_named(running):
 def test_a_sent_photo_of_the_old_content_has_its_own_page(tmp_path):
     (path, _) = save_photos(tmp_path)
     store = PhotoStore([path])
+    assert len(list(store)) == 1
     sent = receive_photo(path.read_bytes())
     repaint(path, "green")
     assert store.add(sent) is sent

@@ -52,9 +52,10 @@ def other_model() -> Model:
     return wrap(small_network(seed=1), size=16, labels=labels, name="other net")
 
 
-def save_photos(folder: Path) -> list[Path]:
+def save_photos(folder: Path, count: int = 2) -> list[Path]:
     paths = []
-    for number, name in enumerate(("cat.png", "<b>x&y.png")):
+    names = ("cat.png", "<b>x&y.png", *(f"{number}.png" for number in range(2, count)))
+    for number, name in enumerate(names[:count]):
         torch.manual_seed(number)
         pixels = torch.randint(0, 256, (20, 24, 3), dtype=torch.uint8).numpy()
         paths.append(folder / name)
@@ -88,13 +89,18 @@ def run(
     other: Model | None = None,
     *,
     labeled: bool = True,
+    classes: list[tuple[int, ...] | None] | None = None,
     **options: Any,
 ) -> Running:
-    """An explorer of a model, and of another one under the name `other`; one photo is labeled.
+    """An explorer of a model, and of another one under the name `other`.
+
+    The first photo is labeled as class 0, unless `labeled` is False or `classes` has the labels.
 
     `options` are those of the session of the model.
     """
-    store = PhotoStore(paths, [(0,), *[None] * (len(paths) - 1)] if paths and labeled else None)
+    if classes is None and paths and labeled:
+        classes = [(0,), *[None] * (len(paths) - 1)]
+    store = PhotoStore(paths, classes)
     session = Session(model, store, **options)
     compared = [Session(other, store, name="other", first=session)] if other is not None else []
     gate = Gate(make_app(session, compared), PORT)

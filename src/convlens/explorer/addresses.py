@@ -36,6 +36,10 @@ class Addresses:
         """The page of a photo."""
         return self._write(f"/photo/{key}", state)
 
+    def numbered_photo(self, number: int) -> str:
+        """The address that leads to the page of a file by its number."""
+        return self._write(f"/photos/{number}", {})
+
     def photo_file(self, key: str) -> str:
         """The file of a photo that a browser sent."""
         return self._write(f"/photo/{key}/file", {})

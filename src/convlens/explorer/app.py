@@ -18,7 +18,7 @@ from convlens.explorer.pages.comparison import answers, comparable
 from convlens.explorer.pages.convolution import convolution
 from convlens.explorer.pages.kernel import kernel
 from convlens.explorer.pages.layer import layer
-from convlens.explorer.pages.photo import dream, fields, file, photo
+from convlens.explorer.pages.photo import dream, fields, file, numbered_photo, photo
 from convlens.explorer.pages.search import search
 from convlens.explorer.pages.start import preprocessing, start, upload
 from convlens.explorer.rendering import describe_fault, make_templates, page, show_failure
@@ -26,7 +26,7 @@ from convlens.explorer.session import Session
 
 
 class _IndexConvertor(Convertor[int]):
-    """The number of a channel in an address; longer text than any such number has no page."""
+    """The number of a channel or a photo; longer text than any such number has no page."""
 
     regex = "[0-9]{1,9}"
 
@@ -43,6 +43,7 @@ _ROUTES = [
     Route("/", page(comparable(start))),
     Route("/preprocessing", page(preprocessing)),
     Route("/photos", upload, methods=["POST"]),
+    Route("/photos/{number:index}", page(numbered_photo)),
     Route("/photo/{key}", page(comparable(photo))),
     Route("/photo/{key}/file", page(file)),
     Route("/photo/{key}/dream", page(dream)),

@@ -207,7 +207,7 @@ def _make_session(
     # Without demonstration photos the explorer starts empty; a browser can send photos.
     paths, table = resolve_photos(model, photos, labels, missing_ok=True)
     store = PhotoStore(paths, match_labels(paths, table))
-    if paths and not len(store):
+    if paths and not store.first(1):
         raise ConvlensError(f"none of {len(paths)} photos can be read; {store.skipped[0]}")
     return Session(model, store, seed, index=index, index_name=index_name)
 

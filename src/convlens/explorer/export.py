@@ -100,7 +100,7 @@ async def _export(
 async def _list_addresses(session: Session, channels: int) -> list[list[str]]:
     """The addresses of all pages that are exported, by their kind."""
     to, network = session.addresses, await session.network()
-    photos = list(session.photos)[:_PHOTOS]
+    photos = session.photos.first(_PHOTOS)
     classes: dict[int, None] = {}
     photo_pages, gradcams, attacks = [], [], []
     for photo in photos:

@@ -70,12 +70,21 @@ class _File:
     stamp: tuple[int, int, int] | None
 
 
+@dataclass(frozen=True)
+class _GivenFile:
+    """A file that the explorer was given, with its name for people and its right classes."""
+
+    path: Path
+    name: str
+    classes: tuple[int, ...] | None
+
+
 class PhotoStore:
     """The photos that an explorer was given, and those that browsers sent.
 
-    Photos of equal content are one photo. A file that was written to is listed under the hash of
-    its new content, with its labels, which go by its name. Of the sent photos the oldest are
-    dropped when all together take more than 256 MiB.
+    Files are opened and hashed when they are first needed. Photos of equal content are one photo. A
+    file that was written to is listed under the hash of its new content, with its labels, which go
+    by its name. Of the sent photos the oldest are dropped when all together take more than 256 MiB.
 
     Args:
         paths: files.
@@ -83,32 +92,24 @@ class PhotoStore:
             Default: none are known.
 
     Attributes:
-        skipped: why files could not be read, one sentence each.
+        skipped: why files could not be read, one sentence each, of those that were opened.
     """
 
     def __init__(
         self, paths: Sequence[Path], classes: Sequence[Sequence[int] | None] | None = None
     ) -> None:
-        self._files: list[_File] = []
+        labels = classes if classes is not None else [None] * len(paths)
+        self._given = [
+            _GivenFile(path, name, tuple(right) if right is not None else None)
+            for path, name, right in zip(paths, shortest_unique_paths(paths), labels, strict=True)
+        ]
+        self._numbers: dict[str, int] = {}
+        for number, given in enumerate(self._given):
+            self._numbers.setdefault(str(given.path), number)
+        self._opened: dict[int, _File | None] = {}  # None: it cannot be read
         self._by_key: dict[str, _File] = {}
-        self._by_path: dict[str, _File] = {}
         self._sent: OrderedDict[str, StoredPhoto] = OrderedDict()
         self.skipped: list[str] = []
-        labels = classes if classes is not None else [None] * len(paths)
-        for path, name, right in zip(paths, shortest_unique_paths(paths), labels, strict=True):
-            try:
-                read_header_size(path)  # refuses what is no file, such as a pipe, before it is read
-                stamp, key = _stamp(path), _hash_file(path)
-            except PhotoError as error:
-                self.skipped.append(str(error))
-            except OSError as error:
-                self.skipped.append(str(_unreadable(path, error)))
-            else:
-                known = tuple(right) if right is not None else None
-                if key not in self._by_key:
-                    file = _File(StoredPhoto(key, name, path, b"", known), path, stamp)
-                    self._files.append(file)
-                    self._by_key[key] = self._by_path[str(path)] = file
 
     def __iter__(self) -> Iterator[StoredPhoto]:
         """All photos; those that browsers sent come first, the latest of them ahead."""
@@ -116,7 +117,17 @@ class PhotoStore:
         yield from self._list_files()
 
     def __len__(self) -> int:
-        return len(self._files) + len(self._sent)
+        """Number of photos; files that were not opened yet count as different ones."""
+        different = {id(file) for file in self._opened.values() if file is not None}
+        return len(self._given) - len(self._opened) + len(different) + len(self._sent)
+
+    def first(self, most: int) -> list[StoredPhoto]:
+        """The first of all photos.
+
+        Args:
+            most: number of photos, at most.
+        """
+        return list(islice(self, most))
 
     def files(self, most: int) -> list[StoredPhoto]:
         """The first photos that are files, without those that browsers sent.
@@ -126,9 +137,50 @@ class PhotoStore:
         """
         return list(islice(self._list_files(), most))
 
+    @property
+    def num_labeled(self) -> int:
+        """Number of files whose right classes are known."""
+        return sum(
+            bool(given.classes) and self._opened.get(number, given) is not None
+            for number, given in enumerate(self._given)
+        )
+
+    def labeled(self, most: int) -> list[StoredPhoto]:
+        """The first photos whose right classes are known.
+
+        Args:
+            most: number of photos, at most.
+        """
+        return list(islice((photo for photo in self._list_files() if photo.classes), most))
+
+    def opened(self) -> list[StoredPhoto]:
+        """The photos that browsers sent, and the files that were needed before."""
+        files = {id(file): file for file in self._opened.values() if file is not None}
+        return [*reversed(list(self._sent.values())), *(file.photo for file in files.values())]
+
+    def unopened(self) -> list[tuple[int, str]]:
+        """Number and name of the other files."""
+        return [
+            (number, given.name)
+            for number, given in enumerate(self._given)
+            if number not in self._opened
+        ]
+
+    def find_number(self, number: int) -> StoredPhoto:
+        """The photo of a file, by its number among those that the explorer was given.
+
+        Raises:
+            ConvlensError: there is no file of this number, or it cannot be read.
+        """
+        file = self._open(number) if number < len(self._given) else None
+        if file is None:
+            raise ConvlensError("there is no photo of this number that can be read")
+        return self._refresh(file)
+
     def find_path(self, path: str) -> StoredPhoto | None:
         """The photo of a file, by its path; None for another file."""
-        file = self._by_path.get(str(Path(path)))
+        number = self._numbers.get(str(Path(path)))
+        file = self._open(number) if number is not None else None
         return self._refresh(file) if file is not None else None
 
     def find(self, key: str) -> StoredPhoto:
@@ -141,6 +193,8 @@ class PhotoStore:
         photo = self._refresh(file) if file is not None else None
         if photo is None or photo.key != key:
             photo = self._sent.get(key)
+        if photo is None:  # its file may be one that was not opened yet
+            photo = next((photo for photo in self._list_files() if photo.key == key), None)
         if photo is None:
             raise ConvlensError(
                 "there is no photo at this address; its file has changed, or it was sent to an "
@@ -164,10 +218,36 @@ class PhotoStore:
         return photo
 
     def _list_files(self) -> Iterator[StoredPhoto]:
-        for file in self._files:
+        for number in range(len(self._given)):
+            file = self._open(number)
+            # A file of the same content, or the same file, may have been given with another number.
+            if file is None or self._numbers[str(file.path)] != number:
+                continue
             photo = self._refresh(file)
             if self._by_key.get(photo.key) is file:  # else another file has the same content now
                 yield photo
+
+    def _open(self, number: int) -> _File | None:
+        """A file, or that of equal content which was opened before; None for an unreadable one."""
+        if number not in self._opened:
+            self._opened[number] = self._read(self._given[number])
+        return self._opened[number]
+
+    def _read(self, given: _GivenFile) -> _File | None:
+        try:
+            read_header_size(given.path)  # refuses what is no file, such as a pipe, unread
+            stamp, key = _stamp(given.path), _hash_file(given.path)
+        except PhotoError as error:
+            self.skipped.append(str(error))
+            return None
+        except OSError as error:
+            self.skipped.append(str(_unreadable(given.path, error)))
+            return None
+        if key not in self._by_key:
+            photo = StoredPhoto(key, given.name, given.path, b"", given.classes)
+            self._by_key[key] = _File(photo, given.path, stamp)
+            self._sent.pop(key, None)
+        return self._by_key[key]
 
     def _refresh(self, file: _File) -> StoredPhoto:
         """The photo of a file, under its new hash where the file was written to."""

@@ -50,7 +50,7 @@ async def channel(request: Request) -> Response:
     channel_map = maps.select([number]) if maps is not None else None
     return render(
         request, "pages/channel.html.jinja", network=network, row=row, channel=number, photo=photo,
-        channels=row.source.channels, photos=list(session.photos)[:MOST_SEARCHED],
+        channels=row.source.channels, photos=session.photos.first(MOST_SEARCHED),
         layer=layer, entry=entry, no_patches=no_patches, patches_reproduction=patches_reproduction,
         tiles=list_patches(session, layer, entry, row.name, budget) if layer and entry else [],
         selectivity=describe_selectivity(session, layer, number) if layer is not None else "",

@@ -54,7 +54,7 @@ async def class_page(request: Request) -> Response:
     )
     budget = PictureBudget(_BYTES, compression=FAST)
     photos, reason = [], ""
-    for photo in list(session.photos)[:_PHOTOS]:
+    for photo in session.photos.first(_PHOTOS):
         shown, failure = await attempt(_compare(session, photo, index, budget))
         reason = reason or failure
         photos += [shown] if shown is not None else []

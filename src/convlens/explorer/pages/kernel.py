@@ -72,7 +72,7 @@ async def kernel(request: Request) -> Response:
     return render(
         request, "pages/kernel.html.jinja", network=network, name=name, channel=channel,
         photo=photo, unit=unit, reproduction=reproduction,
-        photos=list(session.photos)[:MOST_SEARCHED], inputs=inputs,
+        photos=session.photos.first(MOST_SEARCHED), inputs=inputs,
         rest=unit.sum - sum(shown.sum for shown in inputs),
         map_picture=budget.thumbnail(diverging_colors(unit.feature_map, scale), _MAP),
         rows=unit.feature_map.shape[0], columns=unit.feature_map.shape[1],

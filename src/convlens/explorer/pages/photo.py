@@ -6,11 +6,12 @@ from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from torch import Tensor
 
 from convlens.analyses.predictions.predictions import Predictions
 from convlens.data.images import to_pixels
+from convlens.errors import ConvlensError
 from convlens.explorer.comparison import find_right_classes
 from convlens.explorer.network import LayerRow, Network, fields_json
 from convlens.explorer.pages.attack_panels import (
@@ -71,6 +72,16 @@ async def file(request: Request) -> Response:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"this photo is a file already, {stored.name}")
     headers = {"Content-Disposition": f'attachment; filename="{stored.file_name}"'}
     return Response(stored.data, media_type="application/octet-stream", headers=headers)
+
+
+async def numbered_photo(request: Request) -> Response:
+    """Lead to the page of a file, which is opened for its hash now."""
+    session = session_of(request)
+    try:
+        stored = session.photos.find_number(request.path_params["number"])
+    except ConvlensError as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from None
+    return RedirectResponse(session.addresses.photo(stored.key), HTTPStatus.SEE_OTHER)
 
 
 async def dream(request: Request) -> Response:

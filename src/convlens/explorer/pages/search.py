@@ -18,7 +18,10 @@ async def search(request: Request) -> Response:
          to.class_page(index)]
         for index in range(network.num_classes)
     ]  # fmt: skip
-    photos = [[printable(photo.name), to.photo(photo.key)] for photo in session.photos]
+    photos = [[printable(photo.name), to.photo(photo.key)] for photo in session.photos.opened()]
+    photos += [
+        [printable(name), to.numbered_photo(number)] for number, name in session.photos.unopened()
+    ]
     return JSONResponse(
         {
             "layers": layers,

@@ -11,6 +11,7 @@ from convlens.data.images import to_pixels
 from convlens.errors import PhotoError
 from convlens.explorer.comparison import find_right_classes
 from convlens.explorer.pages.events import stream_diagnosis
+from convlens.explorer.pages.numbered_pages import take_page
 from convlens.explorer.photo_store import LARGEST_FILE, StoredPhoto, receive_photo
 from convlens.explorer.rendering import FAST, attempt, render, session_of
 from convlens.explorer.session import Session
@@ -46,17 +47,13 @@ async def start(request: Request) -> Response:
     """The photos of one page with their predictions."""
     session = session_of(request)
     network = await session.network()
-    photos = list(session.photos)
-    pages = max(1, -(-len(photos) // _PHOTOS))
-    text = request.query_params.get("page", "1")
-    number = min(max(int(text) if text.isdecimal() and len(text) < 10 else 1, 1), pages)
+    page = take_page(session.photos, request.query_params.get("page", ""), _PHOTOS)
     budget = PictureBudget(_BYTES, compression=FAST)
-    shown = photos[(number - 1) * _PHOTOS : number * _PHOTOS]
-    tiles = [await _make_tile(session, photo, budget) for photo in shown]
+    tiles = [await _make_tile(session, photo, budget) for photo in page.entries]
     return render(
-        request, "pages/start.html.jinja", network=network, tiles=tiles, number=number,
-        pages=pages, count=len(photos), skipped=session.photos.skipped,
-        checked=number == 1 and bool(network.num_classes) and bool(session.photos.files(1)),
+        request, "pages/start.html.jinja", network=network, tiles=tiles, page=page,
+        count=len(session.photos), skipped=session.photos.skipped,
+        checked=page.number == 1 and bool(network.num_classes) and bool(session.photos.files(1)),
         largest=LARGEST_FILE // 2**20,
     )  # fmt: skip
 
