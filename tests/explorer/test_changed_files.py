@@ -62,7 +62,7 @@ def test_content_that_moves_to_another_file_is_shown_once(running):
 
 
 def test_a_file_that_is_removed_between_two_requests_is_named(running):
-    running.get("/")
+    assert len(running.keys) == 2
     running.paths[1].unlink()
     text = running.get("/")
     assert "cannot be read (No such file or directory)" in text

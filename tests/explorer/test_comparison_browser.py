@@ -3,6 +3,7 @@
 import pytest
 
 import convlens
+from support.browser import collect_errors
 from support.explorers import other_model, save_photos, small_model
 
 pytest_plugins = ("support.browser",)
@@ -17,7 +18,7 @@ DRAWN = """() => {
 
 @pytest.fixture(scope="module")
 def explorer(tmp_path_factory):
-    photos = save_photos(tmp_path_factory.mktemp("photos"))
+    photos = save_photos(tmp_path_factory.mktemp("photos"), 6)
     running = convlens.explore(small_model(), photos, compare_with=other_model(), port=0)
     yield running
     running.stop()
@@ -26,11 +27,7 @@ def explorer(tmp_path_factory):
 @pytest.fixture
 def page(browser, explorer):
     opened = browser.new_page(viewport={"width": 1440, "height": 900})
-    errors = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on(
-        "console", lambda message: errors.append(message.text) if message.type == "error" else None
-    )
+    errors = collect_errors(opened)
     opened.goto(explorer.url)
     opened.click("text=other net")
     opened.wait_for_url("**/?with=other-net")
@@ -95,9 +92,21 @@ def test_the_pointer_and_a_click_are_those_of_both(page):
         frame.wait_for_selector("text=unpin")
 
 
+def test_the_similarity_offered_is_that_of_the_layer_that_is_open(page):
+    first, _ = frames_of(page)
+    page.wait_for_selector(".similarity >> text=the layers of both networks")
+    first.click("[data-layer='2/add']")
+    page.wait_for_selector(".similarity >> text=2/add")
+    page.click(".similarity button.start")
+    page.wait_for_selector(".similarity table")
+    values = page.locator(".similarity tbody td:nth-child(3)").all_inner_texts()
+    assert len(values) == 3
+    assert values == sorted(values, reverse=True)
+
+
 def test_the_answers_of_both_are_counted(page):
     page.wait_for_selector(".answers-of-both .reproduce")
-    assert "of 2 answers differ" in page.locator(".answers-of-both").inner_text()
+    assert "of 6 answers differ" in page.locator(".answers-of-both").inner_text()
 
 
 @pytest.mark.parametrize("width", [390, 1440])

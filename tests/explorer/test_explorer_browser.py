@@ -9,6 +9,7 @@ import torch
 
 import convlens
 from convlens.data.images import to_pixels
+from support.browser import collect_errors
 from support.explorers import save_photos, small_model
 
 pytest_plugins = ("support.browser", "support.explorers")
@@ -28,7 +29,8 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def running(photos):
-    explorer = convlens.explore(small_model(), photos, port=0)
+    wrong = int(convlens.predict(small_model(), photos[0]).classes[0, 1])
+    explorer = convlens.explore(small_model(), photos, labels={"cat.png": (wrong,)}, port=0)
     yield explorer
     explorer.stop()
 
@@ -45,10 +47,7 @@ def visit(browser, running) -> Iterator[Any]:
         page.requested = []
         page.on("request", lambda request: page.requested.append(request.url))
         page.on("request", lambda request: asked.append(request.url))
-        page.on(
-            "console", lambda said: messages.append(said.text) if said.type == "error" else None
-        )
-        page.on("pageerror", lambda error: messages.append(str(error)))
+        collect_errors(page, messages)
         page.goto(running.url)
         return page
 
@@ -171,6 +170,27 @@ def test_a_maximized_image_arrives(visit):
     page.goto(f"{page.url}channel/0/2")
     page.wait_for_selector("[data-stream] img")
     assert "reaches" in page.locator("[data-stream] figcaption").inner_text()
+
+
+def test_all_findings_arrive_on_the_start_page(visit):
+    page = visit()
+    page.wait_for_selector(".finding .running", state="detached")
+    parts = page.locator(".finding .parts > *").all_inner_texts()
+    assert len(parts) == 4
+    assert "predictions" in parts[1]
+
+
+def test_causes_of_errors_are_computed_at_a_click(visit):
+    page = visit()
+    page.click("text=errors")
+    page.wait_for_selector(".chart")
+    assert page.locator(".photo-tiles li").count() == 1
+    page.click("button.start")
+    page.wait_for_selector(".causes")
+    page.locator(".explained-errors a", has_text="cat.png").click()
+    page.wait_for_selector("#photo-frame")
+    page.go_back()
+    page.wait_for_selector(".chart")
 
 
 def test_the_search_leads_to_a_class_and_a_photo(visit):

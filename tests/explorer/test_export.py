@@ -14,6 +14,7 @@ import pytest
 
 import convlens
 from convlens.explorer.static_site import StaticSite
+from support.browser import collect_errors
 from support.explorers import run, save_photos, small_model
 
 pytest_plugins = ("support.browser", "support.command_line")
@@ -36,16 +37,17 @@ class Links(HTMLParser):
 def exported(tmp_path_factory):
     photos = save_photos(tmp_path_factory.mktemp("photos"))
     folder = tmp_path_factory.mktemp("site") / "out"
-    messages = []
+    messages, progress = [], []
     page = convlens.export_explorer(
-        small_model(), folder, photos, labels={"cat.png": (0,)}, channels=2, notify=messages.append
-    )
+        small_model(), folder, photos, labels={"cat.png": (0,)}, channels=2,
+        notify=messages.append, progress=lambda *done: progress.append(done),
+    )  # fmt: skip
     assert page == folder / "index.html"
-    return folder, photos, messages
+    return folder, photos, messages, progress
 
 
 def test_every_link_leads_to_a_file(exported):
-    folder, _, _ = exported
+    folder, *_ = exported
     pages = list(folder.rglob("index.html"))
     assert len(pages) > 20
     for page in pages:
@@ -59,7 +61,7 @@ def test_every_link_leads_to_a_file(exported):
 
 
 def test_pages_have_the_numbers_of_the_live_ones(exported):
-    folder, photos, _ = exported
+    folder, photos, *_ = exported
     live = run(small_model(), photos)
     key = live.keys[0]
     for address, path in (
@@ -81,7 +83,7 @@ def test_pages_have_the_numbers_of_the_live_ones(exported):
 
 
 def test_what_needs_a_server_is_left_out(exported):
-    folder, _, _ = exported
+    folder, *_ = exported
     texts = [page.read_text("utf-8") for page in folder.rglob("index.html")]
     for part in (
         "data-stream", "<form", "data-upload", "data-pin", "/kernel/", "overlay-shift",
@@ -96,9 +98,27 @@ def test_what_needs_a_server_is_left_out(exported):
 
 
 def test_number_size_and_time_are_told_before(exported):
-    folder, _, messages = exported
+    folder, _, messages, _ = exported
     pages = len(list(folder.rglob("index.html")))
     assert re.fullmatch(rf"{pages} pages: about [\d,]+ MB and [\d,]+ min", messages[0])
+
+
+def test_progress_is_told_for_each_layer_and_page(exported):
+    folder, *_, progress = exported
+    pages = len(list(folder.rglob("index.html")))
+    assert progress == [
+        *[("channels", done, 3) for done in (1, 2, 3)],
+        *[("pages", done, pages) for done in range(pages + 1)],
+    ]
+
+
+def test_the_page_of_the_errors_has_its_numbers_and_its_table(exported):
+    folder, *_ = exported
+    text = (folder / "errors" / "index.html").read_text("utf-8")
+    answer = convlens.predict(small_model(), exported[1][0]).classes[0, 0]
+    assert f'Right: <data value="{int(answer == 0)}">' in text
+    assert 'href="../labels.csv"' in text
+    assert "cat.png,tabby" in (folder / "labels.csv").read_text("utf-8")
 
 
 def test_an_earlier_export_is_replaced_and_other_files_are_not(tmp_path):
@@ -150,16 +170,12 @@ def test_links_are_relative(link, target):
 
 @pytest.mark.slow
 def test_hover_search_and_navigation_work_without_our_server(exported, browser):
-    folder, _, _ = exported
+    folder, *_ = exported
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder.parent)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     page = browser.new_page()
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on(
-        "console", lambda message: errors.append(message.text) if message.type == "error" else None
-    )
+    errors = collect_errors(page)
     home = f"http://127.0.0.1:{server.server_port}/out/"
     page.goto(home)
     page.locator(".photo-tiles a").first.click()

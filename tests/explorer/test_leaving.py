@@ -8,6 +8,7 @@ import urllib.parse
 import pytest
 
 from convlens.errors import ConvlensError
+from convlens.explorer import photo_findings
 from convlens.explorer import session as session_module
 from convlens.explorer.photo_store import PhotoStore
 from convlens.explorer.server import Server
@@ -54,7 +55,14 @@ def connect(server):
         client.connection.close()
 
 
-def test_a_closed_connection_stops_the_ascent(connect, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "function", "address"),
+    [
+        (session_module, "maximize", "/channel/0/1/image"),
+        (photo_findings, "check_preprocessing", "/findings"),
+    ],
+)
+def test_a_closed_connection_stops_the_computation(connect, monkeypatch, module, function, address):
     started, stopped = threading.Event(), threading.Event()
 
     def endless(*_, progress, **__):
@@ -67,9 +75,9 @@ def test_a_closed_connection_stops_the_ascent(connect, monkeypatch):
             stopped.set()
             raise
 
-    monkeypatch.setattr(session_module, "maximize", endless)
+    monkeypatch.setattr(module, function, endless)
     client = connect()
-    answer = client.get("/channel/0/1/image")
+    answer = client.get(address)
     assert started.wait(ENOUGH)
     assert answer.readline() == b"event: progress\n"
     answer.close()

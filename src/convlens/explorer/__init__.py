@@ -4,6 +4,9 @@
 - `safety` refuses requests that do not come from the user's own browser.
 - `worker` computes one thing at a time in one thread, and stops what nobody waits for.
 - `session` holds what a server shows of a model: the model, the photos and the worker.
+- `photo_errors` analyzes the errors on labeled photos; `photo_findings` has the findings that the
+  start page shows.
+- `event_stream` sends progress and results while a page is open.
 - `patch_search` finds the patches of channels, and `comparison` compares two models.
 - `photo_store` keeps photos under a hash of their content.
 - `network` lists the layers with maps, and writes their receptive fields as JSON.

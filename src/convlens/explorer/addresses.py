@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+LABELS = "labels.csv"  # the name of the table of labels, also in commands
+
 
 @dataclass(frozen=True)
 class Addresses:
@@ -28,9 +30,25 @@ class Addresses:
         """The start page."""
         return self._write("/", state)
 
-    def preprocessing(self) -> str:
-        """The check of the preprocessing, as events."""
-        return self._write("/preprocessing", {})
+    def findings(self) -> str:
+        """The findings on the first photos, as events."""
+        return self._write("/findings", {})
+
+    def errors(self) -> str:
+        """The page of the errors."""
+        return self._write("/errors", {})
+
+    def error_analysis(self) -> str:
+        """The errors of the labeled photos, as events."""
+        return self._write("/errors/analysis", {})
+
+    def error_causes(self) -> str:
+        """The causes of the errors, as events."""
+        return self._write("/errors/causes", {})
+
+    def labels(self) -> str:
+        """The table of the labels of the photos."""
+        return self._write(f"/{LABELS}", {})
 
     def photo(self, key: str, **state: Any) -> str:
         """The page of a photo."""

@@ -11,16 +11,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+from convlens.explorer.addresses import LABELS
 from convlens.explorer.assets import serve_asset
 from convlens.explorer.pages.channel import channel, image, tuning
 from convlens.explorer.pages.classes import class_image, class_page
-from convlens.explorer.pages.comparison import answers, comparable
+from convlens.explorer.pages.comparison import (
+    answers,
+    comparable,
+    similarity,
+    similarity_events,
+)
 from convlens.explorer.pages.convolution import convolution
+from convlens.explorer.pages.errors import cause_events, error_events, errors, labels_table
 from convlens.explorer.pages.kernel import kernel
 from convlens.explorer.pages.layer import layer
 from convlens.explorer.pages.photo import dream, fields, file, numbered_photo, photo
 from convlens.explorer.pages.search import search
-from convlens.explorer.pages.start import preprocessing, start, upload
+from convlens.explorer.pages.start import findings, start, upload
 from convlens.explorer.rendering import describe_fault, make_templates, page, show_failure
 from convlens.explorer.session import Session
 
@@ -41,7 +48,7 @@ register_url_convertor("index", _IndexConvertor())
 
 _ROUTES = [
     Route("/", page(comparable(start))),
-    Route("/preprocessing", page(preprocessing)),
+    Route("/findings", page(findings)),
     Route("/photos", upload, methods=["POST"]),
     Route("/photos/{number:index}", page(numbered_photo)),
     Route("/photo/{key}", page(comparable(photo))),
@@ -54,6 +61,10 @@ _ROUTES = [
     Route("/kernel/{name:path}/{channel:index}", page(comparable(kernel))),
     Route("/class/{index}/image", page(class_image)),
     Route("/class/{index}", page(comparable(class_page))),
+    Route("/errors", page(comparable(errors))),
+    Route("/errors/analysis", page(error_events)),
+    Route("/errors/causes", page(cause_events)),
+    Route(f"/{LABELS}", page(labels_table)),
     Route("/convolution", page(comparable(convolution))),
     Route("/fields.json", page(fields)),
     Route("/search.json", page(search)),
@@ -74,8 +85,12 @@ def make_app(
             it.
     """
     routes = [
-        *_ROUTES, Mount("/with/{compared}", routes=_ROUTES), Route("/answers/{name}", page(answers))
-    ]  # fmt: skip
+        *_ROUTES,
+        Mount("/with/{compared}", routes=_ROUTES),
+        Route("/answers/{name}", page(answers)),
+        Route("/similarity/{name}", page(similarity)),
+        Route("/similarity/{name}/events", page(similarity_events)),
+    ]
     app = Starlette(
         routes=routes,
         exception_handlers={HTTPException: _show_http_error, Exception: _show_error},

@@ -22,7 +22,7 @@ OWN_MODULES = (
     "shift",
     "convolution",
 )
-_COMPARISON_MODULES = ("comparison",)
+_COMPARISON_MODULES = ("streams", "comparison")
 _FOREVER = "private, max-age=31536000, immutable"
 
 

@@ -1,13 +1,20 @@
-"""What an explorer tells about two models: their classes by name, and their answers."""
+"""What an explorer tells about two models: classes by name, answers, and similarity of layers."""
+
+from collections.abc import Hashable
 
 from convlens.analyses.comparison.answers import AnswerChanges
 from convlens.analyses.comparison.answers import compare_answers as compare_models
+from convlens.analyses.comparison.cka import Cka, cka, plan_cka
 from convlens.analyses.comparison.class_pairing import ClassPairing, pair_classes
+from convlens.data.sampling import spread
 from convlens.errors import ConvlensError
+from convlens.explorer.network import SIDE
 from convlens.explorer.photo_store import StoredPhoto
 from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import MOST_SEARCHED, Session
 from convlens.passes.options import PassOptions
+
+_LAYERS = 12  # of the other model, to which one layer is compared
 
 
 async def find_class_pairing(session: Session) -> ClassPairing:
@@ -45,9 +52,7 @@ async def compare_answers(session: Session, other: Session) -> tuple[AnswerChang
     Raises:
         ConvlensError: no photo is a file, or the models have no class in common.
     """
-    photos = session.photos.files(MOST_SEARCHED)
-    if not photos:
-        raise ConvlensError("no photo is a file; start convlens explore with some PHOTOS")
+    photos = _list_photos(session)
     paths, labels = [photo.file_name for photo in photos], [photo.classes for photo in photos]
     known = labels if any(labels) else None
     changes = await session.compute(
@@ -58,9 +63,93 @@ async def compare_answers(session: Session, other: Session) -> tuple[AnswerChang
         ),
     )  # fmt: skip
     argument = f", labels={known}" if known is not None else ""
+    call = f"convlens.compare_answers(first, second, {paths}{argument})"
+    return changes, _reproduce(session, other, call)
+
+
+async def describe_similarity_cost(session: Session, other: Session, layer: str) -> str:
+    """A sentence that states the cost of `compare_similarity`.
+
+    Args:
+        session: as `compare_similarity`.
+        other: as `compare_similarity`.
+        layer: as `compare_similarity`.
+
+    Raises:
+        ConvlensError: as `compare_similarity`.
+    """
+    paths = [photo.file_name for photo in _list_photos(session)]
+    layers, others = await _choose_layers(other, layer)
+    return await session.compute(
+        ("cost", *_similarity_name(session, other, layer)),
+        lambda _: plan_cka(
+            session.model, other.model, paths, layers=layers, second_layers=others, side=SIDE
+        )[1],
+    )
+
+
+async def compare_similarity(
+    session: Session, other: Session, layer: str
+) -> tuple[Cka, Reproduction]:
+    """Linear CKA between a layer of this model, or its layers, and layers of another model.
+
+    Args:
+        session: the session of the model that the explorer was started for.
+        other: the session of the other model.
+        layer: name of the layer of the first model; empty for layers spread over it.
+
+    Raises:
+        ConvlensError: an unknown layer, or fewer than five photos that are files.
+    """
+    paths = [photo.file_name for photo in _list_photos(session)]
+    layers, others = await _choose_layers(other, layer)
+    result = await session.compute(
+        _similarity_name(session, other, layer),
+        lambda job: cka(
+            session.model, other.model, paths, layers=layers, second_layers=others, side=SIDE,
+            seed=session.seed, notify=lambda _: job.check(),
+        ),
+    )  # fmt: skip
+    argument = f", layers={layers}, second_layers={others}" if layers is not None else ""
+    call = f"convlens.cka(first, second, {paths}{argument}{session.seed_argument})"
+    return result, _reproduce(session, other, call)
+
+
+def similarity_key(session: Session, other: Session, layer: str) -> Hashable:
+    """The key of the computation of `compare_similarity` in the worker, for its progress."""
+    return session.job_key(_similarity_name(session, other, layer))
+
+
+async def _choose_layers(other: Session, layer: str) -> tuple[list[str] | None, list[str] | None]:
+    """The layers of both models that are compared.
+
+    With a layer of the first model those of the other one are spread over it, and its layer of the
+    same name is among them. Without one both are None, so that `cka` chooses.
+    """
+    if not layer:
+        return None, None
+    names = [row.name for row in (await other.network()).with_maps]
+    chosen = {*spread(names, _LAYERS), layer}
+    return [layer], [name for name in names if name in chosen]
+
+
+def _similarity_name(session: Session, other: Session, layer: str) -> tuple[Hashable, ...]:
+    photos = tuple(photo.key for photo in _list_photos(session))
+    return ("cka", other.name, other.state(), layer, photos)
+
+
+def _list_photos(session: Session) -> list[StoredPhoto]:
+    """The first photos that are files."""
+    photos: list[StoredPhoto] = session.photos.files(MOST_SEARCHED)
+    if not photos:
+        raise ConvlensError("no photo is a file; start convlens explore with some PHOTOS")
+    return photos
+
+
+def _reproduce(session: Session, other: Session, call: str) -> Reproduction:
+    """The Python lines of a comparison, with `first` and `second` for the models."""
     lines = [
         "import convlens", session.reproduction.load_line("first"),
-        other.reproduction.load_line("second"),
-        f"result = convlens.compare_answers(first, second, {paths}{argument})",
+        other.reproduction.load_line("second"), f"result = {call}",
     ]  # fmt: skip
-    return changes, Reproduction(None, "\n".join(lines))
+    return Reproduction(None, "\n".join(lines))

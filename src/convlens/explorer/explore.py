@@ -12,6 +12,8 @@ from convlens.errors import ConvlensError
 from convlens.models.label_tables import match_labels
 from convlens.models.loading.default_photos import resolve_photos
 from convlens.models.model import Model, check_model
+from convlens.passes.options import Progress
+from convlens.runtime.callbacks import or_ignore
 from convlens.runtime.extras import check_installed
 from convlens.tracing.tracer import trace
 
@@ -139,6 +141,7 @@ def export_explorer(
     channels: int = 16,
     seed: int = 0,
     notify: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write the pages of an explorer as files that any web server can host.
 
@@ -157,6 +160,8 @@ def export_explorer(
         seed: as for `explore`. Default: 0.
         notify: told before the pages are made how many there are, and how large and how long they
             will be. Default: nobody is told.
+        progress: called with the name of a stage (`channels`, which are chosen, and `pages`), how
+            many layers or pages are finished and how many there are. Default: not called.
 
     Returns:
         The page to open, `index.html` in the folder. A browser reads it through a web server, for
@@ -180,7 +185,9 @@ def export_explorer(
     from convlens.explorer.export import export_session
 
     session = _make_session(model, photos, labels, index, seed)
-    return export_session(session, out, channels=channels, notify=notify or (lambda _: None))
+    return export_session(
+        session, out, channels=channels, notify=or_ignore(notify), progress=or_ignore(progress)
+    )
 
 
 def _make_session(

@@ -23,6 +23,7 @@ from convlens.explorer.session import Session
 from convlens.explorer.static_site import StaticSite
 from convlens.explorer.worker import StoppedError
 from convlens.files import EXPLORER, atomic_folder
+from convlens.passes.options import Progress
 
 _PHOTOS = 24  # that are exported, as many as the start page shows at once
 _ON_PAGE = 64  # channels of a layer on one page
@@ -30,7 +31,12 @@ _SHARED = ("/fields.json", "/search.json", *ASSETS.addresses)
 
 
 def export_session(
-    session: Session, out: str | Path, *, channels: int, notify: Callable[[str], None]
+    session: Session,
+    out: str | Path,
+    *,
+    channels: int,
+    notify: Callable[[str], None],
+    progress: Progress,
 ) -> Path:
     """Write the pages of a session as files.
 
@@ -40,6 +46,8 @@ def export_session(
         channels: number of channels of each layer with a page of their own.
         notify: told the number of pages, and how long they take and how large they are, before
             they are made.
+        progress: called with a stage, the number of its layers or pages that are finished, and the
+            number of all.
 
     Returns:
         The page to open, `index.html` in the folder.
@@ -51,7 +59,8 @@ def export_session(
         # In notebooks this thread has an event loop already.
         ThreadPoolExecutor(1, thread_name_prefix="convlens-export") as executor,
     ):
-        work = executor.submit(asyncio.run, _export(session, folder, channels, notify, stopped))
+        export = _export(session, folder, channels, notify, progress, stopped)
+        work = executor.submit(asyncio.run, export)
         try:
             work.result()
         finally:  # also after an interrupt, which this thread gets
@@ -65,10 +74,11 @@ async def _export(
     folder: Path,
     channels: int,
     notify: Callable[[str], None],
+    progress: Progress,
     stopped: threading.Event,
 ) -> None:
     app = make_app(session, static=True)
-    kinds = await _list_addresses(session, channels)
+    kinds = await _list_addresses(session, channels, progress)
     addresses = list(dict.fromkeys(address for group in kinds for address in group))
     site = StaticSite(addresses, first_photo=_first_key(session))
     size, seconds = 0, 0.0
@@ -80,12 +90,15 @@ async def _export(
         f"{len(addresses):,} pages: about {max(1, round(size / 1e6)):,} MB and "
         f"{max(1, round(seconds / 60)):,} min"
     )
-    for address in addresses:
+    for done, address in enumerate(addresses):
         if stopped.is_set():
             raise StoppedError
+        progress("pages", done, len(addresses))
         text = site.rewrite(await _request(app, address), address)
         site.write(folder, address, text)
-    for address in _SHARED:
+    progress("pages", len(addresses), len(addresses))
+    shared = [*_SHARED, session.addresses.labels()] if session.photos.num_labeled else _SHARED
+    for address in shared:
         text = await _request(app, address)
         if address == "/search.json":
             text = json.dumps(site.rewrite_search(json.loads(text)))
@@ -97,7 +110,7 @@ async def _export(
     )
 
 
-async def _list_addresses(session: Session, channels: int) -> list[list[str]]:
+async def _list_addresses(session: Session, channels: int, progress: Progress) -> list[list[str]]:
     """The addresses of all pages that are exported, by their kind."""
     to, network = session.addresses, await session.network()
     photos = session.photos.first(_PHOTOS)
@@ -114,7 +127,7 @@ async def _list_addresses(session: Session, channels: int) -> list[list[str]]:
         gradcams += [to.photo(photo.key, overlay="gradcam", **{"class": k}) for k in shown]
         attacks.append(to.photo(photo.key, overlay="epsilon"))
     maps, patches, channel_pages = [], [], []
-    for row in network.with_maps:
+    for done, row in enumerate(network.with_maps, start=1):
         assert row.source is not None  # as it has maps
         pages = -(-row.source.channels // _ON_PAGE)
         numbers = [None, *range(2, pages + 1)]
@@ -122,9 +135,11 @@ async def _list_addresses(session: Session, channels: int) -> list[list[str]]:
         patches += [to.layer(row.name, view="patches", page=number) for number in numbers]
         chosen = await _choose_channels(session, row, channels)
         channel_pages += [to.channel(row.name, channel) for channel in chosen]
+        progress("channels", done, len(network.with_maps))
     kinds = [
         [to.start()], photo_pages, gradcams, attacks, maps, patches, channel_pages,
-        [to.class_page(index) for index in classes], ["/convolution"],
+        [to.class_page(index) for index in classes],
+        [to.errors()] if session.photos.num_labeled else [], ["/convolution"],
     ]  # fmt: skip
     return [group for group in kinds if group]
 

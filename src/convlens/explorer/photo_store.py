@@ -71,7 +71,7 @@ class _File:
 
 
 @dataclass(frozen=True)
-class _GivenFile:
+class _FileEntry:
     """A file that the explorer was given, with its name for people and its right classes."""
 
     path: Path
@@ -99,13 +99,13 @@ class PhotoStore:
         self, paths: Sequence[Path], classes: Sequence[Sequence[int] | None] | None = None
     ) -> None:
         labels = classes if classes is not None else [None] * len(paths)
-        self._given = [
-            _GivenFile(path, name, tuple(right) if right is not None else None)
+        self._entries = [
+            _FileEntry(path, name, tuple(right) if right is not None else None)
             for path, name, right in zip(paths, shortest_unique_paths(paths), labels, strict=True)
         ]
         self._numbers: dict[str, int] = {}
-        for number, given in enumerate(self._given):
-            self._numbers.setdefault(str(given.path), number)
+        for number, entry in enumerate(self._entries):
+            self._numbers.setdefault(str(entry.path), number)
         self._opened: dict[int, _File | None] = {}  # None: it cannot be read
         self._by_key: dict[str, _File] = {}
         self._sent: OrderedDict[str, StoredPhoto] = OrderedDict()
@@ -119,7 +119,7 @@ class PhotoStore:
     def __len__(self) -> int:
         """Number of photos; files that were not opened yet count as different ones."""
         different = {id(file) for file in self._opened.values() if file is not None}
-        return len(self._given) - len(self._opened) + len(different) + len(self._sent)
+        return len(self._entries) - len(self._opened) + len(different) + len(self._sent)
 
     def first(self, most: int) -> list[StoredPhoto]:
         """The first of all photos.
@@ -141,8 +141,8 @@ class PhotoStore:
     def num_labeled(self) -> int:
         """Number of files whose right classes are known."""
         return sum(
-            bool(given.classes) and self._opened.get(number, given) is not None
-            for number, given in enumerate(self._given)
+            bool(entry.classes) and self._opened.get(number, entry) is not None
+            for number, entry in enumerate(self._entries)
         )
 
     def labeled(self, most: int) -> list[StoredPhoto]:
@@ -161,8 +161,8 @@ class PhotoStore:
     def unopened(self) -> list[tuple[int, str]]:
         """Number and name of the other files."""
         return [
-            (number, given.name)
-            for number, given in enumerate(self._given)
+            (number, entry.name)
+            for number, entry in enumerate(self._entries)
             if number not in self._opened
         ]
 
@@ -172,7 +172,7 @@ class PhotoStore:
         Raises:
             ConvlensError: there is no file of this number, or it cannot be read.
         """
-        file = self._open(number) if number < len(self._given) else None
+        file = self._open(number) if number < len(self._entries) else None
         if file is None:
             raise ConvlensError("there is no photo of this number that can be read")
         return self._refresh(file)
@@ -218,7 +218,7 @@ class PhotoStore:
         return photo
 
     def _list_files(self) -> Iterator[StoredPhoto]:
-        for number in range(len(self._given)):
+        for number in range(len(self._entries)):
             file = self._open(number)
             # A file of the same content, or the same file, may have been given with another number.
             if file is None or self._numbers[str(file.path)] != number:
@@ -230,22 +230,22 @@ class PhotoStore:
     def _open(self, number: int) -> _File | None:
         """A file, or that of equal content which was opened before; None for an unreadable one."""
         if number not in self._opened:
-            self._opened[number] = self._read(self._given[number])
+            self._opened[number] = self._read(self._entries[number])
         return self._opened[number]
 
-    def _read(self, given: _GivenFile) -> _File | None:
+    def _read(self, entry: _FileEntry) -> _File | None:
         try:
-            read_header_size(given.path)  # refuses what is no file, such as a pipe, unread
-            stamp, key = _stamp(given.path), _hash_file(given.path)
+            read_header_size(entry.path)  # refuses what is no file, such as a pipe, unread
+            stamp, key = _stamp(entry.path), _hash_file(entry.path)
         except PhotoError as error:
             self.skipped.append(str(error))
             return None
         except OSError as error:
-            self.skipped.append(str(_unreadable(given.path, error)))
+            self.skipped.append(str(_unreadable(entry.path, error)))
             return None
         if key not in self._by_key:
-            photo = StoredPhoto(key, given.name, given.path, b"", given.classes)
-            self._by_key[key] = _File(photo, given.path, stamp)
+            photo = StoredPhoto(key, entry.name, entry.path, b"", entry.classes)
+            self._by_key[key] = _File(photo, entry.path, stamp)
             self._sent.pop(key, None)
         return self._by_key[key]
 

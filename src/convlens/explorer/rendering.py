@@ -68,7 +68,7 @@ def render(
     text = templates.get_template(template).render(
         model=session.model, title=session.title, to=session.addresses,
         other_models=request.app.state.compared if session is first else (),
-        static=request.app.state.static, **values,
+        static=request.app.state.static, labeled_photos=session.photos.num_labeled, **values,
     )  # fmt: skip
     return HTMLResponse(text, status)
 

@@ -198,7 +198,7 @@ class Session:
 
     def maximized_key(self, objective: str) -> Hashable:
         """The key of the computation of `maximized` in the worker, which has its progress."""
-        return (self.name, self._maximized_name(objective), self.state())
+        return self.job_key(self._maximized_name(objective))
 
     def _maximized_name(self, objective: str) -> Hashable:
         return ("maximize", objective)
@@ -219,7 +219,7 @@ class Session:
 
     def tuning_key(self, layer: str) -> Hashable:
         """The key of the computation of `tuning` in the worker, which has its progress."""
-        return (self.name, ("tuning", layer), self.state())
+        return self.job_key(("tuning", layer))
 
     async def tuning(self, layer: str) -> tuple[OrientationTuning, Reproduction]:
         """The responses of all channels of a layer to drifting gratings."""
@@ -233,7 +233,7 @@ class Session:
 
     def dream_key(self, photo: StoredPhoto, layer: str | None) -> Hashable:
         """The key of the computation of `dream` in the worker, which has its progress."""
-        return (self.name, ("dream", photo.key, layer), self.state())
+        return self.job_key(("dream", photo.key, layer))
 
     async def dream(self, photo: StoredPhoto, layer: str | None) -> tuple[Dream, Reproduction]:
         """A photo that is changed so that a layer responds more strongly to it.
@@ -333,7 +333,11 @@ class Session:
 
     async def compute(self, key: Hashable, work: Callable[[Job], Computed]) -> Computed:
         """The result of a computation of this model, by its present weights; see `Worker`."""
-        return await self.worker.compute((self.name, key, self.state()), work)
+        return await self.worker.compute(self.job_key(key), work)
+
+    def job_key(self, key: Hashable) -> Hashable:
+        """The key of a computation in the worker: it also holds the model and its state."""
+        return (self.name, key, self.state())
 
     def state(self) -> Hashable:
         """A number that differs for each state of the network that `notice_changes` has seen."""

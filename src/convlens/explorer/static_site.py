@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from convlens.explorer.addresses import LABELS
+
 _LINK = re.compile(r'\s(href|src|action|data-[a-z]+)="(/[^"]*)"')
 _HOME = re.compile(r'data-home=""')
 
@@ -72,7 +74,7 @@ class StaticSite:
             exact: whether the same page in its first state is no answer.
         """
         path, query = self._key(address)
-        if path.startswith("/assets/") or path == "/fields.json":
+        if path.startswith("/assets/") or path in ("/fields.json", f"/{LABELS}"):
             return path.lstrip("/")
         state = dict(parse_qsl(query))
         candidates = [(path, query)]

@@ -91,16 +91,18 @@ def explore(
     if export is not None:
         from convlens.explorer.explore import export_explorer
 
-        page = export_explorer(
-            model,
-            export,
-            paths,
-            labels=table,
-            index=index,
-            channels=channels,
-            seed=arguments.seed,
-            notify=terminal.printer(quiet=arguments.quiet),
-        )
+        with terminal.progress(quiet=arguments.quiet) as progress:
+            page = export_explorer(
+                model,
+                export,
+                paths,
+                labels=table,
+                index=index,
+                channels=channels,
+                seed=arguments.seed,
+                notify=terminal.printer(quiet=arguments.quiet),
+                progress=progress,
+            )
         show_export(page, json=arguments.json)
         return
     explorer = start_explorer(

@@ -39,11 +39,29 @@ const remember = () => {
   url.searchParams.set("with", beside);
   history.replaceState(null, "", written(url));
 };
+// The layer of the page of the first model, whose similarity to layers of the other one is offered.
+const similarity = document.querySelector("[data-similarity]");
+let shownLayer = null;
+const layerOf = (address) => {
+  const url = new URL(address, location.origin);
+  const page = /^\/(?:layer|channel|kernel)\/([^/]+)/.exec(url.pathname);
+  return page ? decodeURIComponent(page[1]) : url.searchParams.get("layer") ?? "";
+};
+const offerSimilarity = async (layer) => {
+  if (layer === shownLayer) return;
+  shownLayer = layer;
+  document.dispatchEvent(new Event("leaving"));
+  const answer = await fetch(`${similarity.dataset.similarity}?${new URLSearchParams({ layer })}`).catch(() => null);
+  if (!answer || layer !== shownLayer) return;
+  similarity.innerHTML = (await answer.json()).html;
+  document.dispatchEvent(new Event("shown"));
+};
 const follow = (number) => {
   const own = addressOf(number);
   const led = expected[number] === own;
   expected[number] = null;
   remember();
+  offerSimilarity(layerOf(addressOf(0)));
   if (led) return;
   const other = translate(number, own);
   status.textContent = other === null ? `${frames[1 - number].title} has no class of this name.` : "";

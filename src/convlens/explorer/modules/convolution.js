@@ -79,6 +79,9 @@ const attach = () => {
     const table = element("table", "", "grid");
     for (let y = -numbers.padding; y < image.length + numbers.padding; y += 1) {
       const row = table.insertRow();
+      const heading = element("th", `row ${y}`, "unseen");
+      heading.scope = "row";
+      row.append(heading);
       for (let x = -numbers.padding; x < image[0].length + numbers.padding; x += 1) {
         const shown = row.insertCell();
         const inside = y >= 0 && y < image.length && x >= 0 && x < image[0].length;

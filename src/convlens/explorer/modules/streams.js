@@ -1,5 +1,6 @@
 // Streams: `[data-stream]` shows what the server computes while the page is open: its progress, and
-// at the end the result. Leaving the page, or the button, stops the computation.
+// at the end the result; of several computations each result as a part when it is there. Leaving the
+// page, or the button, stops the computation.
 const sources = new Set();
 const stop = (source) => {
   source.close();
@@ -10,12 +11,22 @@ const open = (box) => {
   const bar = box.querySelector("progress");
   sources.add(source);
   source.addEventListener("progress", ({ data }) => {
-    const { done, total } = JSON.parse(data);
-    if (total) { bar.max = total; bar.value = done; }
+    const { done, total, what } = JSON.parse(data);
+    if (total) { bar.max = total; bar.value = done; } else bar.removeAttribute("value");
+    const name = box.querySelector(".what");
+    if (name && name.textContent !== what) name.textContent = what;
+  });
+  source.addEventListener("part", ({ data }) => {
+    box.querySelector(".parts").insertAdjacentHTML("beforeend", JSON.parse(data).html);
+  });
+  source.addEventListener("end", () => {
+    stop(source);
+    box.querySelector(".running").remove();
   });
   source.addEventListener("result", ({ data }) => {
     stop(source);
     box.innerHTML = JSON.parse(data).html;
+    prepare(box);
   });
   source.addEventListener("failure", ({ data }) => {
     stop(source);
@@ -27,12 +38,15 @@ const open = (box) => {
   });
   box.querySelector("button.stop").addEventListener("click", () => {
     stop(source);
-    box.textContent = "Stopped.";
+    (box.querySelector(".running") ?? box).textContent = "Stopped.";
   });
 };
 const start = () => {
   for (const source of [...sources]) stop(source);
-  for (const box of document.querySelectorAll("[data-stream]")) {
+  prepare(document);
+};
+const prepare = (part) => {
+  for (const box of part.querySelectorAll("[data-stream]")) {
     if ("waits" in box.dataset) box.querySelector("button.start").addEventListener("click", () => begin(box));
     else open(box);
   }

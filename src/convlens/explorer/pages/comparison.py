@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from functools import wraps
+from dataclasses import dataclass
+from functools import partial, wraps
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -10,13 +11,39 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from convlens.analyses.comparison.cka import Cka
 from convlens.errors import ConvlensError, suggest
 from convlens.explorer.assets import ASSETS
-from convlens.explorer.comparison import compare_answers, find_class_pairing
+from convlens.explorer.comparison import (
+    compare_answers,
+    compare_similarity,
+    describe_similarity_cost,
+    find_class_pairing,
+    similarity_key,
+)
+from convlens.explorer.event_stream import Computation, fill_template, stream
 from convlens.explorer.rendering import Handler, attempt, render, session_of
+from convlens.explorer.reproduction import Reproduction
 from convlens.explorer.session import Session
 
 WITH = "with"  # the parameter of an address that names the model beside which a page is shown
+
+
+@dataclass(frozen=True)
+class LayerPair:
+    """Two layers and their similarity.
+
+    Attributes:
+        first: name of the layer of the first model.
+        second: name of the layer of the second model.
+        value: their linear CKA.
+        null: the greatest CKA with the second layer on other photos.
+    """
+
+    first: str
+    second: str
+    value: float
+    null: float
 
 
 def comparable(handler: Handler) -> Handler:
@@ -34,17 +61,71 @@ def comparable(handler: Handler) -> Handler:
 
 async def answers(request: Request) -> Response:
     """How many answers of the two models differ, as HTML inside JSON."""
-    session = session_of(request)
-    try:
-        other = _find(request.app.state.compared, request.path_params["name"])
-    except ConvlensError as error:
-        raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from None
+    session, other = session_of(request), _find_other(request)
     compared, reason = await attempt(compare_answers(session, other))
     changes, reproduction = compared if compared is not None else (None, None)
-    html = request.app.state.templates.get_template("answers.html.jinja").render(
-        changes=changes, reproduction=reproduction, reason=reason
+    html = fill_template(
+        request, "answers.html.jinja", changes=changes, reproduction=reproduction, reason=reason
     )
     return JSONResponse({"html": html})
+
+
+async def similarity(request: Request) -> Response:
+    """What it costs to compare layers of the two models, as HTML inside JSON, with a button."""
+    session, other = session_of(request), _find_other(request)
+    layer = request.query_params.get("layer", "")
+    cost, reason = await attempt(describe_similarity_cost(session, other, layer))
+    address = f"/similarity/{other.name}/events?{urlencode({'layer': layer})}"
+    html = fill_template(
+        request, "similarity_cost.html.jinja", layer=layer, other=other, cost=cost, reason=reason,
+        address=address,
+    )  # fmt: skip
+    return JSONResponse({"html": html})
+
+
+async def similarity_events(request: Request) -> Response:
+    """The similarity of layers of the two models, as events."""
+    session, other = session_of(request), _find_other(request)
+    layer = request.query_params.get("layer", "")
+
+    def show(computed: tuple[Cka, Reproduction]) -> str:
+        result, reproduction = computed
+        return fill_template(
+            request, "similarity.html.jinja", result=result, reproduction=reproduction,
+            pairs=_list_pairs(result), other=other,
+        )  # fmt: skip
+
+    key = similarity_key(session, other, layer)
+    work = partial(compare_similarity, session, other, layer)
+    return stream(request, Computation(key, work, show))
+
+
+def _list_pairs(result: Cka) -> list[LayerPair]:
+    """For each layer its most similar counterpart; for one layer all, the most similar first."""
+    if len(result.first_layers) == 1:
+        order = result.values[0].argsort(descending=True, stable=True).tolist()
+        places = [(0, column) for column in order]
+    else:
+        places = list(enumerate(result.counterparts.tolist()))
+    return [
+        LayerPair(
+            result.first_layers[row], result.second_layers[column],
+            float(result.values[row, column]), float(result.null_high[row, column]),
+        )
+        for row, column in places
+    ]  # fmt: skip
+
+
+def _find_other(request: Request) -> Session:
+    """The session of the other model that a path names.
+
+    Raises:
+        HTTPException: there is none of that name.
+    """
+    try:
+        return _find(request.app.state.compared, request.path_params["name"])
+    except ConvlensError as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from None
 
 
 def _find(compared: Sequence[Session], name: str) -> Session:

@@ -1,26 +1,19 @@
-"""Long computations as server-sent events: progress, and at the end the result as HTML."""
+"""The long computations of pages, as server-sent events."""
 
-import asyncio
-import json
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from convlens.data.images import to_pixels
-from convlens.errors import ConvlensError
+from convlens.explorer.event_stream import Computation, fill_template, stream, stream_parts
 from convlens.explorer.pages.channel_panels import draw_tuning
-from convlens.explorer.photo_findings import diagnose_preprocessing, diagnosis_key
+from convlens.explorer.photo_findings import FINDERS, Finder
 from convlens.explorer.photo_store import StoredPhoto
-from convlens.explorer.rendering import FAST, describe_fault, session_of
-from convlens.explorer.worker import StoppedError
+from convlens.explorer.rendering import FAST, session_of
+from convlens.explorer.session import Session
 from convlens.html.pictures import PictureBudget
 
-Computed = TypeVar("Computed")
-
-_INTERVAL = 0.2  # seconds between two events of progress
 _SIDE = 224  # CSS pixels of a maximized image
 _DREAM = 512  # CSS pixels of a dream, at most
 _DREAM_BYTES = 8_000_000
@@ -28,39 +21,39 @@ _BYTES = 1_000_000
 
 
 def stream_maximized(request: Request, objective: str) -> Response:
-    """Events of the ascent of one objective; it stops when the browser closes the connection."""
+    """Events of the ascent of one objective."""
     session = session_of(request)
 
     def show(computed: Any) -> str:
         maximum, reproduction = computed
         pixels = to_pixels(maximum.images[:1], session.model.bounds)[0].expand(-1, -1, 3)
-        return _fill(
+        return fill_template(
             request, "maximized.html.jinja",
             picture=PictureBudget(_BYTES).thumbnail(pixels.contiguous(), _SIDE),
             maximum=maximum, reproduction=reproduction,
         )  # fmt: skip
 
-    return _stream(
-        request, session.maximized_key(objective), lambda: session.maximized(objective), show
-    )
+    key = session.maximized_key(objective)
+    return stream(request, Computation(key, lambda: session.maximized(objective), show))
 
 
 def stream_tuning(request: Request, layer: str, channel: int) -> Response:
-    """Events of the gratings shown to a layer; they stop when the browser closes the connection."""
+    """Events of the gratings shown to a layer."""
     session = session_of(request)
 
     def show(computed: Any) -> str:
         tuning, reproduction = computed
-        return _fill(
+        return fill_template(
             request, "tuning.html.jinja", tuning=draw_tuning(tuning, channel),
             reproduction=reproduction,
         )  # fmt: skip
 
-    return _stream(request, session.tuning_key(layer), lambda: session.tuning(layer), show)
+    key = session.tuning_key(layer)
+    return stream(request, Computation(key, lambda: session.tuning(layer), show))
 
 
 def stream_dream(request: Request, photo: StoredPhoto, layer: str | None) -> Response:
-    """Events of a dream; it stops when the browser closes the connection."""
+    """Events of a dream."""
     session = session_of(request)
 
     def show(computed: Any) -> str:
@@ -69,81 +62,24 @@ def stream_dream(request: Request, photo: StoredPhoto, layer: str | None) -> Res
         picture = PictureBudget(_DREAM_BYTES, compression=FAST).photo(
             pixels, exact=True, side=_DREAM
         )
-        return _fill(
+        return fill_template(
             request, "dream.html.jinja", picture=picture, dream=dream, reproduction=reproduction
         )
 
-    return _stream(
-        request, session.dream_key(photo, layer), lambda: session.dream(photo, layer), show
-    )
+    key = session.dream_key(photo, layer)
+    return stream(request, Computation(key, lambda: session.dream(photo, layer), show))
 
 
-def stream_diagnosis(request: Request) -> Response:
-    """Events of the check of the preprocessing."""
+def stream_findings(request: Request) -> Response:
+    """Events of the findings on the first photos, one after the other."""
     session = session_of(request)
-
-    def show(computed: Any) -> str:
-        diagnosis, reproduction = computed
-        return _fill(
-            request, "diagnosis.html.jinja", diagnosis=diagnosis, reproduction=reproduction
-        )
-
-    return _stream(request, diagnosis_key(session), lambda: diagnose_preprocessing(session), show)
+    return stream_parts(request, [_find(request, session, finder) for finder in FINDERS])
 
 
-def _stream(
-    request: Request,
-    key: Hashable,
-    work: Callable[[], Awaitable[Computed]],
-    show: Callable[[Computed], str],
-) -> Response:
-    """Events of a computation.
-
-    Args:
-        request: the request.
-        key: key of the computation in the worker.
-        work: begins it, and waits for it.
-        show: makes HTML of its result.
-    """
-    return StreamingResponse(
-        _events(request, key, work, show), media_type="text/event-stream",
-        headers={"X-Accel-Buffering": "no"},
-    )  # fmt: skip
-
-
-async def _events(
-    request: Request,
-    key: Hashable,
-    work: Callable[[], Awaitable[Computed]],
-    show: Callable[[Computed], str],
-) -> AsyncIterator[str]:
-    worker = session_of(request).worker
-    task = asyncio.ensure_future(work())
-    try:
-        while not task.done():
-            await asyncio.wait({task}, timeout=_INTERVAL)
-            job = worker.find_job(key)
-            done, total = job.progress or (0, 0) if job is not None else (0, 0)
-            yield _event("progress", {"done": done, "total": total})
-        try:
-            text = await asyncio.to_thread(show, task.result())
-        except ConvlensError as error:
-            yield _event("failure", {"reason": str(error)})
-        except StoppedError:
-            pass
-        except Exception as error:  # a fault of convlens itself; the stream ends as any other
-            traceback.print_exception(error)
-            yield _event("failure", {"reason": describe_fault(error)})
-        else:
-            yield _event("result", {"html": text})
-    finally:
-        task.cancel()
-
-
-def _fill(request: Request, template: str, **values: Any) -> str:
-    """A part of a page from a template."""
-    return str(request.app.state.templates.get_template(template).render(**values))
-
-
-def _event(kind: str, data: dict[str, Any]) -> str:
-    return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
+def _find(request: Request, session: Session, finder: Finder) -> Computation:
+    return Computation(
+        finder.key(session),
+        lambda: finder.compute(session),
+        lambda finding: fill_template(request, "finding.html.jinja", finding=finding),
+        finder.what,
+    )

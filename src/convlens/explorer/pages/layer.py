@@ -135,8 +135,8 @@ async def layer(request: Request) -> Response:
     if photo is not None:
         computed, no_maps = await attempt(session.feature_maps(photo, row.name))
         maps, reproduction = computed if computed is not None else (None, None)
-    found, no_statistics = await attempt(search_patches(session, row.name, top=1))
-    statistics = found[0] if found is not None else None
+    computed_statistics, no_statistics = await attempt(search_patches(session, row.name, top=1))
+    statistics = computed_statistics[0] if computed_statistics is not None else None
     values = ChannelValues(maps, statistics, session.model.labels)
     page = take_page(
         values.order_channels(row.source.channels, order), query.get("page", ""), _CHANNELS

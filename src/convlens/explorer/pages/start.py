@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from convlens.data.images import to_pixels
 from convlens.errors import PhotoError
 from convlens.explorer.comparison import find_right_classes
-from convlens.explorer.pages.events import stream_diagnosis
+from convlens.explorer.pages.events import stream_findings
 from convlens.explorer.pages.numbered_pages import take_page
 from convlens.explorer.photo_store import LARGEST_FILE, StoredPhoto, receive_photo
 from convlens.explorer.rendering import FAST, attempt, render, session_of
@@ -58,9 +58,9 @@ async def start(request: Request) -> Response:
     )  # fmt: skip
 
 
-async def preprocessing(request: Request) -> Response:
-    """The check of the preprocessing, as events."""
-    return stream_diagnosis(request)
+async def findings(request: Request) -> Response:
+    """The findings on the first photos, as events."""
+    return stream_findings(request)
 
 
 async def _make_tile(session: Session, photo: StoredPhoto, budget: PictureBudget) -> PhotoTile:
