@@ -28,11 +28,11 @@ def output_size(
     Args:
         size: input length J.
         kernel: filter length M.
-        stride: step S of the filter.
-        padding: P on both sides, or `(before, after)`, as `same_padding` returns it.
-        dilation: distance between neighboring taps of the filter.
+        stride: step S of the filter; default: 1.
+        padding: P on both sides, or `(before, after)`, as `same_padding` returns it; default: 0.
+        dilation: distance between neighboring taps of the filter; default: 1.
         ceil_mode: round up, as PyTorch's pooling can; a last window that would start beyond the
-            input and the padding before it is dropped.
+            input and the padding before it is dropped. Default: False.
 
     Returns:
         Number of output positions.
@@ -73,8 +73,8 @@ def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> 
     Args:
         size: input length J.
         kernel: filter length M.
-        stride: step S of the filter.
-        dilation: distance between neighboring taps of the filter.
+        stride: step S of the filter; default: 1.
+        dilation: distance between neighboring taps of the filter; default: 1.
 
     Returns:
         Padding before and after the input.
@@ -104,8 +104,8 @@ def count_parameters(
         kernel: M, or `(M_h, M_w)` for a filter that is not square.
         channels_in: C.
         channels_out: C_out.
-        bias: whether each output channel has a bias.
-        groups: G.
+        bias: whether each output channel has a bias; default: True.
+        groups: G; default: 1.
 
     Raises:
         ConvlensError: a number of channels that the groups do not divide.
@@ -134,7 +134,7 @@ def count_multiply_adds(
         channels_in: C.
         channels_out: C_out.
         output: height and width of the output, from `output_size`.
-        groups: G.
+        groups: G; default: 1.
 
     Raises:
         ConvlensError: a number of channels that the groups do not divide.

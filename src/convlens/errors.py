@@ -73,7 +73,7 @@ def suggest(name: str, names: Iterable[str], *, most: int = 3) -> str:
     Args:
         name: what the user gave.
         names: all names that are known.
-        most: largest number of suggestions.
+        most: largest number of suggestions; default: 3.
 
     Returns:
         `"; nearest: a, b, c"`, or an empty string if no name comes close.

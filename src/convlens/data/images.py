@@ -19,7 +19,7 @@ def to_tensor(picture: Image.Image, bounds: tuple[float, float] = (0.0, 1.0)) ->
 
     Args:
         picture: picture in mode L (gray) or RGB.
-        bounds: values of levels 0 and 255.
+        bounds: values of levels 0 and 255; default: 0 and 1.
 
     Returns:
         float32 `(C, H, W)`, with C = 1 for a gray and 3 for an RGB picture.
@@ -43,7 +43,7 @@ def from_pixels(pixels: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> Ten
 
     Args:
         pixels: uint8 `(N, H, W, C)`.
-        bounds: values of levels 0 and 255.
+        bounds: values of levels 0 and 255; default: 0 and 1.
 
     Returns:
         float32 `(N, C, H, W)` in the channels-last memory format, in which convolutions run a
@@ -59,7 +59,7 @@ def to_pixels(images: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> Tenso
 
     Args:
         images: floats `(..., C, H, W)`; values outside the bounds are clamped.
-        bounds: pixel values that become levels 0 and 255.
+        bounds: pixel values that become levels 0 and 255; default: 0 and 1.
 
     Returns:
         uint8 `(..., H, W, C)` on the CPU.
@@ -98,7 +98,7 @@ def encode_jpeg(pixels: Pixels, quality: int = 85) -> bytes:
 
     Args:
         pixels: uint8 `(H, W)`, `(H, W, 1)` or `(H, W, 3)`.
-        quality: 1 to 95.
+        quality: 1 to 95; default: 85.
 
     Raises:
         ConvlensError: pixels of another shape or type.

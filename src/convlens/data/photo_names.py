@@ -104,8 +104,8 @@ def find_keys(
     Args:
         paths: paths of the photos.
         table: table with keys from `table_key`, such as cat.jpg and b/cat.jpg.
-        repeated: whether equal paths mean the same photo. They do for files; rows of a Parquet
-            file can have the same name and be different photos.
+        repeated: whether equal paths mean the same photo. They do for files; rows of a Parquet file
+            can have the same name and be different photos. Default: True.
 
     Returns:
         One key for each photo, None where the table has none.
@@ -150,7 +150,7 @@ def describe_unmatched(
     Args:
         table: table with keys from `table_key`.
         keys: the key of each photo, from `find_keys`.
-        most: largest number of entries to name.
+        most: largest number of entries to name; default: 3.
 
     Example:
         >>> describe_unmatched({"cat.jpg": 0, "dog.jpg": 1}, ["cat.jpg", None])

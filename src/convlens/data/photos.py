@@ -205,7 +205,8 @@ def read_photos(
 
     Args:
         sources: files, for example from `find_photos`, or what else `read` takes.
-        strict: raise for the first photo that cannot be read instead of skipping it.
+        strict: raise for the first photo that cannot be read instead of skipping it; default:
+            False.
         read: reads one photo; what it returns is kept for all photos. Default: `read_photo`.
 
     Returns:

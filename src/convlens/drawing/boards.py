@@ -70,7 +70,8 @@ class Board:
             x: left edge.
             y: upper edge.
             fills: color of each cell by name, or None for no color; default: no colors.
-            colors: uint8 `(h, w, 3)`, colors of the cells that stand for data, in place of `fills`.
+            colors: uint8 `(h, w, 3)`, colors of the cells that stand for data, in place of `fills`;
+                default: none.
             signed: whether these are `diverging_colors`, with white at zero; default False.
             faint: bool `(h, w)`, cells with gray numbers and dotted edges; default: none.
             side: side of a cell; default 1.

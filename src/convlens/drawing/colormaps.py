@@ -69,9 +69,9 @@ def color_bar(
 
     Args:
         length: pixels along the bar.
-        thickness: pixels across the bar.
+        thickness: pixels across the bar; default: 12.
         colors: the color map; gray, from black to white, is for each channel of a color filter.
-        upright: highest number on top; else on the right.
+        upright: highest number on top; else on the right. Default: False.
 
     Returns:
         uint8 `(thickness, length, 3)`, upright `(length, thickness, 3)`.

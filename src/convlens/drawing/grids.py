@@ -58,7 +58,7 @@ def make_grid(
         tiles: uint8 `(H, W, 3)` each. Cells have the largest height and the largest width of all
             tiles; smaller tiles are centered in their cells.
         columns: largest number of tiles in a row.
-        gap: pixels between cells; there is no gap around the grid.
+        gap: pixels between cells; there is no gap around the grid. Default: 2.
         background: color of gaps and of free parts of cells.
 
     Returns:

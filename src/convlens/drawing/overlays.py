@@ -56,7 +56,7 @@ def place_map(
         centers_x: `(w,)` horizontal centers, measured in the same way.
         size: height H and width W of the picture.
         smooth: bilinear interpolation; otherwise each pixel has the value of the cell with the
-            nearest center, the first of two equally near ones.
+            nearest center, the first of two equally near ones. Default: True.
 
     Returns:
         `(..., H, W)` in the type of `values`.

@@ -31,13 +31,13 @@ def make_sheet(
         tiles: uint8 `(H, W, 3)` each, framed by a thin line; None leaves a cell empty. Smaller
             tiles are at the lower left of their cells, next to their captions.
         columns: largest number of tiles in a row.
-        captions: text below each tile, broken into lines as wide as the widest tile.
+        captions: text below each tile, broken into lines as wide as the widest tile; default: none.
         heads: text above each column; of several lines the first is at the left end of the tile,
-            the last at its right end.
+            the last at its right end. Default: none.
         sides: text on the left of each row; of several lines the first is at the top of the tile,
-            the last at its bottom.
-        gap: pixels between cells.
-        least: smallest width of a line of a caption, in pixels.
+            the last at its bottom. Default: none.
+        gap: pixels between cells; default: 8.
+        least: smallest width of a line of a caption, in pixels; default: 0.
 
     Returns:
         uint8 `(H, W, 3)`.

@@ -95,7 +95,7 @@ def match_labels(
     Args:
         paths: paths of the photos.
         table: from `read_labels`. The longest end of a photo's path that is in it counts.
-        repeated: whether equal paths mean the same photo.
+        repeated: whether equal paths mean the same photo; default: True.
 
     Returns:
         Right classes of each photo, None where the table has none.

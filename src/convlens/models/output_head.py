@@ -50,7 +50,7 @@ def probabilities(logits: Tensor, output_head: str, dim: int = 1) -> Tensor:
     Args:
         logits: logits in a tensor of any shape.
         output_head: `SOFTMAX` or `SIGMOID`.
-        dim: dimension of the classes.
+        dim: dimension of the classes; default: 1.
 
     Returns:
         Probabilities in the shape of `logits`.
@@ -76,7 +76,7 @@ def predicted_classes(logits: Tensor, output_head: str, dim: int = 1) -> Tensor:
     Args:
         logits: logits in a tensor of any shape.
         output_head: `SOFTMAX` or `SIGMOID`.
-        dim: dimension of the classes.
+        dim: dimension of the classes; default: 1.
 
     Returns:
         int64 in the shape of `logits` without `dim`.

@@ -68,7 +68,7 @@ def run_reducer(
         trace: its trace, for images of the size that the source gives.
         reducer: reads the values at its nodes. Only its state is kept.
         source: the images, numbered from 0 in the order of the source.
-        stage: name of the pass, passed on to `pass_options.progress`.
+        stage: name of the pass, passed on to `pass_options.progress`; default: `photos`.
         pass_options: engine, batch size, resume folder and progress.
         settings: everything else that decides the result, by name, as plain values (see
             `fingerprints.to_plain`). A resume folder with other settings is refused.
@@ -102,7 +102,7 @@ def run_pass(
             batch whose state was not saved is processed again; the second time must give the same.
         source: the images, numbered from 0 in the order of the source. Image n is always in the
             batch that begins at a multiple of the batch size.
-        stage: name of the pass, passed on to `pass_options.progress`.
+        stage: name of the pass, passed on to `pass_options.progress`; default: `photos`.
         pass_options: engine, batch size, resume folder and progress.
         settings: everything else that decides the result, by name, as plain values (see
             `fingerprints.to_plain`). A resume folder with other settings is refused.

@@ -93,7 +93,7 @@ def write_index(
         title: what the result is, such as `Dream`.
         groups: the pictures.
         subject: what it is of, such as the name of a photo. Default: nothing.
-        summary: sentences above the pictures.
+        summary: sentences above the pictures; default: none.
         table: a `Table` below the pictures. Default: none.
         left_out: what the index leaves out, in a sentence. Default: nothing.
         command: the command line that makes the result. Default: none.

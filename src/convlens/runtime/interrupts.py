@@ -12,7 +12,7 @@ def catch_interrupts(*, catch: bool = True) -> Iterator[Callable[[], bool]]:
 
     Args:
         catch: False leaves interrupts as they are. So does any thread but the main thread, which
-            receives none.
+            receives none. Default: True.
 
     Yields:
         A function that returns whether an interrupt was recorded.

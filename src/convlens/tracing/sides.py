@@ -59,6 +59,7 @@ def find_sides(
         on_image: indices of the nodes that depend on the image.
         convolution: whether the layer is a convolution. Without a non-linearity, the channels of a
             convolution are read after its normalization, those of any other layer at its output.
+            Default: False.
     """
     pre = structure.nonlinearity_inputs(output)
     if pre is not None:

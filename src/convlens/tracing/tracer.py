@@ -40,7 +40,8 @@ def trace(
         size: height and width in pixels instead of images. Default: the model's own size.
         partly: where the network raises an error on images of that size (a fully connected stage
             that takes another size), trace it as far as it runs. The name of a node: trace it at
-            least as far as that node, without a real image if fake tensors get there.
+            least as far as that node, without a real image if fake tensors get there. Default:
+            False.
 
     Returns:
         The trace, the same one for the same model and size. A network whose results have to be read

@@ -96,7 +96,7 @@ class InternalChanges(NetworkResult):
         """The channels that the attack changes most beyond what random signs do.
 
         Args:
-            count: how many channels.
+            count: how many channels; default: 5.
 
         Returns:
             For each its layer, its number, its change, and its change under random signs.

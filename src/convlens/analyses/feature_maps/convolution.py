@@ -95,7 +95,7 @@ def pool(maps: Tensor, kind: str = "max", window: int = 2, stride: int | None = 
     Args:
         maps: `(..., h, w)`.
         kind: "max" or "average".
-        window: side of the windows, in cells.
+        window: side of the windows, in cells; default: 2.
         stride: steps from window to window; default: the window's side.
 
     Returns:

@@ -142,7 +142,7 @@ class GaborFit(NetworkResult):
         """The filters in the `order` of their verdicts, Gabor-like ones first.
 
         Args:
-            own_scale: draw each filter on a scale of its own.
+            own_scale: draw each filter on a scale of its own; default: False.
         """
         order = list(self.order)
         return replace(

@@ -77,8 +77,9 @@ class GradCamLayers(NetworkResult):
 
         Args:
             scales: for each layer the value with the strongest color, in logits; default: `scales`.
-            cells: draw cells with hard edges instead of values between them.
-            outlines: boxes that are drawn on each image: left, top, right and bottom in pixels.
+            cells: draw cells with hard edges instead of values between them; default: False.
+            outlines: boxes that are drawn on each image: left, top, right and bottom in pixels;
+                default: none.
         """
         scales = self.scales if scales is None else scales
         coarsest = self.gradcams[0]

@@ -223,7 +223,7 @@ class GradCam(NetworkResult):
 
         Args:
             scale: value with the strongest color, in logits; default: `scale`, common to all maps.
-            cells: draw cells with hard edges instead of values between them.
+            cells: draw cells with hard edges instead of values between them; default: False.
         """
         scale = self.scale if scale is None else scale
         return draw.draw_overlays(self.photos(), self.on_image(cells=cells), scale)
@@ -241,8 +241,9 @@ class GradCam(NetworkResult):
 
         Args:
             scale: value with the strongest color, in logits; default: `scale`, common to all maps.
-            cells: draw cells with hard edges instead of values between them.
-            outlines: boxes that are drawn on each image: left, top, right and bottom in pixels.
+            cells: draw cells with hard edges instead of values between them; default: False.
+            outlines: boxes that are drawn on each image: left, top, right and bottom in pixels;
+                default: none.
         """
         scale = self.scale if scale is None else scale
         overlays = self.overlays(scale, cells=cells)
@@ -301,7 +302,7 @@ class GradCam(NetworkResult):
 
         Args:
             scale: value with the strongest color, in logits; default: `scale`, common to all maps.
-            cells: draw cells with hard edges instead of values between them.
+            cells: draw cells with hard edges instead of values between them; default: False.
         """
         count = len(self.maps)
         scale = self.scale if scale is None else scale
@@ -322,7 +323,7 @@ class GradCam(NetworkResult):
             image: number of the image, from 0.
             name: title of the photo.
             scale: value with the strongest color, in logits.
-            cells: draw cells with hard edges instead of values between them.
+            cells: draw cells with hard edges instead of values between them; default: False.
         """
         cam = self.select_image(image)
         overlays = cam.overlays(scale, cells=cells)[0]

@@ -59,7 +59,7 @@ class Parameterization:
 
         Args:
             generators: random generators on the CPU, one for each image.
-            contrast: factor on the contrast of the usual start.
+            contrast: factor on the contrast of the usual start; default: 1.
         """
         shape = (self.channels, self.height, self.width)
         if self.kind == "pixels":

@@ -135,7 +135,7 @@ def map_offsets(
         class_index: the class; default: the prediction for the center.
         protocol: "crop": windows from the upper left to the lower right corner; "circular": the
             center rolled by up to half a margin each way.
-        step: pixels from one offset to the next.
+        step: pixels from one offset to the next; default: 1.
 
     Returns:
         The map of probabilities.

@@ -21,7 +21,8 @@ def embedded_model(*, weights: bool = True) -> Model:
     """EfficientNet-Lite0, trained on ImageNet, on the CPU.
 
     Args:
-        weights: False makes the architecture with random weights, without the demo package.
+        weights: False makes the architecture with random weights, without the demo package;
+            default: True.
 
     Raises:
         ConvlensError: the package with the weights is not installed, or its file is not the

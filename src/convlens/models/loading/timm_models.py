@@ -23,7 +23,7 @@ def timm_model(text: str, *, weights: bool = True) -> Model:
             after a dot, as timm itself writes it, and then chooses the preprocessing of random
             weights.
         weights: False makes the architecture with random weights, which the caller replaces;
-            nothing is downloaded, and the labels are those of the named weights.
+            nothing is downloaded, and the labels are those of the named weights. Default: True.
 
     Raises:
         ConvlensError: an unknown name or tag, or weights that cannot be downloaded.

@@ -20,7 +20,7 @@ def torchvision_model(text: str, *, weights: bool = True) -> Model:
     Args:
         text: `NAME` (its default weights), `NAME@WEIGHTS` or `NAME@random`.
         weights: False makes the architecture with random weights, which the caller replaces;
-            nothing is downloaded, and the labels are those of the named weights.
+            nothing is downloaded, and the labels are those of the named weights. Default: True.
 
     Raises:
         ConvlensError: an unknown name, unknown weights, or weights that cannot be downloaded.
