@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convlens import ParquetPhotos
-from convlens.data.datasets import parquet
+from convlens.data.datasets import parquet, parquet_index
 from convlens.data.datasets.cache import LRUCache
 from convlens.passes.source import PhotoSource
 from support.parquet_tables import COUNT, KINDS, data, model, pa, pq, write
@@ -46,7 +46,7 @@ def test_a_large_row_group_is_read_in_chunks(files, tmp_path, reads, monkeypatch
     photos = files[6:] * 3
     path = write(tmp_path / "tables" / "t.parquet", KINDS[kind](photos), 1000, use_dictionary=False)
     monkeypatch.setattr(parquet, "_photo_cache", LRUCache(0))
-    monkeypatch.setattr(parquet, "_CHUNK_BYTES", path.stat().st_size // 9)
+    monkeypatch.setattr(parquet_index, "_CHUNK_BYTES", path.stat().st_size // 9)
     opened = []
     real = pq.ParquetFile.iter_batches
 

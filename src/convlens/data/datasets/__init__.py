@@ -3,6 +3,7 @@
 photo_dataset.py  `PhotoDataset`, and that of files
 pictures.py       pictures in memory
 parquet.py        `ParquetPhotos`: photos in the rows of Parquet files
+parquet_index.py  where these rows are, from the footers of the files
 columns.py        the columns of these files
 sequential.py     random access to chunks that are read one after the other
 cache.py          values that are kept within a limit of bytes

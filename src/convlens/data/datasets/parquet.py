@@ -5,25 +5,21 @@ needed, the columns with photos and names are read for its whole row group, whic
 for the neighboring photos. A row group that is too large is read in chunks, from front to back.
 """
 
-import bisect
 import functools
-import hashlib
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from convlens.data.datasets.cache import LRUCache
-from convlens.data.datasets.columns import (
-    ColumnPath,
-    PhotoColumns,
-    describe_columns,
-    find_photo_columns,
+from convlens.data.datasets.columns import ColumnPath
+from convlens.data.datasets.parquet_index import (
+    import_parquet,
+    one_line,
+    read_footer,
+    read_index,
 )
 from convlens.data.datasets.photo_dataset import PhotoFiles
 from convlens.data.datasets.sequential import SequentialReader
@@ -36,7 +32,6 @@ from convlens.errors import ConvlensError, PhotoError
 _LONGEST_NAME = 200  # bytes, as a name becomes that of a folder
 # By default Arrow reads a whole column and holds it until the end.
 _READ_OPTIONS = {"buffer_size": 1 << 20, "pre_buffer": False}
-_CHUNK_BYTES = 64 << 20  # of a row group in memory at a time
 
 # Caches of this process, which are not pickled with a data set.
 _photo_cache: "LRUCache[_RowGroup]" = LRUCache(64 << 20)
@@ -88,7 +83,7 @@ class ParquetPhotos:
             ConvlensError: pyarrow is not installed; a file that does not exist or is not Parquet;
                 no rows; no column or several columns with photos, or not the same one in all files.
         """
-        parquet = _pyarrow()
+        import_parquet()  # its absence is the first thing to report
         arguments = [files] if isinstance(files, (str, Path)) else files
         search = FileSearch((PARQUET_SUFFIX,))
         matches = (path for name in arguments for path in find_files(name, search))
@@ -97,55 +92,16 @@ class ParquetPhotos:
             raise ConvlensError(
                 f"no {PARQUET_SUFFIX} files in {', '.join(map(str, arguments)) or 'an empty list'}"
             )
+        index = read_index(paths, column)
+        if index is None:
+            raise ConvlensError(f"no photos: {', '.join(map(str, arguments))} has no rows")
         self._files = PhotoFiles(paths)
         self._base = str(Path.cwd())  # other processes may work in another folder
-        sizes, first_groups, first_rows, chunk_rows, has_files = [], [0], [0], [], []
-        first: tuple[Path, str, PhotoColumns] | None = None
-        digest = hashlib.sha256()
-        for path in paths:
-            try:
-                status = path.stat()
-                sizes.append(status.st_size)
-                digest.update(os.fsencode(path.absolute()))
-                digest.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
-                with parquet.ParquetFile(path) as file:
-                    footer, schema = file.metadata, file.schema_arrow
-            except (OSError, ValueError, NotImplementedError) as error:  # Arrow's are of these
-                raise ConvlensError(
-                    f"{path} cannot be read as Parquet ({_message(error)}); copy it again"
-                ) from error
-            if not footer.num_rows:
-                first_groups.append(first_groups[-1])
-                continue
-            columns = find_photo_columns(path, schema, column)
-            first = first or (path, *columns)
-            if columns != first[1:]:
-                raise ConvlensError(
-                    f"{path} has its photos elsewhere ({describe_columns(*columns)}) "
-                    f"than {first[0]} ({describe_columns(*first[1:])}); "
-                    f"give the column, or one kind at a time"
-                )
-            first_groups.append(first_groups[-1] + footer.num_row_groups)
-            for number in range(footer.num_row_groups):
-                group = footer.row_group(number)
-                first_rows.append(first_rows[-1] + group.num_rows)
-                metadata = columns[1].chunk_metadata(footer.schema, group)
-                chunk_rows.append(_rows_per_chunk(group.num_rows, list(metadata.values())))
-                has_files.append(_may_have_files(columns[1], metadata))
-        if first is None:
-            raise ConvlensError(f"no photos: {', '.join(map(str, arguments))} has no rows")
-        _, self.column, self._columns = first
-        # The key of the caches of a process, also for copies that it is sent later.
-        self._identity = f"{digest.hexdigest()} {self._columns}"
-        # Arrays, as in `PhotoFiles`: another process reads them from shared memory.
-        self._sizes = np.array(sizes, dtype=np.int64)
-        self._first_groups = np.array(first_groups, dtype=np.int64)  # of each file
-        self._first_rows = np.array(first_rows, dtype=np.int64)  # photo index, of each row group
-        self._chunk_rows = np.array(chunk_rows, dtype=np.int64)  # read at once, of each row group
-        self._has_files = np.array(has_files, dtype=bool)  # of each row group
+        self._index = index
+        self.column = index.column
 
     def __len__(self) -> int:
-        return int(self._first_rows[-1])
+        return len(self._index)
 
     def __getitem__(self, index: int) -> Path | EncodedPhoto:
         """The bytes of a photo with its name, or the path of its file.
@@ -153,11 +109,11 @@ class ParquetPhotos:
         Raises:
             PhotoError: the row is null or cannot be read.
         """
-        file, group, row = self._locate(index)
-        chunk, row_in_chunk = divmod(row, int(self._chunk_rows[group]))
+        file, group, row = self._index.locate(index)
+        chunk, row_in_chunk = divmod(row, int(self._index.chunk_rows[group]))
         read = functools.partial(self._read_chunk, file, group, chunk)
         try:
-            rows = _photo_cache.get((self._identity, group, chunk), read)
+            rows = _photo_cache.get((self._index.identity, group, chunk), read)
         except PhotoError as error:
             raise PhotoError(f"{self._row_name(file, group, row)} {error}") from error
         if rows.bytes is not None:
@@ -177,8 +133,8 @@ class ParquetPhotos:
 
     def name(self, index: int) -> str:
         """The photo's path, its name in the table, or the file's name with the row."""
-        file, group, row = self._locate(index)
-        name = None if self._columns.name is None else self._names_in_table(file, group)[row]
+        file, group, row = self._index.locate(index)
+        name = None if self._index.columns.name is None else self._names_in_table(file, group)[row]
         return name or self._row_name(file, group, row)
 
     def fingerprints(self) -> list[str]:
@@ -191,16 +147,18 @@ class ParquetPhotos:
                 stamp = f"{self.column!r},{status.st_size} {status.st_mtime_ns}"
             except OSError:
                 stamp = "missing"
-            for group in range(self._first_groups[file], self._first_groups[file + 1]):
+            for group in self._index.groups_of(file):
                 for row, name_in_table in enumerate(self._names_in_table(file, group)):
                     name = name_in_table or self._row_name(file, group, row)
-                    own_stamp = self._own_file_stamp(file, name) if self._has_files[group] else ""
+                    has_files = self._index.has_files[group]
+                    own_stamp = self._own_file_stamp(file, name) if has_files else ""
                     lines.append(f"{name} {stamp}{own_stamp}")
         return lines
 
     def _own_file_stamp(self, file: int, name: str) -> str:
         """Size and modification time of a photo's own file, if it has one."""
-        folder = "" if self._columns.only_paths else self._files[file].parent  # else in the name
+        in_name = self._index.columns.only_paths  # the folder is in the name then
+        folder = "" if in_name else self._files[file].parent
         try:
             status = Path(self._base, folder, name).stat()
         except OSError:
@@ -209,23 +167,14 @@ class ParquetPhotos:
 
     def _names_in_table(self, file: int, group: int) -> Sequence[str | None]:
         """The names that the table gives the photos of a row group, None where it gives none."""
-        if self._columns.name is None:
-            return [None] * int(self._first_rows[group + 1] - self._first_rows[group])
+        if self._index.columns.name is None:
+            return [None] * self._index.rows_of(group)
         read = functools.partial(self._read_names, file, group)
-        return _name_cache.get((self._identity, group), read)
-
-    def _locate(self, index: int) -> tuple[int, int, int]:
-        """Number of the file, of the row group among those of all files, and of the row in it."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"photo {index} of {len(self)}")
-        group = bisect.bisect_right(self._first_rows, index) - 1
-        file = bisect.bisect_right(self._first_groups, group) - 1
-        return file, group, int(index - self._first_rows[group])
+        return _name_cache.get((self._index.identity, group), read)
 
     def _row_name(self, file: int, group: int, row: int) -> str:
         """Name of the file with the number of a row."""
-        start = self._first_rows[self._first_groups[file]]
-        return f"{self._files[file].stem}-{self._first_rows[group] + row - start:06d}"
+        return f"{self._files[file].stem}-{self._index.row_in_file(file, group, row):06d}"
 
     def _usable_name(self, file: int, text: str | None) -> str | None:
         """A name from the table, if a folder can have it: a table's content is not trusted."""
@@ -234,29 +183,31 @@ class ParquetPhotos:
         last = PurePath(text).name
         if not last or last.startswith(".") or len(os.fsencode(last)) > _LONGEST_NAME:
             return None
-        return str(self._files[file].parent / text) if self._columns.only_paths else text
+        return str(self._files[file].parent / text) if self._index.columns.only_paths else text
 
     def _read_chunk(self, file: int, group: int, chunk: int) -> tuple[_RowGroup, int]:
         """The columns of a row group, or of a chunk of it, and their size in bytes."""
-        columns = self._columns
-        chunk_rows = int(self._chunk_rows[group])
-        if chunk_rows >= self._first_rows[group + 1] - self._first_rows[group]:
+        columns = self._index.columns
+        chunk_rows = int(self._index.chunk_rows[group])
+        if chunk_rows >= self._index.rows_of(group):
             table = self._read_table(file, group, columns.column_paths)
         else:
             read = functools.partial(self._stream_chunks, file, group, chunk_rows)
-            reader = _reader_cache.get((self._identity, group), lambda: (SequentialReader(read), 1))
+            reader = _reader_cache.get(
+                (self._index.identity, group), lambda: (SequentialReader(read), 1)
+            )
             table = reader[chunk]
         parts = (_column(table, path) for path in (columns.bytes, columns.path, columns.name))
         return _RowGroup(*parts), table.nbytes
 
     def _read_names(self, file: int, group: int) -> tuple[list[str | None], int]:
         """The names in a row group, and about how many bytes they take."""
-        column = self._columns.name
+        column = self._index.columns.name
         assert column is not None
         try:
             table = self._read_table(file, group, [column])
         except PhotoError:  # reported when the photo itself is read
-            count = int(self._first_rows[group + 1] - self._first_rows[group])
+            count = self._index.rows_of(group)
             return [None] * count, 8 * count
         texts = _column(table, column)
         names = [self._usable_name(file, _text(scalar)) for scalar in texts]
@@ -266,7 +217,7 @@ class ParquetPhotos:
         """Some columns of a row group."""
         with self._open(file) as parquet_file:
             return parquet_file.read_row_group(
-                group - int(self._first_groups[file]),
+                self._index.group_in_file(file, group),
                 columns=[".".join(column) for column in columns],
                 use_threads=False,  # many photos are decoded at the same time already
             )
@@ -278,8 +229,8 @@ class ParquetPhotos:
         with self._open(file) as parquet_file:
             batches = parquet_file.iter_batches(
                 chunk_rows,
-                row_groups=[group - int(self._first_groups[file])],
-                columns=[".".join(column) for column in self._columns.column_paths],
+                row_groups=[self._index.group_in_file(file, group)],
+                columns=[".".join(column) for column in self._index.columns.column_paths],
                 use_threads=False,
             )
             pending = None
@@ -295,42 +246,22 @@ class ParquetPhotos:
     @contextmanager
     def _open(self, file: int) -> Iterator[Any]:
         """A Parquet file; an error while it is read becomes a PhotoError for each of its photos."""
-        parquet = _pyarrow()
+        parquet = import_parquet()
         path = Path(self._base, self._files[file])
         try:
-            _check_unchanged(path, int(self._sizes[file]))
-            footer = _read_footer(path, self._identity)
+            _check_unchanged(path, int(self._index.sizes[file]))
+            footer = read_footer(path, self._index.identity)
             with parquet.ParquetFile(path, metadata=footer, **_READ_OPTIONS) as parquet_file:
                 yield parquet_file
         except (PhotoError, MemoryError):
             raise
         except Exception as error:  # Arrow raises errors of any type for a damaged file
-            raise PhotoError(f"cannot be read: {path} is damaged ({_message(error)})") from error
+            raise PhotoError(f"cannot be read: {path} is damaged ({one_line(error)})") from error
 
 
 def _check_unchanged(path: Path, size: int) -> None:
     if path.stat().st_size != size:
         raise PhotoError(f"cannot be read: {path} has changed; do not change it during a run")
-
-
-@functools.lru_cache(maxsize=4)
-def _read_footer(path: Path, identity: str) -> Any:
-    """The footer of a file of the data set with this identity."""
-    return _pyarrow().read_metadata(path)
-
-
-def _rows_per_chunk(rows: int, metadata: Sequence[Any]) -> int:
-    """Number of rows of a row group that are read at once."""
-    size = sum(column.total_uncompressed_size for column in metadata)
-    return max(1, -(-rows // max(1, -(-size // _CHUNK_BYTES))))
-
-
-def _may_have_files(columns: PhotoColumns, metadata: Mapping[ColumnPath, Any]) -> bool:
-    """Whether some photos of a row group may be files of their own."""
-    if columns.bytes is None or columns.path is None:
-        return columns.only_paths
-    statistics = metadata[columns.bytes].statistics
-    return statistics is None or not statistics.has_null_count or statistics.null_count > 0
 
 
 def _column(table: Any, path: ColumnPath | None) -> Any:
@@ -349,18 +280,3 @@ def _text(scalar: Any) -> str | None:
     except UnicodeDecodeError:  # Parquet does not check that text is UTF-8
         return None
     return text
-
-
-def _message(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _pyarrow() -> ModuleType:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ConvlensError(
-            f"Parquet files need pyarrow, which is not installed ({error}); "
-            f"pip install 'convlens[parquet]'"
-        ) from error
-    return pyarrow.parquet
