@@ -23,6 +23,7 @@ from convlens.models.output_head import NEGATIVE, predicted_classes
 from convlens.passes.proportion import wilson_interval
 from convlens.passes.random_numbers import random_signs, random_uniform
 from convlens.passes.reducer import State
+from convlens.tracing.trace import Trace
 from convlens.tracing.tracer import trace as trace_network
 
 _FIXED_POINT = 2**32  # the largest change is kept as a whole number of this fraction of the span
@@ -93,39 +94,41 @@ class RobustnessReducer:
         state["pixels"] += signs.numel()
         state["mostly_zero_gradients"] += int((2 * zero_gradients > signs[0].numel()).sum())
         noise_signs = random_signs(images, ids, self.seed) * signs.abs()
+        batch = _Batch(images, ids, trace, signs, noise_signs, correct_classes)
         pgd_correct = correct
-        for number, epsilon in enumerate(self.epsilons):
-            adversarial = fgsm_step(images, signs, epsilon, self.model.bounds)
-            change = float((adversarial - images).abs().max()) / self.model.span
-            state["largest_change"][number] = torch.maximum(
-                state["largest_change"][number],
-                torch.tensor(round(change * _FIXED_POINT), dtype=torch.int64),
-            )
-            fgsm_correct = correct_classes.contain_predictions(
-                compute_logits(self.model, trace, adversarial)
-            )
-            state["fgsm"][number] += int(fgsm_correct.sum())
-            noisy = fgsm_step(images, noise_signs, epsilon, self.model.bounds)
-            noise_correct = correct_classes.contain_predictions(
-                compute_logits(self.model, trace, noisy)
-            )
-            state["noise"][number] += int(noise_correct.sum())
+        for number in range(len(self.epsilons)):
+            fgsm_correct = self._attack_by_signs(state, batch, number)
             if self.pgd_steps:
-                pgd_correct = self._attack_by_pgd(
-                    images, ids, correct_classes, pgd_correct, epsilon
-                )
+                pgd_correct = self._attack_by_pgd(batch, pgd_correct, self.epsilons[number])
                 state["pgd"][number] += int(pgd_correct.sum())
                 state["pgd_only"][number] += int((fgsm_correct & ~pgd_correct).sum())
                 state["fgsm_only"][number] += int((pgd_correct & ~fgsm_correct).sum())
 
-    def _attack_by_pgd(
-        self,
-        images: Tensor,
-        ids: Tensor,
-        correct_classes: "_CorrectClasses",
-        correct: Tensor,
-        epsilon: float,
-    ) -> Tensor:
+    def _attack_by_signs(self, state: State, batch: "_Batch", number: int) -> Tensor:
+        """Attack by FGSM and by random signs at an epsilon, and add to the counts.
+
+        Returns:
+            Bool `(N,)`: the images that are still predicted correctly after FGSM.
+        """
+        epsilon, bounds = self.epsilons[number], self.model.bounds
+        adversarial = fgsm_step(batch.images, batch.signs, epsilon, bounds)
+        change = float((adversarial - batch.images).abs().max()) / self.model.span
+        state["largest_change"][number] = torch.maximum(
+            state["largest_change"][number],
+            torch.tensor(round(change * _FIXED_POINT), dtype=torch.int64),
+        )
+        fgsm_correct = batch.correct_classes.contain_predictions(
+            compute_logits(self.model, batch.trace, adversarial)
+        )
+        state["fgsm"][number] += int(fgsm_correct.sum())
+        noisy = fgsm_step(batch.images, batch.noise_signs, epsilon, bounds)
+        noise_correct = batch.correct_classes.contain_predictions(
+            compute_logits(self.model, batch.trace, noisy)
+        )
+        state["noise"][number] += int(noise_correct.sum())
+        return fgsm_correct
+
+    def _attack_by_pgd(self, batch: "_Batch", correct: Tensor, epsilon: float) -> Tensor:
         """Attack the images that are still predicted correctly, bool `(N,)`; return which remain.
 
         An image is not attacked further as soon as its prediction is wrong.
@@ -134,14 +137,15 @@ class RobustnessReducer:
         if len(rows) == 0:
             return correct
         step_size = pgd_step_size(epsilon, self.pgd_steps) if epsilon else 0.0
-        originals = images[rows]
-        noise = random_uniform(originals, ids[rows.cpu()], self.seed + 1)
+        originals = batch.images[rows]
+        noise = random_uniform(originals, batch.ids[rows.cpu()], self.seed + 1)
         adversarial = pgd_start(originals, noise, epsilon, self.model.bounds)
-        trace = trace_network(self.model, images)
         for _ in range(self.pgd_steps):
-            criterion = AttackCriterion(classes=correct_classes.attacked[rows], loss=self.loss)
-            gradient = loss_gradient(self.model, trace, adversarial, criterion)
-            remaining = correct_classes.contain_predictions(gradient.logits, rows)
+            criterion = AttackCriterion(
+                classes=batch.correct_classes.attacked[rows], loss=self.loss
+            )
+            gradient = loss_gradient(self.model, batch.trace, adversarial, criterion)
+            remaining = batch.correct_classes.contain_predictions(gradient.logits, rows)
             rows, originals = rows[remaining], originals[remaining]
             if len(rows) == 0:
                 break
@@ -154,8 +158,8 @@ class RobustnessReducer:
                 self.model.bounds,
             )
         if len(rows):
-            logits = compute_logits(self.model, trace, adversarial)
-            rows = rows[correct_classes.contain_predictions(logits, rows)]
+            logits = compute_logits(self.model, batch.trace, adversarial)
+            rows = rows[batch.correct_classes.contain_predictions(logits, rows)]
         still_correct = torch.zeros_like(correct)
         still_correct[rows] = True
         return still_correct
@@ -225,6 +229,27 @@ class RobustnessReducer:
                 )
             )
         return diagnostics
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Images that are attacked together.
+
+    Attributes:
+        images: `(N, C, H, W)`, in the precision in which they are attacked.
+        ids: int64 `(N,)` on the CPU, their numbers in the data set.
+        trace: the trace of the network for them.
+        signs: `(N, C, H, W)`, the signs of the gradient of E.
+        noise_signs: `(N, C, H, W)`, random signs, 0 where the gradient is 0.
+        correct_classes: the classes that are right for each image.
+    """
+
+    images: Tensor
+    ids: Tensor
+    trace: Trace
+    signs: Tensor
+    noise_signs: Tensor
+    correct_classes: "_CorrectClasses"
 
 
 @dataclass(frozen=True)

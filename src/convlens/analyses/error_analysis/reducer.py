@@ -98,11 +98,7 @@ class ErrorReducer:
         right = mark_right(padded, self.columns)
         first = column_of(padded[:, 0])  # the label of photos that may be called several things
         correct = right.gather(1, predictions[:, None])[:, 0]
-        best_right, best = scores.masked_fill(~right, -torch.inf).max(dim=1, keepdim=True)
-        # Of equal scores the first one counts as greater, as in the prediction.
-        indices = torch.arange(scores.shape[1])
-        before = (scores > best_right) | ((scores == best_right) & (indices < best))
-        rank = before.sum(dim=1)
+        rank = _rank_right_classes(scores, right)
         confidences = shares.gather(1, predictions[:, None])[:, 0]
         state["photos"] += len(ids)
         for name, values in (
@@ -150,6 +146,15 @@ def part_of(state: Mapping[str, Tensor], name: str) -> State:
 def class_confidences(state: Mapping[str, Tensor]) -> Tensor:
     """The mean probability of each class over the photos that have it as label, float64 `(K,)`."""
     return state["class_confidence"].double() / _FIXED_POINT / state["class_photos"]
+
+
+def _rank_right_classes(scores: Tensor, right: Tensor) -> Tensor:
+    """How many classes have a higher score than the best right class, int64 `(N,)`."""
+    best_right, best = scores.masked_fill(~right, -torch.inf).max(dim=1, keepdim=True)
+    # Of equal scores the first one counts as greater, as in the prediction.
+    indices = torch.arange(scores.shape[1])
+    before = (scores > best_right) | ((scores == best_right) & (indices < best))
+    return before.sum(dim=1)
 
 
 def _prefixed(name: str, part: State) -> State:
