@@ -8,8 +8,8 @@ import convlens
 
 ROOT = Path(convlens.__file__).parent
 EMPTY_NAMES = frozenset({
-    "found", "given", "kept", "look", "made", "one", "own", "said", "stuff", "theirs",
-    "thing", "things", "told", "wanted",
+    "found", "given", "kept", "look", "made", "one", "own", "rest", "said", "stuff", "theirs",
+    "thing", "things", "told", "wanted", "what", "which",
 })  # fmt: skip
 
 

@@ -237,8 +237,8 @@ def _clear_file(path: Path) -> None:
 
 
 def _in_use(path: str | Path, process: int | None) -> ConvlensError:
-    which = f" (process {process})" if process is not None else ""
+    holder = f" (process {process})" if process is not None else ""
     return ConvlensError(
-        f"{path} is in use by another run of convlens{which}; wait until it has finished, or give "
+        f"{path} is in use by another run of convlens{holder}; wait until it has finished, or give "
         f"another place"
     )

@@ -105,11 +105,9 @@ def _expand(argument: Path, search: FileSearch, *, tables: bool) -> list[Path]:
     for path in files:
         _refuse_table(path)
     if count := len(search.results):
-        which = (
-            "file that convlens has written" if count == 1 else "files that convlens has written"
-        )
+        kind = "file that convlens has written" if count == 1 else "files that convlens has written"
         raise ConvlensError(
-            f"no photos in {argument} but {count} {which}, or that lie below the folder of "
+            f"no photos in {argument} but {count} {kind}, or that lie below the folder of "
             f"results; name a file to use it"
         )
     if argument.is_dir():

@@ -133,8 +133,8 @@ def find_keys(
                 f"{path!r} is the name of several photos; give them names that tell them apart"
             )
         elif os.path.abspath(owner) != os.path.abspath(path):  # noqa: PTH100
-            both = [os.path.abspath(photo) for photo in (owner, path)]  # noqa: PTH100
-            first, second = shortest_unique_paths(both)
+            absolute_paths = [os.path.abspath(photo) for photo in (owner, path)]  # noqa: PTH100
+            first, second = shortest_unique_paths(absolute_paths)
             raise ConvlensError(
                 f"{key!r} is the name of {owner} and of {path}; write as much of their paths as "
                 f"tells them apart, such as {first} and {second}"

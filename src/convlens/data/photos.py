@@ -315,8 +315,8 @@ def _decode(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     frames, frame = getattr(picture, "n_frames", 1), picture.tell()
     if frames > 1:
         word = "animated" if picture.format in ANIMATED_FORMATS else "several pictures"
-        which = "first" if frame == 0 else f"number {frame + 1}"
-        notes.append(f"{word}: {which} of {frames} frames")
+        position = "first" if frame == 0 else f"number {frame + 1}"
+        notes.append(f"{word}: {position} of {frames} frames")
     white, bits = gray_levels(picture)
     upright = picture
     if picture.getexif().get(_ORIENTATION, 1) in range(2, 9):

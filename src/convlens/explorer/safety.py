@@ -107,10 +107,12 @@ class Gate:
 
     def _exchange(self, scope: Scope, query: list[tuple[str, str]]) -> Response:
         """Give a browser the cookie for the token, and lead it to the address without the token."""
-        rest = urlencode([(name, value) for name, value in query if name != TOKEN])
+        query_without_token = urlencode([(name, value) for name, value in query if name != TOKEN])
         # A path that begins with two slashes would name another host.
         path = quote("/" + scope["path"].lstrip("/\\"), safe="/@,:")
-        answer = RedirectResponse(f"{path}?{rest}" if rest else path, HTTPStatus.SEE_OTHER)
+        answer = RedirectResponse(
+            f"{path}?{query_without_token}" if query_without_token else path, HTTPStatus.SEE_OTHER
+        )
         answer.set_cookie(self._cookie, self._secret, httponly=True, samesite="strict", path="/")
         return answer
 

@@ -61,7 +61,7 @@ def wilson_interval(count: int, total: int, z: float = _Z) -> tuple[float, float
     """
     if total == 0:
         return 0.0, 1.0
-    share, extra = count / total, z * z / total
-    middle = (share + extra / 2) / (1 + extra)
-    half = z * sqrt(share * (1 - share) / total + extra / (4 * total)) / (1 + extra)
+    share, correction = count / total, z * z / total
+    middle = (share + correction / 2) / (1 + correction)
+    half = z * sqrt(share * (1 - share) / total + correction / (4 * total)) / (1 + correction)
     return max(0.0, middle - half), min(1.0, middle + half)

@@ -231,10 +231,10 @@ def _same_for_all(
     union: PixelInterval, shape: tuple[int, ...], image_dim: int | None
 ) -> PixelInterval:
     """The union for every element of an output, or for each image along a dimension."""
-    ones = [1] * len(shape)
+    bound_shape = [1] * len(shape)
     if image_dim is not None and image_dim < len(shape) and shape[image_dim] == union.length:
-        ones[image_dim] = union.length
-        images = torch.arange(union.length).view(ones)
+        bound_shape[image_dim] = union.length
+        images = torch.arange(union.length).view(bound_shape)
         return replace(union, low=images, high=images, everywhere=False, sees_whole_image=False)
-    low, high = (bound.reshape(ones) for bound in (union.low.amin(), union.high.amax()))
+    low, high = (bound.reshape(bound_shape) for bound in (union.low.amin(), union.high.amax()))
     return replace(union, low=low, high=high, everywhere=True, sees_whole_image=True)

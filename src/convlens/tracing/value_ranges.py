@@ -113,7 +113,7 @@ class ValueRanges:
             first = first.union(other)
         return first
 
-    def _both(self, operation: Operation) -> tuple[ValueRange, ValueRange]:
+    def _operands(self, operation: Operation) -> tuple[ValueRange, ValueRange]:
         """The ranges of the two operands; the second one multiplied by `alpha`."""
         first, second = (self._of_argument(operation.arguments.get(n)) for n in ("self", "other"))
         alpha = ValueRange.of_number(operation.arguments.get("alpha", 1))
@@ -123,17 +123,17 @@ class ValueRanges:
 
     def add(self, operation: Operation) -> ValueRange:
         """The range of a sum."""
-        first, second = self._both(operation)
+        first, second = self._operands(operation)
         return first + second
 
     def subtract(self, operation: Operation) -> ValueRange:
         """The range of a difference."""
-        first, second = self._both(operation)
+        first, second = self._operands(operation)
         return first + -second
 
     def multiply(self, operation: Operation) -> ValueRange:
         """The range of a product."""
-        first, second = self._both(operation)
+        first, second = self._operands(operation)
         return first * second
 
     def divide(self, operation: Operation) -> ValueRange:
@@ -147,7 +147,7 @@ class ValueRanges:
                 return ValueRange(0.0, 1.0)
             if self._holds(total.node, lambda summand: self._is_size_of(summand, node)):
                 return ValueRange(-1.0, 1.0)
-        first, second = self._both(operation)
+        first, second = self._operands(operation)
         return first * second.reciprocal()
 
     def sum_up(self, operation: Operation) -> ValueRange:
@@ -179,7 +179,7 @@ class ValueRanges:
 
     def soft_maximum(self, operation: Operation) -> ValueRange:
         """The range of log(eˣ + eʸ), which is above both; a softplus where y is 0."""
-        first, second = self._both(operation)
+        first, second = self._operands(operation)
         return ValueRange(max(first.low, second.low), math.inf)
 
     def pad(self, operation: Operation) -> ValueRange:

@@ -299,8 +299,8 @@ def _layer(
             )
         ),
         dense_weights=_dense_weights(model_trace, operations),
-        field_size=_both(field.size) if field else None,
-        field_stride=_both(field.stride) if field else None,
+        field_size=_complete_pair(field.size) if field else None,
+        field_stride=_complete_pair(field.stride) if field else None,
         field_offset=field.offset if field else None,
         sees_whole_image=pixels is not None and pixels[2],
         followed=node not in model_trace.unknown,
@@ -312,7 +312,7 @@ def _layer(
     )
 
 
-def _both(pair: tuple[int | None, int | None]) -> Pair | None:
+def _complete_pair(pair: tuple[int | None, int | None]) -> Pair | None:
     return (pair[0], pair[1]) if pair[0] is not None and pair[1] is not None else None
 
 

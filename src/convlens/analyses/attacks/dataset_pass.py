@@ -103,7 +103,7 @@ def robustness(
     finished = run_pass(
         model, reducer, source, stage="curve", pass_options=pass_options,
         settings={
-            "what": "robustness", "epsilons": list(sizes), "loss": loss, "pgd_steps": pgd_steps,
+            "analysis": "robustness", "epsilons": list(sizes), "loss": loss, "pgd_steps": pgd_steps,
             "seed": seed, "labels": fingerprint(labels),
         },
     )  # fmt: skip

@@ -276,7 +276,7 @@ def compare_answers(
     finished = run_pass(
         first, work, source, stage="answers", pass_options=pass_options,
         settings={
-            "what": "diff", "second": f"{second.name} {fingerprint_model(second)}",
+            "analysis": "diff", "second": f"{second.name} {fingerprint_model(second)}",
             "labels": fingerprint(labels),
         },
     )  # fmt: skip

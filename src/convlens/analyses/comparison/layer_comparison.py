@@ -127,9 +127,9 @@ def _to_same_type(
     except ConvlensError:
         return first, second, ""
     models[finer] = converted
-    which = ("first", "second")[finer]
+    ordinal = ("first", "second")[finer]
     name = str(dtype).removeprefix("torch.")
-    return models[0], models[1], f"the {which} network was converted to {name}"
+    return models[0], models[1], f"the {ordinal} network was converted to {name}"
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def draw_robustness(pair: Sequence[Robustness]) -> Tensor:
     names = [curve.name for curve in pair[0].curves]
     figure = new_figure(figsize=(2.4 * len(names) + 0.4, 2.8))
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for robustness, color, which in zip(pair, _COLORS, ("first", "second"), strict=True):
+        for robustness, color, ordinal in zip(pair, _COLORS, ("first", "second"), strict=True):
             curve = robustness[name]
             errors = (
                 [max(0.0, a - low) for a, low in zip(curve.accuracies, curve.low, strict=True)],
@@ -92,7 +92,7 @@ def draw_robustness(pair: Sequence[Robustness]) -> Tensor:
             axes.errorbar(
                 [255 * fraction for fraction in robustness.fractions], curve.accuracies,
                 yerr=errors, color=color, marker="o", markersize=3, capsize=2, linewidth=1.2,
-                label=f"{which} network",
+                label=f"{ordinal} network",
             )  # fmt: skip
         axes.set_ylim(-0.03, 1.03)
         axes.set_title(name, fontsize=9)
@@ -110,7 +110,7 @@ def draw_shift(pair: Sequence[Shift]) -> Tensor | None:
     """The equivariance of the layers of both networks; None where it was not measured."""
     figure = new_figure(figsize=(7.0, 3.0))
     axes = figure.subplots()
-    for shift, color, which in zip(pair, _COLORS, ("first", "second"), strict=True):
+    for shift, color, ordinal in zip(pair, _COLORS, ("first", "second"), strict=True):
         if shift.equivariance is None:
             return None
         errors = [layer.inner_errors[0] for layer in shift.equivariance.layers]
@@ -120,7 +120,7 @@ def draw_shift(pair: Sequence[Shift]) -> Tensor | None:
         ]
         axes.plot(
             [place for place, _ in points], [error for _, error in points], "o-", markersize=3,
-            linewidth=1.2, color=color, label=f"{which} network, {counted(len(errors), 'layer')}",
+            linewidth=1.2, color=color, label=f"{ordinal} network, {counted(len(errors), 'layer')}",
         )  # fmt: skip
     axes.set_ylim(bottom=0)
     axes.set_xticks([0, 1], ["first layer", "last layer"])

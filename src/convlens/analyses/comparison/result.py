@@ -92,8 +92,8 @@ class Diff(NetworkResult):
             if part is not None:
                 yield part.summary()
         for pair in (self.robustness, self.shift):
-            for which, part_result in zip(("first", "second"), pair, strict=False):
-                yield f"{which} network, {printable(part_result.summary())}"
+            for ordinal, part_result in zip(("first", "second"), pair, strict=False):
+                yield f"{ordinal} network, {printable(part_result.summary())}"
         yield from (f"left out: {words}" for words in self.left_out)
 
     def table(self) -> Table | None:

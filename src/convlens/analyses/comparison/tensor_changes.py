@@ -199,9 +199,9 @@ def _values(before: Tensor, after: Tensor) -> str:
     pair = torch.stack([before.flatten(), after.flatten()])
     correlation = float(pair.corrcoef()[0, 1])
     differing, total = int((before != after).sum()), before.numel()
-    which = "all values" if differing == total else f"{differing:,} of {total:,} values"
+    amount = "all values" if differing == total else f"{differing:,} of {total:,} values"
     return (
-        f"{which} differ, by {change / norm:.2g} of the tensor's norm (correlation "
+        f"{amount} differ, by {change / norm:.2g} of the tensor's norm (correlation "
         f"{correlation:.4g})"
     )
 

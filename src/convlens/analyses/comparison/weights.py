@@ -106,10 +106,10 @@ class WeightChanges(NetworkResult):
             )
             if kinds := self._common_kind():
                 lines.append(kinds)
-        for names, which in ((self.only_first, "first"), (self.only_second, "second")):
+        for names, ordinal in ((self.only_first, "first"), (self.only_second, "second")):
             if names:
                 lines.append(
-                    f"only the {which} network has {counted(len(names), 'tensor')}: "
+                    f"only the {ordinal} network has {counted(len(names), 'tensor')}: "
                     f"{enumerated(list(map(printable, names)), 3)}"
                 )
         return "\n".join(lines)

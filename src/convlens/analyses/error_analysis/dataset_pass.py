@@ -125,7 +125,7 @@ def error_analysis(
     finished = run_reducer(
         model, trace, reducer, source, pass_options=pass_options,
         settings={
-            "what": "errors", "bins": bins, "seed": seed, "labels": fingerprint(labels),
+            "analysis": "errors", "bins": bins, "seed": seed, "labels": fingerprint(labels),
         },
     )  # fmt: skip
     state = finished.state

@@ -362,8 +362,8 @@ def _own_parameters(module: nn.Module) -> list[nn.Parameter]:
 
 def _block_name(path: str) -> str:
     """The first two parts of a dotted name: `layer4.2` for all modules inside it."""
-    first, *rest = path.split(".")
-    return ".".join([first, rest[0]]) if rest else first
+    first, *inner = path.split(".")
+    return ".".join([first, inner[0]]) if inner else first
 
 
 def _stage_name(paths: Sequence[str]) -> str:

@@ -103,7 +103,7 @@ def invariance(
         extra_columns=ActivationTotals(channel_source, class_means),
     )
     settings = {
-        "what": "invariance",
+        "analysis": "invariance",
         "layer": channel_source.node_name,
         "top": top,
         "labels": fingerprint(labels),

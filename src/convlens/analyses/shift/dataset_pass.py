@@ -111,7 +111,8 @@ def shift(
     finished = run_pass(
         wide_model, reducer, source, stage="photos", pass_options=pass_options,
         settings={
-            "what": "shift", "shifts": list(offsets), "seed": seed, "labels": fingerprint(labels),
+            "analysis": "shift", "shifts": list(offsets), "seed": seed,
+            "labels": fingerprint(labels),
         },
     )  # fmt: skip
     offset_map = None

@@ -246,8 +246,8 @@ def summarize_errors(
         assert dims is not None
         size, shape = field.size, trace.shape(layer.node)
         inner, whole = (
-            tuple(None if isnan(value) else value for value in errors[which, :, number].tolist())
-            for which in (0, 1)
+            tuple(None if isnan(value) else value for value in errors[kind, :, number].tolist())
+            for kind in (0, 1)
         )
         rows.append(
             LayerEquivariance(

@@ -21,10 +21,10 @@ def show_models(names_by_form: Mapping[str, Sequence[str]], containing: str, *, 
         for name in names:
             terminal.show(name)
     count = sum(map(len, specs.values()))
-    which = f" with {containing!r} in their names" if containing else ""
+    condition = f" with {containing!r} in their names" if containing else ""
     nearest = suggest(containing, _all_names()) if not count else ""
     terminal.note(
-        f"{counted(count, 'network')}{which}{nearest}; also file:PATH@ARCHITECTURE and "
+        f"{counted(count, 'network')}{condition}{nearest}; also file:PATH@ARCHITECTURE and "
         f"python:MODULE:FACTORY"
     )
 

@@ -12,7 +12,7 @@ from convlens.errors import ConvlensError
 from convlens.training.data.labeled_images import LabeledImages, make_labeled_images
 
 _NAME = re.compile(
-    r"(?P<part>train|t10k|test|val)\w*[-_.](?P<what>images|labels)[-_.]idx[13]-ubyte(\.gz)?"
+    r"(?P<part>train|t10k|test|val)\w*[-_.](?P<content>images|labels)[-_.]idx[13]-ubyte(\.gz)?"
 )
 _BYTES = 0x08  # the format's code for unsigned bytes
 
@@ -34,7 +34,8 @@ def read_idx_folder(folder: Path) -> dict[str, LabeledImages]:
     for path in sorted(folder.iterdir()):
         name = _NAME.fullmatch(path.name)
         if name:
-            files.setdefault(("train" if name["part"] == "train" else "test", name["what"]), path)
+            split = "train" if name["part"] == "train" else "test"
+            files.setdefault((split, name["content"]), path)
     splits = {}
     for split in ("train", "test"):
         images, labels = files.get((split, "images")), files.get((split, "labels"))

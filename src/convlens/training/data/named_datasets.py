@@ -107,12 +107,12 @@ def _open(dataset_class: Any, folder: Path, *, test: bool) -> Any:
         attempts = [{}]
     if not attempts:
         return None
-    extra: dict[str, Any] = {"root": folder} if "root" in options else {}
+    common_options: dict[str, Any] = {"root": folder} if "root" in options else {}
     if "download" in options:
-        extra["download"] = True
+        common_options["download"] = True
     for attempt in attempts:
         try:
-            return dataset_class(**extra, **attempt)
+            return dataset_class(**common_options, **attempt)
         except (TypeError, ValueError) as error:
             reason = error
         except (OSError, RuntimeError) as error:
