@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from convlens.analyses.attacks.fgsm import Fgsm, fgsm
+from convlens.analyses.attacks.fgsm import fgsm
+from convlens.analyses.attacks.fgsm_result import Fgsm
 from convlens.analyses.deepdream.deepdream import dream
 from convlens.analyses.deepdream.result import Dream
 from convlens.analyses.feature_maps.detector_result import FeatureDetector

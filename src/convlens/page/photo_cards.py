@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convlens.analyses.attacks.fgsm import Fgsm, fgsm
+from convlens.analyses.attacks.fgsm import fgsm
+from convlens.analyses.attacks.fgsm_result import Fgsm
 from convlens.analyses.attacks.flip import Flip, find_flip
 from convlens.analyses.gradcam.boxes import boxes_on_image
 from convlens.analyses.gradcam.deletion_insertion import DeletionInsertion, deletion_insertion

@@ -14,7 +14,7 @@ CONVLENS_CLASSES = {
     "Anatomy": "convlens.analyses.anatomy.anatomy",
     "Layer": "convlens.analyses.anatomy.layer",
     "Diagnostic": "convlens.analyses.attacks.diagnostics",
-    "Fgsm": "convlens.analyses.attacks.fgsm",
+    "Fgsm": "convlens.analyses.attacks.fgsm_result",
     "Flip": "convlens.analyses.attacks.flip",
     "InternalChanges": "convlens.analyses.attacks.internal_changes",
     "LayerChange": "convlens.analyses.attacks.internal_changes",

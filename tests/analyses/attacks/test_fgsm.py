@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from convlens import ConvlensError, fgsm, find_flip, trace, wrap
-from convlens.analyses.attacks.fgsm import Fgsm
+from convlens.analyses.attacks.fgsm_result import Fgsm
 from support.attacked_networks import small
 
 SIZE = 32

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from convlens import attack_photos
-from convlens.analyses.attacks.fgsm import Fgsm
+from convlens.analyses.attacks.fgsm_result import Fgsm
 from support.photo_folders import labeled_model, save_noise
 
 

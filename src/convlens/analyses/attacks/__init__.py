@@ -1,7 +1,9 @@
 """Adversarial attacks, and the accuracy of a network under them.
 
 fgsm.py                `fgsm`: the fast gradient sign method, for several epsilons
+fgsm_result.py         its result
 pgd.py                 `pgd`: projected gradient descent
+steps.py               the steps of both
 flip.py                `find_flip`: the smallest 8-bit change that flips a prediction
 internal_changes.py    `internal_changes`: the channels that an attack changes, and Grad-CAM
 criterion.py           the class that an attack moves from or towards, its loss and gradient

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from convlens.analyses.attacks.fgsm import Fgsm, fgsm_step
+from convlens.analyses.attacks.fgsm_result import Fgsm
 from convlens.analyses.attacks.figures import attack_figure, describe_change, draw_change
+from convlens.analyses.attacks.steps import fgsm_step
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.data.images import encode_png, to_pixels, to_tensor
 from convlens.errors import ConvlensError

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from convlens.analyses.attacks.fgsm import Fgsm, fgsm_step
+from convlens.analyses.attacks.fgsm_result import Fgsm
 from convlens.analyses.attacks.figures import MOST_IMAGES, of_255
+from convlens.analyses.attacks.steps import fgsm_step
 from convlens.analyses.gradcam.gradcam import GradCam, gradcam
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import enable_gradients, stream_nodes

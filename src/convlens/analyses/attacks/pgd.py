@@ -29,9 +29,9 @@ from convlens.analyses.attacks.figures import (
     draw_change,
     of_255,
 )
+from convlens.analyses.attacks.steps import pgd_start, pgd_step, pgd_step_size
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import enable_gradients
-from convlens.errors import ConvlensError
 from convlens.models.labels import class_names
 from convlens.models.model import ImagesLike, Model, check_model
 from convlens.models.output_head import SOFTMAX, predicted_classes
@@ -45,64 +45,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STEPS = 10
-_PATH_LENGTH = 2.5  # in epsilons, of all steps together: to any corner and back (Madry's factor)
-
-
-def pgd_start(
-    images: Tensor, noise: Tensor | None, epsilon: float, bounds: tuple[float, float]
-) -> Tensor:
-    """The first images of PGD: x plus epsilon times noise of -1 to 1, clipped to the bounds.
-
-    Args:
-        images: `(N, C, H, W)`.
-        noise: `(N, C, H, W)`, or None to start at the images.
-        epsilon: epsilon in the units of the image.
-        bounds: the least and the greatest value of a pixel.
-    """
-    if noise is None:
-        return images.clone(memory_format=torch.preserve_format)
-    return torch.add(images, noise, alpha=epsilon).clamp_(*bounds)
-
-
-def pgd_step(
-    images: Tensor,
-    adversarial: Tensor,
-    signs: Tensor,
-    epsilon: float,
-    step_size: float,
-    bounds: tuple[float, float],
-) -> Tensor:
-    """Move adversarial images one step along signs, and project them to epsilon and the bounds.
-
-    Args:
-        images: `(N, C, H, W)`, from which the result differs by at most epsilon.
-        adversarial: `(N, C, H, W)`, the images after the steps so far.
-        signs: `(N, C, H, W)`, the signs of the gradient at `adversarial`.
-        epsilon: epsilon in the units of the image.
-        step_size: size of a step in the units of the image.
-        bounds: the least and the greatest value of a pixel.
-
-    Example:
-        >>> import torch
-        >>> images, adversarial = torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.75])
-        >>> pgd_step(images, adversarial, torch.ones(2), 0.25, 0.125, (0.0, 1.0))
-        tensor([0.6250, 0.7500])
-    """
-    change = torch.add(adversarial, signs, alpha=step_size).sub_(images).clamp_(-epsilon, epsilon)
-    return change.add_(images).clamp_(*bounds)
-
-
-def pgd_step_size(epsilon: float, steps: int, step_size: float | None = None) -> float:
-    """The size of a step in the units of the image; default: 2.5 epsilon / steps.
-
-    Raises:
-        ConvlensError: if there are no steps, or the size is not positive.
-    """
-    if steps < 1:
-        raise ConvlensError(f"{steps} steps; give at least 1")
-    if step_size is not None and not 0 < step_size < float("inf"):
-        raise ConvlensError(f"a step of {step_size:g}; give a positive number in image units")
-    return _PATH_LENGTH * epsilon / steps if step_size is None else step_size
 
 
 @dataclass(frozen=True, eq=False)

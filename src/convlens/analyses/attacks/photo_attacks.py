@@ -19,7 +19,8 @@ from torch import Tensor
 from convlens.analyses.attacks.criterion import AttackCriterion
 from convlens.analyses.attacks.dataset_pass import robustness
 from convlens.analyses.attacks.epsilon import Epsilon, parse_epsilons
-from convlens.analyses.attacks.fgsm import Fgsm, fgsm
+from convlens.analyses.attacks.fgsm import fgsm
+from convlens.analyses.attacks.fgsm_result import Fgsm
 from convlens.analyses.attacks.flip import Flip, find_flip
 from convlens.analyses.attacks.internal_changes import InternalChanges
 from convlens.analyses.attacks.internal_changes import internal_changes as find_internal_changes

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from convlens.analyses.attacks.diagnostics import Diagnostic
-from convlens.analyses.attacks.fgsm import Fgsm
+from convlens.analyses.attacks.fgsm_result import Fgsm
 from convlens.analyses.attacks.robustness import Robustness
 from convlens.errors import ConvlensError
 from convlens.files import NUMBERS

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from convlens.analyses.attacks.criterion import AttackCriterion, loss_gradient, to_attackable
 from convlens.analyses.attacks.diagnostics import Diagnostic, diagnose_pgd, diagnose_zero_gradients
-from convlens.analyses.attacks.fgsm import fgsm_step
-from convlens.analyses.attacks.pgd import pgd_start, pgd_step, pgd_step_size
 from convlens.analyses.attacks.robustness import FGSM, NOISE, PGD, Curve, Robustness
+from convlens.analyses.attacks.steps import fgsm_step, pgd_start, pgd_step, pgd_step_size
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.capture import enable_gradients
 from convlens.models.labels import PhotoLabels

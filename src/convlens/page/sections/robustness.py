@@ -6,7 +6,8 @@ from typing import Any
 
 from convlens.analyses.attacks.dataset_pass import robustness
 from convlens.analyses.attacks.diagnostics import MASKED_GRADIENTS, ONE_OUTPUT
-from convlens.analyses.attacks.fgsm import Fgsm, fgsm
+from convlens.analyses.attacks.fgsm import fgsm
+from convlens.analyses.attacks.fgsm_result import Fgsm
 from convlens.analyses.attacks.internal_changes import InternalChanges, internal_changes
 from convlens.analyses.attacks.robustness import Robustness
 from convlens.data.images import to_pixels
