@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 import convlens
 from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
-from convlens.analyses.gradcam.randomization import Randomization
+from convlens.analyses.gradcam.randomization_result import Randomization
 from convlens.analyses.predictions.predictions import compute_logits
 from convlens.analyses.preprocessing_check.scores import score_by_confidence, score_by_labels
 from convlens.analyses.preprocessing_check.variants import list_variants, prepare_variants

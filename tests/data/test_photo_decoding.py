@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import convlens
-from convlens.data import photos as photos_module
+from convlens.data import picture_conversion
 from convlens.data.photo_decoder import PhotoDecoder
 from convlens.data.photos import PIXELS, EncodedPhoto, read_photo
 from convlens.data.pixel_budget import PixelBudget
@@ -69,7 +69,7 @@ class TestMemory:
         suffix = "tif" if mode == "CMYK" else "png"
         picture.save(tmp_path / f"a.{suffix}")
         whole = read_photo(tmp_path / f"a.{suffix}")
-        monkeypatch.setattr(photos_module, "_STRIP_PIXELS", 100)
+        monkeypatch.setattr(picture_conversion, "_STRIP_PIXELS", 100)
         strips = read_photo(tmp_path / f"a.{suffix}")
         assert strips.notes == whole.notes
         assert strips.picture.tobytes() == whole.picture.tobytes()

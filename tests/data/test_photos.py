@@ -335,7 +335,7 @@ def test_photo_is_plain():
 def test_warnings_of_the_process_stay_as_they_are(tmp_path, monkeypatch):
     """Also where a thread begins to decode before another has ended, and ends after it."""
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
-    decode, begun, ended = photos._decode, threading.Event(), threading.Event()
+    decode, begun, ended = photos.to_rgb, threading.Event(), threading.Event()
 
     def late(picture):
         begun.set()
@@ -354,7 +354,7 @@ def test_warnings_of_the_process_stay_as_they_are(tmp_path, monkeypatch):
     def in_turn(picture):
         return next(turns)(picture)
 
-    monkeypatch.setattr(photos, "_decode", in_turn)
+    monkeypatch.setattr(photos, "to_rgb", in_turn)
     read_photo(tmp_path / "a.png")
     with pytest.warns(UserWarning, match="of the network"):
         warnings.warn("of the network", stacklevel=1)

@@ -8,31 +8,24 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from convlens.data.array_pictures import picture_from_array
 from convlens.data.file_search import describe_broken_link, is_broken_link
-from convlens.data.photo_formats import (
-    ANIMATED_FORMATS,
-    NOT_A_PHOTO,
-    PARQUET_SUFFIX,
-    photo_formats,
-)
+from convlens.data.photo_formats import NOT_A_PHOTO, PARQUET_SUFFIX, photo_formats
+from convlens.data.picture_conversion import to_rgb
 from convlens.data.pixel_budget import PixelBudget
-from convlens.data.tiff import describe_tiff, gray_levels, has_separate_planes
+from convlens.data.tiff import describe_tiff, has_separate_planes
 from convlens.errors import ConvlensError, PhotoError
 from convlens.files import suggest_sibling
 from convlens.text import printable
 
 _ORIENTATION = ExifTags.Base.Orientation
-_STRIP_PIXELS = 2**20  # converted at once, so that no second copy of a large photo is made
-
 # Of all photos that are being decoded. At most 9 bytes for each pixel are in use at a time.
 PIXELS = PixelBudget(2**27)
 
@@ -115,10 +108,10 @@ def read_photo(source: PhotoLike) -> Photo:
     if isinstance(source, Image.Image):
         name = printable(Path(getattr(source, "filename", "") or "photo").name)
         with _as_photo_error(name):
-            picture, notes = _decode(source)
+            picture, notes = to_rgb(source)
         return Photo(picture, name, None, notes)
     if isinstance(source, np.ndarray):
-        picture, notes = _decode(picture_from_array(source))
+        picture, notes = to_rgb(picture_from_array(source))
         if source.dtype != np.uint8:
             notes = (f"{source.dtype}: converted to 8 bits", *notes)
         return Photo(picture, "photo", None, notes)
@@ -132,7 +125,7 @@ def read_photo(source: PhotoLike) -> Photo:
             raise PhotoError("is empty; copy it again")
         opened = _open_picture(file)
         PIXELS.take(opened.width * opened.height)
-        picture, notes = _decode(opened)
+        picture, notes = to_rgb(opened)
     if isinstance(source, EncodedPhoto):
         return Photo(picture, source.name, None, notes)
     return Photo(picture, printable(Path(source).name), Path(source), notes)
@@ -307,67 +300,3 @@ def _reason(path: Path, error: Exception) -> str:
             words = " ".join(str(error).split()) or type(error).__name__
             reason = f"is truncated or damaged ({words}); copy it again"
     return reason
-
-
-def _decode(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    """8-bit RGB pixels of an opened picture, and notes about what was changed."""
-    notes = []
-    frames, frame = getattr(picture, "n_frames", 1), picture.tell()
-    if frames > 1:
-        word = "animated" if picture.format in ANIMATED_FORMATS else "several pictures"
-        position = "first" if frame == 0 else f"number {frame + 1}"
-        notes.append(f"{word}: {position} of {frames} frames")
-    white, bits = gray_levels(picture)
-    upright = picture
-    if picture.getexif().get(_ORIENTATION, 1) in range(2, 9):
-        upright = ImageOps.exif_transpose(picture)
-        notes.append("rotated by EXIF")
-    if upright.mode == "F":
-        raise PhotoError("holds 32-bit floats of unknown range; save it with 8 or 16 bits")
-    if upright.mode.startswith("I"):
-        upright = _in_strips(upright, "L", partial(_scale_to_8_bits, white=white, bits=bits))
-        notes.append(f"{bits}-bit: scaled to 8")
-        if white == 0:
-            notes.append("white is 0: inverted")
-    elif upright.has_transparency_data:
-        lowest: list[int] = []
-        upright = _in_strips(upright, "RGB", partial(_blend_with_white, lowest=lowest))
-        if min(lowest) < 255:
-            notes.append("transparent: laid on white")
-    elif upright.mode == "CMYK":
-        notes.append("CMYK: converted to RGB")
-    if upright is picture or upright.mode != "RGB":  # a given image is copied, others need not be
-        upright = upright.convert("RGB")
-    return upright, tuple(notes)
-
-
-def _in_strips(
-    picture: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]
-) -> Image.Image:
-    """Convert a picture to another mode, a strip of rows at a time."""
-    rows = max(1, _STRIP_PIXELS // picture.width)
-    if rows >= picture.height:
-        return convert(picture)
-    converted = Image.new(mode, picture.size)
-    for top in range(0, picture.height, rows):
-        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
-        converted.paste(convert(strip), (0, top))
-    return converted
-
-
-def _scale_to_8_bits(picture: Image.Image, *, white: int, bits: int) -> Image.Image:
-    values = np.asarray(picture).astype(np.int64)
-    highest = 2**bits - 1
-    if values.min() < 0 or values.max() > highest:
-        kind = "negative" if values.min() < 0 else "32-bit"
-        raise PhotoError(f"holds {kind} integers of unknown range; save it with 8 or 16 bits")
-    values = values if white else highest - values
-    return Image.fromarray(((values * 255 + highest // 2) // highest).astype(np.uint8))
-
-
-def _blend_with_white(picture: Image.Image, *, lowest: list[int]) -> Image.Image:
-    """Lay a picture on white, and add its lowest alpha to `lowest`."""
-    colors = picture.convert("RGBA")
-    lowest.append(int(np.asarray(colors.getchannel("A")).min()))
-    white = Image.new("RGBA", colors.size, "white")
-    return Image.alpha_composite(white, colors).convert("RGB")

@@ -59,7 +59,7 @@ CONVLENS_CLASSES = {
     "DeletionInsertion": "convlens.analyses.gradcam.deletion_insertion",
     "PointingGame": "convlens.analyses.gradcam.pointing_game",
     "PointingTotals": "convlens.analyses.gradcam.pointing_game",
-    "Randomization": "convlens.analyses.gradcam.randomization",
+    "Randomization": "convlens.analyses.gradcam.randomization_result",
     "ChannelShare": "convlens.analyses.gradcam.result",
     "GradCam": "convlens.analyses.gradcam.result",
     "GradCamLayers": "convlens.analyses.gradcam.layers_result",

@@ -22,7 +22,8 @@ from convlens.analyses.gradcam.boxes import ObjectBox
 from convlens.analyses.gradcam.dataset_result import GradCams
 from convlens.analyses.gradcam.options import GradCamKeywords, GradCamOptions, spell_out_options
 from convlens.analyses.gradcam.overview import finish_folder
-from convlens.analyses.gradcam.randomization import Randomization, check_counts, randomization
+from convlens.analyses.gradcam.randomization import check_counts, randomization
+from convlens.analyses.gradcam.randomization_result import Randomization
 from convlens.analyses.gradcam.table import SCORES, write_tables
 from convlens.analyses.predictions.predictions import check_one_vector
 from convlens.claims import PREFIX

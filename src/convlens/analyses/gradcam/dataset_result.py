@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from convlens.analyses.gradcam.layers_result import GradCamLayers
 from convlens.analyses.gradcam.pointing_game import PointingTotals
-from convlens.analyses.gradcam.randomization import Randomization
+from convlens.analyses.gradcam.randomization_result import Randomization
 from convlens.analyses.gradcam.result import GradCam
 from convlens.analyses.gradcam.table import SCORES, load_maps
 from convlens.drawing import Scale, picture_figure

@@ -7,7 +7,7 @@ are, common prefixes, wrappers and old names are tried; what was done is returne
 import copy
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,13 @@ from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from convlens.errors import ConvlensError, describe_error
 from convlens.models.loading.classifier import find_resized_layers, resize_layers
+from convlens.models.loading.misfits import (
+    count_keys,
+    describe_content,
+    describe_misfit,
+    describe_unusable_tensor,
+    list_some,
+)
 from convlens.models.loading.old_names import rename_old_keys
 from convlens.models.loading.state_dicts import Candidate, candidates, find_state_dicts
 from convlens.models.loading.weight_files import WeightFile
@@ -30,8 +37,6 @@ _COUNTERS = frozenset(
 # Classifiers of torchvision's networks that take part in the training only.
 AUXILIARY = ("aux1", "aux2", "AuxLogits", "aux_classifier")
 _MOST_ATTEMPTS = 16
-_LONGEST_NAME = 100  # characters of a key in a message
-_MOST_NAMED = 3  # keys of each kind in a message
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,8 @@ classifier has 10 outputs as in the file)"
         text += f", without the prefix {self.prefix!r}" if self.prefix else ""
         text += ", translated by the filter of the network's library" if self.renamed else ""
         notes = [
-            f"left out: {_list_some(self.left_out)}" if self.left_out else "",
-            f"not used: {_list_some(self.unused)}" if self.unused else "",
+            f"left out: {list_some(self.left_out)}" if self.left_out else "",
+            f"not used: {list_some(self.unused)}" if self.unused else "",
             f"without {', '.join(self.dropped)}, which only a training needs"
             if self.dropped
             else "",
@@ -98,13 +103,14 @@ def load_weights(network: nn.Module, file: WeightFile) -> LoadedWeights:
     network = unwrap_network(network)
     mappings = find_state_dicts(file.content)
     if not mappings:
-        raise ConvlensError(_no_state_dict(file))
+        raise ConvlensError(describe_content(file))
     attempts = _attempts(network, mappings)
     if not any(attempt.fits for attempt in attempts):
         attempts += _attempts_with_old_names(network, attempts)
     fitting = sorted((a for a in attempts if a.fits), key=lambda a: a.candidate.rank)
     if not fitting:
-        raise ConvlensError(_misfit(network, attempts, file))
+        closest = max(attempts, key=lambda attempt: attempt.candidate.matching)
+        raise ConvlensError(describe_misfit(network, closest.candidate, closest.problem, file))
     best, distinct = fitting[0], _without_duplicates(fitting)
     equally_likely = [
         attempt for attempt in distinct if attempt.candidate.rank == best.candidate.rank
@@ -112,7 +118,7 @@ def load_weights(network: nn.Module, file: WeightFile) -> LoadedWeights:
     if len(equally_likely) > 1:
         raise ConvlensError(
             f"{file.path} holds several weights that fit: "
-            f"{_list_some([attempt.candidate.name for attempt in equally_likely])}; "
+            f"{list_some([attempt.candidate.name for attempt in equally_likely])}; "
             f"save the state dict of one of them alone"
         )
     best.apply(network)
@@ -186,7 +192,7 @@ def _attempt(network: nn.Module, candidate: Candidate) -> _Attempt:
     """Load a candidate into a copy of the network."""
     resized = find_resized_layers(network, candidate.state)
     attempt = _Attempt(candidate, "", resized)
-    if problem := _unusable_tensors(network, candidate.state):
+    if problem := describe_unusable_tensor(network, candidate.state):
         return replace(attempt, problem=problem)
     try:
         clone = _copy(network)
@@ -206,8 +212,8 @@ def _attempt(network: nn.Module, candidate: Candidate) -> _Attempt:
         filter(
             None,
             [
-                _count_keys("missing", missing),
-                _count_keys("unexpected", [key for key in unexpected if key not in ignored]),
+                count_keys("missing", missing),
+                count_keys("unexpected", [key for key in unexpected if key not in ignored]),
             ],
         )
     )
@@ -236,42 +242,6 @@ def _copy(network: nn.Module) -> nn.Module:
             dtype=buffer.dtype,  # type: ignore[call-arg]
         )
     return copy.deepcopy(network, memo)
-
-
-def _unusable_tensors(network: nn.Module, state: Mapping[str, Any]) -> str:
-    """The first tensor whose values torch would not copy, or would change when it copies them."""
-    expected = network.state_dict()
-    for key, tensor in state.items():
-        if not isinstance(tensor, Tensor):
-            continue
-        kind = _kind(tensor)
-        target = expected.get(key)
-        if not kind and isinstance(target, Tensor) and not is_lazy(target):
-            if tensor.is_complex() and not target.is_complex():
-                kind = "complex, the network's is real"
-            elif not _is_fractional(tensor) and _is_fractional(target) and tensor.numel() > 1:
-                kind = f"{_type_name(tensor)}, the network's is {_type_name(target)}"
-        if kind:
-            return f"{key} is {kind}; save dense tensors of floating-point numbers"
-    return ""
-
-
-def _kind(tensor: Tensor) -> str:
-    if tensor.is_meta:
-        return "on the meta device and has no values"
-    if tensor.is_quantized:
-        return "quantized"
-    if tensor.is_nested:
-        return "nested"
-    return "" if tensor.layout == torch.strided else "sparse"
-
-
-def _is_fractional(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
-
-
-def _type_name(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _without_tied(network: nn.Module, missing: Sequence[str]) -> list[str]:
@@ -345,50 +315,3 @@ def _same_values(state: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return bool(shared) and all(
         isinstance(other[key], Tensor) and _equal(state[key], other[key]) for key in shared
     )
-
-
-def _misfit(network: nn.Module, attempts: Sequence[_Attempt], file: WeightFile) -> str:
-    """Why no weights of a file fit, by the candidate that has most of the network's keys."""
-    closest = max(attempts, key=lambda attempt: attempt.candidate.matching)
-    state, expected = closest.candidate.state, network.state_dict()
-    shapes = [
-        f"{key} is {tuple(state[key].shape)}, wanted {tuple(tensor.shape)}"
-        for key, tensor in expected.items()
-        if isinstance(tensor, Tensor) and not is_lazy(tensor)
-        and isinstance(state.get(key), Tensor) and state[key].shape != tensor.shape
-    ]  # fmt: skip
-    if shapes:  # torch reports either shapes or keys
-        problems = [
-            _count_keys("missing", _missing(expected, state)),
-            _count_keys("unexpected", [key for key in state if key not in expected]),
-            _count_keys("of another shape", shapes),
-        ]
-    else:
-        problems = [closest.problem]
-    where = f" (its {closest.candidate.name})" if closest.candidate.entry else ""
-    return (
-        f"{file.path} does not fit the architecture: {'; '.join(filter(None, problems))}{where}; "
-        f"name the architecture that the weights were trained with "
-        f"(python:MODULE:FACTORY for one of your own)"
-    )
-
-
-def _missing(expected: Iterable[str], state: Mapping[str, Any]) -> list[str]:
-    return [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
-
-
-def _no_state_dict(file: WeightFile) -> str:
-    if not isinstance(file.content, Mapping):
-        kind = type(file.content).__name__
-        return f"{file.path} holds a {kind}; a mapping of names to tensors is needed"
-    keys = _list_some([str(key) for key in file.content]) or "none"
-    return f"{file.path} holds no tensors by name (keys: {keys}); save network.state_dict()"
-
-
-def _count_keys(kind: str, keys: Sequence[str]) -> str:
-    return f"{len(keys)} {kind} ({_list_some(keys)})" if keys else ""
-
-
-def _list_some(names: Sequence[str]) -> str:
-    shown = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in names]
-    return ", ".join(shown[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import torch
 
-from convlens.analyses.gradcam.randomization import Randomization, randomization
+from convlens.analyses.gradcam.randomization import randomization
+from convlens.analyses.gradcam.randomization_result import Randomization
 from convlens.analyses.weights_check.weights_check import WeightsCheck
 from convlens.data.sampling import spread
 from convlens.page.budget import Budget
