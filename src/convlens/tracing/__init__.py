@@ -37,6 +37,7 @@ left_out.py             why layers are left out
 input_size.py           why a network does not run on a size
 memory.py               the memory of a run
 image_parts.py          the parts in which a large batch runs
+tiles.py                the tiles in which a large image runs
 network_state.py        what a trace depends on
 trace_cache.py          the traces that are kept
 disk_traces.py          traces in the disk cache

@@ -7,6 +7,7 @@ cut.py                    `cut_patches`: patches of further channels after a pas
 top_patches.py            the reducer of the pass
 top_k.py                  the table of the strongest activations; breaks ties
 spatial_max.py            the greatest activation of each map and its position
+tile_maxima.py            the same of large images, tile by tile
 activation_statistics.py  how often and how strongly each channel is active
 layer_patches.py          draws the patches of a layer from its table
 crop_check.py             check: a unit has the same activation on its receptive field alone
