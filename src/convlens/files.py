@@ -31,7 +31,7 @@ EXPLORER = "explorer.json"  # marks the folder of an exported explorer
 
 FIGURE_SUFFIXES = (".svg", ".pdf", ".png")  # of files that figures are drawn to
 
-# Of the files that we write.
+# Suffixes of the files that convlens writes.
 _RESULT_SUFFIXES = {".css", ".csv", ".html", ".js", ".json", ".png", ".safetensors", ".svg"}
 # The file that marks a folder of results, with keys at its beginning.
 _MARKERS = {

@@ -26,7 +26,7 @@ from convlens.files import suggest_sibling
 from convlens.text import printable
 
 _ORIENTATION = ExifTags.Base.Orientation
-# Of all photos that are being decoded. At most 9 bytes for each pixel are in use at a time.
+# For all photos that are decoded at the same time. Each pixel takes at most 9 bytes.
 PIXELS = PixelBudget(2**27)
 
 Decoded = TypeVar("Decoded")
@@ -173,8 +173,8 @@ def read_stored_size(source: str | Path | EncodedPhoto) -> tuple[int, int, int]:
     """Read the size of a photo file as it is stored, and its EXIF orientation.
 
     Args:
-        source: a path or an encoded photo. Of a PNG file without an orientation ahead of the pixels
-            all pixels are decoded, because the orientation may stand behind them.
+        source: a path or an encoded photo. A PNG file without an orientation ahead of its pixels is
+            decoded, because the orientation may stand behind them.
 
     Returns:
         Width and height in pixels before the orientation is applied, and the orientation, 1 to 8.

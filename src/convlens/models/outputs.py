@@ -22,9 +22,10 @@ def select_output(
 ) -> Tensor:
     """The tensor of class scores in what a network returns.
 
-    A tensor is taken as it is; of an object or a mapping `logits`, then `out`, then the only tensor
-    is taken. Of a sequence, such as a feature map and logits, the tensor is taken that has a number
-    for each label, is one vector for each image, and from which no other such tensor is computed.
+    A tensor is taken as it is; from an object or a mapping `logits`, then `out`, then the only
+    tensor is taken. From a sequence, such as a feature map and logits, the tensor is taken that has
+    a number for each label, is one vector for each image, and from which no other such tensor is
+    computed.
 
     Args:
         output: what the network returned.

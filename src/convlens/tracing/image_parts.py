@@ -15,8 +15,8 @@ from convlens.models.model import Model
 from convlens.tracing.memory import images_at_once
 from convlens.tracing.trace import Trace
 
-# Of the largest activation of a part: 8 images of 224 pixels in MobileNetV2. In smaller parts more
-# time goes into starting operations than is saved.
+# Size of the largest activation of a part: 8 images of 224 pixels in MobileNetV2. In smaller parts
+# more time goes into starting operations than is saved.
 _PART_BYTES = 40e6
 _ELEMENT_BYTES = 4
 

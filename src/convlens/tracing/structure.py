@@ -137,7 +137,7 @@ class Structure:
         latest_read = 0  # of all nodes so far
         siblings = Counter(computed_at[node] for node in relevant)
         for node in sorted(relevant, key=lambda node: (computed_at[node], node)):
-            # Of several nodes that one operation returns, none is on the paths through the others.
+            # Where an operation returns several nodes, none is on the paths through the others.
             if latest_read <= computed_at[node] and siblings[computed_at[node]] == 1:
                 on_every_path.append(node)
             latest_read = max(latest_read, last_read[node])

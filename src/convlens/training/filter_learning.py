@@ -158,7 +158,7 @@ def _train(
             noise = torch.randn(clean.shape, generator=generator, dtype=torch.float32)
             noisy = clean + _NOISE * noise
             activations = F.relu(F.linear(noisy, encoder, biases))
-            # Of norm 1, as otherwise small activations and large weights would avoid the penalty.
+            # Scaled to norm 1: otherwise small activations and large weights avoid the penalty.
             restored = activations @ F.normalize(decoder, dim=1)
             error = (restored - clean).square().sum(dim=1).mean() / 2
             loss = error + _SPARSITY * activations.sum(dim=1).mean()

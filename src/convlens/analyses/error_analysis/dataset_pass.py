@@ -249,7 +249,7 @@ def _collect_pairs(
     if "pairs" not in state:
         return []
     counts = state["pairs"].flatten()
-    # Of equally frequent pairs those come first whose class has fewer photos.
+    # Among equally frequent pairs, those whose class has fewer photos come first.
     photos = state["class_photos"].repeat_interleave(len(names))
     cells = counts.nonzero().flatten().tolist()
     cells.sort(key=lambda cell: (-int(counts[cell]), int(photos[cell]), cell))

@@ -151,7 +151,7 @@ def class_confidences(state: Mapping[str, Tensor]) -> Tensor:
 def _rank_right_classes(scores: Tensor, right: Tensor) -> Tensor:
     """How many classes have a higher score than the best right class, int64 `(N,)`."""
     best_right, best = scores.masked_fill(~right, -torch.inf).max(dim=1, keepdim=True)
-    # Of equal scores the first one counts as greater, as in the prediction.
+    # Among equal scores the first one counts as greater, as in the prediction.
     indices = torch.arange(scores.shape[1])
     before = (scores > best_right) | ((scores == best_right) & (indices < best))
     return before.sum(dim=1)

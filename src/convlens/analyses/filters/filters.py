@@ -154,8 +154,8 @@ class Filters(NetworkResult):
         """Each filter as uint8 `(Mh, Mw, 3)`, one pixel for each weight, on its scale.
 
         Filters of a first convolution with three channels are drawn in color: mid-gray is 0, and
-        each color channel ends at ±scale. Of other filters, the channel with the greatest norm is
-        drawn, red for positive and blue for negative weights.
+        each color channel ends at ±scale. For other filters, the channel with the greatest norm
+        is drawn, red for positive and blue for negative weights.
         """
         scales = self.scales.view(-1, 1, 1, 1).clamp(min=torch.finfo(torch.float32).tiny)
         unit = (self.weights / scales).clamp(-1, 1)

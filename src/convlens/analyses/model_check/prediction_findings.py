@@ -26,7 +26,7 @@ def check_predictions(errors: ErrorAnalysis, limits: CheckThresholds) -> list[Ch
     if limits.accuracy is not None:
         findings.append(_compare("accuracy", errors.accuracy, limits.accuracy))
     if limits.top5 is not None:
-        # Of five classes or fewer, every right class is among the first five.
+        # With five classes or fewer, every right class is among the first five.
         share = errors.top5 or Proportion.from_counts(errors.images, errors.images)
         findings.append(_compare("among the first five", share, limits.top5))
     if limits.class_accuracy is not None:

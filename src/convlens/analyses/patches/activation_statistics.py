@@ -143,7 +143,7 @@ def _sample_octaves(
     find_positions: FindPositions,
     seed: int,
 ) -> None:
-    """Of the images in each octave of activation, keep the one with the least key."""
+    """Keep the image with the least key in each octave of activation."""
     octaves = (torch.frexp(maxima).exponent.long() - 1).clamp(_OCTAVES.start, _OCTAVES.stop - 1)
     bands = (octaves - _OCTAVES.start).T
     keys = random_keys(images, maxima.shape[1], seed).masked_fill(~fires, NO_IMAGE).T

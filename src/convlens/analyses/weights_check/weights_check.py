@@ -1,7 +1,8 @@
 """`check_weights`: do the weights of a network look as they were before any training?
 
 A network that was never trained predicts classes and has maps like any other, and checks of its
-preprocessing or of its maps find something to say. So this is asked first, from the weights alone.
+preprocessing or of its maps return findings that mean nothing. This check therefore comes first; it
+reads the weights alone.
 """
 
 from collections.abc import Iterator

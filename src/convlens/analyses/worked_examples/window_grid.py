@@ -101,7 +101,7 @@ class WindowGrid(Result):
         """The image with its padding, a dot for each window, and the output.
 
         The first window is brown and the next one blue, as are their cells of the output. Gray
-        cells are in no window. Of a large image the upper left corner is drawn.
+        cells are in no window. Only the upper left corner of a large image is drawn.
         """
         before, after = self.padding
         whole = before + self.size + after

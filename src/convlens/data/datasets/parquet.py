@@ -51,8 +51,8 @@ class _RowGroup:
 class ParquetPhotos:
     """Photos in the rows of Parquet files.
 
-    Every data set pass accepts it in place of paths. Only counts are kept of the files, so any
-    process can be sent a copy, which reads the row groups that it needs. A photo whose row is null
+    Every data set pass accepts it in place of paths. It keeps only counts of rows, so any process
+    can be sent a copy, which reads the row groups that it needs. A photo whose row is null
     or whose bytes are damaged is skipped as a damaged file is.
 
     Example:

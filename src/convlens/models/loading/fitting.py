@@ -1,7 +1,7 @@
 """Load a weight file into a network: torch's own `load_state_dict` decides, on a copy.
 
-So the network's load hooks and tied tensors count. Where the keys of the file do not fit as they
-are, common prefixes, wrappers and old names are tried; what was done is returned.
+The network's load hooks and tied tensors therefore take effect. Where the keys of the file do not
+fit as they are, common prefixes, wrappers and old names are tried; what was done is returned.
 """
 
 import copy
