@@ -9,6 +9,7 @@ tiff.py                the tags of TIFF files
 array_pictures.py      arrays as pictures
 preprocessing.py       resize and crop
 photo_decoder.py       from a photo to the pixels of a model
+prepared_photos.py     prepared photos that are kept in memory
 pixel_budget.py        the number of pixels that are decoded at once
 images.py              images as tensors, PNG and JPEG
 photo_names.py         short names of photos, and photos that a table names

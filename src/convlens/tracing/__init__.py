@@ -6,6 +6,7 @@ runs.py                 the runs from which it is made
 recorder.py             records the operations of a run
 recording.py            what is recorded
 hooks.py                follows the modules and functions of a network
+fake_batch_norm.py      batch normalization of fake tensors, in less time
 tensor_nodes.py         the node that each tensor holds
 trial_runs.py           runs on generated images
 batch.py                the dimension of the images
