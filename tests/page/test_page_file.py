@@ -71,7 +71,8 @@ def test_commands_are_quoted_and_name_the_photo(text, demo):
     assert "missile" in rocket
 
 
-def test_python_lines_run(demo, text):
+def test_python_lines_run(demo, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the lines write their result
     lines = [
         button["data-text"]
         for button in Page(text).all("button")
