@@ -172,6 +172,15 @@ Layer = Annotated[
     str | None,
     typer.Option("--layer", metavar="NAME", help="A layer by the name that `anatomy` lists."),
 ]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        metavar="NAME",
+        help="A layer by the name that `anatomy` lists; can be given several times. Default: all "
+        "convolutions.",
+    ),
+]
 LayerSide = Annotated[
     Side,
     typer.Option(

@@ -15,15 +15,7 @@ from convlens.cli.arguments import ModelArguments, with_arguments
 def effective_field(
     arguments: ModelArguments,
     photos: o.Photos,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--layer",
-            metavar="NAME",
-            help="A layer, as anatomy names it; can be given several times. Default: all "
-            "convolutions.",
-        ),
-    ] = None,
+    layer: o.Layers = None,
     side: o.LayerSide = o.Side.post,
     channel: Annotated[
         int | None,

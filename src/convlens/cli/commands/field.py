@@ -17,7 +17,8 @@ def field(
     arguments: ModelArguments,
     photo: o.Photo,
     layer: Annotated[
-        str, typer.Option("--layer", metavar="NAME", help="A layer, as `anatomy` names it.")
+        str,
+        typer.Option("--layer", metavar="NAME", help="A layer by the name that `anatomy` lists."),
     ],
     side: o.LayerSide = o.Side.post,
     at: Annotated[
