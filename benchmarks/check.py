@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convlens
+from benchmarks.networks import ReversedChannels
 from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
 from convlens.models.model import Model
 
@@ -186,7 +187,7 @@ def _resample(photos: Photos, count: int, generator: torch.Generator) -> Photos:
 
 def _list_faults(model: Model) -> list[Fault]:
     exchanged = {EXCHANGED[0]: EXCHANGED[1], EXCHANGED[1]: EXCHANGED[0]}
-    reversed_channels = replace(model, network=nn.Sequential(_Reversed(), model.network))
+    reversed_channels = replace(model, network=nn.Sequential(ReversedChannels(), model.network))
     return [
         Fault(
             "channels in the wrong order", reversed_channels, _same,
@@ -271,13 +272,6 @@ def _count_weight_faults(network: str, model: Model, photos: Photos) -> list[Cou
 
 def _same(label: int) -> int:
     return label
-
-
-class _Reversed(nn.Module):
-    """Reverses the channels."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flip(1)
 
 
 def _make_table(counts: list[Count]) -> TextTable:

@@ -2,19 +2,14 @@
 
 import copy
 from dataclasses import replace
-from functools import partial
 
 import torch
 
 import convlens
-from benchmarks import networks
-from benchmarks.floors import Floor, measure_pass_floor
-from benchmarks.tables import METHOD, Entry, compare, print_remarks, print_table, write_rows
+from benchmarks.data_set_pass import IMAGES, compare_with_passes
+from benchmarks.floors import Floor
 from benchmarks.timing import Work
-from convlens.runtime.allocator import keep_freed_memory
 
-NETWORK = networks.NAMES[0]  # with the slower ones a run would take half an hour
-IMAGES = 256  # answers are for a data set; the layers are compared on two of its photos
 TITLE = f"Comparison of two networks on {IMAGES} images, in units of bare forward passes of one"
 TARGET = 2.3
 HOW = (
@@ -25,18 +20,7 @@ HOW = (
 
 def run() -> None:
     """Measure, print and write the results."""
-    keep_freed_memory()  # as the command line does
-    floor = measure_pass_floor(networks.build(NETWORK), networks.images(IMAGES))
-    rows = compare(
-        NETWORK,
-        floor.name,
-        floor.work,
-        [Entry("answers and layers", "convlens", partial(_compare, floor), TARGET)],
-    )
-    remarks = (*HOW, f"{NETWORK}, {floor.describe()}")
-    print_table(f"{TITLE}: {NETWORK}", rows)
-    print_remarks((METHOD, *remarks))
-    write_rows("diff", rows, remarks)
+    compare_with_passes("diff", TITLE, "answers and layers", _compare, target=TARGET, remarks=HOW)
 
 
 def _models(floor: Floor) -> tuple[convlens.Model, convlens.Model]:

@@ -1,18 +1,12 @@
 """Answers, confusions and calibration of labeled images beside bare forward passes."""
 
-from functools import partial
-
 import torch
 
 import convlens
-from benchmarks import networks
-from benchmarks.floors import Floor, measure_pass_floor
-from benchmarks.tables import METHOD, Entry, compare, print_remarks, print_table, write_rows
+from benchmarks.data_set_pass import IMAGES, compare_with_passes
+from benchmarks.floors import Floor
 from benchmarks.timing import Work
-from convlens.runtime.allocator import keep_freed_memory
 
-NETWORK = networks.NAMES[0]  # with the slower ones a run would take half an hour
-IMAGES = 256
 TITLE = f"Error analysis of {IMAGES} labeled images, in units of bare forward passes"
 TARGET = 1.15
 HOW = (
@@ -23,18 +17,9 @@ HOW = (
 
 def run() -> None:
     """Measure, print and write the results."""
-    keep_freed_memory()  # as the command line does
-    floor = measure_pass_floor(networks.build(NETWORK), networks.images(IMAGES))
-    rows = compare(
-        NETWORK,
-        floor.name,
-        floor.work,
-        [Entry("error analysis", "convlens", partial(_analyze_errors, floor), TARGET)],
+    compare_with_passes(
+        "errors", TITLE, "error analysis", _analyze_errors, target=TARGET, remarks=HOW
     )
-    remarks = (*HOW, f"{NETWORK}, {floor.describe()}")
-    print_table(f"{TITLE}: {NETWORK}", rows)
-    print_remarks((METHOD, *remarks))
-    write_rows("errors", rows, remarks)
 
 
 def _analyze_errors(floor: Floor) -> Work:

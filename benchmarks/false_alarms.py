@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import convlens
+from benchmarks.networks import ReversedChannels
 from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
 from convlens.analyses.gradcam.randomization_result import Randomization
 from convlens.analyses.predictions.predictions import compute_logits
@@ -171,17 +172,10 @@ def _fed_wrongly(make: Callable[[], Model], mistake: str) -> Model:
     """A trained network with one of the usual mistakes of preprocessing."""
     model = make()
     if mistake == "BGR":
-        network = nn.Sequential(_Reversed(), model.network)
+        network = nn.Sequential(ReversedChannels(), model.network)
         return replace(model, network=network, mean=model.mean[::-1], std=model.std[::-1])
     scale = 1.0 if mistake == "0..1" else 1 / 255
     return replace(model, mean=(0.0,) * 3, std=(scale,) * 3)
-
-
-class _Reversed(nn.Module):
-    """Reverses the channels."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flip(1)
 
 
 def _count_weights(subject: Subject, model: Model) -> Count:

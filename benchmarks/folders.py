@@ -15,17 +15,14 @@ from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
 
-from PIL import Image
-
 import convlens
+from benchmarks.photo_files import SIZE, write_photos
 from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
 from benchmarks.timing import MIN_ROUNDS, Spread
 from convlens.cli import main
-from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model
 
 FEW, MANY = 16, 48  # photos
-SIZE = (500, 375)  # of the photos, as in ImageNet
 TARGET = 0.85  # of the library's photos a second
 LAYER = "blocks.6.0"  # of `patches`, whose crops for all layers take longer than the pass
 LibraryCall = Callable[[Model, list[Path], Path], object]
@@ -104,9 +101,6 @@ def _run_command(command: str, model: Model, folder: Path, out: Path) -> None:
 
 def _write_photos(folder: Path, count: int) -> Path:
     """Photos in folders of two classes of ImageNet, which are labels for `errors`."""
-    demo = [Image.open(photo.path).convert("RGB").resize(SIZE) for photo in demo_photos()]
-    for number in range(count):
-        path = folder / ("n01440764", "n01443537")[number % 2] / f"{number:03}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        demo[number % len(demo)].save(path, quality=90)
+    classes = ("n01440764", "n01443537")
+    write_photos(folder / classes[number % 2] / f"{number:03}.jpg" for number in range(count))
     return folder

@@ -35,3 +35,10 @@ def images(count: int = BATCH_SIZE) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     batch = torch.rand(BATCH_SIZE, 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
     return batch if count == BATCH_SIZE else batch.repeat(-(-count // BATCH_SIZE), 1, 1, 1)[:count]
+
+
+class ReversedChannels(nn.Module):
+    """Reverses the order of the channels of images, as a wrong preprocessing does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flip(1)

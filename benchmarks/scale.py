@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 import convlens
+from benchmarks.photo_files import SIZE, write_photos
 from benchmarks.tables import TextTable, print_remarks, print_text_table, write_results
 from benchmarks.timing import MIN_ROUNDS, Spread
 from convlens.analyses.patches.top_patches import TopPatchesReducer
-from convlens.models.loading.demo_photos import demo_photos
 from convlens.models.model import Model
 from convlens.passes.run import run_reducer
 from convlens.passes.source import PhotoSource
@@ -25,7 +24,6 @@ NETWORKS = {
     "torchvision:resnet50@random": 2,
 }  # and number of passes: the others take long
 FEW, MANY = 16, 48  # photos; the difference is free of what does not depend on the photos
-SIZE = (500, 375)  # of the photos, as in ImageNet
 Pass = Callable[[Model, list[Path], Path], object]
 
 
@@ -57,7 +55,8 @@ def run() -> None:
     keep_freed_memory()  # as the command line and workers do
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
-        paths = _write_photos(Path(folder))
+        paths = [Path(folder) / f"{number:03}.jpg" for number in range(MANY)]
+        write_photos(paths)
         batch_decoder = PhotoSource(convlens.load(), paths).batch_decoder()
         decoding = [
             _seconds(lambda: batch_decoder.decode(0, MANY)) / MANY for _ in range(MIN_ROUNDS)
@@ -102,14 +101,6 @@ def _measure_rate(model: Model, paths: list[Path], run_pass: Pass) -> Spread:
         if number:
             rates.append((MANY - FEW) / (seconds[1] - seconds[0]))
     return Spread.of(rates)
-
-
-def _write_photos(folder: Path) -> list[Path]:
-    demo = [Image.open(photo.path).convert("RGB").resize(SIZE) for photo in demo_photos()]
-    paths = [folder / f"{number:03}.jpg" for number in range(MANY)]
-    for number, path in enumerate(paths):
-        demo[number % len(demo)].save(path, quality=90)
-    return paths
 
 
 def _seconds(work: Callable[[], object]) -> float:

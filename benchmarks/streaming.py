@@ -12,12 +12,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from PIL import Image
 from torch import Tensor
 
+from benchmarks.photo_files import SIZE, write_photos
 from benchmarks.tables import METHOD, Entry, compare, print_remarks, print_table, write_rows
 from benchmarks.timing import Work, measure
-from convlens.models.loading.demo_photos import demo_photos
 from convlens.training import Dataset, default_recipe, open_data
 from convlens.training.data import TrainingImages
 from convlens.training.description import build_model
@@ -27,10 +26,9 @@ from convlens.training.processes import make_fabric
 PHOTOS, BATCH, SIDE = 128, 16, 64
 EPOCHS = 4
 TARGET = 1.11  # 90 % of the rate of the slower of decoding and network
-PHOTO_SIZE = (500, 375)  # as in ImageNet
 TITLE = f"{EPOCHS} epochs of {PHOTOS} photos, in units of the slower of decoding and network"
 HOW = (
-    f"photos: JPEG of {PHOTO_SIZE[0]} x {PHOTO_SIZE[1]} pixels, shrunk to {SIDE}; one thread each "
+    f"photos: JPEG of {SIZE[0]} x {SIZE[1]} pixels, shrunk to {SIDE}; one thread each "
     f"for the network and for decoding",
     "convlens: the loop of `train`, from photos in files to changed weights; the network waits for "
     f"the first of {EPOCHS * PHOTOS // BATCH} batches, and nothing is decoded beside the last",
@@ -69,11 +67,8 @@ def run() -> None:
 
 def _write_photos(folder: Path) -> None:
     """Photos of two classes, one more of each than are trained on: those are held out."""
-    demo = [Image.open(photo.path).convert("RGB").resize(PHOTO_SIZE) for photo in demo_photos()]
-    for number in range(PHOTOS + 2):
-        path = folder / ("even", "odd")[number % 2] / f"{number:03}.jpg"
-        path.parent.mkdir(exist_ok=True)
-        demo[number % len(demo)].save(path, quality=90)
+    classes = ("even", "odd")
+    write_photos(folder / classes[number % 2] / f"{number:03}.jpg" for number in range(PHOTOS + 2))
 
 
 def _batches() -> list[Tensor]:

@@ -29,9 +29,7 @@ _PACKAGES = (
     "convlens", "torch", "torchvision", "timm", "numpy", "Pillow", "captum", "torchcam", "grad-cam",
     "torchattacks", "foolbox", "torch-lucent", "zennit-crp", "lightning", "ray",
 )  # fmt: skip
-MIN_SECONDS = (
-    5.0  # after the least number of rounds, they go on until a callable has run for so long
-)
+MIN_SECONDS = 5.0  # after the least number of rounds: until each callable has run for so long
 
 
 @dataclass(frozen=True)
