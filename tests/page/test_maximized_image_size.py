@@ -16,7 +16,7 @@ from convlens.page import maximized_images
 from convlens.page.inputs import Inputs
 from convlens.tracing.tracer import trace
 
-SIDES = (16, 24, 40, 64, 96)
+SIDES = (24, 104)
 
 
 def _network(stages: int, *, pooled: bool = False) -> nn.Sequential:
@@ -39,11 +39,9 @@ def _size_of_both_steps(model: Model, target: str, side: int) -> tuple[int, int]
         return usual
 
 
-@pytest.mark.parametrize("size", [(48, 48), (112, 112), (40, 130), (224, 224)])
-@pytest.mark.parametrize("stages", [1, 3, 5])
+@pytest.mark.parametrize("size", [(96, 96), (100, 130), (224, 224)])
+@pytest.mark.parametrize("stages", [1, 5])
 def test_size_is_that_of_both_steps(size: tuple[int, int], stages: int) -> None:
-    if stages == 5 and min(size) < 63:
-        pytest.skip("the network needs larger images")
     model = convlens.wrap(_network(stages, pooled=True), size=size)
     inputs = cast("Inputs", SimpleNamespace(model=model))
     for layer in (0, 2 * stages - 2):

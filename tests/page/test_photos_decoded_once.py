@@ -8,6 +8,7 @@ import pytest
 
 from convlens.data.photo_decoder import PhotoDecoder
 from convlens.data.photos import PhotoLike
+from convlens.page import sections
 from convlens.page.report import report
 from support.pages import tiny
 
@@ -16,8 +17,9 @@ pytestmark = pytest.mark.usefixtures("less_work")
 
 
 def test_each_photo_is_decoded_once_for_each_preprocessing(
-    tmp_path: Path, photos: list[Path]
+    tmp_path: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sections, "SECTIONS", ("robustness", "channels"))
     decoded: Counter[tuple[str, PhotoDecoder]] = Counter()
     decode = PhotoDecoder._decode
 

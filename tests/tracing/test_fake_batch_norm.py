@@ -1,5 +1,7 @@
 """Batch normalization on fake tensors has the outputs that it has on real ones."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from convlens.tracing.tracer import trace
 _NORMALIZE = torch.ops.aten.native_batch_norm.default
 
 
-def _arguments(images: Tensor, *, affine: bool = True) -> dict[str, Tensor | None]:
+def _arguments(images: Tensor, *, affine: bool = True) -> dict[str, Any]:
     channels = torch.ones(images.shape[1], dtype=images.dtype)
     weight, bias = (channels, channels.clone()) if affine else (None, None)
     return {
@@ -22,7 +24,7 @@ def _arguments(images: Tensor, *, affine: bool = True) -> dict[str, Tensor | Non
     }  # fmt: skip
 
 
-def _make_fake(arguments: dict[str, Tensor | None]) -> dict[str, Tensor | None]:
+def _make_fake(arguments: dict[str, Any]) -> dict[str, Any]:
     mode = FakeTensorMode()
     return {
         name: None if tensor is None else mode.from_tensor(tensor)
@@ -60,7 +62,7 @@ def test_outputs_are_those_of_real_tensors(
         {"input": torch.zeros(2, 3, 4, 9, dtype=torch.float32)[..., ::2]},
     ],
 )
-def test_pytorch_decides_about_other_arguments(changed: dict[str, Tensor | None]) -> None:
+def test_pytorch_decides_about_other_arguments(changed: dict[str, Any]) -> None:
     arguments = _arguments(torch.zeros(2, 3, 4, 5, dtype=torch.float32))
     assert fake_batch_norm("native_batch_norm", _make_fake(arguments)) is not None
     tensors = {name: value for name, value in changed.items() if isinstance(value, Tensor)}
@@ -84,7 +86,7 @@ def test_a_trace_is_the_same_and_pytorch_runs_none_of_its_operations(
     dispatched = []
     dispatch = FakeTensorMode.dispatch
 
-    def count(mode: FakeTensorMode, func: object, *others: object, **options: object) -> object:
+    def count(mode: FakeTensorMode, func: Any, *others: Any, **options: Any) -> Any:
         dispatched.append(str(func))
         return dispatch(mode, func, *others, **options)
 
