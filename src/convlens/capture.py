@@ -160,7 +160,10 @@ def convert_gradient_errors(trace: Trace | None = None) -> Iterator[None]:
         reason = ""
         if "does not require grad" in str(error):
             reason = explain_missing_gradient(trace, [0]) if trace is not None else ""
-            reason = reason or "it computes without recording how (torch.no_grad, detach)"
+            reason = (
+                reason
+                or "it computes without recording how (torch.no_grad, torch.inference_mode, detach)"
+            )
         raise ConvlensError(
             f"no gradient can be taken through the network: {reason or first_line(error)}"
         ) from error
@@ -272,8 +275,8 @@ class _Capture(Listener):
         elif not torch.is_grad_enabled():
             raise ConvlensError(
                 f"no gradient starts at {self.trace.name(node)} of {self.trace.model_name}: the "
-                f"network computes it without recording how (torch.no_grad, or the code of an "
-                f"autograd.Function); choose a layer before or after it"
+                f"network computes it without recording how (torch.no_grad, torch.inference_mode, "
+                f"or the code of an autograd.Function); choose a layer before or after it"
             )
         elif tensor.requires_grad and in_place:
             # Written back, so that the gradient goes through what is kept.

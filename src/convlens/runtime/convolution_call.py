@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from convlens.runtime.composite_operations import run_parts
 from convlens.runtime.guard import preserve_network
 
 
@@ -93,4 +94,5 @@ class _Recorder(TorchDispatchMode):
                 )  # fmt: skip
                 raise _StopForward
             self._number -= 1
-        return func(*args, **(kwargs or {}))
+        returned = run_parts(self, func, args, kwargs or {})
+        return func(*args, **(kwargs or {})) if returned is NotImplemented else returned

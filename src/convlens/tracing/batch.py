@@ -70,10 +70,13 @@ def compare_with_pair(single: Recording, pair: Recording) -> Batch | None:
     of_pair = batch_of_pair(pair)
     pair_nodes = {name: node for node, names in pair.node_names.items() for name in names}
     dims, pair_shapes = {0: 0}, {0: pair.shapes[0]}
+    # The output has no name where the network's own code gets it from a transform (`torch.vmap`).
+    counterparts = {single.output: pair.output} if min(single.output, pair.output) >= 0 else {}
     for node, names in single.node_names.items():
         other = next((pair_nodes[name] for name in names if name in pair_nodes), None)
-        if other is None:
-            continue
+        if other is not None:
+            counterparts[node] = other
+    for node, other in counterparts.items():
         pair_shapes[node] = pair.shapes[other]
         if other in of_pair.dims:
             if of_pair.shapes[other] != single.shapes[node]:

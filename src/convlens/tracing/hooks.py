@@ -70,7 +70,9 @@ def attach_listener(
     """Call a listener for every module and function that runs inside the block.
 
     Functions are those of PyTorch's Python interface that a module's code calls. Each is one call,
-    also if PyTorch executes it as several operations. Runs in other threads are not followed.
+    also if PyTorch executes it as several operations. Runs in other threads are not followed. Of
+    modules that run inside `torch.vmap` and other transforms the calls are told without their
+    tensors, which have no memory of their own there, and functions are not told.
 
     Args:
         network: the network; its hooks are removed at the end of the block.
@@ -96,6 +98,8 @@ def attach_listener(
             call = ModuleCall(path, runs[path], module)
             if len(stack) == 1 and not everywhere:
                 function_mode.enter_context(_FunctionMode(stack, listener))
+            if _is_transforming():
+                inputs, options = (), {}
             replacement = listener.module_begins(call, inputs, options)
             call.inputs = inputs
             stack.append(call)
@@ -110,7 +114,7 @@ def attach_listener(
         call.inputs = ()
         if len(stack) == 1 and not everywhere:
             function_mode.close()
-        return listener.module_ends(call, output)
+        return listener.module_ends(call, None if _is_transforming() else output)
 
     with ExitStack() as hooks, ExitStack() as function_mode:
         for path, module in network.named_modules():
@@ -124,6 +128,11 @@ def attach_listener(
         if everywhere:
             hooks.enter_context(_FunctionMode(stack, listener))
         yield stack
+
+
+def _is_transforming() -> bool:
+    """Whether a transform of `torch.func`, such as `torch.vmap`, runs the code."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def tensors_in(output: Any) -> list[Tensor]:
@@ -166,6 +175,8 @@ class _FunctionMode(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         returned = func(*args, **(kwargs or {}))
+        if _is_transforming():
+            return returned
         name = function_name(func)
         output = args[0] if name == SETITEM else returned
         if not isinstance(output, (Tensor, tuple, list)) or isinstance(output, torch.Size):

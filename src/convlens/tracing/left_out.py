@@ -38,6 +38,8 @@ def _explain(trace: Trace, node: int) -> str:
     shape = trace.shape(node)
     if len(shape) == 4 and shape[2:] == (1, 1):
         return "a single position, no map"
+    if trace.capture_point(node) is None:
+        return "inside an operation (torch.vmap, compiled code), where no run can be stopped"
     if node not in trace.batch.dims:
         return f"no dimension of {shape} holds one image at each position"
     lost = explain_lost_positions(trace, node)

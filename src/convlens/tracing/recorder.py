@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from convlens.models.outputs import NoClassScoresError, output_index
 from convlens.runtime.clone import clone_network
+from convlens.runtime.composite_operations import run_parts
 from convlens.tracing.fake_batch_norm import fake_batch_norm
 from convlens.tracing.hooks import Listener, ModuleCall, attach_listener, tensors_in
 from convlens.tracing.known_values import pair_tensors
@@ -215,6 +216,9 @@ class _OperationRecorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        output = run_parts(self, func, args, kwargs)
+        if output is not NotImplemented:
+            return output
         schema = func._schema
         named = dict(zip((argument.name for argument in schema.arguments), args, strict=False))
         named.update(kwargs)

@@ -143,3 +143,18 @@ class Recording:
     images: int = 1
     other_outputs: tuple[int, ...] = ()
     output_index: int | None = None
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the network stopped before its end, or returned no class scores."""
+        return bool(self.stopped or self.no_scores)
+
+    def ran_without_tensors(self, path: str) -> bool:
+        """Whether a module ran, but inside a transform such as `torch.vmap`, as `hooks` says."""
+        return any(
+            isinstance(event, ModuleRun)
+            and event.call.path == path
+            and event.input_node is None
+            and not event.output_nodes
+            for event in self.events
+        )

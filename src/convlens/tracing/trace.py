@@ -364,6 +364,11 @@ class Trace:
         """
         if name in self:
             return 0 if name == IMAGE else self._index[name]
+        if self.recording.ran_without_tensors(name):
+            raise ConvlensError(
+                f"{name} of {self.model_name} runs inside torch.vmap or another transform of "
+                f"torch.func, where no run can be stopped; choose a layer outside of it"
+            )
         raise ConvlensError(
             f"{self.model_name} has no layer {name!r} in its run on {_format_size(self.image_size)}"
             + (f", which ends early: {self.recording.stopped}" if self.recording.stopped else "")
