@@ -1,9 +1,9 @@
 """The non-linearities of a recording, also those that are written as several operations.
 
 A non-linearity is a pointwise function of one node that is not affine: `relu(x)`, but also
-`x * sigmoid(x)`, `x * relu6(x + 3) / 6` or `where(x > 0, x, 0.1 * x)`. Where a network's code
-computes it by several operations, its input is the one node of which all of them are functions, and
-its output is the last of them.
+`x * sigmoid(x)`, `x * relu6(x + 3) / 6`, `where(x > 0, x, 0.1 * x)` or `stack([x, zeros]).amax(0)`.
+Where a network's code computes it by several operations, its input is the one node of which all of
+them are functions, and its output is the last of them.
 
 The boundaries of modules decide what belongs to it at both ends. A module that is a pointwise
 function of its input is one non-linearity. In the code of a larger module, scaling and shifting by
@@ -23,6 +23,12 @@ from convlens.tracing.recording import (
     Operation,
     RecordedCall,
     Recording,
+)
+from convlens.tracing.stacks import (
+    LINEAR_REDUCTIONS,
+    STACK_REDUCTIONS,
+    STACKING,
+    is_stack_step,
 )
 
 IDENTITIES = frozenset({
@@ -195,9 +201,10 @@ class Nonlinearities:
             if len(open_nodes) == 1 and self._is_whole(operations, with_statistics):
                 (entry,) = open_nodes
                 shapes = self._recording.shapes
-                if shapes[entry] != shapes[output]:
+                if shapes[entry] == shapes[output]:
+                    return Nonlinearity(entry, output, tuple(operations))
+                if entry not in self._producers or self._producers[entry].name not in STACKING:
                     return None
-                return Nonlinearity(entry, output, tuple(operations))
 
     def _may_contain(self, operation: Operation, with_statistics: bool) -> bool:
         if with_statistics:
@@ -268,6 +275,8 @@ class Nonlinearities:
     def _is_pointwise(self, operation: Operation) -> bool:
         if operation.name == "index_put":  # x[x < 0] = 0
             return self._writes_number_by_mask(operation)
+        if operation.name in STACKING | STACK_REDUCTIONS:
+            return is_stack_step(operation, self._producers, self._recording.shapes)
         return operation.name in IDENTITIES or find_rule(operation) is pointwise
 
     def _writes_number_by_mask(self, operation: Operation) -> bool:
@@ -282,6 +291,8 @@ class Nonlinearities:
     def _is_affine(self, operation: Operation) -> bool:
         """Whether an operation is an affine function of its inputs that depend on the image."""
         if operation.name in IDENTITIES or operation.name in ("add", "sub", "rsub", "neg"):
+            return True
+        if operation.name in STACKING | LINEAR_REDUCTIONS:
             return True
         image_inputs = self._image_inputs(operation)
         if operation.name == "div":
@@ -303,7 +314,9 @@ class Nonlinearities:
 
     def _scales_by_channel(self, operation: Operation) -> bool:
         """Whether an operation is affine, but not with the same numbers for all elements."""
-        if operation.name in IDENTITIES or len(set(self._image_inputs(operation))) > 1:
+        if operation.name in IDENTITIES | STACKING | LINEAR_REDUCTIONS:
+            return False
+        if len(set(self._image_inputs(operation))) > 1:
             return False
         return self._is_affine(operation) and not self._scales_by_numbers(operation)
 
