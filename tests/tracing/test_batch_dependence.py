@@ -35,6 +35,10 @@ DEPENDENT = {
         lambda x: x - x.permute(1, 0, 2, 3).flatten(1).mean(1)[None, :, None, None]
     ),
     "mean of images behind": Function(lambda x: x - x.movedim(0, 3).mean(3)[None]),
+    "Fourier transform over images": Function(lambda x: torch.fft.fft(x, dim=0).real),
+    "distances to other images": Function(
+        lambda x: x * torch.cdist(x.flatten(1), x.flatten(1)).mean(1).view(-1, 1, 1, 1)
+    ),
 }
 INDEPENDENT = {
     "batch norm": nn.BatchNorm2d(4),
@@ -45,6 +49,7 @@ INDEPENDENT = {
     "norm of every channel": Function(
         lambda x: nn.functional.layer_norm(x.flatten(0, 1), x.shape[2:]).view_as(x)
     ),
+    "Fourier transform over rows": Function(lambda x: x + torch.fft.fft(x, dim=2).real),
     "mean of each image behind": Function(
         lambda x: (x.movedim(0, 3) - x.movedim(0, 3).mean((0, 1, 2))).movedim(3, 0)
     ),

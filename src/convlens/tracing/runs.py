@@ -92,7 +92,8 @@ def make_trace(
         if batch is not None:
             return Trace(model.name, single, batch), pair
         # The network drops the dimension of the images when there is one.
-        pair = runs.record_whole_pair()
+        if not single.ends_early:
+            pair = runs.record_whole_pair()
         return Trace(model.name, pair, batch_of_pair(pair)), pair
 
 
@@ -138,7 +139,7 @@ class _Runs:
         Raises:
             Exception: whatever the network raises.
         """
-        until_error = bool(single.stopped or single.no_scores)
+        until_error = single.ends_early
         in_channels_last = single.faked and not until_error and self._model.channels > 1
         if in_channels_last:
             try:
