@@ -70,12 +70,15 @@ def table_key(text: str, folder: Path) -> str:
     Args:
         text: the name in the row. An absolute path names one file. A path that starts with `.` is
             relative to `folder` or, if nothing exists there, to the working directory. Any other
-            path is the end of a photo's path.
+            path is the end of a photo's path, with folders separated by `/` or, as Windows writes
+            them, by backslashes.
         folder: folder of the file that holds the table.
 
     Returns:
         A key for `find_key` and `find_keys`, in Unicode's composed form.
     """
+    if text.startswith((".\\", "..\\")):
+        text = text.replace("\\", "/")
     if text.startswith("."):
         beside_table = folder / text
         # abspath, as resolve would follow links
@@ -117,7 +120,7 @@ def find_keys(
         >>> find_keys(["a/cat.jpg", "b/cat.jpg", "b/dog.jpg"], {"a/cat.jpg": 0, "dog.jpg": 1})
         ['a/cat.jpg', None, 'dog.jpg']
     """
-    depth = max((len(PurePath(key).parts) for key in table), default=0)
+    depth = max((len(PurePath(key.replace("\\", "/")).parts) for key in table), default=0)
     keys: list[str | None] = []
     owners: dict[str, str] = {}
     for path in map(str, paths):
@@ -175,8 +178,9 @@ def _find_key(path: str | Path, table: Mapping[str, Any], depth: int) -> str | N
     for end in (absolute, *ends):
         # Tables of users, which `table_key` has not made, may have the form of the file system.
         for key in (end,) if end.isascii() else (composed(end), end):
-            if key in table:
-                return key
+            for spelling in (key, key.replace("/", "\\")):
+                if spelling in table:
+                    return spelling
     return None
 
 

@@ -14,7 +14,9 @@ NEGATIVE = -1  # index of the negative class of a network with one output, a bin
 # For each photo the indices of its right classes, or None if they are not known.
 PhotoLabels = Sequence[Sequence[int] | None]
 
-_INDEX = re.compile(r"\s*[+-]?\d{1,9}\s*")  # int() also takes 1_0, and refuses thousands of digits
+# int() also takes 1_0, and refuses thousands of digits. Spreadsheets and pandas write 1.0 for an
+# index in a column with gaps.
+_INDEX = re.compile(r"\s*([+-]?\d{1,9})(?:\.0+)?\s*")
 _MINUS = " - "  # between two classes whose difference is meant
 
 
@@ -23,9 +25,9 @@ def find_class(labels: Sequence[str] | None, name: str | int, num_classes: int) 
 
     Args:
         labels: names of the classes by index, synonyms separated by commas; or None.
-        name: an index, also as text; or a name, in any case: a whole label or, if no label is
-            equal, one of its synonyms. Without labels also "class 17", as `class_name` writes it.
-            Text that is both an index and a name is a name.
+        name: an index, also as text such as "17" or "17.0"; or a name, in any case: a whole label
+            or, if no label is equal, one of its synonyms. Without labels also "class 17", as
+            `class_name` writes it. Text that is both an index and a name is a name.
         num_classes: number of classes of the network.
 
     Returns:
@@ -211,8 +213,8 @@ def _key(name: str) -> str:
 
 def _parse_index(labels: Sequence[str] | None, name: str, num_classes: int) -> int:
     digits = name.strip().removeprefix("class ") if labels is None else name
-    if _INDEX.fullmatch(digits):
-        return int(digits)
+    if index := _INDEX.fullmatch(digits):
+        return int(index[1])
     if labels is None:
         raise ConvlensError(
             f"class {name!r}: the network has no labels; give an index of 0 to {num_classes - 1}"
