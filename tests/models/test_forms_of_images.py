@@ -84,6 +84,24 @@ def test_passes_over_photos(name, form, model, photos):
         assert result == expected
 
 
+@pytest.mark.parametrize("name", ["patches", "robustness", "shift", "invariance"])
+def test_passes_over_lists_of_tensors(name, model):
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images = images.contiguous(memory_format=torch.channels_last)  # as prepared images are
+    options = {"layer": "0"} if name == "invariance" else {}
+    function = getattr(convlens, name)
+    expected = function(model, images, **options)
+    assert function(model, list(images), **options) == expected
+    assert function(model, tuple(images), **options) == expected
+
+
+def test_a_list_of_8_bit_tensors_is_a_list_of_photos(model, photos):
+    values = convlens.patches(model, [photos["8-bit tensor"]])["0"].values
+    assert torch.equal(values, convlens.patches(model, photos["list"])["0"].values)
+    with pytest.raises(ConvlensError, match="photos and tensors of floats together"):
+        convlens.patches(model, [torch.zeros(3, 16, 16), photos["path"]])
+
+
 def test_passes_that_write_folders(model, photos, tmp_path):
     mixed = [photos["path"], PIXELS, Image.fromarray(PIXELS)]
     result = convlens.gradcams(model, mixed, out=tmp_path / "maps")

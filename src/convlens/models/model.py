@@ -18,6 +18,7 @@ from convlens.errors import ConvlensError
 from convlens.models.description import describe_model
 from convlens.models.outputs import select_output
 from convlens.models.supported import check_initialized, check_supported
+from convlens.runtime.default_device import check_default_device
 from convlens.runtime.exclusive import exclusive
 from convlens.runtime.guard import unwrap_network
 from convlens.runtime.memory_format import choose_memory_format, to_memory_format
@@ -26,7 +27,7 @@ from convlens.text import printable
 CENTERS = ("data", "image")  # the mean that is subtracted is of a training set, or of each image
 
 # Photos, or images `(N, C, H, W)` or `(C, H, W)` inside the bounds of the model.
-ImagesLike = PhotoLike | Sequence[PhotoLike] | Tensor
+ImagesLike = PhotoLike | Sequence[PhotoLike | Tensor] | Tensor
 
 _ROUNDING = 1e-6  # fraction of the span by which float arithmetic may exceed the bounds
 
@@ -150,7 +151,7 @@ class Model:
                   from 0 to 1, is a photo: it is resized and cropped. So is a uint8 tensor
                   `(C, H, W)`. An array `(N, H, W, C)` is several photos.
                 - A tensor of floats, `(C, H, W)` or `(N, C, H, W)`, is an image inside the bounds
-                  already, and only checked.
+                  already, and only checked; so are several of them `(C, H, W)`.
 
         Returns:
             float32 `(N, C, H, W)` inside the bounds, on the device of the network, in the
@@ -274,7 +275,11 @@ class Model:
             `(N, C, H, W)` in the type of the network, in memory of its own, which the network may
             write into. The memory format is that of `images`, except for a network that only runs
             with contiguous images.
+
+        Raises:
+            ConvlensError: torch's default device is not the CPU.
         """
+        check_default_device()
         normalized = self._convert_and_normalize(images)
         if normalized.untyped_storage().data_ptr() == images.untyped_storage().data_ptr():
             normalized = normalized.clone()
@@ -353,9 +358,10 @@ def check_model(model: object) -> None:
 
     Raises:
         ConvlensError: anything but a Model; the message says how to make one of it. Also a
-            network that `check_supported` refuses.
+            network that `check_supported` refuses, and a default device other than the CPU.
     """
     if isinstance(model, Model):
+        check_default_device()
         check_supported(model.network)
         return
     if isinstance(model, nn.Module):

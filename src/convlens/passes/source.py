@@ -26,7 +26,7 @@ from convlens.data.photos import PhotoLike
 from convlens.errors import ConvlensError, PhotoError
 from convlens.models.model import Model
 
-PhotosOrImages = PhotoLike | Sequence[PhotoLike] | PhotoDataset | Tensor
+PhotosOrImages = PhotoLike | Sequence[PhotoLike | Tensor] | PhotoDataset | Tensor
 
 
 @dataclass(frozen=True)
@@ -226,14 +226,19 @@ def check_photos(
     Args:
         model: the model.
         photos: one photo or several, as `list_photos` takes them, a photo data set, or images as
-            `Model.to_images` takes them.
+            `Model.to_images` takes them, also as a list of tensors `(C, H, W)`.
 
     Raises:
         ConvlensError: what is no photo, or images that do not fit the model.
     """
     if isinstance(photos, Tensor) and photos.is_floating_point():
         return model.check(photos[None] if photos.ndim == 3 else photos)
-    return model.prepare(photos) if isinstance(photos, Tensor) else as_photos(photos)
+    holds_tensors = isinstance(photos, (list, tuple)) and any(
+        isinstance(photo, Tensor) for photo in photos
+    )
+    if isinstance(photos, Tensor) or holds_tensors:
+        return model.prepare(photos)
+    return as_photos(photos)
 
 
 def open_source(model: Model, photos: PhotosOrImages, *, strict: bool = False) -> Source:

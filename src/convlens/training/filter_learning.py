@@ -15,6 +15,7 @@ from convlens.models.model import Model
 from convlens.models.wrap import wrap
 from convlens.results.network_result import warn
 from convlens.runtime.callbacks import or_ignore
+from convlens.runtime.default_device import check_default_device
 
 _PATCHES = 48_000  # of all photos together
 _BATCH = 256
@@ -60,7 +61,8 @@ def learn_filters(
 
     Raises:
         PhotoError: none of the photos can be read or, with `strict`, one cannot.
-        ConvlensError: no photos, one that is smaller than the filters, or a number below 1.
+        ConvlensError: no photos, one that is smaller than the filters, a number below 1, or a
+            default device of torch other than the CPU.
 
     References:
         Vincent et al., Stacked Denoising Autoencoders, 2010. Olshausen and Field, Emergence of
@@ -73,6 +75,7 @@ def learn_filters(
         >>> model.network.encoder.weight.shape
         torch.Size([4, 1, 11, 11])
     """
+    check_default_device()
     if min(filters, kernel, steps) < 1:
         raise ConvlensError(
             f"{filters} filters of {kernel} x {kernel}, {steps} steps; give at least 1 of each"

@@ -31,6 +31,7 @@ from convlens.drawing import (
 )
 from convlens.errors import ConvlensError
 from convlens.results import Result, Table
+from convlens.runtime.default_device import check_default_device
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -166,8 +167,8 @@ def cortex(
 
     Raises:
         PhotoError: the photo cannot be read.
-        ConvlensError: the image has another shape, or the wavelength is below 2 or above the
-            image's shorter side.
+        ConvlensError: the image has another shape, the wavelength is below 2 or above the image's
+            shorter side, or torch's default device is not the CPU.
 
     Example:
         >>> import torch, convlens
@@ -175,6 +176,7 @@ def cortex(
         >>> result.simple.shape, result.pooled.shape
         (torch.Size([4, 4, 32, 32]), torch.Size([4, 4, 4]))
     """
+    check_default_device()
     if isinstance(photo, Tensor):
         image = photo
     else:

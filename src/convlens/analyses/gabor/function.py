@@ -52,8 +52,9 @@ def gabor(
         >>> convlens.gabor(x, y, 1.0, 0.5, 0.5, math.pi / 2, 0.0, 0.0, 0.0, 0.0)
         tensor([-0.6065,  0.0000,  0.6065])
     """
-    turn = theta if isinstance(theta, Tensor) else torch.tensor(theta, dtype=torch.float64)
-    cos, sin = turn.cos(), turn.sin()
+    if not isinstance(theta, Tensor):
+        theta = torch.tensor(theta, dtype=torch.float64, device=x.device)
+    cos, sin = theta.cos(), theta.sin()
     along = (x - x0) * cos + (y - y0) * sin
     across = -(x - x0) * sin + (y - y0) * cos
     return A * torch.exp(-alpha * along**2 - beta * across**2) * torch.sin(omega * along + phi)

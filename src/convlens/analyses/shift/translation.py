@@ -15,6 +15,7 @@ from convlens.drawing import diverging_colors, render_figure
 from convlens.drawing.boards import ACCENT, MUTED, Board
 from convlens.errors import ConvlensError
 from convlens.results import Result
+from convlens.runtime.default_device import check_default_device
 from convlens.wording import counted
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def translation(
     Raises:
         PhotoError: the photo cannot be read.
         ConvlensError: a shift of half the size or more, a size below 1, a filter of another shape
-            or one larger than the view.
+            or one larger than the view, or a default device of torch other than the CPU.
 
     References:
         Bishop and Bishop, Deep Learning: Foundations and Concepts, section 10.2.2.
@@ -188,6 +189,7 @@ def translation(
         >>> convlens.translation(Image.radial_gradient("L"), shift=(0, 15), stride=2).error > 0
         True
     """
+    check_default_device()
     kernel = torch.tensor(_EDGE, dtype=torch.float32) if filter is None else filter.float()
     if kernel.ndim != 2 or size < 1:
         raise ConvlensError(

@@ -11,6 +11,7 @@ from convlens.data.preprocessing import Preprocessing
 from convlens.data.training_data import DataForm, find_data_form
 from convlens.errors import ConvlensError
 from convlens.runtime.callbacks import or_ignore
+from convlens.runtime.default_device import check_default_device
 from convlens.training.data.class_folders import read_class_folders
 from convlens.training.data.dataset import Dataset, check_classes, split_validation
 from convlens.training.data.idx import read_idx_folder
@@ -86,8 +87,8 @@ def open_data(
 
     Raises:
         ConvlensError: data that does not exist or is empty, fewer than two classes, labels that do
-            not fit, damaged files, or pixels that would need more than half of the free memory
-            and cannot be streamed.
+            not fit, damaged files, pixels that would need more than half of the free memory and
+            cannot be streamed, or a default device of torch other than the CPU.
 
     Example:
         >>> import convlens
@@ -95,6 +96,7 @@ def open_data(
         >>> data.size, len(data.labels), len(data.train), len(data.validation)
         ((8, 8), 10, 1618, 179)
     """
+    check_default_device()
     if isinstance(size, int):
         size = (size, size)
     name, path = str(spec), Path(spec).expanduser()
